@@ -1,0 +1,103 @@
+//! Arrows point down: who may depend on whom (`docs/ARCHITECTURE.md`), held over `cargo metadata`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+use super::root;
+
+const SERVICES: [&str; 9] =
+    ["gateway", "user", "game", "payment", "analytics", "notification", "recorder", "lagwatch", "partners"];
+const LIBRARIES: [&str; 6] = ["money", "contracts", "telemetry", "bus", "store", "chassis"];
+/// What only one crate may link: (dependency, the crates that may).
+const ONLY: [(&str, &[&str]); 6] = [
+    ("rdkafka", &["bus"]),
+    ("mongodb", &["store"]),
+    ("deadpool-redis", &["store"]),
+    ("sentry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("rusqlite", &["recorder"]),
+];
+
+/// What each of ours may depend on; whoever is missing here fails the test.
+fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut rule: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([
+        ("money", BTreeSet::new()),
+        ("telemetry", BTreeSet::new()),
+        ("contracts", BTreeSet::from(["money"])),
+        ("bus", BTreeSet::from(["contracts", "telemetry"])),
+        ("store", BTreeSet::from(["money", "contracts", "telemetry"])),
+        ("chassis", BTreeSet::from(["bus", "store", "contracts", "telemetry"])),
+        ("runtime", BTreeSet::from(["contracts"])),
+    ]);
+    for service in SERVICES {
+        rule.insert(service, LIBRARIES.into());
+    }
+    let all_crates: BTreeSet<&str> = LIBRARIES.into_iter().chain(["runtime", "testkit", "pitboss"]).collect();
+    for top in ["pitboss", "testkit", "e2e"] {
+        rule.insert(top, all_crates.clone());
+    }
+    rule
+}
+
+/// (from, to) of every dependency between members, and of every dependency on a guarded library.
+fn violations(edges: &[(String, String)]) -> Vec<String> {
+    let rule = allowed();
+    let mut found = Vec::new();
+    for (from, to) in edges {
+        if let Some((_, owners)) = ONLY.iter().find(|(guarded, _)| guarded == to) {
+            if !owners.contains(&from.as_str()) {
+                found.push(format!("{from} links {to}, which only {owners:?} may"));
+            }
+            continue;
+        }
+        match rule.get(from.as_str()) {
+            None => found.push(format!("{from} is not in the rule: say where it belongs")),
+            Some(may) if !may.contains(to.as_str()) => found.push(format!("{from} must not depend on {to}")),
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+fn edges_of_the_workspace() -> Vec<(String, String)> {
+    let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().expect("cargo metadata");
+    let members: BTreeSet<String> = metadata.packages.iter().map(|p| p.name.to_string()).collect();
+    let mut edges = Vec::new();
+    for package in &metadata.packages {
+        for dependency in &package.dependencies {
+            let ours = members.contains(&dependency.name);
+            let guarded = ONLY.iter().any(|(name, _)| *name == dependency.name);
+            // Tests may use testkit; every other arrow counts in tests too.
+            let for_tests = dependency.kind == DependencyKind::Development && dependency.name == "testkit";
+            if (ours || guarded) && !for_tests {
+                edges.push((package.name.to_string(), dependency.name.clone()));
+            }
+        }
+    }
+    edges
+}
+
+#[test]
+fn arrows_point_down() {
+    let edges = edges_of_the_workspace();
+    assert!(edges.len() > 40, "only {} edges found: the test looks at the wrong place", edges.len());
+    let found = violations(&edges);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_member_is_in_the_rule() {
+    let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().expect("cargo metadata");
+    let rule = allowed();
+    for package in &metadata.packages {
+        assert!(rule.contains_key(package.name.as_str()), "{} has no place in the rule", package.name);
+    }
+}
+
+#[test]
+fn a_wrong_arrow_is_seen() {
+    for (from, to) in [("money", "contracts"), ("bus", "chassis"), ("game", "payment"), ("game", "rdkafka"), ("new", "bus")] {
+        assert_eq!(violations(&[(from.into(), to.into())]).len(), 1, "{from} -> {to}");
+    }
+}

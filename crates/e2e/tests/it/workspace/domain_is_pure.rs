@@ -1,0 +1,68 @@
+//! A service's `domain/` imports `std`, `money` and `contracts` only, is never async and reads no clock: that is what lets
+//! property tests and the simulator drive it.
+
+use std::fs;
+use std::path::Path;
+
+use super::{root, rust_files};
+
+/// Roots of a path that a domain may name. `serde` and `thiserror` only derive; `rand` and its generators are pure functions of a seed.
+const ALLOWED: [&str; 11] = [
+    "std", "core", "money", "contracts", "crate", "self", "super", "serde", "thiserror", "rand", "rand_chacha",
+];
+/// What must not occur at all, wherever it comes from.
+const FORBIDDEN: [&str; 7] =
+    ["async fn", ".await", "SystemTime::now", "Instant::now", "tokio::", "rand::rng(", "OffsetDateTime::now_utc"];
+
+fn impurities(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    // What stands below `#[cfg(test)]` is a test and may do as it likes.
+    let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+    for (number, line) in production.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let trimmed = code.trim_start();
+        if let Some(path) = trimmed.strip_prefix("use ").or_else(|| trimmed.strip_prefix("pub use ")) {
+            let first = path.split([':', ';', ' ', '{']).next().unwrap_or_default();
+            // A sibling module of the domain is named without `self::` after `mod`.
+            let sibling = production.contains(&format!("mod {first};"));
+            if !first.is_empty() && !ALLOWED.contains(&first) && !sibling {
+                found.push(format!("{name}:{}: imports {first}", number + 1));
+            }
+        }
+        for word in FORBIDDEN.iter().filter(|word| code.contains(**word)) {
+            found.push(format!("{name}:{}: {word}", number + 1));
+        }
+    }
+    found
+}
+
+fn domain_files() -> Vec<std::path::PathBuf> {
+    let services = root().join("services");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&services).expect("services/") {
+        let source = entry.expect("an entry").path().join("src");
+        files.extend(rust_files(&source.join("domain")));
+        files.extend(Some(source.join("domain.rs")).filter(|f| f.is_file()));
+    }
+    files
+}
+
+#[test]
+fn domains_are_pure() {
+    let files = domain_files();
+    assert!(files.len() >= 4, "only {} files under services/*/src/domain", files.len());
+    let mut found = Vec::new();
+    for file in &files {
+        let text = fs::read_to_string(file).expect("a readable file");
+        let name = file.strip_prefix(root()).unwrap_or(Path::new("?")).display().to_string();
+        found.extend(impurities(&name, &text));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn an_impure_domain_is_seen() {
+    let impure = "use tokio::sync::Mutex;\npub async fn decide() { let now = std::time::Instant::now(); }\n";
+    assert_eq!(impurities("x.rs", impure).len(), 4);
+    assert!(impurities("x.rs", "use std::fmt;\nuse money::Money;\n").is_empty());
+}

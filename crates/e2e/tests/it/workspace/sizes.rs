@@ -1,0 +1,40 @@
+//! No file over 500 lines, tests apart; functions are held to 70 lines by clippy (`clippy.toml`).
+
+use std::fs;
+use std::path::Path;
+
+use super::{root, rust_files};
+
+const FILE_LINES_MAX: usize = 500;
+
+/// Lines up to the first unit test module.
+fn production_lines(text: &str) -> usize {
+    text.lines().take_while(|line| !line.trim_start().starts_with("#[cfg(test)]")).count()
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut files = Vec::new();
+    for folder in ["crates", "services"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a folder of members") {
+            files.extend(rust_files(&entry.expect("an entry").path().join("src")));
+        }
+    }
+    assert!(files.len() > 50, "only {} files: the test looks at the wrong place", files.len());
+    let mut lengths: Vec<(usize, String)> = files
+        .iter()
+        .map(|file| {
+            let text = fs::read_to_string(file).expect("a readable file");
+            let name = file.strip_prefix(root()).unwrap_or(Path::new("?")).display().to_string();
+            (production_lines(&text), name)
+        })
+        .collect();
+    lengths.sort();
+    let too_long: Vec<_> = lengths.iter().filter(|(lines, _)| *lines > FILE_LINES_MAX).collect();
+    assert!(too_long.is_empty(), "{too_long:?}");
+}
+
+#[test]
+fn tests_do_not_count() {
+    assert_eq!(production_lines("fn a() {}\n#[cfg(test)]\nmod tests {\n}\n"), 1);
+}
