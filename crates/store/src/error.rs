@@ -1,0 +1,145 @@
+//! What can go wrong with the document store, by what has to happen next.
+
+use contracts::class::{Classify, ErrorClass};
+use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
+
+/// Server codes for "that key exists already".
+const DUPLICATE_KEY_CODES: [i32; 3] = [11000, 11001, 12582];
+
+/// Server codes that say that the request itself is wrong, so that asking again cannot help: BadValue, FailedToParse,
+/// Unauthorized, TypeMismatch, IllegalOperation, AuthenticationFailed, CommandNotFound, InvalidOptions,
+/// IndexOptionsConflict, IndexKeySpecsConflict, DocumentValidationFailure, Location40415 (unknown field).
+const WRONG_REQUEST_CODES: [i32; 12] = [2, 9, 13, 14, 20, 18, 59, 72, 85, 86, 121, 40415];
+
+/// An operation on the document store failed.
+///
+/// The texts name codes, indexes and addresses, never values: they end up in logs and at Sentry.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A unique index already holds that key. Usually an answer rather than an error; left unhandled it is a mistake of ours.
+    #[error("{collection}: a unique key exists already (index {index})")]
+    DuplicateKey {
+        /// The collection written to.
+        collection: &'static str,
+        /// The index that refused, `?` when the server did not say.
+        index: String,
+    },
+    /// The store could not be reached, or did not answer in time: the outcome of a write is UNKNOWN. Read, then try again.
+    #[error("{collection}: the document store did not answer: {reason}")]
+    Transient {
+        /// The collection asked for, or `-`.
+        collection: &'static str,
+        /// What happened, without values.
+        reason: String,
+    },
+    /// The request, the document or the set-up is wrong; trying again changes nothing.
+    #[error("{collection}: the document store refused: {reason}")]
+    Fatal {
+        /// The collection asked for, or `-`.
+        collection: &'static str,
+        /// What happened, without values.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// True when a unique index already holds the key.
+    #[must_use]
+    pub fn is_duplicate_key(&self) -> bool {
+        matches!(self, Self::DuplicateKey { .. })
+    }
+
+    pub(crate) fn timed_out(collection: &'static str, after_ms: u64) -> Self {
+        Self::Transient { collection, reason: format!("no answer within {after_ms} ms") }
+    }
+
+    pub(crate) fn fatal(collection: &'static str, reason: impl Into<String>) -> Self {
+        Self::Fatal { collection, reason: reason.into() }
+    }
+
+    pub(crate) fn from_driver(collection: &'static str, error: &DriverError) -> Self {
+        match error.kind.as_ref() {
+            ErrorKind::Write(WriteFailure::WriteError(e)) => Self::from_code(collection, e.code, &e.message),
+            ErrorKind::Command(e) => Self::from_code(collection, e.code, &e.message),
+            ErrorKind::InsertMany(e) => match e.write_errors.as_ref().and_then(|errors| errors.first()) {
+                Some(first) => Self::from_code(collection, first.code, &first.message),
+                None => Self::Transient { collection, reason: "write concern not satisfied".into() },
+            },
+            ErrorKind::Write(WriteFailure::WriteConcernError(e)) => Self::Transient {
+                collection,
+                reason: format!("write concern not satisfied (code {})", e.code),
+            },
+            ErrorKind::Io(e) => Self::Transient { collection, reason: format!("i/o: {}", e.kind()) },
+            ErrorKind::ServerSelection { .. } => {
+                Self::Transient { collection, reason: "no server available".into() }
+            }
+            ErrorKind::ConnectionPoolCleared { .. } => {
+                Self::Transient { collection, reason: "connections lost".into() }
+            }
+            ErrorKind::DnsResolve { .. } => {
+                Self::Transient { collection, reason: "name not resolved".into() }
+            }
+            ErrorKind::Internal { .. } => {
+                Self::Transient { collection, reason: "driver: internal error".into() }
+            }
+            ErrorKind::InvalidResponse { .. } => {
+                Self::Transient { collection, reason: "invalid reply".into() }
+            }
+            ErrorKind::Bson(_) => Self::fatal(collection, "a document does not have the expected shape"),
+            ErrorKind::InvalidArgument { message, .. } => {
+                Self::fatal(collection, format!("invalid argument: {message}"))
+            }
+            ErrorKind::Authentication { .. } => Self::fatal(collection, "authentication failed"),
+            ErrorKind::SessionsNotSupported => Self::fatal(collection, "the server knows no sessions"),
+            _ => Self::fatal(collection, "unexpected driver error"),
+        }
+    }
+
+    pub(crate) fn from_code(collection: &'static str, code: i32, message: &str) -> Self {
+        if DUPLICATE_KEY_CODES.contains(&code) {
+            return Self::DuplicateKey { collection, index: index_in(message) };
+        }
+        let reason = format!("server code {code}");
+        if WRONG_REQUEST_CODES.contains(&code) {
+            Self::Fatal { collection, reason }
+        } else {
+            Self::Transient { collection, reason }
+        }
+    }
+}
+
+impl Classify for StoreError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Transient { .. } => ErrorClass::Transient,
+            Self::DuplicateKey { .. } | Self::Fatal { .. } => ErrorClass::Fatal,
+        }
+    }
+}
+
+/// The index named in `E11000 duplicate key error collection: db.c index: email_1 dup key: { … }`.
+fn index_in(message: &str) -> String {
+    let mut words = message.split_ascii_whitespace();
+    words.by_ref().find(|word| *word == "index:");
+    words.next().map_or_else(|| "?".to_owned(), |name| name.chars().take(100).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duplicate_key_names_the_index_and_not_the_value() {
+        let message = "E11000 duplicate key error collection: u.players index: email_1 dup key: { email: \"a@b.example\" }";
+        let error = StoreError::from_code("players", 11000, message);
+        assert!(error.is_duplicate_key());
+        assert_eq!(error.to_string(), "players: a unique key exists already (index email_1)");
+    }
+
+    #[test]
+    fn unknown_server_codes_are_tried_again_and_wrong_requests_are_not() {
+        assert_eq!(StoreError::from_code("c", 91, "").class(), ErrorClass::Transient);
+        assert_eq!(StoreError::from_code("c", 112, "").class(), ErrorClass::Transient);
+        assert_eq!(StoreError::from_code("c", 121, "").class(), ErrorClass::Fatal);
+    }
+}

@@ -1,0 +1,164 @@
+//! Documents: one client per process, majority and journal everywhere, and sessions for reads that decide.
+
+mod collection;
+pub mod describe;
+mod index;
+mod run;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
+    WriteConcern,
+};
+use serde::{Deserialize, Serialize};
+
+pub use collection::{Collection, Inserted, Upserted};
+pub use index::Index;
+
+use crate::StoreError;
+
+/// Where the document store is and how long it may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Connection string, e.g. `mongodb://127.0.0.1:8122/?directConnection=true`.
+    pub uri: String,
+    /// Database of this service; no service reads another one's.
+    pub database: String,
+    /// Most connections held to the server; a waiting operation counts against its own time-out.
+    #[serde(default = "defaults::pool_size_max")]
+    pub pool_size_max: u32,
+    /// How long an operation looks for a usable server.
+    #[serde(default = "defaults::server_selection_timeout_ms")]
+    pub server_selection_timeout_ms: u64,
+    /// How long opening one connection may take.
+    #[serde(default = "defaults::connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// How long one operation may take in all. After it the outcome of a write is unknown.
+    #[serde(default = "defaults::operation_timeout_ms")]
+    pub operation_timeout_ms: u64,
+}
+
+impl Config {
+    /// The usual bounds for a server at `uri`.
+    #[must_use]
+    pub fn new(uri: impl Into<String>, database: impl Into<String>) -> Self {
+        Self {
+            uri: uri.into(),
+            database: database.into(),
+            pool_size_max: defaults::pool_size_max(),
+            server_selection_timeout_ms: defaults::server_selection_timeout_ms(),
+            connect_timeout_ms: defaults::connect_timeout_ms(),
+            operation_timeout_ms: defaults::operation_timeout_ms(),
+        }
+    }
+}
+
+mod defaults {
+    pub(super) const fn pool_size_max() -> u32 {
+        32
+    }
+    pub(super) const fn server_selection_timeout_ms() -> u64 {
+        5_000
+    }
+    pub(super) const fn connect_timeout_ms() -> u64 {
+        2_000
+    }
+    pub(super) const fn operation_timeout_ms() -> u64 {
+        10_000
+    }
+}
+
+/// A connected document store; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mongo {
+    client: Client,
+    database: mongodb::Database,
+    context: Arc<run::Context>,
+}
+
+impl Mongo {
+    /// Connects and waits until the server answers a ping, within the bounds of `config`.
+    ///
+    /// # Errors
+    /// `Fatal` for a connection string that cannot be read, `Transient` when the server does not answer.
+    pub async fn connect(config: &Config) -> Result<Self, StoreError> {
+        let mongo = Self::open(config).await?;
+        mongo.ping().await?;
+        Ok(mongo)
+    }
+
+    /// Like [`Mongo::connect`] without waiting for the server: connections are made when first needed.
+    ///
+    /// # Errors
+    /// `Fatal` for a connection string that cannot be read.
+    pub async fn open(config: &Config) -> Result<Self, StoreError> {
+        let mut options =
+            ClientOptions::parse(&config.uri).await.map_err(|e| StoreError::from_driver("-", &e))?;
+        options.max_pool_size = Some(config.pool_size_max);
+        options.server_selection_timeout = Some(Duration::from_millis(config.server_selection_timeout_ms));
+        options.connect_timeout = Some(Duration::from_millis(config.connect_timeout_ms));
+        options.max_connecting = Some(4);
+        let client = Client::with_options(options).map_err(|e| StoreError::from_driver("-", &e))?;
+        let database = client.database(&config.database);
+        let context = run::Context {
+            namespace: config.database.clone(),
+            operation_timeout_ms: config.operation_timeout_ms,
+        };
+        Ok(Self { client, database, context: Arc::new(context) })
+    }
+
+    /// Asks the server for a sign of life (readiness). Not a span: nobody's request waits for it.
+    ///
+    /// # Errors
+    /// `Transient` when it does not answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let ping = async { self.database.run_command(bson::doc! { "ping": 1 }).await };
+        self.context.bounded("-", ping).await.map(drop)
+    }
+
+    /// A collection of this service's database with documents of type `T`: majority reads, majority and journal writes.
+    #[must_use]
+    pub fn collection<T: Send + Sync>(&self, name: &'static str) -> Collection<T> {
+        let options = CollectionOptions::builder()
+            .read_concern(ReadConcern::majority())
+            .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())
+            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .build();
+        Collection::new(self.database.collection_with_options(name, options), name, self.clone())
+    }
+
+    /// Starts a session in which every read sees at least what earlier reads and writes of the same session saw.
+    ///
+    /// # Errors
+    /// `Fatal` when the server knows no sessions, `Transient` when it cannot be reached.
+    pub async fn causal_session(&self) -> Result<Session, StoreError> {
+        let start = async { self.client.start_session().causal_consistency(true).await };
+        self.context.bounded("-", start).await.map(|inner| Session { inner })
+    }
+
+    /// Forgets the database with everything in it (tests, `down --volumes`).
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn drop_database(&self) -> Result<(), StoreError> {
+        self.context.bounded("-", async { self.database.drop().await }).await
+    }
+
+    pub(crate) fn database(&self) -> &mongodb::Database {
+        &self.database
+    }
+
+    pub(crate) fn context(&self) -> &run::Context {
+        &self.context
+    }
+}
+
+/// A causally consistent session; see [`Mongo::causal_session`]. Used by one task at a time.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) inner: mongodb::ClientSession,
+}

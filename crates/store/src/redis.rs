@@ -1,0 +1,220 @@
+//! The cache. Redis may lose everything at any moment: nothing here is the truth, so every caller may ignore an error,
+//! and none may wait long for an answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use contracts::class::{Classify, ErrorClass};
+use deadpool_redis::redis::{self, AsyncConnectionConfig, FromRedisValue, RedisError};
+use deadpool_redis::{Manager, Pool, Runtime};
+use serde::{Deserialize, Serialize};
+use telemetry::attributes;
+use telemetry::spans::Status;
+use tracing::Instrument as _;
+
+/// Where the cache is and how long it may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `redis://host:port[/database]`
+    pub url: String,
+    /// Most connections; a connection carries one command at a time.
+    #[serde(default = "pool_size_max")]
+    pub pool_size_max: usize,
+    /// How long one access may take in all, connecting included. Short: the truth is elsewhere.
+    #[serde(default = "operation_timeout_ms")]
+    pub operation_timeout_ms: u64,
+}
+
+const fn pool_size_max() -> usize {
+    16
+}
+
+const fn operation_timeout_ms() -> u64 {
+    250
+}
+
+impl Config {
+    /// The usual bounds for a server at `url`.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), pool_size_max: pool_size_max(), operation_timeout_ms: operation_timeout_ms() }
+    }
+}
+
+/// The cache did not answer. Never a reason to refuse a player.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache did not answer: {reason}")]
+pub struct CacheError {
+    reason: String,
+}
+
+impl Classify for CacheError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Transient
+    }
+}
+
+/// A pooled connection to the cache; cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    pool: Pool,
+    operation_timeout: Duration,
+    failures: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("failures", &self.failures()).finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// Prepares the pool. Nothing is connected yet: a service starts also while Redis is down.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(config: &Config) -> Result<Self, CacheError> {
+        let operation_timeout = Duration::from_millis(config.operation_timeout_ms);
+        let connection = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(operation_timeout))
+            .set_response_timeout(Some(operation_timeout));
+        let manager = Manager::new_with_config(config.url.as_str(), connection).map_err(|e| said(&e))?;
+        let pool = Pool::builder(manager)
+            .max_size(config.pool_size_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(operation_timeout))
+            .create_timeout(Some(operation_timeout))
+            .recycle_timeout(Some(operation_timeout))
+            .build()
+            .map_err(|e| CacheError { reason: e.to_string() })?;
+        Ok(Self { pool, operation_timeout, failures: Arc::default() })
+    }
+
+    /// How often the cache did not answer since the start.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// The value under `key`, if there is one.
+    ///
+    /// # Errors
+    /// When the cache does not answer; go to the truth instead.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, CacheError> {
+        let span = telemetry::spans::cache_get(key);
+        let answer: Result<Option<Vec<u8>>, _> =
+            self.ask(redis::cmd("GET").arg(key)).instrument(span.clone()).await;
+        if let Ok(found) = &answer {
+            telemetry::spans::set_attr(&span, attributes::CACHE_HIT, found.is_some());
+            if let Some(bytes) = found {
+                telemetry::spans::set_attr(
+                    &span,
+                    attributes::CACHE_ITEM_SIZE,
+                    i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+                );
+            }
+        }
+        finish(&span, answer)
+    }
+
+    /// Keeps `value` under `key` for `ttl_s` seconds.
+    ///
+    /// # Errors
+    /// When the cache does not answer.
+    pub async fn put(&self, key: &str, value: impl AsRef<[u8]>, ttl_s: u64) -> Result<(), CacheError> {
+        let value = value.as_ref();
+        let span = telemetry::spans::cache_put(key, value.len());
+        telemetry::spans::set_attr(&span, attributes::CACHE_TTL, i64::try_from(ttl_s).unwrap_or(i64::MAX));
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("EX").arg(ttl_s.max(1));
+        let answer = self.ask::<()>(&command).instrument(span.clone()).await;
+        finish(&span, answer)
+    }
+
+    /// Keeps `value` under `key` unless there is one already; true when it was kept.
+    ///
+    /// # Errors
+    /// When the cache does not answer.
+    pub async fn put_if_absent(
+        &self,
+        key: &str,
+        value: impl AsRef<[u8]>,
+        ttl_s: u64,
+    ) -> Result<bool, CacheError> {
+        let value = value.as_ref();
+        let span = telemetry::spans::cache_put(key, value.len());
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("NX").arg("EX").arg(ttl_s.max(1));
+        let answer: Result<Option<String>, _> = self.ask(&command).instrument(span.clone()).await;
+        finish(&span, answer).map(|reply| reply.is_some())
+    }
+
+    /// Forgets `key`.
+    ///
+    /// # Errors
+    /// When the cache does not answer.
+    pub async fn remove(&self, key: &str) -> Result<(), CacheError> {
+        let span = telemetry::spans::cache_remove(key);
+        let answer = self.ask::<i64>(redis::cmd("DEL").arg(key)).instrument(span.clone()).await;
+        finish(&span, answer).map(drop)
+    }
+
+    /// Counts one more under `key` in the current window and returns the count; the window ends `window_s` after its
+    /// first count. For rate limits: not a cache access, so no span.
+    ///
+    /// # Errors
+    /// When the cache does not answer; a rate limit then lets pass.
+    pub async fn incr_window(&self, key: &str, window_s: u64) -> Result<u64, CacheError> {
+        let mut both = redis::pipe();
+        both.atomic().cmd("INCR").arg(key).cmd("EXPIRE").arg(key).arg(window_s.max(1)).arg("NX").ignore();
+        let call = async {
+            let mut connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
+            both.query_async::<(u64,)>(&mut connection).await.map_err(|e| said(&e))
+        };
+        self.bounded(call).await.map(|(count,)| count)
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// When the cache does not answer.
+    pub async fn ping(&self) -> Result<(), CacheError> {
+        self.ask::<String>(&redis::cmd("PING")).await.map(drop)
+    }
+
+    async fn ask<R: FromRedisValue>(&self, command: &redis::Cmd) -> Result<R, CacheError> {
+        let call = async {
+            let mut connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
+            command.query_async::<R>(&mut connection).await.map_err(|e| said(&e))
+        };
+        self.bounded(call).await
+    }
+
+    async fn bounded<R>(&self, call: impl Future<Output = Result<R, CacheError>>) -> Result<R, CacheError> {
+        let answer = match tokio::time::timeout(self.operation_timeout, call).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(CacheError {
+                reason: format!("no answer within {} ms", self.operation_timeout.as_millis()),
+            }),
+        };
+        if answer.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+}
+
+/// Redis' own words about the kind of failure; its detail may quote what was sent.
+fn said(error: &RedisError) -> CacheError {
+    CacheError { reason: format!("{:?}", error.kind()) }
+}
+
+fn finish<R>(span: &tracing::Span, answer: Result<R, CacheError>) -> Result<R, CacheError> {
+    match &answer {
+        Ok(_) => telemetry::spans::set_ok(span),
+        Err(_) => telemetry::spans::set_error(span, Status::Unavailable),
+    }
+    answer
+}

@@ -1,0 +1,113 @@
+//! Documents: compare-and-set, unique keys, bulk updates, sessions, time limits.
+
+use std::time::{Duration, Instant};
+
+use bson::doc;
+use contracts::class::{Classify as _, ErrorClass};
+use serde::{Deserialize, Serialize};
+use store::StoreError;
+use store::mongo::{Collection, Config, Index, Inserted, Mongo};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Counter {
+    #[serde(rename = "_id")]
+    id: String,
+    version: i64,
+    tail: Vec<i64>,
+}
+
+fn counter(id: &str) -> Counter {
+    Counter { id: id.into(), version: 0, tail: Vec::new() }
+}
+
+async fn counters() -> (Mongo, Collection<Counter>) {
+    let mongo =
+        Mongo::connect(&Config::new(testkit::mongo(), testkit::unique("store"))).await.expect("a server");
+    let collection = mongo.collection("counters");
+    (mongo, collection)
+}
+
+#[tokio::test]
+async fn of_many_compare_and_sets_on_one_version_exactly_one_wins() {
+    let (mongo, counters) = counters().await;
+    counters.insert_one(&counter("a")).await.unwrap();
+    for version in 0..5_i64 {
+        let tries = (0..16).map(|_| {
+            counters
+                .update_one(doc! { "_id": "a", "version": version }, doc! { "$inc": { "version": 1_i64 } })
+        });
+        let won: u64 =
+            futures::future::join_all(tries).await.into_iter().map(|matched| matched.unwrap()).sum();
+        assert_eq!(won, 1, "version {version}");
+    }
+    assert_eq!(counters.find_one(doc! { "_id": "a" }).await.unwrap().unwrap().version, 5);
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn unique_keys_say_so_and_unordered_inserts_count_them() {
+    let (mongo, counters) = counters().await;
+    counters
+        .ensure_index(Index::on(doc! { "version": 1 }).unique().partial(doc! { "version": { "$gt": 0 } }))
+        .await
+        .unwrap();
+    counters
+        .ensure_index(Index::on(doc! { "version": 1 }).unique().partial(doc! { "version": { "$gt": 0 } }))
+        .await
+        .unwrap();
+    counters.insert_one(&counter("a")).await.unwrap();
+    let error = counters.insert_one(&counter("a")).await.unwrap_err();
+    assert!(error.is_duplicate_key(), "{error}");
+    counters.insert_one(&counter("b")).await.expect("outside the partial index");
+    let answer = counters.insert_many_unordered(&[counter("a"), counter("c"), counter("d")]).await.unwrap();
+    assert_eq!(answer, Inserted { inserted: 2, duplicates: 1 });
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bulk_of_pipelines_pulls_by_value_and_leaves_the_rest() {
+    let (mongo, counters) = counters().await;
+    for id in ["a", "b"] {
+        counters.insert_one(&Counter { tail: vec![1, 2, 3, 4], ..counter(id) }).await.unwrap();
+    }
+    let keep = |gone: [i64; 2]| {
+        let kept = doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this", gone.to_vec()] }] } } };
+        vec![doc! { "$set": { "tail": kept } }]
+    };
+    let updates =
+        vec![(doc! { "_id": "a" }, keep([1, 2]).into()), (doc! { "_id": "b" }, keep([4, 9]).into())];
+    assert_eq!(counters.update_bulk(updates).await.unwrap(), 2);
+    assert_eq!(counters.find_one(doc! { "_id": "a" }).await.unwrap().unwrap().tail, [3, 4]);
+    assert_eq!(counters.find_one(doc! { "_id": "b" }).await.unwrap().unwrap().tail, [1, 2, 3]);
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_reads_what_was_written_and_find_is_sorted_and_limited() {
+    let (mongo, counters) = counters().await;
+    let mut session = mongo.causal_session().await.unwrap();
+    assert!(counters.find_one_in(&mut session, doc! { "_id": "a" }).await.unwrap().is_none());
+    for (id, version) in [("a", 3), ("b", 1), ("c", 2)] {
+        counters.insert_one(&Counter { version, ..counter(id) }).await.unwrap();
+    }
+    assert!(counters.find_one_in(&mut session, doc! { "_id": "a" }).await.unwrap().is_some());
+    let two = counters.find_in(&mut session, doc! {}, doc! { "version": -1 }, 2).await.unwrap();
+    assert_eq!(two.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    let sum = vec![doc! { "$group": { "_id": null, "sum": { "$sum": "$version" } } }];
+    let sums = counters.aggregate(sum, 10).await.unwrap();
+    assert_eq!(sums[0].get_i64("sum").unwrap(), 6);
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_transient_within_its_bounds() {
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("mongodb://{}/?directConnection=true", deaf.local_addr().unwrap());
+    let config =
+        Config { server_selection_timeout_ms: 300, operation_timeout_ms: 500, ..Config::new(uri, "gone") };
+    let started = Instant::now();
+    let error = Mongo::connect(&config).await.unwrap_err();
+    assert!(matches!(error, StoreError::Transient { .. }), "{error}");
+    assert_eq!(error.class(), ErrorClass::Transient);
+    assert!(started.elapsed() < Duration::from_secs(3));
+}

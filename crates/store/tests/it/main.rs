@@ -1,0 +1,4 @@
+//! The store against a real MongoDB server and a real Redis.
+
+mod cache;
+mod documents;
