@@ -77,7 +77,18 @@ fn amounts_are_written_with_all_minor_digits() {
 
 #[test]
 fn odd_texts_are_refused() {
-    for text in ["", "12", "12.3 EUR", "12.345 EUR", "12.34 eur", "12.34EUR", "+1.00 EUR", "1e2 EUR", ".10 EUR", "1.+1 EUR"] {
+    for text in [
+        "",
+        "12",
+        "12.3 EUR",
+        "12.345 EUR",
+        "12.34 eur",
+        "12.34EUR",
+        "+1.00 EUR",
+        "1e2 EUR",
+        ".10 EUR",
+        "1.+1 EUR",
+    ] {
         assert!(text.parse::<Money>().is_err(), "{text:?} must be refused");
     }
     assert_eq!("92233720368547758.08 EUR".parse::<Money>(), Err(MoneyError::Overflow));

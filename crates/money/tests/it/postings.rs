@@ -9,10 +9,7 @@ use super::{amount, currency};
 fn transfers() -> impl Strategy<Value = Vec<Posting>> {
     let transfer = (amount(), "[a-z0-9-]{1,12}").prop_filter_map("has no negative", |(amount, name)| {
         let back = amount.checked_neg().ok()?;
-        Some([
-            Posting::new(Account::Player(name.clone()), amount),
-            Posting::new(Account::House(name), back),
-        ])
+        Some([Posting::new(Account::Player(name.clone()), amount), Posting::new(Account::House(name), back)])
     });
     proptest::collection::vec(transfer, 0..8).prop_map(|pairs| pairs.into_iter().flatten().collect())
 }

@@ -1,0 +1,116 @@
+//! [`EventType`]: the closed list of what travels, and where.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Topic;
+
+/// Declares the event types: area, name, topic.
+macro_rules! event_types {
+    ($($area:literal $name:ident $topic:ident,)*) => {
+        /// The type of an event, as its `ce_type` header names it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "&'static str")]
+        pub enum EventType {
+            $(
+                #[doc = concat!("`casino.", $area, ".v1.", stringify!($name), "`")]
+                $name,
+            )*
+        }
+
+        impl EventType {
+            /// Every type there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The full name: package and message, such as `casino.bets.v1.PlaceBet`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!("casino.", $area, ".v1.", stringify!($name)),)*
+                }
+            }
+
+            /// The name without its package, such as `PlaceBet`.
+            pub const fn short_name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// The one topic this type travels on.
+            pub const fn topic(self) -> Topic {
+                match self {
+                    $(Self::$name => Topic::$topic,)*
+                }
+            }
+        }
+    };
+}
+
+event_types! {
+    "bets" PlaceBet BetsCommands,
+    "bets" BetSettled BetsEvents,
+    "bets" BetRejected BetsEvents,
+    "bets" BetVoided BetsEvents,
+    "bets" BetConflict BetsEvents,
+    "payments" ApplyWager PaymentsCommands,
+    "payments" VoidWager PaymentsCommands,
+    "payments" Deposit PaymentsCommands,
+    "payments" Withdraw PaymentsCommands,
+    "payments" ProviderReported PaymentsCommands,
+    "payments" WagerApplied PaymentsEvents,
+    "payments" WagerRejected PaymentsEvents,
+    "payments" WagerVoided PaymentsEvents,
+    "payments" DepositCompleted PaymentsEvents,
+    "payments" DepositFailed PaymentsEvents,
+    "payments" WithdrawalCompleted PaymentsEvents,
+    "payments" WithdrawalFailed PaymentsEvents,
+    "payments" RestrictionsApplied PaymentsEvents,
+    "payments" CommandConflict PaymentsEvents,
+    "players" PlayerRegistered PlayersEvents,
+    "players" LimitsChanged PlayersEvents,
+    "players" SelfExclusionStarted PlayersEvents,
+    "players" KycStatusChanged PlayersEvents,
+    "players" PreferencesChanged PlayersEvents,
+}
+
+impl EventType {
+    /// Whether it asks for something (and so carries a request hash) rather than tells what happened.
+    pub const fn is_command(self) -> bool {
+        matches!(self.topic(), Topic::BetsCommands | Topic::PaymentsCommands)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl From<EventType> for &'static str {
+    fn from(event_type: EventType) -> Self {
+        event_type.as_str()
+    }
+}
+
+/// The text names no event type of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown event type")]
+pub struct UnknownEventType;
+
+impl FromStr for EventType {
+    type Err = UnknownEventType;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|event_type| event_type.as_str() == text).ok_or(UnknownEventType)
+    }
+}
+
+impl TryFrom<String> for EventType {
+    type Error = UnknownEventType;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}

@@ -1,0 +1,159 @@
+//! Checks of single fields, each answering with the field's name and what is wrong, never with its value.
+
+use std::fmt;
+
+use crate::proto::common::v1::Money;
+
+/// The longest player id; it is part of ledger keys (`player_id/seq`), so its alphabet is narrow.
+const PLAYER_ID_BYTES_MAX: usize = 64;
+/// The longest name of a game.
+const GAME_BYTES_MAX: usize = 32;
+/// The longest e-mail address (RFC 5321).
+const EMAIL_BYTES_MAX: usize = 254;
+
+/// A field that does not hold what its documentation says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's path in JSON, such as `stake.minor`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl FieldError {
+    /// An error about `field`.
+    pub(crate) fn new(field: impl Into<String>, problem: &'static str) -> Self {
+        Self { field: field.into(), problem }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field `{}` {}", self.field, self.problem)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+type Checked = Result<(), FieldError>;
+
+/// What an amount may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// Above zero.
+    Positive,
+    /// Zero or above.
+    NotNegative,
+    /// Anything: a balance is told as it is.
+    Any,
+}
+
+/// A player's id: letters, digits, `.`, `_`, `-`.
+pub(crate) fn player_id(value: &str) -> Checked {
+    name("playerId", value, PLAYER_ID_BYTES_MAX)
+}
+
+/// A game's name, of the same alphabet. Whether there is such a game is a business question.
+pub(crate) fn game(value: &str) -> Checked {
+    name("game", value, GAME_BYTES_MAX)
+}
+
+fn name(field: &'static str, value: &str, bytes_max: usize) -> Checked {
+    if value.is_empty() {
+        return Err(FieldError::new(field, "is missing or empty"));
+    }
+    if value.len() > bytes_max {
+        return Err(FieldError::new(field, "is too long"));
+    }
+    if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        return Err(FieldError::new(field, "may only have letters, digits, `.`, `_` and `-`"));
+    }
+    Ok(())
+}
+
+/// An event's id in a field.
+pub(crate) fn event_id(field: &'static str, value: &str) -> Checked {
+    if value.is_empty() {
+        return Err(FieldError::new(field, "is missing or empty"));
+    }
+    crate::ids::check_id(value).map_err(|_| FieldError::new(field, "is not an event id"))
+}
+
+/// Text for people: bounded, no control characters.
+pub(crate) fn text(field: &'static str, value: &str, bytes_min: usize, bytes_max: usize) -> Checked {
+    if value.len() < bytes_min {
+        return Err(FieldError::new(field, "is missing or empty"));
+    }
+    if value.len() > bytes_max {
+        return Err(FieldError::new(field, "is too long"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(FieldError::new(field, "has control characters"));
+    }
+    Ok(())
+}
+
+/// An e-mail address, roughly: the mail server is the judge of the rest.
+pub(crate) fn email(value: &str) -> Checked {
+    text("email", value, 1, EMAIL_BYTES_MAX)?;
+    let parts = value.split_once('@');
+    let plausible = parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    if !plausible || value.contains(char::is_whitespace) {
+        return Err(FieldError::new("email", "is not an e-mail address"));
+    }
+    Ok(())
+}
+
+/// An amount that must be there.
+pub(crate) fn amount(field: &'static str, value: Option<&Money>, sign: Sign) -> Checked {
+    let Some(amount) = value else {
+        return Err(FieldError::new(field, "is missing"));
+    };
+    currency_code(&format!("{field}.currency"), &amount.currency)?;
+    match sign {
+        Sign::Positive if amount.minor <= 0 => {
+            Err(FieldError::new(format!("{field}.minor"), "must be above zero"))
+        }
+        Sign::NotNegative if amount.minor < 0 => {
+            Err(FieldError::new(format!("{field}.minor"), "must not be negative"))
+        }
+        Sign::Positive | Sign::NotNegative | Sign::Any => Ok(()),
+    }
+}
+
+/// An amount that may be absent.
+pub(crate) fn optional_amount(field: &'static str, value: Option<&Money>, sign: Sign) -> Checked {
+    if value.is_none() { Ok(()) } else { amount(field, value, sign) }
+}
+
+/// The code of a currency we hold.
+pub(crate) fn currency_code(field: &str, value: &str) -> Checked {
+    match value.parse::<money::Currency>() {
+        Ok(_) => Ok(()),
+        Err(_) if value.is_empty() => Err(FieldError::new(field, "is missing or empty")),
+        Err(_) => Err(FieldError::new(field, "is not one of EUR, USD, GBP, SEK")),
+    }
+}
+
+/// Amounts of one message are of one currency.
+pub(crate) fn same_currency(field: &'static str, left: Option<&Money>, right: Option<&Money>) -> Checked {
+    match (left, right) {
+        (Some(one), Some(other)) if one.currency != other.currency => {
+            Err(FieldError::new(format!("{field}.currency"), "differs from the currency of the others"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An enum number that has a name and is not the zero one.
+pub(crate) fn known_enum<E: TryFrom<i32>>(field: &'static str, value: i32) -> Checked {
+    if value == 0 {
+        return Err(FieldError::new(field, "is missing or unspecified"));
+    }
+    E::try_from(value).map(|_| ()).map_err(|_| FieldError::new(field, "has an unknown enum value"))
+}
+
+/// An integer above zero.
+pub(crate) fn positive(field: &'static str, value: i64) -> Checked {
+    if value > 0 { Ok(()) } else { Err(FieldError::new(field, "must be above zero")) }
+}

@@ -1,0 +1,68 @@
+//! Names of the Kafka headers, once for everybody: CloudEvents binary mode, trace context, dead letters.
+
+/// The identity that tells a duplicate.
+pub const CE_ID: &str = "ce_id";
+/// The event type, `casino.<area>.v1.<Name>`.
+pub const CE_TYPE: &str = "ce_type";
+/// Which part made the event.
+pub const CE_SOURCE: &str = "ce_source";
+/// When the event was made, RFC 3339.
+pub const CE_TIME: &str = "ce_time";
+/// The player's id.
+pub const CE_SUBJECT: &str = "ce_subject";
+/// Always [`SPEC_VERSION`].
+pub const CE_SPECVERSION: &str = "ce_specversion";
+/// The id of the event this one follows from.
+pub const CE_CAUSATIONID: &str = "ce_causationid";
+/// The hash of the client request that a command carries.
+pub const CE_REQUESTHASH: &str = "ce_requesthash";
+/// What every CloudEvents header begins with.
+pub const CE_PREFIX: &str = "ce_";
+/// The version of CloudEvents we speak.
+pub const SPEC_VERSION: &str = "1.0";
+
+/// How the value is encoded.
+pub const CONTENT_TYPE: &str = "content-type";
+/// [`CONTENT_TYPE`] of a protobuf value.
+pub const APPLICATION_PROTOBUF: &str = "application/protobuf";
+/// [`CONTENT_TYPE`] of a JSON value in binary mode.
+pub const APPLICATION_JSON: &str = "application/json";
+/// [`CONTENT_TYPE`] of a CloudEvent in structured mode.
+pub const APPLICATION_CLOUDEVENTS_JSON: &str = "application/cloudevents+json";
+
+/// W3C trace context: which span this record was published in.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C trace context: vendors' additions.
+pub const TRACESTATE: &str = "tracestate";
+/// W3C baggage; may occur several times.
+pub const BAGGAGE: &str = "baggage";
+/// Sentry's own form of the trace context.
+pub const SENTRY_TRACE: &str = "sentry-trace";
+
+/// The topic where a parked or retried record appeared first.
+pub const DLQ_TOPIC: &str = "dlq_topic";
+/// The partition where it appeared first.
+pub const DLQ_PARTITION: &str = "dlq_partition";
+/// The offset where it appeared first.
+pub const DLQ_OFFSET: &str = "dlq_offset";
+/// The broker's timestamp of the first appearance, in milliseconds since 1970.
+pub const DLQ_TIMESTAMP_MS: &str = "dlq_timestamp_ms";
+/// The consumer group that gave up on it.
+pub const DLQ_GROUP: &str = "dlq_group";
+/// The class of the error, `poison`, `transient` or `fatal`.
+pub const DLQ_ERROR_CLASS: &str = "dlq_error_class";
+/// What was wrong, bounded, without payload.
+pub const DLQ_ERROR_MESSAGE: &str = "dlq_error_message";
+/// How often it was tried.
+pub const DLQ_ATTEMPTS: &str = "dlq_attempts";
+/// When it was parked, RFC 3339.
+pub const DLQ_AT: &str = "dlq_at";
+
+/// Most headers a record may carry.
+pub const COUNT_MAX: usize = 64;
+/// Longest header name.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest header value (W3C allows baggage 8192 bytes).
+pub const VALUE_BYTES_MAX: usize = 8_192;
+/// Most bytes of all names and values together.
+pub const TOTAL_BYTES_MAX: usize = 32_768;

@@ -1,0 +1,162 @@
+//! [`Message`]: any one of the messages that travel on our topics, and its two wire forms.
+
+use bytes::Bytes;
+use prost::Message as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::EventType;
+use crate::decode_error::DecodeError;
+use crate::field::FieldError;
+use crate::json;
+use crate::proto::{bets, payments, players};
+
+/// What every message type of `proto/` that is an event can do.
+pub trait Contract: prost::Message + Default + Clone + Serialize + DeserializeOwned + Into<Message> {
+    /// The type's name on the wire.
+    const EVENT_TYPE: EventType;
+
+    /// Whose event it is: the key of its record.
+    fn player_id(&self) -> &str;
+
+    /// Whether every field holds what its documentation says. Run on everything that is decoded.
+    fn validate(&self) -> Result<(), FieldError>;
+
+    /// Replaces enum numbers without a name by zero, so that the JSON form of a message that nobody validated is
+    /// still JSON (and refused by whoever reads it).
+    fn drop_unknown_enums(&mut self) {}
+}
+
+/// Lists the event types once: the variants, the conversions and the dispatch by type all come from here.
+macro_rules! messages {
+    ($($area:ident $name:ident,)*) => {
+        /// One event's content. A variant for every type; there is no "other".
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Message {
+            $(
+                #[doc = concat!("`casino.", stringify!($area), ".v1.", stringify!($name), "`")]
+                $name($area::v1::$name),
+            )*
+        }
+
+        $(
+            impl From<$area::v1::$name> for Message {
+                fn from(message: $area::v1::$name) -> Self {
+                    Self::$name(message)
+                }
+            }
+
+            impl TryFrom<Message> for $area::v1::$name {
+                type Error = Message;
+
+                /// The content, if it is of this type; else the message back.
+                fn try_from(message: Message) -> Result<Self, Message> {
+                    match message {
+                        Message::$name(content) => Ok(content),
+                        other => Err(other),
+                    }
+                }
+            }
+        )*
+
+        impl Message {
+            /// The type of this message.
+            pub const fn event_type(&self) -> EventType {
+                match self {
+                    $(Self::$name(_) => EventType::$name,)*
+                }
+            }
+
+            /// Whose event it is: the key of its record, so that a player's events stay in order.
+            pub fn player_id(&self) -> &str {
+                match self {
+                    $(Self::$name(content) => Contract::player_id(content),)*
+                }
+            }
+
+            /// Whether every field holds what its documentation says.
+            pub fn validate(&self) -> Result<(), FieldError> {
+                match self {
+                    $(Self::$name(content) => content.validate(),)*
+                }
+            }
+
+            /// The protobuf form. Deterministic: fields in order of their numbers, no maps.
+            pub fn encode_protobuf(&self) -> Bytes {
+                let encoded = match self {
+                    $(Self::$name(content) => content.encode_to_vec(),)*
+                };
+                Bytes::from(encoded)
+            }
+
+            /// The proto3 JSON form: camelCase names, 64-bit integers as strings, default values left out.
+            pub fn to_json(&self) -> serde_json::Value {
+                match self {
+                    $(Self::$name(content) => {
+                        let mut content = content.clone();
+                        content.drop_unknown_enums();
+                        json::to_value(&content)
+                    })*
+                }
+            }
+
+            /// Reads the protobuf form of a type and validates it. Unknown fields are skipped: somebody is newer.
+            pub fn from_protobuf(event_type: EventType, value: &[u8]) -> Result<Self, DecodeError> {
+                match event_type {
+                    $(EventType::$name => read_protobuf::<$area::v1::$name>(value),)*
+                }
+            }
+
+            /// Reads the JSON form of a type and validates it. Unknown fields are refused: somebody mistyped.
+            pub fn from_json(event_type: EventType, text: &str) -> Result<Self, DecodeError> {
+                match event_type {
+                    $(EventType::$name => read_json::<$area::v1::$name>(text),)*
+                }
+            }
+        }
+    };
+}
+
+messages! {
+    bets PlaceBet,
+    bets BetSettled,
+    bets BetRejected,
+    bets BetVoided,
+    bets BetConflict,
+    payments ApplyWager,
+    payments VoidWager,
+    payments Deposit,
+    payments Withdraw,
+    payments ProviderReported,
+    payments WagerApplied,
+    payments WagerRejected,
+    payments WagerVoided,
+    payments DepositCompleted,
+    payments DepositFailed,
+    payments WithdrawalCompleted,
+    payments WithdrawalFailed,
+    payments RestrictionsApplied,
+    payments CommandConflict,
+    players PlayerRegistered,
+    players LimitsChanged,
+    players SelfExclusionStarted,
+    players KycStatusChanged,
+    players PreferencesChanged,
+}
+
+fn read_protobuf<M: Contract>(value: &[u8]) -> Result<Message, DecodeError> {
+    let message = M::decode(value)
+        .map_err(|error| DecodeError::Protobuf { event_type: M::EVENT_TYPE, problem: error.to_string() })?;
+    validated(message)
+}
+
+fn read_json<M: Contract>(text: &str) -> Result<Message, DecodeError> {
+    let message = json::read::<M>(text)
+        .map_err(|problem| DecodeError::Json { what: M::EVENT_TYPE.as_str(), problem })?;
+    validated(message)
+}
+
+fn validated<M: Contract>(message: M) -> Result<Message, DecodeError> {
+    message.validate().map_err(|problem| DecodeError::Field { event_type: M::EVENT_TYPE, problem })?;
+    Ok(message.into())
+}

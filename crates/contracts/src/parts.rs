@@ -1,0 +1,233 @@
+//! The parts of a running Pitboss: their names, ports and Sentry projects.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The base that all ports are counted from, unless told otherwise.
+pub const BASE_PORT_DEFAULT: u16 = 8100;
+
+/// The highest base that leaves room for every port.
+pub const BASE_PORT_MAX: u16 = u16::MAX - 99;
+
+/// Something that runs as a process of its own: our services, and the servers they need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The HTTP and WebSocket edge.
+    Gateway,
+    /// The independent witness of what went to Sentry.
+    Recorder,
+    /// Players, sessions, history.
+    User,
+    /// Bets.
+    Game,
+    /// The ledger.
+    Payment,
+    /// Figures.
+    Analytics,
+    /// Messages to players.
+    Notification,
+    /// Lag, seen from outside.
+    Lagwatch,
+    /// The outside world, played.
+    Partners,
+    /// The broker.
+    Kafka,
+    /// The document store.
+    Mongo,
+    /// The cache.
+    Redis,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: &'static [Self] = &[
+        Self::Gateway,
+        Self::Recorder,
+        Self::User,
+        Self::Game,
+        Self::Payment,
+        Self::Analytics,
+        Self::Notification,
+        Self::Lagwatch,
+        Self::Partners,
+        Self::Kafka,
+        Self::Mongo,
+        Self::Redis,
+    ];
+
+    /// Our services, in the order of their ops ports.
+    pub const SERVICES: &'static [Self] = &[
+        Self::Gateway,
+        Self::Recorder,
+        Self::User,
+        Self::Game,
+        Self::Payment,
+        Self::Analytics,
+        Self::Notification,
+        Self::Lagwatch,
+        Self::Partners,
+    ];
+
+    /// The name: of the program, in logs, in `status`, as the service in telemetry.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Recorder => "recorder",
+            Self::User => "user",
+            Self::Game => "game",
+            Self::Payment => "payment",
+            Self::Analytics => "analytics",
+            Self::Notification => "notification",
+            Self::Lagwatch => "lagwatch",
+            Self::Partners => "partners",
+            Self::Kafka => "kafka",
+            Self::Mongo => "mongo",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// Whether it is a program of ours.
+    pub const fn is_service(self) -> bool {
+        !matches!(self, Self::Kafka | Self::Mongo | Self::Redis)
+    }
+
+    /// The main port, counted from the base.
+    const fn port_offset(self) -> u16 {
+        match self {
+            Self::Gateway => 0,
+            Self::Recorder => 1,
+            Self::User => 2,
+            Self::Game => 3,
+            Self::Payment => 4,
+            Self::Analytics => 5,
+            Self::Notification => 6,
+            Self::Lagwatch => 7,
+            Self::Partners => 8,
+            Self::Kafka => 20,
+            Self::Mongo => 22,
+            Self::Redis => 23,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The text names no part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown part: expected one of gateway, recorder, user, game, payment, analytics, notification, lagwatch, partners, kafka, mongo, redis"
+)]
+pub struct UnknownPart;
+
+impl FromStr for Part {
+    type Err = UnknownPart;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().copied().find(|part| part.as_str() == text).ok_or(UnknownPart)
+    }
+}
+
+/// Every port of one checkout, counted from one base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// What all others are counted from.
+    base: u16,
+}
+
+/// The base leaves no room for all ports, or is privileged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the port base must be between 1024 and {BASE_PORT_MAX}")]
+pub struct PortBaseError;
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { base: BASE_PORT_DEFAULT }
+    }
+}
+
+impl Ports {
+    /// Ports counted from `base`.
+    pub const fn new(base: u16) -> Result<Self, PortBaseError> {
+        if base < 1024 || base > BASE_PORT_MAX {
+            return Err(PortBaseError);
+        }
+        Ok(Self { base })
+    }
+
+    /// The base itself.
+    pub const fn base(self) -> u16 {
+        self.base
+    }
+
+    /// The main port of a part: HTTP of a service (the recorder's ingest), the server's own of the others.
+    pub const fn http(self, part: Part) -> u16 {
+        self.base + part.port_offset()
+    }
+
+    /// The ops port (`/livez /readyz /metrics /version`, debug) of a service; servers that are not ours have none.
+    pub const fn ops(self, part: Part) -> Option<u16> {
+        if part.is_service() { Some(self.base + 30 + part.port_offset()) } else { None }
+    }
+
+    /// The recorder's queries and pages, apart from its ingest so that one can play dead without the other.
+    pub const fn recorder_query(self) -> u16 {
+        self.base + 10
+    }
+
+    /// The mail server that `partners` plays.
+    pub const fn smtp(self) -> u16 {
+        self.base + 9
+    }
+
+    /// The broker's listener for clients.
+    pub const fn kafka(self) -> u16 {
+        self.http(Part::Kafka)
+    }
+
+    /// The broker's controller listener.
+    pub const fn kafka_controller(self) -> u16 {
+        self.base + 21
+    }
+
+    /// The document store.
+    pub const fn mongo(self) -> u16 {
+        self.http(Part::Mongo)
+    }
+
+    /// The cache.
+    pub const fn redis(self) -> u16 {
+        self.http(Part::Redis)
+    }
+}
+
+/// Sentry projects that are not a part of the backend: the browser applications.
+pub const WEB_PROJECTS: [(&str, u32); 2] = [("player-web", 10), ("admin-web", 11)];
+
+/// The number in the DSN of a service (SDKs insist on one); servers that are not ours have none.
+pub const fn sentry_project_id(part: Part) -> Option<u32> {
+    match part {
+        Part::Gateway => Some(1),
+        Part::User => Some(2),
+        Part::Game => Some(3),
+        Part::Payment => Some(4),
+        Part::Analytics => Some(5),
+        Part::Notification => Some(6),
+        Part::Recorder => Some(7),
+        Part::Lagwatch => Some(8),
+        Part::Partners => Some(9),
+        Part::Kafka | Part::Mongo | Part::Redis => None,
+    }
+}
+
+/// Every Sentry project by number and name.
+pub fn sentry_projects() -> Vec<(u32, &'static str)> {
+    let services = Part::SERVICES.iter().filter_map(|part| Some((sentry_project_id(*part)?, part.as_str())));
+    let mut projects: Vec<(u32, &'static str)> =
+        services.chain(WEB_PROJECTS.iter().map(|(name, id)| (*id, *name))).collect();
+    projects.sort_unstable();
+    projects
+}

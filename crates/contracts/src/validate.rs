@@ -1,0 +1,190 @@
+//! What each message must hold, beyond being well-formed: the rules in the comments of `proto/`.
+
+use crate::EventType;
+use crate::field::{
+    FieldError, Sign, amount, currency_code, email, event_id, game, known_enum, optional_amount, player_id,
+    positive, same_currency, text,
+};
+use crate::message::Contract;
+use crate::proto::common::v1::RejectReason;
+use crate::proto::payments::v1::ProviderOutcome;
+use crate::proto::players::v1::KycStatus;
+use crate::proto::{bets, payments, players};
+
+/// Longest words of an operator.
+const REASON_BYTES_MAX: usize = 200;
+/// Most symbols on a pay line, and the longest symbol.
+const REELS_MAX: usize = 16;
+const SYMBOL_BYTES_MAX: usize = 32;
+/// Longest name that a provider gives a payment.
+const REFERENCE_BYTES_MAX: usize = 128;
+/// Longest display name of a player.
+const DISPLAY_NAME_BYTES_MAX: usize = 64;
+
+type Checked = Result<(), FieldError>;
+
+/// Implements [`Contract`] for a message: its rules, and which of its fields are enums.
+macro_rules! contract {
+    ($area:ident $name:ident, |$message:ident| $rules:expr $(, enum $field:ident: $kind:ty)?) => {
+        impl Contract for $area::v1::$name {
+            const EVENT_TYPE: EventType = EventType::$name;
+
+            fn player_id(&self) -> &str {
+                &self.player_id
+            }
+
+            fn validate(&self) -> Checked {
+                player_id(&self.player_id)?;
+                let $message = self;
+                $rules
+            }
+
+            $(
+                fn drop_unknown_enums(&mut self) {
+                    if <$kind>::try_from(self.$field).is_err() {
+                        self.$field = 0;
+                    }
+                }
+            )?
+        }
+    };
+}
+
+contract!(bets PlaceBet, |m| {
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)
+});
+
+contract!(bets BetSettled, |m| {
+    event_id("betId", &m.bet_id)?;
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)?;
+    amount("payout", m.payout.as_ref(), Sign::NotNegative)?;
+    amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
+    same_currency("payout", m.stake.as_ref(), m.payout.as_ref())?;
+    same_currency("balanceAfter", m.stake.as_ref(), m.balance_after.as_ref())?;
+    if m.reels.len() > REELS_MAX {
+        return Err(FieldError::new("reels", "has too many symbols"));
+    }
+    m.reels.iter().try_for_each(|symbol| text("reels", symbol, 1, SYMBOL_BYTES_MAX))?;
+    text("payTableVersion", &m.pay_table_version, 0, SYMBOL_BYTES_MAX)
+});
+
+contract!(bets BetRejected, |m| {
+    event_id("betId", &m.bet_id)?;
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)?;
+    known_enum::<RejectReason>("reason", m.reason)
+}, enum reason: RejectReason);
+
+contract!(bets BetVoided, |m| {
+    event_id("betId", &m.bet_id)?;
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)?;
+    text("reason", &m.reason, 1, REASON_BYTES_MAX)
+});
+
+contract!(bets BetConflict, |m| event_id("betId", &m.bet_id));
+
+contract!(payments ApplyWager, |m| {
+    event_id("wagerId", &m.wager_id)?;
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)?;
+    amount("payout", m.payout.as_ref(), Sign::NotNegative)?;
+    same_currency("payout", m.stake.as_ref(), m.payout.as_ref())
+});
+
+contract!(payments VoidWager, |m| {
+    event_id("wagerId", &m.wager_id)?;
+    text("reason", &m.reason, 1, REASON_BYTES_MAX)
+});
+
+contract!(payments Deposit, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
+
+contract!(payments Withdraw, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
+
+contract!(payments ProviderReported, |m| {
+    event_id("paymentId", &m.payment_id)?;
+    known_enum::<ProviderOutcome>("outcome", m.outcome)?;
+    text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)
+}, enum outcome: ProviderOutcome);
+
+contract!(payments WagerApplied, |m| {
+    event_id("wagerId", &m.wager_id)?;
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)?;
+    amount("payout", m.payout.as_ref(), Sign::NotNegative)?;
+    amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
+    same_currency("payout", m.stake.as_ref(), m.payout.as_ref())?;
+    same_currency("balanceAfter", m.stake.as_ref(), m.balance_after.as_ref())?;
+    positive("seq", m.seq)
+});
+
+contract!(payments WagerRejected, |m| {
+    event_id("wagerId", &m.wager_id)?;
+    game(&m.game)?;
+    amount("stake", m.stake.as_ref(), Sign::Positive)?;
+    known_enum::<RejectReason>("reason", m.reason)?;
+    optional_amount("balance", m.balance.as_ref(), Sign::Any)?;
+    same_currency("balance", m.stake.as_ref(), m.balance.as_ref())
+}, enum reason: RejectReason);
+
+contract!(payments WagerVoided, |m| {
+    event_id("wagerId", &m.wager_id)?;
+    optional_amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
+    text("reason", &m.reason, 1, REASON_BYTES_MAX)
+});
+
+contract!(payments DepositCompleted, |m| {
+    event_id("paymentId", &m.payment_id)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
+    same_currency("balanceAfter", m.amount.as_ref(), m.balance_after.as_ref())?;
+    text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)
+});
+
+contract!(payments DepositFailed, |m| {
+    event_id("paymentId", &m.payment_id)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    known_enum::<RejectReason>("reason", m.reason)
+}, enum reason: RejectReason);
+
+contract!(payments WithdrawalCompleted, |m| {
+    event_id("paymentId", &m.payment_id)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
+    same_currency("balanceAfter", m.amount.as_ref(), m.balance_after.as_ref())?;
+    text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)
+});
+
+contract!(payments WithdrawalFailed, |m| {
+    event_id("paymentId", &m.payment_id)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    known_enum::<RejectReason>("reason", m.reason)
+}, enum reason: RejectReason);
+
+contract!(payments RestrictionsApplied, |m| event_id("causeId", &m.cause_id));
+
+contract!(payments CommandConflict, |m| {
+    event_id("commandId", &m.command_id)?;
+    let known = m.command_type.parse::<EventType>();
+    known.map(|_| ()).map_err(|_| FieldError::new("commandType", "is not an event type"))
+});
+
+contract!(players PlayerRegistered, |m| {
+    email(&m.email)?;
+    text("displayName", &m.display_name, 1, DISPLAY_NAME_BYTES_MAX)?;
+    currency_code("currency", &m.currency)
+});
+
+contract!(players LimitsChanged, |m| {
+    optional_amount("maxStake", m.max_stake.as_ref(), Sign::Positive)?;
+    optional_amount("dailyLoss", m.daily_loss.as_ref(), Sign::Positive)
+});
+
+contract!(players SelfExclusionStarted, |m| positive("untilEpochMs", m.until_epoch_ms));
+
+contract!(players KycStatusChanged, |m| known_enum::<KycStatus>("status", m.status), enum status: KycStatus);
+
+contract!(players PreferencesChanged, |_m| Ok(()));
