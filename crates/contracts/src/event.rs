@@ -195,7 +195,7 @@ impl Event {
         let event_type = self.event_type();
         let (content_type, value) = match format {
             Format::Protobuf => (headers::APPLICATION_PROTOBUF, self.message.encode_protobuf()),
-            Format::Json => (headers::APPLICATION_JSON, Bytes::from(self.message.to_json().to_string())),
+            Format::Json => (headers::APPLICATION_JSON, self.message.encode_json()),
         };
         let mut pairs = vec![
             (headers::CE_SPECVERSION, headers::SPEC_VERSION.to_owned()),

@@ -1,19 +1,20 @@
 //! Reading JSON so that an error names the field and the kind of mistake, and never repeats a value.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Longest piece of somebody's text (a field's name) in a message of ours.
 const ECHO_CHARS_MAX: usize = 48;
 
-/// Reads one JSON document, all of it.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+/// Reads one JSON document, all of it; `part` is what positions in errors are counted in.
+pub(crate) fn read<T: DeserializeOwned>(text: &str, part: &str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        describe(&path, error.inner())
+        describe(&path, error.inner(), part)
     })?;
-    deserializer.end().map_err(|error| describe(".", &error))?;
+    deserializer.end().map_err(|error| describe(".", &error, part))?;
     Ok(value)
 }
 
@@ -23,9 +24,14 @@ pub(crate) fn to_value(message: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(message).unwrap_or(serde_json::Value::Null)
 }
 
+/// The same as text, with the fields in the order in which they are declared.
+pub(crate) fn to_bytes(message: &impl Serialize) -> Bytes {
+    serde_json::to_vec(message).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from)
+}
+
 /// What was wrong, in words that hold nothing of the payload but (shortened) names of fields.
-fn describe(path: &str, error: &serde_json::Error) -> String {
-    let place = format!("line {} column {}", error.line(), error.column());
+fn describe(path: &str, error: &serde_json::Error, part: &str) -> String {
+    let place = format!("line {} column {} of {part}", error.line(), error.column());
     let problem = problem(error);
     match path {
         "." | "?" | "" => format!("{problem} at {place}"),

@@ -100,6 +100,17 @@ macro_rules! messages {
                 }
             }
 
+            /// The JSON form as it goes on the wire: [`Self::to_json`] in the order of the fields' numbers.
+            pub fn encode_json(&self) -> Bytes {
+                match self {
+                    $(Self::$name(content) => {
+                        let mut content = content.clone();
+                        content.drop_unknown_enums();
+                        json::to_bytes(&content)
+                    })*
+                }
+            }
+
             /// Reads the protobuf form of a type and validates it. Unknown fields are skipped: somebody is newer.
             pub fn from_protobuf(event_type: EventType, value: &[u8]) -> Result<Self, DecodeError> {
                 match event_type {
@@ -151,7 +162,7 @@ fn read_protobuf<M: Contract>(value: &[u8]) -> Result<Message, DecodeError> {
 }
 
 fn read_json<M: Contract>(text: &str) -> Result<Message, DecodeError> {
-    let message = json::read::<M>(text)
+    let message = json::read::<M>(text, "the data")
         .map_err(|problem| DecodeError::Json { what: M::EVENT_TYPE.as_str(), problem })?;
     validated(message)
 }

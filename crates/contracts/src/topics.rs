@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::Part;
+
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// How much one record may weigh, on the broker and in the decoder.
@@ -60,6 +62,17 @@ impl Topic {
             Self::BetsEvents | Self::PaymentsEvents => 30 * DAY_MS,
             // Few records, each of which says who somebody is.
             Self::PlayersEvents => 90 * DAY_MS,
+        }
+    }
+
+    /// Which of our services write to it. (The console may write to any.)
+    pub const fn writers(self) -> &'static [Part] {
+        match self {
+            Self::BetsCommands => &[Part::Gateway],
+            Self::BetsEvents => &[Part::Game],
+            Self::PaymentsCommands => &[Part::Game, Part::Gateway, Part::Payment],
+            Self::PaymentsEvents => &[Part::Payment],
+            Self::PlayersEvents => &[Part::User],
         }
     }
 

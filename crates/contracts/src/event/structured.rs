@@ -47,7 +47,8 @@ pub(super) fn decode(set: &HeaderSet<'_>, value: &[u8]) -> Result<(Attributes, M
         return Err(DecodeError::NotAnEvent);
     }
     let text = std::str::from_utf8(value).map_err(|_| DecodeError::NotUtf8)?;
-    let envelope: Envelope = json::read(text).map_err(|problem| DecodeError::Json { what: WHAT, problem })?;
+    let envelope: Envelope =
+        json::read(text, "the value").map_err(|problem| DecodeError::Json { what: WHAT, problem })?;
     let event_type = known_type(&envelope.event_type)?;
     let attributes = attributes(set, &envelope)?;
     let message = Message::from_json(event_type, envelope.data.get())?;

@@ -1,0 +1,54 @@
+//! Topics, groups and types fit together.
+
+use std::collections::HashSet;
+
+use contracts::topics::catalogue;
+use contracts::{EventType, Group, Topic};
+
+#[test]
+fn names_read_back() {
+    for topic in Topic::ALL {
+        assert_eq!(topic.name().parse(), Ok(*topic));
+        assert_eq!(Topic::of_record(topic.name()), Some(*topic));
+        for group in Group::ALL {
+            assert_eq!(group.as_str().parse(), Ok(*group));
+            assert_eq!(Topic::of_record(&topic.retry(*group)), Some(*topic));
+            assert_eq!(Topic::of_record(&topic.dlq(*group)), Some(*topic));
+        }
+    }
+    for event_type in EventType::ALL {
+        assert_eq!(event_type.as_str().parse(), Ok(*event_type));
+        assert!(EventType::ALL.contains(event_type));
+    }
+    assert_eq!(Topic::of_record("casino.bets.commands.v12"), None);
+    assert!("casino.bets.commands.v1.dlq.game".parse::<Topic>().is_err());
+}
+
+#[test]
+fn every_topic_has_types_writers_and_readers() {
+    for topic in Topic::ALL {
+        assert!(EventType::ALL.iter().any(|event_type| event_type.topic() == *topic), "{topic} has no types");
+        assert!(Group::ALL.iter().any(|group| group.reads().contains(topic)), "{topic} has no reader");
+        assert!(!topic.writers().is_empty(), "{topic} has no writer");
+    }
+}
+
+#[test]
+fn the_catalogue_has_each_topic_once_with_its_dead_letters() {
+    let specs = catalogue();
+    let names: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    assert_eq!(names.len(), specs.len(), "a name twice");
+    for topic in Topic::ALL {
+        let spec = specs.iter().find(|spec| spec.name == topic.name()).unwrap();
+        assert_eq!(spec.partitions, 6);
+        let retention = ("retention.ms".to_owned(), topic.retention_ms().to_string());
+        assert!(spec.configs.contains(&retention));
+    }
+    for group in Group::ALL {
+        for topic in group.reads() {
+            let spec = specs.iter().find(|spec| spec.name == topic.dlq(*group)).unwrap();
+            assert_eq!(spec.partitions, 1);
+        }
+    }
+    assert_eq!(specs.len(), 5 + 14);
+}

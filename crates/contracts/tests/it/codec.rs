@@ -1,0 +1,160 @@
+//! Properties of the codec: what is written is read; what is read was meant; nothing makes it fall over.
+
+use bytes::Bytes;
+use contracts::proto::bets::v1::PlaceBet;
+use contracts::proto::common::v1::Money;
+use contracts::{Event, EventType, Format, Message, RecordView, Topic, headers, ids};
+use proptest::prelude::*;
+
+use crate::{samples, strategies};
+
+fn view<'a>(topic: &'a str, headers: &'a [(String, Bytes)], value: &'a [u8]) -> RecordView<'a> {
+    RecordView { topic, partition: 3, offset: 41, timestamp_ms: Some(1_793_534_400_000), headers, value }
+}
+
+fn structured(event: &Event) -> String {
+    let data = String::from_utf8(event.message.encode_json().to_vec()).unwrap();
+    format!(r#"{{"type":"{}","data":{data}}}"#, event.event_type())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_event_reads_back_in_both_formats(event in strategies::event()) {
+        for format in [Format::Protobuf, Format::Json] {
+            let encoded = event.encode(format);
+            prop_assert_eq!(&encoded.key[..], event.player_id().as_bytes());
+            let decoded = Event::decode(&view(encoded.topic.name(), &encoded.headers, &encoded.value));
+            prop_assert_eq!(decoded.as_ref(), Ok(&event), "{:?}", format);
+        }
+    }
+
+    #[test]
+    fn structured_mode_needs_type_and_data_only(event in strategies::event()) {
+        let line = structured(&event);
+        let topic = event.event_type().topic().name();
+        let decoded = Event::decode(&view(topic, &[], line.as_bytes())).unwrap();
+        prop_assert_eq!(&decoded.message, &event.message);
+        prop_assert_eq!(decoded.id, ids::record_id(topic, 3, 41));
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_read_without_a_panic(
+        value in proptest::collection::vec(any::<u8>(), 0..200),
+        kind in proptest::sample::select(EventType::ALL.to_vec()),
+        typed in any::<bool>(),
+    ) {
+        let header = [(headers::CE_TYPE.to_owned(), Bytes::from(kind.as_str()))];
+        let present: &[(String, Bytes)] = if typed { &header } else { &[] };
+        if let Ok(event) = Event::decode(&view(kind.topic().name(), present, &value)) {
+            prop_assert_eq!(event.message.validate(), Ok(()));
+        }
+    }
+
+    /// A line with one character changed is another valid line or is refused; it never falls over.
+    #[test]
+    fn a_mistyped_line_is_refused_or_means_something(
+        event in strategies::event(), place in any::<proptest::sample::Index>(), typo in any::<char>(),
+    ) {
+        let mut line: Vec<char> = structured(&event).chars().collect();
+        let index = place.index(line.len());
+        line[index] = typo;
+        let line: String = line.into_iter().collect();
+        if let Ok(read) = Event::decode(&view(event.event_type().topic().name(), &[], line.as_bytes())) {
+            prop_assert_eq!(read.message.validate(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_request_hash_tells_messages_apart(left in strategies::message(), right in strategies::message()) {
+        prop_assert_eq!(ids::request_hash(&left) == ids::request_hash(&right), left == right);
+    }
+}
+
+#[test]
+fn the_console_line_of_the_contract_is_a_bet() {
+    let line = r#"{"type":"casino.bets.v1.PlaceBet","data":{"playerId":"p-1","game":"slots","stake":{"minor":"100","currency":"EUR"}}}"#;
+    let event = Event::decode(&view("casino.bets.commands.v1", &[], line.as_bytes())).unwrap();
+    let stake = Some(Money { minor: 100, currency: "EUR".into() });
+    let bet = PlaceBet { player_id: "p-1".into(), game: "slots".into(), stake };
+    assert_eq!(event.message, Message::PlaceBet(bet));
+    assert_eq!(event.source, "/kafka/casino.bets.commands.v1");
+    assert_eq!(event.time.unix_timestamp(), 1_793_534_400);
+    assert_eq!(event.request_hash, None);
+    assert_eq!(event.request_hash_or_computed(), ids::request_hash(&event.message));
+}
+
+#[test]
+fn the_proto_names_of_fields_are_read_as_well() {
+    // proto3 JSON readers take both spellings; we write only the first.
+    let line = r#"{"type":"casino.bets.v1.PlaceBet","data":{"player_id":"p-1","game":"slots","stake":{"minor":100,"currency":"EUR"}}}"#;
+    assert!(Event::decode(&view("casino.bets.commands.v1", &[], line.as_bytes())).is_ok());
+}
+
+#[test]
+fn a_retried_record_keeps_its_first_identity() {
+    let first = ids::record_id("casino.bets.commands.v1", 0, 7);
+    let carried = [(headers::CE_ID.to_owned(), Bytes::from(first.to_string()))];
+    let line = structured(&samples::event(EventType::PlaceBet));
+    let retry = Topic::BetsCommands.retry(contracts::Group::Game);
+    assert_eq!(Event::decode(&view(&retry, &carried, line.as_bytes())).unwrap().id, first);
+}
+
+#[test]
+fn unknown_protobuf_fields_are_skipped() {
+    let event = samples::event(EventType::PlaceBet);
+    let encoded = event.encode(Format::Protobuf);
+    let mut value = encoded.value.to_vec();
+    // Field 999, wire type 0, value 1: somebody is newer than we are.
+    value.extend_from_slice(&[0xb8, 0x3e, 0x01]);
+    let decoded = Event::decode(&view(encoded.topic.name(), &encoded.headers, &value));
+    assert_eq!(decoded.as_ref(), Ok(&event));
+}
+
+#[test]
+fn a_schema_registrys_frame_is_seen_through() {
+    let event = samples::event(EventType::PlaceBet);
+    let encoded = event.encode(Format::Protobuf);
+    for indexes in [&[0_u8][..], &[2, 0][..], &[4, 2, 8][..]] {
+        let mut value = vec![0, 0, 0, 0, 7];
+        value.extend_from_slice(indexes);
+        value.extend_from_slice(&encoded.value);
+        let decoded = Event::decode(&view(encoded.topic.name(), &encoded.headers, &value));
+        assert_eq!(decoded.as_ref(), Ok(&event), "indexes {indexes:?}");
+    }
+}
+
+#[test]
+fn without_a_content_type_the_first_byte_decides() {
+    let event = samples::event(EventType::PlaceBet);
+    for format in [Format::Protobuf, Format::Json] {
+        let mut encoded = event.encode(format);
+        encoded.headers.retain(|(name, _)| name != headers::CONTENT_TYPE);
+        let decoded = Event::decode(&view(encoded.topic.name(), &encoded.headers, &encoded.value));
+        assert_eq!(decoded.as_ref(), Ok(&event), "{format:?}");
+    }
+}
+
+#[test]
+fn followers_of_one_cause_are_the_same_event_again() {
+    let cause = ids::command_id("p-1", "POST /api/v1/bets", "key");
+    let message = samples::message(EventType::ApplyWager);
+    let (once, again) =
+        (Event::follower(&cause, "/game", message.clone()), Event::follower(&cause, "/game", message));
+    assert_eq!(once.id, again.id);
+    assert_eq!(once.causation_id, Some(cause));
+}
+
+#[test]
+fn an_unnamed_enum_number_is_still_json_and_refused_by_readers() {
+    let Message::BetRejected(mut rejected) = samples::message(EventType::BetRejected) else { unreachable!() };
+    rejected.reason = 4_711;
+    let event = Event { message: rejected.into(), ..samples::event(EventType::BetRejected) };
+    for format in [Format::Protobuf, Format::Json] {
+        let encoded = event.encode(format);
+        let refused = Event::decode(&view(encoded.topic.name(), &encoded.headers, &encoded.value));
+        assert!(refused.unwrap_err().to_string().contains("field `reason`"), "{format:?}");
+    }
+    assert!(event.message.to_json().is_object());
+}

@@ -1,0 +1,71 @@
+//! Ports do not collide, and versions are named once.
+
+use std::collections::HashMap;
+
+use contracts::parts::{BASE_PORT_MAX, sentry_project_id, sentry_projects};
+use contracts::versions::versions;
+use contracts::{Part, Ports};
+
+fn all_ports(ports: Ports) -> Vec<(String, u16)> {
+    let mut all: Vec<(String, u16)> =
+        Part::ALL.iter().map(|part| (part.to_string(), ports.http(*part))).collect();
+    all.extend(Part::ALL.iter().filter_map(|part| Some((format!("{part} ops"), ports.ops(*part)?))));
+    all.push(("recorder query".into(), ports.recorder_query()));
+    all.push(("smtp".into(), ports.smtp()));
+    all.push(("controller".into(), ports.kafka_controller()));
+    all
+}
+
+#[test]
+fn no_port_is_given_twice() {
+    for base in [8100, 1024, BASE_PORT_MAX] {
+        let mut owners: HashMap<u16, String> = HashMap::new();
+        for (owner, port) in all_ports(Ports::new(base).unwrap()) {
+            assert!((base..=base + 99).contains(&port), "{owner} is outside of the hundred");
+            if let Some(other) = owners.insert(port, owner.clone()) {
+                panic!("{owner} and {other} share port {port}");
+            }
+        }
+        assert_eq!(owners.len(), 12 + 9 + 3);
+    }
+    assert!(Ports::new(80).is_err());
+    assert!(Ports::new(BASE_PORT_MAX + 1).is_err());
+}
+
+#[test]
+fn ports_are_where_the_contract_says() {
+    let ports = Ports::default();
+    assert_eq!(ports.http(Part::Gateway), 8100);
+    assert_eq!(ports.http(Part::Recorder), 8101);
+    assert_eq!(ports.recorder_query(), 8110);
+    assert_eq!(ports.smtp(), 8109);
+    assert_eq!(ports.kafka(), 8120);
+    assert_eq!(ports.kafka_controller(), 8121);
+    assert_eq!((ports.mongo(), ports.redis()), (8122, 8123));
+    assert_eq!(ports.ops(Part::Gateway), Some(8130));
+    assert_eq!(ports.ops(Part::Partners), Some(8138));
+    assert_eq!(ports.ops(Part::Kafka), None);
+}
+
+#[test]
+fn projects_are_numbered_once_and_services_named() {
+    let projects = sentry_projects();
+    let numbers: Vec<u32> = projects.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=11).collect::<Vec<u32>>());
+    for part in Part::ALL {
+        assert_eq!(part.as_str().parse(), Ok(*part));
+        assert_eq!(sentry_project_id(*part).is_some(), part.is_service());
+    }
+}
+
+#[test]
+fn the_versions_file_reads_and_agrees_with_the_toolchain() {
+    let versions = versions();
+    assert_eq!(versions.kafka.version, "4.3.0");
+    assert!(versions.kafka.image.ends_with(&versions.kafka.version));
+    assert!(versions.rust.image.contains(&versions.rust.version));
+    let toolchain = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rust-toolchain.toml");
+    if let Ok(text) = std::fs::read_to_string(toolchain) {
+        assert!(text.contains(&versions.rust.version), "rust-toolchain.toml names another version");
+    }
+}

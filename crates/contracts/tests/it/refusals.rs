@@ -1,0 +1,239 @@
+//! What is refused, and that the reason is told precisely without repeating the payload.
+
+use bytes::Bytes;
+use contracts::{Classify, ErrorClass, Event, EventType, Format, RecordView, headers};
+
+use crate::samples;
+
+const TOPIC: &str = "casino.bets.commands.v1";
+/// Planted in payloads; must not be seen in any message.
+const SECRET: &str = "hunter2-4929";
+
+fn header(name: &str, value: &str) -> (String, Bytes) {
+    (name.to_owned(), Bytes::from(value.to_owned()))
+}
+
+fn refusal(topic: &str, headers: &[(String, Bytes)], value: &[u8]) -> String {
+    let record = RecordView { topic, partition: 0, offset: 0, timestamp_ms: None, headers, value };
+    let error = Event::decode(&record).expect_err("must be refused");
+    assert_eq!(error.class(), ErrorClass::Poison);
+    let message = error.to_string();
+    assert!(message.len() < 300, "bounded: {message}");
+    assert!(!message.contains(SECRET), "no payload: {message}");
+    message
+}
+
+fn line_refusal(line: &str) -> String {
+    refusal(TOPIC, &[], line.as_bytes())
+}
+
+/// A bet as somebody types it, with other data.
+fn bet(data: &str) -> String {
+    format!(r#"{{"type":"casino.bets.v1.PlaceBet","data":{data}}}"#)
+}
+
+#[test]
+fn mistyped_lines() {
+    let stake = r#""stake":{"minor":"100","currency":"EUR"}"#;
+    let cases = [
+        ("hello".to_owned(), "no `ce_type` header, and the value is not a JSON object"),
+        (" {}".to_owned(), "no `ce_type` header, and the value is not a JSON object"),
+        ("{".to_owned(), "structured event: JSON that ends too early at line 1 column 1 of the value"),
+        (
+            r#"{"type":}"#.to_owned(),
+            "structured event: field `type`: not JSON at line 1 column 9 of the value",
+        ),
+        ("{}".to_owned(), "structured event: missing field `type` at line 1 column 2 of the value"),
+        (
+            r#"{"type":"casino.bets.v1.PlaceBet"}"#.to_owned(),
+            "structured event: missing field `data` at line 1 column 34 of the value",
+        ),
+        (
+            r#"{"type":"casino.bets.v1.PlaceBets","data":{}}"#.to_owned(),
+            "unknown event type `casino.bets.v1.PlaceBets`",
+        ),
+        (
+            r#"{"type":"casino.bets.v1.PlaceBet","data":{},"user":"hunter2-4929"}"#.to_owned(),
+            "structured event: field `user`: unknown field `user` at line 1 column 50 of the value",
+        ),
+        (bet("{}") + "{}", "structured event: not JSON at line 1 column 45 of the value"),
+        (bet("{}"), "casino.bets.v1.PlaceBet: field `playerId` is missing or empty"),
+        (bet("[]"), "casino.bets.v1.PlaceBet: wrong type at line 1 column 2 of the data"),
+        (
+            bet(&format!(r#"{{"playerId":"p","game":"slots","steak":"{SECRET}",{stake}}}"#)),
+            "casino.bets.v1.PlaceBet: field `steak`: unknown field `steak` at line 1 column 38 of the data",
+        ),
+        (
+            bet(&format!(r#"{{"playerId":"p","playerId":"q","game":"slots",{stake}}}"#)),
+            "casino.bets.v1.PlaceBet: field `playerId`: duplicate field `playerId` at line 1 column 27 of the data",
+        ),
+        (
+            bet(&format!(r#"{{"playerId":"{SECRET} {SECRET}","game":"slots",{stake}}}"#)),
+            "casino.bets.v1.PlaceBet: field `playerId` may only have letters, digits, `.`, `_` and `-`",
+        ),
+        (bet(r#"{"playerId":"p","game":"slots"}"#), "casino.bets.v1.PlaceBet: field `stake` is missing"),
+        (
+            bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"hunter2-4929","currency":"EUR"}}"#),
+            "casino.bets.v1.PlaceBet: field `stake.minor`: value not readable at line 1 column 63 of the data",
+        ),
+        (
+            bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"0","currency":"EUR"}}"#),
+            "casino.bets.v1.PlaceBet: field `stake.minor` must be above zero",
+        ),
+        (
+            bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"-5","currency":"EUR"}}"#),
+            "casino.bets.v1.PlaceBet: field `stake.minor` must be above zero",
+        ),
+        (
+            bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"5","currency":"eur"}}"#),
+            "casino.bets.v1.PlaceBet: field `stake.currency` is not one of EUR, USD, GBP, SEK",
+        ),
+        (
+            bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"5"}}"#),
+            "casino.bets.v1.PlaceBet: field `stake.currency` is missing or empty",
+        ),
+    ];
+    for (line, reason) in cases {
+        assert_eq!(line_refusal(&line), reason, "{line}");
+    }
+}
+
+#[test]
+fn amounts_that_would_be_guesses() {
+    for minor in ["1.5", "\"1.5\"", "1e2", "\"1e2\"", "\" 1\"", "\"\"", "true", "9223372036854775808", "[1]"]
+    {
+        let line = bet(&format!(
+            r#"{{"playerId":"p","game":"slots","stake":{{"minor":{minor},"currency":"EUR"}}}}"#
+        ));
+        let message = line_refusal(&line);
+        assert!(message.contains("stake.minor"), "{minor}: {message}");
+    }
+}
+
+#[test]
+fn odd_attributes() {
+    let data = r#""data":{"playerId":"p","game":"slots","stake":{"minor":"100","currency":"EUR"}}"#;
+    let long = "x".repeat(129);
+    let cases = [
+        (r#""id":"""#.to_owned(), "attribute `id` is not 1 to 128 visible ASCII characters"),
+        (r#""id":"a b""#.to_owned(), "attribute `id` is not 1 to 128 visible ASCII characters"),
+        (format!(r#""id":"{long}""#), "attribute `id` is not 1 to 128 visible ASCII characters"),
+        (r#""specversion":"0.3""#.to_owned(), "attribute `specversion` is not 1.0"),
+        (r#""time":"yesterday""#.to_owned(), "attribute `time` is not an RFC 3339 time"),
+        (r#""source":"""#.to_owned(), "attribute `source` is empty or too long"),
+        (r#""subject":"q""#.to_owned(), "attribute `subject` is not the message's player id"),
+        (
+            r#""requesthash":"ABC""#.to_owned(),
+            "attribute `requesthash` is not 64 lower-case hexadecimal digits",
+        ),
+        (
+            r#""datacontenttype":"text/plain""#.to_owned(),
+            "attribute `datacontenttype` is not application/json",
+        ),
+    ];
+    for (attribute, reason) in cases {
+        let line = format!(r#"{{"type":"casino.bets.v1.PlaceBet",{attribute},{data}}}"#);
+        assert_eq!(line_refusal(&line), reason, "{attribute}");
+    }
+}
+
+#[test]
+fn odd_headers() {
+    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let with = |name: &str, value: &str| {
+        let mut changed: Vec<(String, Bytes)> =
+            bet.headers.iter().filter(|(other, _)| other != name).cloned().collect();
+        changed.push(header(name, value));
+        refusal(TOPIC, &changed, &bet.value)
+    };
+    assert_eq!(with("ce_specversion", "2.0"), "header `ce_specversion` is not 1.0");
+    assert_eq!(with("ce_id", ""), "header `ce_id` is empty");
+    assert_eq!(with("ce_id", "\u{e9}"), "header `ce_id` is not 1 to 128 visible ASCII characters");
+    assert_eq!(with("ce_time", "noon"), "header `ce_time` is not an RFC 3339 time");
+    assert_eq!(with("ce_subject", "other"), "attribute `subject` is not the message's player id");
+    assert_eq!(
+        with("ce_requesthash", "ff"),
+        "header `ce_requesthash` is not 64 lower-case hexadecimal digits"
+    );
+    assert_eq!(with("content-type", "text/xml"), "unknown content type `text/xml`");
+    assert_eq!(with("ce_type", "casino.bets.v9.PlaceBet"), "unknown event type `casino.bets.v9.PlaceBet`");
+    assert_eq!(with("ce_type", "a\nb"), "unknown event type `a?b`");
+
+    let mut doubled = bet.headers.clone();
+    doubled.push(header(headers::CE_ID, "another"));
+    assert_eq!(refusal(TOPIC, &doubled, &bet.value), "header `ce_id` occurs twice");
+
+    let mut not_text = bet.headers.clone();
+    not_text.retain(|(name, _)| name != headers::CE_SOURCE);
+    not_text.push((headers::CE_SOURCE.to_owned(), Bytes::from_static(&[0xff])));
+    assert_eq!(refusal(TOPIC, &not_text, &bet.value), "header `ce_source` is not UTF-8");
+
+    let mut untyped = bet.headers.clone();
+    untyped.retain(|(name, _)| name != headers::CE_TYPE);
+    assert_eq!(refusal(TOPIC, &untyped, &bet.value), "there are CloudEvents headers but no `ce_type`");
+}
+
+#[test]
+fn too_much_of_anything() {
+    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let many: Vec<(String, Bytes)> = (0..65).map(|index| header(&format!("h{index}"), "")).collect();
+    assert_eq!(refusal(TOPIC, &many, &bet.value), "65 headers, more than 64");
+
+    let long = [header("baggage", &"x".repeat(8_193))];
+    assert_eq!(refusal(TOPIC, &long, &bet.value), "header `baggage` makes the headers too large");
+
+    let total: Vec<(String, Bytes)> = (0..5).map(|_| header("baggage", &"x".repeat(8_000))).collect();
+    assert_eq!(refusal(TOPIC, &total, &bet.value), "header `baggage` makes the headers too large");
+
+    let value = vec![b'{'; contracts::topics::RECORD_BYTES_MAX + 1];
+    assert_eq!(refusal(TOPIC, &[], &value), "the value has 262145 bytes, more than 262144");
+
+    // Deep nesting must not eat the stack.
+    let nested = format!(r#"{{"type":"casino.bets.v1.PlaceBet","data":{}}}"#, "[".repeat(100_000));
+    refusal(TOPIC, &[], nested.as_bytes());
+}
+
+#[test]
+fn empty_values_are_not_messages_of_defaults() {
+    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    assert_eq!(refusal(TOPIC, &bet.headers, b""), "the value is empty");
+    assert_eq!(refusal(TOPIC, &[], b""), "the value is empty");
+    assert_eq!(refusal(TOPIC, &bet.headers, &[0, 0, 0, 0, 1, 0]), "the value is empty");
+    assert_eq!(refusal(TOPIC, &bet.headers, &[0, 0, 0]), "the schema registry's frame ends too early");
+}
+
+#[test]
+fn broken_protobuf() {
+    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let cut = &bet.value[..bet.value.len() - 1];
+    let message = refusal(TOPIC, &bet.headers, cut);
+    assert!(message.starts_with("casino.bets.v1.PlaceBet: failed to decode Protobuf message"), "{message}");
+    // A JSON text that claims to be protobuf, and the other way round.
+    refusal(TOPIC, &bet.headers, br#"{"playerId":"hunter2-4929"}"#);
+    let json = [header("ce_type", "casino.bets.v1.PlaceBet"), header("content-type", "application/json")];
+    refusal(TOPIC, &json, &bet.value);
+}
+
+#[test]
+fn every_type_is_refused_where_it_does_not_belong() {
+    for event_type in EventType::ALL {
+        let encoded = samples::event(*event_type).encode(Format::Protobuf);
+        for topic in contracts::Topic::ALL.iter().filter(|topic| **topic != event_type.topic()) {
+            let message = refusal(topic.name(), &encoded.headers, &encoded.value);
+            assert_eq!(message, format!("`{event_type}` does not belong on `{topic}`"));
+        }
+    }
+}
+
+#[test]
+fn unknown_enum_values() {
+    let event_type = header("ce_type", "casino.payments.v1.ProviderReported");
+    let topic = "casino.payments.commands.v1";
+    for outcome in [r#""PROVIDER_OUTCOME_LOST""#, "77", r#""PROVIDER_OUTCOME_UNSPECIFIED""#, "0", "1.5"] {
+        let value = format!(
+            r#"{{"paymentId":"x","playerId":"p","outcome":{outcome},"amount":{{"minor":"1","currency":"EUR"}}}}"#
+        );
+        let message = refusal(topic, std::slice::from_ref(&event_type), value.as_bytes());
+        assert!(message.contains("`outcome`"), "{outcome}: {message}");
+    }
+}

@@ -1,0 +1,170 @@
+//! One event of every type with every field filled, for snapshots and schemas.
+
+use contracts::proto::common::v1::Money;
+use contracts::proto::{bets::v1 as bets, payments::v1 as payments, players::v1 as players};
+use contracts::{Event, EventType, KycStatus, Message, ProviderOutcome, RejectReason, ids};
+use time::macros::datetime;
+
+const PLAYER: &str = "player-1";
+const BET: &str = "0c9f1c52-6f2a-5e0e-9d5b-3f3d1c6a7b10";
+const PAYMENT: &str = "7a7f7a3e-52f4-5f57-8f0e-6b1f0b7f9e21";
+
+fn eur(minor: i64) -> Option<Money> {
+    Some(Money { minor, currency: "EUR".into() })
+}
+
+/// The message of this type with nothing left out.
+pub(crate) fn message(event_type: EventType) -> Message {
+    match event_type.topic() {
+        contracts::Topic::BetsCommands | contracts::Topic::BetsEvents => bet(event_type),
+        contracts::Topic::PaymentsCommands => payment_command(event_type),
+        contracts::Topic::PaymentsEvents => payment_event(event_type),
+        contracts::Topic::PlayersEvents => player(event_type),
+    }
+}
+
+fn bet(event_type: EventType) -> Message {
+    let (bet_id, player_id, game) = (BET.to_owned(), PLAYER.to_owned(), "slots".to_owned());
+    match event_type {
+        EventType::PlaceBet => bets::PlaceBet { player_id, game, stake: eur(100) }.into(),
+        EventType::BetSettled => bets::BetSettled {
+            bet_id,
+            player_id,
+            game,
+            stake: eur(100),
+            payout: eur(2_000),
+            balance_after: eur(6_900),
+            reels: vec!["cherry".into(), "cherry".into(), "cherry".into()],
+            pay_table_version: "slots-1".into(),
+            bet_seq: 1,
+        }
+        .into(),
+        EventType::BetRejected => {
+            let reason = RejectReason::InsufficientFunds.into();
+            bets::BetRejected { bet_id, player_id, game, stake: eur(100), reason }.into()
+        }
+        EventType::BetVoided => {
+            let reason = "asked for by the player".to_owned();
+            bets::BetVoided { bet_id, player_id, game, stake: eur(100), reason }.into()
+        }
+        EventType::BetConflict => bets::BetConflict { bet_id, player_id }.into(),
+        other => unreachable!("{other} is no bet"),
+    }
+}
+
+fn payment_command(event_type: EventType) -> Message {
+    let (wager_id, player_id) = (BET.to_owned(), PLAYER.to_owned());
+    match event_type {
+        EventType::ApplyWager => {
+            let game = "slots".to_owned();
+            payments::ApplyWager { wager_id, player_id, game, stake: eur(100), payout: eur(2_000) }.into()
+        }
+        EventType::VoidWager => {
+            payments::VoidWager { wager_id, player_id, reason: "stuck".to_owned() }.into()
+        }
+        EventType::Deposit => payments::Deposit { player_id, amount: eur(5_000) }.into(),
+        EventType::Withdraw => payments::Withdraw { player_id, amount: eur(1_500) }.into(),
+        EventType::ProviderReported => payments::ProviderReported {
+            payment_id: PAYMENT.to_owned(),
+            player_id,
+            outcome: ProviderOutcome::Captured.into(),
+            provider_reference: "ch_1".to_owned(),
+            amount: eur(5_000),
+        }
+        .into(),
+        other => unreachable!("{other} is no payment command"),
+    }
+}
+
+fn payment_event(event_type: EventType) -> Message {
+    let (wager_id, player_id, game) = (BET.to_owned(), PLAYER.to_owned(), "slots".to_owned());
+    let payment_id = PAYMENT.to_owned();
+    let provider_reference = "ch_1".to_owned();
+    match event_type {
+        EventType::WagerApplied => payments::WagerApplied {
+            wager_id,
+            player_id,
+            game,
+            stake: eur(100),
+            payout: eur(2_000),
+            balance_after: eur(6_900),
+            seq: 2,
+        }
+        .into(),
+        EventType::WagerRejected => {
+            let reason = RejectReason::InsufficientFunds.into();
+            payments::WagerRejected { wager_id, player_id, game, stake: eur(100), reason, balance: eur(42) }
+                .into()
+        }
+        EventType::WagerVoided => {
+            let reason = "stuck".to_owned();
+            payments::WagerVoided { wager_id, player_id, balance_after: eur(5_000), reason }.into()
+        }
+        EventType::DepositCompleted => {
+            let (amount, balance_after) = (eur(5_000), eur(5_000));
+            payments::DepositCompleted { payment_id, player_id, amount, balance_after, provider_reference }
+                .into()
+        }
+        EventType::DepositFailed => {
+            let reason = RejectReason::ProviderDeclined.into();
+            payments::DepositFailed { payment_id, player_id, amount: eur(5_000), reason }.into()
+        }
+        EventType::WithdrawalCompleted => {
+            let (amount, balance_after) = (eur(1_500), eur(3_500));
+            payments::WithdrawalCompleted { payment_id, player_id, amount, balance_after, provider_reference }
+                .into()
+        }
+        EventType::WithdrawalFailed => {
+            let reason = RejectReason::InsufficientFunds.into();
+            payments::WithdrawalFailed { payment_id, player_id, amount: eur(1_500), reason }.into()
+        }
+        EventType::RestrictionsApplied => {
+            payments::RestrictionsApplied { player_id, cause_id: BET.to_owned() }.into()
+        }
+        EventType::CommandConflict => {
+            let command_type = EventType::ApplyWager.as_str().to_owned();
+            payments::CommandConflict { command_id: BET.to_owned(), command_type, player_id }.into()
+        }
+        other => unreachable!("{other} is no payment event"),
+    }
+}
+
+fn player(event_type: EventType) -> Message {
+    let player_id = PLAYER.to_owned();
+    match event_type {
+        EventType::PlayerRegistered => players::PlayerRegistered {
+            player_id,
+            email: "ada@example.org".into(),
+            display_name: "Ada".into(),
+            currency: "EUR".into(),
+        }
+        .into(),
+        EventType::LimitsChanged => {
+            players::LimitsChanged { player_id, max_stake: eur(500), daily_loss: eur(10_000) }.into()
+        }
+        EventType::SelfExclusionStarted => {
+            players::SelfExclusionStarted { player_id, until_epoch_ms: 1_798_761_600_000 }.into()
+        }
+        EventType::KycStatusChanged => {
+            players::KycStatusChanged { player_id, status: KycStatus::Verified.into() }.into()
+        }
+        EventType::PreferencesChanged => {
+            players::PreferencesChanged { player_id, email_enabled: true }.into()
+        }
+        other => unreachable!("{other} is no player event"),
+    }
+}
+
+/// The event around it, with everything fixed.
+pub(crate) fn event(event_type: EventType) -> Event {
+    let message = message(event_type);
+    let cause = ids::command_id(PLAYER, "POST /api/v1/bets", "key-1");
+    Event {
+        id: ids::follower_id(&cause, event_type),
+        source: "/pitboss/sample".to_owned(),
+        time: datetime!(2026-11-01 12:00:00.123456 UTC),
+        causation_id: Some(cause),
+        request_hash: event_type.is_command().then(|| ids::request_hash(&message)),
+        message,
+    }
+}
