@@ -40,23 +40,25 @@ pub const BAGGAGE: &str = "baggage";
 pub const SENTRY_TRACE: &str = "sentry-trace";
 
 /// The topic where a parked or retried record appeared first.
-pub const DLQ_TOPIC: &str = "dlq_topic";
+pub const DLQ_TOPIC: &str = "dlq-original-topic";
 /// The partition where it appeared first.
-pub const DLQ_PARTITION: &str = "dlq_partition";
+pub const DLQ_PARTITION: &str = "dlq-original-partition";
 /// The offset where it appeared first.
-pub const DLQ_OFFSET: &str = "dlq_offset";
+pub const DLQ_OFFSET: &str = "dlq-original-offset";
 /// The broker's timestamp of the first appearance, in milliseconds since 1970.
-pub const DLQ_TIMESTAMP_MS: &str = "dlq_timestamp_ms";
+pub const DLQ_TIMESTAMP_MS: &str = "dlq-original-timestamp";
 /// The consumer group that gave up on it.
-pub const DLQ_GROUP: &str = "dlq_group";
+pub const DLQ_GROUP: &str = "dlq-consumer-group";
+/// The service of that group.
+pub const DLQ_SERVICE: &str = "dlq-service";
 /// The class of the error, `poison`, `transient` or `fatal`.
-pub const DLQ_ERROR_CLASS: &str = "dlq_error_class";
+pub const DLQ_ERROR_CLASS: &str = "dlq-error-class";
 /// What was wrong, bounded, without payload.
-pub const DLQ_ERROR_MESSAGE: &str = "dlq_error_message";
+pub const DLQ_ERROR_MESSAGE: &str = "dlq-error-message";
 /// How often it was tried.
-pub const DLQ_ATTEMPTS: &str = "dlq_attempts";
+pub const DLQ_ATTEMPTS: &str = "dlq-attempts";
 /// When it was parked, RFC 3339.
-pub const DLQ_AT: &str = "dlq_at";
+pub const DLQ_AT: &str = "dlq-failed-at";
 
 /// Most headers a record may carry.
 pub const COUNT_MAX: usize = 64;

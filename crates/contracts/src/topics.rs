@@ -197,25 +197,35 @@ pub struct TopicSpec {
     pub configs: Vec<(String, String)>,
 }
 
+/// What the broker takes on our topics. More than [`RECORD_BYTES_MAX`], so that what we refuse is refused by us, with
+/// a reason, and not by the broker.
+const TOPIC_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
+/// What it takes as a dead letter: the largest record of a topic and the headers that say why it is there.
+const DLQ_BYTES_MAX: usize = 8 * RECORD_BYTES_MAX;
+
 /// Every topic that is created: those above and a dead-letter topic for each reader of each.
 ///
 /// Retry topics have their names ([`Topic::retry`]) and are created together with the consumer that reads them.
 pub fn catalogue() -> Vec<TopicSpec> {
     let mut specs: Vec<TopicSpec> = Topic::ALL
         .iter()
-        .map(|topic| spec(topic.name().to_owned(), topic.partitions(), topic.retention_ms()))
+        .map(|topic| {
+            let (name, partitions) = (topic.name().to_owned(), topic.partitions());
+            spec(name, partitions, topic.retention_ms(), TOPIC_BYTES_MAX)
+        })
         .collect();
     for group in Group::ALL {
         // Dead letters are few and read by people: one partition keeps their order; kept long enough to be looked at.
-        specs.extend(group.reads().iter().map(|topic| spec(topic.dlq(*group), 1, 90 * DAY_MS)));
+        specs
+            .extend(group.reads().iter().map(|topic| spec(topic.dlq(*group), 1, 90 * DAY_MS, DLQ_BYTES_MAX)));
     }
     specs
 }
 
-fn spec(name: String, partitions: i32, retention_ms: i64) -> TopicSpec {
+fn spec(name: String, partitions: i32, retention_ms: i64, record_bytes_max: usize) -> TopicSpec {
     let configs = [
         ("cleanup.policy", "delete".to_owned()),
-        ("max.message.bytes", (RECORD_BYTES_MAX * 2).to_string()),
+        ("max.message.bytes", record_bytes_max.to_string()),
         ("retention.ms", retention_ms.to_string()),
     ];
     TopicSpec {

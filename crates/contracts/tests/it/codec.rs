@@ -13,7 +13,7 @@ fn view<'a>(topic: &'a str, headers: &'a [(String, Bytes)], value: &'a [u8]) -> 
 }
 
 fn structured(event: &Event) -> String {
-    let data = String::from_utf8(event.message.encode_json().to_vec()).unwrap();
+    let data = String::from_utf8(event.message.encode_json().to_vec()).expect("JSON is text");
     format!(r#"{{"type":"{}","data":{data}}}"#, event.event_type())
 }
 

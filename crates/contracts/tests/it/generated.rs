@@ -20,7 +20,7 @@ fn generated() -> BTreeMap<String, String> {
         files.insert(format!("events/{event_type}.json"), pretty(&schema));
     }
     files.insert("topics.json".to_owned(), pretty(&topics()));
-    let asyncapi = serde_yaml_ng::to_string(&sorted(&asyncapi::document())).unwrap();
+    let asyncapi = serde_yaml_ng::to_string(&sorted(&asyncapi::document())).expect("a document");
     files.insert(
         "asyncapi.yaml".to_owned(),
         format!("# Generated from the code; see crates/contracts.\n{asyncapi}"),
@@ -49,7 +49,7 @@ fn sorted(value: &Value) -> Value {
 }
 
 fn pretty(value: &Value) -> String {
-    format!("{}\n", serde_json::to_string_pretty(&sorted(value)).unwrap())
+    format!("{}\n", serde_json::to_string_pretty(&sorted(value)).expect("a document"))
 }
 
 fn schemas_folder() -> PathBuf {

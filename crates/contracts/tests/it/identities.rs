@@ -33,7 +33,7 @@ struct HashVector {
 }
 
 fn vectors() -> Vectors {
-    serde_json::from_str(include_str!("../../../../schemas/identity-vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../../../../schemas/identity-vectors.json")).expect("vectors")
 }
 
 fn check(vectors: &[Vector], derive: impl Fn(&[String]) -> EventId) {

@@ -65,7 +65,7 @@ fn mistyped_lines() {
         ),
         (
             bet(&format!(r#"{{"playerId":"p","playerId":"q","game":"slots",{stake}}}"#)),
-            "casino.bets.v1.PlaceBet: field `playerId`: duplicate field `playerId` at line 1 column 27 of the data",
+            "casino.bets.v1.PlaceBet: duplicate field `playerId` at line 1 column 26 of the data",
         ),
         (
             bet(&format!(r#"{{"playerId":"{SECRET} {SECRET}","game":"slots",{stake}}}"#)),
@@ -74,7 +74,7 @@ fn mistyped_lines() {
         (bet(r#"{"playerId":"p","game":"slots"}"#), "casino.bets.v1.PlaceBet: field `stake` is missing"),
         (
             bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"hunter2-4929","currency":"EUR"}}"#),
-            "casino.bets.v1.PlaceBet: field `stake.minor`: value not readable at line 1 column 63 of the data",
+            "casino.bets.v1.PlaceBet: field `stake.minor`: value not readable at line 1 column 62 of the data",
         ),
         (
             bet(r#"{"playerId":"p","game":"slots","stake":{"minor":"0","currency":"EUR"}}"#),

@@ -17,7 +17,7 @@ const MESSAGE_FIELD: i32 = 2;
 
 /// The schema of one event's `data`.
 pub(crate) fn of(event_type: EventType) -> Value {
-    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("made by build.rs");
     let (file, index) = find(&set, event_type.as_str());
     let message = &file.message_type[index];
     let sample = samples::message(event_type).to_json();
@@ -99,7 +99,7 @@ fn required(event_type: EventType, message: &DescriptorProto, sample: &Value) ->
     names
         .filter(|name| {
             let mut shortened = sample.clone();
-            shortened.as_object_mut().unwrap().remove(name);
+            shortened.as_object_mut().expect("a message").remove(name);
             Message::from_json(event_type, &shortened.to_string()).is_err()
         })
         .collect()
