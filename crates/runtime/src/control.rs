@@ -1,0 +1,281 @@
+//! How a command talks to the supervisor: one line of JSON there, one line back, over a socket in the state folder.
+//!
+//! The socket is reached through its folder's descriptor (`/proc/self/fd/…`): a socket's path may have 107 bytes, a checkout's
+//! may have more.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+pub use crate::machine::Applied;
+use crate::part::{PartSpec, PartState, Status};
+use crate::{Layout, RuntimeError, logfile};
+
+/// No line is longer.
+const LINE_BYTES_MAX: u64 = 4 << 20;
+
+/// How long the supervisor may take to answer; it does nothing that blocks. Ending everything is what takes longer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// How long ending everything may take: each part has a deadline of its own, after which it is killed.
+const END_DEADLINE: Duration = Duration::from_secs(90);
+/// How often a condition is looked at again.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Request {
+    /// What is every part doing?
+    Status,
+    /// Make this plan true.
+    Apply {
+        /// The parts.
+        parts: Vec<PartSpec>,
+        /// Leave alone what runs and is not among them.
+        keep_others: bool,
+    },
+    /// Do something to one part.
+    Part {
+        /// What.
+        action: Action,
+        /// To which.
+        name: String,
+    },
+    /// End everything, and yourself; answered when all is gone.
+    ShutDown,
+}
+
+/// What can be done to one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Start what was stopped.
+    Start,
+    /// End in good order; stays down.
+    Stop,
+    /// End in good order and start.
+    Restart,
+    /// Kill; comes back.
+    Kill,
+    /// Make it stand still; stays so.
+    Freeze,
+    /// Let it go on.
+    Thaw,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::Apply`].
+    Applied(Applied),
+    /// To everything else that was done.
+    Done,
+    /// Why it was not done.
+    Refused(String),
+    /// There is no such part; there are these.
+    UnknownPart(String),
+}
+
+fn socket(layout: &Layout) -> Result<(File, PathBuf), RuntimeError> {
+    let folder = File::open(layout.run()).map_err(RuntimeError::file("open", &layout.run()))?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()));
+    Ok((folder, path))
+}
+
+/// Listens in place of a supervisor that is gone. Only to be called by the holder of the supervisor's lock.
+pub(crate) fn listen(layout: &Layout) -> Result<UnixListener, RuntimeError> {
+    let (_folder, path) = socket(layout)?;
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            return Err(RuntimeError::io("cannot remove the old socket", e));
+        }
+        _ => {}
+    }
+    UnixListener::bind(&path).map_err(|e| RuntimeError::io("cannot make the control socket", e))
+}
+
+/// Reads one bounded line of JSON.
+pub(crate) async fn read_line<T: for<'de> Deserialize<'de>>(stream: &mut UnixStream) -> io::Result<T> {
+    let mut line = Vec::new();
+    BufReader::new(stream.take(LINE_BYTES_MAX)).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    serde_json::from_slice(&line).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// Writes one line of JSON.
+pub(crate) async fn write_line<T: Serialize>(stream: &mut UnixStream, value: &T) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    stream.flush().await
+}
+
+/// A command's end of the line.
+#[derive(Clone, Debug)]
+pub struct Client {
+    layout: Layout,
+}
+
+impl Client {
+    /// The supervisor of this platform, whether or not it runs.
+    #[must_use]
+    pub fn new(layout: &Layout) -> Self {
+        Self { layout: layout.clone() }
+    }
+
+    async fn ask(&self, request: &Request, deadline: Duration) -> Result<Response, RuntimeError> {
+        let (_folder, path) = socket(&self.layout).map_err(|_| RuntimeError::NotRunning)?;
+        let exchange = async {
+            let mut stream = UnixStream::connect(&path).await?;
+            write_line(&mut stream, request).await?;
+            read_line::<Response>(&mut stream).await
+        };
+        match tokio::time::timeout(deadline, exchange).await {
+            Ok(Ok(Response::Refused(why))) => Err(RuntimeError::Refused(why)),
+            Ok(Ok(Response::UnknownPart(known))) => {
+                let name =
+                    if let Request::Part { name, .. } = request { name.clone() } else { String::new() };
+                Err(RuntimeError::UnknownPart { name, known })
+            }
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(e)) => match e.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Err(RuntimeError::NotRunning),
+                _ => Err(RuntimeError::io("the supervisor does not answer", e)),
+            },
+            Err(_) => Err(RuntimeError::io(
+                "the supervisor does not answer",
+                io::Error::from(io::ErrorKind::TimedOut),
+            )),
+        }
+    }
+
+    /// What every part is doing.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotRunning`] when there is no supervisor.
+    pub async fn status(&self) -> Result<Status, RuntimeError> {
+        match self.ask(&Request::Status, ANSWER_DEADLINE).await? {
+            Response::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes a plan true, see [`Request::Apply`].
+    ///
+    /// # Errors
+    /// When there is no supervisor or it refuses the plan.
+    pub async fn apply(&self, parts: Vec<PartSpec>, keep_others: bool) -> Result<Applied, RuntimeError> {
+        match self.ask(&Request::Apply { parts, keep_others }, ANSWER_DEADLINE).await? {
+            Response::Applied(applied) => Ok(applied),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Does something to one part; returns as soon as it is under way.
+    ///
+    /// # Errors
+    /// When there is no such part, or it is in no state for that.
+    pub async fn act(&self, action: Action, name: &str) -> Result<(), RuntimeError> {
+        match self.ask(&Request::Part { action, name: name.to_owned() }, ANSWER_DEADLINE).await? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Ends everything and the supervisor; returns when all is gone.
+    ///
+    /// # Errors
+    /// When there is no supervisor, or it does not come to an end.
+    pub async fn shut_down(&self) -> Result<(), RuntimeError> {
+        match self.ask(&Request::ShutDown, END_DEADLINE).await? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Waits until every one of `names` is ready. `deaths_before` is how often each had died when the waiting began: one more
+    /// death and the waiting ends with that part's log.
+    ///
+    /// # Errors
+    /// When one dies before it is ready, or the deadline passes.
+    pub async fn wait_ready(
+        &self,
+        names: &[String],
+        deadline: Duration,
+        mut progress: impl FnMut(&Status),
+    ) -> Result<Status, RuntimeError> {
+        let until = tokio::time::Instant::now() + deadline;
+        loop {
+            let status = self.status().await?;
+            progress(&status);
+            let waited_for = || status.parts.iter().filter(|p| names.contains(&p.name));
+            for part in waited_for() {
+                let dead = matches!(part.state, PartState::Restarting | PartState::CrashLooping);
+                if let (true, Some(how)) = (dead, &part.last_exit) {
+                    let log = self.layout.log(&part.name);
+                    let tail = logfile::tail(&log, crate::error::LOG_LINES_SHOWN);
+                    return Err(RuntimeError::DiedAtStart {
+                        part: part.name.clone(),
+                        how: how.clone(),
+                        log,
+                        tail,
+                    });
+                }
+            }
+            if waited_for().count() == names.len() && waited_for().all(|p| p.state == PartState::Ready) {
+                return Ok(status);
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(self.not_ready(&status, names, deadline));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    fn not_ready(&self, status: &Status, names: &[String], deadline: Duration) -> RuntimeError {
+        let late = names.iter().find(|n| status.part(n).is_none_or(|p| p.state != PartState::Ready));
+        let part = late.cloned().unwrap_or_default();
+        let why = status.part(&part).map_or("unknown to the supervisor", |p| p.state.as_str()).to_owned();
+        let log = self.layout.log(&part);
+        let tail = logfile::tail(&log, crate::error::LOG_LINES_SHOWN);
+        RuntimeError::NotReady { part, waited_s: deadline.as_secs(), why, log, tail }
+    }
+
+    /// Waits until the part is in one of the states.
+    ///
+    /// # Errors
+    /// When the deadline passes before.
+    pub async fn wait_state(
+        &self,
+        name: &str,
+        states: &[PartState],
+        deadline: Duration,
+    ) -> Result<Status, RuntimeError> {
+        let until = tokio::time::Instant::now() + deadline;
+        loop {
+            let status = self.status().await?;
+            if status.part(name).is_some_and(|p| states.contains(&p.state)) {
+                return Ok(status);
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(self.not_ready(&status, &[name.to_owned()], deadline));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+}
+
+fn unexpected(response: &Response) -> RuntimeError {
+    RuntimeError::Refused(format!("the supervisor answered something unexpected: {response:?}"))
+}

@@ -1,0 +1,87 @@
+//! `.env`: what a person sets for this checkout, in the file's plainest form — `NAME=value`, `#` comments, optional quotes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::RuntimeError;
+
+/// Which variables are handed on to the services, from `.env` and from the terminal (which wins). Everything else that a process
+/// gets is decided by the runtime, so that `up` means the same in every terminal.
+const HANDED_ON: [&str; 6] =
+    ["PITBOSS__", "PITBOSS_FORWARD_DSN_", "SENTRY_", "OTEL_", "RUST_LOG", "RUST_BACKTRACE"];
+
+/// Reads the file; none where there is none.
+///
+/// # Errors
+/// When a line is not understood, or the file cannot be read.
+pub fn read(path: &Path) -> Result<BTreeMap<String, String>, RuntimeError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text).map_err(|why| RuntimeError::Refused(format!("{}: {why}", path.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(e) => Err(RuntimeError::io(format!("cannot read {}", path.display()), e)),
+    }
+}
+
+fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut variables = BTreeMap::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) =
+            line.split_once('=').ok_or(format!("line {}: NAME=value expected", number + 1))?;
+        let name = name.trim_end();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(format!("line {}: \"{name}\" is no name of a variable", number + 1));
+        }
+        let value = value.trim();
+        let quoted = |quote: char| value.strip_prefix(quote).and_then(|v| v.strip_suffix(quote));
+        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}
+
+/// Those of the variables that are handed on to the services.
+#[must_use]
+pub fn handed_on(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    variables
+        .into_iter()
+        .filter(|(name, _)| HANDED_ON.iter().any(|prefix| name.starts_with(prefix)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lines_comments_and_quotes() {
+        let read =
+            parse("# mine\n\nRUST_LOG=info,bus=debug\n export A = \"x y\" \nB='#'\nURL=http://k@h/1?a=b\n")
+                .unwrap();
+        let expected =
+            [("A", "x y"), ("B", "#"), ("RUST_LOG", "info,bus=debug"), ("URL", "http://k@h/1?a=b")];
+        assert_eq!(read, expected.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
+        assert_eq!(parse("a\n"), Err("line 1: NAME=value expected".to_owned()));
+        assert!(parse("A B=1").is_err());
+    }
+
+    #[test]
+    fn only_what_concerns_services_is_handed_on() {
+        let given = [
+            "PATH",
+            "http_proxy",
+            "SENTRY_TRACES_SAMPLE_RATE",
+            "PITBOSS__DRAIN__DEADLINE_MS",
+            "PITBOSS_PORT_BASE",
+        ];
+        let kept = handed_on(given.map(|n| (n.to_owned(), String::new())));
+        assert_eq!(
+            kept.into_keys().collect::<Vec<_>>(),
+            ["PITBOSS__DRAIN__DEADLINE_MS", "SENTRY_TRACES_SAMPLE_RATE"]
+        );
+    }
+}

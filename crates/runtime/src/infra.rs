@@ -1,0 +1,98 @@
+//! The servers that are not ours: how each is had, configured and started.
+
+pub mod kafka;
+pub mod mongo;
+pub mod redis;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use contracts::parts::{Part, Ports};
+
+use crate::{Layout, PartSpec, RuntimeError};
+
+/// Which ports the three servers get.
+#[derive(Clone, Copy, Debug)]
+pub struct InfraPorts {
+    /// The broker's listener for clients.
+    pub kafka: u16,
+    /// The broker's controller.
+    pub kafka_controller: u16,
+    /// The document store.
+    pub mongo: u16,
+    /// The cache.
+    pub redis: u16,
+}
+
+impl From<Ports> for InfraPorts {
+    fn from(ports: Ports) -> Self {
+        Self {
+            kafka: ports.kafka(),
+            kafka_controller: ports.kafka_controller(),
+            mongo: ports.mongo(),
+            redis: ports.redis(),
+        }
+    }
+}
+
+impl InfraPorts {
+    /// Free ports, for servers that only a test run knows.
+    ///
+    /// # Errors
+    /// When the machine has none.
+    pub fn free() -> Result<Self, RuntimeError> {
+        let ports = crate::ports::free(4)?;
+        let port = |n: usize| ports.get(n).copied().unwrap_or_default();
+        Ok(Self { kafka: port(0), kafka_controller: port(1), mongo: port(2), redis: port(3) })
+    }
+
+    /// The broker, as clients are told of it.
+    #[must_use]
+    pub fn kafka_bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.kafka)
+    }
+
+    /// The document store, as drivers are told of it. It is one node, also where it says that it is a replica set of one.
+    #[must_use]
+    pub fn mongo_uri(&self) -> String {
+        format!("mongodb://127.0.0.1:{}/?directConnection=true", self.mongo)
+    }
+
+    /// The cache, as clients are told of it.
+    #[must_use]
+    pub fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.redis)
+    }
+}
+
+/// Prepares what each needs before it is started the first time, and describes all three.
+///
+/// # Errors
+/// When a program is missing or the state folder cannot be used.
+pub async fn prepare(layout: &Layout, ports: InfraPorts) -> Result<Vec<PartSpec>, RuntimeError> {
+    Ok(vec![
+        kafka::prepare(layout, ports.kafka, ports.kafka_controller).await?,
+        mongo::prepare(layout, ports.mongo)?,
+        redis::prepare(layout, ports.redis)?,
+    ])
+}
+
+/// The names of the three.
+#[must_use]
+pub fn names() -> Vec<String> {
+    [Part::Kafka, Part::Mongo, Part::Redis].map(|p| p.as_str().to_owned()).to_vec()
+}
+
+/// The environment of a process that needs nothing from ours: no proxy, no options of Java, no tokens.
+pub(crate) fn plain_environment() -> BTreeMap<String, String> {
+    let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+    kept.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+/// What a program file is made of, as far as its length and time of change tell.
+pub(crate) fn fingerprint(program: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(program)
+        .map(|m| format!("{}-{}-{}", m.len(), m.mtime(), m.mtime_nsec()))
+        .unwrap_or_default()
+}

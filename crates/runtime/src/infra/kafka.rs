@@ -1,0 +1,318 @@
+//! Apache Kafka: its jars by Maven, one KRaft node, and its own command line tools.
+//!
+//! The scripts of a Kafka distribution are wrappers around main classes; with the jars on the class path the same classes are run here,
+//! so the tools are Kafka's own with all their options.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use contracts::parts::Part;
+use contracts::versions::versions;
+
+use crate::fetch::{self, Job};
+use crate::layout::{private_folder, write_private};
+use crate::part::{Kind, PartSpec, Probe};
+use crate::{Layout, RuntimeError, infra, tools};
+
+const FETCH_DEADLINE: Duration = Duration::from_secs(900);
+const FORMAT_DEADLINE: Duration = Duration::from_secs(60);
+/// A broker writes down where its logs end, so that its next start is short.
+const STOP_DEADLINE_MS: u64 = 20_000;
+
+/// One node on two cores: little heap, the collector and the compiler that start fastest. It gives up rather than limp on.
+const SERVER_JVM: [&str; 5] = [
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+];
+const TOOL_JVM: [&str; 3] = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// One of Kafka's own command line tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// `kafka-console-producer.sh`
+    ConsoleProducer,
+    /// `kafka-console-consumer.sh`
+    ConsoleConsumer,
+    /// `kafka-topics.sh`
+    Topics,
+    /// `kafka-consumer-groups.sh`
+    ConsumerGroups,
+}
+
+impl Tool {
+    fn main_class(self) -> &'static str {
+        match self {
+            Self::ConsoleProducer => "org.apache.kafka.tools.ConsoleProducer",
+            Self::ConsoleConsumer => "org.apache.kafka.tools.consumer.ConsoleConsumer",
+            Self::Topics => "org.apache.kafka.tools.TopicCommand",
+            Self::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        }
+    }
+}
+
+fn home(layout: &Layout) -> PathBuf {
+    layout.tools().join(format!("kafka-{}", versions().kafka.version))
+}
+
+/// The folder of Kafka's jars.
+#[must_use]
+pub fn jars(layout: &Layout) -> PathBuf {
+    home(layout).join("libs")
+}
+
+/// Whether the jars are there. The folder gets its name only when it is complete.
+#[must_use]
+pub fn is_fetched(layout: &Layout) -> bool {
+    jars(layout).is_dir()
+}
+
+/// Fetches the jars with Maven; nothing where they are there.
+///
+/// # Errors
+/// When Maven is missing or fails.
+pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
+    if is_fetched(layout) {
+        return Ok(());
+    }
+    let home = home(layout);
+    private_folder(&home)?;
+    write_private(&home.join("pom.xml"), pom().as_bytes())?;
+    let draft = home.join("libs.incomplete");
+    drop(std::fs::remove_dir_all(&draft));
+    let mut maven = tokio::process::Command::new("mvn");
+    maven
+        .current_dir(&home)
+        .args(["-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", draft.display()));
+    let log = layout.log("fetch-kafka");
+    fetch::run(maven, &Job { what: "fetching Apache Kafka", log: &log, deadline: FETCH_DEADLINE }, told)
+        .await?;
+    std::fs::rename(&draft, jars(layout)).map_err(RuntimeError::file("rename", &draft))
+}
+
+fn pom() -> String {
+    let kafka = &versions().kafka;
+    let dependency = |group: &str, artifact: &str, version: &str| {
+        format!(
+            "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+             <version>{version}</version></dependency>\n"
+        )
+    };
+    let dependencies = [
+        dependency("org.apache.kafka", &format!("kafka_{}", kafka.scala), &kafka.version),
+        dependency("org.apache.kafka", "kafka-tools", &kafka.version),
+        dependency("org.apache.logging.log4j", "log4j-slf4j-impl", &kafka.log4j_slf4j_impl),
+    ]
+    .concat();
+    format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  \
+         <groupId>pitboss</groupId><artifactId>kafka-jars</artifactId><version>1</version><packaging>pom</packaging>\n  \
+         <dependencies>\n{dependencies}  </dependencies>\n</project>\n"
+    )
+}
+
+/// Writes the configuration, formats the data folder where it is new, and describes the broker.
+///
+/// # Errors
+/// When Java is missing, the jars are not there, or formatting fails.
+pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result<PartSpec, RuntimeError> {
+    let java = java()?;
+    let properties = layout.config().join("kafka.properties");
+    write_private(&properties, server_properties(layout, port, controller_port).as_bytes())?;
+    write_private(&layout.config().join("kafka-log4j2.properties"), SERVER_LOGGING.as_bytes())?;
+    if !layout.data("kafka").join("meta.properties").exists() {
+        format(layout, &java, &properties).await?;
+    }
+    let mut args: Vec<String> = SERVER_JVM.map(str::to_owned).to_vec();
+    args.push(format!(
+        "-Dlog4j2.configurationFile={}",
+        layout.config().join("kafka-log4j2.properties").display()
+    ));
+    args.extend([
+        "-cp".to_owned(),
+        class_path(layout),
+        "kafka.Kafka".to_owned(),
+        properties.display().to_string(),
+    ]);
+    let address = format!("127.0.0.1:{port}");
+    Ok(PartSpec {
+        name: Part::Kafka.as_str().to_owned(),
+        kind: Kind::Infrastructure,
+        fingerprint: infra::fingerprint(&java),
+        program: java,
+        args,
+        env: infra::plain_environment(),
+        cwd: layout.state().to_owned(),
+        needs: Vec::new(),
+        ports: vec![port, controller_port],
+        address: address.clone(),
+        version: versions().kafka.version.clone(),
+        ready: Probe::Kafka { address },
+        stop_deadline_ms: STOP_DEADLINE_MS,
+    })
+}
+
+fn java() -> Result<PathBuf, RuntimeError> {
+    tools::locate(&tools::JAVA).ok_or_else(|| RuntimeError::Missing {
+        what: "java is missing (needed for Apache Kafka)".to_owned(),
+        advice: "./pitboss doctor says how to get it".to_owned(),
+    })
+}
+
+fn class_path(layout: &Layout) -> String {
+    format!("{}/*", jars(layout).display())
+}
+
+async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result<(), RuntimeError> {
+    // A folder without meta.properties was never formatted to its end; whatever is in it is no broker's data.
+    drop(std::fs::remove_dir_all(layout.data("kafka")));
+    let cluster_id = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+    let mut storage_tool = tokio::process::Command::new(java);
+    storage_tool
+        .args(TOOL_JVM)
+        .args(["-cp", &class_path(layout), "kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
+        .arg(properties)
+        .env_clear()
+        .envs(infra::plain_environment());
+    let log = layout.log("kafka-format");
+    fetch::run(
+        storage_tool,
+        &Job { what: "formatting Kafka's data folder", log: &log, deadline: FORMAT_DEADLINE },
+        &|_| {},
+    )
+    .await
+}
+
+/// One broker that is its own controller. What a cluster would replicate is kept once; what a large cluster would spread over
+/// many partitions and threads is small, so that it starts fast and stays small.
+fn server_properties(layout: &Layout, port: u16, controller_port: u16) -> String {
+    let data = layout.data("kafka");
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=2
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=16777216
+",
+        data.display()
+    )
+}
+
+const SERVER_LOGGING: &str = "status=warn
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d{ISO8601} %-5p %c{1} %m%n
+rootLogger.level=info
+rootLogger.appenderRef.out.ref=out
+logger.changes.name=state.change.logger
+logger.changes.level=warn
+";
+
+const TOOL_LOGGING: &str = "status=warn
+appender.err.type=Console
+appender.err.name=err
+appender.err.target=SYSTEM_ERR
+appender.err.layout.type=PatternLayout
+appender.err.layout.pattern=%d{ISO8601} %-5p %m%n
+rootLogger.level=warn
+rootLogger.appenderRef.err.ref=err
+";
+
+/// The command that runs one of Kafka's own tools with its own arguments; the broker's address is added where none is given.
+///
+/// # Errors
+/// When Java or the jars are missing.
+pub fn tool(
+    layout: &Layout,
+    tool: Tool,
+    bootstrap: &str,
+    args: &[OsString],
+) -> Result<Command, RuntimeError> {
+    let java = java()?;
+    if !is_fetched(layout) {
+        return Err(RuntimeError::Missing {
+            what: "Apache Kafka has not been fetched yet".to_owned(),
+            advice: "run ./pitboss up once".to_owned(),
+        });
+    }
+    let logging = layout.config().join("kafka-tool-log4j2.properties");
+    write_private(&logging, TOOL_LOGGING.as_bytes())?;
+    let mut command = Command::new(java);
+    command.args(TOOL_JVM).arg(format!("-Dlog4j2.configurationFile={}", logging.display())).args([
+        "-cp",
+        &class_path(layout),
+        tool.main_class(),
+    ]);
+    if !names_a_broker(args) {
+        command.args(["--bootstrap-server", bootstrap]);
+    }
+    command.args(args);
+    Ok(command)
+}
+
+fn names_a_broker(args: &[OsString]) -> bool {
+    let options = ["--bootstrap-server", "--broker-list", "--bootstrap-controller", "--help", "--version"];
+    let given = |arg: &OsString| {
+        let text = arg.to_string_lossy();
+        let option = text.split('=').next().unwrap_or_default();
+        options.contains(&option)
+    };
+    args.iter().any(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_is_added_unless_it_is_given() {
+        let given = |args: &[&str]| names_a_broker(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(
+            given(&["--list", "--bootstrap-server", "a:1"])
+                && given(&["--bootstrap-server=a:1"])
+                && given(&["--help"])
+        );
+        assert!(!given(&["--topic", "casino.bets.commands.v1"]) && !given(&[]));
+    }
+
+    #[test]
+    fn what_is_fetched_is_what_the_one_file_of_versions_says() {
+        let pom = pom();
+        assert!(pom.contains("<artifactId>kafka_2.13</artifactId><version>4.3.0</version>"), "{pom}");
+        assert!(pom.contains("<artifactId>kafka-tools</artifactId><version>4.3.0</version>"), "{pom}");
+        assert!(pom.contains("<artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version>"), "{pom}");
+    }
+
+    #[test]
+    fn nothing_of_the_broker_listens_beyond_this_machine() {
+        let layout = Layout::new(std::path::Path::new("/x"), None);
+        let properties = server_properties(&layout, 8120, 8121);
+        for line in properties.lines().filter(|l| l.contains("listeners=") || l.contains("voters=")) {
+            assert!(line.contains("127.0.0.1"), "{line}");
+        }
+        assert!(properties.contains("auto.create.topics.enable=false"));
+    }
+}

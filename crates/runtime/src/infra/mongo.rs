@@ -1,0 +1,127 @@
+//! The document store: `mongod` where it is on the PATH, else a server that speaks its protocol, built once by cargo.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contracts::parts::Part;
+use contracts::versions::versions;
+
+use crate::fetch::{self, Job};
+use crate::layout::private_folder;
+use crate::part::{Kind, PartSpec, Probe};
+use crate::{Layout, RuntimeError, infra, tools};
+
+const BUILD_DEADLINE: Duration = Duration::from_secs(3_600);
+const STOP_DEADLINE_MS: u64 = 20_000;
+
+/// Which server it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// MongoDB itself, with the version that it tells.
+    Mongod(PathBuf, String),
+    /// The server that cargo built.
+    Secantus(PathBuf),
+}
+
+fn home(layout: &Layout) -> PathBuf {
+    layout.tools().join(format!("secantus-mdb-{}", versions().mongo.secantus_mdb))
+}
+
+/// The server that there is; `None`: one must be built first.
+#[must_use]
+pub fn find(layout: &Layout) -> Option<Server> {
+    if let Some(path) = tools::on_path("mongod") {
+        let version = tools::told_version(&path, "--version").unwrap_or_else(|| "unknown".to_owned());
+        return Some(Server::Mongod(path, version));
+    }
+    let built = home(layout).join("bin").join("secantusd-rs");
+    built.is_file().then_some(Server::Secantus(built))
+}
+
+/// Builds the server where none is there. An interrupted build goes on where it was.
+///
+/// # Errors
+/// When cargo fails.
+pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
+    if find(layout).is_some() {
+        return Ok(());
+    }
+    let (home, objects) = (home(layout), layout.tools().join("build").join("mongo"));
+    private_folder(&home)?;
+    let mut cargo = tokio::process::Command::new("cargo");
+    cargo
+        .args(["install", "secantus-mdb", "--version", &versions().mongo.secantus_mdb, "--locked"])
+        .args(["--ignore-rust-version", "--root"])
+        .arg(&home)
+        .current_dir(layout.root())
+        .env("CARGO_TARGET_DIR", &objects)
+        .env("CARGO_TERM_PROGRESS_WHEN", "always")
+        .env("CARGO_TERM_PROGRESS_WIDTH", "100");
+    let log = layout.log("build-mongo");
+    fetch::run(
+        cargo,
+        &Job { what: "building the document store", log: &log, deadline: BUILD_DEADLINE },
+        told,
+    )
+    .await?;
+    // Several hundred megabytes that nobody needs any more.
+    drop(std::fs::remove_dir_all(objects));
+    Ok(())
+}
+
+/// Makes the data folder and describes the server.
+///
+/// # Errors
+/// When there is no server, or the folder cannot be made.
+pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
+    let data = layout.data("mongo");
+    private_folder(&data)?;
+    let server = find(layout).ok_or_else(|| RuntimeError::Missing {
+        what: "there is no document store yet".to_owned(),
+        advice: "run ./pitboss up once, or put mongod on the PATH".to_owned(),
+    })?;
+    let (port_text, data) = (port.to_string(), data.display().to_string());
+    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<String>>();
+    let (program, version, args) = match server {
+        Server::Mongod(path, version) => {
+            let cache = ["--wiredTigerCacheSizeGB", "0.25"];
+            let args = words(&[
+                "--dbpath",
+                &data,
+                "--port",
+                &port_text,
+                "--bind_ip",
+                "127.0.0.1",
+                cache[0],
+                cache[1],
+            ]);
+            (path, version, args)
+        }
+        // Without --sync-on-commit an acknowledged write can be lost when the server is killed.
+        Server::Secantus(path) => {
+            let place = ["--host", "127.0.0.1", "--port", &port_text, "--storage-path", &data];
+            let manner = ["--sync-on-commit", "--cache-size", "256M", "--log-level", "WARNING"];
+            (
+                path,
+                format!("secantus {}", versions().mongo.secantus_mdb),
+                words(&[place.as_slice(), &manner].concat()),
+            )
+        }
+    };
+    let address = format!("127.0.0.1:{port}");
+    Ok(PartSpec {
+        name: Part::Mongo.as_str().to_owned(),
+        kind: Kind::Infrastructure,
+        fingerprint: infra::fingerprint(&program),
+        program,
+        args,
+        env: infra::plain_environment(),
+        cwd: layout.state().to_owned(),
+        needs: Vec::new(),
+        ports: vec![port],
+        address: address.clone(),
+        version,
+        ready: Probe::Mongo { address },
+        stop_deadline_ms: STOP_DEADLINE_MS,
+    })
+}

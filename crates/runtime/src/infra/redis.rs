@@ -1,0 +1,45 @@
+//! The cache. It keeps nothing on disk on purpose: it may lose everything without a cent moving, and a cache that forgets at
+//! every start shows at once where somebody took it for more than a cache.
+
+use contracts::parts::Part;
+
+use crate::layout::private_folder;
+use crate::part::{Kind, PartSpec, Probe};
+use crate::{Layout, RuntimeError, infra, tools};
+
+const STOP_DEADLINE_MS: u64 = 5_000;
+/// When full it forgets what was not used for the longest time.
+const MEMORY_MAX: &str = "64mb";
+
+/// Describes the cache.
+///
+/// # Errors
+/// When neither `redis-server` nor `valkey-server` is on the PATH.
+pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
+    let program = tools::locate(&tools::REDIS).ok_or_else(|| RuntimeError::Missing {
+        what: "redis-server is missing (needed for the cache)".to_owned(),
+        advice: "./pitboss doctor says how to get it".to_owned(),
+    })?;
+    let data = layout.data("redis");
+    private_folder(&data)?;
+    let (port_text, data) = (port.to_string(), data.display().to_string());
+    let place = ["--port", &port_text, "--bind", "127.0.0.1", "--dir", &data, "--daemonize", "no"];
+    let manner =
+        ["--save", "", "--appendonly", "no", "--maxmemory", MEMORY_MAX, "--maxmemory-policy", "allkeys-lru"];
+    let address = format!("127.0.0.1:{port}");
+    Ok(PartSpec {
+        name: Part::Redis.as_str().to_owned(),
+        kind: Kind::Infrastructure,
+        fingerprint: infra::fingerprint(&program),
+        version: tools::told_version(&program, "--version").unwrap_or_else(|| "unknown".to_owned()),
+        program,
+        args: [place.as_slice(), &manner].concat().into_iter().map(str::to_owned).collect(),
+        env: infra::plain_environment(),
+        cwd: layout.state().to_owned(),
+        needs: Vec::new(),
+        ports: vec![port],
+        address: address.clone(),
+        ready: Probe::Redis { address },
+        stop_deadline_ms: STOP_DEADLINE_MS,
+    })
+}

@@ -1,0 +1,139 @@
+//! Where everything of the local runtime lies: under `.pitboss/`, so that removing one folder removes all of it.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::RuntimeError;
+
+/// The folders of one local platform.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+    state: PathBuf,
+    tools: PathBuf,
+}
+
+impl Layout {
+    /// The platform of the checkout at `root`: state in `.pitboss/`, fetched programs in `.pitboss/tools/` unless
+    /// `tools` names a folder that several checkouts share.
+    #[must_use]
+    pub fn new(root: &Path, tools: Option<PathBuf>) -> Self {
+        let state = root.join(".pitboss");
+        let tools = tools.unwrap_or_else(|| state.join("tools"));
+        Self { root: root.to_owned(), state, tools }
+    }
+
+    /// The same checkout and tools with its state elsewhere: the throw-away servers of the tests.
+    #[must_use]
+    pub fn with_state(&self, state: PathBuf) -> Self {
+        Self { state, ..self.clone() }
+    }
+
+    /// The checkout.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The state folder, `.pitboss/`.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Fetched and built programs.
+    #[must_use]
+    pub fn tools(&self) -> &Path {
+        &self.tools
+    }
+
+    /// The data of a part; forgotten by `down --volumes`.
+    #[must_use]
+    pub fn data(&self, part: &str) -> PathBuf {
+        self.state.join("data").join(part)
+    }
+
+    /// All parts' data.
+    #[must_use]
+    pub fn all_data(&self) -> PathBuf {
+        self.state.join("data")
+    }
+
+    /// Generated configuration files.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.state.join("config")
+    }
+
+    /// The log of a part.
+    #[must_use]
+    pub fn log(&self, part: &str) -> PathBuf {
+        self.state.join("logs").join(format!("{part}.log"))
+    }
+
+    /// What describes the running supervisor: locks, socket, process ids.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.state.join("run")
+    }
+
+    /// Secrets, readable by the owner only.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.state.join("secrets")
+    }
+
+    /// The programs that cargo builds.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("target").join("debug")
+    }
+
+    /// Makes the folders; all of them are the owner's alone, because plans and logs can hold what is nobody else's.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn create(&self) -> Result<(), RuntimeError> {
+        let folders = [
+            self.state.clone(),
+            self.state.join("logs"),
+            self.config(),
+            self.run(),
+            self.secrets(),
+            self.all_data(),
+        ];
+        for folder in folders.iter().chain([&self.tools]) {
+            private_folder(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder with its parents; the last one is readable by the owner only.
+pub(crate) fn private_folder(folder: &Path) -> Result<(), RuntimeError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(RuntimeError::file("make the folder", folder))?;
+    Ok(())
+}
+
+/// Writes a file so that a reader sees the old or the new content and never half of it; `0600`.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let draft = PathBuf::from(name);
+    let write = || -> std::io::Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&draft, path)
+    };
+    write().map_err(RuntimeError::file("write", path))
+}

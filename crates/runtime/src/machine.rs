@@ -1,0 +1,472 @@
+//! The supervisor's rules without a process, a clock or a socket: what happened goes in, what is to be done comes out.
+//!
+//! A part is *wanted* unless it was stopped; a part that ends while it is wanted died. Each start has a generation, so that the
+//! late news of an earlier life (its end, a probe under way) is told apart from news of this one.
+
+mod entry;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::RuntimeError;
+use crate::part::{PartSpec, PartStatus, start_order};
+use crate::policy::RestartPolicy;
+use entry::{Entry, Phase};
+
+/// How soon a part that starts is asked again whether it is ready.
+const PROBE_STARTING_MS: u64 = 100;
+/// How soon a part that was ready and is not is asked again.
+const PROBE_UNREADY_MS: u64 = 500;
+/// How soon a ready part is asked again.
+const PROBE_READY_MS: u64 = 2_000;
+
+/// What is sent to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sig {
+    /// End in good order.
+    Term,
+    /// End now.
+    Kill,
+    /// Stand still.
+    Stop,
+    /// Go on.
+    Cont,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Start the process of the part and tell of it with [`Machine::spawned`].
+    Spawn { name: String, generation: u64 },
+    /// Send a signal to the process group.
+    Signal { pid: i32, signal: Sig },
+    /// Ask whether it is ready, after a while, and tell of it with [`Machine::probed`].
+    Probe { name: String, generation: u64, after_ms: u64 },
+}
+
+/// What a plan changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// New, or stopped before.
+    pub started: Vec<String>,
+    /// Running, and described otherwise than before.
+    pub restarted: Vec<String>,
+    /// Frozen before.
+    pub thawed: Vec<String>,
+    /// No longer in the plan.
+    pub removed: Vec<String>,
+    /// Running as described.
+    pub unchanged: Vec<String>,
+}
+
+impl Applied {
+    /// Whether nothing had to be done.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.started.is_empty()
+            && self.restarted.is_empty()
+            && self.thawed.is_empty()
+            && self.removed.is_empty()
+    }
+}
+
+/// All parts and what each of them is doing.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// In the order in which they start.
+    parts: Vec<Entry>,
+    policy: RestartPolicy,
+    ending: bool,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    pub(crate) fn new(policy: RestartPolicy) -> Self {
+        Self { parts: Vec::new(), policy, ending: false, effects: Vec::new() }
+    }
+
+    /// What is to be done since the last time this was asked.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(crate) fn spec(&self, name: &str) -> Option<&PartSpec> {
+        self.parts.iter().find(|e| e.spec.name == name).map(|e| &e.spec)
+    }
+
+    /// The running processes, by name.
+    pub(crate) fn pids(&self) -> Vec<(String, i32)> {
+        self.parts.iter().filter_map(|e| Some((e.spec.name.clone(), e.pid?))).collect()
+    }
+
+    /// What is told of every part; memory is for the caller to fill in.
+    pub(crate) fn status(&self) -> Vec<PartStatus> {
+        let one = |e: &Entry| PartStatus {
+            name: e.spec.name.clone(),
+            kind: e.spec.kind,
+            address: e.spec.address.clone(),
+            pid: e.pid,
+            version: e.spec.version.clone(),
+            state: e.state(),
+            memory_bytes: 0,
+            restarts: e.restarts,
+            last_exit: e.last_exit.clone(),
+        };
+        self.parts.iter().map(one).collect()
+    }
+
+    /// Whether the end that was asked for is reached.
+    pub(crate) fn finished(&self) -> bool {
+        self.ending && self.parts.iter().all(|e| e.phase == Phase::Stopped)
+    }
+
+    /// When [`Machine::wake`] is to be called, where nothing happens before.
+    pub(crate) fn next_wake_ms(&self) -> Option<u64> {
+        let due = |e: &Entry| match e.phase {
+            Phase::Pausing { until_ms } => Some(until_ms),
+            Phase::Stopping { kill_at_ms, .. } => kill_at_ms,
+            _ => None,
+        };
+        self.parts.iter().filter_map(due).min()
+    }
+
+    /// Makes the plan true: starts what is new or stopped, restarts what is described otherwise, and, unless `keep_others`,
+    /// ends what is no longer in it.
+    pub(crate) fn apply(
+        &mut self,
+        now_ms: u64,
+        specs: Vec<PartSpec>,
+        keep_others: bool,
+    ) -> Result<Applied, RuntimeError> {
+        if self.ending {
+            return Err(RuntimeError::Refused("the supervisor is ending".to_owned()));
+        }
+        let mut whole: Vec<PartSpec> = specs.clone();
+        if keep_others {
+            let others = self.parts.iter().filter(|e| !specs.iter().any(|s| s.name == e.spec.name));
+            whole.extend(others.map(|e| e.newest_spec().clone()));
+        }
+        let order = start_order(&whole)?;
+        let mut applied = Applied::default();
+        for spec in specs {
+            self.apply_one(now_ms, spec, &mut applied);
+        }
+        let place = |name: &str| order.iter().position(|n| n == name).unwrap_or(usize::MAX);
+        for index in 0..self.parts.len() {
+            if place(&self.parts[index].spec.name) == usize::MAX {
+                self.parts[index].leaving = true;
+                applied.removed.push(self.parts[index].spec.name.clone());
+                self.end(now_ms, index, false);
+            }
+        }
+        self.parts.sort_by_key(|e| place(&e.spec.name));
+        self.forget_the_gone();
+        self.release_waiting(now_ms);
+        Ok(applied)
+    }
+
+    fn apply_one(&mut self, now_ms: u64, spec: PartSpec, applied: &mut Applied) {
+        let name = spec.name.clone();
+        let Some(index) = self.index(&name) else {
+            let mut entry = Entry::new(spec);
+            entry.phase = Phase::Waiting;
+            self.parts.push(entry);
+            applied.started.push(name);
+            return;
+        };
+        let changed = *self.parts[index].newest_spec() != spec;
+        self.parts[index].leaving = false;
+        if changed {
+            self.parts[index].next = Some(spec);
+        }
+        match self.parts[index].phase {
+            Phase::Stopped => {
+                self.want(index);
+                applied.started.push(name);
+            }
+            Phase::Frozen if !changed => {
+                self.thaw_at(index);
+                applied.thawed.push(name);
+            }
+            Phase::Starting | Phase::Ready | Phase::Unready | Phase::Frozen if changed => {
+                self.end(now_ms, index, true);
+                applied.restarted.push(name);
+            }
+            Phase::Stopping { kill_at_ms, .. } => {
+                self.parts[index].phase = Phase::Stopping { kill_at_ms, again: true };
+                applied.started.push(name);
+            }
+            _ if changed => applied.restarted.push(name),
+            _ => applied.unchanged.push(name),
+        }
+    }
+
+    /// Starts a part that was stopped, or that pauses after it died.
+    pub(crate) fn start(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        match self.parts[index].phase {
+            Phase::Stopped | Phase::Pausing { .. } => {
+                self.want(index);
+                self.release_waiting(now_ms);
+                Ok(())
+            }
+            Phase::Stopping { kill_at_ms, .. } => {
+                self.parts[index].phase = Phase::Stopping { kill_at_ms, again: true };
+                Ok(())
+            }
+            Phase::Frozen => refused(format!("{name} is frozen; ./pitboss thaw {name}")),
+            Phase::Waiting | Phase::Starting | Phase::Ready | Phase::Unready => Ok(()),
+        }
+    }
+
+    /// Ends a part in good order; it stays down.
+    pub(crate) fn stop(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        self.end(now_ms, index, false);
+        Ok(())
+    }
+
+    /// Ends a part in good order and starts it again.
+    pub(crate) fn restart(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        if self.parts[index].runs() {
+            self.end(now_ms, index, true);
+            return Ok(());
+        }
+        self.start(now_ms, name)
+    }
+
+    /// Kills a part; it comes back, as whatever dies does.
+    pub(crate) fn kill(&mut self, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        match self.parts[index].pid {
+            Some(pid) => {
+                self.effects.push(Effect::Signal { pid, signal: Sig::Kill });
+                Ok(())
+            }
+            None => refused(format!("{name} does not run ({})", self.parts[index].state().as_str())),
+        }
+    }
+
+    /// Makes a part stand still; it stays so.
+    pub(crate) fn freeze(&mut self, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        let entry = &mut self.parts[index];
+        match (entry.phase, entry.pid) {
+            (Phase::Frozen, _) => Ok(()),
+            (Phase::Starting | Phase::Ready | Phase::Unready, Some(pid)) => {
+                entry.phase = Phase::Frozen;
+                self.effects.push(Effect::Signal { pid, signal: Sig::Stop });
+                Ok(())
+            }
+            _ => refused(format!("{name} does not run ({})", entry.state().as_str())),
+        }
+    }
+
+    /// Lets a frozen part go on.
+    pub(crate) fn thaw(&mut self, name: &str) -> Result<(), RuntimeError> {
+        let index = self.known(name)?;
+        match self.parts[index].phase {
+            Phase::Frozen => {
+                self.thaw_at(index);
+                Ok(())
+            }
+            _ => refused(format!("{name} is not frozen ({})", self.parts[index].state().as_str())),
+        }
+    }
+
+    /// Ends everything, each part after those that need it.
+    pub(crate) fn shut_down(&mut self, now_ms: u64) {
+        self.ending = true;
+        for entry in &mut self.parts {
+            match entry.phase {
+                Phase::Waiting | Phase::Pausing { .. } => entry.phase = Phase::Stopped,
+                Phase::Stopping { kill_at_ms, .. } => {
+                    entry.phase = Phase::Stopping { kill_at_ms, again: false }
+                }
+                _ => {}
+            }
+        }
+        self.end_what_nobody_needs(now_ms);
+    }
+
+    /// The process was started, or could not be.
+    pub(crate) fn spawned(&mut self, now_ms: u64, name: &str, generation: u64, outcome: Result<i32, String>) {
+        let Some(index) = self.index(name) else { return };
+        let entry = &mut self.parts[index];
+        if entry.generation != generation {
+            return;
+        }
+        match outcome {
+            Ok(pid) => {
+                entry.pid = Some(pid);
+                self.probe(index, 0);
+            }
+            Err(why) => self.ended(now_ms, name, generation, why),
+        }
+    }
+
+    /// The process ended.
+    pub(crate) fn ended(&mut self, now_ms: u64, name: &str, generation: u64, how: String) {
+        let Some(index) = self.index(name) else { return };
+        let policy = self.policy;
+        let entry = &mut self.parts[index];
+        if entry.generation != generation {
+            return;
+        }
+        entry.pid = None;
+        match entry.phase {
+            Phase::Stopping { again: true, .. } if !self.ending => entry.phase = Phase::Waiting,
+            Phase::Stopping { .. } => entry.phase = Phase::Stopped,
+            _ => {
+                entry.last_exit = Some(how);
+                let verdict = entry.deaths.record(now_ms, now_ms.saturating_sub(entry.started_ms), &policy);
+                entry.phase = Phase::Pausing { until_ms: now_ms.saturating_add(verdict.pause_ms) };
+                if self.ending {
+                    entry.phase = Phase::Stopped;
+                }
+            }
+        }
+        self.forget_the_gone();
+        self.release_waiting(now_ms);
+        if self.ending {
+            self.end_what_nobody_needs(now_ms);
+        }
+    }
+
+    /// A part answered whether it is ready.
+    pub(crate) fn probed(&mut self, now_ms: u64, name: &str, generation: u64, ready: bool) {
+        let Some(index) = self.index(name) else { return };
+        let entry = &mut self.parts[index];
+        let asked = matches!(entry.phase, Phase::Starting | Phase::Ready | Phase::Unready);
+        if entry.generation != generation || !asked {
+            return;
+        }
+        let after_ms = match (entry.phase, ready) {
+            (_, true) => {
+                entry.phase = Phase::Ready;
+                entry.was_ready = true;
+                PROBE_READY_MS
+            }
+            (Phase::Starting, false) => PROBE_STARTING_MS,
+            (_, false) => {
+                entry.phase = Phase::Unready;
+                PROBE_UNREADY_MS
+            }
+        };
+        self.probe(index, after_ms);
+        self.release_waiting(now_ms);
+    }
+
+    /// Time has passed.
+    pub(crate) fn wake(&mut self, now_ms: u64) {
+        for index in 0..self.parts.len() {
+            match self.parts[index].phase {
+                Phase::Pausing { until_ms } if until_ms <= now_ms => {
+                    self.parts[index].restarts = self.parts[index].restarts.saturating_add(1);
+                    self.begin(now_ms, index);
+                }
+                Phase::Stopping { kill_at_ms: Some(at), again } if at <= now_ms => {
+                    self.parts[index].phase = Phase::Stopping { kill_at_ms: None, again };
+                    if let Some(pid) = self.parts[index].pid {
+                        self.effects.push(Effect::Signal { pid, signal: Sig::Kill });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        self.parts.iter().position(|e| e.spec.name == name)
+    }
+
+    fn known(&self, name: &str) -> Result<usize, RuntimeError> {
+        self.index(name).ok_or_else(|| RuntimeError::UnknownPart {
+            name: name.to_owned(),
+            known: self.parts.iter().map(|e| e.spec.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn want(&mut self, index: usize) {
+        self.parts[index].deaths.forgive();
+        self.parts[index].last_exit = None;
+        self.parts[index].phase = Phase::Waiting;
+    }
+
+    fn thaw_at(&mut self, index: usize) {
+        let entry = &mut self.parts[index];
+        entry.phase = if entry.was_ready { Phase::Unready } else { Phase::Starting };
+        if let Some(pid) = entry.pid {
+            self.effects.push(Effect::Signal { pid, signal: Sig::Cont });
+        }
+        self.probe(index, 0);
+    }
+
+    fn probe(&mut self, index: usize, after_ms: u64) {
+        let entry = &self.parts[index];
+        let (name, generation) = (entry.spec.name.clone(), entry.generation);
+        self.effects.push(Effect::Probe { name, generation, after_ms });
+    }
+
+    fn begin(&mut self, now_ms: u64, index: usize) {
+        let entry = &mut self.parts[index];
+        if let Some(spec) = entry.next.take() {
+            entry.spec = spec;
+        }
+        entry.generation += 1;
+        entry.phase = Phase::Starting;
+        entry.started_ms = now_ms;
+        entry.was_ready = false;
+        self.effects.push(Effect::Spawn { name: entry.spec.name.clone(), generation: entry.generation });
+    }
+
+    fn end(&mut self, now_ms: u64, index: usize, again: bool) {
+        let entry = &mut self.parts[index];
+        match (entry.phase, entry.pid) {
+            (Phase::Stopping { kill_at_ms, .. }, _) => entry.phase = Phase::Stopping { kill_at_ms, again },
+            (phase, Some(pid)) => {
+                let kill_at_ms = Some(now_ms.saturating_add(entry.spec.stop_deadline_ms));
+                entry.phase = Phase::Stopping { kill_at_ms, again };
+                self.effects.push(Effect::Signal { pid, signal: Sig::Term });
+                if phase == Phase::Frozen {
+                    // A frozen process cannot hear the request to end before it goes on.
+                    self.effects.push(Effect::Signal { pid, signal: Sig::Cont });
+                }
+            }
+            (_, None) => entry.phase = if again { Phase::Waiting } else { Phase::Stopped },
+        }
+    }
+
+    fn release_waiting(&mut self, now_ms: u64) {
+        if self.ending {
+            return;
+        }
+        for index in 0..self.parts.len() {
+            let needs = &self.parts[index].newest_spec().needs;
+            let ready = |need: &String| self.index(need).is_some_and(|i| self.parts[i].phase == Phase::Ready);
+            if self.parts[index].phase == Phase::Waiting && needs.iter().all(ready) {
+                self.begin(now_ms, index);
+            }
+        }
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.parts.retain(|e| !(e.leaving && e.phase == Phase::Stopped));
+    }
+
+    fn end_what_nobody_needs(&mut self, now_ms: u64) {
+        for index in 0..self.parts.len() {
+            let name = &self.parts[index].spec.name;
+            let needed = self.parts.iter().any(|e| e.phase != Phase::Stopped && e.spec.needs.contains(name));
+            if self.parts[index].runs() && !needed {
+                self.end(now_ms, index, false);
+            }
+        }
+    }
+}
+
+fn refused<T>(why: String) -> Result<T, RuntimeError> {
+    Err(RuntimeError::Refused(why))
+}

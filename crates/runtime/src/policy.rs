@@ -1,0 +1,141 @@
+//! When something that died is started again: pure, so that every rule of it is a test.
+//!
+//! The first death is followed by a pause of 0.5 s, each further one by twice the pause, up to 30 s. A life of 10 s or more is
+//! taken for a good one: the next pause is the shortest again, so a part that is killed now and then comes back at once. Five deaths
+//! within a minute are a crash loop, whatever the lives in between were like.
+
+use std::collections::VecDeque;
+
+/// The rules.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartPolicy {
+    /// The first pause.
+    pub backoff_ms_min: u64,
+    /// The longest pause.
+    pub backoff_ms_max: u64,
+    /// A life this long makes the next pause the shortest again.
+    pub good_life_ms: u64,
+    /// This many deaths …
+    pub crash_loop_deaths: usize,
+    /// … within this time are a crash loop.
+    pub crash_loop_window_ms: u64,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self {
+            backoff_ms_min: 500,
+            backoff_ms_max: 30_000,
+            good_life_ms: 10_000,
+            crash_loop_deaths: 5,
+            crash_loop_window_ms: 60_000,
+        }
+    }
+}
+
+/// What follows from a death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The pause before the next start.
+    pub pause_ms: u64,
+    /// Whether it dies too often.
+    pub crash_looping: bool,
+}
+
+/// The deaths of one part, as far as they matter.
+#[derive(Clone, Debug, Default)]
+pub struct Deaths {
+    /// When; never more than [`RestartPolicy::crash_loop_deaths`].
+    recent_ms: VecDeque<u64>,
+    /// How many without a good life between them.
+    in_a_row: u32,
+    /// Five came within a minute, and no good life since: the pauses are long by then, so the window alone would forget it.
+    looping: bool,
+}
+
+impl Deaths {
+    /// Takes down a death at `now_ms` after a life of `lived_ms`.
+    pub fn record(&mut self, now_ms: u64, lived_ms: u64, policy: &RestartPolicy) -> Verdict {
+        self.in_a_row = if lived_ms >= policy.good_life_ms { 1 } else { self.in_a_row.saturating_add(1) };
+        self.recent_ms.push_back(now_ms);
+        while self.recent_ms.len() > policy.crash_loop_deaths {
+            self.recent_ms.pop_front();
+        }
+        let oldest = self.recent_ms.front().copied().unwrap_or(now_ms);
+        let too_often = self.recent_ms.len() >= policy.crash_loop_deaths
+            && now_ms.saturating_sub(oldest) <= policy.crash_loop_window_ms;
+        self.looping = too_often || (self.looping && lived_ms < policy.good_life_ms);
+        let doublings = (self.in_a_row - 1).min(32);
+        let pause_ms = policy.backoff_ms_min.saturating_mul(1 << doublings).min(policy.backoff_ms_max);
+        Verdict { pause_ms, crash_looping: self.looping }
+    }
+
+    /// Whether it died five times in a minute and had no good life since.
+    #[must_use]
+    pub fn crash_looping(&self) -> bool {
+        self.looping
+    }
+
+    /// Forgets all of it: somebody started the part by hand.
+    pub fn forgive(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_half_a_minute() {
+        let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
+        let pauses: Vec<u64> = (0..9).map(|n| deaths.record(n * 100_000, 0, &policy).pause_ms).collect();
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn a_good_life_makes_the_next_pause_short() {
+        let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
+        for n in 0..4 {
+            deaths.record(n, 10, &policy);
+        }
+        assert_eq!(deaths.record(100_000, 10_000, &policy).pause_ms, 500);
+        assert_eq!(deaths.record(100_500, 9_999, &policy).pause_ms, 1_000);
+    }
+
+    #[test]
+    fn five_deaths_in_a_minute_are_a_crash_loop() {
+        let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
+        let loops: Vec<bool> =
+            (0..5).map(|n| deaths.record(n * 15_000, 14_000, &policy).crash_looping).collect();
+        assert_eq!(
+            loops,
+            [false, false, false, false, true],
+            "the fifth comes exactly a minute after the first"
+        );
+        assert!(
+            !deaths.record(75_001, 15_000, &policy).crash_looping,
+            "a good life, and less than five in the last minute"
+        );
+    }
+
+    #[test]
+    fn long_pauses_do_not_hide_a_crash_loop() {
+        let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
+        let mut now_ms = 0;
+        for n in 1..=20 {
+            let verdict = deaths.record(now_ms, 5, &policy);
+            assert_eq!(verdict.crash_looping, n >= 5, "death {n}");
+            now_ms += verdict.pause_ms;
+        }
+    }
+
+    #[test]
+    fn the_number_of_remembered_deaths_is_bounded() {
+        let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
+        for n in 0..100_000 {
+            deaths.record(n, 0, &policy);
+        }
+        assert_eq!(deaths.recent_ms.len(), policy.crash_loop_deaths);
+    }
+}

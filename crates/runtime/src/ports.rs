@@ -1,0 +1,112 @@
+//! Ports: which are taken, and by whom.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::FDTarget;
+
+use crate::{RuntimeError, process};
+
+/// A port that somebody else listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInUse {
+    /// The port.
+    pub port: u16,
+    /// What it was wanted for.
+    pub part: String,
+    /// Who has it: process id and command line, where that may be known.
+    pub owner: Option<(i32, String)>,
+}
+
+impl std::fmt::Display for PortInUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { port, part, owner } = self;
+        write!(f, "port {port} (wanted for {part}) is in use by ")?;
+        match owner {
+            Some((pid, command)) => write!(f, "process {pid}: {command}"),
+            None => f.write_str("a process of another user"),
+        }
+    }
+}
+
+/// Those of the wanted ports that cannot be had, with who has them.
+#[must_use]
+pub fn in_use<'a>(wanted: impl IntoIterator<Item = (&'a str, u16)>) -> Vec<PortInUse> {
+    let taken = wanted.into_iter().filter(|(_, port)| !is_free(*port));
+    taken.map(|(part, port)| PortInUse { port, part: part.to_owned(), owner: owner(port) }).collect()
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// So many different free ports.
+///
+/// # Errors
+/// When the machine has none.
+pub fn free(count: usize) -> Result<Vec<u16>, RuntimeError> {
+    // All are held until the last is found, so that none is found twice.
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let held: Result<Vec<TcpListener>, std::io::Error> = (0..count).map(bind).collect();
+    let ports = held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
+    ports.map_err(|e| RuntimeError::io("no free port", e))
+}
+
+/// Who listens on the port.
+#[must_use]
+pub fn owner(port: u16) -> Option<(i32, String)> {
+    let entries = [procfs::net::tcp().unwrap_or_default(), procfs::net::tcp6().unwrap_or_default()].concat();
+    let inode = listening_inode(&entries, port)?;
+    let holds = |p: &procfs::process::Process| {
+        let descriptors = p.fd().into_iter().flatten().flatten();
+        descriptors.into_iter().any(|fd| matches!(fd.target, FDTarget::Socket(i) if i == inode))
+    };
+    let process = procfs::process::all_processes().ok()?.flatten().find(holds)?;
+    Some((process.pid, process::command_line(process.pid).unwrap_or_default()))
+}
+
+fn listening_inode(entries: &[TcpNetEntry], port: u16) -> Option<u64> {
+    entries.iter().find(|e| e.state == TcpState::Listen && e.local_address.port() == port).map(|e| e.inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_told_with_its_owner() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let free_port = free(1).unwrap()[0];
+        let found = in_use([("kafka", port), ("mongo", free_port)]);
+        assert_eq!(found.len(), 1);
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(found[0].owner.as_ref().map(|(pid, _)| *pid), Some(own));
+        let told = found[0].to_string();
+        assert!(
+            told.starts_with(&format!("port {port} (wanted for kafka) is in use by process {own}: ")),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_connection_is_not_taken_for_a_listener() {
+        use procfs::FromReadSI;
+        // local 127.0.0.1:8120 established (01), local 127.0.0.1:8122 listening (0A)
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+            0: 0100007F:1FB8 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 777 1 0000000000000000\n   \
+            1: 0100007F:1FBA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 888 1 0000000000000000\n";
+        let entries =
+            procfs::net::TcpNetEntries::from_read(table.as_bytes(), procfs::current_system_info()).unwrap().0;
+        assert_eq!(listening_inode(&entries, 8120), None);
+        assert_eq!(listening_inode(&entries, 8122), Some(888));
+    }
+
+    #[test]
+    fn free_ports_differ() {
+        let mut ports = free(20).unwrap();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 20);
+    }
+}

@@ -1,0 +1,91 @@
+//! What the kernel says of a process: whether it is still the same one, and how much memory it ever held.
+
+use procfs::process::Process;
+use serde::{Deserialize, Serialize};
+
+/// A process that cannot be mistaken for another one: ids are used again, an id with its start time and boot is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The id.
+    pub pid: i32,
+    /// When it was started, in ticks since the machine was.
+    pub start_ticks: u64,
+    /// Which start of the machine that was.
+    pub boot_id: String,
+}
+
+impl ProcessId {
+    /// The process that has this id now, unless it has ended already.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = Process::new(pid).ok()?.stat().ok()?;
+        // A zombie only waits for its parent to read how it ended.
+        (!matches!(stat.state, 'Z' | 'X')).then(|| Self {
+            pid,
+            start_ticks: stat.starttime,
+            boot_id: boot_id(),
+        })
+    }
+
+    /// Whether this very process still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self)
+    }
+}
+
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// The most memory that the process ever held (VmHWM); 0 when it does not run.
+#[must_use]
+pub fn memory_peak_bytes(pid: i32) -> u64 {
+    let peak_kib = Process::new(pid).ok().and_then(|p| p.status().ok()).and_then(|s| s.vmhwm);
+    peak_kib.unwrap_or(0).saturating_mul(1024)
+}
+
+/// The command line of a process, as a person would know it: program and first arguments, bounded.
+#[must_use]
+pub fn command_line(pid: i32) -> Option<String> {
+    const LENGTH_MAX: usize = 80;
+    let process = Process::new(pid).ok()?;
+    let line = process.cmdline().ok().filter(|words| !words.is_empty()).map(|words| words.join(" "));
+    let line = line.or_else(|| process.stat().ok().map(|s| s.comm))?;
+    Some(line.chars().take(LENGTH_MAX).collect())
+}
+
+/// How a process ended, in words.
+#[must_use]
+pub fn how_it_ended(status: std::process::ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => match code {
+            64 => "exit code 64: bad configuration".to_owned(),
+            69 => "exit code 69: something that it needs is missing".to_owned(),
+            _ => format!("exit code {code}"),
+        },
+        (None, Some(signal)) => {
+            let name = nix::sys::signal::Signal::try_from(signal).map_or("an unknown signal", |s| s.as_str());
+            format!("killed by {name}")
+        }
+        (None, None) => "ended for an unknown reason".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_known_and_a_recycled_id_is_not_trusted() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let own = ProcessId::of(pid).unwrap();
+        assert!(own.is_alive());
+        assert!(memory_peak_bytes(pid) > 1_000_000);
+        let earlier = ProcessId { start_ticks: own.start_ticks - 1, ..own.clone() };
+        assert!(!earlier.is_alive(), "the same id, started at another time, is another process");
+        let last_boot = ProcessId { boot_id: "another".to_owned(), ..own };
+        assert!(!last_boot.is_alive());
+    }
+}

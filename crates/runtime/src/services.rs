@@ -1,0 +1,215 @@
+//! Our services as parts: the environment that each gets, and what it needs before it is started.
+//!
+//! All services get the same environment but for their own addresses and DSN: the chassis ignores what another part reads, and one
+//! list is easier to compare with the compose file than nine.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use contracts::parts::{Part, Ports, sentry_project_id};
+
+use crate::infra::{self, InfraPorts};
+use crate::part::{Kind, PartSpec, Probe};
+use crate::secrets::Secrets;
+use crate::{Layout, RuntimeError};
+
+/// Longer than the services' own drain deadline, so that it is they who decide.
+const STOP_DEADLINE_MS: u64 = 15_000;
+
+/// What all services are told.
+#[derive(Clone, Debug)]
+pub struct Surroundings<'a> {
+    /// The checkout.
+    pub layout: &'a Layout,
+    /// The ports.
+    pub ports: Ports,
+    /// The secrets.
+    pub secrets: &'a Secrets,
+    /// The release, `pitboss@<version>+<commit>`.
+    pub release: &'a str,
+    /// What the person set, already reduced to what concerns services; it never overrides an address or a secret.
+    pub handed_on: &'a BTreeMap<String, String>,
+}
+
+/// The release of this checkout.
+#[must_use]
+pub fn release(layout: &Layout, version: &str) -> String {
+    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(layout.root()).output();
+    let hash =
+        git.ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    match hash.filter(|h| !h.is_empty()) {
+        Some(hash) => format!("pitboss@{version}+{hash}"),
+        None => format!("pitboss@{version}"),
+    }
+}
+
+/// Describes every service.
+///
+/// # Errors
+/// When a program has not been built.
+pub fn prepare(surroundings: &Surroundings<'_>) -> Result<Vec<PartSpec>, RuntimeError> {
+    Part::SERVICES.iter().map(|part| prepare_one(*part, surroundings)).collect()
+}
+
+fn prepare_one(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, RuntimeError> {
+    let Surroundings { layout, ports, .. } = surroundings;
+    let program = layout.programs().join(part.as_str());
+    if !program.is_file() {
+        return Err(RuntimeError::Missing {
+            what: format!("{} has not been built", program.display()),
+            advice: "run cargo build --workspace --bins".to_owned(),
+        });
+    }
+    let data = layout.data(part.as_str());
+    crate::layout::private_folder(&data)?;
+    let ops_port = ports.ops(part).unwrap_or_default();
+    let page = if part == Part::Recorder { ports.recorder_query() } else { ports.http(part) };
+    Ok(PartSpec {
+        name: part.as_str().to_owned(),
+        kind: Kind::Service,
+        fingerprint: infra::fingerprint(&program),
+        program,
+        args: Vec::new(),
+        env: environment(part, surroundings),
+        cwd: data,
+        needs: needs(part).iter().map(|p| p.as_str().to_owned()).collect(),
+        ports: listens_on(part, *ports, ops_port),
+        address: format!("http://127.0.0.1:{page}"),
+        version: surroundings.release.trim_start_matches("pitboss@").to_owned(),
+        ready: Probe::Http { address: format!("127.0.0.1:{ops_port}"), path: "/readyz".to_owned() },
+        stop_deadline_ms: STOP_DEADLINE_MS,
+    })
+}
+
+fn listens_on(part: Part, ports: Ports, ops_port: u16) -> Vec<u16> {
+    let mut all = vec![ports.http(part), ops_port];
+    match part {
+        Part::Recorder => all.push(ports.recorder_query()),
+        Part::Partners => all.push(ports.smtp()),
+        _ => {}
+    }
+    all
+}
+
+/// The recorder comes before everything that reports to it, so that nothing of a start goes unseen.
+fn needs(part: Part) -> &'static [Part] {
+    match part {
+        Part::Recorder => &[],
+        Part::Partners => &[Part::Recorder],
+        Part::Lagwatch => &[Part::Recorder, Part::Kafka],
+        Part::Gateway | Part::User => &[Part::Recorder, Part::Kafka, Part::Mongo, Part::Redis],
+        _ => &[Part::Recorder, Part::Kafka, Part::Mongo],
+    }
+}
+
+fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
+    let Surroundings { layout, ports, secrets, release, handed_on } = surroundings;
+    let infra = InfraPorts::from(*ports);
+    let local = |port: u16| format!("127.0.0.1:{port}");
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
+    let dsn = sentry_project_id(part)
+        .map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
+    let decided = [
+        ("PITBOSS__HTTP__ADDRESS", local(ports.http(part))),
+        ("PITBOSS__OPS__ADDRESS", local(ports.ops(part).unwrap_or_default())),
+        ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", infra.kafka_bootstrap()),
+        ("PITBOSS__MONGO__URI", infra.mongo_uri()),
+        ("PITBOSS__REDIS__URL", infra.redis_url()),
+        ("PITBOSS__SECURITY__OPERATOR_TOKEN", secrets.operator_token.clone()),
+        ("PITBOSS__SECURITY__JWT_SECRET", secrets.jwt_secret.clone()),
+        ("PITBOSS__SECURITY__CARD_WEBHOOK_KEY", secrets.card_webhook_key.clone()),
+        ("PITBOSS__PEERS__GATEWAY", url(ports.http(Part::Gateway))),
+        ("PITBOSS__PEERS__USER", url(ports.http(Part::User))),
+        ("PITBOSS__PEERS__GAME", url(ports.http(Part::Game))),
+        ("PITBOSS__PEERS__PAYMENT", url(ports.http(Part::Payment))),
+        ("PITBOSS__PEERS__PARTNERS", url(ports.http(Part::Partners))),
+        ("PITBOSS__PEERS__SMTP", local(ports.smtp())),
+        ("PITBOSS__PEERS__RECORDER", url(ports.recorder_query())),
+        ("PITBOSS__RECORDER__QUERY_ADDRESS", local(ports.recorder_query())),
+        ("PITBOSS__RECORDER__PROJECTS_FILE", Secrets::projects_file(layout).display().to_string()),
+        ("PITBOSS__RECORDER__DATA_DIR", layout.data(Part::Recorder.as_str()).display().to_string()),
+        ("PITBOSS__PARTNERS__SMTP_ADDRESS", local(ports.smtp())),
+        ("PITBOSS__PARTNERS__DATA_DIR", layout.data(Part::Partners.as_str()).display().to_string()),
+        ("SENTRY_DSN", dsn),
+    ];
+    // These are defaults: the person may want another rate or level.
+    let usual = [
+        ("SENTRY_RELEASE", (*release).to_owned()),
+        ("SENTRY_ENVIRONMENT", "local".to_owned()),
+        ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
+        ("RUST_LOG", "info".to_owned()),
+        ("RUST_BACKTRACE", "1".to_owned()),
+    ];
+    let own = |pairs: &[(&str, String)]| {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect::<Vec<_>>()
+    };
+    let mut environment = infra::plain_environment();
+    environment.extend(own(&usual));
+    environment.extend(handed_on.iter().map(|(n, v)| (n.clone(), v.clone())));
+    environment.extend(own(&decided));
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::part::start_order;
+
+    fn with_surroundings<T>(test: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None);
+        layout.create().unwrap();
+        std::fs::create_dir_all(layout.programs()).unwrap();
+        for part in Part::SERVICES {
+            std::fs::write(layout.programs().join(part.as_str()), "").unwrap();
+        }
+        let secrets = Secrets::load_or_make(&layout).unwrap();
+        let handed_on = BTreeMap::from([
+            ("SENTRY_TRACES_SAMPLE_RATE".to_owned(), "0.5".to_owned()),
+            ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS".to_owned(), "elsewhere:1".to_owned()),
+        ]);
+        let ports = Ports::new(18_100).unwrap();
+        test(&Surroundings {
+            layout: &layout,
+            ports,
+            secrets: &secrets,
+            release: "pitboss@0.1.0",
+            handed_on: &handed_on,
+        })
+    }
+
+    #[test]
+    fn no_two_parts_listen_on_one_port() {
+        let mut all: Vec<u16> =
+            with_surroundings(|s| prepare(s).unwrap().into_iter().flat_map(|p| p.ports).collect());
+        let ports = InfraPorts::from(Ports::new(18_100).unwrap());
+        all.extend([ports.kafka, ports.kafka_controller, ports.mongo, ports.redis]);
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!((all.len(), count), (24, 24));
+    }
+
+    #[test]
+    fn the_runtime_decides_addresses_and_the_person_the_rest() {
+        let environment = with_surroundings(|s| environment(Part::Game, s));
+        assert_eq!(environment["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], "127.0.0.1:18120");
+        assert_eq!(environment["SENTRY_TRACES_SAMPLE_RATE"], "0.5");
+        assert!(environment["SENTRY_DSN"].ends_with("@127.0.0.1:18101/3"));
+        assert_eq!(environment["PITBOSS__OPS__ADDRESS"], "127.0.0.1:18133");
+        assert!(!environment.keys().any(|name| name.to_ascii_lowercase().contains("proxy")));
+    }
+
+    #[test]
+    fn the_recorder_starts_before_all_that_report_to_it() {
+        let mut parts = with_surroundings(|s| prepare(s).unwrap());
+        for name in infra::names() {
+            parts.push(PartSpec { name, needs: Vec::new(), ..parts[0].clone() });
+        }
+        let order = start_order(&parts).unwrap();
+        let place = |name: &str| order.iter().position(|n| n == name).unwrap();
+        for part in Part::SERVICES.iter().filter(|p| **p != Part::Recorder) {
+            assert!(place("recorder") < place(part.as_str()), "{part}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The one process that watches all parts: it carries out what `machine` decides.
+//!
+//! It runs on one thread on purpose: the kernel binds a part's life to the *thread* that started it, and this one lives as long as
+//! the supervisor. Every wait is a task in one set, and every task ends in an event.
+
+mod part_io;
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::control::{Action, Request, Response, listen, read_line, write_line};
+use crate::machine::{Effect, Machine, Sig};
+use crate::part::Status;
+use crate::pids::{self, Lock, Recorded};
+use crate::policy::RestartPolicy;
+use crate::process::{ProcessId, how_it_ended, memory_peak_bytes};
+use crate::{Layout, RuntimeError, child, probe};
+
+/// How often the supervisor looks whether its state folder is still its own.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
+/// How long it tries to take its lock: another command may be looking whether it is taken at this very moment.
+const LOCK_DEADLINE: Duration = Duration::from_secs(1);
+
+enum Event {
+    Connected(UnixStream, UnixListener),
+    Asked(UnixStream, Request),
+    Ended { name: String, generation: u64, status: std::io::Result<ExitStatus> },
+    Probed { name: String, generation: u64, ready: bool },
+    Done,
+}
+
+/// Runs until told to end; everything that it started is gone when it returns.
+///
+/// # Errors
+/// When another supervisor runs this platform, or the state folder cannot be used.
+pub async fn run(layout: &Layout) -> Result<(), RuntimeError> {
+    let lock = take_lock(layout).await?;
+    let left = pids::clean_up(layout).await?;
+    if !left.is_empty() {
+        tracing::warn!(parts = left.join(", "), "removed what an earlier supervisor left behind");
+    }
+    let listener = listen(layout)?;
+    let mut supervisor = Supervisor {
+        layout: layout.clone(),
+        machine: Machine::new(RestartPolicy::default()),
+        began: Instant::now(),
+        tasks: JoinSet::new(),
+        farewells: Vec::new(),
+        recorded: Vec::new(),
+    };
+    supervisor.record(true)?;
+    tracing::info!(pid = std::process::id(), "the supervisor runs");
+    supervisor.tasks.spawn(accept(listener));
+    let outcome = supervisor.attend().await;
+    supervisor.tasks.abort_all();
+    drop(std::fs::remove_file(layout.run().join("control.sock")));
+    pids::record(layout, &[]).or_else(|e| if layout.run().exists() { Err(e) } else { Ok(()) })?;
+    // The lock goes before the answer: whoever hears that all is gone may start anew at once.
+    drop(lock);
+    for mut stream in std::mem::take(&mut supervisor.farewells) {
+        drop(write_line(&mut stream, &Response::Done).await);
+    }
+    tracing::info!("the supervisor ends");
+    outcome
+}
+
+async fn take_lock(layout: &Layout) -> Result<Lock, RuntimeError> {
+    let until = Instant::now() + LOCK_DEADLINE;
+    loop {
+        if let Some(lock) = Lock::of_supervisor(layout)? {
+            return Ok(lock);
+        }
+        if Instant::now() > until {
+            return Err(RuntimeError::Refused("another supervisor runs this platform".to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn accept(listener: UnixListener) -> Event {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Event::Connected(stream, listener),
+            // Too many open files, say: the next try is worth a moment.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+struct Supervisor {
+    layout: Layout,
+    machine: Machine,
+    began: Instant,
+    tasks: JoinSet<Event>,
+    /// Who waits to hear that everything has ended.
+    farewells: Vec<UnixStream>,
+    recorded: Vec<(String, i32)>,
+}
+
+impl Supervisor {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn attend(&mut self) -> Result<(), RuntimeError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|e| RuntimeError::io("no signals", e))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| RuntimeError::io("no signals", e))?;
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING_INTERVAL);
+        loop {
+            self.carry_out();
+            self.record(false).unwrap_or_else(|e| tracing::error!("cannot write process ids: {e}"));
+            if self.machine.finished() {
+                return Ok(());
+            }
+            let now_ms = self.now_ms();
+            let pause =
+                self.machine.next_wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+            tokio::select! {
+                Some(event) = self.tasks.join_next() => match event {
+                    Ok(event) => self.meet(event),
+                    Err(error) => tracing::error!("a task of the supervisor failed: {error}"),
+                },
+                () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(3_600))), if pause.is_some() => {}
+                _ = terminate.recv() => self.machine.shut_down(now_ms),
+                _ = interrupt.recv() => self.machine.shut_down(now_ms),
+                _ = housekeeping.tick() => {
+                    if !self.layout.run().join("pids.json").exists() {
+                        tracing::warn!("the state folder was removed: everything ends");
+                        self.machine.shut_down(now_ms);
+                    }
+                }
+            }
+            let now_ms = self.now_ms();
+            self.machine.wake(now_ms);
+        }
+    }
+
+    fn meet(&mut self, event: Event) {
+        let now_ms = self.now_ms();
+        match event {
+            Event::Connected(stream, listener) => {
+                self.tasks.spawn(accept(listener));
+                self.tasks.spawn(hear(stream));
+            }
+            Event::Asked(stream, request) => self.answer(stream, request),
+            Event::Ended { name, generation, status } => {
+                let how = status.map_or_else(|e| e.to_string(), how_it_ended);
+                tracing::info!(part = name, "ended: {how}");
+                part_io::note(&self.layout, &name, &format!("ended: {how}"));
+                self.machine.ended(now_ms, &name, generation, how);
+            }
+            Event::Probed { name, generation, ready } => {
+                self.machine.probed(now_ms, &name, generation, ready)
+            }
+            Event::Done => {}
+        }
+    }
+
+    fn answer(&mut self, mut stream: UnixStream, request: Request) {
+        let now_ms = self.now_ms();
+        let response = match request {
+            Request::Status => Ok(Response::Status(self.status())),
+            Request::Apply { parts, keep_others } => {
+                self.machine.apply(now_ms, parts, keep_others).map(Response::Applied)
+            }
+            Request::Part { action, name } => {
+                tracing::info!(part = name, "asked for: {action:?}");
+                self.act(now_ms, action, &name).map(|()| Response::Done)
+            }
+            Request::ShutDown => {
+                tracing::info!("asked to end");
+                self.machine.shut_down(now_ms);
+                self.farewells.push(stream);
+                return;
+            }
+        };
+        let response = response.unwrap_or_else(|e| match e {
+            RuntimeError::UnknownPart { known, .. } => Response::UnknownPart(known),
+            other => Response::Refused(other.to_string()),
+        });
+        self.carry_out();
+        self.tasks.spawn(async move {
+            drop(write_line(&mut stream, &response).await);
+            Event::Done
+        });
+    }
+
+    fn act(&mut self, now_ms: u64, action: Action, name: &str) -> Result<(), RuntimeError> {
+        match action {
+            Action::Start => self.machine.start(now_ms, name),
+            Action::Stop => self.machine.stop(now_ms, name),
+            Action::Restart => self.machine.restart(now_ms, name),
+            Action::Kill => self.machine.kill(name),
+            Action::Freeze => self.machine.freeze(name),
+            Action::Thaw => self.machine.thaw(name),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let mut parts = self.machine.status();
+        for part in &mut parts {
+            part.memory_bytes = part.pid.map_or(0, memory_peak_bytes);
+        }
+        Status { runtime: "local".to_owned(), parts }
+    }
+
+    fn carry_out(&mut self) {
+        // Starting a part may fail at once, which has effects of its own.
+        loop {
+            let effects = self.machine.take_effects();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Spawn { name, generation } => self.spawn(&name, generation),
+                    Effect::Signal { pid, signal } => send(pid, signal),
+                    Effect::Probe { name, generation, after_ms } => self.probe(name, generation, after_ms),
+                }
+            }
+        }
+    }
+
+    fn spawn(&mut self, name: &str, generation: u64) {
+        let now_ms = self.now_ms();
+        let outcome = self.start_process(name, generation);
+        match &outcome {
+            Ok(pid) => tracing::info!(part = name, pid, "started"),
+            Err(why) => tracing::error!(part = name, "cannot be started: {why}"),
+        }
+        part_io::note(
+            &self.layout,
+            name,
+            &outcome.as_ref().map_or_else(Clone::clone, |pid| format!("started: process {pid}")),
+        );
+        self.machine.spawned(now_ms, name, generation, outcome);
+    }
+
+    fn start_process(&mut self, name: &str, generation: u64) -> Result<i32, String> {
+        let spec = self.machine.spec(name).ok_or("unknown part")?;
+        let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
+        let mut command =
+            tokio::process::Command::from(child::command(spec, writer).map_err(|e| e.to_string())?);
+        let mut process = command.spawn().map_err(|e| e.to_string())?;
+        // The command holds the writing end; the log ends when the part's own copies of it are closed.
+        drop(command);
+        let pid = process.id().and_then(|id| i32::try_from(id).ok()).ok_or("it ended at once")?;
+        let log = self.layout.log(name);
+        self.tasks.spawn(async move {
+            part_io::keep_log(reader, &log).await;
+            Event::Done
+        });
+        let name = name.to_owned();
+        self.tasks.spawn(async move { Event::Ended { name, generation, status: process.wait().await } });
+        Ok(pid)
+    }
+
+    fn probe(&mut self, name: String, generation: u64, after_ms: u64) {
+        let Some(ready) = self.machine.spec(&name).map(|s| s.ready.clone()) else { return };
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            let ready = probe::ask(&ready).await.is_ok();
+            Event::Probed { name, generation, ready }
+        });
+    }
+
+    /// Writes down which processes run, when that changed.
+    fn record(&mut self, always: bool) -> Result<(), RuntimeError> {
+        let pids = self.machine.pids();
+        if pids == self.recorded && !always {
+            return Ok(());
+        }
+        let own = (pids::SUPERVISOR.to_owned(), std::process::id().cast_signed());
+        let all = std::iter::once(&own).chain(&pids);
+        let recorded = all
+            .filter_map(|(name, pid)| Some(Recorded { name: name.clone(), process: ProcessId::of(*pid)? }));
+        pids::record(&self.layout, &recorded.collect::<Vec<_>>())?;
+        self.recorded = pids;
+        Ok(())
+    }
+}
+
+async fn hear(mut stream: UnixStream) -> Event {
+    const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+    match tokio::time::timeout(REQUEST_DEADLINE, read_line::<Request>(&mut stream)).await {
+        Ok(Ok(request)) => Event::Asked(stream, request),
+        Ok(Err(error)) => {
+            drop(write_line(&mut stream, &Response::Refused(format!("not understood: {error}"))).await);
+            Event::Done
+        }
+        Err(_) => Event::Done,
+    }
+}
+
+fn send(pid: i32, signal: Sig) {
+    let signal = match signal {
+        Sig::Term => Signal::SIGTERM,
+        Sig::Kill => Signal::SIGKILL,
+        Sig::Stop => Signal::SIGSTOP,
+        Sig::Cont => Signal::SIGCONT,
+    };
+    if let Err(errno) = killpg(Pid::from_raw(pid), signal) {
+        tracing::debug!(pid, "ended just now: {errno}");
+    }
+}

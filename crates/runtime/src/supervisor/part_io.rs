@@ -1,0 +1,59 @@
+//! What a part writes, kept within bounds.
+
+use std::io::PipeReader;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+use crate::Layout;
+use crate::logfile::{LOG_BYTES_MAX, LogWriter};
+
+/// Copies everything that comes out of the pipe into the log until the last writer is gone. A disk that refuses loses lines and
+/// nothing else: the pipe is read on, so that no part ever stands still because of its log.
+pub(super) async fn keep_log(reader: PipeReader, path: &Path) {
+    let mut receiver = match Receiver::from_owned_fd(OwnedFd::from(reader)) {
+        Ok(receiver) => receiver,
+        Err(error) => {
+            tracing::error!(log = %path.display(), "a part's output cannot be read: {error}");
+            return;
+        }
+    };
+    let mut log = LogWriter::open(path, LOG_BYTES_MAX);
+    let mut buffer = vec![0; 16 << 10];
+    let mut lost_bytes: u64 = 0;
+    while let Ok(length @ 1..) = receiver.read(&mut buffer).await {
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let written = match &mut log {
+            Ok(log) => log.write(bytes),
+            Err(_) => LogWriter::open(path, LOG_BYTES_MAX).and_then(|mut opened| {
+                opened.write(bytes)?;
+                log = Ok(opened);
+                Ok(())
+            }),
+        };
+        if let Err(error) = written {
+            if lost_bytes == 0 {
+                tracing::error!(log = %path.display(), "a log cannot be written: {error}");
+            }
+            lost_bytes = lost_bytes.saturating_add(length as u64);
+        }
+    }
+    if lost_bytes > 0 {
+        tracing::error!(log = %path.display(), lost_bytes, "parts of a log were lost");
+    }
+}
+
+/// Adds a line of the supervisor's own to a part's log.
+pub(super) fn note(layout: &Layout, part: &str, text: &str) {
+    let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+    let line = format!("--- pitboss {at} {part} {text}\n");
+    let written =
+        LogWriter::open(&layout.log(part), LOG_BYTES_MAX).and_then(|mut log| log.write(line.as_bytes()));
+    if let Err(error) = written {
+        tracing::error!(part, "a log cannot be written: {error}");
+    }
+}

@@ -1,0 +1,268 @@
+//! What the machine must have: which programs, how new, how much room; and how to get what is missing.
+
+pub mod install;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use contracts::versions::versions;
+use nix::sys::statvfs::statvfs;
+use regex::Regex;
+
+use crate::{Layout, RuntimeError, infra};
+
+/// A program of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// How people call it.
+    pub name: &'static str,
+    /// The programs that will do, the first one preferred.
+    pub programs: &'static [&'static str],
+    /// What makes it tell its version; none: it is not asked.
+    pub version_argument: Option<&'static str>,
+    /// What it is needed for.
+    pub needed_for: &'static str,
+    /// The package of Debian that has it.
+    pub debian_package: &'static str,
+}
+
+/// Runs the broker.
+pub const JAVA: Tool = Tool {
+    name: "java",
+    programs: &["java"],
+    version_argument: Some("-version"),
+    needed_for: "Apache Kafka",
+    debian_package: "default-jre-headless",
+};
+/// Fetches the broker.
+pub const MAVEN: Tool = Tool {
+    name: "mvn",
+    programs: &["mvn"],
+    version_argument: Some("--version"),
+    needed_for: "fetching Apache Kafka (once)",
+    debian_package: "maven",
+};
+/// The cache.
+pub const REDIS: Tool = Tool {
+    name: "redis-server",
+    programs: &["redis-server", "valkey-server"],
+    version_argument: Some("--version"),
+    needed_for: "the cache",
+    debian_package: "redis-server",
+};
+/// Builds the document store.
+pub const CMAKE: Tool = Tool {
+    name: "cmake",
+    programs: &["cmake"],
+    version_argument: Some("--version"),
+    needed_for: "building the document store (once; not needed where mongod is on the PATH)",
+    debian_package: "cmake",
+};
+/// Builds the C++ part of the document store.
+pub const CXX: Tool = Tool {
+    name: "c++",
+    programs: &["c++", "g++", "clang++"],
+    version_argument: None,
+    needed_for: "building the document store (once)",
+    debian_package: "build-essential",
+};
+/// Builds librdkafka and links everything.
+pub const CC: Tool = Tool {
+    name: "cc",
+    programs: &["cc"],
+    version_argument: None,
+    needed_for: "building",
+    debian_package: "build-essential",
+};
+/// Builds librdkafka.
+pub const MAKE: Tool = Tool {
+    name: "make",
+    programs: &["make"],
+    version_argument: None,
+    needed_for: "building the Kafka client",
+    debian_package: "build-essential",
+};
+/// Builds everything of ours.
+pub const CARGO: Tool = Tool {
+    name: "cargo",
+    programs: &["cargo"],
+    version_argument: Some("--version"),
+    needed_for: "building",
+    debian_package: "",
+};
+
+/// Whether a tool will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It will.
+    Good,
+    /// It is not there.
+    Missing,
+    /// It is older than this.
+    TooOld(String),
+}
+
+/// What was found of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The tool.
+    pub tool: Tool,
+    /// Where it is.
+    pub path: Option<PathBuf>,
+    /// What it says its version is.
+    pub version: Option<String>,
+    /// Whether it will do.
+    pub verdict: Verdict,
+}
+
+impl Finding {
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let Tool { name, needed_for, .. } = self.tool;
+        match &self.verdict {
+            Verdict::Good => None,
+            Verdict::Missing => Some(format!("{name} is missing (needed for {needed_for})")),
+            Verdict::TooOld(minimum) => {
+                let found = self.version.as_deref().unwrap_or("of an unknown version");
+                Some(format!("{name} is {found}, {minimum} or newer is needed (for {needed_for})"))
+            }
+        }
+    }
+}
+
+/// Where a program is on this process's PATH.
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let runs =
+        |p: &PathBuf| std::fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(runs)
+}
+
+/// The first of a tool's programs that is on the PATH.
+#[must_use]
+pub fn locate(tool: &Tool) -> Option<PathBuf> {
+    tool.programs.iter().find_map(|program| on_path(program))
+}
+
+/// Looks for a tool and compares its version.
+#[must_use]
+pub fn examine(tool: Tool, minimum: Option<&str>) -> Finding {
+    let Some(path) = locate(&tool) else {
+        return Finding { tool, path: None, version: None, verdict: Verdict::Missing };
+    };
+    let version = tool.version_argument.and_then(|argument| told_version(&path, argument));
+    let verdict = match (minimum, &version) {
+        (Some(minimum), Some(version)) if !is_at_least(version, minimum) => {
+            Verdict::TooOld(minimum.to_owned())
+        }
+        (Some(minimum), None) => Verdict::TooOld(minimum.to_owned()),
+        _ => Verdict::Good,
+    };
+    Finding { tool, path: Some(path), version, verdict }
+}
+
+/// What a program says its version is.
+#[must_use]
+pub fn told_version(program: &Path, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).stdin(std::process::Stdio::null()).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    version_in(&String::from_utf8_lossy(&said))
+}
+
+/// The first thing in a text that looks like a version.
+fn version_in(text: &str) -> Option<String> {
+    static VERSION: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"\d+(\.\d+)+([-.][0-9A-Za-z.]+)?|\d+").ok());
+    let pattern = VERSION.as_ref()?;
+    // "v=7.0.15" of redis, "17.0.15" in quotes of java; a number with dots is preferred to one without.
+    let all: Vec<&str> = pattern.find_iter(text).map(|m| m.as_str()).collect();
+    all.iter().find(|v| v.contains('.')).or(all.first()).map(|v| (*v).to_owned())
+}
+
+fn is_at_least(version: &str, minimum: &str) -> bool {
+    let numbers =
+        |text: &str| -> Vec<u64> { text.split(['.', '-', '+']).map_while(|n| n.parse().ok()).collect() };
+    let (mut version, mut minimum) = (numbers(version), numbers(minimum));
+    let length = version.len().max(minimum.len());
+    version.resize(length, 0);
+    minimum.resize(length, 0);
+    version >= minimum
+}
+
+/// Examines every tool that is needed to bring the platform up from where it is now: what is fetched already needs no fetcher.
+#[must_use]
+pub fn examine_all(layout: &Layout) -> Vec<Finding> {
+    let wanted = versions();
+    let mut findings = vec![
+        examine(CARGO, None),
+        examine(CC, None),
+        examine(MAKE, None),
+        examine(JAVA, Some(&wanted.java.minimum)),
+        examine(REDIS, Some(&wanted.redis.minimum)),
+    ];
+    if !infra::kafka::is_fetched(layout) {
+        findings.push(examine(MAVEN, None));
+    }
+    if infra::mongo::find(layout).is_none() {
+        findings.push(examine(CMAKE, None));
+        findings.push(examine(CXX, None));
+    }
+    findings
+}
+
+/// The room that is left where a folder is, or will be, in bytes.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn free_disk_bytes(folder: &Path) -> Result<u64, RuntimeError> {
+    let existing = folder.ancestors().find(|f| f.exists()).unwrap_or(Path::new("/"));
+    let stat = statvfs(existing)
+        .map_err(|e| RuntimeError::io(format!("cannot ask for the room at {}", existing.display()), e))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+/// The memory that can be had now, in bytes; 0 when the kernel does not say.
+#[must_use]
+pub fn available_memory_bytes() -> u64 {
+    use procfs::Current;
+    procfs::Meminfo::current().ok().and_then(|m| m.mem_available).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        let said = |text: &str| version_in(text).unwrap_or_default();
+        assert_eq!(
+            said("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6)"),
+            "17.0.15"
+        );
+        assert_eq!(said("openjdk version \"21\" 2023-09-19"), "21");
+        assert_eq!(said("java version \"1.8.0_402\""), "1.8.0");
+        assert_eq!(said("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"), "7.0.15");
+        assert_eq!(said("Apache Maven 3.8.7\nMaven home: /usr/share/maven"), "3.8.7");
+        assert_eq!(said("secantusd-rs 0.5.3-beta.196"), "0.5.3-beta.196");
+        assert_eq!(said("db version v8.0.4\nBuild Info: {"), "8.0.4");
+        assert_eq!(version_in("none"), None);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(is_at_least("17.0.15", "17") && is_at_least("21", "17") && is_at_least("7.0", "7.0"));
+        assert!(is_at_least("7.0.15", "7.0") && is_at_least("10.1", "9.9"));
+        assert!(
+            !is_at_least("1.8.0_402", "17") && !is_at_least("6.2.9", "7.0") && !is_at_least("11.0.22", "17")
+        );
+    }
+
+    #[test]
+    fn the_room_of_a_folder_that_is_not_there_yet() {
+        assert!(free_disk_bytes(Path::new("/tmp/not/there/yet")).unwrap() > 0);
+        assert!(available_memory_bytes() > 0);
+    }
+}

@@ -1,0 +1,118 @@
+//! Installing what is missing on Debian and its kin, and saying what to install anywhere else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Finding, Verdict, on_path};
+use crate::fetch::{self, Job};
+use crate::{Layout, RuntimeError};
+
+/// How long the package manager may take.
+const INSTALL_DEADLINE: Duration = Duration::from_secs(1_200);
+
+/// Who may install packages here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installer {
+    /// This process, with `apt-get`.
+    Apt,
+    /// Somebody with other rights, with `apt-get`.
+    AptByRoot,
+    /// Nobody knows how.
+    Unknown,
+}
+
+/// What this process may do on this machine.
+#[must_use]
+pub fn installer() -> Installer {
+    let debian = Path::new("/etc/debian_version").exists() && on_path("apt-get").is_some();
+    match (debian, nix::unistd::geteuid().is_root()) {
+        (true, true) => Installer::Apt,
+        (true, false) => Installer::AptByRoot,
+        (false, _) => Installer::Unknown,
+    }
+}
+
+/// The packages that would help.
+#[must_use]
+pub fn packages(findings: &[Finding]) -> BTreeSet<&'static str> {
+    let missing = findings.iter().filter(|f| f.verdict != Verdict::Good);
+    missing.map(|f| f.tool.debian_package).filter(|p| !p.is_empty()).collect()
+}
+
+/// Everything that is wrong with the tools as one error that says what to do; `None` when nothing is.
+#[must_use]
+pub fn complaint(findings: &[Finding], installer: Installer) -> Option<RuntimeError> {
+    let complaints: Vec<String> = findings.iter().filter_map(Finding::complaint).collect();
+    if complaints.is_empty() {
+        return None;
+    }
+    let packages: Vec<&str> = packages(findings).into_iter().collect();
+    let packages = packages.join(" ");
+    let mut advice = match installer {
+        _ if packages.is_empty() => String::new(),
+        Installer::Apt => format!("run ./pitboss up --yes, or: apt-get install -y {packages}"),
+        Installer::AptByRoot => format!("as root: apt-get install -y {packages}"),
+        Installer::Unknown => {
+            format!("install them with this system's package manager (in Debian they are: {packages})")
+        }
+    };
+    if findings.iter().any(|f| f.tool == super::CARGO && f.verdict != Verdict::Good) {
+        advice
+            .push_str("\n  cargo: https://rustup.rs (the toolchain itself is chosen by rust-toolchain.toml)");
+    }
+    Some(RuntimeError::Missing { what: complaints.join("\n"), advice: advice.trim_start().to_owned() })
+}
+
+/// Installs packages with `apt-get`.
+///
+/// # Errors
+/// When `apt-get` fails; its log says why.
+pub async fn install(
+    layout: &Layout,
+    packages: &BTreeSet<&'static str>,
+    told: &fetch::Told<'_>,
+) -> Result<(), RuntimeError> {
+    let log = layout.log("apt-get");
+    let apt = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("apt-get");
+        // A package that brings a server must not start one of its own: this asks Debian's scripts not to.
+        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        command
+    };
+    let update = Job { what: "apt-get update", log: &log, deadline: INSTALL_DEADLINE };
+    fetch::run(apt(&["update"]), &update, told).await?;
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    let install = Job { what: "apt-get install", log: &log, deadline: INSTALL_DEADLINE };
+    fetch::run(apt(&arguments), &install, told).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::{CARGO, CC, JAVA, MAKE, REDIS};
+
+    fn finding(tool: crate::tools::Tool, verdict: Verdict) -> Finding {
+        Finding { tool, path: None, version: Some("11.0.2".to_owned()), verdict }
+    }
+
+    #[test]
+    fn one_message_names_all_and_says_what_to_do() {
+        let findings = [
+            finding(JAVA, Verdict::TooOld("17".to_owned())),
+            finding(CC, Verdict::Missing),
+            finding(MAKE, Verdict::Missing),
+            finding(REDIS, Verdict::Good),
+        ];
+        let told = complaint(&findings, Installer::AptByRoot).unwrap();
+        assert_eq!(told.exit_code(), 69);
+        let told = told.to_string();
+        assert!(told.contains("java is 11.0.2, 17 or newer is needed (for Apache Kafka)"), "{told}");
+        assert!(told.contains("cc is missing") && told.contains("make is missing"), "{told}");
+        assert!(told.contains("as root: apt-get install -y build-essential default-jre-headless"), "{told}");
+        assert!(complaint(&findings[3..], Installer::Apt).is_none());
+        let told = complaint(&[finding(CARGO, Verdict::Missing)], Installer::Apt).unwrap().to_string();
+        assert!(told.contains("rustup.rs") && !told.contains("apt-get"), "{told}");
+    }
+}
