@@ -1,0 +1,252 @@
+//! Requests out, to services of ours and to partners: a span each, the trace in the headers, and a time-out always.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use serde::Serialize;
+use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::attributes as names;
+use crate::propagation;
+use crate::spans::{self, Status};
+
+/// Limits of a client.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For one request, from the first byte to the last, unless the request says otherwise.
+    pub timeout_ms: u64,
+    /// For reaching the server.
+    pub connect_timeout_ms: u64,
+    /// Connections kept for reuse, per server.
+    pub idle_connections_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout_ms: 5_000, connect_timeout_ms: 1_000, idle_connections_max: 32 }
+    }
+}
+
+/// A `reqwest` client that speaks telemetry. Proxies from the environment are not used: our peers are named outright.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: reqwest::Client,
+}
+
+/// A request that did not get an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The client could not be built.
+    #[error("HTTP client could not be built")]
+    Build(#[source] reqwest::Error),
+    /// The request itself is not one (a bad URL, an unserialisable body).
+    #[error("{method} {route}: not a valid request")]
+    Invalid {
+        /// Its method.
+        method: Method,
+        /// What was asked, without ids.
+        route: String,
+        /// What was wrong.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Nobody answered in time. Whether the request had an effect is unknown.
+    #[error("{method} {route}: no answer in time")]
+    TimedOut {
+        /// Its method.
+        method: Method,
+        /// What was asked, without ids.
+        route: String,
+    },
+    /// The server could not be reached: the request had no effect.
+    #[error("{method} {route}: server not reached")]
+    NotReached {
+        /// Its method.
+        method: Method,
+        /// What was asked, without ids.
+        route: String,
+    },
+    /// The connection broke. Whether the request had an effect is unknown.
+    #[error("{method} {route}: connection broken")]
+    Broken {
+        /// Its method.
+        method: Method,
+        /// What was asked, without ids.
+        route: String,
+        /// How.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+impl Client {
+    /// A client with the default limits.
+    pub fn new() -> Result<Self, ClientError> {
+        Self::with(&Options::default())
+    }
+
+    /// A client with limits of one's own.
+    pub fn with(options: &Options) -> Result<Self, ClientError> {
+        crate::init::install_crypto();
+        let inner = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_millis(options.timeout_ms))
+            .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
+            .pool_max_idle_per_host(options.idle_connections_max)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(ClientError::Build)?;
+        Ok(Self { inner })
+    }
+
+    /// A GET.
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A POST.
+    pub fn post(&self, url: &str) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// A PUT.
+    pub fn put(&self, url: &str) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// A DELETE.
+    pub fn delete(&self, url: &str) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// Any method.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let inner = self.inner.request(method.clone(), url);
+        RequestBuilder { client: self.inner.clone(), inner, method, route: None }
+    }
+}
+
+/// A request in the making.
+#[derive(Debug)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct RequestBuilder {
+    client: reqwest::Client,
+    inner: reqwest::RequestBuilder,
+    method: Method,
+    route: Option<String>,
+}
+
+impl RequestBuilder {
+    /// What is asked for without its ids (`/internal/v1/players/{player_id}`): the span's name, else the URL's path is cut to its
+    /// first segments.
+    pub fn route(mut self, route: impl Into<String>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// A header.
+    pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
+        self.inner = self.inner.header(name.into(), value.into());
+        self
+    }
+
+    /// A header from text; one that is not valid makes the request invalid.
+    pub fn header_str(mut self, name: &str, value: &str) -> Self {
+        self.inner = self.inner.header(name, value);
+        self
+    }
+
+    /// A bearer token.
+    pub fn bearer_auth(mut self, token: &str) -> Self {
+        self.inner = self.inner.bearer_auth(token);
+        self
+    }
+
+    /// A JSON body.
+    pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        self.inner = self.inner.json(body);
+        self
+    }
+
+    /// A body as it is.
+    pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
+        self.inner = self.inner.body(body);
+        self
+    }
+
+    /// A time-out of its own.
+    pub fn timeout_ms(mut self, timeout_ms: u64) -> Self {
+        self.inner = self.inner.timeout(Duration::from_millis(timeout_ms));
+        self
+    }
+
+    /// Sends it as a child of the current span. An answer of any status is an answer.
+    pub async fn send(self) -> Result<reqwest::Response, ClientError> {
+        let Self { client, inner, method, route } = self;
+        let request = match inner.build() {
+            Ok(request) => request,
+            Err(source) => {
+                let route = route.unwrap_or_else(|| "<invalid>".to_owned());
+                return Err(ClientError::Invalid { method, route, source: source.without_url() });
+            }
+        };
+        let route = route.unwrap_or_else(|| first_segments(request.url().path()));
+        let span = client_span(&method, &route, request.url());
+        perform(client, request, method, route, span.clone()).instrument(span).await
+    }
+}
+
+fn client_span(method: &Method, route: &str, url: &reqwest::Url) -> Span {
+    let port = i64::from(url.port_or_known_default().unwrap_or_default());
+    let host = url.host_str().unwrap_or_default();
+    tracing::info_span!(
+        "http.client",
+        otel.name = format!("{method} {}://{host}:{port}{route}", url.scheme()),
+        otel.kind = "client",
+        sentry.op = "http.client",
+        sentry.origin = "auto.http.client",
+        http.request.method = method.as_str(),
+        server.address = host,
+        server.port = port,
+        url.template = route,
+    )
+}
+
+async fn perform(
+    client: reqwest::Client,
+    mut request: reqwest::Request,
+    method: Method,
+    route: String,
+    span: Span,
+) -> Result<reqwest::Response, ClientError> {
+    for (name, value) in propagation::headers_of(&span.context()) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            request.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    match client.execute(request).await {
+        Ok(response) => {
+            let code = response.status().as_u16();
+            spans::set_attr(&span, names::HTTP_RESPONSE_STATUS_CODE, i64::from(code));
+            spans::set_status(&span, Status::from_http(code));
+            Ok(response)
+        }
+        Err(error) => {
+            let timed_out = error.is_timeout() && !error.is_connect();
+            spans::set_error(&span, if timed_out { Status::DeadlineExceeded } else { Status::Unavailable });
+            Err(if timed_out {
+                ClientError::TimedOut { method, route }
+            } else if error.is_connect() {
+                ClientError::NotReached { method, route }
+            } else {
+                ClientError::Broken { method, route, source: error.without_url() }
+            })
+        }
+    }
+}
+
+/// `/internal/v1/players/p-77/bets` → `/internal/v1/players`: ids come after the third segment in all of our APIs.
+fn first_segments(path: &str) -> String {
+    path.split('/').take(4).collect::<Vec<_>>().join("/")
+}

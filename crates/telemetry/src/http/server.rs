@@ -1,0 +1,156 @@
+//! Requests in. Each gets a transaction named by its route, an error scope of its own, and its trace id in the answer.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::response::Response;
+use futures::FutureExt as _;
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use sentry::{Hub, SentryFutureExt as _};
+use tower::{Layer, Service};
+use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::attributes as names;
+use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
+use crate::spans::{self, Status};
+
+/// On every answer: the trace to look for.
+pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// The layer for an axum router; put it outermost, and say whose trace headers are believed.
+pub fn server_layer(policy: TrustPolicy) -> ServerLayer {
+    ServerLayer { policy: Arc::new(policy) }
+}
+
+/// See [`server_layer`].
+#[derive(Debug, Clone)]
+pub struct ServerLayer {
+    policy: Arc<TrustPolicy>,
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = ServerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ServerService { inner, policy: Arc::clone(&self.policy) }
+    }
+}
+
+/// See [`server_layer`].
+#[derive(Debug, Clone)]
+pub struct ServerService<S> {
+    inner: S,
+    policy: Arc<TrustPolicy>,
+}
+
+impl<S> Service<Request<Body>> for ServerService<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let incoming = extract_untrusted(request.headers(), &self.policy);
+        let span = request_span(&request, incoming);
+        // the ready instance goes with the future; the clone must be made ready anew
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        let hub = Hub::new_from_top(Hub::main());
+        describe_request(&hub, &request);
+        let answer = answer(span.clone(), async move { inner.call(request).await });
+        Box::pin(answer.instrument(span).bind_hub(hub))
+    }
+}
+
+fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let (method, source) = (request.method().as_str(), if route.is_some() { "route" } else { "custom" });
+    // a path that matched no route is a stranger's text: it would make a transaction name of its own
+    let name = format!("{method} {}", route.unwrap_or("<unmatched>"));
+    let span = tracing::info_span!(
+        parent: None,
+        "http.server",
+        otel.name = name,
+        otel.kind = "server",
+        sentry.op = "http.server",
+        sentry.source = source,
+        sentry.origin = "auto.http.server",
+        http.request.method = method,
+        http.route = route,
+        url.scheme = "http",
+        network.protocol.version = ?request.version(),
+    );
+    // refused only when telemetry is off
+    span.set_parent(incoming.context).ok();
+    for link in incoming.links {
+        span.add_link(link);
+    }
+    span
+}
+
+fn describe_request(hub: &Hub, request: &Request<Body>) {
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    let method = request.method().to_string();
+    hub.configure_scope(|scope| {
+        scope.set_transaction(route.as_deref().map(|route| format!("{method} {route}")).as_deref());
+        scope.set_tag("http.method", method);
+        if let Some(route) = route {
+            scope.set_tag("http.route", route);
+        }
+    });
+}
+
+/// Says `cancelled` when the caller went away before the answer.
+struct Unanswered(Span);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        spans::set_error(&self.0, Status::Cancelled);
+    }
+}
+
+async fn answer(
+    span: Span,
+    inner: impl Future<Output = Result<Response, Infallible>> + Send,
+) -> Result<Response, Infallible> {
+    let unanswered = Unanswered(span.clone());
+    // The panic hook has reported it by now, in this trace; the connection and its other requests live on.
+    let outcome = AssertUnwindSafe(inner).catch_unwind().await;
+    let mut response = match outcome {
+        Ok(Ok(response)) => response,
+        Err(_) => after_panic(),
+    };
+    std::mem::forget(unanswered);
+    let status = response.status();
+    spans::set_attr(&span, names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+    spans::set_status(&span, Status::from_http(status.as_u16()));
+    if let Some(value) = spans::trace_id().and_then(|id| HeaderValue::from_str(&id).ok()) {
+        response.headers_mut().insert(TRACE_ID_HEADER, value);
+    }
+    Ok(response)
+}
+
+/// RFC 9457, as every error of ours; written by hand because chassis, which has the type, stands above this crate.
+fn after_panic() -> Response {
+    let trace_id = spans::trace_id().unwrap_or_default();
+    let body = format!(
+        r#"{{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"the request failed and was reported","trace_id":"{trace_id}"}}"#
+    );
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}

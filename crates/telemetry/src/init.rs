@@ -1,0 +1,242 @@
+//! Puts it all together once per process, and takes it down within a deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits, TracerProviderBuilder};
+use sentry::integrations::backtrace::{AttachStacktraceIntegration, ProcessStacktraceIntegration};
+use sentry::integrations::contexts::ContextIntegration;
+use sentry::integrations::tracing::{BreadcrumbLayer, ErrorLayer, LogLayer};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
+
+use crate::bridge::Bridge;
+use crate::bridge::encode::About;
+use crate::config::Config;
+use crate::dsc::{self, Identity};
+use crate::sampling::{self, Sampler};
+use crate::transport::Transport;
+use crate::writer::{self, Factory, SdkTransport};
+use crate::{attributes, logs, metric, report};
+
+/// Why telemetry could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// Values that make no sense; all of them.
+    #[error("telemetry configuration: {}", .0.join("; "))]
+    Invalid(Vec<String>),
+    /// It is process-wide and runs already.
+    #[error("telemetry is already initialised in this process")]
+    AlreadyInitialised,
+    /// A thread or a client could not be created.
+    #[error("telemetry could not start: {0}")]
+    Failed(String),
+}
+
+/// Running telemetry; give it back to [`Telemetry::shutdown`] as the last thing a process does.
+#[must_use = "without shutdown the last seconds are lost"]
+pub struct Telemetry {
+    client: Option<Arc<sentry::Client>>,
+    transport: Option<Arc<Transport>>,
+    provider: SdkTracerProvider,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Telemetry").field("sending", &self.transport.is_some()).finish()
+    }
+}
+
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Starts telemetry for this process: first thing in `main`, before other threads run.
+pub fn init(config: Config) -> Result<Telemetry, InitError> {
+    let parsed = check(&config)?;
+    if STARTED.swap(true, Ordering::SeqCst) {
+        return Err(InitError::AlreadyInitialised);
+    }
+    install_crypto();
+    dsc::set_identity(Identity {
+        public_key: parsed.dsn.as_ref().map(|dsn| dsn.public_key().to_owned()),
+        release: config.release.clone(),
+        environment: config.environment.clone(),
+    });
+    sampling::set_rate(config.traces_sample_rate);
+
+    let transport = match &parsed.dsn {
+        Some(dsn) => Some(Transport::start(dsn, &config.transport).map_err(InitError::Failed)?),
+        None => None,
+    };
+    let mut builder = provider(&config);
+    let mut client = None;
+    if let (Some(transport), Some(dsn)) = (&transport, &parsed.dsn) {
+        let (writer, jobs) = writer::channel();
+        let bridge = Bridge::start(writer.clone());
+        jobs.spawn(About::of(&config), Arc::clone(transport), bridge.clone()).map_err(InitError::Failed)?;
+        builder = builder.with_span_processor(bridge);
+        client = Some(sentry_client(&config, dsn, SdkTransport { writer, transport: Arc::clone(transport) }));
+    }
+    let provider = builder.build();
+    if client.is_some() {
+        sentry::Hub::main().bind_client(client.clone());
+        report::install_panic_hook();
+        metric::start_exporting();
+    }
+    install_subscriber(&config, parsed.filter, &provider)?;
+    Ok(Telemetry { client, transport, provider })
+}
+
+struct Parsed {
+    dsn: Option<sentry::types::Dsn>,
+    filter: EnvFilter,
+}
+
+fn check(config: &Config) -> Result<Parsed, InitError> {
+    let mut problems = config.problems.clone();
+    let dsn = config.dsn.as_deref().and_then(|dsn| match dsn.parse() {
+        Ok(dsn) => Some(dsn),
+        Err(_) if problems.iter().any(|problem| problem.contains("DSN")) => None,
+        Err(_) => {
+            problems.push("the DSN is not one (http://key@host:port/project)".to_owned());
+            None
+        }
+    });
+    let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|error| {
+        problems.push(format!("the log filter {:?} is not valid: {error}", config.log_filter));
+        EnvFilter::default()
+    });
+    if problems.is_empty() { Ok(Parsed { dsn, filter }) } else { Err(InitError::Invalid(problems)) }
+}
+
+/// TLS needs one provider of cryptography chosen; two are linked, so nobody chooses by himself.
+pub(crate) fn install_crypto() {
+    // already chosen is fine
+    rustls::crypto::ring::default_provider().install_default().ok();
+}
+
+fn provider(config: &Config) -> TracerProviderBuilder {
+    let limits = SpanLimits {
+        max_attributes_per_span: 64,
+        max_events_per_span: 0,
+        max_links_per_span: 128,
+        max_attributes_per_event: 0,
+        max_attributes_per_link: 8,
+    };
+    SdkTracerProvider::builder()
+        .with_sampler(Sampler::new(config.traces_sample_rate))
+        .with_span_limits(limits)
+}
+
+fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransport) -> Arc<sentry::Client> {
+    let in_app: Vec<&'static str> = config.in_app.clone();
+    let options = sentry::ClientOptions::new()
+        .dsn(&dsn.to_string())
+        .release(config.release.clone())
+        .environment(config.environment.clone())
+        .server_name(config.service.clone())
+        .in_app_include(in_app)
+        .in_app_exclude(["telemetry::", "axum::", "tower::", "tower_http::", "rdkafka::", "mongodb::"])
+        // chosen one by one: the SDK's own panic hook blocks, and debug images carry paths of the build machine
+        .default_integrations(false)
+        .attach_stacktrace(true)
+        .send_default_pii(false)
+        .max_breadcrumbs(50)
+        .add_integration(AttachStacktraceIntegration)
+        .add_integration(ContextIntegration::new().add_os(true).add_rust(true).add_device(false))
+        .add_integration(ProcessStacktraceIntegration)
+        .add_integration(report::LinkErrors)
+        .before_send_log(report::link_log)
+        .before_send_metric(report::link_metric)
+        .auto_session_tracking(false)
+        .transport(Factory(Arc::new(transport)));
+    Arc::new(sentry::Client::with_options(options))
+}
+
+/// Loud at the level of errors for reasons that heal by themselves; they stay log lines and breadcrumbs.
+const NOT_ISSUES: [&str; 5] = ["rdkafka", "librdkafka", "mongodb", "hyper", report::REPORTED_TARGET];
+
+fn is_issue(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
+        && *metadata.level() == Level::ERROR
+        && !NOT_ISSUES.iter().any(|target| metadata.target().starts_with(target))
+}
+
+/// Other people's crates speak a lot at the level of information.
+fn is_log(metadata: &Metadata<'_>) -> bool {
+    let level = if NOT_ISSUES[..4].iter().any(|target| metadata.target().starts_with(target)) {
+        Level::WARN
+    } else {
+        Level::INFO
+    };
+    metadata.is_event() && *metadata.level() <= level
+}
+
+/// Only spans that say what kind of work they are become spans of the trace.
+fn is_span_of_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.fields().field(attributes::SENTRY_OP).is_some()
+}
+
+fn install_subscriber(
+    config: &Config,
+    filter: EnvFilter,
+    provider: &SdkTracerProvider,
+) -> Result<(), InitError> {
+    let lines = logs::Format { service: config.service.clone(), format: config.log_format };
+    let otel = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("pitboss"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false);
+    tracing_subscriber::registry()
+        .with(otel.with_filter(filter_fn(is_span_of_ours)))
+        .with(fmt::layer().event_format(lines).with_writer(logs::Scrubbed).with_filter(filter))
+        .with(BreadcrumbLayer::new().with_filter(filter_fn(is_log)))
+        .with(LogLayer::new().with_filter(filter_fn(is_log)))
+        .with(ErrorLayer::new().with_filter(filter_fn(is_issue)))
+        .try_init()
+        .map_err(|error| InitError::Failed(format!("a subscriber is installed already: {error}")))
+}
+
+impl Telemetry {
+    /// Sends what there is, for at most `deadline_ms`; what is left then is counted as dropped. Whether all went out.
+    pub async fn shutdown(self, deadline_ms: u64) -> bool {
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let work = move || {
+            let all = self.shutdown_blocking(deadline_ms);
+            // nobody listens when the caller was cancelled
+            done.send(all).ok();
+        };
+        if std::thread::Builder::new().name("telemetry-shutdown".to_owned()).spawn(work).is_err() {
+            return false;
+        }
+        finished.await.unwrap_or(false)
+    }
+
+    /// The same for programs without a runtime.
+    pub fn shutdown_blocking(self, deadline_ms: u64) -> bool {
+        let deadline = Instant::now() + Duration::from_millis(deadline_ms);
+        let Self { client, transport, provider } = self;
+        metric::export_sums();
+        // the bridge stops taking spans and hands over those it has
+        let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
+        let closed = client.is_none_or(|client| client.close(Some(left(deadline))));
+        bridged && closed && transport.is_none_or(|transport| transport.stop(left(deadline)))
+    }
+
+    /// Sends what there is without stopping; for tests and tools.
+    pub fn flush_blocking(&self, deadline_ms: u64) -> bool {
+        let deadline = Instant::now() + Duration::from_millis(deadline_ms);
+        let bridged = self.provider.force_flush().is_ok();
+        bridged && self.client.as_ref().is_none_or(|client| client.flush(Some(left(deadline))))
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

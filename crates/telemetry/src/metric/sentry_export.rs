@@ -1,0 +1,69 @@
+//! Metrics on their way to Sentry: some each by itself, in its trace; some as sums, every few seconds.
+
+use std::time::Duration;
+
+use sentry::metrics;
+use sentry::protocol::Unit as SentryUnit;
+
+use super::{Export, Kind, Labels, Metric, Unit, registry};
+
+/// How often sums and gauges are told.
+const SUMS_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) fn each(metric: Metric, value: f64, labels: Labels<'_>) {
+    if metric.export() == Export::Each {
+        capture(metric, value, labels.iter().copied());
+    }
+}
+
+/// Begins telling the sums; runs as long as the process does.
+pub(crate) fn start_exporting() {
+    let work = || {
+        loop {
+            // a clock, not a condition: sums are told at intervals
+            std::thread::sleep(SUMS_EVERY);
+            export_sums();
+        }
+    };
+    if std::thread::Builder::new().name("telemetry-sums".to_owned()).spawn(work).is_err() {
+        tracing::warn!("summed metrics will not reach Sentry: no thread for them");
+    }
+}
+
+/// Tells what changed since the last time.
+pub(crate) fn export_sums() {
+    for (metric, labels, value) in registry::take_changes(|metric| metric.export() == Export::Summed) {
+        capture(metric, value, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    }
+}
+
+fn capture<'a>(metric: Metric, value: f64, labels: impl Iterator<Item = (&'a str, &'a str)>) {
+    if sentry::Hub::main().client().is_none() {
+        return;
+    }
+    let unit = match metric.unit() {
+        Unit::None | Unit::MinorUnit => None,
+        Unit::Millisecond => Some(SentryUnit::Millisecond),
+        Unit::Second => Some(SentryUnit::Second),
+        Unit::Ratio => Some(SentryUnit::Ratio),
+    };
+    // the three builders share no type, so the labels are added in each arm
+    match metric.kind() {
+        Kind::Counter => labels
+            .fold(metrics::counter(metric.name(), value), |m, (name, value)| {
+                m.attribute(name.to_owned(), value.to_owned())
+            })
+            .capture(),
+        Kind::Gauge => {
+            let gauge = metrics::gauge(metric.name(), value);
+            let gauge = labels.fold(gauge, |m, (name, value)| m.attribute(name.to_owned(), value.to_owned()));
+            unit.into_iter().fold(gauge, |gauge, unit| gauge.unit(unit)).capture();
+        }
+        Kind::Distribution => {
+            let values = metrics::distribution(metric.name(), value);
+            let values =
+                labels.fold(values, |m, (name, value)| m.attribute(name.to_owned(), value.to_owned()));
+            unit.into_iter().fold(values, |values, unit| values.unit(unit)).capture();
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Hops, by hand: what goes out of one process comes back the same in the next.

@@ -1,0 +1,104 @@
+//! Headers from outside: continued only when the caller is one of ours, and even then the decision to record is made here.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::trace::SpanContext;
+
+use super::{baggage, wire};
+use crate::sampling::Request;
+
+type Judge = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
+
+/// Whose trace headers an HTTP listener believes.
+#[derive(Clone, Default)]
+pub struct TrustPolicy {
+    inside: bool,
+    public_keys: Arc<HashSet<String>>,
+    operator: Option<Judge>,
+    record: Option<Judge>,
+}
+
+impl fmt::Debug for TrustPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustPolicy")
+            .field("inside", &self.inside)
+            .field("public_keys", &self.public_keys.len())
+            .finish()
+    }
+}
+
+impl TrustPolicy {
+    /// For listeners that only our own services reach: every trace is continued as it came, its sampling too.
+    pub fn inside() -> Self {
+        Self { inside: true, ..Self::default() }
+    }
+
+    /// For listeners that strangers reach: continued when the Sentry baggage carries one of these keys.
+    pub fn outside(public_keys: impl IntoIterator<Item = String>) -> Self {
+        Self { public_keys: Arc::new(public_keys.into_iter().collect()), ..Self::default() }
+    }
+
+    /// …or when this says that the request is an operator's (its token was checked).
+    #[must_use]
+    pub fn with_operator(mut self, is_operator: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static) -> Self {
+        self.operator = Some(Arc::new(is_operator));
+        self
+    }
+
+    /// Requests for which this holds are always recorded (an operator's fault for one request).
+    #[must_use]
+    pub fn with_always_recorded(
+        mut self,
+        record: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.record = Some(Arc::new(record));
+        self
+    }
+}
+
+/// What came of the headers: the context for the new span, and the traces it is only linked to.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// The parent, or nothing but our own baggage entries.
+    pub context: Context,
+    /// A stranger's trace.
+    pub links: Vec<SpanContext>,
+}
+
+/// Reads a request's trace headers as `policy` says.
+pub fn extract_untrusted(headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
+    let raw = wire::Raw::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let record = policy.record.as_ref().is_some_and(|record| record(headers));
+    let mut incoming = if policy.inside {
+        Incoming { context: raw.into_context(), links: Vec::new() }
+    } else {
+        judge(raw, headers, policy)
+    };
+    if record {
+        incoming.context = incoming.context.with_value(Request::Record);
+    }
+    incoming
+}
+
+fn judge(raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
+    let Some(parent) = raw.parent.clone() else {
+        return Incoming { context: baggage::keep(Context::new(), raw.baggage.own), links: Vec::new() };
+    };
+    let key = raw
+        .baggage
+        .dsc
+        .as_ref()
+        .filter(|dsc| dsc.speaks_of(parent.trace_id()))
+        .and_then(|dsc| dsc.public_key.as_ref());
+    let ours = key.is_some_and(|key| policy.public_keys.contains(key));
+    if ours || policy.operator.as_ref().is_some_and(|is_operator| is_operator(headers)) {
+        let context = raw.into_context_with_parent().with_value(Request::DecideHere);
+        Incoming { context, links: Vec::new() }
+    } else {
+        Incoming { context: baggage::keep(Context::new(), raw.baggage.own), links: vec![parent] }
+    }
+}

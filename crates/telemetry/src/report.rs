@@ -1,0 +1,134 @@
+//! Errors, and how errors, logs and metrics learn which trace they belong to.
+//!
+//! The `sentry` crate knows nothing of OpenTelemetry spans, so each is linked here by reading the active one: errors in an
+//! integration, logs and metrics in their `before_send` hooks, which run on the thread that spoke.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::panic::PanicHookInfo;
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use sentry::integrations::panic::PanicIntegration;
+use sentry::protocol::{Context as EventContext, Event, Log, Metric, SpanId, TraceContext, TraceId, Value};
+use sentry::{ClientOptions, Hub, Integration};
+use tracing::Span;
+
+use crate::attributes as names;
+use crate::propagation;
+use crate::spans::{self, Status};
+
+/// Where an error event keeps its sampling context until the envelope's header is written; it never reaches the wire.
+pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
+
+/// Events with this target are already errors in Sentry and only need to be logged.
+pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
+
+/// Reports an error that somebody must act on, in the current trace, with its chain of causes, and logs it. Call it once, where
+/// the error is handled. `tags` are searchable; keep ids of people out of the keys. Answers Sentry's event id.
+pub fn report(error: &(dyn Error + 'static), tags: &[(&str, &str)]) -> Option<String> {
+    let mut event = sentry::event_from_error(error);
+    for (name, value) in tags {
+        event.tags.insert((*name).to_owned(), (*value).to_owned());
+    }
+    if let Some(outermost) = event.exception.values.last_mut() {
+        // the place that reports is the best that can be said of where it happened
+        outermost.stacktrace = sentry::integrations::backtrace::current_stacktrace();
+    }
+    mark_failed();
+    let id = Hub::current().capture_event(event);
+    tracing::error!(target: REPORTED_TARGET, error = %chain(error), "{}", tag_line(tags));
+    (!id.is_nil()).then(|| id.as_simple().to_string())
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    const CAUSES_MAX: usize = 16;
+    let causes = std::iter::successors(Some(error), |&error| error.source()).take(CAUSES_MAX);
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn tag_line(tags: &[(&str, &str)]) -> String {
+    tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// An error makes its span a failed one, unless the span's owner says otherwise later.
+fn mark_failed() {
+    let context = Context::current();
+    let span = context.span();
+    if span.is_recording() {
+        span.set_attribute(opentelemetry::KeyValue::new(
+            names::SENTRY_STATUS,
+            Status::InternalError.as_str(),
+        ));
+    }
+}
+
+/// Says whose request this is, by id, for everything reported in this scope and for the current transaction.
+pub fn set_user(id: &str) {
+    let user = sentry::User { id: Some(id.to_owned()), ..Default::default() };
+    Hub::current().configure_scope(|scope| scope.set_user(Some(user)));
+    spans::set_attr(&Span::current(), names::USER_ID, id.to_owned());
+}
+
+fn active() -> Option<(Context, SpanContext)> {
+    let context = Context::current();
+    let span_context = context.span().span_context().clone();
+    span_context.is_valid().then_some((context, span_context))
+}
+
+fn wire_ids(span_context: &SpanContext) -> (TraceId, SpanId) {
+    (span_context.trace_id().to_bytes().into(), span_context.span_id().to_bytes().into())
+}
+
+/// Puts errors into the trace that was active when they were captured.
+pub(crate) struct LinkErrors;
+
+impl Integration for LinkErrors {
+    fn name(&self) -> &'static str {
+        "opentelemetry-link"
+    }
+
+    fn process_event(&self, mut event: Event<'static>, _: &ClientOptions) -> Option<Event<'static>> {
+        let Some((context, span_context)) = active() else { return Some(event) };
+        let (trace_id, span_id) = wire_ids(&span_context);
+        let trace = TraceContext { trace_id, span_id, ..Default::default() };
+        event.contexts.insert("trace".to_owned(), EventContext::Trace(Box::new(trace)));
+        let dsc = propagation::dsc_of(&context, &span_context);
+        let fields: BTreeMap<String, Value> =
+            dsc.entries().map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
+        event.contexts.insert(DSC_CONTEXT.to_owned(), EventContext::Other(fields));
+        Some(event)
+    }
+}
+
+/// Puts a log line into the active trace.
+pub(crate) fn link_log(mut log: Log) -> Option<Log> {
+    if let Some((_, span_context)) = active() {
+        let (trace_id, _) = wire_ids(&span_context);
+        log.trace_id = Some(trace_id);
+        log.attributes
+            .insert("sentry.trace.parent_span_id".to_owned(), span_context.span_id().to_string().into());
+    }
+    Some(log)
+}
+
+/// Puts a metric into the active trace.
+pub(crate) fn link_metric(mut metric: Metric) -> Option<Metric> {
+    if let Some((_, span_context)) = active() {
+        let (trace_id, span_id) = wire_ids(&span_context);
+        (metric.trace_id, metric.span_id) = (trace_id, Some(span_id));
+    }
+    Some(metric)
+}
+
+/// Reports panics in their trace. The SDK's own hook waits for a flush in the thread that panicked, which in a server is a
+/// worker that other requests need; this one only captures.
+pub(crate) fn install_panic_hook() {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        mark_failed();
+        let event = PanicIntegration::new().event_from_panic_info(info);
+        Hub::current().capture_event(event);
+        previous(info);
+    }));
+}

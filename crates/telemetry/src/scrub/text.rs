@@ -1,0 +1,208 @@
+//! Secrets inside free text. One pass over the bytes says whether to look closer; nearly all text ends there.
+
+use std::borrow::Cow;
+
+use super::{FILTERED, SECRET_KEYS, card};
+
+/// Longer text is cut before it is looked at: nothing we send needs more, and it bounds the work.
+const TEXT_BYTES_MAX: usize = 16 * 1_024;
+
+pub(super) fn scrub(input: &str) -> Cow<'_, str> {
+    let cut = cut(input);
+    let hints = Hints::of(cut.as_bytes());
+    let mut clean = Cow::Borrowed(cut);
+    if hints.jwt {
+        replace(&mut clean, find_jwts);
+    }
+    if hints.bearer {
+        replace(&mut clean, find_schemes);
+    }
+    if hints.assignment {
+        replace(&mut clean, find_assignments);
+    }
+    if hints.at {
+        replace(&mut clean, find_emails);
+    }
+    if hints.digits {
+        replace(&mut clean, card::find);
+    }
+    clean
+}
+
+fn cut(input: &str) -> &str {
+    if input.len() <= TEXT_BYTES_MAX {
+        return input;
+    }
+    let mut end = TEXT_BYTES_MAX;
+    while !input.is_char_boundary(end) {
+        end -= 1;
+    }
+    input.get(..end).unwrap_or_default()
+}
+
+/// What a first look saw.
+#[derive(Debug, Default)]
+struct Hints {
+    at: bool,
+    jwt: bool,
+    bearer: bool,
+    assignment: bool,
+    digits: bool,
+}
+
+impl Hints {
+    fn of(bytes: &[u8]) -> Self {
+        let mut hints = Self::default();
+        let mut digits = 0_u32;
+        for (index, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'@' => hints.at = true,
+                b'%' => hints.at |= bytes[index..].starts_with(b"%40"),
+                b'e' => hints.jwt |= bytes[index..].starts_with(b"eyJ"),
+                b' ' => hints.bearer |= is_scheme_before(bytes, index),
+                b'=' | b':' => hints.assignment = true,
+                b'0'..=b'9' => digits += 1,
+                _ => {}
+            }
+        }
+        hints.digits = digits >= 13;
+        hints
+    }
+}
+
+const SCHEMES: [&[u8]; 3] = [b"bearer", b"basic", b"digest"];
+
+fn is_scheme_before(bytes: &[u8], space: usize) -> bool {
+    SCHEMES.iter().any(|scheme| {
+        space >= scheme.len() && bytes[space - scheme.len()..space].eq_ignore_ascii_case(scheme)
+    })
+}
+
+fn replace(text: &mut Cow<'_, str>, find: impl Fn(&str) -> Vec<(usize, usize)>) {
+    let spans = find(text);
+    if spans.is_empty() {
+        return;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut from = 0;
+    for (start, end) in spans {
+        clean.push_str(text.get(from..start).unwrap_or_default());
+        clean.push_str(FILTERED);
+        from = end;
+    }
+    clean.push_str(text.get(from..).unwrap_or_default());
+    *text = Cow::Owned(clean);
+}
+
+/// `eyJ….….…`: the header of every JSON Web Token is a JSON object in base64url.
+fn find_jwts(text: &str) -> Vec<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let in_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let fresh = at == 0 || !in_token(bytes[at - 1]);
+        if !(fresh && bytes[at..].starts_with(b"eyJ")) {
+            at += 1;
+            continue;
+        }
+        let end = at + bytes[at..].iter().take_while(|byte| in_token(**byte)).count();
+        if bytes[at..end].contains(&b'.') {
+            found.push((at, end));
+        }
+        at = end.max(at + 1);
+    }
+    found
+}
+
+/// `Bearer …`, `Basic …`: the word stays, what follows goes.
+fn find_schemes(text: &str) -> Vec<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    for (space, byte) in bytes.iter().enumerate() {
+        if *byte != b' ' || !is_scheme_before(bytes, space) {
+            continue;
+        }
+        let secret = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+        let length = bytes[space + 1..].iter().take_while(|byte| secret(byte)).count();
+        // "basic rules" is prose; a credential is longer than a word or holds a digit
+        let value = &bytes[space + 1..space + 1 + length];
+        if length >= 16 || value.iter().any(u8::is_ascii_digit) {
+            found.push((space + 1, space + 1 + length));
+        }
+    }
+    found
+}
+
+/// `password=…`, `"token": "…"`, `authorization: …`: the value goes, up to the next delimiter.
+fn find_assignments(text: &str) -> Vec<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (sign, byte) in bytes.iter().enumerate() {
+        let inside_last = found.last().is_some_and(|(_, end)| sign < *end);
+        if !matches!(byte, b'=' | b':') || inside_last || !is_secret_word_before(bytes, sign) {
+            continue;
+        }
+        let skipped = bytes[sign + 1..]
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'"' | b'\'' | b'\\' | b'=' | b'>'))
+            .count();
+        let start = sign + 1 + skipped;
+        let quoted = bytes[sign + 1..start].iter().rev().find(|byte| matches!(byte, b'"' | b'\'')).copied();
+        let ends = |byte: u8| match quoted {
+            Some(quote) => byte == quote || byte == b'\\',
+            None => {
+                matches!(byte, b'&' | b',' | b';' | b'}' | b')' | b']' | b'"' | b'\'' | b'\n' | b'\r' | b' ')
+            }
+        };
+        let length = bytes[start..].iter().take_while(|byte| !ends(**byte)).count();
+        if length > 0 && !bytes[start..].starts_with(FILTERED.as_bytes()) {
+            found.push((start, start + length));
+        }
+    }
+    found
+}
+
+/// The word that ends right before `sign` (quotes and spaces between them allowed) is a secret's name.
+fn is_secret_word_before(bytes: &[u8], sign: usize) -> bool {
+    let end = bytes[..sign]
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | b'"' | b'\'' | b'\\'))
+        .map_or(0, |last| last + 1);
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let length = bytes[..end].iter().rev().take_while(|byte| word(byte)).take(64).count();
+    let name = std::str::from_utf8(&bytes[end - length..end]).unwrap_or_default();
+    // "email" names an address, which is found by its form; what else may follow "email:" is prose
+    let telling = |secret: &&&str| !matches!(**secret, "email" | "e-mail" | "phone");
+    SECRET_KEYS.iter().filter(telling).any(|secret| super::contains_ignore_case(name, secret))
+}
+
+/// `somebody@somewhere.tld`, also with the `@` written as `%40`.
+fn find_emails(text: &str) -> Vec<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-'".contains(byte) || !byte.is_ascii();
+    let domain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte) || !byte.is_ascii();
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let sign = match bytes[at] {
+            b'@' => 1,
+            b'%' if bytes[at..].starts_with(b"%40") => 3,
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let floor = found.last().map_or(0, |(_, end)| *end);
+        let before = bytes[floor..at].iter().rev().take_while(|byte| local(byte)).count();
+        let after = bytes[at + sign..].iter().take_while(|byte| domain(byte)).count();
+        let host = &bytes[at + sign..at + sign + after];
+        let dotted =
+            host.iter().rposition(|byte| *byte == b'.').is_some_and(|dot| host.len() - dot > 2 && dot > 0);
+        if before > 0 && dotted {
+            found.push((at - before, at + sign + after));
+        }
+        at += sign + after;
+    }
+    found
+}

@@ -1,0 +1,35 @@
+//! Spawning without losing the trace: a bare `tokio::spawn` drops the span and shares the caller's error scope.
+
+use std::future::Future;
+
+use sentry::{Hub, SentryFutureExt as _};
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+/// Runs `future` with an error scope (tags, user, breadcrumbs) of its own, seeded from the current one.
+pub fn with_hub<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    future.bind_hub(Hub::new_from_top(Hub::current()))
+}
+
+/// `tokio::spawn` that keeps the current span and gives the task an error scope of its own.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that adds hub and span to it")]
+    tokio::spawn(with_hub(future.in_current_span()))
+}
+
+/// `tokio::task::spawn_blocking` that keeps the current span and error scope.
+#[track_caller]
+pub fn spawn_blocking<F, T>(work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let span = tracing::Span::current();
+    let hub = std::sync::Arc::new(Hub::new_from_top(Hub::current()));
+    tokio::task::spawn_blocking(move || Hub::run(hub, || span.in_scope(work)))
+}

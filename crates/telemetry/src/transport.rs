@@ -1,0 +1,195 @@
+//! The way to Sentry: a bounded queue, and one thread that keeps several requests in flight on reused connections.
+//!
+//! Handing something over never waits: it is queued, or it is counted as dropped. The thread obeys rate limits, compresses
+//! what is large, gives up on what takes too long, and holds what it could not deliver while Sentry is unreachable (a refused
+//! connection means that nothing was sent, so trying again cannot send twice). Each loss is counted and told to Sentry in a
+//! `client_report`.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sentry::types::Dsn;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::drop_count::{Category, Drop, Reason, lose, note};
+
+mod queue;
+mod rate_limits;
+mod report;
+mod worker;
+
+use queue::Queue;
+pub use rate_limits::RateLimits;
+
+/// Limits of the way out.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Envelopes that may wait.
+    pub queue_envelopes_max: usize,
+    /// Their bytes together.
+    pub queue_bytes_max: usize,
+    /// Requests at once.
+    pub in_flight_max: usize,
+    /// For one request, all of it.
+    pub request_timeout_ms: u64,
+    /// For reaching the server.
+    pub connect_timeout_ms: u64,
+    /// Bodies above this are compressed; below, it costs more than it saves.
+    pub compress_above_bytes: usize,
+    /// How long an envelope is held while the server cannot be reached.
+    pub unreachable_hold_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_envelopes_max: 2_048,
+            queue_bytes_max: 8 * 1_024 * 1_024,
+            in_flight_max: 8,
+            request_timeout_ms: 5_000,
+            connect_timeout_ms: 1_000,
+            compress_above_bytes: 16 * 1_024,
+            unreachable_hold_ms: 30_000,
+        }
+    }
+}
+
+/// A written envelope, and what is lost if it is.
+#[derive(Debug)]
+pub struct Outgoing {
+    category: Category,
+    bytes: Vec<u8>,
+    losses: Vec<(Category, u64)>,
+    queued_at: Instant,
+}
+
+impl Outgoing {
+    /// An envelope whose items are of `category`, with what is lost when it is.
+    pub fn new(category: Category, bytes: Vec<u8>, losses: Vec<(Category, u64)>) -> Self {
+        Self { category, bytes, losses, queued_at: Instant::now() }
+    }
+
+    fn lose(&self, reason: Reason) {
+        for (category, quantity) in &self.losses {
+            lose(reason, *category, *quantity);
+        }
+    }
+}
+
+/// The transport; share it in an [`Arc`].
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("limits", &self.shared.limits).finish()
+    }
+}
+
+struct Shared {
+    limits: Limits,
+    queue: Mutex<Queue>,
+    rate_limits: Mutex<RateLimits>,
+    /// The worker has something to do.
+    wake: Notify,
+    /// Nothing is queued or in flight.
+    idle: Condvar,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // whole after every statement
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rate_limits(&self) -> MutexGuard<'_, RateLimits> {
+        // whole after every statement
+        self.rate_limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport {
+    /// Starts the thread that sends to the project of `dsn`.
+    pub fn start(dsn: &Dsn, limits: &Limits) -> Result<Arc<Self>, String> {
+        let shared = Arc::new(Shared {
+            limits: limits.clone(),
+            queue: Mutex::new(Queue::default()),
+            rate_limits: Mutex::new(RateLimits::default()),
+            wake: Notify::new(),
+            idle: Condvar::new(),
+        });
+        worker::spawn(dsn, Arc::clone(&shared))?;
+        Ok(Arc::new(Self { shared }))
+    }
+
+    /// Queues an envelope, or counts it as dropped. Never waits for the network.
+    pub fn submit(&self, outgoing: Outgoing) {
+        if self.is_limited(outgoing.category) {
+            outgoing.lose(Reason::RatelimitBackoff);
+            return;
+        }
+        if let Err((refused, reason)) = self.shared.queue().push(outgoing, &self.shared.limits) {
+            refused.lose(reason);
+        }
+        self.shared.wake.notify_one();
+    }
+
+    /// Whether Sentry asked us not to send this now: then it need not even be written.
+    pub fn is_limited(&self, category: Category) -> bool {
+        self.shared.rate_limits().is_limited(category, Instant::now())
+    }
+
+    /// Losses that the SDK noted by itself before anything reached this transport.
+    pub(crate) fn report_losses_of_sdk(&self, report: &Value) {
+        for entry in report.get("discarded_events").and_then(Value::as_array).into_iter().flatten() {
+            let text = |name: &str| entry.get(name).and_then(Value::as_str);
+            let category = text("category").and_then(Category::from_name);
+            let quantity = entry.get("quantity").and_then(Value::as_u64).unwrap_or(0);
+            if let Some(category) = category {
+                lose(Reason::Filtered, category, quantity);
+            }
+        }
+    }
+
+    /// Waits until all that was handed over is answered for, client reports included.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut queue = self.shared.queue();
+        queue.report_now = true;
+        self.shared.wake.notify_one();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if queue.is_idle() && !queue.report_now {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.idle.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Flushes, then stops; what is left at the deadline is counted as dropped. Whether nothing was.
+    pub fn stop(&self, timeout: Duration) -> bool {
+        let all = self.flush(timeout);
+        let left = self.shared.queue().close();
+        for losses in &left {
+            for (category, quantity) in losses {
+                lose(Reason::Shutdown, *category, *quantity);
+            }
+        }
+        self.shared.wake.notify_one();
+        all && left.is_empty()
+    }
+}
+
+/// A client report that could not be sent: its losses wait for the next.
+fn note_again(drops: &[Drop]) {
+    for drop in drops {
+        note(*drop);
+    }
+}

@@ -1,0 +1,109 @@
+//! Sentry's way to ask for patience: `X-Sentry-Rate-Limits`, `Retry-After`, 429.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, StatusCode, header};
+
+use crate::drop_count::Category;
+
+/// When Sentry says no more than "too many".
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+/// Longer than this is not believed; a day without telemetry would be an answer gone wrong.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Until when what may not be sent.
+#[derive(Debug, Default)]
+pub struct RateLimits {
+    all: Option<Instant>,
+    by_category: HashMap<Category, Instant>,
+}
+
+impl RateLimits {
+    /// Learns from an answer.
+    pub fn learn(&mut self, status: StatusCode, headers: &HeaderMap, now: Instant) {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(limits) = text("x-sentry-rate-limits") {
+            limits.split(',').for_each(|limit| self.learn_one(limit.trim(), now));
+        } else if status == StatusCode::TOO_MANY_REQUESTS {
+            let wait = text(header::RETRY_AFTER.as_str()).and_then(seconds).unwrap_or(DEFAULT_WAIT);
+            self.all = Some(later(self.all, now + wait));
+        }
+    }
+
+    /// `60:transaction;error:organization:reason`; no category means all.
+    fn learn_one(&mut self, limit: &str, now: Instant) {
+        let mut parts = limit.split(':');
+        let Some(wait) = parts.next().and_then(seconds) else { return };
+        let until = now + wait;
+        let categories = parts.next().unwrap_or_default();
+        if categories.is_empty() {
+            self.all = Some(later(self.all, until));
+        }
+        for category in categories.split(';').filter_map(Category::from_name) {
+            let known = self.by_category.get(&category).copied();
+            self.by_category.insert(category, later(known, until));
+        }
+    }
+
+    /// Whether this may not be sent now.
+    pub fn is_limited(&self, category: Category, now: Instant) -> bool {
+        let limits = [self.all, self.by_category.get(&category).copied()];
+        limits.into_iter().flatten().any(|until| now < until)
+    }
+
+    /// Whether nothing at all may be sent now.
+    pub(super) fn is_all_limited(&self, now: Instant) -> bool {
+        self.all.is_some_and(|until| now < until)
+    }
+}
+
+fn later(known: Option<Instant>, until: Instant) -> Instant {
+    known.map_or(until, |known| known.max(until))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.trim().parse().ok()?;
+    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(wait.min(WAIT_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(status: u16, name: &'static str, value: &'static str) -> (RateLimits, Instant) {
+        let (mut limits, now) = (RateLimits::default(), Instant::now());
+        let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        limits.learn(StatusCode::from_u16(status).unwrap(), &headers, now);
+        (limits, now)
+    }
+
+    #[test]
+    fn limits_what_was_named_for_as_long_as_was_said() {
+        let (limits, now) = learned(
+            200,
+            "x-sentry-rate-limits",
+            "10:transaction;log_item:key, 2700:default;unheard_of:organization",
+        );
+        let after = |s| now + Duration::from_secs(s);
+        assert!(limits.is_limited(Category::Transaction, after(9)));
+        assert!(!limits.is_limited(Category::Transaction, after(11)));
+        assert!(limits.is_limited(Category::LogItem, after(9)));
+        assert!(!limits.is_limited(Category::Error, now));
+        assert!(limits.is_limited(Category::Default, after(2_000)));
+    }
+
+    #[test]
+    fn limits_everything_where_nothing_was_named() {
+        let (limits, now) = learned(429, "retry-after", "7");
+        assert!(limits.is_limited(Category::Error, now + Duration::from_secs(6)));
+        assert!(!limits.is_limited(Category::Error, now + Duration::from_secs(8)));
+        let (limits, now) = learned(429, "x-unrelated", "1");
+        assert!(limits.is_limited(Category::Session, now + Duration::from_secs(59)));
+        let (limits, now) = learned(200, "x-sentry-rate-limits", "3::organization");
+        assert!(limits.is_limited(Category::TraceMetric, now + Duration::from_secs(2)));
+        let (limits, now) = learned(200, "x-sentry-rate-limits", "nonsense, -5:error, 1e99:error");
+        assert!(!limits.is_limited(Category::Error, now));
+    }
+}

@@ -1,0 +1,143 @@
+//! The thread that writes envelopes, so that no request does: transactions from the bridge, and what the SDK captured.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use sentry::Envelope;
+
+use crate::bridge::encode::{self, About};
+use crate::bridge::{Bridge, Finished};
+use crate::drop_count::{Category, Reason, lose};
+use crate::transport::{Outgoing, Transport};
+
+mod sdk;
+pub(crate) use sdk::{Factory, SdkTransport};
+
+/// Jobs waiting to be written. Transactions are bounded by their spans besides.
+const JOBS_MAX: usize = 512;
+/// How often an idle writer looks for roots whose grace is over.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+enum Job {
+    Transaction(Box<Finished>),
+    Captured(Box<Envelope>),
+    /// Everything before it is written: say so.
+    Barrier(SyncSender<()>),
+}
+
+/// The way to the writer; never blocks.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    jobs: SyncSender<Job>,
+}
+
+/// The writer's end, until its thread runs.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    jobs: Receiver<Job>,
+}
+
+pub(crate) fn channel() -> (Writer, Jobs) {
+    let (sender, receiver) = sync_channel(JOBS_MAX);
+    (Writer { jobs: sender }, Jobs { jobs: receiver })
+}
+
+impl Writer {
+    pub(crate) fn transaction(&self, finished: Finished) {
+        self.submit(Job::Transaction(Box::new(finished)));
+    }
+
+    pub(crate) fn captured(&self, envelope: Envelope) {
+        self.submit(Job::Captured(Box::new(envelope)));
+    }
+
+    fn submit(&self, job: Job) {
+        let lost = match self.jobs.try_send(job) {
+            Ok(()) => return,
+            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
+        };
+        match lost {
+            Job::Transaction(finished) => lose_all(Reason::QueueOverflow, &losses_of(&finished)),
+            Job::Captured(envelope) => lose_all(Reason::QueueOverflow, &sdk::losses_of(&envelope)),
+            Job::Barrier(_) => {}
+        }
+    }
+
+    /// Waits until what was handed over so far is written.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let (done, written) = sync_channel(1);
+        let mut barrier = Job::Barrier(done);
+        loop {
+            match self.jobs.try_send(barrier) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(_)) if Instant::now() >= deadline => return false,
+                Err(TrySendError::Full(returned)) => {
+                    barrier = returned;
+                    // the channel tells nobody that it has room again
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+    }
+}
+
+impl Jobs {
+    /// Runs until every [`Writer`] is gone.
+    pub(crate) fn spawn(self, about: About, transport: Arc<Transport>, bridge: Bridge) -> Result<(), String> {
+        let run = move || {
+            let mut swept = Instant::now();
+            loop {
+                match self.jobs.recv_timeout(SWEEP_EVERY) {
+                    Ok(job) => write(job, &about, &transport),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                if swept.elapsed() >= SWEEP_EVERY {
+                    swept = Instant::now();
+                    bridge.sweep(swept);
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("telemetry-writer".to_owned())
+            .spawn(run)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn write(job: Job, about: &About, transport: &Transport) {
+    match job {
+        Job::Transaction(finished) => {
+            let losses = losses_of(&finished);
+            if transport.is_limited(Category::Transaction) {
+                lose_all(Reason::RatelimitBackoff, &losses);
+                return;
+            }
+            let mut bytes = Vec::with_capacity(1_024 + 512 * finished.children.len());
+            match encode::transaction(&finished, about, &mut bytes) {
+                Ok(()) => transport.submit(Outgoing::new(Category::Transaction, bytes, losses)),
+                Err(_) => lose_all(Reason::InternalSdkError, &losses),
+            }
+        }
+        Job::Captured(envelope) => sdk::write(&envelope, transport),
+        // nobody waits any more when its time was up
+        Job::Barrier(done) => drop(done.try_send(())),
+    }
+}
+
+fn losses_of(finished: &Finished) -> Vec<(Category, u64)> {
+    let spans = u64::try_from(finished.children.len()).unwrap_or(u64::MAX).saturating_add(1);
+    vec![(Category::Transaction, 1), (Category::Span, spans)]
+}
+
+fn lose_all(reason: Reason, losses: &[(Category, u64)]) {
+    for (category, quantity) in losses {
+        lose(reason, *category, *quantity);
+    }
+}
