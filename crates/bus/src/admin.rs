@@ -1,0 +1,276 @@
+//! Topics as the catalogue has them: created where they are missing, corrected where they differ.
+//!
+//! Idempotent, and it says what it did. More partitions would move keys between partitions, so a different number is
+//! refused and left to a migration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contracts::TopicSpec;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
+};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::clients::{self, Logged};
+use crate::config::Config;
+use crate::error::ClientError;
+use crate::names::Names;
+use crate::retry::Backoff;
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a new topic may take until every partition has a leader.
+const LEADERS_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What was done to one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicChange {
+    /// It was not there.
+    Created {
+        /// The catalogue's name.
+        topic: String,
+        /// With so many partitions.
+        partitions: i32,
+    },
+    /// A setting was another.
+    ConfigChanged {
+        /// The catalogue's name.
+        topic: String,
+        /// The setting.
+        name: String,
+        /// What it was; none when it had never been set.
+        from: Option<String>,
+        /// What it is now.
+        to: String,
+    },
+}
+
+/// Why the topics are not as the catalogue has them.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The broker could not be asked.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The broker refused something about one topic.
+    #[error("{topic}: {doing}: {code}")]
+    Refused {
+        /// The catalogue's name.
+        topic: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the broker said.
+        code: RDKafkaErrorCode,
+    },
+    /// A topic has another number of partitions; changing it moves keys, so that is a migration.
+    #[error("{topic} has {found} partitions where the catalogue has {wanted}: drain it and migrate")]
+    PartitionsDiffer {
+        /// The catalogue's name.
+        topic: String,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        wanted: i32,
+    },
+    /// A topic has no leader for some partition.
+    #[error("{topic} has a partition without a leader after {waited_ms} ms")]
+    NoLeader {
+        /// The catalogue's name.
+        topic: String,
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+}
+
+/// Creates the topics that are missing and sets what differs; returns what it did, nothing when all was as it should be.
+pub async fn ensure_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
+    let problems = config.problems();
+    if !problems.is_empty() {
+        return Err(ClientError::Config(problems).into());
+    }
+    let client: AdminClient<Logged> = clients::admin(config)
+        .create_with_context(Logged)
+        .map_err(ClientError::kafka("creating the administration client"))?;
+    let admin =
+        Admin { client: Arc::new(client), names: config.names(), replication: config.replication_factor };
+    let mut changes = admin.create(specs).await?;
+    admin.await_leaders(specs).await?;
+    changes.extend(admin.correct(specs).await?);
+    Ok(changes)
+}
+
+struct Admin {
+    client: Arc<AdminClient<Logged>>,
+    names: Names,
+    replication: i32,
+}
+
+impl Admin {
+    fn options() -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT))
+    }
+
+    async fn create(&self, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
+        let there = self.partition_counts().await?;
+        let missing: Vec<&TopicSpec> =
+            specs.iter().filter(|spec| !there.contains_key(&self.names.physical(&spec.name))).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let physical: Vec<String> = missing.iter().map(|spec| self.names.physical(&spec.name)).collect();
+        let new: Vec<NewTopic<'_>> = missing
+            .iter()
+            .zip(&physical)
+            .map(|(spec, name)| new_topic(spec, name, self.replication))
+            .collect();
+        let answers = self
+            .client
+            .create_topics(&new, &Self::options())
+            .await
+            .map_err(ClientError::kafka("creating topics"))?;
+        let mut changes = Vec::new();
+        for (spec, answer) in missing.iter().zip(answers) {
+            match answer {
+                Ok(_) => {
+                    changes
+                        .push(TopicChange::Created { topic: spec.name.clone(), partitions: spec.partitions });
+                }
+                // somebody else does the same at this moment
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => {
+                    return Err(AdminError::Refused { topic: spec.name.clone(), doing: "creating it", code });
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Creation is acknowledged before every partition can be written to.
+    async fn await_leaders(&self, specs: &[TopicSpec]) -> Result<(), AdminError> {
+        let began = Instant::now();
+        let mut backoff = Backoff::new(10, 500);
+        loop {
+            let counts = self.partition_counts().await?;
+            let waiting = specs.iter().find(|spec| {
+                counts.get(&self.names.physical(&spec.name)).is_none_or(|partitions| !partitions.all_led)
+            });
+            let Some(spec) = waiting else { break };
+            if began.elapsed() > LEADERS_DEADLINE {
+                let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                return Err(AdminError::NoLeader { topic: spec.name.clone(), waited_ms });
+            }
+            tokio::time::sleep(backoff.next(1.0)).await;
+        }
+        let counts = self.partition_counts().await?;
+        for spec in specs {
+            let found = counts.get(&self.names.physical(&spec.name)).map_or(0, |partitions| partitions.count);
+            if i32::try_from(found) != Ok(spec.partitions) {
+                let (topic, wanted) = (spec.name.clone(), spec.partitions);
+                return Err(AdminError::PartitionsDiffer { topic, found, wanted });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets what differs. Settings that the catalogue does not name go back to the broker's default.
+    async fn correct(&self, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
+        let physical: Vec<String> = specs.iter().map(|spec| self.names.physical(&spec.name)).collect();
+        let asked: Vec<ResourceSpecifier<'_>> =
+            physical.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let answers = self
+            .client
+            .describe_configs(&asked, &Self::options())
+            .await
+            .map_err(ClientError::kafka("asking for the topics' settings"))?;
+        let mut changes = Vec::new();
+        for (spec, answer) in specs.iter().zip(answers) {
+            let found = answer.map_err(|code| AdminError::Refused {
+                topic: spec.name.clone(),
+                doing: "asking for its settings",
+                code,
+            })?;
+            changes.extend(differences(spec, &found));
+        }
+        self.alter(specs, &changes).await?;
+        Ok(changes)
+    }
+
+    async fn alter(&self, specs: &[TopicSpec], changes: &[TopicChange]) -> Result<(), AdminError> {
+        let is_changed = |spec: &&TopicSpec| {
+            changes.iter().any(
+                |change| matches!(change, TopicChange::ConfigChanged { topic, .. } if *topic == spec.name),
+            )
+        };
+        let changed: Vec<&TopicSpec> = specs.iter().filter(is_changed).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let physical: Vec<String> = changed.iter().map(|spec| self.names.physical(&spec.name)).collect();
+        let altered: Vec<AlterConfig<'_>> = changed
+            .iter()
+            .zip(&physical)
+            .map(|(spec, name)| {
+                let begin = AlterConfig::new(ResourceSpecifier::Topic(name));
+                spec.configs.iter().fold(begin, |config, (key, value)| config.set(key, value))
+            })
+            .collect();
+        let answers = self
+            .client
+            .alter_configs(&altered, &Self::options())
+            .await
+            .map_err(ClientError::kafka("setting the topics' settings"))?;
+        for answer in answers {
+            if let Err((specifier, code)) = answer {
+                let topic = match specifier {
+                    OwnedResourceSpecifier::Topic(name) => self.names.logical(&name).to_owned(),
+                    other => format!("{other:?}"),
+                };
+                return Err(AdminError::Refused { topic, doing: "setting its settings", code });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the broker has, by its own names.
+    async fn partition_counts(&self) -> Result<BTreeMap<String, Partitions>, ClientError> {
+        const DOING: &str = "asking for the topics";
+        let client = Arc::clone(&self.client);
+        let asked = telemetry::spawn_blocking(move || client.inner().fetch_metadata(None, REQUEST_TIMEOUT));
+        let metadata = asked
+            .await
+            .map_err(|_| ClientError::Cancelled { doing: DOING })?
+            .map_err(ClientError::kafka(DOING))?;
+        let partitions = |topic: &rdkafka::metadata::MetadataTopic| Partitions {
+            count: topic.partitions().len(),
+            all_led: !topic.partitions().is_empty()
+                && topic.partitions().iter().all(|partition| partition.leader() >= 0),
+        };
+        Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), partitions(topic))).collect())
+    }
+}
+
+struct Partitions {
+    count: usize,
+    all_led: bool,
+}
+
+fn new_topic<'a>(spec: &'a TopicSpec, physical: &'a str, replication: i32) -> NewTopic<'a> {
+    let begin = NewTopic::new(physical, spec.partitions, TopicReplication::Fixed(replication));
+    spec.configs.iter().fold(begin, |topic, (key, value)| topic.set(key, value))
+}
+
+fn differences(spec: &TopicSpec, found: &ConfigResource) -> Vec<TopicChange> {
+    let differs = |(name, to): &(String, String)| {
+        let from = found.get(name).and_then(|entry| entry.value.clone());
+        (from.as_ref() != Some(to)).then(|| TopicChange::ConfigChanged {
+            topic: spec.name.clone(),
+            name: name.clone(),
+            from,
+            to: to.clone(),
+        })
+    };
+    spec.configs.iter().filter_map(differs).collect()
+}

@@ -1,0 +1,94 @@
+//! The memory budget, and the set of partitions that we ourselves paused.
+//!
+//! Promises: **what is held never exceeds the budget by more than one record**, and **we never resume a partition that
+//! we did not pause**. No I/O, no clock.
+
+use std::collections::BTreeSet;
+
+use crate::ledger::TopicPartition;
+
+/// Records and bytes in hand. Fetching stops at the limit and starts again below half of it: pausing throws away what
+/// librdkafka had fetched ahead, so it must be rare.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    records_max: usize,
+    bytes_max: usize,
+    records: usize,
+    bytes: usize,
+    full: bool,
+}
+
+impl Budget {
+    pub(crate) fn new(records_max: usize, bytes_max: usize) -> Self {
+        Self { records_max, bytes_max, records: 0, bytes: 0, full: false }
+    }
+
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+        self.full |= self.records >= self.records_max || self.bytes >= self.bytes_max;
+    }
+
+    pub(crate) fn give_back(&mut self, bytes: usize) {
+        debug_assert!(self.records > 0 && self.bytes >= bytes, "gave back more than was taken");
+        self.records = self.records.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if self.records <= self.records_max / 2 && self.bytes <= self.bytes_max / 2 {
+            self.full = false;
+        }
+    }
+
+    /// Whether fetching has to rest.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What to tell librdkafka so that it agrees with what we want.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct PauseChange {
+    pub(crate) pause: Vec<TopicPartition>,
+    pub(crate) resume: Vec<TopicPartition>,
+}
+
+/// The partitions that we paused. librdkafka forgets on reassignment, so we remember.
+#[derive(Debug, Default)]
+pub(crate) struct PausedSet {
+    paused: BTreeSet<TopicPartition>,
+}
+
+impl PausedSet {
+    /// A partition came (again): it is not paused, whatever it was before. Gone: there is nothing to resume.
+    pub(crate) fn forget(&mut self, partition: &TopicPartition) {
+        self.paused.remove(partition);
+    }
+
+    /// Moves to what is wanted for the partitions that are owned now.
+    pub(crate) fn change<'a>(
+        &mut self,
+        want_paused: bool,
+        owned: impl Iterator<Item = &'a TopicPartition>,
+    ) -> PauseChange {
+        let mut change = PauseChange::default();
+        for partition in owned {
+            if want_paused && self.paused.insert(partition.clone()) {
+                change.pause.push(partition.clone());
+            } else if !want_paused && self.paused.remove(partition) {
+                change.resume.push(partition.clone());
+            }
+        }
+        change
+    }
+}
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+//! librdkafka's settings, in one place: what its defaults get wrong for us, and why.
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use crate::config::Config;
+
+/// What every client shares.
+fn base(config: &Config) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client
+        // one of the two names for this, never both: which one wins is undefined
+        .set("bootstrap.servers", &config.bootstrap_servers)
+        .set("client.id", &config.client_id)
+        .set("allow.auto.create.topics", "false")
+        // a bet waits behind each small packet
+        .set("socket.nagle.disable", "true")
+        // the default of 5 minutes hides a topic that was created after us
+        .set("topic.metadata.refresh.interval.ms", "10000")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set_log_level(RDKafkaLogLevel::Warning);
+    client
+}
+
+/// Awaited, idempotent, on the partition that Java tools would choose.
+pub(crate) fn producer(config: &Config) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // librdkafka's own default hashes with CRC32: a key of the console would land elsewhere
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "lz4")
+        .set("linger.ms", config.linger_ms.to_string())
+        .set("message.timeout.ms", config.message_timeout_ms.to_string())
+        // a dead letter is the largest record plus its headers; the broker enforces each topic's own limit
+        .set("message.max.bytes", "2097152")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "10000")
+        .set("queue.buffering.max.kbytes", "16384");
+    client
+}
+
+/// A consumer that never fetches far ahead and never commits by itself.
+fn fetching(config: &Config) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("queued.max.messages.kbytes", config.prefetch_kbytes_max.to_string())
+        .set("queued.min.messages", "1000")
+        .set("fetch.max.bytes", "4194304")
+        .set("fetch.wait.max.ms", "500")
+        // with the small queue above, the default of a second would be a second of latency
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.error.backoff.ms", "100")
+        .set("check.crcs", "true");
+    client
+}
+
+/// A member of a group.
+pub(crate) fn member(config: &Config, group: &str) -> ClientConfig {
+    let mut client = fetching(config);
+    client
+        .set("group.id", group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", config.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", config.heartbeat_interval_ms.to_string());
+    if let Some(instance) = &config.group_instance_id {
+        client.set("group.instance.id", instance);
+    }
+    client
+}
+
+/// A reader outside every group. librdkafka wants a group name even for `assign`; nothing is ever committed under it.
+pub(crate) fn outsider(config: &Config) -> ClientConfig {
+    let mut client = fetching(config);
+    client.set("group.id", format!("{}.outside", config.client_id));
+    client
+}
+
+/// Asks for a group's committed offsets without joining it.
+pub(crate) fn observer(config: &Config, group: &str) -> ClientConfig {
+    let mut client = fetching(config);
+    client.set("group.id", group);
+    client
+}
+
+/// Administration.
+pub(crate) fn admin(config: &Config) -> ClientConfig {
+    base(config)
+}
+
+/// librdkafka's own log goes where ours goes. Its errors are about connections that it repairs by itself, so they warn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Logged {}
+
+pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+            tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
+        }
+        _ => tracing::warn!(kafka.facility = facility, "librdkafka: {message}"),
+    }
+}
+
+pub(crate) fn log_error(error: &KafkaError, reason: &str) {
+    tracing::warn!(kafka.error = %error, "the Kafka client reports: {reason}");
+}

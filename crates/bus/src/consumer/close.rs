@@ -1,0 +1,86 @@
+//! The end of a consumer, in order: last commit, answers owed to librdkafka, producer, client; each behind a deadline.
+
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use tokio::time::timeout;
+
+use super::commit::Commit;
+use super::context::{Rebalance, list_of};
+use super::owner::Owner;
+use crate::error::ConsumerError;
+
+/// A commit that fails while the group rebalances is worth a second try before we leave; more would only delay.
+const LAST_COMMIT_ATTEMPTS: u32 = 2;
+
+impl Owner {
+    pub(super) async fn close(mut self) -> Result<(), ConsumerError> {
+        let cause = self.stop.take().and_then(|stop| stop.cause);
+        let unfinished = self.lanes.busy() + self.lanes.waiting();
+        if unfinished > 0 {
+            tracing::warn!(
+                records = unfinished,
+                "the deadline passed before all records were done; they come again"
+            );
+        }
+        self.commit_last().await;
+        self.answer_what_is_owed();
+        if let Err(error) = self.processor.producer.flush(self.config.close_deadline()).await {
+            tracing::warn!("not everything that was published is acknowledged: {error}");
+        }
+        self.drop_client().await;
+        match cause {
+            None => Ok(()),
+            Some(cause) => Err(cause),
+        }
+    }
+
+    async fn commit_last(&mut self) {
+        let deadline = self.config.commit_deadline();
+        for _ in 0..=LAST_COMMIT_ATTEMPTS {
+            self.start_commit();
+            if self.commit.is_none() {
+                return; // the broker has all there is
+            }
+            match timeout(deadline, Commit::ended(&mut self.commit)).await {
+                Ok(committed) => self.on_committed(committed),
+                Err(_) => {
+                    tracing::warn!(
+                        "the last commit was not confirmed in time; finished records may come again"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A rebalance that nobody has answered would keep the client from closing.
+    fn answer_what_is_owed(&mut self) {
+        self.finish_handover();
+        while let Ok(event) = self.rebalances.try_recv() {
+            let answered = match event {
+                Rebalance::Assigned(partitions) => {
+                    self.client.incremental_assign(&list_of(&partitions, &self.names))
+                }
+                Rebalance::Revoked(partitions) => {
+                    self.client.incremental_unassign(&list_of(&partitions, &self.names))
+                }
+                Rebalance::Lost(_) => Ok(()),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(kafka.error = %error, "a rebalance could not be answered while closing");
+            }
+        }
+    }
+
+    /// Leaving the group blocks, and has been seen never to return: it happens elsewhere, and is not waited for for ever.
+    async fn drop_client(self) {
+        let deadline: Duration = self.config.close_deadline();
+        self.client.context().close();
+        let client = self.client;
+        let closed = telemetry::spawn_blocking(move || drop(client));
+        if timeout(deadline, closed).await.is_err() {
+            tracing::warn!("the Kafka client did not close in time and is left behind");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Commits: synchronous, off the owner task, one at a time.
+//!
+//! An asynchronous commit that fails is never heard of again, so each is synchronous, on a blocking thread. Around a
+//! rebalance some fail; the frontier is kept and committed again at the next tick.
+
+use std::sync::Arc;
+
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use telemetry::metric::{self, Metric};
+use tokio::task::JoinHandle;
+
+use super::Client;
+use super::context::offsets_of;
+use super::owner::{Mode, Owner};
+use crate::error::ClientError;
+use crate::ledger::{Epoch, NextOffset, TopicPartition};
+use crate::names::Names;
+
+/// How often the broker is asked whether it really has what it confirmed: a commit answers for all of its partitions
+/// with one word.
+const VERIFY_EVERY: u64 = 20;
+
+/// How long that question may take, in milliseconds.
+const VERIFY_TIMEOUT_MS: u64 = 5_000;
+
+type Frontiers = Vec<(TopicPartition, Epoch, NextOffset)>;
+
+/// A commit on its way.
+pub(crate) struct Commit {
+    task: JoinHandle<Committed>,
+}
+
+/// How a commit ended.
+pub(crate) enum Committed {
+    /// The broker has these.
+    Confirmed(Frontiers),
+    /// It has not; they are committed again.
+    Failed(KafkaError),
+    /// The thread that committed is gone.
+    Vanished,
+}
+
+impl Commit {
+    /// Waits for the commit in flight; for ever when there is none.
+    pub(super) async fn ended(commit: &mut Option<Self>) -> Committed {
+        match commit {
+            Some(commit) => (&mut commit.task).await.unwrap_or(Committed::Vanished),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Owner {
+    /// Commits every frontier that the broker does not have, unless a commit is on its way.
+    pub(super) fn start_commit(&mut self) {
+        if self.commit.is_some() || self.mode == Mode::Tail {
+            return;
+        }
+        let frontiers = self.ledger.to_commit();
+        if frontiers.is_empty() {
+            return;
+        }
+        self.commits += 1;
+        let verify = self.commits % VERIFY_EVERY == 0;
+        let (client, names) = (Arc::clone(&self.client), self.names.clone());
+        let task = telemetry::spawn_blocking(move || commit(&client, &names, frontiers, verify));
+        self.commit = Some(Commit { task });
+    }
+
+    pub(super) fn on_committed(&mut self, committed: Committed) {
+        self.commit = None;
+        match committed {
+            Committed::Confirmed(frontiers) => {
+                for (partition, epoch, next) in &frontiers {
+                    self.ledger.committed(partition, *epoch, *next);
+                }
+            }
+            Committed::Failed(error) => self.on_commit_failed(error),
+            Committed::Vanished => tracing::warn!("the thread that committed offsets is gone"),
+        }
+    }
+
+    fn on_commit_failed(&mut self, error: KafkaError) {
+        use RDKafkaErrorCode as Code;
+        metric::count(Metric::BusCommitFailures, 1, &[("group", self.processor.group.as_str())]);
+        match error.rdkafka_error_code() {
+            Some(
+                Code::IllegalGeneration
+                | Code::UnknownMemberId
+                | Code::RebalanceInProgress
+                | Code::AssignmentLost
+                | Code::State
+                | Code::NoOffset,
+            ) => tracing::debug!(kafka.error = %error, "a commit met a rebalance and is repeated"),
+            Some(Code::FencedInstanceId) => {
+                let cause = ClientError::Kafka { doing: "committing offsets", source: error };
+                self.begin_stop(Some(cause.into()));
+            }
+            _ => tracing::warn!(kafka.error = %error, "a commit failed and is repeated"),
+        }
+    }
+}
+
+/// On a blocking thread. The lists are locals: one that lived longer than the consumer would keep it from closing.
+fn commit(client: &Client, names: &Names, frontiers: Frontiers, verify: bool) -> Committed {
+    let offsets = frontiers.iter().map(|(partition, _, next)| (partition, *next));
+    let committed = offsets_of(offsets, names).and_then(|list| {
+        client.commit(&list, CommitMode::Sync)?;
+        if verify {
+            client.committed_offsets(list, std::time::Duration::from_millis(VERIFY_TIMEOUT_MS)).map(Some)
+        } else {
+            Ok(None)
+        }
+    });
+    match committed {
+        Ok(None) => Committed::Confirmed(frontiers),
+        Ok(Some(stored)) => Committed::Confirmed(really_stored(frontiers, &stored, names)),
+        Err(error) => Committed::Failed(error),
+    }
+}
+
+/// Drops what the broker does not have after all: it stays to be committed.
+fn really_stored(mut frontiers: Frontiers, stored: &rdkafka::TopicPartitionList, names: &Names) -> Frontiers {
+    frontiers.retain(|(partition, _, next)| {
+        let found = stored.find_partition(&names.physical(&partition.topic), partition.partition);
+        let has = found.and_then(|element| element.offset().to_raw()).is_some_and(|offset| offset >= next.0);
+        if !has {
+            tracing::warn!(kafka.partition = %partition, "the broker confirmed a commit that it does not have");
+        }
+        has
+    });
+    frontiers
+}

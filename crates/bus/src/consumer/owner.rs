@@ -1,0 +1,220 @@
+//! The owner task: it alone changes the ledger, the lanes, the budget and the assignment.
+//!
+//! One loop, biased: being told to stop, then rebalances, completions, commits, the tick, and last new records. Polling
+//! never stops while it lives, so the member never leaves its group because a handler is slow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::Client;
+use super::commit::{Commit, Committed};
+use super::context::Rebalance;
+use super::handover::Handover;
+use super::watchdog::Watchdog;
+use super::work::{Completion, Queued};
+use crate::budget::{Budget, PausedSet};
+use crate::config::Config;
+use crate::error::{ClientError, ConsumerError};
+use crate::lanes::Lanes;
+use crate::ledger::{Ledger, TopicPartition};
+use crate::names::Names;
+use crate::process::Processor;
+use crate::record::Record;
+use crate::watch::LaneWatch;
+
+/// Whether this consumer is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// In a group: partitions come and go, offsets are committed.
+    Member,
+    /// Outside: all partitions from the end, nothing is committed.
+    Tail,
+}
+
+/// Hears whether records can be taken.
+pub(crate) type Ready = Box<dyn Fn(bool) + Send + Sync>;
+
+/// Why and until when the consumer winds down.
+pub(super) struct Stop {
+    pub(super) deadline: Instant,
+    pub(super) cause: Option<ConsumerError>,
+}
+
+pub(crate) struct Owner {
+    pub(super) config: Config,
+    pub(super) names: Names,
+    pub(super) mode: Mode,
+    pub(super) client: Arc<Client>,
+    pub(super) processor: Arc<Processor>,
+    pub(super) rebalances: mpsc::Receiver<Rebalance>,
+    pub(super) completions: mpsc::Receiver<Completion>,
+    pub(super) completed: mpsc::Sender<Completion>,
+    pub(super) ledger: Ledger,
+    pub(super) lanes: Lanes<Queued>,
+    pub(super) watches: Vec<Arc<LaneWatch>>,
+    pub(super) budget: Budget,
+    pub(super) paused: PausedSet,
+    /// Cancelled when a partition moves away: a record of it that only waits for its next attempt is given back.
+    pub(super) leaving: BTreeMap<TopicPartition, CancellationToken>,
+    pub(super) commit: Option<Commit>,
+    pub(super) commits: u64,
+    pub(super) handover: Option<Handover>,
+    pub(super) watchdog: Watchdog,
+    pub(super) stop: Option<Stop>,
+    pub(super) ready: Ready,
+    pub(super) has_assignment: bool,
+}
+
+/// What woke the owner.
+enum Wake {
+    Stop,
+    Rebalance(Rebalance),
+    Completed(Completion),
+    Committed(Committed),
+    Tick,
+    Record(Result<Record, KafkaError>),
+}
+
+impl Owner {
+    pub(crate) fn new(
+        config: &Config,
+        client: Arc<Client>,
+        rebalances: mpsc::Receiver<Rebalance>,
+        processor: Processor,
+        mode: Mode,
+    ) -> Self {
+        // each lane has at most one completion on its way, so a worker never waits for room
+        let (completed, completions) = mpsc::channel(config.lanes + 1);
+        let origin = Instant::now();
+        let watch = || Arc::new(LaneWatch::new(origin));
+        Self {
+            names: config.names(),
+            mode,
+            client,
+            processor: Arc::new(processor),
+            rebalances,
+            completions,
+            completed,
+            ledger: Ledger::default(),
+            lanes: Lanes::new(config.lanes),
+            watches: std::iter::repeat_with(watch).take(config.lanes).collect(),
+            budget: Budget::new(config.in_flight_records_max, config.in_flight_bytes_max),
+            paused: PausedSet::default(),
+            leaving: BTreeMap::new(),
+            commit: None,
+            commits: 0,
+            handover: None,
+            watchdog: Watchdog::new(config.stall_deadline()),
+            stop: None,
+            ready: Box::new(|_| ()),
+            has_assignment: false,
+            config: config.clone(),
+        }
+    }
+
+    pub(crate) async fn run(
+        mut self,
+        shutdown: CancellationToken,
+        ready: Ready,
+    ) -> Result<(), ConsumerError> {
+        self.ready = ready;
+        (self.ready)(self.has_assignment);
+        let mut tick = tokio::time::interval(self.config.commit_interval());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.has_wound_down() {
+            self.dispatch();
+            let wake = self.next(&shutdown, &mut tick).await;
+            self.on(wake);
+            self.advance_handover();
+        }
+        self.close().await
+    }
+
+    /// The partitions are known from the start: outside a group nobody assigns any.
+    pub(crate) fn is_assigned(&mut self) {
+        self.has_assignment = true;
+    }
+
+    async fn next(&mut self, shutdown: &CancellationToken, tick: &mut Interval) -> Wake {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled(), if self.stop.is_none() => Wake::Stop,
+            Some(event) = self.rebalances.recv() => Wake::Rebalance(event),
+            Some(completion) = self.completions.recv() => Wake::Completed(completion),
+            committed = Commit::ended(&mut self.commit) => Wake::Committed(committed),
+            _ = tick.tick() => Wake::Tick,
+            message = self.client.recv() => {
+                Wake::Record(message.map(|message| Record::from_message(&message, &self.names)))
+            }
+        }
+    }
+
+    fn on(&mut self, wake: Wake) {
+        match wake {
+            Wake::Stop => self.begin_stop(None),
+            Wake::Rebalance(event) => self.on_rebalance(event),
+            Wake::Completed(completion) => self.on_completed(completion),
+            Wake::Committed(committed) => self.on_committed(committed),
+            Wake::Tick => self.on_tick(),
+            Wake::Record(Ok(record)) => self.on_record(record),
+            Wake::Record(Err(error)) => self.on_client_error(error),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if self.handover.is_none() {
+            self.start_commit();
+        }
+        if self.stop.is_none() {
+            if let Err(stuck) = self.watchdog.look(&self.ledger, &self.watches) {
+                self.begin_stop(Some(stuck));
+            }
+        }
+        self.report_load();
+    }
+
+    /// Most errors are connections that librdkafka repairs; only what it calls fatal ends us.
+    fn on_client_error(&mut self, error: KafkaError) {
+        let fenced = error.rdkafka_error_code() == Some(RDKafkaErrorCode::FencedInstanceId);
+        if fenced || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            let cause = ClientError::Kafka { doing: "consuming", source: error };
+            self.begin_stop(Some(cause.into()));
+        } else {
+            tracing::debug!(kafka.error = %error, "polling reports an error that librdkafka repairs");
+        }
+    }
+
+    /// Winds down: no more records are taken, those in hand are finished while the deadline allows.
+    pub(super) fn begin_stop(&mut self, cause: Option<ConsumerError>) {
+        if self.stop.is_some() {
+            return;
+        }
+        (self.ready)(false);
+        let now = Instant::now();
+        let deadline = match &cause {
+            // what is stuck will not be done in ten seconds either
+            Some(ConsumerError::Stalled { .. }) => now,
+            _ => now + self.config.stop_drain_deadline(),
+        };
+        for token in self.leaving.values() {
+            token.cancel();
+        }
+        if let Some(cause) = &cause {
+            tracing::error!(error.kind = cause.kind(), "the consumer stops: {cause}");
+            self.withdraw(|_, _| true);
+        }
+        self.stop = Some(Stop { deadline, cause });
+        self.apply_pause();
+    }
+
+    fn has_wound_down(&self) -> bool {
+        let drained = self.lanes.is_idle();
+        self.stop.as_ref().is_some_and(|stop| drained || Instant::now() >= stop.deadline)
+    }
+}

@@ -1,0 +1,188 @@
+//! Records in, completions out, and the memory between them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rdkafka::consumer::Consumer as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::context::list_of;
+use super::owner::Owner;
+use crate::error::ConsumerError;
+use crate::lanes::LaneIndex;
+use crate::ledger::{Delivered, Epoch, TopicPartition};
+use crate::process::{Ended, Job};
+use crate::record::Record;
+
+/// A record that waits in its lane.
+pub(crate) struct Queued {
+    partition: TopicPartition,
+    epoch: Epoch,
+    cost_bytes: usize,
+    record: Arc<Record>,
+    received_at: SystemTime,
+    leaving: CancellationToken,
+}
+
+/// What a worker says at its end.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    lane: LaneIndex,
+    partition: TopicPartition,
+    epoch: Epoch,
+    offset: i64,
+    cost_bytes: usize,
+    ended: Ended,
+}
+
+/// Sends the completion whatever happens to the worker: a record without one would hold its frontier for ever.
+struct Worker {
+    completed: mpsc::Sender<Completion>,
+    completion: Option<Completion>,
+}
+
+impl Worker {
+    fn ended(mut self, ended: Ended) {
+        if let Some(completion) = &mut self.completion {
+            completion.ended = ended;
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(completion) = self.completion.take() {
+            // refused only when the owner is gone, and nobody waits then
+            self.completed.try_send(completion).ok();
+        }
+    }
+}
+
+impl Owner {
+    pub(super) fn on_record(&mut self, record: Record) {
+        if self.stop.is_some() {
+            return; // not in the ledger, so it comes again to whoever has the partition next
+        }
+        let partition = TopicPartition::new(record.topic.as_str(), record.partition);
+        let epoch = match self.ledger.deliver(&partition, record.offset) {
+            Delivered::New(epoch) => epoch,
+            // seen after incremental assignments: the same offsets twice in consecutive polls
+            Delivered::Redelivered | Delivered::NotOurs => {
+                tracing::debug!(
+                    kafka.partition = %partition,
+                    kafka.offset = record.offset,
+                    "a record that came again, or of a partition that is not ours, is dropped"
+                );
+                return;
+            }
+        };
+        let cost_bytes = record.cost_bytes();
+        self.budget.take(cost_bytes);
+        let lane = self.lanes.lane_of(record.key.as_deref(), record.partition, record.offset);
+        let leaving = self.leaving.entry(partition.clone()).or_default().clone();
+        let received_at = SystemTime::now();
+        self.lanes.push(
+            lane,
+            Queued { partition, epoch, cost_bytes, record: Arc::new(record), received_at, leaving },
+        );
+        if self.budget.is_full() {
+            self.apply_pause();
+        }
+    }
+
+    /// Starts whatever may start.
+    pub(super) fn dispatch(&mut self) {
+        while let Some((lane, queued)) = self.lanes.start() {
+            let worker = Worker {
+                completed: self.completed.clone(),
+                completion: Some(Completion {
+                    lane,
+                    partition: queued.partition,
+                    epoch: queued.epoch,
+                    offset: queued.record.offset,
+                    cost_bytes: queued.cost_bytes,
+                    ended: Ended::Failed(ConsumerError::Invariant("a worker vanished".to_owned())),
+                }),
+            };
+            let job = Job {
+                record: queued.record,
+                received_at: queued.received_at,
+                leaving: queued.leaving,
+                watch: Arc::clone(&self.watches[lane]),
+            };
+            let processor = Arc::clone(&self.processor);
+            drop(telemetry::spawn(async move { worker.ended(processor.run(&job).await) }));
+        }
+    }
+
+    pub(super) fn on_completed(&mut self, completion: Completion) {
+        let Completion { lane, partition, epoch, offset, cost_bytes, ended } = completion;
+        self.lanes.finish(lane);
+        self.budget.give_back(cost_bytes);
+        let booked = match &ended {
+            Ended::Done => self.ledger.complete(&partition, epoch, offset),
+            Ended::Abandoned | Ended::Failed(_) => self.ledger.abandon(&partition, epoch, offset),
+        };
+        match ended {
+            Ended::Done => {}
+            // what comes after it in its lane must not overtake it
+            Ended::Abandoned => self.withdraw(|index, queued| {
+                index == lane && queued.epoch == epoch && queued.partition == partition
+            }),
+            Ended::Failed(cause) => self.begin_stop(Some(cause)),
+        }
+        if let Err(wrong) = booked {
+            self.begin_stop(Some(ConsumerError::Invariant(wrong.to_string())));
+        }
+        self.apply_pause();
+    }
+
+    /// Takes waiting records out of their lanes and gives them back.
+    pub(super) fn withdraw(&mut self, unwanted: impl FnMut(LaneIndex, &Queued) -> bool) {
+        for queued in self.lanes.withdraw(unwanted) {
+            self.budget.give_back(queued.cost_bytes);
+            let booked = self.ledger.abandon(&queued.partition, queued.epoch, queued.record.offset);
+            if let Err(wrong) = booked {
+                tracing::error!("the books are wrong while giving back records: {wrong}");
+            }
+        }
+    }
+
+    /// Takes the waiting records of partitions that are leaving.
+    pub(super) fn withdraw_partitions(&mut self, partitions: &[TopicPartition]) {
+        self.withdraw(|_, queued| partitions.contains(&queued.partition));
+    }
+
+    /// Makes librdkafka fetch, or rest, as the budget says.
+    pub(super) fn apply_pause(&mut self) {
+        let want_paused = self.budget.is_full() || self.stop.is_some();
+        let change = self.paused.change(want_paused, self.ledger.fetching());
+        if !change.pause.is_empty() {
+            tracing::debug!(records = self.budget.records(), bytes = self.budget.bytes(), "fetching rests");
+            let list = list_of(&change.pause, &self.names);
+            self.paused_as_told(self.client.pause(&list));
+        }
+        if !change.resume.is_empty() {
+            let list = list_of(&change.resume, &self.names);
+            self.paused_as_told(self.client.resume(&list));
+        }
+    }
+
+    /// A partition that has just left cannot be paused; that is no news.
+    fn paused_as_told(&self, result: Result<(), rdkafka::error::KafkaError>) {
+        if let Err(error) = result {
+            tracing::debug!(kafka.error = %error, "pausing or resuming was refused");
+        }
+    }
+
+    pub(super) fn report_load(&self) {
+        tracing::trace!(
+            records = self.budget.records(),
+            bytes = self.budget.bytes(),
+            busy = self.lanes.busy(),
+            waiting = self.lanes.waiting(),
+            "in hand"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Lanes under random work: order per key, one at a time, nothing lost; and lanes broken on purpose.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push {
+        key: u8,
+    },
+    Start,
+    Finish(prop::sample::Index),
+    /// The work of every key of this remainder is taken back.
+    Withdraw {
+        remainder: u8,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..12_u8).prop_map(|key| Step::Push { key }),
+        5 => Just(Step::Start),
+        4 => any::<prop::sample::Index>().prop_map(Step::Finish),
+        1 => (0..3_u8).prop_map(|remainder| Step::Withdraw { remainder }),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Work {
+    key: u8,
+    number: u32,
+}
+
+/// Where a key goes: the rule, or a broken one.
+type LaneOf = fn(&Lanes<Work>, Work) -> LaneIndex;
+
+fn by_key(lanes: &Lanes<Work>, work: Work) -> LaneIndex {
+    lanes.lane_of(Some(&[work.key]), 0, i64::from(work.number))
+}
+
+/// Broken on purpose: spreads the records of one key over all lanes.
+fn by_position(lanes: &Lanes<Work>, work: Work) -> LaneIndex {
+    lanes.lane_of(None, 0, i64::from(work.number))
+}
+
+fn holds(steps: Vec<Step>, lane_of: LaneOf) -> Result<(), TestCaseError> {
+    let mut lanes = Lanes::new(5);
+    let mut pushed: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+    let mut running: Vec<(LaneIndex, Work)> = Vec::new();
+    let mut number = 0;
+    for step in steps {
+        match step {
+            Step::Push { key } => {
+                number += 1;
+                let work = Work { key, number };
+                pushed.entry(key).or_default().push(number);
+                lanes.push(lane_of(&lanes, work), work);
+            }
+            Step::Start => {
+                if let Some((lane, work)) = lanes.start() {
+                    prop_assert!(
+                        running.iter().all(|(busy, _)| *busy != lane),
+                        "lane {} runs two at once",
+                        lane
+                    );
+                    prop_assert!(
+                        running.iter().all(|(_, other)| other.key != work.key),
+                        "a key runs twice at once"
+                    );
+                    let next = pushed.get_mut(&work.key).map(|numbers| numbers.remove(0));
+                    prop_assert_eq!(next, Some(work.number), "a key was reordered");
+                    running.push((lane, work));
+                }
+            }
+            Step::Finish(pick) if !running.is_empty() => {
+                let (lane, _) = running.remove(pick.index(running.len()));
+                lanes.finish(lane);
+            }
+            Step::Finish(_) => {}
+            Step::Withdraw { remainder } => {
+                for work in lanes.withdraw(|_, work| work.key % 3 == remainder) {
+                    pushed.entry(work.key).or_default().retain(|waiting| *waiting != work.number);
+                }
+            }
+        }
+        let waiting: usize = pushed.values().map(Vec::len).sum();
+        prop_assert_eq!(lanes.waiting(), waiting);
+        prop_assert_eq!(lanes.busy(), running.len());
+    }
+    // nothing is lost: with everything finished, all the rest starts
+    while !lanes.is_idle() {
+        while let Some((lane, work)) = lanes.start() {
+            let next = pushed.get_mut(&work.key).map(|numbers| numbers.remove(0));
+            prop_assert_eq!(next, Some(work.number), "a key was reordered");
+            running.push((lane, work));
+        }
+        let Some((lane, _)) = running.pop() else {
+            return Err(TestCaseError::fail("work is stuck in its lane"));
+        };
+        lanes.finish(lane);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 2_000, ..Config::default() })]
+
+    #[test]
+    fn a_key_keeps_its_order_and_never_runs_twice_at_once(steps in prop::collection::vec(step(), 0..150)) {
+        holds(steps, by_key)?;
+    }
+}
+
+#[test]
+fn the_check_catches_lanes_that_spread_a_key() {
+    let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
+    let steps = prop::collection::vec(step(), 0..150);
+    assert!(runner.run(&steps, |steps| holds(steps, by_position)).is_err());
+}
+
+#[test]
+fn keyless_records_spread_over_the_lanes() {
+    let lanes: Lanes<()> = Lanes::new(8);
+    let used: std::collections::BTreeSet<usize> =
+        (0..200).map(|offset| lanes.lane_of(None, 0, offset)).collect();
+    assert_eq!(used.len(), 8);
+}

@@ -1,0 +1,48 @@
+//! The one place where a catalogue name becomes the name that the broker knows, and back.
+//!
+//! With a namespace many tests share one broker; identities (`record_id`) are made from the catalogue name, so they do
+//! not depend on it.
+
+use std::sync::Arc;
+
+/// Translates topic and group names at the edge; everything inside uses catalogue names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    prefix: Option<Arc<str>>,
+}
+
+impl Names {
+    pub(crate) fn new(namespace: &str) -> Self {
+        Self { prefix: (!namespace.is_empty()).then(|| format!("{namespace}.").into()) }
+    }
+
+    /// The broker's name for a name of the catalogue.
+    pub(crate) fn physical(&self, logical: &str) -> String {
+        match &self.prefix {
+            Some(prefix) => format!("{prefix}{logical}"),
+            None => logical.to_owned(),
+        }
+    }
+
+    /// The catalogue's name for a name of the broker.
+    pub(crate) fn logical<'a>(&self, physical: &'a str) -> &'a str {
+        match &self.prefix {
+            Some(prefix) => physical.strip_prefix(prefix.as_ref()).unwrap_or(physical),
+            None => physical,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+
+    #[test]
+    fn a_name_survives_the_way_to_the_broker_and_back() {
+        for namespace in ["", "test-1"] {
+            let names = Names::new(namespace);
+            assert_eq!(names.logical(&names.physical("casino.bets.commands.v1")), "casino.bets.commands.v1");
+        }
+        assert_eq!(Names::new("t").physical("x"), "t.x");
+    }
+}

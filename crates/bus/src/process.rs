@@ -1,0 +1,401 @@
+//! One record from its lane to its end: decode, one transaction, attempts, and the dead letter where it must be.
+//!
+//! Promises: **one `queue.process` transaction per handled record**, child of that record's `queue.publish`; a transient
+//! failure is tried again in place and never skipped; a poison record is reported in its own trace, kept, and only then
+//! passed.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contracts::class::ErrorClass;
+use contracts::{Classify as _, Event, Group, headers, ids};
+use futures::FutureExt as _;
+use telemetry::attributes as names;
+use telemetry::metric::{self, Metric};
+use telemetry::spans::{self, ProcessAttrs, Status};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
+
+use crate::config::Config;
+use crate::dead_letter::{self, DeadLetterClass, Verdict};
+use crate::error::{ConsumerError, PublishError};
+use crate::handler::{Delivery, Handle, HandlerError, Outcome, Router};
+use crate::producer::Producer;
+use crate::record::Record;
+use crate::retry::Backoff;
+use crate::watch::{HoldGuard, LaneWatch};
+
+/// A handler that panics on one record this often is not going to stop: the record is poison.
+const PANICS_MAX: u32 = 3;
+
+/// What every record of one consumer is processed with.
+pub(crate) struct Processor {
+    pub(crate) group: Group,
+    pub(crate) router: Router,
+    pub(crate) producer: Producer,
+    pub(crate) retry: RetryPolicy,
+}
+
+/// What to do about failures that may pass.
+#[derive(Clone, Debug)]
+pub(crate) struct RetryPolicy {
+    backoff: Backoff,
+    alert_after: Duration,
+    /// False only outside groups: nobody waits for an old answer, so holding a lane for it would harm the new ones.
+    pub(crate) hold: bool,
+}
+
+impl RetryPolicy {
+    pub(crate) fn new(config: &Config, hold: bool) -> Self {
+        Self {
+            backoff: Backoff::new(config.retry_backoff_min_ms, config.retry_backoff_max_ms),
+            alert_after: Duration::from_millis(config.retry_alert_after_ms),
+            hold,
+        }
+    }
+}
+
+/// One record on its way.
+pub(crate) struct Job {
+    pub(crate) record: Arc<Record>,
+    pub(crate) received_at: std::time::SystemTime,
+    /// Cancelled when the partition leaves or the process stops: a record that only waits for its next attempt is
+    /// given back; an attempt that runs is left to end.
+    pub(crate) leaving: CancellationToken,
+    pub(crate) watch: Arc<LaneWatch>,
+}
+
+/// How a record ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It never has to come again.
+    Done,
+    /// It was given back.
+    Abandoned,
+    /// The consumer has to stop; the record is not finished.
+    Failed(ConsumerError),
+}
+
+/// Why an attempt did not end in an outcome.
+enum Failure {
+    Handler(HandlerError),
+    Panic,
+}
+
+impl Processor {
+    /// Takes one record to its end.
+    pub(crate) async fn run(&self, job: &Job) -> Ended {
+        let record = &job.record;
+        let decoded = decode(record);
+        let handler = match &decoded {
+            Ok(event) => match self.router.find(event.message.event_type()) {
+                Some(handler) => Some(handler),
+                None => return Ended::Done,
+            },
+            Err(_) => None,
+        };
+        let span = self.transaction(job, decoded.as_ref().ok());
+        let work = async {
+            match (decoded, handler) {
+                (Ok(event), Some(handler)) => self.handle(job, event, handler.as_ref()).await,
+                (Err(error), _) => self.undecodable(job, &error).await,
+                (Ok(_), None) => Ended::Done,
+            }
+        };
+        work.instrument(span).await
+    }
+
+    /// The `queue.process` span, child of the span whose context the record carries.
+    fn transaction(&self, job: &Job, event: Option<&Event>) -> Span {
+        let record = &job.record;
+        let carried = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
+        let parent = telemetry::propagation::extract(carried);
+        let message_id = message_id(record, event);
+        spans::queue_process(
+            &ProcessAttrs {
+                message_id: &message_id,
+                destination: &record.topic,
+                event_type: event.map(|event| event.message.event_type().as_str()),
+                body_size_bytes: record.value.len(),
+                receive_latency_ms: receive_latency_ms(job),
+                retry_count: 0,
+                consumer_group: self.group.as_str(),
+                partition: record.partition,
+                offset: record.offset,
+            },
+            &parent,
+        )
+    }
+
+    async fn handle(&self, job: &Job, event: Event, handler: &dyn Handle) -> Ended {
+        telemetry::set_user(event.message.player_id());
+        let began = Instant::now();
+        let mut delivery = Delivery { event, record: Arc::clone(&job.record), attempt: 1 };
+        let mut pauses = Pauses::new(&self.retry, &job.watch);
+        loop {
+            let failure = match attempt(handler, &delivery, &job.watch).await {
+                Ok(outcome) => return self.done(&delivery, outcome, began.elapsed()),
+                Err(failure) => failure,
+            };
+            match self.judge(&delivery, failure, &mut pauses).await {
+                Judged::Ended(ended) => return ended,
+                Judged::Poison(class, source) => return self.poison(job, &delivery, class, source).await,
+                Judged::Again => {}
+            }
+            if !pauses.pause(&job.leaving).await {
+                spans::set_error(&Span::current(), Status::Cancelled);
+                return Ended::Abandoned;
+            }
+            delivery.attempt = delivery.attempt.saturating_add(1);
+        }
+    }
+
+    fn done(&self, delivery: &Delivery, outcome: Outcome, took: Duration) -> Ended {
+        let span = Span::current();
+        record_attempts(delivery.attempt);
+        spans::set_attr(&span, "pitboss.outcome", outcome.as_str());
+        spans::set_ok(&span);
+        let event_type = delivery.event.message.event_type().as_str();
+        let labels = [
+            ("topic", delivery.record.topic.as_str()),
+            ("group", self.group.as_str()),
+            ("event_type", event_type),
+            ("outcome", outcome.as_str()),
+        ];
+        let [topic, group, event_type, _] = labels;
+        match outcome {
+            Outcome::Duplicate => {
+                metric::count(Metric::BusRecordsDuplicate, 1, &[topic, group, event_type]);
+            }
+            Outcome::Applied | Outcome::Rejected => metric::count(Metric::BusRecordsCompleted, 1, &labels),
+        }
+        metric::distribution(
+            Metric::BusRecordDuration,
+            took.as_secs_f64() * 1_000.0,
+            &[topic, group, event_type],
+        );
+        Ended::Done
+    }
+
+    fn count(&self, metric: Metric, record: &Record) {
+        metric::count(metric, 1, &[("topic", &record.topic), ("group", self.group.as_str())]);
+    }
+
+    /// What a failed attempt means.
+    async fn judge(&self, delivery: &Delivery, failure: Failure, pauses: &mut Pauses<'_>) -> Judged {
+        let error = match failure {
+            Failure::Panic if delivery.attempt >= PANICS_MAX => {
+                let source = format!("the handler panicked {PANICS_MAX} times");
+                return Judged::Poison(DeadLetterClass::Panic, source.into());
+            }
+            Failure::Panic => return Judged::Again,
+            Failure::Handler(error) => error,
+        };
+        match error.class() {
+            ErrorClass::Poison => Judged::Poison(DeadLetterClass::Poison, error.into_source()),
+            ErrorClass::Fatal => {
+                let source = error.into_source();
+                report(source.as_ref(), &delivery.record, "fatal");
+                Judged::Ended(Ended::Failed(ConsumerError::Handler {
+                    topic: delivery.record.topic.clone(),
+                    partition: delivery.record.partition,
+                    offset: delivery.record.offset,
+                    source,
+                }))
+            }
+            ErrorClass::Transient => self.transient(delivery, &error, pauses),
+        }
+    }
+
+    /// Tried again in place. When it lasts, somebody is told; the record is never skipped inside a group.
+    fn transient(&self, delivery: &Delivery, error: &HandlerError, pauses: &mut Pauses<'_>) -> Judged {
+        tracing::debug!(
+            event.id = %delivery.event.id,
+            attempt = delivery.attempt,
+            "an attempt failed and will be repeated: {error}"
+        );
+        self.count(Metric::BusRecordsRetried, &delivery.record);
+        if !pauses.alert_is_due() {
+            return Judged::Again;
+        }
+        report(error.source(), &delivery.record, "transient");
+        if self.retry.hold {
+            tracing::error!(
+                kafka.topic = delivery.record.topic,
+                kafka.partition = delivery.record.partition,
+                kafka.offset = delivery.record.offset,
+                attempt = delivery.attempt,
+                "a record keeps failing and its lane is held: {error}"
+            );
+            return Judged::Again;
+        }
+        spans::set_error(&Span::current(), Status::Unavailable);
+        Judged::Ended(Ended::Done)
+    }
+
+    async fn poison(
+        &self,
+        job: &Job,
+        delivery: &Delivery,
+        class: DeadLetterClass,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> Ended {
+        record_attempts(delivery.attempt);
+        report(source.as_ref(), &job.record, class.as_str());
+        let verdict = Verdict { class, reason: &source, attempts: delivery.attempt };
+        self.keep(job, delivery.event.id.as_str(), &verdict).await
+    }
+
+    async fn undecodable(&self, job: &Job, error: &Undecodable) -> Ended {
+        report(error, &job.record, DeadLetterClass::Undecodable.as_str());
+        let verdict = Verdict { class: DeadLetterClass::Undecodable, reason: error, attempts: 1 };
+        self.keep(job, &message_id(&job.record, None), &verdict).await
+    }
+
+    /// Writes the dead letter. While it cannot be written the lane waits: passing the record would lose it.
+    async fn keep(&self, job: &Job, message_id: &str, verdict: &Verdict<'_>) -> Ended {
+        self.count(Metric::BusRecordsPoison, &job.record);
+        // what was reported made this span a failed one already; this says in which way
+        spans::set_error(&Span::current(), Status::InvalidArgument);
+        let mut pauses = Pauses::new(&self.retry, &job.watch);
+        loop {
+            let kept = dead_letter::keep(&self.producer, self.group, &job.record, message_id, verdict).await;
+            let error = match kept {
+                Ok(()) => {
+                    self.count(Metric::BusRecordsDeadLettered, &job.record);
+                    return Ended::Done;
+                }
+                Err(error) => error,
+            };
+            if error.class() != ErrorClass::Transient {
+                return Ended::Failed(not_kept(&job.record, error));
+            }
+            tracing::warn!(
+                kafka.topic = job.record.topic,
+                kafka.partition = job.record.partition,
+                kafka.offset = job.record.offset,
+                "a dead letter was not acknowledged and is published again: {error}"
+            );
+            if pauses.alert_is_due() {
+                report(&error, &job.record, "dead_letter");
+            }
+            if !pauses.pause(&job.leaving).await {
+                return Ended::Abandoned;
+            }
+        }
+    }
+}
+
+enum Judged {
+    Again,
+    Poison(DeadLetterClass, Box<dyn std::error::Error + Send + Sync>),
+    Ended(Ended),
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum Undecodable {
+    #[error("the name of a header is not UTF-8")]
+    Headers,
+    #[error(transparent)]
+    Codec(#[from] contracts::DecodeError),
+}
+
+fn decode(record: &Record) -> Result<Event, Undecodable> {
+    if record.headers_unreadable {
+        return Err(Undecodable::Headers);
+    }
+    Ok(Event::decode(&record.view())?)
+}
+
+/// One call of the handler. A panic is the handler's bug: it costs the record its attempt, not the process its life.
+async fn attempt(handler: &dyn Handle, delivery: &Delivery, watch: &LaneWatch) -> Result<Outcome, Failure> {
+    let _running = watch.attempt();
+    match AssertUnwindSafe(handler.handle(delivery)).catch_unwind().await {
+        Ok(result) => result.map_err(Failure::Handler),
+        Err(_) => Err(Failure::Panic),
+    }
+}
+
+fn record_attempts(attempts: u32) {
+    let retries = i64::from(attempts.saturating_sub(1));
+    spans::set_attr(&Span::current(), names::MESSAGING_MESSAGE_RETRY_COUNT, retries);
+}
+
+fn not_kept(record: &Record, source: PublishError) -> ConsumerError {
+    ConsumerError::DeadLetter {
+        topic: record.topic.clone(),
+        partition: record.partition,
+        offset: record.offset,
+        source,
+    }
+}
+
+/// The id that the record says it has, else the one that its position gives it.
+fn message_id(record: &Record, event: Option<&Event>) -> String {
+    if let Some(event) = event {
+        return event.id.to_string();
+    }
+    let said = record.header(headers::CE_ID).and_then(|value| std::str::from_utf8(value).ok());
+    match said.filter(|id| !id.is_empty() && id.len() <= ids::ID_BYTES_MAX && id.is_ascii()) {
+        Some(id) => id.to_owned(),
+        None => ids::record_id(&record.topic, record.partition, record.offset).to_string(),
+    }
+}
+
+fn receive_latency_ms(job: &Job) -> Option<f64> {
+    let written = Duration::from_millis(u64::try_from(job.record.timestamp_ms?).ok()?);
+    let received = job.received_at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(received.saturating_sub(written).as_secs_f64() * 1_000.0)
+}
+
+fn report(error: &(dyn std::error::Error + 'static), record: &Record, class: &'static str) {
+    let position = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    telemetry::report(
+        error,
+        &[("error.class", class), ("kafka.topic", &record.topic), ("kafka.record", &position)],
+    );
+}
+
+/// The pauses between the attempts at one record, and when somebody has to be told.
+struct Pauses<'a> {
+    backoff: Backoff,
+    alert_after: Duration,
+    since: Instant,
+    watch: &'a LaneWatch,
+    /// From the first pause to the end of the record: the lane stands still on purpose.
+    holding: Option<HoldGuard<'a>>,
+}
+
+impl<'a> Pauses<'a> {
+    fn new(policy: &RetryPolicy, watch: &'a LaneWatch) -> Self {
+        Self {
+            backoff: policy.backoff.clone(),
+            alert_after: policy.alert_after,
+            since: Instant::now(),
+            watch,
+            holding: None,
+        }
+    }
+
+    /// True once each time that the limit has passed.
+    fn alert_is_due(&mut self) -> bool {
+        let due = self.since.elapsed() >= self.alert_after;
+        if due {
+            self.since = Instant::now();
+        }
+        due
+    }
+
+    /// False when the record has to be given back instead.
+    async fn pause(&mut self, leaving: &CancellationToken) -> bool {
+        self.holding.get_or_insert_with(|| self.watch.hold());
+        let pause = self.backoff.next(rand::random());
+        tokio::select! {
+            biased;
+            () = leaving.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Publishing, awaited.
+//!
+//! Promise: **`Ok` means that all in-sync replicas have the record**, and an error says whether it certainly has not
+//! been written or whether nobody knows. Each publish is one `queue.publish` span, whose context rides in the headers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use contracts::{Event, Format, headers};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::future_producer::OwnedDeliveryResult;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use telemetry::attributes as names;
+use telemetry::metric::{self, Metric};
+use telemetry::spans::{self, PublishAttrs, Status};
+use tracing::Instrument as _;
+
+use crate::clients::{self, Logged};
+use crate::config::Config;
+use crate::error::{ClientError, PublishError};
+use crate::names::Names;
+use crate::record::{RawRecord, to_native};
+
+/// Where a record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The partition that its key chose.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+}
+
+/// The process's one producer; clones share it.
+#[derive(Clone)]
+pub struct Producer {
+    client: FutureProducer<Logged>,
+    names: Names,
+    format: Format,
+    queue_full_timeout: Duration,
+    service: Arc<str>,
+}
+
+/// What is sent, once encoded: borrowed, because a publish may be tried again by the caller.
+struct Outgoing<'a> {
+    topic: &'a str,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: OwnedHeaders,
+}
+
+impl Producer {
+    /// A producer with these settings. Connects in the background.
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(ClientError::Config(problems));
+        }
+        let client = clients::producer(config)
+            .create_with_context(Logged)
+            .map_err(ClientError::kafka("creating the producer"))?;
+        Ok(Self {
+            client,
+            names: config.names(),
+            format: Format::Protobuf,
+            queue_full_timeout: Duration::from_millis(u64::from(config.queue_full_timeout_ms)),
+            service: config.client_id.as_str().into(),
+        })
+    }
+
+    /// The same producer, writing values in another form.
+    #[must_use]
+    pub fn with_format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Who publishes: the name in the `dlq-service` header.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// Publishes an event and waits until it is safe.
+    pub async fn publish(&self, event: &Event) -> Result<Published, PublishError> {
+        let encoded = event.encode(self.format);
+        let raw = RawRecord {
+            topic: encoded.topic.name().to_owned(),
+            key: Some(encoded.key),
+            headers: encoded.headers,
+            value: encoded.value,
+        };
+        let event_type = event.message.event_type();
+        self.publish_traced(raw, &event.id.to_string(), Some(event_type.as_str())).await
+    }
+
+    /// Publishes a record that is encoded already, with the trace headers of the current span.
+    pub async fn publish_raw(&self, record: &RawRecord) -> Result<Published, PublishError> {
+        let text = |name: &str| {
+            let found = record.headers.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let id = text(headers::CE_ID).unwrap_or_default();
+        let event_type = text(headers::CE_TYPE);
+        self.publish_traced(record.clone(), &id, event_type.as_deref()).await
+    }
+
+    async fn publish_traced(
+        &self,
+        mut record: RawRecord,
+        message_id: &str,
+        event_type: Option<&str>,
+    ) -> Result<Published, PublishError> {
+        let span = spans::queue_publish(&PublishAttrs {
+            message_id,
+            destination: &record.topic,
+            event_type,
+            body_size_bytes: record.value.len(),
+        });
+        telemetry::propagation::inject(&span, &mut record.headers);
+        let outgoing = Outgoing {
+            topic: &record.topic,
+            key: record.key.as_deref(),
+            value: Some(record.value.as_ref()),
+            headers: to_native(&record.headers),
+        };
+        self.send(outgoing, &span).await
+    }
+
+    /// Publishes bytes and headers exactly as given: a dead letter keeps the trace that it came with.
+    pub(crate) async fn publish_verbatim(
+        &self,
+        topic: &str,
+        key: Option<&Bytes>,
+        value: Option<&Bytes>,
+        headers: OwnedHeaders,
+        message_id: &str,
+    ) -> Result<Published, PublishError> {
+        let span = spans::queue_publish(&PublishAttrs {
+            message_id,
+            destination: topic,
+            event_type: None,
+            body_size_bytes: value.map_or(0, Bytes::len),
+        });
+        let outgoing =
+            Outgoing { topic, key: key.map(AsRef::as_ref), value: value.map(AsRef::as_ref), headers };
+        self.send(outgoing, &span).await
+    }
+
+    async fn send(&self, outgoing: Outgoing<'_>, span: &tracing::Span) -> Result<Published, PublishError> {
+        let physical = self.names.physical(outgoing.topic);
+        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&physical).headers(outgoing.headers);
+        record.key = outgoing.key;
+        record.payload = outgoing.value;
+        let began = Instant::now();
+        let acknowledged: OwnedDeliveryResult =
+            self.client.send(record, self.queue_full_timeout).instrument(span.clone()).await;
+        let destination = [("topic", outgoing.topic)];
+        match acknowledged {
+            Ok(delivery) => {
+                let partition = delivery.partition.to_string();
+                spans::set_attr(span, names::MESSAGING_DESTINATION_PARTITION_ID, partition);
+                spans::set_attr(span, names::MESSAGING_KAFKA_OFFSET, delivery.offset);
+                spans::set_ok(span);
+                metric::count(Metric::BusPublishCount, 1, &destination);
+                let took_ms = began.elapsed().as_secs_f64() * 1_000.0;
+                metric::distribution(Metric::BusPublishDuration, took_ms, &destination);
+                Ok(Published { partition: delivery.partition, offset: delivery.offset })
+            }
+            Err((error, _)) => {
+                let error = PublishError::from_kafka(outgoing.topic, error);
+                let (status, counter) = told(&error);
+                spans::set_error(span, status);
+                metric::count(counter, 1, &destination);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until everything that was published is acknowledged or given up, at most for `deadline`.
+    pub async fn flush(&self, deadline: Duration) -> Result<(), ClientError> {
+        let client = self.client.clone();
+        let flushed = telemetry::spawn_blocking(move || client.flush(deadline)).await;
+        match flushed {
+            Ok(result) => result.map_err(ClientError::kafka("flushing the producer")),
+            Err(_) => Err(ClientError::Cancelled { doing: "flushing the producer" }),
+        }
+    }
+}
+
+/// How a failure is told in the span and in the metrics.
+fn told(error: &PublishError) -> (Status, Metric) {
+    match error {
+        PublishError::Unwritable { .. } => (Status::InvalidArgument, Metric::BusPublishRefused),
+        PublishError::Refused { .. } => (Status::ResourceExhausted, Metric::BusPublishRefused),
+        PublishError::OutcomeUnknown { .. } => (Status::DeadlineExceeded, Metric::BusPublishUnknown),
+        PublishError::Dead { .. } => (Status::InternalError, Metric::BusPublishRefused),
+    }
+}

@@ -1,0 +1,141 @@
+//! The gateway's consumer: no group, every partition from the end.
+//!
+//! Every instance hears every answer, so replicas do not split them. It is ready only once its positions are known:
+//! from then on no record is missed, also over a lost connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::{Group, Topic};
+use rdkafka::consumer::Consumer as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::clients;
+use crate::config::Config;
+use crate::consumer::context::offsets_of;
+use crate::consumer::{self, Client, Mode, Owner};
+use crate::error::{ClientError, ConsumerError};
+use crate::handler::Router;
+use crate::ledger::{NextOffset, TopicPartition};
+use crate::names::Names;
+use crate::process::{Processor, RetryPolicy};
+use crate::producer::Producer;
+use crate::retry::Backoff;
+
+/// How long one question to the broker may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads all partitions of some topics from the end, outside any group.
+pub struct Tail {
+    client: Arc<Client>,
+    owner: Owner,
+    topics: Vec<String>,
+    names: Names,
+    backoff: Backoff,
+}
+
+impl Tail {
+    /// A tail of `topics`. What it cannot read goes to `<topic>.dlq.gateway` through `producer`.
+    pub fn new(
+        config: &Config,
+        topics: &[Topic],
+        router: Router,
+        producer: Producer,
+    ) -> Result<Self, ConsumerError> {
+        consumer::check(config, topics, &router)?;
+        let (client, rebalances) = consumer::connect(config, &clients::outsider(config))?;
+        let processor =
+            Processor { group: Group::Gateway, router, producer, retry: RetryPolicy::new(config, false) };
+        Ok(Self {
+            owner: Owner::new(config, Arc::clone(&client), rebalances, processor, Mode::Tail),
+            client,
+            topics: topics.iter().map(|topic| topic.name().to_owned()).collect(),
+            names: config.names(),
+            backoff: Backoff::new(config.retry_backoff_min_ms, config.retry_backoff_max_ms),
+        })
+    }
+
+    /// Consumes until `shutdown`. `ready` hears true once the positions are known.
+    ///
+    /// # Errors
+    /// When it ended for another reason: the process should end too and be started again.
+    pub async fn run(
+        mut self,
+        shutdown: CancellationToken,
+        ready: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Result<(), ConsumerError> {
+        let ready = Box::new(ready);
+        ready(false);
+        let Some(positions) = self.positions_or(&shutdown).await else {
+            drop(self.client);
+            return self.owner.run(shutdown, ready).await; // told to stop before it began
+        };
+        {
+            let offsets = positions.iter().map(|(partition, next)| (partition, *next));
+            let list = offsets_of(offsets, &self.names).map_err(ClientError::kafka("naming positions"))?;
+            for (partition, _) in &positions {
+                self.owner.own(partition);
+            }
+            consumer::assign_at(&self.client, &list)?;
+        }
+        self.owner.is_assigned();
+        drop(self.client);
+        self.owner.run(shutdown, ready).await
+    }
+
+    /// Asks until the broker answers; None when told to stop meanwhile.
+    async fn positions_or(
+        &mut self,
+        shutdown: &CancellationToken,
+    ) -> Option<Vec<(TopicPartition, NextOffset)>> {
+        loop {
+            let (client, names, topics) = (Arc::clone(&self.client), self.names.clone(), self.topics.clone());
+            let asked = telemetry::spawn_blocking(move || ends(&client, &names, &topics));
+            let pause = self.backoff.next(rand::random());
+            match asked.await {
+                Ok(Ok(positions)) => return Some(positions),
+                Ok(Err(error)) => tracing::warn!("the ends of the topics are not known yet: {error}"),
+                Err(_) => tracing::warn!("asking for the ends of the topics was cancelled"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+}
+
+/// The end of every partition, on a blocking thread.
+fn ends(
+    client: &Client,
+    names: &Names,
+    topics: &[String],
+) -> Result<Vec<(TopicPartition, NextOffset)>, ClientError> {
+    let mut positions = Vec::new();
+    for topic in topics {
+        let physical = names.physical(topic);
+        for partition in partitions_of(client, &physical)? {
+            let (_, end) = client
+                .fetch_watermarks(&physical, partition, ASK_TIMEOUT)
+                .map_err(ClientError::kafka("asking for the end of a partition"))?;
+            positions.push((TopicPartition::new(topic.as_str(), partition), NextOffset(end)));
+        }
+    }
+    Ok(positions)
+}
+
+fn partitions_of(client: &Client, physical: &str) -> Result<Vec<i32>, ClientError> {
+    let metadata = client
+        .fetch_metadata(Some(physical), ASK_TIMEOUT)
+        .map_err(ClientError::kafka("asking for a topic's partitions"))?;
+    let found = metadata.topics().iter().find(|topic| topic.name() == physical);
+    let partitions: Vec<i32> = found
+        .map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect())
+        .unwrap_or_default();
+    if partitions.is_empty() {
+        let missing = rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition;
+        let source = rdkafka::error::KafkaError::MetadataFetch(missing);
+        return Err(ClientError::Kafka { doing: "asking for a topic's partitions", source });
+    }
+    Ok(partitions)
+}
