@@ -1,1 +1,57 @@
-//! (in the making)
+//! What every process of the platform has in common, so that a service's own code is only its own subject.
+//!
+//! The promise kept here: a process refuses a bad configuration with *all* its errors (exit 64), is ready only when its parts
+//! are, and on a signal ends in one order — readiness off, stop accepting, drain HTTP, stop consumers, flush the producer,
+//! flush telemetry — within a stated time. Four verbs in four places: configuration has no side effects ([`config`]),
+//! building binds ([`Edges::bind`]), running spawns ([`Life`]), draining ends ([`Life::run`]).
+//!
+//! ```no_run
+//! use chassis::{Edges, Failure, Life, Service, Shutdown, config::{Drain, Http, Ops, ServiceConfig}};
+//!
+//! #[derive(serde::Deserialize, serde::Serialize, validator::Validate)]
+//! struct Config {
+//!     #[validate(nested)]
+//!     http: Http,
+//!     ops: Ops,
+//!     #[serde(default)]
+//!     #[validate(nested)]
+//!     drain: Drain,
+//! }
+//!
+//! impl ServiceConfig for Config {
+//!     fn http(&self) -> &Http { &self.http }
+//!     fn ops(&self) -> &Ops { &self.ops }
+//!     fn drain(&self) -> &Drain { &self.drain }
+//! }
+//!
+//! async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+//!     let mut life = Life::start(edges, &config, shutdown);
+//!     let router = axum::Router::new().route("/hello", axum::routing::get(|| async { "hello" }));
+//!     life.serve(chassis::http::router(router, &config.http, telemetry::propagation::TrustPolicy::inside()));
+//!     life.run().await
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let service = Service::new(contracts::Part::Game, env!("CARGO_PKG_VERSION"), "[http]\naddress = \"127.0.0.1:8103\"");
+//!     chassis::main(service, run)
+//! }
+//! ```
+
+pub mod config;
+mod edges;
+mod failure;
+pub mod http;
+mod life;
+pub mod operator;
+mod ops;
+pub mod problem;
+mod process;
+mod readiness;
+mod shutdown;
+
+pub use edges::Edges;
+pub use failure::Failure;
+pub use life::Life;
+pub use process::{Service, main};
+pub use readiness::{Readiness, ReadyFlag};
+pub use shutdown::Shutdown;

@@ -1,0 +1,158 @@
+//! Layers, and how all errors are found although deserialising stops at the first.
+//!
+//! When a value is refused, its line is kept, the value is replaced by its default and the whole is tried again: a default
+//! is known to be good. So each round finds one more error, and the number of rounds is bounded.
+
+use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, builder::DefaultState};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use validator::{Validate, ValidationErrors, ValidationErrorsKind};
+
+use super::{ConfigErrors, Sources};
+
+/// More errors than this are not worth reading at once.
+const ERRORS_MAX: usize = 50;
+
+pub(super) fn load<C: DeserializeOwned + Serialize + Validate>(sources: &Sources) -> Result<C, ConfigErrors> {
+    let defaults = build(Config::builder().add_source(File::from_str(&sources.defaults, FileFormat::Toml)))
+        .map_err(|error| ConfigErrors(vec![format!("the embedded defaults: {error}")]))?;
+    let mut builder = Config::builder().add_source(File::from_str(&sources.defaults, FileFormat::Toml));
+    let mut file_settings = None;
+    if let Some(path) = &sources.file {
+        let file = File::from(path.as_path()).format(FileFormat::Toml).required(true);
+        let alone = build(Config::builder().add_source(file.clone()))
+            .and_then(Config::try_deserialize::<Value>)
+            .map_err(|error| ConfigErrors(vec![format!("{}: {error}", path.display())]))?;
+        file_settings = Some((path, alone));
+        builder = builder.add_source(file);
+    }
+    builder = builder.add_source(environment(sources));
+
+    let (loaded, mut errors) = deserialise::<C>(builder, &defaults);
+    if let Some(config) = &loaded {
+        if let (Some((path, settings)), Ok(known)) = (&file_settings, serde_json::to_value(config)) {
+            unknown(settings, &known, "", &mut |key| {
+                errors.push(format!("{key}: no such setting (in {})", path.display()));
+            });
+        }
+        if let Err(broken) = config.validate() {
+            broken_rules(&broken, "", &mut errors);
+        }
+    }
+    match loaded {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(ConfigErrors(errors)),
+    }
+}
+
+fn build(builder: ConfigBuilder<DefaultState>) -> Result<Config, ConfigError> {
+    builder.build()
+}
+
+/// Values stay text: a token of digits is not a number, and whoever wants a number parses it.
+fn environment(sources: &Sources) -> Environment {
+    Environment::with_prefix("PITBOSS")
+        .prefix_separator("__")
+        .separator("__")
+        .ignore_empty(true)
+        .source(Some(sources.environment.clone()))
+}
+
+/// The configuration, where at least a repaired one can be had, and the errors on the way.
+fn deserialise<C: DeserializeOwned>(
+    mut builder: ConfigBuilder<DefaultState>,
+    defaults: &Config,
+) -> (Option<C>, Vec<String>) {
+    let mut errors = Vec::new();
+    let mut repaired = Vec::new();
+    while errors.len() < ERRORS_MAX {
+        let error = match build(builder.clone()).and_then(Config::try_deserialize::<C>) {
+            Ok(config) => return (Some(config), errors),
+            Err(error) => error,
+        };
+        let key = key_of(&error);
+        errors.push(line(&key, &error));
+        let Ok(default) = defaults.get::<config::Value>(&key) else { break };
+        if repaired.contains(&key) {
+            break;
+        }
+        builder = match builder.clone().set_override(key.clone(), default) {
+            Ok(builder) => builder,
+            Err(_) => break,
+        };
+        repaired.push(key);
+    }
+    (None, errors)
+}
+
+/// The setting that an error is about; of a list, the list.
+fn key_of(error: &ConfigError) -> String {
+    let key = match error {
+        ConfigError::Type { key: Some(key), .. }
+        | ConfigError::At { key: Some(key), .. }
+        | ConfigError::NotFound(key) => key.as_str(),
+        _ => "",
+    };
+    key.split('[').next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+/// One line in the form `key: what is wrong`, without the key a second time.
+fn line(key: &str, error: &ConfigError) -> String {
+    if key.is_empty() {
+        return error.to_string();
+    }
+    let variable = format!("PITBOSS__{}", key.to_ascii_uppercase().replace('.', "__"));
+    match error {
+        ConfigError::NotFound(_) => format!("{key}: required and not set (set {variable})"),
+        ConfigError::At { error, .. } => format!("{key}: {error} (set {variable})"),
+        ConfigError::Type { unexpected, expected, .. } => {
+            format!("{key}: expected {expected}, found {unexpected} (set {variable})")
+        }
+        other => format!("{key}: {other}"),
+    }
+}
+
+/// Names every setting of `given` that is not in `known`.
+fn unknown(given: &Value, known: &Value, path: &str, report: &mut impl FnMut(&str)) {
+    let (Value::Object(given), Value::Object(known)) = (given, known) else { return };
+    for (name, value) in given {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match known.get(name) {
+            Some(known) => unknown(value, known, &key, report),
+            None => report(&key),
+        }
+    }
+}
+
+/// Each broken rule as `key: message`; the value itself is never shown, it may be a secret.
+fn broken_rules(errors: &ValidationErrors, path: &str, lines: &mut Vec<String>) {
+    for (field, kind) in errors.errors() {
+        let key = if path.is_empty() { field.to_string() } else { format!("{path}.{field}") };
+        match kind {
+            ValidationErrorsKind::Struct(inner) => broken_rules(inner, &key, lines),
+            ValidationErrorsKind::List(items) => {
+                for (index, inner) in items {
+                    broken_rules(inner, &format!("{key}[{index}]"), lines);
+                }
+            }
+            ValidationErrorsKind::Field(broken) => {
+                lines.extend(broken.iter().map(|rule| format!("{key}: {}", words(rule))));
+            }
+        }
+    }
+    lines.sort();
+}
+
+fn words(rule: &validator::ValidationError) -> String {
+    if let Some(message) = &rule.message {
+        return message.to_string();
+    }
+    let mut bounds: Vec<String> = rule
+        .params
+        .iter()
+        .filter(|(name, _)| *name != "value")
+        .map(|(name, bound)| format!("{name} {bound}"))
+        .collect();
+    bounds.sort();
+    format!("breaks the rule \"{}\" {}", rule.code, bounds.join(", ")).trim_end().to_owned()
+}

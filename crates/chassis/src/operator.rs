@@ -1,0 +1,60 @@
+//! The operator's token: who may do what no player may.
+//!
+//! It travels as `x-operator-token`. Compared in constant time; an empty configured token means that nobody is the operator.
+
+use http::HeaderMap;
+use subtle::ConstantTimeEq;
+
+use crate::config::Secret;
+
+/// The header that carries the token.
+pub const OPERATOR_TOKEN_HEADER: &str = "x-operator-token";
+
+/// Knows the operator's token and says whether a request carries it.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    token: Secret,
+}
+
+impl Operator {
+    /// The operator whose token is `token`.
+    #[must_use]
+    pub fn new(token: Secret) -> Self {
+        Self { token }
+    }
+
+    /// Whether these headers carry the operator's token.
+    #[must_use]
+    pub fn is(&self, headers: &HeaderMap) -> bool {
+        let expected = self.token.expose().as_bytes();
+        let Some(given) = headers.get(OPERATOR_TOKEN_HEADER) else { return false };
+        !expected.is_empty() && bool::from(given.as_bytes().ct_eq(expected))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(token: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static(OPERATOR_TOKEN_HEADER),
+            HeaderValue::from_static(token),
+        )])
+    }
+
+    #[test]
+    fn only_the_configured_token_is_the_operator() {
+        let operator = Operator::new(Secret::from("correct horse"));
+        assert!(operator.is(&headers("correct horse")));
+        assert!(!operator.is(&headers("correct hors")));
+        assert!(!operator.is(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn without_a_configured_token_nobody_is() {
+        assert!(!Operator::new(Secret::default()).is(&headers("")));
+    }
+}

@@ -1,0 +1,158 @@
+//! From `main` to the exit code: configuration → telemetry → listeners → run → flush.
+
+use std::{future::Future, process::ExitCode, sync::OnceLock, time::Duration};
+
+use contracts::Part;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{
+    Edges, Failure, Shutdown,
+    config::{self, ServiceConfig, Sources},
+    ops::Identity,
+};
+
+/// Enough to keep both cores of a small machine busy; more threads are more stacks and more allocator arenas.
+const WORKER_THREADS: usize = 2;
+/// File and password work; the default of 512 threads is 512 stacks at worst.
+const BLOCKING_THREADS_MAX: usize = 8;
+/// How long the last envelopes may take to leave.
+const TELEMETRY_FLUSH_MS: u64 = 2_000;
+
+/// What a program says about itself in its `main`.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    part: Part,
+    version: &'static str,
+    defaults: &'static str,
+}
+
+impl Service {
+    /// The part, the version (`env!("CARGO_PKG_VERSION")`) and the embedded defaults (`include_str!("defaults.toml")`).
+    #[must_use]
+    pub const fn new(part: Part, version: &'static str, defaults: &'static str) -> Self {
+        Self { part, version, defaults }
+    }
+}
+
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+/// Who this process is; in a test that starts services by hand, nobody in particular.
+pub(crate) fn identity() -> Identity {
+    IDENTITY.get().cloned().unwrap_or(Identity {
+        service: "test",
+        version: env!("CARGO_PKG_VERSION"),
+        release: None,
+    })
+}
+
+/// The whole of a service's `main`: loads the configuration, starts telemetry, binds, runs, drains, and says how it went.
+///
+/// Exit codes: 0 ended as asked, 1 failed, 64 bad configuration, 69 something needed is missing.
+pub fn main<C, R, F>(service: Service, run: R) -> ExitCode
+where
+    C: ServiceConfig,
+    R: FnOnce(C, Edges, Shutdown) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let name = service.part.as_str();
+    match try_main(service, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // The last word goes to stderr as well as to the log: telemetry may not be up, or already down.
+            say(&format!("{name}: {}", failure.story()));
+            ExitCode::from(&failure)
+        }
+    }
+}
+
+fn try_main<C, R, F>(service: Service, run: R) -> Result<(), Failure>
+where
+    C: ServiceConfig,
+    R: FnOnce(C, Edges, Shutdown) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let name = service.part.as_str();
+    let config: C =
+        config::load_from(&Sources::of_process(service.defaults)).map_err(Failure::Configuration)?;
+    let telemetry_config = telemetry::Config::from_env(name);
+    let identity =
+        Identity { service: name, version: service.version, release: Some(telemetry_config.release.clone()) };
+    // Set once per process; a second `main` in one process is no case of ours.
+    IDENTITY.get_or_init(|| identity);
+    // Before any thread exists: threads inherit the hub that is current when they first look.
+    let telemetry = telemetry::init(telemetry_config)?;
+    let runtime = runtime().map_err(|error| Failure::missing("cannot start the async runtime", error))?;
+    let outcome = runtime.block_on(async {
+        let outcome = live(name, config, run).await;
+        if let Err(failure) = &outcome {
+            tracing::error!(service = name, exit_code = failure.exit_code(), "{}", failure.story());
+        }
+        telemetry.shutdown(TELEMETRY_FLUSH_MS).await;
+        outcome
+    });
+    // Blocking work that hangs must not hold the process back.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome
+}
+
+async fn live<C, R, F>(name: &'static str, config: C, run: R) -> Result<(), Failure>
+where
+    C: ServiceConfig,
+    R: FnOnce(C, Edges, Shutdown) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    tracing::debug!(service = name, config = %config::redacted(&config), "configuration");
+    let shutdown = Shutdown::new();
+    watch_signals(shutdown.clone()).map_err(|error| Failure::missing("cannot watch signals", error))?;
+    let edges = Edges::bind(&config).await?;
+    tracing::info!(
+        service = name,
+        http.address = %config.http().address,
+        ops.address = %config.ops().address,
+        process.id = std::process::id(),
+        "listening",
+    );
+    run(config, edges, shutdown).await
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("worker")
+        .enable_all()
+        .build()
+}
+
+/// The first SIGTERM or SIGINT asks for the end; the second one is the end.
+fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    telemetry::spawn(async move {
+        let which = either(&mut terminate, &mut interrupt).await;
+        tracing::info!(signal = which, "ending");
+        shutdown.trigger();
+        let which = either(&mut terminate, &mut interrupt).await;
+        tracing::warn!(signal = which, "ending at once");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one word that must be seen when there is no telemetry to say it"
+)]
+fn say(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,108 @@
+//! Whether the process may be sent work: every registered part says so for itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// The parts of a process and their readiness. Clones share it.
+///
+/// A process is ready when it has started, is not draining, and every part is ready.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    started: AtomicBool,
+    draining: AtomicBool,
+    parts: Mutex<BTreeMap<&'static str, Arc<AtomicBool>>>,
+}
+
+/// What one part says about itself. Clones speak for the same part.
+#[derive(Clone, Debug)]
+pub struct ReadyFlag(Arc<AtomicBool>);
+
+impl ReadyFlag {
+    /// States whether the part can do its work now.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    /// What was stated last.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Readiness {
+    /// Adds a part that is not ready yet; the same name again is the same part.
+    #[must_use]
+    pub fn register(&self, part: &'static str) -> ReadyFlag {
+        let mut parts = self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        ReadyFlag(Arc::clone(parts.entry(part).or_default()))
+    }
+
+    /// Whether the process may be sent work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.started.load(Ordering::Acquire)
+            && !self.shared.draining.load(Ordering::Acquire)
+            && self.parts().iter().all(|(_, ready)| *ready)
+    }
+
+    /// Each part by name.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(&'static str, bool)> {
+        let parts = self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().map(|(name, ready)| (*name, ready.load(Ordering::Acquire))).collect()
+    }
+
+    /// Why the process is not ready, apart from its parts.
+    #[must_use]
+    pub(crate) fn phase(&self) -> &'static str {
+        if self.shared.draining.load(Ordering::Acquire) {
+            "draining"
+        } else if self.shared.started.load(Ordering::Acquire) {
+            "running"
+        } else {
+            "starting"
+        }
+    }
+
+    pub(crate) fn started(&self) {
+        self.shared.started.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn draining(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_only_when_started_and_every_part_is_and_never_while_draining() {
+        let readiness = Readiness::default();
+        let kafka = readiness.register("kafka");
+        let store = readiness.register("store");
+        kafka.set(true);
+        assert!(!readiness.is_ready(), "not started and the store is not ready");
+        readiness.started();
+        assert!(!readiness.is_ready(), "the store is not ready");
+        store.set(true);
+        assert!(readiness.is_ready());
+        kafka.set(false);
+        assert!(!readiness.is_ready(), "a part may lose its readiness again");
+        kafka.set(true);
+        readiness.draining();
+        assert!(!readiness.is_ready(), "draining beats all");
+    }
+}
