@@ -1,1 +1,121 @@
-//! (in the making)
+//! The independent witness: takes what any Sentry SDK sends, keeps every byte that it answered 200 for, and answers what
+//! was in it.
+//!
+//! An envelope's way in, and the file to read for each step:
+//!
+//! 1. [`ingest`] admits it (key, sizes, encodings; `ingest/receive.rs`) and reads its digest ([`domain::digest`]).
+//! 2. [`journal`] appends the bytes as they came and answers once they are synchronised (`journal/writer.rs`).
+//! 3. [`index`] notes what the digest says, many envelopes a transaction (`index/write.rs`).
+//! 4. [`query`] and [`pages`] find envelopes by the index and read them from the journal again.
+//!
+//! The recorder shares no code with what it witnesses: of the telemetry crate it uses the log and nothing else here, and
+//! its own events should go nowhere (no DSN), else it would witness itself.
+
+pub mod body;
+pub mod config;
+pub mod domain;
+pub mod forward;
+pub mod index;
+pub mod ingest;
+pub mod journal;
+pub mod pages;
+pub mod projects;
+pub mod query;
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use chassis::{Edges, Failure, Life, Shutdown, operator::Operator};
+
+use crate::{
+    config::{Config, QUERY},
+    forward::Forwarder,
+    index::Index,
+    ingest::{Admission, Answered, Ingest, ModeSwitch},
+    journal::Journal,
+    projects::Projects,
+    query::{Query, Shared},
+};
+
+/// The embedded configuration.
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// Runs the recorder until it is told to end.
+///
+/// # Errors
+/// When what it needs is missing, or it cannot keep its promise.
+pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let query_listener = edges.take(QUERY)?;
+    let mut life = Life::start(edges, &config, shutdown);
+    let ready = life.readiness().register("journal");
+
+    let file = &config.recorder.projects_file;
+    let projects = Projects::load(file)
+        .map_err(|error| Failure::missing(format!("{} (recorder.projects_file)", file.display()), error))?;
+    let projects = Arc::new(projects);
+    let opening = config.clone();
+    let opened = telemetry::spawn_blocking(move || open(&opening)).await?;
+    let Opened { journal, index, threads } = opened.map_err(|error| {
+        Failure::missing(format!("{} (recorder.data_dir)", config.recorder.data_dir.display()), error)
+    })?;
+    ready.set(true);
+
+    let mode = Arc::new(ModeSwitch::default());
+    let answered = Arc::new(Answered::default());
+    let forwarder = Forwarder;
+    let ingest = Ingest {
+        journal: journal.clone(),
+        projects: Arc::clone(&projects),
+        limits: config.limits,
+        admission: Admission::default(),
+        mode: Arc::clone(&mode),
+        forwarder: forwarder.clone(),
+        answered: Arc::clone(&answered),
+        answer_before_write: config.recorder.answer_before_write,
+    };
+    let operator = Operator::new(config.security.operator_token.clone());
+    let closing = journal.clone();
+    let query =
+        Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder });
+    life.serve(ingest::router(ingest));
+    life.serve_on("query", query_listener, query::router(query), config.query.clone());
+    life.on_flush("journal", move |_: Duration| end(closing, threads));
+    life.run().await
+}
+
+struct Opened {
+    journal: Journal,
+    index: Index,
+    threads: Vec<JoinHandle<()>>,
+}
+
+fn open(config: &Config) -> anyhow::Result<Opened> {
+    let directory = &config.recorder.data_dir;
+    let (journal, writer) = Journal::open(journal::Options {
+        directory: directory.join("segments"),
+        segment_bytes: config.recorder.segment_bytes,
+        retention_bytes: config.recorder.retention_bytes,
+        sync: journal::sync_data,
+    })?;
+    let options = index::Options {
+        path: directory.join("index.sqlite"),
+        gather: Duration::from_millis(config.recorder.index_gather_ms),
+        envelope_bytes_max: config.limits.envelope_bytes_max,
+    };
+    let (index, indexer) = Index::open(options, &journal)?;
+    Ok(Opened { journal, index, threads: vec![writer, indexer] })
+}
+
+/// The listeners are closed; the journal's threads write what they hold, index it, and end.
+async fn end(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), EndError> {
+    journal.close().await;
+    telemetry::spawn_blocking(move || {
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| EndError))
+    })
+    .await
+    .map_err(|_| EndError)?
+}
+
+/// A thread of the journal panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread of the journal panicked")]
+struct EndError;

@@ -1,0 +1,62 @@
+//! Where a Sentry client puts its key.
+//!
+//! Promise: every place the SDKs use is read (`X-Sentry-Auth`, `Authorization`, the query, the envelope's `dsn`), in
+//! that order, and nothing else is.
+
+/// The key in an `X-Sentry-Auth` or `Authorization` header: `Sentry sentry_key=…, sentry_version=7, …`.
+#[must_use]
+pub fn key_from_header(header: &str) -> Option<&str> {
+    let header = header.trim();
+    let (scheme, fields) = header.split_once(char::is_whitespace)?;
+    if !scheme.eq_ignore_ascii_case("sentry") {
+        return None;
+    }
+    fields
+        .split(',')
+        .filter_map(|field| field.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("sentry_key"))
+        .map(|(_, value)| value.trim())
+        .filter(|key| !key.is_empty())
+}
+
+/// The key in the query: `?sentry_key=…&sentry_version=7`.
+#[must_use]
+pub fn key_from_query(query: &str) -> Option<String> {
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, value)| name == "sentry_key" && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
+}
+
+/// Key and project of a DSN, `http://<key>@host/<path>/<project>`.
+#[must_use]
+pub fn dsn_parts(dsn: &str) -> Option<(String, u32)> {
+    let url = url::Url::parse(dsn).ok()?;
+    let project = url.path_segments()?.next_back()?.parse().ok()?;
+    (!url.username().is_empty()).then(|| (url.username().to_owned(), project))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers() {
+        assert_eq!(key_from_header("Sentry sentry_key=abc, sentry_version=7"), Some("abc"));
+        assert_eq!(key_from_header("sentry sentry_version=7,sentry_key=abc,sentry_client=x/1"), Some("abc"));
+        assert_eq!(key_from_header("Sentry sentry_version=7"), None);
+        assert_eq!(key_from_header("Sentry sentry_key="), None);
+        assert_eq!(key_from_header("Bearer sentry_key=abc"), None);
+        assert_eq!(key_from_header(""), None);
+    }
+
+    #[test]
+    fn queries_and_dsns() {
+        assert_eq!(key_from_query("sentry_version=7&sentry_key=abc").as_deref(), Some("abc"));
+        assert_eq!(key_from_query("sentry_key="), None);
+        assert_eq!(dsn_parts("http://abc@127.0.0.1:8101/4"), Some(("abc".to_owned(), 4)));
+        assert_eq!(dsn_parts("https://abc@example.org/some/path/4"), Some(("abc".to_owned(), 4)));
+        assert_eq!(dsn_parts("https://example.org/4"), None);
+        assert_eq!(dsn_parts("https://abc@example.org/x"), None);
+        assert_eq!(dsn_parts("nonsense"), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! Sentry's two ways of writing a time, read as seconds since the epoch.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// Seconds since the epoch; `None` where the SDK sent nothing that reads as a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timestamp(pub Option<f64>);
+
+impl Timestamp {
+    /// The seconds, or zero where there is no time.
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        self.0.unwrap_or(0.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(parse(raw.get())))
+    }
+}
+
+/// Reads a JSON value that is a number of seconds or an RFC 3339 text (without a zone: UTC, as older SDKs send it).
+fn parse(json: &str) -> Option<f64> {
+    if let Ok(seconds) = serde_json::from_str::<f64>(json) {
+        return seconds.is_finite().then_some(seconds);
+    }
+    let text: String = serde_json::from_str(json).ok()?;
+    let at = OffsetDateTime::parse(&text, &Rfc3339)
+        .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
+        .ok()?;
+    Some(at.unix_timestamp_nanos() as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_and_nonsense() {
+        assert_eq!(parse("1700000000.25"), Some(1_700_000_000.25));
+        assert_eq!(parse("\"2023-11-14T22:13:20.250Z\""), Some(1_700_000_000.25));
+        assert_eq!(parse("\"2023-11-14T22:13:20.250\""), Some(1_700_000_000.25));
+        assert_eq!(parse("\"2023-11-14T23:13:20.25+01:00\""), Some(1_700_000_000.25));
+        for nonsense in ["null", "\"yesterday\"", "{}", "[]", "true", "\"\""] {
+            assert_eq!(parse(nonsense), None, "{nonsense}");
+        }
+    }
+}

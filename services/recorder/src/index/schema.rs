@@ -1,0 +1,93 @@
+//! The tables. All of them can be rebuilt, so a change of [`VERSION`] simply starts anew.
+
+use rusqlite::Connection;
+
+/// Raised with every change of the tables.
+pub(super) const VERSION: u32 = 1;
+
+/// Parts per envelope that have a row of their own; an id is `seq * PARTS + n`, so `seq` ranges are id ranges.
+pub(super) const PARTS: u64 = 65_536;
+
+/// Memory for pages, per connection, in KiB.
+const WRITER_CACHE_KIB: i64 = 4096;
+const READER_CACHE_KIB: i64 = 1024;
+
+const TABLES: &str = "
+CREATE TABLE progress (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    indexed INTEGER NOT NULL,
+    purged INTEGER NOT NULL
+);
+INSERT INTO progress VALUES (1, 0, 0);
+
+-- One row an envelope, in order of arrival: appending to a table by rowid is the cheapest thing SQLite does.
+CREATE TABLE envelopes (
+    seq INTEGER PRIMARY KEY,
+    received_at_us INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    kinds INTEGER NOT NULL,
+    segment INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+);
+
+-- One row for each item's share of a trace.
+CREATE TABLE parts (
+    id INTEGER PRIMARY KEY,
+    trace_id BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    root INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    began REAL NOT NULL,
+    ended REAL NOT NULL,
+    spans INTEGER NOT NULL,
+    label TEXT
+);
+CREATE INDEX parts_by_trace ON parts (trace_id);
+CREATE INDEX roots ON parts (id) WHERE root = 1;
+
+-- One row an error event; issues are counted from them, so they can never disagree with what was kept.
+CREATE TABLE errors (
+    id INTEGER PRIMARY KEY,
+    issue BLOB NOT NULL,
+    project INTEGER NOT NULL,
+    at REAL NOT NULL,
+    release TEXT,
+    user TEXT
+);
+CREATE INDEX errors_by_issue ON errors (issue, id);
+
+CREATE TABLE releases (
+    project INTEGER NOT NULL,
+    release TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    transactions INTEGER NOT NULL,
+    errors INTEGER NOT NULL,
+    sessions INTEGER NOT NULL,
+    PRIMARY KEY (project, release, environment)
+) WITHOUT ROWID;
+";
+
+/// Makes the tables where they are not there; false when they are of another version.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // The index is derived: what a power cut takes from it is read again from the segments.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "journal_size_limit", 8 * 1024 * 1024)?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    }
+    Ok(version == 0 || version == VERSION)
+}
+
+pub(super) fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    connection.pragma_update(None, "query_only", true)
+}

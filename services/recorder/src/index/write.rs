@@ -1,0 +1,264 @@
+//! The indexer: one thread, one transaction for many envelopes.
+
+use std::{collections::HashMap, fs, io, path::Path};
+
+use rusqlite::{Connection, Transaction, params};
+use tokio::sync::watch;
+
+use super::{
+    IndexError, Options, Reached,
+    schema::{self, PARTS},
+};
+use crate::{
+    body,
+    domain::{
+        digest::{self, Digest, ReleaseSent},
+        envelope::Envelope,
+    },
+    journal::{Cursor, Indexed, Journal, Progress, Reader, Stored},
+};
+
+/// Envelopes in one transaction.
+const BATCH_MAX: usize = 1000;
+
+pub(super) struct Writer {
+    options: Options,
+    connection: Connection,
+    progress: std::sync::Arc<Progress>,
+    reader: Reader,
+    cursor: Cursor,
+    reached: Reached,
+}
+
+/// What one batch adds to one release.
+#[derive(Default)]
+struct ReleaseSum {
+    first_us: u64,
+    last_us: u64,
+    last_seq: u64,
+    transactions: u64,
+    errors: u64,
+    sessions: u64,
+}
+
+impl Writer {
+    pub(super) fn open(options: Options, journal: &Journal) -> Result<(Self, Reached), IndexError> {
+        let durable = journal.progress().state().durable;
+        let opened = open_existing(&options.path, durable);
+        let (connection, reached) = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => anew(&options.path)?,
+            Err(error) => {
+                tracing::warn!(error = %error, "the index is unusable and is made anew");
+                anew(&options.path)?
+            }
+        };
+        let cursor = Cursor { next_seq: reached.indexed + 1, at: None };
+        let progress = std::sync::Arc::clone(journal.progress());
+        let reader = journal.reader();
+        Ok((Self { options, connection, progress, reader, cursor, reached }, reached))
+    }
+
+    /// Works until the journal is closed and everything in it is indexed.
+    pub(super) fn run(mut self, reached: &watch::Sender<Reached>) {
+        loop {
+            let work =
+                self.progress.wait(self.reached.indexed, self.reached.purged, self.options.gather, BATCH_MAX);
+            let done = work.closed && work.state.durable <= self.reached.indexed;
+            if !done && let Err(error) = self.step(work.state.durable, work.state.floor, work.ready) {
+                tracing::error!(error = %error, "the indexer ended: queries will not see what arrives from now on");
+                break;
+            }
+            reached.send_replace(self.reached);
+            if done {
+                break;
+            }
+        }
+        reached.send_replace(Reached { ended: true, ..self.reached });
+    }
+
+    /// One transaction.
+    fn step(&mut self, durable: u64, floor: u64, ready: Vec<Indexed>) -> Result<(), IndexError> {
+        let mut next = self.reached;
+        // What was deleted before it was indexed is not looked for.
+        if floor > next.indexed + 1 {
+            next.indexed = floor - 1;
+            self.cursor = Cursor { next_seq: floor, at: None };
+        }
+        let batch =
+            if ready.is_empty() && next.indexed < durable { self.from_segments(durable)? } else { ready };
+        let transaction = self.connection.transaction()?;
+        if floor > next.purged {
+            purge(&transaction, floor)?;
+            next.purged = floor;
+        }
+        if let Some(last) = batch.last() {
+            next.indexed = next.indexed.max(last.seq);
+            insert(&transaction, &batch)?;
+            let place = last.place;
+            self.cursor =
+                Cursor { next_seq: last.seq + 1, at: Some((place.segment, place.offset + place.bytes)) };
+        }
+        transaction
+            .prepare_cached("UPDATE progress SET indexed = ?1, purged = ?2")?
+            .execute(params![signed(next.indexed), signed(next.purged)])?;
+        transaction.commit()?;
+        self.reached = next;
+        Ok(())
+    }
+
+    /// Reads on from the segments: after a start, or when the digests came faster than they were indexed.
+    fn from_segments(&mut self, durable: u64) -> Result<Vec<Indexed>, IndexError> {
+        let mut batch = Vec::new();
+        let mut cursor = self.cursor;
+        while cursor.next_seq <= durable && batch.len() < BATCH_MAX {
+            let Some((stored, place)) = self.reader.next(&mut cursor)? else {
+                if batch.is_empty() && self.progress.state().floor <= cursor.next_seq {
+                    return Err(io::Error::other(format!("record {} is missing", cursor.next_seq)).into());
+                }
+                break;
+            };
+            let digest = digest_of(&stored, self.options.envelope_bytes_max);
+            let Stored { seq, received_at_us, project, .. } = stored;
+            batch.push(Indexed { seq, received_at_us, project, place, digest });
+        }
+        Ok(batch)
+    }
+}
+
+/// An envelope that was accepted once and cannot be read now (the limits were lowered) is listed, and nothing more.
+fn digest_of(stored: &Stored, limit: usize) -> Digest {
+    let opened = body::open(stored.kind, stored.encoding, &stored.body, limit);
+    let Ok(plain) = opened else { return Digest::default() };
+    Envelope::parse(&plain).map(|envelope| digest::digest(stored.project, &envelope)).unwrap_or_default()
+}
+
+/// The index as it is, unless it is of another version or ahead of the journal (somebody deleted segments).
+fn open_existing(path: &Path, durable: u64) -> Result<Option<(Connection, Reached)>, rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    if !schema::prepare(&connection)? {
+        return Ok(None);
+    }
+    let reached = connection.query_row("SELECT indexed, purged FROM progress", [], |row| {
+        Ok(Reached { indexed: unsigned(row.get(0)?), purged: unsigned(row.get(1)?), ended: false })
+    })?;
+    Ok((reached.indexed <= durable).then_some((connection, reached)))
+}
+
+fn anew(path: &Path) -> Result<(Connection, Reached), IndexError> {
+    for ending in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let connection = Connection::open(path)?;
+    schema::prepare(&connection)?;
+    Ok((connection, Reached::default()))
+}
+
+fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
+    let first_part = signed(floor.saturating_mul(PARTS));
+    transaction.execute("DELETE FROM envelopes WHERE seq < ?1", [signed(floor)])?;
+    transaction.execute("DELETE FROM parts WHERE id < ?1", [first_part])?;
+    transaction.execute("DELETE FROM errors WHERE id < ?1", [first_part])?;
+    transaction.execute("DELETE FROM releases WHERE last_seq < ?1", [signed(floor)])?;
+    Ok(())
+}
+
+fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<()> {
+    let mut envelopes =
+        transaction.prepare_cached("INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut parts =
+        transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut releases: HashMap<(u32, &str, &str), ReleaseSum> = HashMap::new();
+    for indexed in batch {
+        let Indexed { seq, received_at_us, project, place, digest } = indexed;
+        envelopes.execute(params![
+            signed(*seq),
+            signed(*received_at_us),
+            project,
+            digest.kinds.0,
+            signed(place.segment),
+            signed(place.offset),
+            signed(place.bytes),
+        ])?;
+        let ids = seq * PARTS..(seq + 1) * PARTS;
+        for (id, part) in ids.clone().zip(&digest.parts) {
+            parts.execute(params![
+                signed(id),
+                part.trace_id,
+                part.kind as u8,
+                project,
+                part.root,
+                part.failed,
+                part.start,
+                part.end,
+                part.spans,
+                part.label,
+            ])?;
+        }
+        for (id, error) in ids.zip(&digest.errors) {
+            errors.execute(params![
+                signed(id),
+                error.issue.as_bytes(),
+                project,
+                error.at,
+                error.release,
+                error.user
+            ])?;
+        }
+        for row in &digest.releases {
+            let sum = releases.entry((*project, row.release.as_str(), row.environment.as_str())).or_default();
+            if sum.first_us == 0 {
+                sum.first_us = *received_at_us;
+            }
+            sum.last_us = *received_at_us;
+            sum.last_seq = *seq;
+            match row.sent {
+                ReleaseSent::Transaction => sum.transactions += 1,
+                ReleaseSent::Error => sum.errors += 1,
+                ReleaseSent::Session => sum.sessions += 1,
+            }
+        }
+    }
+    upsert_releases(transaction, &releases)
+}
+
+fn upsert_releases(
+    transaction: &Transaction<'_>,
+    releases: &HashMap<(u32, &str, &str), ReleaseSum>,
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT DO UPDATE SET last_us = excluded.last_us, last_seq = excluded.last_seq,
+             transactions = transactions + excluded.transactions, errors = errors + excluded.errors,
+             sessions = sessions + excluded.sessions",
+    )?;
+    for ((project, release, environment), sum) in releases {
+        statement.execute(params![
+            project,
+            release,
+            environment,
+            signed(sum.first_us),
+            signed(sum.last_us),
+            signed(sum.last_seq),
+            signed(sum.transactions),
+            signed(sum.errors),
+            signed(sum.sessions),
+        ])?;
+    }
+    Ok(())
+}
+
+/// SQLite has signed integers only; none of ours comes near the limit.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

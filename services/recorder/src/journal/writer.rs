@@ -1,0 +1,191 @@
+//! The one thread that writes: takes what waits, writes it, synchronises once, then answers all of it.
+
+use std::{collections::VecDeque, io, os::unix::fs::FileExt, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Append, Command, JournalError, Options,
+    frame::{self, Record},
+    progress::{Indexed, Place, Progress, State},
+    recovery::{Active, Closed},
+    segment::{self, FIRST_OFFSET},
+};
+
+/// Envelopes that one synchronisation may serve.
+const BATCH_MAX: usize = 256;
+/// A batch is closed when it has this many bytes, so that the buffer stays small.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The buffer is given back when a batch has made it larger than this.
+const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
+
+type Reply = oneshot::Sender<Result<u64, JournalError>>;
+
+pub(super) struct Writer {
+    options: Options,
+    active: Active,
+    /// Complete segments, the oldest first.
+    segments: VecDeque<Closed>,
+    progress: Arc<Progress>,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        options: Options,
+        active: Active,
+        segments: VecDeque<Closed>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self { options, active, segments, progress, buffer: Vec::new() }
+    }
+
+    /// Writes until every handle is gone, or the disk cannot be trusted any more.
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut failed = false;
+        while let Some(command) = commands.blocking_recv() {
+            let (mut forget, mut close) = (None, false);
+            let mut bytes = 0;
+            let mut next = Some(command);
+            while let Some(command) = next.take() {
+                match command {
+                    Command::Append(append, reply) => {
+                        bytes += append.body.len();
+                        batch.push((append, reply));
+                    }
+                    Command::Forget(reply) => forget = Some(reply),
+                    Command::Close => close = true,
+                }
+                let open = forget.is_none() && !close && batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX;
+                next = if open { commands.try_recv().ok() } else { None };
+            }
+            failed = !self.commit(&mut batch);
+            if failed || close {
+                break;
+            }
+            if let Some(reply) = forget {
+                answer(reply, self.forget().map_err(|error| JournalError::Write(error.to_string())));
+            }
+        }
+        self.progress.close(failed);
+    }
+
+    /// One batch: written, synchronised, answered. False when the disk cannot be trusted any more.
+    fn commit(&mut self, batch: &mut Vec<(Append, Reply)>) -> bool {
+        if batch.is_empty() {
+            return true;
+        }
+        let places = self.encode(batch);
+        if let Err(error) = self.active.file.write_all_at(&self.buffer, self.active.end) {
+            tracing::error!(error = %error, "the journal could not be written");
+            refuse(batch, &JournalError::Write(error.to_string()));
+            // What was half-written must not be found by a later start between two whole records.
+            return self.active.file.set_len(self.active.end).is_ok();
+        }
+        if let Err(error) = (self.options.sync)(&self.active.file) {
+            // After a failed fsync the kernel may have dropped the pages: trying again would lie.
+            tracing::error!(error = %error, "the journal could not be synchronised, it is closed");
+            refuse(batch, &JournalError::Closed);
+            return false;
+        }
+        self.active.end += self.buffer.len() as u64;
+        self.active.next_seq += batch.len() as u64;
+        let mut written = Vec::with_capacity(batch.len());
+        let mut replies = Vec::with_capacity(batch.len());
+        for ((append, reply), (seq, place)) in batch.drain(..).zip(places) {
+            let Append { received_at_us, project, digest, .. } = append;
+            written.push(Indexed { seq, received_at_us, project, place, digest });
+            replies.push((reply, seq));
+        }
+        self.progress.publish(self.state(), written);
+        for (reply, seq) in replies {
+            answer(reply, Ok(seq));
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_KEPT_BYTES);
+        self.rotate_if_full()
+    }
+
+    /// Puts the batch into the buffer as it will be on disk.
+    fn encode(&mut self, batch: &[(Append, Reply)]) -> Vec<(u64, Place)> {
+        self.buffer.clear();
+        let mut places = Vec::with_capacity(batch.len());
+        for (seq, (append, _)) in (self.active.next_seq..).zip(batch) {
+            let offset = self.active.end + self.buffer.len() as u64;
+            let record = Record {
+                seq,
+                received_at_us: append.received_at_us,
+                project: append.project,
+                kind: append.kind,
+                encoding: append.encoding,
+                body: &append.body,
+            };
+            let bytes = frame::encode(&record, &mut self.buffer) as u64;
+            places.push((seq, Place { segment: self.active.base, offset, bytes }));
+        }
+        places
+    }
+
+    /// Follows a full segment by a new one, then deletes the oldest. A failure leaves the full segment in use.
+    fn rotate_if_full(&mut self) -> bool {
+        if self.active.end >= self.options.segment_bytes {
+            let done = self.rotate().and_then(|()| self.retain());
+            if let Err(error) = done {
+                tracing::error!(error = %error, "the journal's segments could not be changed");
+            }
+        }
+        true
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let base = self.active.next_seq;
+        if base == self.active.base {
+            return Ok(());
+        }
+        let file = segment::create(&self.options.directory, base)?;
+        self.segments.push_back(Closed { base: self.active.base, bytes: self.active.end });
+        self.active = Active { file, base, end: FIRST_OFFSET, next_seq: base };
+        Ok(())
+    }
+
+    fn retain(&mut self) -> io::Result<()> {
+        while self.state().bytes > self.options.retention_bytes {
+            let Some(oldest) = self.segments.pop_front() else { break };
+            segment::remove(&self.options.directory, oldest.base)?;
+        }
+        self.progress.publish(self.state(), []);
+        Ok(())
+    }
+
+    fn forget(&mut self) -> io::Result<u64> {
+        self.rotate()?;
+        while let Some(oldest) = self.segments.pop_front() {
+            segment::remove(&self.options.directory, oldest.base)?;
+        }
+        self.progress.publish(self.state(), []);
+        Ok(self.active.next_seq)
+    }
+
+    fn state(&self) -> State {
+        State {
+            durable: self.active.next_seq - 1,
+            floor: self.segments.front().map_or(self.active.base, |segment| segment.base),
+            bytes: self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + self.active.end,
+            failed: false,
+        }
+    }
+}
+
+fn refuse(batch: &mut Vec<(Append, Reply)>, error: &JournalError) {
+    for (_, reply) in batch.drain(..) {
+        answer(reply, Err(error.clone()));
+    }
+}
+
+/// A sender that has gone away meanwhile is no concern of the journal: what it sent is kept.
+fn answer(reply: Reply, result: Result<u64, JournalError>) {
+    if reply.send(result).is_err() {
+        tracing::trace!("the sender did not wait");
+    }
+}

@@ -1,0 +1,128 @@
+//! Which projects exist: numeric id, name and public key, from one JSON file.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use serde::Deserialize;
+
+/// A DSN of ours has 32 hexadecimal digits; anything else in the file is a mistake, but not a reason to refuse.
+const KEY_BYTES_MAX: usize = 64;
+
+/// One project.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// The number at the end of its DSN.
+    pub id: u32,
+    /// The service's name.
+    pub name: String,
+    /// The user part of its DSN.
+    pub public_key: String,
+}
+
+/// Why the file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectsError {
+    /// It cannot be read.
+    #[error("cannot read the projects file: {0}")]
+    Read(#[from] std::io::Error),
+    /// It is not a list of projects.
+    #[error("the projects file is not a list of {{id, name, public_key}}: {0}")]
+    Parse(#[from] serde_json::Error),
+    /// Two projects share what must be unique, or a field is unusable.
+    #[error("the projects file: {0}")]
+    Content(String),
+}
+
+/// Every project, by id, by name and by key.
+#[derive(Clone, Debug)]
+pub struct Projects {
+    by_id: HashMap<u32, Project>,
+    by_key: HashMap<String, u32>,
+}
+
+impl Projects {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ProjectsError> {
+        Self::new(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    /// Checks a list of projects.
+    ///
+    /// # Errors
+    /// Says which project is wrong.
+    pub fn new(projects: Vec<Project>) -> Result<Self, ProjectsError> {
+        let (mut by_id, mut by_key, mut names) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for project in projects {
+            let Project { id, name, public_key } = &project;
+            let key_is_sane = (1..=KEY_BYTES_MAX).contains(&public_key.len())
+                && public_key.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            if name.is_empty() || !key_is_sane {
+                return Err(ProjectsError::Content(format!("project {id} has no usable name or key")));
+            }
+            let doubled = by_key.insert(public_key.clone(), *id).is_some()
+                || names.insert(name.clone(), *id).is_some()
+                || by_id.contains_key(id);
+            if doubled {
+                return Err(ProjectsError::Content(format!("project {id}'s id, name or key is used twice")));
+            }
+            by_id.insert(*id, project);
+        }
+        Ok(Self { by_id, by_key })
+    }
+
+    /// The project that a key belongs to.
+    #[must_use]
+    pub fn of_key(&self, key: &str) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The project's name; its number where it is not in the file any more.
+    #[must_use]
+    pub fn name(&self, id: u32) -> String {
+        self.by_id.get(&id).map_or_else(|| id.to_string(), |project| project.name.clone())
+    }
+
+    /// The project that a query names, by number or by name.
+    #[must_use]
+    pub fn find(&self, name_or_id: &str) -> Option<u32> {
+        let named = self.by_id.values().find(|project| project.name == name_or_id).map(|project| project.id);
+        named.or_else(|| name_or_id.parse().ok().filter(|id| self.by_id.contains_key(id)))
+    }
+
+    /// Every project.
+    pub fn all(&self) -> impl Iterator<Item = &Project> {
+        self.by_id.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups_and_mistakes() {
+        let project =
+            |id: u32, name: &str, key: &str| Project { id, name: name.into(), public_key: key.into() };
+        let projects =
+            Projects::new(vec![project(1, "gateway", "aa"), project(4, "payment", "bb")]).expect("fine");
+        assert_eq!(projects.of_key("bb"), Some(4));
+        assert_eq!(projects.of_key("cc"), None);
+        assert_eq!((projects.name(4), projects.name(9)), ("payment".to_owned(), "9".to_owned()));
+        assert_eq!(
+            (projects.find("payment"), projects.find("1"), projects.find("9")),
+            (Some(4), Some(1), None)
+        );
+        for broken in [
+            vec![project(1, "a", "aa"), project(1, "b", "bb")],
+            vec![project(1, "a", "aa"), project(2, "a", "bb")],
+            vec![project(1, "a", "aa"), project(2, "b", "aa")],
+            vec![project(1, "", "aa")],
+            vec![project(1, "a", "a a")],
+        ] {
+            assert!(Projects::new(broken).is_err());
+        }
+    }
+}

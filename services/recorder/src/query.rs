@@ -1,0 +1,160 @@
+//! What people, tests and the command line ask.
+//!
+//! Promise: an answer of 200 on the ingest port is visible here (the query waits for the index, and `x-recorder-index-lag`
+//! says how many envelopes are missing when that was not enough); no answer is built in memory as a whole.
+
+mod admin;
+mod envelopes;
+mod issues;
+mod lines;
+mod signals;
+mod traces;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use chassis::{operator::Operator, problem::Problem};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    config::Limits,
+    forward::Forwarder,
+    index::{Index, IndexError, Page},
+    ingest::{Answered, ModeSwitch},
+    journal::Journal,
+    pages,
+    projects::Projects,
+};
+
+/// Answers that are being written; each may hold a few large envelopes.
+const ANSWERS_MAX: usize = 3;
+
+/// What the queries work with; clones share it.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub(crate) index: Index,
+    pub(crate) journal: Journal,
+    pub(crate) projects: Arc<Projects>,
+    pub(crate) limits: Limits,
+    operator: Operator,
+    mode: Arc<ModeSwitch>,
+    answered: Arc<Answered>,
+    forwarder: Forwarder,
+    pub(crate) answers: Arc<Semaphore>,
+}
+
+/// What the queries share with the ingest side.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Whether ingest plays dead.
+    pub mode: Arc<ModeSwitch>,
+    /// What ingest answered.
+    pub answered: Arc<Answered>,
+    /// Where copies go.
+    pub forwarder: Forwarder,
+}
+
+impl Query {
+    /// Queries on this index and journal.
+    #[must_use]
+    pub fn new(
+        index: Index,
+        journal: Journal,
+        projects: Arc<Projects>,
+        limits: Limits,
+        operator: Operator,
+        shared: Shared,
+    ) -> Self {
+        let Shared { mode, answered, forwarder } = shared;
+        let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
+        Self { index, journal, projects, limits, operator, mode, answered, forwarder, answers }
+    }
+}
+
+/// The query listener's routes.
+pub fn router(query: Query) -> Router {
+    Router::new()
+        .route("/api/v1/envelopes", get(envelopes::list).delete(admin::forget))
+        .route("/api/v1/envelopes/{seq}/raw", get(envelopes::raw))
+        .route("/api/v1/traces", get(traces::list))
+        .route("/api/v1/traces/{trace_id}", get(traces::one))
+        .route("/api/v1/issues", get(issues::list))
+        .route("/api/v1/issues/{issue_id}", get(issues::one))
+        .route("/api/v1/releases", get(issues::releases))
+        .route("/api/v1/metrics", get(signals::metrics))
+        .route("/api/v1/check-ins", get(signals::check_ins))
+        .route("/api/v1/profiles", get(signals::profiles))
+        .route("/api/v1/replays", get(signals::replays))
+        .route("/api/v1/client-reports", get(signals::client_reports))
+        .route("/api/v1/ingest/mode", post(admin::set_mode).get(admin::mode))
+        .route("/api/v1/status", get(admin::status))
+        .merge(pages::router())
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
+        })
+        .with_state(query)
+        .layer(CatchPanicLayer::new())
+}
+
+/// What every listing takes: `?since=&project=&limit=`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    since: Option<u64>,
+    #[serde(default)]
+    project: Option<String>,
+    #[serde(default)]
+    limit: Option<u32>,
+    #[serde(default, rename = "type")]
+    item_type: Option<String>,
+}
+
+/// A project that nobody knows is a mistake of the asker, not an empty answer.
+pub(crate) fn page(query: &Query, wanted: &Wanted, limit: u32) -> Result<Page, Problem> {
+    let project = match wanted.project.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => {
+            let known = query.projects.find(name);
+            Some(known.ok_or_else(|| Problem::bad_request(format!("there is no project \"{name}\"")))?)
+        }
+        None => None,
+    };
+    Ok(Page { since: wanted.since.unwrap_or(0), project, limit: wanted.limit.unwrap_or(limit) })
+}
+
+/// Runs a query that may block, after the index has caught up; with the number of envelopes that are missing in it.
+pub(crate) async fn ask<T, F>(query: &Query, question: F) -> Result<(T, u64), Problem>
+where
+    T: Send + 'static,
+    F: FnOnce(&Query) -> Result<T, IndexError> + Send + 'static,
+{
+    let lag = query.index.caught_up().await;
+    let asked = query.clone();
+    let answer = tokio::task::spawn_blocking(move || question(&asked)).await;
+    match answer {
+        Ok(Ok(answer)) => Ok((answer, lag)),
+        Ok(Err(error)) => {
+            tracing::error!(error = %error, "a query failed");
+            Err(Problem::internal())
+        }
+        Err(panic) => {
+            tracing::error!(error = %panic, "a query panicked");
+            Err(Problem::internal())
+        }
+    }
+}
+
+/// Marks an answer that does not show everything yet.
+pub(crate) fn with_lag(lag: u64, answer: impl IntoResponse) -> Response {
+    let mut response = answer.into_response();
+    if lag > 0 {
+        response.headers_mut().insert("x-recorder-index-lag", lag.into());
+    }
+    response
+}

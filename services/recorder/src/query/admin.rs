@@ -1,0 +1,107 @@
+//! What only the operator may do, and how the recorder stands.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use chassis::{operator::OPERATOR_TOKEN_HEADER, problem::Problem};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::Query;
+use crate::{forward::ForwardState, ingest::Mode};
+
+/// No token is 401, a wrong one 403.
+fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
+    if query.operator.is(headers) {
+        return Ok(());
+    }
+    if headers.contains_key(OPERATOR_TOKEN_HEADER) {
+        return Err(Problem::forbidden("this is not the operator's token"));
+    }
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Only the operator may do this")
+        .detail(format!("send the operator's token in {OPERATOR_TOKEN_HEADER}")))
+}
+
+/// `DELETE /api/v1/envelopes`: forgets everything; `seq` goes on where it was.
+pub(super) async fn forget(State(query): State<Query>, headers: HeaderMap) -> Result<Response, Problem> {
+    authorise(&query, &headers)?;
+    let next_seq = query.journal.forget().await.map_err(|error| {
+        tracing::error!(error = %error, "the journal could not be emptied");
+        Problem::internal()
+    })?;
+    query.index.caught_up().await;
+    tracing::info!(next_seq, "the operator had everything forgotten");
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /api/v1/ingest/mode`
+pub(super) async fn set_mode(
+    State(query): State<Query>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    authorise(&query, &headers)?;
+    let mode: Mode =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
+    mode.check().map_err(Problem::bad_request)?;
+    tracing::info!(mode = ?mode, "the operator set the ingest's mode");
+    query.mode.set(mode);
+    Ok(mode_now(&query))
+}
+
+/// `GET /api/v1/ingest/mode`
+pub(super) async fn mode(State(query): State<Query>) -> Response {
+    mode_now(&query)
+}
+
+#[derive(Serialize)]
+struct ModeNow {
+    #[serde(flatten)]
+    mode: Mode,
+    left_ms: Option<u64>,
+}
+
+fn mode_now(query: &Query) -> Response {
+    let (mode, left) = query.mode.get();
+    let left_ms = left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    Json(ModeNow { mode, left_ms }).into_response()
+}
+
+#[derive(Serialize)]
+struct Status {
+    /// The last `seq` that is kept.
+    durable_seq: u64,
+    /// The last `seq` that queries can see.
+    indexed_seq: u64,
+    /// The first `seq` that is still kept.
+    first_seq: u64,
+    journal_bytes: u64,
+    journal_failed: bool,
+    answered_kept: u64,
+    answered_refused: u64,
+    answered_failed: u64,
+    mode: Mode,
+    forward: Vec<ForwardState>,
+}
+
+/// `GET /api/v1/status`
+pub(super) async fn status(State(query): State<Query>) -> Response {
+    let journal = query.journal.progress().state();
+    let [answered_kept, answered_refused, answered_failed] = query.answered.counts();
+    let status = Status {
+        durable_seq: journal.durable,
+        indexed_seq: query.index.reached().indexed,
+        first_seq: journal.floor,
+        journal_bytes: journal.bytes,
+        journal_failed: journal.failed,
+        answered_kept,
+        answered_refused,
+        answered_failed,
+        mode: query.mode.get().0,
+        forward: query.forwarder.states(),
+    };
+    Json(status).into_response()
+}

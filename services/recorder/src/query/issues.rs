@@ -1,0 +1,209 @@
+//! Issues and releases: counted from what is kept, never stored as counts that could drift.
+
+use axum::{Json, extract::State, response::Response};
+use chassis::{
+    http::{Path, Query as UrlQuery},
+    problem::Problem,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Query, Wanted, ask,
+    lines::{NDJSON, WriteError, line, seconds, stream, with_envelope},
+    page, with_lag,
+};
+use crate::{
+    domain::{
+        event::ErrorEvent,
+        grouping,
+        trace::{TraceError, trace_error},
+    },
+    index::{
+        IndexError,
+        read::{self, IssueRow, ReleaseRecord},
+    },
+};
+
+/// Issues that a listing shows at most.
+const ISSUES_MAX: u32 = 1_000;
+/// Events that one issue shows.
+const EVENTS_SHOWN: u32 = 20;
+
+/// An issue in the list.
+#[derive(Debug, Serialize)]
+pub(crate) struct Issue {
+    pub(crate) seq: u64,
+    pub(crate) id: String,
+    pub(crate) project: String,
+    pub(crate) title: String,
+    #[serde(rename = "type")]
+    pub(crate) class: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) culprit: Option<String>,
+    pub(crate) level: Option<String>,
+    pub(crate) count: u64,
+    pub(crate) count_since: u64,
+    pub(crate) first_seen: f64,
+    pub(crate) last_seen: f64,
+    pub(crate) releases: Vec<String>,
+    pub(crate) users: u64,
+    pub(crate) fingerprint: Vec<String>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) last_trace_id: Option<String>,
+}
+
+/// An issue with its last events.
+#[derive(Debug, Serialize)]
+pub(crate) struct IssueDetail {
+    #[serde(flatten)]
+    pub(crate) issue: Issue,
+    pub(crate) events: Vec<IssueEvent>,
+}
+
+/// One event of an issue.
+#[derive(Debug, Serialize)]
+pub(crate) struct IssueEvent {
+    #[serde(flatten)]
+    pub(crate) error: TraceError,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) environment: Option<String>,
+    pub(crate) user: Option<String>,
+    #[serde(skip)]
+    pub(crate) event: ErrorEvent,
+}
+
+/// `GET /api/v1/issues?since=&project=&limit=`: those with an event after `since`, the most recent first.
+pub(super) async fn list(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    let page = page(&query, &wanted, ISSUES_MAX)?;
+    stream(&query, NDJSON, move |query, out| {
+        for issue in recent(query, page)? {
+            line(out, &issue)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// `GET /api/v1/issues/{issue_id}`
+pub(super) async fn one(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
+    let (detail, lag) = ask(&query, move |query| detail(query, id)).await?;
+    Ok(with_lag(lag, Json(detail.ok_or_else(Problem::not_found)?)))
+}
+
+/// The issues of a page.
+pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issue>, WriteError> {
+    let page = crate::index::Page { limit: page.limit.min(ISSUES_MAX), ..page };
+    let rows = query.index.read(|connection| read::issues(connection, page))?;
+    rows.into_iter()
+        .map(|row| {
+            let last = events(query, row.issue, 1)?.pop();
+            Ok(issue(query, row, last.as_ref()))
+        })
+        .collect()
+}
+
+/// One issue with its last events, the newest first.
+pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, IndexError> {
+    let Some(row) = query.index.read(|connection| read::issue(connection, id))? else { return Ok(None) };
+    let events = events(query, id, EVENTS_SHOWN).map_err(|error| match error {
+        WriteError::Index(error) => error,
+        WriteError::Io(error) => IndexError::Journal(error),
+        WriteError::Json(error) => IndexError::Journal(error.into()),
+    })?;
+    Ok(Some(IssueDetail { issue: issue(query, row, events.first()), events }))
+}
+
+fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteError> {
+    let rows = query.index.read(|connection| read::of_issue(connection, id, limit))?;
+    let mut reader = query.journal.reader();
+    let mut events = Vec::new();
+    for row in rows {
+        with_envelope(query, &mut reader, row, |opened| {
+            for item in opened.envelope.items.iter().filter(|item| item.item_type() == "event") {
+                let Ok(event) = serde_json::from_slice::<ErrorEvent>(item.payload) else { continue };
+                if grouping::issue_id(opened.source.project, &event) == id {
+                    events.push(IssueEvent {
+                        error: trace_error(opened.source, &event),
+                        trace_id: event.contexts.trace.trace_id.clone(),
+                        environment: event.environment.clone(),
+                        user: event.user.key().map(str::to_owned),
+                        event,
+                    });
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(events)
+}
+
+fn issue(query: &Query, row: IssueRow, last: Option<&IssueEvent>) -> Issue {
+    let IssueRow { issue, project, count, count_since, first_seen, last_seen, last_seq, users, releases } =
+        row;
+    let error = last.map(|last| &last.error);
+    Issue {
+        seq: last_seq,
+        id: issue.simple().to_string(),
+        project: query.projects.name(project),
+        title: error.map(|error| error.title.clone()).unwrap_or_default(),
+        class: error.and_then(|error| error.class.clone()),
+        value: error.and_then(|error| error.value.clone()),
+        culprit: error.and_then(|error| error.culprit.clone()),
+        level: error.and_then(|error| error.level.clone()),
+        count,
+        count_since,
+        first_seen,
+        last_seen,
+        releases,
+        users,
+        fingerprint: last.map(|last| last.event.fingerprint.clone()).unwrap_or_default(),
+        last_event_id: error.and_then(|error| error.event_id.clone()),
+        last_trace_id: last.and_then(|last| last.trace_id.clone()),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Release {
+    seq: u64,
+    project: String,
+    release: String,
+    environment: String,
+    first_seen: f64,
+    last_seen: f64,
+    transactions: u64,
+    errors: u64,
+    sessions: u64,
+}
+
+/// `GET /api/v1/releases?since=&project=&limit=`
+pub(super) async fn releases(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    let page = page(&query, &wanted, 10_000)?;
+    stream(&query, NDJSON, move |query, out| {
+        for record in query.index.read(|connection| read::releases(connection, page))? {
+            line(out, &release(query, record))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn release(query: &Query, record: ReleaseRecord) -> Release {
+    Release {
+        seq: record.last_seq,
+        project: query.projects.name(record.project),
+        release: record.release,
+        environment: record.environment,
+        first_seen: seconds(record.first_us),
+        last_seen: seconds(record.last_us),
+        transactions: record.transactions,
+        errors: record.errors,
+        sessions: record.sessions,
+    }
+}

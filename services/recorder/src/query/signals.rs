@@ -1,0 +1,103 @@
+//! The other things that SDKs send, each as lines of their own fields with `seq`, `received_at` and `project`.
+
+use axum::{extract::State, response::Response};
+use chassis::{http::Query as UrlQuery, problem::Problem};
+use serde_json::{Map, Value};
+
+use super::{
+    Query, Wanted,
+    lines::{NDJSON, Opened, Out, WriteError, each_envelope, line, stream},
+    page,
+};
+use crate::domain::{digest::Kinds, envelope::Item, trace};
+
+/// Members that are too long for a line; the raw envelope has them.
+const BULKY: [&str; 3] = ["profile", "debug_meta", "measurements"];
+
+/// `GET /api/v1/metrics?since=&project=&limit=`
+pub(super) async fn metrics(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["trace_metric"], |out, opened, item| {
+        let mut lines = 0;
+        for metric in trace::metrics(opened.source, item) {
+            lines += 1;
+            line(out, &metric)?;
+        }
+        Ok(lines)
+    })
+    .await
+}
+
+/// `GET /api/v1/check-ins?since=&project=&limit=`
+pub(super) async fn check_ins(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["check_in"], payload_line).await
+}
+
+/// `GET /api/v1/profiles?since=&project=&limit=`, without the samples.
+pub(super) async fn profiles(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["profile", "profile_chunk"], payload_line).await
+}
+
+/// `GET /api/v1/replays?since=&project=&limit=`: the events, and the recordings by their size.
+pub(super) async fn replays(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["replay_event", "replay_recording"], payload_line).await
+}
+
+/// `GET /api/v1/client-reports?since=&project=&limit=`
+pub(super) async fn client_reports(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["client_report"], payload_line).await
+}
+
+/// Streams the items of these types; a limit cuts between envelopes, never inside one, so that `since` can go on.
+async fn each_item<F>(
+    query: &Query,
+    wanted: &Wanted,
+    types: &'static [&'static str],
+    write: F,
+) -> Result<Response, Problem>
+where
+    F: Fn(&mut Out, &Opened<'_>, &Item<'_>) -> Result<u32, WriteError> + Send + 'static,
+{
+    let page = page(query, wanted, u32::MAX)?;
+    stream(query, NDJSON, move |query, out| {
+        let mut left = page.limit;
+        each_envelope(query, page, Kinds::any_of(types), |opened| {
+            for item in &opened.envelope.items {
+                if types.contains(&item.item_type().as_ref()) {
+                    left = left.saturating_sub(write(out, &opened, item)?);
+                }
+            }
+            Ok(left == 0)
+        })
+    })
+    .await
+}
+
+/// The item's own members, flat, without the bulky ones.
+fn payload_line(out: &mut Out, opened: &Opened<'_>, item: &Item<'_>) -> Result<u32, WriteError> {
+    let mut members: Map<String, Value> = serde_json::from_slice(item.payload).unwrap_or_default();
+    for bulky in BULKY {
+        members.remove(bulky);
+    }
+    members.insert("seq".to_owned(), opened.source.seq.into());
+    members.insert("received_at".to_owned(), opened.received_at.into());
+    members.insert("project".to_owned(), opened.source.name.into());
+    members.insert("item_type".to_owned(), item.item_type().into());
+    members.insert("payload_bytes".to_owned(), item.payload.len().into());
+    line(out, &members)?;
+    Ok(1)
+}

@@ -1,0 +1,125 @@
+//! Traces: the recent ones, and one as a whole.
+
+use axum::{extract::State, response::Response};
+use chassis::{
+    http::{Path, Query as UrlQuery},
+    problem::Problem,
+};
+use serde::Serialize;
+
+use super::{
+    Query, Wanted, ask,
+    lines::{NDJSON, WriteError, line, stream, with_envelope},
+    page,
+};
+use crate::{
+    domain::{
+        digest,
+        trace::{Assembly, Trace},
+    },
+    index::{
+        Page,
+        read::{self, TraceRow},
+    },
+};
+
+/// Traces that a listing shows when it is not told otherwise.
+const TRACES_LISTED: u32 = 100;
+/// Traces that a listing shows at most.
+const TRACES_MAX: u32 = 5_000;
+/// Envelopes of one trace that are read.
+const ENVELOPES_MAX: u32 = 5_000;
+
+/// A trace in the list.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) seq: u64,
+    pub(crate) trace_id: String,
+    pub(crate) root: String,
+    pub(crate) root_project: String,
+    pub(crate) services: Vec<String>,
+    pub(crate) spans: u64,
+    pub(crate) errors: u64,
+    pub(crate) failed: u64,
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    pub(crate) duration_ms: f64,
+}
+
+impl Summary {
+    pub(crate) fn new(query: &Query, row: TraceRow) -> Self {
+        let TraceRow { trace_id, last_seq, root, root_project, start, end, spans, errors, failed, projects } =
+            row;
+        Self {
+            seq: last_seq,
+            trace_id: hex::encode(trace_id),
+            root,
+            root_project: query.projects.name(root_project),
+            services: projects.into_iter().map(|project| query.projects.name(project)).collect(),
+            spans,
+            errors,
+            failed,
+            start,
+            end,
+            duration_ms: (end - start) * 1000.0,
+        }
+    }
+}
+
+/// `GET /api/v1/traces?since=&project=&limit=`: traces with a root, the newest first.
+pub(super) async fn list(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    let page = page(&query, &wanted, TRACES_LISTED)?;
+    stream(&query, NDJSON, move |query, out| {
+        for summary in recent(query, page)? {
+            line(out, &summary)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The recent traces.
+pub(crate) fn recent(query: &Query, page: Page) -> Result<Vec<Summary>, crate::index::IndexError> {
+    let page = Page { limit: page.limit.min(TRACES_MAX), ..page };
+    let rows = query.index.read(|connection| read::traces(connection, page))?;
+    Ok(rows.into_iter().map(|row| Summary::new(query, row)).collect())
+}
+
+/// `GET /api/v1/traces/{trace_id}`
+pub(super) async fn one(
+    State(query): State<Query>,
+    Path(trace_id): Path<String>,
+) -> Result<Response, Problem> {
+    let trace_id = digest::trace_id(&trace_id)
+        .ok_or_else(|| Problem::bad_request("a trace id is 32 hexadecimal digits"))?;
+    // Asked first, because a stream cannot take its status back.
+    let (rows, _) =
+        ask(&query, move |query| query.index.read(|connection| read::of_trace(connection, trace_id, 1)))
+            .await?;
+    if rows.is_empty() {
+        return Err(Problem::not_found().detail("no envelope has any part of this trace"));
+    }
+    stream(&query, "application/json", move |query, out| {
+        let trace = assemble(query, trace_id)?;
+        serde_json::to_writer(&mut *out, &trace)?;
+        Ok(())
+    })
+    .await
+}
+
+/// Reads a trace's envelopes and puts the trace together.
+pub(crate) fn assemble(query: &Query, trace_id: [u8; 16]) -> Result<Option<Trace>, WriteError> {
+    let rows = query.index.read(|connection| read::of_trace(connection, trace_id, ENVELOPES_MAX))?;
+    let mut reader = query.journal.reader();
+    let mut assembly = Assembly::new(trace_id);
+    for row in rows {
+        with_envelope(query, &mut reader, row, |opened| {
+            assembly.add(opened.source, opened.envelope);
+            Ok(())
+        })?;
+    }
+    Ok(assembly.finish())
+}
