@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
+use mongodb::action::Action as _;
 use mongodb::options::ReturnDocument;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -245,7 +246,7 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
         self.run("find", &text, call).await
     }
 
-    /// At most `limit` documents that match, in the order of `sort`.
+    /// At most `limit` documents that match, in the order of `sort` (empty: in any).
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -253,9 +254,16 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
     where
         T: Unpin,
     {
-        let text = describe::find(self.name, &filter, Some(&sort), true);
+        let sort = (!sort.is_empty()).then_some(sort);
+        let text = describe::find(self.name, &filter, sort.as_ref(), true);
         let call = async {
-            self.inner.find(filter).sort(sort).limit(i64::from(limit)).await?.try_collect::<Vec<T>>().await
+            self.inner
+                .find(filter)
+                .optional(sort, |find, sort| find.sort(sort))
+                .limit(i64::from(limit))
+                .await?
+                .try_collect::<Vec<T>>()
+                .await
         };
         self.run("find", &text, call).await
     }
@@ -274,9 +282,11 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
     where
         T: Unpin,
     {
-        let text = describe::find(self.name, &filter, Some(&sort), true);
+        let sort = (!sort.is_empty()).then_some(sort);
+        let text = describe::find(self.name, &filter, sort.as_ref(), true);
         let call = async {
-            let find = self.inner.find(filter).sort(sort).limit(i64::from(limit));
+            let find =
+                self.inner.find(filter).optional(sort, |find, sort| find.sort(sort)).limit(i64::from(limit));
             let mut cursor = find.session(&mut session.inner).await?;
             cursor.stream(&mut session.inner).try_collect::<Vec<T>>().await
         };
