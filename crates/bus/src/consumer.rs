@@ -22,6 +22,7 @@ use crate::clients;
 use crate::config::Config;
 use crate::error::{ClientError, ConsumerError};
 use crate::handler::Router;
+use crate::load::Load;
 use crate::process::{Processor, RetryPolicy};
 use crate::producer::Producer;
 
@@ -66,10 +67,17 @@ impl Consumer {
         Ok(Self { owner: Owner::new(config, client, rebalances, processor, Mode::Member) })
     }
 
+    /// What it holds, to be watched while it runs.
+    #[must_use]
+    pub fn load(&self) -> Arc<Load> {
+        self.owner.load()
+    }
+
     /// Consumes until `shutdown`, then stops in order. `ready` hears whether records can be taken.
     ///
     /// # Errors
-    /// When it ended for another reason: the process should end too and be started again.
+    /// When it ended for another reason: the process should end too and be started again. The reason was reported
+    /// already; do not report it twice.
     pub async fn run(
         self,
         shutdown: CancellationToken,

@@ -221,13 +221,6 @@ impl Processor {
         }
         report(error.source(), &delivery.record, "transient");
         if self.retry.hold {
-            tracing::error!(
-                kafka.topic = delivery.record.topic,
-                kafka.partition = delivery.record.partition,
-                kafka.offset = delivery.record.offset,
-                attempt = delivery.attempt,
-                "a record keeps failing and its lane is held: {error}"
-            );
             return Judged::Again;
         }
         spans::set_error(&Span::current(), Status::Unavailable);

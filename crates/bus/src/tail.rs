@@ -17,6 +17,7 @@ use crate::consumer::{self, Client, Mode, Owner};
 use crate::error::{ClientError, ConsumerError};
 use crate::handler::Router;
 use crate::ledger::{NextOffset, TopicPartition};
+use crate::load::Load;
 use crate::names::Names;
 use crate::process::{Processor, RetryPolicy};
 use crate::producer::Producer;
@@ -55,10 +56,17 @@ impl Tail {
         })
     }
 
+    /// What it holds, to be watched while it runs.
+    #[must_use]
+    pub fn load(&self) -> Arc<Load> {
+        self.owner.load()
+    }
+
     /// Consumes until `shutdown`. `ready` hears true once the positions are known.
     ///
     /// # Errors
-    /// When it ended for another reason: the process should end too and be started again.
+    /// When it ended for another reason: the process should end too and be started again. The reason was reported
+    /// already; do not report it twice.
     pub async fn run(
         mut self,
         shutdown: CancellationToken,

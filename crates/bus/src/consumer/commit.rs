@@ -72,6 +72,7 @@ impl Owner {
         self.commit = None;
         match committed {
             Committed::Confirmed(frontiers) => {
+                self.load.committed();
                 for (partition, epoch, next) in &frontiers {
                     self.ledger.committed(partition, *epoch, *next);
                 }
@@ -83,6 +84,7 @@ impl Owner {
 
     fn on_commit_failed(&mut self, error: KafkaError) {
         use RDKafkaErrorCode as Code;
+        self.load.commit_failed();
         metric::count(Metric::BusCommitFailures, 1, &[("group", self.processor.group.as_str())]);
         match error.rdkafka_error_code() {
             Some(

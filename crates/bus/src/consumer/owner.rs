@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use contracts::Group;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::error::{ClientError, ConsumerError};
 use crate::lanes::Lanes;
 use crate::ledger::{Ledger, TopicPartition};
+use crate::load::Load;
 use crate::names::Names;
 use crate::process::Processor;
 use crate::record::Record;
@@ -69,6 +71,7 @@ pub(crate) struct Owner {
     pub(super) stop: Option<Stop>,
     pub(super) ready: Ready,
     pub(super) has_assignment: bool,
+    pub(super) load: Arc<Load>,
 }
 
 /// What woke the owner.
@@ -114,6 +117,7 @@ impl Owner {
             stop: None,
             ready: Box::new(|_| ()),
             has_assignment: false,
+            load: Arc::default(),
             config: config.clone(),
         }
     }
@@ -134,6 +138,10 @@ impl Owner {
             self.advance_handover();
         }
         self.close().await
+    }
+
+    pub(crate) fn load(&self) -> Arc<Load> {
+        Arc::clone(&self.load)
     }
 
     /// The partitions are known from the start: outside a group nobody assigns any.
@@ -176,7 +184,6 @@ impl Owner {
                 self.begin_stop(Some(stuck));
             }
         }
-        self.report_load();
     }
 
     /// Most errors are connections that librdkafka repairs; only what it calls fatal ends us.
@@ -206,7 +213,7 @@ impl Owner {
             token.cancel();
         }
         if let Some(cause) = &cause {
-            tracing::error!(error.kind = cause.kind(), "the consumer stops: {cause}");
+            tell(cause, &self.processor.group);
             self.withdraw(|_, _| true);
         }
         self.stop = Some(Stop { deadline, cause });
@@ -216,5 +223,14 @@ impl Owner {
     fn has_wound_down(&self) -> bool {
         let drained = self.lanes.is_idle();
         self.stop.as_ref().is_some_and(|stop| drained || Instant::now() >= stop.deadline)
+    }
+}
+
+/// Reports why the consumer stops; a handler's error was reported in its own trace already.
+fn tell(cause: &ConsumerError, group: &Group) {
+    if matches!(cause, ConsumerError::Handler { .. }) {
+        tracing::warn!(kafka.group = group.as_str(), "the consumer stops: {cause}");
+    } else {
+        telemetry::report(cause, &[("error.kind", cause.kind()), ("kafka.group", group.as_str())]);
     }
 }

@@ -69,6 +69,7 @@ impl Owner {
             Delivered::New(epoch) => epoch,
             // seen after incremental assignments: the same offsets twice in consecutive polls
             Delivered::Redelivered | Delivered::NotOurs => {
+                self.load.dropped();
                 tracing::debug!(
                     kafka.partition = %partition,
                     kafka.offset = record.offset,
@@ -79,6 +80,8 @@ impl Owner {
         };
         let cost_bytes = record.cost_bytes();
         self.budget.take(cost_bytes);
+        self.load.took();
+        self.load.holds(self.budget.records(), self.budget.bytes());
         let lane = self.lanes.lane_of(record.key.as_deref(), record.partition, record.offset);
         let leaving = self.leaving.entry(partition.clone()).or_default().clone();
         let received_at = SystemTime::now();
@@ -120,6 +123,7 @@ impl Owner {
         let Completion { lane, partition, epoch, offset, cost_bytes, ended } = completion;
         self.lanes.finish(lane);
         self.budget.give_back(cost_bytes);
+        self.load.holds(self.budget.records(), self.budget.bytes());
         let booked = match &ended {
             Ended::Done => self.ledger.complete(&partition, epoch, offset),
             Ended::Abandoned | Ended::Failed(_) => self.ledger.abandon(&partition, epoch, offset),
@@ -159,6 +163,7 @@ impl Owner {
         let want_paused = self.budget.is_full() || self.stop.is_some();
         let change = self.paused.change(want_paused, self.ledger.fetching());
         if !change.pause.is_empty() {
+            self.load.rested();
             tracing::debug!(records = self.budget.records(), bytes = self.budget.bytes(), "fetching rests");
             let list = list_of(&change.pause, &self.names);
             self.paused_as_told(self.client.pause(&list));
@@ -174,15 +179,5 @@ impl Owner {
         if let Err(error) = result {
             tracing::debug!(kafka.error = %error, "pausing or resuming was refused");
         }
-    }
-
-    pub(super) fn report_load(&self) {
-        tracing::trace!(
-            records = self.budget.records(),
-            bytes = self.budget.bytes(),
-            busy = self.lanes.busy(),
-            waiting = self.lanes.waiting(),
-            "in hand"
-        );
     }
 }

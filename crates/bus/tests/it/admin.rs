@@ -1,0 +1,57 @@
+//! Topics as the catalogue has them.
+
+use bus::admin::{AdminError, TopicChange, ensure_topics};
+use contracts::{Group, TopicSpec};
+
+use crate::support::{namespace, specs_for};
+
+#[tokio::test]
+async fn topics_are_created_once_and_corrected_when_they_differ() {
+    let config = namespace();
+    let mut specs = specs_for(Group::Game);
+    let created = ensure_topics(&config, &specs).await.expect("created");
+    let expected: Vec<TopicChange> = specs
+        .iter()
+        .map(|spec| TopicChange::Created { topic: spec.name.clone(), partitions: spec.partitions })
+        .collect();
+    assert_eq!(created, expected);
+    assert_eq!(ensure_topics(&config, &specs).await.expect("nothing to do"), vec![]);
+
+    let name = specs[0].name.clone();
+    set(&mut specs[0], "retention.ms", "3600000");
+    let changed = ensure_topics(&config, &specs).await.expect("corrected");
+    match &changed[..] {
+        [TopicChange::ConfigChanged { topic, name: setting, to, from: Some(_) }] => {
+            assert_eq!((topic, setting.as_str(), to.as_str()), (&name, "retention.ms", "3600000"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(ensure_topics(&config, &specs).await.expect("nothing to do"), vec![]);
+}
+
+#[tokio::test]
+async fn another_number_of_partitions_is_refused_because_keys_would_move() {
+    let config = namespace();
+    let mut specs = specs_for(Group::Game);
+    specs.truncate(1);
+    ensure_topics(&config, &specs).await.expect("created");
+    specs[0].partitions += 1;
+    match ensure_topics(&config, &specs).await {
+        Err(AdminError::PartitionsDiffer { topic, found, wanted }) => {
+            assert_eq!(topic, specs[0].name);
+            assert_eq!(i32::try_from(found).expect("few") + 1, wanted);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_broker_it_says_so() {
+    let config = bus::Config { bootstrap_servers: "127.0.0.1:1".to_owned(), ..bus::Config::default() };
+    assert!(matches!(ensure_topics(&config, &specs_for(Group::Game)).await, Err(AdminError::Client(_))));
+}
+
+fn set(spec: &mut TopicSpec, name: &str, value: &str) {
+    let entry = spec.configs.iter_mut().find(|(key, _)| key == name).expect("the catalogue sets it");
+    value.clone_into(&mut entry.1);
+}

@@ -1,0 +1,68 @@
+//! Lag from outside: of a group that never was, of one that reads, of one that is dead.
+
+use std::sync::Arc;
+
+use bus::lag::{PartitionLag, Reader};
+use bus::{HandlerError, Outcome, Producer};
+use contracts::{Group, Topic};
+
+use crate::support::{DEADLINE, Remember, Running, bets, broker_for, committed_reaches, place_bet};
+
+fn total(lags: &[PartitionLag]) -> i64 {
+    lags.iter().map(|lag| lag.lag_messages).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lag_is_seen_of_a_group_that_is_not_there() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    let reader = Arc::new(Reader::new(&config, &[Group::Game, Group::Gateway]).expect("a reader"));
+
+    // nobody has read anything, and there is nothing to read
+    let lags = reader.read().await.expect("lag");
+    assert_eq!(lags.len(), 12, "six partitions of two topics; the gateway has no group");
+    assert_eq!(total(&lags), 0);
+    assert!(
+        lags.iter().all(|lag| lag.members == 0 && lag.committed.is_none() && lag.lag_seconds == Some(0.0))
+    );
+
+    // a group that never was: everything is unread, and it gets older
+    for number in 0..30 {
+        producer.publish(&place_bet(&format!("player-{number}"), number)).await.expect("published");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let lags = reader.read().await.expect("lag");
+    assert_eq!(total(&lags), 30);
+    for lag in &lags {
+        let seconds = lag.lag_seconds.expect("the oldest record can be read");
+        let is_aged = (1.0..60.0).contains(&seconds);
+        assert_eq!(is_aged, lag.lag_messages > 0, "{lag:?}");
+        assert_eq!(lag.topic == Topic::BetsCommands.name(), lag.end > 0, "{lag:?}");
+    }
+
+    // a group that reads all but what one player's record holds
+    let handler = Remember::new(|delivery| match delivery.event.player_id() {
+        "player-7" => Err(HandlerError::transient("held")),
+        _ => Ok(Outcome::Applied),
+    });
+    let consumer = Running::start(&config, Group::Game, bets(handler)).ready().await;
+    testkit::eventually("the lag to shrink", DEADLINE, || async {
+        let lags = reader.read().await.expect("lag");
+        let holding = lags.iter().filter(|lag| lag.lag_messages > 0).count();
+        (holding == 1 && lags.iter().all(|lag| lag.members == 1)).then_some(())
+    })
+    .await;
+    consumer.stop().await.expect("stops in order");
+
+    // the same group, dead
+    let lags = bus::lag::read(&config, &[Group::Game]).await.expect("lag");
+    let held: Vec<_> = lags.iter().filter(|lag| lag.lag_messages > 0).collect();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].members, 0);
+    assert!(held[0].lag_seconds.expect("an age") >= 1.0);
+
+    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
+    committed_reaches(&config, Group::Game, 30).await;
+    assert_eq!(total(&reader.read().await.expect("lag")), 0);
+    consumer.stop().await.expect("stops in order");
+}

@@ -1,0 +1,113 @@
+//! What a publish promises, and what its errors say.
+
+use bus::{Config, Producer, PublishError, RawRecord};
+use contracts::class::{Classify as _, ErrorClass};
+use contracts::{Group, Topic};
+
+use crate::support::{broker_for, bytes, place_bet, stored_in};
+
+/// Java's murmur2, as its tests have it: where a key of the stock tools lands.
+fn murmur2(key: &[u8]) -> i32 {
+    const M: i32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c_u32.cast_signed() ^ i32::try_from(key.len()).expect("short");
+    let mut chunks = key.chunks_exact(4);
+    for chunk in chunks.by_ref() {
+        let mut k = i32::from_le_bytes(chunk.try_into().expect("four bytes")).wrapping_mul(M);
+        k ^= (k.cast_unsigned() >> 24).cast_signed();
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    let rest = chunks.remainder();
+    for (index, byte) in rest.iter().enumerate().rev() {
+        hash ^= i32::from(*byte) << (8 * index);
+    }
+    if !rest.is_empty() {
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= (hash.cast_unsigned() >> 13).cast_signed();
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash.cast_unsigned() >> 15).cast_signed()
+}
+
+#[test]
+fn our_murmur2_is_javas() {
+    // the vectors of Kafka's own UtilsTest
+    assert_eq!(murmur2(b"21"), -973_932_308);
+    assert_eq!(murmur2(b"foobar"), -790_332_482);
+    assert_eq!(murmur2(b"a-little-bit-long-string"), -985_981_536);
+    assert_eq!(murmur2(b"abc"), 479_470_107);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_goes_to_the_partition_that_javas_tools_choose() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    for number in 0..30 {
+        let player = format!("player-{number}");
+        let published = producer.publish(&place_bet(&player, 1)).await.expect("published");
+        let expected = (murmur2(player.as_bytes()) & 0x7fff_ffff) % Topic::BetsCommands.partitions();
+        assert_eq!(published.partition, expected, "{player}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raw_record_keeps_its_headers() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    let raw = RawRecord {
+        topic: Topic::BetsCommands.name().to_owned(),
+        key: Some(bytes("k")),
+        headers: vec![("ce_id".to_owned(), bytes("one")), ("x".to_owned(), bytes("y"))],
+        value: bytes("{}"),
+    };
+    let published = producer.publish_raw(&raw).await.expect("published");
+    let found = stored_in(&config, Topic::BetsCommands.name(), published.partition, 1).await;
+    assert_eq!(found[0].header("ce_id").as_deref(), Some("one"));
+    assert_eq!(found[0].header("x").as_deref(), Some("y"));
+    assert_eq!(found[0].value.as_deref(), Some(b"{}".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_too_large_is_poison_and_not_unknown() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    let raw = RawRecord {
+        topic: Topic::BetsCommands.name().to_owned(),
+        key: None,
+        headers: Vec::new(),
+        value: vec![7_u8; 4 * 1024 * 1024].into(),
+    };
+    let error = producer.publish_raw(&raw).await.expect_err("too large");
+    assert!(matches!(error, PublishError::Unwritable { .. }), "{error:?}");
+    assert_eq!(error.class(), ErrorClass::Poison);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_acknowledgement_the_outcome_is_unknown_not_failed() {
+    // a port that takes connections and never answers
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let config = Config {
+        bootstrap_servers: silent.local_addr().expect("an address").to_string(),
+        message_timeout_ms: 500,
+        ..Config::default()
+    };
+    let producer = Producer::new(&config).expect("a producer");
+    let error = producer.publish(&place_bet("p", 1)).await.expect_err("nobody answers");
+    assert!(matches!(error, PublishError::OutcomeUnknown { .. }), "{error:?}");
+    assert_eq!(error.class(), ErrorClass::Transient);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_publishes_at_once_are_each_acknowledged_where_they_are() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    let events: Vec<_> =
+        (0..500).map(|number| place_bet(&format!("player-{}", number % 20), number)).collect();
+    let published = futures::future::join_all(events.iter().map(|event| producer.publish(event))).await;
+    let positions: std::collections::BTreeSet<(i32, i64)> = published
+        .into_iter()
+        .map(|published| published.expect("acknowledged"))
+        .map(|published| (published.partition, published.offset))
+        .collect();
+    assert_eq!(positions.len(), 500, "two records at one place");
+    producer.flush(std::time::Duration::from_secs(5)).await.expect("flushed");
+}

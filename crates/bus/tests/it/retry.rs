@@ -1,0 +1,116 @@
+//! What may pass is tried again in place; what will not, is not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bus::{ConsumerError, HandlerError, Outcome, Producer};
+use contracts::Group;
+
+use crate::support::{
+    Remember, Running, bets, broker_for, committed_reaches, committed_sum, namespace, place_bet, specs_for,
+};
+
+fn quick(mut config: bus::Config) -> bus::Config {
+    config.retry_backoff_min_ms = 5;
+    config.retry_backoff_max_ms = 20;
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transient_failure_is_tried_again_in_place_and_nothing_of_its_key_overtakes_it() {
+    let config = quick(broker_for(Group::Game).await);
+    let handler = Remember::new(|delivery| {
+        if delivery.event.id.as_str() == "held-1" && delivery.attempt < 4 {
+            return Err(HandlerError::transient("the store is away"));
+        }
+        Ok(Outcome::Applied)
+    });
+    let producer = Producer::new(&config).expect("a producer");
+    for number in 1..=3 {
+        producer.publish(&place_bet("held", number)).await.expect("published");
+    }
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    let seen = handler.wait_for(6).await;
+    let held: Vec<_> = seen.iter().map(|seen| (seen.event.id.to_string(), seen.attempt)).collect();
+    let expected = [("held-1", 1), ("held-1", 2), ("held-1", 3), ("held-1", 4), ("held-2", 1), ("held-3", 1)];
+    assert_eq!(held, expected.map(|(id, attempt)| (id.to_owned(), attempt)));
+    committed_reaches(&config, Group::Game, 3).await;
+    consumer.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_record_is_not_skipped_others_go_on_and_a_stop_gives_it_back() {
+    let config = quick(bus::Config { retry_alert_after_ms: 30, ..broker_for(Group::Game).await });
+    let is_healed = Arc::new(AtomicBool::new(false));
+    let healed = Arc::clone(&is_healed);
+    let handler = Remember::new(move |delivery| {
+        if delivery.event.player_id() == "held" && !healed.load(Ordering::SeqCst) {
+            return Err(HandlerError::transient("the store is away"));
+        }
+        Ok(Outcome::Applied)
+    });
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&place_bet("held", 1)).await.expect("published");
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
+    handler.wait_for(8).await; // well past the alert
+    for number in 0..20 {
+        producer.publish(&place_bet(&format!("other-{number}"), 1)).await.expect("published");
+    }
+    testkit::eventually("the other keys to go on", crate::support::DEADLINE, || async {
+        let others = handler.ids().iter().filter(|id| id.starts_with("other")).count();
+        // a lane is shared: a few of the others wait behind the held one
+        (others >= 12).then_some(())
+    })
+    .await;
+    assert!(committed_sum(&config, Group::Game) <= 20, "the held record's offset was passed");
+    consumer.stop().await.expect("a held record does not keep the process from stopping");
+
+    is_healed.store(true, Ordering::SeqCst);
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    committed_reaches(&config, Group::Game, 21).await;
+    assert!(handler.seen().iter().any(|seen| seen.event.id.as_str() == "held-1" && seen.attempt == 1));
+    consumer.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fatal_error_stops_the_consumer_and_the_record_comes_again() {
+    let config = broker_for(Group::Game).await;
+    let handler = Remember::new(|_| Err(HandlerError::fatal("the ledger contradicts itself")));
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&place_bet("p", 1)).await.expect("published");
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    match consumer.ended().await {
+        Err(ConsumerError::Handler { source, offset: 0, .. }) => {
+            assert_eq!(source.to_string(), "the ledger contradicts itself");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(committed_sum(&config, Group::Game), 0);
+    let handler = Remember::all();
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    assert_eq!(handler.wait_for(1).await[0].event.id.as_str(), "p-1");
+    consumer.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_dead_letter_cannot_be_written_the_record_is_not_passed() {
+    let config = quick(bus::Config { message_timeout_ms: 700, ..namespace() });
+    let mut specs = specs_for(Group::Game);
+    let dead_letters: Vec<_> = specs.extract_if(.., |spec| spec.name.contains(".dlq.")).collect();
+    bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
+
+    let handler = Remember::new(|_| Err(HandlerError::poison("never")));
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&place_bet("p", 1)).await.expect("published");
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    handler.wait_for(1).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2_000)).await; // long enough for publishes to be given up
+    assert_eq!(committed_sum(&config, Group::Game), 0, "passed without a dead letter");
+
+    bus::admin::ensure_topics(&config, &dead_letters).await.expect("topics can be created");
+    committed_reaches(&config, Group::Game, 1).await;
+    assert_eq!(handler.seen().len(), 1, "poison is not handled twice");
+    let kept = crate::support::stored(&config, &dead_letters[0].name, 1).await;
+    assert_eq!(kept[0].header("ce_id").as_deref(), Some("p-1"));
+    consumer.stop().await.expect("stops in order");
+}

@@ -1,0 +1,102 @@
+//! How a consumer ends: in order, within its deadlines, and with an error when it cannot get on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bus::{ConsumerError, Delivery, Handle, HandlerError, Outcome, Producer};
+use contracts::Group;
+use tokio::sync::Semaphore;
+
+use crate::support::{Remember, Running, bets, broker_for, committed_reaches, committed_sum, place_bet};
+
+/// Begins, and ends when it is let.
+struct Gate {
+    begun: Semaphore,
+    may_end: Semaphore,
+}
+
+impl Gate {
+    fn closed() -> Arc<Self> {
+        Arc::new(Self { begun: Semaphore::new(0), may_end: Semaphore::new(0) })
+    }
+}
+
+#[async_trait]
+impl Handle for Gate {
+    async fn handle(&self, _: &Delivery) -> Result<Outcome, HandlerError> {
+        self.begun.add_permits(1);
+        self.may_end.acquire().await.expect("open").forget();
+        Ok(Outcome::Applied)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_finishes_and_commits_what_was_begun() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    for number in 0..5 {
+        producer.publish(&place_bet(&format!("p{number}"), 1)).await.expect("published");
+    }
+    let gate = Gate::closed();
+    let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
+    gate.begun.acquire().await.expect("open").forget();
+    consumer.tell_to_stop();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!consumer.is_ready(), "a stopping consumer is not ready");
+    gate.may_end.add_permits(100);
+    let taken = consumer.load.clone();
+    consumer.ended().await.expect("stops in order");
+    assert_eq!(committed_sum(&config, Group::Game), i64::try_from(taken.taken()).expect("few"));
+
+    // what was not taken comes to the next member, and nothing comes twice
+    let handler = Remember::all();
+    let next = Running::start(&config, Group::Game, bets(handler.clone()));
+    committed_reaches(&config, Group::Game, 5).await;
+    assert_eq!(handler.seen().len(), 5 - usize::try_from(taken.taken()).expect("few"));
+    next.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_does_not_end_delays_a_stop_only_to_its_deadline() {
+    let config = bus::Config { stop_drain_deadline_ms: 300, ..broker_for(Group::Game).await };
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&place_bet("p", 1)).await.expect("published");
+    let gate = Gate::closed();
+    let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
+    gate.begun.acquire().await.expect("open").forget();
+    let began = Instant::now();
+    consumer.stop().await.expect("stops all the same");
+    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+    assert_eq!(committed_sum(&config, Group::Game), 0, "what was not finished was committed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stuck_handler_ends_the_consumer() {
+    let config = bus::Config { stall_deadline_ms: 500, ..broker_for(Group::Game).await };
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&place_bet("p", 1)).await.expect("published");
+    let gate = Gate::closed();
+    let consumer = Running::start(&config, Group::Game, bets(gate));
+    match consumer.ended().await {
+        Err(ConsumerError::Stalled { stalled_ms, .. }) => assert!(stalled_ms >= 500),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(committed_sum(&config, Group::Game), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_without_a_broker_stops_when_told() {
+    let config = bus::Config {
+        bootstrap_servers: "127.0.0.1:1".to_owned(),
+        close_deadline_ms: 2_000,
+        commit_deadline_ms: 1_000,
+        ..bus::Config::default()
+    };
+    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!consumer.is_ready());
+    let began = Instant::now();
+    consumer.stop().await.expect("stops in order");
+    assert!(began.elapsed() < Duration::from_secs(8), "took {:?}", began.elapsed());
+}

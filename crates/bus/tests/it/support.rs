@@ -1,0 +1,280 @@
+//! What the tests share: a namespace of their own on the broker, events to send, handlers that remember, raw reads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{
+    CancellationToken, Config, Consumer, ConsumerError, Delivery, Handle, HandlerError, Load, Outcome,
+    Producer, Router,
+};
+use bytes::Bytes;
+use contracts::proto::bets::v1::PlaceBet;
+use contracts::proto::common::v1::Money;
+use contracts::{Event, EventId, EventType, Group, TopicSpec, ids};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Headers as _;
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use testkit::eventually;
+
+/// Long enough for a rebalance on a busy machine; nothing waits for it when all is well.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A namespace of its own, with the topics that `group` reads and their dead-letter topics.
+pub(crate) async fn broker_for(group: Group) -> Config {
+    let config = namespace();
+    bus::admin::ensure_topics(&config, &specs_for(group)).await.expect("topics can be created");
+    config
+}
+
+pub(crate) fn namespace() -> Config {
+    Config {
+        bootstrap_servers: testkit::kafka(),
+        namespace: testkit::unique("bus"),
+        client_id: "bus-test".to_owned(),
+        commit_interval_ms: 100,
+        ..Config::default()
+    }
+}
+
+pub(crate) fn specs_for(group: Group) -> Vec<TopicSpec> {
+    let wanted = |spec: &TopicSpec| {
+        group.reads().iter().any(|topic| spec.name == topic.name() || spec.name == topic.dlq(group))
+    };
+    contracts::topics::catalogue().into_iter().filter(wanted).collect()
+}
+
+pub(crate) fn place_bet(player: &str, number: u64) -> Event {
+    let message = PlaceBet {
+        player_id: player.to_owned(),
+        game: "slots".to_owned(),
+        stake: Some(Money { minor: 100, currency: "EUR".to_owned() }),
+    };
+    let id: EventId = format!("{player}-{number}").parse().expect("a valid id");
+    let hash = ids::request_hash(&message.clone().into());
+    Event::command(id, "/test", hash, message)
+}
+
+/// The bus's name for a topic.
+pub(crate) fn physical(config: &Config, topic: &str) -> String {
+    format!("{}.{topic}", config.namespace)
+}
+
+/// One handled record, as a handler saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) event: Event,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) attempt: u32,
+}
+
+/// Remembers what it handled; what it answers is up to the test.
+pub(crate) struct Remember {
+    seen: Mutex<Vec<Seen>>,
+    answer: Box<dyn Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync>,
+}
+
+impl Remember {
+    pub(crate) fn new(
+        answer: impl Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { seen: Mutex::default(), answer: Box::new(answer) })
+    }
+
+    pub(crate) fn all() -> Arc<Self> {
+        Self::new(|_| Ok(Outcome::Applied))
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.seen().iter().map(|seen| seen.event.id.to_string()).collect()
+    }
+
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<Seen> {
+        eventually("records to be handled", DEADLINE, || async {
+            let seen = self.seen();
+            (seen.len() >= count).then_some(seen)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Handle for Remember {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        self.seen.lock().expect("not poisoned").push(Seen {
+            event: delivery.event.clone(),
+            partition: delivery.record.partition,
+            offset: delivery.record.offset,
+            attempt: delivery.attempt,
+        });
+        (self.answer)(delivery)
+    }
+}
+
+pub(crate) fn bets(handler: impl Handle + 'static) -> Router {
+    Router::new().on(EventType::PlaceBet, handler)
+}
+
+/// A consumer that runs beside the test.
+pub(crate) struct Running {
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), ConsumerError>>,
+    ready: tokio::sync::watch::Receiver<bool>,
+    pub(crate) load: Arc<Load>,
+}
+
+impl Running {
+    pub(crate) fn start(config: &Config, group: Group, router: Router) -> Self {
+        let producer = Producer::new(config).expect("a producer");
+        let consumer = Consumer::new(config, group, router, producer).expect("a consumer");
+        let load = consumer.load();
+        let (told, ready) = tokio::sync::watch::channel(false);
+        let shutdown = CancellationToken::new();
+        let task = telemetry::spawn(consumer.run(shutdown.clone(), move |is_ready| {
+            told.send_replace(is_ready);
+        }));
+        Self { shutdown, task, ready, load }
+    }
+
+    pub(crate) async fn ready(mut self) -> Self {
+        let became_ready = tokio::time::timeout(DEADLINE, self.ready.wait_for(|is_ready| *is_ready)).await;
+        became_ready.expect("ready in time").expect("still running");
+        self
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    pub(crate) fn tell_to_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    pub(crate) async fn ended(self) -> Result<(), ConsumerError> {
+        tokio::time::timeout(DEADLINE, self.task).await.expect("ends in time").expect("does not panic")
+    }
+
+    pub(crate) async fn stop(self) -> Result<(), ConsumerError> {
+        self.tell_to_stop();
+        self.ended().await
+    }
+}
+
+/// A record as the broker has it, read without the bus.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Stored {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let found = self.headers.iter().find(|(key, _)| key == name)?;
+        found.1.as_ref().map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+}
+
+/// Waits until partition 0 of a topic (dead-letter topics have no other) has `count` records, and reads them.
+pub(crate) async fn stored(config: &Config, topic: &str, count: usize) -> Vec<Stored> {
+    stored_in(config, topic, 0, count).await
+}
+
+fn read_all(config: &Config, topic: &str, partition: i32, count: usize) -> Vec<Stored> {
+    let reader = raw_consumer(config, "raw");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Beginning).expect("a position");
+    reader.assign(&list).expect("assigned");
+    let began = std::time::Instant::now();
+    let mut found = Vec::new();
+    while found.len() < count {
+        assert!(began.elapsed() < DEADLINE, "{topic} has {} of {count} records", found.len());
+        let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) else { continue };
+        let headers = message
+            .headers()
+            .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
+        found.push(Stored {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
+        });
+    }
+    found
+}
+
+pub(crate) fn raw_consumer(config: &Config, group: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", &config.bootstrap_servers)
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a raw consumer")
+}
+
+/// What the group has committed, by topic and partition; nothing where it never committed.
+pub(crate) fn committed(config: &Config, group: Group) -> BTreeMap<(String, i32), i64> {
+    let observer = raw_consumer(config, &physical(config, group.as_str()));
+    let mut list = TopicPartitionList::new();
+    for topic in group.reads() {
+        for partition in 0..topic.partitions() {
+            list.add_partition(&physical(config, topic.name()), partition);
+        }
+    }
+    let stored = observer.committed_offsets(list, Duration::from_secs(10)).expect("committed offsets");
+    let mut offsets = BTreeMap::new();
+    for element in stored.elements() {
+        if let Offset::Offset(offset) = element.offset() {
+            let topic = element.topic().trim_start_matches(&format!("{}.", config.namespace)).to_owned();
+            offsets.insert((topic, element.partition()), offset);
+        }
+    }
+    offsets
+}
+
+pub(crate) fn committed_sum(config: &Config, group: Group) -> i64 {
+    committed(config, group).values().sum()
+}
+
+pub(crate) async fn committed_reaches(config: &Config, group: Group, sum: i64) {
+    eventually("the committed offsets to arrive", DEADLINE, || async {
+        (committed_sum(config, group) == sum).then_some(())
+    })
+    .await;
+}
+
+/// A producer without the bus, as the stock console tool is one.
+pub(crate) async fn publish_bare(config: &Config, topic: &str, key: Option<&[u8]>, value: &[u8]) {
+    let producer = bus_free_producer(config);
+    let name = physical(config, topic);
+    let mut record: rdkafka::producer::FutureRecord<'_, [u8], [u8]> =
+        rdkafka::producer::FutureRecord::to(&name).payload(value);
+    record.key = key;
+    producer.send(record, Duration::from_secs(10)).await.expect("published");
+}
+
+pub(crate) fn bus_free_producer(config: &Config) -> rdkafka::producer::FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", &config.bootstrap_servers)
+        .set("partitioner", "murmur2_random")
+        .create()
+        .expect("a bare producer")
+}
+
+pub(crate) const CONSOLE_BET: &[u8] = br#"{"type":"casino.bets.v1.PlaceBet","data":{"playerId":"console","game":"slots","stake":{"minor":"100","currency":"EUR"}}}"#;
+
+pub(crate) fn bytes(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+/// Like [`stored`], of any partition.
+pub(crate) async fn stored_in(config: &Config, topic: &str, partition: i32, count: usize) -> Vec<Stored> {
+    let (config, topic) = (config.clone(), physical(config, topic));
+    let read = telemetry::spawn_blocking(move || read_all(&config, &topic, partition, count));
+    read.await.expect("read does not panic")
+}
