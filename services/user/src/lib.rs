@@ -1,1 +1,57 @@
-//! (in the making)
+//! User knows the players: who they are, whether their session stands, what they allow themselves, and their history.
+//!
+//! In the life of one bet it comes in twice. Before: the gateway asks whether the session stands ([`sessions`], answered
+//! by the cache, with the document store as the truth). After: `BetSettled` becomes an entry of the player's [`history`].
+//!
+//! Promises kept here: a registration or change and the event that tells of it are one write ([`players`]); the same
+//! idempotency key is the same answer, or 422; a lost cache costs time and nothing else; a page of the history costs the
+//! same at its end as at its beginning; a password is hashed with bounded memory and never leaves ([`passwords`]).
+
+pub mod config;
+pub mod domain;
+pub mod error;
+mod handlers;
+pub mod history;
+mod http;
+pub mod passwords;
+pub mod players;
+pub mod sessions;
+
+use chassis::{Edges, Failure, Life, Shutdown};
+use contracts::Group;
+use store::mongo::Mongo;
+use store::redis::Cache;
+use telemetry::propagation::TrustPolicy;
+
+use crate::config::Config;
+use crate::history::History;
+use crate::passwords::Passwords;
+use crate::players::{Players, Sweeper};
+use crate::sessions::Sessions;
+
+/// Runs the service until `shutdown` or until a part fails.
+///
+/// # Errors
+/// [`Failure::Missing`] when the document store cannot be reached at the start, else what failed.
+pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut life = Life::start(edges, &config, shutdown);
+    let mongo =
+        Mongo::connect(&config.mongo).await.map_err(|error| Failure::missing("the document store", error))?;
+    let cache = Cache::new(&config.redis)?;
+    let producer = bus::Producer::new(&config.kafka)?;
+    let players = Players::open(&mongo, producer.clone(), Passwords::new(config.passwords)).await?;
+    let sessions = Sessions::open(&mongo, players.clone(), cache, config.sessions).await?;
+    let history = History::open(&mongo).await?;
+
+    let consumer =
+        bus::Consumer::new(&config.kafka, Group::User, handlers::router(&history), producer.clone())?;
+    let sweeper = Sweeper::new(players.clone(), config.sweeper);
+    let routes = http::routes(http::Api { players, sessions, history });
+
+    let ready = life.readiness().register("kafka");
+    life.serve(chassis::http::router(routes, &config.http, TrustPolicy::inside()));
+    life.consume("user", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
+    life.background("sweeper", |token| sweeper.run(token));
+    life.on_flush("producer", move |within| async move { producer.flush(within).await });
+    life.run().await
+}

@@ -1,0 +1,182 @@
+//! Entries of a player's history, made from the events that end a bet or a payment.
+
+use contracts::proto::{bets::v1 as bets, common, payments::v1 as payments};
+use contracts::{FieldError, RejectReason};
+use money::Money;
+
+/// What an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A bet.
+    Bet,
+    /// Money in.
+    Deposit,
+    /// Money out.
+    Withdrawal,
+}
+
+impl Kind {
+    /// The name in documents and over HTTP.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bet => "bet",
+            Self::Deposit => "deposit",
+            Self::Withdrawal => "withdrawal",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A bet that was played.
+    Settled,
+    /// A bet that was answered with no.
+    Rejected,
+    /// A bet that was undone.
+    Voided,
+    /// A payment that arrived.
+    Completed,
+    /// A payment that did not.
+    Failed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [Self::Settled, Self::Rejected, Self::Voided, Self::Completed, Self::Failed];
+
+    /// The name in documents and over HTTP.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Rejected => "rejected",
+            Self::Voided => "voided",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether it takes the place of an outcome that is there already: only a void does, whichever came first.
+    pub fn supersedes(self, known: Self) -> bool {
+        self == Self::Voided && known != Self::Voided
+    }
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The bet or payment.
+    pub id: String,
+    /// Whose.
+    pub player_id: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Which game, of a bet.
+    pub game: Option<String>,
+    /// What was staked or paid in or out.
+    pub amount: Money,
+    /// What was paid out for a bet.
+    pub payout: Option<Money>,
+    /// The balance right after, where the event tells it.
+    pub balance_after: Option<Money>,
+    /// The symbols, of a settled bet.
+    pub reels: Vec<String>,
+    /// Why not, or why undone.
+    pub reason: Option<String>,
+}
+
+fn amount(field: &str, value: Option<&common::v1::Money>) -> Result<Money, FieldError> {
+    let missing = |problem| FieldError { field: field.to_owned(), problem };
+    let value = value.ok_or(missing("is missing"))?;
+    Money::try_from(value).map_err(|_| missing("has an unknown currency"))
+}
+
+impl Entry {
+    fn bare(id: &str, player_id: &str, kind: Kind, outcome: Outcome, amount: Money) -> Self {
+        Self {
+            id: id.to_owned(),
+            player_id: player_id.to_owned(),
+            kind,
+            outcome,
+            game: None,
+            amount,
+            payout: None,
+            balance_after: None,
+            reels: Vec::new(),
+            reason: None,
+        }
+    }
+
+    fn bet(
+        id: &str,
+        player_id: &str,
+        outcome: Outcome,
+        game: &str,
+        stake: Option<&common::v1::Money>,
+    ) -> Result<Self, FieldError> {
+        let stake = amount("stake", stake)?;
+        Ok(Self { game: Some(game.to_owned()), ..Self::bare(id, player_id, Kind::Bet, outcome, stake) })
+    }
+
+    /// A bet that was played.
+    pub fn settled(event: &bets::BetSettled) -> Result<Self, FieldError> {
+        let entry =
+            Self::bet(&event.bet_id, &event.player_id, Outcome::Settled, &event.game, event.stake.as_ref())?;
+        Ok(Self {
+            payout: Some(amount("payout", event.payout.as_ref())?),
+            balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?),
+            reels: event.reels.clone(),
+            ..entry
+        })
+    }
+
+    /// A bet that was answered with no.
+    pub fn rejected(event: &bets::BetRejected) -> Result<Self, FieldError> {
+        let entry =
+            Self::bet(&event.bet_id, &event.player_id, Outcome::Rejected, &event.game, event.stake.as_ref())?;
+        Ok(Self { reason: Some(reason(event.reason())), ..entry })
+    }
+
+    /// A bet that was undone.
+    pub fn voided(event: &bets::BetVoided) -> Result<Self, FieldError> {
+        let entry =
+            Self::bet(&event.bet_id, &event.player_id, Outcome::Voided, &event.game, event.stake.as_ref())?;
+        Ok(Self { reason: Some(event.reason.clone()), ..entry })
+    }
+
+    /// Money that came in.
+    pub fn deposit_completed(event: &payments::DepositCompleted) -> Result<Self, FieldError> {
+        let paid = amount("amount", event.amount.as_ref())?;
+        let entry = Self::bare(&event.payment_id, &event.player_id, Kind::Deposit, Outcome::Completed, paid);
+        Ok(Self { balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?), ..entry })
+    }
+
+    /// Money that did not come in.
+    pub fn deposit_failed(event: &payments::DepositFailed) -> Result<Self, FieldError> {
+        let wanted = amount("amount", event.amount.as_ref())?;
+        let entry = Self::bare(&event.payment_id, &event.player_id, Kind::Deposit, Outcome::Failed, wanted);
+        Ok(Self { reason: Some(reason(event.reason())), ..entry })
+    }
+
+    /// Money that went out.
+    pub fn withdrawal_completed(event: &payments::WithdrawalCompleted) -> Result<Self, FieldError> {
+        let paid = amount("amount", event.amount.as_ref())?;
+        let entry =
+            Self::bare(&event.payment_id, &event.player_id, Kind::Withdrawal, Outcome::Completed, paid);
+        Ok(Self { balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?), ..entry })
+    }
+
+    /// Money that did not go out.
+    pub fn withdrawal_failed(event: &payments::WithdrawalFailed) -> Result<Self, FieldError> {
+        let wanted = amount("amount", event.amount.as_ref())?;
+        let entry =
+            Self::bare(&event.payment_id, &event.player_id, Kind::Withdrawal, Outcome::Failed, wanted);
+        Ok(Self { reason: Some(reason(event.reason())), ..entry })
+    }
+}
+
+fn reason(reason: RejectReason) -> String {
+    reason.as_str_name().to_owned()
+}

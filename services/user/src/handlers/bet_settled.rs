@@ -1,0 +1,18 @@
+//! `BetSettled`: a bet was played.
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::proto::bets::v1::BetSettled;
+
+use crate::domain::Entry;
+use crate::history::History;
+
+/// Into the history.
+pub(super) struct Handler(pub(super) History);
+
+#[async_trait]
+impl Handle for Handler {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        super::record::<BetSettled>(&self.0, delivery, Entry::settled).await
+    }
+}

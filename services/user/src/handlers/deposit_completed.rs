@@ -1,0 +1,18 @@
+//! `DepositCompleted`: money came in.
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::proto::payments::v1::DepositCompleted;
+
+use crate::domain::Entry;
+use crate::history::History;
+
+/// Into the history.
+pub(super) struct Handler(pub(super) History);
+
+#[async_trait]
+impl Handle for Handler {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        super::record::<DepositCompleted>(&self.0, delivery, Entry::deposit_completed).await
+    }
+}

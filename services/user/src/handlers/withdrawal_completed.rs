@@ -1,0 +1,18 @@
+//! `WithdrawalCompleted`: money went out.
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::proto::payments::v1::WithdrawalCompleted;
+
+use crate::domain::Entry;
+use crate::history::History;
+
+/// Into the history.
+pub(super) struct Handler(pub(super) History);
+
+#[async_trait]
+impl Handle for Handler {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        super::record::<WithdrawalCompleted>(&self.0, delivery, Entry::withdrawal_completed).await
+    }
+}

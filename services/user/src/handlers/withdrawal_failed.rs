@@ -1,0 +1,18 @@
+//! `WithdrawalFailed`: money did not go out.
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::proto::payments::v1::WithdrawalFailed;
+
+use crate::domain::Entry;
+use crate::history::History;
+
+/// Into the history.
+pub(super) struct Handler(pub(super) History);
+
+#[async_trait]
+impl Handle for Handler {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        super::record::<WithdrawalFailed>(&self.0, delivery, Entry::withdrawal_failed).await
+    }
+}

@@ -1,0 +1,47 @@
+//! The internal interface: one file per route. Only our own services call it.
+
+mod bets;
+mod changed;
+mod idempotency_key;
+mod kyc_status;
+mod limits;
+mod log_in;
+mod log_out;
+mod payments;
+mod preferences;
+mod problems;
+mod profile;
+mod register;
+mod self_exclusion;
+mod session;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+
+use crate::history::History;
+use crate::players::Players;
+use crate::sessions::Sessions;
+
+/// What the routes work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) players: Players,
+    pub(crate) sessions: Sessions,
+    pub(crate) history: History,
+}
+
+/// All routes.
+pub(crate) fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/internal/v1/players", post(register::register))
+        .route("/internal/v1/players/{player_id}", get(profile::profile))
+        .route("/internal/v1/players/{player_id}/limits", put(limits::set))
+        .route("/internal/v1/players/{player_id}/self-exclusion", post(self_exclusion::start))
+        .route("/internal/v1/players/{player_id}/preferences", put(preferences::set))
+        .route("/internal/v1/players/{player_id}/kyc-status", put(kyc_status::set))
+        .route("/internal/v1/players/{player_id}/bets", get(bets::page))
+        .route("/internal/v1/players/{player_id}/payments", get(payments::page))
+        .route("/internal/v1/sessions", post(log_in::log_in))
+        .route("/internal/v1/sessions/{session_id}", get(session::find).delete(log_out::log_out))
+        .with_state(api)
+}

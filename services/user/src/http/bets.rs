@@ -1,0 +1,85 @@
+//! `GET /internal/v1/players/{player_id}/bets?limit=&before=`: latest first.
+
+use axum::extract::State;
+use chassis::http::{Json, Path, Query};
+use chassis::problem::Problem;
+use money::Currency;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, problems};
+use crate::domain::Kind;
+use crate::history::{self, HistoryDocument, Page};
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    #[serde(default = "page_default")]
+    limit: u32,
+    before: Option<String>,
+}
+
+fn page_default() -> u32 {
+    20
+}
+
+impl Asked {
+    /// The page asked for, of one kind.
+    pub(super) async fn read(&self, api: &Api, player_id: &str, kind: Kind) -> Result<Page, Problem> {
+        if self.limit == 0 || self.limit > history::PAGE_MAX {
+            return Err(Problem::bad_request(format!("limit must be 1 to {}", history::PAGE_MAX)));
+        }
+        if self.before.as_deref().is_some_and(|before| !history::is_place(before)) {
+            return Err(Problem::bad_request("before must be what a page gave as next"));
+        }
+        telemetry::set_user(player_id);
+        let page = api.history.page(player_id, kind, self.limit, self.before.as_deref()).await;
+        page.map_err(problems::store_failed)
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Bet {
+    bet_id: String,
+    game: Option<String>,
+    outcome: String,
+    stake_minor: i64,
+    payout_minor: Option<i64>,
+    balance_minor: Option<i64>,
+    currency: Currency,
+    reels: Vec<String>,
+    reason: Option<String>,
+    at_epoch_ms: i64,
+    trace_id: Option<String>,
+}
+
+impl From<HistoryDocument> for Bet {
+    fn from(entry: HistoryDocument) -> Self {
+        Self {
+            bet_id: entry.id,
+            game: entry.game,
+            outcome: entry.outcome,
+            stake_minor: entry.amount_minor,
+            payout_minor: entry.payout_minor,
+            balance_minor: entry.balance_minor,
+            currency: entry.currency,
+            reels: entry.reels,
+            reason: entry.reason,
+            at_epoch_ms: entry.at.timestamp_millis(),
+            trace_id: entry.trace_id,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Answer {
+    bets: Vec<Bet>,
+    next: Option<String>,
+}
+
+pub(super) async fn page(
+    State(api): State<Api>,
+    Path(player_id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Answer>, Problem> {
+    let page = asked.read(&api, &player_id, Kind::Bet).await?;
+    Ok(Json(Answer { bets: page.entries.into_iter().map(Bet::from).collect(), next: page.next }))
+}

@@ -1,0 +1,27 @@
+//! What all changes of a player have in common.
+
+use chassis::http::Json;
+use chassis::problem::Problem;
+use serde::Serialize;
+
+use super::Api;
+use super::idempotency_key::IdempotencyKey;
+use crate::domain::Change;
+
+/// The event that tells of the change; payment answers it once it is enforced.
+#[derive(Serialize)]
+pub(super) struct Answer {
+    event_id: String,
+}
+
+pub(super) async fn perform(
+    api: &Api,
+    player_id: &str,
+    key: &IdempotencyKey,
+    change: &Change,
+) -> Result<Json<Answer>, Problem> {
+    telemetry::set_user(player_id);
+    let event_id = api.players.change(player_id, key.as_str(), change).await?;
+    api.sessions.player_changed(player_id).await;
+    Ok(Json(Answer { event_id: event_id.to_string() }))
+}

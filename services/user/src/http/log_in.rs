@@ -1,0 +1,35 @@
+//! `POST /internal/v1/sessions`
+
+use axum::extract::State;
+use chassis::http::Json;
+use chassis::problem::Problem;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Api;
+use super::idempotency_key::IdempotencyKey;
+use crate::sessions::Opened;
+
+/// Longer ones were never accepted at registration, and are not worth hashing.
+const CREDENTIAL_BYTES_MAX: usize = 256;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    email: String,
+    password: String,
+}
+
+pub(super) async fn log_in(
+    State(api): State<Api>,
+    key: Option<IdempotencyKey>,
+    Json(body): Json<Body>,
+) -> Result<(StatusCode, Json<Opened>), Problem> {
+    if body.email.len() > CREDENTIAL_BYTES_MAX || body.password.len() > CREDENTIAL_BYTES_MAX {
+        return Err(crate::error::UserError::WrongCredentials.into());
+    }
+    let player = api.players.authenticate(&body.email, body.password).await?;
+    telemetry::set_user(&player.id);
+    let opened = api.sessions.log_in(&player, key.as_ref().map(IdempotencyKey::as_str)).await?;
+    Ok((StatusCode::CREATED, Json(opened)))
+}

@@ -1,0 +1,74 @@
+//! `GET /internal/v1/players/{player_id}/payments?kind=deposit|withdrawal`: latest first.
+
+use axum::extract::State;
+use chassis::http::{Json, Path, Query};
+use chassis::problem::Problem;
+use money::Currency;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::bets::Asked;
+use crate::domain::Kind;
+use crate::history::HistoryDocument;
+
+/// Which way the money went; the page itself is asked for as everywhere.
+#[derive(Deserialize)]
+pub(super) struct Which {
+    kind: Way,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    Deposit,
+    Withdrawal,
+}
+
+#[derive(Serialize)]
+pub(super) struct Payment {
+    payment_id: String,
+    kind: String,
+    outcome: String,
+    amount_minor: i64,
+    balance_minor: Option<i64>,
+    currency: Currency,
+    reason: Option<String>,
+    at_epoch_ms: i64,
+    trace_id: Option<String>,
+}
+
+impl From<HistoryDocument> for Payment {
+    fn from(entry: HistoryDocument) -> Self {
+        Self {
+            payment_id: entry.id,
+            kind: entry.kind,
+            outcome: entry.outcome,
+            amount_minor: entry.amount_minor,
+            balance_minor: entry.balance_minor,
+            currency: entry.currency,
+            reason: entry.reason,
+            at_epoch_ms: entry.at.timestamp_millis(),
+            trace_id: entry.trace_id,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Answer {
+    payments: Vec<Payment>,
+    next: Option<String>,
+}
+
+pub(super) async fn page(
+    State(api): State<Api>,
+    Path(player_id): Path<String>,
+    Query(which): Query<Which>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Answer>, Problem> {
+    let kind = match which.kind {
+        Way::Deposit => Kind::Deposit,
+        Way::Withdrawal => Kind::Withdrawal,
+    };
+    let page = asked.read(&api, &player_id, kind).await?;
+    Ok(Json(Answer { payments: page.entries.into_iter().map(Payment::from).collect(), next: page.next }))
+}

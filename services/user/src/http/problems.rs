@@ -1,0 +1,66 @@
+//! Our errors as problems: a "no" says why, a failure says only whether repeating may help.
+
+use chassis::problem::Problem;
+use contracts::{Classify, ErrorClass, FieldError};
+use http::StatusCode;
+use store::StoreError;
+
+use crate::domain::Refusal;
+use crate::error::UserError;
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::NoSuchPlayer => Self::not_found(),
+            UserError::EmailTaken => {
+                Self::new(StatusCode::CONFLICT, "email-taken", "The e-mail address is taken")
+            }
+            UserError::WrongCredentials => Self::unauthorized("the e-mail address or the password is wrong"),
+            UserError::OtherRequest => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The idempotency key was used for another request",
+            ),
+            UserError::Refused(refusal) => refused(refusal),
+            other => failed(&other),
+        }
+    }
+}
+
+/// A failing store, where nothing else can fail.
+pub(super) fn store_failed(error: StoreError) -> Problem {
+    Problem::from(UserError::from(error))
+}
+
+/// A field that is not what it should be.
+pub(super) fn invalid(error: &FieldError) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not what is expected here")
+        .detail(error.to_string())
+        .with("field", error.field.clone())
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let (status, slug, title) = match refusal {
+        Refusal::LimitNotPositive => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "limit-not-positive", "A limit must be above zero")
+        }
+        Refusal::ExclusionInThePast => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "exclusion-in-the-past", "The exclusion has ended already")
+        }
+        Refusal::ExclusionTooLong => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "exclusion-too-long", "An exclusion lasts ten years at most")
+        }
+        Refusal::ExclusionShorter => {
+            (StatusCode::CONFLICT, "exclusion-shorter", "A self-exclusion can be prolonged but not shortened")
+        }
+    };
+    Problem::new(status, slug, title)
+}
+
+fn failed(error: &UserError) -> Problem {
+    if error.class() == ErrorClass::Transient {
+        tracing::warn!(error = %error, "a request could not be served now");
+        return Problem::unavailable("repeat the request with the same key");
+    }
+    Problem::internal().sentry_event(telemetry::report(error, &[("operation", "request")]))
+}

@@ -1,0 +1,273 @@
+//! `user.players` and `user.changes` as they are stored.
+
+use contracts::proto::players::v1::PlayerRegistered;
+use contracts::{Event, EventId, EventType, FieldError, Message, RequestHash, ids};
+use money::{Currency, Money};
+use serde::{Deserialize, Serialize};
+use store::bson::spec::BinarySubtype;
+use store::bson::{Binary, DateTime};
+use telemetry::propagation::StoredTrace;
+use time::OffsetDateTime;
+
+use super::SOURCE;
+use crate::domain::Standing;
+use crate::domain::standing::{kyc_name, kyc_named};
+use crate::error::UserError;
+use crate::passwords::StoredPassword;
+
+/// The shortest and the longest password.
+const PASSWORD_BYTES_MIN: usize = 8;
+const PASSWORD_BYTES_MAX: usize = 256;
+
+/// What somebody registers with, checked.
+#[derive(Clone)]
+pub struct Registration {
+    /// Where mail goes, as typed.
+    pub email: String,
+    /// How they want to be called.
+    pub display_name: String,
+    /// The currency of their first balance.
+    pub currency: Currency,
+    /// The password, until it is hashed.
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[registration]")
+    }
+}
+
+impl Registration {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// The first field that is not what it should be.
+    pub fn new(
+        email: String,
+        password: String,
+        display_name: String,
+        currency: &str,
+    ) -> Result<Self, FieldError> {
+        let wrong = |field: &str, problem| FieldError { field: field.to_owned(), problem };
+        if password.len() < PASSWORD_BYTES_MIN {
+            return Err(wrong("password", "is too short"));
+        }
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Err(wrong("password", "is too long"));
+        }
+        let currency = currency.parse().map_err(|_| wrong("currency", "is not one of EUR, USD, GBP, SEK"))?;
+        let registration = Self { email, display_name, currency, password };
+        Message::from(registration.message("new")).validate()?;
+        Ok(registration)
+    }
+
+    fn message(&self, player_id: &str) -> PlayerRegistered {
+        PlayerRegistered {
+            player_id: player_id.to_owned(),
+            email: self.email.clone(),
+            display_name: self.display_name.clone(),
+            currency: self.currency.code().to_owned(),
+        }
+    }
+
+    /// What the request is compared by, apart from the password, of which only the slow hash is kept.
+    pub(crate) fn request_hash(&self, player_id: &str) -> RequestHash {
+        ids::request_hash(&self.message(player_id).into())
+    }
+}
+
+/// The form in which an e-mail address is unique.
+pub(crate) fn email_key(email: &str) -> String {
+    email.to_lowercase()
+}
+
+/// `user.players`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlayerDocument {
+    /// The player's id.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Grows with every write that decides something.
+    pub version: i64,
+    /// The place that the next change gets.
+    pub(crate) next_seq: i64,
+    /// Where mail goes, as typed.
+    pub email: String,
+    /// The same in the form in which it is unique.
+    pub(crate) email_key: String,
+    /// How they want to be called.
+    pub display_name: String,
+    /// The currency of their first balance.
+    pub currency: Currency,
+    /// The hashed password.
+    pub(crate) password: StoredPassword,
+    /// What the registration is compared by.
+    pub(crate) request_hash: String,
+    /// When they registered.
+    pub registered_at: DateTime,
+    /// What they may and want.
+    pub standing: StoredStanding,
+    /// Events that are not known to be published.
+    pub(crate) outbox: Vec<OutboxEntry>,
+    /// When the oldest of them was made; absent when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest_event_at: Option<DateTime>,
+}
+
+impl PlayerDocument {
+    /// A new player with the event that tells of them.
+    pub(crate) fn new(command_id: &EventId, asked: &Registration, password: StoredPassword) -> Self {
+        let id = command_id.to_string();
+        let now = DateTime::now();
+        let request_hash = asked.request_hash(&id);
+        let event = Event::follower(command_id, SOURCE, asked.message(&id));
+        let entry = OutboxEntry::new(1, command_id, &request_hash, &event, now);
+        Self {
+            version: 1,
+            next_seq: 2,
+            email: asked.email.clone(),
+            email_key: email_key(&asked.email),
+            display_name: asked.display_name.clone(),
+            currency: asked.currency,
+            password,
+            request_hash: request_hash.to_string(),
+            registered_at: now,
+            standing: Standing::NEW.into(),
+            outbox: vec![entry],
+            oldest_event_at: Some(now),
+            id,
+        }
+    }
+}
+
+/// [`Standing`] as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredStanding {
+    /// Most that one bet may stake.
+    pub max_stake: Option<Money>,
+    /// Most that may be lost in a day.
+    pub daily_loss: Option<Money>,
+    /// Until when the player has excluded themselves.
+    pub self_excluded_until_epoch_ms: Option<i64>,
+    /// `pending`, `verified` or `rejected`.
+    pub kyc_status: String,
+    /// Whether mail may be sent.
+    pub email_enabled: bool,
+}
+
+impl From<Standing> for StoredStanding {
+    fn from(standing: Standing) -> Self {
+        Self {
+            max_stake: standing.max_stake,
+            daily_loss: standing.daily_loss,
+            self_excluded_until_epoch_ms: standing.self_excluded_until_epoch_ms,
+            kyc_status: kyc_name(standing.kyc_status).to_owned(),
+            email_enabled: standing.email_enabled,
+        }
+    }
+}
+
+impl StoredStanding {
+    /// For the rules. A status that we do not know is no more than pending.
+    pub(crate) fn read(&self) -> Standing {
+        Standing {
+            max_stake: self.max_stake,
+            daily_loss: self.daily_loss,
+            self_excluded_until_epoch_ms: self.self_excluded_until_epoch_ms,
+            kyc_status: kyc_named(&self.kyc_status).unwrap_or(Standing::NEW.kyc_status),
+            email_enabled: self.email_enabled,
+        }
+    }
+}
+
+/// One change and its event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OutboxEntry {
+    /// Its place among the player's changes: 1, 2, 3, without a gap.
+    pub(crate) seq: i64,
+    /// What was asked, by player, route and idempotency key.
+    pub(crate) command_id: String,
+    /// The hash of what was asked.
+    pub(crate) request_hash: String,
+    /// The event, ready to go out, always the same bytes.
+    pub(crate) event: StoredEvent,
+    /// The trace in which it was decided: whoever publishes it later does so in there.
+    pub(crate) trace: StoredTrace,
+    /// When it was decided.
+    pub(crate) at: DateTime,
+}
+
+/// An event as stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoredEvent {
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) event_type: EventType,
+    pub(crate) bytes: Binary,
+}
+
+impl OutboxEntry {
+    pub(crate) fn new(
+        seq: i64,
+        command_id: &EventId,
+        request_hash: &RequestHash,
+        event: &Event,
+        at: DateTime,
+    ) -> Self {
+        let bytes =
+            Binary { subtype: BinarySubtype::Generic, bytes: event.message.encode_protobuf().to_vec() };
+        Self {
+            seq,
+            command_id: command_id.to_string(),
+            request_hash: request_hash.to_string(),
+            event: StoredEvent { id: event.id.to_string(), event_type: event.event_type(), bytes },
+            trace: telemetry::propagation::capture(),
+            at,
+        }
+    }
+
+    /// The event to be published: the same whoever publishes it, and however often.
+    pub(crate) fn event(&self) -> Result<Event, UserError> {
+        let corrupt = || UserError::Corrupt("an entry of an outbox is not readable");
+        let message = Message::from_protobuf(self.event.event_type, &self.event.bytes.bytes);
+        let at_nanos = i128::from(self.at.timestamp_millis()) * 1_000_000;
+        Ok(Event {
+            id: self.event.id.parse().map_err(|_| corrupt())?,
+            source: SOURCE.to_owned(),
+            time: OffsetDateTime::from_unix_timestamp_nanos(at_nanos).map_err(|_| corrupt())?,
+            causation_id: Some(self.command_id.parse().map_err(|_| corrupt())?),
+            request_hash: None,
+            message: message.map_err(|_| corrupt())?,
+        })
+    }
+
+    /// What a repeated request is answered: this event, or that it is another request.
+    pub(crate) fn answer(&self, request_hash: &RequestHash) -> Result<EventId, UserError> {
+        if self.request_hash != request_hash.as_str() {
+            return Err(UserError::OtherRequest);
+        }
+        self.event.id.parse().map_err(|_| UserError::Corrupt("an entry of an outbox is not readable"))
+    }
+}
+
+/// `user.changes`: the same entry for ever, so that an old key finds its decision when the outbox has forgotten it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChangeRow {
+    /// `player_id/seq`.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    pub(crate) player_id: String,
+    #[serde(flatten)]
+    pub(crate) entry: OutboxEntry,
+}
+
+impl ChangeRow {
+    pub(crate) fn new(player_id: &str, entry: &OutboxEntry) -> Self {
+        Self {
+            id: format!("{player_id}/{}", entry.seq),
+            player_id: player_id.to_owned(),
+            entry: entry.clone(),
+        }
+    }
+}

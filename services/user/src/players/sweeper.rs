@@ -1,0 +1,79 @@
+//! Publishes what a dead process left in an outbox. In peace it finds nothing: one look at a partial index that is empty.
+
+use std::time::Duration;
+
+use contracts::{Classify, ErrorClass};
+use store::bson::DateTime;
+use telemetry::metric::{self, Metric};
+use telemetry::spans;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::{PlayerDocument, Players};
+use crate::config;
+use crate::error::UserError;
+
+/// The sweeper of one process.
+pub(crate) struct Sweeper {
+    players: Players,
+    config: config::Sweeper,
+}
+
+impl Sweeper {
+    pub(crate) fn new(players: Players, config: config::Sweeper) -> Self {
+        Self { players, config }
+    }
+
+    /// Looks at every interval until told to stop. What may pass is logged and tried at the next look; a contradiction
+    /// or a dead producer ends the process.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), UserError> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            match self.sweep().await {
+                Ok(()) => {}
+                Err(error) if error.class() == ErrorClass::Transient => {
+                    tracing::warn!(error = %error, "a sweep for unpublished events failed");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), UserError> {
+        let age_ms = i64::from(self.config.age_ms);
+        let before = DateTime::from_millis(DateTime::now().timestamp_millis().saturating_sub(age_ms));
+        for player in self.players.waiting(before, self.config.batch_max).await? {
+            self.relay(&player).await?;
+        }
+        Ok(())
+    }
+
+    /// In the trace of the oldest entry: that is where the hole would be.
+    async fn relay(&self, player: &PlayerDocument) -> Result<(), UserError> {
+        let count = player.outbox.len();
+        let oldest = player.outbox.iter().min_by_key(|entry| entry.seq);
+        let context = oldest.map(|entry| entry.trace.context()).unwrap_or_default();
+        let span = spans::continued("sweep player events", &context);
+        let relayed = self.players.relay(player).instrument(span.clone()).await;
+        match &relayed {
+            Ok(()) => spans::set_ok(&span),
+            Err(_) => spans::set_error(&span, spans::Status::Unavailable),
+        }
+        relayed?;
+        if count > 0 {
+            tracing::warn!(player.id = player.id, count, "published events that another process had left");
+            metric::count(
+                Metric::RelaySwept,
+                u64::try_from(count).unwrap_or(u64::MAX),
+                &[("service", "user")],
+            );
+        }
+        Ok(())
+    }
+}

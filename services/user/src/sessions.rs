@@ -1,0 +1,214 @@
+//! Sessions: the document store has the truth, the cache answers for it, and losing the cache loses nothing.
+
+use contracts::ids;
+use serde::{Deserialize, Serialize};
+use store::StoreError;
+use store::bson::{DateTime, doc};
+use store::mongo::{Collection, Index, Mongo};
+use store::redis::Cache;
+use uuid::Uuid;
+
+use crate::config;
+use crate::error::UserError;
+use crate::players::{PlayerDocument, Players};
+
+/// Most sessions of one player whose cached form is forgotten after a change; others last as long as the cache keeps them.
+const SESSIONS_FORGOTTEN_MAX: u32 = 64;
+
+/// `user.sessions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct SessionDocument {
+    #[serde(rename = "_id")]
+    id: String,
+    player_id: String,
+    /// The request that opened it, where it came with a key: the same request again is the same session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command_id: Option<String>,
+    created_at: DateTime,
+    expires_at: DateTime,
+}
+
+/// A session that has just been opened, or opened before by the same request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Opened {
+    /// Whose.
+    pub player_id: String,
+    /// Its id: 122 random bits.
+    pub session_id: String,
+    /// When it ends.
+    pub expires_at_epoch_s: i64,
+}
+
+/// What the gateway wants to know of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionView {
+    /// Whose.
+    pub player_id: String,
+    /// `pending`, `verified` or `rejected`.
+    pub kyc_status: String,
+    /// Until when the player has excluded themselves.
+    pub self_excluded_until_epoch_ms: Option<i64>,
+    /// When it ends.
+    pub expires_at_epoch_s: i64,
+}
+
+/// The sessions; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    sessions: Collection<SessionDocument>,
+    players: Players,
+    cache: Cache,
+    config: config::Sessions,
+}
+
+impl Sessions {
+    /// Makes sure of the indexes.
+    ///
+    /// # Errors
+    /// When the store refuses or does not answer.
+    pub async fn open(
+        mongo: &Mongo,
+        players: Players,
+        cache: Cache,
+        config: config::Sessions,
+    ) -> Result<Self, StoreError> {
+        let sessions: Collection<SessionDocument> = mongo.collection("sessions");
+        let keyed = doc! { "command_id": { "$exists": true } };
+        sessions.ensure_index(Index::on(doc! { "command_id": 1 }).unique().partial(keyed)).await?;
+        sessions.ensure_index(Index::on(doc! { "player_id": 1 })).await?;
+        // Removed by the store some time after the end; a look-up checks the end itself.
+        sessions.ensure_index(Index::on(doc! { "expires_at": 1 }).ttl_s(0)).await?;
+        Ok(Self { sessions, players, cache, config })
+    }
+
+    /// Opens a session for a player who has just proved who they are.
+    ///
+    /// # Errors
+    /// [`UserError::OtherRequest`] when the key opened somebody else's session, or a failing store.
+    pub async fn log_in(&self, player: &PlayerDocument, key: Option<&str>) -> Result<Opened, UserError> {
+        let command_id = key.map(|key| ids::command_id("", "user/log-in", key).to_string());
+        // Twice: what stands in the way of the first insert may have expired, and is then removed.
+        for _ in 0..2 {
+            let now = DateTime::now();
+            let lifetime_ms = i64::from(self.config.lifetime_s).saturating_mul(1_000);
+            let session = SessionDocument {
+                id: Uuid::new_v4().to_string(),
+                player_id: player.id.clone(),
+                command_id: command_id.clone(),
+                created_at: now,
+                expires_at: DateTime::from_millis(now.timestamp_millis().saturating_add(lifetime_ms)),
+            };
+            match self.sessions.insert_one(&session).await {
+                Ok(()) => {
+                    self.keep(&session.id, &view(&session, player)).await;
+                    return Ok(opened(session));
+                }
+                Err(StoreError::DuplicateKey { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let known = self.sessions.find_one(doc! { "command_id": command_id.as_deref() }).await?;
+            match known {
+                Some(known) if known.player_id != player.id => return Err(UserError::OtherRequest),
+                Some(known) if known.expires_at > now => return Ok(opened(known)),
+                Some(known) => {
+                    self.sessions.delete_one(doc! { "_id": known.id }).await?;
+                }
+                None => {}
+            }
+        }
+        Err(UserError::Busy)
+    }
+
+    /// The session, unless it has ended or never was.
+    ///
+    /// # Errors
+    /// When the store fails; a failing cache is no reason.
+    pub async fn find(&self, session_id: &str) -> Result<Option<SessionView>, UserError> {
+        let now_s = DateTime::now().timestamp_millis().div_euclid(1_000);
+        if let Some(cached) = self.cached(session_id).await {
+            return Ok((cached.expires_at_epoch_s > now_s).then_some(cached));
+        }
+        let Some(session) = self.sessions.find_one(doc! { "_id": session_id }).await? else {
+            return Ok(None);
+        };
+        let Some(player) = self.players.find(&session.player_id).await? else {
+            return Err(UserError::Corrupt("a session belongs to no player"));
+        };
+        let found = view(&session, &player);
+        if found.expires_at_epoch_s <= now_s {
+            return Ok(None);
+        }
+        self.keep(session_id, &found).await;
+        Ok(Some(found))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn log_out(&self, session_id: &str) -> Result<(), UserError> {
+        self.sessions.delete_one(doc! { "_id": session_id }).await?;
+        self.forget(session_id).await;
+        Ok(())
+    }
+
+    /// Makes the cache forget what it says about a player. A look-up that is under way may put the old answer back; it
+    /// lasts as long as the cache keeps it, and what matters is enforced by the ledger.
+    pub async fn player_changed(&self, player_id: &str) {
+        let of_player = doc! { "player_id": player_id };
+        match self.sessions.find(of_player, doc! { "_id": 1 }, SESSIONS_FORGOTTEN_MAX).await {
+            Ok(sessions) => {
+                for session in sessions {
+                    self.forget(&session.id).await;
+                }
+            }
+            Err(error) => tracing::warn!(player.id = player_id, error = %error, "sessions stay in the cache"),
+        }
+    }
+
+    async fn cached(&self, session_id: &str) -> Option<SessionView> {
+        match self.cache.get(&cache_key(session_id)).await {
+            Ok(found) => serde_json::from_slice(&found?).ok(),
+            Err(error) => {
+                tracing::debug!(error = %error, "a session is read past the cache");
+                None
+            }
+        }
+    }
+
+    async fn keep(&self, session_id: &str, found: &SessionView) {
+        let Ok(bytes) = serde_json::to_vec(found) else { return };
+        let ttl_s = u64::from(self.config.cache_ttl_s);
+        if let Err(error) = self.cache.put(&cache_key(session_id), bytes, ttl_s).await {
+            tracing::debug!(error = %error, "a session is not cached");
+        }
+    }
+
+    async fn forget(&self, session_id: &str) {
+        if let Err(error) = self.cache.remove(&cache_key(session_id)).await {
+            tracing::warn!(error = %error, "a session stays in the cache");
+        }
+    }
+}
+
+fn cache_key(session_id: &str) -> String {
+    format!("session:{session_id}")
+}
+
+fn view(session: &SessionDocument, player: &PlayerDocument) -> SessionView {
+    SessionView {
+        player_id: player.id.clone(),
+        kyc_status: player.standing.kyc_status.clone(),
+        self_excluded_until_epoch_ms: player.standing.self_excluded_until_epoch_ms,
+        expires_at_epoch_s: session.expires_at.timestamp_millis().div_euclid(1_000),
+    }
+}
+
+fn opened(session: SessionDocument) -> Opened {
+    Opened {
+        expires_at_epoch_s: session.expires_at.timestamp_millis().div_euclid(1_000),
+        player_id: session.player_id,
+        session_id: session.id,
+    }
+}
