@@ -1,1 +1,115 @@
-//! (in the making)
+//! Payment: the ledger of the platform, and its only hand in money.
+//!
+//! One bet through this crate: `ApplyWager` arrives ([`handlers`]); the ledger reads the player's account, lets the pure
+//! [`domain`] decide, writes decision and balance in one compare-and-set, copies the decision to the ledger and publishes its
+//! event ([`ledger`]); only then is the record complete. Deposits and withdrawals are decided the same way, twice: when they
+//! are asked for, and when the card provider ([`provider`]) has answered. [`http`] tells balances to the gateway.
+//!
+//! What may not break, whatever dies in between: see [`ledger`].
+#![deny(clippy::float_arithmetic)]
+
+pub mod config;
+pub mod domain;
+pub mod handlers;
+pub mod http;
+pub mod ledger;
+pub mod provider;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{Consumer, Producer};
+use chassis::{Edges, Failure, Life, ReadyFlag, Shutdown};
+use contracts::{Classify, ErrorClass, Group};
+use store::StoreError;
+use store::mongo::Mongo;
+use telemetry::propagation::TrustPolicy;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use config::Config;
+use ledger::Ledger;
+use provider::client::CardProvider;
+use provider::intents::Intents;
+use provider::pool::Pool;
+
+/// How often the document store is asked for a sign of life, and how long a start waits between two tries.
+const STORE_PROBE_MS: u64 = 1_000;
+
+/// Runs payment until `shutdown`.
+///
+/// # Errors
+/// When a part that it cannot live without fails.
+pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut life = Life::start(edges, &config, shutdown);
+    let store_ready = life.readiness().register("mongo");
+    let kafka_ready = life.readiness().register("kafka");
+    let mongo = Mongo::open(&config.mongo).await?;
+    let producer = Producer::new(&config.kafka)?;
+    let (door, waiting) = mpsc::channel(config.provider.waiting_max);
+    let intents = Intents::new(&mongo, door, config.provider.lease_ms);
+    let ledger = Ledger::new(mongo.clone(), Arc::new(producer.clone()), Arc::new(intents.clone()));
+    if !prepare(&ledger, &intents, life.shutdown()).await? {
+        return life.run().await;
+    }
+    store_ready.set(true);
+
+    let router = handlers::router(&ledger);
+    let consumer = Consumer::new(&config.kafka, Group::Payment, router, producer.clone())?;
+    life.consume("consumer", |stop| consumer.run(stop, move |ready| kafka_ready.set(ready)));
+    let trimmed = ledger.clone();
+    life.background("trim", |stop| ledger::trim::run(trimmed, config.ledger.trim_interval_ms, stop));
+    let sweep = ledger::sweeper::Sweep {
+        interval_ms: config.ledger.sweep_interval_ms,
+        older_than_ms: config.ledger.sweep_older_than_ms,
+    };
+    let swept = ledger.clone();
+    life.background("sweeper", |stop| ledger::sweeper::run(swept, sweep, stop));
+    let pool = Pool {
+        provider: CardProvider::new(&config.peers.partners, config.provider.timeout_ms)?,
+        intents: intents.clone(),
+        producer: producer.clone(),
+    };
+    let asked = config.provider.clone();
+    life.background("provider", |stop| pool.run(asked, waiting, stop));
+    life.background("store probe", |stop| probe(mongo, store_ready, stop));
+
+    let flushed = producer.clone();
+    let app = http::App { ledger, intents, producer, webhook_secret: config.security.webhook_secret.clone() };
+    life.serve(chassis::http::router(http::routes(app), &config.http, TrustPolicy::inside()));
+    life.on_flush("producer", move |within| async move { flushed.flush(within).await });
+    life.run().await
+}
+
+/// Waits for the store and creates the indexes. False: the end was asked for first.
+async fn prepare(ledger: &Ledger, intents: &Intents, shutdown: &Shutdown) -> Result<bool, Failure> {
+    loop {
+        let prepared: Result<(), StoreError> = async {
+            ledger.ensure_indexes().await?;
+            intents.ensure_indexes().await
+        }
+        .await;
+        match prepared {
+            Ok(()) => return Ok(true),
+            Err(error) if error.class() == ErrorClass::Transient => {
+                tracing::warn!(error = %error, "the document store is not there yet, trying again");
+            }
+            Err(error) => return Err(Failure::missing("the document store cannot be prepared", error)),
+        }
+        tokio::select! {
+            () = shutdown.requested() => return Ok(false),
+            () = tokio::time::sleep(Duration::from_millis(STORE_PROBE_MS)) => {}
+        }
+    }
+}
+
+/// Keeps readiness honest while the store comes and goes.
+async fn probe(mongo: Mongo, ready: ReadyFlag, stop: CancellationToken) -> Result<(), StoreError> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(STORE_PROBE_MS)) => {}
+        }
+        ready.set(mongo.ping().await.is_ok());
+    }
+}

@@ -1,0 +1,77 @@
+//! What payment can be told from outside; the defaults and their reasons stand in `defaults.toml`.
+
+use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+use crate::provider::pool;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+pub struct Config {
+    /// The internal interface.
+    #[validate(nested)]
+    pub http: Http,
+    /// Liveness, readiness, metrics.
+    pub ops: Ops,
+    /// The orderly end.
+    #[serde(default)]
+    #[validate(nested)]
+    pub drain: Drain,
+    /// The broker.
+    pub kafka: bus::Config,
+    /// The document store.
+    pub mongo: store::mongo::Config,
+    /// Who else there is.
+    pub peers: Peers,
+    /// Secrets.
+    #[serde(default)]
+    pub security: Security,
+    /// How the provider is asked.
+    #[validate(nested)]
+    pub provider: pool::Config,
+    /// How the ledger cleans up behind itself.
+    #[validate(nested)]
+    pub ledger: LedgerConfig,
+}
+
+/// Addresses of others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Peers {
+    /// Where the card provider is: `http://127.0.0.1:8108`.
+    pub partners: String,
+}
+
+/// What nobody else may know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Security {
+    /// What the provider signs its webhooks with; empty: webhooks are refused.
+    #[serde(default)]
+    pub webhook_secret: Secret,
+}
+
+/// Trim and sweep.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, Validate)]
+pub struct LedgerConfig {
+    /// The longest that a relayed decision stays in its account's tail.
+    #[validate(range(min = 1, max = 60_000))]
+    pub trim_interval_ms: u64,
+    /// How often the sweeper looks.
+    #[validate(range(min = 10, max = 600_000))]
+    pub sweep_interval_ms: u64,
+    /// What is younger is somebody's work in hand. Well above `trim_interval_ms`, or decisions are published twice in peace.
+    #[validate(range(min = 100, max = 600_000))]
+    pub sweep_older_than_ms: u64,
+}
+
+impl ServiceConfig for Config {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+    fn ops(&self) -> &Ops {
+        &self.ops
+    }
+    fn drain(&self) -> &Drain {
+        &self.drain
+    }
+}

@@ -1,0 +1,43 @@
+//! What an account decides, and nothing else: `decide(state, command) -> decision`.
+//!
+//! Pure: no clock, no I/O, no async. The promises kept here, for every state and every command:
+//! - postings of a decision sum to zero, and the new balance is the old one plus the player's postings (I1);
+//! - no balance is ever below zero (I6);
+//! - a rejection moves nothing (I5);
+//! - wins, completions and rollbacks always land, whatever limits or exclusions say (I11).
+
+mod account;
+mod command;
+mod decision;
+mod payment;
+mod restrictions;
+mod void;
+mod wager;
+
+pub use account::{AccountState, LimitSet, LossDay};
+pub use command::{Command, PaymentKind, PendingPayment, ProviderReport, Wager, WagerVoid};
+pub use decision::{DecideError, Decision, Outcome};
+pub use payment::PROVIDER;
+
+/// Decides about one command. `at_ms` is the time of the decision, in milliseconds since the epoch.
+///
+/// # Errors
+/// Only what no honest sender can cause: see [`DecideError`].
+pub fn decide(account: &AccountState, command: &Command, at_ms: i64) -> Result<Decision, DecideError> {
+    let mut decision = match command {
+        Command::ApplyWager(wager) => wager::decide(account, wager, at_ms),
+        Command::VoidWager(void) => void::decide(account, void),
+        Command::RequestPayment { payment_id, payment } => {
+            payment::request(account, payment_id, *payment, at_ms)
+        }
+        Command::SettlePayment(report) => payment::settle(account, report),
+        Command::SetLimits { cause_id, limits } => Ok(restrictions::set_limits(account, cause_id, *limits)),
+        Command::SelfExclude { cause_id, until_ms } => {
+            Ok(restrictions::self_exclude(account, cause_id, *until_ms))
+        }
+    }?;
+    decision.account.next_seq = account.next_seq.checked_add(1).ok_or(DecideError::Overflow)?;
+    debug_assert!(decision.account.balances.values().all(|minor| *minor >= 0), "no negative balance");
+    debug_assert!(!decision.is_rejection() || decision.postings.is_empty(), "a rejection moves nothing");
+    Ok(decision)
+}

@@ -1,0 +1,30 @@
+//! What players do not allow themselves. Enforced here, inside the account, so that no bet slips past a limit that the
+//! player has been told is in force.
+
+use contracts::EventId;
+use contracts::proto::payments::v1::RestrictionsApplied;
+use money::Postings;
+
+use super::{AccountState, Decision, LimitSet, Outcome};
+
+pub(super) fn set_limits(account: &AccountState, cause_id: &EventId, limits: LimitSet) -> Decision {
+    restricted(account, cause_id, AccountState { limits, ..account.clone() })
+}
+
+/// An exclusion is never shortened, whatever order the events come in.
+pub(super) fn self_exclude(account: &AccountState, cause_id: &EventId, until_ms: i64) -> Decision {
+    let self_excluded_until_ms = account.self_excluded_until_ms.max(Some(until_ms));
+    restricted(account, cause_id, AccountState { self_excluded_until_ms, ..account.clone() })
+}
+
+fn restricted(before: &AccountState, cause_id: &EventId, after: AccountState) -> Decision {
+    let message = RestrictionsApplied { player_id: before.player_id.clone(), cause_id: cause_id.to_string() };
+    Decision {
+        outcome: Outcome::Applied,
+        postings: Postings::none(),
+        balance_after: None,
+        account: after,
+        message: Some(message.into()),
+        pending: None,
+    }
+}

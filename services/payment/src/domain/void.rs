@@ -1,0 +1,51 @@
+//! Undoing a wager. A rollback always lands (I11) and no balance goes below zero (I6): what a player has already spent of
+//! a win that is taken back is owed by `suspense`, where an operator finds it.
+
+use contracts::proto::payments::v1::WagerVoided;
+use money::{Account, Money, Posting, Postings};
+
+use super::{AccountState, DecideError, Decision, Outcome, WagerVoid};
+
+pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decision, DecideError> {
+    let mut legs = void
+        .moved
+        .iter()
+        .map(|leg| Ok(Posting::new(leg.account.clone(), leg.amount.checked_neg()?)))
+        .collect::<Result<Vec<_>, money::MoneyError>>()
+        .map_err(|_| DecideError::Overflow)?;
+    if let Some(missing) = shortfall(account, &legs)? {
+        legs.push(Posting::new(Account::Player(account.player_id.clone()), missing));
+        legs.push(Posting::new(Account::Suspense, missing.checked_neg().map_err(|_| DecideError::Overflow)?));
+    }
+    let mut after = account.clone();
+    after.post(&legs)?;
+    let balance_after = legs.first().and_then(|leg| after.balance(leg.amount.currency()));
+    let message = WagerVoided {
+        wager_id: void.wager_id.to_string(),
+        player_id: account.player_id.clone(),
+        balance_after: balance_after.map(Into::into),
+        reason: void.reason.clone(),
+    };
+    Ok(Decision {
+        outcome: Outcome::Applied,
+        postings: Postings::balanced(legs).map_err(DecideError::Unbalanced)?,
+        balance_after,
+        account: after,
+        message: Some(message.into()),
+        pending: None,
+    })
+}
+
+/// What the player would owe. A wager is in one currency, so its reversal is too.
+fn shortfall(account: &AccountState, legs: &[Posting]) -> Result<Option<Money>, DecideError> {
+    let own = Account::Player(account.player_id.clone());
+    let Some(currency) = legs.first().map(|leg| leg.amount.currency()) else { return Ok(None) };
+    let mut balance = account.balance(currency).unwrap_or(Money::zero(currency));
+    for leg in legs.iter().filter(|leg| leg.account == own) {
+        balance = balance.checked_add(leg.amount).map_err(|_| DecideError::Overflow)?;
+    }
+    if balance.is_negative() {
+        return balance.checked_neg().map(Some).map_err(|_| DecideError::Overflow);
+    }
+    Ok(None)
+}

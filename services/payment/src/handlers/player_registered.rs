@@ -1,0 +1,24 @@
+//! A new player has an account with nothing in it. Nobody waits for that, so it is no decision and says nothing.
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::proto::players::v1::PlayerRegistered;
+use money::Currency;
+
+use super::{content, not_a_command};
+use crate::ledger::Ledger;
+
+/// Handles `PlayerRegistered`.
+#[derive(Debug)]
+pub(super) struct PlayerRegisteredHandler(pub(super) Ledger);
+
+#[async_trait]
+impl Handle for PlayerRegisteredHandler {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let player: PlayerRegistered = content(delivery)?;
+        let currency: Currency =
+            player.currency.parse().map_err(|e| not_a_command(&format!("currency: {e}")))?;
+        let opened = self.0.open(&player.player_id, currency).await?;
+        Ok(if opened { Outcome::Applied } else { Outcome::Duplicate })
+    }
+}

@@ -1,0 +1,60 @@
+//! `POST /internal/v1/webhooks/card-provider`: the provider tells by itself. What it says becomes the same command, under the
+//! same id, as its answer to our question; whichever comes second changes nothing.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chassis::problem::Problem;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::{App, problem};
+use crate::provider::client::Answer;
+use crate::provider::{report, signature};
+
+/// What the provider sends.
+#[derive(Debug, Deserialize)]
+struct Told {
+    payment_id: String,
+    reference: String,
+    status: Status,
+    amount_minor: i64,
+    currency: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Captured,
+    Declined,
+}
+
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    if app.webhook_secret.is_empty() {
+        return Err(Problem::unavailable("webhooks are not configured here"));
+    }
+    let header = headers.get(signature::HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let now_epoch_s = OffsetDateTime::now_utc().unix_timestamp();
+    signature::verify(app.webhook_secret.expose(), header, &body, now_epoch_s)
+        .map_err(|error| Problem::unauthorized(error.to_string()))?;
+    let told: Told = serde_json::from_slice(&body).map_err(|e| Problem::bad_request(e.to_string()))?;
+    let intent = app.intents.find(&told.payment_id).await.map_err(|e| problem(&e))?;
+    let intent = intent.ok_or_else(Problem::not_found)?;
+    if (told.amount_minor, told.currency.as_str()) != (intent.amount_minor, intent.currency.code()) {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "other-amount",
+            "The payment has another amount",
+        ));
+    }
+    let answer = Answer { captured: told.status == Status::Captured, reference: told.reference };
+    report::publish(&app.producer, &intent, &answer).await.map_err(|e| problem(&e))?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}

@@ -1,0 +1,141 @@
+//! Reading and writing account documents.
+
+use bson::{Bson, DateTime, Document, doc};
+use money::Currency;
+use store::StoreError;
+use store::mongo::describe::Change;
+use store::mongo::{Collection, Index, Mongo, Session};
+
+use super::documents::decided_fields;
+use super::{AccountDoc, Entry, LedgerError};
+use crate::domain::AccountState;
+
+/// `payment.accounts`.
+#[derive(Debug, Clone)]
+pub(super) struct Accounts {
+    documents: Collection<AccountDoc>,
+}
+
+/// A decision to write, if the account is still as it was read.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    pub(super) read: &'a AccountDoc,
+    pub(super) after: &'a AccountState,
+    pub(super) entry: &'a Entry,
+    /// Entries that this process itself saw in the ledger and acknowledged.
+    pub(super) trims: &'a [i64],
+    /// False only in a twin that is broken on purpose.
+    pub(super) compare_version: bool,
+}
+
+impl Accounts {
+    pub(super) fn new(mongo: &Mongo) -> Self {
+        Self { documents: mongo.collection("accounts") }
+    }
+
+    pub(super) async fn ensure_indexes(&self) -> Result<(), StoreError> {
+        self.documents.ensure_index(Index::on(doc! { "oldest_tail_at": 1 })).await
+    }
+
+    pub(super) async fn find(&self, player_id: &str) -> Result<Option<AccountDoc>, StoreError> {
+        self.documents.find_one(doc! { "_id": player_id }).await
+    }
+
+    /// The account, made on first sight: a command may overtake its player's registration.
+    pub(super) async fn read(
+        &self,
+        session: &mut Session,
+        player_id: &str,
+    ) -> Result<AccountDoc, LedgerError> {
+        if let Some(account) = self.documents.find_one_in(session, doc! { "_id": player_id }).await? {
+            return Ok(account);
+        }
+        self.open(player_id, None).await?;
+        let made = self.documents.find_one_in(session, doc! { "_id": player_id }).await?;
+        made.ok_or(LedgerError::Contended { attempts: 1 })
+    }
+
+    /// Makes sure that the account exists and holds `currency`; true when something changed.
+    pub(super) async fn open(
+        &self,
+        player_id: &str,
+        currency: Option<Currency>,
+    ) -> Result<bool, LedgerError> {
+        match self.documents.insert_one(&AccountDoc::new(player_id, currency)).await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.is_duplicate_key() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Some(currency) = currency else { return Ok(false) };
+        let field = format!("balances.{}", currency.code());
+        let filter = doc! { "_id": player_id, field.as_str(): { "$exists": false } };
+        // A decision under way has read balances without this currency and writes them whole: the version makes it lose.
+        let change = doc! { "$set": { field.as_str(): 0_i64 }, "$inc": { "version": 1_i64 } };
+        Ok(self.documents.update_one(filter, change).await? == 1)
+    }
+
+    /// The compare-and-set. False: somebody else decided first.
+    pub(super) async fn write(&self, write: &Write<'_>) -> Result<bool, LedgerError> {
+        let mut filter = doc! { "_id": &write.read.player_id };
+        if write.compare_version {
+            filter.insert("version", write.read.version);
+        }
+        let version = write.read.version.saturating_add(1);
+        let fields = decided_fields(version, write.after);
+        let entry =
+            bson::serialize_to_document(write.entry).map_err(|e| LedgerError::Unreadable(e.to_string()))?;
+        let change = if write.trims.is_empty() {
+            push(fields, entry, oldest_at(write.read, write.entry))
+        } else {
+            push_and_trim(fields, entry, write.trims)
+        };
+        Ok(self.documents.update_one(filter, change).await? == 1)
+    }
+
+    /// Removes entries by `seq`, leaving the version alone, for many accounts in one command.
+    pub(super) async fn trim(&self, trims: &[(String, Vec<i64>)]) -> Result<(), StoreError> {
+        let updates = trims.iter().map(|(player_id, seqs)| {
+            let stages = vec![doc! { "$set": { "tail": tail_without(seqs) } }, oldest_from_tail()];
+            (doc! { "_id": player_id }, Change::Pipeline(stages))
+        });
+        self.documents.update_bulk(updates.collect()).await.map(drop)
+    }
+
+    /// Accounts whose oldest decision was made before `cutoff`, the oldest first.
+    pub(super) async fn with_tail_before(
+        &self,
+        cutoff: DateTime,
+        limit: u32,
+    ) -> Result<Vec<AccountDoc>, StoreError> {
+        self.documents
+            .find(doc! { "oldest_tail_at": { "$lt": cutoff } }, doc! { "oldest_tail_at": 1 }, limit)
+            .await
+    }
+}
+
+/// The plain form: nothing to trim.
+fn push(mut fields: Document, entry: Document, oldest_tail_at: DateTime) -> Change {
+    fields.insert("oldest_tail_at", oldest_tail_at);
+    Change::Operators(doc! { "$set": fields, "$push": { "tail": entry } })
+}
+
+/// `$pull` and `$push` on one field are refused in one update, so this is a pipeline. It filters the tail as it IS, by
+/// `seq`, not the tail that was read: what somebody else trimmed meanwhile stays trimmed.
+fn push_and_trim(fields: Document, entry: Document, trims: &[i64]) -> Change {
+    let mut set: Document =
+        fields.into_iter().map(|(name, value)| (name, Bson::Document(doc! { "$literal": value }))).collect();
+    set.insert("tail", doc! { "$concatArrays": [tail_without(trims), [{ "$literal": entry }]] });
+    Change::Pipeline(vec![doc! { "$set": set }, oldest_from_tail()])
+}
+
+fn tail_without(seqs: &[i64]) -> Document {
+    doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this.seq", seqs.to_vec()] }] } } }
+}
+
+fn oldest_from_tail() -> Document {
+    doc! { "$set": { "oldest_tail_at": { "$min": "$tail.at" } } }
+}
+
+fn oldest_at(read: &AccountDoc, entry: &Entry) -> DateTime {
+    read.tail.iter().map(|earlier| earlier.at).min().unwrap_or(entry.at)
+}

@@ -1,0 +1,261 @@
+//! An entry: one decision, with the event it causes. The same in an account's tail and in the ledger, for ever.
+
+use bson::spec::BinarySubtype;
+use bson::{Binary, DateTime, Document};
+use bus::RawRecord;
+use bytes::Bytes;
+use contracts::ids::follower_id;
+use contracts::{Event, EventId, EventType, Format, Message, RejectReason};
+use money::{Account, Currency, Money, Posting};
+use serde::{Deserialize, Serialize};
+use telemetry::propagation::StoredTrace;
+use time::OffsetDateTime;
+
+use super::LedgerError;
+use crate::domain::{Decision, Outcome, PaymentKind, PendingPayment};
+
+/// Who made our events, in `ce_source`.
+pub(super) const SOURCE: &str = "payment";
+
+/// One decision, as stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Place in the account's ledger: 1, 2, 3, without a gap.
+    pub seq: i64,
+    /// The command that was decided.
+    pub command_id: String,
+    /// Everything this decision is found by: `c:<command>`, `w:<wager applied>`, `v:<wager voided>`. Unique in the ledger,
+    /// so one command, one wager and one void can only be decided once.
+    pub keys: Vec<String>,
+    /// The hash of what was asked for: the same id with another hash is a conflict.
+    pub request_hash: String,
+    /// The type of the command.
+    #[serde(rename = "type")]
+    pub command_type: String,
+    /// `applied`, `pending` or `rejected`.
+    pub outcome: String,
+    /// Why it was rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The wager that this decision voids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voids: Option<String>,
+    /// The payment that waits for the provider from this decision on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<StoredPayment>,
+    /// What moved; empty for a rejection.
+    pub postings: Vec<StoredPosting>,
+    /// The balance that it is about, after it.
+    #[serde(default)]
+    pub balance_after_minor: Option<i64>,
+    /// What is told to the world; absent while the provider has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<StoredEvent>,
+    /// The trace in which it was decided: whoever relays it later does it in there.
+    pub trace: StoredTrace,
+    /// When it was decided; the event's time.
+    pub at: DateTime,
+}
+
+/// One leg.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPosting {
+    /// `player:<id>`, `house:<game>`, `provider:<name>` or `suspense`.
+    pub account: Account,
+    /// Which currency.
+    pub currency: Currency,
+    /// What the account gets (or gives, below zero).
+    pub amount_minor: i64,
+}
+
+/// The event of a decision, ready to go out, always the same bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// `ce_id`.
+    pub id: String,
+    /// `ce_type`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The value, protobuf.
+    pub bytes: Binary,
+}
+
+/// A payment that waits for the provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPayment {
+    /// `deposit` or `withdrawal`.
+    pub kind: StoredKind,
+    /// How much.
+    pub amount_minor: i64,
+    /// Of what.
+    pub currency: Currency,
+}
+
+/// In or out, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoredKind {
+    /// In.
+    Deposit,
+    /// Out.
+    Withdrawal,
+}
+
+impl From<StoredKind> for PaymentKind {
+    fn from(kind: StoredKind) -> Self {
+        match kind {
+            StoredKind::Deposit => Self::Deposit,
+            StoredKind::Withdrawal => Self::Withdrawal,
+        }
+    }
+}
+
+impl From<PaymentKind> for StoredKind {
+    fn from(kind: PaymentKind) -> Self {
+        match kind {
+            PaymentKind::Deposit => Self::Deposit,
+            PaymentKind::Withdrawal => Self::Withdrawal,
+        }
+    }
+}
+
+impl From<&StoredPayment> for PendingPayment {
+    fn from(payment: &StoredPayment) -> Self {
+        Self { kind: payment.kind.into(), amount: Money::new(payment.amount_minor, payment.currency) }
+    }
+}
+
+impl From<PendingPayment> for StoredPayment {
+    fn from(payment: PendingPayment) -> Self {
+        Self {
+            kind: payment.kind.into(),
+            amount_minor: payment.amount.minor(),
+            currency: payment.amount.currency(),
+        }
+    }
+}
+
+impl From<&StoredPosting> for Posting {
+    fn from(leg: &StoredPosting) -> Self {
+        Self::new(leg.account.clone(), Money::new(leg.amount_minor, leg.currency))
+    }
+}
+
+impl From<&Posting> for StoredPosting {
+    fn from(leg: &Posting) -> Self {
+        Self {
+            account: leg.account.clone(),
+            currency: leg.amount.currency(),
+            amount_minor: leg.amount.minor(),
+        }
+    }
+}
+
+/// What a decision is about, beside its content.
+#[derive(Debug, Clone)]
+pub(super) struct About<'a> {
+    pub(super) command_id: &'a EventId,
+    pub(super) command_type: EventType,
+    pub(super) request_hash: String,
+    pub(super) keys: Vec<String>,
+    pub(super) voids: Option<&'a EventId>,
+    pub(super) at_ms: i64,
+}
+
+impl Entry {
+    pub(super) fn new(seq: i64, about: About<'_>, decision: &Decision, trace: StoredTrace) -> Self {
+        let (outcome, reason) = match decision.outcome {
+            Outcome::Applied => ("applied", None),
+            Outcome::Pending => ("pending", None),
+            Outcome::Rejected(reason) => ("rejected", Some(reason.as_str_name().to_owned())),
+        };
+        Self {
+            seq,
+            command_id: about.command_id.to_string(),
+            keys: about.keys,
+            request_hash: about.request_hash,
+            command_type: about.command_type.as_str().to_owned(),
+            outcome: outcome.to_owned(),
+            reason,
+            voids: about.voids.map(ToString::to_string),
+            payment: decision.pending.map(Into::into),
+            postings: decision.postings.iter().map(Into::into).collect(),
+            balance_after_minor: decision.balance_after.map(Money::minor),
+            event: decision.message.as_ref().map(|message| StoredEvent::new(about.command_id, message)),
+            trace,
+            at: DateTime::from_millis(about.at_ms),
+        }
+    }
+
+    /// Whether the answer was no.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        self.outcome == "rejected"
+    }
+
+    /// Why it was rejected.
+    #[must_use]
+    pub fn reject_reason(&self) -> Option<RejectReason> {
+        self.reason.as_deref().and_then(RejectReason::from_str_name)
+    }
+
+    /// Whether it is found by one of these keys.
+    pub(super) fn has_any(&self, keys: &[String]) -> bool {
+        self.keys.iter().any(|key| keys.contains(key))
+    }
+
+    /// The ledger row: the entry under the id that only it can have.
+    pub(super) fn to_row(&self, player_id: &str) -> Result<Document, LedgerError> {
+        let mut row = bson::doc! { "_id": row_id(player_id, self.seq), "player_id": player_id };
+        let entry = bson::serialize_to_document(self).map_err(|e| LedgerError::Unreadable(e.to_string()))?;
+        row.extend(entry);
+        Ok(row)
+    }
+
+    pub(super) fn from_row(row: Document) -> Result<Self, LedgerError> {
+        bson::deserialize_from_document(row).map_err(|e| LedgerError::Unreadable(e.to_string()))
+    }
+
+    /// The record of its event: byte for byte the same, whoever publishes it and however often.
+    pub(super) fn to_record(&self) -> Result<Option<RawRecord>, LedgerError> {
+        let Some(stored) = &self.event else { return Ok(None) };
+        let unreadable =
+            |what: &str| LedgerError::Unreadable(format!("{what} of the event of {}", self.command_id));
+        let event_type: EventType = stored.event_type.parse().map_err(|_| unreadable("type"))?;
+        let message =
+            Message::from_protobuf(event_type, &stored.bytes.bytes).map_err(|_| unreadable("content"))?;
+        let nanos = i128::from(self.at.timestamp_millis()).saturating_mul(1_000_000);
+        let event = Event {
+            id: stored.id.parse().map_err(|_| unreadable("id"))?,
+            source: SOURCE.to_owned(),
+            time: OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| unreadable("time"))?,
+            causation_id: self.command_id.parse().ok(),
+            request_hash: None,
+            message,
+        };
+        let encoded = event.encode(Format::Protobuf);
+        Ok(Some(RawRecord {
+            topic: encoded.topic.name().to_owned(),
+            key: Some(encoded.key),
+            headers: encoded.headers,
+            // What was stored, not what this version of the program would write today.
+            value: Bytes::copy_from_slice(&stored.bytes.bytes),
+        }))
+    }
+}
+
+impl StoredEvent {
+    fn new(cause: &EventId, message: &Message) -> Self {
+        let event_type = message.event_type();
+        Self {
+            id: follower_id(cause, event_type).to_string(),
+            event_type: event_type.as_str().to_owned(),
+            bytes: Binary { subtype: BinarySubtype::Generic, bytes: message.encode_protobuf().to_vec() },
+        }
+    }
+}
+
+/// `player/seq`
+pub(super) fn row_id(player_id: &str, seq: i64) -> String {
+    format!("{player_id}/{seq}")
+}

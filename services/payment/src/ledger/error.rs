@@ -1,0 +1,60 @@
+//! Why a command could not be carried through, by what has to happen next.
+
+use bus::PublishError;
+use contracts::{Classify, ErrorClass};
+use store::StoreError;
+
+use super::Killed;
+use crate::domain::DecideError;
+
+/// Carrying a command through failed. Nothing is lost: the record comes again and finds what was done.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The document store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker; the outcome of the publish may be unknown, which is never taken for an acknowledgement.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The command cannot be decided.
+    #[error("cannot be decided: {0}")]
+    Undecidable(#[from] DecideError),
+    /// The command holds something that the ledger has no word for.
+    #[error("not a command for the ledger: {0}")]
+    NotACommand(String),
+    /// A report about a payment that was never asked for.
+    #[error("no such payment waits for the provider")]
+    NoSuchPayment,
+    /// Others were faster every time.
+    #[error("the account changed under {attempts} attempts")]
+    Contended {
+        /// How many compare-and-sets lost.
+        attempts: u32,
+    },
+    /// Ledger and account contradict each other. Nobody may go on before somebody has looked.
+    #[error("the ledger has diverged at {row}: {what}")]
+    Diverged {
+        /// The ledger row's id.
+        row: String,
+        /// What contradicts what.
+        what: &'static str,
+    },
+    /// A stored document cannot be read back.
+    #[error("a stored decision cannot be read: {0}")]
+    Unreadable(String),
+    /// A test killed the process here.
+    #[error(transparent)]
+    Killed(#[from] Killed),
+}
+
+impl Classify for LedgerError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Publish(error) => error.class(),
+            Self::Undecidable(_) | Self::NotACommand(_) | Self::NoSuchPayment => ErrorClass::Poison,
+            Self::Contended { .. } | Self::Killed(_) => ErrorClass::Transient,
+            Self::Diverged { .. } | Self::Unreadable(_) => ErrorClass::Fatal,
+        }
+    }
+}
