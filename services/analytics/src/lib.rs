@@ -1,1 +1,55 @@
-//! (in the making)
+//! Analytics folds events into figures: return to player, bet volume, active players, payment success.
+//!
+//! One settled bet through this crate: `BetSettled` → a fact under the event's id ([`domain::fact`]) → once per interval the
+//! touched buckets are recomputed from their facts → gauges, and `GET /api/v1/summary`.
+//!
+//! Promises kept here: a replay changes nothing (facts are keyed by `ce_id`, rollups recomputed and never incremented); what
+//! a dead process had begun is finished by another; a recompute costs the same however long the history is.
+
+pub mod config;
+mod document;
+pub mod domain;
+mod error;
+mod facts;
+mod handlers;
+mod http;
+mod report;
+mod rollups;
+
+use std::sync::{Arc, Mutex};
+
+use chassis::{Edges, Failure, Life, Shutdown};
+use contracts::topics::Group;
+use store::mongo::Mongo;
+
+use crate::config::Config;
+use crate::domain::active::ActivePlayers;
+use crate::facts::Facts;
+use crate::report::Reporter;
+use crate::rollups::Rollups;
+
+/// Runs the service until `shutdown` or until a part fails.
+///
+/// # Errors
+/// [`Failure::Missing`] when the store or the broker cannot be reached at the start, else what failed.
+pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut life = Life::start(edges, &config, shutdown);
+    let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;
+    let facts = Facts::open(&mongo).await?;
+    let producer = bus::Producer::new(&config.kafka)?;
+
+    let window_ms = i64::try_from(config.players.active_window_ms).unwrap_or(i64::MAX);
+    let active = Arc::new(Mutex::new(ActivePlayers::new(window_ms, config.players.active_max)));
+    let rollups = Arc::new(Rollups::new(facts.clone(), config.rollups));
+    let router = handlers::router(&rollups, &active);
+    let consumer = bus::Consumer::new(&config.kafka, Group::Analytics, router, producer.clone())?;
+    let reporter = Reporter::new(Arc::clone(&active));
+
+    let ready = life.readiness().register("kafka");
+    let routes = http::routes(facts, active);
+    life.serve(chassis::http::router(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
+    life.consume("analytics", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
+    life.background("rollups", |token| rollups.run(reporter, token));
+    life.on_flush("producer", move |within| async move { producer.flush(within).await });
+    life.run().await
+}

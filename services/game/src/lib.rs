@@ -1,1 +1,64 @@
-//! (in the making)
+//! Game decides bets: the rules, the slot machine and its random numbers.
+//!
+//! One bet through this crate: `PlaceBet` → judged and spun ([`domain::bet`]) → stored with its outcome ([`document`]) →
+//! `ApplyWager` to payment → `WagerApplied` → the document is settled with what was applied → `BetSettled`. That is one
+//! insert and one publish, one update and one publish.
+//!
+//! Promises kept here: a redelivery never spins again (the outcome is stored before anybody hears of it); the same id with
+//! another request has no effect; every accepted bet ends in exactly one terminal event; what is published about a bet is a
+//! function of its document, so a repeated event is the same bytes under the same id.
+
+pub mod bets;
+pub mod config;
+pub mod document;
+pub mod domain;
+mod error;
+pub mod events;
+pub mod handlers;
+mod http;
+pub mod rng;
+mod sweeper;
+
+use std::sync::Arc;
+
+use chassis::{Edges, Failure, Life, Shutdown};
+use contracts::topics::Group;
+use store::mongo::Mongo;
+
+use crate::bets::Bets;
+use crate::config::Config;
+use crate::domain::bet::Rules;
+use crate::domain::machine::Machine;
+use crate::handlers::Game;
+use crate::rng::RandomStops;
+use crate::sweeper::Sweeper;
+
+/// Runs the service until `shutdown` or until a part fails.
+///
+/// # Errors
+/// [`Failure::Missing`] when the store or the broker cannot be reached at the start, else what failed.
+pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut life = Life::start(edges, &config, shutdown);
+    let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;
+    let bets = Bets::open(&mongo).await?;
+    let producer = bus::Producer::new(&config.kafka)?;
+    let rules = Rules::new(Machine::published(), config.stakes.limits());
+
+    let routes = http::routes(bets.clone(), &rules);
+    let game = Arc::new(Game::new(
+        bets.clone(),
+        producer.clone(),
+        rules,
+        RandomStops::from_os(),
+        config.sweeper.first_after_ms,
+    ));
+    let consumer = bus::Consumer::new(&config.kafka, Group::Game, handlers::router(&game), producer.clone())?;
+    let sweeper = Sweeper::new(bets, producer.clone(), config.sweeper.clone());
+
+    let ready = life.readiness().register("kafka");
+    life.serve(chassis::http::router(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
+    life.consume("game", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
+    life.background("sweeper", |token| sweeper.run(token));
+    life.on_flush("producer", move |within| async move { producer.flush(within).await });
+    life.run().await
+}

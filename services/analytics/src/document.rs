@@ -1,0 +1,118 @@
+//! Analytics' documents: facts, the rollups computed from them, and the marks of buckets that have to be recomputed.
+
+use serde::{Deserialize, Serialize};
+use store::bson::DateTime;
+
+use crate::domain::bucket::{Bucket, Level};
+use crate::domain::fact::Fact;
+use crate::domain::totals::Totals;
+
+/// `analytics.facts`: one per event, under its `ce_id`. A replay finds it there and changes nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FactDocument {
+    /// The event's `ce_id`.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) at: DateTime,
+    /// The slot's start in seconds since 1970: the first part of the index that bounds a recompute.
+    pub(crate) slot_s: i64,
+    pub(crate) game: String,
+    pub(crate) currency: String,
+    pub(crate) player_id: String,
+    pub(crate) in_minor: i64,
+    pub(crate) out_minor: i64,
+}
+
+impl FactDocument {
+    pub(crate) fn new(event_id: &str, fact: &Fact) -> Self {
+        Self {
+            id: event_id.to_owned(),
+            kind: fact.kind.as_str().to_owned(),
+            at: DateTime::from_millis(fact.at_ms),
+            slot_s: Level::Slot.start_s(fact.at_ms),
+            game: fact.game.clone(),
+            currency: fact.currency.clone(),
+            player_id: fact.player_id.clone(),
+            in_minor: fact.in_minor,
+            out_minor: fact.out_minor,
+        }
+    }
+}
+
+/// `analytics.rollups`: the totals of one bucket. Replaced as a whole, never incremented.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RollupDocument {
+    /// `<level>/<start>/<game>/<currency>`.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    pub(crate) level: String,
+    pub(crate) start_s: i64,
+    pub(crate) game: String,
+    pub(crate) currency: String,
+    pub(crate) bets: i64,
+    pub(crate) stake_minor: i64,
+    pub(crate) payout_minor: i64,
+    pub(crate) rejected: i64,
+    pub(crate) voided: i64,
+    pub(crate) payments_completed: i64,
+    pub(crate) payments_failed: i64,
+    pub(crate) deposited_minor: i64,
+    pub(crate) withdrawn_minor: i64,
+    pub(crate) registered: i64,
+}
+
+impl RollupDocument {
+    pub(crate) fn new(level: Level, bucket: &Bucket, totals: Totals) -> Self {
+        Self {
+            id: bucket.id(level),
+            level: level.as_str().to_owned(),
+            start_s: bucket.start_s,
+            game: bucket.game.clone(),
+            currency: bucket.currency.clone(),
+            bets: totals.bets,
+            stake_minor: totals.stake_minor,
+            payout_minor: totals.payout_minor,
+            rejected: totals.rejected,
+            voided: totals.voided,
+            payments_completed: totals.payments_completed,
+            payments_failed: totals.payments_failed,
+            deposited_minor: totals.deposited_minor,
+            withdrawn_minor: totals.withdrawn_minor,
+            registered: totals.registered,
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            bets: self.bets,
+            stake_minor: self.stake_minor,
+            payout_minor: self.payout_minor,
+            rejected: self.rejected,
+            voided: self.voided,
+            payments_completed: self.payments_completed,
+            payments_failed: self.payments_failed,
+            deposited_minor: self.deposited_minor,
+            withdrawn_minor: self.withdrawn_minor,
+            registered: self.registered,
+        }
+    }
+}
+
+/// `analytics.dirty`: this process is about to add facts to this bucket and has not recomputed it since.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DirtyMark {
+    /// `<process>/<generation>/<bucket>`: nobody else's mark, and never used twice.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    pub(crate) marked_at: DateTime,
+    pub(crate) start_s: i64,
+    pub(crate) game: String,
+    pub(crate) currency: String,
+}
+
+impl DirtyMark {
+    pub(crate) fn bucket(&self) -> Bucket {
+        Bucket { start_s: self.start_s, game: self.game.clone(), currency: self.currency.clone() }
+    }
+}

@@ -1,0 +1,53 @@
+//! Who was active lately, by the events' own times. Held in memory and bounded: it feeds a gauge and decides nothing.
+
+use std::collections::HashMap;
+
+/// A sliding window over the players seen.
+#[derive(Debug)]
+pub struct ActivePlayers {
+    window_ms: i64,
+    players_max: usize,
+    last_seen_ms: HashMap<String, i64>,
+}
+
+impl ActivePlayers {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(window_ms: i64, players_max: usize) -> Self {
+        Self { window_ms, players_max, last_seen_ms: HashMap::new() }
+    }
+
+    /// Somebody did something. Beyond `players_max` new players are not taken in: the gauge then says "at least".
+    pub fn seen(&mut self, player_id: &str, at_ms: i64) {
+        if let Some(last_ms) = self.last_seen_ms.get_mut(player_id) {
+            *last_ms = at_ms.max(*last_ms);
+        } else if self.last_seen_ms.len() < self.players_max {
+            self.last_seen_ms.insert(player_id.to_owned(), at_ms);
+        }
+    }
+
+    /// How many were active in the window that ends at `now_ms`; forgets the others.
+    pub fn count(&mut self, now_ms: i64) -> usize {
+        let since_ms = now_ms.saturating_sub(self.window_ms);
+        self.last_seen_ms.retain(|_, at_ms| *at_ms >= since_ms);
+        self.last_seen_ms.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_player_counts_once_until_the_window_has_passed() {
+        let mut active = ActivePlayers::new(1_000, 2);
+        active.seen("ada", 100);
+        active.seen("ada", 600);
+        active.seen("ada", 50);
+        active.seen("bob", 500);
+        active.seen("one too many", 500);
+        assert_eq!(active.count(1_000), 2);
+        assert_eq!(active.count(1_550), 1, "bob has left");
+        assert_eq!(active.count(1_601), 0);
+    }
+}

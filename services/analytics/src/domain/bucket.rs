@@ -1,0 +1,112 @@
+//! Buckets of time: facts fold into ten-second slots, slots into minutes, minutes into hours.
+//!
+//! Keeps the cost of a recompute bounded: a slot holds the facts of ten seconds, a minute six slots, an hour sixty minutes —
+//! however long the history is.
+
+/// How long a bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Ten seconds, recomputed from facts.
+    Slot,
+    /// A minute, recomputed from its slots.
+    Minute,
+    /// An hour, recomputed from its minutes.
+    Hour,
+}
+
+impl Level {
+    /// Every level, each one after those that it is computed from.
+    pub const ALL: [Self; 3] = [Self::Slot, Self::Minute, Self::Hour];
+
+    /// The name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slot => "slot",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+        }
+    }
+
+    /// The length in seconds.
+    #[must_use]
+    pub const fn length_s(self) -> i64 {
+        match self {
+            Self::Slot => 10,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+        }
+    }
+
+    /// The level that this one is summed from; a slot is summed from facts.
+    #[must_use]
+    pub const fn summed_from(self) -> Option<Self> {
+        match self {
+            Self::Slot => None,
+            Self::Minute => Some(Self::Slot),
+            Self::Hour => Some(Self::Minute),
+        }
+    }
+
+    /// When the bucket of this level starts that a moment falls into, in seconds since 1970.
+    #[must_use]
+    pub const fn start_s(self, at_ms: i64) -> i64 {
+        let at_s = at_ms.div_euclid(1_000);
+        at_s - at_s.rem_euclid(self.length_s())
+    }
+}
+
+/// One slot of one game and currency: what a fact touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bucket {
+    /// When it starts, in seconds since 1970.
+    pub start_s: i64,
+    /// Which game; [`super::fact::NO_GAME`] for payments and players.
+    pub game: String,
+    /// Which currency.
+    pub currency: String,
+}
+
+impl Bucket {
+    /// The enclosing bucket of a coarser level.
+    #[must_use]
+    pub fn within(&self, level: Level) -> Self {
+        Self { start_s: level.start_s(self.start_s.saturating_mul(1_000)), ..self.clone() }
+    }
+
+    /// The identity of this bucket's rollup.
+    #[must_use]
+    pub fn id(&self, level: Level) -> String {
+        format!("{}/{}/{}/{}", level.as_str(), self.start_s, self.game, self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_falls_into_one_bucket_of_each_level_also_before_1970() {
+        for (at_ms, slot, minute, hour) in [
+            (0, 0, 0, 0),
+            (9_999, 0, 0, 0),
+            (10_000, 10, 0, 0),
+            (59_999, 50, 0, 0),
+            (3_661_500, 3_660, 3_660, 3_600),
+            (-1, -10, -60, -3_600),
+        ] {
+            let starts = Level::ALL.map(|level| level.start_s(at_ms));
+            assert_eq!(starts, [slot, minute, hour], "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn the_levels_nest() {
+        for level in Level::ALL {
+            if let Some(finer) = level.summed_from() {
+                assert_eq!(level.length_s() % finer.length_s(), 0);
+                assert!(finer < level, "a level comes after what it is summed from");
+            }
+        }
+    }
+}

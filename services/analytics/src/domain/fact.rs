@@ -1,0 +1,166 @@
+//! What one event adds to what is known.
+
+use contracts::Message;
+use contracts::proto::common::v1::Money;
+
+use super::bucket::{Bucket, Level};
+
+/// The game of what has none, so that every fact has all three parts of a bucket.
+pub const NO_GAME: &str = "-";
+
+/// The kinds of facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A bet was settled: stake and payout were applied.
+    BetSettled,
+    /// A bet was answered with no.
+    BetRejected,
+    /// A bet was taken back.
+    BetVoided,
+    /// A deposit arrived.
+    DepositCompleted,
+    /// A deposit failed.
+    DepositFailed,
+    /// A withdrawal left.
+    WithdrawalCompleted,
+    /// A withdrawal failed.
+    WithdrawalFailed,
+    /// Somebody registered.
+    PlayerRegistered,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::BetSettled,
+        Self::BetRejected,
+        Self::BetVoided,
+        Self::DepositCompleted,
+        Self::DepositFailed,
+        Self::WithdrawalCompleted,
+        Self::WithdrawalFailed,
+        Self::PlayerRegistered,
+    ];
+
+    /// The name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BetSettled => "bet_settled",
+            Self::BetRejected => "bet_rejected",
+            Self::BetVoided => "bet_voided",
+            Self::DepositCompleted => "deposit_completed",
+            Self::DepositFailed => "deposit_failed",
+            Self::WithdrawalCompleted => "withdrawal_completed",
+            Self::WithdrawalFailed => "withdrawal_failed",
+            Self::PlayerRegistered => "player_registered",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// One fact. Amounts are minor units of its currency: in is what came to the house, out is what left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What happened.
+    pub kind: Kind,
+    /// When, by the event's own time: a replay falls into the same bucket.
+    pub at_ms: i64,
+    /// Who.
+    pub player_id: String,
+    /// Which game, or [`NO_GAME`].
+    pub game: String,
+    /// Which currency.
+    pub currency: String,
+    /// Stake or deposit.
+    pub in_minor: i64,
+    /// Payout or withdrawal.
+    pub out_minor: i64,
+}
+
+/// Why an event that analytics counts cannot be counted: it lacks what its contract says it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The field that is missing.
+    pub field: &'static str,
+}
+
+impl Fact {
+    /// The slot that this fact touches.
+    #[must_use]
+    pub fn bucket(&self) -> Bucket {
+        Bucket {
+            start_s: Level::Slot.start_s(self.at_ms),
+            game: self.game.clone(),
+            currency: self.currency.clone(),
+        }
+    }
+
+    /// The fact that an event states, `None` for events that are not counted.
+    ///
+    /// # Errors
+    /// [`Incomplete`] when an amount is missing.
+    pub fn of(message: &Message, at_ms: i64) -> Result<Option<Self>, Incomplete> {
+        let fact = |kind, player_id: &str, game: &str, money: &Money, in_minor, out_minor| Self {
+            kind,
+            at_ms,
+            player_id: player_id.to_owned(),
+            game: game.to_owned(),
+            currency: money.currency.clone(),
+            in_minor,
+            out_minor,
+        };
+        Ok(Some(match message {
+            Message::BetSettled(bet) => {
+                let (stake, payout) =
+                    (amount(bet.stake.as_ref(), "stake")?, amount(bet.payout.as_ref(), "payout")?);
+                fact(Kind::BetSettled, &bet.player_id, &bet.game, stake, stake.minor, payout.minor)
+            }
+            Message::BetRejected(bet) => {
+                fact(Kind::BetRejected, &bet.player_id, &bet.game, amount(bet.stake.as_ref(), "stake")?, 0, 0)
+            }
+            Message::BetVoided(bet) => {
+                fact(Kind::BetVoided, &bet.player_id, &bet.game, amount(bet.stake.as_ref(), "stake")?, 0, 0)
+            }
+            Message::DepositCompleted(payment) => {
+                let money = amount(payment.amount.as_ref(), "amount")?;
+                fact(Kind::DepositCompleted, &payment.player_id, NO_GAME, money, money.minor, 0)
+            }
+            Message::DepositFailed(payment) => fact(
+                Kind::DepositFailed,
+                &payment.player_id,
+                NO_GAME,
+                amount(payment.amount.as_ref(), "amount")?,
+                0,
+                0,
+            ),
+            Message::WithdrawalCompleted(payment) => {
+                let money = amount(payment.amount.as_ref(), "amount")?;
+                fact(Kind::WithdrawalCompleted, &payment.player_id, NO_GAME, money, 0, money.minor)
+            }
+            Message::WithdrawalFailed(payment) => {
+                let money = amount(payment.amount.as_ref(), "amount")?;
+                fact(Kind::WithdrawalFailed, &payment.player_id, NO_GAME, money, 0, 0)
+            }
+            Message::PlayerRegistered(player) => Self {
+                kind: Kind::PlayerRegistered,
+                at_ms,
+                player_id: player.player_id.clone(),
+                game: NO_GAME.to_owned(),
+                currency: player.currency.clone(),
+                in_minor: 0,
+                out_minor: 0,
+            },
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn amount<'a>(money: Option<&'a Money>, field: &'static str) -> Result<&'a Money, Incomplete> {
+    money.ok_or(Incomplete { field })
+}

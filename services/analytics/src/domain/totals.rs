@@ -1,0 +1,105 @@
+//! The sums of a bucket. Merging is associative and commutative, so a bucket is the same however it was summed.
+
+use super::fact::Kind;
+
+/// What happened in a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Settled bets.
+    pub bets: i64,
+    /// What was staked in them, in minor units.
+    pub stake_minor: i64,
+    /// What they paid, in minor units.
+    pub payout_minor: i64,
+    /// Bets answered with no.
+    pub rejected: i64,
+    /// Bets taken back.
+    pub voided: i64,
+    /// Deposits and withdrawals that ended well.
+    pub payments_completed: i64,
+    /// Deposits and withdrawals that did not.
+    pub payments_failed: i64,
+    /// What was deposited, in minor units.
+    pub deposited_minor: i64,
+    /// What was withdrawn, in minor units.
+    pub withdrawn_minor: i64,
+    /// New players.
+    pub registered: i64,
+}
+
+impl Totals {
+    /// The totals of `count` facts of one kind.
+    #[must_use]
+    pub fn of(kind: Kind, count: i64, in_minor: i64, out_minor: i64) -> Self {
+        let nothing = Self::default();
+        match kind {
+            Kind::BetSettled => {
+                Self { bets: count, stake_minor: in_minor, payout_minor: out_minor, ..nothing }
+            }
+            Kind::BetRejected => Self { rejected: count, ..nothing },
+            Kind::BetVoided => Self { voided: count, ..nothing },
+            Kind::DepositCompleted => {
+                Self { payments_completed: count, deposited_minor: in_minor, ..nothing }
+            }
+            Kind::WithdrawalCompleted => {
+                Self { payments_completed: count, withdrawn_minor: out_minor, ..nothing }
+            }
+            Kind::DepositFailed | Kind::WithdrawalFailed => Self { payments_failed: count, ..nothing },
+            Kind::PlayerRegistered => Self { registered: count, ..nothing },
+        }
+    }
+
+    /// Both together. A sum that does not fit stays at the end of its range: a report must not stop the platform.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        Self {
+            bets: self.bets.saturating_add(other.bets),
+            stake_minor: self.stake_minor.saturating_add(other.stake_minor),
+            payout_minor: self.payout_minor.saturating_add(other.payout_minor),
+            rejected: self.rejected.saturating_add(other.rejected),
+            voided: self.voided.saturating_add(other.voided),
+            payments_completed: self.payments_completed.saturating_add(other.payments_completed),
+            payments_failed: self.payments_failed.saturating_add(other.payments_failed),
+            deposited_minor: self.deposited_minor.saturating_add(other.deposited_minor),
+            withdrawn_minor: self.withdrawn_minor.saturating_add(other.withdrawn_minor),
+            registered: self.registered.saturating_add(other.registered),
+        }
+    }
+
+    /// The return to player in millionths of what was staked; `None` where nothing was.
+    #[must_use]
+    pub fn rtp_ppm(&self) -> Option<i64> {
+        ratio_ppm(self.payout_minor, self.stake_minor)
+    }
+
+    /// The share of payments that ended well, in millionths; `None` where there was none.
+    #[must_use]
+    pub fn payment_success_ppm(&self) -> Option<i64> {
+        ratio_ppm(self.payments_completed, self.payments_completed.saturating_add(self.payments_failed))
+    }
+}
+
+fn ratio_ppm(part: i64, whole: i64) -> Option<i64> {
+    if whole <= 0 {
+        return None;
+    }
+    i64::try_from(i128::from(part) * 1_000_000 / i128::from(whole)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_whole_numbers_and_absent_without_a_denominator() {
+        let totals = Totals::of(Kind::BetSettled, 3, 300, 288);
+        assert_eq!(totals.rtp_ppm(), Some(960_000));
+        assert_eq!(totals.payment_success_ppm(), None);
+        assert_eq!(Totals::default().rtp_ppm(), None);
+        let payments =
+            Totals::of(Kind::DepositCompleted, 3, 9, 0).merge(Totals::of(Kind::WithdrawalFailed, 1, 0, 0));
+        assert_eq!(payments.payment_success_ppm(), Some(750_000));
+        let most = Totals::of(Kind::BetSettled, 1, i64::MAX, i64::MAX);
+        assert_eq!(most.merge(most).rtp_ppm(), Some(1_000_000), "saturated, not wrapped");
+    }
+}

@@ -1,0 +1,30 @@
+//! Every event that is counted becomes a fact; what it counts as is decided in [`crate::domain::fact`], so one handler
+//! serves all types.
+
+mod fact;
+
+use std::sync::{Arc, Mutex};
+
+use bus::Router;
+use contracts::EventType;
+
+use crate::domain::active::ActivePlayers;
+use crate::rollups::Rollups;
+
+/// The types that are counted.
+const COUNTED: [EventType; 8] = [
+    EventType::BetSettled,
+    EventType::BetRejected,
+    EventType::BetVoided,
+    EventType::DepositCompleted,
+    EventType::DepositFailed,
+    EventType::WithdrawalCompleted,
+    EventType::WithdrawalFailed,
+    EventType::PlayerRegistered,
+];
+
+/// The types that analytics handles.
+pub(crate) fn router(rollups: &Arc<Rollups>, active: &Arc<Mutex<ActivePlayers>>) -> Router {
+    let on_fact = Arc::new(fact::OnFact::new(Arc::clone(rollups), Arc::clone(active)));
+    COUNTED.into_iter().fold(Router::new(), |router, event_type| router.on(event_type, Arc::clone(&on_fact)))
+}

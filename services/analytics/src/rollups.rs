@@ -1,0 +1,220 @@
+//! Recomputing what new facts touched, once per interval, and never forgetting a bucket.
+//!
+//! A fact's record is completed when the fact is stored; the rollup follows within an interval. So that a process may die in
+//! between, it marks the bucket in the store *before* it adds a fact, and takes the mark back only after the bucket was
+//! recomputed with that fact in it. Marks of dead processes are taken over. The marks of one interval are one *generation*:
+//! the recompute closes it, waits for the facts that were on their way, and then owns all of its buckets.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::trace::SpanContext;
+use store::StoreError;
+use store::bson::DateTime;
+use telemetry::spans;
+use tokio::sync::{OnceCell, RwLock};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::config::RollupsConfig;
+use crate::document::{DirtyMark, FactDocument, RollupDocument};
+use crate::domain::bucket::{Bucket, Level};
+use crate::domain::totals::Totals;
+use crate::facts::Facts;
+use crate::report::Reporter;
+
+/// The rollups of one process.
+#[derive(Debug)]
+pub(crate) struct Rollups {
+    facts: Facts,
+    config: RollupsConfig,
+    /// Makes this process's marks its own.
+    process: String,
+    generation: RwLock<Generation>,
+}
+
+/// One bucket as it was just recomputed.
+#[derive(Debug)]
+pub(crate) struct Rollup {
+    pub(crate) level: Level,
+    pub(crate) bucket: Bucket,
+    pub(crate) totals: Totals,
+}
+
+/// What was touched since the last recompute.
+#[derive(Debug, Default)]
+struct Generation {
+    number: u64,
+    touched: Mutex<Touched>,
+}
+
+#[derive(Debug, Default)]
+struct Touched {
+    /// Every bucket that was marked, with the mark that was made for it.
+    marks: HashMap<Bucket, Arc<OnceCell<String>>>,
+    /// Those that really got a fact.
+    fresh: HashSet<Bucket>,
+    /// Whose facts these are; of more traces than one span may link, the first.
+    links: Vec<SpanContext>,
+}
+
+/// What has to be recomputed: the last generation, and what of earlier ones has failed so far.
+#[derive(Debug, Default)]
+struct Due {
+    slots: HashSet<Bucket>,
+    marks: Vec<String>,
+    links: Vec<SpanContext>,
+}
+
+impl Generation {
+    fn touched(&self) -> std::sync::MutexGuard<'_, Touched> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rollups {
+    pub(crate) fn new(facts: Facts, config: RollupsConfig) -> Self {
+        Self {
+            facts,
+            config,
+            process: uuid::Uuid::now_v7().simple().to_string(),
+            generation: RwLock::default(),
+        }
+    }
+
+    /// Stores a fact so that its bucket will be recomputed even if this process dies now; false when it was known.
+    pub(crate) async fn add(&self, fact: &FactDocument, bucket: &Bucket) -> Result<bool, StoreError> {
+        // Held until the fact is in: a recompute that closes this generation waits for it.
+        let generation = self.generation.read().await;
+        let mark = Arc::clone(generation.touched().marks.entry(bucket.clone()).or_default());
+        mark.get_or_try_init(|| self.mark(generation.number, bucket)).await?;
+        let is_new = self.facts.add(fact).await?;
+        if is_new {
+            let mut touched = generation.touched();
+            touched.fresh.insert(bucket.clone());
+            if touched.links.len() < spans::LINKS_MAX {
+                touched.links.push(spans::span_context(&tracing::Span::current()));
+            }
+        }
+        Ok(is_new)
+    }
+
+    async fn mark(&self, generation: u64, bucket: &Bucket) -> Result<String, StoreError> {
+        let mark = DirtyMark {
+            id: format!("{}/{generation}/{}", self.process, bucket.id(Level::Slot)),
+            marked_at: DateTime::now(),
+            start_s: bucket.start_s,
+            game: bucket.game.clone(),
+            currency: bucket.currency.clone(),
+        };
+        self.facts.mark(&mark).await?;
+        Ok(mark.id)
+    }
+
+    /// Recomputes at every interval until told to stop, and once more then. What fails stays marked and is tried again.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        reporter: Reporter,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut takeover = tokio::time::interval(Duration::from_millis(self.config.takeover_interval_ms));
+        let mut due = Due::default();
+        loop {
+            let stopping = tokio::select! {
+                () = stop.cancelled() => true,
+                _ = takeover.tick() => {
+                    if let Err(error) = self.take_over().await {
+                        tracing::warn!(error = %error, "abandoned buckets could not be taken over");
+                    }
+                    continue;
+                }
+                _ = ticks.tick() => false,
+            };
+            self.close_generation(&mut due).await;
+            match self.recompute(&due).await {
+                Ok(rollups) => {
+                    due = Due::default();
+                    reporter.report(&rollups);
+                }
+                Err(error) => tracing::warn!(error = %error, "rollups could not be recomputed, trying again"),
+            }
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Opens a new generation and adds the old one, now complete, to what has to be done.
+    async fn close_generation(&self, due: &mut Due) {
+        let mut current = self.generation.write().await;
+        let next = Generation { number: current.number.saturating_add(1), touched: Mutex::default() };
+        let closed = mem::replace(&mut *current, next);
+        drop(current);
+        let closed = closed.touched.into_inner().unwrap_or_else(PoisonError::into_inner);
+        due.slots.extend(closed.fresh);
+        due.marks.extend(closed.marks.into_values().filter_map(|mark| mark.get().cloned()));
+        let room = spans::LINKS_MAX.saturating_sub(due.links.len());
+        due.links.extend(closed.links.into_iter().take(room));
+    }
+
+    /// Recomputes what is fresh in a transaction of its own, linked to the records' traces, then takes the marks back.
+    async fn recompute(&self, due: &Due) -> Result<Vec<Rollup>, StoreError> {
+        if due.slots.is_empty() {
+            // Nothing, or only replayed facts: nothing to compute, nothing to trace.
+            self.facts.unmark(&due.marks).await?;
+            return Ok(Vec::new());
+        }
+        let span = spans::background("recompute rollups", due.links.iter().cloned());
+        let work = async {
+            let rollups = self.fold(&due.slots).await?;
+            self.facts.unmark(&due.marks).await?;
+            Ok(rollups)
+        };
+        let done = work.instrument(span.clone()).await;
+        match &done {
+            Ok(_) => spans::set_ok(&span),
+            Err(_) => spans::set_error(&span, spans::Status::Unavailable),
+        }
+        done
+    }
+
+    /// Slots from facts, minutes from slots, hours from minutes: each touched bucket once.
+    async fn fold(&self, slots: &HashSet<Bucket>) -> Result<Vec<Rollup>, StoreError> {
+        let mut rollups = Vec::new();
+        for level in Level::ALL {
+            let buckets: HashSet<Bucket> = slots.iter().map(|slot| slot.within(level)).collect();
+            for bucket in buckets {
+                let totals = match level.summed_from() {
+                    None => self.facts.sum_facts(&bucket).await?,
+                    Some(finer) => self.facts.sum_rollups(finer, level, &bucket).await?,
+                };
+                self.facts.put(&RollupDocument::new(level, &bucket, totals)).await?;
+                rollups.push(Rollup { level, bucket, totals });
+            }
+        }
+        Ok(rollups)
+    }
+
+    /// Recomputes what dead processes had marked.
+    async fn take_over(&self) -> Result<(), StoreError> {
+        let age_ms = i64::try_from(self.config.takeover_after_ms).unwrap_or(i64::MAX);
+        let before = DateTime::from_millis(DateTime::now().timestamp_millis().saturating_sub(age_ms));
+        let abandoned = self.facts.abandoned(before).await?;
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        let span = spans::background("take over abandoned buckets", []);
+        async {
+            self.fold(&abandoned.iter().map(DirtyMark::bucket).collect()).await?;
+            let ids: Vec<String> = abandoned.into_iter().map(|mark| mark.id).collect();
+            tracing::info!(buckets = ids.len(), "recomputed buckets that a dead process had left");
+            self.facts.unmark(&ids).await
+        }
+        .instrument(span)
+        .await
+    }
+}

@@ -1,0 +1,182 @@
+//! The store of bets: insert once, end once, find what is stuck. Every access goes by `_id` or by a partial index over the
+//! undecided few, so no bet costs more because there were others.
+
+use store::StoreError;
+use store::bson::{DateTime, Document, doc};
+use store::mongo::{Collection, Index, Mongo};
+
+use crate::document::{BetDocument, COLLECTION};
+use crate::domain::life::{State, Step, step};
+
+/// `game.bets`.
+#[derive(Clone, Debug)]
+pub struct Bets {
+    collection: Collection<BetDocument>,
+}
+
+/// What an insert found.
+#[derive(Debug)]
+pub enum Insertion {
+    /// The bet is new.
+    Fresh,
+    /// There is a bet of this id already.
+    Known(Box<BetDocument>),
+}
+
+/// What payment said about a bet, ready to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// Stake and payout were applied, exactly these.
+    Settled {
+        /// The stake that was applied.
+        stake_minor: i64,
+        /// The payout that was applied.
+        payout_minor: i64,
+        /// The balance after it.
+        balance_minor: i64,
+        /// When payment said so.
+        at: DateTime,
+    },
+    /// Nothing was applied.
+    Rejected {
+        /// The contract's name for the reason.
+        reason: String,
+        /// The balance, where payment told it.
+        balance_minor: Option<i64>,
+        /// When payment said so.
+        at: DateTime,
+    },
+    /// It was taken back, or forbidden before it came.
+    Voided {
+        /// The operator's words.
+        reason: String,
+        /// When payment said so.
+        at: DateTime,
+    },
+}
+
+/// What an ending met.
+#[derive(Debug)]
+pub enum Ended {
+    /// It moved the bet, which is now this.
+    Moved(BetDocument),
+    /// It had moved the bet before; this is how the bet stands.
+    Repeated(BetDocument),
+    /// It cannot be true together with how the bet stands.
+    Contradicted(BetDocument),
+    /// No bet of ours.
+    Unknown,
+}
+
+impl Ending {
+    /// The state that it leads to.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self {
+            Self::Settled { .. } => State::Settled,
+            Self::Rejected { .. } => State::Rejected,
+            Self::Voided { .. } => State::Voided,
+        }
+    }
+
+    fn update(self) -> Document {
+        let mut set = doc! { "state": self.state().as_str() };
+        match self {
+            Self::Settled { stake_minor, payout_minor, balance_minor, at } => set.extend(doc! {
+                "stake_minor": stake_minor, "payout_minor": payout_minor, "balance_minor": balance_minor, "ended_at": at,
+            }),
+            Self::Rejected { reason, balance_minor, at } => {
+                set.extend(doc! { "reject_reason": reason, "payout_minor": 0_i64, "ended_at": at });
+                if let Some(balance_minor) = balance_minor {
+                    set.insert("balance_minor", balance_minor);
+                }
+            }
+            Self::Voided { reason, at } => set.extend(doc! { "void_reason": reason, "voided_at": at }),
+        }
+        doc! { "$set": set, "$unset": { "sweep_at": "" } }
+    }
+}
+
+impl Bets {
+    /// The collection, with its index.
+    ///
+    /// # Errors
+    /// When the store refuses the index.
+    pub async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
+        let collection = mongo.collection::<BetDocument>(COLLECTION);
+        let undecided = doc! { "state": State::Decided.as_str() };
+        collection.ensure_index(Index::on(doc! { "sweep_at": 1 }).partial(undecided)).await?;
+        Ok(Self { collection })
+    }
+
+    /// Stores a bet with its outcome, unless one of this id is stored already.
+    ///
+    /// # Errors
+    /// When the store fails; the outcome is then unknown, and the same insert again finds out.
+    pub async fn insert(&self, bet: &BetDocument) -> Result<Insertion, StoreError> {
+        match self.collection.insert_one(bet).await {
+            Ok(()) => Ok(Insertion::Fresh),
+            Err(error) if error.is_duplicate_key() => match self.find(&bet.id).await? {
+                Some(known) => Ok(Insertion::Known(Box::new(known))),
+                // Bets are never deleted: a key that is taken and cannot be found is a store that lies.
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The bet of that id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, bet_id: &str) -> Result<Option<BetDocument>, StoreError> {
+        self.collection.find_one(doc! { "_id": bet_id }).await
+    }
+
+    /// Ends a bet in one compare-and-set; where that finds nothing, says why.
+    ///
+    /// # Errors
+    /// When the store fails; the same ending again is then a repetition at worst.
+    pub async fn end(&self, bet_id: &str, ending: Ending) -> Result<Ended, StoreError> {
+        let target = ending.state();
+        let from: Vec<&str> = target.reached_from().iter().map(|state| state.as_str()).collect();
+        let filter = doc! { "_id": bet_id, "state": { "$in": from } };
+        if let Some(moved) = self.collection.find_one_and_update(filter, ending.update()).await? {
+            return Ok(Ended::Moved(moved));
+        }
+        let Some(bet) = self.find(bet_id).await? else { return Ok(Ended::Unknown) };
+        Ok(match step(bet.state, target, bet.was_settled()) {
+            Step::Repeat => Ended::Repeated(bet),
+            // `Move` would mean that the bet changed between the two calls: nobody moves a bet back, so it cannot be.
+            Step::Contradiction | Step::Move => Ended::Contradicted(bet),
+        })
+    }
+
+    /// At most `limit` undecided bets whose time to be asked for again has come, the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn due(&self, now: DateTime, limit: u32) -> Result<Vec<BetDocument>, StoreError> {
+        let filter = doc! { "state": State::Decided.as_str(), "sweep_at": { "$lte": now } };
+        self.collection.find(filter, doc! { "sweep_at": 1 }, limit).await
+    }
+
+    /// Takes a due bet: true for exactly one of those who try.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claim(&self, bet: &BetDocument, next: DateTime) -> Result<bool, StoreError> {
+        let filter = doc! { "_id": &bet.id, "state": State::Decided.as_str(), "sweeps": bet.sweeps };
+        let update = doc! { "$set": { "sweep_at": next }, "$inc": { "sweeps": 1 } };
+        Ok(self.collection.update_one(filter, update).await? == 1)
+    }
+
+    /// A player's undecided bets (they are few: bets in flight), for what names a bet only indirectly.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn undecided_of(&self, player_id: &str, limit: u32) -> Result<Vec<BetDocument>, StoreError> {
+        let filter = doc! { "state": State::Decided.as_str(), "player_id": player_id };
+        self.collection.find(filter, doc! { "sweep_at": 1 }, limit).await
+    }
+}

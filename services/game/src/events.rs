@@ -1,0 +1,128 @@
+//! What game publishes about a bet: a function of its document and of nothing else — no clock, no counter — so that a
+//! repeated event is the same bytes under the same id.
+
+use contracts::proto::bets::v1::{BetConflict, BetRejected, BetSettled, BetVoided};
+use contracts::proto::common::v1::{Money, RejectReason};
+use contracts::proto::payments::v1::ApplyWager;
+use contracts::{Event, EventId, Message};
+use store::bson::DateTime;
+use time::OffsetDateTime;
+
+use crate::document::BetDocument;
+use crate::domain::life::State;
+use crate::error::GameError;
+
+/// Who says so.
+const SOURCE: &str = "game";
+
+/// What has to be said about a bet as it stands: payment is asked, or everybody is told how it ended.
+///
+/// # Errors
+/// When the stored bet is broken.
+pub fn next(bet: &BetDocument) -> Result<Event, GameError> {
+    match bet.state {
+        State::Decided => apply_wager(bet),
+        State::Settled => settled(bet),
+        State::Rejected => rejected(bet),
+        State::Voided => voided(bet),
+    }
+}
+
+/// Asks payment to apply stake and payout in one step.
+///
+/// # Errors
+/// When the stored bet is broken.
+pub fn apply_wager(bet: &BetDocument) -> Result<Event, GameError> {
+    let message = ApplyWager {
+        wager_id: bet.id.clone(),
+        player_id: bet.player_id.clone(),
+        game: bet.game.clone(),
+        stake: Some(money(bet, bet.stake_minor)),
+        payout: Some(money(bet, bet.payout_minor)),
+    };
+    follower(bet, bet.decided_at, message)
+}
+
+/// The bet was settled, by what was applied.
+///
+/// # Errors
+/// When the stored bet is broken.
+pub fn settled(bet: &BetDocument) -> Result<Event, GameError> {
+    let balance_minor = bet.balance_minor.ok_or(GameError::BrokenDocument("settled without a balance"))?;
+    let message = BetSettled {
+        bet_id: bet.id.clone(),
+        player_id: bet.player_id.clone(),
+        game: bet.game.clone(),
+        stake: Some(money(bet, bet.stake_minor)),
+        payout: Some(money(bet, bet.payout_minor)),
+        balance_after: Some(money(bet, balance_minor)),
+        reels: bet.reels.clone(),
+        pay_table_version: bet.pay_table_version.clone(),
+        bet_seq: 0,
+    };
+    follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
+}
+
+/// The bet was answered with no.
+///
+/// # Errors
+/// When the stored bet is broken.
+pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
+    let reason = bet.reject_reason.as_deref().and_then(RejectReason::from_str_name);
+    let message = BetRejected {
+        bet_id: bet.id.clone(),
+        player_id: bet.player_id.clone(),
+        game: bet.game.clone(),
+        stake: Some(money(bet, bet.stake_minor)),
+        reason: reason.ok_or(GameError::BrokenDocument("rejected without a known reason"))?.into(),
+    };
+    follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
+}
+
+/// The bet was taken back.
+///
+/// # Errors
+/// When the stored bet is broken.
+pub fn voided(bet: &BetDocument) -> Result<Event, GameError> {
+    let message = BetVoided {
+        bet_id: bet.id.clone(),
+        player_id: bet.player_id.clone(),
+        game: bet.game.clone(),
+        stake: Some(money(bet, bet.stake_minor)),
+        reason: bet.void_reason.clone().ok_or(GameError::BrokenDocument("voided without a reason"))?,
+    };
+    follower(bet, bet.voided_at.unwrap_or(bet.decided_at), message)
+}
+
+/// A command came under the id of another bet. Told to whoever owns the bet; one event however often it is tried.
+///
+/// # Errors
+/// When the stored bet is broken.
+pub fn conflict(bet: &BetDocument) -> Result<Event, GameError> {
+    let message = BetConflict { bet_id: bet.id.clone(), player_id: bet.player_id.clone() };
+    follower(bet, bet.decided_at, message)
+}
+
+fn follower(bet: &BetDocument, at: DateTime, message: impl Into<Message>) -> Result<Event, GameError> {
+    let bet_id: EventId = bet.id.parse()?;
+    let mut event = Event::follower(&bet_id, SOURCE, message);
+    event.time = moment(at);
+    Ok(event)
+}
+
+fn money(bet: &BetDocument, minor: i64) -> Money {
+    Money { minor, currency: bet.currency.clone() }
+}
+
+/// A stored moment as an event carries it; both count milliseconds.
+fn moment(at: DateTime) -> OffsetDateTime {
+    let nanos = i128::from(at.timestamp_millis()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// An event's moment as it is stored.
+#[must_use]
+pub fn stored(at: OffsetDateTime) -> DateTime {
+    let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
+    DateTime::from_millis(i64::try_from(millis).unwrap_or_default())
+}

@@ -1,0 +1,45 @@
+//! `CommandConflict`: payment already knew our command's id, with another content.
+//!
+//! Only somebody who writes commands under foreign ids brings this about. What was applied under that id comes as
+//! `WagerApplied` and settles the bet, and payment relays in order, so it came before this. A bet that is still undecided
+//! will never be applied and is ended here as voided: no bet is left hanging.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::{EventId, EventType, Message, ids};
+
+use super::Game;
+use crate::bets::Ending;
+use crate::error::GameError;
+use crate::events;
+
+/// Bets in flight of one player that are looked through; a player with more has them looked through at the next conflict.
+const UNDECIDED_MAX: u32 = 1_000;
+/// What the bet's end says.
+const WORDS: &str = "another command had used the id of this wager";
+
+/// Handles `CommandConflict`.
+pub struct OnCommandConflict(pub Arc<Game>);
+
+#[async_trait]
+impl Handle for OnCommandConflict {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let Message::CommandConflict(conflict) = &delivery.event.message else {
+            return Err(GameError::WrongType(delivery.event.message.event_type().as_str()).into());
+        };
+        if conflict.command_type != EventType::ApplyWager.as_str() {
+            return Ok(Outcome::Duplicate);
+        }
+        for bet in self.0.bets.undecided_of(&conflict.player_id, UNDECIDED_MAX).await? {
+            let bet_id: EventId = bet.id.parse().map_err(GameError::from)?;
+            if ids::follower_id(&bet_id, EventType::ApplyWager).as_str() == conflict.command_id {
+                let ending =
+                    Ending::Voided { reason: WORDS.to_owned(), at: events::stored(delivery.event.time) };
+                return self.0.end(&bet.id, ending).await;
+            }
+        }
+        Ok(Outcome::Duplicate)
+    }
+}

@@ -1,0 +1,37 @@
+//! `WagerApplied`: the bet is settled with what was applied. One update and one publish.
+//!
+//! The event is believed, also where it differs from what was asked: the money has moved by it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome};
+use contracts::Message;
+
+use super::Game;
+use crate::bets::Ending;
+use crate::error::GameError;
+use crate::events;
+
+/// Handles `WagerApplied`.
+pub struct OnWagerApplied(pub Arc<Game>);
+
+#[async_trait]
+impl Handle for OnWagerApplied {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let Message::WagerApplied(applied) = &delivery.event.message else {
+            return Err(GameError::WrongType(delivery.event.message.event_type().as_str()).into());
+        };
+        let ending = Ending::Settled {
+            stake_minor: applied.stake.as_ref().ok_or(GameError::Incomplete { field: "stake" })?.minor,
+            payout_minor: applied.payout.as_ref().ok_or(GameError::Incomplete { field: "payout" })?.minor,
+            balance_minor: applied
+                .balance_after
+                .as_ref()
+                .ok_or(GameError::Incomplete { field: "balanceAfter" })?
+                .minor,
+            at: events::stored(delivery.event.time),
+        };
+        self.0.end(&applied.wager_id, ending).await
+    }
+}

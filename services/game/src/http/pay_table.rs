@@ -1,0 +1,70 @@
+//! `GET /internal/v1/games/slots/pay-table`: what pays how much, the strips, and the exact return that follows from them.
+
+use serde::Serialize;
+
+use crate::domain::bet::Rules;
+use crate::domain::machine::{GAME, PAY_TABLE_VERSION, Symbol};
+use crate::domain::theory::Fraction;
+
+/// The published table.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PayTableView {
+    game: &'static str,
+    version: &'static str,
+    stake_minor_min: i64,
+    stake_minor_max: i64,
+    /// Return to player: exact, from all combinations of stops.
+    rtp: FractionView,
+    /// The share of spins that pay anything.
+    hit_rate: FractionView,
+    combinations: u64,
+    /// Multiples of the stake.
+    pays: Vec<Pay>,
+    /// The reels from the left, stop by stop: whoever doubts the return can count.
+    strips: Vec<Vec<&'static str>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct FractionView {
+    numerator: u64,
+    denominator: u64,
+    percent: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Pay {
+    /// From the left; `any` is anything, `other` anything but a cherry.
+    line: [&'static str; 3],
+    multiplier: u32,
+}
+
+impl PayTableView {
+    pub(crate) fn of(rules: &Rules) -> Self {
+        let machine = rules.machine();
+        let table = machine.table();
+        let mut pays: Vec<Pay> = Symbol::ALL
+            .into_iter()
+            .map(|symbol| Pay { line: [symbol.as_str(); 3], multiplier: table.multiplier([symbol; 3]) })
+            .collect();
+        let cherry = Symbol::Cherry.as_str();
+        pays.push(Pay { line: [cherry, cherry, "other"], multiplier: table.two_cherries });
+        pays.push(Pay { line: [cherry, "other", "any"], multiplier: table.one_cherry });
+        Self {
+            game: GAME,
+            version: PAY_TABLE_VERSION,
+            stake_minor_min: rules.limits().minor_min,
+            stake_minor_max: rules.limits().minor_max,
+            rtp: machine.theory().rtp().into(),
+            hit_rate: machine.theory().hit_rate().into(),
+            combinations: machine.theory().combinations,
+            pays,
+            strips: machine.strips().iter().map(|strip| strip.iter().map(|s| s.as_str()).collect()).collect(),
+        }
+    }
+}
+
+impl From<Fraction> for FractionView {
+    fn from(fraction: Fraction) -> Self {
+        Self { numerator: fraction.numerator, denominator: fraction.denominator, percent: fraction.percent() }
+    }
+}

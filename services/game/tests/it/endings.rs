@@ -1,0 +1,143 @@
+//! Endings: payment's event is believed, everybody hears one terminal event, and a repetition is the same bytes.
+
+use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
+use contracts::proto::payments::v1::{CommandConflict, WagerRejected, WagerVoided};
+use contracts::{Event, EventId, EventType, RejectReason, ids};
+
+use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, eur, identity};
+
+/// A player whose bet was decided: platform, player, bet, and what payment was asked.
+async fn decided() -> (&'static Platform, String, Event, bus::Delivery) {
+    let platform = Platform::shared().await;
+    let player = testkit::unique("player");
+    let bet = bet(&player, 100);
+    platform.publish(&bet).await;
+    let asked = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
+    (platform, player, bet, asked)
+}
+
+#[test]
+fn a_bet_is_settled_with_what_was_applied_and_told_the_same_again() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        // Payment applied something else than was asked (an injected command came first): the event is believed.
+        let mut wager = apply_wager(&asked);
+        wager.stake = eur(150);
+        wager.payout = eur(7_000);
+        let answer = applied(&asked, &wager, 8_500);
+        platform.publish(&answer).await;
+        platform.publish(&answer).await;
+        platform.seen.wait(&player, EventType::BetSettled, 2).await;
+        platform.publish(&bet).await;
+        let settled = platform.seen.wait(&player, EventType::BetSettled, 3).await;
+        assert_eq!(identity(&settled[0]), identity(&settled[1]), "the answer again");
+        assert_eq!(identity(&settled[0]), identity(&settled[2]), "the command again");
+        assert_eq!(settled[0].event.id, ids::follower_id(&bet.id, EventType::BetSettled));
+        assert_eq!(settled[0].event.causation_id.as_ref(), Some(&bet.id));
+        let told: BetSettled = settled[0].event.message.clone().try_into().unwrap();
+        assert_eq!((told.stake, told.payout, told.balance_after), (eur(150), eur(7_000), eur(8_500)));
+        assert_eq!(told.reels.len(), 3);
+        let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+        assert_eq!(
+            (stored["state"].as_str(), stored["balance_minor"].as_i64()),
+            (Some("settled"), Some(8_500))
+        );
+    });
+}
+
+#[test]
+fn a_rejected_wager_rejects_the_bet_with_the_reason() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
+        let rejected = platform.seen.wait(&player, EventType::BetRejected, 1).await;
+        let told: BetRejected = rejected[0].event.message.clone().try_into().unwrap();
+        assert_eq!(told.reason(), RejectReason::InsufficientFunds);
+        assert_eq!(rejected[0].event.id, ids::follower_id(&bet.id, EventType::BetRejected));
+    });
+}
+
+fn rejection(bet_id: &EventId, player: &str) -> WagerRejected {
+    WagerRejected {
+        wager_id: bet_id.to_string(),
+        player_id: player.to_owned(),
+        game: "slots".to_owned(),
+        stake: eur(100),
+        reason: RejectReason::InsufficientFunds.into(),
+        balance: eur(20),
+    }
+}
+
+#[test]
+fn a_void_ends_a_decided_bet_and_takes_a_settled_one_back() {
+    RUNTIME.block_on(async {
+        for settle_first in [false, true] {
+            let (platform, player, bet, asked) = decided().await;
+            if settle_first {
+                platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+                platform.seen.wait(&player, EventType::BetSettled, 1).await;
+            }
+            let void = WagerVoided {
+                wager_id: bet.id.to_string(),
+                player_id: player.clone(),
+                balance_after: None,
+                reason: "by hand".to_owned(),
+            };
+            platform
+                .publish(&Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void))
+                .await;
+            let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await;
+            let told: BetVoided = voided[0].event.message.clone().try_into().unwrap();
+            assert_eq!((told.reason.as_str(), told.stake), ("by hand", eur(100)));
+            let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+            assert_eq!(stored["state"], "voided");
+        }
+    });
+}
+
+#[test]
+fn a_contradiction_changes_nothing_and_publishes_nothing() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+        platform.seen.wait(&player, EventType::BetSettled, 1).await;
+        platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
+        // Answers of one player are in one lane: the second settled event comes after the contradiction was dealt with.
+        platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+        platform.seen.wait(&player, EventType::BetSettled, 2).await;
+        assert_eq!(platform.seen.of(&player, EventType::BetRejected).len(), 0);
+        let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+        assert_eq!(stored["state"], "settled");
+    });
+}
+
+#[test]
+fn a_conflict_at_payment_leaves_no_bet_hanging() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        for command_id in ["somebody-elses".to_owned(), asked.event.id.to_string()] {
+            let conflict = CommandConflict {
+                command_id: command_id.clone(),
+                command_type: EventType::ApplyWager.as_str().to_owned(),
+                player_id: player.clone(),
+            };
+            platform.publish(&Event::follower(&command_id.parse().unwrap(), "payment", conflict)).await;
+        }
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await;
+        assert_eq!(voided[0].event.id, ids::follower_id(&bet.id, EventType::BetVoided));
+    });
+}
+
+#[test]
+fn a_wager_that_is_no_bet_of_ours_is_passed() {
+    RUNTIME.block_on(async {
+        let (platform, player, _, asked) = decided().await;
+        let mut foreign = apply_wager(&asked);
+        foreign.wager_id = testkit::unique("console");
+        platform.publish(&applied(&asked, &foreign, 5)).await;
+        platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+        let settled = platform.seen.wait(&player, EventType::BetSettled, 1).await;
+        let told: BetSettled = settled[0].event.message.clone().try_into().unwrap();
+        assert_eq!(told.balance_after, eur(900), "only our own bet was told about");
+    });
+}

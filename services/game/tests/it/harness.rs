@@ -1,0 +1,184 @@
+//! The real service in this process, on a namespace and a database of its own, and everything it publishes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, Router, Tail};
+use chassis::{Edges, Shutdown};
+use contracts::proto::bets::v1::PlaceBet;
+use contracts::proto::common::v1::Money;
+use contracts::proto::payments::v1::{ApplyWager, WagerApplied};
+use contracts::{Event, EventId, EventType, Message, Topic, ids};
+use game::config::Config;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// Longer than a rebalance and a few retries on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One runtime for all tests: the service outlives the test that started it.
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Everything that came over the topics that game writes.
+#[derive(Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<Vec<Delivery>>>);
+
+#[async_trait]
+impl Handle for Seen {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        self.0.lock().unwrap().push(delivery.clone());
+        Ok(Outcome::Applied)
+    }
+}
+
+impl Seen {
+    /// All events of one type about one player, oldest first.
+    pub(crate) fn of(&self, player: &str, event_type: EventType) -> Vec<Delivery> {
+        let seen = self.0.lock().unwrap();
+        let about = |d: &&Delivery| {
+            d.event.message.player_id() == player && d.event.message.event_type() == event_type
+        };
+        seen.iter().filter(about).cloned().collect()
+    }
+
+    /// Waits until there are `count` of them.
+    pub(crate) async fn wait(&self, player: &str, event_type: EventType, count: usize) -> Vec<Delivery> {
+        let what = format!("{count} {} of {player}", event_type.as_str());
+        testkit::eventually(&what, PATIENCE, || async {
+            let found = self.of(player, event_type);
+            (found.len() >= count).then_some(found)
+        })
+        .await
+    }
+}
+
+pub(crate) struct Platform {
+    pub(crate) producer: Producer,
+    pub(crate) seen: Seen,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) mongo: store::mongo::Mongo,
+}
+
+static PLATFORM: OnceCell<Platform> = OnceCell::const_new();
+
+impl Platform {
+    /// The platform that tests share; they keep apart by player.
+    pub(crate) async fn shared() -> &'static Self {
+        PLATFORM.get_or_init(|| Self::start("3600000")).await
+    }
+
+    /// A platform whose sweeper waits `sweep_after_ms`.
+    pub(crate) async fn start(sweep_after_ms: &str) -> Self {
+        let settings = [
+            ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
+            ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("game")),
+            ("PITBOSS__MONGO__URI", testkit::mongo()),
+            ("PITBOSS__MONGO__DATABASE", testkit::unique("game")),
+            ("PITBOSS__SWEEPER__FIRST_AFTER_MS", sweep_after_ms.to_owned()),
+            ("PITBOSS__SWEEPER__INTERVAL_MS", "100".to_owned()),
+        ];
+        let environment: HashMap<_, _> =
+            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let config: Config =
+            chassis::config::load(include_str!("../../defaults.toml"), None, environment).unwrap();
+        bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+        let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
+        let producer = Producer::new(&config.kafka).unwrap();
+        let seen = Seen::default();
+        watch(&config.kafka, &producer, seen.clone()).await;
+        let edges = Edges::local(&[]).await.unwrap();
+        let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
+        telemetry::spawn(async move {
+            let ended = game::run(config, edges, Shutdown::new()).await;
+            panic!("game ended: {:?}", ended.map_err(|failure| failure.story()));
+        });
+        testkit::eventually("game to be ready", PATIENCE, || async move {
+            let (status, _) = try_get(ops, "/readyz").await?;
+            (status == 200).then_some(())
+        })
+        .await;
+        Self { producer, seen, address, mongo }
+    }
+
+    pub(crate) async fn publish(&self, event: &Event) {
+        self.producer.publish(event).await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
+        try_get(self.address, path).await.unwrap()
+    }
+}
+
+async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
+    let topics = [Topic::BetsEvents, Topic::PaymentsCommands];
+    let on_them = EventType::ALL.iter().filter(|event_type| topics.contains(&event_type.topic()));
+    let router = on_them.fold(Router::new(), |router, event_type| router.on(*event_type, seen.clone()));
+    let tail = Tail::new(kafka, &topics, router, producer.clone()).unwrap();
+    let is_ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = Arc::clone(&is_ready);
+    telemetry::spawn(tail.run(CancellationToken::new(), move |ready| {
+        told.store(ready, std::sync::atomic::Ordering::SeqCst);
+    }));
+    let is_ready = &is_ready;
+    testkit::eventually("the tail", PATIENCE, || async move {
+        is_ready.load(std::sync::atomic::Ordering::SeqCst).then_some(())
+    })
+    .await;
+}
+
+async fn try_get(address: std::net::SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).unwrap_or_default()))
+}
+
+pub(crate) fn eur(minor: i64) -> Option<Money> {
+    Some(Money { minor, currency: "EUR".to_owned() })
+}
+
+/// A bet of `stake_minor` under an id of its own.
+pub(crate) fn bet(player: &str, stake_minor: i64) -> Event {
+    let id: EventId = testkit::unique("bet").parse().unwrap();
+    bet_as(&id, player, stake_minor)
+}
+
+pub(crate) fn bet_as(id: &EventId, player: &str, stake_minor: i64) -> Event {
+    let command =
+        PlaceBet { player_id: player.to_owned(), game: "slots".to_owned(), stake: eur(stake_minor) };
+    let message: Message = command.into();
+    let hash = ids::request_hash(&message);
+    Event::command(id.clone(), "test", hash, message)
+}
+
+/// What payment would answer to `asked`, with this balance.
+pub(crate) fn applied(asked: &Delivery, wager: &ApplyWager, balance_minor: i64) -> Event {
+    let answer = WagerApplied {
+        wager_id: wager.wager_id.clone(),
+        player_id: wager.player_id.clone(),
+        game: wager.game.clone(),
+        stake: wager.stake.clone(),
+        payout: wager.payout.clone(),
+        balance_after: eur(balance_minor),
+        seq: 1,
+    };
+    Event::follower(&asked.event.id, "payment", answer)
+}
+
+pub(crate) fn apply_wager(asked: &Delivery) -> ApplyWager {
+    asked.event.message.clone().try_into().expect("an ApplyWager")
+}
+
+/// What tells one record from another: id, time, bytes. Trace headers differ by nature.
+pub(crate) fn identity(delivery: &Delivery) -> (String, Vec<(String, Vec<u8>)>, Vec<u8>) {
+    let ours = delivery.record.headers.iter().filter(|(name, _)| name.starts_with("ce_"));
+    let headers = ours.map(|(name, value)| (name.clone(), value.to_vec())).collect();
+    (delivery.event.id.to_string(), headers, delivery.record.value.to_vec())
+}

@@ -1,0 +1,114 @@
+//! Placing: a bet is decided once, whatever comes again; another request under its id has no effect.
+
+use contracts::{EventType, ids};
+
+use crate::harness::{Platform, RUNTIME, apply_wager, bet, bet_as, identity};
+
+#[test]
+fn a_redelivered_bet_has_the_same_outcome_under_the_same_id() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let player = testkit::unique("player");
+        let bets: Vec<_> = (0..40).map(|_| bet(&player, 100)).collect();
+        for bet in &bets {
+            platform.publish(bet).await;
+        }
+        let first = platform.seen.wait(&player, EventType::ApplyWager, 40).await;
+        for bet in &bets {
+            platform.publish(bet).await;
+        }
+        let all = platform.seen.wait(&player, EventType::ApplyWager, 80).await;
+        assert_outcomes_are_the_same(&first, &all[40..]);
+        for (bet, asked) in bets.iter().zip(&first) {
+            assert_eq!(asked.event.id, ids::follower_id(&bet.id, EventType::ApplyWager));
+            assert_eq!(apply_wager(asked).wager_id, bet.id.as_str());
+        }
+    });
+}
+
+/// The check that a redelivery does not spin again.
+fn assert_outcomes_are_the_same(first: &[bus::Delivery], second: &[bus::Delivery]) {
+    assert_eq!(first.len(), second.len());
+    for (one, other) in first.iter().zip(second) {
+        assert_eq!(identity(one), identity(other), "a redelivery changed the outcome");
+    }
+}
+
+/// The twin: where the stored outcomes are lost, the bets are spun again, and the check goes red.
+#[test]
+#[should_panic(expected = "a redelivery changed the outcome")]
+fn a_game_that_forgets_its_outcomes_is_caught() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let player = testkit::unique("player");
+        let bets: Vec<_> = (0..40).map(|_| bet(&player, 100)).collect();
+        for bet in &bets {
+            platform.publish(bet).await;
+        }
+        let first = platform.seen.wait(&player, EventType::ApplyWager, 40).await;
+        let stored = platform.mongo.collection::<store::bson::Document>("bets");
+        stored.delete_many(store::bson::doc! { "player_id": &player }).await.unwrap();
+        for bet in &bets {
+            platform.publish(bet).await;
+        }
+        let all = platform.seen.wait(&player, EventType::ApplyWager, 80).await;
+        assert_outcomes_are_the_same(&first, &all[40..]);
+    });
+}
+
+#[test]
+fn the_same_id_with_another_request_has_no_effect_and_is_told() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let player = testkit::unique("player");
+        let first = bet(&player, 100);
+        platform.publish(&first).await;
+        platform.seen.wait(&player, EventType::ApplyWager, 1).await;
+        let (_, before) = platform.get(&format!("/internal/v1/bets/{}", first.id)).await;
+
+        platform.publish(&bet_as(&first.id, &player, 200)).await;
+        let conflicts = platform.seen.wait(&player, EventType::BetConflict, 1).await;
+        assert_eq!(conflicts[0].event.id, ids::follower_id(&first.id, EventType::BetConflict));
+
+        // The lane is in order: whatever the conflict caused besides would stand before the marker's command.
+        platform.publish(&bet(&player, 300)).await;
+        let asked = platform.seen.wait(&player, EventType::ApplyWager, 2).await;
+        let stakes: Vec<_> = asked.iter().map(|asked| apply_wager(asked).stake.unwrap().minor).collect();
+        assert_eq!(stakes, [100, 300]);
+        let (status, after) = platform.get(&format!("/internal/v1/bets/{}", first.id)).await;
+        assert_eq!((status, &after), (200, &before));
+        assert_eq!((after["state"].as_str(), after["stake_minor"].as_i64()), (Some("decided"), Some(100)));
+    });
+}
+
+#[test]
+fn a_stake_outside_the_limits_is_rejected_by_an_event_and_never_reaches_payment() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let player = testkit::unique("player");
+        let refused = bet(&player, 9);
+        platform.publish(&refused).await;
+        platform.publish(&refused).await;
+        let rejections = platform.seen.wait(&player, EventType::BetRejected, 2).await;
+        assert_eq!(identity(&rejections[0]), identity(&rejections[1]));
+        assert_eq!(rejections[0].event.id, ids::follower_id(&refused.id, EventType::BetRejected));
+        let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", refused.id)).await;
+        assert_eq!(stored["state"], "rejected");
+        assert_eq!(stored["reason"], "REJECT_REASON_INVALID_STAKE");
+        assert_eq!(platform.seen.of(&player, EventType::ApplyWager).len(), 0);
+    });
+}
+
+#[test]
+fn the_pay_table_is_published_with_its_exact_return() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let (status, table) = platform.get("/internal/v1/games/slots/pay-table").await;
+        assert_eq!(status, 200);
+        assert_eq!(table["rtp"]["numerator"], 15_721);
+        assert_eq!(table["rtp"]["denominator"], 16_384);
+        assert_eq!(table["pays"].as_array().map(Vec::len), Some(9));
+        let (status, problem) = platform.get("/internal/v1/bets/nobody-knows").await;
+        assert_eq!((status, &problem["type"]), (404, &"/problems/not-found".into()));
+    });
+}

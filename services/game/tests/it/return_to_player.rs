@@ -1,0 +1,82 @@
+//! The published return is true of the function that players' bets run through, and a machine that pays less is found out.
+
+use game::domain::bet::{Ask, Decision, Rules, StakeLimits};
+use game::domain::machine::{Machine, PayTable, StopSource};
+use game::rng::RandomStops;
+
+const SPINS: u64 = 10_000_000;
+const STAKE_MINOR: i64 = 100;
+
+/// Plays `SPINS` bets through the production decision and answers how many stakes were paid out.
+fn stakes_paid(rules: &Rules, source: &mut impl StopSource) -> u64 {
+    let mut paid_minor = 0_i64;
+    for _ in 0..SPINS {
+        match rules.decide(Ask { game: "slots", stake_minor: STAKE_MINOR, currency: "EUR" }, source) {
+            Decision::Played { payout, .. } => paid_minor += payout.minor(),
+            Decision::Refused(refusal) => panic!("refused: {refusal:?}"),
+        }
+    }
+    u64::try_from(paid_minor / STAKE_MINOR).unwrap()
+}
+
+fn rules(machine: Machine) -> Rules {
+    Rules::new(machine, StakeLimits { minor_min: 1, minor_max: 1_000 })
+}
+
+/// What the promise is: the sample agrees with the published machine's theory.
+fn assert_pays_what_is_published(rules: &Rules, seed: u64) {
+    let published = *Machine::published().theory();
+    let paid = stakes_paid(rules, &mut RandomStops::from_seed(seed));
+    let measured = paid * 100_000 / SPINS;
+    println!(
+        "{SPINS} spins paid {paid} stakes: {}.{:03} %, published {} %",
+        measured / 1000,
+        measured % 1000,
+        published.rtp().percent()
+    );
+    assert!(
+        published.agrees_with(SPINS, paid),
+        "{SPINS} spins paid {paid} stakes, further than 4σ from the published {} %",
+        published.rtp().percent()
+    );
+}
+
+#[test]
+fn ten_million_spins_agree_with_the_enumerated_return() {
+    assert_pays_what_is_published(&rules(Machine::published()), testkit::seed());
+}
+
+/// The twin: same strips, same table but for the cherries, 69.9 % instead of 95.953 %. The check must go red.
+#[test]
+#[should_panic(expected = "further than 4σ from the published 95.953 %")]
+fn a_machine_that_returns_seventy_percent_is_caught() {
+    assert_pays_what_is_published(&rules(seventy_percent_twin()), testkit::seed());
+}
+
+#[test]
+fn the_twin_returns_about_seventy_percent() {
+    assert_eq!(seventy_percent_twin().theory().rtp().percent(), "69.879");
+}
+
+fn seventy_percent_twin() -> Machine {
+    let published = Machine::published();
+    let table = PayTable { one_cherry: 1, two_cherries: 1, ..published.table().clone() };
+    Machine::new(*published.strips(), table)
+}
+
+/// A generator that folds 40 values onto 32 stops (the first eight twice as likely) is caught as well: the check sees more than
+/// the table.
+#[test]
+#[should_panic(expected = "further than 4σ")]
+fn a_biased_generator_is_caught() {
+    struct Biased(RandomStops);
+    impl StopSource for Biased {
+        fn stop(&mut self, stops: usize) -> usize {
+            self.0.stop(stops + 8) % stops
+        }
+    }
+    let published = Machine::published();
+    let rules = rules(published.clone());
+    let paid = stakes_paid(&rules, &mut Biased(RandomStops::from_seed(testkit::seed())));
+    assert!(published.theory().agrees_with(SPINS, paid), "further than 4σ");
+}

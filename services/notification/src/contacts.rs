@@ -1,0 +1,82 @@
+//! `notification.contacts`: where a player's mail goes and whether they want it; folded from `players.events`.
+
+use serde::{Deserialize, Serialize};
+use store::StoreError;
+use store::bson::{DateTime, doc};
+use store::mongo::{Collection, Mongo};
+
+/// One player's contact. The e-mail address is personal data: it is never logged.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Contact {
+    #[serde(rename = "_id")]
+    pub(crate) player_id: String,
+    /// Absent while only preferences are known.
+    #[serde(default)]
+    pub(crate) email: Option<String>,
+    #[serde(default)]
+    pub(crate) display_name: Option<String>,
+    /// Absent means yes.
+    #[serde(default)]
+    pub(crate) email_enabled: Option<bool>,
+    /// When the preferences were stated: an older statement that comes again does not win.
+    #[serde(default)]
+    pub(crate) preferences_at: Option<DateTime>,
+}
+
+/// The collection.
+#[derive(Clone)]
+pub(crate) struct Contacts {
+    collection: Collection<Contact>,
+}
+
+impl Contacts {
+    pub(crate) fn new(mongo: &Mongo) -> Self {
+        Self { collection: mongo.collection("contacts") }
+    }
+
+    /// A player registered; preferences stated meanwhile stay.
+    pub(crate) async fn register(
+        &self,
+        player_id: &str,
+        email: &str,
+        display_name: &str,
+    ) -> Result<(), StoreError> {
+        let change = doc! { "$set": { "email": email, "display_name": display_name } };
+        self.upsert(doc! { "_id": player_id }, change).await
+    }
+
+    /// A player stated preferences; only the newest statement counts.
+    pub(crate) async fn prefer(
+        &self,
+        player_id: &str,
+        email_enabled: bool,
+        at: DateTime,
+    ) -> Result<(), StoreError> {
+        self.upsert(doc! { "_id": player_id }, doc! { "$setOnInsert": { "email_enabled": true } }).await?;
+        let older = doc! { "_id": player_id, "$or": [
+            { "preferences_at": { "$exists": false } }, { "preferences_at": { "$lte": at } },
+        ] };
+        let change = doc! { "$set": { "email_enabled": email_enabled, "preferences_at": at } };
+        self.collection.update_one(older, change).await.map(drop)
+    }
+
+    /// The contact of a player who has registered.
+    pub(crate) async fn find(&self, player_id: &str) -> Result<Option<Contact>, StoreError> {
+        let contact = self.collection.find_one(doc! { "_id": player_id }).await?;
+        Ok(contact.filter(|contact| contact.email.is_some()))
+    }
+
+    /// Two upserts of one new key at the same moment: one of them makes it, the other finds it the second time.
+    async fn upsert(
+        &self,
+        filter: store::bson::Document,
+        change: store::bson::Document,
+    ) -> Result<(), StoreError> {
+        match self.collection.upsert_one(filter.clone(), change.clone()).await {
+            Err(error) if error.is_duplicate_key() => {
+                self.collection.upsert_one(filter, change).await.map(drop)
+            }
+            other => other.map(drop),
+        }
+    }
+}
