@@ -1,1 +1,95 @@
-//! (in the making)
+//! The HTTP edge of the platform.
+//!
+//! It never touches a balance: a write becomes a command on Kafka, and the outcome that comes back on the event topics becomes
+//! the answer. One bet through this crate:
+//!
+//! 1. [`routes`] — `POST /api/v1/bets`: who asks (`auth`), how often (`limits`), what exactly (`domain`).
+//! 2. `writes` — the key becomes the command's id; a reply that is known is repeated; else a seat is taken (`waiters`).
+//! 3. `commands` — published, acknowledged.
+//! 4. `handlers` — the outcome comes by and is told to the seat; nothing came in time: 202, or the owner is asked.
+//!
+//! The promises kept here: the same key is the same command and the same bytes; 202 only after the broker's acknowledgement;
+//! one player never sees another's; everything that strangers can fill is bounded.
+
+mod auth;
+mod commands;
+mod config;
+mod domain;
+mod handlers;
+mod limits;
+mod owner;
+mod peers;
+mod replies;
+mod restrictions;
+mod routes;
+mod state;
+mod waiters;
+mod writes;
+
+use std::sync::Arc;
+
+use bus::{Producer, Tail};
+use chassis::{Edges, Failure, Life, Shutdown};
+use contracts::Message;
+use telemetry::propagation::TrustPolicy;
+
+pub use commands::Commands;
+pub use config::{Bets, Config, Limits, Peers, Security};
+pub use routes::docs::Description;
+
+/// Runs the gateway until it is told to end.
+///
+/// # Errors
+/// What made it end otherwise.
+pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut life = Life::start(edges, &config, shutdown);
+    let producer = Producer::new(&config.kafka)?;
+    let gateway = state::Gateway::new(&config, Arc::new(producer.clone()))?;
+    let tail = Tail::new(&config.kafka, &handlers::TOPICS, handlers::router(&gateway), producer.clone())?;
+    let outcomes = life.readiness().register("outcomes");
+    life.serve(router(&gateway, &config));
+    life.consume("outcomes", |stop| tail.run(stop, move |ready| outcomes.set(ready)));
+    life.on_flush("producer", move |within| async move { producer.flush(within).await });
+    life.run().await
+}
+
+fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {
+    let operator = gateway.operator.clone();
+    let trust = TrustPolicy::outside(config.security.public_keys().map(str::to_owned))
+        .with_operator(move |headers| operator.is(headers));
+    chassis::http::router(routes::router(gateway), &config.http, trust)
+}
+
+/// The gateway without Kafka: its routes over any [`Commands`], told of outcomes by hand. For tests.
+#[derive(Clone, Debug)]
+pub struct Standalone {
+    gateway: state::Gateway,
+}
+
+impl Standalone {
+    /// A gateway that publishes through `commands`.
+    ///
+    /// # Errors
+    /// When the configuration cannot be lived with.
+    pub fn new(config: &Config, commands: Arc<dyn Commands>) -> Result<Self, Failure> {
+        Ok(Self { gateway: state::Gateway::new(config, commands)? })
+    }
+
+    /// The routes with everything around them.
+    #[must_use]
+    pub fn router(&self, config: &Config) -> axum::Router {
+        router(&self.gateway, config)
+    }
+
+    /// As if this came by on an event topic; `false` when nobody waits for it.
+    #[must_use]
+    pub fn hear(&self, message: &Message) -> bool {
+        handlers::tell(&self.gateway, message)
+    }
+
+    /// How many commands are waited for now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.gateway.waiters.len()
+    }
+}

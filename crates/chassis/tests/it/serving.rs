@@ -1,0 +1,121 @@
+//! HTTP as every service serves it: bounds hold, and every "no" is a problem.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use chassis::{config::Http, http::Json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use telemetry::propagation::TrustPolicy;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Deserialize)]
+struct Wanted {
+    number: i64,
+}
+
+async fn broken() -> &'static str {
+    panic!("broken on purpose")
+}
+
+async fn served(http: Http) -> (String, CancellationToken) {
+    let routes = Router::new()
+        .route("/number", post(|Json(wanted): Json<Wanted>| async move { wanted.number.to_string() }))
+        .route("/panic", get(broken))
+        .route("/slow", get(|| tokio::time::sleep(Duration::from_secs(60))));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let stop = CancellationToken::new();
+    let router = chassis::http::router(routes, &http, TrustPolicy::inside());
+    telemetry::spawn(chassis::http::serve(listener, router, http, stop.clone()));
+    (address, stop)
+}
+
+fn small() -> Http {
+    let http = Http::at("127.0.0.1:0".parse().expect("an address"));
+    Http { body_bytes_max: 64, request_deadline_ms: 200, header_deadline_ms: 300, connections_max: 4, ..http }
+}
+
+async fn problem(request: reqwest::RequestBuilder) -> (u16, String) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    assert!(response.headers().contains_key("x-trace-id"), "every answer names its trace");
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body: Value = response.json().await.expect("JSON");
+    assert_eq!(body["status"], status);
+    (status, body["type"].as_str().expect("a type").to_owned())
+}
+
+#[tokio::test]
+async fn every_no_is_a_problem() {
+    let (address, _stop) = served(small()).await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let at = |path: &str| format!("http://{address}{path}");
+    let cases = [
+        (client.get(at("/nothing")), 404, "not-found"),
+        (client.get(at("/number")), 405, "method-not-allowed"),
+        (client.post(at("/number")).body("{}"), 415, "unsupported-media-type"),
+        (client.post(at("/number")).header("content-type", "application/json").body("{"), 400, "bad-request"),
+        (client.post(at("/number")).json(&json!({ "number": "x" })), 422, "invalid-body"),
+        (client.post(at("/number")).json(&json!({ "number": 1, "more": "x".repeat(100) })), 413, "too-large"),
+        (client.get(at("/panic")), 500, "internal"),
+        (client.get(at("/slow")), 503, "unavailable"),
+    ];
+    for (request, status, slug) in cases {
+        assert_eq!(problem(request).await, (status, format!("/problems/{slug}")));
+    }
+    let good = client.post(at("/number")).json(&json!({ "number": 7 })).send().await.expect("an answer");
+    assert_eq!(good.text().await.expect("a body"), "7", "and the good ones are answered");
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_bounded_too() {
+    let (address, _stop) = served(small()).await;
+    let mut stream = TcpStream::connect(&address).await.expect("connects");
+    let chunk = format!("{{\"number\":1,\"x\":\"{}\"}}", "y".repeat(200));
+    let request = format!(
+        "POST /number HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
+        chunk.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("writes");
+    let mut answer = vec![0; 64];
+    let length = stream.read(&mut answer).await.expect("reads");
+    assert!(answer[..length].starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer[..length]));
+}
+
+#[tokio::test]
+async fn who_dawdles_with_the_headers_is_hung_up_on() {
+    let (address, _stop) = served(small()).await;
+    let mut stream = TcpStream::connect(&address).await.expect("connects");
+    stream.write_all(b"GET /number HTTP/1.1\r\nhost:").await.expect("writes");
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(3), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection was kept");
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_the_next_one_waits_its_turn() {
+    let (address, _stop) = served(Http { header_deadline_ms: 60_000, ..small() }).await;
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(TcpStream::connect(&address).await.expect("connects"));
+    }
+    // The four are accepted before the fifth is: its request is not answered until one of them goes.
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let url = format!("http://{address}/nothing");
+    let fifth =
+        telemetry::spawn(async move { client.get(url).send().await.map(|answer| answer.status().as_u16()) });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!fifth.is_finished(), "a fifth connection was served");
+    drop(idle.pop());
+    let answered =
+        tokio::time::timeout(Duration::from_secs(3), fifth).await.expect("in time").expect("no panic");
+    assert_eq!(answered.expect("an answer"), 404);
+}

@@ -1,0 +1,78 @@
+//! The final answer to a command, as it is sent, kept and repeated.
+
+use bytes::Bytes;
+use contracts::ids::RequestHash;
+use serde::Serialize;
+
+/// How a command ended, as far as the one who asked is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It has a result, which may be a business "no"; these bytes are the body.
+    Result(Bytes),
+    /// The same key was used before for another request; this one had no effect.
+    Conflict,
+}
+
+impl Answer {
+    /// A result with this body.
+    pub(crate) fn result<B: Serialize>(body: &B) -> Self {
+        // Our own structs of strings and integers: they always serialise; an empty body would be seen by every test.
+        Self::Result(serde_json::to_vec(body).map(Bytes::from).unwrap_or_default())
+    }
+}
+
+/// A result as the cache keeps it: bound to the request that it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) request_hash: String,
+    pub(crate) body: Bytes,
+}
+
+impl Kept {
+    pub(crate) fn new(request_hash: &RequestHash, body: Bytes) -> Self {
+        Self { request_hash: request_hash.to_string(), body }
+    }
+
+    /// Whether it answers this request, or another one that came with the same key.
+    pub(crate) fn answers(&self, request_hash: &RequestHash) -> bool {
+        self.request_hash == request_hash.to_string()
+    }
+
+    /// The hash, a line feed, the body: nothing is re-encoded, so the body stays the same bytes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        [self.request_hash.as_bytes(), b"\n", &self.body].concat()
+    }
+
+    /// `None` for what is not ours: a cache is not to be believed.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let split = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (hash, body) = (bytes.get(..split)?, bytes.get(split + 1..)?);
+        let request_hash = std::str::from_utf8(hash).ok()?.to_owned();
+        if request_hash.is_empty() || body.is_empty() {
+            return None;
+        }
+        Some(Self { request_hash, body: Bytes::copy_from_slice(body) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_kept_comes_back(hash in "[0-9a-f]{64}", body in proptest::collection::vec(any::<u8>(), 1..200)) {
+            let kept = Kept { request_hash: hash, body: Bytes::from(body) };
+            prop_assert_eq!(Kept::from_bytes(&kept.to_bytes()), Some(kept));
+        }
+
+        #[test]
+        fn garbage_is_not_believed_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(kept) = Kept::from_bytes(&bytes) {
+                prop_assert_eq!(kept.to_bytes(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A bet as the player sees it.
+
+use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+
+/// What a player asks for.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BetRequest {
+    /// The game; `slots`.
+    #[schema(example = "slots", max_length = 32)]
+    pub game: String,
+    /// The stake in minor units (cents), more than zero.
+    #[schema(example = 100, minimum = 1)]
+    pub stake_minor: i64,
+    /// The stake's currency: EUR, USD, GBP or SEK.
+    #[schema(example = "EUR")]
+    pub currency: String,
+}
+
+/// How a bet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Settled, with a payout.
+    Won,
+    /// Settled, without one.
+    Lost,
+    /// The answer is no: see `reason`. Nothing was taken.
+    Rejected,
+    /// Taken back: nothing was taken in the end.
+    Voided,
+    /// Not decided yet.
+    Pending,
+}
+
+/// A bet and its outcome. The same bet is always the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+pub(crate) struct BetResult {
+    /// The bet's id.
+    pub bet_id: String,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// The symbols on the reels, from left to right; none for a bet that was not played.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub reels: Vec<String>,
+    /// The stake in minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stake_minor: Option<i64>,
+    /// The payout in minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payout_minor: Option<i64>,
+    /// The balance right after the bet, in minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance_minor: Option<i64>,
+    /// The currency of all amounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Why it was rejected or voided, such as `insufficient_funds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A bet as game's internal interface tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct GameBet {
+    pub(crate) bet_id: String,
+    pub(crate) player_id: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    reels: Vec<String>,
+    #[serde(default)]
+    stake_minor: Option<i64>,
+    #[serde(default)]
+    payout_minor: Option<i64>,
+    #[serde(default)]
+    balance_minor: Option<i64>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    pub(crate) request_hash: Option<String>,
+}
+
+impl BetResult {
+    /// A bet that was accepted and is not decided.
+    pub(crate) fn pending(bet_id: impl Into<String>) -> Self {
+        Self {
+            bet_id: bet_id.into(),
+            outcome: Outcome::Pending,
+            reels: Vec::new(),
+            stake_minor: None,
+            payout_minor: None,
+            balance_minor: None,
+            currency: None,
+            reason: None,
+        }
+    }
+
+    /// The same bet from game's own record.
+    pub(crate) fn from_game(bet: GameBet) -> Self {
+        let base = Self { stake_minor: bet.stake_minor, currency: bet.currency, ..Self::pending(bet.bet_id) };
+        match bet.state.as_str() {
+            "settled" => {
+                let payout = bet.payout_minor.unwrap_or_default();
+                Self {
+                    outcome: settled_outcome(payout),
+                    reels: bet.reels,
+                    payout_minor: Some(payout),
+                    balance_minor: bet.balance_minor,
+                    ..base
+                }
+            }
+            "rejected" => {
+                Self { outcome: Outcome::Rejected, reason: Some(reason(bet.reason.as_deref())), ..base }
+            }
+            "voided" => {
+                Self { outcome: Outcome::Voided, reason: Some(reason(bet.reason.as_deref())), ..base }
+            }
+            _ => Self::pending(base.bet_id),
+        }
+    }
+}
+
+/// The answer that a settled bet is.
+pub(crate) fn settled(event: &BetSettled) -> Answer {
+    let payout_minor = event.payout.as_ref().map_or(0, |payout| payout.minor);
+    Answer::result(&BetResult {
+        outcome: settled_outcome(payout_minor),
+        reels: event.reels.clone(),
+        stake_minor: event.stake.as_ref().map(|stake| stake.minor),
+        payout_minor: Some(payout_minor),
+        balance_minor: event.balance_after.as_ref().map(|balance| balance.minor),
+        currency: event.stake.as_ref().map(|stake| stake.currency.clone()),
+        ..BetResult::pending(&event.bet_id)
+    })
+}
+
+/// The answer that a rejected bet is: a result, not an error.
+pub(crate) fn rejected(event: &BetRejected) -> Answer {
+    Answer::result(&BetResult {
+        outcome: Outcome::Rejected,
+        stake_minor: event.stake.as_ref().map(|stake| stake.minor),
+        currency: event.stake.as_ref().map(|stake| stake.currency.clone()),
+        reason: Some(reason(Some(event.reason().as_str_name()))),
+        ..BetResult::pending(&event.bet_id)
+    })
+}
+
+/// The answer that a voided bet is.
+pub(crate) fn voided(event: &BetVoided) -> Answer {
+    Answer::result(&BetResult {
+        outcome: Outcome::Voided,
+        stake_minor: event.stake.as_ref().map(|stake| stake.minor),
+        currency: event.stake.as_ref().map(|stake| stake.currency.clone()),
+        reason: Some(reason(Some(&event.reason))),
+        ..BetResult::pending(&event.bet_id)
+    })
+}
+
+fn settled_outcome(payout_minor: i64) -> Outcome {
+    if payout_minor > 0 { Outcome::Won } else { Outcome::Lost }
+}
+
+/// One spelling of a reason, whoever tells it: `REJECT_REASON_SELF_EXCLUDED` and `SELF_EXCLUDED` are `self_excluded`.
+pub(crate) fn reason(name: Option<&str>) -> String {
+    let name = name.unwrap_or("unknown").to_ascii_lowercase();
+    let stripped = name.strip_prefix("reject_reason_").or_else(|| name.strip_prefix("failure_reason_"));
+    stripped.unwrap_or(&name).to_owned()
+}

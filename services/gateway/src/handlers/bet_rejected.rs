@@ -1,0 +1,9 @@
+//! `casino.bets.v1.BetRejected`: the answer is no, and that is a result.
+
+use contracts::proto::bets::v1::BetRejected;
+
+use crate::{domain::bet, state::Gateway};
+
+pub(super) fn tell(gateway: &Gateway, event: &BetRejected) -> bool {
+    gateway.waiters.answer(&event.bet_id, &bet::rejected(event))
+}

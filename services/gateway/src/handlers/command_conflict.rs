@@ -1,0 +1,9 @@
+//! `casino.payments.v1.CommandConflict`: the same key came with another payment.
+
+use contracts::proto::payments::v1::CommandConflict;
+
+use crate::{domain::answer::Answer, state::Gateway};
+
+pub(super) fn tell(gateway: &Gateway, event: &CommandConflict) -> bool {
+    gateway.waiters.answer(&event.command_id, &Answer::Conflict)
+}

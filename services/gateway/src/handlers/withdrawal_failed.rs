@@ -1,0 +1,9 @@
+//! `casino.payments.v1.WithdrawalFailed`: the money stays.
+
+use contracts::proto::payments::v1::WithdrawalFailed;
+
+use crate::{domain::payment, state::Gateway};
+
+pub(super) fn tell(gateway: &Gateway, event: &WithdrawalFailed) -> bool {
+    gateway.waiters.answer(&event.payment_id, &payment::withdrawal_failed(event))
+}

@@ -1,0 +1,345 @@
+// The gateway's page: a player of the public interface like any other, with no rights of its own.
+"use strict";
+
+const SYMBOLS = ["seven", "bar", "bell", "plum", "orange", "cherry", "lemon"];
+const CURRENCY = "EUR";
+const DEPOSIT_MINOR = 2000;
+const HISTORY_ROWS_MAX = 50;
+const TRACES_MAX = 200;
+const ATTEMPTS_MAX = 4;
+const SPIN_MS = [700, 950, 1200];
+
+const recorder = document.body.dataset.recorder.replace(/\/+$/, "");
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const el = (id) => document.getElementById(id);
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const money = (minor) => (minor / 100).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
+const session = {
+  read: (name) => { try { return JSON.parse(sessionStorage.getItem(name)); } catch { return null; } },
+  write: (name, value) => { try { sessionStorage.setItem(name, JSON.stringify(value)); } catch { /* private mode: forget on reload */ } },
+};
+
+let player = session.read("player");
+let traces = new Map(session.read("traces") || []);
+let balance = null;
+let busy = false;
+
+// ---- the interface ---------------------------------------------------------------------------------------------------
+
+/** A name for one write; the same for all its repetitions. */
+function newKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+/** What the gateway says no to, or that it cannot be reached. */
+class Refusal extends Error {
+  constructor(problem, status, traceId) {
+    super(problem.detail || problem.title || `The gateway answered ${status}`);
+    this.status = status;
+    this.traceId = traceId;
+    this.retryAfterMs = 300;
+  }
+}
+
+async function call(method, path, { body, key } = {}) {
+  const headers = {};
+  if (player) headers.authorization = `Bearer ${player.token}`;
+  if (key) headers["idempotency-key"] = key;
+  if (body) headers["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+  } catch {
+    throw new Refusal({ title: "The gateway cannot be reached." }, 0, null);
+  }
+  const traceId = response.headers.get("x-trace-id");
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    const refusal = new Refusal(answer, response.status, traceId);
+    refusal.retryAfterMs = Math.min(5, Number(response.headers.get("retry-after")) || 0.3) * 1000;
+    throw refusal;
+  }
+  return { answer, traceId, status: response.status, location: response.headers.get("location") };
+}
+
+/** A write: repeated under the same key while nobody knows whether it was heard, then followed to its outcome. */
+async function write(method, path, body) {
+  const key = newKey();
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const first = await call(method, path, { body, key });
+      return first.status === 202 && first.location ? await follow(first) : first;
+    } catch (refusal) {
+      const again = refusal.status === 0 || refusal.status === 429 || refusal.status >= 500;
+      if (!again || attempt >= ATTEMPTS_MAX) throw refusal;
+      say("The gateway is slow; asking again under the same key…");
+      await pause(refusal.retryAfterMs);
+    }
+  }
+}
+
+/** 202: accepted, and its outcome is to be asked for. The trace is that of the write, not of the asking. */
+async function follow(first) {
+  say("Accepted. Waiting for the outcome…");
+  for (let asked = 0; asked < 60; asked += 1) {
+    await pause(500);
+    const later = await call("GET", first.location);
+    if (later.answer.outcome !== "pending") return { ...later, traceId: first.traceId };
+  }
+  return first;
+}
+
+// ---- what is shown ---------------------------------------------------------------------------------------------------
+
+function node(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function symbol(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#s-${SYMBOLS.includes(name) ? name : "unknown"}`);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(use);
+  return svg;
+}
+
+function traceLink(traceId, text) {
+  return node("a", { href: `${recorder}/traces/${encodeURIComponent(traceId)}`, target: "_blank", rel: "noopener", title: `Trace ${traceId}` }, text);
+}
+
+function say(...parts) {
+  el("result").replaceChildren(...parts.map((part) => (typeof part === "string" ? node("span", {}, part) : part)));
+}
+
+function sayRefusal(refusal) {
+  const parts = [node("strong", { class: "bad" }, refusal.message)];
+  if (refusal.traceId) parts.push(traceLink(refusal.traceId, "its trace"));
+  say(...parts);
+}
+
+function showBalance(minor) {
+  const output = el("balance");
+  if (balance !== null && minor !== balance) {
+    output.classList.remove("up", "down");
+    void output.offsetWidth; // lets the animation start again
+    output.classList.add(minor > balance ? "up" : "down");
+  }
+  balance = minor;
+  output.textContent = minor === null ? "–" : `${money(minor)} ${CURRENCY}`;
+}
+
+function showPlayer() {
+  el("player").textContent = player ? player.name : "Nobody yet";
+  el("register").hidden = Boolean(player);
+  el("deposit").disabled = !player || busy;
+  el("spin").disabled = !player || busy;
+  el("register").disabled = busy;
+}
+
+function reelsText(reels) {
+  return reels && reels.length ? reels.join(", ") : "not played";
+}
+
+function historyRow(bet, traceId, tookMs) {
+  const reels = node("td", { "aria-label": reelsText(bet.reels) }, ...(bet.reels || []).map(symbol));
+  if (!bet.reels || !bet.reels.length) reels.textContent = "–";
+  const words = { won: `won ${money(bet.payout_minor || 0)}`, rejected: (bet.reason || "rejected").replaceAll("_", " ") };
+  const outcome = node("td", {}, node("span", { class: `tag ${bet.outcome}` }, words[bet.outcome] || bet.outcome));
+  const trace = node("td", {}, traceId ? traceLink(traceId, `${traceId.slice(0, 8)}…`) : "–");
+  return node("tr", {}, reels,
+    node("td", { class: "num" }, bet.stake_minor === undefined ? "–" : money(bet.stake_minor)), outcome,
+    node("td", { class: "num" }, bet.balance_minor === undefined || bet.balance_minor === null ? "–" : money(bet.balance_minor)),
+    node("td", { class: "num" }, tookMs === undefined ? "–" : `${tookMs} ms`), trace);
+}
+
+function remember(bet, traceId, tookMs) {
+  const body = el("history");
+  body.querySelector(".empty")?.remove();
+  const row = historyRow(bet, traceId, tookMs);
+  row.classList.add("fresh");
+  body.prepend(row);
+  while (body.rows.length > HISTORY_ROWS_MAX) body.lastElementChild.remove();
+  if (traceId) {
+    traces.set(bet.bet_id, traceId);
+    traces = new Map([...traces].slice(-TRACES_MAX));
+    session.write("traces", [...traces]);
+  }
+}
+
+// ---- the reels -------------------------------------------------------------------------------------------------------
+
+const strips = [...document.querySelectorAll(".strip")];
+const anySymbol = () => SYMBOLS[Math.floor(Math.random() * SYMBOLS.length)];
+const cell = (name) => node("div", { class: "cell" }, symbol(name));
+
+function rest(names) {
+  strips.forEach((strip, at) => {
+    strip.getAnimations().forEach((animation) => animation.cancel());
+    strip.replaceChildren(cell(names[at] ?? "unknown"));
+  });
+  el("reels").setAttribute("aria-label", `The reels show ${names.join(", ")}`);
+}
+
+/** Turns all reels until `stop` is called with what they show. */
+function turn() {
+  el("reels").classList.remove("won");
+  if (calm.matches) return async (names) => rest(names);
+  const running = strips.map((strip) => {
+    strip.replaceChildren(...Array.from({ length: 7 }, () => cell(anySymbol())));
+    strip.append(strip.firstElementChild.cloneNode(true));
+    return strip.animate([{ transform: "translateY(-87.5%)" }, { transform: "translateY(0)" }], { duration: 420, iterations: Infinity });
+  });
+  const begun = performance.now();
+  return async (names) => {
+    await Promise.all(strips.map(async (strip, at) => {
+      await pause(Math.max(0, SPIN_MS[at] - (performance.now() - begun)));
+      running[at].cancel();
+      strip.replaceChildren(cell(names[at] ?? "unknown"), cell(anySymbol()), cell(anySymbol()));
+      await strip.animate([{ transform: "translateY(-66.6%)" }, { transform: "translateY(3%)", offset: 0.8 }, { transform: "translateY(0)" }],
+        { duration: 380, easing: "cubic-bezier(.2,.7,.3,1)" }).finished;
+    }));
+    rest(names);
+  };
+}
+
+// ---- what the player does --------------------------------------------------------------------------------------------
+
+async function doing(action) {
+  if (busy) return;
+  busy = true;
+  showPlayer();
+  try {
+    await action();
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    if (refusal.status === 401 && player) leave();
+    sayRefusal(refusal);
+  } finally {
+    busy = false;
+    showPlayer();
+  }
+}
+
+function leave() {
+  player = null;
+  session.write("player", null);
+  showBalance(null);
+}
+
+const register = () => doing(async () => {
+  say("Registering…");
+  const name = newKey().replaceAll("-", "").slice(0, 10);
+  const credentials = { email: `${name}@players.example`, password: newKey() };
+  await write("POST", "/api/v1/players", { ...credentials, display_name: `Guest ${name.slice(0, 4)}`, currency: CURRENCY });
+  const { answer } = await write("POST", "/api/v1/sessions", credentials);
+  player = { token: answer.token, id: answer.player_id, name: `Guest ${name.slice(0, 4)}` };
+  session.write("player", player);
+  showBalance(0);
+  say(node("strong", {}, `Welcome, ${player.name}.`), "Bring in some play money.");
+  el("deposit").disabled = false;
+  setTimeout(() => el("deposit").focus(), 0);
+});
+
+const deposit = () => doing(async () => {
+  say("Asking the card provider…");
+  const { answer, traceId } = await write("POST", "/api/v1/payments/deposits", { amount_minor: DEPOSIT_MINOR, currency: CURRENCY });
+  const link = traceId ? [traceLink(traceId, "its trace")] : [];
+  if (answer.outcome !== "completed") {
+    say(node("strong", { class: "bad" }, `The deposit ${answer.outcome === "failed" ? "failed" : "is still on its way"}.`), ...link);
+    return;
+  }
+  showBalance(answer.balance_minor);
+  say(node("strong", {}, `${money(answer.amount_minor ?? DEPOSIT_MINOR)} ${CURRENCY} are in.`), ...link);
+  setTimeout(() => el("spin").focus(), 0);
+});
+
+const spin = () => doing(async () => {
+  const stake = Number(document.querySelector("input[name=stake]:checked").value);
+  const stop = turn();
+  say("Good luck…");
+  let bet, traceId, tookMs;
+  try {
+    const begun = performance.now();
+    ({ answer: bet, traceId } = await write("POST", "/api/v1/bets", { game: "slots", stake_minor: stake, currency: CURRENCY }));
+    tookMs = Math.round(performance.now() - begun);
+  } catch (refusal) {
+    await stop(["unknown", "unknown", "unknown"]);
+    throw refusal;
+  }
+  await stop(bet.reels && bet.reels.length ? bet.reels : ["unknown", "unknown", "unknown"]);
+  remember({ stake_minor: stake, ...bet }, traceId, tookMs);
+  if (typeof bet.balance_minor === "number") showBalance(bet.balance_minor);
+  sayOutcome(bet, traceId, tookMs);
+});
+
+function sayOutcome(bet, traceId, tookMs) {
+  const link = traceId ? traceLink(traceId, "follow its trace") : "";
+  if (bet.outcome === "won") {
+    el("reels").classList.add("won");
+    say(node("strong", { class: "won" }, `You won ${money(bet.payout_minor)} ${CURRENCY}!`), `Settled in ${tookMs} ms ·`, link);
+  } else if (bet.outcome === "lost") {
+    say(node("strong", {}, "No luck this time."), `Settled in ${tookMs} ms ·`, link);
+  } else {
+    const why = (bet.reason || bet.outcome).replaceAll("_", " ");
+    say(node("strong", { class: "bad" }, `The house says no: ${why}.`), link);
+  }
+}
+
+// ---- at the start ----------------------------------------------------------------------------------------------------
+
+async function resume() {
+  if (!player) return;
+  try {
+    const [{ answer: balances }, { answer: page }] = await Promise.all([
+      call("GET", "/api/v1/me/balance"), call("GET", `/api/v1/me/bets?limit=${HISTORY_ROWS_MAX}`),
+    ]);
+    showBalance(balances.balances?.[CURRENCY] ?? 0);
+    const rows = (page.bets || []).map((bet) => historyRow(bet, traces.get(bet.bet_id)));
+    if (rows.length) el("history").replaceChildren(...rows);
+    say(node("strong", {}, `Welcome back, ${player.name}.`));
+  } catch (refusal) {
+    if (refusal.status === 401) leave();
+    sayRefusal(refusal);
+  }
+  showPlayer();
+}
+
+/** One line of the pay table: what must show, and how many stakes it pays. */
+function payLine({ line, multiplier }) {
+  const shown = line.map((name) => (SYMBOLS.includes(name) ? symbol(name) : node("i", {}, name)));
+  return node("li", {}, node("span", { class: "combination", "aria-label": line.join(", ") }, ...shown),
+    node("b", { class: "num" }, `× ${multiplier}`));
+}
+
+async function showPayTable() {
+  const box = el("pay-table");
+  try {
+    const { answer } = await call("GET", "/api/v1/games/slots/pay-table");
+    const { numerator, denominator, percent } = answer.rtp;
+    box.replaceChildren(
+      node("p", { class: "hint" }, `Return to player: ${percent.replace(/\s*%$/, "")} %, exactly ${numerator}/${denominator}, counted over every stop of the reels.`),
+      node("ul", {}, ...answer.pays.map(payLine)));
+  } catch (refusal) {
+    box.replaceChildren(node("p", { class: "hint" }, refusal.message));
+  }
+}
+
+el("register").addEventListener("click", register);
+el("deposit").addEventListener("click", deposit);
+el("spin").addEventListener("click", spin);
+el("pays").addEventListener("toggle", () => { if (el("pays").open) showPayTable(); }, { once: true });
+document.addEventListener("keydown", (event) => {
+  const writing = event.target.closest?.("button, a, summary, input[type=text]");
+  if (event.code !== "Space" || event.repeat || writing || !player) return;
+  event.preventDefault();
+  spin();
+});
+rest(["seven", "bell", "cherry"]);
+showPlayer();
+resume();

@@ -1,0 +1,102 @@
+//! Replies kept in Redis, so that a repeated key costs no second trip through Kafka. A convenience: Redis may forget all of
+//! it, or be gone, and the answers stay the same.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use contracts::{EventId, RequestHash};
+use store::redis::{Cache, CacheError};
+
+use crate::domain::answer::Kept;
+
+/// After a failure the cache is left alone for so long: a stalled one must not cost every bet its time-out.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The kept replies.
+#[derive(Clone, Debug)]
+pub(crate) struct Replies {
+    cache: Cache,
+    ttl_s: u64,
+    started: Instant,
+    paused_until_ms: Arc<AtomicU64>,
+}
+
+impl Replies {
+    pub(crate) fn new(cache: Cache, ttl_s: u64) -> Self {
+        Self { cache, ttl_s, started: Instant::now(), paused_until_ms: Arc::default() }
+    }
+
+    /// The reply that was kept for this command, if it still is.
+    pub(crate) async fn get(&self, id: &EventId) -> Option<Kept> {
+        if self.is_paused() {
+            return None;
+        }
+        let found = self.cache.get(&reply_key(id)).await;
+        self.noticed(found).flatten().and_then(|bytes| Kept::from_bytes(&bytes))
+    }
+
+    /// Keeps a reply.
+    pub(crate) async fn put(&self, id: &EventId, request_hash: &RequestHash, body: Bytes) {
+        if self.is_paused() {
+            return;
+        }
+        let kept = Kept::new(request_hash, body).to_bytes();
+        let put = self.cache.put(&reply_key(id), kept, self.ttl_s).await;
+        self.noticed(put);
+    }
+
+    /// Remembers that this command was accepted and is not decided, until its owner knows of it.
+    pub(crate) async fn accepted(&self, id: &EventId, player_id: &str) {
+        if self.is_paused() {
+            return;
+        }
+        let put = self.cache.put(&accepted_key(id.as_str()), player_id.as_bytes(), self.ttl_s).await;
+        self.noticed(put);
+    }
+
+    /// Whether this player's command was accepted.
+    pub(crate) async fn was_accepted(&self, id: &str, player_id: &str) -> bool {
+        if self.is_paused() {
+            return false;
+        }
+        let found = self.cache.get(&accepted_key(id)).await;
+        self.noticed(found).flatten().is_some_and(|owner| owner == player_id.as_bytes())
+    }
+
+    fn noticed<T>(&self, result: Result<T, CacheError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let until =
+                    self.now_ms().saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX));
+                // One line for each pause, not for each bet.
+                if self.paused_until_ms.fetch_max(until, Ordering::Relaxed) < until {
+                    tracing::warn!(error = %error, "replies are not cached for a moment");
+                }
+                None
+            }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.now_ms() < self.paused_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn reply_key(id: &EventId) -> String {
+    format!("gateway:reply:{id}")
+}
+
+fn accepted_key(id: &str) -> String {
+    format!("gateway:accepted:{id}")
+}

@@ -1,0 +1,99 @@
+//! Limits and self-exclusion: stored by user, enforced by payment, answered when payment says so.
+
+use axum::response::Response;
+use bytes::Bytes;
+use chassis::problem::Problem;
+use contracts::{EventId, RequestHash, ids};
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+use crate::{
+    auth::Player,
+    domain::{
+        answer::Answer,
+        idempotency_key::IdempotencyKey,
+        restriction::{RestrictionResult, RestrictionStatus},
+    },
+    state::Gateway,
+    waiters::{NoSeat, Progress, Seat},
+    writes::{body_response, conflict},
+};
+
+/// Which restriction.
+#[derive(Clone, Debug)]
+pub(crate) struct Restriction {
+    pub(crate) method: Method,
+    /// Its name in user's interface.
+    pub(crate) what: &'static str,
+    /// Its name in the command's id.
+    pub(crate) route: &'static str,
+}
+
+/// The answer when the ledger enforces it.
+pub(crate) fn applied() -> Answer {
+    Answer::result(&RestrictionResult { status: RestrictionStatus::Applied })
+}
+
+/// Asks user to store the restriction and waits until payment enforces it.
+pub(crate) async fn perform<B: Serialize>(
+    gateway: &Gateway,
+    player: &Player,
+    restriction: Restriction,
+    key: &IdempotencyKey,
+    request_hash: &RequestHash,
+    body: &B,
+) -> Result<Response, Problem> {
+    let id = ids::command_id(&player.id, restriction.route, key.as_str());
+    let (session, kept) = tokio::join!(gateway.peers.check_session(player), gateway.replies.get(&id));
+    session?;
+    if let Some(kept) = kept {
+        return if kept.answers(request_hash) {
+            Ok(body_response(StatusCode::OK, kept.body))
+        } else {
+            Err(conflict())
+        };
+    }
+    // User is told the derived id: keys of two players, or of two routes, never meet there.
+    let cause =
+        gateway.peers.restrict(restriction.method, &player.id, restriction.what, id.as_str(), body).await?;
+    let Some(answer) = wait_for(gateway, &cause, request_hash).await? else {
+        return Ok(body_response(StatusCode::ACCEPTED, pending()));
+    };
+    gateway.replies.put(&id, request_hash, answer.clone()).await;
+    Ok(body_response(StatusCode::OK, answer))
+}
+
+async fn wait_for(
+    gateway: &Gateway,
+    cause: &str,
+    request_hash: &RequestHash,
+) -> Result<Option<Bytes>, Problem> {
+    let Ok(cause_id) = cause.parse::<EventId>() else {
+        tracing::error!("user's event id is none");
+        return Err(Problem::internal());
+    };
+    let mut seat = match gateway.waiters.sit(&cause_id, request_hash) {
+        Ok(seat) => seat,
+        Err(NoSeat::OtherRequest) => return Err(conflict()),
+        Err(NoSeat::Full) => return Ok(None),
+    };
+    seat.published();
+    // Seated first, asked second: whichever way the event and this request cross, one of the two sees it.
+    if gateway.recent_restrictions.has(cause) {
+        gateway.waiters.answer(cause, &applied());
+    }
+    Ok(outcome(&mut seat, gateway).await)
+}
+
+async fn outcome(seat: &mut Seat, gateway: &Gateway) -> Option<Bytes> {
+    match seat.wait(gateway.wait).await {
+        Progress::Answered(Answer::Result(body)) => Some(body),
+        _ => None,
+    }
+}
+
+fn pending() -> Bytes {
+    serde_json::to_vec(&RestrictionResult { status: RestrictionStatus::Pending })
+        .map(Bytes::from)
+        .unwrap_or_default()
+}

@@ -1,0 +1,69 @@
+//! The public interface, one file per resource, and what lies around all of it.
+
+pub(crate) mod bets;
+pub(crate) mod docs;
+pub(crate) mod games;
+pub(crate) mod me;
+pub(crate) mod pages;
+pub(crate) mod payments;
+pub(crate) mod players;
+pub(crate) mod sessions;
+pub(crate) mod webhooks;
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post, put},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::{limits, state::Gateway};
+
+/// Every route. Whatever is not here does not exist; CORS headers are never sent, so no other site's script can read an answer.
+pub(crate) fn router(gateway: &Gateway) -> Router {
+    let api = Router::new()
+        .route("/players", post(players::register))
+        .route("/sessions", post(sessions::log_in))
+        .route("/me", get(me::profile))
+        .route("/me/balance", get(me::balance))
+        .route("/me/bets", get(me::history))
+        .route("/me/limits", put(me::set_limits))
+        .route("/me/self-exclusion", post(me::exclude))
+        .route("/payments/deposits", post(payments::deposit))
+        .route("/payments/withdrawals", post(payments::withdraw))
+        .route("/payments/{payment_id}", get(payments::find))
+        .route("/bets", post(bets::place))
+        .route("/bets/{bet_id}", get(bets::find))
+        .route("/games/slots/pay-table", get(games::pay_table))
+        .route("/webhooks/card-provider", post(webhooks::card_provider));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/openapi.json", get(docs::openapi))
+        .route("/", get(pages::index))
+        .route("/app.js", get(pages::script))
+        .route("/app.css", get(pages::style))
+        .route("/favicon.svg", get(pages::icon))
+        .layer(middleware::from_fn_with_state(gateway.clone(), limits::per_address))
+        .layer(middleware::from_fn(security_headers))
+        .with_state(gateway.clone())
+}
+
+/// What every answer says to a browser; a page adds its own content policy.
+async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(headers, header::X_FRAME_OPTIONS, "DENY");
+    set(headers, header::REFERRER_POLICY, "no-referrer");
+    set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    // An answer is about one player at one moment, unless a route says otherwise.
+    set(headers, header::CACHE_CONTROL, "no-store");
+    set(headers, header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    response
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.entry(name).or_insert(HeaderValue::from_static(value));
+}

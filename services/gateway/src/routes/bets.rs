@@ -1,0 +1,100 @@
+//! Bets: placed here, decided by game and payment.
+
+use axum::{extract::State, response::Response};
+use chassis::{
+    http::{Json, Path},
+    problem::Problem,
+};
+use contracts::{
+    EventId, Message,
+    proto::{bets::v1::PlaceBet, common::v1::Money as WireMoney},
+};
+use http::{HeaderMap, StatusCode};
+use money::{Currency, Money};
+
+use crate::{
+    auth::Player,
+    domain::bet::{BetRequest, BetResult},
+    owner::{self, Owner},
+    state::Gateway,
+    writes::{self, Write},
+};
+
+/// The longest name of a game.
+const GAME_BYTES_MAX: usize = 32;
+
+/// Place a bet; waits up to two seconds for its outcome.
+///
+/// A rejected bet is a result (200, `outcome: rejected`), not an error.
+#[utoipa::path(post, path = "/api/v1/bets", tag = "bets", security(("player" = [])),
+    params(
+        ("Idempotency-Key" = String, Header, description = "Your name for this bet: the same key is the same bet, and the same answer"),
+        ("Prefer" = Option<String>, Header, description = "`respond-async`: answer 202 as soon as the bet is safe"),
+    ),
+    request_body = BetRequest,
+    responses(
+        (status = 200, description = "The outcome", body = BetResult),
+        (status = 202, description = "Accepted; ask at Location", body = BetResult),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+        (status = 422, description = "Not a bet, or the key belongs to another request", content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests", content_type = "application/problem+json"),
+        (status = 503, description = "Not acknowledged; repeat with the same key", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn place(
+    State(gateway): State<Gateway>,
+    player: Player,
+    headers: HeaderMap,
+    Json(request): Json<BetRequest>,
+) -> Result<Response, Problem> {
+    let key = writes::key_of(&headers)?;
+    if request.game.is_empty()
+        || request.game.len() > GAME_BYTES_MAX
+        || !request.game.bytes().all(|b| b.is_ascii_graphic())
+    {
+        return Err(invalid("game: a name of 1 to 32 visible characters"));
+    }
+    let stake = amount(request.stake_minor, &request.currency)?;
+    let message =
+        Message::from(PlaceBet { player_id: player.id.clone(), game: request.game, stake: Some(stake) });
+    let write = Write {
+        player,
+        route: "POST /api/v1/bets",
+        key,
+        message,
+        owner: Owner::Game,
+        respond_async: writes::prefers_async(&headers),
+    };
+    writes::perform(&gateway, write).await
+}
+
+/// One of the player's own bets.
+#[utoipa::path(get, path = "/api/v1/bets/{bet_id}", tag = "bets", security(("player" = [])),
+    params(("bet_id" = String, Path, description = "The bet's id")),
+    responses(
+        (status = 200, description = "The bet, the same bytes as the answer to its placing", body = BetResult),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+        (status = 404, description = "No such bet of this player", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn find(
+    State(gateway): State<Gateway>,
+    player: Player,
+    Path(bet_id): Path<String>,
+) -> Result<Response, Problem> {
+    let bet_id: EventId = bet_id.parse().map_err(|_| Problem::not_found())?;
+    let bet = owner::look_up(&gateway, Owner::Game, bet_id.as_str(), &player.id).await?;
+    Ok(writes::body_response(StatusCode::OK, bet))
+}
+
+/// An amount from outside: a currency of ours, and more than zero.
+pub(crate) fn amount(minor: i64, currency: &str) -> Result<WireMoney, Problem> {
+    let currency: Currency = currency.parse().map_err(|_| invalid("currency: one of EUR, USD, GBP, SEK"))?;
+    if minor <= 0 {
+        return Err(invalid("the amount must be more than zero"));
+    }
+    Ok(Money::new(minor, currency).into())
+}
+
+pub(crate) fn invalid(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not what is expected here")
+        .detail(detail)
+}

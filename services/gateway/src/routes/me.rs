@@ -1,0 +1,143 @@
+//! What a player sees and sets of themselves. The player is who the token says: no route takes a player's id.
+
+use axum::{extract::State, response::Response};
+use chassis::{
+    http::{Json, Query},
+    problem::Problem,
+};
+use contracts::{
+    Message, ids,
+    proto::players::v1::{LimitsChanged, SelfExclusionStarted},
+};
+use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{
+    auth::Player,
+    domain::{
+        idempotency_key::IdempotencyKey,
+        restriction::{LimitsRequest, RestrictionResult, SelfExclusionRequest},
+    },
+    restrictions::{self, Restriction},
+    state::Gateway,
+    writes,
+};
+
+/// The longest page of history.
+const HISTORY_PAGE_MAX: u32 = 100;
+
+/// Which page of the history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Page {
+    /// How many bets, at most 100.
+    #[serde(default = "default_page")]
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: u32,
+    /// What the page before gave as `next`.
+    before: Option<String>,
+}
+
+fn default_page() -> u32 {
+    20
+}
+
+/// The player's profile.
+#[utoipa::path(get, path = "/api/v1/me", tag = "me", security(("player" = [])),
+    responses(
+        (status = 200, description = "player_id, display_name, currency, kyc_status", body = Object),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn profile(State(gateway): State<Gateway>, player: Player) -> Result<Response, Problem> {
+    Ok(writes::body_response(StatusCode::OK, gateway.peers.profile(&player.id).await?))
+}
+
+/// The player's balances, in minor units by currency.
+#[utoipa::path(get, path = "/api/v1/me/balance", tag = "me", security(("player" = [])),
+    responses(
+        (status = 200, description = "`{\"balances\": {\"EUR\": 1234}}`", body = Object),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn balance(State(gateway): State<Gateway>, player: Player) -> Result<Response, Problem> {
+    Ok(writes::body_response(StatusCode::OK, gateway.peers.balances(&player.id).await?))
+}
+
+/// The player's bets, latest first.
+#[utoipa::path(get, path = "/api/v1/me/bets", tag = "me", security(("player" = [])), params(Page),
+    responses(
+        (status = 200, description = "`{\"bets\": […], \"next\": …}`", body = Object),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn history(
+    State(gateway): State<Gateway>,
+    player: Player,
+    Query(page): Query<Page>,
+) -> Result<Response, Problem> {
+    let limit = page.limit.clamp(1, HISTORY_PAGE_MAX);
+    let bets = gateway.peers.history(&player.id, limit, page.before.as_deref()).await?;
+    Ok(writes::body_response(StatusCode::OK, bets))
+}
+
+/// Set limits; answered when the ledger enforces them.
+#[utoipa::path(put, path = "/api/v1/me/limits", tag = "me", security(("player" = [])),
+    params(("Idempotency-Key" = String, Header, description = "Your name for this request")),
+    request_body = LimitsRequest,
+    responses(
+        (status = 200, description = "Enforced from now on", body = RestrictionResult),
+        (status = 202, description = "Stored, and on its way to the ledger", body = RestrictionResult),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn set_limits(
+    State(gateway): State<Gateway>,
+    player: Player,
+    headers: HeaderMap,
+    Json(request): Json<LimitsRequest>,
+) -> Result<Response, Problem> {
+    let key = writes::key_of(&headers)?;
+    let money =
+        |minor: Option<i64>| minor.map(|minor| super::bets::amount(minor, &request.currency)).transpose();
+    let message = Message::from(LimitsChanged {
+        player_id: player.id.clone(),
+        max_stake: money(request.max_stake_minor)?,
+        daily_loss: money(request.daily_loss_minor)?,
+    });
+    let what = Restriction { method: Method::PUT, what: "limits", route: "PUT /api/v1/me/limits" };
+    restrict(&gateway, &player, what, &key, &message, &request).await
+}
+
+/// Shut oneself out; answered when the ledger enforces it.
+#[utoipa::path(post, path = "/api/v1/me/self-exclusion", tag = "me", security(("player" = [])),
+    params(("Idempotency-Key" = String, Header, description = "Your name for this request")),
+    request_body = SelfExclusionRequest,
+    responses(
+        (status = 200, description = "Enforced from now on", body = RestrictionResult),
+        (status = 202, description = "Stored, and on its way to the ledger", body = RestrictionResult),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn exclude(
+    State(gateway): State<Gateway>,
+    player: Player,
+    headers: HeaderMap,
+    Json(request): Json<SelfExclusionRequest>,
+) -> Result<Response, Problem> {
+    let key = writes::key_of(&headers)?;
+    let message = Message::from(SelfExclusionStarted {
+        player_id: player.id.clone(),
+        until_epoch_ms: request.until_epoch_ms,
+    });
+    let what =
+        Restriction { method: Method::POST, what: "self-exclusion", route: "POST /api/v1/me/self-exclusion" };
+    restrict(&gateway, &player, what, &key, &message, &request).await
+}
+
+async fn restrict<B: serde::Serialize>(
+    gateway: &Gateway,
+    player: &Player,
+    what: Restriction,
+    key: &IdempotencyKey,
+    message: &Message,
+    body: &B,
+) -> Result<Response, Problem> {
+    restrictions::perform(gateway, player, what, key, &ids::request_hash(message), body).await
+}

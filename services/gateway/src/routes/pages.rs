@@ -1,0 +1,55 @@
+//! The page at `/`: register, deposit, spin, and follow each spin to its trace. No resource of another host, no inline script.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    response::{Html, IntoResponse, Response},
+};
+use chassis::problem::Problem;
+use http::{HeaderValue, header};
+
+use crate::state::Gateway;
+
+/// Only this server's own files; nothing may frame the page, and no form leaves it.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+#[derive(Template)]
+#[template(path = "index.html")]
+struct Index<'a> {
+    recorder_url: &'a str,
+}
+
+/// `GET /`.
+pub(crate) async fn index(State(gateway): State<Gateway>) -> Result<Response, Problem> {
+    let page = Index { recorder_url: &gateway.recorder_url };
+    let html = page.render().map_err(|error| {
+        tracing::error!(error = %error, "the page could not be written");
+        Problem::internal()
+    })?;
+    let policy = [(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY))];
+    Ok((policy, Html(html)).into_response())
+}
+
+/// `GET /app.js`.
+pub(crate) async fn script() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("../pages/app.js"))
+}
+
+/// `GET /app.css`.
+pub(crate) async fn style() -> Response {
+    file("text/css; charset=utf-8", include_str!("../pages/app.css"))
+}
+
+/// `GET /favicon.svg`.
+pub(crate) async fn icon() -> Response {
+    file("image/svg+xml", include_str!("../pages/favicon.svg"))
+}
+
+fn file(content_type: &'static str, content: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, content).into_response()
+}

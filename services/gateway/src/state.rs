@@ -1,0 +1,91 @@
+//! What every route needs, shared.
+
+use std::{
+    collections::VecDeque,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chassis::{Failure, operator::Operator};
+use store::redis::Cache;
+
+use crate::{
+    auth::Tokens, commands::Commands, config::Config, limits::RateLimits, peers::Peers, replies::Replies,
+    waiters::Waiters,
+};
+
+/// How many applied restrictions are remembered for requests that are slower than their own outcome.
+const RECENT_RESTRICTIONS_MAX: usize = 1_024;
+
+/// The gateway's state; clones share it.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    inner: Arc<Inner>,
+}
+
+/// See [`Gateway`].
+pub(crate) struct Inner {
+    pub(crate) tokens: Tokens,
+    pub(crate) operator: Operator,
+    pub(crate) limits: RateLimits,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) recent_restrictions: Recent,
+    pub(crate) replies: Replies,
+    pub(crate) peers: Peers,
+    pub(crate) commands: Arc<dyn Commands>,
+    pub(crate) wait: Duration,
+    pub(crate) recorder_url: String,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("waiting", &self.waiters.len()).finish_non_exhaustive()
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl Gateway {
+    pub(crate) fn new(config: &Config, commands: Arc<dyn Commands>) -> Result<Self, Failure> {
+        let inner = Inner {
+            tokens: Tokens::new(&config.security),
+            operator: Operator::new(config.security.operator_token.clone()),
+            limits: RateLimits::new(&config.limits),
+            waiters: Waiters::new(config.bets.waiters_max),
+            recent_restrictions: Recent::default(),
+            replies: Replies::new(Cache::new(&config.redis)?, config.bets.reply_ttl_s),
+            peers: Peers::new(&config.peers)?,
+            commands,
+            wait: Duration::from_millis(config.bets.wait_ms),
+            recorder_url: config.peers.recorder.as_str().trim_end_matches('/').to_owned(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+/// The last few ids, for those who begin to wait after what they wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    ids: Mutex<VecDeque<String>>,
+}
+
+impl Recent {
+    pub(crate) fn remember(&self, id: &str) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() >= RECENT_RESTRICTIONS_MAX {
+            ids.pop_front();
+        }
+        ids.push_back(id.to_owned());
+    }
+
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known == id)
+    }
+}

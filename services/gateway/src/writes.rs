@@ -1,0 +1,222 @@
+//! One write from its key to its answer: the same key is the same command, whoever asks how often.
+//!
+//! The promises kept here: the command's id is derived from player, route and key, so publishing it again is harmless; a
+//! repeated key gets the same bytes, from this process's waiters, from the cache, or from the service that owns the outcome;
+//! the same key with another body is refused without an effect; 202 is said only after the broker has acknowledged.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use chassis::problem::Problem;
+use contracts::{Event, EventId, Message, RequestHash, ids};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+use crate::{
+    auth::Player,
+    domain::{answer::Answer, idempotency_key::IdempotencyKey},
+    owner::{self, Owner},
+    state::Gateway,
+    waiters::{NoSeat, Progress, Seat},
+};
+
+/// Who commands say they come from.
+const SOURCE: &str = "gateway";
+/// Of the time to wait, this much is kept for asking the owner, should the outcome's event not come by.
+const ASKING: Duration = Duration::from_millis(250);
+
+/// A write in the making.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) player: Player,
+    /// Part of the command's id: the method and the path.
+    pub(crate) route: &'static str,
+    pub(crate) key: IdempotencyKey,
+    pub(crate) message: Message,
+    /// Who knows how it ended.
+    pub(crate) owner: Owner,
+    pub(crate) respond_async: bool,
+}
+
+/// The checked `Idempotency-Key` of a request.
+pub(crate) fn key_of(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    let title = "A write needs an Idempotency-Key";
+    let Some(value) = headers.get("idempotency-key") else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", title)
+            .detail("send a key of your choice, and the same one when you repeat the request"));
+    };
+    IdempotencyKey::parse(value.as_bytes())
+        .map_err(|wrong| Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", title).detail(wrong))
+}
+
+/// Whether the client would rather not wait (RFC 7240).
+pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// 422: this key was used for something else.
+pub(crate) fn conflict() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-conflict",
+        "This key belongs to another request",
+    )
+    .detail("the same Idempotency-Key was used with another body; this request had no effect")
+}
+
+/// Publishes the write and answers it with its outcome.
+pub(crate) async fn perform(gateway: &Gateway, write: Write) -> Result<Response, Problem> {
+    let deadline = Instant::now() + gateway.wait;
+    let id = ids::command_id(&write.player.id, write.route, write.key.as_str());
+    let request_hash = ids::request_hash(&write.message);
+    let (session, kept) = tokio::join!(gateway.peers.check_session(&write.player), gateway.replies.get(&id));
+    session?;
+    if let Some(kept) = kept {
+        return if kept.answers(&request_hash) { Ok(final_response(kept.body)) } else { Err(conflict()) };
+    }
+    let mut seat = gateway.waiters.sit(&id, &request_hash).map_err(|why| match why {
+        NoSeat::OtherRequest => conflict(),
+        NoSeat::Full => Problem::unavailable("too many requests wait for their outcome"),
+    })?;
+    let command = Event::command(id.clone(), SOURCE, request_hash.clone(), write.message.clone());
+    let waiting =
+        Waiting { gateway, write: &write, command: &command, id: &id, request_hash: &request_hash, deadline };
+    waiting.until_answered(&mut seat).await
+}
+
+/// One request that waits for one command.
+struct Waiting<'a> {
+    gateway: &'a Gateway,
+    write: &'a Write,
+    command: &'a Event,
+    id: &'a EventId,
+    request_hash: &'a RequestHash,
+    deadline: Instant,
+}
+
+impl Waiting<'_> {
+    async fn until_answered(&self, seat: &mut Seat) -> Result<Response, Problem> {
+        let mut led = false;
+        loop {
+            if seat.leads() {
+                self.publish().await?;
+                seat.published();
+                led = true;
+            }
+            match self.wait(seat).await {
+                Progress::Answered(Answer::Result(body)) => {
+                    if led {
+                        self.gateway.replies.put(self.id, self.request_hash, body.clone()).await;
+                    }
+                    return Ok(final_response(body));
+                }
+                Progress::Answered(Answer::Conflict) => return Err(conflict()),
+                Progress::Published if self.write.respond_async => return Ok(self.accepted().await),
+                Progress::Published => return self.ask_the_owner().await,
+                Progress::Publishing => {
+                    return Err(Problem::unavailable(
+                        "the command is not acknowledged yet; repeat with the same key",
+                    ));
+                }
+                Progress::Abandoned => {
+                    seat.try_to_lead();
+                }
+            }
+        }
+    }
+
+    async fn publish(&self) -> Result<(), Problem> {
+        let repeat = "the command was not acknowledged; repeat with the same key";
+        match tokio::time::timeout_at(self.deadline, self.gateway.commands.publish(self.command)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let event_id =
+                    telemetry::report(&error, &[("event.type", self.command.message.event_type().as_str())]);
+                Err(Problem::unavailable(repeat).sentry_event(event_id))
+            }
+            Err(_) => Err(Problem::unavailable(repeat)),
+        }
+    }
+
+    async fn wait(&self, seat: &mut Seat) -> Progress {
+        let until = if self.write.respond_async {
+            self.deadline
+        } else {
+            self.deadline - ASKING.min(self.gateway.wait / 4)
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if self.write.respond_async { seat.wait_published(left).await } else { seat.wait(left).await }
+    }
+
+    /// The event has not come by in time (or is long gone, when the key is an old one): its owner may know.
+    async fn ask_the_owner(&self) -> Result<Response, Problem> {
+        let left = self.deadline.saturating_duration_since(Instant::now()).max(ASKING / 2);
+        let asked = owner::outcome(self.gateway, self.write.owner, self.id.as_str());
+        match tokio::time::timeout(left, asked).await {
+            Ok(Ok(Some(outcome))) if outcome.player_id == self.write.player.id => {
+                if outcome.request_hash.is_some_and(|hash| hash != self.request_hash.as_str()) {
+                    return Err(conflict());
+                }
+                match outcome.body {
+                    Some(body) => {
+                        self.gateway.replies.put(self.id, self.request_hash, body.clone()).await;
+                        Ok(final_response(body))
+                    }
+                    None => Ok(self.accepted().await),
+                }
+            }
+            _ => Ok(self.accepted().await),
+        }
+    }
+
+    /// 202: acknowledged by the broker, not decided yet.
+    async fn accepted(&self) -> Response {
+        self.gateway.replies.accepted(self.id, &self.write.player.id).await;
+        let mut response = body_response(StatusCode::ACCEPTED, self.write.owner.pending(self.id.as_str()));
+        let headers = response.headers_mut();
+        if let Ok(location) = HeaderValue::from_str(&self.write.owner.location(self.id.as_str())) {
+            headers.insert(header::LOCATION, location);
+        }
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if self.write.respond_async {
+            let applied = HeaderName::from_static("preference-applied");
+            headers.insert(applied, HeaderValue::from_static("respond-async"));
+        }
+        response
+    }
+}
+
+fn final_response(body: Bytes) -> Response {
+    body_response(StatusCode::OK, body)
+}
+
+/// JSON bytes as they are: serialising them again could change them.
+pub(crate) fn body_response(status: StatusCode, body: Bytes) -> Response {
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, content_type, Body::from(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_are_lists_in_any_case() {
+        let headers = |value: &'static str| {
+            HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(value))])
+        };
+        assert!(prefers_async(&headers("respond-async")));
+        assert!(prefers_async(&headers("wait=5, Respond-Async")));
+        assert!(!prefers_async(&headers("return=minimal")));
+        assert!(!prefers_async(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,12 @@
+//! The gateway as its callers see it: over HTTP, with stand-ins for what lies behind.
+
+mod auth;
+mod idempotency;
+mod kafka;
+mod limits;
+mod openapi;
+mod page;
+mod payments;
+mod peers;
+mod problems;
+mod stage;

@@ -1,0 +1,155 @@
+//! Stand-ins for user, game and payment: what they were asked, and what they answer.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// What the stand-ins remember; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Behind {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: Mutex<HashMap<String, String>>,
+    bets: Mutex<HashMap<String, Value>>,
+    payments: Mutex<HashMap<String, Value>>,
+    webhooks: Mutex<Vec<(HeaderMap, String)>>,
+    session_checks: AtomicUsize,
+}
+
+impl Behind {
+    /// Starts all three on one free port.
+    pub(crate) async fn start() -> (Self, SocketAddr) {
+        let behind = Self::default();
+        let routes = Router::new()
+            .route("/internal/v1/players", post(register))
+            .route("/internal/v1/sessions", post(log_in))
+            .route("/internal/v1/sessions/{id}", get(session))
+            .route("/internal/v1/players/{id}", get(profile))
+            .route("/internal/v1/players/{id}/bets", get(history))
+            .route("/internal/v1/players/{id}/limits", put(restrict))
+            .route("/internal/v1/players/{id}/self-exclusion", post(restrict))
+            .route("/internal/v1/bets/{id}", get(bet))
+            .route("/internal/v1/games/slots/pay-table", get(|| async { Json(json!({ "pays": [] })) }))
+            .route("/internal/v1/payments/{id}", get(payment))
+            .route("/internal/v1/accounts/{id}/balances", get(balances))
+            .route("/internal/v1/webhooks/card-provider", post(webhook))
+            .with_state(behind.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        telemetry::spawn(async move { axum::serve(listener, routes).await });
+        (behind, address)
+    }
+
+    /// A session that stands.
+    pub(crate) fn open_session(&self, session_id: &str, player_id: &str) {
+        self.inner.sessions.lock().expect("unpoisoned").insert(session_id.to_owned(), player_id.to_owned());
+    }
+
+    /// A session that stood.
+    pub(crate) fn end_session(&self, session_id: &str) {
+        self.inner.sessions.lock().expect("unpoisoned").remove(session_id);
+    }
+
+    /// What game knows of a bet.
+    pub(crate) fn know_bet(&self, bet_id: &str, bet: Value) {
+        self.inner.bets.lock().expect("unpoisoned").insert(bet_id.to_owned(), bet);
+    }
+
+    /// What payment knows of a payment.
+    pub(crate) fn know_payment(&self, payment_id: &str, payment: Value) {
+        self.inner.payments.lock().expect("unpoisoned").insert(payment_id.to_owned(), payment);
+    }
+
+    /// How often a session was asked for.
+    pub(crate) fn session_checks(&self) -> usize {
+        self.inner.session_checks.load(Ordering::SeqCst)
+    }
+
+    /// The calls of the card provider that arrived at payment.
+    pub(crate) fn webhooks(&self) -> Vec<(HeaderMap, String)> {
+        self.inner.webhooks.lock().expect("unpoisoned").clone()
+    }
+}
+
+async fn register(headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    assert!(headers.contains_key("idempotency-key"), "user is told the key");
+    if body["email"] == "taken@players.example" {
+        let problem = json!({ "type": "/problems/email-taken", "title": "Taken", "status": 409, "trace_id": "not yours" });
+        return (StatusCode::CONFLICT, Json(problem)).into_response();
+    }
+    (StatusCode::CREATED, Json(json!({ "player_id": "p-1" }))).into_response()
+}
+
+async fn log_in(State(behind): State<Behind>, Json(_): Json<Value>) -> Json<Value> {
+    behind.open_session("s-1", "p-1");
+    Json(json!({ "player_id": "p-1", "session_id": "s-1", "expires_at_epoch_s": 4_102_444_800_u64 }))
+}
+
+async fn session(State(behind): State<Behind>, Path(id): Path<String>) -> Response {
+    behind.inner.session_checks.fetch_add(1, Ordering::SeqCst);
+    match behind.inner.sessions.lock().expect("unpoisoned").get(&id) {
+        Some(player_id) => Json(
+            json!({ "player_id": player_id, "kyc_status": "pending", "self_excluded_until_epoch_ms": null }),
+        )
+        .into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn profile(Path(id): Path<String>) -> Json<Value> {
+    Json(json!({ "player_id": id, "display_name": "Ada" }))
+}
+
+async fn history(Path(id): Path<String>) -> Json<Value> {
+    Json(json!({ "bets": [{ "bet_id": "b", "player_id": id }], "next": null }))
+}
+
+async fn restrict(headers: HeaderMap) -> Json<Value> {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).expect("user is told the key");
+    Json(json!({ "event_id": format!("event-of-{key}") }))
+}
+
+async fn bet(State(behind): State<Behind>, Path(id): Path<String>) -> Response {
+    found(&behind.inner.bets, &id)
+}
+
+async fn payment(State(behind): State<Behind>, Path(id): Path<String>) -> Response {
+    found(&behind.inner.payments, &id)
+}
+
+fn found(known: &Mutex<HashMap<String, Value>>, id: &str) -> Response {
+    match known.lock().expect("unpoisoned").get(id) {
+        Some(document) => Json(document.clone()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn balances(Path(id): Path<String>) -> Response {
+    match id.as_str() {
+        "p-1" => Json(json!({ "balances": { "EUR": 1234 } })).into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn webhook(State(behind): State<Behind>, headers: HeaderMap, body: String) -> StatusCode {
+    behind.inner.webhooks.lock().expect("unpoisoned").push((headers, body));
+    StatusCode::OK
+}

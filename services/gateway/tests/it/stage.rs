@@ -1,0 +1,282 @@
+//! A gateway over HTTP whose broker is a stand-in: it records each command and answers as the test says.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use bus::PublishError;
+use chassis::config::{Drain, Http, Ops, Secret};
+use contracts::{
+    Event, Message,
+    proto::{
+        bets::v1::{BetConflict, BetRejected, BetSettled},
+        common::v1::{Money, RejectReason},
+        payments::v1::DepositCompleted,
+    },
+};
+use gateway::{Bets, Commands, Config, Limits, Peers, Security, Standalone};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::peers::Behind;
+
+/// Signs the tests' tokens.
+pub(crate) const JWT_SECRET: &str = "a secret of the tests that is long enough";
+/// Makes a request the operator's.
+pub(crate) const OPERATOR_TOKEN: &str = "the operator's token of the tests";
+
+/// What the broker's stand-in does with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broker {
+    /// Acknowledges, and the outcome comes by at once.
+    Settles,
+    /// Acknowledges, and the outcome comes by in a moment.
+    SettlesLater,
+    /// Acknowledges; the answer is no.
+    Rejects,
+    /// Acknowledges, and nothing ever comes by.
+    Silent,
+    /// Never acknowledges.
+    Refuses,
+}
+
+struct StandIn {
+    behaviour: Mutex<Broker>,
+    published: Mutex<Vec<Event>>,
+    gateway: OnceLock<Standalone>,
+}
+
+#[async_trait]
+impl Commands for StandIn {
+    async fn publish(&self, command: &Event) -> Result<(), PublishError> {
+        let behaviour = *self.behaviour.lock().expect("unpoisoned");
+        if behaviour == Broker::Refuses {
+            return Err(PublishError::Unwritable { topic: "test".to_owned(), reason: "as told".to_owned() });
+        }
+        let is_conflict = {
+            let mut published = self.published.lock().expect("unpoisoned");
+            let first = published.iter().find(|known| known.id == command.id);
+            let is_conflict = first.is_some_and(|known| known.request_hash != command.request_hash);
+            published.push(command.clone());
+            is_conflict
+        };
+        let outcome = if is_conflict { conflict(command) } else { outcome(command, behaviour) };
+        let gateway = self.gateway.get().expect("on stage").clone();
+        match (behaviour, outcome) {
+            (Broker::SettlesLater, Some(outcome)) => {
+                telemetry::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    gateway.hear(&outcome)
+                });
+            }
+            (_, Some(outcome)) => assert!(gateway.hear(&outcome), "whoever publishes waits"),
+            (_, None) => {}
+        }
+        Ok(())
+    }
+}
+
+fn conflict(command: &Event) -> Option<Message> {
+    let player_id = command.message.player_id().to_owned();
+    Some(BetConflict { bet_id: command.id.to_string(), player_id }.into())
+}
+
+/// What game and payment would say.
+pub(crate) fn outcome(command: &Event, behaviour: Broker) -> Option<Message> {
+    let id = command.id.to_string();
+    match (&command.message, behaviour) {
+        (_, Broker::Silent | Broker::Refuses) => None,
+        (Message::PlaceBet(bet), Broker::Rejects) => Some(
+            BetRejected {
+                bet_id: id,
+                player_id: bet.player_id.clone(),
+                game: bet.game.clone(),
+                stake: bet.stake.clone(),
+                reason: RejectReason::InsufficientFunds.into(),
+            }
+            .into(),
+        ),
+        (Message::PlaceBet(bet), _) => Some(
+            BetSettled {
+                bet_id: id,
+                player_id: bet.player_id.clone(),
+                game: bet.game.clone(),
+                stake: bet.stake.clone(),
+                payout: Some(eur(500)),
+                balance_after: Some(eur(2_400)),
+                reels: ["bell"; 3].map(str::to_owned).to_vec(),
+                ..BetSettled::default()
+            }
+            .into(),
+        ),
+        (Message::Deposit(deposit), _) => Some(
+            DepositCompleted {
+                payment_id: id,
+                player_id: deposit.player_id.clone(),
+                amount: deposit.amount.clone(),
+                balance_after: Some(eur(2_000)),
+                provider_reference: "ref".to_owned(),
+            }
+            .into(),
+        ),
+        _ => None,
+    }
+}
+
+pub(crate) fn eur(minor: i64) -> Money {
+    Money { minor, currency: "EUR".to_owned() }
+}
+
+/// A gateway on a free port and everything around it.
+pub(crate) struct Stage {
+    pub(crate) behind: Behind,
+    pub(crate) gateway: Standalone,
+    pub(crate) base: String,
+    broker: Arc<StandIn>,
+    client: reqwest::Client,
+    stop: CancellationToken,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A configuration whose services behind are at `peers`; nothing is listened on by it.
+pub(crate) fn config(peers: SocketAddr) -> Config {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let url: url::Url = format!("http://{peers}").parse().expect("a url");
+    Config {
+        http: Http { body_bytes_max: 16_384, ..Http::at(nowhere) },
+        ops: Ops { address: nowhere },
+        drain: Drain::default(),
+        kafka: bus::Config::default(),
+        redis: store::redis::Config::new(
+            std::env::var("PITBOSS_TEST_REDIS").unwrap_or_else(|_| testkit::redis()),
+        ),
+        peers: Peers {
+            user: url.clone(),
+            game: url.clone(),
+            payment: url.clone(),
+            recorder: url,
+            deadline_ms: 1_000,
+        },
+        security: Security {
+            jwt_secret: Secret::from(JWT_SECRET),
+            jwt_issuer: "pitboss-gateway".to_owned(),
+            jwt_audience: "pitboss-players".to_owned(),
+            operator_token: Secret::from(OPERATOR_TOKEN),
+            public_keys: String::new(),
+        },
+        bets: Bets { wait_ms: 400, waiters_max: 100, reply_ttl_s: 60 },
+        limits: Limits {
+            per_player_per_s: 1_000,
+            per_player_burst: 1_000,
+            per_address_per_s: 1_000,
+            per_address_burst: 1_000,
+            keys_max: 1_000,
+        },
+    }
+}
+
+impl Stage {
+    /// The usual stage: player `p-1` in session `s-1`, player `p-2` in `s-2`.
+    pub(crate) async fn set(broker: Broker) -> Self {
+        Self::set_with(broker, |_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn set_with(broker: Broker, change: impl FnOnce(&mut Config)) -> Self {
+        let (behind, peers) = Behind::start().await;
+        behind.open_session("s-1", "p-1");
+        behind.open_session("s-2", "p-2");
+        let mut config = config(peers);
+        change(&mut config);
+        let broker = Arc::new(StandIn {
+            behaviour: Mutex::new(broker),
+            published: Mutex::default(),
+            gateway: OnceLock::new(),
+        });
+        let commands: Arc<dyn Commands> = Arc::clone(&broker) as _;
+        let gateway =
+            Standalone::new(&config, commands).map_err(|failure| failure.story()).expect("a gateway");
+        broker.gateway.set(gateway.clone()).expect("set once");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let stop = CancellationToken::new();
+        let router = gateway.router(&config);
+        telemetry::spawn(chassis::http::serve(listener, router, config.http.clone(), stop.clone()));
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { behind, gateway, base, broker, client, stop }
+    }
+
+    /// Changes what the broker does from now on.
+    pub(crate) fn broker(&self, behaviour: Broker) {
+        *self.broker.behaviour.lock().expect("unpoisoned") = behaviour;
+    }
+
+    /// The commands published so far.
+    pub(crate) fn published(&self) -> Vec<Event> {
+        self.broker.published.lock().expect("unpoisoned").clone()
+    }
+
+    /// A request without a token.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// A request of player `p-1`.
+    pub(crate) fn as_player(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).bearer_auth(token("p-1", "s-1"))
+    }
+
+    /// A bet of one euro by player `p-1`.
+    pub(crate) async fn bet(&self, key: &str) -> Response {
+        self.bet_of(key, 100).await
+    }
+
+    /// A bet of player `p-1`.
+    pub(crate) async fn bet_of(&self, key: &str, stake_minor: i64) -> Response {
+        self.as_player(Method::POST, "/api/v1/bets")
+            .header("idempotency-key", key)
+            .json(&json!({ "game": "slots", "stake_minor": stake_minor, "currency": "EUR" }))
+            .send()
+            .await
+            .expect("an answer")
+    }
+}
+
+/// A valid token.
+pub(crate) fn token(player_id: &str, session_id: &str) -> String {
+    sign(&claims(player_id, session_id), JWT_SECRET, jsonwebtoken::Algorithm::HS256)
+}
+
+/// The claims of a valid token, to be spoilt.
+pub(crate) fn claims(player_id: &str, session_id: &str) -> Value {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    json!({ "sub": player_id, "sid": session_id, "aud": "pitboss-players", "iss": "pitboss-gateway", "exp": now_s + 600 })
+}
+
+pub(crate) fn sign(claims: &Value, secret: &str, algorithm: jsonwebtoken::Algorithm) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::new(algorithm), claims, &key).expect("signs")
+}
+
+/// The problem's type and the status, after checking that it is a whole problem.
+pub(crate) async fn problem(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let content_type =
+        response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let text = response.text().await.expect("a body");
+    assert_eq!(content_type, "application/problem+json", "{status}: {text}");
+    let body: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(body["status"], status, "{body}");
+    assert!(body["title"].is_string(), "{body}");
+    (status, body["type"].as_str().unwrap_or_default().to_owned())
+}
