@@ -16,6 +16,8 @@ pub struct Versions {
     pub redis: Redis,
     /// The Java that runs the broker.
     pub java: Java,
+    /// What tests use of Python.
+    pub python: Python,
     /// The toolchain.
     pub rust: Rust,
 }
@@ -60,6 +62,16 @@ pub struct Redis {
 pub struct Java {
     /// The oldest that will do.
     pub minimum: String,
+}
+
+/// Python packages, for tests only.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Python {
+    /// Sentry's own ingestion library.
+    pub sentry_relay: String,
+    /// An SDK of another language.
+    pub sentry_sdk: String,
 }
 
 /// The toolchain, as in `rust-toolchain.toml`.

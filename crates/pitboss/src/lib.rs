@@ -1,1 +1,15 @@
-//! (in the making)
+//! The command line of Pitboss: it brings the platform up and down, plays bets, puts load on it, and shows traces.
+//!
+//! Each command prints facts on standard output (with `--json` for machines) and everything else on standard error, and exits 0
+//! only when what it was asked for holds: 1 it does not, 2 wrong usage, 64 bad configuration, 69 something needed is missing.
+
+pub mod cargo;
+pub mod checkout;
+pub mod cli;
+pub mod commands;
+pub mod load;
+pub mod output;
+pub mod player;
+pub mod steps;
+pub mod target;
+pub mod trace;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::ports::PortInUse;
+
 /// How many last lines of a log are shown with a failure.
 pub const LOG_LINES_SHOWN: usize = 15;
 
@@ -54,6 +56,9 @@ pub enum RuntimeError {
         /// The last lines of it.
         tail: Vec<String>,
     },
+    /// Ports that are needed belong to somebody else.
+    #[error("{}\n  end those processes, or start the platform elsewhere: ./pitboss up --port-base 18100", lines(.0))]
+    PortsInUse(Vec<PortInUse>),
     /// No supervisor is running.
     #[error("the platform is not running; start it with ./pitboss up")]
     NotRunning,
@@ -93,7 +98,7 @@ impl RuntimeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::UnknownPart { .. } => 2,
-            Self::Missing { .. } | Self::Fetch { .. } => 69,
+            Self::Missing { .. } | Self::Fetch { .. } | Self::PortsInUse(_) | Self::NotRunning => 69,
             _ => 1,
         }
     }
@@ -108,6 +113,10 @@ impl RuntimeError {
         let what = format!("cannot {verb} {}", path.display());
         move |source| Self::Io { what, source }
     }
+}
+
+fn lines(ports: &[PortInUse]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn shown(tail: &[String]) -> String {

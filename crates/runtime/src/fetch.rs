@@ -67,7 +67,7 @@ async fn copy(mut output: impl AsyncRead + Unpin, log: &Path, told: &Told<'_>) -
     loop {
         let length = output.read(&mut buffer).await?;
         let bytes = buffer.get(..length).unwrap_or_default();
-        log.write(bytes)?;
+        log.append(bytes)?;
         for byte in bytes {
             match byte {
                 b'\n' | b'\r' => {

@@ -15,13 +15,13 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The platform of the checkout at `root`: state in `.pitboss/`, fetched programs in `.pitboss/tools/` unless
-    /// `tools` names a folder that several checkouts share.
+    /// The platform of the checkout at `root`: state in `.pitboss/` unless `state` names another folder, fetched programs in
+    /// `.pitboss/tools/` unless `tools` does. Platforms with states of their own share one checkout's tools.
     #[must_use]
-    pub fn new(root: &Path, tools: Option<PathBuf>) -> Self {
-        let state = root.join(".pitboss");
-        let tools = tools.unwrap_or_else(|| state.join("tools"));
-        Self { root: root.to_owned(), state, tools }
+    pub fn new(root: &Path, state: Option<PathBuf>, tools: Option<PathBuf>) -> Self {
+        let usual = root.join(".pitboss");
+        let tools = tools.unwrap_or_else(|| usual.join("tools"));
+        Self { root: root.to_owned(), state: state.unwrap_or(usual), tools }
     }
 
     /// The same checkout and tools with its state elsewhere: the throw-away servers of the tests.

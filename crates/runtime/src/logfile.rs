@@ -35,7 +35,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         if self.length > 0 && self.length.saturating_add(bytes.len() as u64) > self.length_max {
             std::fs::rename(&self.path, older(&self.path))?;
             self.file = append(&self.path)?;
@@ -43,6 +43,17 @@ impl LogWriter {
         }
         self.file.write_all(bytes)?;
         self.length = self.length.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }
@@ -140,7 +151,7 @@ mod tests {
         let path = folder.path().join("game.log");
         let mut log = LogWriter::open(&path, 100).unwrap();
         for n in 0..1_000 {
-            log.write(format!("line {n}\n").as_bytes()).unwrap();
+            log.append(format!("line {n}\n").as_bytes()).unwrap();
         }
         let size = |p: &Path| std::fs::metadata(p).unwrap().len();
         assert!(size(&path) <= 100 && size(&older(&path)) <= 100);
@@ -155,13 +166,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("game.log");
         let mut log = LogWriter::open(&path, 100).unwrap();
-        log.write(b"before\n").unwrap();
+        log.append(b"before\n").unwrap();
         let mut follower = Follower::from_end(&path);
         let mut seen = Vec::new();
         let mut written = Vec::new();
         for n in 0..100 {
             let line = format!("line {n}\n");
-            log.write(line.as_bytes()).unwrap();
+            log.append(line.as_bytes()).unwrap();
             written.extend_from_slice(line.as_bytes());
             if n % 7 == 0 {
                 seen.extend(follower.read_new().unwrap());

@@ -181,7 +181,8 @@ impl Machine {
             self.parts[index].next = Some(spec);
         }
         match self.parts[index].phase {
-            Phase::Stopped => {
+            // Who asks for everything to be up does not want to wait for the end of a pause.
+            Phase::Stopped | Phase::Pausing { .. } => {
                 self.want(index);
                 applied.started.push(name);
             }

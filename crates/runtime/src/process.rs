@@ -34,6 +34,29 @@ impl ProcessId {
     }
 }
 
+impl std::fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.pid, self.start_ticks, self.boot_id)
+    }
+}
+
+/// The text is no process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected <process id>:<start>:<boot>")]
+pub struct NoProcessId;
+
+impl std::str::FromStr for ProcessId {
+    type Err = NoProcessId;
+
+    fn from_str(text: &str) -> Result<Self, NoProcessId> {
+        let mut fields = text.splitn(3, ':');
+        let mut field = || fields.next().ok_or(NoProcessId);
+        let pid = field()?.parse().map_err(|_| NoProcessId)?;
+        let start_ticks = field()?.parse().map_err(|_| NoProcessId)?;
+        Ok(Self { pid, start_ticks, boot_id: field()?.to_owned() })
+    }
+}
+
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -85,6 +108,7 @@ mod tests {
         assert!(memory_peak_bytes(pid) > 1_000_000);
         let earlier = ProcessId { start_ticks: own.start_ticks - 1, ..own.clone() };
         assert!(!earlier.is_alive(), "the same id, started at another time, is another process");
+        assert_eq!(own.to_string().parse(), Ok(own.clone()));
         let last_boot = ProcessId { boot_id: "another".to_owned(), ..own };
         assert!(!last_boot.is_alive());
     }

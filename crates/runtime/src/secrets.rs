@@ -22,7 +22,7 @@ pub struct Secrets {
     /// Lets its holder do what players may not: faults, forgetting, being exempt from the limit per address.
     pub operator_token: String,
     /// Signs the card provider's webhooks.
-    pub card_webhook_key: String,
+    pub webhook_secret: String,
     /// The public key of each Sentry project, by the project's name.
     pub dsn_keys: BTreeMap<String, String>,
 }
@@ -65,7 +65,7 @@ impl Secrets {
             None => Self {
                 jwt_secret: random_text()?,
                 operator_token: random_text()?,
-                card_webhook_key: random_text()?,
+                webhook_secret: random_text()?,
                 dsn_keys: BTreeMap::new(),
             },
         };
@@ -78,6 +78,7 @@ impl Secrets {
             write_private(&path, &json(&secrets)?)?;
         }
         secrets.write_projects(layout)?;
+        write_where_different(&layout.secrets().join("operator-token"), secrets.operator_token.as_bytes())?;
         Ok(secrets)
     }
 
@@ -100,11 +101,13 @@ impl Secrets {
         let all = sentry_projects();
         let projects: Vec<Project<'_>> =
             all.iter().map(|(id, name)| Project { id: *id, name, public_key: key(name) }).collect();
-        let text = json(&projects)?;
-        if std::fs::read(&path).is_ok_and(|old| old == text) {
-            return Ok(());
-        }
-        write_private(&path, &text)
+        write_where_different(&path, &json(&projects)?)
+    }
+
+    /// The public keys of all projects: a trace from outside that names one of them is continued.
+    #[must_use]
+    pub fn public_keys(&self) -> String {
+        self.dsn_keys.values().map(String::as_str).collect::<Vec<_>>().join(",")
     }
 
     /// The DSN of a project, at the recorder's ingest port.
@@ -113,6 +116,13 @@ impl Secrets {
         let key = self.dsn_keys.get(project).map_or("", String::as_str);
         format!("http://{key}@127.0.0.1:{ingest_port}/{project_id}")
     }
+}
+
+fn write_where_different(path: &std::path::Path, text: &[u8]) -> Result<(), RuntimeError> {
+    if std::fs::read(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    write_private(path, text)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, RuntimeError> {
@@ -155,7 +165,7 @@ mod tests {
 
     fn layout() -> (tempfile::TempDir, Layout) {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path(), None);
+        let layout = Layout::new(folder.path(), None, None);
         layout.create().unwrap();
         (folder, layout)
     }

@@ -43,15 +43,11 @@ pub fn release(layout: &Layout, version: &str) -> String {
     }
 }
 
-/// Describes every service.
+/// Describes one service.
 ///
 /// # Errors
-/// When a program has not been built.
-pub fn prepare(surroundings: &Surroundings<'_>) -> Result<Vec<PartSpec>, RuntimeError> {
-    Part::SERVICES.iter().map(|part| prepare_one(*part, surroundings)).collect()
-}
-
-fn prepare_one(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, RuntimeError> {
+/// When its program has not been built.
+pub fn prepare(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, RuntimeError> {
     let Surroundings { layout, ports, .. } = surroundings;
     let program = layout.programs().join(part.as_str());
     if !program.is_file() {
@@ -63,7 +59,6 @@ fn prepare_one(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, 
     let data = layout.data(part.as_str());
     crate::layout::private_folder(&data)?;
     let ops_port = ports.ops(part).unwrap_or_default();
-    let page = if part == Part::Recorder { ports.recorder_query() } else { ports.http(part) };
     Ok(PartSpec {
         name: part.as_str().to_owned(),
         kind: Kind::Service,
@@ -74,7 +69,7 @@ fn prepare_one(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, 
         cwd: data,
         needs: needs(part).iter().map(|p| p.as_str().to_owned()).collect(),
         ports: listens_on(part, *ports, ops_port),
-        address: format!("http://127.0.0.1:{page}"),
+        address: format!("http://127.0.0.1:{}", ports.http(part)),
         version: surroundings.release.trim_start_matches("pitboss@").to_owned(),
         ready: Probe::Http { address: format!("127.0.0.1:{ops_port}"), path: "/readyz".to_owned() },
         stop_deadline_ms: STOP_DEADLINE_MS,
@@ -102,13 +97,17 @@ fn needs(part: Part) -> &'static [Part] {
     }
 }
 
-fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
+/// The whole environment of one service. The compose file is compared with it by a test.
+#[must_use]
+pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
     let Surroundings { layout, ports, secrets, release, handed_on } = surroundings;
     let infra = InfraPorts::from(*ports);
     let local = |port: u16| format!("127.0.0.1:{port}");
     let url = |port: u16| format!("http://127.0.0.1:{port}");
-    let dsn = sentry_project_id(part)
-        .map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
+    // The recorder would witness itself: whatever it reports would be one more thing to report.
+    let project = sentry_project_id(part).filter(|_| part != Part::Recorder);
+    let dsn =
+        project.map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
     let decided = [
         ("PITBOSS__HTTP__ADDRESS", local(ports.http(part))),
         ("PITBOSS__OPS__ADDRESS", local(ports.ops(part).unwrap_or_default())),
@@ -117,7 +116,8 @@ fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, 
         ("PITBOSS__REDIS__URL", infra.redis_url()),
         ("PITBOSS__SECURITY__OPERATOR_TOKEN", secrets.operator_token.clone()),
         ("PITBOSS__SECURITY__JWT_SECRET", secrets.jwt_secret.clone()),
-        ("PITBOSS__SECURITY__CARD_WEBHOOK_KEY", secrets.card_webhook_key.clone()),
+        ("PITBOSS__SECURITY__PUBLIC_KEYS", secrets.public_keys()),
+        ("PITBOSS__SECURITY__WEBHOOK_SECRET", secrets.webhook_secret.clone()),
         ("PITBOSS__PEERS__GATEWAY", url(ports.http(Part::Gateway))),
         ("PITBOSS__PEERS__USER", url(ports.http(Part::User))),
         ("PITBOSS__PEERS__GAME", url(ports.http(Part::Game))),
@@ -125,11 +125,13 @@ fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, 
         ("PITBOSS__PEERS__PARTNERS", url(ports.http(Part::Partners))),
         ("PITBOSS__PEERS__SMTP", local(ports.smtp())),
         ("PITBOSS__PEERS__RECORDER", url(ports.recorder_query())),
-        ("PITBOSS__RECORDER__QUERY_ADDRESS", local(ports.recorder_query())),
+        ("PITBOSS__QUERY__ADDRESS", local(ports.recorder_query())),
         ("PITBOSS__RECORDER__PROJECTS_FILE", Secrets::projects_file(layout).display().to_string()),
         ("PITBOSS__RECORDER__DATA_DIR", layout.data(Part::Recorder.as_str()).display().to_string()),
-        ("PITBOSS__PARTNERS__SMTP_ADDRESS", local(ports.smtp())),
-        ("PITBOSS__PARTNERS__DATA_DIR", layout.data(Part::Partners.as_str()).display().to_string()),
+        ("PITBOSS__SMTP__ADDRESS", local(ports.smtp())),
+        ("PITBOSS__STORAGE__DIRECTORY", layout.data(part.as_str()).display().to_string()),
+        // Every arena of glibc's allocator keeps its own spare memory; two are enough for two cores.
+        ("MALLOC_ARENA_MAX", "2".to_owned()),
         ("SENTRY_DSN", dsn),
     ];
     // These are defaults: the person may want another rate or level.
@@ -157,7 +159,7 @@ mod tests {
 
     fn with_surroundings<T>(test: impl FnOnce(&Surroundings<'_>) -> T) -> T {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path(), None);
+        let layout = Layout::new(folder.path(), None, None);
         layout.create().unwrap();
         std::fs::create_dir_all(layout.programs()).unwrap();
         for part in Part::SERVICES {
@@ -178,10 +180,13 @@ mod tests {
         })
     }
 
+    fn all(surroundings: &Surroundings<'_>) -> Vec<PartSpec> {
+        Part::SERVICES.iter().map(|part| prepare(*part, surroundings).unwrap()).collect()
+    }
+
     #[test]
     fn no_two_parts_listen_on_one_port() {
-        let mut all: Vec<u16> =
-            with_surroundings(|s| prepare(s).unwrap().into_iter().flat_map(|p| p.ports).collect());
+        let mut all: Vec<u16> = with_surroundings(|s| all(s).into_iter().flat_map(|p| p.ports).collect());
         let ports = InfraPorts::from(Ports::new(18_100).unwrap());
         all.extend([ports.kafka, ports.kafka_controller, ports.mongo, ports.redis]);
         let count = all.len();
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_recorder_starts_before_all_that_report_to_it() {
-        let mut parts = with_surroundings(|s| prepare(s).unwrap());
+        let mut parts = with_surroundings(all);
         for name in infra::names() {
             parts.push(PartSpec { name, needs: Vec::new(), ..parts[0].clone() });
         }

@@ -35,11 +35,11 @@ enum Event {
     Done,
 }
 
-/// Runs until told to end; everything that it started is gone when it returns.
+/// Runs until told to end, or until the process `end_with` has ended; everything that it started is gone when it returns.
 ///
 /// # Errors
 /// When another supervisor runs this platform, or the state folder cannot be used.
-pub async fn run(layout: &Layout) -> Result<(), RuntimeError> {
+pub async fn run(layout: &Layout, end_with: Option<ProcessId>) -> Result<(), RuntimeError> {
     let lock = take_lock(layout).await?;
     let left = pids::clean_up(layout).await?;
     if !left.is_empty() {
@@ -48,6 +48,7 @@ pub async fn run(layout: &Layout) -> Result<(), RuntimeError> {
     let listener = listen(layout)?;
     let mut supervisor = Supervisor {
         layout: layout.clone(),
+        end_with,
         machine: Machine::new(RestartPolicy::default()),
         began: Instant::now(),
         tasks: JoinSet::new(),
@@ -95,6 +96,8 @@ async fn accept(listener: UnixListener) -> Event {
 
 struct Supervisor {
     layout: Layout,
+    /// The test run that all of this is for; without it nobody will ever ask for the end.
+    end_with: Option<ProcessId>,
     machine: Machine,
     began: Instant,
     tasks: JoinSet<Event>,
@@ -129,16 +132,22 @@ impl Supervisor {
                 () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(3_600))), if pause.is_some() => {}
                 _ = terminate.recv() => self.machine.shut_down(now_ms),
                 _ = interrupt.recv() => self.machine.shut_down(now_ms),
-                _ = housekeeping.tick() => {
-                    if !self.layout.run().join("pids.json").exists() {
-                        tracing::warn!("the state folder was removed: everything ends");
-                        self.machine.shut_down(now_ms);
-                    }
-                }
+                _ = housekeeping.tick() => if let Some(why) = self.reason_to_end() {
+                    tracing::warn!("{why}: everything ends");
+                    self.machine.shut_down(now_ms);
+                },
             }
             let now_ms = self.now_ms();
             self.machine.wake(now_ms);
         }
+    }
+
+    fn reason_to_end(&self) -> Option<&'static str> {
+        if !self.layout.run().join("pids.json").exists() {
+            return Some("the state folder was removed");
+        }
+        let forsaken = self.end_with.as_ref().is_some_and(|process| !process.is_alive());
+        forsaken.then_some("the process that all of this was for has ended")
     }
 
     fn meet(&mut self, event: Event) {

@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn nothing_of_the_broker_listens_beyond_this_machine() {
-        let layout = Layout::new(std::path::Path::new("/x"), None);
+        let layout = Layout::new(std::path::Path::new("/x"), None, None);
         let properties = server_properties(&layout, 8120, 8121);
         for line in properties.lines().filter(|l| l.contains("listeners=") || l.contains("voters=")) {
             assert!(line.contains("127.0.0.1"), "{line}");

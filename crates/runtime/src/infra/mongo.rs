@@ -23,6 +23,17 @@ pub enum Server {
     Secantus(PathBuf),
 }
 
+impl Server {
+    /// Which server it is, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Mongod(path, version) => format!("mongod {version} ({})", path.display()),
+            Self::Secantus(_) => format!("secantus {}", versions().mongo.secantus_mdb),
+        }
+    }
+}
+
 fn home(layout: &Layout) -> PathBuf {
     layout.tools().join(format!("secantus-mdb-{}", versions().mongo.secantus_mdb))
 }

@@ -28,9 +28,9 @@ pub(super) async fn keep_log(reader: PipeReader, path: &Path) {
     while let Ok(length @ 1..) = receiver.read(&mut buffer).await {
         let bytes = buffer.get(..length).unwrap_or_default();
         let written = match &mut log {
-            Ok(log) => log.write(bytes),
+            Ok(log) => log.append(bytes),
             Err(_) => LogWriter::open(path, LOG_BYTES_MAX).and_then(|mut opened| {
-                opened.write(bytes)?;
+                opened.append(bytes)?;
                 log = Ok(opened);
                 Ok(())
             }),
@@ -52,7 +52,7 @@ pub(super) fn note(layout: &Layout, part: &str, text: &str) {
     let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let line = format!("--- pitboss {at} {part} {text}\n");
     let written =
-        LogWriter::open(&layout.log(part), LOG_BYTES_MAX).and_then(|mut log| log.write(line.as_bytes()));
+        LogWriter::open(&layout.log(part), LOG_BYTES_MAX).and_then(|mut log| log.append(line.as_bytes()));
     if let Err(error) = written {
         tracing::error!(part, "a log cannot be written: {error}");
     }

@@ -1,0 +1,65 @@
+//! Building the programs. Everywhere the whole workspace is named, so that cargo chooses the same features each time and compiles
+//! every dependency once: for `./pitboss`, for the programs, and for the tests.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use runtime::Layout;
+use runtime::fetch::{self, Job};
+use tokio::process::Command;
+
+/// The first build of everything takes several minutes on two cores; this is for a slow machine.
+const BUILD_DEADLINE: Duration = Duration::from_secs(5_400);
+
+/// A cargo whose progress can be read from a pipe.
+#[must_use]
+pub fn command(root: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root).env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100");
+    // Where the programs are looked for; somebody's own setting for other projects does not count here.
+    cargo.env("CARGO_TARGET_DIR", root.join("target"));
+    cargo
+}
+
+/// Builds every program of the workspace.
+///
+/// # Errors
+/// When the build fails; the error shows the end of its log.
+pub async fn build_programs(layout: &Layout, told: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+    let mut cargo = command(layout.root());
+    cargo.args(["build", "--workspace", "--bins"]);
+    let log = layout.log("build");
+    let job = Job { what: "building the programs", log: &log, deadline: BUILD_DEADLINE };
+    fetch::run(cargo, &job, &|line| told(&progress(line))).await?;
+    Ok(())
+}
+
+/// What of a line of cargo's is worth showing in one line: `123/456 tokio` of a progress bar, else the line.
+#[must_use]
+pub fn progress(line: &str) -> String {
+    let line = console::strip_ansi_codes(line);
+    let line = line.trim();
+    match line.split_once(']') {
+        Some((bar, rest)) if bar.trim_start().starts_with("Building") => {
+            let (count, names) = rest.split_once(':').unwrap_or((rest, ""));
+            format!("{} {}", count.trim(), names.trim()).trim().to_owned()
+        }
+        _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_bar_becomes_a_few_words() {
+        assert_eq!(
+            progress("    Building [=====>        ] 123/456: tokio, syn(build)"),
+            "123/456 tokio, syn(build)"
+        );
+        assert_eq!(progress("   Compiling serde v1.0.0"), "Compiling serde v1.0.0");
+        assert_eq!(progress("\u{1b}[1m\u{1b}[32m    Building\u{1b}[0m [=>  ] 1/2: a"), "1/2 a");
+    }
+}

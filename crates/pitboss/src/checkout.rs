@@ -1,0 +1,131 @@
+//! Which checkout this is, where its platform's state lies, and from where its ports are counted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use contracts::parts::{BASE_PORT_DEFAULT, Ports};
+use runtime::{Layout, dotenv};
+use serde::{Deserialize, Serialize};
+
+/// The root of the checkout, set by the script `./pitboss`.
+const ROOT_VARIABLE: &str = "PITBOSS_ROOT";
+/// Another state folder than `.pitboss/`.
+pub const STATE_VARIABLE: &str = "PITBOSS_STATE";
+/// Another folder for fetched programs than `.pitboss/tools/`.
+const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
+/// Another base of all ports.
+pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
+/// The process with which a platform that it starts ends.
+pub const END_WITH_VARIABLE: &str = "PITBOSS_END_WITH";
+
+/// What was decided when the platform was brought up, for the commands that come later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// What all ports are counted from.
+    pub port_base: u16,
+    /// The release that the services report.
+    pub release: String,
+}
+
+/// This checkout.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    /// Its folders.
+    pub layout: Layout,
+    /// What `.env` says.
+    pub dotenv: BTreeMap<String, String>,
+    /// The base that was asked for, by option, variable or `.env`.
+    asked_base: Option<u16>,
+}
+
+impl Checkout {
+    /// Finds the checkout that this program belongs to.
+    ///
+    /// # Errors
+    /// When it belongs to none, or `.env` is not understood.
+    pub fn find(port_base: Option<u16>) -> Result<Self> {
+        let root = root()?;
+        let dotenv = dotenv::read(&root.join(".env"))?;
+        let setting = |name: &str| {
+            std::env::var(name).ok().or_else(|| dotenv.get(name).cloned()).filter(|v| !v.is_empty())
+        };
+        let folder = |name: &str| setting(name).map(|path| root.join(path));
+        let asked_base = match (port_base, setting(PORT_BASE_VARIABLE)) {
+            (Some(base), _) => Some(base),
+            (None, Some(text)) => {
+                Some(text.parse().with_context(|| format!("{PORT_BASE_VARIABLE}={text} is no port"))?)
+            }
+            (None, None) => None,
+        };
+        let layout = Layout::new(&root, folder(STATE_VARIABLE), folder(TOOLS_VARIABLE));
+        let checkout = Self { layout, dotenv, asked_base };
+        checkout.ports()?;
+        Ok(checkout)
+    }
+
+    /// The ports: as asked for, else as the platform was brought up, else the default.
+    ///
+    /// # Errors
+    /// When the base leaves no room for all of them.
+    pub fn ports(&self) -> Result<Ports> {
+        let base =
+            self.asked_base.or_else(|| self.running().map(|r| r.port_base)).unwrap_or(BASE_PORT_DEFAULT);
+        Ok(Ports::new(base)?)
+    }
+
+    /// The same checkout with its state elsewhere.
+    #[must_use]
+    pub fn with_state(&self, state: PathBuf) -> Self {
+        Self { layout: self.layout.with_state(state), ..self.clone() }
+    }
+
+    /// What the services get from `.env` and the terminal.
+    #[must_use]
+    pub fn handed_on(&self) -> BTreeMap<String, String> {
+        let terminal =
+            std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+        dotenv::handed_on(self.dotenv.clone().into_iter().chain(terminal))
+    }
+
+    /// What was decided when the platform was brought up; `None` when it was not.
+    #[must_use]
+    pub fn running(&self) -> Option<Running> {
+        let text = std::fs::read(self.running_file()).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Writes down what was decided.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set_running(&self, running: &Running) -> Result<()> {
+        let path = self.running_file();
+        std::fs::write(&path, serde_json::to_vec(running)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Forgets it: the platform is down.
+    pub fn clear_running(&self) {
+        drop(std::fs::remove_file(self.running_file()));
+    }
+
+    fn running_file(&self) -> PathBuf {
+        self.layout.run().join("platform.json")
+    }
+}
+
+fn root() -> Result<PathBuf> {
+    let is_root =
+        |folder: &Path| folder.join("deploy/versions.toml").is_file() && folder.join("Cargo.toml").is_file();
+    let given = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
+    let program = std::env::current_exe().ok();
+    let here = std::env::current_dir().ok();
+    let places = given.into_iter().chain(program).chain(here);
+    for place in places {
+        if let Some(root) = place.ancestors().find(|folder| is_root(folder)) {
+            return root.canonicalize().with_context(|| format!("cannot use {}", root.display()));
+        }
+    }
+    bail!("no checkout of Pitboss is here: run ./pitboss at its root");
+}

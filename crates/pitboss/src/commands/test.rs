@@ -1,0 +1,201 @@
+//! `pitboss test`: every test, against a broker, a document store and a cache that are started for it on free ports in a folder of its
+//! own, and stopped whatever becomes of the tests.
+
+mod summary;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use runtime::infra::{self, InfraPorts};
+use runtime::pids::{self, Recorded};
+use runtime::process::ProcessId;
+use runtime::{Layout, launch, ports, python};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, STATE_VARIABLE};
+use crate::commands::up::prepare::{self, Consent};
+use crate::output::Output;
+use crate::steps::{Steps, say};
+use summary::Summary;
+
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// All tests together; a test that hangs ends here at the latest.
+const TESTS_DEADLINE: Duration = Duration::from_secs(4_800);
+/// Folders of test runs begin with this.
+const FOLDER_PREFIX: &str = "test-";
+/// A platform of its own takes this many ports from its base on.
+const PLATFORM_PORTS: u16 = 40;
+
+/// What is passed on.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Passed on to `cargo test`: `-p bus`, `-- one_bet --nocapture`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+/// Runs the tests; their exit code is this one's.
+///
+/// # Errors
+/// When the servers cannot be started or the tests do not compile.
+pub async fn run(args: &TestArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
+    checkout.layout.create()?;
+    sweep(&checkout.layout).await?;
+    let folder = checkout.layout.state().join(format!("{FOLDER_PREFIX}{}", std::process::id()));
+    let layout = checkout.layout.with_state(folder.clone());
+    let platform = checkout.layout.with_state(folder.join("platform"));
+    layout.create()?;
+    let mut steps = Steps::default();
+    let outcome = tokio::select! {
+        outcome = prepare_and_test(args, checkout, &layout, &platform, &mut steps) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let step = steps.begin("stopping the servers");
+    let ended = [launch::end(&platform).await, launch::end(&layout).await];
+    steps.end(step, "");
+    for ended in ended {
+        ended.context("a server of the tests does not stop")?;
+    }
+    let summary = outcome.inspect_err(|_| say(&format!("  logs: {}", folder.join("logs").display())))?;
+    output.text(&summary.text());
+    if summary.holds() {
+        drop(std::fs::remove_dir_all(&folder));
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!("  the servers' and the platform's logs are under {} until the next run", folder.display()));
+    Ok(ExitCode::FAILURE)
+}
+
+async fn prepare_and_test(
+    args: &TestArgs,
+    checkout: &Checkout,
+    layout: &Layout,
+    platform: &Layout,
+    steps: &mut Steps,
+) -> Result<Summary> {
+    prepare::disk_has_room(&checkout.layout)?;
+    prepare::tools(checkout, steps, Consent::new(false), true).await?;
+    prepare::downloads(checkout, steps).await?;
+    prepare::programs(&checkout.layout, steps).await?;
+    let python = python(&checkout.layout, steps).await;
+
+    let own =
+        i32::try_from(std::process::id()).ok().and_then(ProcessId::of).context("this process is unknown")?;
+    let step = steps.begin("servers");
+    let infra_ports = InfraPorts::free()?;
+    let client = launch::start(layout, Some(&own)).await?;
+    client.apply(infra::prepare(layout, infra_ports).await?, false).await?;
+    client.wait_ready(&infra::names(), READY_DEADLINE, |_| {}).await?;
+    steps.end(
+        step,
+        &format!("kafka {}, mongo {}, redis {}", infra_ports.kafka, infra_ports.mongo, infra_ports.redis),
+    );
+
+    let mut command = cargo_test(checkout.layout.root(), &args.args);
+    command
+        .env("PITBOSS_TEST_KAFKA", infra_ports.kafka_bootstrap())
+        .env("PITBOSS_TEST_MONGO", infra_ports.mongo_uri())
+        .env("PITBOSS_TEST_REDIS", infra_ports.redis_url())
+        .env("PITBOSS_TEST_KAFKA_LIBS", infra::kafka::jars(layout))
+        .env("PITBOSS_BIN", checkout.layout.programs())
+        .env("PITBOSS_TOOLS", checkout.layout.tools())
+        .env("PITBOSS_TEST_PLATFORM_STATE", platform.state())
+        .env("PITBOSS_TEST_PLATFORM_PORT_BASE", free_base()?.to_string())
+        .env(END_WITH_VARIABLE, own.to_string())
+        .env_remove(STATE_VARIABLE)
+        .env_remove(PORT_BASE_VARIABLE);
+    if let Some(python) = python {
+        command.env("PITBOSS_TEST_PYTHON", python);
+    }
+    run_tests(command).await
+}
+
+/// Sentry's own libraries; without them the tests that need them fail and say so, all others run.
+async fn python(layout: &Layout, steps: &mut Steps) -> Option<PathBuf> {
+    let step = steps.begin("Python for tests");
+    match python::prepare(layout, &|line| step.tell(line)).await {
+        Ok(interpreter) => {
+            steps.end(step, "");
+            Some(interpreter)
+        }
+        Err(error) => {
+            drop(step);
+            say(&format!("  {error}\n  the tests that need it will fail"));
+            None
+        }
+    }
+}
+
+fn cargo_test(root: &Path, args: &[OsString]) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target")).arg("test");
+    let own = args.iter().take_while(|a| *a != "--");
+    let chooses = |a: &OsString| {
+        let text = a.to_string_lossy();
+        text.starts_with("-p") || text.starts_with("--package") || text.starts_with("--workspace")
+    };
+    if !own.clone().any(chooses) {
+        command.arg("--workspace");
+    }
+    if !own.clone().any(|a| a == "--no-fail-fast") {
+        command.arg("--no-fail-fast");
+    }
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs the tests, shows what they say as they say it, and counts.
+async fn run_tests(mut command: Command) -> Result<Summary> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let lines = child.stdout.take().context("cargo has no output")?;
+    let read = async {
+        let mut summary = Summary::default();
+        let mut lines = BufReader::new(lines).split(b'\n');
+        let mut stdout = tokio::io::stdout();
+        while let Some(line) = lines.next_segment().await? {
+            summary.hear(&String::from_utf8_lossy(&line));
+            stdout.write_all(&line).await?;
+            stdout.write_all(b"\n").await?;
+        }
+        stdout.flush().await?;
+        summary.succeeded = child.wait().await?.success();
+        Ok::<_, std::io::Error>(summary)
+    };
+    match tokio::time::timeout(TESTS_DEADLINE, read).await {
+        Ok(summary) => Ok(summary?),
+        Err(_) => bail!("the tests were not done after {} s", TESTS_DEADLINE.as_secs()),
+    }
+}
+
+/// Ends and removes what earlier test runs left: failed ones keep their folder, killed ones may even have left processes.
+async fn sweep(layout: &Layout) -> Result<()> {
+    for entry in std::fs::read_dir(layout.state())?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name.strip_prefix(FOLDER_PREFIX).and_then(|pid| pid.parse::<i32>().ok()) else {
+            continue;
+        };
+        let old = layout.with_state(entry.path());
+        let used = pids::recorded(&old).iter().any(|r: &Recorded| r.process.is_alive());
+        if used && ProcessId::of(pid).is_some() {
+            continue; // another run, at this moment
+        }
+        launch::end(&old.with_state(entry.path().join("platform"))).await?;
+        launch::end(&old).await?;
+        drop(std::fs::remove_dir_all(entry.path()));
+    }
+    Ok(())
+}
+
+/// A base with as many free ports after it as a platform takes.
+fn free_base() -> Result<u16> {
+    let first = 20_000 + u16::try_from(std::process::id() % 100)? * 100;
+    let mut candidates = (first..32_000).chain(20_000..first).step_by(100);
+    let is_free =
+        |base: &u16| ports::in_use((*base..*base + PLATFORM_PORTS).map(|port| ("", port))).is_empty();
+    candidates.find(is_free).context("no free block of ports")
+}

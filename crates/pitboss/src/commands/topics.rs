@@ -1,0 +1,66 @@
+//! `pitboss topics create`: the catalogue's topics on any broker.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use bus::admin::TopicChange;
+use clap::{Args, Subcommand};
+use contracts::topics::catalogue;
+use runtime::infra::InfraPorts;
+
+use crate::checkout::Checkout;
+use crate::output::Output;
+
+/// What to do with the catalogue.
+#[derive(Debug, Args)]
+pub struct TopicsArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Create what is missing and correct what differs
+    Create {
+        /// The broker, host:port; this platform's own where it is not given
+        #[arg(long, value_name = "HOST:PORT")]
+        bootstrap_servers: Option<String>,
+    },
+}
+
+/// Does it and prints what was changed.
+///
+/// # Errors
+/// When the broker cannot be reached or refuses.
+pub async fn run(args: &TopicsArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
+    let What::Create { bootstrap_servers } = &args.what;
+    let own = InfraPorts::from(checkout.ports()?).kafka_bootstrap();
+    let changes = create(bootstrap_servers.clone().unwrap_or(own)).await?;
+    if output.json {
+        let lines: Vec<String> = changes.iter().map(told).collect();
+        output.line(&serde_json::json!({ "topics": catalogue().len(), "changes": lines }).to_string());
+    } else if changes.is_empty() {
+        output.line(&format!("all {} topics are as the catalogue has them", catalogue().len()));
+    } else {
+        changes.iter().for_each(|change| output.line(&told(change)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the broker's topics those of the catalogue.
+///
+/// # Errors
+/// When the broker cannot be reached or refuses.
+pub async fn create(bootstrap_servers: String) -> Result<Vec<TopicChange>> {
+    let config = bus::Config { bootstrap_servers, ..bus::Config::default() };
+    Ok(bus::admin::ensure_topics(&config, &catalogue()).await?)
+}
+
+fn told(change: &TopicChange) -> String {
+    match change {
+        TopicChange::Created { topic, partitions } => format!("created {topic} with {partitions} partitions"),
+        TopicChange::ConfigChanged { topic, name, from, to } => {
+            format!("{topic}: {name} was {}, is {to}", from.as_deref().unwrap_or("not set"))
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What must be there before anything is started: free ports, room, tools, downloads, programs.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::Result;
+use contracts::Part;
+use contracts::parts::Ports;
+use runtime::control::Client;
+use runtime::tools::{self, Finding, Tool, Verdict, install};
+use runtime::{Layout, RuntimeError, infra, ports};
+
+use crate::cargo;
+use crate::checkout::Checkout;
+use crate::steps::Steps;
+
+/// Kafka takes 350 MiB, MongoDB 150, the services 300 together; the rest is for the file cache.
+pub const MEMORY_BYTES_NEEDED: u64 = 1_500 << 20;
+/// What a build from nothing leaves in `target/` and `.pitboss/tools/`.
+const DISK_BYTES_TO_BUILD: u64 = 8 << 30;
+/// Data and logs of an evening's play.
+const DISK_BYTES_TO_RUN: u64 = 1 << 30;
+
+/// Whether packages may be installed: `--yes`, or CI, or a person who says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Consent {
+    given: bool,
+}
+
+impl Consent {
+    /// Given by `--yes` or by `CI=true`, else to be asked for.
+    #[must_use]
+    pub fn new(yes: bool) -> Self {
+        Self { given: yes || std::env::var("CI").is_ok_and(|v| v == "true") }
+    }
+
+    /// Asks on a terminal; elsewhere nobody can answer, so the answer is no.
+    fn for_packages(self, packages: &str) -> bool {
+        if self.given {
+            return true;
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return false;
+        }
+        let mut answer = String::new();
+        let asked = write!(std::io::stderr(), "Install {packages} with apt-get? [Y/n] ");
+        let read = asked.and_then(|()| std::io::stdin().read_line(&mut answer));
+        read.is_ok_and(|length| length > 0) && matches!(answer.trim(), "" | "y" | "Y" | "yes")
+    }
+}
+
+/// Every port of the platform, with the part that wants it.
+#[must_use]
+pub fn all_ports(ports: Ports) -> Vec<(String, u16)> {
+    let main = Part::ALL.iter().map(|p| (p.as_str().to_owned(), ports.http(*p)));
+    let ops = Part::SERVICES.iter().filter_map(|p| Some((p.as_str().to_owned(), ports.ops(*p)?)));
+    let more = [
+        (Part::Recorder, ports.recorder_query()),
+        (Part::Partners, ports.smtp()),
+        (Part::Kafka, ports.kafka_controller()),
+    ];
+    main.chain(ops).chain(more.map(|(part, port)| (part.as_str().to_owned(), port))).collect()
+}
+
+/// Refuses to start where a port that will be needed belongs to somebody else.
+///
+/// # Errors
+/// With all such ports and who has them.
+pub async fn ports_are_free(checkout: &Checkout, parts: &[Part]) -> Result<()> {
+    let status = Client::new(&checkout.layout).status().await.ok();
+    let runs = |name: &str| status.as_ref().and_then(|s| s.part(name)).is_some_and(|p| p.pid.is_some());
+    let wanted = all_ports(checkout.ports()?);
+    let meant = wanted.iter().filter(|(name, _)| parts.iter().any(|p| p.as_str() == name) && !runs(name));
+    let taken = ports::in_use(meant.map(|(name, port)| (name.as_str(), *port)));
+    if taken.is_empty() { Ok(()) } else { Err(RuntimeError::PortsInUse(taken).into()) }
+}
+
+/// What must be free on the disk: less once everything has been built.
+#[must_use]
+pub fn disk_bytes_needed(layout: &Layout) -> u64 {
+    let built = Part::SERVICES.iter().all(|p| layout.programs().join(p.as_str()).exists());
+    if built { DISK_BYTES_TO_RUN } else { DISK_BYTES_TO_BUILD }
+}
+
+/// Refuses to start on a disk that will be full in the middle.
+///
+/// # Errors
+/// When there is less room than is needed.
+pub fn disk_has_room(layout: &Layout) -> Result<(), RuntimeError> {
+    let needed = disk_bytes_needed(layout);
+    for folder in [layout.root(), layout.state()] {
+        let free = tools::free_disk_bytes(folder)?;
+        if free < needed {
+            return Err(RuntimeError::Missing {
+                what: format!(
+                    "the disk of {} has {} MiB free, {} MiB are needed",
+                    folder.display(),
+                    free >> 20,
+                    needed >> 20
+                ),
+                advice: "make room and try again".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The tools; installs what is missing where it may.
+///
+/// # Errors
+/// When something is missing still (exit code 69); the error says what to install.
+pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, building: bool) -> Result<()> {
+    let layout = &checkout.layout;
+    let step = steps.begin("tools");
+    let needed = || examine(layout, building);
+    let mut findings = needed();
+    let installer = install::installer();
+    let packages = install::packages(&findings);
+    if !packages.is_empty() && installer == install::Installer::Apt {
+        let names = packages.iter().copied().collect::<Vec<_>>().join(" ");
+        if consent.for_packages(&names) {
+            step.tell(&format!("installing {names}"));
+            install::install(layout, &packages, &|line| step.tell(line)).await?;
+            findings = needed();
+        }
+    }
+    if let Some(complaint) = install::complaint(&findings, installer) {
+        return Err(complaint.into());
+    }
+    steps.end(step, &versions(&findings));
+    Ok(())
+}
+
+fn examine(layout: &Layout, building: bool) -> Vec<Finding> {
+    let only_for_building: [Tool; 3] = [tools::CARGO, tools::CC, tools::MAKE];
+    let mut findings = tools::examine_all(layout);
+    // The document store's own build needs cargo as well.
+    let builds = building || findings.iter().any(|f| f.tool == tools::CMAKE);
+    findings.retain(|f| builds || !only_for_building.contains(&f.tool));
+    findings
+}
+
+fn versions(findings: &[Finding]) -> String {
+    let told = findings.iter().filter(|f| f.verdict == Verdict::Good);
+    let words: Vec<String> =
+        told.filter_map(|f| f.version.as_ref().map(|version| format!("{} {version}", f.tool.name))).collect();
+    words.join(", ")
+}
+
+/// Apache Kafka and the document store, where they are not there yet.
+///
+/// # Errors
+/// When one cannot be had.
+pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
+    let layout = &checkout.layout;
+    if !infra::kafka::is_fetched(layout) {
+        let step = steps.begin("Apache Kafka");
+        infra::kafka::fetch(layout, &|line| step.tell(line.trim_start_matches("[INFO] "))).await?;
+        steps.end(step, &contracts::versions::versions().kafka.version);
+    }
+    if infra::mongo::find(layout).is_none() {
+        let step = steps.begin("document store");
+        step.tell("a few minutes, once");
+        infra::mongo::build(layout, &|line| step.tell(&cargo::progress(line))).await?;
+        steps.end(step, &contracts::versions::versions().mongo.secantus_mdb);
+    }
+    Ok(())
+}
+
+/// Our programs.
+///
+/// # Errors
+/// When they do not compile.
+pub async fn programs(layout: &Layout, steps: &mut Steps) -> Result<()> {
+    let step = steps.begin("programs");
+    cargo::build_programs(layout, &|line| step.tell(line)).await?;
+    steps.end(step, "");
+    Ok(())
+}

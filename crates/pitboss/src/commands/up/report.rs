@@ -1,0 +1,126 @@
+//! What `up` says in the end: the bet's trace, the addresses, the time, the memory.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use contracts::Part;
+use contracts::parts::Ports;
+use runtime::control::Client;
+use runtime::part::Status;
+use serde_json::json;
+
+use crate::checkout::{Checkout, Running};
+use crate::commands::status;
+use crate::output::Output;
+use crate::steps::Steps;
+use crate::trace::{Trace, edges, tree};
+
+/// After something was started. Exit code 0 only when the bet is one whole trace.
+pub(super) async fn up(
+    checkout: &Checkout,
+    running: &Running,
+    steps: &Steps,
+    bet: Option<Result<Trace>>,
+    output: &Output,
+) -> Result<ExitCode> {
+    let status = Client::new(&checkout.layout).status().await?;
+    let (trace, problem) = match bet {
+        None => (None, None),
+        Some(Ok(trace)) => {
+            let mut defects = trace.defects();
+            defects.extend(edges::differences(&trace));
+            let problem = (!defects.is_empty())
+                .then(|| format!("the bet's trace is not whole: {}", defects.join("; ")));
+            (Some(trace), problem)
+        }
+        Some(Err(error)) => (None, Some(format!("no bet could be shown: {error:#}"))),
+    };
+    if output.json {
+        output.line(&as_json(checkout, running, steps, &status, trace.as_ref(), problem.as_deref())?);
+    } else {
+        if let Some(trace) = &trace {
+            output.line(&format!("\nOne bet, one trace ({}):\n", trace.trace_id));
+            output.text(&tree::render(trace, output.columns, output.colours));
+        }
+        output.line(&format!("\n{}\n", status::table(&status, output)));
+        print_addresses(checkout.ports()?, output);
+        output.line(&format!("\n{} is up after {:.1} s", running.release, steps.total().as_secs_f64()));
+    }
+    match problem {
+        None => Ok(ExitCode::SUCCESS),
+        Some(problem) => {
+            output.problem(&format!(
+                "{problem}\n  the platform stays up: ./pitboss status, ./pitboss logs <part>"
+            ));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// After a second `up`.
+pub(super) async fn nothing_changed(
+    checkout: &Checkout,
+    running: &Running,
+    output: &Output,
+) -> Result<ExitCode> {
+    let status = Client::new(&checkout.layout).status().await?;
+    if output.json {
+        let body = json!({ "changed": false, "release": running.release, "addresses": addresses(checkout.ports()?), "status": status });
+        output.line(&body.to_string());
+    } else {
+        output.line(&format!("{} is up already; nothing was changed\n", running.release));
+        print_addresses(checkout.ports()?, output);
+    }
+    Ok(if status.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn as_json(
+    checkout: &Checkout,
+    running: &Running,
+    steps: &Steps,
+    status: &Status,
+    trace: Option<&Trace>,
+    problem: Option<&str>,
+) -> Result<String> {
+    let memory: BTreeMap<&str, u64> =
+        status.parts.iter().map(|p| (p.name.as_str(), p.memory_bytes)).collect();
+    let body = json!({
+        "changed": true,
+        "release": running.release,
+        "addresses": addresses(checkout.ports()?),
+        "phases": steps.phases(),
+        "seconds": steps.total().as_secs_f64(),
+        "memory_bytes": memory,
+        "trace_id": trace.map(|t| t.trace_id.clone()),
+        "spans": trace.map(|t| t.spans.len()),
+        "problem": problem,
+    });
+    Ok(serde_json::to_string(&body)?)
+}
+
+fn addresses(ports: Ports) -> BTreeMap<&'static str, String> {
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
+    BTreeMap::from([
+        ("casino", url(ports.http(Part::Gateway))),
+        ("recorder", url(ports.recorder_query())),
+        ("kafka", format!("127.0.0.1:{}", ports.kafka())),
+        ("mongo", format!("mongodb://127.0.0.1:{}/?directConnection=true", ports.mongo())),
+        ("redis", format!("redis://127.0.0.1:{}", ports.redis())),
+    ])
+}
+
+fn print_addresses(ports: Ports, output: &Output) {
+    let told = [
+        ("casino", "play: register, deposit, spin"),
+        ("recorder", "traces and issues, as Sentry got them"),
+        ("kafka", "./pitboss kafka console-producer --topic …"),
+        ("mongo", ""),
+        ("redis", ""),
+    ];
+    let addresses = addresses(ports);
+    for (name, what) in told {
+        let address = addresses.get(name).map_or("", String::as_str);
+        output.line(format!("  {name:<10} {address:<50} {what}").trim_end());
+    }
+}

@@ -1,0 +1,121 @@
+//! Starting: servers, then topics, then services; each is waited for by asking it, never by waiting for time to pass.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use contracts::{Part, topics::catalogue};
+use runtime::control::{Applied, Client};
+use runtime::infra::{self, InfraPorts};
+use runtime::part::{PartState, Status};
+use runtime::secrets::Secrets;
+use runtime::services::{self, Surroundings};
+use runtime::{PartSpec, launch, pids};
+
+use super::Started;
+use crate::checkout::{Checkout, Running};
+use crate::cli::end_with;
+use crate::commands::{bet, topics};
+use crate::steps::Steps;
+use crate::target::Target;
+use crate::trace::Trace;
+
+/// How long all servers, or all services, may take together.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Starts the parts that are meant, and leaves the others alone when `keep_others`.
+pub(super) async fn start(
+    checkout: &Checkout,
+    running: &Running,
+    parts: &[Part],
+    keep_others: bool,
+    steps: &mut Steps,
+    started: &mut Started,
+) -> Result<Applied> {
+    let layout = &checkout.layout;
+    let ports = checkout.ports()?;
+    let client = if pids::supervisor_lives(layout)? {
+        Client::new(layout)
+    } else {
+        started.supervisor = true;
+        launch::start(layout, end_with().as_ref()).await?
+    };
+
+    let step = steps.begin("servers");
+    let mut specs = infra_specs(checkout, parts).await?;
+    let names = names(&specs);
+    let mut all = apply(&client, specs.clone(), true, started).await?;
+    if !names.is_empty() {
+        client.wait_ready(&names, READY_DEADLINE, |status| step.tell(&waiting(status))).await?;
+    }
+    steps.end(step, &names.join(", "));
+
+    if parts.contains(&Part::Kafka) && !all.is_nothing() {
+        let step = steps.begin("topics");
+        let changes = topics::create(InfraPorts::from(ports).kafka_bootstrap()).await?;
+        steps.end(step, &format!("{} in the catalogue, {} changes", catalogue().len(), changes.len()));
+    }
+    let secrets = Secrets::load_or_make(layout)?;
+    let handed_on = checkout.handed_on();
+    let surroundings =
+        Surroundings { layout, ports, secrets: &secrets, release: &running.release, handed_on: &handed_on };
+    let mut service_specs = Vec::new();
+    for part in parts.iter().filter(|p| p.is_service()) {
+        service_specs.push(services::prepare(*part, &surroundings)?);
+    }
+    let step = steps.begin("services");
+    let service_names = self::names(&service_specs);
+    specs.extend(service_specs);
+    let more = apply(&client, specs, keep_others, started).await?;
+    if !service_names.is_empty() {
+        client.wait_ready(&service_names, READY_DEADLINE, |status| step.tell(&waiting(status))).await?;
+        steps.end(step, &service_names.join(", "));
+    }
+    all.started.extend(more.started);
+    all.restarted.extend(more.restarted);
+    all.thawed.extend(more.thawed);
+    all.removed.extend(more.removed);
+    Ok(all)
+}
+
+async fn infra_specs(checkout: &Checkout, parts: &[Part]) -> Result<Vec<PartSpec>> {
+    let (layout, ports) = (&checkout.layout, InfraPorts::from(checkout.ports()?));
+    let mut specs = Vec::new();
+    for part in parts {
+        specs.push(match part {
+            Part::Kafka => infra::kafka::prepare(layout, ports.kafka, ports.kafka_controller).await?,
+            Part::Mongo => infra::mongo::prepare(layout, ports.mongo)?,
+            Part::Redis => infra::redis::prepare(layout, ports.redis)?,
+            _ => continue,
+        });
+    }
+    Ok(specs)
+}
+
+async fn apply(
+    client: &Client,
+    specs: Vec<PartSpec>,
+    keep_others: bool,
+    started: &mut Started,
+) -> Result<Applied> {
+    let applied = client.apply(specs, keep_others).await?;
+    started.parts.extend(applied.started.iter().chain(&applied.restarted).cloned());
+    Ok(applied)
+}
+
+fn names(specs: &[PartSpec]) -> Vec<String> {
+    specs.iter().map(|spec| spec.name.clone()).collect()
+}
+
+fn waiting(status: &Status) -> String {
+    let late = status.parts.iter().filter(|p| p.state != PartState::Ready);
+    late.map(|p| format!("{} {}", p.name, p.state.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+/// Registers a player, deposits, plays one bet, and fetches its trace.
+pub(super) async fn one_bet(checkout: &Checkout, steps: &mut Steps) -> Result<Trace> {
+    let step = steps.begin("one bet");
+    let target = Target::of(checkout).await?;
+    let trace = bet::show_one(&target).await?;
+    steps.end(step, &format!("{} spans in one trace", trace.spans.len()));
+    Ok(trace)
+}

@@ -1,0 +1,120 @@
+//! The phases of a long command: shown while they go on, timed, and named in the end.
+//!
+//! On a terminal one line changes in place; elsewhere (a log, CI) there is a line when a phase begins, one every 20 s, and one when it
+//! ends. All of it goes to standard error.
+
+use std::io::IsTerminal as _;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use console::Style;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+const SPIN_INTERVAL: Duration = Duration::from_millis(120);
+const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
+
+/// One phase that is over.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Phase {
+    /// What was done.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// All phases of one command.
+#[derive(Debug)]
+pub struct Steps {
+    terminal: bool,
+    began: Instant,
+    done: Vec<Phase>,
+}
+
+/// A phase that goes on.
+#[derive(Debug)]
+pub struct Step {
+    name: &'static str,
+    began: Instant,
+    bar: Option<ProgressBar>,
+    told: Mutex<Instant>,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), began: Instant::now(), done: Vec::new() }
+    }
+}
+
+impl Steps {
+    /// Begins a phase.
+    #[must_use]
+    pub fn begin(&self, name: &'static str) -> Step {
+        let now = Instant::now();
+        let bar = self.terminal.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:<22} {wide_msg}  {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name);
+            bar.enable_steady_tick(SPIN_INTERVAL);
+            bar
+        });
+        if bar.is_none() {
+            say(&format!("… {name}"));
+        }
+        Step { name, began: now, bar, told: Mutex::new(now) }
+    }
+
+    /// Ends a phase that did what it should; `result` is said with it.
+    pub fn end(&mut self, step: Step, result: &str) {
+        let seconds = step.began.elapsed().as_secs_f64();
+        if let Some(bar) = &step.bar {
+            bar.finish_and_clear();
+        }
+        let mark = Style::new().green().for_stderr().apply_to("✓");
+        say(format!("{mark} {:<22} {:>6.1} s  {result}", step.name, seconds).trim_end());
+        self.done.push(Phase { name: step.name.to_owned(), seconds });
+    }
+
+    /// The phases that are over.
+    #[must_use]
+    pub fn phases(&self) -> &[Phase] {
+        &self.done
+    }
+
+    /// How long it is since the first began.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Step {
+    /// Says how far it is.
+    pub fn tell(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+            return;
+        }
+        let Ok(mut told) = self.told.lock() else { return };
+        if told.elapsed() >= PLAIN_INTERVAL && !text.is_empty() {
+            *told = Instant::now();
+            say(&format!("  {} ({:.0} s): {text}", self.name, self.began.elapsed().as_secs_f64()));
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A line on standard error; a reader that went away is no error.
+pub fn say(text: &str) {
+    use std::io::Write as _;
+    let _gone = writeln!(std::io::stderr().lock(), "{text}");
+}

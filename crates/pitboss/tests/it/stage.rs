@@ -1,0 +1,149 @@
+//! A state folder with a real supervisor in it, and what the tests do to it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use runtime::control::Client;
+use runtime::part::{Kind, PartSpec, PartState, PartStatus, Probe};
+use runtime::process::ProcessId;
+use runtime::{Layout, pids};
+
+/// Generous: the machine that runs the tests may be busy with building.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+pub(crate) struct Stage {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) layout: Layout,
+    pub(crate) client: Client,
+}
+
+impl Stage {
+    /// A folder without a supervisor.
+    pub(crate) fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        layout.create().unwrap();
+        let client = Client::new(&layout);
+        Self { folder, layout, client }
+    }
+
+    /// A folder with a supervisor that answers.
+    pub(crate) async fn with_supervisor() -> Self {
+        let stage = Self::empty();
+        stage.start_supervisor(None).await;
+        stage
+    }
+
+    /// Starts the supervisor as `up` does, but from the program and not from the test that runs here.
+    pub(crate) async fn start_supervisor(&self, end_with: Option<&ProcessId>) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pitboss"));
+        command
+            .arg("supervise")
+            .arg("--root")
+            .arg(self.layout.root())
+            .arg("--state")
+            .arg(self.layout.state());
+        command.arg("--tools").arg(self.layout.tools());
+        if let Some(process) = end_with {
+            command.args(["--end-with", &process.to_string()]);
+        }
+        let mut child = command.spawn().unwrap();
+        // Reaped by a thread of its own, as init does it for the real one.
+        std::thread::spawn(move || child.wait());
+        until("the supervisor answers", async || self.client.status().await.is_ok()).await;
+    }
+
+    /// The command line, on this folder.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_pitboss"))
+            .args(args)
+            .env("PITBOSS_STATE", self.layout.state())
+            .env("PITBOSS_ROOT", checkout())
+            .env_remove("PITBOSS_PORT_BASE")
+            .output()
+            .unwrap()
+    }
+
+    pub(crate) async fn part(&self, name: &str) -> PartStatus {
+        self.client.status().await.unwrap().part(name).unwrap().clone()
+    }
+
+    pub(crate) async fn until_state(&self, name: &str, state: PartState) -> PartStatus {
+        until(&format!("{name} is {}", state.as_str()), async || self.part(name).await.state == state).await;
+        self.part(name).await
+    }
+
+    pub(crate) fn supervisor(&self) -> ProcessId {
+        pids::recorded(&self.layout).into_iter().find(|r| r.name == pids::SUPERVISOR).unwrap().process
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A test that failed half way must not leave processes; the supervisor's end is the end of all of them.
+        if let Some(supervisor) =
+            pids::recorded(&self.layout).into_iter().find(|r| r.name == pids::SUPERVISOR)
+            && supervisor.process.is_alive()
+        {
+            signal(supervisor.process.pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// The checkout that these sources belong to.
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    // Whether it was there to hear it is for the test to look at.
+    drop(kill(Pid::from_raw(pid), signal).map_err(|errno| errno.to_string()));
+}
+
+/// A part that runs a line of shell.
+pub(crate) fn shell(name: &str, script: &str) -> PartSpec {
+    PartSpec {
+        name: name.to_owned(),
+        kind: Kind::Service,
+        program: "/bin/sh".into(),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        env: BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]),
+        cwd: "/".into(),
+        needs: Vec::new(),
+        ports: Vec::new(),
+        address: String::new(),
+        version: "1".to_owned(),
+        ready: Probe::Running,
+        stop_deadline_ms: 2_000,
+        fingerprint: String::new(),
+    }
+}
+
+/// A part that does nothing, for long.
+pub(crate) fn sleeper(name: &str) -> PartSpec {
+    shell(name, "exec sleep 1000")
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < SOON, "not within {SOON:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The state of a process as the kernel has it: `S`, `T`, …; none where it is gone.
+pub(crate) fn kernel_state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim().chars().next()
+}
+
+/// Whether it runs; a zombie does not.
+pub(crate) fn lives(pid: i32) -> bool {
+    kernel_state(pid).is_some_and(|state| state != 'Z')
+}

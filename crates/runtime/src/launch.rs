@@ -1,0 +1,99 @@
+//! Starting the supervisor, and ending it whatever state it is in.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::control::Client;
+use crate::error::LOG_LINES_SHOWN;
+use crate::pids::{self, SUPERVISOR};
+use crate::process::ProcessId;
+use crate::{Layout, RuntimeError, logfile, process};
+
+/// The name of the hidden subcommand that runs [`crate::supervisor::run`].
+pub const SUPERVISE: &str = "supervise";
+/// How long the supervisor may take to answer the first time.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Starts the supervisor in a session of its own, where no terminal's end reaches it, and waits until it answers. `end_with`: the
+/// process whose end is the end of everything.
+///
+/// # Errors
+/// When it cannot be started or ends at once.
+pub async fn start(layout: &Layout, end_with: Option<&ProcessId>) -> Result<Client, RuntimeError> {
+    let log = layout.log(SUPERVISOR);
+    let output = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
+    let output = output.map_err(RuntimeError::file("write", &log))?;
+    let doubled = output.try_clone().map_err(RuntimeError::file("write", &log))?;
+    let mut command = tokio::process::Command::new("/proc/self/exe");
+    command.arg(SUPERVISE).arg("--root").arg(layout.root()).arg("--state").arg(layout.state());
+    command.arg("--tools").arg(layout.tools());
+    if let Some(process) = end_with {
+        command.args(["--end-with", &process.to_string()]);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(output).stderr(doubled);
+    let mut child = command.spawn().map_err(|e| RuntimeError::io("cannot start the supervisor", e))?;
+    let client = Client::new(layout);
+    let until = tokio::time::Instant::now() + START_DEADLINE;
+    loop {
+        if client.status().await.is_ok() {
+            return Ok(client);
+        }
+        let ended = child.try_wait().ok().flatten();
+        if ended.is_some() || tokio::time::Instant::now() > until {
+            let how = ended.map_or_else(|| "it does not answer".to_owned(), process::how_it_ended);
+            let tail = logfile::tail(&log, LOG_LINES_SHOWN);
+            return Err(RuntimeError::DiedAtStart { part: "the supervisor".to_owned(), how, log, tail });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What [`end`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing ran.
+    Nothing,
+    /// Everything ended in good order.
+    InOrder,
+    /// There was no supervisor any more, or it did not answer; these processes were left and have been killed.
+    LeftBehind(Vec<String>),
+}
+
+/// Ends the platform, whatever state it is in; no process of it runs when this returns.
+///
+/// # Errors
+/// When something does not end although it was killed.
+pub async fn end(layout: &Layout) -> Result<Ended, RuntimeError> {
+    if pids::supervisor_lives(layout)? {
+        match Client::new(layout).shut_down().await {
+            Ok(()) => return Ok(Ended::InOrder),
+            Err(error) => tracing::warn!("the supervisor does not end in good order: {error}"),
+        }
+        kill_supervisor(layout).await?;
+    }
+    let left = pids::clean_up(layout).await?;
+    Ok(if left.is_empty() { Ended::Nothing } else { Ended::LeftBehind(left) })
+}
+
+async fn kill_supervisor(layout: &Layout) -> Result<(), RuntimeError> {
+    let supervisor =
+        pids::recorded(layout).into_iter().find(|r| r.name == SUPERVISOR && r.process.is_alive());
+    if let Some(supervisor) = supervisor
+        && let Err(errno) = kill(Pid::from_raw(supervisor.process.pid), Signal::SIGKILL)
+    {
+        tracing::debug!("went just now: {errno}");
+    }
+    let until = tokio::time::Instant::now() + START_DEADLINE;
+    while pids::supervisor_lives(layout)? {
+        if tokio::time::Instant::now() > until {
+            return Err(RuntimeError::Refused("the supervisor neither answers nor ends".to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

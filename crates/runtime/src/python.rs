@@ -1,0 +1,47 @@
+//! A Python of its own for the tests that hold our envelopes against Sentry's own libraries.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contracts::versions::versions;
+use tokio::process::Command;
+
+use crate::fetch::{self, Job, Told};
+use crate::{Layout, RuntimeError, tools};
+
+const FETCH_DEADLINE: Duration = Duration::from_secs(600);
+
+fn home(layout: &Layout) -> PathBuf {
+    let python = &versions().python;
+    layout.tools().join(format!("python-relay-{}-sdk-{}", python.sentry_relay, python.sentry_sdk))
+}
+
+/// The interpreter that has the packages; made where it is not there.
+///
+/// # Errors
+/// When there is no `python3` with `venv`, or a package cannot be had.
+pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<PathBuf, RuntimeError> {
+    let (home, packages) = (home(layout), &versions().python);
+    let interpreter = home.join("bin").join("python");
+    // Written last, so a folder that was left half made is made again.
+    let complete = home.join("complete");
+    if complete.exists() && interpreter.exists() {
+        return Ok(interpreter);
+    }
+    let python = tools::on_path("python3").ok_or_else(|| RuntimeError::Missing {
+        what: "python3 is missing (needed for the tests that use Sentry's own libraries)".to_owned(),
+        advice: "apt-get install -y python3-venv".to_owned(),
+    })?;
+    let log = layout.log("fetch-python");
+    let job = Job { what: "fetching Sentry's libraries for Python", log: &log, deadline: FETCH_DEADLINE };
+    let mut venv = Command::new(python);
+    venv.args(["-m", "venv", "--clear"]).arg(&home);
+    fetch::run(venv, &job, told).await?;
+    let mut pip = Command::new(&interpreter);
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
+        .arg(format!("sentry-relay=={}", packages.sentry_relay))
+        .arg(format!("sentry-sdk=={}", packages.sentry_sdk));
+    fetch::run(pip, &job, told).await?;
+    std::fs::write(&complete, "").map_err(RuntimeError::file("write", &complete))?;
+    Ok(interpreter)
+}
