@@ -1,1 +1,38 @@
-//! (in the making)
+//! Partners: the outside world, played — a card provider over HTTP and a mail server over SMTP.
+//!
+//! It shares no code with those who use it, so that what it kept is a second account of what happened: payment's ledger is
+//! compared with the card provider's own statement, and mails are counted where they arrived. The promise: whatever was
+//! answered is on disk, synced, before it is answered, and a key that was answered once is answered the same for ever.
+
+pub mod card;
+pub mod config;
+mod journal;
+pub mod mail;
+
+use chassis::{Edges, Failure, Life, Shutdown};
+use telemetry::propagation::TrustPolicy;
+
+use card::Card;
+use config::Config;
+use mail::Mailbox;
+
+pub use journal::JournalError;
+
+/// Runs the partners until `shutdown`.
+///
+/// # Errors
+/// When the folder cannot be used, or a listener fails.
+pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
+    let smtp = edges.take(config::SMTP)?;
+    let mut life = Life::start(edges, &config, shutdown);
+    let directory = config.storage.directory.clone();
+    let unusable = |error: JournalError| Failure::missing("the partners' files cannot be used", error);
+    std::fs::create_dir_all(&directory).map_err(|error| unusable(JournalError::from(error)))?;
+    let card = Card::open(&directory.join("statement.jsonl")).map_err(unusable)?;
+    let mailbox = Mailbox::open(&directory.join("mail.jsonl")).map_err(unusable)?;
+    let routes = card::http::routes(card).merge(mail::http::routes(mailbox.clone()));
+    life.serve(chassis::http::router(routes, &config.http, TrustPolicy::inside()));
+    let smtp_config = config.smtp.clone();
+    life.serve_with("smtp", |stop| mail::smtp::serve(smtp, smtp_config, mailbox, stop));
+    life.run().await
+}

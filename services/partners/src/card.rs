@@ -1,0 +1,196 @@
+//! The card provider: keys that are answered the same for ever, and a statement of its own.
+
+pub mod http;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::journal::{Journal, JournalError};
+
+/// Amounts that end in this many minor units are declined: so that anybody can see a decline on purpose.
+pub const DECLINED_ENDING_MINOR: i64 = 13;
+
+/// Money in or out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// From a card to the merchant.
+    Charge,
+    /// From the merchant to a card.
+    Payout,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The money moved.
+    Captured,
+    /// It did not, and will not.
+    Declined,
+}
+
+/// One line of the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// 1, 2, 3, in the order of the answers.
+    pub sequence: u64,
+    /// In or out.
+    pub kind: Kind,
+    /// What the merchant asked under.
+    pub idempotency_key: String,
+    /// The merchant's name for it.
+    pub payment_id: String,
+    /// Our name for it.
+    pub reference: String,
+    /// How it ended.
+    pub status: Status,
+    /// How much.
+    pub amount_minor: i64,
+    /// Of what.
+    pub currency: String,
+    /// When.
+    pub at_epoch_ms: i64,
+}
+
+/// What a merchant asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The merchant's name for it.
+    pub payment_id: String,
+    /// How much; above zero.
+    pub amount_minor: i64,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// Why an order was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Not an order.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The key was used for another order.
+    #[error("the idempotency key belongs to another order")]
+    OtherOrder,
+    /// It could not be kept, so it was not taken.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// The provider; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Card {
+    books: Arc<Mutex<Books>>,
+}
+
+#[derive(Debug)]
+struct Books {
+    journal: Journal,
+    lines: Vec<Line>,
+    /// Where in `lines` the order of a key stands.
+    by_key: HashMap<String, usize>,
+}
+
+impl Card {
+    /// Opens the books.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let (journal, lines) = Journal::open::<Line>(path)?;
+        let keys = lines.iter().map(|line| line.idempotency_key.clone());
+        let by_key = keys.enumerate().map(|(position, key)| (key, position)).collect();
+        Ok(Self { books: Arc::new(Mutex::new(Books { journal, lines, by_key })) })
+    }
+
+    /// Takes an order, once per key: the same key and order again is answered with the same line. Blocks for the disk.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; then no money has moved.
+    pub fn take(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
+        check(key, order)?;
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = books.by_key.get(key).and_then(|position| books.lines.get(*position)) {
+            let same = line.kind == kind
+                && line.payment_id == order.payment_id
+                && line.amount_minor == order.amount_minor
+                && line.currency == order.currency;
+            return if same { Ok(line.clone()) } else { Err(Refusal::OtherOrder) };
+        }
+        let position = books.lines.len();
+        let line = Line {
+            sequence: u64::try_from(position).unwrap_or(u64::MAX).saturating_add(1),
+            kind,
+            idempotency_key: key.to_owned(),
+            payment_id: order.payment_id.clone(),
+            reference: reference(key),
+            status: decide(order.amount_minor),
+            amount_minor: order.amount_minor,
+            currency: order.currency.clone(),
+            at_epoch_ms: now_epoch_ms(),
+        };
+        books.journal.append(&line)?;
+        books.by_key.insert(key.to_owned(), position);
+        books.lines.push(line.clone());
+        Ok(line)
+    }
+
+    /// What became of a key.
+    #[must_use]
+    pub fn find(&self, kind: Kind, key: &str) -> Option<Line> {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = books.by_key.get(key).and_then(|position| books.lines.get(*position))?;
+        (line.kind == kind).then(|| line.clone())
+    }
+
+    /// At most `limit` lines after `since`.
+    #[must_use]
+    pub fn statement(&self, since: u64, limit: usize) -> Vec<Line> {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let skipped = usize::try_from(since).unwrap_or(usize::MAX);
+        books.lines.iter().skip(skipped).take(limit).cloned().collect()
+    }
+}
+
+/// The rule, for everybody to know: see [`DECLINED_ENDING_MINOR`].
+fn decide(amount_minor: i64) -> Status {
+    if amount_minor.rem_euclid(100) == DECLINED_ENDING_MINOR { Status::Declined } else { Status::Captured }
+}
+
+fn check(key: &str, order: &Order) -> Result<(), Refusal> {
+    let named = |text: &str, max: usize| {
+        !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if !named(key, 200) {
+        return Err(Refusal::Invalid("the idempotency key must be 1 to 200 visible characters"));
+    }
+    if !named(&order.payment_id, 128) {
+        return Err(Refusal::Invalid("payment_id must be 1 to 128 visible characters"));
+    }
+    if order.amount_minor <= 0 {
+        return Err(Refusal::Invalid("amount_minor must be above zero"));
+    }
+    if order.currency.len() != 3 || !order.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Err(Refusal::Invalid("currency must be an ISO 4217 code"));
+    }
+    Ok(())
+}
+
+/// Our name for an order: a function of its key, so that it would be the same even from empty books.
+fn reference(key: &str) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    let short: Vec<u8> = digest.iter().copied().take(9).collect();
+    format!("card_{}", hex::encode(short))
+}
+
+pub(crate) fn now_epoch_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,84 @@
+//! `POST /card/v1/charges`, `GET /card/v1/charges?idempotency_key=`, the same for `/card/v1/payouts`, and
+//! `GET /card/v1/statement?since=&limit=`.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+use chassis::http::{Json, Query};
+use chassis::problem::Problem;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::{Card, Kind, Line, Order, Refusal};
+
+/// Most lines in one answer.
+const LINES_MAX: usize = 10_000;
+
+/// All routes of the card provider.
+pub fn routes(card: Card) -> Router {
+    Router::new()
+        .route("/card/v1/charges", post(charge).get(find_charge))
+        .route("/card/v1/payouts", post(payout).get(find_payout))
+        .route("/card/v1/statement", get(statement))
+        .with_state(card)
+}
+
+type Answer = Result<(StatusCode, Json<Line>), Problem>;
+
+async fn charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
+    take(card, Kind::Charge, &headers, order).await
+}
+
+async fn payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
+    take(card, Kind::Payout, &headers, order).await
+}
+
+async fn take(card: Card, kind: Kind, headers: &HeaderMap, order: Order) -> Answer {
+    let key =
+        headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let taken = telemetry::spawn_blocking(move || card.take(kind, &key, &order)).await;
+    let taken = taken.map_err(|_| Problem::internal())?;
+    taken.map(|line| (StatusCode::OK, Json(line))).map_err(|refusal| match refusal {
+        Refusal::Invalid(what) => Problem::bad_request(what),
+        Refusal::OtherOrder => {
+            Problem::new(StatusCode::CONFLICT, "other-order", "The idempotency key belongs to another order")
+        }
+        Refusal::Journal(error) => {
+            tracing::error!(error = %error, "an order could not be kept, so it was not taken");
+            Problem::unavailable("orders cannot be kept now")
+        }
+    })
+}
+
+/// What was asked under.
+#[derive(Debug, Deserialize)]
+struct Key {
+    idempotency_key: String,
+}
+
+async fn find_charge(State(card): State<Card>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
+    card.find(Kind::Charge, &key.idempotency_key).map(Json).ok_or_else(Problem::not_found)
+}
+
+async fn find_payout(State(card): State<Card>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
+    card.find(Kind::Payout, &key.idempotency_key).map(Json).ok_or_else(Problem::not_found)
+}
+
+/// Which part of the statement.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Page {
+    since: u64,
+    limit: Option<usize>,
+}
+
+/// The statement, in the order of the answers.
+#[derive(Debug, Serialize)]
+struct Statement {
+    entries: Vec<Line>,
+}
+
+async fn statement(State(card): State<Card>, Query(page): Query<Page>) -> Json<Statement> {
+    let limit = page.limit.unwrap_or(LINES_MAX).min(LINES_MAX);
+    Json(Statement { entries: card.statement(page.since, limit) })
+}

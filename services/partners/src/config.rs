@@ -1,0 +1,71 @@
+//! What partners can be told from outside; the defaults and their reasons stand in `defaults.toml`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+/// The name of the SMTP listener.
+pub const SMTP: &str = "smtp";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+pub struct Config {
+    /// The card provider, and a look into the mail box.
+    #[validate(nested)]
+    pub http: Http,
+    /// Liveness, readiness, metrics.
+    pub ops: Ops,
+    /// The orderly end.
+    #[serde(default)]
+    #[validate(nested)]
+    pub drain: Drain,
+    /// The mail server.
+    #[validate(nested)]
+    pub smtp: Smtp,
+    /// Where everything is kept.
+    pub storage: Storage,
+}
+
+/// The mail server and its bounds.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+pub struct Smtp {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The largest mail.
+    #[validate(range(min = 1_024, max = 16_777_216))]
+    pub message_bytes_max: usize,
+    /// Most recipients of one mail.
+    #[validate(range(min = 1, max = 1_000))]
+    pub recipients_max: usize,
+    /// Most clients at a time; more are told to come back.
+    #[validate(range(min = 1, max = 10_000))]
+    pub connections_max: usize,
+    /// How long a client may say nothing.
+    #[validate(range(min = 10, max = 600_000))]
+    pub idle_deadline_ms: u64,
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Storage {
+    /// A folder of our own.
+    pub directory: PathBuf,
+}
+
+impl ServiceConfig for Config {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+    fn ops(&self) -> &Ops {
+        &self.ops
+    }
+    fn drain(&self) -> &Drain {
+        &self.drain
+    }
+    fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        vec![(SMTP, self.smtp.address)]
+    }
+}

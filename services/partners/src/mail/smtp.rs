@@ -1,0 +1,66 @@
+//! A small mail server: RFC 5321's minimum, every length bounded, and 250 only for what is on disk.
+
+mod line;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Smtp;
+use crate::mail::Mailbox;
+use session::Session;
+
+/// How long the server waits after an accept that failed (too many open files).
+const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// Serves until told to end, then waits for the sessions that are open; they are told to leave at their next command.
+///
+/// # Errors
+/// Never by itself.
+pub async fn serve(
+    listener: TcpListener,
+    config: Smtp,
+    mailbox: Mailbox,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let config = Arc::new(config);
+    let slots = Arc::new(Semaphore::new(config.connections_max));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _peer)) => stream,
+            Err(error) => {
+                tracing::warn!(error = %error, "a mail client could not be accepted");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            turn_away(stream).await;
+            continue;
+        };
+        let session = Session::new(Arc::clone(&config), mailbox.clone(), stop.clone());
+        telemetry::spawn(async move {
+            if let Err(error) = session.run(stream).await {
+                tracing::debug!(error = %error, "a mail client went away");
+            }
+            drop(slot);
+        });
+    }
+    let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
+    let _all_gone = slots.acquire_many(all).await;
+    Ok(())
+}
+
+async fn turn_away(mut stream: TcpStream) {
+    // Whether it hears the word is its own affair.
+    drop(stream.write_all(b"421 too many clients, come back later\r\n").await);
+}

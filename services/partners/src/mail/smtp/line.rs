@@ -1,0 +1,67 @@
+//! Lines of a mail client, bounded.
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
+
+/// The longest command line; RFC 5321 allows 512, extensions more.
+pub(super) const COMMAND_BYTES_MAX: usize = 2_048;
+
+/// One line, without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// The bytes before CRLF (or a lone LF).
+    Whole(Vec<u8>),
+    /// Longer than allowed; it was read to its end and forgotten.
+    TooLong,
+    /// The client has left.
+    End,
+}
+
+/// Reads one line, keeping at most `bytes_max` of it.
+pub(super) async fn read_line<R: AsyncBufRead + Unpin>(
+    reader: &mut R,
+    bytes_max: usize,
+) -> std::io::Result<Line> {
+    let mut line = Vec::new();
+    let mut too_long = false;
+    loop {
+        let buffer = reader.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok(Line::End);
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(buffer.len(), |position| position.saturating_add(1));
+        let content = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+        // One more than allowed: it may be the CR of the line's end.
+        if line.len().saturating_add(content.len()) > bytes_max.saturating_add(1) {
+            too_long = true;
+            line.clear();
+        }
+        if !too_long {
+            line.extend_from_slice(content);
+        }
+        reader.consume(taken);
+        if end.is_some() {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            let whole = !too_long && line.len() <= bytes_max;
+            return Ok(if whole { Line::Whole(line) } else { Line::TooLong });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_end_where_they_end_and_long_ones_are_forgotten() {
+        let mut reader =
+            tokio::io::BufReader::with_capacity(3, &b"one\r\ntwo\nabcdefgh\r\n12345\r\nrest"[..]);
+        assert_eq!(read_line(&mut reader, 5).await.unwrap(), Line::Whole(b"one".to_vec()));
+        assert_eq!(read_line(&mut reader, 5).await.unwrap(), Line::Whole(b"two".to_vec()));
+        assert_eq!(read_line(&mut reader, 5).await.unwrap(), Line::TooLong);
+        assert_eq!(read_line(&mut reader, 5).await.unwrap(), Line::Whole(b"12345".to_vec()));
+        assert_eq!(read_line(&mut reader, 5).await.unwrap(), Line::End);
+    }
+}

@@ -1,0 +1,215 @@
+//! One client: greeting, envelope, content, answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::sync::CancellationToken;
+
+use super::line::{COMMAND_BYTES_MAX, Line, read_line};
+use crate::config::Smtp;
+use crate::mail::Mailbox;
+
+/// After so many wrong commands the client is told to leave.
+const ERRORS_MAX: u32 = 20;
+
+/// One client's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    config: Arc<Smtp>,
+    mailbox: Mailbox,
+    stop: CancellationToken,
+    from: Option<String>,
+    to: Vec<String>,
+    errors: u32,
+}
+
+/// What comes after an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Command,
+    Content,
+    Leave,
+}
+
+impl Session {
+    pub(super) fn new(config: Arc<Smtp>, mailbox: Mailbox, stop: CancellationToken) -> Self {
+        Self { config, mailbox, stop, from: None, to: Vec::new(), errors: 0 }
+    }
+
+    pub(super) async fn run(mut self, stream: TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let (read, mut write) = stream.into_split();
+        let mut read = BufReader::new(read);
+        say(&mut write, "220 partners.invalid mail").await?;
+        loop {
+            let stop = self.stop.clone();
+            let line = tokio::select! {
+                () = stop.cancelled() => return say(&mut write, "421 closing").await,
+                line = self.line(&mut read, COMMAND_BYTES_MAX) => line?,
+            };
+            let (answer, next) = match line {
+                Some(Line::Whole(line)) => self.command(&line),
+                Some(Line::TooLong) => self.wrong("500 line too long"),
+                Some(Line::End) => return Ok(()),
+                None => ("421 you say nothing".to_owned(), Next::Leave),
+            };
+            say(&mut write, &answer).await?;
+            match next {
+                Next::Command => {}
+                Next::Content => match self.content(&mut read).await? {
+                    Some(answer) => say(&mut write, answer).await?,
+                    None => return Ok(()),
+                },
+                Next::Leave => return write.shutdown().await,
+            }
+        }
+    }
+
+    /// `None`: nothing was said for too long.
+    async fn line(
+        &self,
+        read: &mut BufReader<OwnedReadHalf>,
+        bytes_max: usize,
+    ) -> std::io::Result<Option<Line>> {
+        let within = Duration::from_millis(self.config.idle_deadline_ms);
+        tokio::time::timeout(within, read_line(read, bytes_max)).await.ok().transpose()
+    }
+
+    fn command(&mut self, line: &[u8]) -> (String, Next) {
+        let Ok(line) = std::str::from_utf8(line) else { return self.wrong("500 not text") };
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb.to_ascii_uppercase().as_str() {
+            "EHLO" => {
+                self.reset();
+                let size = self.config.message_bytes_max;
+                ok(&format!("250-partners.invalid\r\n250-SIZE {size}\r\n250-8BITMIME\r\n250 SMTPUTF8"))
+            }
+            "HELO" => {
+                self.reset();
+                ok("250 partners.invalid")
+            }
+            "MAIL" => self.mail(rest),
+            "RCPT" => self.rcpt(rest),
+            "DATA" if self.from.is_none() || self.to.is_empty() => self.wrong("503 MAIL and RCPT first"),
+            "DATA" => ("354 go on, end with a dot".to_owned(), Next::Content),
+            "RSET" => {
+                self.reset();
+                ok("250 forgotten")
+            }
+            "NOOP" => ok("250 fine"),
+            "VRFY" => ok("252 send it and see"),
+            "QUIT" => ("221 bye".to_owned(), Next::Leave),
+            _ => self.wrong("502 not here"),
+        }
+    }
+
+    fn mail(&mut self, rest: &str) -> (String, Next) {
+        if self.from.is_some() {
+            return self.wrong("503 one mail at a time");
+        }
+        let Some((address, parameters)) = path(rest, "FROM:") else {
+            return self.wrong("501 MAIL FROM:<address>");
+        };
+        if announced_bytes(parameters).is_some_and(|bytes| bytes > self.config.message_bytes_max) {
+            return self.wrong("552 too large");
+        }
+        self.from = Some(address.to_owned());
+        ok("250 from there")
+    }
+
+    fn rcpt(&mut self, rest: &str) -> (String, Next) {
+        if self.from.is_none() {
+            return self.wrong("503 MAIL first");
+        }
+        if self.to.len() >= self.config.recipients_max {
+            return self.wrong("452 too many recipients");
+        }
+        match path(rest, "TO:") {
+            Some((address, _)) if !address.is_empty() => {
+                self.to.push(address.to_owned());
+                ok("250 to there")
+            }
+            _ => self.wrong("501 RCPT TO:<address>"),
+        }
+    }
+
+    /// Reads the mail up to the lone dot and keeps it. `None`: the client left in the middle, so there is no mail.
+    async fn content(
+        &mut self,
+        read: &mut BufReader<OwnedReadHalf>,
+    ) -> std::io::Result<Option<&'static str>> {
+        let bytes_max = self.config.message_bytes_max;
+        let mut content = Vec::new();
+        let mut too_large = false;
+        loop {
+            match self.line(read, bytes_max).await? {
+                None | Some(Line::End) => return Ok(None),
+                Some(Line::TooLong) => too_large = true,
+                Some(Line::Whole(line)) if line == b"." => break,
+                Some(Line::Whole(line)) => {
+                    let line = line.strip_prefix(b".").unwrap_or(&line);
+                    too_large |= content.len().saturating_add(line.len()).saturating_add(2) > bytes_max;
+                    if !too_large {
+                        content.extend_from_slice(line);
+                        content.extend_from_slice(b"\r\n");
+                    }
+                }
+            }
+        }
+        let (from, to) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
+        if too_large {
+            return Ok(Some("552 too large"));
+        }
+        let mailbox = self.mailbox.clone();
+        let kept = telemetry::spawn_blocking(move || mailbox.keep(&from, &to, &content)).await;
+        Ok(Some(match kept {
+            Ok(Ok(_sequence)) => "250 kept",
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "a mail could not be kept, so it was not accepted");
+                "451 cannot keep it now"
+            }
+            Err(_cancelled) => "451 cannot keep it now",
+        }))
+    }
+
+    fn wrong(&mut self, answer: &str) -> (String, Next) {
+        self.errors = self.errors.saturating_add(1);
+        if self.errors > ERRORS_MAX {
+            return ("421 too many errors".to_owned(), Next::Leave);
+        }
+        ok(answer)
+    }
+
+    fn reset(&mut self) {
+        self.from = None;
+        self.to.clear();
+    }
+}
+
+fn ok(answer: &str) -> (String, Next) {
+    (answer.to_owned(), Next::Command)
+}
+
+/// `FROM:<address> PARAMETERS`, the keyword in any case, with or without a space before the bracket.
+fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+    let (found, rest) = rest.split_at_checked(keyword.len())?;
+    if !found.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let (address, parameters) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
+    let acceptable = address.len() <= 320 && !address.chars().any(|c| c.is_control() || c.is_whitespace());
+    acceptable.then_some((address, parameters))
+}
+
+/// `SIZE=12345`
+fn announced_bytes(parameters: &str) -> Option<usize> {
+    let mut pairs = parameters.split_ascii_whitespace().filter_map(|parameter| parameter.split_once('='));
+    pairs.find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))?.1.parse().ok()
+}
+
+async fn say(write: &mut OwnedWriteHalf, answer: &str) -> std::io::Result<()> {
+    write.write_all(format!("{answer}\r\n").as_bytes()).await
+}

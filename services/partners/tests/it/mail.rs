@@ -1,0 +1,136 @@
+//! The mail server, spoken to by a real client (lettre) and by hand.
+
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use crate::world::World;
+
+/// Says each line and returns the answers, the greeting first.
+async fn talk(world: &World, lines: &[&str]) -> Vec<String> {
+    let stream = TcpStream::connect(world.smtp).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read).lines();
+    let mut answers = vec![read.next_line().await.unwrap().unwrap()];
+    for line in lines {
+        write.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+        if line.starts_with("body:") {
+            continue;
+        }
+        loop {
+            let Some(answer) = read.next_line().await.unwrap() else { return answers };
+            let more = answer.as_bytes().get(3) == Some(&b'-');
+            if !more {
+                answers.push(answer);
+                break;
+            }
+        }
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_mail_from_a_real_client_is_kept_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    let message = Message::builder()
+        .from("Pitboss <no-reply@pitboss.example>".parse().unwrap())
+        .to("ada@player.example".parse().unwrap())
+        .message_id(Some("<bet-1/email@pitboss>".to_owned()))
+        .subject("A big win")
+        .body("You won.\n.\n..and a dot\n".to_owned())
+        .unwrap();
+    let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(world.smtp.ip().to_string())
+        .port(world.smtp.port())
+        .build();
+    transport.send(message).await.unwrap();
+    drop(transport);
+    world.stop().await;
+
+    let world = World::start(folder.path()).await;
+    let (_, page) = world.get("/mail/v1/messages").await;
+    let mail = &page["messages"][0];
+    assert_eq!(mail["from"], "no-reply@pitboss.example");
+    assert_eq!(mail["to"][0], "ada@player.example");
+    assert_eq!(mail["message_id"], "bet-1/email@pitboss");
+    assert_eq!(mail["subject"], "A big win");
+    let raw = mail["raw"].as_str().unwrap();
+    assert!(raw.ends_with("You won.\r\n.\r\n..and a dot\r\n"), "{raw:?}");
+    assert_eq!(world.get("/mail/v1/messages?since=1").await.1["messages"].as_array().map(Vec::len), Some(0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_order_of_commands_and_every_bound_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    let long = "x".repeat(3_000);
+    let answers = talk(
+        &world,
+        &[
+            "DATA",
+            "RCPT TO:<a@b>",
+            "EHLO me",
+            "MAIL FROM:a@b",
+            "mail from: <a@b> SIZE=99999",
+            "MAIL FROM:<a@b>",
+            "MAIL FROM:<a@b>",
+            "DATA",
+            "RCPT TO:<>",
+            "RCPT TO:<1@b>",
+            "RCPT TO:<2@b>",
+            "RCPT TO:<3@b>",
+            "RCPT TO:<4@b>",
+            &long,
+            "VRFY x",
+            "NOOP",
+            "RSET",
+            "DATA",
+            "WHAT",
+            "QUIT",
+        ],
+    )
+    .await;
+    let codes: Vec<&str> = answers.iter().map(|answer| answer.get(..3).unwrap()).collect();
+    let expected = [
+        "220", "503", "503", "250", "501", "552", "250", "503", "503", "501", "250", "250", "250", "452",
+        "500", "252", "250", "250", "503", "502", "221",
+    ];
+    assert_eq!(codes, expected, "{answers:#?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn too_large_a_mail_is_refused_and_the_session_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    let body = format!("body:{}", "x".repeat(1_000));
+    let mut lines = vec!["EHLO me", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA"];
+    lines.extend([body.as_str(); 6]);
+    lines.extend([".", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA", "body: fine", ".", "QUIT"]);
+    let answers = talk(&world, &lines).await;
+    assert!(answers[5].starts_with("552"), "{answers:#?}");
+    assert!(answers[9].starts_with("250 kept"), "{answers:#?}");
+    assert_eq!(world.get("/mail/v1/messages").await.1["messages"].as_array().map(Vec::len), Some(1));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn endless_nonsense_and_too_many_clients_are_sent_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    let answers = talk(&world, &["GET / HTTP/1.1"; 40]).await;
+    assert_eq!(answers.len(), 22, "greeting, 20 errors and a farewell");
+    assert!(answers.last().unwrap().starts_with("421"));
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let stream = TcpStream::connect(world.smtp).await.unwrap();
+        let mut read = BufReader::new(stream).lines();
+        assert!(read.next_line().await.unwrap().unwrap().starts_with("220"));
+        held.push(read);
+    }
+    let mut fifth = BufReader::new(TcpStream::connect(world.smtp).await.unwrap()).lines();
+    assert!(fifth.next_line().await.unwrap().unwrap().starts_with("421"));
+    drop(held);
+    world.stop().await;
+}

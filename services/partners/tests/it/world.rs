@@ -1,0 +1,75 @@
+//! A running partners service.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use chassis::config::{Drain, Http, Ops};
+use chassis::{Edges, Shutdown};
+use partners::config::{Config, SMTP, Smtp, Storage};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+pub(crate) struct World {
+    pub(crate) http: SocketAddr,
+    pub(crate) smtp: SocketAddr,
+    shutdown: Shutdown,
+    running: JoinHandle<Result<(), String>>,
+}
+
+impl World {
+    pub(crate) async fn start(directory: &Path) -> Self {
+        let edges = Edges::local(&[SMTP]).await.unwrap();
+        let http = edges.http.local_addr().unwrap();
+        let ops = edges.ops.local_addr().unwrap();
+        let smtp = edges.more[SMTP].local_addr().unwrap();
+        let config = Config {
+            http: Http::at(http),
+            ops: Ops { address: ops },
+            drain: Drain::default(),
+            smtp: Smtp {
+                address: smtp,
+                message_bytes_max: 4_096,
+                recipients_max: 3,
+                connections_max: 4,
+                idle_deadline_ms: 2_000,
+            },
+            storage: Storage { directory: directory.to_owned() },
+        };
+        let shutdown = Shutdown::new();
+        let running = partners::run(config, edges, shutdown.clone());
+        let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.story()) });
+        let world = Self { http, smtp, shutdown, running };
+        testkit::eventually("partners to answer", std::time::Duration::from_secs(5), || async {
+            client().get(world.url("/card/v1/statement")).send().await.ok()
+        })
+        .await;
+        world
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = client().get(self.url(path)).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn order(&self, path: &str, key: &str, amount_minor: i64) -> (u16, Value) {
+        let order =
+            serde_json::json!({ "payment_id": "p-1", "amount_minor": amount_minor, "currency": "EUR" });
+        let request = client().post(self.url(path)).header("idempotency-key", key).json(&order);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+fn client() -> reqwest::Client {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
