@@ -162,11 +162,17 @@ impl Bridge {
     fn end(&self, data: SpanData) {
         let open = self.shard(data.span_context.span_id()).remove(&key(data.span_context.span_id()));
         let Some(Open { root, live }) = open else { return };
+        if live.is_none() {
+            drop_spans(1, Reason::BufferOverflow);
+        }
         match root.end(data, live) {
             Ended::Kept => {}
             Ended::Waiting => locked(&self.inner.waiting).push((Instant::now(), root)),
             Ended::Complete(finished) | Ended::Late(finished) => self.inner.writer.transaction(*finished),
-            Ended::Dropped => drop_spans(1, Reason::BufferOverflow),
+            Ended::Abandoned(children) => {
+                drop_spans(u64::try_from(children).unwrap_or(u64::MAX), Reason::BufferOverflow);
+                crate::drop_count::lose(Reason::BufferOverflow, Category::Transaction, 1);
+            }
         }
     }
 

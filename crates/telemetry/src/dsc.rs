@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use opentelemetry::trace::{SpanContext, TraceId};
 use serde::Serialize;
 
-use crate::sampling;
+use crate::{sampling, scrub};
 
 /// One trace's dynamic sampling context; numbers are text, as on the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -55,7 +55,9 @@ pub(crate) const FIELDS: [&str; 9] = [
 ];
 
 impl Dsc {
-    pub(crate) fn set(&mut self, field: &str, value: String) {
+    /// Sets a field by its name on the wire. The value may be a stranger's.
+    pub(crate) fn set(&mut self, field: &str, value: &str) {
+        let value = scrub::text(value).into_owned();
         match field {
             "trace_id" => self.trace_id = value,
             "public_key" => self.public_key = Some(value),
@@ -106,7 +108,7 @@ impl Dsc {
             sampled: Some(sampled.to_string()),
             release: Some(identity.release.clone()),
             environment: Some(identity.environment.clone()),
-            transaction: transaction.map(str::to_owned),
+            transaction: transaction.map(|name| scrub::text(name).into_owned()),
             replay_id: None,
         }
     }

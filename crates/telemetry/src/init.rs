@@ -226,7 +226,8 @@ impl Telemetry {
         // the bridge stops taking spans and hands over those it has
         let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
         let closed = client.is_none_or(|client| client.close(Some(left(deadline))));
-        bridged && closed && transport.is_none_or(|transport| transport.stop(left(deadline)))
+        let sent = transport.is_none_or(|transport| transport.stop(left(deadline)));
+        bridged && closed && sent
     }
 
     /// Sends what there is without stopping; for tests and tools.

@@ -218,6 +218,12 @@ pub fn set_error(span: &Span, status: Status) {
     set_status(span, status);
 }
 
+/// Ends a span now, though something may still hold it: a `tracing` span lives as long as any child or task does, and a
+/// request is over when it is answered. What is said about it later is lost; children that end later are not.
+pub fn end(span: &Span) {
+    span.context().span().end();
+}
+
 /// Sets the status; the last one set wins.
 pub fn set_status(span: &Span, status: Status) {
     span.set_attribute(names::SENTRY_STATUS, status.as_str());

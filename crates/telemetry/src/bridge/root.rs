@@ -40,8 +40,8 @@ pub(super) enum Ended {
     Complete(Box<Finished>),
     /// Its transaction had gone out; it goes alone.
     Late(Box<Finished>),
-    /// There was no room for it.
-    Dropped,
+    /// It was the root and there was no room for it; so many children go with it.
+    Abandoned(usize),
 }
 
 impl Root {
@@ -80,9 +80,12 @@ impl Root {
         let mut state = self.state();
         state.open = state.open.saturating_sub(1);
         let Some(live) = live else {
-            // a root without room takes its whole transaction with it, and its children are dropped one by one
-            state.flushed |= is_root;
-            return self.last_of_all(&mut state).unwrap_or(Ended::Dropped);
+            if is_root {
+                state.flushed = true;
+                state.live = LiveSpans::default();
+                return Ended::Abandoned(std::mem::take(&mut state.children).len());
+            }
+            return self.last_of_all(&mut state).unwrap_or(Ended::Kept);
         };
         if state.flushed {
             let alone =

@@ -140,6 +140,8 @@ async fn answer(
     if let Some(value) = spans::trace_id().and_then(|id| HeaderValue::from_str(&id).ok()) {
         response.headers_mut().insert(TRACE_ID_HEADER, value);
     }
+    // tasks that the handler left behind hold the span, some for as long as the process lives
+    spans::end(&span);
     Ok(response)
 }
 

@@ -53,7 +53,7 @@ impl Lines {
             }
             if let Some(field) = name.strip_prefix("sentry-") {
                 if FIELDS.contains(&field) {
-                    dsc.set(field, value);
+                    dsc.set(field, &value);
                 }
             } else if is_own(name) && own.len() < OWN_MAX {
                 own.retain(|(known, _)| known != name);

@@ -142,7 +142,7 @@ fn take_dsc(event: &mut Value) -> Option<Dsc> {
     let mut dsc = Dsc::default();
     for (name, value) in fields {
         if let (true, Value::String(value)) = (FIELDS.contains(&name.as_str()), value) {
-            dsc.set(&name, value);
+            dsc.set(&name, &value);
         }
     }
     Some(dsc)

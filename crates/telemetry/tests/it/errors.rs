@@ -1,0 +1,231 @@
+//! Errors, logs and metrics belong to the trace in which they happened.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use telemetry::metric::{self, Metric};
+use telemetry::spans;
+use tracing::Instrument as _;
+
+use super::receiver::{Item, Mood, Receiver};
+use super::scenario;
+
+pub fn scenario(name: &str) -> Option<fn()> {
+    match name {
+        "linked" => Some(linked),
+        "two_requests" => Some(two_requests),
+        "panic_while_hung" => Some(panic_while_hung),
+        _ => None,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger is closed")]
+struct Closed(#[source] std::io::Error);
+
+#[derive(Debug, thiserror::Error)]
+#[error("bet not applied")]
+struct NotApplied(#[source] Closed);
+
+fn fail_to_apply() -> NotApplied {
+    NotApplied(Closed(std::io::Error::other("disk full")))
+}
+
+#[inline(never)]
+fn reports_from_our_code() -> Option<String> {
+    telemetry::report(&fail_to_apply(), &[("event.type", "casino.bets.v1.PlaceBet")])
+}
+
+fn linked() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        let span = spans::background("work", []);
+        async {
+            telemetry::set_user("player-7");
+            tracing::info!(bet.id = "b-1", "bet accepted");
+            metric::count(Metric::BetsSettled, 1, &[("game", "slots"), ("currency", "EUR")]);
+            metric::distribution(Metric::BetsLatency, 12.5, &[]);
+            let id = reports_from_our_code();
+            println!("event_id={}", id.unwrap());
+            tracing::error!("by macro");
+            let joined = telemetry::spawn(async { telemetry::trace_id() }).await.unwrap();
+            println!("spawned={}", joined.unwrap());
+            let blocking = telemetry::spawn_blocking(telemetry::trace_id).await.unwrap();
+            println!("blocking={}", blocking.unwrap());
+            telemetry::spawn(async { panic!("task fell over") }).await.unwrap_err();
+        }
+        .instrument(span)
+        .await;
+    });
+    metric::gauge(Metric::BetsRtpRatio, 0.95, &[("game", "slots")]);
+    metric::count(Metric::BusPublishCount, 3, &[("topic", "t")]);
+    metric::count(Metric::BusPublishCount, 4, &[("topic", "t")]);
+    let page = metric::render_prometheus();
+    println!(
+        "prometheus={}",
+        page.lines().find(|line| line.starts_with("pitboss_bus_publish_count_total")).unwrap()
+    );
+    scenario::finish(telemetry);
+}
+
+fn trace_of(item: &Item) -> &str {
+    item.payload["contexts"]["trace"]["trace_id"].as_str().unwrap()
+}
+
+fn event_with(receiver: &Receiver, value: &str) -> Item {
+    let is_it = |item: &Item| item.payload.to_string().contains(value);
+    receiver.items_of("event").into_iter().find(is_it).unwrap_or_else(|| panic!("no event says {value:?}"))
+}
+
+#[test]
+fn an_error_is_in_its_trace_with_causes_frames_breadcrumbs_and_user() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("linked", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("work");
+    let event = event_with(&receiver, "bet not applied");
+    assert_eq!(
+        event.payload["event_id"].as_str().unwrap().replace('-', ""),
+        scenario::printed(&output, "event_id")
+    );
+    assert_eq!(trace_of(&event), trace_of(&transaction));
+    assert_eq!(
+        event.payload["contexts"]["trace"]["span_id"],
+        transaction.payload["contexts"]["trace"]["span_id"]
+    );
+    assert_eq!(event.envelope["trace"], transaction.envelope["trace"], "the same sampling context");
+    assert!(event.payload["contexts"].get("pitboss.dsc").is_none());
+    assert_eq!(event.payload["user"]["id"], "player-7");
+    assert_eq!(event.payload["tags"]["event.type"], "casino.bets.v1.PlaceBet");
+    assert_eq!(event.payload["release"], "game@1.2.3");
+    assert_eq!(event.payload["environment"], "test");
+    let values: Vec<&str> = event.payload["exception"]["values"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["value"].as_str().unwrap())
+        .collect();
+    assert_eq!(values, ["disk full", "the ledger is closed", "bet not applied"]);
+    let frames = event.payload["exception"]["values"][2]["stacktrace"]["frames"].as_array().unwrap();
+    let ours: Vec<&Value> = frames.iter().filter(|frame| frame["in_app"] == true).collect();
+    assert!(
+        ours.iter().any(|frame| frame["function"].as_str().unwrap().contains("reports_from_our_code")),
+        "{ours:#?}"
+    );
+    assert!(
+        ours.iter().all(|frame| !frame["function"].as_str().unwrap().starts_with("tokio::")),
+        "{ours:#?}"
+    );
+    assert!(
+        ours.iter().all(|frame| !frame["function"].as_str().unwrap().contains("telemetry::report")),
+        "{ours:#?}"
+    );
+    let crumbs = event.payload["breadcrumbs"].to_string();
+    assert!(crumbs.contains("bet accepted"), "{crumbs}");
+    assert_eq!(trace_of(&event_with(&receiver, "by macro")), trace_of(&transaction));
+    assert_eq!(receiver.items_of("event").len(), 3, "each error once");
+}
+
+#[test]
+fn a_panic_is_in_its_trace_and_spawned_work_stays_in_it() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("linked", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("work");
+    let panic = event_with(&receiver, "task fell over");
+    assert_eq!(trace_of(&panic), trace_of(&transaction));
+    assert_eq!(panic.payload["level"], "fatal");
+    assert_eq!(panic.payload["exception"]["values"][0]["mechanism"]["handled"], false);
+    assert_eq!(scenario::printed(&output, "spawned"), trace_of(&transaction));
+    assert_eq!(scenario::printed(&output, "blocking"), trace_of(&transaction));
+    assert_eq!(
+        transaction.payload["contexts"]["trace"]["status"], "internal_error",
+        "an error fails its span"
+    );
+}
+
+#[test]
+fn logs_and_metrics_are_in_their_trace() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("linked", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("work");
+    let entries = |kind: &str| -> Vec<Value> {
+        receiver
+            .items_of(kind)
+            .iter()
+            .flat_map(|item| item.payload["items"].as_array().unwrap().clone())
+            .collect()
+    };
+    let log = entries("log").into_iter().find(|log| log["body"] == "bet accepted").unwrap();
+    assert_eq!(log["trace_id"], trace_of(&transaction));
+    let span_id = transaction.payload["contexts"]["trace"]["span_id"].as_str().unwrap();
+    assert_eq!(log["attributes"]["sentry.trace.parent_span_id"]["value"], span_id);
+    assert_eq!(log["attributes"]["bet.id"]["value"], "b-1");
+    let metrics = entries("trace_metric");
+    let named = |name: &str| metrics.iter().filter(|metric| metric["name"] == name).collect::<Vec<_>>();
+    let settled = named("bets.settled");
+    assert_eq!((settled.len(), &settled[0]["trace_id"]), (1, &Value::from(trace_of(&transaction))));
+    assert_eq!(settled[0]["span_id"], span_id);
+    assert_eq!(settled[0]["attributes"]["game"]["value"], "slots");
+    assert_eq!(named("bets.latency")[0]["value"], 12.5);
+    assert_eq!(named("bets.latency")[0]["unit"], "millisecond");
+    assert_eq!(named("bets.rtp.ratio")[0]["value"], 0.95);
+    let published: Vec<f64> =
+        named("bus.publish.count").iter().map(|metric| metric["value"].as_f64().unwrap()).collect();
+    assert_eq!(published, [7.0], "told as one sum");
+    assert_eq!(scenario::printed(&output, "prometheus"), r#"pitboss_bus_publish_count_total{topic="t"} 7"#);
+}
+
+/// Two requests at once must not mix what they know.
+fn two_requests() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        let one = |user: &'static str| {
+            let span = spans::background(user, []);
+            telemetry::with_hub(
+                async move {
+                    telemetry::set_user(user);
+                    tracing::info!("crumb of {user}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    tracing::error!("error of {user}");
+                }
+                .instrument(span),
+            )
+        };
+        tokio::join!(one("p-1"), one("p-2"));
+    });
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn what_happens_at_once_does_not_mix() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("two_requests", &receiver.dsn(), &[]);
+    for user in ["p-1", "p-2"] {
+        let event = event_with(&receiver, &format!("error of {user}"));
+        assert_eq!(event.payload["user"]["id"], user);
+        assert_eq!(trace_of(&event), trace_of(&receiver.transaction(user)));
+        let crumbs = event.payload["breadcrumbs"].to_string();
+        assert!(crumbs.contains(&format!("crumb of {user}")), "{crumbs}");
+        assert_eq!(crumbs.matches("crumb of").count(), 1, "{crumbs}");
+    }
+}
+
+/// The SDK's own panic hook would hold the worker for two seconds here.
+fn panic_while_hung() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        // the first backtrace of a process reads its debug information; that is not what is measured
+        telemetry::spawn(async { panic!("first") }).await.unwrap_err();
+        let begun = Instant::now();
+        telemetry::spawn(async { panic!("second") }).await.unwrap_err();
+        println!("panicked_ms={}", begun.elapsed().as_millis());
+    });
+    telemetry.shutdown_blocking(100);
+}
+
+#[test]
+fn a_panic_does_not_wait_for_sentry() {
+    let receiver = Receiver::start(Mood::Hung);
+    let output = scenario::run("panic_while_hung", &receiver.dsn(), &[]);
+    let took_ms: u64 = scenario::printed(&output, "panicked_ms").parse().unwrap();
+    assert!(took_ms < 500, "{took_ms}");
+}

@@ -1,0 +1,123 @@
+//! Spans that end after their root: the stock bridge loses them without a word.
+//!
+//! A `tracing` span stays open while a child of it is; so the roots here end as the HTTP layer ends them, by [`spans::end`].
+
+use std::time::{Duration, Instant};
+
+use telemetry::spans;
+
+use super::receiver::{Item, Mood, Receiver};
+use super::scenario;
+
+pub fn scenario(name: &str) -> Option<fn()> {
+    match name {
+        "late" => Some(late),
+        "very_late" => Some(very_late),
+        "started_late" => Some(started_late),
+        "never" => Some(never),
+        _ => None,
+    }
+}
+
+fn late() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("root", []);
+    let child = root.in_scope(|| spans::function("child"));
+    let grandchild = child.in_scope(|| spans::function("grandchild"));
+    spans::end(&root);
+    std::thread::sleep(Duration::from_millis(50));
+    drop(child);
+    std::thread::sleep(Duration::from_millis(50));
+    grandchild.in_scope(|| {});
+    drop(grandchild);
+    scenario::finish(telemetry);
+}
+
+fn descriptions(transaction: &Item) -> Vec<String> {
+    let mut names: Vec<String> = transaction.payload["spans"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|span| span["description"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn spans_that_end_after_their_root_are_in_its_transaction() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("late", &receiver.dsn(), &[]);
+    assert_eq!(descriptions(&receiver.transaction("root")), ["child", "grandchild"]);
+    assert_eq!(receiver.transactions().len(), 1);
+}
+
+/// The child outlives its root's grace.
+fn very_late() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("root", []);
+    let child = root.in_scope(|| spans::function("child"));
+    spans::end(&root);
+    std::thread::sleep(Duration::from_millis(3_500));
+    drop(child.in_scope(|| spans::function("grandchild")));
+    drop(child);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
+    let receiver = Receiver::start(Mood::Well);
+    let started = Instant::now();
+    let mut running = scenario::start("very_late", &receiver.dsn(), &[]);
+    while receiver.transactions().is_empty() && started.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(running.try_wait().unwrap().is_none(), "the root went out while its child was still open");
+    assert!(running.wait().unwrap().success());
+    let root = receiver.transaction("root").payload["contexts"]["trace"].clone();
+    let child = receiver.transaction("child").payload["contexts"]["trace"].clone();
+    let grandchild = receiver.transaction("grandchild").payload["contexts"]["trace"].clone();
+    assert_eq!(child["parent_span_id"], root["span_id"]);
+    assert_eq!(grandchild["parent_span_id"], child["span_id"]);
+    assert!([&child, &grandchild].iter().all(|span| span["trace_id"] == root["trace_id"]), "one trace");
+    assert_eq!(receiver.transactions().len(), 3, "nothing twice");
+}
+
+/// A child that begins when its root has ended, while a sibling keeps the transaction open.
+fn started_late() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("root", []);
+    let sibling = root.in_scope(|| spans::function("sibling"));
+    spans::end(&root);
+    let late = sibling.in_scope(|| spans::function("late"));
+    drop((sibling, late));
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn a_span_that_begins_after_its_root_ended_is_in_its_transaction() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("started_late", &receiver.dsn(), &[]);
+    assert_eq!(descriptions(&receiver.transaction("root")), ["late", "sibling"]);
+}
+
+/// A root with a child that never ends, at the end of the process.
+fn never() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("root", []);
+    let child = root.in_scope(|| spans::function("child"));
+    spans::end(&root);
+    let all = telemetry.shutdown_blocking(2_000);
+    println!("all={all}");
+    println!("drops={:?}", telemetry::drops());
+    drop(child);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_spans_that_never_end_and_counts_them() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("never", &receiver.dsn(), &[]);
+    assert!(descriptions(&receiver.transaction("root")).is_empty());
+    assert_eq!(scenario::printed(&output, "drops"), r#"[("shutdown", 1)]"#);
+    assert_eq!(receiver.reported("queue_overflow", "span"), 1);
+}

@@ -1,0 +1,104 @@
+//! Three processes in a row, as over Kafka: one trace, each the child of the one before, one sampling context.
+
+use bytes::Bytes;
+use telemetry::propagation;
+use telemetry::spans::{self, ProcessAttrs, PublishAttrs};
+
+use super::receiver::{Mood, Receiver, span_with_op};
+use super::scenario;
+
+pub fn scenario(name: &str) -> Option<fn()> {
+    match name {
+        "head" => Some(head),
+        "hop" => Some(hop),
+        _ => None,
+    }
+}
+
+fn print_headers(headers: &[(String, Bytes)]) {
+    for (name, value) in headers {
+        println!("header.{name}={}", std::str::from_utf8(value).unwrap());
+    }
+}
+
+fn publish() {
+    let span = spans::queue_publish(&PublishAttrs { destination: "next", ..PublishAttrs::default() });
+    let mut headers = Vec::new();
+    propagation::inject(&span, &mut headers);
+    print_headers(&headers);
+}
+
+fn head() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("head", []);
+    root.in_scope(publish);
+    drop(root);
+    scenario::finish(telemetry);
+}
+
+fn hop() {
+    let telemetry = scenario::telemetry_with(|config| config.release = "other@2".to_owned());
+    let names = ["traceparent", "tracestate", "baggage", "sentry-trace"];
+    let headers: Vec<(&str, String)> =
+        names.iter().filter_map(|name| Some((*name, scenario::argument(name)?))).collect();
+    let parent = propagation::extract(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+    let destination = scenario::argument("NAME").unwrap();
+    let process =
+        spans::queue_process(&ProcessAttrs { destination: &destination, ..ProcessAttrs::default() }, &parent);
+    process.in_scope(publish);
+    drop(process);
+    scenario::finish(telemetry);
+}
+
+fn headers_of(output: &std::process::Output, only: &[&str]) -> Vec<(String, String)> {
+    only.iter()
+        .map(|name| ((*name).to_owned(), scenario::printed(output, &format!("header.{name}"))))
+        .collect()
+}
+
+fn chain(carried: &[&str]) -> Receiver {
+    let receiver = Receiver::start(Mood::Well);
+    let mut output = scenario::run("head", &receiver.dsn(), &[("RATE", "0.999999")]);
+    for name in ["second", "third"] {
+        let headers = headers_of(&output, carried);
+        let mut arguments: Vec<(&str, &str)> =
+            headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        arguments.extend([("NAME", name), ("RATE", "0.0")]);
+        output = scenario::run("hop", &receiver.dsn(), &arguments);
+    }
+    receiver
+}
+
+fn assert_one_tree(receiver: &Receiver) {
+    let [head, second, third] = ["head", "second", "third"].map(|name| receiver.transaction(name));
+    let trace_id = &head.payload["contexts"]["trace"]["trace_id"];
+    for (parent, child) in [(&head, &second), (&second, &third)] {
+        let trace = &child.payload["contexts"]["trace"];
+        assert_eq!(&trace["trace_id"], trace_id);
+        assert_eq!(trace["parent_span_id"], span_with_op(parent, "queue.publish")["span_id"]);
+    }
+}
+
+#[test]
+fn three_hops_are_one_tree_with_one_sampling_context() {
+    let receiver = chain(&["traceparent", "baggage"]);
+    assert_one_tree(&receiver);
+    let said = ["head", "second", "third"].map(|name| receiver.transaction(name).envelope["trace"].clone());
+    assert_eq!(said[0]["transaction"], "head");
+    assert_eq!(said[0]["release"], "game@1.2.3");
+    assert_eq!(said[0]["sample_rate"], "0.999999");
+    assert!(said.iter().all(|trace| trace == &said[0]), "the head's word on every hop: {said:#?}");
+    assert_eq!(receiver.transaction("third").payload["release"], "other@2", "but each its own release");
+}
+
+#[test]
+fn sentrys_own_headers_alone_are_enough() {
+    let receiver = chain(&["sentry-trace", "baggage"]);
+    assert_one_tree(&receiver);
+}
+
+#[test]
+fn w3c_alone_is_enough() {
+    let receiver = chain(&["traceparent"]);
+    assert_one_tree(&receiver);
+}

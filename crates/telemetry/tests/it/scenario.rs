@@ -1,0 +1,100 @@
+//! Scenarios: pieces of a program that use telemetry as a service does, each run in a process of its own.
+
+use std::process::{Command, Output, Stdio};
+
+use telemetry::{Config, Telemetry};
+
+/// Runs a scenario against this DSN and waits for its end. `arguments` are read back with [`argument`].
+pub fn run(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Output {
+    let output = start(name, dsn, arguments).wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "scenario {name} failed\n{out}\n{err}");
+    output
+}
+
+pub fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["scenario::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("SCENARIO", name)
+        .env("SENTRY_DSN", dsn)
+        .env("SENTRY_RELEASE", "game@1.2.3")
+        .env("SENTRY_ENVIRONMENT", "test")
+        .env("RUST_LOG", "info")
+        // a proxy that is not there: nothing may be sent through it
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("http_proxy", "http://127.0.0.1:9")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in arguments {
+        command.env(format!("SCENARIO_{name}"), value);
+    }
+    command.spawn().unwrap()
+}
+
+/// What the scenario printed as `name=value`.
+pub fn printed(output: &Output, name: &str) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+    line.unwrap_or_else(|| panic!("{name} was not printed in\n{text}")).to_owned()
+}
+
+/// An argument of the running scenario.
+pub fn argument(name: &str) -> Option<String> {
+    std::env::var(format!("SCENARIO_{name}")).ok()
+}
+
+/// Telemetry as a service starts it.
+pub fn telemetry() -> Telemetry {
+    telemetry_with(|_| {})
+}
+
+pub fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
+    let mut config = Config::from_env("game");
+    config.in_app.push("it");
+    if let Some(rate) = argument("RATE") {
+        config.traces_sample_rate = rate.parse().unwrap();
+    }
+    change(&mut config);
+    telemetry::init(config).unwrap()
+}
+
+/// What every scenario ends with: all is out within two seconds.
+pub fn finish(telemetry: Telemetry) {
+    assert!(
+        telemetry.shutdown_blocking(2_000),
+        "everything went out in time; lost: {:?}",
+        telemetry::drops()
+    );
+}
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+#[ignore = "not a test: the other tests start it as a process"]
+fn child() {
+    let Ok(name) = std::env::var("SCENARIO") else { return };
+    let families = [
+        super::bounds::scenario,
+        super::cost::scenario,
+        super::errors::scenario,
+        super::http::scenario,
+        super::late::scenario,
+        super::propagation::scenario,
+        super::scrubbing::scenario,
+        super::spans::scenario,
+        super::transport::scenario,
+    ];
+    let work =
+        families.iter().find_map(|family| family(&name)).unwrap_or_else(|| panic!("no scenario {name}"));
+    // the test harness has begun a line of its own
+    println!();
+    work();
+}

@@ -1,0 +1,267 @@
+//! One transaction of each kind, with the names that Sentry's pages filter by.
+
+use serde_json::json;
+use telemetry::propagation;
+use telemetry::spans::{self, ProcessAttrs, PublishAttrs, Status};
+use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::receiver::{Mood, Receiver, span_with_op, spans_of};
+use super::scenario;
+
+pub fn scenario(name: &str) -> Option<fn()> {
+    match name {
+        "handler" => Some(handler),
+        "links" => Some(links),
+        "unsampled" => Some(unsampled),
+        _ => None,
+    }
+}
+
+const PROCESS: ProcessAttrs<'static> = ProcessAttrs {
+    message_id: "4f1c",
+    destination: "casino.bets.commands.v1",
+    event_type: Some("casino.bets.v1.PlaceBet"),
+    body_size_bytes: 87,
+    receive_latency_ms: Some(1.5),
+    retry_count: 2,
+    consumer_group: "game",
+    partition: 4,
+    offset: 1_234,
+};
+
+const FIND: &str = r#"{"find":"bets","filter":{"_id":"?"}}"#;
+
+/// A record's handler: reads the database and the cache, publishes.
+fn handler() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        let parent = propagation::extract([(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_bytes(),
+        )]);
+        let process = spans::queue_process(&PROCESS, &parent);
+        async {
+            telemetry::set_user("player-7");
+            let db = spans::db("mongodb", "game", "bets", "find", FIND);
+            tokio::time::sleep(std::time::Duration::from_millis(2)).instrument(db).await;
+            let get = spans::cache_get("session:9");
+            spans::set_attr(&get, telemetry::attributes::CACHE_HIT, true);
+            get.in_scope(|| {});
+            spans::cache_put("session:9", 120).in_scope(|| {});
+            spans::cache_remove("session:9").in_scope(|| {});
+            spans::function("spin").in_scope(|| {});
+            let publish = spans::queue_publish(&PublishAttrs {
+                message_id: "5a2b",
+                destination: "casino.payments.commands.v1",
+                event_type: Some("casino.payments.v1.ApplyWager"),
+                body_size_bytes: 64,
+            });
+            publish.in_scope(|| {});
+            spans::set_error(&publish, Status::DeadlineExceeded);
+        }
+        .instrument(process.clone())
+        .await;
+        spans::set_error(&process, Status::Unavailable);
+        spans::set_ok(&process);
+    });
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn a_handlers_transaction_has_what_the_queues_page_needs() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("handler", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("casino.bets.commands.v1");
+    let payload = &transaction.payload;
+    assert_eq!(payload["type"], "transaction");
+    assert_eq!(payload["platform"], "native");
+    assert_eq!(payload["release"], "game@1.2.3");
+    assert_eq!(payload["environment"], "test");
+    assert_eq!(payload["server_name"], "game");
+    assert_eq!(payload["transaction_info"], json!({"source": "task"}));
+    assert_eq!(payload["user"], json!({"id": "player-7"}));
+    assert!(payload["start_timestamp"].as_f64().unwrap() < payload["timestamp"].as_f64().unwrap());
+    let trace = &payload["contexts"]["trace"];
+    assert_eq!(trace["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(trace["parent_span_id"], "b7ad6b7169203331");
+    assert_eq!(trace["op"], "queue.process");
+    assert_eq!(trace["origin"], "auto.queue.kafka");
+    assert_eq!(trace["status"], "ok", "the last status set wins");
+    let data = &trace["data"];
+    for (name, value) in [
+        ("messaging.system", json!("kafka")),
+        ("messaging.destination.name", json!("casino.bets.commands.v1")),
+        ("messaging.message.id", json!("4f1c")),
+        ("messaging.message.body.size", json!(87)),
+        ("messaging.message.receive.latency", json!(1.5)),
+        ("messaging.message.retry.count", json!(2)),
+        ("messaging.destination.partition.id", json!("4")),
+        ("messaging.kafka.offset", json!(1_234)),
+        ("event.type", json!("casino.bets.v1.PlaceBet")),
+    ] {
+        assert_eq!(data[name], value, "{name}");
+    }
+    assert!(
+        data.as_object().unwrap().keys().all(|name| !name.starts_with("sentry.")),
+        "steering stays inside: {data}"
+    );
+}
+
+#[test]
+fn op_and_description_are_two_things() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("handler", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("casino.bets.commands.v1");
+    let said: Vec<(String, String)> = spans_of(&transaction)
+        .iter()
+        .map(|span| {
+            (span["op"].as_str().unwrap().to_owned(), span["description"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    assert!(said.iter().all(|(op, description)| op != description), "{said:?}");
+    let mut said: Vec<(&str, &str)> =
+        said.iter().map(|(op, description)| (op.as_str(), description.as_str())).collect();
+    said.sort_unstable();
+    let expected = [
+        ("cache.get", "session:9"),
+        ("cache.put", "session:9"),
+        ("cache.remove", "session:9"),
+        ("db", FIND),
+        ("function", "spin"),
+        ("queue.process", "casino.bets.commands.v1"),
+        ("queue.publish", "casino.payments.commands.v1"),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn database_and_cache_spans_have_what_their_pages_need() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("handler", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("casino.bets.commands.v1");
+    let db = span_with_op(&transaction, "db");
+    for (name, value) in [
+        ("db.system", "mongodb"),
+        ("db.system.name", "mongodb"),
+        ("db.operation", "find"),
+        ("db.operation.name", "find"),
+        ("db.collection.name", "bets"),
+        ("db.namespace", "game"),
+    ] {
+        assert_eq!(db["data"][name], value, "{name}");
+    }
+    let query: serde_json::Value = serde_json::from_str(db["description"].as_str().unwrap()).unwrap();
+    assert_eq!(query["filter"]["_id"], "?");
+    assert!(db["timestamp"].as_f64().unwrap() - db["start_timestamp"].as_f64().unwrap() >= 0.002);
+    let get = span_with_op(&transaction, "cache.get");
+    assert_eq!(get["data"]["cache.hit"], true);
+    assert_eq!(get["data"]["cache.key"], json!(["session:9"]));
+    assert_eq!(span_with_op(&transaction, "cache.put")["data"]["cache.item_size"], 120);
+    let publish = span_with_op(&transaction, "queue.publish");
+    assert_eq!(publish["status"], "deadline_exceeded");
+    assert_eq!(publish["data"]["messaging.message.id"], "5a2b");
+    assert_eq!(publish["data"]["messaging.message.body.size"], 64);
+    for span in [&db, &get, &publish] {
+        assert_eq!(span["parent_span_id"], transaction.payload["contexts"]["trace"]["span_id"]);
+        assert_eq!(span["trace_id"], transaction.payload["contexts"]["trace"]["trace_id"]);
+    }
+}
+
+#[test]
+fn the_envelope_carries_its_sampling_context() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("handler", &receiver.dsn(), &[]);
+    let transaction = receiver.transaction("casino.bets.commands.v1");
+    let trace = &transaction.envelope["trace"];
+    assert_eq!(trace["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(trace["public_key"], "0123456789abcdef0123456789abcdef");
+    assert_eq!(trace["sampled"], "true");
+    assert_eq!(trace["release"], "game@1.2.3");
+    assert_eq!(trace["environment"], "test");
+    assert_eq!(trace["transaction"], "casino.bets.commands.v1");
+    let number = |name: &str| trace[name].as_str().unwrap().parse::<f64>().unwrap();
+    assert_eq!(number("sample_rate"), 1.0);
+    assert!((0.0..1.0).contains(&number("sample_rand")));
+    assert_eq!(transaction.envelope["event_id"], transaction.payload["event_id"]);
+    assert!(transaction.envelope["sent_at"].as_str().unwrap().ends_with('Z'));
+}
+
+/// Work for three traces at once, then work continued from a stored trace.
+fn links() {
+    let telemetry = scenario::telemetry();
+    let first = spans::background("first", []);
+    let second = spans::background("second", []);
+    let both = [spans::span_context(&first), spans::span_context(&second)];
+    let stored = first.in_scope(propagation::capture);
+    println!("first={}", both[0].trace_id());
+    println!("second={}", both[1].trace_id());
+    drop((first, second));
+    drop(spans::background("rollup", both));
+    let relayed = spans::continued("relay", &stored.context());
+    assert!(relayed.in_scope(telemetry::trace_id).is_some());
+    relayed.add_link(both_of(&relayed));
+    drop(relayed);
+    scenario::finish(telemetry);
+}
+
+fn both_of(span: &tracing::Span) -> opentelemetry::trace::SpanContext {
+    spans::span_context(span)
+}
+
+#[test]
+fn work_for_many_is_linked_and_work_for_a_stored_trace_continues_it() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("links", &receiver.dsn(), &[]);
+    let (first, second) = (scenario::printed(&output, "first"), scenario::printed(&output, "second"));
+    let rollup = receiver.transaction("rollup");
+    let trace = &rollup.payload["contexts"]["trace"];
+    assert_eq!(trace["op"], "function");
+    assert!(trace.get("parent_span_id").is_none());
+    let linked: Vec<&str> =
+        trace["links"].as_array().unwrap().iter().map(|l| l["trace_id"].as_str().unwrap()).collect();
+    assert_eq!(linked, [first.as_str(), second.as_str()]);
+    assert_eq!(
+        trace["links"][0]["span_id"],
+        receiver.transaction("first").payload["contexts"]["trace"]["span_id"]
+    );
+    assert_eq!(trace["links"][0]["sampled"], true);
+    assert_ne!(trace["trace_id"], first.as_str());
+    let relay = receiver.transaction("relay");
+    let (relay, head) = (&relay.payload["contexts"]["trace"], receiver.transaction("first"));
+    assert_eq!(relay["trace_id"], first.as_str());
+    assert_eq!(relay["parent_span_id"], head.payload["contexts"]["trace"]["span_id"]);
+    assert_eq!(
+        receiver.transaction("relay").envelope["trace"],
+        head.envelope["trace"],
+        "the head's word, unchanged"
+    );
+}
+
+fn unsampled() {
+    let telemetry = scenario::telemetry();
+    for _ in 0..200 {
+        let root = spans::background("work", []);
+        let headers = root.in_scope(|| {
+            spans::function("step").in_scope(|| {});
+            propagation::headers_of(&tracing::Span::current().context())
+        });
+        assert!(headers.iter().any(|(name, _)| *name == "traceparent"), "an unsampled trace propagates too");
+    }
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn the_rate_decides_and_is_told() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("unsampled", &receiver.dsn(), &[("RATE", "0.5")]);
+    let transactions = receiver.transactions();
+    // 100 expected, sigma 7
+    assert!((60..140).contains(&transactions.len()), "{}", transactions.len());
+    for transaction in transactions {
+        let trace = &transaction.envelope["trace"];
+        let number = |name: &str| trace[name].as_str().unwrap().parse::<f64>().unwrap();
+        assert_eq!(number("sample_rate"), 0.5);
+        assert!(number("sample_rand") < 0.5, "what was drawn fits what was decided");
+    }
+}

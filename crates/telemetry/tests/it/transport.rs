@@ -1,0 +1,196 @@
+//! The way out, in good weather and bad.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use telemetry::spans;
+
+use super::receiver::{Mood, Receiver};
+use super::scenario;
+
+pub fn scenario(name: &str) -> Option<fn()> {
+    match name {
+        "burst" => Some(burst),
+        "small_queue" => Some(small_queue),
+        "hot_path" => Some(hot_path),
+        "two_waves" => Some(two_waves),
+        _ => None,
+    }
+}
+
+fn work(name: &str, count: usize) {
+    for _ in 0..count {
+        let root = spans::background(name, []);
+        root.in_scope(|| spans::function("step").in_scope(|| {}));
+    }
+}
+
+fn burst() {
+    let telemetry = scenario::telemetry();
+    for _ in 0..10 {
+        work("burst", 100);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("drops={:?}", telemetry::drops());
+    let begun = Instant::now();
+    let deadline_ms = scenario::argument("DEADLINE").map_or(5_000, |text| text.parse().unwrap());
+    println!("all={}", telemetry.shutdown_blocking(deadline_ms));
+    println!("stopped_ms={}", begun.elapsed().as_millis());
+    println!("after={:?}", telemetry::drops());
+}
+
+#[test]
+fn a_burst_arrives_whole_over_few_connections() {
+    let receiver = Receiver::start(Mood::Slow(Duration::from_millis(1)));
+    let output = scenario::run("burst", &receiver.dsn(), &[]);
+    assert_eq!(scenario::printed(&output, "all"), "true");
+    assert_eq!(scenario::printed(&output, "after"), "[]");
+    let ids: std::collections::HashSet<String> =
+        receiver.transactions().iter().map(|item| item.payload["event_id"].to_string()).collect();
+    assert_eq!((receiver.transactions().len(), ids.len()), (1_000, 1_000), "all, and none twice");
+    assert!(receiver.connections() <= 16, "{} connections for 1000 envelopes", receiver.connections());
+    assert!((2..=8).contains(&receiver.at_once_max()), "{} at once", receiver.at_once_max());
+    assert!(receiver.reported_losses().is_empty());
+    let request = receiver.received().remove(0);
+    assert_eq!(request.request_line, "POST /api/3/envelope/ HTTP/1.1");
+    assert_eq!(request.header("content-type"), Some("application/x-sentry-envelope"));
+    assert!(request.header("x-sentry-auth").unwrap().contains("sentry_key=0123456789abcdef0123456789abcdef"));
+    assert!(request.header("content-encoding").is_none(), "small bodies are not worth compressing");
+}
+
+#[test]
+fn what_is_left_at_the_deadline_is_counted_and_the_stop_is_on_time() {
+    let receiver = Receiver::start(Mood::Hung);
+    let output = scenario::run("burst", &receiver.dsn(), &[("DEADLINE", "300")]);
+    assert_eq!(scenario::printed(&output, "all"), "false");
+    let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
+    assert!((250..1_500).contains(&stopped_ms), "{stopped_ms}");
+    // a transaction and its two spans each
+    assert_eq!(scenario::printed(&output, "after"), r#"[("shutdown", 3000)]"#);
+}
+
+fn small_queue() {
+    let telemetry = scenario::telemetry_with(|config| {
+        config.transport.queue_envelopes_max = 10;
+        config.transport.in_flight_max = 2;
+    });
+    work("early", 100);
+    assert!(telemetry.flush_blocking(10_000), "the queue drains");
+    println!("drops={:?}", telemetry::drops());
+    let lost = telemetry::drops_by_category();
+    let lost = lost.iter().find(|drop| drop.category == telemetry::Category::Transaction).unwrap();
+    println!("lost={}", lost.quantity);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn an_overflow_is_counted_and_reported_exactly() {
+    let receiver = Receiver::start(Mood::Slow(Duration::from_millis(30)));
+    let output = scenario::run("small_queue", &receiver.dsn(), &[]);
+    let lost: usize = scenario::printed(&output, "lost").parse().unwrap();
+    assert!(lost > 0);
+    assert_eq!(receiver.transactions().len() + lost, 100);
+    assert_eq!(receiver.reported("queue_overflow", "transaction"), lost as u64);
+    assert_eq!(receiver.reported("queue_overflow", "span"), 2 * lost as u64);
+}
+
+/// What one piece of work costs its thread while Sentry is as it is.
+fn hot_path() {
+    let telemetry = scenario::telemetry();
+    work("warm", 200);
+    let mut slowest = Duration::ZERO;
+    let begun = Instant::now();
+    for _ in 0..2_000 {
+        let one = Instant::now();
+        work("hot", 1);
+        slowest = slowest.max(one.elapsed());
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    println!("busy_us={}", (begun.elapsed().as_micros() / 2_000).saturating_sub(200));
+    println!("slowest_us={}", slowest.as_micros());
+    telemetry.shutdown_blocking(100);
+}
+
+#[test]
+fn a_hung_or_absent_server_does_not_delay_anybody() {
+    let hung = Receiver::start(Mood::Hung);
+    let output = scenario::run("hot_path", &hung.dsn(), &[]);
+    let slowest_us: u64 = scenario::printed(&output, "slowest_us").parse().unwrap();
+    assert!(slowest_us < 100_000, "no call waited for the network: {slowest_us} us");
+    let output = scenario::run("hot_path", "http://0123456789abcdef0123456789abcdef@127.0.0.1:9/3", &[]);
+    let slowest_us: u64 = scenario::printed(&output, "slowest_us").parse().unwrap();
+    assert!(slowest_us < 100_000, "nor for a connection: {slowest_us} us");
+}
+
+/// One wave, a word of patience from Sentry, another wave.
+fn two_waves() {
+    let telemetry = scenario::telemetry();
+    work("first", 1);
+    assert!(telemetry.flush_blocking(5_000));
+    work("second", 5);
+    tracing::error!("an error in between");
+    assert!(telemetry.flush_blocking(5_000));
+    println!("drops={:?}", telemetry::drops());
+    if let Some(wait) = scenario::argument("WAIT") {
+        std::thread::sleep(Duration::from_millis(wait.parse().unwrap()));
+        work("third", 1);
+    }
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn a_rate_limit_is_obeyed_for_its_category_and_its_time() {
+    let receiver =
+        Receiver::start(Mood::Answer(200, "x-sentry-rate-limits: 1:transaction:organization\r\n".to_owned()));
+    let mut running = scenario::start("two_waves", &receiver.dsn(), &[("WAIT", "1500")]);
+    while receiver.items_of("event").is_empty() {
+        assert!(running.try_wait().unwrap().is_none(), "the scenario ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    receiver.set_mood(Mood::Well);
+    assert!(running.wait().unwrap().success());
+    let names: Vec<String> = receiver
+        .transactions()
+        .iter()
+        .map(|t| t.payload["transaction"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["first", "third"], "nothing of the second wave, everything after its time");
+    assert_eq!(receiver.items_of("event").len(), 1, "errors were not limited");
+    assert_eq!(receiver.reported("ratelimit_backoff", "transaction"), 5);
+    assert_eq!(receiver.reported("ratelimit_backoff", "span"), 10);
+}
+
+#[test]
+fn after_429_nothing_is_sent() {
+    let receiver = Receiver::start(Mood::Answer(429, "retry-after: 60\r\n".to_owned()));
+    let output = scenario::run("two_waves", &receiver.dsn(), &[]);
+    assert_eq!(receiver.received().len(), 1, "one attempt, then silence");
+    let drops = scenario::printed(&output, "drops");
+    assert!(
+        drops.contains(r#"("ratelimited_by_server", 3)"#) && drops.contains("ratelimit_backoff"),
+        "{drops}"
+    );
+}
+
+#[test]
+fn an_error_answer_is_a_counted_loss() {
+    let receiver = Receiver::start(Mood::Answer(500, String::new()));
+    let output = scenario::run("two_waves", &receiver.dsn(), &[]);
+    assert!(scenario::printed(&output, "drops").contains("send_error"));
+}
+
+#[test]
+fn a_server_that_comes_later_gets_everything_once() {
+    // the port is known and nobody listens on it yet
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let dsn = format!("http://0123456789abcdef0123456789abcdef@{address}/3");
+    let running = scenario::start("burst", &dsn, &[]);
+    std::thread::sleep(Duration::from_millis(700));
+    let receiver = Receiver::on(TcpListener::bind(address).unwrap(), Mood::Well);
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(scenario::printed(&output, "all"), "true");
+    assert_eq!(scenario::printed(&output, "after"), "[]");
+    assert_eq!(receiver.transactions().len(), 1_000);
+}
