@@ -1,1 +1,219 @@
-//! later
+//! The traces of records, judged by the bytes that went to Sentry: in a process of its own, since telemetry is one per
+//! process, against a plain TCP server.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use bus::{HandlerError, Outcome, Producer};
+use contracts::{Group, Topic};
+use serde_json::Value;
+use telemetry::spans;
+use tracing::Instrument as _;
+
+use crate::support::{
+    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, bus_free_producer, committed_reaches,
+    physical, place_bet,
+};
+
+const IN_SCENARIO: &str = "BUS_TRACE_SCENARIO";
+const CONSOLE_TRACE: &str = "0123456789abcdef0123456789abcdef";
+const CONSOLE_SPAN: &str = "0123456789abcdef";
+
+#[test]
+fn every_handled_record_is_one_transaction_under_its_publish() {
+    let output = Command::new(std::env::current_exe().expect("this test binary"))
+        .args(["--exact", "traces::scenario", "--ignored", "--nocapture"])
+        .env(IN_SCENARIO, "1")
+        .output()
+        .expect("a process");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+}
+
+#[test]
+#[ignore = "the process of the test above"]
+fn scenario() {
+    if std::env::var(IN_SCENARIO).is_err() {
+        return;
+    }
+    let receiver = Receiver::start();
+    let mut config = telemetry::Config::silent("game");
+    config.dsn = Some(format!("http://key@{}/3", receiver.address));
+    let telemetry = telemetry::init(config).expect("telemetry starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        traffic().await;
+        telemetry.shutdown(10_000).await;
+    });
+    let items = receiver.items.lock().expect("not poisoned").clone();
+    judge(&items);
+}
+
+/// Two bets of ours, of which one is tried twice; one of the console that brings its trace; one malformed line.
+async fn traffic() {
+    let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
+    let handler = Remember::new(|delivery| {
+        if delivery.event.id.as_str() == "p-2" && delivery.attempt == 1 {
+            return Err(HandlerError::transient("not yet"));
+        }
+        Ok(Outcome::Applied)
+    });
+    let producer = Producer::new(&config).expect("a producer");
+    let request = spans::background("request", []);
+    async {
+        for number in 1..=2 {
+            producer.publish(&place_bet("p", number)).await.expect("published");
+        }
+    }
+    .instrument(request)
+    .await;
+    from_the_console(&config, CONSOLE_BET).await;
+    from_the_console(&config, b"{\"type\":\"casino.bets.v1.PlaceBet\",\"data\":{\"bogus\":1}}").await;
+    let consumer = Running::start(&config, Group::Game, bets(handler));
+    committed_reaches(&config, Group::Game, 4).await;
+    consumer.stop().await.expect("stops in order");
+}
+
+async fn from_the_console(config: &bus::Config, value: &[u8]) {
+    use rdkafka::message::{Header, OwnedHeaders};
+    let topic = physical(config, Topic::BetsCommands.name());
+    let parent = format!("00-{CONSOLE_TRACE}-{CONSOLE_SPAN}-01");
+    let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&parent) });
+    let record = rdkafka::producer::FutureRecord::to(&topic).key("console").payload(value).headers(headers);
+    bus_free_producer(config).send(record, DEADLINE).await.expect("published");
+}
+
+fn judge(items: &[(String, Value)]) {
+    let of_type = |wanted: &'static str| {
+        items.iter().filter(move |(kind, _)| kind == wanted).map(|(_, payload)| payload)
+    };
+    let processed: Vec<&Value> =
+        of_type("transaction").filter(|t| t["contexts"]["trace"]["op"] == "queue.process").collect();
+    assert_eq!(processed.len(), 4, "one transaction for each record: {processed:#?}");
+    let request = of_type("transaction").find(|t| t["transaction"] == "request").expect("the request");
+    let published: Vec<&Value> = request["spans"].as_array().expect("spans").iter().collect();
+    assert_eq!(published.len(), 2);
+
+    for (id, retries) in [("p-1", 0), ("p-2", 1)] {
+        let publish = published.iter().find(|s| s["data"]["messaging.message.id"] == id).expect("published");
+        let process = find(&processed, id);
+        let trace = &process["contexts"]["trace"];
+        assert_eq!(publish["op"], "queue.publish");
+        assert_eq!(trace["trace_id"], request["contexts"]["trace"]["trace_id"], "one trace");
+        assert_eq!(trace["parent_span_id"], publish["span_id"], "child of its own publish");
+        assert_eq!(trace["status"], "ok");
+        let data = &trace["data"];
+        assert_eq!(data["messaging.destination.name"], Topic::BetsCommands.name());
+        assert_eq!(data["messaging.system"], "kafka");
+        assert_eq!(data["messaging.message.retry.count"], retries);
+        assert_eq!(data["messaging.message.body.size"], publish["data"]["messaging.message.body.size"]);
+        assert_eq!(data["messaging.consumer.group.name"], "game");
+        assert_eq!(data["messaging.kafka.offset"], publish["data"]["messaging.kafka.offset"]);
+        let latency_ms = data["messaging.message.receive.latency"].as_f64().expect("a latency");
+        assert!((0.0..60_000.0).contains(&latency_ms), "{latency_ms} ms");
+    }
+    let console: Vec<&&Value> =
+        processed.iter().filter(|t| t["contexts"]["trace"]["trace_id"] == CONSOLE_TRACE).collect();
+    assert_eq!(console.len(), 2, "the console's trace is continued");
+    assert!(console.iter().all(|t| t["contexts"]["trace"]["parent_span_id"] == CONSOLE_SPAN));
+    let failed =
+        console.iter().find(|t| t["contexts"]["trace"]["status"] != "ok").expect("the malformed one");
+    let letters = failed["spans"].as_array().expect("spans");
+    assert!(
+        letters.iter().any(|span| span["op"] == "queue.publish"),
+        "its dead letter is seen: {letters:#?}"
+    );
+
+    let errors: Vec<&Value> = of_type("event").collect();
+    assert_eq!(errors.len(), 1, "one error event, for the malformed line: {errors:#?}");
+    assert_eq!(errors[0]["contexts"]["trace"]["trace_id"], CONSOLE_TRACE, "in that record's trace");
+    assert!(errors[0].to_string().contains("bogus"), "it says what was wrong: {:#}", errors[0]);
+}
+
+fn find<'a>(transactions: &[&'a Value], id: &str) -> &'a Value {
+    let is_it = |t: &&&Value| t["contexts"]["trace"]["data"]["messaging.message.id"] == id;
+    transactions.iter().find(is_it).unwrap_or_else(|| panic!("no transaction of {id}: {transactions:#?}"))
+}
+
+/// Takes envelopes as a Sentry server does, and nothing more.
+struct Receiver {
+    address: std::net::SocketAddr,
+    items: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let items: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let kept = Arc::clone(&items);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let kept = Arc::clone(&kept);
+                std::thread::spawn(move || serve(stream.expect("a connection"), &kept));
+            }
+        });
+        Self { address, items }
+    }
+}
+
+fn serve(mut stream: TcpStream, kept: &Mutex<Vec<(String, Value)>>) {
+    let mut received = Vec::new();
+    loop {
+        let Some((head_end, length, is_gzip)) = head(&received) else {
+            if !read_more(&mut stream, &mut received) {
+                return;
+            }
+            continue;
+        };
+        while received.len() < head_end + length {
+            if !read_more(&mut stream, &mut received) {
+                return;
+            }
+        }
+        let body: Vec<u8> = received.drain(..head_end + length).skip(head_end).collect();
+        let body = if is_gzip { gunzip(&body) } else { body };
+        kept.lock().expect("not poisoned").extend(items_of(&body));
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("answered");
+    }
+}
+
+fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>) -> bool {
+    let mut chunk = [0_u8; 65_536];
+    let count = stream.read(&mut chunk).unwrap_or(0);
+    received.extend_from_slice(&chunk[..count]);
+    count > 0
+}
+
+/// The end of the request's head, the length of its body, and whether that is compressed.
+fn head(received: &[u8]) -> Option<(usize, usize, bool)> {
+    let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&received[..end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
+    Some((end, length, head.contains("content-encoding: gzip")))
+}
+
+fn gunzip(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut plain).expect("gzip");
+    plain
+}
+
+fn items_of(envelope: &[u8]) -> Vec<(String, Value)> {
+    let line_end = |from: &[u8]| from.iter().position(|byte| *byte == b'\n').unwrap_or(from.len());
+    let mut rest = &envelope[(line_end(envelope) + 1).min(envelope.len())..];
+    let mut items = Vec::new();
+    while !rest.is_empty() {
+        let end = line_end(rest);
+        let Ok(header) = serde_json::from_slice::<Value>(&rest[..end]) else { break };
+        rest = &rest[(end + 1).min(rest.len())..];
+        let length =
+            header["length"].as_u64().map_or_else(|| line_end(rest), |n| usize::try_from(n).expect("small"));
+        let payload = serde_json::from_slice(&rest[..length]).unwrap_or(Value::Null);
+        items.push((header["type"].as_str().unwrap_or_default().to_owned(), payload));
+        rest = &rest[(length + 1).min(rest.len())..];
+    }
+    items
+}

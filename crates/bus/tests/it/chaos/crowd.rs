@@ -1,0 +1,234 @@
+//! The members, and what is done to them. What counts is what was observed, not what was attempted.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use bus::Config;
+use contracts::Group;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use super::Action;
+use super::member::{self, Work};
+use crate::support::{DEADLINE, physical, raw_consumer};
+
+/// Fewer than this would leave nobody to rebalance with.
+const AWAKE_MIN: usize = 3;
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// Processes that got an assignment.
+    pub(super) joined: usize,
+    /// Processes that left in order when told to, during the run.
+    pub(super) left: usize,
+    /// Processes that died of SIGKILL.
+    pub(super) killed: usize,
+    /// Processes that stood still until the group had put them out, and were then let go on.
+    pub(super) frozen_and_thawed: usize,
+    /// Processes that ended otherwise.
+    pub(super) ended_badly: Vec<String>,
+}
+
+struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    frozen_since: Option<Instant>,
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        kill(pid, signal).expect("our own child can be signalled");
+    }
+
+    fn is_ready(&self) -> bool {
+        member::ready_file(&self.log).exists()
+    }
+}
+
+pub(super) struct Crowd {
+    config: Config,
+    folder: PathBuf,
+    work: Work,
+    members: Vec<Process>,
+    leaving: Vec<Process>,
+    started: usize,
+    observed: Observed,
+    watcher: BaseConsumer,
+}
+
+impl Crowd {
+    pub(super) fn new(config: Config, folder: PathBuf, work: Work) -> Self {
+        let watcher = raw_consumer(&config, "watcher");
+        let (members, leaving) = (Vec::new(), Vec::new());
+        Self { config, folder, work, members, leaving, started: 0, observed: Observed::default(), watcher }
+    }
+
+    pub(super) fn join(&mut self) {
+        self.started += 1;
+        let name = format!("member-{}", self.started);
+        let config = Config { client_id: name.clone(), ..self.config.clone() };
+        let log = self.folder.join(format!("{name}.log"));
+        let child = member::start(&config, &log, self.work);
+        self.members.push(Process { name, child, log, frozen_since: None });
+    }
+
+    pub(super) async fn wait_for_ready(&self, count: usize) {
+        testkit::eventually("members to get an assignment", DEADLINE, || async {
+            (self.awake_and_ready().len() >= count).then_some(())
+        })
+        .await;
+    }
+
+    fn awake_and_ready(&self) -> Vec<usize> {
+        let is_it = |process: &Process| process.frozen_since.is_none() && process.is_ready();
+        self.members
+            .iter()
+            .enumerate()
+            .filter(|(_, process)| is_it(process))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    pub(super) async fn act(&mut self, action: Action, random: &mut StdRng) {
+        if action == Action::Join {
+            self.join();
+            return;
+        }
+        if self.awake_and_ready().len() <= AWAKE_MIN {
+            self.join();
+            self.wait_until_somebody_can_be_spared().await;
+        }
+        let candidates = self.awake_and_ready();
+        let index = candidates[random.random_range(0..candidates.len())];
+        match action {
+            Action::Freeze => {
+                self.members[index].signal(Signal::SIGSTOP);
+                self.members[index].frozen_since = Some(Instant::now());
+            }
+            Action::Leave => {
+                let process = self.remove(index);
+                process.signal(Signal::SIGTERM);
+                self.leaving.push(process);
+            }
+            Action::Kill => {
+                let mut process = self.remove(index);
+                process.signal(Signal::SIGKILL);
+                let status = process.child.wait().expect("our own child");
+                if status.signal() == Some(Signal::SIGKILL as i32) {
+                    self.observed.killed += 1;
+                }
+            }
+            Action::Join => {}
+        }
+    }
+
+    /// Meanwhile the frozen go on being thawed, or a rebalance that waits for them would never end.
+    async fn wait_until_somebody_can_be_spared(&mut self) {
+        let began = Instant::now();
+        while self.awake_and_ready().len() <= AWAKE_MIN {
+            assert!(began.elapsed() < DEADLINE, "too few members get an assignment");
+            self.thaw_whoever_was_put_out();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Process {
+        let process = self.members.remove(index);
+        if process.is_ready() {
+            self.observed.joined += 1;
+        }
+        process
+    }
+
+    /// Lets those go on that the group no longer counts: they have been away for longer than the session time-out.
+    pub(super) fn thaw_whoever_was_put_out(&mut self) {
+        if self.members.iter().all(|process| process.frozen_since.is_none()) {
+            return;
+        }
+        let Some(members) = self.members_of_the_group() else { return };
+        let session = Duration::from_millis(u64::from(self.config.session_timeout_ms));
+        for process in &mut self.members {
+            let is_long_gone = process.frozen_since.is_some_and(|since| since.elapsed() > session);
+            if is_long_gone && !members.contains(&process.name) {
+                process.signal(Signal::SIGCONT);
+                process.frozen_since = None;
+                self.observed.frozen_and_thawed += 1;
+            }
+        }
+    }
+
+    pub(super) async fn thaw_all(&mut self) {
+        let began = Instant::now();
+        while self.members.iter().any(|process| process.frozen_since.is_some()) {
+            assert!(began.elapsed() < DEADLINE, "the group goes on counting members that are frozen");
+            self.thaw_whoever_was_put_out();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The client ids that the broker counts as members now.
+    fn members_of_the_group(&self) -> Option<Vec<String>> {
+        let group = physical(&self.config, Group::Game.as_str());
+        let list = self.watcher.fetch_group_list(Some(&group), Duration::from_secs(5)).ok()?;
+        let found = list.groups().iter().find(|found| found.name() == group)?;
+        Some(found.members().iter().map(|member| member.client_id().to_owned()).collect())
+    }
+
+    /// Tells everybody to leave, and waits.
+    pub(super) async fn dismiss(mut self) -> Observed {
+        for process in std::mem::take(&mut self.leaving) {
+            let name = process.name.clone();
+            match ended(process).await {
+                Ok(()) => self.observed.left += 1,
+                Err(how) => self.observed.ended_badly.push(format!("{name} (told to leave): {how}")),
+            }
+        }
+        while !self.members.is_empty() {
+            let process = self.remove(0);
+            if !process.is_ready() {
+                // it never got so far as to hear the signal in order; nothing is learned from it
+                process.signal(Signal::SIGKILL);
+            }
+            process.signal(Signal::SIGTERM);
+            let (name, was_ready) = (process.name.clone(), process.is_ready());
+            if let (Err(how), true) = (ended(process).await, was_ready) {
+                self.observed.ended_badly.push(format!("{name} (at the end): {how}"));
+            }
+        }
+        std::mem::take(&mut self.observed)
+    }
+}
+
+/// Waits for a process that was told to leave.
+async fn ended(mut process: Process) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        match process.child.try_wait().expect("our own child") {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(status.to_string()),
+            None if began.elapsed() > DEADLINE => {
+                process.signal(Signal::SIGKILL);
+                return Err(format!("still there after {DEADLINE:?}"));
+            }
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+impl Drop for Crowd {
+    /// A failed test leaves no process behind.
+    fn drop(&mut self) {
+        for mut process in self.members.drain(..).chain(self.leaving.drain(..)) {
+            process.child.kill().ok();
+            process.child.wait().ok();
+        }
+    }
+}

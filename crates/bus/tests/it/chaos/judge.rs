@@ -1,0 +1,151 @@
+//! Looks at what the group has committed and at what the members have written, while they run and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bus::Config;
+use contracts::{Group, Topic};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::support::{physical, raw_consumer};
+
+/// What the judge says. Each number of violations has its denominator beside it.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Records that nobody handled.
+    pub(super) missing: usize,
+    /// Records that were handled more than once: allowed, and told.
+    pub(super) handled_again: usize,
+    /// Records of one key that were first handled before the one before them.
+    pub(super) reordered: usize,
+    /// Committed offsets that were beyond a record that nobody had handled.
+    pub(super) frontiers_ahead: usize,
+    /// Committed offsets that were looked at.
+    pub(super) frontiers_looked_at: usize,
+}
+
+#[derive(Default)]
+struct Key {
+    first_handled_at: BTreeMap<u64, u128>,
+}
+
+pub(super) struct Judge {
+    folder: PathBuf,
+    observer: BaseConsumer,
+    topic: String,
+    partitions: i32,
+    /// How far each member's log has been read.
+    read_to: BTreeMap<PathBuf, u64>,
+    handled: BTreeMap<i32, BTreeSet<i64>>,
+    keys: BTreeMap<String, Key>,
+    verdict: Verdict,
+}
+
+impl Judge {
+    pub(super) fn new(config: Config, folder: PathBuf) -> Self {
+        let observer = raw_consumer(&config, &physical(&config, Group::Game.as_str()));
+        let topic = physical(&config, Topic::BetsCommands.name());
+        let metadata = observer.fetch_metadata(Some(&topic), Duration::from_secs(10)).expect("metadata");
+        let partitions = i32::try_from(metadata.topics()[0].partitions().len()).expect("few");
+        Self {
+            folder,
+            observer,
+            topic,
+            partitions,
+            read_to: BTreeMap::new(),
+            handled: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            verdict: Verdict::default(),
+        }
+    }
+
+    /// Looks again and again until the run is over.
+    pub(super) async fn until(mut self, is_over: Arc<AtomicBool>) -> Self {
+        while !is_over.load(Ordering::SeqCst) {
+            let look = telemetry::spawn_blocking(move || {
+                self.look();
+                self
+            });
+            self = look.await.expect("does not panic");
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        self
+    }
+
+    /// First what is committed, then what is written: a member writes before it completes, so everything below a
+    /// committed offset must be there.
+    fn look(&mut self) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(&self.topic, 0, self.partitions - 1);
+        let Ok(committed) = self.observer.committed_offsets(list, Duration::from_secs(5)) else { return };
+        self.read_logs();
+        for element in committed.elements() {
+            let Offset::Offset(next) = element.offset() else { continue };
+            self.verdict.frontiers_looked_at += 1;
+            let handled = self.handled.entry(element.partition()).or_default();
+            let below = handled.range(..next).count();
+            if i64::try_from(below) != Ok(next) {
+                self.verdict.frontiers_ahead += 1;
+            }
+        }
+    }
+
+    fn read_logs(&mut self) {
+        let entries = std::fs::read_dir(&self.folder).expect("the folder is there");
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                self.read_log(path);
+            }
+        }
+    }
+
+    fn read_log(&mut self, path: PathBuf) {
+        let mut file = File::open(&path).expect("the log is there");
+        let from = self.read_to.get(&path).copied().unwrap_or_default();
+        file.seek(SeekFrom::Start(from)).expect("the log can be read");
+        let mut reader = BufReader::new(file);
+        let (mut line, mut read) = (String::new(), from);
+        while reader.read_line(&mut line).expect("the log is text") > 0 {
+            if !line.ends_with('\n') {
+                break; // half a line of a member that is writing, or was killed while it did
+            }
+            read += u64::try_from(line.len()).expect("short");
+            self.note(line.trim_end());
+            line.clear();
+        }
+        self.read_to.insert(path, read);
+    }
+
+    fn note(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        let mut word = || words.next().expect("four words");
+        let at: u128 = word().parse().expect("a time");
+        let partition: i32 = word().parse().expect("a partition");
+        let offset: i64 = word().parse().expect("an offset");
+        let (key, number) = word().rsplit_once('-').expect("key-number");
+        if !self.handled.entry(partition).or_default().insert(offset) {
+            self.verdict.handled_again += 1;
+        }
+        let number: u64 = number.parse().expect("a number");
+        let first = self.keys.entry(key.to_owned()).or_default().first_handled_at.entry(number).or_insert(at);
+        *first = at.min(*first);
+    }
+
+    /// The end of the run: everything is committed, everybody has left.
+    pub(super) fn verdict(mut self, published: usize) -> Verdict {
+        self.look();
+        let handled: usize = self.handled.values().map(BTreeSet::len).sum();
+        self.verdict.missing = published - handled;
+        for key in self.keys.values() {
+            let times: Vec<u128> = key.first_handled_at.values().copied().collect();
+            self.verdict.reordered += times.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        }
+        self.verdict
+    }
+}
