@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::envelope,
     journal::{BodyKind, Encoding},
+    protocol::envelope,
 };
 
 /// zstd's window, as a power of two: 8 MiB, what the format tells every decoder to support.

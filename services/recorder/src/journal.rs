@@ -16,7 +16,7 @@ use std::{fs::File, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::digest::Digest;
+use crate::protocol::digest::Digest;
 
 pub use frame::{BodyKind, Encoding};
 pub use progress::{Indexed, Place, Progress};

@@ -3,7 +3,7 @@
 //!
 //! An envelope's way in, and the file to read for each step:
 //!
-//! 1. [`ingest`] admits it (key, sizes, encodings; `ingest/receive.rs`) and reads its digest ([`domain::digest`]).
+//! 1. [`ingest`] admits it (key, sizes, encodings; `ingest/receive.rs`) and reads its digest ([`protocol::digest`]).
 //! 2. [`journal`] appends the bytes as they came and answers once they are synchronised (`journal/writer.rs`).
 //! 3. [`index`] notes what the digest says, many envelopes a transaction (`index/write.rs`).
 //! 4. [`query`] and [`pages`] find envelopes by the index and read them from the journal again.
@@ -13,13 +13,13 @@
 
 pub mod body;
 pub mod config;
-pub mod domain;
 pub mod forward;
 pub mod index;
 pub mod ingest;
 pub mod journal;
 pub mod pages;
 pub mod projects;
+pub mod protocol;
 pub mod query;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
@@ -61,7 +61,9 @@ pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result
 
     let mode = Arc::new(ModeSwitch::default());
     let answered = Arc::new(Answered::default());
-    let forwarder = Forwarder;
+    let targets = forward::targets(&config.forward, std::env::vars_os(), &projects)?;
+    let (forwarder, copying) = Forwarder::new(targets, config.limits.envelope_bytes_max)?;
+    life.background("forward", |stop| copying.run(stop));
     let ingest = Ingest {
         journal: journal.clone(),
         projects: Arc::clone(&projects),

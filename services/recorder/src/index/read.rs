@@ -8,8 +8,8 @@ use super::{
     write::{signed, unsigned},
 };
 use crate::{
-    domain::digest::{Kinds, PartKind},
     journal::Place,
+    protocol::digest::{Kinds, PartKind},
 };
 
 /// Which rows of a listing are wanted.

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     body,
-    domain::{
+    journal::{Cursor, Indexed, Journal, Progress, Reader, Stored},
+    protocol::{
         digest::{self, Digest, ReleaseSent},
         envelope::Envelope,
     },
-    journal::{Cursor, Indexed, Journal, Progress, Reader, Stored},
 };
 
 /// Envelopes in one transaction.

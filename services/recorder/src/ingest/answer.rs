@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::{body::BodyError, domain::envelope::EnvelopeError, journal::JournalError};
+use crate::{body::BodyError, journal::JournalError, protocol::envelope::EnvelopeError};
 
 /// Why an envelope was not kept.
 #[derive(Debug, thiserror::Error)]

@@ -19,12 +19,12 @@ use super::{
 };
 use crate::{
     body::{self, BodyError},
-    domain::{
-        auth,
+    journal::{Append, BodyKind, Encoding},
+    protocol::{
+        auth::{self, Dsn},
         digest::{self, Digest},
         envelope::Envelope,
     },
-    journal::{Append, BodyKind, Encoding},
 };
 
 /// A body that is not there by then is given up, so that slow senders cannot hold all places.
@@ -206,15 +206,15 @@ impl Inspect {
 
     /// The envelope's DSN is the key where there is no other, and must not contradict it where there is.
     fn check_dsn(&self, ingest: &Ingest, envelope: &Envelope<'_>) -> Result<(), Refusal> {
-        let dsn = envelope.headers.dsn.as_deref().map(auth::dsn_parts);
+        let dsn = envelope.headers.dsn.as_deref().map(Dsn::parse);
         match (&self.key, dsn) {
             (_, Some(None)) => Err(Refusal::OtherDsn),
             (None, None) => Err(Refusal::MissingKey),
             (Some(_), None) => Ok(()),
-            (Some(key), Some(Some((own, _)))) if *key != own => Err(Refusal::OtherDsn),
-            (_, Some(Some((own, project)))) => {
-                authorise(ingest, self.project, &own)?;
-                if project == self.project { Ok(()) } else { Err(Refusal::OtherProject) }
+            (Some(key), Some(Some(own))) if *key != own.key => Err(Refusal::OtherDsn),
+            (_, Some(Some(own))) => {
+                authorise(ingest, self.project, &own.key)?;
+                if own.project == self.project { Ok(()) } else { Err(Refusal::OtherProject) }
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::digest::Digest;
+use crate::protocol::digest::Digest;
 
 /// Rows that wait for the indexer, in digests.
 const SHELF_ROWS_MAX: usize = 16_384;

@@ -19,7 +19,7 @@ use super::{
     lines::{NDJSON, Opened, Out, WriteError, each_envelope, one_line, stream},
     page, with_lag,
 };
-use crate::{body, domain::digest::Kinds, index::read, journal::Encoding};
+use crate::{body, index::read, journal::Encoding, protocol::digest::Kinds};
 
 /// `GET /api/v1/envelopes?since=&project=&type=&limit=`
 pub(super) async fn list(

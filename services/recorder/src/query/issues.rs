@@ -14,14 +14,14 @@ use super::{
     page, with_lag,
 };
 use crate::{
-    domain::{
-        event::ErrorEvent,
-        grouping,
-        trace::{TraceError, trace_error},
-    },
     index::{
         IndexError,
         read::{self, IssueRow, ReleaseRecord},
+    },
+    protocol::{
+        event::ErrorEvent,
+        grouping,
+        trace::{TraceError, trace_error},
     },
 };
 

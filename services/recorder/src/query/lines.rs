@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use super::{Query, with_lag};
 use crate::{
     body,
-    domain::{digest::Kinds, envelope::Envelope, trace::Source},
     index::{
         IndexError, Page,
         read::{self, EnvelopeRow},
     },
     journal::{Reader, Stored},
+    protocol::{digest::Kinds, envelope::Envelope, trace::Source},
 };
 
 /// Bytes that are handed over at a time.

@@ -9,7 +9,7 @@ use super::{
     lines::{NDJSON, Opened, Out, WriteError, each_envelope, line, stream},
     page,
 };
-use crate::domain::{digest::Kinds, envelope::Item, trace};
+use crate::protocol::{digest::Kinds, envelope::Item, trace};
 
 /// Members that are too long for a line; the raw envelope has them.
 const BULKY: [&str; 3] = ["profile", "debug_meta", "measurements"];

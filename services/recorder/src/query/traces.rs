@@ -13,13 +13,13 @@ use super::{
     page,
 };
 use crate::{
-    domain::{
-        digest,
-        trace::{Assembly, Trace},
-    },
     index::{
         Page,
         read::{self, TraceRow},
+    },
+    protocol::{
+        digest,
+        trace::{Assembly, Trace},
     },
 };
 

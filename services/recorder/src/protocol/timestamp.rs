@@ -32,7 +32,8 @@ fn parse(json: &str) -> Option<f64> {
     let at = OffsetDateTime::parse(&text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
         .ok()?;
-    Some(at.unix_timestamp_nanos() as f64 / 1e9)
+    // Microseconds are exact in a float, nanoseconds are not.
+    Some((at.unix_timestamp_nanos() / 1_000) as f64 / 1e6)
 }
 
 #[cfg(test)]

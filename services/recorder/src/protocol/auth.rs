@@ -27,12 +27,28 @@ pub fn key_from_query(query: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// Key and project of a DSN, `http://<key>@host/<path>/<project>`.
-#[must_use]
-pub fn dsn_parts(dsn: &str) -> Option<(String, u32)> {
-    let url = url::Url::parse(dsn).ok()?;
-    let project = url.path_segments()?.next_back()?.parse().ok()?;
-    (!url.username().is_empty()).then(|| (url.username().to_owned(), project))
+/// A DSN in its parts: `http://<key>@<host>/<path>/<project>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dsn {
+    /// The public key.
+    pub key: String,
+    /// The project's number.
+    pub project: u32,
+    /// Where its envelopes go.
+    pub endpoint: String,
+}
+
+impl Dsn {
+    /// Reads a DSN; `None` where it is none.
+    #[must_use]
+    pub fn parse(dsn: &str) -> Option<Self> {
+        let url = url::Url::parse(dsn).ok()?;
+        let (path, project) = url.path().rsplit_once('/')?;
+        let project = project.parse().ok()?;
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let endpoint = format!("{}://{}{port}{path}/api/{project}/envelope/", url.scheme(), url.host_str()?);
+        (!url.username().is_empty()).then(|| Self { key: url.username().to_owned(), project, endpoint })
+    }
 }
 
 #[cfg(test)]
@@ -53,10 +69,13 @@ mod tests {
     fn queries_and_dsns() {
         assert_eq!(key_from_query("sentry_version=7&sentry_key=abc").as_deref(), Some("abc"));
         assert_eq!(key_from_query("sentry_key="), None);
-        assert_eq!(dsn_parts("http://abc@127.0.0.1:8101/4"), Some(("abc".to_owned(), 4)));
-        assert_eq!(dsn_parts("https://abc@example.org/some/path/4"), Some(("abc".to_owned(), 4)));
-        assert_eq!(dsn_parts("https://example.org/4"), None);
-        assert_eq!(dsn_parts("https://abc@example.org/x"), None);
-        assert_eq!(dsn_parts("nonsense"), None);
+        let dsn = Dsn::parse("http://abc@127.0.0.1:8101/4").expect("a DSN");
+        assert_eq!((dsn.key.as_str(), dsn.project), ("abc", 4));
+        assert_eq!(dsn.endpoint, "http://127.0.0.1:8101/api/4/envelope/");
+        let dsn = Dsn::parse("https://abc@example.org/some/path/4").expect("a DSN");
+        assert_eq!(dsn.endpoint, "https://example.org/some/path/api/4/envelope/");
+        for nonsense in ["https://example.org/4", "https://abc@example.org/x", "nonsense", "abc@x/4"] {
+            assert_eq!(Dsn::parse(nonsense), None, "{nonsense}");
+        }
     }
 }

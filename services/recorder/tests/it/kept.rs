@@ -1,0 +1,124 @@
+//! SIGKILL right after an answer: every byte that was answered with 200 is there after the next start, as it was sent.
+//! A recorder that answers before it writes must be seen to fail the same test.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::sync::Mutex;
+
+use crate::{
+    protocol::encoded,
+    support::{Program, client, key, lines, transaction},
+};
+
+/// Concurrent senders; each sends the next envelope when the last was answered.
+const SENDERS: usize = 24;
+
+struct Sent {
+    /// What was answered with 200: event id → the bytes that were sent.
+    answered: HashMap<String, Vec<u8>>,
+    /// How many were sent and not answered.
+    open: usize,
+}
+
+/// Sends until the recorder is killed at a random moment.
+async fn one_life(directory: &Path, more: &[(&str, &str)], random: &mut StdRng) -> Sent {
+    let mut program = Program::start(directory, more).await;
+    let sent = Arc::new(Mutex::new(Sent { answered: HashMap::new(), open: 0 }));
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let url = format!("{}/api/3/envelope/?sentry_key={}", program.ingest, key(3));
+            let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
+            let mut random = StdRng::seed_from_u64(random.random());
+            telemetry::spawn(async move {
+                let client = client();
+                while !stop.load(Ordering::Relaxed) {
+                    let trace = format!("{:032x}", random.random::<u128>());
+                    let name = "x".repeat(random.random_range(1..3_000));
+                    let plain =
+                        transaction(&trace, "aaaaaaaaaaaaaaaa", None, "function", &name, 1.0).into_bytes();
+                    let id = event_id(&plain);
+                    let (encoding, body) = encoded(&plain).swap_remove(sender % 5);
+                    let answer =
+                        client.post(&url).header("content-encoding", encoding).body(body).send().await;
+                    let kept = answer.is_ok_and(|answer| answer.status() == 200);
+                    let mut sent = sent.lock().await;
+                    if kept {
+                        sent.answered.insert(id, plain);
+                    } else {
+                        sent.open += 1;
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(random.random_range(80..400))).await;
+    program.kill();
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.expect("no panic");
+    }
+    Arc::into_inner(sent).expect("all senders ended").into_inner()
+}
+
+fn event_id(envelope: &[u8]) -> String {
+    let header = envelope.split(|byte| *byte == b'\n').next().expect("a header");
+    let header: serde_json::Value = serde_json::from_slice(header).expect("JSON");
+    header["event_id"].as_str().expect("an id").to_owned()
+}
+
+/// How many of the answered envelopes are missing, or are not byte for byte what was sent.
+async fn lost(directory: &Path, answered: &HashMap<String, Vec<u8>>) -> usize {
+    let program = Program::start(directory, &[]).await;
+    let client = client();
+    let get = |path: String| client.get(format!("{}{path}", program.query)).send();
+    let listing = get("/api/v1/envelopes".to_owned()).await.expect("an answer").text().await.expect("text");
+    let mut there = 0;
+    for line in lines(&listing) {
+        let Some(expected) = line["headers"]["event_id"].as_str().and_then(|id| answered.get(id)) else {
+            continue;
+        };
+        let raw = get(format!("/api/v1/envelopes/{}/raw", line["seq"])).await.expect("an answer");
+        there += usize::from(raw.bytes().await.expect("bytes") == expected.as_slice());
+    }
+    answered.len() - there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_there_after_kill_9() {
+    let mut random = StdRng::seed_from_u64(testkit::seed());
+    let directory = tempfile::tempdir().expect("a folder");
+    let (mut answered, mut open) = (HashMap::new(), 0);
+    for _ in 0..5 {
+        let sent =
+            one_life(directory.path(), &[("PITBOSS__RECORDER__SEGMENT_BYTES", "200000")], &mut random).await;
+        answered.extend(sent.answered);
+        open += sent.open;
+    }
+    assert!(answered.len() > 200, "only {} answers checked", answered.len());
+    assert!(open > 0, "no envelope was on its way when the recorder was killed");
+    assert_eq!(lost(directory.path(), &answered).await, 0, "of {} answered", answered.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_answers_before_it_writes_is_seen_to_lose() {
+    let mut random = StdRng::seed_from_u64(testkit::seed());
+    for _ in 0..10 {
+        let directory = tempfile::tempdir().expect("a folder");
+        let more = [("PITBOSS__RECORDER__ANSWER_BEFORE_WRITE", "true")];
+        let sent = one_life(directory.path(), &more, &mut random).await;
+        if lost(directory.path(), &sent.answered).await > 0 {
+            return;
+        }
+    }
+    panic!("ten lives of a recorder that answers too early lost nothing: the test of kill -9 sees nothing");
+}

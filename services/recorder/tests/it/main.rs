@@ -1,0 +1,12 @@
+//! The recorder as its senders and askers see it: over HTTP, in this process or as the real program.
+
+mod bounds;
+mod forward;
+mod kept;
+mod modes;
+mod parser;
+mod power_cut;
+mod protocol;
+mod queries;
+mod support;
+mod traces;

@@ -1,0 +1,139 @@
+//! The parser and everything behind it under arbitrary bytes: no panic, no growth, and what it takes it takes whole.
+
+use proptest::{collection::vec, prelude::*};
+use recorder::{
+    body,
+    journal::{BodyKind, Encoding},
+    protocol::{
+        digest,
+        envelope::{Envelope, ITEMS_MAX},
+        trace::{Assembly, Source},
+    },
+};
+
+/// JSON-like text with plenty of what confuses parsers.
+fn fragments() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        "\n",
+        "\r\n",
+        ":",
+        ",",
+        "\"",
+        "\\",
+        "\"type\"",
+        "\"length\"",
+        "\"event_id\"",
+        "\"dsn\"",
+        "\"items\"",
+        "\"trace_id\"",
+        "\"contexts\"",
+        "\"trace\"",
+        "\"spans\"",
+        "\"exception\"",
+        "\"values\"",
+        "\"transaction\"",
+        "\"event\"",
+        "\"log\"",
+        "\"span\"",
+        "\"trace_metric\"",
+        "0",
+        "-1",
+        "18446744073709551616",
+        "1e999",
+        "null",
+        "true",
+        "\\ud800",
+        "\u{0}",
+        "{\"type\":\"event\"}\n",
+        "{}\n",
+        "{\"type\":\"log\",\"length\":2}\n",
+        "{\"type\":\"transaction\"}\n",
+        "{\"items\":[",
+        "\"0af7651916cd43dd8448eb211c80319c\"",
+        "  ",
+    ]);
+    vec(pieces, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+fn everything(body: &[u8]) {
+    if let Ok(envelope) = Envelope::parse(body) {
+        assert!(envelope.items.len() <= ITEMS_MAX);
+        let payloads: usize = envelope.items.iter().map(|item| item.payload.len()).sum();
+        assert!(payloads <= body.len(), "payloads are parts of the body");
+        let digest = digest::digest(1, &envelope);
+        let mut assembly = Assembly::new([7; 16]);
+        assembly.add(Source { seq: 1, project: 1, name: "x" }, &envelope);
+        for part in &digest.parts {
+            let mut assembly = Assembly::new(part.trace_id);
+            assembly.add(Source { seq: 1, project: 1, name: "x" }, &envelope);
+            if let Some(trace) = assembly.finish() {
+                serde_json::to_string(&trace).expect("an answer is always JSON");
+            }
+        }
+    }
+    for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd] {
+        if let Ok(plain) = body::open(BodyKind::Envelope, encoding, body, 4096) {
+            assert!(plain.len() <= 4096);
+        }
+    }
+    if let Ok(envelope) = body::open(BodyKind::Store, Encoding::Identity, body, 1 << 20) {
+        Envelope::parse(&envelope).expect("what is made of an event is an envelope");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(body in vec(any::<u8>(), 0..2_000)) {
+        everything(&body);
+    }
+
+    #[test]
+    fn arbitrary_fragments_never_panic(body in fragments()) {
+        everything(&body);
+    }
+
+    #[test]
+    fn a_damaged_envelope_never_panics(position in 0_usize..2_000, byte in any::<u8>(), cut in 0_usize..2_000) {
+        let mut body = crate::support::transaction(&"ab".repeat(16), &"cd".repeat(8), None, "http.server", "POST /x", 1.0);
+        body.push_str(&crate::support::error(&"ab".repeat(16), &"cd".repeat(8), "E", "v", "u").split_once('\n').expect("a line").1);
+        let mut body = body.into_bytes();
+        let position = position % body.len();
+        body[position] = byte;
+        body.truncate(body.len() - cut % body.len());
+        everything(&body);
+    }
+
+    #[test]
+    fn what_was_put_together_is_taken_apart(
+        items in vec(("[a-z_]{1,12}", vec(any::<u8>(), 0..200), any::<bool>()), 0..12),
+        trailing in any::<bool>(),
+    ) {
+        let mut body = b"{\"sent_at\":\"2026-01-01T00:00:00Z\"}\n".to_vec();
+        let mut expected = Vec::new();
+        for (index, (item_type, payload, implicit)) in items.iter().enumerate() {
+            // Without a length the payload ends at the first newline.
+            let implicit = *implicit && !payload.contains(&b'\n');
+            let header = if implicit {
+                format!("{{\"type\":\"{item_type}\"}}\n")
+            } else {
+                format!("{{\"type\":\"{item_type}\",\"length\":{}}}\n", payload.len())
+            };
+            body.extend_from_slice(header.as_bytes());
+            body.extend_from_slice(payload);
+            if trailing || index + 1 < items.len() {
+                body.push(b'\n');
+            }
+            expected.push((item_type.clone(), payload.clone()));
+        }
+        let envelope = Envelope::parse(&body).expect("an envelope");
+        let found: Vec<_> =
+            envelope.items.iter().map(|item| (item.item_type().into_owned(), item.payload.to_vec())).collect();
+        prop_assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,157 @@
+//! A power cut: what was not synchronised is gone. Every append that was answered must be there afterwards, and a journal
+//! that does not synchronise must be seen to lose some, else the test sees nothing.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use recorder::{
+    journal::{Append, BodyKind, Cursor, Encoding, Journal, Options},
+    protocol::digest::Digest,
+};
+
+/// What a disk knows that the journal does not.
+#[derive(Default)]
+struct Disk {
+    /// The length of each file when it was last synchronised: what a power cut leaves for sure.
+    synced: HashMap<u64, u64>,
+    /// Synchronisations until the power fails; that one comes too late.
+    syncs_left: u32,
+}
+
+static DISK: Mutex<Option<Disk>> = Mutex::new(None);
+
+fn with_disk<T>(work: impl FnOnce(&mut Disk) -> T) -> T {
+    work(DISK.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+fn honest(file: &File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    with_disk(|disk| {
+        disk.syncs_left = disk.syncs_left.saturating_sub(1);
+        if disk.syncs_left == 0 {
+            return Err(io::Error::other("the power fails"));
+        }
+        disk.synced.insert(metadata.ino(), metadata.len());
+        Ok(())
+    })
+}
+
+fn lying(_: &File) -> io::Result<()> {
+    with_disk(|disk| {
+        disk.syncs_left = disk.syncs_left.saturating_sub(1);
+        if disk.syncs_left == 0 { Err(io::Error::other("the power fails")) } else { Ok(()) }
+    })
+}
+
+/// Cuts every segment to a random length between what was synchronised and what was written, and scribbles over the rest.
+fn power_cut(directory: &Path, random: &mut StdRng) {
+    for entry in std::fs::read_dir(directory).expect("segments") {
+        let path = entry.expect("a segment").path();
+        let file = OpenOptions::new().write(true).open(&path).expect("a segment");
+        let metadata = file.metadata().expect("metadata");
+        if path.extension().is_none_or(|ending| ending != "segment") {
+            continue;
+        }
+        let safe = with_disk(|disk| disk.synced.get(&metadata.ino()).copied()).unwrap_or(16);
+        let left = random.random_range(safe..=metadata.len());
+        file.set_len(left).expect("a cut");
+        if left > safe && random.random_bool(0.5) {
+            let at = random.random_range(safe..left);
+            std::os::unix::fs::FileExt::write_all_at(&file, b"?", at).expect("a scribble");
+        }
+    }
+}
+
+async fn one_life(
+    directory: &Path,
+    sync: fn(&File) -> io::Result<()>,
+    random: &mut StdRng,
+    kept: &mut Vec<(u64, Vec<u8>)>,
+) {
+    let options =
+        Options { directory: directory.to_owned(), segment_bytes: 20_000, retention_bytes: u64::MAX, sync };
+    let (journal, thread) = Journal::open(options).expect("a journal");
+    with_disk(|disk| disk.syncs_left = random.random_range(2..12));
+    loop {
+        let bodies: Vec<Vec<u8>> = (0..random.random_range(1..20))
+            .map(|_| (0..random.random_range(0..2_000)).map(|_| random.random()).collect())
+            .collect();
+        let appends = bodies.into_iter().map(|body| {
+            let journal = journal.clone();
+            async move {
+                let bytes = Bytes::from(body.clone());
+                let (kind, encoding, digest) = (BodyKind::Envelope, Encoding::Identity, Digest::default());
+                let append = Append { received_at_us: 1, project: 1, kind, encoding, body: bytes, digest };
+                journal.append(append).await.map(|seq| (seq, body))
+            }
+        });
+        let (answered, refused): (Vec<_>, Vec<_>) =
+            futures::future::join_all(appends).await.into_iter().partition(Result::is_ok);
+        kept.extend(answered.into_iter().flatten());
+        if !refused.is_empty() {
+            break;
+        }
+    }
+    journal.close().await;
+    thread.join().expect("no panic");
+}
+
+/// How many of the answered bodies are not there, or not as they were.
+async fn lost(directory: &Path, kept: &[(u64, Vec<u8>)]) -> usize {
+    let options = Options {
+        directory: directory.to_owned(),
+        segment_bytes: 20_000,
+        retention_bytes: u64::MAX,
+        sync: recorder::journal::sync_data,
+    };
+    let (journal, thread) = Journal::open(options).expect("a journal");
+    let durable = journal.progress().state().durable;
+    let mut reader = journal.reader();
+    let found = |(seq, body): &&(u64, Vec<u8>)| {
+        let mut cursor = Cursor { next_seq: *seq, at: None };
+        *seq <= durable
+            && reader.next(&mut cursor).is_ok_and(|read| read.is_some_and(|(stored, _)| stored.body == *body))
+    };
+    let there = kept.iter().filter(found).count();
+    journal.close().await;
+    thread.join().expect("no panic");
+    kept.len() - there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_survives_a_power_cut_and_a_lying_sync_is_seen() {
+    let seed: u64 = testkit::seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut checked, mut lives_with_loss) = (0, 0);
+    for life in 0..12 {
+        with_disk(|disk| disk.synced.clear());
+        let directory = tempfile::tempdir().expect("a folder");
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            one_life(directory.path(), honest, &mut random, &mut kept).await;
+            power_cut(directory.path(), &mut random);
+        }
+        checked += kept.len();
+        assert_eq!(lost(directory.path(), &kept).await, 0, "seed {seed}, life {life}");
+
+        with_disk(|disk| disk.synced.clear());
+        let directory = tempfile::tempdir().expect("a folder");
+        let mut kept = Vec::new();
+        one_life(directory.path(), lying, &mut random, &mut kept).await;
+        power_cut(directory.path(), &mut random);
+        lives_with_loss += usize::from(lost(directory.path(), &kept).await > 0);
+    }
+    assert!(checked > 300, "only {checked} answers checked");
+    assert!(
+        lives_with_loss > 6,
+        "a journal that does not synchronise lost something in {lives_with_loss} of 12 lives only"
+    );
+}

@@ -1,0 +1,178 @@
+//! The listings: each in the shape that the interface promises, with `since` and `project`.
+
+use serde_json::{Value, json};
+
+use crate::support::{Recorder, error, transaction};
+
+fn item(item_type: &str, payload: &Value) -> String {
+    format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{payload}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_have_the_promised_shape() {
+    let recorder = Recorder::start(&[]).await;
+    let pretty = "{\"timestamp\":1,\n \"note\":\"a\\nb\"}";
+    let body = format!(
+        "{{\"sent_at\":\"now\"}}\n{{\"type\":\"client_report\",\"length\":{}}}\n{pretty}\n{{\"type\":\"attachment\",\"length\":3}}\n\u{0}\u{1}\u{2}\n",
+        pretty.len()
+    );
+    let mut seqs = Vec::new();
+    for project in [1, 2, 1, 3] {
+        seqs.push(recorder.keep(project, body.clone()).await);
+    }
+    let all = recorder.lines("/api/v1/envelopes").await;
+    assert_eq!(all.iter().map(|line| line["seq"].as_u64().expect("seq")).collect::<Vec<_>>(), seqs);
+    let first = &all[0];
+    assert_eq!(first["project"], "gateway");
+    assert!(first["received_at"].as_f64().is_some_and(|at| at > 1.7e9));
+    assert_eq!(first["headers"], json!({"sent_at": "now"}));
+    assert_eq!(first["items"][0]["headers"]["type"], "client_report");
+    assert_eq!(first["items"][0]["payload"], json!({"timestamp": 1, "note": "a\nb"}));
+    assert_eq!(first["items"][1]["payload"], json!({"base64": "AAEC"}));
+
+    let seqs_of =
+        |lines: Vec<Value>| lines.iter().map(|line| line["seq"].as_u64().expect("seq")).collect::<Vec<_>>();
+    assert_eq!(seqs_of(recorder.lines(&format!("/api/v1/envelopes?since={}", seqs[1])).await), seqs[2..]);
+    assert_eq!(seqs_of(recorder.lines("/api/v1/envelopes?project=gateway").await), [seqs[0], seqs[2]]);
+    assert_eq!(seqs_of(recorder.lines("/api/v1/envelopes?project=2").await), [seqs[1]]);
+    assert_eq!(seqs_of(recorder.lines("/api/v1/envelopes?limit=2").await), seqs[..2]);
+    assert_eq!(recorder.lines("/api/v1/envelopes?type=attachment,event").await.len(), 4);
+    assert!(recorder.lines("/api/v1/envelopes?type=transaction").await.is_empty());
+    assert!(recorder.lines("/api/v1/envelopes?type=never_heard_of").await.is_empty());
+    assert_eq!(recorder.get("/api/v1/envelopes?project=nobody").await.status(), 400);
+    assert_eq!(recorder.get("/api/v1/envelopes?since=x").await.status(), 400);
+    assert_eq!(recorder.get("/api/v1/envelopes/999/raw").await.status(), 404);
+    assert_eq!(recorder.get("/nothing").await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_sees_what_was_answered_before_it() {
+    let recorder = Recorder::start(&[("PITBOSS__RECORDER__INDEX_GATHER_MS", "10000")]).await;
+    for expected in 1..20 {
+        recorder.keep(1, "{}\n").await;
+        assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issues_are_groups_with_counts_releases_and_users() {
+    let recorder = Recorder::start(&[]).await;
+    let trace = "ab".repeat(16);
+    let first = recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 1", "anna")).await;
+    recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 2", "bert")).await;
+    let third = recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 3", "bert")).await;
+    recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "IndexError", "out of range", "anna")).await;
+    recorder.keep(4, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 1", "anna")).await;
+
+    let issues = recorder.lines("/api/v1/issues").await;
+    assert_eq!(issues.len(), 3, "by project, type and frames");
+    let issue = issues.iter().find(|issue| issue["count"] == 3).expect("three events of one kind");
+    assert_eq!(issue["project"], "game");
+    assert_eq!(issue["title"], "ParseError: bad 3");
+    assert_eq!(issue["type"], "ParseError");
+    assert_eq!(issue["culprit"], "spin game::slots");
+    assert_eq!((&issue["users"], &issue["releases"]), (&json!(2), &json!(["pitboss@1.0.0"])));
+    assert_eq!((&issue["seq"], &issue["last_trace_id"]), (&json!(third), &json!(trace)));
+    let since = recorder.lines(&format!("/api/v1/issues?since={first}&project=game")).await;
+    assert_eq!(
+        since.iter().map(|issue| issue["count_since"].as_u64()).collect::<Vec<_>>(),
+        [Some(1), Some(2)]
+    );
+    assert!(recorder.lines(&format!("/api/v1/issues?since={}", third + 2)).await.is_empty());
+
+    let id = issue["id"].as_str().expect("an id");
+    let detail: Value = recorder.get(&format!("/api/v1/issues/{id}")).await.json().await.expect("JSON");
+    assert_eq!(detail["events"].as_array().expect("events").len(), 3);
+    assert_eq!(detail["events"][0]["value"], "bad 3", "the newest first");
+    assert_eq!(detail["events"][0]["handled"], false);
+    assert_eq!(recorder.get(&format!("/api/v1/issues/{}", "0".repeat(32))).await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_signals_are_lines_of_their_own_fields() {
+    let recorder = Recorder::start(&[]).await;
+    let metrics = json!({"items": [
+        {"timestamp": 1.5, "trace_id": "ab".repeat(16), "name": "bets.settled", "type": "counter", "value": 1, "unit": "none",
+         "attributes": {"game": {"value": "slots", "type": "string"}, "sentry.release": {"value": "r1", "type": "string"}}},
+        {"timestamp": 1.6, "name": "latency", "type": "distribution", "value": 12.5}, "nonsense"]});
+    recorder.keep(3, item("trace_metric", &metrics)).await;
+    recorder
+        .keep(4, item("check_in", &json!({"check_in_id": "c", "monitor_slug": "sweep", "status": "ok"})))
+        .await;
+    recorder
+        .keep(4, item("profile_chunk", &json!({"profiler_id": "p", "profile": {"samples": [1, 2, 3]}})))
+        .await;
+    recorder.keep(1, item("replay_event", &json!({"replay_id": "r", "segment_id": 0}))).await;
+    let report = json!({"timestamp": 1, "discarded_events": [{"reason": "queue_overflow", "category": "span", "quantity": 3}]});
+    recorder.keep(1, item("client_report", &report)).await;
+    recorder
+        .keep(2, item("session", &json!({"sid": "s", "attrs": {"release": "r2", "environment": "prod"}})))
+        .await;
+    recorder.keep(2, transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0)).await;
+
+    let lines = recorder.lines("/api/v1/metrics").await;
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        (&lines[0]["name"], &lines[0]["value"], &lines[0]["release"]),
+        (&json!("bets.settled"), &json!(1), &json!("r1"))
+    );
+    assert_eq!((&lines[0]["attributes"]["game"], &lines[0]["project"]), (&json!("slots"), &json!("game")));
+    assert_eq!(lines[1]["value"], 12.5);
+    let check_in = &recorder.lines("/api/v1/check-ins").await[0];
+    assert_eq!((&check_in["monitor_slug"], &check_in["project"]), (&json!("sweep"), &json!("payment")));
+    let profile = &recorder.lines("/api/v1/profiles?project=payment").await[0];
+    assert_eq!((&profile["profiler_id"], profile.get("profile")), (&json!("p"), None));
+    assert_eq!(recorder.lines("/api/v1/replays").await[0]["replay_id"], "r");
+    assert_eq!(recorder.lines("/api/v1/client-reports").await[0]["discarded_events"][0]["quantity"], 3);
+    assert!(recorder.lines("/api/v1/client-reports?project=game").await.is_empty());
+    let releases = recorder.lines("/api/v1/releases?project=user").await;
+    assert_eq!(releases.len(), 2);
+    assert_eq!((&releases[0]["release"], &releases[0]["sessions"]), (&json!("r2"), &json!(1)));
+    assert_eq!((&releases[1]["release"], &releases[1]["transactions"]), (&json!("pitboss@1.0.0"), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_lost_is_made_again_from_the_segments() {
+    let recorder = Recorder::start(&[]).await;
+    for number in 0..50 {
+        recorder.keep(1 + number % 4, error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "E", "v", "anna")).await;
+    }
+    let (envelopes, issues) =
+        (recorder.lines("/api/v1/envelopes").await, recorder.lines("/api/v1/issues").await);
+    let releases = recorder.lines("/api/v1/releases").await;
+    let mut directory = recorder.stop().await;
+    for damage in ["missing", "garbage"] {
+        let index = directory.path().join("data/index.sqlite");
+        match damage {
+            "missing" => std::fs::remove_file(&index).expect("an index"),
+            _ => std::fs::write(&index, vec![7; 10_000]).expect("an index"),
+        }
+        let recorder = Recorder::start_in(directory, &[]).await;
+        assert_eq!(recorder.lines("/api/v1/envelopes").await, envelopes, "{damage}");
+        assert_eq!(recorder.lines("/api/v1/issues").await, issues, "{damage}");
+        assert_eq!(recorder.lines("/api/v1/releases").await, releases, "{damage}");
+        directory = recorder.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_are_deleted_when_there_are_too_many_bytes() {
+    let more =
+        [("PITBOSS__RECORDER__SEGMENT_BYTES", "20000"), ("PITBOSS__RECORDER__RETENTION_BYTES", "100000")];
+    let recorder = Recorder::start(&more).await;
+    let mut last = 0;
+    for _ in 0..300 {
+        last = recorder
+            .keep(1, transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0))
+            .await;
+    }
+    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
+    let first = status["first_seq"].as_u64().expect("a number");
+    assert!(first > 1 && status["journal_bytes"].as_u64().expect("a number") <= 120_000, "{status}");
+    let lines = recorder.lines("/api/v1/envelopes").await;
+    assert_eq!(lines[0]["seq"].as_u64(), Some(first));
+    assert_eq!(lines.len() as u64, last - first + 1);
+    let trace: Value =
+        recorder.get(&format!("/api/v1/traces/{}", "ab".repeat(16))).await.json().await.expect("JSON");
+    assert_eq!(trace["spans"].as_array().expect("spans").len(), lines.len() * 2);
+}

@@ -1,0 +1,236 @@
+//! A recorder to test against, and envelopes to send to it.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use chassis::{Edges, Failure, Shutdown, config::Sources};
+use recorder::config::{Config, QUERY};
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+/// The operator's token in tests.
+pub(crate) const TOKEN: &str = "sesame";
+
+/// The public key of a project in tests.
+pub(crate) fn key(project: u32) -> String {
+    format!("{project:032x}")
+}
+
+const NAMES: [&str; 4] = ["gateway", "user", "game", "payment"];
+
+fn write_projects(directory: &Path) -> PathBuf {
+    let projects: Vec<Value> = (1..)
+        .zip(NAMES)
+        .map(|(id, name)| serde_json::json!({"id": id, "name": name, "public_key": key(id)}))
+        .collect();
+    let path = directory.join("projects.json");
+    std::fs::write(&path, serde_json::to_vec(&projects).expect("JSON")).expect("a writable folder");
+    path
+}
+
+/// An HTTP client without proxies.
+pub(crate) fn client() -> Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client")
+}
+
+/// The settings of a recorder in a folder.
+pub(crate) fn settings(directory: &Path) -> Vec<(String, String)> {
+    let projects = write_projects(directory);
+    [
+        ("PITBOSS__RECORDER__DATA_DIR", directory.join("data").display().to_string()),
+        ("PITBOSS__RECORDER__PROJECTS_FILE", projects.display().to_string()),
+        ("PITBOSS__SECURITY__OPERATOR_TOKEN", TOKEN.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// A recorder in this process.
+pub(crate) struct Recorder {
+    pub(crate) ingest: String,
+    pub(crate) query: String,
+    pub(crate) client: Client,
+    pub(crate) directory: tempfile::TempDir,
+    shutdown: Shutdown,
+    running: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+impl Recorder {
+    pub(crate) async fn start(more: &[(&str, &str)]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"), more).await
+    }
+
+    pub(crate) async fn start_in(directory: tempfile::TempDir, more: &[(&str, &str)]) -> Self {
+        let client = client();
+        let mut environment: std::collections::HashMap<_, _> =
+            settings(directory.path()).into_iter().collect();
+        environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let sources = Sources { defaults: recorder::DEFAULTS.to_owned(), file: None, environment };
+        let config: Config = chassis::config::load_from(&sources).expect("a configuration");
+        let edges = Edges::local(&[QUERY]).await.expect("free ports");
+        let address =
+            |address: std::io::Result<SocketAddr>| format!("http://{}", address.expect("an address"));
+        let (ingest, query) = (address(edges.http.local_addr()), address(edges.more[QUERY].local_addr()));
+        let shutdown = Shutdown::new();
+        let running = telemetry::spawn(recorder::run(config, edges, shutdown.clone()));
+        Self { ingest, query, client, directory, shutdown, running: Some(running) }
+    }
+
+    /// Ends it in order; its folder is left for a successor.
+    pub(crate) async fn stop(mut self) -> tempfile::TempDir {
+        self.shutdown.trigger();
+        let running = self.running.take().expect("it runs");
+        running.await.expect("no panic").map_err(|failure| failure.story()).expect("an orderly end");
+        self.directory
+    }
+
+    /// An envelope of a project, with its key in the usual header.
+    pub(crate) fn post(&self, project: u32, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.client
+            .post(format!("{}/api/{project}/envelope/", self.ingest))
+            .header("x-sentry-auth", format!("Sentry sentry_version=7, sentry_key={}", key(project)))
+            .body(body)
+    }
+
+    pub(crate) async fn keep(&self, project: u32, body: impl Into<reqwest::Body>) -> u64 {
+        let answer = self.post(project, body).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
+        answer.headers()["x-recorder-seq"].to_str().expect("text").parse().expect("a number")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client.get(format!("{}{path}", self.query)).send().await.expect("an answer")
+    }
+
+    /// The lines of a listing.
+    pub(crate) async fn lines(&self, path: &str) -> Vec<Value> {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        lines(&answer.text().await.expect("text"))
+    }
+
+    /// The operator's request to the query port.
+    pub(crate) fn operate(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.query)).header("x-operator-token", TOKEN)
+    }
+}
+
+/// Parses NDJSON.
+pub(crate) fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("one JSON object a line")).collect()
+}
+
+/// The real program.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) ingest: String,
+    pub(crate) query: String,
+}
+
+impl Program {
+    /// Starts it on free ports and waits until it is ready.
+    pub(crate) async fn start(directory: &Path, more: &[(&str, &str)]) -> Self {
+        let free = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("an address")
+        };
+        let (ingest, query, ops) = (free(), free(), free());
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_recorder"))
+            .envs(settings(directory))
+            .env("PITBOSS__HTTP__ADDRESS", ingest.to_string())
+            .env("PITBOSS__QUERY__ADDRESS", query.to_string())
+            .env("PITBOSS__OPS__ADDRESS", ops.to_string())
+            .env_remove("SENTRY_DSN")
+            .envs(more.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the recorder's program");
+        let mut program =
+            Self { child, ingest: format!("http://{ingest}"), query: format!("http://{query}") };
+        program.wait_until_ready(&format!("http://{ops}/readyz"), directory).await;
+        program
+    }
+
+    async fn wait_until_ready(&mut self, url: &str, directory: &Path) {
+        let (client, begun) = (client(), Instant::now());
+        while !client.get(url).send().await.is_ok_and(|answer| answer.status() == 200) {
+            let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+            assert!(self.child.try_wait().expect("a status").is_none(), "it ended: {}", log());
+            assert!(begun.elapsed() < Duration::from_secs(30), "not ready: {}", log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Its peak of resident memory.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+        let kib: u64 =
+            line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        kib * 1024
+    }
+
+    /// SIGKILL: no chance to finish anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a process");
+        self.child.wait().expect("a status");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may be dead already; then there is nothing left to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One transaction of one trace, with one `db` span below its root.
+pub(crate) fn transaction(
+    trace: &str,
+    span: &str,
+    parent: Option<&str>,
+    op: &str,
+    name: &str,
+    start: f64,
+) -> String {
+    let event_id = uuid::Uuid::new_v4().simple().to_string();
+    let payload = serde_json::json!({
+        "type": "transaction", "event_id": event_id, "transaction": name, "release": "pitboss@1.0.0", "environment": "test",
+        "start_timestamp": start, "timestamp": start + 0.02, "platform": "native",
+        "contexts": {"trace": {"trace_id": trace, "span_id": span, "parent_span_id": parent, "op": op, "status": "ok",
+            "data": {"http.route": name}, "links": [{"trace_id": "11".repeat(16), "span_id": "22".repeat(8)}]}},
+        "spans": [{"trace_id": trace, "span_id": format!("{}d", &span[..15]), "parent_span_id": span, "op": "db",
+            "description": "{\"find\":\"bets\"}", "status": "ok", "start_timestamp": start + 0.001,
+            "timestamp": start + 0.004, "data": {"db.system": "mongodb"}}],
+    });
+    let header = serde_json::json!({"event_id": event_id, "trace": {"trace_id": trace, "public_key": "x"}});
+    format!("{header}\n{{\"type\":\"transaction\"}}\n{payload}\n")
+}
+
+/// One error event.
+pub(crate) fn error(trace: &str, span: &str, class: &str, value: &str, user: &str) -> String {
+    let event_id = uuid::Uuid::new_v4().simple().to_string();
+    let payload = serde_json::json!({
+        "event_id": event_id, "timestamp": "2026-11-21T12:00:00.5Z", "level": "error", "release": "pitboss@1.0.0",
+        "contexts": {"trace": {"trace_id": trace, "span_id": span}}, "user": {"id": user},
+        "exception": {"values": [{"type": class, "value": value, "mechanism": {"type": "panic", "handled": false},
+            "stacktrace": {"frames": [{"function": "main"}, {"function": "spin", "module": "game::slots", "lineno": 7, "in_app": true}]}}]},
+    });
+    format!("{{\"event_id\":\"{event_id}\"}}\n{{\"type\":\"event\"}}\n{payload}\n")
+}
