@@ -6,4 +6,4 @@ mod layers;
 
 pub use accept::serve;
 pub use extract::{Json, Path, Query};
-pub use layers::router;
+pub use layers::{layered, router, with_problems};

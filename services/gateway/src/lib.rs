@@ -57,7 +57,7 @@ fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {
     let operator = gateway.operator.clone();
     let trust = TrustPolicy::outside(config.security.public_keys().map(str::to_owned))
         .with_operator(move |headers| operator.is(headers));
-    chassis::http::router(routes::router(gateway), &config.http, trust)
+    chassis::http::layered(routes::router(gateway), &config.http, trust)
 }
 
 /// The gateway without Kafka: its routes over any [`Commands`], told of outcomes by hand. For tests.

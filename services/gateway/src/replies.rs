@@ -94,9 +94,9 @@ impl Replies {
 }
 
 fn reply_key(id: &EventId) -> String {
-    format!("gateway:reply:{id}")
+    format!("reply:{id}")
 }
 
 fn accepted_key(id: &str) -> String {
-    format!("gateway:accepted:{id}")
+    format!("accepted:{id}")
 }

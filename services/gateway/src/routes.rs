@@ -38,16 +38,18 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .route("/bets/{bet_id}", get(bets::find))
         .route("/games/slots/pay-table", get(games::pay_table))
         .route("/webhooks/card-provider", post(webhooks::card_provider));
-    Router::new()
+    let routes = Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(docs::openapi))
         .route("/", get(pages::index))
         .route("/app.js", get(pages::script))
         .route("/app.css", get(pages::style))
         .route("/favicon.svg", get(pages::icon))
+        .with_state(gateway.clone());
+    // What does not exist is counted and answered like everything else.
+    chassis::http::with_problems(routes)
         .layer(middleware::from_fn_with_state(gateway.clone(), limits::per_address))
         .layer(middleware::from_fn(security_headers))
-        .with_state(gateway.clone())
 }
 
 /// What every answer says to a browser; a page adds its own content policy.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use chassis::problem::Problem;
 use contracts::{Event, EventId, Message, RequestHash, ids};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use telemetry::metric::{self, Metric};
 use tokio::time::Instant;
 
 use crate::{
@@ -75,7 +76,7 @@ pub(crate) fn conflict() -> Problem {
 
 /// Publishes the write and answers it with its outcome.
 pub(crate) async fn perform(gateway: &Gateway, write: Write) -> Result<Response, Problem> {
-    let deadline = Instant::now() + gateway.wait;
+    let begun = Instant::now();
     let id = ids::command_id(&write.player.id, write.route, write.key.as_str());
     let request_hash = ids::request_hash(&write.message);
     let (session, kept) = tokio::join!(gateway.peers.check_session(&write.player), gateway.replies.get(&id));
@@ -88,8 +89,16 @@ pub(crate) async fn perform(gateway: &Gateway, write: Write) -> Result<Response,
         NoSeat::Full => Problem::unavailable("too many requests wait for their outcome"),
     })?;
     let command = Event::command(id.clone(), SOURCE, request_hash.clone(), write.message.clone());
-    let waiting =
-        Waiting { gateway, write: &write, command: &command, id: &id, request_hash: &request_hash, deadline };
+    let deadline = begun + gateway.wait;
+    let waiting = Waiting {
+        gateway,
+        write: &write,
+        command: &command,
+        id: &id,
+        request_hash: &request_hash,
+        begun,
+        deadline,
+    };
     waiting.until_answered(&mut seat).await
 }
 
@@ -100,6 +109,7 @@ struct Waiting<'a> {
     command: &'a Event,
     id: &'a EventId,
     request_hash: &'a RequestHash,
+    begun: Instant,
     deadline: Instant,
 }
 
@@ -115,13 +125,19 @@ impl Waiting<'_> {
             match self.wait(seat).await {
                 Progress::Answered(Answer::Result(body)) => {
                     if led {
+                        self.measure();
                         self.gateway.replies.put(self.id, self.request_hash, body.clone()).await;
                     }
                     return Ok(final_response(body));
                 }
-                Progress::Answered(Answer::Conflict) => return Err(conflict()),
+                Progress::Answered(Answer::Conflict) => return self.whose_conflict().await,
                 Progress::Published if self.write.respond_async => return Ok(self.accepted().await),
-                Progress::Published => return self.ask_the_owner().await,
+                Progress::Published => {
+                    return match self.ask_the_owner().await {
+                        Some(answer) => answer,
+                        None => Ok(self.accepted().await),
+                    };
+                }
                 Progress::Publishing => {
                     return Err(Problem::unavailable(
                         "the command is not acknowledged yet; repeat with the same key",
@@ -147,6 +163,13 @@ impl Waiting<'_> {
         }
     }
 
+    /// From the request to its outcome, for the one who asked first.
+    fn measure(&self) {
+        if self.write.owner == Owner::Game {
+            metric::distribution(Metric::BetsLatency, self.begun.elapsed().as_secs_f64() * 1_000.0, &[]);
+        }
+    }
+
     async fn wait(&self, seat: &mut Seat) -> Progress {
         let until = if self.write.respond_async {
             self.deadline
@@ -157,25 +180,27 @@ impl Waiting<'_> {
         if self.write.respond_async { seat.wait_published(left).await } else { seat.wait(left).await }
     }
 
-    /// The event has not come by in time (or is long gone, when the key is an old one): its owner may know.
-    async fn ask_the_owner(&self) -> Result<Response, Problem> {
+    /// Two requests came with one key, on two instances perhaps, and all who wait for that key hear of it. The owner knows
+    /// which of the two it took.
+    async fn whose_conflict(&self) -> Result<Response, Problem> {
+        self.ask_the_owner().await.unwrap_or_else(|| Err(conflict()))
+    }
+
+    /// The event has not come by in time (or is long gone, when the key is an old one): its owner may know. `None` when it
+    /// has not met the command, or cannot be asked.
+    async fn ask_the_owner(&self) -> Option<Result<Response, Problem>> {
         let left = self.deadline.saturating_duration_since(Instant::now()).max(ASKING / 2);
         let asked = owner::outcome(self.gateway, self.write.owner, self.id.as_str());
-        match tokio::time::timeout(left, asked).await {
-            Ok(Ok(Some(outcome))) if outcome.player_id == self.write.player.id => {
-                if outcome.request_hash.is_some_and(|hash| hash != self.request_hash.as_str()) {
-                    return Err(conflict());
-                }
-                match outcome.body {
-                    Some(body) => {
-                        self.gateway.replies.put(self.id, self.request_hash, body.clone()).await;
-                        Ok(final_response(body))
-                    }
-                    None => Ok(self.accepted().await),
-                }
-            }
-            _ => Ok(self.accepted().await),
+        let known = tokio::time::timeout(left, asked).await.ok()?.ok()??;
+        if known.player_id != self.write.player.id {
+            return None;
         }
+        if known.request_hash.is_some_and(|hash| hash != self.request_hash.as_str()) {
+            return Some(Err(conflict()));
+        }
+        let Some(body) = known.body else { return Some(Ok(self.accepted().await)) };
+        self.gateway.replies.put(self.id, self.request_hash, body.clone()).await;
+        Some(Ok(final_response(body)))
     }
 
     /// 202: acknowledged by the broker, not decided yet.

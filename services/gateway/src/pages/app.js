@@ -282,9 +282,9 @@ function sayOutcome(bet, traceId, tookMs) {
   const link = traceId ? traceLink(traceId, "follow its trace") : "";
   if (bet.outcome === "won") {
     el("reels").classList.add("won");
-    say(node("strong", { class: "won" }, `You won ${money(bet.payout_minor)} ${CURRENCY}!`), `Settled in ${tookMs} ms ·`, link);
+    say(node("strong", { class: "won" }, `You won ${money(bet.payout_minor)} ${CURRENCY}!`), `Settled in ${tookMs} ms:`, link);
   } else if (bet.outcome === "lost") {
-    say(node("strong", {}, "No luck this time."), `Settled in ${tookMs} ms ·`, link);
+    say(node("strong", {}, "No luck this time."), `Settled in ${tookMs} ms:`, link);
   } else {
     const why = (bet.reason || bet.outcome).replaceAll("_", " ");
     say(node("strong", { class: "bad" }, `The house says no: ${why}.`), link);
@@ -300,7 +300,7 @@ async function resume() {
       call("GET", "/api/v1/me/balance"), call("GET", `/api/v1/me/bets?limit=${HISTORY_ROWS_MAX}`),
     ]);
     showBalance(balances.balances?.[CURRENCY] ?? 0);
-    const rows = (page.bets || []).map((bet) => historyRow(bet, traces.get(bet.bet_id)));
+    const rows = (page.bets || []).map((bet) => historyRow(bet, traces.get(bet.bet_id) ?? bet.trace_id));
     if (rows.length) el("history").replaceChildren(...rows);
     say(node("strong", {}, `Welcome back, ${player.name}.`));
   } catch (refusal) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use contracts::ids;
+use contracts::{ids, proto::bets::v1::BetConflict};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -120,6 +120,27 @@ async fn the_same_key_with_another_body_is_refused_wherever_the_first_is_known()
     });
     assert_eq!(first.status(), StatusCode::OK);
     assert_eq!(problem(second).await, conflict, "known by the waiters");
+}
+
+#[tokio::test]
+async fn a_conflict_on_another_instance_is_not_mine() {
+    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 5_000).await;
+    let key = testkit::unique("k");
+    let (answer, ()) = tokio::join!(stage.bet(&key), async {
+        testkit::eventually("the command", std::time::Duration::from_secs(2), || async {
+            stage.published().first().cloned()
+        })
+        .await;
+        let command = stage.published().remove(0);
+        let id = command.id.to_string();
+        let request_hash = command.request_hash.expect("a hash").to_string();
+        stage.behind.know_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
+            "stake_minor": 100, "payout_minor": 0, "balance_minor": 1900, "currency": "EUR", "request_hash": request_hash }));
+        // Somebody used the key for another bet, elsewhere; game took this one, and says so to all.
+        assert!(stage.gateway.hear(&BetConflict { bet_id: id, player_id: "p-1".to_owned() }.into()));
+    });
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.json::<Value>().await.expect("JSON")["outcome"], "lost");
 }
 
 #[tokio::test]

@@ -45,6 +45,9 @@ async fn an_address_has_a_limit_and_the_operator_has_none() {
         assert_eq!(ask().send().await.expect("an answer").status(), StatusCode::OK);
     }
     assert_eq!(problem(ask().send().await.expect("an answer")).await.0, 429);
+    let nothing = stage.request(Method::GET, "/no/such/path").send().await.expect("an answer");
+    assert_eq!(nothing.headers().get("x-frame-options").expect("security headers"), "DENY");
+    assert_eq!(problem(nothing).await.0, 429, "what does not exist is counted too");
     let guessed = ask().header("x-operator-token", "guessed").send().await.expect("an answer");
     assert_eq!(problem(guessed).await.0, 429);
     for _ in 0..10 {
