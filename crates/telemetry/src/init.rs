@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits, TracerProviderBuilder};
-use sentry::integrations::backtrace::{AttachStacktraceIntegration, ProcessStacktraceIntegration};
+use sentry::integrations::backtrace::ProcessStacktraceIntegration;
 use sentry::integrations::contexts::ContextIntegration;
 use sentry::integrations::tracing::{BreadcrumbLayer, ErrorLayer, LogLayer};
 use tracing::{Level, Metadata};
@@ -146,7 +146,7 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .attach_stacktrace(true)
         .send_default_pii(false)
         .max_breadcrumbs(50)
-        .add_integration(AttachStacktraceIntegration)
+        .add_integration(report::StackOfErrors)
         .add_integration(ContextIntegration::new().add_os(true).add_rust(true).add_device(false))
         .add_integration(ProcessStacktraceIntegration)
         .add_integration(report::LinkErrors)

@@ -9,6 +9,7 @@ use std::panic::PanicHookInfo;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use sentry::integrations::backtrace::AttachStacktraceIntegration;
 use sentry::integrations::panic::PanicIntegration;
 use sentry::protocol::{Context as EventContext, Event, Log, Metric, SpanId, TraceContext, TraceId, Value};
 use sentry::{ClientOptions, Hub, Integration};
@@ -98,6 +99,25 @@ impl Integration for LinkErrors {
             dsc.entries().map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
         event.contexts.insert(DSC_CONTEXT.to_owned(), EventContext::Other(fields));
         Some(event)
+    }
+}
+
+/// Gives errors that come without a stack the one of the thread that captured them.
+///
+/// The SDK's own integration does so for every event, also for the empty one that the client makes at start to learn its
+/// default attributes; and reading symbols costs tens of MiB, which a service that never fails should not hold.
+pub(crate) struct StackOfErrors;
+
+impl Integration for StackOfErrors {
+    fn name(&self) -> &'static str {
+        "stack-of-errors"
+    }
+
+    fn process_event(&self, event: Event<'static>, options: &ClientOptions) -> Option<Event<'static>> {
+        if event.message.is_none() && event.logentry.is_none() && event.exception.is_empty() {
+            return Some(event);
+        }
+        AttachStacktraceIntegration.process_event(event, options)
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
+use contracts::versions::versions;
 use runtime::control::Client;
 use runtime::tools::{self, Verdict, install};
 use runtime::{RuntimeError, infra, ports};
@@ -64,11 +65,12 @@ pub async fn run(args: &DoctorArgs, checkout: &Checkout, output: &Output) -> Res
 async fn look(checkout: &Checkout) -> Result<Vec<Look>> {
     let layout = &checkout.layout;
     let mut looks: Vec<Look> = tools::examine_all(layout).iter().map(tool).collect();
+    let fetched = infra::kafka::is_fetched(layout);
     looks.push(Look {
         what: "Apache Kafka".to_owned(),
-        found: if infra::kafka::is_fetched(layout) { "fetched" } else { "not fetched yet" }.to_owned(),
+        found: if fetched { &versions().kafka.version } else { "not fetched yet" }.to_owned(),
         good: true,
-        advice: "./pitboss up fetches it once (54 MB)".to_owned(),
+        advice: if fetched { "" } else { "./pitboss up fetches it once (54 MB)" }.to_owned(),
     });
     looks.push(match infra::mongo::find(layout) {
         Some(server) => Look {

@@ -5,43 +5,51 @@ use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 use runtime::RuntimeError;
 use runtime::infra::InfraPorts;
 use runtime::infra::kafka::{self, Tool};
 
 use crate::checkout::Checkout;
 
-/// Which tool, and its own words.
+/// Which tool.
 #[derive(Debug, Args)]
 pub struct KafkaArgs {
-    /// The tool
-    #[arg(value_enum)]
-    tool: ToolName,
+    #[command(subcommand)]
+    tool: ToolArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum ToolArgs {
+    /// kafka-console-producer.sh
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    ConsoleProducer(Words),
+    /// kafka-console-consumer.sh
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    ConsoleConsumer(Words),
+    /// kafka-topics.sh
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Topics(Words),
+    /// kafka-consumer-groups.sh
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    ConsumerGroups(Words),
+}
+
+/// The tool's own words.
+#[derive(Debug, Args)]
+struct Words {
     /// Its own options; --bootstrap-server is added where it is not given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ToolName {
-    /// kafka-console-producer.sh
-    ConsoleProducer,
-    /// kafka-console-consumer.sh
-    ConsoleConsumer,
-    /// kafka-topics.sh
-    Topics,
-    /// kafka-consumer-groups.sh
-    ConsumerGroups,
-}
-
-impl From<ToolName> for Tool {
-    fn from(name: ToolName) -> Self {
-        match name {
-            ToolName::ConsoleProducer => Self::ConsoleProducer,
-            ToolName::ConsoleConsumer => Self::ConsoleConsumer,
-            ToolName::Topics => Self::Topics,
-            ToolName::ConsumerGroups => Self::ConsumerGroups,
+impl ToolArgs {
+    fn parts(&self) -> (Tool, &[OsString]) {
+        match self {
+            Self::ConsoleProducer(words) => (Tool::ConsoleProducer, &words.args),
+            Self::ConsoleConsumer(words) => (Tool::ConsoleConsumer, &words.args),
+            Self::Topics(words) => (Tool::Topics, &words.args),
+            Self::ConsumerGroups(words) => (Tool::ConsumerGroups, &words.args),
         }
     }
 }
@@ -53,7 +61,8 @@ impl From<ToolName> for Tool {
 pub fn run(args: &KafkaArgs, checkout: &Checkout) -> Result<ExitCode> {
     checkout.layout.create()?;
     let bootstrap = InfraPorts::from(checkout.ports()?).kafka_bootstrap();
-    let mut command = kafka::tool(&checkout.layout, args.tool.into(), &bootstrap, &args.args)?;
+    let (tool, words) = args.tool.parts();
+    let mut command = kafka::tool(&checkout.layout, tool, &bootstrap, words)?;
     let error = command.exec();
     Err(RuntimeError::io("cannot start java", error).into())
 }

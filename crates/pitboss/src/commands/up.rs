@@ -107,10 +107,14 @@ async fn bring_up(
     if building {
         prepare::programs(layout, steps).await?;
     }
-    let running = Running { port_base: ports.base(), release: release(layout, env!("CARGO_PKG_VERSION")) };
+    let was_complete = checkout.running().is_some_and(|r| r.complete);
+    let release = release(layout, env!("CARGO_PKG_VERSION"));
+    let mut running = Running { port_base: ports.base(), release, complete: false };
     checkout.set_running(&running)?;
     let applied = start::start(checkout, &running, &parts, !args.only.is_empty(), steps, started).await?;
-    if applied.is_nothing() {
+    running.complete = true;
+    checkout.set_running(&running)?;
+    if applied.is_nothing() && was_complete {
         return report::nothing_changed(checkout, &running, output).await;
     }
     let bet = if args.no_bet || !parts.contains(&Part::Gateway) {

@@ -49,10 +49,12 @@ pub(super) async fn start(
     }
     steps.end(step, &names.join(", "));
 
-    if parts.contains(&Part::Kafka) && !all.is_nothing() {
+    if parts.contains(&Part::Kafka) {
         let step = steps.begin("topics");
         let changes = topics::create(InfraPorts::from(ports).kafka_bootstrap()).await?;
         steps.end(step, &format!("{} in the catalogue, {} changes", catalogue().len(), changes.len()));
+        // Counted among what was done, so that an `up` that had to mend topics does not claim that it changed nothing.
+        all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
     let secrets = Secrets::load_or_make(layout)?;
     let handed_on = checkout.handed_on();
@@ -62,11 +64,11 @@ pub(super) async fn start(
     for part in parts.iter().filter(|p| p.is_service()) {
         service_specs.push(services::prepare(*part, &surroundings)?);
     }
-    let step = steps.begin("services");
     let service_names = self::names(&service_specs);
     specs.extend(service_specs);
     let more = apply(&client, specs, keep_others, started).await?;
     if !service_names.is_empty() {
+        let step = steps.begin("services");
         client.wait_ready(&service_names, READY_DEADLINE, |status| step.tell(&waiting(status))).await?;
         steps.end(step, &service_names.join(", "));
     }

@@ -1,0 +1,246 @@
+//! `pitboss load`: bets at a given rate, with a live line, percentiles, errors by kind, memory, and whether every answered
+//! bet became a whole trace.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use futures::stream::{self, StreamExt};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::load::driver::{self, Outcome};
+use crate::load::report::{Report, Tally, Traces};
+use crate::load::{Plan, prepare};
+use crate::output::Output;
+use crate::player::{Gateway, Player};
+use crate::target::Target;
+use crate::trace::{edges, fetch_whole_bet};
+
+/// How often the live line is drawn.
+const LIVE_INTERVAL: Duration = Duration::from_millis(500);
+/// Outcomes that wait to be counted at most.
+const OUTCOMES_MAX: usize = 8_192;
+/// How long the last trace may take to be whole after the load.
+const TRACE_DEADLINE: Duration = Duration::from_secs(30);
+/// Traces asked for at the same time.
+const TRACES_AT_ONCE: usize = 4;
+/// How many defects are named.
+const DEFECTS_SHOWN: usize = 5;
+
+/// Load on the gateway, latencies counted from the intended time of sending.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Bets a second (open loop); `max`: each player one bet after the other, as fast as it goes
+    #[arg(long, default_value = "100", value_parser = parse_rate)]
+    rate: Rate,
+    /// How long bets are sent, in seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    duration_s: u64,
+    /// Among how many players the bets are spread
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    players: u16,
+    /// What each bet stakes, in minor units
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    stake_minor: i64,
+    /// The players' currency
+    #[arg(long, default_value = "EUR")]
+    currency: String,
+    /// Keep the players (with their session tokens) in this file: read when it is there, written when it is not
+    #[arg(long, value_name = "FILE")]
+    players_file: Option<PathBuf>,
+    /// Do not look in the recorder whether every answered bet became a whole trace
+    #[arg(long)]
+    no_traces: bool,
+}
+
+/// A rate in bets a second, or as fast as it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate(Option<f64>);
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate(None));
+    }
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(Rate(Some(rate))),
+        _ => Err("a number of bets a second, or `max`".to_owned()),
+    }
+}
+
+/// Runs the load. Exit code 0 only when no bet failed, every answered bet is a whole trace, and nobody dropped telemetry.
+///
+/// # Errors
+/// When the platform is not up or the players cannot be prepared.
+pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<ExitCode> {
+    let plan = Plan {
+        rate_per_s: args.rate.0,
+        duration: Duration::from_secs(args.duration_s),
+        players: usize::from(args.players),
+        stake_minor: args.stake_minor,
+        currency: args.currency.clone(),
+    };
+    let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
+    let players = players(&gateway, &plan, args.players_file.as_deref(), output).await?;
+
+    let reports_before = client_reports(target).await?;
+    let started = Instant::now();
+    let live = output.spinner("first bets");
+    let (sender, mut outcomes) = mpsc::channel::<Outcome>(OUTCOMES_MAX);
+    let mut tally = Tally::default();
+    let count = async {
+        let mut drawn = Instant::now();
+        while let Some(outcome) = outcomes.recv().await {
+            tally.add(outcome);
+            if drawn.elapsed() >= LIVE_INTERVAL {
+                live.set_message(tally.live_line());
+                drawn = Instant::now();
+            }
+        }
+    };
+    tokio::join!(driver::run(&gateway, &players, &plan, sender), count);
+    live.finish_and_clear();
+
+    let mut report = tally.report(plan.rate_per_s, started.elapsed());
+    report.memory_bytes = target.memory_bytes()?;
+    if !args.no_traces {
+        let mut traces = check_traces(target, output, &tally.trace_ids).await?;
+        traces.client_reports = since(&reports_before, &client_reports(target).await?);
+        report.traces = Some(traces);
+    }
+    print(&report, output)?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The players of the file where there is one, else new ones, kept in it for the next run.
+async fn players(
+    gateway: &Gateway,
+    plan: &Plan,
+    file: Option<&Path>,
+    output: &Output,
+) -> Result<Vec<Player>> {
+    if let Some(file) = file.filter(|f| f.exists()) {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let players: Vec<Player> =
+            serde_json::from_str(&text).with_context(|| format!("{} holds no players", file.display()))?;
+        for player in &players {
+            gateway.deposit(player, plan.deposit_minor(), &plan.currency).await?;
+        }
+        return Ok(players);
+    }
+    let bar = output.progress(plan.players as u64, "registering players");
+    let players = prepare(gateway, plan, || bar.inc(1)).await.context("the players could not be prepared")?;
+    bar.finish_and_clear();
+    if let Some(file) = file {
+        std::fs::write(file, serde_json::to_string(&players)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(players)
+}
+
+fn print(report: &Report, output: &Output) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string(report)?);
+    } else {
+        output.text(&report.to_string());
+    }
+    Ok(())
+}
+
+async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) -> Result<Traces> {
+    let bar = output.progress(trace_ids.len() as u64, "looking for the traces");
+    let mut traces = Traces { answered: trace_ids.len(), ..Traces::default() };
+    let mut checks = stream::iter(trace_ids)
+        .map(|id| async move {
+            let found = fetch_whole_bet(target.http(), &target.recorder_url, id, TRACE_DEADLINE).await;
+            let defects = match found {
+                Ok(trace) => {
+                    let mut defects = trace.defects();
+                    defects.extend(edges::differences(&trace));
+                    defects
+                }
+                Err(error) => vec![error.to_string()],
+            };
+            (id, defects)
+        })
+        .buffer_unordered(TRACES_AT_ONCE);
+    while let Some((id, defects)) = checks.next().await {
+        bar.inc(1);
+        match defects.first() {
+            None => traces.complete += 1,
+            Some(first) if traces.first_defects.len() < DEFECTS_SHOWN => {
+                traces.first_defects.push(format!("{id}: {first}"))
+            }
+            Some(_) => {}
+        }
+    }
+    bar.finish_and_clear();
+    Ok(traces)
+}
+
+/// What the senders said they dropped, by `project reason category`.
+async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
+    let url = format!("{}/api/v1/client-reports", target.recorder_url);
+    let response = target
+        .http()
+        .get(&url)
+        .send()
+        .await
+        .with_context(|| format!("the recorder does not answer at {url}"))?;
+    let text = response.error_for_status()?.text().await?;
+    let mut counts = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let row: Value = serde_json::from_str(line).context("a client report is one JSON object a line")?;
+        let project = row["project"].as_str().unwrap_or("?");
+        let discarded =
+            row["discarded_events"].as_array().or_else(|| row["payload"]["discarded_events"].as_array());
+        for event in discarded.into_iter().flatten() {
+            let name = format!(
+                "{project} {} {}",
+                event["reason"].as_str().unwrap_or("?"),
+                event["category"].as_str().unwrap_or("?")
+            );
+            *counts.entry(name).or_default() += event["quantity"].as_u64().unwrap_or(0);
+        }
+    }
+    Ok(counts)
+}
+
+fn since(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    after
+        .iter()
+        .map(|(name, count)| (name.clone(), count - before.get(name).copied().unwrap_or(0).min(*count)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_positive_number_or_max() {
+        assert!(matches!(parse_rate("max"), Ok(Rate(None))));
+        assert!(matches!(parse_rate("12.5"), Ok(Rate(Some(r))) if (r - 12.5).abs() < f64::EPSILON));
+        for bad in ["0", "-1", "fast", "", "1e9", "nan"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_dropped_meanwhile_counts() {
+        let before = BTreeMap::from([("game queue_overflow transaction".to_owned(), 3)]);
+        let after = BTreeMap::from([
+            ("game queue_overflow transaction".to_owned(), 3),
+            ("user network_error transaction".to_owned(), 2),
+        ]);
+        assert_eq!(
+            since(&before, &after),
+            BTreeMap::from([("user network_error transaction".to_owned(), 2)])
+        );
+    }
+}
