@@ -26,6 +26,9 @@ pub struct Running {
     pub port_base: u16,
     /// The release that the services report.
     pub release: String,
+    /// Whether an `up` came to its end. One that was killed may have left anything undone.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// This checkout.

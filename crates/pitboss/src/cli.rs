@@ -206,6 +206,10 @@ mod tests {
         let cli = Cli::try_parse_from(words).unwrap();
         assert!(matches!(cli.command, Command::Kafka(_)));
         assert!(!cli.json, "it belongs to the tool");
+        assert!(
+            Cli::try_parse_from(["pitboss", "kafka", "topics", "--help"]).is_ok(),
+            "the tool explains itself"
+        );
     }
 
     #[test]

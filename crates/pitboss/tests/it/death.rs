@@ -59,20 +59,26 @@ async fn a_recycled_process_id_is_left_alone() {
 #[tokio::test]
 async fn the_end_in_good_order_ends_everything_in_order() {
     let stage = Stage::with_supervisor().await;
-    let file = stage.folder.path().join("order");
+    let file = |name: &str| stage.folder.path().join(name);
+    let (ends, traps) = (file("ends"), file("traps"));
     let says = |name: &str| {
-        let last =
-            format!("trap 'echo {name} >> {}; exit 0' TERM; while :; do sleep 0.05; done", file.display());
+        let (ends, traps) = (ends.display(), traps.display());
+        let last = format!(
+            "trap 'echo {name} >> {ends}; exit 0' TERM; echo {name} >> {traps}; while :; do sleep 0.05; done"
+        );
         shell(name, &last)
     };
     let game = PartSpec { needs: vec!["kafka".to_owned()], ..says("game") };
     stage.client.apply(vec![says("kafka"), game], false).await.unwrap();
     let pids = [stage.until_state("game", PartState::Ready).await.pid, stage.part("kafka").await.pid];
     let supervisor = stage.supervisor();
-    // Both have set their traps when they are seen sleeping; a signal before that would simply end them.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // A signal that comes before the trap is set would simply end the shell.
+    until("both have set their traps", async || {
+        std::fs::read_to_string(&traps).is_ok_and(|t| t.lines().count() == 2)
+    })
+    .await;
     assert_eq!(launch::end(&stage.layout).await.unwrap(), Ended::InOrder);
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), "game\nkafka\n");
+    assert_eq!(std::fs::read_to_string(&ends).unwrap(), "game\nkafka\n");
     assert!(pids.into_iter().flatten().all(|pid| !lives(pid)));
     until("the supervisor is gone", async || !supervisor.is_alive()).await;
 }

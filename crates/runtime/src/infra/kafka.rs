@@ -191,7 +191,8 @@ async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result
 }
 
 /// One broker that is its own controller. What a cluster would replicate is kept once; what a large cluster would spread over
-/// many partitions and threads is small, so that it starts fast and stays small.
+/// many partitions and threads is small, so that it starts fast and stays small. A broker that was killed may not come back before the
+/// controller takes its old self for dead, so that time is short.
 fn server_properties(layout: &Layout, port: u16, controller_port: u16) -> String {
     let data = layout.data("kafka");
     format!(
@@ -212,6 +213,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=2
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
