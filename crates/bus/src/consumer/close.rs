@@ -1,5 +1,6 @@
 //! The end of a consumer, in order: last commit, answers owed to librdkafka, producer, client; each behind a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
@@ -76,11 +77,19 @@ impl Owner {
     /// Leaving the group blocks, and has been seen never to return: it happens elsewhere, and is not waited for for ever.
     async fn drop_client(self) {
         let deadline: Duration = self.config.close_deadline();
-        self.client.context().close();
-        let client = self.client;
+        let client = Arc::clone(&self.client);
+        drop(self);
         let closed = telemetry::spawn_blocking(move || drop(client));
         if timeout(deadline, closed).await.is_err() {
             tracing::warn!("the Kafka client did not close in time and is left behind");
         }
+    }
+}
+
+impl Drop for Owner {
+    /// Also when nobody waited for the end: a client that closes with a rebalance unanswered never comes back.
+    fn drop(&mut self) {
+        self.client.context().close();
+        self.answer_what_is_owed();
     }
 }

@@ -48,8 +48,9 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     let consumer = Running::start(&config, Group::Game, bets(handler)).ready().await;
     testkit::eventually("the lag to shrink", DEADLINE, || async {
         let lags = reader.read().await.expect("lag");
-        let holding = lags.iter().filter(|lag| lag.lag_messages > 0).count();
-        (holding == 1 && lags.iter().all(|lag| lag.members == 1)).then_some(())
+        // whoever shares the held player's lane waits too
+        let is_reading = (1..15).contains(&total(&lags));
+        (is_reading && lags.iter().all(|lag| lag.members == 1)).then_some(())
     })
     .await;
     consumer.stop().await.expect("stops in order");
@@ -57,9 +58,8 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     // the same group, dead
     let lags = bus::lag::read(&config, &[Group::Game]).await.expect("lag");
     let held: Vec<_> = lags.iter().filter(|lag| lag.lag_messages > 0).collect();
-    assert_eq!(held.len(), 1);
-    assert_eq!(held[0].members, 0);
-    assert!(held[0].lag_seconds.expect("an age") >= 1.0);
+    assert!((1..15).contains(&total(&lags)), "{held:?}");
+    assert!(held.iter().all(|lag| lag.members == 0 && lag.lag_seconds.expect("an age") >= 1.0), "{held:?}");
 
     let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
     committed_reaches(&config, Group::Game, 30).await;

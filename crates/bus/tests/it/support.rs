@@ -222,8 +222,10 @@ pub(crate) fn committed(config: &Config, group: Group) -> BTreeMap<(String, i32)
     let observer = raw_consumer(config, &physical(config, group.as_str()));
     let mut list = TopicPartitionList::new();
     for topic in group.reads() {
-        for partition in 0..topic.partitions() {
-            list.add_partition(&physical(config, topic.name()), partition);
+        let name = physical(config, topic.name());
+        let metadata = observer.fetch_metadata(Some(&name), Duration::from_secs(10)).expect("metadata");
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition(&name, partition.id());
         }
     }
     let stored = observer.committed_offsets(list, Duration::from_secs(10)).expect("committed offsets");
