@@ -1,0 +1,284 @@
+//! Counts outcomes and says what a run came to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::driver::Outcome;
+
+/// Latencies are told apart to three digits, from 1 µs to 2 minutes.
+const LATENCY_MAX_US: u64 = 120_000_000;
+
+/// How a bet ended, as the driver saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// 200 with a settled bet.
+    Settled,
+    /// 200 with a bet that was rejected for a business reason; not an error.
+    Rejected,
+    /// 202: accepted, but not settled within the gateway's time.
+    NotInTime,
+    /// 200 with a body that is no bet.
+    Malformed,
+    /// Another HTTP status.
+    Status(u16),
+    /// No answer within the call's deadline.
+    Timeout,
+    /// The connection was refused.
+    Connect,
+    /// The connection broke.
+    Broken,
+    /// Too many were under way: it was never sent.
+    NotSent,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settled => f.write_str("settled"),
+            Self::Rejected => f.write_str("rejected"),
+            Self::NotInTime => f.write_str("not_in_time"),
+            Self::Malformed => f.write_str("malformed"),
+            Self::Status(status) => write!(f, "http_{status}"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Connect => f.write_str("connect"),
+            Self::Broken => f.write_str("broken"),
+            Self::NotSent => f.write_str("not_sent"),
+        }
+    }
+}
+
+/// Counts while a run goes on.
+pub struct Tally {
+    latency_us: Histogram<u64>,
+    kinds: BTreeMap<Kind, u64>,
+    /// The traces of the settled bets, to be looked for in the recorder.
+    pub trace_ids: Vec<String>,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LatencyMs {
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+/// What became of the traces of the settled bets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Traces {
+    /// Settled bets that named a trace.
+    pub answered: usize,
+    /// Of these, whole in the recorder: one root, no orphan, every edge of one bet.
+    pub complete: usize,
+    /// The first few that are not, and why.
+    pub first_defects: Vec<String>,
+    /// Everything that a sender said it dropped, by project and reason, while the load ran.
+    pub client_reports: BTreeMap<String, u64>,
+}
+
+/// The report of a run, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The rate that was asked for; absent when the players went as fast as they could.
+    pub rate_per_s: Option<f64>,
+    /// How long bets were sent.
+    pub duration_s: f64,
+    /// Settled bets a second.
+    pub settled_per_s: f64,
+    /// Bets that were to be sent.
+    pub sent: u64,
+    /// Bets that were settled in time.
+    pub settled: u64,
+    /// Bets that were rejected for a business reason.
+    pub rejected: u64,
+    /// All others by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// From the intended time of sending to the whole answer.
+    pub latency_ms: LatencyMs,
+    /// Peak resident memory (VmHWM) of each part after the run.
+    pub memory_bytes: BTreeMap<String, u64>,
+    /// Present unless the check was switched off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            // Three digits and this maximum are a valid pair of arguments; `new` cannot fail either.
+            latency_us: Histogram::new_with_max(LATENCY_MAX_US, 3)
+                .unwrap_or_else(|_| Histogram::<u64>::new(3).expect("3 digits")),
+            kinds: BTreeMap::new(),
+            trace_ids: Vec::new(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one outcome.
+    pub fn add(&mut self, outcome: Outcome) {
+        let latency_us = u64::try_from(outcome.latency.as_micros()).unwrap_or(LATENCY_MAX_US);
+        self.latency_us.saturating_record(latency_us.min(LATENCY_MAX_US));
+        *self.kinds.entry(outcome.kind).or_default() += 1;
+        if outcome.kind == Kind::Settled {
+            self.trace_ids.extend(outcome.trace_id);
+        }
+    }
+
+    /// How many bets have ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.kinds.values().sum()
+    }
+
+    /// How many of them neither settled nor were rejected.
+    #[must_use]
+    pub fn errors(&self) -> BTreeMap<String, u64> {
+        let fine = [Kind::Settled, Kind::Rejected];
+        self.kinds
+            .iter()
+            .filter(|(kind, _)| !fine.contains(kind))
+            .map(|(kind, n)| (kind.to_string(), *n))
+            .collect()
+    }
+
+    /// Percentiles so far.
+    #[must_use]
+    pub fn latency_ms(&self) -> LatencyMs {
+        let at = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1000.0;
+        LatencyMs { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: self.latency_us.max() as f64 / 1000.0 }
+    }
+
+    /// The line that is shown while the run goes on.
+    #[must_use]
+    pub fn live_line(&self) -> String {
+        let latency = self.latency_ms();
+        let errors: u64 = self.errors().values().sum();
+        format!(
+            "{} bets · p50 {:.1} ms · p95 {:.1} ms · p99 {:.1} ms · max {:.0} ms · {errors} errors",
+            self.ended(),
+            latency.p50,
+            latency.p95,
+            latency.p99,
+            latency.max
+        )
+    }
+
+    /// The report, without memory and traces.
+    #[must_use]
+    pub fn report(&self, rate_per_s: Option<f64>, took: Duration) -> Report {
+        let count = |kind| self.kinds.get(&kind).copied().unwrap_or(0);
+        Report {
+            rate_per_s,
+            duration_s: took.as_secs_f64(),
+            settled_per_s: count(Kind::Settled) as f64 / took.as_secs_f64(),
+            sent: self.ended(),
+            settled: count(Kind::Settled),
+            rejected: count(Kind::Rejected),
+            errors: self.errors(),
+            latency_ms: self.latency_ms(),
+            memory_bytes: BTreeMap::new(),
+            traces: None,
+        }
+    }
+}
+
+impl Report {
+    /// Whether every bet was answered with a result and every settled bet's trace is whole, with nothing dropped.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.sent > 0
+            && self.errors.is_empty()
+            && self.traces.as_ref().is_none_or(|t| t.complete == t.answered && t.client_reports.is_empty())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked =
+            self.rate_per_s.map_or_else(|| "as fast as they go".to_owned(), |r| format!("{r}/s asked for"));
+        writeln!(
+            f,
+            "{} bets in {:.1} s ({asked}), {:.1} settled/s",
+            self.sent, self.duration_s, self.settled_per_s
+        )?;
+        let LatencyMs { p50, p95, p99, max } = self.latency_ms;
+        writeln!(
+            f,
+            "latency from the intended time: p50 {p50:.1} ms · p95 {p95:.1} ms · p99 {p99:.1} ms · max {max:.1} ms"
+        )?;
+        write!(f, "settled {} · rejected {} · errors ", self.settled, self.rejected)?;
+        if self.errors.is_empty() {
+            writeln!(f, "none")?;
+        }
+        for (kind, count) in &self.errors {
+            writeln!(f, "{kind} {count}  ")?;
+        }
+        if let Some(traces) = &self.traces {
+            writeln!(f, "traces complete in the recorder: {} of {}", traces.complete, traces.answered)?;
+            for defect in &traces.first_defects {
+                writeln!(f, "  {defect}")?;
+            }
+            for (reason, count) in &traces.client_reports {
+                writeln!(f, "  dropped by a sender: {reason} {count}")?;
+            }
+        }
+        for (part, bytes) in &self.memory_bytes {
+            writeln!(f, "  {part:<14} peak {:>7.1} MiB", *bytes as f64 / 1_048_576.0)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(kind: Kind, latency_ms: u64) -> Outcome {
+        Outcome { kind, latency: Duration::from_millis(latency_ms), trace_id: Some("t".into()) }
+    }
+
+    #[test]
+    fn errors_are_counted_by_kind_and_a_run_with_one_does_not_hold() {
+        let mut tally = Tally::default();
+        for ms in 1..=99 {
+            tally.add(outcome(Kind::Settled, ms));
+        }
+        assert!(tally.report(None, Duration::from_secs(1)).holds());
+        tally.add(outcome(Kind::Status(503), 500));
+        let report = tally.report(Some(100.0), Duration::from_secs(1));
+        assert_eq!(report.errors, BTreeMap::from([("http_503".to_owned(), 1)]));
+        assert!(!report.holds());
+        assert!((report.latency_ms.p50 - 50.0).abs() < 1.0, "{:?}", report.latency_ms);
+        assert!((report.latency_ms.max - 500.0).abs() < 1.0, "{:?}", report.latency_ms);
+    }
+
+    #[test]
+    fn nothing_sent_is_not_a_success() {
+        assert!(!Tally::default().report(None, Duration::from_secs(1)).holds());
+    }
+
+    #[test]
+    fn an_incomplete_trace_or_a_dropped_one_does_not_hold() {
+        let mut tally = Tally::default();
+        tally.add(outcome(Kind::Settled, 5));
+        let mut report = tally.report(None, Duration::from_secs(1));
+        report.traces = Some(Traces { answered: 1, complete: 0, ..Traces::default() });
+        assert!(!report.holds());
+        report.traces = Some(Traces { answered: 1, complete: 1, ..Traces::default() });
+        assert!(report.holds());
+        let dropped = BTreeMap::from([("game queue_overflow".to_owned(), 3)]);
+        report.traces =
+            Some(Traces { answered: 1, complete: 1, client_reports: dropped, ..Traces::default() });
+        assert!(!report.holds());
+    }
+}

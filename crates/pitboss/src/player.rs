@@ -1,0 +1,207 @@
+//! A player at the gateway: the few calls of its HTTP interface that the command line makes itself.
+//!
+//! Used by `up` (one bet to show), `bet` and `load`. Nothing here knows how the platform works behind the gateway; what it is
+//! told is what a browser is told.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How long a call may take. The gateway answers a bet within 2 s, settled or not; the rest is for a machine under load.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The gateway of a running platform.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    client: Client,
+    base_url: String,
+    operator_token: Option<String>,
+}
+
+/// A registered player with a valid session.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Player {
+    /// The player's id, the key of everything that is said about them on Kafka.
+    pub player_id: String,
+    /// The JWT of the session.
+    pub token: String,
+}
+
+/// What the gateway said of a bet.
+#[derive(Clone, Debug)]
+pub struct BetAnswer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The trace that the bet became, 32 hexadecimal digits.
+    pub trace_id: Option<String>,
+    /// The body exactly as it came: the same idempotency key must yield the same bytes.
+    pub body: String,
+}
+
+/// The body of a settled or rejected bet.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BetResult {
+    /// The bet's id.
+    pub bet_id: String,
+    /// `won`, `lost` or `rejected`.
+    pub outcome: String,
+    /// The symbols that the reels show, from left to right.
+    #[serde(default)]
+    pub reels: Vec<String>,
+    /// What was paid out, in minor units.
+    #[serde(default)]
+    pub payout_minor: i64,
+    /// The balance after the bet, in minor units.
+    #[serde(default)]
+    pub balance_minor: i64,
+    /// Why a rejected bet was rejected.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl BetAnswer {
+    /// The result, where the bet ended within the gateway's time.
+    ///
+    /// # Errors
+    /// When the answer is not a final one (202, or an error); the message holds the status and the body.
+    pub fn result(&self) -> Result<BetResult> {
+        if self.status != StatusCode::OK {
+            bail!("the gateway answered {}: {}", self.status, self.body.trim());
+        }
+        serde_json::from_str(&self.body)
+            .with_context(|| format!("the gateway's answer is not a bet: {}", self.body))
+    }
+}
+
+impl Gateway {
+    /// A client for the gateway at `base_url`; with an operator's token it is exempt from the limit per address.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(base_url: impl Into<String>, operator_token: Option<String>) -> Result<Self> {
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(CALL_DEADLINE)
+            .tcp_nodelay(true)
+            .build()
+            .context("cannot build the HTTP client")?;
+        Ok(Self { client, base_url: base_url.into(), operator_token })
+    }
+
+    /// Registers a player that nobody else uses, and logs in.
+    ///
+    /// # Errors
+    /// When the gateway refuses or cannot be reached.
+    pub async fn register(&self, currency: &str) -> Result<Player> {
+        let name = Uuid::new_v4().simple().to_string();
+        let credentials = serde_json::json!({
+            "email": format!("{name}@players.example"), "password": format!("pw-{name}"),
+        });
+        let mut profile = credentials.clone();
+        profile["display_name"] = "Player One".into();
+        profile["currency"] = currency.into();
+
+        #[derive(Deserialize)]
+        struct Registered {
+            player_id: String,
+        }
+        #[derive(Deserialize)]
+        struct Session {
+            token: String,
+        }
+        let registered: Registered =
+            self.write("/api/v1/players", None, &Uuid::new_v4().to_string(), &profile).await?;
+        let session: Session =
+            self.write("/api/v1/sessions", None, &Uuid::new_v4().to_string(), &credentials).await?;
+        Ok(Player { player_id: registered.player_id, token: session.token })
+    }
+
+    /// Deposits `amount_minor` through the card provider and returns the balance after it, in minor units.
+    ///
+    /// # Errors
+    /// When the deposit is not completed within the gateway's time.
+    pub async fn deposit(&self, player: &Player, amount_minor: i64, currency: &str) -> Result<i64> {
+        #[derive(Deserialize)]
+        struct Deposited {
+            balance_minor: Option<i64>,
+        }
+        let body = serde_json::json!({ "amount_minor": amount_minor, "currency": currency });
+        let key = Uuid::new_v4().to_string();
+        let deposited: Deposited = self.write("/api/v1/payments/deposits", Some(player), &key, &body).await?;
+        deposited
+            .balance_minor
+            .context("the deposit was accepted but not completed within the gateway's time")
+    }
+
+    /// Places a bet on the slot machine. `Err` only when no answer came at all.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or the call times out: the outcome is unknown, repeat with the same key.
+    pub async fn bet(
+        &self,
+        player: &Player,
+        stake_minor: i64,
+        currency: &str,
+        key: &str,
+    ) -> Result<BetAnswer> {
+        let body = serde_json::json!({ "game": "slots", "stake_minor": stake_minor, "currency": currency });
+        let response =
+            self.request(Method::POST, "/api/v1/bets", Some(player), key).json(&body).send().await?;
+        let status = response.status();
+        let trace_id = response.headers().get("x-trace-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Ok(BetAnswer { status, trace_id, body: response.text().await? })
+    }
+
+    /// The player's balance in `currency`, in minor units.
+    ///
+    /// # Errors
+    /// When the gateway refuses, cannot be reached, or does not know the currency.
+    pub async fn balance(&self, player: &Player, currency: &str) -> Result<i64> {
+        let response = self.request(Method::GET, "/api/v1/me/balance", Some(player), "").send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() {
+            bail!("GET /api/v1/me/balance answered {status}: {}", text.trim());
+        }
+        let body: serde_json::Value = serde_json::from_str(&text)?;
+        body["balances"][currency].as_i64().with_context(|| format!("no balance in {currency}: {text}"))
+    }
+
+    fn request(&self, method: Method, path: &str, player: Option<&Player>, key: &str) -> RequestBuilder {
+        let mut request = self.client.request(method, format!("{}{path}", self.base_url));
+        if let Some(player) = player {
+            request = request.bearer_auth(&player.token);
+        }
+        if let Some(token) = &self.operator_token {
+            request = request.header("x-operator-token", token);
+        }
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        request
+    }
+
+    async fn write<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &str,
+        player: Option<&Player>,
+        key: &str,
+        body: &serde_json::Value,
+    ) -> Result<T> {
+        let response = self
+            .request(Method::POST, path, player, key)
+            .json(body)
+            .send()
+            .await
+            .with_context(|| format!("POST {path}: no answer"))?;
+        let status = response.status();
+        let text = response.text().await?;
+        if !status.is_success() {
+            bail!("POST {path} answered {status}: {}", text.trim());
+        }
+        serde_json::from_str(&text).with_context(|| format!("POST {path}: unexpected body {text}"))
+    }
+}
