@@ -19,11 +19,18 @@ pub fn scenario(name: &str) -> Option<fn()> {
     }
 }
 
+/// A span begins when it is first entered.
+fn begun(name: &str) -> tracing::Span {
+    let span = spans::function(name);
+    span.in_scope(|| {});
+    span
+}
+
 fn late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let child = root.in_scope(|| spans::function("child"));
-    let grandchild = child.in_scope(|| spans::function("grandchild"));
+    let child = root.in_scope(|| begun("child"));
+    let grandchild = child.in_scope(|| begun("grandchild"));
     spans::end(&root);
     std::thread::sleep(Duration::from_millis(50));
     drop(child);
@@ -56,11 +63,12 @@ fn spans_that_end_after_their_root_are_in_its_transaction() {
 fn very_late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let child = root.in_scope(|| spans::function("child"));
+    let child = root.in_scope(|| begun("child"));
     spans::end(&root);
     std::thread::sleep(Duration::from_millis(3_500));
-    drop(child.in_scope(|| spans::function("grandchild")));
-    drop(child);
+    let grandchild = child.in_scope(|| begun("grandchild"));
+    spans::end(&child);
+    drop(grandchild);
     scenario::finish(telemetry);
 }
 
@@ -87,9 +95,9 @@ fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
 fn started_late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let sibling = root.in_scope(|| spans::function("sibling"));
+    let sibling = root.in_scope(|| begun("sibling"));
     spans::end(&root);
-    let late = sibling.in_scope(|| spans::function("late"));
+    let late = sibling.in_scope(|| begun("late"));
     drop((sibling, late));
     scenario::finish(telemetry);
 }
@@ -105,7 +113,7 @@ fn a_span_that_begins_after_its_root_ended_is_in_its_transaction() {
 fn never() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let child = root.in_scope(|| spans::function("child"));
+    let child = root.in_scope(|| begun("child"));
     spans::end(&root);
     let all = telemetry.shutdown_blocking(2_000);
     println!("all={all}");
