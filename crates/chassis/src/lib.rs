@@ -8,7 +8,9 @@
 //! ```no_run
 //! use chassis::{Edges, Failure, Life, Service, Shutdown, config::{Drain, Http, Ops, ServiceConfig}};
 //!
-//! #[derive(serde::Deserialize, serde::Serialize, validator::Validate)]
+//! use validator::Validate;
+//!
+//! #[derive(serde::Deserialize, serde::Serialize, Validate)]
 //! struct Config {
 //!     #[validate(nested)]
 //!     http: Http,

@@ -3,7 +3,10 @@
 //! When a value is refused, its line is kept, the value is replaced by its default and the whole is tried again: a default
 //! is known to be good. So each round finds one more error, and the number of rounds is bounded.
 
-use config::{Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, builder::DefaultState};
+use config::{
+    Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, Source, ValueKind,
+    builder::DefaultState,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
@@ -13,25 +16,29 @@ use super::{ConfigErrors, Sources};
 /// More errors than this are not worth reading at once.
 const ERRORS_MAX: usize = 50;
 
+/// A layer, or all of them: settings by name.
+type Table = config::Map<String, config::Value>;
+
 pub(super) fn load<C: DeserializeOwned + Serialize + Validate>(sources: &Sources) -> Result<C, ConfigErrors> {
-    let defaults = build(Config::builder().add_source(File::from_str(&sources.defaults, FileFormat::Toml)))
-        .map_err(|error| ConfigErrors(vec![format!("the embedded defaults: {error}")]))?;
-    let mut builder = Config::builder().add_source(File::from_str(&sources.defaults, FileFormat::Toml));
+    let base = || Config::builder().add_source(File::from_str(&sources.defaults, FileFormat::Toml));
+    let defaults =
+        settings(base()).map_err(|error| ConfigErrors(vec![format!("the embedded defaults: {error}")]))?;
+    let mut builder = base();
     let mut file_settings = None;
     if let Some(path) = &sources.file {
         let file = File::from(path.as_path()).format(FileFormat::Toml).required(true);
-        let alone = build(Config::builder().add_source(file.clone()))
-            .and_then(Config::try_deserialize::<Value>)
+        let alone = settings(Config::builder().add_source(file.clone()))
             .map_err(|error| ConfigErrors(vec![format!("{}: {error}", path.display())]))?;
         file_settings = Some((path, alone));
         builder = builder.add_source(file);
     }
-    builder = builder.add_source(environment(sources));
+    let merged = settings(builder.add_source(environment(sources)))
+        .map_err(|error| ConfigErrors(vec![format!("the environment: {error}")]))?;
 
-    let (loaded, mut errors) = deserialise::<C>(builder, &defaults);
+    let (loaded, mut errors) = deserialise::<C>(merged, &defaults);
     if let Some(config) = &loaded {
-        if let (Some((path, settings)), Ok(known)) = (&file_settings, serde_json::to_value(config)) {
-            unknown(settings, &known, "", &mut |key| {
+        if let (Some((path, given)), Ok(known)) = (&file_settings, serde_json::to_value(config)) {
+            unknown(given, &known, "", &mut |key| {
                 errors.push(format!("{key}: no such setting (in {})", path.display()));
             });
         }
@@ -45,8 +52,8 @@ pub(super) fn load<C: DeserializeOwned + Serialize + Validate>(sources: &Sources
     }
 }
 
-fn build(builder: ConfigBuilder<DefaultState>) -> Result<Config, ConfigError> {
-    builder.build()
+fn settings(builder: ConfigBuilder<DefaultState>) -> Result<Table, ConfigError> {
+    builder.build()?.collect()
 }
 
 /// Values stay text: a token of digits is not a number, and whoever wants a number parses it.
@@ -59,30 +66,42 @@ fn environment(sources: &Sources) -> Environment {
 }
 
 /// The configuration, where at least a repaired one can be had, and the errors on the way.
-fn deserialise<C: DeserializeOwned>(
-    mut builder: ConfigBuilder<DefaultState>,
-    defaults: &Config,
-) -> (Option<C>, Vec<String>) {
+fn deserialise<C: DeserializeOwned>(mut settings: Table, defaults: &Table) -> (Option<C>, Vec<String>) {
     let mut errors = Vec::new();
-    let mut repaired = Vec::new();
     while errors.len() < ERRORS_MAX {
-        let error = match build(builder.clone()).and_then(Config::try_deserialize::<C>) {
+        let error = match C::deserialize(config::Value::new(None, settings.clone())) {
             Ok(config) => return (Some(config), errors),
             Err(error) => error,
         };
         let key = key_of(&error);
-        errors.push(line(&key, &error));
-        let Ok(default) = defaults.get::<config::Value>(&key) else { break };
-        if repaired.contains(&key) {
+        let line = line(&key, &error);
+        // A default that is refused as well would be found for ever.
+        if errors.contains(&line) {
             break;
         }
-        builder = match builder.clone().set_override(key.clone(), default) {
-            Ok(builder) => builder,
-            Err(_) => break,
-        };
-        repaired.push(key);
+        errors.push(line);
+        if !repair(&mut settings, defaults, &key) {
+            break;
+        }
     }
     (None, errors)
+}
+
+/// Puts the default in the place of a refused value, or nothing where there is none; `false` when there was no value.
+fn repair(settings: &mut Table, defaults: &Table, key: &str) -> bool {
+    let Some((section, rest)) = key.split_once('.') else {
+        let default = defaults.get(key).cloned();
+        let refused = settings.remove(key);
+        settings.extend(default.map(|default| (key.to_owned(), default)));
+        return refused.is_some();
+    };
+    let Some(ValueKind::Table(inner)) = settings.get_mut(section).map(|value| &mut value.kind) else {
+        return false;
+    };
+    match defaults.get(section).map(|value| &value.kind) {
+        Some(ValueKind::Table(inner_defaults)) => repair(inner, inner_defaults, rest),
+        _ => repair(inner, &Table::default(), rest),
+    }
 }
 
 /// The setting that an error is about; of a list, the list.
@@ -113,13 +132,14 @@ fn line(key: &str, error: &ConfigError) -> String {
 }
 
 /// Names every setting of `given` that is not in `known`.
-fn unknown(given: &Value, known: &Value, path: &str, report: &mut impl FnMut(&str)) {
-    let (Value::Object(given), Value::Object(known)) = (given, known) else { return };
+fn unknown(given: &Table, known: &Value, path: &str, report: &mut impl FnMut(&str)) {
+    let Value::Object(known) = known else { return };
     for (name, value) in given {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match known.get(name) {
-            Some(known) => unknown(value, known, &key, report),
-            None => report(&key),
+        match (known.get(name), &value.kind) {
+            (Some(known), ValueKind::Table(given)) => unknown(given, known, &key, report),
+            (Some(_), _) => {}
+            (None, _) => report(&key),
         }
     }
 }

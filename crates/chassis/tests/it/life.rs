@@ -39,6 +39,7 @@ impl ServiceConfig for Config {
 }
 
 pub(crate) fn config(drain_deadline_ms: u64) -> Config {
+    crate::telemetry_up();
     let nowhere = "127.0.0.1:0".parse().expect("an address");
     Config {
         http: Http::at(nowhere),

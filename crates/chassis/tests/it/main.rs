@@ -3,3 +3,9 @@
 mod configuration;
 mod life;
 mod serving;
+
+/// Telemetry that sends nothing, once for all tests: answers name their trace, and clients have their crypto.
+fn telemetry_up() {
+    static TELEMETRY: std::sync::OnceLock<telemetry::Telemetry> = std::sync::OnceLock::new();
+    TELEMETRY.get_or_init(|| telemetry::init(telemetry::Config::silent("chassis")).expect("telemetry"));
+}

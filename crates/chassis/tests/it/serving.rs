@@ -26,6 +26,7 @@ async fn broken() -> &'static str {
 }
 
 async fn served(http: Http) -> (String, CancellationToken) {
+    crate::telemetry_up();
     let routes = Router::new()
         .route("/number", post(|Json(wanted): Json<Wanted>| async move { wanted.number.to_string() }))
         .route("/panic", get(broken))

@@ -148,8 +148,15 @@ impl Drop for Stage {
     }
 }
 
+/// Telemetry that sends nothing, once for all tests: answers name their trace.
+pub(crate) fn telemetry_up() {
+    static TELEMETRY: OnceLock<telemetry::Telemetry> = OnceLock::new();
+    TELEMETRY.get_or_init(|| telemetry::init(telemetry::Config::silent("gateway")).expect("telemetry"));
+}
+
 /// A configuration whose services behind are at `peers`; nothing is listened on by it.
 pub(crate) fn config(peers: SocketAddr) -> Config {
+    telemetry_up();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let url: url::Url = format!("http://{peers}").parse().expect("a url");
     Config {
