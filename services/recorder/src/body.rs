@@ -20,6 +20,8 @@ use crate::{
 
 /// zstd's window, as a power of two: 8 MiB, what the format tells every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// What is read into memory before its whole length is known.
+const SMALL_BYTES: usize = 128 * 1024;
 /// brotli's working buffer.
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
@@ -58,35 +60,47 @@ pub fn open(
 }
 
 fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, BodyError> {
-    if encoding == Encoding::Identity {
-        return if body.len() <= limit {
-            Ok(Cow::Borrowed(body))
-        } else {
-            Err(BodyError::TooLarge { limit })
-        };
-    }
     let plain = match encoding {
-        Encoding::Identity => Ok(Vec::new()),
-        Encoding::Gzip => bounded(MultiGzDecoder::new(body), limit),
-        Encoding::Deflate => bounded(ZlibDecoder::new(body), limit).or_else(|error| match error {
-            BodyError::Encoding(_) => bounded(DeflateDecoder::new(body), limit),
+        Encoding::Identity if body.len() <= limit => return Ok(Cow::Borrowed(body)),
+        Encoding::Identity => return Err(BodyError::TooLarge { limit }),
+        Encoding::Gzip => bounded(|| Ok(MultiGzDecoder::new(body)), limit),
+        Encoding::Deflate => bounded(|| Ok(ZlibDecoder::new(body)), limit).or_else(|error| match error {
+            BodyError::Encoding(_) => bounded(|| Ok(DeflateDecoder::new(body)), limit),
             other => Err(other),
         }),
-        Encoding::Brotli => bounded(brotli::Decompressor::new(body, BROTLI_BUFFER_BYTES), limit),
-        Encoding::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(body).map_err(undecodable)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(undecodable)?;
-            bounded(decoder, limit)
-        }
+        Encoding::Brotli => bounded(|| Ok(brotli::Decompressor::new(body, BROTLI_BUFFER_BYTES)), limit),
+        Encoding::Zstd => bounded(
+            || {
+                let mut decoder = zstd::Decoder::with_buffer(body)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Ok(decoder)
+            },
+            limit,
+        ),
     };
     plain.map(Cow::Owned)
 }
 
-/// Reads to the end or one byte beyond the limit, whichever comes first.
-fn bounded(reader: impl Read, limit: usize) -> Result<Vec<u8>, BodyError> {
+/// Reads to the end, or to the limit. What is not small is measured first and then read into exactly as much memory as it
+/// needs: the second pass is cheaper than a buffer that doubles, and a bomb is never in memory.
+fn bounded<R: Read>(decoder: impl Fn() -> io::Result<R>, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let read = |plain: &mut Vec<u8>, most: usize| -> Result<usize, BodyError> {
+        decoder().and_then(|reader| reader.take(most as u64 + 1).read_to_end(plain)).map_err(undecodable)
+    };
     let mut plain = Vec::new();
-    reader.take(limit as u64 + 1).read_to_end(&mut plain).map_err(undecodable)?;
-    if plain.len() > limit { Err(BodyError::TooLarge { limit }) } else { Ok(plain) }
+    let small = limit.min(SMALL_BYTES);
+    if read(&mut plain, small)? <= small {
+        return Ok(plain);
+    }
+    drop(plain);
+    let measured = decoder().and_then(|reader| io::copy(&mut reader.take(limit as u64 + 1), &mut io::sink()));
+    let length = usize::try_from(measured.map_err(undecodable)?).unwrap_or(usize::MAX);
+    if length > limit {
+        return Err(BodyError::TooLarge { limit });
+    }
+    let mut plain = Vec::with_capacity(length + 1);
+    read(&mut plain, length)?;
+    Ok(plain)
 }
 
 fn undecodable(error: io::Error) -> BodyError {
@@ -130,7 +144,7 @@ fn legacy(body: &[u8], limit: usize) -> Result<Cow<'static, [u8]>, BodyError> {
     if bytes.starts_with(b"{") {
         Ok(Cow::Owned(bytes))
     } else {
-        bounded(ZlibDecoder::new(&bytes[..]), limit).map(Cow::Owned)
+        bounded(|| Ok(ZlibDecoder::new(&bytes[..])), limit).map(Cow::Owned)
     }
 }
 

@@ -1,10 +1,246 @@
-//! Pages for people. (in the making)
+//! Pages for people: recent traces and issues, one trace as a waterfall, one issue.
+//!
+//! Promise: plain HTML without scripts and without anything from elsewhere; whatever a sender wrote is text, never markup
+//! (askama escapes, and the content security policy would stop the rest).
 
-use axum::Router;
+mod format;
+mod waterfall;
 
-use crate::query::Query;
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use chassis::{
+    http::{Path, Query as UrlQuery},
+    problem::Problem,
+};
+use http::{HeaderValue, StatusCode, header};
+use uuid::Uuid;
+
+use crate::{
+    index::IndexError,
+    protocol::{digest, event::Frame, trace::Trace},
+    query::{
+        Query, Wanted, ask,
+        issues::{self, Issue, IssueDetail},
+        lines::WriteError,
+        page,
+        traces::{self, Summary},
+    },
+};
+use format::{Service, clock, duration_ms};
+use waterfall::{Row, Waterfall};
+
+/// Traces and issues on the first page.
+const LISTED: u32 = 60;
+/// Styles inside the page, nothing else from anywhere.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The pages' routes.
 pub fn router() -> Router<Query> {
     Router::new()
+        .route("/", get(recent))
+        .route("/traces/{trace_id}", get(trace))
+        .route("/issues/{issue_id}", get(issue))
+}
+
+fn render(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(html) => {
+            let mut response = html.into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            response
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "a page could not be made");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+fn as_index_error(error: WriteError) -> IndexError {
+    match error {
+        WriteError::Index(error) => error,
+        WriteError::Io(error) => IndexError::Journal(error),
+        WriteError::Json(error) => IndexError::Journal(error.into()),
+    }
+}
+
+struct TraceLine {
+    at: String,
+    trace_id: String,
+    root: String,
+    root_service: Service,
+    services: Vec<Service>,
+    spans: u64,
+    errors: u64,
+    failed: u64,
+    duration: String,
+    /// Of the longest trace in the list, in percent.
+    share: f64,
+}
+
+struct IssueLine {
+    issue: Issue,
+    service: Service,
+    first: String,
+    last: String,
+}
+
+#[derive(Template)]
+#[template(path = "recent.html")]
+struct Recent {
+    services: Vec<Service>,
+    chosen: String,
+    traces: Vec<TraceLine>,
+    issues: Vec<IssueLine>,
+}
+
+async fn recent(State(query): State<Query>, UrlQuery(wanted): UrlQuery<Wanted>) -> Result<Response, Problem> {
+    let page = page(&query, &wanted, LISTED)?;
+    let ((summaries, found), _) = ask(&query, move |query| {
+        Ok((traces::recent(query, page)?, issues::recent(query, page).map_err(as_index_error)?))
+    })
+    .await?;
+    let service = |name: &str| Service::new(&query.projects, name);
+    let longest_ms = summaries.iter().map(|summary| summary.duration_ms).fold(f64::MIN_POSITIVE, f64::max);
+    let mut known: Vec<_> = query.projects.all().collect();
+    known.sort_by_key(|project| project.id);
+    Ok(render(&Recent {
+        services: known.into_iter().map(|project| service(&project.name)).collect(),
+        chosen: wanted.project().unwrap_or_default().to_owned(),
+        traces: summaries.into_iter().map(|summary| trace_line(&query, summary, longest_ms)).collect(),
+        issues: found
+            .into_iter()
+            .map(|issue| IssueLine {
+                service: service(&issue.project),
+                first: clock(issue.first_seen),
+                last: clock(issue.last_seen),
+                issue,
+            })
+            .collect(),
+    }))
+}
+
+fn trace_line(query: &Query, summary: Summary, longest_ms: f64) -> TraceLine {
+    TraceLine {
+        at: clock(summary.start),
+        root_service: Service::new(&query.projects, &summary.root_project),
+        services: summary.services.iter().map(|name| Service::new(&query.projects, name)).collect(),
+        duration: duration_ms(summary.duration_ms),
+        share: (summary.duration_ms / longest_ms * 100.0).clamp(0.5, 100.0),
+        trace_id: summary.trace_id,
+        root: summary.root,
+        spans: summary.spans,
+        errors: summary.errors,
+        failed: summary.failed,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "trace.html")]
+struct TracePage {
+    trace: Trace,
+    title: String,
+    at: String,
+    waterfall: Waterfall,
+}
+
+async fn trace(State(query): State<Query>, Path(trace_id): Path<String>) -> Result<Response, Problem> {
+    let Some(id) = digest::trace_id(&trace_id) else {
+        return Ok(nothing("A trace id is 32 hexadecimal digits."));
+    };
+    let (found, _) = ask(&query, move |query| traces::assemble(query, id).map_err(as_index_error)).await?;
+    let Some(trace) = found else { return Ok(nothing("No envelope has any part of this trace.")) };
+    let waterfall = Waterfall::new(&trace, &query.projects);
+    let root = trace.spans.iter().find(|span| span.parent_span_id.is_none()).or(trace.spans.first());
+    let title = root.map(|span| format!("{} {}", span.op, span.description.as_deref().unwrap_or_default()));
+    Ok(render(&TracePage {
+        title: title.unwrap_or_else(|| "A trace without spans".to_owned()),
+        at: clock(waterfall.begin),
+        waterfall,
+        trace,
+    }))
+}
+
+struct FrameLine {
+    function: String,
+    place: String,
+    in_app: bool,
+}
+
+impl From<&Frame> for FrameLine {
+    fn from(frame: &Frame) -> Self {
+        let file = frame.filename.as_deref().or(frame.module.as_deref()).unwrap_or_default();
+        let line = frame.lineno.map(|line| format!(":{line}")).unwrap_or_default();
+        Self {
+            function: frame.function.clone().unwrap_or_else(|| "?".to_owned()),
+            place: format!("{file}{line}"),
+            in_app: frame.in_app == Some(true),
+        }
+    }
+}
+
+struct ExceptionLine {
+    class: String,
+    value: String,
+    /// The innermost first, as people read it.
+    frames: Vec<FrameLine>,
+}
+
+#[derive(Template)]
+#[template(path = "issue.html")]
+struct IssuePage {
+    detail: IssueDetail,
+    service: Service,
+    first: String,
+    last: String,
+    exceptions: Vec<ExceptionLine>,
+    times: Vec<String>,
+}
+
+async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
+    let (found, _) = ask(&query, move |query| issues::detail(query, id)).await?;
+    let Some(detail) = found else { return Ok(nothing("There is no such issue among what is kept.")) };
+    let chain = detail.events.first().map(|event| event.event.exception.0.as_slice()).unwrap_or_default();
+    let exceptions = chain
+        .iter()
+        .rev()
+        .map(|exception| ExceptionLine {
+            class: exception.class.clone().unwrap_or_default(),
+            value: exception.value.clone().unwrap_or_default(),
+            frames: exception
+                .stacktrace
+                .iter()
+                .flat_map(|stack| stack.frames.iter().rev().map(FrameLine::from))
+                .collect(),
+        })
+        .collect();
+    Ok(render(&IssuePage {
+        service: Service::new(&query.projects, &detail.issue.project),
+        first: clock(detail.issue.first_seen),
+        last: clock(detail.issue.last_seen),
+        times: detail.events.iter().map(|event| clock(event.error.timestamp)).collect(),
+        exceptions,
+        detail,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "nothing.html")]
+struct Nothing {
+    message: &'static str,
+}
+
+fn nothing(message: &'static str) -> Response {
+    let mut response = render(&Nothing { message });
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
 }

@@ -5,10 +5,10 @@
 
 mod admin;
 mod envelopes;
-mod issues;
-mod lines;
+pub(crate) mod issues;
+pub(crate) mod lines;
 mod signals;
-mod traces;
+pub(crate) mod traces;
 
 use std::sync::Arc;
 
@@ -114,6 +114,13 @@ pub(crate) struct Wanted {
     limit: Option<u32>,
     #[serde(default, rename = "type")]
     item_type: Option<String>,
+}
+
+impl Wanted {
+    /// The project that was asked for.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
 }
 
 /// A project that nobody knows is a mistake of the asker, not an empty answer.

@@ -185,6 +185,15 @@ impl Program {
         kib * 1024
     }
 
+    /// Processor time it has used, in user and system mode.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a process");
+        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
+        // The kernel counts hundredths of a second here.
+        (ticks(11) + ticks(12)) / 100.0
+    }
+
     /// SIGKILL: no chance to finish anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a process");

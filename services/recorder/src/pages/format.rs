@@ -1,0 +1,54 @@
+//! Numbers and names as people read them.
+
+use time::OffsetDateTime;
+
+use crate::projects::Projects;
+
+/// Degrees between the hues of neighbouring projects: no two of the first dozen look alike.
+const GOLDEN_ANGLE: f64 = 137.508;
+
+/// A service's name and its colour, the same on every page.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) hue: u32,
+}
+
+impl Service {
+    pub(super) fn new(projects: &Projects, name: &str) -> Self {
+        let id = projects.find(name).unwrap_or_default();
+        Self { name: name.to_owned(), hue: (f64::from(id) * GOLDEN_ANGLE + 70.0) as u32 % 360 }
+    }
+}
+
+/// A moment in UTC.
+pub(super) fn clock(seconds: f64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos((seconds * 1e9) as i128);
+    let Ok(at) = at else { return "–".to_owned() };
+    let date = at.date();
+    format!("{date} {:02}:{:02}:{:02}.{:03}", at.hour(), at.minute(), at.second(), at.millisecond())
+}
+
+/// A duration with the unit that fits.
+pub(super) fn duration_ms(milliseconds: f64) -> String {
+    match milliseconds {
+        ms if !ms.is_finite() => "–".to_owned(),
+        ms if ms.abs() < 0.9995 => format!("{:.0} µs", ms * 1000.0),
+        ms if ms.abs() < 100.0 => format!("{ms:.2} ms"),
+        ms if ms.abs() < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.2} s", ms / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_moments() {
+        let shown: Vec<_> = [0.25, 12.3456, 250.4, 2500.0, f64::NAN].into_iter().map(duration_ms).collect();
+        assert_eq!(shown, ["250 µs", "12.35 ms", "250 ms", "2.50 s", "–"]);
+        assert_eq!(clock(1_700_000_000.25), "2023-11-14 22:13:20.250");
+        assert_eq!(clock(f64::INFINITY), "–");
+    }
+}

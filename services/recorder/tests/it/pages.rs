@@ -1,0 +1,121 @@
+//! The pages: they show what is there, and what senders wrote stays text.
+
+use serde_json::json;
+
+use crate::support::{Recorder, error, transaction};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
+
+async fn page(recorder: &Recorder, path: &str) -> String {
+    let answer = recorder.get(path).await;
+    assert_eq!(answer.status(), 200, "{path}");
+    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(
+        answer.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'")
+    );
+    answer.text().await.expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_drawn_with_its_errors_logs_and_gaps() {
+    let recorder = Recorder::start(&[]).await;
+    assert!(page(&recorder, "/").await.contains("No trace yet"));
+    recorder
+        .keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "POST /api/v1/bets", 100.0))
+        .await;
+    recorder
+        .keep(
+            3,
+            transaction(
+                TRACE,
+                "cccccccccccccccc",
+                Some("aaaaaaaaaaaaaaad"),
+                "queue.process",
+                "casino.bets.commands.v1",
+                100.01,
+            ),
+        )
+        .await;
+    recorder
+        .keep(
+            4,
+            transaction(
+                TRACE,
+                "eeeeeeeeeeeeeeee",
+                Some("0123456789abcdef"),
+                "queue.process",
+                "lost parent",
+                100.01,
+            ),
+        )
+        .await;
+    recorder.keep(3, error(TRACE, "cccccccccccccccc", "ParseError", "bad reel", "anna")).await;
+    let log = json!({"items": [{"timestamp": 100.012, "trace_id": TRACE, "span_id": "cccccccccccccccc", "level": "info", "body": "reels spun"}]});
+    recorder.keep(3, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
+
+    let html = page(&recorder, "/").await;
+    assert!(html.contains(&format!("href=\"/traces/{TRACE}\"")) && html.contains("ParseError: bad reel"));
+    let html = page(&recorder, &format!("/traces/{TRACE}")).await;
+    for text in [
+        "POST /api/v1/bets",
+        "queue.process",
+        "casino.bets.commands.v1",
+        "ParseError: bad reel",
+        "reels spun",
+        "0123456789abcdef",
+        "Not one tree",
+        "http.route",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    let place = |text: &str| html.find(text).expect("it is there");
+    assert!(place("id=\"aaaaaaaaaaaaaaaa\"") < place("id=\"cccccccccccccccc\""));
+    assert!(place("id=\"cccccccccccccccc\"") < place("reels spun"), "a log stands below its span");
+    assert!(place("is missing") < place("id=\"eeeeeeeeeeeeeeee\""), "and an orphan below what is missing");
+    let issue = recorder.lines("/api/v1/issues").await[0]["id"].as_str().expect("an id").to_owned();
+    assert!(page(&recorder, &format!("/issues/{issue}")).await.contains("spin"));
+    for nothing in [
+        "/traces/nonsense",
+        "/traces/00000000000000000000000000000000",
+        "/issues/00000000000000000000000000000000",
+    ] {
+        assert_eq!(recorder.get(nothing).await.status(), 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_senders_wrote_is_never_markup() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, EVIL, EVIL, 100.0)).await;
+    recorder
+        .keep(1, transaction(TRACE, "bbbbbbbbbbbbbbbb", Some("\" onclick=\"alert(3)"), EVIL, EVIL, 100.0))
+        .await;
+    recorder.keep(1, error(TRACE, "aaaaaaaaaaaaaaaa", EVIL, EVIL, EVIL)).await;
+    let log = json!({"items": [{"timestamp": 100.0, "trace_id": TRACE, "span_id": "aaaaaaaaaaaaaaaa", "level": EVIL, "body": EVIL,
+        "attributes": {EVIL: {"value": EVIL, "type": "string"}}}]});
+    recorder.keep(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
+    let issue = recorder.lines("/api/v1/issues").await[0]["id"].as_str().expect("an id").to_owned();
+    for path in ["/".to_owned(), format!("/traces/{TRACE}"), format!("/issues/{issue}")] {
+        let html = page(&recorder, &path).await;
+        assert!(html.contains("alert(1)"), "{path} shows it");
+        for markup in ["<script", "<img", "onclick=\"alert(3)"] {
+            assert!(!html.contains(markup), "{path} has {markup}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_spans_and_a_circle_end() {
+    let recorder = Recorder::start(&[]).await;
+    let spans: Vec<_> = (1..3_000)
+        .map(|number| json!({"trace_id": TRACE, "span_id": format!("{number:016x}"), "parent_span_id": format!("{:016x}", number - 1), "name": "x", "start_timestamp": 1.0, "end_timestamp": 2.0}))
+        .chain([
+            json!({"trace_id": TRACE, "span_id": "000000000000000f0", "parent_span_id": "00000000000000f1", "start_timestamp": 1.0, "end_timestamp": 2.0}),
+            json!({"trace_id": TRACE, "span_id": "00000000000000f1", "parent_span_id": "000000000000000f0", "start_timestamp": 1.0, "end_timestamp": 2.0}),
+        ])
+        .collect();
+    recorder.keep(1, format!("{{}}\n{{\"type\":\"span\"}}\n{}\n", json!({"items": spans}))).await;
+    let html = page(&recorder, &format!("/traces/{TRACE}")).await;
+    assert_eq!(html.matches("<details").count(), 3_001, "every span once");
+}
