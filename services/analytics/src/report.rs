@@ -75,8 +75,7 @@ impl Reporter {
             }
         }
         let active = self.active.lock().unwrap_or_else(PoisonError::into_inner).count(now_ms);
-        // PENDING metric::gauge(Metric::PlayersActive, f64::from(u32::try_from(active).unwrap_or(u32::MAX)), &[]);
-        let _active = active;
+        metric::gauge(Metric::PlayersActive, f64::from(u32::try_from(active).unwrap_or(u32::MAX)), &[]);
     }
 }
 

@@ -1,0 +1,116 @@
+//! The figures are a fold of the events, and the same events again change nothing.
+
+use contracts::Event;
+use store::bson::{DateTime, Document, doc};
+
+use crate::harness::{PATIENCE, Platform, config, deposit_failed, deposited, rejected, settled};
+
+/// Thirty bets of a few players, some of them won, with payments besides.
+fn history() -> Vec<Event> {
+    let mut events = Vec::new();
+    for n in 0..30 {
+        let player = format!("player-{}", n % 4);
+        events.push(settled(&player, 100, if n % 3 == 0 { 250 } else { 0 }));
+    }
+    events.extend([rejected("player-0"), rejected("player-1")]);
+    events.extend((0..3).map(|_| deposited("player-2", 1_000)));
+    events.push(deposit_failed("player-3"));
+    events
+}
+
+/// The check that a replay changes nothing: everything stored, byte for byte.
+async fn assert_a_replay_changes_nothing(again: impl Fn(&[Event]) -> Vec<Event>) {
+    let platform = Platform::start(config()).await;
+    let events = history();
+    platform.publish(&events).await;
+    platform.summary(30).await;
+    platform.settled_down().await;
+    let before = platform.stored().await;
+    assert!(before.len() > 36, "nothing was stored");
+
+    platform.publish(&again(&events)).await;
+    // One more bet per player: what came before it in the player's lane has been handled when it is counted.
+    let markers: Vec<Event> = (0..4).map(|n| settled(&format!("player-{n}"), 1, 0)).collect();
+    platform.publish(&markers).await;
+    testkit::eventually("the markers", PATIENCE, || async {
+        let facts = platform.mongo.collection::<Document>("facts");
+        (facts.count(doc! { "in_minor": 1_i64 }).await.unwrap() == 4).then_some(())
+    })
+    .await;
+    platform.settled_down().await;
+    let facts_before = before.iter().filter(|document| document.contains_key("kind"));
+    let after = platform.stored().await;
+    let facts_after =
+        after.iter().filter(|d| d.contains_key("kind") && d.get_i64("in_minor").ok() != Some(1));
+    assert_eq!(
+        facts_before.collect::<Vec<_>>(),
+        facts_after.collect::<Vec<_>>(),
+        "a replay changed the facts"
+    );
+    let summary = platform.summary(34).await;
+    assert_eq!(summary["games"][0]["stake_minor"], 3_004, "a replay changed the rollups");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_changes_nothing() {
+    assert_a_replay_changes_nothing(<[Event]>::to_vec).await;
+}
+
+/// The twin: where the same events count under other ids, the check goes red.
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "a replay changed")]
+async fn counting_an_event_twice_is_caught() {
+    let renamed = |events: &[Event]| {
+        let fresh = |event: &Event| Event { id: testkit::unique("again").parse().unwrap(), ..event.clone() };
+        events.iter().map(fresh).collect()
+    };
+    assert_a_replay_changes_nothing(renamed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summary_tells_return_volume_and_payments() {
+    let platform = Platform::start(config()).await;
+    platform.publish(&history()).await;
+    let summary = platform.summary(30).await;
+    let game = &summary["games"][0];
+    assert_eq!((game["game"].as_str(), game["currency"].as_str()), (Some("slots"), Some("EUR")));
+    assert_eq!((game["stake_minor"].as_i64(), game["payout_minor"].as_i64()), (Some(3_000), Some(2_500)));
+    assert_eq!(game["rtp_ppm"], 833_333);
+    let summary = testkit::eventually("payments and rejections", PATIENCE, || async {
+        let (_, summary) = platform.get("/api/v1/summary?hours=2").await;
+        (summary["payments"][0]["failed"] == 1
+            && summary["games"][0]["rejected"] == 2
+            && summary["payments"][0]["completed"] == 3)
+            .then_some(summary)
+    })
+    .await;
+    assert_eq!(summary["payments"][0]["deposited_minor"], 3_000);
+    assert_eq!(summary["payments"][0]["success_ppm"], 750_000);
+    assert_eq!(summary["active_players"], 4);
+    let (status, problem) = platform.get("/api/v1/summary?hours=0").await;
+    assert_eq!((status, &problem["type"]), (400, &"/problems/bad-request".into()));
+}
+
+/// A process stored a fact, marked its bucket, and died before the recompute.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_process_left_is_recomputed_by_another() {
+    let config = config();
+    let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
+    let now = DateTime::now();
+    let slot_s = now.timestamp_millis() / 10_000 * 10;
+    let fact = doc! {
+        "_id": "left-behind", "kind": "bet_settled", "at": now, "slot_s": slot_s, "game": "slots", "currency": "EUR",
+        "player_id": "p", "in_minor": 100_i64, "out_minor": 50_i64,
+    };
+    mongo.collection::<Document>("facts").insert_one(&fact).await.unwrap();
+    let long_ago = DateTime::from_millis(now.timestamp_millis() - 3_600_000);
+    let mark = doc! {
+        "_id": "dead/1/slot", "marked_at": long_ago, "start_s": slot_s, "game": "slots", "currency": "EUR",
+    };
+    mongo.collection::<Document>("dirty").insert_one(&mark).await.unwrap();
+
+    let platform = Platform::start(config).await;
+    let summary = platform.summary(1).await;
+    assert_eq!(summary["games"][0]["payout_minor"], 50);
+    platform.settled_down().await;
+}

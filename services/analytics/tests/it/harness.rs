@@ -1,0 +1,164 @@
+//! The real service in this process, on a namespace and a database of its own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use analytics::config::Config;
+use bus::Producer;
+use chassis::{Edges, Shutdown};
+use contracts::proto::bets::v1::{BetRejected, BetSettled};
+use contracts::proto::common::v1::Money;
+use contracts::proto::payments::v1::{DepositCompleted, DepositFailed};
+use contracts::{Event, RejectReason};
+use store::bson::{Document, doc};
+use store::mongo::Mongo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Platform {
+    pub(crate) producer: Producer,
+    pub(crate) mongo: Mongo,
+    address: SocketAddr,
+    shutdown: Shutdown,
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+/// A configuration on a namespace and a database that nobody else uses.
+pub(crate) fn config() -> Config {
+    let settings = [
+        ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
+        ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("analytics")),
+        ("PITBOSS__MONGO__URI", testkit::mongo()),
+        ("PITBOSS__MONGO__DATABASE", testkit::unique("analytics")),
+        ("PITBOSS__ROLLUPS__INTERVAL_MS", "50".to_owned()),
+        ("PITBOSS__ROLLUPS__TAKEOVER_INTERVAL_MS", "50".to_owned()),
+    ];
+    let environment: HashMap<_, _> =
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    chassis::config::load(include_str!("../../defaults.toml"), None, environment).unwrap()
+}
+
+impl Platform {
+    pub(crate) async fn start(config: Config) -> Self {
+        bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+        let mongo = Mongo::connect(&config.mongo).await.unwrap();
+        let producer = Producer::new(&config.kafka).unwrap();
+        let edges = Edges::local(&[]).await.unwrap();
+        let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
+        let shutdown = Shutdown::new();
+        telemetry::spawn(analytics::run(config, edges, shutdown.clone()));
+        testkit::eventually("analytics to be ready", PATIENCE, || async move {
+            let (status, _) = try_get(ops, "/readyz").await?;
+            (status == 200).then_some(())
+        })
+        .await;
+        Self { producer, mongo, address, shutdown }
+    }
+
+    pub(crate) async fn publish(&self, events: &[Event]) {
+        for event in events {
+            self.producer.publish(event).await.unwrap();
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
+        try_get(self.address, path).await.unwrap()
+    }
+
+    /// The summary, once it counts so many bets.
+    pub(crate) async fn summary(&self, bets: i64) -> serde_json::Value {
+        testkit::eventually(&format!("{bets} bets in the summary"), PATIENCE, || async {
+            let (_, summary) = self.get("/api/v1/summary").await;
+            (summary["games"][0]["bets"] == bets).then_some(summary)
+        })
+        .await
+    }
+
+    /// Everything that is stored, but for the marks, which come and go.
+    pub(crate) async fn stored(&self) -> Vec<Document> {
+        let mut all = Vec::new();
+        for name in ["facts", "rollups"] {
+            let documents = self.mongo.collection::<Document>(name);
+            all.extend(documents.find(doc! {}, doc! { "_id": 1 }, 100_000).await.unwrap());
+        }
+        all
+    }
+
+    /// Waits until no bucket waits for being recomputed.
+    pub(crate) async fn settled_down(&self) {
+        let dirty = self.mongo.collection::<Document>("dirty");
+        testkit::eventually("no dirty bucket", PATIENCE, || async {
+            (dirty.count(doc! {}).await.unwrap() == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn try_get(address: SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).unwrap_or_default()))
+}
+
+pub(crate) fn eur(minor: i64) -> Option<Money> {
+    Some(Money { minor, currency: "EUR".to_owned() })
+}
+
+fn event(message: impl Into<contracts::Message>) -> Event {
+    Event::follower(&testkit::unique("cause").parse().unwrap(), "test", message)
+}
+
+pub(crate) fn settled(player: &str, stake_minor: i64, payout_minor: i64) -> Event {
+    event(BetSettled {
+        bet_id: testkit::unique("bet"),
+        player_id: player.to_owned(),
+        game: "slots".to_owned(),
+        stake: eur(stake_minor),
+        payout: eur(payout_minor),
+        balance_after: eur(0),
+        reels: Vec::new(),
+        pay_table_version: String::new(),
+        bet_seq: 0,
+    })
+}
+
+pub(crate) fn rejected(player: &str) -> Event {
+    event(BetRejected {
+        bet_id: testkit::unique("bet"),
+        player_id: player.to_owned(),
+        game: "slots".to_owned(),
+        stake: eur(100),
+        reason: RejectReason::InsufficientFunds.into(),
+    })
+}
+
+pub(crate) fn deposited(player: &str, minor: i64) -> Event {
+    event(DepositCompleted {
+        payment_id: testkit::unique("payment"),
+        player_id: player.to_owned(),
+        amount: eur(minor),
+        balance_after: eur(minor),
+        provider_reference: "r".to_owned(),
+    })
+}
+
+pub(crate) fn deposit_failed(player: &str) -> Event {
+    event(DepositFailed {
+        payment_id: testkit::unique("payment"),
+        player_id: player.to_owned(),
+        amount: eur(100),
+        reason: RejectReason::ProviderDeclined.into(),
+    })
+}

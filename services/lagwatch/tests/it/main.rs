@@ -1,0 +1,103 @@
+//! Lagwatch's promise: lag is seen from outside, also of a group that nobody is in.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bus::{CancellationToken, Consumer, Delivery, Handle, HandlerError, Outcome, Producer, Router};
+use chassis::{Edges, Shutdown};
+use contracts::proto::bets::v1::PlaceBet;
+use contracts::proto::common::v1::Money;
+use contracts::topics::Group;
+use contracts::{Event, EventType, Message, ids};
+use lagwatch::config::Config;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Done;
+
+#[async_trait::async_trait]
+impl Handle for Done {
+    async fn handle(&self, _: &Delivery) -> Result<Outcome, HandlerError> {
+        Ok(Outcome::Applied)
+    }
+}
+
+fn config() -> Config {
+    let settings = [
+        ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
+        ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("lagwatch")),
+        ("PITBOSS__WATCH__INTERVAL_MS", "200".to_owned()),
+    ];
+    let environment: HashMap<_, _> =
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    chassis::config::load(include_str!("../../defaults.toml"), None, environment).unwrap()
+}
+
+async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
+    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).unwrap_or_default()))
+}
+
+/// Sum of messages, greatest age, members: of one group on the topic of bets' commands.
+fn of_game(lag: &Value) -> Option<(i64, f64, u64)> {
+    let rows = lag["groups"].as_array()?.iter();
+    let rows: Vec<_> =
+        rows.filter(|row| row["group"] == "game" && row["topic"] == "casino.bets.commands.v1").collect();
+    let messages = rows.iter().filter_map(|row| row["lag_messages"].as_i64()).sum();
+    let seconds = rows.iter().filter_map(|row| row["lag_seconds"].as_f64()).fold(0.0, f64::max);
+    (rows.len() == 6).then_some((messages, seconds, rows[0]["members"].as_u64()?))
+}
+
+fn bet(player: &str) -> Event {
+    let stake = Some(Money { minor: 100, currency: "EUR".to_owned() });
+    let message: Message = PlaceBet { player_id: player.to_owned(), game: "slots".to_owned(), stake }.into();
+    Event::command(testkit::unique("bet").parse().unwrap(), "test", ids::request_hash(&message), message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lag_of_a_dead_group_is_seen_and_goes_when_it_comes_back() {
+    let config = config();
+    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+    let producer = Producer::new(&config.kafka).unwrap();
+    for n in 0..7 {
+        producer.publish(&bet(&format!("player-{n}"))).await.unwrap();
+    }
+    let edges = Edges::local(&[]).await.unwrap();
+    let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
+    let shutdown = Shutdown::new();
+    let service = telemetry::spawn(lagwatch::run(config.clone(), edges, shutdown.clone()));
+
+    let (messages, _, members) =
+        testkit::eventually("the lag of a group that nobody is in", PATIENCE, || async {
+            let (_, lag) = get(address, "/api/v1/lag").await?;
+            of_game(&lag).filter(|(messages, seconds, _)| *messages == 7 && *seconds > 1.0)
+        })
+        .await;
+    assert_eq!((messages, members), (7, 0));
+    let (status, _) = get(ops, "/readyz").await.unwrap();
+    assert_eq!(status, 200);
+
+    let router = Router::new().on(EventType::PlaceBet, Done);
+    let consumer = Consumer::new(&config.kafka, Group::Game, router, producer).unwrap();
+    let stop = CancellationToken::new();
+    let consuming = telemetry::spawn(consumer.run(stop.clone(), |_| {}));
+    let gone = testkit::eventually("no lag and one member", PATIENCE, || async {
+        let (_, lag) = get(address, "/api/v1/lag").await?;
+        of_game(&lag).filter(|(messages, _, members)| *messages == 0 && *members == 1)
+    })
+    .await;
+    assert!(gone.1 < 0.001, "no lag has no age");
+    stop.cancel();
+    consuming.await.unwrap().unwrap();
+    shutdown.trigger();
+    let ended = service.await.unwrap();
+    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
+}

@@ -1,0 +1,142 @@
+//! One mail for a big win: however often it is told, whoever dies meanwhile, and only to who wants it.
+
+use std::time::Duration;
+
+use store::bson::{DateTime, doc};
+
+use crate::harness::{PATIENCE, Platform, prefers, registered, win};
+
+/// The check: each win has brought exactly one mail, the marker's not counted.
+fn assert_one_mail_each(platform: &Platform, email: &str, wins: usize, markers: usize) {
+    let mails = platform.mails.to(email);
+    assert_eq!(mails.len(), wins + markers, "not one mail for each big win: {} mails", mails.len());
+    let ids: std::collections::BTreeSet<_> =
+        mails.iter().map(|mail| mail.header("Message-ID").unwrap()).collect();
+    assert_eq!(ids.len(), mails.len(), "not one mail for each big win: a Message-ID came twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_win_brings_one_mail_also_when_told_again_and_after_a_restart() {
+    let mut platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    let big = win(&player, 100, 2_000);
+    platform.publish(&win(&player, 100, 1_999)).await;
+    for _ in 0..3 {
+        platform.publish(&big).await;
+    }
+    platform.flush(&player).await;
+    assert_one_mail_each(&platform, &email, 1, 1);
+    let mail = &platform.mails.to(&email)[0];
+    assert_eq!(mail.header("Message-ID"), Some(format!("<{}.email@pitboss.invalid>", big.id).as_str()));
+    assert_eq!(mail.header("Subject"), Some("You won 20.00 EUR"));
+
+    platform.restart().await;
+    platform.publish(&big).await;
+    platform.flush(&player).await;
+    assert_one_mail_each(&platform, &email, 1, 2);
+}
+
+/// The twin: a service that forgets what it has sent is caught by the same check.
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "not one mail for each big win")]
+async fn forgetting_what_was_sent_is_caught() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    let big = win(&player, 100, 5_000);
+    platform.publish(&big).await;
+    platform.wait_for(&big, "sent").await;
+    platform.sent().delete_many(doc! {}).await.unwrap();
+    platform.publish(&big).await;
+    platform.flush(&player).await;
+    assert_one_mail_each(&platform, &email, 1, 1);
+}
+
+/// A process died after the server had taken the mail and before it noted so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_between_sending_and_noting_costs_one_more_mail_with_the_same_id() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    let big = win(&player, 100, 2_500);
+    platform.publish(&big).await;
+    platform.wait_for(&big, "sent").await;
+    let long_ago = DateTime::from_millis(0);
+    let as_the_dead_left_it =
+        doc! { "$set": { "state": "claimed", "owner": "the dead", "claimed_at": long_ago } };
+    platform
+        .sent()
+        .update_one(doc! { "_id": format!("{}/email", big.id) }, as_the_dead_left_it)
+        .await
+        .unwrap();
+    platform.publish(&big).await;
+    platform.publish(&big).await;
+    platform.flush(&player).await;
+    let mails = platform.mails.to(&email);
+    assert_eq!(mails.len(), 3, "the mail, one more, and the marker's");
+    assert_eq!(mails[0].header("Message-ID"), mails[1].header("Message-ID"));
+    assert_eq!(mails[0].raw, mails[1].raw, "the same mail, byte for byte");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_says_later_gets_it_later() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    platform.mails.fail_next(3);
+    let big = win(&player, 100, 2_000);
+    platform.publish(&big).await;
+    let sent = platform.wait_for(&big, "sent").await;
+    assert_eq!(platform.mails.failures_left(), 0);
+    assert_eq!(sent.get_i32("attempts").ok(), Some(4));
+    assert_one_mail_each(&platform, &email, 1, 0);
+}
+
+/// A refusal for good is parked as a dead letter and harms nobody behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_refused_for_good_does_not_hold_up_the_next() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    platform.mails.refuse_next(1);
+    let refused = win(&player, 100, 2_000);
+    platform.publish(&refused).await;
+    platform.flush(&player).await;
+    assert_one_mail_each(&platform, &email, 0, 1);
+    platform.wait_for(&refused, "claimed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_no_mail_gets_none_and_a_replay_of_the_registration_does_not_change_that() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    let mut earlier = prefers(&player, true);
+    earlier.time -= Duration::from_secs(60);
+    platform.publish(&prefers(&player, false)).await;
+    platform.publish(&registered(&player, &email)).await;
+    platform.publish(&earlier).await;
+    // Events of one player come in order: when this address is known, all before it has been dealt with.
+    let email = format!("moved-{email}");
+    platform.publish(&registered(&player, &email)).await;
+    let contacts = platform.mongo.collection::<store::bson::Document>("contacts");
+    testkit::eventually("the new address", PATIENCE, || async {
+        contacts.find_one(doc! { "_id": &player, "email": &email }).await.unwrap().map(drop)
+    })
+    .await;
+    let big = win(&player, 100, 2_000);
+    platform.publish(&big).await;
+    let skipped = platform.wait_for(&big, "skipped").await;
+    assert_eq!(skipped.get_str("why_skipped").ok(), Some("unwanted"));
+    assert_eq!(platform.mails.to(&email).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_that_nobody_knows_is_waited_for_a_little_and_then_skipped() {
+    let platform = Platform::start().await;
+    let big = win(&testkit::unique("stranger"), 100, 2_000);
+    platform.publish(&big).await;
+    let skipped = platform.wait_for(&big, "skipped").await;
+    assert_eq!(skipped.get_str("why_skipped").ok(), Some("no_contact"));
+}
