@@ -34,7 +34,9 @@ pub fn with_problems(routes: Router) -> Router {
     })
 }
 
-/// The common layers. A trace that comes in is judged by `trust`; a panic in a handler becomes a 500 and an event, never a
+/// The common layers.
+///
+/// A trace that comes in is judged by `trust`; a panic in a handler becomes a 500 and an event, never a
 /// closed connection; a request that takes too long becomes a 503; a body that is too large a 413.
 pub fn layered(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
     routes
