@@ -1,7 +1,9 @@
 //! `user.bet_history`: how every bet and payment of a player ended, latest first.
 //!
 //! The promises: an event recorded twice is one entry; a page costs the same however long the history is, because its
-//! order is one indexed string and a page is a range of it.
+//! order is one indexed string and a page is read in windows of time that grow until it is full ([`window`]).
+
+mod window;
 
 use contracts::{Classify, Event};
 use money::Currency;
@@ -12,10 +14,10 @@ use store::mongo::{Collection, Index, Mongo};
 
 use crate::domain::{Entry, Kind, Outcome};
 
+pub use window::is_place;
+
 /// Most entries of one page.
 pub const PAGE_MAX: u32 = 100;
-/// The longest place in the history: 16 digits, a colon, an id.
-const PLACE_BYTES_MAX: usize = 16 + 1 + 128;
 
 /// One entry, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,7 +115,7 @@ impl History {
     /// When the store refuses or does not answer.
     pub async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let entries: Collection<HistoryDocument> = mongo.collection("bet_history");
-        entries.ensure_index(Index::on(doc! { "player_id": 1, "kind": 1, "place": -1 })).await?;
+        entries.ensure_index(Index::on(doc! { "player_id": 1, "kind": 1, "place": 1 })).await?;
         Ok(Self { entries })
     }
 
@@ -161,14 +163,20 @@ impl History {
         limit: u32,
         before: Option<&str>,
     ) -> Result<Page, StoreError> {
-        let limit = limit.clamp(1, PAGE_MAX);
-        let mut filter = doc! { "player_id": player_id, "kind": kind.as_str() };
-        if let Some(before) = before {
-            filter.insert("place", doc! { "$lt": before });
+        let wanted = usize::try_from(limit.clamp(1, PAGE_MAX)).unwrap_or(usize::MAX);
+        let now_us = DateTime::now().timestamp_millis().saturating_mul(1_000);
+        let mut entries: Vec<HistoryDocument> = Vec::new();
+        for window in window::before(before, now_us) {
+            let mut filter = doc! { "player_id": player_id, "kind": kind.as_str() };
+            filter.insert("place", window.range());
+            // One more than asked for tells whether there is a next page.
+            let missing = wanted.saturating_sub(entries.len()).saturating_add(1);
+            let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+            entries.extend(self.entries.find(filter, doc! { "place": -1 }, missing).await?);
+            if entries.len() > wanted {
+                break;
+            }
         }
-        // One more than asked for tells whether there is a next page.
-        let mut entries = self.entries.find(filter, doc! { "place": -1 }, limit.saturating_add(1)).await?;
-        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = entries.len() > wanted;
         entries.truncate(wanted);
         let next = if more { entries.last().map(|entry| entry.place.clone()) } else { None };
@@ -176,19 +184,10 @@ impl History {
     }
 }
 
-/// Whether a text can be a place in the history: bounded and of its alphabet.
-pub fn is_place(text: &str) -> bool {
-    text.len() <= PLACE_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn place(at_us: i64, id: &str) -> String {
-    format!("{:016x}:{id}", at_us.max(0))
-}
-
 fn document(event: &Event, entry: Entry) -> HistoryDocument {
     let at_us = i64::try_from(event.time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
     HistoryDocument {
-        place: place(at_us, &entry.id),
+        place: window::place(at_us, &entry.id),
         player_id: entry.player_id,
         kind: entry.kind.as_str().to_owned(),
         outcome: entry.outcome.as_str().to_owned(),

@@ -90,14 +90,15 @@ impl Sessions {
         let command_id = key.map(|key| ids::command_id("", "user/log-in", key).to_string());
         // Twice: what stands in the way of the first insert may have expired, and is then removed.
         for _ in 0..2 {
-            let now = DateTime::now();
-            let lifetime_ms = i64::from(self.config.lifetime_s).saturating_mul(1_000);
+            let now_s = epoch_s(DateTime::now());
+            let ends_at_s = now_s.saturating_add(i64::from(self.config.lifetime_s));
             let session = SessionDocument {
                 id: Uuid::new_v4().to_string(),
                 player_id: player.id.clone(),
                 command_id: command_id.clone(),
-                created_at: now,
-                expires_at: DateTime::from_millis(now.timestamp_millis().saturating_add(lifetime_ms)),
+                created_at: DateTime::now(),
+                // Whole seconds, as everybody is told: the end is the same for all who look at it.
+                expires_at: DateTime::from_millis(ends_at_s.saturating_mul(1_000)),
             };
             match self.sessions.insert_one(&session).await {
                 Ok(()) => {
@@ -110,7 +111,7 @@ impl Sessions {
             let known = self.sessions.find_one(doc! { "command_id": command_id.as_deref() }).await?;
             match known {
                 Some(known) if known.player_id != player.id => return Err(UserError::OtherRequest),
-                Some(known) if known.expires_at > now => return Ok(opened(known)),
+                Some(known) if epoch_s(known.expires_at) > now_s => return Ok(opened(known)),
                 Some(known) => {
                     self.sessions.delete_one(doc! { "_id": known.id }).await?;
                 }
@@ -125,7 +126,7 @@ impl Sessions {
     /// # Errors
     /// When the store fails; a failing cache is no reason.
     pub async fn find(&self, session_id: &str) -> Result<Option<SessionView>, UserError> {
-        let now_s = DateTime::now().timestamp_millis().div_euclid(1_000);
+        let now_s = epoch_s(DateTime::now());
         if let Some(cached) = self.cached(session_id).await {
             return Ok((cached.expires_at_epoch_s > now_s).then_some(cached));
         }
@@ -192,6 +193,10 @@ impl Sessions {
     }
 }
 
+fn epoch_s(at: DateTime) -> i64 {
+    at.timestamp_millis().div_euclid(1_000)
+}
+
 fn cache_key(session_id: &str) -> String {
     format!("session:{session_id}")
 }
@@ -201,13 +206,13 @@ fn view(session: &SessionDocument, player: &PlayerDocument) -> SessionView {
         player_id: player.id.clone(),
         kyc_status: player.standing.kyc_status.clone(),
         self_excluded_until_epoch_ms: player.standing.self_excluded_until_epoch_ms,
-        expires_at_epoch_s: session.expires_at.timestamp_millis().div_euclid(1_000),
+        expires_at_epoch_s: epoch_s(session.expires_at),
     }
 }
 
 fn opened(session: SessionDocument) -> Opened {
     Opened {
-        expires_at_epoch_s: session.expires_at.timestamp_millis().div_euclid(1_000),
+        expires_at_epoch_s: epoch_s(session.expires_at),
         player_id: session.player_id,
         session_id: session.id,
     }

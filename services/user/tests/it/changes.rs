@@ -1,0 +1,129 @@
+//! Limits, self-exclusion and the rest: stored and told in one write, once per key.
+
+use contracts::proto::common::v1::Money;
+use contracts::{EventId, Message};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use store::bson::{Document, doc};
+
+use crate::platform::Platform;
+
+async fn set_limits(platform: &Platform, id: &str, key: &str, max_stake_minor: i64) -> (u16, Value) {
+    let body = json!({ "max_stake_minor": max_stake_minor, "currency": "EUR" });
+    platform.ask("PUT", &format!("/players/{id}/limits"), key, Some(body)).await
+}
+
+fn event_id(answer: &Value) -> EventId {
+    answer["event_id"].as_str().expect("an event id").parse().expect("an event id")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_stored_and_told_once_per_key() {
+    let platform = Platform::start().await;
+    let id = platform.player("ada").await;
+
+    let (status, first) = set_limits(&platform, &id, "limits-1", 500).await;
+    assert_eq!(status, 200, "{first}");
+    let (_, second) = set_limits(&platform, &id, "limits-2", 700).await;
+    assert_ne!(first, second);
+    // An old key again: its first answer, and no effect.
+    assert_eq!(set_limits(&platform, &id, "limits-1", 500).await, (200, first.clone()));
+    let (status, problem) = set_limits(&platform, &id, "limits-1", 501).await;
+    assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-key-reused")));
+    let (_, profile) = platform.get(&format!("/players/{id}")).await;
+    assert_eq!(
+        profile["limits"],
+        json!({ "max_stake_minor": 700, "daily_loss_minor": null, "currency": "EUR" })
+    );
+
+    let heard = platform.hear(&id, 3).await;
+    let told: Vec<_> = heard.iter().filter(|event| event.id == event_id(&first)).collect();
+    let Message::LimitsChanged(limits) = &told[0].message else { panic!("{told:?}") };
+    assert_eq!(limits.max_stake, Some(Money { minor: 500, currency: "EUR".into() }));
+    assert_eq!(limits.daily_loss, None);
+    platform.outbox_empty(&id).await;
+
+    assert_eq!(set_limits(&platform, &id, "limits-3", 0).await.0, 422);
+    assert_eq!(set_limits(&platform, "nobody", "limits-3", 5).await.0, 404);
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_self_exclusion_cannot_be_shortened() {
+    let platform = Platform::start().await;
+    let id = platform.player("ada").await;
+    let now_ms = store::bson::DateTime::now().timestamp_millis();
+    let path = format!("/players/{id}/self-exclusion");
+    let exclude = async |key: &'static str, until_epoch_ms: i64| {
+        platform.ask("POST", &path, key, Some(json!({ "until_epoch_ms": until_epoch_ms }))).await
+    };
+    let (status, first) = exclude("exclusion-1", now_ms + 100_000).await;
+    assert_eq!(status, 200, "{first}");
+    let (status, problem) = exclude("exclusion-2", now_ms + 50_000).await;
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/exclusion-shorter")));
+    assert_eq!(exclude("exclusion-3", now_ms - 1).await.0, 422);
+    assert_eq!(exclude("exclusion-4", now_ms + 200_000).await.0, 200);
+    assert_eq!(
+        exclude("exclusion-1", now_ms + 100_000).await,
+        (200, first),
+        "the first answer, though shorter now"
+    );
+    let (_, profile) = platform.get(&format!("/players/{id}")).await;
+    assert_eq!(profile["self_excluded_until_epoch_ms"], json!(now_ms + 200_000));
+
+    let mail = json!({ "email_enabled": false });
+    let (status, _) = platform.ask("PUT", &format!("/players/{id}/preferences"), "mail-1", Some(mail)).await;
+    assert_eq!(status, 200);
+    let (status, _) = platform
+        .ask("PUT", &format!("/players/{id}/kyc-status"), "kyc-1", Some(json!({ "status": "sure" })))
+        .await;
+    assert_eq!(status, 422);
+    let heard = platform.hear(&id, 4).await;
+    let names: Vec<&str> = heard.iter().map(|event| event.event_type().short_name()).collect();
+    assert_eq!(
+        names,
+        ["PlayerRegistered", "SelfExclusionStarted", "SelfExclusionStarted", "PreferencesChanged"],
+        "told in the order of the decisions"
+    );
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_at_the_same_time_are_all_kept_and_told() {
+    const CHANGES: i64 = 12;
+    let platform = Platform::start().await;
+    let id = platform.player("ada").await;
+    let keys: Vec<String> = (1..=CHANGES).map(|n| format!("limits-{n}")).collect();
+    let asked = keys.iter().zip(1..).map(|(key, n)| {
+        let (platform, id) = (&platform, &id);
+        async move {
+            // 503 says: repeat with the same key. Somebody who lost eight races in a row does.
+            loop {
+                let (status, answer) = set_limits(platform, id, key, 100 * n).await;
+                if status == 200 {
+                    return event_id(&answer);
+                }
+                assert_eq!(status, 503, "{answer}");
+            }
+        }
+    });
+    let told: Vec<EventId> = join_all(asked).await;
+    platform.outbox_empty(&id).await;
+
+    let rows = platform.mongo.collection::<Document>("changes");
+    let all = rows.find(doc! { "player_id": &id }, doc! { "seq": 1 }, 100).await.unwrap();
+    let places: Vec<i64> = all.iter().map(|row| row.get_i64("seq").unwrap()).collect();
+    assert_eq!(places, (1..=CHANGES + 1).collect::<Vec<i64>>(), "no gap, nothing twice");
+
+    let heard = platform.hear(&id, told.len() + 1).await;
+    for event_id in &told {
+        assert!(heard.iter().any(|event| event.id == *event_id), "{event_id} was not told");
+    }
+    // What is stored is what the last decision says.
+    let last = all.last().unwrap().get_document("event").unwrap().get_str("id").unwrap().to_owned();
+    let last = heard.iter().find(|event| event.id.as_str() == last).unwrap();
+    let Message::LimitsChanged(limits) = &last.message else { panic!("{last:?}") };
+    let (_, profile) = platform.get(&format!("/players/{id}")).await;
+    assert_eq!(profile["limits"]["max_stake_minor"], json!(limits.max_stake.as_ref().unwrap().minor));
+    platform.end().await;
+}

@@ -1,0 +1,66 @@
+//! Hashing: right, wrong, unknown, and too many at once.
+
+use user::config::Passwords as Settings;
+use user::passwords::{PasswordError, Passwords};
+
+fn passwords(concurrency: usize, waiting_max: usize) -> Passwords {
+    Passwords::new(Settings { memory_kib: 4_096, iterations: 3, concurrency, waiting_max })
+}
+
+#[tokio::test]
+async fn only_the_right_password_verifies() {
+    let passwords = passwords(2, 8);
+    let stored = passwords.hash("correct horse".into()).await.unwrap();
+    assert!(passwords.verify("correct horse".into(), &stored).await.unwrap());
+    assert!(!passwords.verify("correct horsf".into(), &stored).await.unwrap());
+    assert!(!passwords.verify_nobody("correct horse".into()).await.unwrap());
+    assert_ne!(stored, passwords.hash("correct horse".into()).await.unwrap(), "every hash has its own salt");
+}
+
+#[tokio::test]
+async fn a_password_hashed_with_other_settings_still_verifies() {
+    let stored = passwords(1, 1).hash("correct horse".into()).await.unwrap();
+    let later = Passwords::new(Settings { memory_kib: 2_048, iterations: 1, concurrency: 1, waiting_max: 1 });
+    assert!(later.verify("correct horse".into(), &stored).await.unwrap());
+}
+
+/// The hash of the reference implementation: `echo -n password | argon2 somesaltsomesalt -id -t 2 -k 1024 -p 1 -l 32`
+/// computes the same algorithm; here the crate's own one-shot form stands for it.
+#[tokio::test]
+async fn the_reused_memory_changes_nothing() {
+    let passwords = passwords(1, 8);
+    for password in ["first password", "second password", "first password"] {
+        let stored = passwords.hash(password.into()).await.unwrap();
+        assert!(passwords.verify(password.into(), &stored).await.unwrap());
+        let document = serde_json::to_value(&stored).unwrap();
+        let salt = hex::decode(document["salt"].as_str().unwrap()).unwrap();
+        let params = argon2::Params::new(4_096, 3, 1, Some(32)).unwrap();
+        let fresh = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let mut hash = [0_u8; 32];
+        fresh.hash_password_into(password.as_bytes(), &salt, &mut hash).unwrap();
+        assert_eq!(document["hash"], hex::encode(hash));
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_rather_than_queued() {
+    let passwords = passwords(1, 3);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let passwords = passwords.clone();
+        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
+    }
+    let results = all.join_all().await;
+    let hashed = results.iter().filter(|result| result.is_ok()).count();
+    let refused = results.iter().filter(|result| matches!(result, Err(PasswordError::Overloaded))).count();
+    assert_eq!(hashed + refused, 20);
+    assert!(hashed >= 3, "whoever has a seat is served: {hashed}");
+    assert!(refused >= 1, "somebody must have been refused");
+}
+
+#[test]
+fn a_stored_password_is_not_shown() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let stored = runtime.block_on(passwords(1, 1).hash("correct horse".into())).unwrap();
+    assert_eq!(format!("{stored:?}"), "[password]");
+}

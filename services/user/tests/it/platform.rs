@@ -1,0 +1,199 @@
+//! One `user` in this process, with names that nothing else uses, and ears on `casino.players.events.v1`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Router, Tail};
+use chassis::{Edges, Shutdown};
+use contracts::{Event, EventType, Topic};
+use serde_json::Value;
+use store::mongo::Mongo;
+use user::config::{Config, Passwords, Sessions, Sweeper};
+
+/// How long anything may take here, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running service and what a test needs beside it.
+pub(crate) struct Platform {
+    pub(crate) config: Config,
+    pub(crate) producer: bus::Producer,
+    pub(crate) mongo: Mongo,
+    heard: Arc<Heard>,
+    client: reqwest::Client,
+    base: String,
+    stop: Shutdown,
+    stop_tail: CancellationToken,
+}
+
+/// Every event of players, in the order heard.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+#[async_trait]
+impl Handle for Heard {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.event.clone());
+        Ok(Outcome::Applied)
+    }
+}
+
+/// A configuration with a namespace and a database of its own, and cheap passwords.
+pub(crate) fn config() -> Config {
+    let local = "127.0.0.1:0".parse().expect("an address");
+    Config {
+        http: chassis::config::Http::at(local),
+        ops: chassis::config::Ops { address: local },
+        drain: chassis::config::Drain::default(),
+        kafka: bus::Config {
+            bootstrap_servers: testkit::kafka(),
+            namespace: testkit::unique("user"),
+            client_id: "user".to_owned(),
+            ..bus::Config::default()
+        },
+        mongo: store::mongo::Config::new(testkit::mongo(), testkit::unique("user")),
+        redis: store::redis::Config::new(testkit::redis()),
+        passwords: Passwords { memory_kib: 1_024, iterations: 1, concurrency: 2, waiting_max: 64 },
+        sessions: Sessions { lifetime_s: 3_600, cache_ttl_s: 60 },
+        sweeper: Sweeper { interval_ms: 50, age_ms: 5_000, batch_max: 100 },
+    }
+}
+
+/// Only the topics that `user` reads and writes: creating all of them is work for a shared broker.
+async fn create_topics(config: &bus::Config) {
+    let wanted = [Topic::PlayersEvents, Topic::BetsEvents, Topic::PaymentsEvents];
+    let specs: Vec<_> = contracts::topics::catalogue()
+        .into_iter()
+        .filter(|spec| {
+            let of_user = spec.name.ends_with(".dlq.user");
+            of_user || wanted.iter().any(|topic| topic.name() == spec.name)
+        })
+        .collect();
+    bus::admin::ensure_topics(config, &specs).await.expect("topics are created");
+}
+
+impl Platform {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(config()).await
+    }
+
+    /// Starts the service and waits until it is ready and the ears are open.
+    pub(crate) async fn start_with(config: Config) -> Self {
+        // Another test may have been first, which is as good.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        create_topics(&config.kafka).await;
+        let producer = bus::Producer::new(&config.kafka).expect("a producer");
+        let heard = Arc::new(Heard::default());
+        let stop_tail = listen(&config.kafka, &heard, &producer).await;
+
+        let edges = Edges::local(&[]).await.expect("free ports");
+        let base = format!("http://{}", edges.http.local_addr().expect("an address"));
+        let ops = format!("http://{}/readyz", edges.ops.local_addr().expect("an address"));
+        let stop = Shutdown::new();
+        let running = user::run(config.clone(), edges, stop.clone());
+        telemetry::spawn(async move {
+            if let Err(failure) = running.await {
+                panic!("user failed: {}", failure.story());
+            }
+        });
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        testkit::eventually("user to be ready", PATIENCE, || async {
+            let answer = client.get(&ops).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
+        Self { config, producer, mongo, heard, client, base, stop, stop_tail }
+    }
+
+    /// One request; the status and the body.
+    pub(crate) async fn ask(&self, method: &str, path: &str, key: &str, body: Option<Value>) -> (u16, Value) {
+        let method = method.parse().expect("a method");
+        let mut request = self.client.request(method, format!("{}/internal/v1{path}", self.base));
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, "", None).await
+    }
+
+    /// Registers somebody and returns their id.
+    pub(crate) async fn player(&self, name: &str) -> String {
+        let (status, body) = self.ask("POST", "/players", name, Some(registration(name))).await;
+        assert_eq!(status, 201, "{body}");
+        body["player_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Events of this player heard so far, duplicates included.
+    pub(crate) fn heard(&self, player_id: &str) -> Vec<Event> {
+        let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.iter().filter(|event| event.player_id() == player_id).cloned().collect()
+    }
+
+    /// Waits until this many events of the player were heard.
+    pub(crate) async fn hear(&self, player_id: &str, count: usize) -> Vec<Event> {
+        testkit::eventually("events of a player", PATIENCE, || async {
+            let heard = self.heard(player_id);
+            (heard.len() >= count).then_some(heard)
+        })
+        .await
+    }
+
+    /// The player's document as it is stored.
+    pub(crate) async fn stored(&self, player_id: &str) -> store::bson::Document {
+        let players = self.mongo.collection::<store::bson::Document>("players");
+        let found =
+            players.find_one(store::bson::doc! { "_id": player_id }).await.expect("the store answers");
+        found.expect("a player")
+    }
+
+    /// Waits until nothing of the player waits to be published.
+    pub(crate) async fn outbox_empty(&self, player_id: &str) {
+        testkit::eventually("an empty outbox", PATIENCE, || async {
+            let player = self.stored(player_id).await;
+            let empty = player.get_array("outbox").expect("an outbox").is_empty();
+            (empty && !player.contains_key("oldest_event_at")).then_some(())
+        })
+        .await;
+    }
+
+    /// Stops everything and forgets the documents.
+    pub(crate) async fn end(self) {
+        self.stop.trigger();
+        self.stop_tail.cancel();
+        self.mongo.drop_database().await.expect("the database is dropped");
+    }
+}
+
+async fn listen(config: &bus::Config, heard: &Arc<Heard>, producer: &bus::Producer) -> CancellationToken {
+    let types = EventType::ALL.iter().filter(|event_type| event_type.topic() == Topic::PlayersEvents);
+    let router = types.fold(Router::new(), |router, event_type| router.on(*event_type, Arc::clone(heard)));
+    let tail = Tail::new(config, &[Topic::PlayersEvents], router, producer.clone()).expect("a tail");
+    let stop = CancellationToken::new();
+    let (ready, mut is_ready) = tokio::sync::watch::channel(false);
+    let token = stop.clone();
+    telemetry::spawn(async move {
+        let running = tail.run(token, move |now| {
+            ready.send_replace(now);
+        });
+        running.await.expect("the tail runs");
+    });
+    is_ready.wait_for(|now| *now).await.expect("the tail is ready");
+    stop
+}
+
+/// A body to register with.
+pub(crate) fn registration(name: &str) -> Value {
+    serde_json::json!({
+        "email": format!("{name}@players.example"), "password": format!("password of {name}"),
+        "display_name": name, "currency": "EUR",
+    })
+}

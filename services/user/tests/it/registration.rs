@@ -1,0 +1,100 @@
+//! Registration: once, whatever is repeated, and told to the world.
+
+use contracts::{EventType, Message, ids};
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::platform::{Platform, registration};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_is_one_player_and_one_event() {
+    let platform = Platform::start().await;
+    let body = registration("ada");
+    let (status, first) = platform.ask("POST", "/players", "key-ada", Some(body.clone())).await;
+    assert_eq!(status, 201, "{first}");
+    let id = first["player_id"].as_str().unwrap().to_owned();
+
+    // The same again, and at the same time.
+    let same = std::iter::repeat_with(|| platform.ask("POST", "/players", "key-ada", Some(body.clone())));
+    for (status, again) in join_all(same.take(5)).await {
+        assert_eq!((status, &again), (201, &first));
+    }
+
+    // The same key for another request.
+    for (field, other) in
+        [("display_name", "Eve"), ("password", "another password"), ("email", "eve@players.example")]
+    {
+        let mut changed = body.clone();
+        changed[field] = json!(other);
+        let (status, problem) = platform.ask("POST", "/players", "key-ada", Some(changed)).await;
+        assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-key-reused")), "{field}");
+    }
+
+    // The same address for another player, however it is written.
+    let mut taken = registration("eve");
+    taken["email"] = json!("ADA@players.example");
+    let (status, problem) = platform.ask("POST", "/players", "key-eve", Some(taken)).await;
+    assert_eq!((status, &problem["type"]), (409, &json!("/problems/email-taken")));
+
+    let heard = platform.hear(&id, 1).await;
+    platform.outbox_empty(&id).await;
+    let expected = ids::follower_id(&id.parse().unwrap(), EventType::PlayerRegistered);
+    assert!(heard.iter().all(|event| event.id == expected), "one event, whoever published it: {heard:?}");
+    let Message::PlayerRegistered(told) = &heard[0].message else { panic!("{heard:?}") };
+    assert_eq!((told.email.as_str(), told.currency.as_str()), ("ada@players.example", "EUR"));
+
+    let (status, profile) = platform.get(&format!("/players/{id}")).await;
+    assert_eq!(
+        (status, &profile["display_name"], &profile["kyc_status"]),
+        (200, &json!("ada"), &json!("pending"))
+    );
+    assert!(!profile.to_string().contains("password"), "{profile}");
+    assert_eq!(platform.get("/players/nobody").await.0, 404);
+    let stored = platform.stored(&id).await.to_string();
+    assert!(!stored.contains("password of ada"), "the password must not be stored");
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_registration_ten_times_at_once_is_one_player() {
+    let platform = Platform::start().await;
+    let body = registration("grace");
+    let asked = std::iter::repeat_with(|| platform.ask("POST", "/players", "key-grace", Some(body.clone())));
+    let answers = join_all(asked.take(10)).await;
+    let first = answers[0].1.clone();
+    for (status, answer) in &answers {
+        assert_eq!((*status, answer), (201, &first));
+    }
+    let id = first["player_id"].as_str().unwrap();
+    let heard = platform.hear(id, 1).await;
+    assert!(heard.iter().all(|event| event == &heard[0]), "one event: {heard:?}");
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_registrations_are_refused() {
+    let platform = Platform::start().await;
+    let odd = [
+        ("email", json!("no-address"), 422),
+        ("email", json!("a b@players.example"), 422),
+        ("password", json!("short"), 422),
+        ("password", json!("x".repeat(257)), 422),
+        ("display_name", json!(""), 422),
+        ("display_name", json!("a\u{0}b"), 422),
+        ("currency", json!("eur"), 422),
+        ("currency", json!(7), 422),
+        ("admin", json!(true), 422),
+    ];
+    for (field, value, expected) in odd {
+        let mut body = registration("odd");
+        body[field] = value.clone();
+        let (status, problem) = platform.ask("POST", "/players", "key-odd", Some(body)).await;
+        assert_eq!(status, expected, "{field} = {value}: {problem}");
+        assert!(problem["type"].as_str().is_some_and(|kind| kind.starts_with("/problems/")), "{problem}");
+    }
+    let (status, _) = platform.ask("POST", "/players", "", Some(registration("odd"))).await;
+    assert_eq!(status, 400, "a key is required");
+    let (status, _) = platform.ask("POST", "/players", &"k".repeat(129), Some(registration("odd"))).await;
+    assert_eq!(status, 400, "a key is bounded");
+    platform.end().await;
+}

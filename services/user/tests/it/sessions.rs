@@ -1,0 +1,95 @@
+//! Sessions: opened by the right password only, found through the cache and without it, and ended in time.
+
+use serde_json::{Value, json};
+use store::redis::Cache;
+
+use crate::platform::{PATIENCE, Platform, config};
+
+fn credentials(name: &str) -> Value {
+    json!({ "email": format!("{name}@players.example"), "password": format!("password of {name}") })
+}
+
+async fn log_in(platform: &Platform, name: &str, key: &str) -> (String, Value) {
+    let (status, opened) = platform.ask("POST", "/sessions", key, Some(credentials(name))).await;
+    assert_eq!(status, 201, "{opened}");
+    (opened["session_id"].as_str().unwrap().to_owned(), opened)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_stands_with_and_without_the_cache() {
+    let platform = Platform::start().await;
+    let id = platform.player("ada").await;
+    let (session, opened) = log_in(&platform, "ada", "log-in-1").await;
+    assert_eq!(opened["player_id"], json!(id));
+    assert_eq!(log_in(&platform, "ada", "log-in-1").await.1, opened, "the same key is the same session");
+    assert_ne!(log_in(&platform, "ada", "log-in-2").await.0, session);
+    assert_ne!(log_in(&platform, "ada", "").await.0, session);
+
+    let path = format!("/sessions/{session}");
+    let (status, cached) = platform.get(&path).await;
+    assert_eq!((status, &cached["player_id"], &cached["kyc_status"]), (200, &json!(id), &json!("pending")));
+
+    let cache = Cache::new(&platform.config.redis).unwrap();
+    let key = format!("session:{session}");
+    assert!(cache.get(&key).await.unwrap().is_some(), "log-in fills the cache");
+    cache.remove(&key).await.unwrap();
+    assert_eq!(platform.get(&path).await, (200, cached.clone()), "the truth is elsewhere");
+    assert!(cache.get(&key).await.unwrap().is_some(), "a look-up fills the cache");
+    cache.put(&key, "not a session", 60).await.unwrap();
+    assert_eq!(platform.get(&path).await, (200, cached), "rubbish in the cache is no answer");
+
+    let status = json!({ "status": "verified" });
+    platform.ask("PUT", &format!("/players/{id}/kyc-status"), "kyc-1", Some(status)).await;
+    assert_eq!(platform.get(&path).await.1["kyc_status"], json!("verified"), "a change shows at once");
+
+    assert_eq!(platform.ask("DELETE", &path, "", None).await.0, 204);
+    assert_eq!(platform.get(&path).await.0, 404);
+    assert_eq!(platform.get("/sessions/00000000-0000-0000-0000-000000000000").await.0, 404);
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_credentials_open_nothing() {
+    let platform = Platform::start().await;
+    platform.player("ada").await;
+    platform.player("eve").await;
+    for (email, password) in
+        [("ada@players.example", "password of eve"), ("nobody@players.example", "password of ada")]
+    {
+        let body = json!({ "email": email, "password": password });
+        let (status, problem) = platform.ask("POST", "/sessions", "k", Some(body)).await;
+        assert_eq!((status, &problem["type"]), (401, &json!("/problems/unauthorized")), "{email}");
+    }
+    log_in(&platform, "ada", "shared").await;
+    let (status, problem) = platform.ask("POST", "/sessions", "shared", Some(credentials("eve"))).await;
+    assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-key-reused")));
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_also_in_the_cache_and_its_key_opens_another() {
+    let mut short = config();
+    short.sessions.lifetime_s = 1;
+    let platform = Platform::start_with(short).await;
+    platform.player("ada").await;
+    let (session, _) = log_in(&platform, "ada", "log-in-1").await;
+    testkit::eventually("the session to end", PATIENCE, || async {
+        (platform.get(&format!("/sessions/{session}")).await.0 == 404).then_some(())
+    })
+    .await;
+    assert_ne!(log_in(&platform, "ada", "log-in-1").await.0, session);
+    platform.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_everything_works() {
+    let mut without = config();
+    // A port that nobody listens on.
+    without.redis = store::redis::Config::new("redis://127.0.0.1:1");
+    let platform = Platform::start_with(without).await;
+    let id = platform.player("ada").await;
+    let (session, _) = log_in(&platform, "ada", "log-in-1").await;
+    let (status, found) = platform.get(&format!("/sessions/{session}")).await;
+    assert_eq!((status, &found["player_id"]), (200, &json!(id)));
+    platform.end().await;
+}
