@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits, TracerProviderBuilder};
-use sentry::integrations::backtrace::ProcessStacktraceIntegration;
 use sentry::integrations::contexts::ContextIntegration;
 use sentry::integrations::tracing::{BreadcrumbLayer, ErrorLayer, LogLayer};
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -19,6 +18,7 @@ use crate::bridge::Bridge;
 use crate::bridge::encode::About;
 use crate::config::Config;
 use crate::dsc::{self, Identity};
+use crate::frames::AttachFrames;
 use crate::sampling::{self, Sampler};
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
@@ -133,28 +133,28 @@ fn provider(config: &Config) -> TracerProviderBuilder {
 }
 
 fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransport) -> Arc<sentry::Client> {
-    let in_app: Vec<&'static str> = config.in_app.clone();
     let options = sentry::ClientOptions::new()
         .dsn(&dsn.to_string())
         .release(config.release.clone())
         .environment(config.environment.clone())
         .server_name(config.service.clone())
-        .in_app_include(in_app)
-        .in_app_exclude(["telemetry::", "axum::", "tower::", "tower_http::", "rdkafka::", "mongodb::"])
-        // chosen one by one: the SDK's own panic hook blocks, and debug images carry paths of the build machine
+        // chosen one by one: the SDK's panic hook blocks, its stack traces take all memory, its debug images carry paths
         .default_integrations(false)
-        .attach_stacktrace(true)
+        .attach_stacktrace(false)
         .send_default_pii(false)
         .max_breadcrumbs(50)
-        .add_integration(report::StackOfErrors)
+        .add_integration(AttachFrames { in_app: config.in_app.clone() })
         .add_integration(ContextIntegration::new().add_os(true).add_rust(true).add_device(false))
-        .add_integration(ProcessStacktraceIntegration)
         .add_integration(report::LinkErrors)
         .before_send_log(report::link_log)
         .before_send_metric(report::link_metric)
         .auto_session_tracking(false)
         .transport(Factory(Arc::new(transport)));
     Arc::new(sentry::Client::with_options(options))
+}
+
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
 }
 
 /// Loud at the level of errors for reasons that heal by themselves; they stay log lines and breadcrumbs.
@@ -168,12 +168,15 @@ fn is_issue(metadata: &Metadata<'_>) -> bool {
 
 /// Other people's crates speak a lot at the level of information.
 fn is_log(metadata: &Metadata<'_>) -> bool {
+    if !metadata.is_event() {
+        return false;
+    }
     let level = if NOT_ISSUES[..4].iter().any(|target| metadata.target().starts_with(target)) {
         Level::WARN
     } else {
         Level::INFO
     };
-    metadata.is_event() && *metadata.level() <= level
+    *metadata.level() <= level
 }
 
 /// Only spans that say what kind of work they are become spans of the trace.
@@ -195,7 +198,13 @@ fn install_subscriber(
         .with_tracked_inactivity(false);
     tracing_subscriber::registry()
         .with(otel.with_filter(filter_fn(is_span_of_ours)))
-        .with(fmt::layer().event_format(lines).with_writer(logs::Scrubbed).with_filter(filter))
+        // spans are not lines: without this, the layer would write out the fields of each one for nothing
+        .with(
+            fmt::layer()
+                .event_format(lines)
+                .with_writer(logs::Scrubbed)
+                .with_filter(filter_fn(is_event).and(filter)),
+        )
         .with(BreadcrumbLayer::new().with_filter(filter_fn(is_log)))
         .with(LogLayer::new().with_filter(filter_fn(is_log)))
         .with(ErrorLayer::new().with_filter(filter_fn(is_issue)))

@@ -19,6 +19,7 @@ mod bridge;
 mod config;
 mod drop_count;
 mod dsc;
+mod frames;
 pub mod http;
 mod init;
 mod logs;

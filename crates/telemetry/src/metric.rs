@@ -118,6 +118,9 @@ metrics! {
     /// Milliseconds from the bet's request to its settled answer at the gateway.
     BetsLatency = "bets.latency", Distribution, Millisecond, Each;
 
+    /// Players that did something in the last five minutes.
+    PlayersActive = "players.active", Gauge, None, Summed;
+
     /// Deposits and withdrawals that ended, by `kind` and `outcome` (completed, failed).
     PaymentsEnded = "payments.ended", Counter, None, Each;
     /// Share of deposits and withdrawals that completed over the window that analytics keeps.

@@ -39,8 +39,9 @@ pub const SENTRY_TRACE: &str = "sentry-trace";
 #[derive(Debug, Clone)]
 pub(crate) struct RemoteDsc(pub(crate) Arc<Dsc>);
 
-/// Reads a trace from headers that are believed (Kafka, our own services). Names in any case; several `baggage` headers
-/// count as one. No usable header: an empty context, and the next span begins a new trace.
+/// Reads a trace from headers that are believed (Kafka, our own services).
+///
+/// Names in any case; several `baggage` headers count as one. No usable header: an empty context, and the next span begins a new trace.
 pub fn extract<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Context {
     wire::Raw::read(headers).into_context()
 }

@@ -9,15 +9,17 @@ use std::panic::PanicHookInfo;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
-use sentry::integrations::backtrace::AttachStacktraceIntegration;
-use sentry::integrations::panic::PanicIntegration;
-use sentry::protocol::{Context as EventContext, Event, Log, Metric, SpanId, TraceContext, TraceId, Value};
+use sentry::integrations::panic::message_from_panic_info;
+use sentry::protocol::{
+    Context as EventContext, Event, Exception, Level, Log, Mechanism, Metric, SpanId, TraceContext, TraceId,
+    Value,
+};
 use sentry::{ClientOptions, Hub, Integration};
 use tracing::Span;
 
 use crate::attributes as names;
-use crate::propagation;
 use crate::spans::{self, Status};
+use crate::{frames, propagation};
 
 /// Where an error event keeps its sampling context until the envelope's header is written; it never reaches the wire.
 pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
@@ -25,17 +27,16 @@ pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
 /// Events with this target are already errors in Sentry and only need to be logged.
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
 
-/// Reports an error that somebody must act on, in the current trace, with its chain of causes, and logs it. Call it once, where
-/// the error is handled. `tags` are searchable; keep ids of people out of the keys. Answers Sentry's event id.
+/// Reports an error that somebody must act on, in the current trace, with its chain of causes, and logs it.
+///
+/// Call it once, where the error is handled. `tags` are searchable; keep ids of people out of the keys. Answers Sentry's event id.
+#[track_caller]
 pub fn report(error: &(dyn Error + 'static), tags: &[(&str, &str)]) -> Option<String> {
     let mut event = sentry::event_from_error(error);
     for (name, value) in tags {
         event.tags.insert((*name).to_owned(), (*value).to_owned());
     }
-    if let Some(outermost) = event.exception.values.last_mut() {
-        // the place that reports is the best that can be said of where it happened
-        outermost.stacktrace = sentry::integrations::backtrace::current_stacktrace();
-    }
+    frames::note_location(&mut event, std::panic::Location::caller());
     mark_failed();
     let id = Hub::current().capture_event(event);
     tracing::error!(target: REPORTED_TARGET, error = %chain(error), "{}", tag_line(tags));
@@ -102,25 +103,6 @@ impl Integration for LinkErrors {
     }
 }
 
-/// Gives errors that come without a stack the one of the thread that captured them.
-///
-/// The SDK's own integration does so for every event, also for the empty one that the client makes at start to learn its
-/// default attributes; and reading symbols costs tens of MiB, which a service that never fails should not hold.
-pub(crate) struct StackOfErrors;
-
-impl Integration for StackOfErrors {
-    fn name(&self) -> &'static str {
-        "stack-of-errors"
-    }
-
-    fn process_event(&self, event: Event<'static>, options: &ClientOptions) -> Option<Event<'static>> {
-        if event.message.is_none() && event.logentry.is_none() && event.exception.is_empty() {
-            return Some(event);
-        }
-        AttachStacktraceIntegration.process_event(event, options)
-    }
-}
-
 /// Puts a log line into the active trace.
 pub(crate) fn link_log(mut log: Log) -> Option<Log> {
     if let Some((_, span_context)) = active() {
@@ -147,8 +129,21 @@ pub(crate) fn install_panic_hook() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         mark_failed();
-        let event = PanicIntegration::new().event_from_panic_info(info);
-        Hub::current().capture_event(event);
+        Hub::current().capture_event(panic_event(info));
         previous(info);
     }));
+}
+
+fn panic_event(info: &PanicHookInfo<'_>) -> Event<'static> {
+    let exception = Exception {
+        ty: "panic".to_owned(),
+        value: Some(message_from_panic_info(info).to_owned()),
+        mechanism: Some(Mechanism { ty: "panic".to_owned(), handled: Some(false), ..Default::default() }),
+        ..Default::default()
+    };
+    let mut event = Event { exception: vec![exception].into(), level: Level::Fatal, ..Default::default() };
+    if let Some(location) = info.location() {
+        frames::note_location(&mut event, location);
+    }
+    event
 }

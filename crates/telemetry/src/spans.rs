@@ -218,8 +218,9 @@ pub fn set_error(span: &Span, status: Status) {
     set_status(span, status);
 }
 
-/// Ends a span now, though something may still hold it: a `tracing` span lives as long as any child or task does, and a
-/// request is over when it is answered. What is said about it later is lost; children that end later are not.
+/// Ends a span now, though something may still hold it.
+///
+/// A `tracing` span lives as long as any child or task does, and a request is over when it is answered. What is said about it later is lost; children that end later are not.
 pub fn end(span: &Span) {
     span.context().span().end();
 }

@@ -5,18 +5,20 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::Response;
 use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use sentry::{Hub, SentryFutureExt as _};
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::attributes as names;
+use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
 use crate::spans::{self, Status};
 
@@ -70,7 +72,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let hub = Hub::new_from_top(Hub::main());
         describe_request(&hub, &request);
-        let answer = answer(span.clone(), async move { inner.call(request).await });
+        let counted = Counted::of(&request);
+        let answer = answer(span.clone(), counted, async move { inner.call(request).await });
         Box::pin(answer.instrument(span).bind_hub(hub))
     }
 }
@@ -124,6 +127,7 @@ impl Drop for Unanswered {
 
 async fn answer(
     span: Span,
+    counted: Counted,
     inner: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Result<Response, Infallible> {
     let unanswered = Unanswered(span.clone());
@@ -140,10 +144,38 @@ async fn answer(
     if let Some(value) = spans::trace_id().and_then(|id| HeaderValue::from_str(&id).ok()) {
         response.headers_mut().insert(TRACE_ID_HEADER, value);
     }
+    counted.answered(status);
     // tasks that the handler left behind hold the span, some for as long as the process lives
     spans::end(&span);
     Ok(response)
 }
+
+/// A request on its way into the metrics.
+struct Counted {
+    begun: Instant,
+    method: String,
+    route: String,
+}
+
+impl Counted {
+    fn of(request: &Request<Body>) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map_or("<unmatched>", MatchedPath::as_str);
+        // a stranger may invent methods; a label may not have endless values
+        let method =
+            if STANDARD_METHODS.contains(request.method()) { request.method().as_str() } else { "<other>" };
+        Self { begun: Instant::now(), method: method.to_owned(), route: route.to_owned() }
+    }
+
+    fn answered(&self, status: StatusCode) {
+        let (method, route) = (("method", self.method.as_str()), ("route", self.route.as_str()));
+        metric::count(Metric::HttpRequests, 1, &[method, route, ("status", status.as_str())]);
+        let took_ms = self.begun.elapsed().as_secs_f64() * 1_000.0;
+        metric::distribution(Metric::HttpRequestDuration, took_ms, &[method, route]);
+    }
+}
+
+const STANDARD_METHODS: [Method; 7] =
+    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD, Method::OPTIONS];
 
 /// RFC 9457, as every error of ours; written by hand because chassis, which has the type, stands above this crate.
 fn after_panic() -> Response {

@@ -15,6 +15,9 @@ const BUCKETS_MS: [f64; 14] =
 
 type Key = (Metric, Vec<(String, String)>);
 
+/// A series and its growth or value.
+type Change = (Metric, Vec<(String, String)>, f64);
+
 #[derive(Debug, Clone)]
 pub(super) enum Series {
     Counter { total: u64, exported: u64 },
@@ -81,7 +84,7 @@ pub(super) fn observe(metric: Metric, value: f64, labels: Labels<'_>) {
 }
 
 /// What changed since the last call: growth of counters, values of gauges.
-pub(super) fn take_changes(wanted: impl Fn(Metric) -> bool) -> Vec<(Metric, Vec<(String, String)>, f64)> {
+pub(super) fn take_changes(wanted: impl Fn(Metric) -> bool) -> Vec<Change> {
     let mut changes = Vec::new();
     for ((metric, labels), series) in registry().series.iter_mut().filter(|((metric, _), _)| wanted(*metric))
     {

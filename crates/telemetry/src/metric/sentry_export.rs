@@ -19,6 +19,7 @@ pub(super) fn each(metric: Metric, value: f64, labels: Labels<'_>) {
 /// Begins telling the sums; runs as long as the process does.
 pub(crate) fn start_exporting() {
     let work = || {
+        crate::frames::warm();
         loop {
             // a clock, not a condition: sums are told at intervals
             std::thread::sleep(SUMS_EVERY);

@@ -22,7 +22,7 @@ fn luhn(digits: &str) -> bool {
             }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// The spans of `text` that are card numbers, in order, not overlapping.

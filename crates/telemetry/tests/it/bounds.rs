@@ -5,7 +5,7 @@ use telemetry::spans;
 use super::receiver::{Mood, Receiver, spans_of};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "wide" => Some(wide),
         "leaky" => Some(leaky),

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use super::receiver::{Item, Mood, Receiver};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "linked" => Some(linked),
         "two_requests" => Some(two_requests),
@@ -57,6 +57,9 @@ fn linked() {
         .instrument(span)
         .await;
     });
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    println!("peak_kb={}", peak.trim().trim_end_matches(" kB"));
     metric::gauge(Metric::BetsRtpRatio, 0.95, &[("game", "slots")]);
     metric::count(Metric::BusPublishCount, 3, &[("topic", "t")]);
     metric::count(Metric::BusPublishCount, 4, &[("topic", "t")]);
@@ -123,6 +126,14 @@ fn an_error_is_in_its_trace_with_causes_frames_breadcrumbs_and_user() {
     assert!(crumbs.contains("bet accepted"), "{crumbs}");
     assert_eq!(trace_of(&event_with(&receiver, "by macro")), trace_of(&transaction));
     assert_eq!(receiver.items_of("event").len(), 3, "each error once");
+}
+
+#[test]
+fn errors_do_not_cost_the_memory_that_the_service_has() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("linked", &receiver.dsn(), &[]);
+    let peak_kb: u64 = scenario::printed(&output, "peak_kb").parse().unwrap();
+    assert!(peak_kb < 48 * 1_024, "{peak_kb} kB after three errors");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use super::receiver::{Mood, Receiver, span_with_op};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "server" => Some(server),
         "client" => Some(client),

@@ -9,7 +9,7 @@ use telemetry::spans;
 use super::receiver::{Item, Mood, Receiver};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "late" => Some(late),
         "very_late" => Some(very_late),

@@ -5,6 +5,8 @@
 //! envelope parser share no code with telemetry.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "scenarios tell their test what they saw")]
+#![allow(clippy::string_slice, clippy::let_underscore_must_use, reason = "a test fails by panicking")]
 
 mod receiver;
 mod scenario;

@@ -7,7 +7,7 @@ use telemetry::spans::{self, ProcessAttrs, PublishAttrs};
 use super::receiver::{Mood, Receiver, span_with_op};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "head" => Some(head),
         "hop" => Some(hop),
@@ -101,4 +101,11 @@ fn sentrys_own_headers_alone_are_enough() {
 fn w3c_alone_is_enough() {
     let receiver = chain(&["traceparent"]);
     assert_one_tree(&receiver);
+}
+
+/// The twin: without the ids the tree falls apart, and the check must say so.
+#[test]
+#[should_panic(expected = "assertion")]
+fn without_ids_it_is_no_tree() {
+    assert_one_tree(&chain(&["baggage"]));
 }

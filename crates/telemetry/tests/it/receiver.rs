@@ -4,13 +4,13 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 /// How the server answers.
 #[derive(Debug, Clone)]
-pub enum Mood {
+pub(crate) enum Mood {
     /// 200 to everything.
     Well,
     /// Reads the request and never answers.
@@ -23,16 +23,15 @@ pub enum Mood {
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Received {
-    pub request_line: String,
-    pub headers: Vec<(String, String)>,
+pub(crate) struct Received {
+    pub(crate) request_line: String,
+    pub(crate) headers: Vec<(String, String)>,
     /// After decompression.
-    pub body: Vec<u8>,
-    pub at: Instant,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -42,13 +41,13 @@ impl Received {
 
 /// An item with the header of its envelope.
 #[derive(Debug, Clone)]
-pub struct Item {
-    pub envelope: Value,
-    pub header: Value,
-    pub payload: Value,
+pub(crate) struct Item {
+    pub(crate) envelope: Value,
+    pub(crate) header: Value,
+    pub(crate) payload: Value,
 }
 
-pub struct Receiver {
+pub(crate) struct Receiver {
     port: u16,
     received: Arc<Mutex<Vec<Received>>>,
     mood: Arc<Mutex<Mood>>,
@@ -75,11 +74,11 @@ struct Shared {
 }
 
 impl Receiver {
-    pub fn start(mood: Mood) -> Self {
+    pub(crate) fn start(mood: Mood) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), mood)
     }
 
-    pub fn on(listener: TcpListener, mood: Mood) -> Self {
+    pub(crate) fn on(listener: TcpListener, mood: Mood) -> Self {
         let port = listener.local_addr().unwrap().port();
         let shared = Shared {
             received: Arc::default(),
@@ -110,40 +109,40 @@ impl Receiver {
         receiver
     }
 
-    pub fn dsn(&self) -> String {
+    pub(crate) fn dsn(&self) -> String {
         format!("http://0123456789abcdef0123456789abcdef@127.0.0.1:{}/3", self.port)
     }
 
-    pub fn set_mood(&self, mood: Mood) {
+    pub(crate) fn set_mood(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    pub fn at_once_max(&self) -> usize {
+    pub(crate) fn at_once_max(&self) -> usize {
         self.at_once_max.load(Ordering::SeqCst)
     }
 
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
-    pub fn items(&self) -> Vec<Item> {
+    pub(crate) fn items(&self) -> Vec<Item> {
         self.received().iter().flat_map(|request| parse_envelope(&request.body)).collect()
     }
 
-    pub fn items_of(&self, kind: &str) -> Vec<Item> {
+    pub(crate) fn items_of(&self, kind: &str) -> Vec<Item> {
         self.items().into_iter().filter(|item| item.header["type"] == kind).collect()
     }
 
-    pub fn transactions(&self) -> Vec<Item> {
+    pub(crate) fn transactions(&self) -> Vec<Item> {
         self.items_of("transaction")
     }
 
     /// The one transaction of that name.
-    pub fn transaction(&self, name: &str) -> Item {
+    pub(crate) fn transaction(&self, name: &str) -> Item {
         let mut found: Vec<Item> =
             self.transactions().into_iter().filter(|item| item.payload["transaction"] == name).collect();
         assert_eq!(found.len(), 1, "transactions named {name}");
@@ -151,7 +150,7 @@ impl Receiver {
     }
 
     /// All losses that client reports told of: reason, category, quantity.
-    pub fn reported_losses(&self) -> Vec<(String, String, u64)> {
+    pub(crate) fn reported_losses(&self) -> Vec<(String, String, u64)> {
         let reports = self.items_of("client_report");
         let entries =
             reports.iter().flat_map(|report| report.payload["discarded_events"].as_array().unwrap().clone());
@@ -163,7 +162,7 @@ impl Receiver {
             .collect()
     }
 
-    pub fn reported(&self, reason: &str, category: &str) -> u64 {
+    pub(crate) fn reported(&self, reason: &str, category: &str) -> u64 {
         let losses = self.reported_losses();
         losses.iter().filter(|(r, c, _)| r == reason && c == category).map(|(_, _, quantity)| quantity).sum()
     }
@@ -225,11 +224,11 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut plain).unwrap();
         body = plain;
     }
-    Some(Received { request_line: request_line.trim_end().to_owned(), headers, body, at: Instant::now() })
+    Some(Received { request_line: request_line.trim_end().to_owned(), headers, body })
 }
 
 /// Strict: a length that is not right, or a line that is not JSON, fails the test.
-pub fn parse_envelope(body: &[u8]) -> Vec<Item> {
+pub(crate) fn parse_envelope(body: &[u8]) -> Vec<Item> {
     let (line, mut rest) = split_line(body);
     let envelope: Value = serde_json::from_slice(line).expect("the envelope's header is JSON");
     let mut items = Vec::new();
@@ -255,7 +254,7 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The spans of a transaction, its root included, as (span id, parent, op, description).
-pub fn spans_of(transaction: &Item) -> Vec<Value> {
+pub(crate) fn spans_of(transaction: &Item) -> Vec<Value> {
     let mut root = transaction.payload["contexts"]["trace"].clone();
     root["description"] = transaction.payload["transaction"].clone();
     root["start_timestamp"] = transaction.payload["start_timestamp"].clone();
@@ -266,7 +265,7 @@ pub fn spans_of(transaction: &Item) -> Vec<Value> {
 }
 
 /// The one span with that op in a transaction.
-pub fn span_with_op(transaction: &Item, op: &str) -> Value {
+pub(crate) fn span_with_op(transaction: &Item, op: &str) -> Value {
     let mut found: Vec<Value> = spans_of(transaction).into_iter().filter(|span| span["op"] == op).collect();
     assert_eq!(found.len(), 1, "spans with op {op} in {}", transaction.payload);
     found.remove(0)

@@ -5,14 +5,14 @@ use std::process::{Command, Output, Stdio};
 use telemetry::{Config, Telemetry};
 
 /// Runs a scenario against this DSN and waits for its end. `arguments` are read back with [`argument`].
-pub fn run(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Output {
+pub(crate) fn run(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Output {
     let output = start(name, dsn, arguments).wait_with_output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "scenario {name} failed\n{out}\n{err}");
     output
 }
 
-pub fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::process::Child {
+pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::process::Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["scenario::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
@@ -21,6 +21,8 @@ pub fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::process:
         .env("SENTRY_RELEASE", "game@1.2.3")
         .env("SENTRY_ENVIRONMENT", "test")
         .env("RUST_LOG", "info")
+        // the standard library's own backtraces read all debug information: not what is measured here
+        .env("RUST_BACKTRACE", "0")
         // a proxy that is not there: nothing may be sent through it
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9")
@@ -33,23 +35,23 @@ pub fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::process:
 }
 
 /// What the scenario printed as `name=value`.
-pub fn printed(output: &Output, name: &str) -> String {
+pub(crate) fn printed(output: &Output, name: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     line.unwrap_or_else(|| panic!("{name} was not printed in\n{text}")).to_owned()
 }
 
 /// An argument of the running scenario.
-pub fn argument(name: &str) -> Option<String> {
+pub(crate) fn argument(name: &str) -> Option<String> {
     std::env::var(format!("SCENARIO_{name}")).ok()
 }
 
 /// Telemetry as a service starts it.
-pub fn telemetry() -> Telemetry {
+pub(crate) fn telemetry() -> Telemetry {
     telemetry_with(|_| {})
 }
 
-pub fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
+pub(crate) fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
     let mut config = Config::from_env("game");
     config.in_app.push("it");
     if let Some(rate) = argument("RATE") {
@@ -60,7 +62,7 @@ pub fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
 }
 
 /// What every scenario ends with: all is out within two seconds.
-pub fn finish(telemetry: Telemetry) {
+pub(crate) fn finish(telemetry: Telemetry) {
     assert!(
         telemetry.shutdown_blocking(2_000),
         "everything went out in time; lost: {:?}",
@@ -68,7 +70,7 @@ pub fn finish(telemetry: Telemetry) {
     );
 }
 
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -6,7 +6,7 @@ use telemetry::spans;
 use super::receiver::{Mood, Receiver};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     (name == "canaries").then_some(canaries)
 }
 

@@ -9,7 +9,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::receiver::{Mood, Receiver, span_with_op, spans_of};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "handler" => Some(handler),
         "links" => Some(links),

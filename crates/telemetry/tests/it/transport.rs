@@ -8,7 +8,7 @@ use telemetry::spans;
 use super::receiver::{Mood, Receiver};
 use super::scenario;
 
-pub fn scenario(name: &str) -> Option<fn()> {
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "burst" => Some(burst),
         "small_queue" => Some(small_queue),

@@ -1,0 +1,168 @@
+//! Stack frames of errors, cheaply: addresses from the unwinder, names from the program's own symbol table.
+//!
+//! The SDK's way reads the debug information of the whole program: tens to hundreds of megabytes and a tenth of a second for
+//! the first error, in the thread that had it. The symbol table is a megabyte or two, read once; names are read from the file
+//! when they are needed. The line is known for the place that reported (the macro's or the panic's), and for no other frame.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::panic::Location;
+use std::sync::OnceLock;
+
+use sentry::protocol::{Context, Event, Frame, Map, Stacktrace, Thread, Value};
+use sentry::{ClientOptions, Integration, Level};
+
+mod symbols;
+
+use symbols::Symbols;
+
+/// Enough for the deepest handler; the runtime below it says nothing.
+const FRAMES_MAX: usize = 64;
+/// Where the SDK's tracing layer keeps file and line of an event; ours are put at the same place.
+const LOCATION_CONTEXT: &str = "Rust Tracing Location";
+/// Frames of the machinery that reports, at the top of every stack.
+const MACHINERY: [&str; 9] = [
+    "telemetry",
+    "sentry",
+    "sentry_core",
+    "sentry_tracing",
+    "sentry_panic",
+    "tracing",
+    "tracing_core",
+    "tracing_subscriber",
+    "backtrace",
+];
+
+/// Gives every error that has no stack the current one.
+pub(crate) struct AttachFrames {
+    pub(crate) in_app: Vec<&'static str>,
+}
+
+impl Integration for AttachFrames {
+    fn name(&self) -> &'static str {
+        "attach-frames"
+    }
+
+    fn process_event(&self, mut event: Event<'static>, _: &ClientOptions) -> Option<Event<'static>> {
+        // the client makes an empty event at start, to learn its default attributes
+        let is_empty = event.message.is_none() && event.logentry.is_none() && event.exception.is_empty();
+        if is_empty || event.level < Level::Error {
+            return Some(event);
+        }
+        let mut frames = current(&self.in_app);
+        if let Some(Context::Other(location)) = event.contexts.get(LOCATION_CONTEXT) {
+            locate(&mut frames, location);
+        }
+        let stacktrace = Stacktrace::from_frames_reversed(frames);
+        match event.exception.values.last_mut() {
+            Some(outermost) => outermost.stacktrace = stacktrace,
+            None => {
+                let name = std::thread::current().name().map(str::to_owned);
+                event.threads.values.push(Thread { name, current: true, stacktrace, ..Default::default() });
+            }
+        }
+        Some(event)
+    }
+}
+
+/// Notes where an error was reported, as the SDK's tracing layer does for its events.
+pub(crate) fn note_location(event: &mut Event<'static>, location: &Location<'_>) {
+    let fields: Map<String, Value> = Map::from_iter([
+        ("file".to_owned(), location.file().into()),
+        ("line".to_owned(), location.line().into()),
+    ]);
+    event.contexts.insert(LOCATION_CONTEXT.to_owned(), Context::Other(fields));
+}
+
+/// File and line belong to the innermost frame of ours.
+fn locate(frames: &mut [Frame], location: &Map<String, Value>) {
+    let Some(frame) = frames.iter_mut().find(|frame| frame.in_app == Some(true)) else { return };
+    frame.filename = location.get("file").and_then(Value::as_str).map(str::to_owned);
+    frame.lineno = location.get("line").and_then(Value::as_u64);
+}
+
+/// The current stack, innermost first, without the machinery.
+fn current(in_app: &[&str]) -> Vec<Frame> {
+    let Some(symbols) = symbols() else { return Vec::new() };
+    let mut addresses = Vec::with_capacity(FRAMES_MAX * 2);
+    backtrace::trace(|frame| {
+        // the return address is one past the call
+        addresses.push((frame.ip() as usize as u64).saturating_sub(1));
+        addresses.len() < FRAMES_MAX * 2
+    });
+    let names = addresses.into_iter().filter_map(|address| symbols.name(address));
+    names
+        .skip_while(|name| {
+            crate_of(name).is_some_and(|origin| MACHINERY.contains(&origin) || is_panicking(name))
+        })
+        .take(FRAMES_MAX)
+        .map(|function| {
+            let in_app = crate_of(&function).is_some_and(|origin| in_app.contains(&origin));
+            let package = crate_of(&function).map(str::to_owned);
+            Frame { function: Some(function), package, in_app: Some(in_app), ..Default::default() }
+        })
+        .collect()
+}
+
+fn is_panicking(name: &str) -> bool {
+    name.contains("panic") || name.starts_with("std::sys::") || name.starts_with("<alloc::boxed::Box")
+}
+
+/// `<game::Handler as bus::Handle>::handle` → `game`.
+fn crate_of(function: &str) -> Option<&str> {
+    let from = function.trim_start_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let (origin, _) = from.split_once("::")?;
+    origin.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(origin)
+}
+
+fn symbols() -> Option<&'static Symbols> {
+    static SYMBOLS: OnceLock<Option<Symbols>> = OnceLock::new();
+    SYMBOLS.get_or_init(|| Symbols::of_this_program().ok()).as_ref()
+}
+
+/// Reads the symbol table ahead of the first error.
+pub(crate) fn warm() {
+    symbols();
+}
+
+/// Reads exactly `length` bytes at `offset`.
+fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_crate_of_a_function() {
+        for (function, origin) in [
+            ("game::handlers::place::{{closure}}", Some("game")),
+            ("<game::Handler as bus::Handle>::handle", Some("game")),
+            ("<&mut store::Cache as core::fmt::Debug>::fmt", None),
+            ("main", None),
+            ("core::ptr::drop_in_place<game::Bet>", Some("core")),
+        ] {
+            assert_eq!(crate_of(function), origin, "{function}");
+        }
+    }
+
+    #[inline(never)]
+    fn a_function_to_be_found() -> Vec<Frame> {
+        let frames = current(&["core"]);
+        // keeps this frame from becoming a tail call
+        assert!(frames.len() < FRAMES_MAX + 1);
+        frames
+    }
+
+    #[test]
+    fn names_the_functions_on_the_stack() {
+        let names: Vec<String> =
+            a_function_to_be_found().into_iter().filter_map(|frame| frame.function).collect();
+        // our own frames are machinery here, so what is seen begins with the test's caller
+        assert!(names.iter().any(|name| name.starts_with("core::ops::function::FnOnce")), "{names:#?}");
+    }
+}
