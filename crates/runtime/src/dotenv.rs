@@ -7,8 +7,15 @@ use crate::RuntimeError;
 
 /// Which variables are handed on to the services, from `.env` and from the terminal (which wins). Everything else that a process
 /// gets is decided by the runtime, so that `up` means the same in every terminal.
-const HANDED_ON: [&str; 6] =
-    ["PITBOSS__", "PITBOSS_FORWARD_DSN_", "SENTRY_", "OTEL_", "RUST_LOG", "RUST_BACKTRACE"];
+const HANDED_ON: [&str; 7] = [
+    "PITBOSS_LOG_FORMAT",
+    "PITBOSS__",
+    "PITBOSS_FORWARD_DSN_",
+    "SENTRY_",
+    "OTEL_",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+];
 
 /// Reads the file; none where there is none.
 ///
@@ -67,6 +74,23 @@ mod tests {
         assert_eq!(read, expected.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
         assert_eq!(parse("a\n"), Err("line 1: NAME=value expected".to_owned()));
         assert!(parse("A B=1").is_err());
+    }
+
+    #[test]
+    fn the_example_is_understood_once_its_lines_count() {
+        let example = include_str!("../../../.env.example");
+        assert_eq!(parse(example), Ok(BTreeMap::new()), "it changes nothing as it stands");
+        let lines: String = example
+            .lines()
+            .map(|l| l.strip_prefix('#').filter(|l| l.contains('=')).unwrap_or(""))
+            .map(|l| format!("{l}\n"))
+            .collect();
+        let read = parse(&lines).unwrap();
+        assert!(
+            read.len() >= 10
+                && read.keys().all(|name| name.starts_with("PITBOSS_")
+                    || handed_on([(name.clone(), String::new())]).len() == 1)
+        );
     }
 
     #[test]

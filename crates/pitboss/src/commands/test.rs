@@ -34,6 +34,9 @@ const PLATFORM_PORTS: u16 = 40;
 /// What is passed on.
 #[derive(Debug, Args)]
 pub struct TestArgs {
+    /// Do not build the programs that the tests start; those of the last build are taken
+    #[arg(long)]
+    no_build: bool,
     /// Passed on to `cargo test`: `-p bus`, `-- one_bet --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
@@ -81,7 +84,9 @@ async fn prepare_and_test(
     prepare::disk_has_room(&checkout.layout)?;
     prepare::tools(checkout, steps, Consent::new(false), true).await?;
     prepare::downloads(checkout, steps).await?;
-    prepare::programs(&checkout.layout, steps).await?;
+    if !args.no_build {
+        prepare::programs(&checkout.layout, steps).await?;
+    }
     let python = python(&checkout.layout, steps).await;
 
     let own =

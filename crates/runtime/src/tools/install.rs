@@ -73,17 +73,18 @@ pub async fn install(
     packages: &BTreeSet<&'static str>,
     told: &fetch::Told<'_>,
 ) -> Result<(), RuntimeError> {
-    let log = layout.log("apt-get");
     let apt = |arguments: &[&str]| {
         let mut command = tokio::process::Command::new("apt-get");
         // A package that brings a server must not start one of its own: this asks Debian's scripts not to.
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
         command
     };
+    let log = layout.log("apt-get-update");
     let update = Job { what: "apt-get update", log: &log, deadline: INSTALL_DEADLINE };
     fetch::run(apt(&["update"]), &update, told).await?;
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
+    let log = layout.log("apt-get-install");
     let install = Job { what: "apt-get install", log: &log, deadline: INSTALL_DEADLINE };
     fetch::run(apt(&arguments), &install, told).await
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use contracts::Part;
 use contracts::parts::Ports;
 use runtime::control::Client;
+use runtime::infra::InfraPorts;
 use runtime::part::Status;
 use serde_json::json;
 
@@ -44,7 +45,7 @@ pub(super) async fn up(
             output.text(&tree::render(trace, output.columns, output.colours));
         }
         output.line(&format!("\n{}\n", status::table(&status, output)));
-        print_addresses(checkout.ports()?, output);
+        print_addresses(checkout.ports()?, &status, output);
         output.line(&format!("\n{} is up after {:.1} s", running.release, steps.total().as_secs_f64()));
     }
     match problem {
@@ -66,11 +67,11 @@ pub(super) async fn nothing_changed(
 ) -> Result<ExitCode> {
     let status = Client::new(&checkout.layout).status().await?;
     if output.json {
-        let body = json!({ "changed": false, "release": running.release, "addresses": addresses(checkout.ports()?), "status": status });
+        let body = json!({ "changed": false, "release": running.release, "addresses": addresses(checkout.ports()?, &status), "status": status });
         output.line(&body.to_string());
     } else {
         output.line(&format!("{} is up already; nothing was changed\n", running.release));
-        print_addresses(checkout.ports()?, output);
+        print_addresses(checkout.ports()?, &status, output);
     }
     Ok(if status.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -88,7 +89,7 @@ fn as_json(
     let body = json!({
         "changed": true,
         "release": running.release,
-        "addresses": addresses(checkout.ports()?),
+        "addresses": addresses(checkout.ports()?, status),
         "phases": steps.phases(),
         "seconds": steps.total().as_secs_f64(),
         "memory_bytes": memory,
@@ -99,28 +100,32 @@ fn as_json(
     Ok(serde_json::to_string(&body)?)
 }
 
-fn addresses(ports: Ports) -> BTreeMap<&'static str, String> {
+/// Where the parts that run are to be found, as people and programs are told of it.
+fn addresses(ports: Ports, status: &Status) -> BTreeMap<&'static str, String> {
+    let infra = InfraPorts::from(ports);
     let url = |port: u16| format!("http://127.0.0.1:{port}");
-    BTreeMap::from([
-        ("casino", url(ports.http(Part::Gateway))),
-        ("recorder", url(ports.recorder_query())),
-        ("kafka", format!("127.0.0.1:{}", ports.kafka())),
-        ("mongo", format!("mongodb://127.0.0.1:{}/?directConnection=true", ports.mongo())),
-        ("redis", format!("redis://127.0.0.1:{}", ports.redis())),
-    ])
+    let all = [
+        (Part::Gateway, "casino", url(ports.http(Part::Gateway))),
+        (Part::Recorder, "recorder", url(ports.recorder_query())),
+        (Part::Kafka, "kafka", infra.kafka_bootstrap()),
+        (Part::Mongo, "mongo", infra.mongo_uri()),
+        (Part::Redis, "redis", infra.redis_url()),
+    ];
+    let running = all.into_iter().filter(|(part, ..)| status.part(part.as_str()).is_some());
+    running.map(|(_, name, address)| (name, address)).collect()
 }
 
-fn print_addresses(ports: Ports, output: &Output) {
-    let told = [
+fn print_addresses(ports: Ports, status: &Status, output: &Output) {
+    let addresses = addresses(ports, status);
+    for (name, what) in [
         ("casino", "play: register, deposit, spin"),
         ("recorder", "traces and issues, as Sentry got them"),
         ("kafka", "./pitboss kafka console-producer --topic …"),
         ("mongo", ""),
         ("redis", ""),
-    ];
-    let addresses = addresses(ports);
-    for (name, what) in told {
-        let address = addresses.get(name).map_or("", String::as_str);
-        output.line(format!("  {name:<10} {address:<50} {what}").trim_end());
+    ] {
+        if let Some(address) = addresses.get(name) {
+            output.line(format!("  {name:<10} {address:<50} {what}").trim_end());
+        }
     }
 }
