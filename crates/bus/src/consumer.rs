@@ -31,6 +31,7 @@ pub(crate) mod context;
 mod close;
 mod commit;
 mod handover;
+mod health;
 mod owner;
 mod watchdog;
 mod work;

@@ -1,7 +1,9 @@
 //! The gateway's consumer: no group, every partition from the end.
 //!
 //! Every instance hears every answer, so replicas do not split them. It is ready only once its positions are known:
-//! from then on no record is missed, also over a lost connection.
+//! from then on no record is missed, also over a lost connection. What cannot be read is kept once by every instance;
+//! what keeps failing is reported and passed, since nobody waits for an old answer. New partitions are seen at the next
+//! start: adding some is a migration.
 
 use std::sync::Arc;
 use std::time::Duration;

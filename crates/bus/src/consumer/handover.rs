@@ -54,7 +54,7 @@ impl Owner {
         tracing::info!(kafka.partitions = partitions.len(), "partitions were assigned");
         metric::count(Metric::BusRebalances, 1, &[("group", self.processor.group.as_str())]);
         self.has_assignment = true;
-        if self.stop.is_none() {
+        if self.stop.is_none() && !self.is_cut_off() {
             (self.ready)(true);
         }
         self.apply_pause();

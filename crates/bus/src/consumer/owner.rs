@@ -17,6 +17,7 @@ use super::Client;
 use super::commit::{Commit, Committed};
 use super::context::Rebalance;
 use super::handover::Handover;
+use super::health::Health;
 use super::watchdog::Watchdog;
 use super::work::{Completion, Queued};
 use crate::budget::{Budget, PausedSet};
@@ -72,6 +73,7 @@ pub(crate) struct Owner {
     pub(super) ready: Ready,
     pub(super) has_assignment: bool,
     pub(super) load: Arc<Load>,
+    pub(super) health: Health,
 }
 
 /// What woke the owner.
@@ -118,6 +120,7 @@ impl Owner {
             ready: Box::new(|_| ()),
             has_assignment: false,
             load: Arc::default(),
+            health: Health::default(),
             config: config.clone(),
         }
     }
@@ -176,9 +179,8 @@ impl Owner {
     }
 
     fn on_tick(&mut self) {
-        if self.handover.is_none() {
-            self.start_commit();
-        }
+        self.start_commit();
+        self.look_for_brokers();
         if self.stop.is_none() {
             if let Err(stuck) = self.watchdog.look(&self.ledger, &self.watches) {
                 self.begin_stop(Some(stuck));
@@ -192,6 +194,8 @@ impl Owner {
         if fenced || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
             let cause = ClientError::Kafka { doing: "consuming", source: error };
             self.begin_stop(Some(cause.into()));
+        } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.on_cut_off();
         } else {
             tracing::debug!(kafka.error = %error, "polling reports an error that librdkafka repairs");
         }

@@ -6,6 +6,7 @@ mod chaos;
 mod consume;
 mod dead_letters;
 mod handover;
+mod health;
 mod lag;
 mod producing;
 mod retry;
