@@ -45,12 +45,11 @@ const FOREIGN_CRATES: [&str; 12] = [
     "uuid",
 ];
 
+/// The first segment of every path in a line.
 fn path_roots(code: &str) -> impl Iterator<Item = &str> {
-    code.match_indices("::").filter_map(|(at, _)| {
-        let before = &code[..at];
-        let start = before.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |i| i + 1);
-        let preceded_by_path = before[..start].ends_with("::");
-        (!preceded_by_path && start < at).then(|| &before[start..])
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).filter_map(|path| {
+        let (root, _) = path.split_once("::")?;
+        (!root.is_empty()).then_some(root)
     })
 }
 

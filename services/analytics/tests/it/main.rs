@@ -1,5 +1,7 @@
 //! Analytics' promises, on real servers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod domain_purity;
 mod folding;
 mod harness;

@@ -176,8 +176,11 @@ pub(crate) fn apply_wager(asked: &Delivery) -> ApplyWager {
     asked.event.message.clone().try_into().expect("an ApplyWager")
 }
 
+/// An event's id, its CloudEvents headers and its value.
+pub(crate) type Identity = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
+
 /// What tells one record from another: id, time, bytes. Trace headers differ by nature.
-pub(crate) fn identity(delivery: &Delivery) -> (String, Vec<(String, Vec<u8>)>, Vec<u8>) {
+pub(crate) fn identity(delivery: &Delivery) -> Identity {
     let ours = delivery.record.headers.iter().filter(|(name, _)| name.starts_with("ce_"));
     let headers = ours.map(|(name, value)| (name.clone(), value.to_vec())).collect();
     (delivery.event.id.to_string(), headers, delivery.record.value.to_vec())

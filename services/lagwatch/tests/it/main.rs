@@ -1,5 +1,7 @@
 //! Lagwatch's promise: lag is seen from outside, also of a group that nobody is in.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
