@@ -10,6 +10,7 @@ use deadpool_redis::redis::{self, AsyncConnectionConfig, FromRedisValue, RedisEr
 use deadpool_redis::{Manager, Pool, Runtime};
 use serde::{Deserialize, Serialize};
 use telemetry::attributes;
+use telemetry::metric::{self, Metric};
 use telemetry::spans::Status;
 use tracing::Instrument as _;
 
@@ -108,6 +109,7 @@ impl Cache {
             self.ask(redis::cmd("GET").arg(key)).instrument(span.clone()).await;
         if let Ok(found) = &answer {
             telemetry::spans::set_attr(&span, attributes::CACHE_HIT, found.is_some());
+            metric::count(Metric::CacheReads, 1, &[("hit", if found.is_some() { "true" } else { "false" })]);
             if let Some(bytes) = found {
                 telemetry::spans::set_attr(
                     &span,
@@ -201,6 +203,7 @@ impl Cache {
         };
         if answer.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
+            metric::count(Metric::CacheErrors, 1, &[]);
         }
         answer
     }

@@ -74,6 +74,9 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     life.background("provider", |stop| pool.run(asked, waiting, stop));
     life.background("store probe", |stop| probe(mongo, store_ready, stop));
 
+    // After the consumer has ended: what it relayed last leaves the tails too, so the next process sweeps nothing.
+    let trimmed = ledger.clone();
+    life.on_flush("trim", move |_| async move { trimmed.trim().await });
     let flushed = producer.clone();
     let app = http::App { ledger, intents, producer, webhook_secret: config.security.webhook_secret.clone() };
     life.serve(chassis::http::router(http::routes(app), &config.http, TrustPolicy::inside()));

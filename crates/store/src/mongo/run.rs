@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use contracts::class::Classify as _;
+use telemetry::metric::{self, Metric};
 use telemetry::spans::Status;
 use tracing::Instrument as _;
 
@@ -43,6 +45,9 @@ impl Context {
             Ok(_) | Err(StoreError::DuplicateKey { .. }) => telemetry::spans::set_ok(&span),
             Err(StoreError::Transient { .. }) => telemetry::spans::set_error(&span, Status::Unavailable),
             Err(StoreError::Fatal { .. }) => telemetry::spans::set_error(&span, Status::InternalError),
+        }
+        if let Err(error @ (StoreError::Transient { .. } | StoreError::Fatal { .. })) = &answer {
+            metric::count(Metric::StoreErrors, 1, &[("class", error.class().as_str())]);
         }
         answer
     }

@@ -1,6 +1,7 @@
 //! Telling what was decided: ledger row, publish, acknowledgement, only then the next; the lowest `seq` first.
 
 use bson::DateTime;
+use telemetry::metric::{self, Metric};
 use telemetry::spans;
 use tracing::{Instrument as _, Span};
 
@@ -9,24 +10,42 @@ use super::{AccountDoc, Entry, Ledger, LedgerError, Safeguard, Step};
 /// The name of a transaction that relays what somebody else decided.
 const RELAY: &str = "payment.relay";
 
+/// Who relays, in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A handler, for its own decision or for one that was left below it.
+    Handler,
+    /// The sweeper, for a dead handler.
+    Sweeper,
+}
+
+impl Origin {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Handler => "handler",
+            Self::Sweeper => "sweeper",
+        }
+    }
+}
+
 impl Ledger {
     /// Relays `entry`, and before it every lower entry of the tail that this process has not itself seen acknowledged.
     pub(super) async fn relay_through(&self, account: &AccountDoc, entry: &Entry) -> Result<(), LedgerError> {
         if self.hooks.keeps(Safeguard::LowerFirst) {
-            self.relay_left_behind(account, |earlier| earlier.seq < entry.seq).await?;
+            self.relay_left_behind(account, Origin::Handler, |earlier| earlier.seq < entry.seq).await?;
         }
-        self.relay(&account.player_id, entry).await
+        self.relay(&account.player_id, entry, Origin::Handler).await
     }
 
     /// Makes room in a full tail: everything in it is relayed and trimmed, then the caller reads again.
     pub(super) async fn empty_tail(&self, account: &AccountDoc) -> Result<(), LedgerError> {
-        self.relay_left_behind(account, |_| true).await?;
+        self.relay_left_behind(account, Origin::Handler, |_| true).await?;
         self.trim_one(account).await
     }
 
     /// What the sweeper does for one account: everything decided before `cutoff`, from the lowest `seq` on.
     pub(super) async fn sweep_one(&self, account: &AccountDoc, cutoff: DateTime) -> Result<(), LedgerError> {
-        self.relay_left_behind(account, |entry| entry.at < cutoff).await?;
+        self.relay_left_behind(account, Origin::Sweeper, |entry| entry.at < cutoff).await?;
         self.trim_one(account).await
     }
 
@@ -35,6 +54,7 @@ impl Ledger {
     async fn relay_left_behind(
         &self,
         account: &AccountDoc,
+        origin: Origin,
         wanted: impl Fn(&Entry) -> bool,
     ) -> Result<(), LedgerError> {
         let mut tail: Vec<&Entry> = account.tail.iter().collect();
@@ -44,20 +64,24 @@ impl Ledger {
                 continue;
             }
             let span = spans::continued(RELAY, &entry.trace.context());
-            self.relay(&account.player_id, entry).instrument(span).await?;
+            self.relay(&account.player_id, entry, origin).instrument(span).await?;
         }
         Ok(())
     }
 
-    async fn relay(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
+    async fn relay(&self, player_id: &str, entry: &Entry, origin: Origin) -> Result<(), LedgerError> {
         self.rows.insert(player_id, entry).await?;
-        self.hooks.reached(Step::RowWritten, player_id)?;
         let trace = spans::span_context(&Span::current());
         if !self.hooks.keeps(Safeguard::AckBeforeTrim) {
             self.seen.acknowledge(player_id, entry.seq, trace.clone());
         }
+        self.hooks.reached(Step::RowWritten, player_id)?;
         self.announce(player_id, entry).await?;
         self.hooks.reached(Step::EventPublished, player_id)?;
+        metric::count(Metric::LedgerRelayed, 1, &[("origin", origin.as_str())]);
+        if origin == Origin::Sweeper {
+            metric::count(Metric::RelaySwept, 1, &[]);
+        }
         self.seen.acknowledge(player_id, entry.seq, trace);
         Ok(())
     }

@@ -33,25 +33,23 @@ impl Ledger {
     }
 }
 
-/// Trims every `interval_ms`, or as soon as it is worth its while, until told to end; then once more.
+/// Trims every `interval_ms`, or as soon as it is worth its while, until told to end. (The last trim comes after the consumer
+/// has ended: see `run` of the crate.)
 ///
 /// # Errors
 /// Never by itself: a store that does not answer is tried again.
 pub async fn run(ledger: Ledger, interval_ms: u64, stop: CancellationToken) -> Result<(), LedgerError> {
     let interval = Duration::from_millis(interval_ms);
     loop {
-        let last = tokio::select! {
-            () = stop.cancelled() => true,
-            () = ledger.seen.enough() => false,
-            () = tokio::time::sleep(interval) => false,
-        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = ledger.seen.enough() => {}
+            () = tokio::time::sleep(interval) => {}
+        }
         if let Err(error) = ledger.trim().await {
             tracing::warn!(error = %error, entries = ledger.seen.len(), "tails not trimmed, trying again");
             // Not at once again, however many entries ask for it.
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(interval) => {} }
-        }
-        if last {
-            return Ok(());
         }
     }
 }

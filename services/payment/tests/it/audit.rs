@@ -1,0 +1,184 @@
+//! The audit: it believes nothing but what is stored and what was published, and says how much it has checked.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bson::{Document, doc};
+use contracts::EventType;
+use money::{Account, Currency};
+use payment::ledger::{AccountDoc, Entry};
+
+use crate::world::{PATIENCE, Published, World};
+
+/// What was looked at, and what was wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    pub(crate) accounts: usize,
+    pub(crate) decisions: usize,
+    pub(crate) events: usize,
+    pub(crate) violations: Vec<String>,
+}
+
+impl Audit {
+    /// At rest: every decision is in the ledger and published.
+    pub(crate) async fn at_rest(world: &World) -> Self {
+        Self::settle(world).await;
+        let mut audit = Self::default();
+        let accounts: Vec<AccountDoc> =
+            world.mongo.collection("accounts").find(doc! {}, doc! { "_id": 1 }, 10_000).await.unwrap();
+        let rows: Vec<Document> = world
+            .mongo
+            .collection("ledger")
+            .find(doc! {}, doc! { "player_id": 1, "seq": 1 }, 100_000)
+            .await
+            .unwrap();
+        let mut ledger: HashMap<String, Vec<Entry>> = HashMap::new();
+        for row in rows {
+            let player_id = row.get_str("player_id").unwrap().to_owned();
+            ledger.entry(player_id).or_default().push(bson::deserialize_from_document(row).unwrap());
+        }
+        let events = world.heard.all();
+        audit.events = events.len();
+        let mut decided = HashMap::new();
+        let mut known = HashSet::new();
+        for account in &accounts {
+            let rows = ledger.remove(&account.player_id).unwrap_or_default();
+            audit.account(account, &rows);
+            let union = audit.union(account, rows);
+            audit.balances(account, &union);
+            audit.published_in_order(account, &union, &events);
+            for entry in union {
+                known.extend(entry.event.as_ref().map(|event| event.id.clone()));
+                if let Some(other) = decided.insert(entry.command_id.clone(), entry.seq) {
+                    audit.wrong(format!(
+                        "{} was decided twice: seq {other} and {}",
+                        entry.command_id, entry.seq
+                    ));
+                }
+            }
+        }
+        audit.nothing_else_was_published(&events, &known);
+        audit
+    }
+
+    /// Waits until what was acknowledged has been heard: the topic grows no more.
+    async fn settle(world: &World) {
+        let mut before = usize::MAX;
+        testkit::eventually("the topic to be quiet", PATIENCE, || {
+            let now = world.heard.all().len();
+            let quiet = now == before;
+            before = now;
+            async move {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                quiet.then_some(())
+            }
+        })
+        .await;
+    }
+
+    fn wrong(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    fn account(&mut self, account: &AccountDoc, rows: &[Entry]) {
+        self.accounts += 1;
+        self.decisions += rows.len();
+        let player = &account.player_id;
+        for entry in &account.tail {
+            match rows.iter().find(|row| row.seq == entry.seq) {
+                None => self.wrong(format!("{player}: seq {} is not in the ledger", entry.seq)),
+                Some(row) if row != entry => {
+                    self.wrong(format!("{player}: seq {} differs from its row", entry.seq))
+                }
+                Some(_) => {}
+            }
+        }
+        let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+        let expected: Vec<i64> = (1..account.next_seq).collect();
+        if seqs != expected {
+            self.wrong(format!("{player}: the ledger holds seq {seqs:?}, expected 1..{}", account.next_seq));
+        }
+    }
+
+    /// Tail and ledger together, one entry for each `seq`, in order.
+    fn union(&mut self, account: &AccountDoc, rows: Vec<Entry>) -> Vec<Entry> {
+        let mut union: BTreeMap<i64, Entry> = rows.into_iter().map(|row| (row.seq, row)).collect();
+        for entry in &account.tail {
+            let known = union.entry(entry.seq).or_insert_with(|| entry.clone());
+            if known != entry {
+                self.violations.push(format!("{}: two decisions with seq {}", account.player_id, entry.seq));
+            }
+        }
+        union.into_values().collect()
+    }
+
+    fn balances(&mut self, account: &AccountDoc, union: &[Entry]) {
+        let own = Account::Player(account.player_id.clone());
+        let mut sums: BTreeMap<Currency, i64> = BTreeMap::new();
+        for entry in union {
+            let total: i64 = entry.postings.iter().map(|leg| leg.amount_minor).sum();
+            if total != 0 {
+                self.wrong(format!("{}: postings of seq {} sum to {total}", account.player_id, entry.seq));
+            }
+            if entry.is_rejection() && !entry.postings.is_empty() {
+                self.wrong(format!("{}: the rejection seq {} moved money", account.player_id, entry.seq));
+            }
+            for leg in entry.postings.iter().filter(|leg| leg.account == own) {
+                let sum = sums.entry(leg.currency).or_insert(0);
+                *sum += leg.amount_minor;
+            }
+            if sums.values().any(|sum| *sum < 0) {
+                self.wrong(format!("{}: negative balance at seq {}", account.player_id, entry.seq));
+            }
+        }
+        let stored: BTreeMap<Currency, i64> =
+            account.balances.clone().into_iter().filter(|(_, b)| *b != 0).collect();
+        sums.retain(|_, sum| *sum != 0);
+        if stored != sums {
+            self.wrong(format!("{}: stored balances {stored:?}, postings say {sums:?}", account.player_id));
+        }
+    }
+
+    /// Every event of this account is on the topic, always as the same bytes, first seen in order of `seq`.
+    fn published_in_order(&mut self, account: &AccountDoc, union: &[Entry], events: &[Published]) {
+        let mut last = (-1_i64, 0_i64);
+        for entry in union {
+            let Some(event) = &entry.event else { continue };
+            let copies: Vec<&Published> =
+                events.iter().filter(|published| published.id == event.id).collect();
+            let Some(first) = copies.first() else {
+                self.wrong(format!(
+                    "{}: the event of seq {} was never published",
+                    account.player_id, entry.seq
+                ));
+                continue;
+            };
+            if copies.iter().any(|copy| copy.bytes != first.bytes) {
+                self.wrong(format!(
+                    "{}: the event of seq {} was published with other bytes",
+                    account.player_id, entry.seq
+                ));
+            }
+            if first.offset < last.0 {
+                self.wrong(format!(
+                    "{}: seq {} was published before seq {}",
+                    account.player_id, entry.seq, last.1
+                ));
+            }
+            last = (first.offset, entry.seq);
+        }
+    }
+
+    fn nothing_else_was_published(&mut self, events: &[Published], known: &HashSet<String>) {
+        let decisions = events.iter().filter(|published| published.event_type != EventType::CommandConflict);
+        for published in decisions.filter(|published| !known.contains(&published.id)) {
+            self.wrong(format!("{} {} was published, but never decided", published.event_type, published.id));
+        }
+    }
+
+    /// What a sound ledger looks like; an audit that looked at nothing has seen nothing.
+    #[track_caller]
+    pub(crate) fn assert_sound(&self) {
+        assert!(self.violations.is_empty(), "{self:#?}");
+        assert!(self.accounts > 0 && self.decisions > 0 && self.events > 0, "nothing was checked: {self:?}");
+    }
+}

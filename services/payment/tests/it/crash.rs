@@ -1,0 +1,151 @@
+//! Death between any two steps of the protocol, with two processes and a sweeper on the same accounts; recovered by
+//! redelivery and by the sweeper, then audited.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use contracts::EventType;
+use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Step};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::audit::Audit;
+use crate::world::{Recorded, World, deposit, void, wager};
+
+/// How many deaths at each step make a run count.
+const DEATHS_MIN: usize = 3;
+
+/// Kills at random, and counts where.
+#[derive(Debug)]
+struct Reaper {
+    rng: Mutex<StdRng>,
+    one_in: u32,
+    deaths: Mutex<HashMap<Step, usize>>,
+}
+
+impl Reaper {
+    fn new(seed: u64, one_in: u32) -> Arc<Self> {
+        Arc::new(Self { rng: Mutex::new(StdRng::seed_from_u64(seed)), one_in, deaths: Mutex::default() })
+    }
+
+    fn deaths(&self, step: Step) -> usize {
+        self.deaths.lock().unwrap().get(&step).copied().unwrap_or(0)
+    }
+}
+
+impl Hooks for Reaper {
+    fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
+        if self.rng.lock().unwrap().random_ratio(1, self.one_in) {
+            *self.deaths.lock().unwrap().entry(step).or_insert(0) += 1;
+            return Err(Killed(step));
+        }
+        Ok(())
+    }
+}
+
+/// Commands of a few players: more bets than there is money for, voids before and after, one id used twice.
+fn commands(rng: &mut StdRng, players: usize) -> Vec<Recorded> {
+    let mut commands = Vec::new();
+    for player in 0..players {
+        let player_id = format!("p{player}");
+        for n in 0..2 {
+            commands.extend(deposit(&format!("d{player}-{n}"), &player_id, rng.random_range(50..200)));
+        }
+        for n in 0..12 {
+            let id = format!("b{player}-{n}");
+            let payout = if rng.random_ratio(1, 4) { rng.random_range(0..150) } else { 0 };
+            commands.push(wager(&id, &player_id, rng.random_range(10..60), payout));
+            if rng.random_ratio(1, 4) {
+                commands.push(void(&format!("v{player}-{n}"), &player_id, &id));
+            }
+            if rng.random_ratio(1, 2) {
+                commands.push(wager(&id, &player_id, 7, 0));
+            }
+        }
+    }
+    commands
+}
+
+/// One process after another takes the commands in its own order; dead, the next one starts from somewhere earlier.
+async fn work(world: Arc<World>, commands: Vec<Recorded>, reaper: Arc<Reaper>, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    // Deposits come in their order, because a report follows its deposit; all else in any order between them.
+    let (deposits, mut others): (Vec<_>, Vec<_>) = commands
+        .into_iter()
+        .partition(|c| matches!(c.command_type, EventType::Deposit | EventType::ProviderReported));
+    others.shuffle(&mut rng);
+    let mut commands: Vec<Recorded> = Vec::new();
+    for deposit in deposits {
+        let some = others.len().min(rng.random_range(0..6));
+        commands.extend(others.drain(..some));
+        commands.push(deposit);
+    }
+    commands.extend(others);
+    let mut ledger = world.ledger_with(reaper.clone());
+    let mut next = 0;
+    while let Some(command) = commands.get(next) {
+        let died = match command.run(&ledger).await {
+            Ok(_) => {
+                next += 1;
+                rng.random_ratio(1, 5) && ledger.trim().await.is_err()
+            }
+            Err(LedgerError::Killed(_)) => true,
+            Err(LedgerError::NoSuchPayment) => panic!("a report before its deposit"),
+            Err(error) => panic!("{error}"),
+        };
+        if died {
+            ledger = world.ledger_with(reaper.clone());
+            next = next.saturating_sub(rng.random_range(0..3));
+        }
+    }
+}
+
+/// Sweeps whatever it finds, also work in hand: the protocol allows it at any time.
+async fn sweep(world: Arc<World>, reaper: Arc<Reaper>, done: bus::CancellationToken) {
+    let mut ledger = world.ledger_with(reaper.clone());
+    while !done.is_cancelled() {
+        match ledger.sweep(0).await {
+            Ok(_) => {}
+            Err(LedgerError::Killed(_)) => ledger = world.ledger_with(reaper.clone()),
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+    }
+}
+
+/// Nobody dies any more: every command comes once more, and the sweeper clears what is left.
+async fn recover(world: &World, commands: &[Recorded]) {
+    let ledger: Ledger = world.ledger();
+    for command in commands {
+        command.run(&ledger).await.expect("carried through in peace");
+    }
+    while ledger.sweep(0).await.expect("swept in peace") > 0 {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_at_every_step_the_books_are_right_and_every_event_is_told_once_in_order() {
+    let seed = testkit::seed();
+    let world = Arc::new(World::new().await);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let commands = commands(&mut rng, 6);
+    let reaper = Reaper::new(seed, 12);
+    let done = bus::CancellationToken::new();
+    let sweeping = telemetry::spawn(sweep(world.clone(), reaper.clone(), done.clone()));
+    let first = telemetry::spawn(work(world.clone(), commands.clone(), reaper.clone(), seed ^ 1));
+    let second = telemetry::spawn(work(world.clone(), commands.clone(), reaper.clone(), seed ^ 2));
+    first.await.expect("the first process");
+    second.await.expect("the second process");
+    done.cancel();
+    sweeping.await.expect("the sweeper");
+    recover(&world, &commands).await;
+    let audit = Audit::at_rest(&world).await;
+    audit.assert_sound();
+    for step in Step::ALL {
+        let deaths = reaper.deaths(*step);
+        assert!(deaths >= DEATHS_MIN, "INVALID run: only {deaths} deaths after {step:?}");
+        println!("{step:?}: {deaths} deaths");
+    }
+    println!("audited: {} accounts, {} decisions, {} records", audit.accounts, audit.decisions, audit.events);
+    Arc::into_inner(world).expect("nobody else holds it").end().await;
+}

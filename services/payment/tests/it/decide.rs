@@ -1,0 +1,198 @@
+//! The decisions themselves, for random accounts and random sequences of commands.
+
+use std::collections::BTreeMap;
+
+use contracts::{EventId, RejectReason};
+use money::{Account, Currency, Money, Posting};
+use payment::domain::{
+    AccountState, Command, LimitSet, Outcome, PaymentKind, PendingPayment, ProviderReport, Wager, WagerVoid,
+    decide,
+};
+use proptest::prelude::*;
+
+const DAY_MS: i64 = 86_400_000;
+
+fn id(text: &str) -> EventId {
+    text.parse().unwrap()
+}
+
+fn currency() -> impl Strategy<Value = Currency> {
+    prop_oneof![Just(Currency::Eur), Just(Currency::Usd)]
+}
+
+fn account() -> impl Strategy<Value = AccountState> {
+    let balances = prop::collection::btree_map(currency(), 0_i64..2_000, 0..=2);
+    let limit = || prop::option::of((1_i64..500, currency()).prop_map(|(minor, c)| Money::new(minor, c)));
+    (balances, limit(), limit(), prop::option::of(0_i64..4 * DAY_MS)).prop_map(
+        |(balances, max_stake, daily_loss, self_excluded_until_ms)| AccountState {
+            balances,
+            limits: LimitSet { max_stake, daily_loss },
+            self_excluded_until_ms,
+            ..AccountState::new("p")
+        },
+    )
+}
+
+fn wager() -> impl Strategy<Value = Wager> {
+    (1_i64..600, 0_i64..3_000, currency()).prop_map(|(stake, payout, c)| Wager {
+        wager_id: id("w"),
+        game: "slots".to_owned(),
+        stake: Money::new(stake, c),
+        payout: Money::new(payout, c),
+    })
+}
+
+fn void() -> impl Strategy<Value = WagerVoid> {
+    (prop::bool::ANY, wager()).prop_map(|(applied, wager)| {
+        let (player, house) = (Account::Player("p".into()), Account::House("slots".into()));
+        let leg = |account: &Account, minor| {
+            Posting::new(account.clone(), Money::new(minor, wager.stake.currency()))
+        };
+        let (stake, payout) = (wager.stake.minor(), wager.payout.minor());
+        let moved = if applied {
+            vec![leg(&player, -stake), leg(&house, stake), leg(&house, -payout), leg(&player, payout)]
+        } else {
+            Vec::new()
+        };
+        WagerVoid { wager_id: id("w"), reason: "because".to_owned(), moved }
+    })
+}
+
+fn pending() -> impl Strategy<Value = PendingPayment> {
+    let kind = prop_oneof![Just(PaymentKind::Deposit), Just(PaymentKind::Withdrawal)];
+    (kind, 1_i64..3_000, currency())
+        .prop_map(|(kind, minor, c)| PendingPayment { kind, amount: Money::new(minor, c) })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let report = (pending(), prop::bool::ANY).prop_map(|(pending, captured)| {
+        Command::SettlePayment(ProviderReport {
+            payment_id: id("d"),
+            pending,
+            captured,
+            provider_reference: "ref".to_owned(),
+            amount: pending.amount,
+        })
+    });
+    prop_oneof![
+        6 => wager().prop_map(Command::ApplyWager),
+        2 => void().prop_map(Command::VoidWager),
+        2 => pending().prop_map(|payment| Command::RequestPayment { payment_id: id("d"), payment }),
+        2 => report,
+        1 => (0..3_i64 * DAY_MS).prop_map(|until_ms| Command::SelfExclude { cause_id: id("x"), until_ms }),
+        1 => account().prop_map(|a| Command::SetLimits { cause_id: id("l"), limits: a.limits }),
+    ]
+}
+
+/// The old balances plus the player's postings.
+fn expected(before: &AccountState, postings: &money::Postings) -> BTreeMap<Currency, i64> {
+    let mut balances = before.balances.clone();
+    for leg in postings.iter().filter(|leg| leg.account == Account::Player(before.player_id.clone())) {
+        *balances.entry(leg.amount.currency()).or_insert(0) += leg.amount.minor();
+    }
+    balances
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_conserves_money_and_never_goes_below_zero(
+        start in account(),
+        commands in prop::collection::vec((command(), 0_i64..4 * DAY_MS), 1..20),
+    ) {
+        let mut state = start;
+        for (command, at_ms) in commands {
+            let decision = decide(&state, &command, at_ms).expect("every honest command can be decided");
+            let again = decide(&state, &command, at_ms).unwrap();
+            prop_assert_eq!(&decision, &again, "the same state and command give the same decision");
+            let sum: i128 = decision.postings.iter().map(|leg| i128::from(leg.amount.minor())).sum();
+            prop_assert_eq!(sum, 0);
+            prop_assert_eq!(&decision.account.balances, &expected(&state, &decision.postings));
+            prop_assert!(decision.account.balances.values().all(|minor| *minor >= 0));
+            prop_assert_eq!(decision.account.next_seq, state.next_seq + 1);
+            prop_assert_eq!(decision.message.is_none(), decision.outcome == Outcome::Pending);
+            prop_assert_eq!(decision.pending.is_some(), decision.outcome == Outcome::Pending);
+            if let Some(message) = &decision.message {
+                prop_assert!(message.validate().is_ok(), "{:?}", message);
+            }
+            if decision.is_rejection() {
+                prop_assert!(decision.postings.is_empty());
+                let unchanged = AccountState { next_seq: decision.account.next_seq, ..state.clone() };
+                prop_assert_eq!(&decision.account, &unchanged, "a rejection changes nothing");
+            }
+            let must_land = matches!(command, Command::SettlePayment(_) | Command::VoidWager(_));
+            prop_assert!(!must_land || !decision.is_rejection(), "wins and rollbacks always land");
+            state = decision.account;
+        }
+    }
+}
+
+fn bet(stake: i64, payout: i64) -> Command {
+    let eur = |minor| Money::new(minor, Currency::Eur);
+    Command::ApplyWager(Wager {
+        wager_id: id("w"),
+        game: "slots".into(),
+        stake: eur(stake),
+        payout: eur(payout),
+    })
+}
+
+fn holding(minor: i64) -> AccountState {
+    AccountState { balances: [(Currency::Eur, minor)].into(), ..AccountState::new("p") }
+}
+
+#[test]
+fn each_reason_to_say_no_is_said() {
+    let reason = |state: &AccountState, command: &Command| match decide(state, command, 10).unwrap().outcome {
+        Outcome::Rejected(reason) => Some(reason),
+        _ => None,
+    };
+    let eur = |minor| Money::new(minor, Currency::Eur);
+    assert_eq!(reason(&AccountState::new("p"), &bet(1, 0)), Some(RejectReason::CurrencyNotHeld));
+    assert_eq!(reason(&holding(9), &bet(10, 500)), Some(RejectReason::InsufficientFunds));
+    assert_eq!(reason(&holding(10), &bet(10, 0)), None);
+    let excluded = AccountState { self_excluded_until_ms: Some(11), ..holding(10) };
+    assert_eq!(reason(&excluded, &bet(1, 0)), Some(RejectReason::SelfExcluded));
+    let excluded_before = AccountState { self_excluded_until_ms: Some(10), ..holding(10) };
+    assert_eq!(reason(&excluded_before, &bet(1, 0)), None);
+    let limits = LimitSet { max_stake: Some(eur(5)), daily_loss: None };
+    assert_eq!(
+        reason(&AccountState { limits, ..holding(10) }, &bet(6, 0)),
+        Some(RejectReason::LimitExceeded)
+    );
+    assert_eq!(reason(&AccountState { limits, ..holding(10) }, &bet(5, 0)), None);
+}
+
+#[test]
+fn a_daily_limit_counts_losses_of_today_and_a_win_gives_room_again() {
+    let eur = |minor| Money::new(minor, Currency::Eur);
+    let limits = LimitSet { max_stake: None, daily_loss: Some(eur(100)) };
+    let state = AccountState { limits, ..holding(1_000) };
+    let after = decide(&state, &bet(60, 0), 0).unwrap().account;
+    assert!(
+        decide(&after, &bet(41, 900), 1).unwrap().is_rejection(),
+        "the payout does not decide about the limit"
+    );
+    assert!(!decide(&after, &bet(40, 0), 1).unwrap().is_rejection());
+    assert!(!decide(&after, &bet(41, 0), DAY_MS).unwrap().is_rejection(), "a new day");
+    let won = decide(&after, &bet(10, 50), 1).unwrap().account;
+    assert!(!decide(&won, &bet(80, 0), 2).unwrap().is_rejection());
+}
+
+#[test]
+fn a_rollback_of_a_spent_win_lands_and_suspense_owes_the_rest() {
+    let (player, house) = (Account::Player("p".into()), Account::House("slots".into()));
+    let leg = |account: &Account, minor| Posting::new(account.clone(), Money::new(minor, Currency::Eur));
+    let moved = vec![leg(&player, -10), leg(&house, 10), leg(&house, -500), leg(&player, 500)];
+    let void = Command::VoidWager(WagerVoid { wager_id: id("w"), reason: "bug".into(), moved });
+    let decision = decide(&holding(90), &void, 0).unwrap();
+    assert_eq!(decision.account.balances[&Currency::Eur], 0);
+    let suspense: i64 = decision
+        .postings
+        .iter()
+        .filter(|leg| leg.account == Account::Suspense)
+        .map(|leg| leg.amount.minor())
+        .sum();
+    assert_eq!(suspense, -400);
+}

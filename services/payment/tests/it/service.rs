@@ -1,0 +1,276 @@
+//! The whole service: commands in over Kafka, events out, the provider in between, balances over HTTP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chassis::config::{Drain, Http, Ops, Secret};
+use chassis::{Edges, Shutdown};
+use contracts::proto::payments::v1::{ApplyWager, Deposit, Withdraw};
+use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
+use contracts::{Event, EventType, Message, ids};
+use payment::config::{Config, LedgerConfig, Peers, Security};
+use payment::provider::{pool, signature};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::audit::Audit;
+use crate::provider::{Mood, Provider};
+use crate::world::{PATIENCE, Published, World, eur, event_id};
+
+const SECRET: &str = "the provider's secret";
+
+/// A running payment service.
+struct Running {
+    http: SocketAddr,
+    shutdown: Shutdown,
+    running: JoinHandle<Result<(), String>>,
+}
+
+impl Running {
+    async fn start(world: &World, provider: &Provider) -> Self {
+        let edges = Edges::local(&[]).await.unwrap();
+        let http = edges.http.local_addr().unwrap();
+        let config = Config {
+            http: Http::at(http),
+            ops: Ops { address: edges.ops.local_addr().unwrap() },
+            drain: Drain::default(),
+            kafka: world.kafka.clone(),
+            mongo: world.mongo_config.clone(),
+            peers: Peers { partners: format!("http://{}", provider.address) },
+            security: Security { webhook_secret: Secret::from(SECRET) },
+            provider: pool::Config {
+                concurrent_max: 4,
+                timeout_ms: 300,
+                waiting_max: 16,
+                lease_ms: 1_000,
+                sweep_interval_ms: 100,
+            },
+            ledger: LedgerConfig {
+                trim_interval_ms: 200,
+                sweep_interval_ms: 200,
+                sweep_older_than_ms: 3_000,
+            },
+        };
+        let shutdown = Shutdown::new();
+        let service = payment::run(config, edges, shutdown.clone());
+        let running = telemetry::spawn(async move { service.await.map_err(|failure| failure.story()) });
+        Self { http, shutdown, running }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let client = telemetry::http::Client::new().unwrap();
+        let answer = client.get(&format!("http://{}{path}", self.http)).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    async fn webhook(&self, body: &Value, secret: &str) -> u16 {
+        let body = body.to_string();
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let client = telemetry::http::Client::new().unwrap();
+        let request = client.post(&format!("http://{}/internal/v1/webhooks/card-provider", self.http));
+        let signed = request.header_str(signature::HEADER, &signature::sign(secret, body.as_bytes(), now));
+        signed.body(body).send().await.unwrap().status().as_u16()
+    }
+
+    async fn stop(self) {
+        self.shutdown.trigger();
+        self.running.await.unwrap().expect("an orderly end");
+    }
+}
+
+async fn send(world: &World, id: &str, message: impl Into<Message>) {
+    let message = message.into();
+    let hash = ids::request_hash(&message);
+    world.producer.publish(&Event::command(event_id(id), "test", hash, message)).await.expect("acknowledged");
+}
+
+/// The first event that follows from the command `id`.
+async fn answer(world: &World, id: &str) -> Published {
+    let answers: Vec<String> = EventType::ALL
+        .iter()
+        .flat_map(|event_type| {
+            let reported = ids::provider_reported_id(&event_id(id));
+            [ids::follower_id(&event_id(id), *event_type), ids::follower_id(&reported, *event_type)]
+        })
+        .map(|id| id.to_string())
+        .collect();
+    testkit::eventually(&format!("the answer to {id}"), PATIENCE, || {
+        let found = world.heard.all().into_iter().find(|published| answers.contains(&published.id));
+        async move { found }
+    })
+    .await
+}
+
+fn amount(minor: i64) -> Option<contracts::proto::common::v1::Money> {
+    Some(eur(minor).into())
+}
+
+fn deposit(minor: i64) -> Deposit {
+    Deposit { player_id: "p".into(), amount: amount(minor) }
+}
+
+fn withdraw(minor: i64) -> Withdraw {
+    Withdraw { player_id: "p".into(), amount: amount(minor) }
+}
+
+fn bet(id: &str, stake: i64, payout: i64) -> ApplyWager {
+    ApplyWager {
+        wager_id: format!("wager-{id}"),
+        player_id: "p".into(),
+        game: "slots".into(),
+        stake: amount(stake),
+        payout: amount(payout),
+    }
+}
+
+async fn balance(service: &Running) -> Value {
+    service.get("/internal/v1/accounts/p/balances").await.1["balances"]["EUR"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_players_life_deposit_bets_withdrawal_and_restrictions() {
+    let world = World::new().await;
+    let provider = Provider::start().await;
+    let service = Running::start(&world, &provider).await;
+    let registered = PlayerRegistered {
+        player_id: "p".into(),
+        email: "p@player.example".into(),
+        display_name: "P".into(),
+        currency: "EUR".into(),
+    };
+    send(&world, "registered", registered).await;
+    send(&world, "deposit", deposit(1_000)).await;
+    assert_eq!(answer(&world, "deposit").await.event_type, EventType::DepositCompleted);
+    send(&world, "bet", bet("bet", 100, 250)).await;
+    assert_eq!(answer(&world, "bet").await.event_type, EventType::WagerApplied);
+    send(&world, "too-much", bet("too-much", 5_000, 0)).await;
+    assert_eq!(answer(&world, "too-much").await.event_type, EventType::WagerRejected);
+    send(&world, "withdraw", withdraw(150)).await;
+    assert_eq!(answer(&world, "withdraw").await.event_type, EventType::WithdrawalCompleted);
+    assert_eq!(balance(&service).await, 1_000);
+    let (status, payment) = service.get("/internal/v1/payments/deposit").await;
+    assert_eq!(
+        (status, &payment["state"], &payment["amount_minor"]),
+        (200, &json!("completed"), &json!(1_000))
+    );
+    assert_eq!(payment["balance_minor"], 1_000);
+    assert_eq!(service.get("/internal/v1/payments/nothing").await.0, 404);
+    assert_eq!(service.get("/internal/v1/payments/bet").await.0, 404, "a bet is no payment");
+
+    let limits = LimitsChanged { player_id: "p".into(), max_stake: amount(50), daily_loss: None };
+    send(&world, "limits", limits).await;
+    assert_eq!(answer(&world, "limits").await.event_type, EventType::RestrictionsApplied);
+    send(&world, "over-limit", bet("over-limit", 51, 0)).await;
+    assert!(answer(&world, "over-limit").await.message.contains("reason: LimitExceeded"));
+    let excluded = SelfExclusionStarted { player_id: "p".into(), until_epoch_ms: i64::MAX };
+    send(&world, "excluded", excluded).await;
+    answer(&world, "excluded").await;
+    send(&world, "while-excluded", bet("while-excluded", 1, 0)).await;
+    assert!(answer(&world, "while-excluded").await.message.contains("reason: SelfExcluded"));
+    send(&world, "again", bet("bet", 100, 250)).await;
+    service.stop().await;
+    assert_eq!(provider.captured(), 2);
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_provider_does_money_moves_once_or_not_at_all() {
+    let world = World::new().await;
+    let provider = Provider::start().await;
+    let service = Running::start(&world, &provider).await;
+
+    provider.set(Mood::TakesAndHangs);
+    send(&world, "hangs", deposit(100)).await;
+    assert_eq!(
+        answer(&world, "hangs").await.event_type,
+        EventType::DepositCompleted,
+        "its outcome was asked for"
+    );
+    provider.set(Mood::Declines);
+    send(&world, "declined", deposit(113)).await;
+    assert!(answer(&world, "declined").await.message.contains("reason: ProviderDeclined"));
+    send(&world, "not-paid-out", withdraw(40)).await;
+    assert_eq!(answer(&world, "not-paid-out").await.event_type, EventType::WithdrawalFailed);
+    assert_eq!(balance(&service).await, 100, "what was set aside is back");
+
+    provider.set(Mood::Loses);
+    let before = provider.asked();
+    send(&world, "lost", deposit(200)).await;
+    testkit::eventually("several questions", PATIENCE, || {
+        let asked = provider.asked();
+        async move { (asked > before + 5).then_some(()) }
+    })
+    .await;
+    assert_eq!(service.get("/internal/v1/payments/lost").await.1["state"], "pending");
+    provider.set(Mood::Fine);
+    assert_eq!(answer(&world, "lost").await.event_type, EventType::DepositCompleted);
+    assert_eq!(balance(&service).await, 300);
+    service.stop().await;
+    assert_eq!(provider.captured(), 2);
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
+    let world = World::new().await;
+    let provider = Provider::start().await;
+    provider.set(Mood::Loses);
+    let service = Running::start(&world, &provider).await;
+    send(&world, "told", deposit(100)).await;
+    let intents = world.mongo.collection::<bson::Document>("intents");
+    testkit::eventually("the intent", PATIENCE, || async {
+        intents.find_one(bson::doc! { "_id": "told" }).await.unwrap()
+    })
+    .await;
+    let told = |minor: i64| {
+        json!({
+            "payment_id": "told", "reference": "ref-0", "status": "captured", "amount_minor": minor, "currency": "EUR",
+        })
+    };
+    assert_eq!(service.webhook(&told(100), "somebody else's").await, 401);
+    assert_eq!(service.webhook(&told(101), SECRET).await, 422);
+    assert_eq!(service.webhook(&json!({ "payment_id": "x" }), SECRET).await, 400);
+    assert_eq!(service.webhook(&told(100), SECRET).await, 202);
+    assert_eq!(answer(&world, "told").await.event_type, EventType::DepositCompleted);
+    assert_eq!(service.webhook(&told(100), SECRET).await, 202, "said twice, it is the same");
+    provider.set(Mood::Fine);
+    testkit::eventually("the provider's own answer", PATIENCE, || async {
+        let filter = bson::doc! { "_id": "told", "state": "reported" };
+        intents.find_one(filter).await.unwrap()
+    })
+    .await;
+    send(&world, "after", bet("after", 1, 0)).await;
+    answer(&world, "after").await;
+    assert_eq!(balance(&service).await, 99);
+    service.stop().await;
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_service_leaves_nothing_in_the_tails_and_its_successor_goes_on() {
+    let world = World::new().await;
+    let provider = Provider::start().await;
+    let first = Running::start(&world, &provider).await;
+    send(&world, "deposit", deposit(1_000)).await;
+    for n in 0..40 {
+        send(&world, &format!("bet-{n}"), bet(&n.to_string(), 1, 0)).await;
+    }
+    answer(&world, "bet-5").await;
+    first.stop().await;
+    let account = world.ledger().account("p").await.unwrap().unwrap();
+    assert_eq!(account.tail.len(), 0, "trimmed on the way out");
+    let second = Running::start(&world, &provider).await;
+    answer(&world, "bet-39").await;
+    testkit::eventually("an empty tail", Duration::from_secs(3), || async {
+        world.ledger().account("p").await.unwrap().filter(|account| account.tail.is_empty())
+    })
+    .await;
+    second.stop().await;
+    let audit = Audit::at_rest(&world).await;
+    audit.assert_sound();
+    assert_eq!(audit.decisions, 42);
+    world.end().await;
+}

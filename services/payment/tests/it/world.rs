@@ -1,0 +1,230 @@
+//! A database and topics of one's own, ledgers that can die, and everything that was published.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, Router, Tail};
+use contracts::topics::catalogue;
+use contracts::{EventId, EventType, Message, Topic, ids};
+use money::{Currency, Money};
+use payment::domain::{PaymentKind, PendingPayment, Wager};
+use payment::ledger::{Entry, Hooks, Incoming, Ledger, LedgerError, Payments, Request, Verdict};
+use store::StoreError;
+use store::mongo::{Config as MongoConfig, Mongo};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One record of the event topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) id: String,
+    pub(crate) event_type: EventType,
+    pub(crate) message: String,
+    /// Key, value and headers without the trace's: what must be the same bytes each time.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Everything that was published, by place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<BTreeMap<(i32, i64), Published>>>);
+
+impl Heard {
+    pub(crate) fn all(&self) -> Vec<Published> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl Handle for Heard {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let record = &delivery.record;
+        let mut bytes = record.key.clone().unwrap_or_default().to_vec();
+        bytes.extend_from_slice(&record.value);
+        let traced = ["traceparent", "tracestate", "baggage", "sentry-trace"];
+        for (name, value) in record.headers.iter().filter(|(name, _)| !traced.contains(&name.as_str())) {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(value);
+        }
+        let published = Published {
+            partition: record.partition,
+            offset: record.offset,
+            id: delivery.event.id.to_string(),
+            event_type: delivery.event.event_type(),
+            message: format!("{:?}", delivery.event.message),
+            bytes,
+        };
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert((record.partition, record.offset), published);
+        Ok(Outcome::Applied)
+    }
+}
+
+/// A list of payments that nobody asks about.
+#[derive(Debug, Default)]
+pub(crate) struct NoPayments;
+
+#[async_trait]
+impl Payments for NoPayments {
+    async fn ensure(&self, _player_id: &str, _entry: &Entry) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Real servers, names of its own.
+pub(crate) struct World {
+    pub(crate) mongo: Mongo,
+    pub(crate) mongo_config: MongoConfig,
+    pub(crate) kafka: bus::Config,
+    pub(crate) producer: Producer,
+    pub(crate) heard: Heard,
+    stop: CancellationToken,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let kafka = bus::Config {
+            bootstrap_servers: testkit::kafka(),
+            namespace: testkit::unique("pay"),
+            ..bus::Config::default()
+        };
+        bus::admin::ensure_topics(&kafka, &catalogue()).await.expect("topics");
+        let mongo_config = MongoConfig::new(testkit::mongo(), testkit::unique("pay"));
+        let mongo = Mongo::connect(&mongo_config).await.expect("a MongoDB server");
+        let producer = Producer::new(&kafka).expect("a producer");
+        let heard = Heard::default();
+        let router = EventType::ALL
+            .iter()
+            .filter(|event_type| event_type.topic() == Topic::PaymentsEvents)
+            .fold(Router::new(), |router, event_type| router.on(*event_type, heard.clone()));
+        let tail = Tail::new(&kafka, &[Topic::PaymentsEvents], router, producer.clone()).expect("a tail");
+        let stop = CancellationToken::new();
+        let (ready, mut is_ready) = tokio::sync::watch::channel(false);
+        let stopped = stop.clone();
+        telemetry::spawn(async move {
+            tail.run(stopped, move |now| ready.send_modify(|ready| *ready = now))
+                .await
+                .expect("the tail runs to its end");
+        });
+        tokio::time::timeout(PATIENCE, is_ready.wait_for(|ready| *ready))
+            .await
+            .expect("in time")
+            .expect("a tail");
+        let world = Self { mongo, mongo_config, kafka, producer, heard, stop };
+        world.ledger().ensure_indexes().await.expect("indexes");
+        world
+    }
+
+    /// A new process: it knows nothing of what others saw.
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(NoPayments))
+    }
+
+    pub(crate) fn ledger_with(&self, hooks: Arc<dyn Hooks>) -> Ledger {
+        self.ledger().with_hooks(hooks)
+    }
+
+    /// Opens accounts with money in them, as a deposit would.
+    pub(crate) async fn fund(&self, player_id: &str, minor: i64) {
+        let ledger = self.ledger();
+        for command in deposit(&format!("fund-{player_id}"), player_id, minor) {
+            command.run(&ledger).await.expect("funded");
+        }
+        ledger.trim().await.expect("trimmed");
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        self.mongo.drop_database().await.expect("dropped");
+    }
+}
+
+/// A command as it stands on a topic: it can be delivered again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    pub(crate) id: EventId,
+    pub(crate) player_id: String,
+    pub(crate) command_type: EventType,
+    pub(crate) request: Request,
+}
+
+impl Recorded {
+    pub(crate) async fn run(&self, ledger: &Ledger) -> Result<Verdict, LedgerError> {
+        let words = format!("{:?}", self.request);
+        let asked = contracts::proto::payments::v1::CommandConflict {
+            command_id: words,
+            command_type: String::new(),
+            player_id: self.player_id.clone(),
+        };
+        let incoming = Incoming {
+            player_id: &self.player_id,
+            command_id: &self.id,
+            command_type: self.command_type,
+            // Any function of what is asked for will do.
+            request_hash: ids::request_hash(&Message::from(asked)),
+            request: self.request.clone(),
+        };
+        ledger.execute(&incoming).await
+    }
+}
+
+pub(crate) fn event_id(text: &str) -> EventId {
+    text.parse().unwrap()
+}
+
+pub(crate) fn eur(minor: i64) -> Money {
+    Money::new(minor, Currency::Eur)
+}
+
+pub(crate) fn wager(id: &str, player_id: &str, stake: i64, payout: i64) -> Recorded {
+    Recorded {
+        id: event_id(id),
+        player_id: player_id.to_owned(),
+        command_type: EventType::ApplyWager,
+        request: Request::ApplyWager(Wager {
+            wager_id: event_id(&format!("wager-{id}")),
+            game: "slots".to_owned(),
+            stake: eur(stake),
+            payout: eur(payout),
+        }),
+    }
+}
+
+pub(crate) fn void(id: &str, player_id: &str, wager: &str) -> Recorded {
+    Recorded {
+        id: event_id(id),
+        player_id: player_id.to_owned(),
+        command_type: EventType::VoidWager,
+        request: Request::VoidWager {
+            wager_id: event_id(&format!("wager-{wager}")),
+            reason: "a test".to_owned(),
+        },
+    }
+}
+
+/// A deposit and the provider's word for it.
+pub(crate) fn deposit(id: &str, player_id: &str, minor: i64) -> [Recorded; 2] {
+    let payment_id = event_id(id);
+    let asked = Recorded {
+        id: payment_id.clone(),
+        player_id: player_id.to_owned(),
+        command_type: EventType::Deposit,
+        request: Request::Payment(PendingPayment { kind: PaymentKind::Deposit, amount: eur(minor) }),
+    };
+    let told = Recorded {
+        id: ids::provider_reported_id(&payment_id),
+        player_id: player_id.to_owned(),
+        command_type: EventType::ProviderReported,
+        request: Request::Report {
+            payment_id,
+            captured: true,
+            provider_reference: "ref".to_owned(),
+            amount: eur(minor),
+        },
+    };
+    [asked, told]
+}
