@@ -1,5 +1,7 @@
-//! Building the programs. Everywhere the whole workspace is named, so that cargo chooses the same features each time and compiles
-//! every dependency once: for `./pitboss`, for the programs, and for the tests.
+//! Building the programs.
+//!
+//! Everywhere the whole workspace is named, so that cargo chooses the same features each time and compiles every dependency once:
+//! for `./pitboss`, for the programs, and for the tests.
 
 use std::path::Path;
 use std::time::Duration;

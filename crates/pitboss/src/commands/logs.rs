@@ -40,14 +40,16 @@ pub async fn run(args: &LogsArgs, checkout: &Checkout, output: &Output) -> Resul
     }
     let mut follower = Follower::from_end(&path);
     logfile::tail(&path, args.lines).iter().for_each(|line| output.line(line));
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         output.text(&String::from_utf8_lossy(&follower.read_new()?));
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
-            _ = tokio::signal::ctrl_c() => break,
+            _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn known(checkout: &Checkout) -> String {

@@ -3,4 +3,5 @@
 mod commands;
 mod death;
 mod life;
+#[expect(clippy::unwrap_used, reason = "a helper of tests ends the test where something is not as it must be")]
 mod stage;

@@ -33,6 +33,7 @@ pub(super) async fn start(
 ) -> Result<Applied> {
     let layout = &checkout.layout;
     let ports = checkout.ports()?;
+    let secrets = Secrets::load_or_make(layout)?;
     let client = if pids::supervisor_lives(layout)? {
         Client::new(layout)
     } else {
@@ -56,7 +57,6 @@ pub(super) async fn start(
         // Counted among what was done, so that an `up` that had to mend topics does not claim that it changed nothing.
         all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
-    let secrets = Secrets::load_or_make(layout)?;
     let handed_on = checkout.handed_on();
     let surroundings =
         Surroundings { layout, ports, secrets: &secrets, release: &running.release, handed_on: &handed_on };
