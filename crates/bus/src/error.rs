@@ -141,7 +141,7 @@ pub enum ConsumerError {
         /// Its offset: not completed, it comes again.
         offset: i64,
         /// What the producer said.
-        source: PublishError,
+        source: Box<PublishError>,
     },
     /// Work does not end: better a new process than a silent one.
     #[error("stuck: {what} for {stalled_ms} ms")]

@@ -4,6 +4,7 @@
 //! is. An empty topic of a dead group has no lag; a busy one of a live group may have many messages and no age.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -138,13 +139,13 @@ impl Reader {
         let mut ends = Ends::new();
         for lag in lags {
             let partition = TopicPartition::new(lag.topic.as_str(), lag.partition);
-            if !ends.contains_key(&partition) {
+            if let Entry::Vacant(unknown) = ends.entry(partition) {
                 let physical = self.names.physical(&lag.topic);
                 let range = self
                     .oldest
                     .fetch_watermarks(&physical, lag.partition, ASK_TIMEOUT)
                     .map_err(ClientError::kafka("asking for the ends of a partition"))?;
-                ends.insert(partition, range);
+                unknown.insert(range);
             }
         }
         Ok(ends)

@@ -321,7 +321,7 @@ fn not_kept(record: &Record, source: PublishError) -> ConsumerError {
         topic: record.topic.clone(),
         partition: record.partition,
         offset: record.offset,
-        source,
+        source: Box::new(source),
     }
 }
 

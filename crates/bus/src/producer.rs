@@ -90,7 +90,7 @@ impl Producer {
             value: encoded.value,
         };
         let event_type = event.message.event_type();
-        self.publish_traced(raw, &event.id.to_string(), Some(event_type.as_str())).await
+        self.publish_traced(raw, event.id.as_str(), Some(event_type.as_str())).await
     }
 
     /// Publishes a record that is encoded already, with the trace headers of the current span.

@@ -62,7 +62,7 @@ impl Owner {
             return;
         }
         self.commits += 1;
-        let verify = self.commits % VERIFY_EVERY == 0;
+        let verify = self.commits.is_multiple_of(VERIFY_EVERY);
         let (client, names) = (Arc::clone(&self.client), self.names.clone());
         let task = telemetry::spawn_blocking(move || commit(&client, &names, frontiers, verify));
         self.commit = Some(Commit { task });

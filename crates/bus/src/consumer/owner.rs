@@ -181,10 +181,10 @@ impl Owner {
     fn on_tick(&mut self) {
         self.start_commit();
         self.look_for_brokers();
-        if self.stop.is_none() {
-            if let Err(stuck) = self.watchdog.look(&self.ledger, &self.watches) {
-                self.begin_stop(Some(stuck));
-            }
+        if self.stop.is_none()
+            && let Err(stuck) = self.watchdog.look(&self.ledger, &self.watches)
+        {
+            self.begin_stop(Some(stuck));
         }
     }
 

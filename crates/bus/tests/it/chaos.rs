@@ -117,7 +117,6 @@ async fn drained(config: &Config, published: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stderr, reason = "what was observed has to stand in the output")]
 async fn members_that_join_leave_are_killed_and_frozen_lose_nothing() {
     let seed = testkit::seed();
     let mut plan: Vec<Action> = [Action::Join, Action::Leave, Action::Kill, Action::Freeze]
@@ -141,7 +140,6 @@ async fn members_that_join_leave_are_killed_and_frozen_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stderr, reason = "what was observed has to stand in the output")]
 async fn the_check_catches_members_that_commit_before_they_work() {
     let seed = testkit::seed();
     let plan = [Action::Kill, Action::Join].repeat(3);

@@ -70,10 +70,12 @@ pub(crate) struct Seen {
     pub(crate) attempt: u32,
 }
 
+type Answer = dyn Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync;
+
 /// Remembers what it handled; what it answers is up to the test.
 pub(crate) struct Remember {
     seen: Mutex<Vec<Seen>>,
-    answer: Box<dyn Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync>,
+    answer: Box<Answer>,
 }
 
 impl Remember {
