@@ -1,4 +1,5 @@
 //! The partners as a process of its own would be: over HTTP and SMTP, on free ports.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside test functions")]
 
 mod card;
 mod mail;

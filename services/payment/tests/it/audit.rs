@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bson::{Document, doc};
-use contracts::EventType;
+use contracts::proto::payments::v1::CommandConflict;
+use contracts::{Event, EventType};
 use money::{Account, Currency};
 use payment::ledger::{AccountDoc, Entry};
 
-use crate::world::{PATIENCE, Published, World};
+use crate::world::{PATIENCE, Published, World, event_id};
+
+/// How the audit's own events begin; they are not counted.
+pub(crate) const LAST_WORD: &str = "last-word";
 
 /// What was looked at, and what was wrong.
 #[derive(Debug, Default)]
@@ -21,10 +25,10 @@ pub(crate) struct Audit {
 impl Audit {
     /// At rest: every decision is in the ledger and published.
     pub(crate) async fn at_rest(world: &World) -> Self {
-        Self::settle(world).await;
         let mut audit = Self::default();
         let accounts: Vec<AccountDoc> =
             world.mongo.collection("accounts").find(doc! {}, doc! { "_id": 1 }, 10_000).await.unwrap();
+        Self::settle(world, &accounts).await;
         let rows: Vec<Document> = world
             .mongo
             .collection("ledger")
@@ -36,7 +40,8 @@ impl Audit {
             let player_id = row.get_str("player_id").unwrap().to_owned();
             ledger.entry(player_id).or_default().push(bson::deserialize_from_document(row).unwrap());
         }
-        let events = world.heard.all();
+        let mut events = world.heard.all();
+        events.retain(|published| !published.message.contains(LAST_WORD));
         audit.events = events.len();
         let mut decided = HashMap::new();
         let mut known = HashSet::new();
@@ -60,19 +65,23 @@ impl Audit {
         audit
     }
 
-    /// Waits until what was acknowledged has been heard: the topic grows no more.
-    async fn settle(world: &World) {
-        let mut before = usize::MAX;
-        testkit::eventually("the topic to be quiet", PATIENCE, || {
-            let now = world.heard.all().len();
-            let quiet = now == before;
-            before = now;
-            async move {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                quiet.then_some(())
-            }
-        })
-        .await;
+    /// Waits until all that was acknowledged has been heard: a last word for each player comes after it.
+    async fn settle(world: &World, accounts: &[AccountDoc]) {
+        for account in accounts {
+            let last_word = testkit::unique(LAST_WORD);
+            let message = CommandConflict {
+                command_id: last_word.clone(),
+                command_type: EventType::ApplyWager.as_str().to_owned(),
+                player_id: account.player_id.clone(),
+            };
+            let event = Event::follower(&event_id(&last_word), "audit", message);
+            world.producer.publish(&event).await.expect("acknowledged");
+            testkit::eventually("the last word", PATIENCE, || {
+                let heard = world.heard.all().iter().any(|published| published.message.contains(&last_word));
+                async move { heard.then_some(()) }
+            })
+            .await;
+        }
     }
 
     fn wrong(&mut self, what: String) {
