@@ -74,6 +74,13 @@ impl Bucket {
         Self { start_s: level.start_s(self.start_s.saturating_mul(1_000)), ..self.clone() }
     }
 
+    /// The finer buckets that this one, of `level`, consists of.
+    pub fn parts(&self, level: Level, finer: Level) -> impl Iterator<Item = Self> + '_ {
+        let count = level.length_s() / finer.length_s();
+        let starts = (0..count).map(move |n| self.start_s.saturating_add(n * finer.length_s()));
+        starts.map(|start_s| Self { start_s, ..self.clone() })
+    }
+
     /// The identity of this bucket's rollup.
     #[must_use]
     pub fn id(&self, level: Level) -> String {
@@ -98,6 +105,15 @@ mod tests {
             let starts = Level::ALL.map(|level| level.start_s(at_ms));
             assert_eq!(starts, [slot, minute, hour], "{at_ms}");
         }
+    }
+
+    #[test]
+    fn a_bucket_consists_of_exactly_the_finer_ones_within_it() {
+        let minute = Bucket { start_s: 120, game: "slots".to_owned(), currency: "EUR".to_owned() };
+        let parts: Vec<Bucket> = minute.parts(Level::Minute, Level::Slot).collect();
+        assert_eq!(parts.iter().map(|part| part.start_s).collect::<Vec<_>>(), [120, 130, 140, 150, 160, 170]);
+        assert!(parts.iter().all(|part| part.within(Level::Minute) == minute));
+        assert_eq!(minute.within(Level::Hour).parts(Level::Hour, Level::Minute).count(), 60);
     }
 
     #[test]
