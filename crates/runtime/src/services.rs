@@ -140,7 +140,8 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
         ("SENTRY_ENVIRONMENT", "local".to_owned()),
         ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
         ("RUST_LOG", "info".to_owned()),
-        ("RUST_BACKTRACE", "1".to_owned()),
+        // A panic's stack goes to Sentry; std's own would read all debug information: 100 MB more for the first panic.
+        ("RUST_BACKTRACE", "0".to_owned()),
     ];
     let own = |pairs: &[(&str, String)]| {
         pairs.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect::<Vec<_>>()

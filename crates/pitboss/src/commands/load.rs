@@ -24,7 +24,7 @@ use crate::trace::{edges, fetch_whole_bet};
 const LIVE_INTERVAL: Duration = Duration::from_millis(500);
 /// Outcomes that wait to be counted at most.
 const OUTCOMES_MAX: usize = 8_192;
-/// How long the last trace may take to be whole after the load.
+/// How long the last trace may take to be whole after the load; all of them together.
 const TRACE_DEADLINE: Duration = Duration::from_secs(30);
 /// Traces asked for at the same time.
 const TRACES_AT_ONCE: usize = 4;
@@ -154,9 +154,17 @@ fn print(report: &Report, output: &Output) -> Result<()> {
 async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) -> Result<Traces> {
     let bar = output.progress(trace_ids.len() as u64, "looking for the traces");
     let mut traces = Traces { answered: trace_ids.len(), ..Traces::default() };
+    // A trace that is not whole when the deadline has passed is looked at once and not waited for.
+    let until = Instant::now() + TRACE_DEADLINE;
     let mut checks = stream::iter(trace_ids)
         .map(|id| async move {
-            let found = fetch_whole_bet(target.http(), &target.recorder_url, id, TRACE_DEADLINE).await;
+            let found = fetch_whole_bet(
+                target.http(),
+                &target.recorder_url,
+                id,
+                until.saturating_duration_since(Instant::now()),
+            )
+            .await;
             let defects = match found {
                 Ok(trace) => {
                     let mut defects = trace.defects();

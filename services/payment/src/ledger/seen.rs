@@ -1,8 +1,12 @@
-//! What this process itself saw in the ledger and acknowledged, and has not yet trimmed. Nothing else may be trimmed: a row
-//! that somebody else wrote says nothing about its event.
+//! What this process itself saw in the ledger and acknowledged. Nothing else may be trimmed: a row that somebody else wrote
+//! says nothing about its event.
+//!
+//! What was trimmed stays known for a while: a handler that read the account just before the trim still has the entry in its
+//! hands, and must not take it for one that was left behind.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use opentelemetry::trace::SpanContext;
 use tokio::sync::Notify;
@@ -10,7 +14,12 @@ use tokio::sync::Notify;
 /// With so many acknowledged entries the bulk trim does not wait for its interval.
 pub(super) const TRIM_ENTRIES: usize = 32;
 
-/// Acknowledged entries by account. It holds what was relayed within about one second.
+/// How long what was trimmed is known at least; longer than a handler may hold what it read.
+const TRIMMED_KNOWN: Duration = Duration::from_secs(120);
+/// So many trimmed entries are known at most, twice; beyond it an event may be published twice, which is harmless.
+const TRIMMED_MAX: usize = 65_536;
+
+/// Acknowledged entries by account. Untrimmed, it holds what was relayed within about one second.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     state: Mutex<State>,
@@ -22,6 +31,41 @@ struct State {
     accounts: HashMap<String, BTreeSet<i64>>,
     entries: usize,
     traces: Vec<SpanContext>,
+    trimmed: Trimmed,
+}
+
+/// Entries that are out of their tails, in two generations: when the younger is old enough or full, the older is dropped.
+#[derive(Debug)]
+struct Trimmed {
+    young: HashMap<String, BTreeSet<i64>>,
+    old: HashMap<String, BTreeSet<i64>>,
+    young_entries: usize,
+    young_since: Instant,
+}
+
+impl Default for Trimmed {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), young_entries: 0, young_since: Instant::now() }
+    }
+}
+
+impl Trimmed {
+    fn add(&mut self, player_id: &str, seq: i64) {
+        if self.young_since.elapsed() >= TRIMMED_KNOWN || self.young_entries >= TRIMMED_MAX {
+            self.old = std::mem::take(&mut self.young);
+            self.young_entries = 0;
+            self.young_since = Instant::now();
+        }
+        if self.young.entry(player_id.to_owned()).or_default().insert(seq) {
+            self.young_entries = self.young_entries.saturating_add(1);
+        }
+    }
+
+    fn contains(&self, player_id: &str, seq: i64) -> bool {
+        [&self.young, &self.old]
+            .iter()
+            .any(|known| known.get(player_id).is_some_and(|seqs| seqs.contains(&seq)))
+    }
 }
 
 impl Seen {
@@ -42,7 +86,9 @@ impl Seen {
 
     /// Whether this process needs not relay it again.
     pub(super) fn is_acknowledged(&self, player_id: &str, seq: i64) -> bool {
-        self.lock().accounts.get(player_id).is_some_and(|seqs| seqs.contains(&seq))
+        let state = self.lock();
+        state.accounts.get(player_id).is_some_and(|seqs| seqs.contains(&seq))
+            || state.trimmed.contains(player_id, seq)
     }
 
     /// What may be trimmed from one account.
@@ -59,13 +105,16 @@ impl Seen {
         (trims, std::mem::take(&mut state.traces))
     }
 
-    /// These are out of the tail.
+    /// These are out of the tail: they need not be trimmed again, and are known to be acknowledged for a while yet.
     pub(super) fn forget(&self, player_id: &str, seqs: &[i64]) {
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let Some(known) = state.accounts.get_mut(player_id) else { return };
         let before = known.len();
         for seq in seqs {
-            known.remove(seq);
+            if known.remove(seq) {
+                state.trimmed.add(player_id, *seq);
+            }
         }
         let gone = before.saturating_sub(known.len());
         if known.is_empty() {
@@ -86,5 +135,32 @@ impl Seen {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here can panic half-way; a poisoned lock still holds a consistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_trimmed_is_still_known_to_be_acknowledged() {
+        let seen = Seen::default();
+        seen.acknowledge("p", 7, SpanContext::empty_context());
+        seen.forget("p", &[7, 8]);
+        assert!(seen.is_acknowledged("p", 7), "a handler that read before the trim would relay it again");
+        assert!(!seen.is_acknowledged("p", 8), "it was never acknowledged");
+        assert_eq!((seen.of("p"), seen.len()), (vec![], 0), "and it is not trimmed twice");
+    }
+
+    #[test]
+    fn what_is_known_of_the_trimmed_is_bounded() {
+        let mut trimmed = Trimmed::default();
+        for seq in 0..i64::try_from(TRIMMED_MAX * 5).unwrap() {
+            trimmed.add("p", seq);
+        }
+        assert!(
+            trimmed.young.values().chain(trimmed.old.values()).map(BTreeSet::len).sum::<usize>()
+                <= 2 * TRIMMED_MAX
+        );
     }
 }
