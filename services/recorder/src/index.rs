@@ -110,6 +110,14 @@ impl Index {
         wanted.durable.saturating_sub(self.reached().indexed)
     }
 
+    /// Waits until the indexer has ended.
+    pub async fn ended(&self) {
+        let mut reached = self.reached.clone();
+        // A sender that is gone has ended, too.
+        let ended = reached.wait_for(|now| now.ended).await;
+        drop(ended);
+    }
+
     /// Runs a query on this thread, which may block.
     ///
     /// # Errors

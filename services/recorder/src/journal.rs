@@ -134,6 +134,11 @@ impl Journal {
         drop(sent);
     }
 
+    /// Waits until the writer has ended: told to, or because the disk cannot be trusted any more.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// What is durable, and what the index still has to see.
     #[must_use]
     pub fn progress(&self) -> &Arc<Progress> {

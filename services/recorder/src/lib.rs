@@ -76,6 +76,15 @@ pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result
     };
     let operator = Operator::new(config.security.operator_token.clone());
     let closing = journal.clone();
+    let (watched, watched_index) = (journal.clone(), index.clone());
+    // A recorder that cannot keep or find anything any more ends, and the supervisor starts it again.
+    life.consume("journal", |stop| async move {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = watched.ended() => Err(EndError("the journal's writer")),
+            () = watched_index.ended() => Err(EndError("the indexer")),
+        }
+    });
     let query =
         Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder });
     life.serve(ingest::router(ingest));
@@ -109,15 +118,16 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
 
 /// The listeners are closed; the journal's threads write what they hold, index it, and end.
 async fn end(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), EndError> {
+    const THREADS: EndError = EndError("a thread of the journal");
     journal.close().await;
     telemetry::spawn_blocking(move || {
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| EndError))
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| THREADS))
     })
     .await
-    .map_err(|_| EndError)?
+    .map_err(|_| THREADS)?
 }
 
-/// A thread of the journal panicked.
+/// A thread ended that was not told to.
 #[derive(Debug, thiserror::Error)]
-#[error("a thread of the journal panicked")]
-struct EndError;
+#[error("{0} ended by itself")]
+struct EndError(&'static str);

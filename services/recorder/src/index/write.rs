@@ -66,7 +66,10 @@ impl Writer {
                 self.progress.wait(self.reached.indexed, self.reached.purged, self.options.gather, BATCH_MAX);
             let done = work.closed && work.state.durable <= self.reached.indexed;
             if !done && let Err(error) = self.step(work.state.durable, work.state.floor, work.ready) {
-                tracing::error!(error = %error, "the indexer ended: queries will not see what arrives from now on");
+                tracing::error!(error = %error, "the indexer ended, the index will be made anew");
+                if let Err(error) = remove(&self.options.path) {
+                    tracing::error!(error = %error, "the index could not be removed");
+                }
                 break;
             }
             reached.send_replace(self.reached);
@@ -146,17 +149,23 @@ fn open_existing(path: &Path, durable: u64) -> Result<Option<(Connection, Reache
 }
 
 fn anew(path: &Path) -> Result<(Connection, Reached), IndexError> {
+    remove(path)?;
+    let connection = Connection::open(path)?;
+    schema::prepare(&connection)?;
+    Ok((connection, Reached::default()))
+}
+
+/// It is derived: the next start makes it again from the segments.
+fn remove(path: &Path) -> io::Result<()> {
     for ending in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
         file.push(ending);
         match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    let connection = Connection::open(path)?;
-    schema::prepare(&connection)?;
-    Ok((connection, Reached::default()))
+    Ok(())
 }
 
 fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {

@@ -29,6 +29,9 @@ use crate::{
 
 /// A body that is not there by then is given up, so that slow senders cannot hold all places.
 const BODY_DEADLINE: Duration = Duration::from_secs(15);
+/// How much of a refused body is heard out, and for how long.
+const HEARD_BYTES_MAX: usize = 16 * 1024 * 1024;
+const HEARD_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn envelope(state: State<Ingest>, project: Path<String>, request: Request) -> Response {
     receive(state, project, request, BodyKind::Envelope).await
@@ -44,7 +47,8 @@ async fn receive(
     request: Request,
     kind: BodyKind,
 ) -> Response {
-    match keep(&ingest, &project, request, kind).await {
+    let (parts, mut body) = request.into_parts();
+    match keep(&ingest, &project, &parts, &mut body, kind).await {
         Ok((kept, seq)) => {
             let mut response = Json(kept).into_response();
             if let Some(seq) = seq {
@@ -54,6 +58,7 @@ async fn receive(
         }
         Err(refusal) => {
             tracing::debug!(project, status = refusal.status().as_u16(), reason = %refusal, "an envelope was refused");
+            hear_out(&mut body).await;
             refusal.into_response()
         }
     }
@@ -62,12 +67,12 @@ async fn receive(
 async fn keep(
     ingest: &Ingest,
     project: &str,
-    request: Request,
+    parts: &Parts,
+    body: &mut Body,
     kind: BodyKind,
 ) -> Result<(Kept, Option<u64>), Refusal> {
     let project: u32 = project.parse().map_err(|_| Refusal::BadProject)?;
-    let (parts, body) = request.into_parts();
-    let key = key_of_request(&parts);
+    let key = key_of_request(parts);
     if let Some(key) = &key {
         authorise(ingest, project, key)?;
     } else if kind == BodyKind::Store {
@@ -132,7 +137,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 }
 
 /// Reads the body within the limit; beyond a small one only in the large place.
-async fn read_body(ingest: &Ingest, place: &mut Admitted, mut body: Body) -> Result<Bytes, Refusal> {
+async fn read_body(ingest: &Ingest, place: &mut Admitted, body: &mut Body) -> Result<Bytes, Refusal> {
     let limit = ingest.limits.body_bytes_max;
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
@@ -162,6 +167,23 @@ async fn read_body(ingest: &Ingest, place: &mut Admitted, mut body: Body) -> Res
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Reads the rest of a refused body, and throws it away: a sender that meets a closed connection while it writes never
+/// reads why.
+async fn hear_out(body: &mut Body) {
+    let reading = async {
+        let mut left = HEARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(HEARD_DEADLINE, reading).await.is_err() {
+        tracing::debug!("a refused sender did not come to an end");
+    }
 }
 
 /// What has to be found out about a body before it is kept.

@@ -1,6 +1,12 @@
 //! The one thread that writes: takes what waits, writes it, synchronises once, then answers all of it.
 
-use std::{collections::VecDeque, io, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    os::unix::fs::FileExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +22,9 @@ use super::{
 const BATCH_MAX: usize = 256;
 /// A batch is closed when it has this many bytes, so that the buffer stays small.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The least time between two synchronisations. Whoever comes after an idle moment is not delayed; under load more requests
+/// share one, and the disk and the processor are left to the services that are being watched.
+const PACE: Duration = Duration::from_millis(2);
 /// The buffer is given back when a batch has made it larger than this.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 
@@ -44,7 +53,10 @@ impl Writer {
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut failed = false;
+        let mut not_before = Instant::now();
         while let Some(command) = commands.blocking_recv() {
+            std::thread::sleep(not_before.saturating_duration_since(Instant::now()));
+            not_before = Instant::now() + PACE;
             let (mut forget, mut close) = (None, false);
             let mut bytes = 0;
             let mut next = Some(command);

@@ -23,7 +23,8 @@ impl Service {
 
 /// A moment in UTC.
 pub(super) fn clock(seconds: f64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos((seconds * 1e9) as i128);
+    // Microseconds are exact in a float, nanoseconds are not.
+    let at = OffsetDateTime::from_unix_timestamp_nanos((seconds * 1e6).round() as i128 * 1_000);
     let Ok(at) = at else { return "–".to_owned() };
     let date = at.date();
     format!("{date} {:02}:{:02}:{:02}.{:03}", at.hour(), at.minute(), at.second(), at.millisecond())

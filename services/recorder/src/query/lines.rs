@@ -1,6 +1,9 @@
 //! Answers that are written while they are found: never whole in memory, and at the pace of whoever reads them.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -10,7 +13,7 @@ use bytes::Bytes;
 use chassis::problem::Problem;
 use http::header;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{Query, with_lag};
 use crate::{
@@ -27,19 +30,25 @@ use crate::{
 const CHUNK_BYTES: usize = 32 * 1024;
 /// Chunks that may wait for the reader.
 const CHUNKS_WAITING: usize = 4;
+/// Whoever reads nothing for this long has its answer cut short: it holds a place that others wait for.
+const READER_PATIENCE: Duration = Duration::from_secs(20);
 /// Rows that are fetched from the index at a time.
 const ROWS: u32 = 500;
 
 /// What answers are written to.
 pub(crate) type Out = BufWriter<ChunkSender>;
 
-/// Hands written bytes to the connection; waits while the reader is slower.
+/// Hands written bytes to the connection; waits while the reader is slower, but not for one that has stopped reading.
 #[derive(Debug)]
-pub(crate) struct ChunkSender(mpsc::Sender<Bytes>);
+pub(crate) struct ChunkSender {
+    chunks: mpsc::Sender<io::Result<Bytes>>,
+    runtime: Handle,
+}
 
 impl Write for ChunkSender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let sending = self.chunks.send_timeout(Ok(Bytes::copy_from_slice(bytes)), READER_PATIENCE);
+        self.runtime.block_on(sending).map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(bytes.len())
     }
 
@@ -75,23 +84,29 @@ where
     let answers = std::sync::Arc::clone(&query.answers);
     let place = answers.acquire_owned().await.map_err(|_| Problem::unavailable("the recorder is ending"))?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-    let asked = query.clone();
+    let (asked, runtime) = (query.clone(), Handle::current());
     // Detached on purpose: it ends with its writing, or with the first chunk that nobody wants.
     let writing = tokio::task::spawn_blocking(move || {
-        let mut out = BufWriter::with_capacity(CHUNK_BYTES, ChunkSender(sender));
+        let failing = sender.clone();
+        let mut out = BufWriter::with_capacity(CHUNK_BYTES, ChunkSender { chunks: sender, runtime });
         match write(&asked, &mut out).and_then(|()| Ok(out.flush()?)) {
             Ok(()) => {}
             Err(WriteError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 tracing::debug!("the asker left before the end");
             }
-            Err(error) => tracing::error!(error = %error, "an answer was cut short"),
+            Err(error) => {
+                tracing::error!(error = %error, "an answer was cut short");
+                // The connection breaks off: an answer that ends in order would say that there is no more.
+                let told = failing.blocking_send(Err(io::Error::other("the answer was cut short")));
+                drop(told);
+            }
         }
         drop(place);
     });
     drop(writing);
     let chunks = futures::stream::unfold(receiver, |mut receiver| async move {
-        let chunk: Bytes = receiver.recv().await?;
-        Some((Ok::<_, io::Error>(chunk), receiver))
+        let chunk: io::Result<Bytes> = receiver.recv().await?;
+        Some((chunk, receiver))
     });
     Ok(with_lag(lag, ([(header::CONTENT_TYPE, content_type)], Body::from_stream(chunks)).into_response()))
 }

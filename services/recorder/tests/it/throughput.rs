@@ -53,7 +53,7 @@ async fn send(address: String, connection: u64, rate_per_s: u64, kept: Arc<Atomi
     stream.set_nodelay(true).expect("a socket");
     let begun = Instant::now();
     let mut answer = [0; 4096];
-    for number in 0.. {
+    for number in 0_u64.. {
         if rate_per_s > 0 {
             let due = Duration::from_secs_f64(number as f64 * CONNECTIONS as f64 / rate_per_s as f64);
             tokio::time::sleep_until((begun + due).into()).await;
