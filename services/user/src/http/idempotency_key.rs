@@ -19,12 +19,21 @@ impl IdempotencyKey {
     }
 }
 
-fn read(parts: &Parts) -> Result<Option<IdempotencyKey>, Problem> {
+/// The header is there, and is no key.
+struct Malformed;
+
+impl From<Malformed> for Problem {
+    fn from(_: Malformed) -> Self {
+        Self::bad_request("Idempotency-Key must be 1 to 128 visible ASCII characters")
+    }
+}
+
+fn read(parts: &Parts) -> Result<Option<IdempotencyKey>, Malformed> {
     let Some(value) = parts.headers.get(NAME) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
     if text.is_empty() || text.len() > BYTES_MAX || !plain {
-        return Err(Problem::bad_request("Idempotency-Key must be 1 to 128 visible ASCII characters"));
+        return Err(Malformed);
     }
     Ok(Some(IdempotencyKey(text.to_owned())))
 }
@@ -41,6 +50,6 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Problem> {
-        read(parts)
+        Ok(read(parts)?)
     }
 }

@@ -118,8 +118,8 @@ async fn every_end_is_one_entry() {
 
 /// A history with an entry at each of these microseconds before `END_US`.
 async fn filled(ages_us: &[i64]) -> (Mongo, History) {
-    let mongo = Mongo::connect(&config().mongo).await.unwrap();
-    let history = History::open(&mongo).await.unwrap();
+    let mongo = Mongo::connect(&config().mongo).await.expect("the store answers");
+    let history = History::open(&mongo).await.expect("the store answers");
     let entries = mongo.collection("bet_history");
     let numbered: Vec<(usize, i64)> = ages_us.iter().copied().enumerate().collect();
     for chunk in numbered.chunks(1_000) {
@@ -134,7 +134,7 @@ async fn filled(ages_us: &[i64]) -> (Mongo, History) {
                 }
             })
             .collect();
-        entries.insert_many_unordered(&documents).await.unwrap();
+        entries.insert_many_unordered(&documents).await.expect("the store answers");
     }
     (mongo, history)
 }
@@ -171,7 +171,7 @@ async fn median_page(history: &History, before: &str) -> Duration {
     let mut times = Vec::new();
     for _ in 0..21 {
         let begun = Instant::now();
-        let page = history.page("p-1", Kind::Bet, 20, Some(before)).await.unwrap();
+        let page = history.page("p-1", Kind::Bet, 20, Some(before)).await.expect("the store answers");
         times.push(begun.elapsed());
         assert_eq!(page.entries.len(), 20);
     }

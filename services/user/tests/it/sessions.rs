@@ -12,7 +12,7 @@ fn credentials(name: &str) -> Value {
 async fn log_in(platform: &Platform, name: &str, key: &str) -> (String, Value) {
     let (status, opened) = platform.ask("POST", "/sessions", key, Some(credentials(name))).await;
     assert_eq!(status, 201, "{opened}");
-    (opened["session_id"].as_str().unwrap().to_owned(), opened)
+    (opened["session_id"].as_str().expect("a session id").to_owned(), opened)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

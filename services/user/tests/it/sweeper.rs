@@ -23,7 +23,7 @@ async fn leave_two_events(config: &user::config::Config) -> String {
     let players = dying(config).await;
     let asked =
         Registration::new("ada@players.example".into(), "password of ada".into(), "Ada".into(), "EUR")
-            .unwrap();
+            .expect("a registration");
     let id = players.register("key-ada", &asked).await.expect("stored, though not told");
     let change = Change::Preferences { email_enabled: false };
     players.change(&id, "mail-1", &change).await.expect("stored, though not told");
