@@ -103,7 +103,10 @@ impl Processor {
                 (Ok(_), None) => Ended::Done,
             }
         };
-        work.instrument(span).await
+        let ended = work.instrument(span.clone()).await;
+        // What the handler left running may hold the span; the record is processed all the same.
+        spans::end(&span);
+        ended
     }
 
     /// The `queue.process` span, child of the span whose context the record carries.

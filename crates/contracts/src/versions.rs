@@ -72,6 +72,8 @@ pub struct Python {
     pub sentry_relay: String,
     /// An SDK of another language.
     pub sentry_sdk: String,
+    /// What makes the SDK compress with br.
+    pub brotli: String,
 }
 
 /// The toolchain, as in `rust-toolchain.toml`.

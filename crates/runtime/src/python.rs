@@ -13,7 +13,8 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(600);
 
 fn home(layout: &Layout) -> PathBuf {
     let python = &versions().python;
-    layout.tools().join(format!("python-relay-{}-sdk-{}", python.sentry_relay, python.sentry_sdk))
+    let versions = [&python.sentry_relay, &python.sentry_sdk, &python.brotli].map(String::as_str);
+    layout.tools().join(format!("python-{}", versions.join("-")))
 }
 
 /// The interpreter that has the packages; made where it is not there.
@@ -40,7 +41,8 @@ pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<PathBuf, Runtim
     let mut pip = Command::new(&interpreter);
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
         .arg(format!("sentry-relay=={}", packages.sentry_relay))
-        .arg(format!("sentry-sdk=={}", packages.sentry_sdk));
+        .arg(format!("sentry-sdk=={}", packages.sentry_sdk))
+        .arg(format!("brotli=={}", packages.brotli));
     fetch::run(pip, &job, told).await?;
     std::fs::write(&complete, "").map_err(RuntimeError::file("write", &complete))?;
     Ok(interpreter)

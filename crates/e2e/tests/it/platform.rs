@@ -26,47 +26,55 @@ pub(crate) struct Platform {
     pub(crate) gateway_url: String,
     pub(crate) recorder_url: String,
     pub(crate) http: reqwest::Client,
-    /// Peaceful tests hold it for reading, the one that kills for writing.
-    peace: RwLock<()>,
 }
 
-/// The platform of this run, started by whoever asks first.
+/// Peaceful tests hold it for reading, the one that kills for writing.
+static PEACE: RwLock<()> = RwLock::const_new(());
+
+/// The platform of this run, started by whoever asks first; with clients of the caller's own, for a client's connections end with
+/// the runtime of the test that opened them.
 pub(crate) fn platform() -> &'static Platform {
-    static PLATFORM: OnceLock<Platform> = OnceLock::new();
-    PLATFORM.get_or_init(Platform::start)
+    static ADDRESSES: OnceLock<(String, String)> = OnceLock::new();
+    let (gateway_url, recorder_url) = ADDRESSES.get_or_init(start).clone();
+    Box::leak(Box::new(Platform::at(gateway_url, recorder_url)))
 }
 
 fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this test through `./pitboss test`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run this test through `./pitboss test`"))
+}
+
+/// Starts the platform as a user would; the addresses of the gateway and of the recorder's queries.
+fn start() -> (String, String) {
+    // Another test of this process may have installed it already.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let up = cli(&["up", "--yes", "--no-build", "--json"], None);
+    let said = String::from_utf8_lossy(&up.stdout);
+    assert!(up.status.success(), "up failed\n{said}\n{}", String::from_utf8_lossy(&up.stderr));
+    let status = status();
+    let address = |part: &str| url(part_of(&status, part)["address"].as_str().expect("an address"));
+    (address("gateway"), recorder_query_url(&address("recorder")))
+}
+
+/// One part of a status.
+pub(crate) fn part_of<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let parts = status["parts"].as_array().expect("parts");
+    parts.iter().find(|p| p["name"] == name).unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
 impl Platform {
-    fn start() -> Self {
-        // Another test of this process may have installed it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let up = cli(&["up", "--yes", "--no-build", "--json"], None);
-        let said = String::from_utf8_lossy(&up.stdout);
-        assert!(up.status.success(), "up failed\n{said}\n{}", String::from_utf8_lossy(&up.stderr));
-        let status = json(&["status", "--json"]);
-        let address = |part: &str| {
-            let parts = status["parts"].as_array().expect("parts");
-            let found = parts.iter().find(|p| p["name"] == part).unwrap_or_else(|| panic!("no {part} in {status}"));
-            found["address"].as_str().expect("an address").to_owned()
-        };
-        let gateway_url = url(&address("gateway"));
-        // No token: what a test does, a stranger can do.
+    fn at(gateway_url: String, recorder_url: String) -> Self {
         let gateway = Gateway::new(&gateway_url, Some(operator_token())).expect("a client");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let recorder_url = recorder_query_url(&url(&address("recorder")));
-        Self { gateway, gateway_url, recorder_url, http, peace: RwLock::new(()) }
+        Self { gateway, gateway_url, recorder_url, http }
     }
 
-    pub(crate) async fn peacefully(&self) -> RwLockReadGuard<'_, ()> {
-        self.peace.read().await
+    pub(crate) async fn peacefully(&self) -> RwLockReadGuard<'static, ()> {
+        PEACE.read().await
     }
 
-    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
-        self.peace.write().await
+    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'static, ()> {
+        PEACE.write().await
     }
 }
 
@@ -74,7 +82,7 @@ fn url(address: &str) -> String {
     if address.starts_with("http") { address.to_owned() } else { format!("http://{address}") }
 }
 
-/// The recorder's queries stand nine ports above its ingest (`shared` contracts: +1 and +10).
+/// The recorder's queries stand nine ports above its ingest (+1 and +10 from the base).
 fn recorder_query_url(ingest: &str) -> String {
     let (host, port) = ingest.rsplit_once(':').expect("host:port");
     let port: u16 = port.trim_end_matches('/').parse().expect("a port");
@@ -110,10 +118,10 @@ pub(crate) fn cli(args: &[&str], input: Option<&str>) -> Output {
     child.wait_with_output().expect("the program ends")
 }
 
-/// The same, for commands that print JSON and must succeed.
-pub(crate) fn json(args: &[&str]) -> Value {
-    let output = cli(args, None);
+/// What every part is doing. The exit code says whether all are ready, which a test that kills does not ask for.
+pub(crate) fn status() -> Value {
+    let output = cli(&["status", "--json"], None);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{args:?}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?} printed no JSON: {e}\n{text}"))
+    serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("status: {e}\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -1,5 +1,6 @@
 //! The shape of the workspace: who depends on whom, what a `domain/` may import, how long a file may be.
 
+mod compose;
 mod dependency_rule;
 mod domain_is_pure;
 mod sizes;

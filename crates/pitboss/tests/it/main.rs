@@ -3,5 +3,8 @@
 mod commands;
 mod death;
 mod life;
-#[expect(clippy::unwrap_used, reason = "a helper of tests ends the test where something is not as it must be")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests ends the test where something is not as it must be"
+)]
 mod stage;

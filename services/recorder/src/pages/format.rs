@@ -24,7 +24,8 @@ impl Service {
 /// A moment in UTC.
 pub(super) fn clock(seconds: f64) -> String {
     // Microseconds are exact in a float, nanoseconds are not.
-    let at = OffsetDateTime::from_unix_timestamp_nanos((seconds * 1e6).round() as i128 * 1_000);
+    let microseconds = (seconds * 1e6).round() as i128;
+    let at = OffsetDateTime::from_unix_timestamp_nanos(microseconds.saturating_mul(1_000));
     let Ok(at) = at else { return "–".to_owned() };
     let date = at.date();
     format!("{date} {:02}:{:02}:{:02}.{:03}", at.hour(), at.minute(), at.second(), at.millisecond())

@@ -21,7 +21,8 @@ fn line(player: &Player, stake_minor: i64) -> String {
 }
 
 fn produce(options: &[&str], lines: &str) {
-    let args: Vec<&str> = ["kafka", "console-producer", "--topic", TOPIC].into_iter().chain(options.iter().copied()).collect();
+    let args: Vec<&str> =
+        ["kafka", "console-producer", "--topic", TOPIC].into_iter().chain(options.iter().copied()).collect();
     let output = cli(&args, Some(lines));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -54,7 +55,10 @@ async fn one_line_without_key_and_headers_is_a_bet_that_settles() {
     assert_eq!(bets.len(), 1);
     let payout = bets[0]["payout_minor"].as_i64().expect("a payout");
     assert_eq!(bets[0]["stake_minor"], 300);
-    assert_eq!(platform.gateway.balance(&player, CURRENCY).await.expect("a balance"), DEPOSIT_MINOR - 300 + payout);
+    assert_eq!(
+        platform.gateway.balance(&player, CURRENCY).await.expect("a balance"),
+        DEPOSIT_MINOR - 300 + payout
+    );
 }
 
 #[tokio::test]
@@ -64,11 +68,16 @@ async fn trace_headers_are_continued() {
     let player = player(platform).await;
     let since = raw::last_seq(platform).await;
     let trace_id = Uuid::new_v4().simple().to_string();
-    let headers = format!("traceparent:00-{trace_id}-00f067aa0ba902b7-01|baggage:sentry-trace_id={trace_id},sentry-sampled=true");
+    let headers = format!(
+        "traceparent:00-{trace_id}-00f067aa0ba902b7-01|baggage:sentry-trace_id={trace_id},sentry-sampled=true"
+    );
     let options = [
-        "--reader-property", "parse.key=true",
-        "--reader-property", "parse.headers=true",
-        "--reader-property", "headers.separator=|",
+        "--reader-property",
+        "parse.key=true",
+        "--reader-property",
+        "parse.headers=true",
+        "--reader-property",
+        "headers.separator=|",
     ];
     produce(&options, &format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100)));
     history(platform, &player, 1).await;
@@ -79,7 +88,8 @@ async fn trace_headers_are_continued() {
         flow.iter().all(|s| trace.services.iter().any(|t| t == s)).then_some(trace)
     })
     .await;
-    let outside = services.spans.iter().filter(|s| s.parent_span_id.as_deref() == Some("00f067aa0ba902b7")).count();
+    let outside =
+        services.spans.iter().filter(|s| s.parent_span_id.as_deref() == Some("00f067aa0ba902b7")).count();
     assert_eq!(outside, 1, "one queue.process is the child of the span that was typed in");
 }
 
@@ -98,7 +108,8 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
     let bets = history(platform, &player, 2).await;
     assert_eq!(bets.len(), 2);
 
-    let of_the_line = |(project, event): &(String, Value)| project == "game" && event.to_string().contains("stakee");
+    let of_the_line =
+        |(project, event): &(String, Value)| project == "game" && event.to_string().contains("stakee");
     let error = eventually("the error event", SETTLES_WITHIN, || async {
         raw::items(platform, since, "event").await.into_iter().find(of_the_line)
     })
@@ -107,7 +118,15 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
     assert_eq!(errors.iter().filter(|e| of_the_line(e)).count(), 1, "one error event: {error:?}");
 
     let dead = cli(
-        &["kafka", "console-consumer", "--topic", &format!("{TOPIC}.dlq.game"), "--from-beginning", "--timeout-ms", "8000"],
+        &[
+            "kafka",
+            "console-consumer",
+            "--topic",
+            &format!("{TOPIC}.dlq.game"),
+            "--from-beginning",
+            "--timeout-ms",
+            "8000",
+        ],
         None,
     );
     let text = String::from_utf8_lossy(&dead.stdout);

@@ -12,7 +12,7 @@ use pitboss::player::{BetResult, Player};
 use testkit::eventually;
 use uuid::Uuid;
 
-use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, json, platform};
+use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, part_of, platform, status};
 
 const PLAYERS: usize = 6;
 const STAKE_MINOR: i64 = 100;
@@ -37,7 +37,11 @@ async fn answer(platform: &Platform, player: &Player, key: &str) -> String {
     eventually("a final answer to a bet", ANSWERED_WITHIN, || async {
         let answer = platform.gateway.bet(player, STAKE_MINOR, CURRENCY, key).await.ok()?;
         let status = answer.status.as_u16();
-        assert!(status == 200 || status == 202 || status == 429 || status >= 500, "{status}: {}", answer.body);
+        assert!(
+            status == 200 || status == 202 || status == 429 || status >= 500,
+            "{status}: {}",
+            answer.body
+        );
         (status == 200).then_some(answer.body)
     })
     .await
@@ -49,9 +53,8 @@ async fn kill_each(platform: &Platform) {
         let killed = cli(&["kill", victim], None);
         assert!(killed.status.success(), "{victim}: {}", String::from_utf8_lossy(&killed.stderr));
         eventually(&format!("{victim} to come back"), ANSWERED_WITHIN, || async {
-            let status = json(&["status", "--json"]);
-            let parts = status["parts"].as_array()?.clone();
-            let part = parts.iter().find(|p| p["name"] == victim)?.clone();
+            let status = status();
+            let part = part_of(&status, victim);
             (part["pid"].as_u64()? != before && part["state"] == "ready").then_some(())
         })
         .await;
@@ -64,15 +67,12 @@ async fn kill_each(platform: &Platform) {
 }
 
 fn pid_of(part: &str) -> u64 {
-    let status = json(&["status", "--json"]);
-    let parts = status["parts"].as_array().expect("parts");
-    parts.iter().find(|p| p["name"] == part).and_then(|p| p["pid"].as_u64()).expect("a process id")
+    part_of(&status(), part)["pid"].as_u64().expect("a process id")
 }
 
 fn empty_redis() {
-    let status = json(&["status", "--json"]);
-    let parts = status["parts"].as_array().expect("parts");
-    let address = parts.iter().find(|p| p["name"] == "redis").and_then(|p| p["address"].as_str()).expect("redis");
+    let status = status();
+    let address = part_of(&status, "redis")["address"].as_str().expect("an address");
     let mut redis = TcpStream::connect(address.trim_start_matches("redis://")).expect("redis answers");
     redis.write_all(b"FLUSHALL\r\n").expect("written");
     let mut answer = [0_u8; 5];

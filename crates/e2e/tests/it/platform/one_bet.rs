@@ -21,7 +21,8 @@ async fn its_trace_is_one_tree_with_exactly_the_listed_edges() {
     platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
     let since = raw::last_seq(platform).await;
 
-    let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
+    let answer =
+        platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
     let result = answer.result().expect("settled");
     assert_eq!(result.balance_minor, DEPOSIT_MINOR - 100 + result.payout_minor);
     let trace_id = answer.trace_id.clone().expect("x-trace-id");
@@ -55,7 +56,8 @@ async fn a_rejected_bet_is_a_result_and_not_an_issue() {
     platform.gateway.deposit(&player, 200, CURRENCY).await.expect("deposited");
     let since = raw::last_seq(platform).await;
 
-    let answer = platform.gateway.bet(&player, 5_000, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
+    let answer =
+        platform.gateway.bet(&player, 5_000, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
     let result = answer.result().expect("a result");
     assert_eq!((result.outcome.as_str(), result.payout_minor), ("rejected", 0));
     assert_eq!(platform.gateway.balance(&player, CURRENCY).await.expect("a balance"), 200);
@@ -67,7 +69,8 @@ async fn a_rejected_bet_is_a_result_and_not_an_issue() {
     })
     .await;
     let errors = raw::items(platform, since, "event").await;
-    let of_this_trace: Vec<_> = errors.iter().filter(|(_, e)| e["contexts"]["trace"]["trace_id"] == trace_id.as_str()).collect();
+    let of_this_trace: Vec<_> =
+        errors.iter().filter(|(_, e)| e["contexts"]["trace"]["trace_id"] == trace_id.as_str()).collect();
     assert!(of_this_trace.is_empty(), "{of_this_trace:?}");
 }
 
@@ -107,16 +110,23 @@ async fn personal_data_does_not_leave() {
 #[tokio::test]
 async fn sentrys_ingestion_library_has_no_complaint() {
     let Ok(python) = std::env::var("PITBOSS_TEST_PYTHON") else {
-        panic!("PITBOSS_TEST_PYTHON is not set: run this test through `./pitboss test`, which makes an environment with sentry-relay");
+        panic!(
+            "PITBOSS_TEST_PYTHON is not set: run this test through `./pitboss test`, which makes an environment with sentry-relay"
+        );
     };
     let platform = platform();
     let _peace = platform.peacefully().await;
     let player = platform.gateway.register(CURRENCY).await.expect("registered");
     platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
     let since = raw::last_seq(platform).await;
-    let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
+    let answer =
+        platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
     let last = std::cell::RefCell::new(Vec::new());
-    assert!(eventually_whole(&answer.trace_id.expect("x-trace-id"), since, &last).await, "{:#?}", last.borrow());
+    assert!(
+        eventually_whole(&answer.trace_id.expect("x-trace-id"), since, &last).await,
+        "{:#?}",
+        last.borrow()
+    );
 
     let envelopes = raw::envelopes(platform, since).await;
     let lines: String = envelopes.iter().map(|e| format!("{e}\n")).collect();

@@ -11,7 +11,10 @@ use super::Platform;
 pub(crate) async fn envelopes(platform: &Platform, since: u64) -> Vec<Value> {
     let url = format!("{}/api/v1/envelopes?since={since}", platform.recorder_url);
     let text = platform.http.get(url).send().await.expect("the recorder answers").text().await.expect("text");
-    text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).expect("one object a line")).collect()
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).expect("one object a line"))
+        .collect()
 }
 
 /// The number of the last envelope that the recorder has.

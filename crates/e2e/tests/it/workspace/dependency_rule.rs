@@ -97,7 +97,9 @@ fn every_member_is_in_the_rule() {
 
 #[test]
 fn a_wrong_arrow_is_seen() {
-    for (from, to) in [("money", "contracts"), ("bus", "chassis"), ("game", "payment"), ("game", "rdkafka"), ("new", "bus")] {
+    for (from, to) in
+        [("money", "contracts"), ("bus", "chassis"), ("game", "payment"), ("game", "rdkafka"), ("new", "bus")]
+    {
         assert_eq!(violations(&[(from.into(), to.into())]).len(), 1, "{from} -> {to}");
     }
 }
