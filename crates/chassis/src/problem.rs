@@ -7,7 +7,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -19,10 +19,11 @@ pub struct Problem {
     status: StatusCode,
     slug: Cow<'static, str>,
     title: Cow<'static, str>,
-    detail: Option<String>,
-    sentry_event_id: Option<String>,
+    // Kept small: a problem travels in the `Err` of every route.
+    detail: Option<Box<str>>,
+    sentry_event_id: Option<Box<str>>,
     more: Map<String, Value>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Serialize)]
@@ -54,14 +55,14 @@ impl Problem {
             detail: None,
             sentry_event_id: None,
             more: Map::new(),
-            headers: Vec::new(),
+            headers: None,
         }
     }
 
     /// What is wrong this time, for a person; no personal data.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(detail.into().into_boxed_str());
         self
     }
 
@@ -75,14 +76,14 @@ impl Problem {
     /// A header of the answer, such as `retry-after`.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
-        self.headers.push((name, value.into()));
+        self.headers.get_or_insert_default().append(name, value.into());
         self
     }
 
     /// The Sentry event that tells the rest, as [`telemetry::report`] answered it.
     #[must_use]
     pub fn sentry_event(mut self, event_id: Option<String>) -> Self {
-        self.sentry_event_id = event_id;
+        self.sentry_event_id = event_id.map(String::into_boxed_str);
         self
     }
 
@@ -152,7 +153,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.extend(self.headers);
+        headers.extend(self.headers.map(|more| *more).unwrap_or_default());
         response
     }
 }

@@ -97,9 +97,8 @@ pub(crate) fn text(field: &'static str, value: &str, bytes_min: usize, bytes_max
 pub(crate) fn email(value: &str) -> Checked {
     text("email", value, 1, EMAIL_BYTES_MAX)?;
     let parts = value.split_once('@');
-    let plausible = parts.is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-    });
+    let plausible =
+        parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     if !plausible || value.contains(char::is_whitespace) {
         return Err(FieldError::new("email", "is not an e-mail address"));
     }

@@ -76,7 +76,6 @@ impl Standalone {
     }
 
     /// The routes with everything around them.
-    #[must_use]
     pub fn router(&self, config: &Config) -> axum::Router {
         router(&self.gateway, config)
     }

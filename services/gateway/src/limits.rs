@@ -128,7 +128,7 @@ impl<K: Hash + Eq + Clone> Bounded<K> {
 
     /// The map may pass its bound by the questions between two counts, not by more.
     fn keep_small(&self) {
-        if self.questions.fetch_add(1, Ordering::Relaxed) % COUNT_EVERY != 0 {
+        if !self.questions.fetch_add(1, Ordering::Relaxed).is_multiple_of(COUNT_EVERY) {
             return;
         }
         if self.by_key.len() >= self.keys_max {

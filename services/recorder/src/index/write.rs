@@ -88,8 +88,11 @@ impl Writer {
             next.indexed = floor - 1;
             self.cursor = Cursor { next_seq: floor, at: None };
         }
-        let batch =
-            if ready.is_empty() && next.indexed < durable { self.from_segments(durable)? } else { ready };
+        let batch = if ready.is_empty() && next.indexed < durable {
+            self.catch_up_from_segments(durable)?
+        } else {
+            ready
+        };
         let transaction = self.connection.transaction()?;
         if floor > next.purged {
             purge(&transaction, floor)?;
@@ -111,7 +114,7 @@ impl Writer {
     }
 
     /// Reads on from the segments: after a start, or when the digests came faster than they were indexed.
-    fn from_segments(&mut self, durable: u64) -> Result<Vec<Indexed>, IndexError> {
+    fn catch_up_from_segments(&mut self, durable: u64) -> Result<Vec<Indexed>, IndexError> {
         let mut batch = Vec::new();
         let mut cursor = self.cursor;
         while cursor.next_seq <= durable && batch.len() < BATCH_MAX {

@@ -101,7 +101,7 @@ proptest! {
     #[test]
     fn a_damaged_envelope_never_panics(position in 0_usize..2_000, byte in any::<u8>(), cut in 0_usize..2_000) {
         let mut body = crate::support::transaction(&"ab".repeat(16), &"cd".repeat(8), None, "http.server", "POST /x", 1.0);
-        body.push_str(&crate::support::error(&"ab".repeat(16), &"cd".repeat(8), "E", "v", "u").split_once('\n').expect("a line").1);
+        body.push_str(crate::support::error(&"ab".repeat(16), &"cd".repeat(8), "E", "v", "u").split_once('\n').expect("a line").1);
         let mut body = body.into_bytes();
         let position = position % body.len();
         body[position] = byte;

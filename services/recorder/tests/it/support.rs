@@ -39,7 +39,7 @@ pub(crate) fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Another test of this process may have been first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _installed = rustls::crypto::ring::default_provider().install_default();
     });
     Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client")
 }
@@ -204,8 +204,8 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // It may be dead already; then there is nothing left to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn transaction(
         "start_timestamp": start, "timestamp": start + 0.02, "platform": "native",
         "contexts": {"trace": {"trace_id": trace, "span_id": span, "parent_span_id": parent, "op": op, "status": "ok",
             "data": {"http.route": name}, "links": [{"trace_id": "11".repeat(16), "span_id": "22".repeat(8)}]}},
-        "spans": [{"trace_id": trace, "span_id": format!("{}d", &span[..15]), "parent_span_id": span, "op": "db",
+        "spans": [{"trace_id": trace, "span_id": format!("{}d", span.get(..15).expect("16 digits")), "parent_span_id": span, "op": "db",
             "description": "{\"find\":\"bets\"}", "status": "ok", "start_timestamp": start + 0.001,
             "timestamp": start + 0.004, "data": {"db.system": "mongodb"}}],
     });

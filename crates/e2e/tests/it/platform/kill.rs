@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pitboss::player::{BetResult, Player};
 use testkit::eventually;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, part_of, platform, status};
@@ -99,17 +100,17 @@ async fn no_cent_moves_when_every_service_is_killed_under_load() {
     let platform = platform();
     let _alone = platform.alone().await;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut playing = Vec::new();
+    let mut playing = JoinSet::new();
     for _ in 0..PLAYERS {
         let player = platform.gateway.register(CURRENCY).await.expect("registered");
         platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
-        playing.push(tokio::task::spawn(play(platform, player, Arc::clone(&stop))));
+        playing.spawn(play(platform, player, Arc::clone(&stop)));
     }
     kill_each(platform).await;
     stop.store(true, Ordering::Relaxed);
     let mut played = Vec::new();
-    for player in playing {
-        played.push(player.await.expect("a player played on"));
+    while let Some(player) = playing.join_next().await {
+        played.push(player.expect("a player played on"));
     }
     let bets: usize = played.iter().map(|(_, bets)| bets.len()).sum();
     assert!(bets > PLAYERS * VICTIMS.len(), "only {bets} bets under {} kills", VICTIMS.len());
