@@ -37,7 +37,7 @@ pub struct TestArgs {
     /// Do not build the programs that the tests start; those of the last build are taken
     #[arg(long)]
     no_build: bool,
-    /// Passed on to `cargo test`: `-p bus`, `-- one_bet --nocapture`
+    /// Passed on to `cargo test`: `-p bus`, `one_bet`, `one_bet -- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
