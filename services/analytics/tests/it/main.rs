@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod domain_purity;
 mod folding;
 mod harness;
 mod totals;

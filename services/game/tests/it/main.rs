@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the measured return belongs in the output of the test")]
 
-mod domain_purity;
 mod endings;
 mod harness;
 mod placing;

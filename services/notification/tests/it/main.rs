@@ -3,6 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod big_wins;
-mod domain_purity;
 mod harness;
 mod smtp;

@@ -24,7 +24,7 @@ const ALLOWED: [&str; 13] = [
     "rand_chacha",
 ];
 /// What must not occur at all, wherever it comes from.
-const FORBIDDEN: [&str; 7] = [
+const FORBIDDEN: [&str; 13] = [
     "async fn",
     ".await",
     "SystemTime::now",
@@ -32,6 +32,12 @@ const FORBIDDEN: [&str; 7] = [
     "tokio::",
     "rand::rng(",
     "OffsetDateTime::now_utc",
+    "std::net",
+    "std::fs",
+    "std::thread",
+    "telemetry::",
+    "store::",
+    "bus::",
 ];
 
 fn impurities(name: &str, text: &str) -> Vec<String> {
