@@ -145,8 +145,7 @@ pub async fn fetch_whole_bet(
     let until = Instant::now() + deadline;
     loop {
         let found = fetch(client, recorder_url, trace_id).await?;
-        let whole =
-            found.as_ref().is_some_and(|t| t.defects().is_empty() && edges::differences(t).is_empty());
+        let whole = found.as_ref().is_some_and(|t| edges::findings(t).is_empty());
         match found {
             Some(trace) if whole || Instant::now() >= until => return Ok(trace),
             None if Instant::now() >= until => {

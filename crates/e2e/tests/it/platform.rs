@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use contracts::parts::{Part, Ports};
 use pitboss::player::Gateway;
 use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -51,9 +52,10 @@ fn start() -> (String, String) {
     let up = cli(&["up", "--yes", "--no-build", "--json"], None);
     let said = String::from_utf8_lossy(&up.stdout);
     assert!(up.status.success(), "up failed\n{said}\n{}", String::from_utf8_lossy(&up.stderr));
-    let status = status();
-    let address = |part: &str| url(part_of(&status, part)["address"].as_str().expect("an address"));
-    (address("gateway"), recorder_query_url(&address("recorder")))
+    let base = setting("PITBOSS_TEST_PLATFORM_PORT_BASE").parse().expect("a port");
+    let ports = Ports::new(base).expect("room for every port");
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
+    (url(ports.http(Part::Gateway)), url(ports.recorder_query()))
 }
 
 /// One part of a status.
@@ -76,17 +78,6 @@ impl Platform {
     pub(crate) async fn alone(&self) -> RwLockWriteGuard<'static, ()> {
         PEACE.write().await
     }
-}
-
-fn url(address: &str) -> String {
-    if address.starts_with("http") { address.to_owned() } else { format!("http://{address}") }
-}
-
-/// The recorder's queries stand nine ports above its ingest (+1 and +10 from the base).
-fn recorder_query_url(ingest: &str) -> String {
-    let (host, port) = ingest.rsplit_once(':').expect("host:port");
-    let port: u16 = port.trim_end_matches('/').parse().expect("a port");
-    format!("{host}:{}", port + 9)
 }
 
 pub(crate) fn operator_token() -> String {

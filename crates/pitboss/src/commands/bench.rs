@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::output::Output;
+use crate::steps::say;
 
 /// Port blocks of the two platforms.
 const PORT_BASES: [u16; 2] = [28_100, 28_300];
@@ -73,7 +74,7 @@ pub fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         port_base,
         players_file: folder.path().join(format!("{port_base}.players.json")),
     });
-    let measured = measure(args, &sides, output);
+    let measured = measure(args, &sides);
     for side in &sides {
         // Whatever became of the measurement, no process may stay.
         side.pitboss(&["down", "--volumes"]).context("a platform did not stop")?;
@@ -88,9 +89,9 @@ pub fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
     Ok(if ratio <= 1.1 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn measure(args: &HistoryArgs, sides: &[Side; 2], output: &Output) -> Result<(Vec<f64>, Vec<f64>)> {
+fn measure(args: &HistoryArgs, sides: &[Side; 2]) -> Result<(Vec<f64>, Vec<f64>)> {
     for (side, bets) in sides.iter().zip([args.small, args.large]) {
-        output.problem(&format!("platform at {}: {bets} bets", side.port_base));
+        say(&format!("platform at {}: {bets} bets", side.port_base));
         side.pitboss(&["up", "--yes"])?;
         side.load(args, args.fill_rate_per_s, (bets / args.fill_rate_per_s).max(1))?;
     }

@@ -166,11 +166,7 @@ async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) ->
             )
             .await;
             let defects = match found {
-                Ok(trace) => {
-                    let mut defects = trace.defects();
-                    defects.extend(edges::differences(&trace));
-                    defects
-                }
+                Ok(trace) => edges::findings(&trace),
                 Err(error) => vec![error.to_string()],
             };
             (id, defects)

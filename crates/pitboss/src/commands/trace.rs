@@ -51,10 +51,7 @@ pub async fn show(
             None => bail!("the recorder has nothing of trace {id}: was it sampled, and was the platform up?"),
         }
     };
-    let mut findings = if as_bet { trace.defects() } else { Vec::new() };
-    if as_bet {
-        findings.extend(edges::differences(&trace));
-    }
+    let findings = if as_bet { edges::findings(&trace) } else { Vec::new() };
     if output.json {
         output.line(&serde_json::to_string(&trace)?);
     } else {

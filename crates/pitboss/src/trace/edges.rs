@@ -74,6 +74,14 @@ fn without_host(description: &str) -> String {
     format!("{method} {}", path.unwrap_or(url))
 }
 
+/// Everything that keeps a trace from being the trace of one bet: what breaks the tree, then what differs from the list.
+#[must_use]
+pub fn findings(trace: &Trace) -> Vec<String> {
+    let mut found = trace.defects();
+    found.extend(differences(trace));
+    found
+}
+
 /// How a trace differs from the trace of one bet; empty when it does not.
 #[must_use]
 pub fn differences(trace: &Trace) -> Vec<String> {

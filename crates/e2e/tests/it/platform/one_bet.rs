@@ -37,8 +37,7 @@ async fn eventually_whole(trace_id: &str, since: u64, last: &std::cell::RefCell<
     while started.elapsed() < ARRIVES_WITHIN {
         let transactions = raw::items(platform(), since, "transaction").await;
         let trace = raw::trace(trace_id, &transactions);
-        let mut defects = trace.defects();
-        defects.extend(edges::differences(&trace));
+        let defects = edges::findings(&trace);
         if defects.is_empty() {
             return true;
         }

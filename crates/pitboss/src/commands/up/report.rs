@@ -29,8 +29,7 @@ pub(super) async fn up(
     let (trace, problem) = match bet {
         None => (None, None),
         Some(Ok(trace)) => {
-            let mut defects = trace.defects();
-            defects.extend(edges::differences(&trace));
+            let defects = edges::findings(&trace);
             let problem = (!defects.is_empty())
                 .then(|| format!("the bet's trace is not whole: {}", defects.join("; ")));
             (Some(trace), problem)
