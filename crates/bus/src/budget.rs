@@ -30,9 +30,9 @@ impl Budget {
     }
 
     pub(crate) fn give_back(&mut self, bytes: usize) {
-        debug_assert!(self.records > 0 && self.bytes >= bytes, "gave back more than was taken");
-        self.records = self.records.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
+        assert!(self.records > 0 && self.bytes >= bytes, "gave back more than was taken");
+        self.records -= 1;
+        self.bytes -= bytes;
         if self.records <= self.records_max / 2 && self.bytes <= self.bytes_max / 2 {
             self.full = false;
         }

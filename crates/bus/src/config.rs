@@ -38,6 +38,11 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// What librdkafka may fetch ahead on top of that; its own default of 64 MiB is a service's whole allowance.
     pub prefetch_kbytes_max: u32,
+    /// How much the broker gathers before it answers a fetch. 1 where somebody waits for the record; more where nobody does,
+    /// for each answer wakes broker and consumer, whether it holds one record or a hundred.
+    pub fetch_min_bytes: u32,
+    /// How long it gathers at most: what a record may be late at a consumer that does not ask for each at once.
+    pub fetch_wait_max_ms: u32,
     /// How often the offset frontier is committed.
     pub commit_interval_ms: u64,
     /// How long a commit may take before a hand-over or a stop goes on without it.
@@ -76,6 +81,8 @@ impl Default for Config {
             in_flight_records_max: 1_024,
             in_flight_bytes_max: 8 * 1024 * 1024,
             prefetch_kbytes_max: 4_096,
+            fetch_min_bytes: 1,
+            fetch_wait_max_ms: 500,
             commit_interval_ms: 500,
             commit_deadline_ms: 10_000,
             revoke_drain_deadline_ms: 10_000,
@@ -111,6 +118,14 @@ impl Config {
         check(self.in_flight_records_max >= 2, "kafka.in_flight_records_max is below 2");
         check(self.in_flight_bytes_max >= 1_024, "kafka.in_flight_bytes_max is below 1024");
         check(self.prefetch_kbytes_max >= 1, "kafka.prefetch_kbytes_max is 0");
+        check(
+            (1..=4 * 1_024 * 1_024).contains(&self.fetch_min_bytes),
+            "kafka.fetch_min_bytes is not between 1 and 4194304",
+        );
+        check(
+            (1..=10_000).contains(&self.fetch_wait_max_ms),
+            "kafka.fetch_wait_max_ms is not between 1 and 10000",
+        );
         check(self.commit_interval_ms >= 10, "kafka.commit_interval_ms is below 10");
         check(self.message_timeout_ms >= 100, "kafka.message_timeout_ms is below 100");
         check(self.stall_deadline_ms >= 100, "kafka.stall_deadline_ms is below 100");

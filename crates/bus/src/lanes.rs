@@ -74,10 +74,9 @@ impl<T> Lanes<T> {
     /// The work of a busy lane has ended.
     pub(crate) fn finish(&mut self, index: LaneIndex) {
         let lane = &mut self.lanes[index];
-        debug_assert!(lane.busy, "lane {index} finished what it had not started");
-        if std::mem::take(&mut lane.busy) {
-            self.busy -= 1;
-        }
+        assert!(lane.busy, "lane {index} finished what it had not started");
+        lane.busy = false;
+        self.busy -= 1;
         if !lane.waiting.is_empty() {
             self.ready.push_back(index);
         }

@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use contracts::{Event, Format, headers};
 use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::future_producer::OwnedDeliveryResult;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use telemetry::attributes as names;
 use telemetry::metric::{self, Metric};
 use telemetry::spans::{self, PublishAttrs, Status};
 use tracing::Instrument as _;
 
-use crate::clients::{self, Logged};
+use crate::clients;
 use crate::config::Config;
 use crate::error::{ClientError, PublishError};
 use crate::names::Names;
 use crate::record::{RawRecord, to_native};
+
+mod delivery;
+use delivery::{Client, Outgoing};
 
 /// Where a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +35,11 @@ pub struct Published {
 /// The process's one producer; clones share it.
 #[derive(Clone)]
 pub struct Producer {
-    client: FutureProducer<Logged>,
+    client: Client,
     names: Names,
     format: Format,
     queue_full_timeout: Duration,
     service: Arc<str>,
-}
-
-/// What is sent, once encoded: borrowed, because a publish may be tried again by the caller.
-struct Outgoing<'a> {
-    topic: &'a str,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers: OwnedHeaders,
 }
 
 impl Producer {
@@ -56,9 +49,8 @@ impl Producer {
         if !problems.is_empty() {
             return Err(ClientError::Config(problems));
         }
-        let client = clients::producer(config)
-            .create_with_context(Logged)
-            .map_err(ClientError::kafka("creating the producer"))?;
+        let client =
+            Client::new(&clients::producer(config)).map_err(ClientError::kafka("creating the producer"))?;
         Ok(Self {
             client,
             names: config.names(),
@@ -147,27 +139,25 @@ impl Producer {
     }
 
     async fn send(&self, outgoing: Outgoing<'_>, span: &tracing::Span) -> Result<Published, PublishError> {
-        let physical = self.names.physical(outgoing.topic);
-        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&physical).headers(outgoing.headers);
-        record.key = outgoing.key;
-        record.payload = outgoing.value;
+        let topic = outgoing.topic;
+        let physical = self.names.physical(topic);
+        let outgoing = Outgoing { topic: &physical, ..outgoing };
         let began = Instant::now();
-        let acknowledged: OwnedDeliveryResult =
-            self.client.send(record, self.queue_full_timeout).instrument(span.clone()).await;
-        let destination = [("topic", outgoing.topic)];
+        let acknowledged = self.client.send(outgoing, self.queue_full_timeout).instrument(span.clone()).await;
+        let destination = [("topic", topic)];
         match acknowledged {
-            Ok(delivery) => {
-                let partition = delivery.partition.to_string();
+            Ok(published) => {
+                let partition = published.partition.to_string();
                 spans::set_attr(span, names::MESSAGING_DESTINATION_PARTITION_ID, partition);
-                spans::set_attr(span, names::MESSAGING_KAFKA_OFFSET, delivery.offset);
+                spans::set_attr(span, names::MESSAGING_KAFKA_OFFSET, published.offset);
                 spans::set_ok(span);
                 metric::count(Metric::BusPublishCount, 1, &destination);
                 let took_ms = began.elapsed().as_secs_f64() * 1_000.0;
                 metric::distribution(Metric::BusPublishDuration, took_ms, &destination);
-                Ok(Published { partition: delivery.partition, offset: delivery.offset })
+                Ok(published)
             }
-            Err((error, _)) => {
-                let error = PublishError::from_kafka(outgoing.topic, error);
+            Err(error) => {
+                let error = PublishError::from_kafka(topic, error);
                 let (status, counter) = told(&error);
                 spans::set_error(span, status);
                 metric::count(counter, 1, &destination);

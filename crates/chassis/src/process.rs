@@ -14,8 +14,9 @@ use crate::{
     ops::Identity,
 };
 
-/// Enough to keep both cores of a small machine busy; more threads are more stacks and more allocator arenas.
-const WORKER_THREADS: usize = 2;
+/// One: a service waits most of the time, and a second worker is woken only to find that the first has taken the task. With two,
+/// a bet was 300 context switches instead of 240. What computes for long (passwords) has threads of its own.
+const WORKER_THREADS: usize = 1;
 /// File and password work; the default of 512 threads is 512 stacks at worst.
 const BLOCKING_THREADS_MAX: usize = 8;
 /// How long the last envelopes may take to leave.

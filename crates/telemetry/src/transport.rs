@@ -125,7 +125,8 @@ impl Transport {
         Ok(Arc::new(Self { shared }))
     }
 
-    /// Queues an envelope, or counts it as dropped. Never waits for the network.
+    /// Queues an envelope, or counts it as dropped. Never waits for the network. [`Transport::wake`] has it sent, so that a
+    /// batch wakes the thread once.
     pub fn submit(&self, outgoing: Outgoing) {
         if self.is_limited(outgoing.category) {
             outgoing.lose(Reason::RatelimitBackoff);
@@ -134,6 +135,10 @@ impl Transport {
         if let Err((refused, reason)) = self.shared.queue().push(outgoing, &self.shared.limits) {
             refused.lose(reason);
         }
+    }
+
+    /// Has what is queued sent.
+    pub fn wake(&self) {
         self.shared.wake.notify_one();
     }
 

@@ -1,7 +1,7 @@
 //! The thread that writes envelopes, so that no request does: transactions from the bridge, and what the SDK captured.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use sentry::Envelope;
@@ -11,11 +11,15 @@ use crate::bridge::{Bridge, Finished};
 use crate::drop_count::{Category, Reason, lose};
 use crate::transport::{Outgoing, Transport};
 
+mod batch;
 mod sdk;
+use batch::{Haste, Receiver, Refused, Sender};
 pub(crate) use sdk::{Factory, SdkTransport};
 
 /// Jobs waiting to be written. Transactions are bounded by their spans besides.
 const JOBS_MAX: usize = 512;
+/// How long a transaction waits for company, so that a batch of them wakes each thread on the way once.
+const LINGER: Duration = Duration::from_millis(50);
 /// How often an idle writer looks for roots whose grace is over.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
@@ -27,10 +31,21 @@ enum Job {
     Barrier(SyncSender<()>),
 }
 
+impl Job {
+    fn haste(&self) -> Haste {
+        match self {
+            Self::Transaction(_) => Haste::MayLinger,
+            // an error may be the last that this process says
+            Self::Captured(envelope) if envelope.event().is_none() => Haste::MayLinger,
+            Self::Captured(_) | Self::Barrier(_) => Haste::Now,
+        }
+    }
+}
+
 /// The way to the writer; never blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
-    jobs: SyncSender<Job>,
+    jobs: Sender<Job>,
 }
 
 /// The writer's end, until its thread runs.
@@ -40,7 +55,7 @@ pub(crate) struct Jobs {
 }
 
 pub(crate) fn channel() -> (Writer, Jobs) {
-    let (sender, receiver) = sync_channel(JOBS_MAX);
+    let (sender, receiver) = batch::queue(JOBS_MAX, LINGER);
     (Writer { jobs: sender }, Jobs { jobs: receiver })
 }
 
@@ -54,9 +69,10 @@ impl Writer {
     }
 
     fn submit(&self, job: Job) {
-        let lost = match self.jobs.try_send(job) {
+        let haste = job.haste();
+        let lost = match self.jobs.send(job, haste) {
             Ok(()) => return,
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
+            Err(Refused::Full(job) | Refused::Closed(job)) => job,
         };
         match lost {
             Job::Transaction(finished) => lose_all(Reason::QueueOverflow, &losses_of(&finished)),
@@ -71,13 +87,13 @@ impl Writer {
         let (done, written) = sync_channel(1);
         let mut barrier = Job::Barrier(done);
         loop {
-            match self.jobs.try_send(barrier) {
+            match self.jobs.send(barrier, Haste::Now) {
                 Ok(()) => break,
-                Err(TrySendError::Disconnected(_)) => return false,
-                Err(TrySendError::Full(_)) if Instant::now() >= deadline => return false,
-                Err(TrySendError::Full(returned)) => {
+                Err(Refused::Closed(_)) => return false,
+                Err(Refused::Full(_)) if Instant::now() >= deadline => return false,
+                Err(Refused::Full(returned)) => {
                     barrier = returned;
-                    // the channel tells nobody that it has room again
+                    // the queue tells nobody that it has room again
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -91,12 +107,11 @@ impl Jobs {
     pub(crate) fn spawn(self, about: About, transport: Arc<Transport>, bridge: Bridge) -> Result<(), String> {
         let run = move || {
             let mut swept = Instant::now();
-            loop {
-                match self.jobs.recv_timeout(SWEEP_EVERY) {
-                    Ok(job) => write(job, &about, &transport),
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
+            while let Some(jobs) = self.jobs.take(SWEEP_EVERY) {
+                for job in jobs {
+                    write(job, &about, &transport);
                 }
+                transport.wake();
                 if swept.elapsed() >= SWEEP_EVERY {
                     swept = Instant::now();
                     bridge.sweep(swept);
@@ -111,6 +126,7 @@ impl Jobs {
     }
 }
 
+/// Leaves what is written in the transport's queue, to be sent when the batch is whole.
 fn write(job: Job, about: &About, transport: &Transport) {
     match job {
         Job::Transaction(finished) => {

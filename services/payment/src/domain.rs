@@ -37,7 +37,7 @@ pub fn decide(account: &AccountState, command: &Command, at_ms: i64) -> Result<D
         }
     }?;
     decision.account.next_seq = account.next_seq.checked_add(1).ok_or(DecideError::Overflow)?;
-    debug_assert!(decision.account.balances.values().all(|minor| *minor >= 0), "no negative balance");
-    debug_assert!(!decision.is_rejection() || decision.postings.is_empty(), "a rejection moves nothing");
+    assert!(decision.account.balances.values().all(|minor| *minor >= 0), "no negative balance");
+    assert!(!decision.is_rejection() || decision.postings.is_empty(), "a rejection moves nothing");
     Ok(decision)
 }

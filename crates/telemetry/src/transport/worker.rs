@@ -28,7 +28,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn spawn(dsn: &Dsn, shared: Arc<Shared>) -> Result<(), String> {
     crate::init::install_crypto();
-    let sender = Sender { client: client(dsn, &shared)?, url: dsn.envelope_api_url().to_string(), shared };
+    let sender = Sender { client: client(dsn, &shared)?, url: dsn.envelope_api_url(), shared };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -64,7 +64,7 @@ fn client(dsn: &Dsn, shared: &Shared) -> Result<reqwest::Client, String> {
 
 struct Sender {
     client: reqwest::Client,
-    url: String,
+    url: reqwest::Url,
     shared: Arc<Shared>,
 }
 
@@ -181,7 +181,7 @@ impl Sender {
     }
 
     async fn send(&self, flight: Flight) -> (Flight, Outcome) {
-        let request = self.client.post(&self.url);
+        let request = self.client.post(self.url.clone());
         let bytes = &flight.taken.outgoing.bytes;
         let compressed =
             if bytes.len() > self.shared.limits.compress_above_bytes { gzip(bytes) } else { None };

@@ -24,7 +24,7 @@ const BATCH_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The least time between two synchronisations. Whoever comes after an idle moment is not delayed; under load more requests
 /// share one, and the disk and the processor are left to the services that are being watched.
-const PACE: Duration = Duration::from_millis(2);
+const PACE: Duration = Duration::from_millis(10);
 /// The buffer is given back when a batch has made it larger than this.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 
