@@ -173,10 +173,17 @@ fn class_path(layout: &Layout) -> String {
     format!("{}/*", jars(layout).display())
 }
 
+/// 22 characters, as Kafka makes them. Never one that begins with a dash: its tools would take it for an option.
+fn cluster_id(random: uuid::Uuid) -> String {
+    let mut bytes = random.into_bytes();
+    bytes[0] &= 0x7f;
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result<(), RuntimeError> {
     // A folder without meta.properties was never formatted to its end; whatever is in it is no broker's data.
     drop(std::fs::remove_dir_all(layout.data("kafka")));
-    let cluster_id = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+    let cluster_id = cluster_id(uuid::Uuid::new_v4());
     let mut storage_tool = tokio::process::Command::new(java);
     storage_tool
         .args(TOOL_JVM)
@@ -292,6 +299,16 @@ fn names_a_broker(args: &[OsString]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_cluster_id_looks_like_an_option() {
+        for first in 0..=u8::MAX {
+            let mut random = [0xfb; 16];
+            random[0] = first;
+            let id = cluster_id(uuid::Uuid::from_bytes(random));
+            assert!(id.len() == 22 && id.starts_with(|c: char| c.is_ascii_alphabetic()), "{id}");
+        }
+    }
 
     #[test]
     fn the_broker_is_added_unless_it_is_given() {
