@@ -13,7 +13,7 @@ const ROOT_VARIABLE: &str = "PITBOSS_ROOT";
 /// Another state folder than `.pitboss/`.
 pub const STATE_VARIABLE: &str = "PITBOSS_STATE";
 /// Another folder for fetched programs than `.pitboss/tools/`.
-const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
+pub const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
 /// Another base of all ports.
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
 /// The process with which a platform that it starts ends.

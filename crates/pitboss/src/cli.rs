@@ -133,7 +133,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
     match &cli.command {
         // These become another program, or start others, and need no tasks.
         Command::Kafka(args) => return kafka::run(args, &checkout),
-        Command::Bench(args) => return bench::run(args, output),
+        Command::Bench(args) => return bench::run(args, &checkout, output),
         Command::Secrets(args) => return secrets::run(args, &checkout, output),
         _ => {}
     }

@@ -128,7 +128,10 @@ async fn players(
         let players: Vec<Player> =
             serde_json::from_str(&text).with_context(|| format!("{} holds no players", file.display()))?;
         for player in &players {
-            gateway.deposit(player, plan.deposit_minor(), &plan.currency).await?;
+            // half of what is deposited are the stakes of all their bets
+            if gateway.balance(player, &plan.currency).await? < plan.deposit_minor() / 2 {
+                gateway.deposit(player, plan.deposit_minor(), &plan.currency).await?;
+            }
         }
         return Ok(players);
     }
