@@ -6,6 +6,9 @@ use rdkafka::error::KafkaError;
 
 use crate::config::Config;
 
+/// A batch of several records is no larger than the largest record may be; half of what the topics take.
+const BATCH_BYTES_MAX: usize = contracts::topics::RECORD_BYTES_MAX;
+
 /// What every client shares.
 fn base(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -38,7 +41,8 @@ pub(crate) fn producer(config: &Config) -> ClientConfig {
         .set("message.timeout.ms", config.message_timeout_ms.to_string())
         // a dead letter is the largest record plus its headers; the broker enforces each topic's own limit
         .set("message.max.bytes", "2097152")
-        .set("batch.size", "1000000")
+        // a batch is refused as a whole, so that one of many small records must stay below the smallest topic's limit
+        .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", "10000")
         .set("queue.buffering.max.kbytes", "16384");
     client

@@ -3,7 +3,7 @@
 //! Used by `up` (one bet to show), `bet` and `load`. Nothing here knows how the platform works behind the gateway; what it is
 //! told is what a browser is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -122,7 +122,8 @@ impl Gateway {
     /// Deposits `amount_minor` through the card provider and returns the balance after it, in minor units.
     ///
     /// # Errors
-    /// When the deposit is not completed within the gateway's time.
+    /// When the deposit is not completed within [`CALL_DEADLINE`]; until then it is asked for again with its key, which is
+    /// the same deposit.
     pub async fn deposit(&self, player: &Player, amount_minor: i64, currency: &str) -> Result<i64> {
         #[derive(Deserialize)]
         struct Deposited {
@@ -130,10 +131,18 @@ impl Gateway {
         }
         let body = serde_json::json!({ "amount_minor": amount_minor, "currency": currency });
         let key = Uuid::new_v4().to_string();
-        let deposited: Deposited = self.write("/api/v1/payments/deposits", Some(player), &key, &body).await?;
-        deposited
-            .balance_minor
-            .context("the deposit was accepted but not completed within the gateway's time")
+        let until = Instant::now() + CALL_DEADLINE;
+        loop {
+            let deposited: Deposited =
+                self.write("/api/v1/payments/deposits", Some(player), &key, &body).await?;
+            match deposited.balance_minor {
+                Some(balance) => return Ok(balance),
+                None if Instant::now() < until => {}
+                None => {
+                    bail!("the deposit was accepted but not completed within {} s", CALL_DEADLINE.as_secs())
+                }
+            }
+        }
     }
 
     /// Places a bet on the slot machine. `Err` only when no answer came at all.

@@ -159,7 +159,7 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// Adds to a counter.
 pub fn count(metric: Metric, value: u64, labels: Labels<'_>) {
-    debug_assert_eq!(metric.kind(), Kind::Counter, "{metric:?} is no counter");
+    assert_eq!(metric.kind(), Kind::Counter, "{metric:?} is no counter");
     registry::add(metric, value, labels);
     #[expect(clippy::cast_precision_loss, reason = "a single increment is far below 2^53")]
     sentry_export::each(metric, value as f64, labels);
@@ -167,14 +167,14 @@ pub fn count(metric: Metric, value: u64, labels: Labels<'_>) {
 
 /// Sets a gauge.
 pub fn gauge(metric: Metric, value: f64, labels: Labels<'_>) {
-    debug_assert_eq!(metric.kind(), Kind::Gauge, "{metric:?} is no gauge");
+    assert_eq!(metric.kind(), Kind::Gauge, "{metric:?} is no gauge");
     registry::set(metric, value, labels);
     sentry_export::each(metric, value, labels);
 }
 
 /// Adds one value to a distribution.
 pub fn distribution(metric: Metric, value: f64, labels: Labels<'_>) {
-    debug_assert_eq!(metric.kind(), Kind::Distribution, "{metric:?} is no distribution");
+    assert_eq!(metric.kind(), Kind::Distribution, "{metric:?} is no distribution");
     registry::observe(metric, value, labels);
     sentry_export::each(metric, value, labels);
 }

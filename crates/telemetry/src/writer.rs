@@ -16,9 +16,9 @@ mod sdk;
 use batch::{Haste, Receiver, Refused, Sender};
 pub(crate) use sdk::{Factory, SdkTransport};
 
-/// Jobs waiting to be written. Transactions are bounded by their spans besides.
+/// Jobs waiting to be written, besides those of the batch in hand. Transactions are bounded by their spans, too.
 const JOBS_MAX: usize = 512;
-/// How long a transaction waits for company, so that a batch of them wakes each thread on the way once.
+/// How long a transaction waits for company, once the writer has nothing else to do, so that a batch of them wakes each thread on the way once.
 const LINGER: Duration = Duration::from_millis(50);
 /// How often an idle writer looks for roots whose grace is over.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -103,15 +103,18 @@ impl Writer {
 }
 
 impl Jobs {
-    /// Runs until every [`Writer`] is gone.
+    /// Runs until every [`Writer`] is gone; the bridge has one as long as the process lives.
     pub(crate) fn spawn(self, about: About, transport: Arc<Transport>, bridge: Bridge) -> Result<(), String> {
         let run = move || {
             let mut swept = Instant::now();
             while let Some(jobs) = self.jobs.take(SWEEP_EVERY) {
+                let is_something_new = !jobs.is_empty();
                 for job in jobs {
                     write(job, &about, &transport);
                 }
-                transport.wake();
+                if is_something_new {
+                    transport.wake();
+                }
                 if swept.elapsed() >= SWEEP_EVERY {
                     swept = Instant::now();
                     bridge.sweep(swept);

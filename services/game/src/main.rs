@@ -4,7 +4,7 @@ fn main() -> std::process::ExitCode {
     let service = chassis::Service::new(
         contracts::parts::Part::Game,
         env!("CARGO_PKG_VERSION"),
-        include_str!("../defaults.toml"),
+        include_str!("defaults.toml"),
     );
     chassis::main(service, game::run)
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer as _;
 use tokio::time::timeout;
 
-use super::commit::Commit;
+use super::commit::{Commit, Committed};
 use super::context::{Rebalance, list_of};
 use super::owner::Owner;
 use crate::error::ConsumerError;
 
 /// A commit that fails while the group rebalances is worth a second try before we leave; more would only delay.
 const LAST_COMMIT_ATTEMPTS: u32 = 2;
+/// Before such a try.
+const LAST_COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Owner {
     pub(super) async fn close(mut self) -> Result<(), ConsumerError> {
@@ -44,7 +46,14 @@ impl Owner {
                 return; // the broker has all there is
             }
             match timeout(deadline, Commit::ended(&mut self.commit)).await {
-                Ok(committed) => self.on_committed(committed),
+                Ok(committed) => {
+                    let was_refused = matches!(committed, Committed::Failed(_));
+                    self.on_committed(committed);
+                    if was_refused {
+                        // in the middle of a rebalance the broker takes none
+                        tokio::time::sleep(LAST_COMMIT_PAUSE).await;
+                    }
+                }
                 Err(_) => {
                     tracing::warn!(
                         "the last commit was not confirmed in time; finished records may come again"

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use super::Published;
 use crate::clients::Logged;
 
-/// An acknowledgement ends a poll's wait at once; this is how long the thread outlives its producer.
+/// An acknowledgement ends a poll's wait at once; so long at most the thread waits for one more after its producer was dropped,
+/// before it gives up what is unanswered and closes the client: blocking work that belongs on no worker.
 const POLL: Duration = Duration::from_secs(1);
 /// How soon a full queue is looked at again.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
@@ -39,14 +40,17 @@ pub(super) struct Client {
     inner: Arc<Polled>,
 }
 
+/// Dropped in this order: when the thread hears that it is over, it has the last handle of the producer.
 struct Polled {
     producer: Arc<BaseProducer<Delivery>>,
-    is_over: Arc<AtomicBool>,
+    _ends: EndOnDrop,
 }
 
-impl Drop for Polled {
+struct EndOnDrop(Arc<AtomicBool>);
+
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -83,7 +87,7 @@ impl Client {
         let is_over = Arc::new(AtomicBool::new(false));
         let (polled, until) = (Arc::clone(&producer), Arc::clone(&is_over));
         let poll = move || {
-            while !until.load(Ordering::Relaxed) {
+            while !until.load(Ordering::Acquire) {
                 polled.poll(POLL);
             }
         };
@@ -91,7 +95,7 @@ impl Client {
             .name("kafka-delivery".to_owned())
             .spawn(poll)
             .map_err(|error| KafkaError::ClientCreation(format!("its thread does not start: {error}")))?;
-        Ok(Self { inner: Arc::new(Polled { producer, is_over }) })
+        Ok(Self { inner: Arc::new(Polled { producer, _ends: EndOnDrop(is_over) }) })
     }
 
     /// Hands a record to librdkafka and waits for the brokers' answer; for room in the queue at most `queue_full_timeout`.
@@ -126,4 +130,47 @@ impl Client {
 
 fn is_full(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of brokers that nobody runs.
+    fn unreachable() -> Client {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:9").set("queue.buffering.max.messages", "1");
+        Client::new(&config).unwrap()
+    }
+
+    fn record() -> Outgoing<'static> {
+        Outgoing { topic: "t", key: None, value: Some(b"v"), headers: OwnedHeaders::new() }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_an_error_in_time_and_a_cancelled_publish_harms_nobody() {
+        let client = unreachable();
+        let first =
+            tokio::time::timeout(Duration::from_millis(50), client.send(record(), Duration::ZERO)).await;
+        assert!(first.is_err(), "there is nobody to acknowledge it: {first:?}");
+        let second = client.send(record(), Duration::from_millis(20)).await;
+        assert!(is_full(&second.unwrap_err()));
+        // the first one is answered at the end, and its caller is gone
+        drop(client);
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_clone() {
+        let client = unreachable();
+        let producer = Arc::downgrade(&client.inner.producer);
+        let second = client.clone();
+        drop(client);
+        assert!(producer.strong_count() > 0);
+        drop(second);
+        let until = Instant::now() + Duration::from_secs(30);
+        while producer.strong_count() > 0 {
+            assert!(Instant::now() < until, "the thread still has the client");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

@@ -100,7 +100,9 @@ async fn while_the_dead_letter_cannot_be_written_the_record_is_not_passed() {
     bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
 
     let handler = Remember::new(|_| Err(HandlerError::poison("never")));
-    let producer = Producer::new(&config).expect("a producer");
+    // only the dead letter is to be given up soon
+    let patient = bus::Config { message_timeout_ms: 30_000, ..config.clone() };
+    let producer = Producer::new(&patient).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
     handler.wait_for(1).await;

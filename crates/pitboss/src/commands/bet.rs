@@ -74,6 +74,9 @@ pub async fn run(args: &BetArgs, target: &Target, output: &Output) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// So many bets may be too slow for an answer in time before `up` says that something is wrong.
+const FIRST_BETS_MAX: usize = 3;
+
 /// One bet of a new player, for `up`: its trace, whole.
 ///
 /// # Errors
@@ -82,7 +85,14 @@ pub async fn show_one(target: &Target) -> Result<trace::Trace> {
     let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
     let player = gateway.register("EUR").await?;
     gateway.deposit(&player, 10_000, "EUR").await?;
-    let answer = gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await?;
+    let mut answer = gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await?;
+    for _ in 1..FIRST_BETS_MAX {
+        if answer.result().is_ok() {
+            break;
+        }
+        // the first bet of a cold broker may take longer than the gateway waits
+        answer = gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await?;
+    }
     answer.result()?;
     let trace_id = answer.trace_id.context("the gateway named no trace (x-trace-id)")?;
     trace::fetch_whole_bet(target.http(), &target.recorder_url, &trace_id, TRACE_DEADLINE).await

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::stream::{self, StreamExt};
 use serde_json::Value;
@@ -40,6 +40,10 @@ pub struct LoadArgs {
     /// How long bets are sent, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration_s: u64,
+    /// Bets at the same rate before that, whose latencies are told apart (a broker that has just started compiles what it
+    /// runs); their errors and traces count
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    warm_up_s: u64,
     /// Among how many players the bets are spread
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     players: u16,
@@ -76,6 +80,7 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 /// # Errors
 /// When the platform is not up or the players cannot be prepared.
 pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<ExitCode> {
+    let warm_up = Duration::from_secs(args.warm_up_s);
     let plan = Plan {
         rate_per_s: args.rate.0,
         duration: Duration::from_secs(args.duration_s),
@@ -83,11 +88,34 @@ pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<Ex
         stake_minor: args.stake_minor,
         currency: args.currency.clone(),
     };
+    let whole = Plan { duration: warm_up + plan.duration, ..plan.clone() };
     let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
-    let players = players(&gateway, &plan, args.players_file.as_deref(), output).await?;
+    let players = players(&gateway, &whole, args.players_file.as_deref(), output).await?;
 
     let reports_before = client_reports(target).await?;
+    let mut warmed = None;
+    if !warm_up.is_zero() {
+        warmed = Some(send(&gateway, &players, &Plan { duration: warm_up, ..plan.clone() }, output).await);
+    }
     let started = Instant::now();
+    let tally = send(&gateway, &players, &plan, output).await;
+
+    let mut report = tally.report(plan.rate_per_s, started.elapsed());
+    report.warm_up = warmed.as_ref().map(|warmed| warmed.report(plan.rate_per_s, warm_up).into());
+    report.memory_bytes = target.memory_bytes()?;
+    if !args.no_traces {
+        let warmed_ids = warmed.into_iter().flat_map(|warmed| warmed.trace_ids);
+        let trace_ids: Vec<String> = warmed_ids.chain(tally.trace_ids).collect();
+        let mut traces = check_traces(target, output, &trace_ids).await?;
+        traces.client_reports = since(&reports_before, &client_reports(target).await?);
+        report.traces = Some(traces);
+    }
+    print(&report, output)?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sends the plan's bets and counts what became of them.
+async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
     let live = output.spinner("first bets");
     let (sender, mut outcomes) = mpsc::channel::<Outcome>(OUTCOMES_MAX);
     let mut tally = Tally::default();
@@ -101,18 +129,9 @@ pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<Ex
             }
         }
     };
-    tokio::join!(driver::run(&gateway, &players, &plan, sender), count);
+    tokio::join!(driver::run(gateway, players, plan, sender), count);
     live.finish_and_clear();
-
-    let mut report = tally.report(plan.rate_per_s, started.elapsed());
-    report.memory_bytes = target.memory_bytes()?;
-    if !args.no_traces {
-        let mut traces = check_traces(target, output, &tally.trace_ids).await?;
-        traces.client_reports = since(&reports_before, &client_reports(target).await?);
-        report.traces = Some(traces);
-    }
-    print(&report, output)?;
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    tally
 }
 
 /// The players of the file where there is one, else new ones, kept in it for the next run.
@@ -127,9 +146,13 @@ async fn players(
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let players: Vec<Player> =
             serde_json::from_str(&text).with_context(|| format!("{} holds no players", file.display()))?;
+        let held = players.len();
+        if held != plan.players {
+            bail!("{} holds {held} players: say --players {held}, or name another file", file.display());
+        }
         for player in &players {
             // half of what is deposited are the stakes of all their bets
-            if gateway.balance(player, &plan.currency).await? < plan.deposit_minor() / 2 {
+            if gateway.balance(player, &plan.currency).await.unwrap_or(0) < plan.deposit_minor() / 2 {
                 gateway.deposit(player, plan.deposit_minor(), &plan.currency).await?;
             }
         }

@@ -85,6 +85,26 @@ pub struct Traces {
     pub client_reports: BTreeMap<String, u64>,
 }
 
+/// What was sent before counting began: its errors count as the run's do, its latencies are its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct WarmUp {
+    /// How long it was.
+    pub duration_s: f64,
+    /// Bets that were to be sent.
+    pub sent: u64,
+    /// Those that neither settled nor were rejected, by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// As in the report.
+    pub latency_ms: LatencyMs,
+}
+
+impl From<Report> for WarmUp {
+    fn from(report: Report) -> Self {
+        let Report { duration_s, sent, errors, latency_ms, .. } = report;
+        Self { duration_s, sent, errors, latency_ms }
+    }
+}
+
 /// The report of a run, as `--json` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -104,6 +124,9 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// From the intended time of sending to the whole answer.
     pub latency_ms: LatencyMs,
+    /// Present when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
     /// Peak resident memory (VmHWM) of each part after the run.
     pub memory_bytes: BTreeMap<String, u64>,
     /// Present unless the check was switched off.
@@ -186,6 +209,7 @@ impl Tally {
             rejected: count(Kind::Rejected),
             errors: self.errors(),
             latency_ms: self.latency_ms(),
+            warm_up: None,
             memory_bytes: BTreeMap::new(),
             traces: None,
         }
@@ -198,6 +222,7 @@ impl Report {
     pub fn holds(&self) -> bool {
         self.sent > 0
             && self.errors.is_empty()
+            && self.warm_up.as_ref().is_none_or(|warm_up| warm_up.errors.is_empty())
             && self.traces.as_ref().is_none_or(|t| t.complete == t.answered && t.client_reports.is_empty())
     }
 }
@@ -222,6 +247,14 @@ impl fmt::Display for Report {
         }
         for (kind, count) in &self.errors {
             writeln!(f, "{kind} {count}  ")?;
+        }
+        if let Some(WarmUp { duration_s, sent, errors, latency_ms: LatencyMs { p50, p95, p99, max } }) =
+            &self.warm_up
+        {
+            write!(f, "before that, {sent} bets in {duration_s:.0} s to warm up: ")?;
+            write!(f, "p50 {p50:.1} ms · p95 {p95:.1} ms · p99 {p99:.1} ms · max {max:.1} ms · errors ")?;
+            let list: Vec<String> = errors.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+            writeln!(f, "{}", if list.is_empty() { "none".to_owned() } else { list.join("  ") })?;
         }
         if let Some(traces) = &self.traces {
             writeln!(f, "traces complete in the recorder: {} of {}", traces.complete, traces.answered)?;
@@ -260,6 +293,21 @@ mod tests {
         assert!(!report.holds());
         assert!((report.latency_ms.p50 - 50.0).abs() < 1.0, "{:?}", report.latency_ms);
         assert!((report.latency_ms.max - 500.0).abs() < 1.0, "{:?}", report.latency_ms);
+    }
+
+    #[test]
+    fn an_error_of_the_warm_up_is_an_error_and_its_latencies_are_its_own() {
+        let mut warmed = Tally::default();
+        warmed.add(outcome(Kind::Settled, 900));
+        let mut tally = Tally::default();
+        tally.add(outcome(Kind::Settled, 5));
+        let mut report = tally.report(Some(100.0), Duration::from_secs(1));
+        report.warm_up = Some(warmed.report(Some(100.0), Duration::from_secs(1)).into());
+        assert!(report.holds() && report.latency_ms.max < 10.0, "{report:?}");
+        assert!(report.to_string().contains("1 bets in 1 s to warm up"), "{report}");
+        warmed.add(outcome(Kind::NotInTime, 2_000));
+        report.warm_up = Some(warmed.report(Some(100.0), Duration::from_secs(1)).into());
+        assert!(!report.holds());
     }
 
     #[test]

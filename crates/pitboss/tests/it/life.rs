@@ -92,10 +92,13 @@ async fn the_children_of_a_part_go_with_it() {
 #[tokio::test]
 async fn a_part_waits_for_what_it_needs_and_death_at_start_is_told_with_the_log() {
     let stage = Stage::with_supervisor().await;
-    let port = runtime::ports::free(1).unwrap()[0];
-    let never = Probe::Tcp { address: format!("127.0.0.1:{port}") };
-    let kafka = PartSpec { ready: never, ..sleeper("kafka") };
+    let ports = runtime::ports::free(2).unwrap();
+    let [port, never] = ports[..] else { panic!("{ports:?}") };
+    let listens = |port: u16| Probe::Tcp { address: format!("127.0.0.1:{port}") };
+    let kafka = PartSpec { ready: listens(port), ..sleeper("kafka") };
     let game = PartSpec {
+        // it is never ready, however late its death is noticed
+        ready: listens(never),
         needs: vec!["kafka".to_owned()],
         ..shell("game", "echo the reels are stuck >&2; exit 69")
     };

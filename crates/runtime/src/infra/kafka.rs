@@ -23,14 +23,13 @@ const FORMAT_DEADLINE: Duration = Duration::from_secs(60);
 /// A broker writes down where its logs end, so that its next start is short.
 const STOP_DEADLINE_MS: u64 = 20_000;
 
-/// One node on two cores: little heap, the collector that starts fastest, and compilers that take what the others leave: the
-/// second one halves what a request costs, and would take ten seconds of both cores from the first bets. (As root; for others
-/// the JVM says that it keeps the priorities.) It gives up rather than limp on.
-const SERVER_JVM: [&str; 6] = [
+/// One node on two cores: little heap, the collector and the compiler that start fastest. (With the second compiler a request
+/// costs half as much after some minutes, and the first ten seconds of a load are lost to compiling: docs/adr/0007.) It gives up
+/// rather than limp on.
+const SERVER_JVM: [&str; 5] = [
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    "-XX:ThreadPriorityPolicy=1",
-    "-XX:CompilerThreadPriority=10",
+    "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
 ];

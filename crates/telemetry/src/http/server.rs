@@ -117,11 +117,20 @@ fn describe_request(hub: &Hub, request: &Request<Body>) {
 }
 
 /// Says `cancelled` when the caller went away before the answer.
-struct Unanswered(Span);
+struct Unanswered(Option<Span>);
+
+impl Unanswered {
+    /// There is an answer, and nothing more to say. (Forgetting the guard would keep its span, and the trace with it, for ever.)
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        spans::set_error(&self.0, Status::Cancelled);
+        if let Some(span) = &self.0 {
+            spans::set_error(span, Status::Cancelled);
+        }
     }
 }
 
@@ -130,14 +139,14 @@ async fn answer(
     counted: Counted,
     inner: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Result<Response, Infallible> {
-    let unanswered = Unanswered(span.clone());
+    let unanswered = Unanswered(Some(span.clone()));
     // The panic hook has reported it by now, in this trace; the connection and its other requests live on.
     let outcome = AssertUnwindSafe(inner).catch_unwind().await;
     let mut response = match outcome {
         Ok(Ok(response)) => response,
         Err(_) => after_panic(),
     };
-    std::mem::forget(unanswered);
+    unanswered.answered();
     let status = response.status();
     spans::set_attr(&span, names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
     spans::set_status(&span, Status::from_http(status.as_u16()));
@@ -187,4 +196,40 @@ fn after_panic() -> Response {
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tower::ServiceExt as _;
+    use tracing::span::Id;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+    use super::*;
+
+    /// Counts what is closed for good: the last handle of a span is gone.
+    struct Closed(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Closed {
+        fn on_close(&self, _: Id, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_request_that_was_answered() {
+        let closed = Arc::new(AtomicUsize::new(0));
+        let subscriber = tracing_subscriber::registry().with(Closed(Arc::clone(&closed)));
+        tracing::subscriber::with_default(subscriber, || {
+            let inner = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+            let service = server_layer(TrustPolicy::default()).layer(inner);
+            for _ in 0..3 {
+                let answered =
+                    futures::executor::block_on(service.clone().oneshot(Request::new(Body::empty())));
+                assert!(answered.is_ok());
+            }
+        });
+        assert_eq!(closed.load(Ordering::Relaxed), 3);
+    }
 }

@@ -23,7 +23,7 @@ pub(super) enum Haste {
 #[derive(Debug)]
 pub(super) struct Sender<T>(Arc<End<T>>);
 
-/// The receiver's end; without it every job is refused.
+/// The receiver's end; without it every job is refused, and those that wait are dropped: nobody may wait for them.
 #[derive(Debug)]
 pub(super) struct Receiver<T>(End<T>);
 
@@ -67,6 +67,16 @@ impl<T> Drop for End<T> {
     }
 }
 
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.0.lock();
+        waiting.is_closed = true;
+        let jobs = mem::take(&mut waiting.jobs);
+        drop(waiting);
+        drop(jobs);
+    }
+}
+
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
@@ -92,8 +102,9 @@ impl<T> Sender<T> {
             return Err(Refused::Full(job));
         }
         waiting.jobs.push_back(job);
+        let was_urgent = waiting.is_urgent;
         waiting.is_urgent |= haste == Haste::Now || waiting.jobs.len() >= BATCH_ENOUGH;
-        let must_wake = waiting.is_urgent || waiting.jobs.len() == 1;
+        let must_wake = waiting.jobs.len() == 1 || waiting.is_urgent && !was_urgent;
         drop(waiting);
         if must_wake {
             shared.changed.notify_one();
@@ -199,8 +210,11 @@ mod tests {
         assert_eq!(receiver.take(LONG).unwrap(), [1, 2]);
         assert!(receiver.take(LONG).is_none());
         let (sender, receiver) = queue(10, LONG);
+        let job = Arc::new(());
+        sender.send(Arc::clone(&job), Haste::Now).unwrap();
         drop(receiver);
-        assert!(matches!(sender.send(1, Haste::Now), Err(Refused::Closed(1))));
+        assert_eq!(Arc::strong_count(&job), 1, "what waited is dropped");
+        assert!(matches!(sender.send(job, Haste::Now), Err(Refused::Closed(_))));
     }
 
     #[test]

@@ -40,6 +40,9 @@ fn handler() {
             "traceparent",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_bytes(),
         )]);
+        // a sweeper's look: no part of any transaction, and none by itself
+        spans::db("mongodb", "game", "bets", "find", FIND).in_scope(|| {});
+        spans::cache_get("session:8").in_scope(|| {});
         let process = spans::queue_process(&PROCESS, &parent);
         async {
             telemetry::set_user("player-7");
@@ -139,6 +142,7 @@ fn op_and_description_are_two_things() {
 fn database_and_cache_spans_have_what_their_pages_need() {
     let receiver = Receiver::start(Mood::Well);
     scenario::run("handler", &receiver.dsn(), &[]);
+    assert_eq!(receiver.transactions().len(), 1, "what belongs to no transaction is none");
     let transaction = receiver.transaction("casino.bets.commands.v1");
     let db = span_with_op(&transaction, "db");
     for (name, value) in [

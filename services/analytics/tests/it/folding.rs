@@ -23,6 +23,8 @@ async fn assert_a_replay_changes_nothing(again: impl Fn(&[Event]) -> Vec<Event>)
     let platform = Platform::start(config()).await;
     let events = history();
     platform.publish(&events).await;
+    // payments are another topic, and may come a fetch later than the bets
+    platform.facts(events.len()).await;
     platform.summary(30).await;
     platform.settled_down().await;
     let before = platform.stored().await;

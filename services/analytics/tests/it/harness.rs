@@ -42,7 +42,7 @@ pub(crate) fn config() -> Config {
     ];
     let environment: HashMap<_, _> =
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    chassis::config::load(include_str!("../../defaults.toml"), None, environment).unwrap()
+    chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap()
 }
 
 impl Platform {
@@ -92,6 +92,14 @@ impl Platform {
     }
 
     /// Waits until no bucket waits for being recomputed.
+    pub(crate) async fn facts(&self, count: usize) {
+        let facts = self.mongo.collection::<Document>("facts");
+        testkit::eventually(&format!("{count} facts"), PATIENCE, || async {
+            (facts.count(doc! {}).await.unwrap() >= count as u64).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn settled_down(&self) {
         let dirty = self.mongo.collection::<Document>("dirty");
         testkit::eventually("no dirty bucket", PATIENCE, || async {

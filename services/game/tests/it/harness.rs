@@ -83,7 +83,7 @@ impl Platform {
         let environment: HashMap<_, _> =
             settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let config: Config =
-            chassis::config::load(include_str!("../../defaults.toml"), None, environment).unwrap();
+            chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
         bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
         let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();

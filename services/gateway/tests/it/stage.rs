@@ -204,6 +204,8 @@ impl Stage {
         behind.open_session("s-1", "p-1");
         behind.open_session("s-2", "p-2");
         let mut config = config(peers);
+        // Only who waits in vain is to wait a short time.
+        config.bets.wait_ms = if broker == Broker::Silent { 400 } else { 10_000 };
         change(&mut config);
         let broker = Arc::new(StandIn {
             behaviour: Mutex::new(broker),

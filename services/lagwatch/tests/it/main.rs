@@ -35,7 +35,7 @@ fn config() -> Config {
     ];
     let environment: HashMap<_, _> =
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    chassis::config::load(include_str!("../../defaults.toml"), None, environment).unwrap()
+    chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {

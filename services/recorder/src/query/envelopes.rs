@@ -19,7 +19,12 @@ use super::{
     lines::{NDJSON, Opened, Out, WriteError, each_envelope, one_line, stream},
     page, with_lag,
 };
-use crate::{body, index::read, journal::Encoding, protocol::digest::Kinds};
+use crate::{
+    body,
+    index::read,
+    journal::{Encoding, Stored},
+    protocol::digest::Kinds,
+};
 
 /// `GET /api/v1/envelopes?since=&project=&type=&limit=`
 pub(super) async fn list(
@@ -92,26 +97,32 @@ pub(super) async fn raw(
     Path(seq): Path<u64>,
     UrlQuery(wanted): UrlQuery<RawWanted>,
 ) -> Result<Response, Problem> {
-    let (stored, lag) = ask(&query, move |query| {
+    let as_received = wanted.form.as_deref() == Some("received");
+    let (found, lag) = ask(&query, move |query| {
         let row = query.index.read(|connection| read::envelope(connection, seq))?;
-        Ok(row.map(|row| query.journal.reader().read(row.place)).transpose()?.flatten())
+        let stored = row.map(|row| query.journal.reader().read(row.place)).transpose()?.flatten();
+        let bytes_max = query.limits.envelope_bytes_max;
+        Ok(stored.map(|stored| {
+            let encoding = HeaderValue::from_static(stored.encoding.name());
+            let bytes = if as_received { Ok(stored.body) } else { opened(stored, bytes_max) };
+            (encoding, bytes)
+        }))
     })
     .await?;
-    let stored = stored.ok_or_else(Problem::not_found)?;
-    let encoding = HeaderValue::from_static(stored.encoding.name());
-    let bytes = if wanted.form.as_deref() == Some("received") {
-        stored.body
-    } else {
-        let opened = body::open(stored.kind, stored.encoding, &stored.body, query.limits.envelope_bytes_max);
-        let opened = opened.map_err(|error| Problem::bad_request(error.to_string()))?;
-        match (stored.encoding, opened) {
-            (Encoding::Identity, std::borrow::Cow::Borrowed(_)) => stored.body,
-            (_, opened) => opened.into_owned(),
-        }
-    };
-    let mut response = with_lag(lag, bytes);
+    let (encoding, bytes) = found.ok_or_else(Problem::not_found)?;
+    let mut response = with_lag(lag, bytes?);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-sentry-envelope"));
     headers.insert("x-recorder-content-encoding", encoding);
     Ok(response.into_response())
+}
+
+/// The envelope as it was before its sender compressed it.
+fn opened(stored: Stored, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let opened = body::open(stored.kind, stored.encoding, &stored.body, bytes_max)
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(match (stored.encoding, opened) {
+        (Encoding::Identity, std::borrow::Cow::Borrowed(_)) => stored.body,
+        (_, opened) => opened.into_owned(),
+    })
 }

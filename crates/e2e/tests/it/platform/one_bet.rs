@@ -5,27 +5,37 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use pitboss::player::BetResult;
 use pitboss::trace::edges;
 use testkit::eventually;
 use uuid::Uuid;
 
 use super::{CURRENCY, DEPOSIT_MINOR, platform, raw};
 
-const ARRIVES_WITHIN: Duration = Duration::from_secs(15);
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+
+/// A new player's bet that was settled in time, and its trace. One that was not is another player's: its trace has more edges.
+async fn settled_bet() -> (BetResult, String) {
+    eventually("a bet that settles in time", Duration::from_secs(60), || async {
+        let gateway = &platform().gateway;
+        let player = gateway.register(CURRENCY).await.expect("registered");
+        gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
+        let answer =
+            gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
+        let result = answer.result().ok()?;
+        Some((result, answer.trace_id.expect("x-trace-id")))
+    })
+    .await
+}
 
 #[tokio::test]
 async fn its_trace_is_one_tree_with_exactly_the_listed_edges() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = platform.gateway.register(CURRENCY).await.expect("registered");
-    platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
     let since = raw::last_seq(platform).await;
 
-    let answer =
-        platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
-    let result = answer.result().expect("settled");
+    let (result, trace_id) = settled_bet().await;
     assert_eq!(result.balance_minor, DEPOSIT_MINOR - 100 + result.payout_minor);
-    let trace_id = answer.trace_id.clone().expect("x-trace-id");
 
     let last = std::cell::RefCell::new(Vec::new());
     let found = eventually_whole(&trace_id, since, &last).await;
@@ -115,17 +125,10 @@ async fn sentrys_ingestion_library_has_no_complaint() {
     };
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = platform.gateway.register(CURRENCY).await.expect("registered");
-    platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
     let since = raw::last_seq(platform).await;
-    let answer =
-        platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
+    let (_, trace_id) = settled_bet().await;
     let last = std::cell::RefCell::new(Vec::new());
-    assert!(
-        eventually_whole(&answer.trace_id.expect("x-trace-id"), since, &last).await,
-        "{:#?}",
-        last.borrow()
-    );
+    assert!(eventually_whole(&trace_id, since, &last).await, "{:#?}", last.borrow());
 
     let envelopes = raw::envelopes(platform, since).await;
     let lines: String = envelopes.iter().map(|e| format!("{e}\n")).collect();

@@ -13,8 +13,8 @@ use crate::cargo;
 use crate::checkout::Checkout;
 use crate::steps::Steps;
 
-/// Kafka takes 350 MiB, MongoDB 150, the services 300 together; the rest is for the file cache.
-pub const MEMORY_BYTES_NEEDED: u64 = 1_500 << 20;
+/// After 50 000 bets Kafka takes 400 MiB, the document store 500, the services 300 together; the rest is for the file cache.
+pub const MEMORY_BYTES_NEEDED: u64 = 2_000 << 20;
 /// What a build from nothing leaves in `target/` and `.pitboss/tools/`.
 const DISK_BYTES_TO_BUILD: u64 = 8 << 30;
 /// Data and logs of an evening's play.
