@@ -95,16 +95,19 @@ pub fn queue_process(attrs: &ProcessAttrs<'_>, parent: &Context) -> Span {
     span
 }
 
+/// A span that is a part of a transaction, and none outside of one, as with Sentry's other SDKs: a sweeper that looks once a
+/// second and finds nothing would fill the list of transactions with its queries.
+macro_rules! part_span {
+    ($($fields:tt)*) => {
+        if Span::current().is_none() { Span::none() } else { tracing::info_span!($($fields)*) }
+    };
+}
+
 /// A database operation. `description_json` is the query as JSON with `"?"` for every value
 /// (`{"find":"wallets","filter":{"_id":"?"}}`): without all of these the Queries page shows nothing.
-///
-/// A part of a transaction, and none outside of one, as with Sentry's other SDKs: a sweeper that looks once a second and
-/// finds nothing would fill the list of transactions with its queries. The same holds for the cache.
+/// No span outside of a transaction; the same holds for the cache.
 pub fn db(system: &str, namespace: &str, collection: &str, operation: &str, description_json: &str) -> Span {
-    if Span::current().is_none() {
-        return Span::none();
-    }
-    tracing::info_span!(
+    part_span!(
         "db",
         otel.name = description_json,
         otel.kind = "client",
@@ -122,10 +125,7 @@ pub fn db(system: &str, namespace: &str, collection: &str, operation: &str, desc
 
 /// A read of the cache; say with [`set_attr`] and [`names::CACHE_HIT`] whether it hit.
 pub fn cache_get(key: &str) -> Span {
-    if Span::current().is_none() {
-        return Span::none();
-    }
-    let span = tracing::info_span!(
+    let span = part_span!(
         "cache.get",
         otel.name = key,
         otel.kind = "client",
@@ -139,10 +139,7 @@ pub fn cache_get(key: &str) -> Span {
 
 /// A write to the cache.
 pub fn cache_put(key: &str, size_bytes: usize) -> Span {
-    if Span::current().is_none() {
-        return Span::none();
-    }
-    let span = tracing::info_span!(
+    let span = part_span!(
         "cache.put",
         otel.name = key,
         otel.kind = "client",
@@ -157,10 +154,7 @@ pub fn cache_put(key: &str, size_bytes: usize) -> Span {
 
 /// A removal from the cache.
 pub fn cache_remove(key: &str) -> Span {
-    if Span::current().is_none() {
-        return Span::none();
-    }
-    let span = tracing::info_span!(
+    let span = part_span!(
         "cache.remove",
         otel.name = key,
         otel.kind = "client",

@@ -18,7 +18,7 @@ pub(crate) use sdk::{Factory, SdkTransport};
 
 /// Jobs waiting to be written, besides those of the batch in hand. Transactions are bounded by their spans, too.
 const JOBS_MAX: usize = 512;
-/// How long a transaction waits for company, once the writer has nothing else to do, so that a batch of them wakes each thread on the way once.
+/// How long a transaction waits for company, once the writer has nothing else to do: a batch wakes each thread on the way once.
 const LINGER: Duration = Duration::from_millis(50);
 /// How often an idle writer looks for roots whose grace is over.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);

@@ -98,6 +98,7 @@ pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
     })?;
     let (port_text, data) = (port.to_string(), data.display().to_string());
     let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<String>>();
+    let mut env = infra::plain_environment();
     let (program, version, args) = match server {
         Server::Mongod(path, version) => {
             let cache = ["--wiredTigerCacheSizeGB", "0.25"];
@@ -115,6 +116,7 @@ pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
         }
         // Without --sync-on-commit an acknowledged write can be lost when the server is killed.
         Server::Secantus(path) => {
+            env.insert("SECANTUS_WT_CONFIG_EXTRA".to_owned(), STORE_EVICTION.to_owned());
             let place = ["--host", "127.0.0.1", "--port", &port_text, "--storage-path", &data];
             let manner = ["--sync-on-commit", "--cache-size", "512M", "--log-level", "WARNING"];
             (
@@ -124,8 +126,6 @@ pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
             )
         }
     };
-    let mut env = infra::plain_environment();
-    env.insert("SECANTUS_WT_CONFIG_EXTRA".to_owned(), STORE_EVICTION.to_owned());
     let address = format!("127.0.0.1:{port}");
     Ok(PartSpec {
         name: Part::Mongo.as_str().to_owned(),

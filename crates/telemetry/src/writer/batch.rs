@@ -21,15 +21,15 @@ pub(super) enum Haste {
 
 /// The sender's end; the receiver learns when the last clone is gone.
 #[derive(Debug)]
-pub(super) struct Sender<T>(Arc<End<T>>);
+pub(super) struct Sender<T>(Arc<Senders<T>>);
 
 /// The receiver's end; without it every job is refused, and those that wait are dropped: nobody may wait for them.
 #[derive(Debug)]
-pub(super) struct Receiver<T>(End<T>);
+pub(super) struct Receiver<T>(Arc<Shared<T>>);
 
-/// Whichever end goes first closes the queue.
+/// All senders together: closes the queue when the last one goes.
 #[derive(Debug)]
-struct End<T>(Arc<Shared<T>>);
+struct Senders<T>(Arc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
@@ -50,7 +50,7 @@ struct Waiting<T> {
 pub(super) fn queue<T>(jobs_max: usize, linger: Duration) -> (Sender<T>, Receiver<T>) {
     let waiting = Waiting { jobs: VecDeque::new(), is_urgent: false, is_closed: false };
     let shared = Arc::new(Shared { waiting: Mutex::new(waiting), changed: Condvar::new(), jobs_max, linger });
-    (Sender(Arc::new(End(Arc::clone(&shared)))), Receiver(End(shared)))
+    (Sender(Arc::new(Senders(Arc::clone(&shared)))), Receiver(shared))
 }
 
 impl<T> Shared<T> {
@@ -60,7 +60,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> Drop for End<T> {
+impl<T> Drop for Senders<T> {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.changed.notify_one();
@@ -69,7 +69,7 @@ impl<T> Drop for End<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut waiting = self.0.0.lock();
+        let mut waiting = self.0.lock();
         waiting.is_closed = true;
         let jobs = mem::take(&mut waiting.jobs);
         drop(waiting);
@@ -116,7 +116,7 @@ impl<T> Sender<T> {
 impl<T> Receiver<T> {
     /// What there is, after waiting for it at most `idle` and then for its company. Empty: nothing came. `None`: nothing will.
     pub(super) fn take(&self, idle: Duration) -> Option<VecDeque<T>> {
-        let shared = &self.0.0;
+        let shared = &self.0;
         let empty = |waiting: &mut Waiting<T>| waiting.jobs.is_empty() && !waiting.is_closed;
         let alone = |waiting: &mut Waiting<T>| !waiting.is_urgent && !waiting.is_closed;
         let unpoisoned = PoisonError::into_inner;
