@@ -103,7 +103,9 @@ macro_rules! part_span {
     };
 }
 
-/// A database operation. `description_json` is the query as JSON with `"?"` for every value
+/// A database operation.
+///
+/// `description_json` is the query as JSON with `"?"` for every value
 /// (`{"find":"wallets","filter":{"_id":"?"}}`): without all of these the Queries page shows nothing.
 /// No span outside of a transaction; the same holds for the cache.
 pub fn db(system: &str, namespace: &str, collection: &str, operation: &str, description_json: &str) -> Span {
