@@ -59,16 +59,22 @@ pub(crate) struct PauseChange {
     pub(crate) resume: Vec<TopicPartition>,
 }
 
-/// The partitions that we paused. librdkafka forgets on reassignment, so we remember.
+/// The partitions that we paused.
+///
+/// librdkafka keeps a pause while a partition is away, and over the next assignment: one that left while it was paused is
+/// never fetched again until somebody resumes it. So this set outlives assignments too.
 #[derive(Debug, Default)]
 pub(crate) struct PausedSet {
     paused: BTreeSet<TopicPartition>,
 }
 
 impl PausedSet {
-    /// A partition came (again): it is not paused, whatever it was before. Gone: there is nothing to resume.
-    pub(crate) fn forget(&mut self, partition: &TopicPartition) {
-        self.paused.remove(partition);
+    /// Partitions came (again). Those of them that are still paused from the last time: they have to be resumed.
+    pub(crate) fn came<'a>(
+        &mut self,
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) -> Vec<TopicPartition> {
+        partitions.into_iter().filter_map(|partition| self.paused.take(partition)).collect()
     }
 
     /// Moves to what is wanted for the partitions that are owned now.

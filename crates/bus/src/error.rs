@@ -36,7 +36,7 @@ pub enum PublishError {
     #[error("the producer is dead: {source}")]
     Dead {
         /// What librdkafka said.
-        source: KafkaError,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
@@ -46,7 +46,7 @@ impl PublishError {
         let topic = topic.to_owned();
         match source.rdkafka_error_code() {
             Some(Code::Fatal | Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => {
-                Self::Dead { source }
+                Self::Dead { source: source.into() }
             }
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
                 Self::Unwritable { topic, reason: source.to_string() }

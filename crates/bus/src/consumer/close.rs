@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::commit::{Commit, Committed};
 use super::context::{Rebalance, list_of};
 use super::owner::Owner;
 use crate::error::ConsumerError;
 
-/// A commit that fails while the group rebalances is worth a second try before we leave; more would only delay.
-const LAST_COMMIT_ATTEMPTS: u32 = 2;
-/// Before such a try.
+/// Between two tries of the last commit: while the group rebalances the broker takes none, and what is not committed
+/// comes again.
 const LAST_COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Owner {
@@ -39,29 +38,20 @@ impl Owner {
     }
 
     async fn commit_last(&mut self) {
-        let deadline = self.config.commit_deadline();
-        for _ in 0..=LAST_COMMIT_ATTEMPTS {
+        let until = Instant::now() + self.config.commit_deadline().min(self.config.close_deadline());
+        loop {
             self.start_commit();
             if self.commit.is_none() {
                 return; // the broker has all there is
             }
-            match timeout(deadline, Commit::ended(&mut self.commit)).await {
-                Ok(committed) => {
-                    let was_refused = matches!(committed, Committed::Failed(_));
-                    self.on_committed(committed);
-                    if was_refused {
-                        // in the middle of a rebalance the broker takes none
-                        tokio::time::sleep(LAST_COMMIT_PAUSE).await;
-                    }
-                }
-                Err(_) => {
-                    tracing::warn!(
-                        "the last commit was not confirmed in time; finished records may come again"
-                    );
-                    return;
-                }
+            let Ok(committed) = timeout_at(until, Commit::ended(&mut self.commit)).await else { break };
+            let was_refused = matches!(committed, Committed::Failed(_));
+            self.on_committed(committed);
+            if was_refused && timeout_at(until, sleep(LAST_COMMIT_PAUSE)).await.is_err() {
+                break;
             }
         }
+        tracing::warn!("the last commit was not confirmed in time; finished records may come again");
     }
 
     /// A rebalance that nobody has answered would keep the client from closing.

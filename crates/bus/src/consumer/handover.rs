@@ -57,12 +57,13 @@ impl Owner {
         if self.stop.is_none() && !self.is_cut_off() {
             (self.ready)(true);
         }
+        let still_paused = self.paused.came(partitions);
+        self.resume(&still_paused);
         self.apply_pause();
     }
 
     /// Begins the books of a partition.
     pub(crate) fn own(&mut self, partition: &TopicPartition) {
-        self.paused.forget(partition);
         let before = self.leaving.insert(partition.clone(), CancellationToken::new());
         if let Some(token) = before {
             token.cancel();
@@ -98,7 +99,6 @@ impl Owner {
                 token.cancel();
             }
             self.ledger.revoke(partition);
-            self.paused.forget(partition);
         }
         self.apply_pause();
     }

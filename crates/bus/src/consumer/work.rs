@@ -168,8 +168,12 @@ impl Owner {
             let list = list_of(&change.pause, &self.names);
             self.paused_as_told(self.client.pause(&list));
         }
-        if !change.resume.is_empty() {
-            let list = list_of(&change.resume, &self.names);
+        self.resume(&change.resume);
+    }
+
+    pub(super) fn resume(&self, partitions: &[TopicPartition]) {
+        if !partitions.is_empty() {
+            let list = list_of(partitions, &self.names);
             self.paused_as_told(self.client.resume(&list));
         }
     }

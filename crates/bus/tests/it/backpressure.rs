@@ -58,3 +58,29 @@ async fn bytes_in_hand_are_bounded() {
     // one record costs between one and two kilobytes, headers and bookkeeping included
     rests_and_goes_on(config, usize::MAX, 32_000).await;
 }
+
+/// librdkafka keeps the pause of a partition that goes away: nobody would ever fetch it again once it came back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_left_while_it_rested_is_fetched_when_it_comes_back() {
+    let config = Config {
+        in_flight_records_max: 20,
+        revoke_drain_deadline_ms: 200, // nothing in hand can be finished
+        ..broker_for(Group::Game).await
+    };
+    published(&config, 600).await;
+    let (shut, open) = (Arc::new(Gate(Semaphore::new(0))), Arc::new(Gate(Semaphore::new(1))));
+    let resting = Running::start(&config, Group::Game, bets(shut.clone())).ready().await;
+    testkit::eventually("fetching to rest", DEADLINE, || async { (resting.load.rests() > 0).then_some(()) })
+        .await;
+    let guest = Running::start(&config, Group::Game, bets(open)).ready().await;
+    testkit::eventually("the guest's work", DEADLINE, || async {
+        (guest.load.records_peak() > 0).then_some(())
+    })
+    .await;
+    shut.0.add_permits(10);
+    committed_reaches(&config, Group::Game, 600).await;
+    guest.stop().await.expect("stops in order");
+    published(&config, 12).await; // too few for the one that stays to rest, and so to resume, once more
+    committed_reaches(&config, Group::Game, 612).await;
+    resting.stop().await.expect("stops in order");
+}

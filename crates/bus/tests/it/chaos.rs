@@ -74,10 +74,7 @@ async fn run(seed: u64, plan: &[Action], work: Work, start_with: usize) -> Outco
     let folder = tempfile::tempdir().expect("a folder");
     let mut random = StdRng::seed_from_u64(seed);
     let mut crowd = Crowd::new(config.clone(), folder.path().to_owned(), work);
-    for _ in 0..start_with {
-        crowd.join();
-    }
-    crowd.wait_for_ready(start_with).await;
+    crowd.begin_with(start_with).await;
 
     let is_over = Arc::new(AtomicBool::new(false));
     let publishing = telemetry::spawn(publish_until(config.clone(), Arc::clone(&is_over)));

@@ -8,6 +8,15 @@ use contracts::{Group, Topic};
 
 use crate::support::{DEADLINE, Remember, Running, bets, broker_for, committed_reaches, place_bet};
 
+/// The lag with every age: the reader would rather leave one out than keep its caller waiting.
+async fn with_ages<E>(read: impl AsyncFn() -> Result<Vec<PartitionLag>, E>) -> Vec<PartitionLag> {
+    testkit::eventually("every age to be read", DEADLINE, || async {
+        let lags = read().await.ok()?;
+        lags.iter().all(|lag| lag.lag_seconds.is_some()).then_some(lags)
+    })
+    .await
+}
+
 fn total(lags: &[PartitionLag]) -> i64 {
     lags.iter().map(|lag| lag.lag_messages).sum()
 }
@@ -31,11 +40,11 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
         producer.publish(&place_bet(&format!("player-{number}"), number)).await.expect("published");
     }
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    let lags = reader.read().await.expect("lag");
+    let lags = with_ages(async || reader.read().await).await;
     assert_eq!(total(&lags), 30);
     for lag in &lags {
-        let seconds = lag.lag_seconds.expect("the oldest record can be read");
-        let is_aged = (1.0..60.0).contains(&seconds);
+        let seconds = lag.lag_seconds.expect("an age");
+        let is_aged = (1.0..600.0).contains(&seconds);
         assert_eq!(is_aged, lag.lag_messages > 0, "{lag:?}");
         assert_eq!(lag.topic == Topic::BetsCommands.name(), lag.end > 0, "{lag:?}");
     }
@@ -47,7 +56,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     });
     let consumer = Running::start(&config, Group::Game, bets(handler)).ready().await;
     testkit::eventually("the lag to shrink", DEADLINE, || async {
-        let lags = reader.read().await.expect("lag");
+        let lags = reader.read().await.ok()?;
         // whoever shares the held player's lane waits too
         let is_reading = (1..15).contains(&total(&lags));
         (is_reading && lags.iter().all(|lag| lag.members == 1)).then_some(())
@@ -56,7 +65,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     consumer.stop().await.expect("stops in order");
 
     // the same group, dead
-    let lags = bus::lag::read(&config, &[Group::Game]).await.expect("lag");
+    let lags = with_ages(async || bus::lag::read(&config, &[Group::Game]).await).await;
     let held: Vec<_> = lags.iter().filter(|lag| lag.lag_messages > 0).collect();
     assert!((1..15).contains(&total(&lags)), "{held:?}");
     assert!(held.iter().all(|lag| lag.members == 0 && lag.lag_seconds.expect("an age") >= 1.0), "{held:?}");

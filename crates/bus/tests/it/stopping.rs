@@ -8,7 +8,9 @@ use bus::{ConsumerError, Delivery, Handle, HandlerError, Outcome, Producer};
 use contracts::Group;
 use tokio::sync::Semaphore;
 
-use crate::support::{Remember, Running, bets, broker_for, committed_reaches, committed_sum, place_bet};
+use crate::support::{
+    DEADLINE, Remember, Running, bets, broker_for, committed_reaches, committed_sum, place_bet,
+};
 
 /// Begins, and ends when it is let.
 struct Gate {
@@ -33,7 +35,12 @@ impl Handle for Gate {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_finishes_and_commits_what_was_begun() {
-    let config = broker_for(Group::Game).await;
+    // No deadline of the stop's own comes into it: only the gate decides when it is over.
+    let config = bus::Config {
+        stop_drain_deadline_ms: 120_000,
+        close_deadline_ms: 20_000,
+        ..broker_for(Group::Game).await
+    };
     let producer = Producer::new(&config).expect("a producer");
     for number in 0..5 {
         producer.publish(&place_bet(&format!("p{number}"), 1)).await.expect("published");
@@ -42,8 +49,10 @@ async fn a_stop_finishes_and_commits_what_was_begun() {
     let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
     gate.begun.acquire().await.expect("open").forget();
     consumer.tell_to_stop();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!consumer.is_ready(), "a stopping consumer is not ready");
+    testkit::eventually("a stopping consumer to be unready", DEADLINE, || async {
+        (!consumer.is_ready()).then_some(())
+    })
+    .await;
     gate.may_end.add_permits(100);
     let taken = consumer.load.clone();
     consumer.ended().await.expect("stops in order");
@@ -67,7 +76,7 @@ async fn a_handler_that_does_not_end_delays_a_stop_only_to_its_deadline() {
     gate.begun.acquire().await.expect("open").forget();
     let began = Instant::now();
     consumer.stop().await.expect("stops all the same");
-    assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
     assert_eq!(committed_sum(&config, Group::Game), 0, "what was not finished was committed");
 }
 
@@ -98,5 +107,5 @@ async fn a_consumer_without_a_broker_stops_when_told() {
     assert!(!consumer.is_ready());
     let began = Instant::now();
     consumer.stop().await.expect("stops in order");
-    assert!(began.elapsed() < Duration::from_secs(8), "took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
 }

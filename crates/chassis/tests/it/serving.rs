@@ -41,7 +41,13 @@ async fn served(http: Http) -> (String, CancellationToken) {
 
 fn small() -> Http {
     let http = Http::at("127.0.0.1:0".parse().expect("an address"));
-    Http { body_bytes_max: 64, request_deadline_ms: 200, header_deadline_ms: 300, connections_max: 4, ..http }
+    Http {
+        body_bytes_max: 64,
+        request_deadline_ms: 30_000,
+        header_deadline_ms: 60_000,
+        connections_max: 4,
+        ..http
+    }
 }
 
 async fn problem(request: reqwest::RequestBuilder) -> (u16, String) {
@@ -67,13 +73,20 @@ async fn every_no_is_a_problem() {
         (client.post(at("/number")).json(&json!({ "number": "x" })), 422, "invalid-body"),
         (client.post(at("/number")).json(&json!({ "number": 1, "more": "x".repeat(100) })), 413, "too-large"),
         (client.get(at("/panic")), 500, "internal"),
-        (client.get(at("/slow")), 503, "unavailable"),
     ];
     for (request, status, slug) in cases {
         assert_eq!(problem(request).await, (status, format!("/problems/{slug}")));
     }
     let good = client.post(at("/number")).json(&json!({ "number": 7 })).send().await.expect("an answer");
     assert_eq!(good.text().await.expect("a body"), "7", "and the good ones are answered");
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_a_problem_too() {
+    let (address, _stop) = served(Http { request_deadline_ms: 200, ..small() }).await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = problem(client.get(format!("http://{address}/slow"))).await;
+    assert_eq!(answer, (503, "/problems/unavailable".to_owned()));
 }
 
 #[tokio::test]
@@ -93,17 +106,17 @@ async fn a_body_without_a_length_is_bounded_too() {
 
 #[tokio::test]
 async fn who_dawdles_with_the_headers_is_hung_up_on() {
-    let (address, _stop) = served(small()).await;
+    let (address, _stop) = served(Http { header_deadline_ms: 300, ..small() }).await;
     let mut stream = TcpStream::connect(&address).await.expect("connects");
     stream.write_all(b"GET /number HTTP/1.1\r\nhost:").await.expect("writes");
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(3), stream.read_to_end(&mut rest)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection was kept");
 }
 
 #[tokio::test]
 async fn connections_are_bounded_and_the_next_one_waits_its_turn() {
-    let (address, _stop) = served(Http { header_deadline_ms: 60_000, ..small() }).await;
+    let (address, _stop) = served(small()).await;
     let mut idle = Vec::new();
     for _ in 0..4 {
         idle.push(TcpStream::connect(&address).await.expect("connects"));
@@ -117,6 +130,6 @@ async fn connections_are_bounded_and_the_next_one_waits_its_turn() {
     assert!(!fifth.is_finished(), "a fifth connection was served");
     drop(idle.pop());
     let answered =
-        tokio::time::timeout(Duration::from_secs(3), fifth).await.expect("in time").expect("no panic");
+        tokio::time::timeout(Duration::from_secs(30), fifth).await.expect("in time").expect("no panic");
     assert_eq!(answered.expect("an answer"), 404);
 }

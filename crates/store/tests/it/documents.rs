@@ -109,5 +109,6 @@ async fn a_server_that_is_gone_is_transient_within_its_bounds() {
     let error = Mongo::connect(&config).await.unwrap_err();
     assert!(matches!(error, StoreError::Transient { .. }), "{error}");
     assert_eq!(error.class(), ErrorClass::Transient);
-    assert!(started.elapsed() < Duration::from_secs(3));
+    // The usual bound on finding a server is five seconds.
+    assert!(started.elapsed() < Duration::from_millis(4_500));
 }

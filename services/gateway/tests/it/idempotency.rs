@@ -1,15 +1,35 @@
 //! One key is one command: joined while it is in flight, repeated after, refused for another body.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use contracts::{ids, proto::bets::v1::BetConflict};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::stage::{Broker, Stage, problem};
+use crate::stage::{Broker, PATIENCE, Stage, outcome, problem};
 
 async fn body(response: reqwest::Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.expect("a body"))
+}
+
+/// What the owner says of a bet that no event tells of: repeated while the owner takes longer than it is waited for.
+async fn owners_word(stage: &Stage, key: &str, stake_minor: i64) -> reqwest::Response {
+    let undecided = [StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE];
+    testkit::eventually("the owner's word", PATIENCE, || async {
+        Some(stage.bet_of(key, stake_minor).await).filter(|answer| !undecided.contains(&answer.status()))
+    })
+    .await
+}
+
+/// Waits until so many commands are waited for.
+async fn waiting_is(stage: &Stage, count: usize) {
+    testkit::eventually("the waiters", PATIENCE, || async {
+        (stage.gateway.waiting() == count).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -81,11 +101,11 @@ async fn what_no_event_tells_its_owner_does_and_in_the_same_bytes() {
     let request_hash = told.published()[0].request_hash.clone().expect("a hash").to_string();
     asked.behind.know_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "game": "slots", "reels": ["bell", "bell", "bell"],
         "stake_minor": 100, "payout_minor": 500, "balance_minor": 2400, "currency": "EUR", "pay_table_version": "1", "request_hash": request_hash }));
-    assert_eq!(body(asked.bet(&key).await).await, by_event);
+    assert_eq!(body(owners_word(&asked, &key, 100).await).await, by_event);
     let found = asked.as_player(Method::GET, &format!("/api/v1/bets/{id}")).send().await.expect("an answer");
     assert_eq!(body(found).await, by_event, "GET shows the same bytes");
     assert_eq!(
-        problem(asked.bet_of(&key, 200).await).await,
+        problem(owners_word(&asked, &key, 200).await).await,
         (422, "/problems/idempotency-conflict".to_owned())
     );
 }
@@ -103,20 +123,28 @@ async fn the_same_key_with_another_body_is_refused_wherever_the_first_is_known()
     let no_redis = |config: &mut gateway::Config| "redis://127.0.0.1:1".clone_into(&mut config.redis.url);
     let elsewhere = Stage::set_with(Broker::Settles, no_redis).await;
     elsewhere.bet(&key).await;
+    let first = elsewhere.published().remove(0);
+    let (id, request_hash) = (first.id.to_string(), first.request_hash.expect("a hash").to_string());
+    elsewhere.behind.know_bet(
+        &id,
+        json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
+        "payout_minor": 0, "request_hash": request_hash }),
+    );
     assert_eq!(
         problem(elsewhere.bet_of(&key, 200).await).await,
         conflict,
         "known by game, told by BetConflict"
     );
 
-    let in_flight = Stage::set(Broker::SettlesLater).await;
+    let in_flight = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
     let key = testkit::unique("k");
     let (first, second) = tokio::join!(in_flight.bet(&key), async {
-        testkit::eventually("the waiters", std::time::Duration::from_secs(2), || async {
-            (in_flight.gateway.waiting() == 1).then_some(())
-        })
-        .await;
-        in_flight.bet_of(&key, 200).await
+        let command =
+            testkit::eventually("the command", PATIENCE, || async { in_flight.published().first().cloned() })
+                .await;
+        let second = in_flight.bet_of(&key, 200).await;
+        assert!(in_flight.gateway.hear(&outcome(&command, Broker::Settles).expect("an outcome")));
+        second
     });
     assert_eq!(first.status(), StatusCode::OK);
     assert_eq!(problem(second).await, conflict, "known by the waiters");
@@ -124,14 +152,12 @@ async fn the_same_key_with_another_body_is_refused_wherever_the_first_is_known()
 
 #[tokio::test]
 async fn a_conflict_on_another_instance_is_not_mine() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 5_000).await;
+    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
     let key = testkit::unique("k");
     let (answer, ()) = tokio::join!(stage.bet(&key), async {
-        testkit::eventually("the command", std::time::Duration::from_secs(2), || async {
-            stage.published().first().cloned()
-        })
-        .await;
-        let command = stage.published().remove(0);
+        let command =
+            testkit::eventually("the command", PATIENCE, || async { stage.published().first().cloned() })
+                .await;
         let id = command.id.to_string();
         let request_hash = command.request_hash.expect("a hash").to_string();
         stage.behind.know_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
@@ -169,17 +195,17 @@ async fn too_slow_is_202_with_a_place_to_ask_and_never_before_the_acknowledgemen
 
 #[tokio::test]
 async fn who_would_rather_not_wait_does_not() {
-    let stage = Stage::set(Broker::Silent).await;
+    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
     let request =
         stage.as_player(Method::POST, "/api/v1/bets").header("idempotency-key", testkit::unique("k"));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let response = request
         .header("prefer", "respond-async")
         .json(&json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" }))
         .send()
         .await
         .expect("an answer");
-    assert!(begun.elapsed().as_millis() < 300, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     assert_eq!(response.headers().get("preference-applied").expect("a header"), "respond-async");
     assert_eq!(stage.published().len(), 1, "only after the acknowledgement");
@@ -187,29 +213,32 @@ async fn who_would_rather_not_wait_does_not() {
 
 #[tokio::test]
 async fn one_who_hangs_up_frees_the_place() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 20_000).await;
-    let hasty = stage
+    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
+    let request = stage
         .as_player(Method::POST, "/api/v1/bets")
         .header("idempotency-key", testkit::unique("k"))
-        .timeout(std::time::Duration::from_millis(200))
-        .json(&json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" }))
-        .send()
-        .await;
-    assert!(hasty.is_err());
-    testkit::eventually("the waiters", std::time::Duration::from_secs(2), || async {
-        (stage.gateway.waiting() == 0).then_some(())
-    })
-    .await;
+        .json(&json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" }));
+    let hasty = telemetry::spawn(request.send());
+    waiting_is(&stage, 1).await;
+    hasty.abort();
+    waiting_is(&stage, 0).await;
 }
 
 #[tokio::test]
 async fn more_than_may_wait_are_refused() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.waiters_max = 1).await;
+    let stage = Stage::set_with(Broker::Silent, |config| {
+        (config.bets.waiters_max, config.bets.wait_ms) = (1, 60_000);
+    })
+    .await;
     let (one, two) = (testkit::unique("k"), testkit::unique("k"));
-    let (first, second) = tokio::join!(stage.bet(&one), stage.bet(&two));
-    let mut statuses = [first.status().as_u16(), second.status().as_u16()];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [202, 503]);
+    let second = tokio::select! {
+        first = stage.bet(&one) => panic!("answered while it was to wait: {first:?}"),
+        second = async {
+            waiting_is(&stage, 1).await;
+            stage.bet(&two).await
+        } => second,
+    };
+    assert_eq!(problem(second).await, (503, "/problems/unavailable".to_owned()));
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn a_bet_over_a_real_broker_and_an_orderly_end() {
         namespace: testkit::unique("gateway"),
         ..bus::Config::default()
     };
-    config.bets.wait_ms = 10_000;
+    config.bets.wait_ms = 60_000;
     bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.expect("topics");
 
     let producer = Producer::new(&config.kafka).expect("a producer");
@@ -57,7 +57,7 @@ async fn a_bet_over_a_real_broker_and_an_orderly_end() {
     let shutdown = Shutdown::new();
     let running = telemetry::spawn(gateway::run(config, edges, shutdown.clone()));
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    testkit::eventually("readiness", Duration::from_secs(20), || async {
+    testkit::eventually("readiness", Duration::from_secs(60), || async {
         let ready = client.get(format!("http://{ops}/readyz")).send().await;
         let gateway_ready = ready.is_ok_and(|answer| answer.status() == StatusCode::OK);
         (game_ready.load(std::sync::atomic::Ordering::SeqCst) && gateway_ready).then_some(())
@@ -78,7 +78,7 @@ async fn a_bet_over_a_real_broker_and_an_orderly_end() {
 
     shutdown.trigger();
     let ended =
-        tokio::time::timeout(Duration::from_secs(10), running).await.expect("in time").expect("no panic");
+        tokio::time::timeout(Duration::from_secs(90), running).await.expect("in time").expect("no panic");
     assert!(ended.is_ok(), "{:?}", ended.err().map(|failure| failure.story()));
     game_stop.cancel();
     playing.await.expect("no panic").expect("an orderly end");

@@ -1,12 +1,10 @@
 //! Deposits, restrictions and the card provider's webhook.
 
-use std::time::Duration;
-
 use contracts::proto::payments::v1::{CommandConflict, RestrictionsApplied};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::stage::{Broker, Stage, problem};
+use crate::stage::{Broker, PATIENCE, Stage, problem};
 
 async fn deposit(stage: &Stage, key: &str, amount_minor: i64) -> reqwest::Response {
     let request = stage.as_player(Method::POST, "/api/v1/payments/deposits").header("idempotency-key", key);
@@ -32,14 +30,14 @@ async fn a_deposit_is_answered_with_the_balance_and_repeats_its_bytes() {
 
 #[tokio::test]
 async fn payments_conflict_is_a_422() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 3_000).await;
+    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
     let key = testkit::unique("k");
     let (answer, ()) = tokio::join!(deposit(&stage, &key, 100), async {
-        testkit::eventually("the waiters", Duration::from_secs(2), || async {
-            (stage.published().len() == 1).then_some(())
-        })
-        .await;
-        let command = stage.published().remove(0);
+        let command =
+            testkit::eventually("the command", PATIENCE, || async { stage.published().first().cloned() })
+                .await;
+        let known = json!({ "payment_id": command.id.to_string(), "player_id": "p-1", "state": "completed", "request_hash": "another" });
+        stage.behind.know_payment(command.id.as_str(), known);
         let told = stage.gateway.hear(
             &CommandConflict {
                 command_id: command.id.to_string(),

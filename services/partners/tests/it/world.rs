@@ -31,7 +31,7 @@ impl World {
                 message_bytes_max: 4_096,
                 recipients_max: 3,
                 connections_max: 4,
-                idle_deadline_ms: 2_000,
+                idle_deadline_ms: 60_000,
             },
             storage: Storage { directory: directory.to_owned() },
         };
@@ -39,7 +39,7 @@ impl World {
         let running = partners::run(config, edges, shutdown.clone());
         let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.story()) });
         let world = Self { http, smtp, shutdown, running };
-        testkit::eventually("partners to answer", std::time::Duration::from_secs(5), || async {
+        testkit::eventually("partners to answer", std::time::Duration::from_secs(30), || async {
             client().get(world.url("/card/v1/statement")).send().await.ok()
         })
         .await;

@@ -132,6 +132,11 @@ pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("one JSON object a line")).collect()
 }
 
+/// How often the program is started before its ports are found to be taken for good.
+const STARTS_MAX: u32 = 5;
+/// Its exit code when something that it needs is not there, such as a port.
+const MISSING: i32 = 69;
+
 /// The real program.
 pub(crate) struct Program {
     child: Child,
@@ -140,14 +145,25 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it on free ports and waits until it is ready.
+    /// Starts it on free ports and waits until it is ready. What was free may be somebody else's by then: it is given others.
     pub(crate) async fn start(directory: &Path, more: &[(&str, &str)]) -> Self {
+        for _ in 0..STARTS_MAX {
+            let (mut program, readiness) = Self::spawn(directory, more);
+            if program.gets_ready(&readiness, directory).await {
+                return program;
+            }
+        }
+        panic!("{STARTS_MAX} starts, and something was missing each time: {}", log(directory));
+    }
+
+    /// Starts it; it is to say at the second one's address when it is ready.
+    fn spawn(directory: &Path, more: &[(&str, &str)]) -> (Self, String) {
         let free = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address")
         };
         let (ingest, query, ops) = (free(), free(), free());
-        let log =
+        let stderr =
             std::fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_recorder"))
             .envs(settings(directory))
@@ -157,23 +173,25 @@ impl Program {
             .env_remove("SENTRY_DSN")
             .envs(more.iter().copied())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .expect("the recorder's program");
-        let mut program =
-            Self { child, ingest: format!("http://{ingest}"), query: format!("http://{query}") };
-        program.wait_until_ready(&format!("http://{ops}/readyz"), directory).await;
-        program
+        let program = Self { child, ingest: format!("http://{ingest}"), query: format!("http://{query}") };
+        (program, format!("http://{ops}/readyz"))
     }
 
-    async fn wait_until_ready(&mut self, url: &str, directory: &Path) {
+    /// `false` when it ended because something was missing.
+    async fn gets_ready(&mut self, url: &str, directory: &Path) -> bool {
         let (client, begun) = (client(), Instant::now());
         while !client.get(url).send().await.is_ok_and(|answer| answer.status() == 200) {
-            let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
-            assert!(self.child.try_wait().expect("a status").is_none(), "it ended: {}", log());
-            assert!(begun.elapsed() < Duration::from_secs(30), "not ready: {}", log());
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                assert_eq!(status.code(), Some(MISSING), "it ended: {}", log(directory));
+                return false;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "not ready: {}", log(directory));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        true
     }
 
     /// Its peak of resident memory.
@@ -207,6 +225,11 @@ impl Drop for Program {
         let _gone = self.child.kill();
         let _status = self.child.wait();
     }
+}
+
+/// What the programs of a folder have said.
+fn log(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 
 /// One transaction of one trace, with one `db` span below its root.

@@ -23,7 +23,7 @@ const AWAKE_MIN: usize = 3;
 /// What really happened.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// Processes that got an assignment.
+    /// Processes that got an assignment, those that the run began with not counted.
     pub(super) joined: usize,
     /// Processes that left in order when told to, during the run.
     pub(super) left: usize,
@@ -60,6 +60,7 @@ pub(super) struct Crowd {
     members: Vec<Process>,
     leaving: Vec<Process>,
     started: usize,
+    began_with: usize,
     observed: Observed,
     watcher: BaseConsumer,
 }
@@ -68,23 +69,29 @@ impl Crowd {
     pub(super) fn new(config: Config, folder: PathBuf, work: Work) -> Self {
         let watcher = raw_consumer(&config, "watcher");
         let (members, leaving) = (Vec::new(), Vec::new());
-        Self { config, folder, work, members, leaving, started: 0, observed: Observed::default(), watcher }
+        let observed = Observed::default();
+        Self { config, folder, work, members, leaving, started: 0, began_with: 0, observed, watcher }
     }
 
-    pub(super) fn join(&mut self) {
+    /// Those who are there before anything is done to anybody.
+    pub(super) async fn begin_with(&mut self, count: usize) {
+        for _ in 0..count {
+            self.join();
+        }
+        self.began_with = count;
+        testkit::eventually("members to get an assignment", DEADLINE, || async {
+            (self.awake_and_ready().len() >= count).then_some(())
+        })
+        .await;
+    }
+
+    fn join(&mut self) {
         self.started += 1;
         let name = format!("member-{}", self.started);
         let config = Config { client_id: name.clone(), ..self.config.clone() };
         let log = self.folder.join(format!("{name}.log"));
         let child = member::start(&config, &log, self.work);
         self.members.push(Process { name, child, log, frozen_since: None });
-    }
-
-    pub(super) async fn wait_for_ready(&self, count: usize) {
-        testkit::eventually("members to get an assignment", DEADLINE, || async {
-            (self.awake_and_ready().len() >= count).then_some(())
-        })
-        .await;
     }
 
     fn awake_and_ready(&self) -> Vec<usize> {
@@ -203,7 +210,10 @@ impl Crowd {
                 self.observed.ended_badly.push(format!("{name} (at the end): {how}"));
             }
         }
-        std::mem::take(&mut self.observed)
+        let mut observed = std::mem::take(&mut self.observed);
+        // Each of those that it began with was ready then, and was counted when it went.
+        observed.joined -= self.began_with;
+        observed
     }
 }
 
