@@ -40,7 +40,7 @@ impl FactDocument {
     }
 }
 
-/// `analytics.rollups`: the totals of one bucket. Replaced as a whole, never incremented.
+/// `analytics.rollups`: the totals of one bucket. Replaced as a whole by totals of no fewer facts, never incremented.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RollupDocument {
     /// `<level>/<start>/<game>/<currency>`.
@@ -50,6 +50,9 @@ pub(crate) struct RollupDocument {
     pub(crate) start_s: i64,
     pub(crate) game: String,
     pub(crate) currency: String,
+    /// How many facts it was summed from: it tells the newer of two. Absent in documents from before it was stored.
+    #[serde(default)]
+    pub(crate) facts: i64,
     pub(crate) bets: i64,
     pub(crate) stake_minor: i64,
     pub(crate) payout_minor: i64,
@@ -70,6 +73,7 @@ impl RollupDocument {
             start_s: bucket.start_s,
             game: bucket.game.clone(),
             currency: bucket.currency.clone(),
+            facts: totals.facts(),
             bets: totals.bets,
             stake_minor: totals.stake_minor,
             payout_minor: totals.payout_minor,

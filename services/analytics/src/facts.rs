@@ -98,9 +98,23 @@ impl Facts {
         Ok(parts.iter().map(RollupDocument::totals).fold(Totals::default(), Totals::merge))
     }
 
-    /// Stores what a bucket adds up to, whatever was stored before.
-    pub(crate) async fn put(&self, rollup: &RollupDocument) -> Result<(), StoreError> {
-        self.rollups.replace_one(doc! { "_id": &rollup.id }, rollup, true).await.map(drop)
+    /// Stores what a bucket adds up to; false when what is stored already was summed from more facts.
+    ///
+    /// Facts are never deleted, so of two sums the one of more facts is the newer: a process that stood still between its
+    /// sum and this, or a write that the store applies late, takes nothing back.
+    pub(crate) async fn put(&self, rollup: &RollupDocument) -> Result<bool, StoreError> {
+        let not_newer = doc! { "_id": &rollup.id, "$or": [
+            // written before the number was stored
+            { "facts": { "$exists": false } },
+            { "facts": { "$lte": rollup.facts } },
+        ] };
+        match self.rollups.replace_one(not_newer.clone(), rollup, true).await {
+            // There is one that is newer, or one that was made at this very moment and may be older.
+            Err(error) if error.is_duplicate_key() => {
+                Ok(self.rollups.replace_one(not_newer, rollup, false).await? > 0)
+            }
+            answer => answer.map(|_| true),
+        }
     }
 
     /// The rollups of a level from `from_s` until before `to_s`, the oldest first, at most `limit`.

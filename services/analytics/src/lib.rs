@@ -4,7 +4,8 @@
 //! touched buckets are recomputed from their facts → gauges, and `GET /api/v1/summary`.
 //!
 //! Promises kept here: a replay changes nothing (facts are keyed by `ce_id`, rollups recomputed and never incremented); what
-//! a dead process had begun is finished by another; a recompute costs the same however long the history is.
+//! a dead process had begun is finished by another, and an older sum never replaces a newer one; a recompute costs the same
+//! however long the history is.
 
 pub mod config;
 mod document;

@@ -3,7 +3,8 @@
 //! A fact's record is completed when the fact is stored; the rollup follows within an interval. So that a process may die in
 //! between, it marks the bucket in the store *before* it adds a fact, and takes the mark back only after the bucket was
 //! recomputed with that fact in it. Marks of dead processes are taken over. The marks of one interval are one *generation*:
-//! the recompute closes it, waits for the facts that were on their way, and then owns all of its buckets.
+//! the recompute closes it, waits for the facts that were on their way, and then owns all of its buckets. Several processes
+//! may fold one bucket at the same time: of their sums, the one of the most facts stays.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -52,10 +53,8 @@ struct Generation {
 
 #[derive(Debug, Default)]
 struct Touched {
-    /// Every bucket that was marked, with the mark that was made for it.
+    /// Every bucket that may have got a fact, with the mark that was made for it.
     marks: HashMap<Bucket, Arc<OnceCell<String>>>,
-    /// Those that really got a fact.
-    fresh: HashSet<Bucket>,
     /// Whose facts these are; of more traces than one span may link, the first.
     links: Vec<SpanContext>,
 }
@@ -72,6 +71,14 @@ impl Generation {
     fn touched(&self) -> std::sync::MutexGuard<'_, Touched> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Remembers in whose trace a fact is about to be added.
+    fn link_current(&self) {
+        let mut touched = self.touched();
+        if touched.links.len() < spans::LINKS_MAX {
+            touched.links.push(spans::span_context(&tracing::Span::current()));
+        }
+    }
 }
 
 impl Rollups {
@@ -85,20 +92,16 @@ impl Rollups {
     }
 
     /// Stores a fact so that its bucket will be recomputed even if this process dies now; false when it was known.
+    ///
+    /// The bucket is recomputed whatever the store answers: a fact that is known may be one whose insert was applied
+    /// earlier without an answer, or after its time was up, and that no recompute has seen.
     pub(crate) async fn add(&self, fact: &FactDocument, bucket: &Bucket) -> Result<bool, StoreError> {
         // Held until the fact is in: a recompute that closes this generation waits for it.
         let generation = self.generation.read().await;
         let mark = Arc::clone(generation.touched().marks.entry(bucket.clone()).or_default());
         mark.get_or_try_init(|| self.mark(generation.number, bucket)).await?;
-        let is_new = self.facts.add(fact).await?;
-        if is_new {
-            let mut touched = generation.touched();
-            touched.fresh.insert(bucket.clone());
-            if touched.links.len() < spans::LINKS_MAX {
-                touched.links.push(spans::span_context(&tracing::Span::current()));
-            }
-        }
-        Ok(is_new)
+        generation.link_current();
+        self.facts.add(fact).await
     }
 
     async fn mark(&self, generation: u64, bucket: &Bucket) -> Result<String, StoreError> {
@@ -155,17 +158,21 @@ impl Rollups {
         let closed = mem::replace(&mut *current, next);
         drop(current);
         let closed = closed.touched.into_inner().unwrap_or_else(PoisonError::into_inner);
-        due.slots.extend(closed.fresh);
-        due.marks.extend(closed.marks.into_values().filter_map(|mark| mark.get().cloned()));
+        for (bucket, mark) in closed.marks {
+            // Where marking failed, no fact was added.
+            if let Some(id) = mark.get() {
+                due.slots.insert(bucket);
+                due.marks.push(id.clone());
+            }
+        }
         let room = spans::LINKS_MAX.saturating_sub(due.links.len());
         due.links.extend(closed.links.into_iter().take(room));
     }
 
-    /// Recomputes what is fresh in a transaction of its own, linked to the records' traces, then takes the marks back.
+    /// Recomputes what is due in a transaction of its own, linked to the records' traces, then takes the marks back.
     async fn recompute(&self, due: &Due) -> Result<Vec<Rollup>, StoreError> {
         if due.slots.is_empty() {
-            // Nothing, or only replayed facts: nothing to compute, nothing to trace.
-            self.facts.unmark(&due.marks).await?;
+            // Nothing to compute, nothing to trace.
             return Ok(Vec::new());
         }
         let span = spans::background("recompute rollups", due.links.iter().cloned());
@@ -182,7 +189,7 @@ impl Rollups {
         done
     }
 
-    /// Slots from facts, minutes from slots, hours from minutes: each touched bucket once.
+    /// Slots from facts, minutes from slots, hours from minutes: each touched bucket once. Returns what was stored.
     async fn fold(&self, slots: &HashSet<Bucket>) -> Result<Vec<Rollup>, StoreError> {
         let mut rollups = Vec::new();
         for level in Level::ALL {
@@ -192,8 +199,10 @@ impl Rollups {
                     None => self.facts.sum_facts(&bucket).await?,
                     Some(finer) => self.facts.sum_rollups(finer, level, &bucket).await?,
                 };
-                self.facts.put(&RollupDocument::new(level, &bucket, totals)).await?;
-                rollups.push(Rollup { level, bucket, totals });
+                // Where another process's newer sum stays, the coarser level is summed from that one.
+                if self.facts.put(&RollupDocument::new(level, &bucket, totals)).await? {
+                    rollups.push(Rollup { level, bucket, totals });
+                }
             }
         }
         Ok(rollups)

@@ -66,6 +66,20 @@ impl Totals {
         }
     }
 
+    /// How many facts these are the totals of: each kind counts in exactly one field.
+    #[must_use]
+    pub fn facts(&self) -> i64 {
+        let counts = [
+            self.bets,
+            self.rejected,
+            self.voided,
+            self.payments_completed,
+            self.payments_failed,
+            self.registered,
+        ];
+        counts.into_iter().fold(0, i64::saturating_add)
+    }
+
     /// The return to player in millionths of what was staked; `None` where nothing was.
     #[must_use]
     pub fn rtp_ppm(&self) -> Option<i64> {

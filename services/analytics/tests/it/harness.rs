@@ -91,7 +91,7 @@ impl Platform {
         all
     }
 
-    /// Waits until no bucket waits for being recomputed.
+    /// Waits until so many facts are stored.
     pub(crate) async fn facts(&self, count: usize) {
         let facts = self.mongo.collection::<Document>("facts");
         testkit::eventually(&format!("{count} facts"), PATIENCE, || async {
@@ -100,6 +100,7 @@ impl Platform {
         .await;
     }
 
+    /// Waits until no bucket waits for being recomputed.
     pub(crate) async fn settled_down(&self) {
         let dirty = self.mongo.collection::<Document>("dirty");
         testkit::eventually("no dirty bucket", PATIENCE, || async {

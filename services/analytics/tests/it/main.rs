@@ -4,4 +4,5 @@
 
 mod folding;
 mod harness;
+mod newest;
 mod totals;
