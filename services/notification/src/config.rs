@@ -68,9 +68,6 @@ pub struct MailConfig {
     /// Connections to the mail server.
     #[validate(range(min = 1, max = 64))]
     pub connections_max: u32,
-    /// How often a win of an unknown player is tried: their registration may still be on its way on another topic.
-    #[validate(range(min = 1, max = 1_000))]
-    pub contact_attempts_max: u32,
 }
 
 /// Else two processes could be sending the same mail at the same time, and nobody had died.

@@ -26,16 +26,13 @@ pub(crate) enum NotificationError {
     /// Another process has claimed this notification a moment ago.
     #[error("another process may be sending this notification")]
     Busy,
-    /// The player is not known here yet.
-    #[error("the player's contact is not known yet")]
-    NoContactYet,
 }
 
 impl Classify for NotificationError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
-            Self::Mail(MailError::NotTaken { .. }) | Self::Busy | Self::NoContactYet => ErrorClass::Transient,
+            Self::Mail(MailError::NotTaken { .. }) | Self::Busy => ErrorClass::Transient,
             Self::Mail(MailError::Unwritable(_) | MailError::Refused { .. }) | Self::Incomplete { .. } => {
                 ErrorClass::Poison
             }

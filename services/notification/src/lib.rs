@@ -1,10 +1,12 @@
 //! Notification tells players what they want to hear: for now one mail for a big win.
 //!
 //! One big win through this crate: `BetSettled` → is it big ([`domain::win`]) → claim `notification.sent` under the event's id
-//! and channel → contact → SMTP → the claim becomes *sent*.
+//! and channel → contact → SMTP → the claim becomes *sent*. No contact yet → it becomes *waiting*, and `PlayerRegistered`
+//! sends it.
 //!
 //! Promises kept here: a replay sends nothing again; a process that dies between sending and noting it causes at most one
-//! more mail, with the same Message-ID, so the reader's mail program shows one; who wants no mail gets none.
+//! more mail, with the same Message-ID, so the reader's mail program shows one; who wants no mail gets none; a win that is
+//! read before its player's registration is not forgotten.
 
 mod claims;
 pub mod config;
@@ -33,13 +35,11 @@ use crate::mailer::Mailer;
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;
+    let claims = Claims::new(&mongo, config.mail.claim_ms);
+    claims.ensure_index().await.map_err(|e| Failure::missing("the document store", e))?;
     let producer = bus::Producer::new(&config.kafka)?;
-    let desk = Arc::new(Desk {
-        contacts: Contacts::new(&mongo),
-        claims: Claims::new(&mongo, config.mail.claim_ms),
-        mailer: Mailer::new(&config.peers.smtp, &config.mail)?,
-        contact_attempts_max: config.mail.contact_attempts_max,
-    });
+    let mailer = Mailer::new(&config.peers.smtp, &config.mail)?;
+    let desk = Arc::new(Desk { contacts: Contacts::new(&mongo), claims, mailer });
     let router = handlers::router(&desk);
     let consumer = bus::Consumer::new(&config.kafka, Group::Notification, router, producer.clone())?;
 

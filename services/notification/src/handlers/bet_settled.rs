@@ -1,20 +1,17 @@
-//! `BetSettled`: a big win is worth a mail; claim, send, mark.
+//! `BetSettled`: a big win is worth a mail; claim, send, mark. Of a player who is not known yet it waits for them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::Message;
-use contracts::proto::bets::v1::BetSettled;
 use contracts::proto::common::v1::Money as WireMoney;
 use money::Money;
-use telemetry::metric::{self, Metric};
+use store::bson::DateTime;
 
 use super::Desk;
-use crate::claims::Claim;
-use crate::contacts::Contact;
-use crate::domain::win::{self, CHANNEL, Mail};
+use crate::claims::{Claim, Win};
+use crate::domain::win;
 use crate::error::NotificationError;
 
 /// Handles `BetSettled`.
@@ -30,48 +27,25 @@ impl Handle for OnBetSettled {
         if !win::is_big(stake, payout) {
             return Ok(Outcome::Applied);
         }
-        let desk = &self.0;
         let event_id = delivery.event.id.as_str();
-        match desk.claims.claim(event_id, &bet.player_id).await? {
+        let at = DateTime::from_system_time(delivery.event.time.into());
+        let win = Win { event_id: event_id.to_owned(), game: bet.game.clone(), stake, payout, at };
+        let desk = &self.0;
+        match desk.claims.claim(event_id, &bet.player_id, event_id).await? {
             Claim::Done => return Ok(Outcome::Duplicate),
             Claim::Busy => return Err(NotificationError::Busy.into()),
             Claim::Mine => {}
         }
-        let Some(contact) = self.contact(delivery, bet).await? else { return Ok(Outcome::Rejected) };
-        let name = contact.display_name.as_deref().unwrap_or("player");
-        let mail = win::mail(event_id, desk.mailer.domain(), name, &bet.game, stake, payout);
-        self.send(&contact, mail, delivery.event.time.into()).await?;
-        desk.claims.sent(event_id).await?;
+        if let Some(contact) = desk.contacts.find(&bet.player_id).await? {
+            return Ok(desk.send(&contact, &win).await?);
+        }
+        // The registration may stand behind this record in this lane, so the lane does not wait for it: the win does.
+        if !desk.claims.wait(&win, event_id).await? {
+            return Err(NotificationError::Busy.into());
+        }
+        // A registration that was handled since the look for it found nothing to send.
+        desk.send_what_waits(&bet.player_id, event_id).await?;
         Ok(Outcome::Applied)
-    }
-}
-
-impl OnBetSettled {
-    /// Who gets the mail; `None` when nobody does, which is then noted.
-    async fn contact(
-        &self,
-        delivery: &Delivery,
-        bet: &BetSettled,
-    ) -> Result<Option<Contact>, NotificationError> {
-        let desk = &self.0;
-        let why_not = match desk.contacts.find(&bet.player_id).await? {
-            Some(contact) if contact.email_enabled.unwrap_or(true) => return Ok(Some(contact)),
-            Some(_) => "unwanted",
-            None if delivery.attempt < desk.contact_attempts_max => {
-                return Err(NotificationError::NoContactYet);
-            }
-            None => "no_contact",
-        };
-        desk.claims.skipped(delivery.event.id.as_str(), why_not).await?;
-        Ok(None)
-    }
-
-    async fn send(&self, contact: &Contact, mail: Mail, at: SystemTime) -> Result<(), NotificationError> {
-        let to = contact.email.as_deref().unwrap_or_default();
-        let outcome = self.0.mailer.send(to, mail, at).await;
-        let metric = if outcome.is_ok() { Metric::NotificationsSent } else { Metric::NotificationsFailed };
-        metric::count(metric, 1, &[("channel", CHANNEL)]);
-        Ok(outcome?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `PlayerRegistered`: where this player's mail goes.
+//! `PlayerRegistered`: where this player's mail goes, also the mail that has waited for it.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ impl Handle for OnPlayerRegistered {
             return Err(NotificationError::WrongType(delivery.event.message.event_type().as_str()).into());
         };
         self.0.contacts.register(&player.player_id, &player.email, &player.display_name).await?;
+        self.0.send_what_waits(&player.player_id, delivery.event.id.as_str()).await?;
         Ok(Outcome::Applied)
     }
 }

@@ -105,6 +105,7 @@ async fn a_mail_that_is_refused_for_good_does_not_hold_up_the_next() {
     platform.flush(&player).await;
     assert_one_mail_each(&platform, &email, 0, 1);
     platform.wait_for(&refused, "claimed").await;
+    assert_eq!(platform.parked().await, 1, "the refused one, and nothing else");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,13 +131,4 @@ async fn who_wants_no_mail_gets_none_and_a_replay_of_the_registration_does_not_c
     let skipped = platform.wait_for(&big, "skipped").await;
     assert_eq!(skipped.get_str("why_skipped").ok(), Some("unwanted"));
     assert_eq!(platform.mails.to(&email).len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_player_that_nobody_knows_is_waited_for_a_little_and_then_skipped() {
-    let platform = Platform::start().await;
-    let big = win(&testkit::unique("stranger"), 100, 2_000);
-    platform.publish(&big).await;
-    let skipped = platform.wait_for(&big, "skipped").await;
-    assert_eq!(skipped.get_str("why_skipped").ok(), Some("no_contact"));
 }

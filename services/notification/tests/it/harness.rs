@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bus::Producer;
+use bus::{Producer, RawRecord};
 use chassis::{Edges, Failure, Shutdown};
 use contracts::proto::bets::v1::BetSettled;
 use contracts::proto::common::v1::Money;
 use contracts::proto::players::v1::{PlayerRegistered, PreferencesChanged};
-use contracts::{Event, Message};
+use contracts::{Event, Format, Group, Message, Topic};
 use notification::config::Config;
 use store::bson::{Document, doc};
 use store::mongo::Mongo;
@@ -44,7 +44,6 @@ impl Platform {
             ("PITBOSS__MONGO__URI", testkit::mongo()),
             ("PITBOSS__MONGO__DATABASE", testkit::unique("notify")),
             ("PITBOSS__PEERS__SMTP", smtp.to_string()),
-            ("PITBOSS__MAIL__CONTACT_ATTEMPTS_MAX", "4".to_owned()),
         ];
         let environment: HashMap<_, _> =
             settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -80,6 +79,25 @@ impl Platform {
 
     pub(crate) async fn publish(&self, event: &Event) {
         self.producer.publish(event).await.unwrap();
+    }
+
+    /// Without a key nothing keeps two records of one player from being handled at the same time.
+    pub(crate) async fn publish_without_key(&self, event: &Event) {
+        let encoded = event.encode(Format::Protobuf);
+        let record = RawRecord {
+            topic: encoded.topic.name().to_owned(),
+            key: None,
+            headers: encoded.headers,
+            value: encoded.value,
+        };
+        self.producer.publish_raw(&record).await.unwrap();
+    }
+
+    /// How many dead letters of bets there are. Their topic has one partition: one more record is told its place in it.
+    pub(crate) async fn parked(&self) -> i64 {
+        let topic = Topic::BetsEvents.dlq(Group::Notification);
+        let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
+        self.producer.publish_raw(&probe).await.unwrap().offset
     }
 
     pub(crate) fn sent(&self) -> store::mongo::Collection<Document> {

@@ -5,3 +5,4 @@
 mod big_wins;
 mod harness;
 mod smtp;
+mod waiting;
