@@ -8,6 +8,8 @@
 //!    first: ledger row, publish, acknowledgement, only then the next.
 //! 3. What this process saw through is trimmed from the tail: with its next write to the account, or in bulk ([`trim`]).
 //! 4. [`sweeper`] does 2 and 3 for decisions that a dead process left behind.
+//! 5. Two players' decisions under one key, made at the same moment: the ledger takes one, the other is taken back
+//!    ([`take_back`]).
 //!
 //! A command that comes again finds its decision, in the tail or in the ledger, and is answered with the same bytes.
 
@@ -24,10 +26,12 @@ mod request;
 mod rows;
 mod seen;
 pub mod sweeper;
+mod take_back;
 pub mod trim;
 
 use std::sync::Arc;
 
+use contracts::EventId;
 use store::StoreError;
 use store::mongo::Mongo;
 
@@ -109,6 +113,14 @@ impl Ledger {
     /// When the store does not answer.
     pub async fn decision(&self, command_id: &str) -> Result<Option<(String, Entry)>, LedgerError> {
         self.rows.by_command(command_id).await
+    }
+
+    /// The decision that settled a payment, whoever reported its end; `None` while there is none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn settlement(&self, payment_id: &EventId) -> Result<Option<Entry>, LedgerError> {
+        self.rows.by_any(&lookup::settlement_keys(payment_id)).await
     }
 
     /// Makes sure that an account exists and holds `currency`. Says nothing to anybody, so it is no decision.

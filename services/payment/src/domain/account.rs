@@ -66,20 +66,37 @@ impl AccountState {
     /// Net loss so far on the day of `at_ms`.
     #[must_use]
     pub fn lost_today(&self, currency: Currency, at_ms: i64) -> i64 {
-        if self.loss_day.day != at_ms.div_euclid(DAY_MS) {
+        if self.loss_day.day != self.day_of(at_ms) {
             return 0;
         }
         self.loss_day.net_minor.get(&currency).copied().unwrap_or(0)
     }
 
+    /// The day that a loss counts for. Days only go forward: a clock that went back over midnight, or a second process whose
+    /// clock is behind, would else make everybody's limit new.
+    fn day_of(&self, at_ms: i64) -> i64 {
+        at_ms.div_euclid(DAY_MS).max(self.loss_day.day)
+    }
+
     /// Adds to the loss of the day; the day before is forgotten.
     pub(super) fn add_loss(&mut self, currency: Currency, minor: i64, at_ms: i64) {
-        let day = at_ms.div_euclid(DAY_MS);
+        let day = self.day_of(at_ms);
         if self.loss_day.day != day {
             self.loss_day = LossDay { day, net_minor: BTreeMap::new() };
         }
         let so_far = self.loss_day.net_minor.entry(currency).or_insert(0);
         *so_far = so_far.saturating_add(minor);
+    }
+
+    /// Takes back what a wager of that moment lost or won, unless its day is over: that one is forgotten already.
+    pub(super) fn take_back_loss(&mut self, moved: &[Posting], at_ms: i64) {
+        if self.loss_day.day != at_ms.div_euclid(DAY_MS) {
+            return;
+        }
+        let own = money::Account::Player(self.player_id.clone());
+        for leg in moved.iter().filter(|leg| leg.account == own) {
+            self.add_loss(leg.amount.currency(), leg.amount.minor(), at_ms);
+        }
     }
 
     /// Moves the player's side of `postings`; a currency that was not held is held from now on.

@@ -59,6 +59,8 @@ pub struct WagerVoid {
     pub reason: String,
     /// What the wager had moved; empty when it was rejected or has not come.
     pub moved: Vec<Posting>,
+    /// When the wager was decided, in milliseconds since the epoch; `None` when it has not come.
+    pub decided_at_ms: Option<i64>,
 }
 
 /// In or out.

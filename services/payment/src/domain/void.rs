@@ -19,6 +19,10 @@ pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decisio
     }
     let mut after = account.clone();
     after.post(&legs)?;
+    // What the wager moved, not the legs: what `suspense` pays for the player is no loss of theirs.
+    if let Some(at_ms) = void.decided_at_ms {
+        after.take_back_loss(&void.moved, at_ms);
+    }
     let balance_after = legs.first().and_then(|leg| after.balance(leg.amount.currency()));
     let message = WagerVoided {
         wager_id: void.wager_id.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use chassis::http::{Json, Path};
 use chassis::problem::Problem;
-use contracts::{EventId, EventType, Message, RejectReason, ids};
+use contracts::{EventId, EventType, Message, RejectReason};
 use serde::Serialize;
 
 use super::{App, problem};
@@ -34,9 +34,8 @@ pub(super) async fn get(
     let id: EventId = payment_id.parse().map_err(|_| Problem::not_found())?;
     let asked = app.ledger.decision(id.as_str()).await.map_err(|e| problem(&e))?;
     let (player_id, asked) = asked.filter(|(_, entry)| is_payment(entry)).ok_or_else(Problem::not_found)?;
-    let settled_by = ids::provider_reported_id(&id);
-    let settled = app.ledger.decision(settled_by.as_str()).await.map_err(|e| problem(&e))?;
-    let last = settled.map_or_else(|| asked.clone(), |(_, entry)| entry);
+    let settled = app.ledger.settlement(&id).await.map_err(|e| problem(&e))?;
+    let last = settled.unwrap_or_else(|| asked.clone());
     let told = last.event.as_ref().map(Told::read).unwrap_or_default();
     let amount = asked.payment.as_ref().map(|payment| (payment.amount_minor, payment.currency.to_string()));
     let (amount_minor, currency) = amount.or(told.amount).unwrap_or_default();

@@ -6,7 +6,7 @@ use store::StoreError;
 use store::mongo::describe::Change;
 use store::mongo::{Collection, Index, Mongo, Session};
 
-use super::documents::decided_fields;
+use super::documents::{Before, decided_fields};
 use super::{AccountDoc, Entry, LedgerError};
 use crate::domain::AccountState;
 
@@ -81,15 +81,32 @@ impl Accounts {
             filter.insert("version", write.read.version);
         }
         let version = write.read.version.saturating_add(1);
-        let fields = decided_fields(version, write.after);
-        let entry =
-            bson::serialize_to_document(write.entry).map_err(|e| LedgerError::Unreadable(e.to_string()))?;
+        let unreadable = |e: bson::error::Error| LedgerError::Unreadable(e.to_string());
+        let entry = bson::serialize_to_document(write.entry).map_err(unreadable)?;
+        let before = bson::serialize_to_document(&Before::next(write.read)).map_err(unreadable)?;
+        let mut fields = decided_fields(version, write.after);
+        fields.insert("before", before);
         let change = if write.trims.is_empty() {
             push(fields, entry, oldest_at(write.read, write.entry))
         } else {
             push_and_trim(fields, entry, write.trims)
         };
         Ok(self.documents.update_one(filter, change).await? == 1)
+    }
+
+    /// Puts back what the latest decision found and removes it, if the account is still as it was read.
+    pub(super) async fn take_back(
+        &self,
+        read: &AccountDoc,
+        before: &AccountState,
+    ) -> Result<bool, StoreError> {
+        let filter = doc! { "_id": &read.player_id, "version": read.version };
+        let mut fields = decided_fields(read.version.saturating_add(1), before);
+        fields.insert("before", Bson::Null);
+        let mut set = literal(fields);
+        set.insert("tail", tail_without(&[before.next_seq]));
+        let stages = vec![doc! { "$set": set }, oldest_from_tail()];
+        Ok(self.documents.update_one(filter, Change::Pipeline(stages)).await? == 1)
     }
 
     /// Removes entries by `seq`, leaving the version alone, for many accounts in one command.
@@ -122,10 +139,13 @@ fn push(mut fields: Document, entry: Document, oldest_tail_at: DateTime) -> Chan
 /// `$pull` and `$push` on one field are refused in one update, so this is a pipeline. It filters the tail as it IS, by
 /// `seq`, not the tail that was read: what somebody else trimmed meanwhile stays trimmed.
 fn push_and_trim(fields: Document, entry: Document, trims: &[i64]) -> Change {
-    let mut set: Document =
-        fields.into_iter().map(|(name, value)| (name, Bson::Document(doc! { "$literal": value }))).collect();
+    let mut set = literal(fields);
     set.insert("tail", doc! { "$concatArrays": [tail_without(trims), [{ "$literal": entry }]] });
     Change::Pipeline(vec![doc! { "$set": set }, oldest_from_tail()])
+}
+
+fn literal(fields: Document) -> Document {
+    fields.into_iter().map(|(name, value)| (name, Bson::Document(doc! { "$literal": value }))).collect()
 }
 
 fn tail_without(seqs: &[i64]) -> Document {

@@ -35,6 +35,37 @@ pub struct AccountDoc {
     /// When the oldest decision of the tail was made: what the sweeper looks for. Null when the tail is empty.
     #[serde(default)]
     pub oldest_tail_at: Option<DateTime>,
+    /// What the latest decision found, in case that it is taken back.
+    #[serde(default)]
+    pub before: Option<Before>,
+}
+
+/// What a decision can change, as it was before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Before which decision.
+    pub seq: i64,
+    /// Minor units per currency.
+    pub balances: BTreeMap<Currency, i64>,
+    /// The player's own limits.
+    pub limits: StoredLimits,
+    /// No bets or deposits before this moment.
+    pub self_excluded_until: Option<DateTime>,
+    /// The net loss of the last wager's day.
+    pub loss_day: StoredLossDay,
+}
+
+impl Before {
+    /// For the decision that comes next.
+    pub(super) fn next(account: &AccountDoc) -> Self {
+        Self {
+            seq: account.next_seq,
+            balances: account.balances.clone(),
+            limits: account.limits,
+            self_excluded_until: account.self_excluded_until,
+            loss_day: account.loss_day.clone(),
+        }
+    }
 }
 
 /// The player's own limits, as stored.
@@ -72,7 +103,27 @@ impl AccountDoc {
             loss_day: StoredLossDay::default(),
             tail: Vec::new(),
             oldest_tail_at: None,
+            before: None,
         }
+    }
+
+    /// What the decision `seq` found; `None` unless it is the latest.
+    pub(super) fn state_before(&self, seq: i64) -> Option<AccountState> {
+        let before = self.before.clone().filter(|before| before.seq == seq)?;
+        let mut balances = before.balances;
+        // A currency opened meanwhile stays open: a registration is no decision and does not come again.
+        for currency in self.balances.keys() {
+            balances.entry(*currency).or_insert(0);
+        }
+        let found = Self {
+            next_seq: seq,
+            balances,
+            limits: before.limits,
+            self_excluded_until: before.self_excluded_until,
+            loss_day: before.loss_day,
+            ..self.clone()
+        };
+        Some(found.state())
     }
 
     /// What decides.

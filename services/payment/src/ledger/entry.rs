@@ -24,8 +24,8 @@ pub struct Entry {
     pub seq: i64,
     /// The command that was decided.
     pub command_id: String,
-    /// Everything this decision is found by: `c:<command>`, `w:<wager applied>`, `v:<wager voided>`. Unique in the ledger,
-    /// so one command, one wager and one void can only be decided once.
+    /// Everything this decision is found by: `c:<command>`, `w:<wager applied>`, `v:<wager voided>`, `r:<payment settled>`.
+    /// Unique in the ledger, so one command, wager, void and payment's end can only be decided once.
     pub keys: Vec<String>,
     /// The hash of what was asked for: the same id with another hash is a conflict.
     pub request_hash: String,

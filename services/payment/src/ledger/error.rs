@@ -31,7 +31,14 @@ pub enum LedgerError {
         /// How many compare-and-sets lost.
         attempts: u32,
     },
-    /// Ledger and account contradict each other. Nobody may go on before somebody has looked.
+    /// Another player's row holds a key of this decision. The decision was taken back, so the command is read again.
+    #[error("another player's decision {row} was first under the same key")]
+    Taken {
+        /// The other row's id.
+        row: String,
+    },
+    /// Ledger and account contradict each other: of this account nothing is told before somebody has looked. Its commands are
+    /// parked; ending the process would stop everybody else's too, and the next one would find the same.
     #[error("the ledger has diverged at {row}: {what}")]
     Diverged {
         /// The ledger row's id.
@@ -52,9 +59,11 @@ impl Classify for LedgerError {
         match self {
             Self::Store(error) => error.class(),
             Self::Publish(error) => error.class(),
-            Self::Undecidable(_) | Self::NotACommand(_) | Self::NoSuchPayment => ErrorClass::Poison,
-            Self::Contended { .. } | Self::Killed(_) => ErrorClass::Transient,
-            Self::Diverged { .. } | Self::Unreadable(_) => ErrorClass::Fatal,
+            Self::Undecidable(_) | Self::NotACommand(_) | Self::NoSuchPayment | Self::Diverged { .. } => {
+                ErrorClass::Poison
+            }
+            Self::Contended { .. } | Self::Taken { .. } | Self::Killed(_) => ErrorClass::Transient,
+            Self::Unreadable(_) => ErrorClass::Fatal,
         }
     }
 }

@@ -51,8 +51,11 @@ impl Ledger {
     pub async fn execute(&self, incoming: &Incoming<'_>) -> Result<Verdict, LedgerError> {
         let lookup = incoming.request.lookup(incoming.command_id);
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(verdict) = self.attempt(incoming, &lookup).await? {
-                return Ok(verdict);
+            match self.attempt(incoming, &lookup).await {
+                Ok(Some(verdict)) => return Ok(verdict),
+                // Taken: that decision is out of the account again, and the ledger has the answer.
+                Ok(None) | Err(LedgerError::Taken { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Err(LedgerError::Contended { attempts: ATTEMPTS_MAX })
@@ -71,13 +74,19 @@ impl Ledger {
         let wanted = lookup.wanted();
         let mut found: Vec<Entry> =
             account.tail.iter().filter(|entry| entry.has_any(&wanted)).cloned().collect();
+        let mut others = Vec::new();
         if !lookup.is_settled_by(&found) && self.hooks.keeps(Safeguard::LedgerRead) {
-            found.extend(self.rows.find(&mut session, &wanted).await?);
+            for (owner, entry) in self.rows.find(&mut session, &wanted).await? {
+                if owner == player_id { found.push(entry) } else { others.push(entry) }
+            }
             self.hooks.reached(Step::LedgerRead, player_id)?;
         }
         drop(session);
         if let Some((entry, kind)) = lookup.answer(&found) {
             return self.repeat(incoming, &account, entry, kind).await.map(Some);
+        }
+        if !others.is_empty() {
+            return self.answer_from_others(incoming, lookup, &others).await.map(Some);
         }
         if account.tail.len() >= TAIL_ENTRIES_MAX {
             self.empty_tail(&account).await?;
@@ -135,9 +144,7 @@ impl Ledger {
         kind: Match,
     ) -> Result<Verdict, LedgerError> {
         if kind == Match::SameRequest && entry.request_hash != incoming.request_hash.as_str() {
-            self.outbox.publish(&conflict(incoming, entry)?).await?;
-            self.hooks.reached(Step::ConflictPublished, incoming.player_id)?;
-            return Ok(Verdict::Conflict);
+            return self.contradict(incoming, entry).await;
         }
         let in_tail = account.tail.iter().any(|candidate| candidate.seq == entry.seq && candidate == entry);
         if in_tail {
@@ -147,6 +154,37 @@ impl Ledger {
             self.announce(incoming.player_id, entry).await?;
         }
         Ok(Verdict::Found(Box::new(entry.clone())))
+    }
+
+    /// Another player has decided something that this command is, or is about. Nothing is decided here: it would move one
+    /// player's money by another's decision. Who waits is told; what only an operator can have mixed up is parked.
+    async fn answer_from_others(
+        &self,
+        incoming: &Incoming<'_>,
+        lookup: &Lookup,
+        others: &[Entry],
+    ) -> Result<Verdict, LedgerError> {
+        match lookup.answer(others).filter(|_| !lookup.is_about_another()) {
+            // Whatever the hashes say: whose command it is belongs to its content.
+            Some((entry, Match::SameRequest)) => self.contradict(incoming, entry).await,
+            // A wager that was voided under a wrong name is void: game ended the bet by that event.
+            Some((entry, Match::OtherRequest)) => {
+                self.announce(incoming.player_id, entry).await?;
+                Ok(Verdict::Found(Box::new(entry.clone())))
+            }
+            None => {
+                let decided: Vec<&str> = others.iter().map(|entry| entry.command_id.as_str()).collect();
+                let decided = decided.join(", ");
+                Err(LedgerError::NotACommand(format!("it is about another player's decision: {decided}")))
+            }
+        }
+    }
+
+    /// Tells that the command's id belongs to another request.
+    async fn contradict(&self, incoming: &Incoming<'_>, entry: &Entry) -> Result<Verdict, LedgerError> {
+        self.outbox.publish(&conflict(incoming, entry)?).await?;
+        self.hooks.reached(Step::ConflictPublished, incoming.player_id)?;
+        Ok(Verdict::Conflict)
     }
 
     /// What the next write to this account may take out of its tail.

@@ -1,6 +1,6 @@
 //! By which keys a command finds its own decision, and those that it refers to.
 
-use contracts::EventId;
+use contracts::{EventId, ids};
 
 use super::Entry;
 
@@ -42,9 +42,14 @@ impl Lookup {
         lookup
     }
 
-    /// The provider's report belongs to a payment.
+    /// A payment is settled once, whoever reports it: the provider's own report has one id, an operator's has another.
     pub(super) fn report(command_id: &EventId, payment_id: &EventId) -> Self {
-        Self { refers: Some(command_key(payment_id)), ..Self::plain(command_id) }
+        let mut lookup = Self::plain(command_id);
+        lookup.answers =
+            settlement_keys(payment_id).into_iter().map(|key| (key, Match::SameRequest)).collect();
+        lookup.refers = Some(command_key(payment_id));
+        lookup.keys.push(report_key(payment_id));
+        lookup
     }
 
     /// Everything to ask for.
@@ -53,6 +58,11 @@ impl Lookup {
         wanted.extend(self.answers.iter().map(|(key, _)| key.clone()));
         wanted.extend(self.refers.clone());
         wanted
+    }
+
+    /// Whether this command is somebody's word about an earlier decision: a void, a report.
+    pub(super) fn is_about_another(&self) -> bool {
+        self.refers.is_some()
     }
 
     /// Whether the ledger could still change the answer that the tail gives: not when it knows the command itself.
@@ -86,6 +96,16 @@ pub(super) enum Match {
 /// The key of a command's own decision.
 pub(super) fn command_key(command_id: &EventId) -> String {
     format!("c:{command_id}")
+}
+
+/// By which keys the decision that settled a payment is found. Rows of the first version have no key of the payment; the
+/// provider's own report is found by its id.
+pub(super) fn settlement_keys(payment_id: &EventId) -> Vec<String> {
+    vec![report_key(payment_id), command_key(&ids::provider_reported_id(payment_id))]
+}
+
+fn report_key(payment_id: &EventId) -> String {
+    format!("r:{payment_id}")
 }
 
 fn wager_key(wager_id: &EventId) -> String {

@@ -70,7 +70,12 @@ impl Ledger {
     }
 
     async fn relay(&self, player_id: &str, entry: &Entry, origin: Origin) -> Result<(), LedgerError> {
-        self.rows.insert(player_id, entry).await?;
+        if let Err(error) = self.rows.insert(player_id, entry).await {
+            if let LedgerError::Taken { row } = &error {
+                self.take_back(player_id, entry, row).await?;
+            }
+            return Err(error);
+        }
         let trace = spans::span_context(&Span::current());
         if !self.hooks.keeps(Safeguard::AckBeforeTrim) {
             self.seen.acknowledge(player_id, entry.seq, trace.clone());

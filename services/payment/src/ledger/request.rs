@@ -73,6 +73,7 @@ impl Request {
                 moved: referred
                     .map(|wager| wager.postings.iter().map(Posting::from).collect())
                     .unwrap_or_default(),
+                decided_at_ms: referred.map(|wager| wager.at.timestamp_millis()),
             }),
             Self::Payment(payment) => {
                 Command::RequestPayment { payment_id: command_id.clone(), payment: *payment }

@@ -7,7 +7,7 @@ use store::mongo::{Collection, Index, Mongo, Session};
 use super::entry::row_id;
 use super::{Entry, LedgerError};
 
-/// Most rows that one command can be about: itself, its wager, that wager's void, its payment.
+/// Most rows that one command can be about: itself, its wager, that wager's void, its payment, that payment's report.
 const ROWS_FOUND_MAX: u32 = 8;
 
 /// `payment.ledger`.
@@ -23,31 +23,33 @@ impl Rows {
 
     pub(super) async fn ensure_indexes(&self) -> Result<(), StoreError> {
         self.rows.ensure_index(Index::on(doc! { "command_id": 1 }).unique()).await?;
-        // One index for all that a decision is found by, and the proof that a wager is applied and voided at most once.
+        // One index for all that a decision is found by, and the proof that a wager is applied and voided, and a payment
+        // settled, at most once.
         self.rows.ensure_index(Index::on(doc! { "keys": 1 }).unique()).await
     }
 
-    /// The decisions under any of these keys.
+    /// The decisions under any of these keys, each with the player whose it is.
     pub(super) async fn find(
         &self,
         session: &mut Session,
         keys: &[String],
-    ) -> Result<Vec<Entry>, LedgerError> {
-        let filter = doc! { "keys": { "$in": keys.to_vec() } };
-        let rows = self.rows.find_in(session, filter, doc! {}, ROWS_FOUND_MAX).await?;
-        rows.into_iter().map(Entry::from_row).collect()
+    ) -> Result<Vec<(String, Entry)>, LedgerError> {
+        let rows = self.rows.find_in(session, under_any(keys), doc! {}, ROWS_FOUND_MAX).await?;
+        rows.into_iter().map(owned).collect()
+    }
+
+    /// The decision under any of these keys.
+    pub(super) async fn by_any(&self, keys: &[String]) -> Result<Option<Entry>, LedgerError> {
+        self.rows.find_one(under_any(keys)).await?.map(Entry::from_row).transpose()
     }
 
     /// Whose decision this is, and the decision.
     pub(super) async fn by_command(&self, command_id: &str) -> Result<Option<(String, Entry)>, LedgerError> {
-        let Some(row) = self.rows.find_one(doc! { "command_id": command_id }).await? else { return Ok(None) };
-        let player_id =
-            row.get_str("player_id").map_err(|e| LedgerError::Unreadable(e.to_string()))?.to_owned();
-        Ok(Some((player_id, Entry::from_row(row)?)))
+        self.rows.find_one(doc! { "command_id": command_id }).await?.map(owned).transpose()
     }
 
-    /// Makes sure that the decision has its row. The same bytes under the same id: fine. Anything else that is in the way:
-    /// the ledger has diverged.
+    /// Makes sure that the decision has its row. The same bytes under the same id: fine. Another player's row under one of its
+    /// keys: that one was faster. Anything else that is in the way: the ledger has diverged.
     pub(super) async fn insert(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
         let row = entry.to_row(player_id)?;
         match self.rows.insert_one(&row).await {
@@ -60,10 +62,31 @@ impl Rows {
     async fn compare(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
         let id = row_id(player_id, entry.seq);
         let there = self.rows.find_one(doc! { "_id": &id }).await?.map(Entry::from_row).transpose()?;
-        match there {
-            Some(there) if there == *entry => Ok(()),
-            Some(_) => Err(LedgerError::Diverged { row: id, what: "the row holds another decision" }),
-            None => Err(LedgerError::Diverged { row: id, what: "the command is decided under another row" }),
+        if there.as_ref() == Some(entry) {
+            return Ok(());
+        }
+        // Asked before the row's own content: where this decision was taken back, its place belongs to the next one.
+        let rows = self.rows.find(under_any(&entry.keys), doc! {}, ROWS_FOUND_MAX).await?;
+        let holders = rows.into_iter().map(owned).collect::<Result<Vec<_>, _>>()?;
+        if let Some((owner, holder)) = holders.iter().find(|(owner, _)| owner != player_id) {
+            return Err(LedgerError::Taken { row: row_id(owner, holder.seq) });
+        }
+        match (there, holders.is_empty()) {
+            (Some(_), _) => Err(LedgerError::Diverged { row: id, what: "the row holds another decision" }),
+            (None, false) => {
+                Err(LedgerError::Diverged { row: id, what: "the command is decided under another row" })
+            }
+            // What is in the way is not yet at a majority: nothing is known about it.
+            (None, true) => Err(LedgerError::Contended { attempts: 1 }),
         }
     }
+}
+
+fn under_any(keys: &[String]) -> Document {
+    doc! { "keys": { "$in": keys.to_vec() } }
+}
+
+fn owned(row: Document) -> Result<(String, Entry), LedgerError> {
+    let player_id = row.get_str("player_id").map_err(|e| LedgerError::Unreadable(e.to_string()))?.to_owned();
+    Ok((player_id, Entry::from_row(row)?))
 }

@@ -1,6 +1,7 @@
 //! Relays what a dead process decided and left. It touches only what is older than any living process would leave, so in
 //! peace nothing is published twice.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bson::DateTime;
@@ -21,41 +22,57 @@ pub struct Sweep {
 }
 
 impl Ledger {
-    /// One round: how many accounts had something older than `older_than_ms`.
+    /// One round: how many accounts had something older than `older_than_ms` that can be relayed.
     ///
     /// # Errors
-    /// When the accounts cannot be listed; trouble with one account is logged and does not keep the others waiting.
+    /// When the accounts cannot be listed; trouble with one account is told and does not keep the others waiting.
     pub async fn sweep(&self, older_than_ms: u64) -> Result<usize, LedgerError> {
+        self.sweep_telling(older_than_ms, &mut HashSet::new()).await
+    }
+
+    /// [`Ledger::sweep`], telling of a diverged account only when it is not among `told`.
+    async fn sweep_telling(
+        &self,
+        older_than_ms: u64,
+        told: &mut HashSet<String>,
+    ) -> Result<usize, LedgerError> {
         let age_ms = i64::try_from(older_than_ms).unwrap_or(i64::MAX);
         let cutoff = DateTime::from_millis(DateTime::now().timestamp_millis().saturating_sub(age_ms));
         let accounts = self.accounts.with_tail_before(cutoff, ACCOUNTS_MAX).await?;
-        let found = accounts.len();
+        let mut found = accounts.len();
         for account in accounts {
-            if let Err(error) = self.sweep_one(&account, cutoff).await {
-                if matches!(error, LedgerError::Diverged { .. } | LedgerError::Killed(_)) {
-                    return Err(error);
+            match self.sweep_one(&account, cutoff).await {
+                Ok(()) => {}
+                Err(error @ LedgerError::Killed(_)) => return Err(error),
+                Err(error @ LedgerError::Diverged { .. }) => {
+                    found = found.saturating_sub(1);
+                    if told.insert(account.player_id.clone()) {
+                        telemetry::report(&error, &[("player.id", &account.player_id)]);
+                    }
                 }
-                tracing::warn!(player.id = account.player_id, error = %error, "tail not relayed, trying again");
+                Err(error) => {
+                    tracing::warn!(player.id = account.player_id, error = %error, "tail not relayed, trying again");
+                }
             }
         }
         Ok(found)
     }
 }
 
-/// Sweeps until told to end.
+/// Sweeps until told to end. An account that contradicts the ledger is told of once and left as it is.
 ///
 /// # Errors
-/// When ledger and account contradict each other: the process stops, somebody has to look.
+/// Never by itself.
 pub async fn run(ledger: Ledger, sweep: Sweep, stop: CancellationToken) -> Result<(), LedgerError> {
+    let mut told = HashSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(Duration::from_millis(sweep.interval_ms)) => {}
         }
-        match ledger.sweep(sweep.older_than_ms).await {
+        match ledger.sweep_telling(sweep.older_than_ms, &mut told).await {
             Ok(0) => {}
             Ok(accounts) => tracing::info!(accounts, "relayed what was left behind"),
-            Err(error @ LedgerError::Diverged { .. }) => return Err(error),
             Err(error) => tracing::warn!(error = %error, "sweep failed, trying again"),
         }
     }

@@ -8,6 +8,7 @@ use contracts::{Event, EventType};
 use money::{Account, Currency};
 use payment::ledger::{AccountDoc, Entry};
 
+use crate::provider::Provider;
 use crate::world::{PATIENCE, Published, World, event_id};
 
 /// How the audit's own events begin; they are not counted.
@@ -19,6 +20,8 @@ pub(crate) struct Audit {
     pub(crate) accounts: usize,
     pub(crate) decisions: usize,
     pub(crate) events: usize,
+    /// What the ledger says came in (below zero) or went out through providers.
+    at_providers: BTreeMap<Currency, i64>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -62,6 +65,23 @@ impl Audit {
             }
         }
         audit.nothing_else_was_published(&events, &known);
+        audit
+    }
+
+    /// At rest, and by the provider's own statement no cent came in or went out that the ledger does not know of.
+    pub(crate) async fn with_statement(world: &World, provider: &Provider) -> Self {
+        let mut audit = Self::at_rest(world).await;
+        if provider.captured() == 0 {
+            audit.wrong("the provider moved nothing: no statement was compared".to_owned());
+        }
+        let mut theirs = provider.statement();
+        theirs.retain(|_, sum| *sum != 0);
+        let sums = audit.at_providers.iter().filter(|(_, sum)| **sum != 0);
+        let ours: BTreeMap<String, i64> =
+            sums.map(|(currency, sum)| (currency.code().to_owned(), *sum)).collect();
+        if ours != theirs {
+            audit.wrong(format!("the provider's statement says {theirs:?}, the ledger {ours:?}"));
+        }
         audit
     }
 
@@ -130,6 +150,9 @@ impl Audit {
             }
             if entry.is_rejection() && !entry.postings.is_empty() {
                 self.wrong(format!("{}: the rejection seq {} moved money", account.player_id, entry.seq));
+            }
+            for leg in entry.postings.iter().filter(|leg| matches!(leg.account, Account::Provider(_))) {
+                *self.at_providers.entry(leg.currency).or_insert(0) += leg.amount_minor;
             }
             for leg in entry.postings.iter().filter(|leg| leg.account == own) {
                 let sum = sums.entry(leg.currency).or_insert(0);

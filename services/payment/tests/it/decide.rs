@@ -54,7 +54,7 @@ fn void() -> impl Strategy<Value = WagerVoid> {
         } else {
             Vec::new()
         };
-        WagerVoid { wager_id: id("w"), reason: "because".to_owned(), moved }
+        WagerVoid { wager_id: id("w"), reason: "because".to_owned(), moved, decided_at_ms: Some(0) }
     })
 }
 
@@ -185,7 +185,8 @@ fn a_rollback_of_a_spent_win_lands_and_suspense_owes_the_rest() {
     let (player, house) = (Account::Player("p".into()), Account::House("slots".into()));
     let leg = |account: &Account, minor| Posting::new(account.clone(), Money::new(minor, Currency::Eur));
     let moved = vec![leg(&player, -10), leg(&house, 10), leg(&house, -500), leg(&player, 500)];
-    let void = Command::VoidWager(WagerVoid { wager_id: id("w"), reason: "bug".into(), moved });
+    let void =
+        Command::VoidWager(WagerVoid { wager_id: id("w"), reason: "bug".into(), moved, decided_at_ms: None });
     let decision = decide(&holding(90), &void, 0).unwrap();
     assert_eq!(decision.account.balances[&Currency::Eur], 0);
     let suspense: i64 = decision

@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests, outside test functions")]
 
 mod audit;
+mod clash;
 mod contention;
 mod crash;
 mod decide;
 mod latency;
+mod loss_day;
+mod owners;
 mod provider;
 mod service;
+mod settlement;
 mod twins;
 mod voids;
 mod world;

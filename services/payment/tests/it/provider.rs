@@ -1,6 +1,6 @@
 //! A card provider that can be told to misbehave.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,11 +24,44 @@ pub(crate) enum Mood {
     Declines,
 }
 
+/// Money in or out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Charge,
+    Payout,
+}
+
+/// An order as the provider took it down.
+#[derive(Debug)]
+struct Order {
+    kind: Kind,
+    amount_minor: i64,
+    currency: String,
+    /// What it says about it.
+    told: Value,
+}
+
+impl Order {
+    fn is_captured(&self) -> bool {
+        self.told["status"] == "captured"
+    }
+}
+
 #[derive(Debug)]
 struct Books {
     mood: Mood,
-    orders: HashMap<String, Value>,
+    orders: HashMap<String, Order>,
     asked: usize,
+}
+
+impl Books {
+    /// Takes an order as the mood is, once per key.
+    fn take(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str) -> Value {
+        let status = if self.mood == Mood::Declines { "declined" } else { "captured" };
+        let told = json!({ "reference": format!("ref-{}", self.orders.len()), "status": status });
+        let order = Order { kind, amount_minor, currency: currency.to_owned(), told };
+        self.orders.entry(key.to_owned()).or_insert(order).told.clone()
+    }
 }
 
 /// The provider; clones are the same one.
@@ -43,8 +76,8 @@ impl Provider {
         let books = Books { mood: Mood::Fine, orders: HashMap::new(), asked: 0 };
         let books = Arc::new(Mutex::new(books));
         let routes = Router::new()
-            .route("/card/v1/charges", post(order).get(find))
-            .route("/card/v1/payouts", post(order).get(find))
+            .route("/card/v1/charges", post(charge).get(find))
+            .route("/card/v1/payouts", post(payout).get(find))
             .with_state(books.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -58,7 +91,26 @@ impl Provider {
 
     /// How often money moved.
     pub(crate) fn captured(&self) -> usize {
-        self.books.lock().unwrap().orders.values().filter(|order| order["status"] == "captured").count()
+        self.books.lock().unwrap().orders.values().filter(|order| order.is_captured()).count()
+    }
+
+    /// Its own statement: what it paid out less what it charged, by currency.
+    pub(crate) fn statement(&self) -> BTreeMap<String, i64> {
+        let mut sums = BTreeMap::new();
+        let books = self.books.lock().unwrap();
+        for order in books.orders.values().filter(|order| order.is_captured()) {
+            let moved = match order.kind {
+                Kind::Charge => -order.amount_minor,
+                Kind::Payout => order.amount_minor,
+            };
+            *sums.entry(order.currency.clone()).or_insert(0) += moved;
+        }
+        sums
+    }
+
+    /// Takes an order that did not come over HTTP.
+    pub(crate) fn take(&self, kind: Kind, key: &str, amount_minor: i64, currency: &str) {
+        self.books.lock().unwrap().take(kind, key, amount_minor, currency);
     }
 
     /// How often it was asked for anything.
@@ -67,12 +119,25 @@ impl Provider {
     }
 }
 
-async fn order(
-    State(books): State<Arc<Mutex<Books>>>,
-    headers: HeaderMap,
-    Json(_order): Json<Value>,
+type Shared = State<Arc<Mutex<Books>>>;
+
+async fn charge(books: Shared, headers: HeaderMap, order: Json<Value>) -> (StatusCode, Json<Value>) {
+    ordered(books, Kind::Charge, &headers, &order).await
+}
+
+async fn payout(books: Shared, headers: HeaderMap, order: Json<Value>) -> (StatusCode, Json<Value>) {
+    ordered(books, Kind::Payout, &headers, &order).await
+}
+
+async fn ordered(
+    State(books): Shared,
+    kind: Kind,
+    headers: &HeaderMap,
+    order: &Value,
 ) -> (StatusCode, Json<Value>) {
-    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+    let key = headers["idempotency-key"].to_str().unwrap();
+    let (amount_minor, currency) =
+        (order["amount_minor"].as_i64().unwrap(), order["currency"].as_str().unwrap());
     let (mood, answer) = {
         let mut books = books.lock().unwrap();
         books.asked += 1;
@@ -80,9 +145,7 @@ async fn order(
         if mood == Mood::Loses {
             return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
         }
-        let status = if mood == Mood::Declines { "declined" } else { "captured" };
-        let told = json!({ "reference": format!("ref-{}", books.orders.len()), "status": status });
-        (mood, books.orders.entry(key).or_insert(told).clone())
+        (mood, books.take(kind, key, amount_minor, currency))
     };
     if mood == Mood::TakesAndHangs {
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -91,13 +154,13 @@ async fn order(
 }
 
 async fn find(
-    State(books): State<Arc<Mutex<Books>>>,
+    State(books): Shared,
     Query(query): Query<HashMap<String, String>>,
 ) -> (StatusCode, Json<Value>) {
     let mut books = books.lock().unwrap();
     books.asked += 1;
     match books.orders.get(&query["idempotency_key"]) {
-        Some(answer) => (StatusCode::OK, Json(answer.clone())),
+        Some(order) => (StatusCode::OK, Json(order.told.clone())),
         None => (StatusCode::NOT_FOUND, Json(json!({}))),
     }
 }

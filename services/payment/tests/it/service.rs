@@ -1,7 +1,6 @@
 //! The whole service: commands in over Kafka, events out, the provider in between, balances over HTTP.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use chassis::config::{Drain, Http, Ops, Secret};
 use chassis::{Edges, Shutdown};
@@ -33,7 +32,7 @@ impl Running {
         let config = Config {
             http: Http::at(http),
             ops: Ops { address: edges.ops.local_addr().unwrap() },
-            drain: Drain::default(),
+            drain: Drain { deadline_ms: 60_000 },
             kafka: world.kafka.clone(),
             mongo: world.mongo_config.clone(),
             peers: Peers { partners: format!("http://{}", provider.address) },
@@ -170,7 +169,7 @@ async fn a_players_life_deposit_bets_withdrawal_and_restrictions() {
     send(&world, "again", bet("bet", 100, 250)).await;
     service.stop().await;
     assert_eq!(provider.captured(), 2);
-    Audit::at_rest(&world).await.assert_sound();
+    Audit::with_statement(&world, &provider).await.assert_sound();
     world.end().await;
 }
 
@@ -208,7 +207,7 @@ async fn whatever_the_provider_does_money_moves_once_or_not_at_all() {
     assert_eq!(balance(&service).await, 300);
     service.stop().await;
     assert_eq!(provider.captured(), 2);
-    Audit::at_rest(&world).await.assert_sound();
+    Audit::with_statement(&world, &provider).await.assert_sound();
     world.end().await;
 }
 
@@ -221,7 +220,7 @@ async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     send(&world, "told", deposit(100)).await;
     let intents = world.mongo.collection::<bson::Document>("intents");
     testkit::eventually("the intent", PATIENCE, || async {
-        intents.find_one(bson::doc! { "_id": "told" }).await.unwrap()
+        intents.find_one(bson::doc! { "_id": "told" }).await.ok().flatten()
     })
     .await;
     let told = |minor: i64| {
@@ -238,14 +237,14 @@ async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     provider.set(Mood::Fine);
     testkit::eventually("the provider's own answer", PATIENCE, || async {
         let filter = bson::doc! { "_id": "told", "state": "reported" };
-        intents.find_one(filter).await.unwrap()
+        intents.find_one(filter).await.ok().flatten()
     })
     .await;
     send(&world, "after", bet("after", 1, 0)).await;
     answer(&world, "after").await;
     assert_eq!(balance(&service).await, 99);
     service.stop().await;
-    Audit::at_rest(&world).await.assert_sound();
+    Audit::with_statement(&world, &provider).await.assert_sound();
     world.end().await;
 }
 
@@ -264,12 +263,13 @@ async fn a_stopped_service_leaves_nothing_in_the_tails_and_its_successor_goes_on
     assert_eq!(account.tail.len(), 0, "trimmed on the way out");
     let second = Running::start(&world, &provider).await;
     answer(&world, "bet-39").await;
-    testkit::eventually("an empty tail", Duration::from_secs(3), || async {
-        world.ledger().account("p").await.unwrap().filter(|account| account.tail.is_empty())
+    answer(&world, "deposit").await; // decided twice: when it was asked for, and when the provider had its say
+    testkit::eventually("an empty tail", PATIENCE, || async {
+        world.ledger().account("p").await.ok().flatten().filter(|account| account.tail.is_empty())
     })
     .await;
     second.stop().await;
-    let audit = Audit::at_rest(&world).await;
+    let audit = Audit::with_statement(&world, &provider).await;
     audit.assert_sound();
     assert_eq!(audit.decisions, 42);
     world.end().await;

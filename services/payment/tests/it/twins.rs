@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use payment::ledger::{Hooks, Killed, Ledger, Safeguard, Step};
 
 use crate::audit::Audit;
+use crate::provider::{Kind, Provider};
 use crate::world::{World, deposit, wager};
 
 /// Takes one safeguard away; dies once after a step, when told to.
@@ -130,4 +131,26 @@ async fn without_comparing_versions_updates_are_lost() {
         drop(ledger.trim().await);
     })
     .await;
+}
+
+/// Books that balance in themselves, and a provider whose statement says the same, a cent less, or the other direction.
+#[tokio::test]
+async fn a_statement_that_differs_by_a_cent_is_seen() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    Audit::at_rest(&world).await.assert_sound();
+    for (kind, minor, currency, agrees) in [
+        (Kind::Charge, 100, "EUR", true),
+        (Kind::Charge, 99, "EUR", false),
+        (Kind::Charge, 100, "USD", false),
+        (Kind::Payout, 100, "EUR", false),
+    ] {
+        let provider = Provider::start().await;
+        provider.take(kind, "fund-p:capture", minor, currency);
+        let audit = Audit::with_statement(&world, &provider).await;
+        assert_eq!(audit.violations.is_empty(), agrees, "{kind:?} {minor} {currency}: {audit:?}");
+    }
+    let unasked = Audit::with_statement(&world, &Provider::start().await).await;
+    assert!(!unasked.violations.is_empty(), "money from nowhere was not seen");
+    world.end().await;
 }

@@ -1,0 +1,149 @@
+//! One id for two players at the same moment: both win their compare-and-set, one gets its row, the other is taken back.
+
+use std::sync::Arc;
+
+use contracts::{Classify as _, ErrorClass, EventType};
+use money::Currency;
+use payment::domain::LimitSet;
+use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Request, Step, Verdict};
+
+use crate::audit::Audit;
+use crate::world::{PATIENCE, Recorded, World, eur, event_id, wager};
+
+/// Dies when it has decided, before the ledger knows.
+struct DiesDeciding;
+
+impl Hooks for DiesDeciding {
+    fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
+        if step == Step::DecisionWritten { Err(Killed(step)) } else { Ok(()) }
+    }
+}
+
+async fn decided_by_the_dead(world: &World, command: &Recorded) {
+    let dying = world.ledger_with(Arc::new(DiesDeciding));
+    assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
+}
+
+async fn funded(players: &[&str]) -> World {
+    let world = World::new().await;
+    for player_id in players {
+        world.fund(player_id, 100).await;
+    }
+    world
+}
+
+/// As the bus does it: what may work later is tried again.
+async fn answered(ledger: &Ledger, command: &Recorded) -> Verdict {
+    testkit::eventually("an answer", PATIENCE, || async {
+        match command.run(ledger).await {
+            Err(error) if error.class() == ErrorClass::Transient => None,
+            answer => Some(answer.expect("nothing but what may pass")),
+        }
+    })
+    .await
+}
+
+fn limits(id: &str, player_id: &str, max_stake: i64) -> Recorded {
+    Recorded {
+        id: event_id(id),
+        player_id: player_id.to_owned(),
+        command_type: EventType::LimitsChanged,
+        request: Request::Limits(LimitSet { max_stake: Some(eur(max_stake)), daily_loss: None }),
+    }
+}
+
+#[tokio::test]
+async fn the_slower_decision_is_taken_back_when_its_command_comes_again() {
+    let world = funded(&["a", "b"]).await;
+    let before = world.ledger().account("b").await.unwrap().unwrap();
+    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
+    decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
+    let ledger = world.ledger();
+    let first = wager("x", "a", 10, 0).run(&ledger).await.unwrap();
+    assert!(matches!(first, Verdict::Found(_)));
+    assert_eq!(wager("x", "b", 10, 70).run(&ledger).await.unwrap(), Verdict::Conflict);
+    let after = ledger.account("b").await.unwrap().unwrap();
+    assert_eq!(after.state(), before.state(), "as if the command had not come");
+    assert_eq!((after.tail.len(), after.oldest_tail_at), (0, None));
+    assert!(after.version > before.version, "who read the account with that decision has to lose");
+    let next = wager("y", "b", 10, 0).run(&ledger).await.unwrap();
+    assert!(matches!(next, Verdict::Decided(_)), "and life goes on");
+    ledger.trim().await.unwrap();
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_sweeper_takes_back_what_a_dead_process_left() {
+    let world = funded(&["a", "b"]).await;
+    let before = world.ledger();
+    limits("old", "b", 50).run(&before).await.unwrap();
+    before.trim().await.unwrap();
+    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
+    decided_by_the_dead(&world, &limits("x", "b", 5)).await;
+    let ledger = world.ledger();
+    ledger.open("b", Currency::Usd).await.unwrap();
+    wager("x", "a", 10, 0).run(&ledger).await.unwrap();
+    ledger.sweep(0).await.unwrap();
+    let account = ledger.account("b").await.unwrap().unwrap();
+    assert_eq!(account.limits.max_stake, Some(eur(50)), "what was in force before");
+    assert_eq!(account.balances.get(&Currency::Usd), Some(&0), "opened meanwhile, and still open");
+    assert_eq!((account.tail.len(), account.oldest_tail_at), (0, None));
+    assert_eq!(limits("x", "b", 5).run(&ledger).await.unwrap(), Verdict::Conflict);
+    assert_eq!(ledger.sweep(0).await.unwrap(), 0, "nothing is left to do");
+    ledger.trim().await.unwrap();
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_account_that_went_on_from_such_a_decision_stands_still_and_nobody_else_does() {
+    let world = funded(&["a", "b", "c"]).await;
+    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
+    decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
+    decided_by_the_dead(&world, &wager("on-top", "b", 10, 0)).await;
+    decided_by_the_dead(&world, &wager("left", "c", 10, 0)).await;
+    let ledger = world.ledger();
+    wager("x", "a", 10, 0).run(&ledger).await.unwrap();
+    let error = wager("y", "b", 10, 0).run(&ledger).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Diverged { .. }), "{error}");
+    assert_eq!(
+        error.class(),
+        ErrorClass::Poison,
+        "its record is parked; the process lives on for the others"
+    );
+    ledger.sweep(0).await.expect("the other accounts are swept");
+    let other = ledger.account("c").await.unwrap().unwrap();
+    assert_eq!(other.tail.len(), 0, "relayed and trimmed");
+    let _settled = Audit::at_rest(&world).await;
+    let told: Vec<_> =
+        world.heard.all().into_iter().filter(|p| p.event_type == EventType::WagerApplied).collect();
+    assert_eq!(told.len(), 2, "those of a and c");
+    assert!(told.iter().all(|published| !published.message.contains("player_id: \"b\"")), "{told:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_players_with_one_id_exactly_one_is_served() {
+    let world = funded(&["a", "b"]).await;
+    let ledger = world.ledger();
+    for n in 0..20 {
+        let id = format!("x{n}");
+        let (bet_a, bet_b) = (wager(&id, "a", 1, 0), wager(&id, "b", 1, 0));
+        let (a, b) = tokio::join!(answered(&ledger, &bet_a), answered(&ledger, &bet_b));
+        let verdicts = [a, b];
+        let count = |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| wanted(verdict)).count();
+        assert_eq!(count(|verdict| matches!(verdict, Verdict::Decided(_))), 1, "{verdicts:?}");
+        assert_eq!(count(|verdict| *verdict == Verdict::Conflict), 1, "{verdicts:?}");
+    }
+    ledger.trim().await.unwrap();
+    let mut held = 0;
+    for player_id in ["a", "b"] {
+        held += ledger.account(player_id).await.unwrap().unwrap().balances[&Currency::Eur];
+    }
+    assert_eq!(held, 180);
+    let audit = Audit::at_rest(&world).await;
+    audit.assert_sound();
+    assert_eq!(audit.decisions, 24);
+    world.end().await;
+}

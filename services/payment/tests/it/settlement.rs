@@ -1,0 +1,127 @@
+//! A payment is settled once, whoever reports how it ended.
+
+use contracts::{EventType, ids};
+use money::Currency;
+use payment::domain::{PaymentKind, PendingPayment};
+use payment::ledger::{Ledger, Request, Verdict};
+
+use crate::audit::Audit;
+use crate::world::{Recorded, World, eur, event_id};
+
+fn asked(id: &str, kind: PaymentKind, minor: i64) -> Recorded {
+    let command_type = match kind {
+        PaymentKind::Deposit => EventType::Deposit,
+        PaymentKind::Withdrawal => EventType::Withdraw,
+    };
+    let request = Request::Payment(PendingPayment { kind, amount: eur(minor) });
+    Recorded { id: event_id(id), player_id: "p".to_owned(), command_type, request }
+}
+
+/// What an operator types, under an id of its own.
+fn typed(id: &str, payment: &str, minor: i64, captured: bool) -> Recorded {
+    let request = Request::Report {
+        payment_id: event_id(payment),
+        captured,
+        provider_reference: "by hand".to_owned(),
+        amount: eur(minor),
+    };
+    let command_type = EventType::ProviderReported;
+    Recorded { id: event_id(id), player_id: "p".to_owned(), command_type, request }
+}
+
+/// What the provider's answer and its webhook become.
+fn told(payment: &str, minor: i64, captured: bool) -> Recorded {
+    Recorded {
+        id: ids::provider_reported_id(&event_id(payment)),
+        request: Request::Report {
+            payment_id: event_id(payment),
+            captured,
+            provider_reference: "ref".to_owned(),
+            amount: eur(minor),
+        },
+        ..typed("replaced", payment, minor, captured)
+    }
+}
+
+async fn held(ledger: &Ledger) -> Option<i64> {
+    ledger.account("p").await.unwrap().unwrap().balances.get(&Currency::Eur).copied()
+}
+
+#[tokio::test]
+async fn a_deposit_typed_in_by_hand_is_not_credited_again_by_the_provider() {
+    let world = World::new().await;
+    let ledger = world.ledger();
+    asked("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
+    let by_hand = typed("typed", "d", 40, true).run(&ledger).await.unwrap();
+    assert!(matches!(by_hand, Verdict::Decided(_)));
+    assert_eq!(told("d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict, "still in the tail");
+    ledger.trim().await.unwrap();
+    assert_eq!(told("d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict, "only in the ledger");
+    let again = typed("typed-again", "d", 40, true).run(&ledger).await.unwrap();
+    assert!(matches!(again, Verdict::Found(_)), "the same words: the same answer");
+    assert_eq!(held(&ledger).await, Some(40));
+    let settled = ledger.settlement(&event_id("d")).await.unwrap().expect("it is settled");
+    assert_eq!(settled.command_id, "typed");
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_withdrawal_given_back_by_hand_is_not_paid_out_as_well() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    let ledger = world.ledger();
+    asked("w", PaymentKind::Withdrawal, 60).run(&ledger).await.unwrap();
+    assert_eq!(held(&ledger).await, Some(40));
+    typed("typed", "w", 60, false).run(&ledger).await.unwrap();
+    assert_eq!(told("w", 60, true).run(&ledger).await.unwrap(), Verdict::Conflict);
+    assert_eq!(held(&ledger).await, Some(100));
+    ledger.trim().await.unwrap();
+    let audit = Audit::at_rest(&world).await;
+    audit.assert_sound();
+    assert_eq!(audit.decisions, 4, "the money on its way in `suspense` moved once");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_report_of_the_first_version_is_found_without_its_payments_key() {
+    let world = World::new().await;
+    let ledger = world.ledger();
+    asked("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
+    told("d", 40, true).run(&ledger).await.unwrap();
+    ledger.trim().await.unwrap();
+    let rows = world.mongo.collection::<bson::Document>("ledger");
+    let without = bson::doc! { "$pull": { "keys": "r:d" } };
+    assert_eq!(rows.update_one(bson::doc! { "keys": "r:d" }, without).await.unwrap(), 1);
+    assert_eq!(typed("typed", "d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict);
+    assert_eq!(held(&ledger).await, Some(40));
+    assert!(ledger.settlement(&event_id("d")).await.unwrap().is_some());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_player_sees_a_payment_that_was_settled_by_hand_as_completed() {
+    let world = World::new().await;
+    let ledger = world.ledger();
+    asked("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
+    let (door, _nobody) = tokio::sync::mpsc::channel(1);
+    let app = payment::http::App {
+        intents: payment::provider::intents::Intents::new(&world.mongo, door, 1_000),
+        ledger: ledger.clone(),
+        producer: world.producer.clone(),
+        webhook_secret: chassis::config::Secret::default(),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/internal/v1/payments/d", listener.local_addr().unwrap());
+    let serving = telemetry::spawn(async move { axum::serve(listener, payment::http::routes(app)).await });
+    let state = async || {
+        let client = telemetry::http::Client::new().unwrap();
+        let answer: serde_json::Value = client.get(&url).send().await.unwrap().json().await.unwrap();
+        answer["state"].clone()
+    };
+    assert_eq!(state().await, "pending");
+    typed("typed", "d", 40, true).run(&ledger).await.unwrap();
+    assert_eq!(state().await, "completed");
+    serving.abort();
+    world.end().await;
+}
