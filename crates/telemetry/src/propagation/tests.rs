@@ -1,5 +1,6 @@
 //! Reading headers: what counts, what is bounded, what is thrown away.
 
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::TraceContextExt as _;
 use proptest::prelude::*;
 
@@ -107,6 +108,33 @@ fn entries_of_ours_can_be_added_and_others_cannot() {
     assert_eq!(written(&context, BAGGAGE), "pitboss.faults=a%3Bb%2Cc%3Dd");
     assert!(with_entry(&context, "evil", "1").is_none());
     assert!(with_entry(&context, "pitboss.x", &"v".repeat(5_000)).is_none());
+}
+
+/// Whether an entry of ours came in with a request that has these headers besides.
+fn takes_entries(policy: &TrustPolicy, others: &[(&'static str, &'static str)]) -> bool {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("baggage", "pitboss.faults=f1")].iter().chain(others) {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    let context = extract_untrusted(&headers, policy).context;
+    assert_eq!(written(&context, BAGGAGE).contains("pitboss."), entry(&context, "pitboss.faults").is_some());
+    entry(&context, "pitboss.faults").is_some()
+}
+
+#[test]
+fn entries_of_ours_come_from_operators_and_from_inside_only() {
+    let outside =
+        TrustPolicy::outside(["k".to_owned()]).with_operator(|headers| headers.contains_key("x-operator"));
+    let ours = "sentry-trace_id=0af7651916cd43dd8448eb211c80319c,sentry-public_key=k";
+    let callers: [&[(&str, &str)]; 3] =
+        [&[], &[("traceparent", PARENT)], &[("traceparent", PARENT), ("baggage", ours)]];
+    for caller in callers {
+        assert!(!takes_entries(&outside, caller), "{caller:?}");
+        let operator = [caller, &[("x-operator", "yes")]].concat();
+        assert!(takes_entries(&outside, &operator), "{operator:?}");
+        assert!(takes_entries(&TrustPolicy::inside(), caller), "{caller:?}");
+    }
+    assert!(!takes_entries(&TrustPolicy::outside([]), callers[2]), "nobody is an operator");
 }
 
 proptest! {

@@ -1,4 +1,5 @@
 //! Headers from outside: continued only when the caller is one of ours, and even then the decision to record is made here.
+//! Entries of ours (`pitboss.…`) are orders: from outside, only an operator gives them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,7 +9,7 @@ use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::trace::SpanContext;
 
-use super::{baggage, wire};
+use super::wire;
 use crate::sampling::Request;
 
 type Judge = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
@@ -42,7 +43,8 @@ impl TrustPolicy {
         Self { public_keys: Arc::new(public_keys.into_iter().collect()), ..Self::default() }
     }
 
-    /// …or when this says that the request is an operator's (its token was checked).
+    /// …or when this says that the request is an operator's (its token was checked); only then are its own entries in the
+    /// baggage kept.
     #[must_use]
     pub fn with_operator(mut self, is_operator: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static) -> Self {
         self.operator = Some(Arc::new(is_operator));
@@ -63,7 +65,7 @@ impl TrustPolicy {
 /// What came of the headers: the context for the new span, and the traces it is only linked to.
 #[derive(Debug, Clone, Default)]
 pub struct Incoming {
-    /// The parent, or nothing but our own baggage entries.
+    /// The parent, and the baggage entries of ours that the caller may set; empty for a stranger.
     pub context: Context,
     /// A stranger's trace.
     pub links: Vec<SpanContext>,
@@ -84,9 +86,14 @@ pub fn extract_untrusted(headers: &HeaderMap, policy: &TrustPolicy) -> Incoming 
     incoming
 }
 
-fn judge(raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
+fn judge(mut raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
+    let is_operators = policy.operator.as_ref().is_some_and(|is_operator| is_operator(headers));
+    if !is_operators {
+        // a public key is in every browser: it lets a trace go on, and gives no orders
+        raw.baggage.own.clear();
+    }
     let Some(parent) = raw.parent.clone() else {
-        return Incoming { context: baggage::keep(Context::new(), raw.baggage.own), links: Vec::new() };
+        return Incoming { context: raw.into_context_with_parent(), links: Vec::new() };
     };
     let key = raw
         .baggage
@@ -95,10 +102,10 @@ fn judge(raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incoming 
         .filter(|dsc| dsc.speaks_of(parent.trace_id()))
         .and_then(|dsc| dsc.public_key.as_ref());
     let ours = key.is_some_and(|key| policy.public_keys.contains(key));
-    if ours || policy.operator.as_ref().is_some_and(|is_operator| is_operator(headers)) {
+    if ours || is_operators {
         let context = raw.into_context_with_parent().with_value(Request::DecideHere);
         Incoming { context, links: Vec::new() }
     } else {
-        Incoming { context: baggage::keep(Context::new(), raw.baggage.own), links: vec![parent] }
+        Incoming { context: Context::new(), links: vec![parent] }
     }
 }

@@ -57,7 +57,7 @@ fn leaky() {
     drop(leaked);
     let dropped: u64 = telemetry::drops().iter().map(|(_, count)| count).sum();
     assert!(dropped > 0, "what did not fit was counted");
-    assert!(telemetry.shutdown_blocking(10_000));
+    assert!(telemetry.shutdown_blocking(scenario::SOON_MS));
     let lost: u64 = telemetry::drops_by_category()
         .iter()
         .filter(|drop| drop.category == telemetry::Category::Span)

@@ -2,7 +2,7 @@
 //!
 //! A `tracing` span stays open while a child of it is; so the roots here end as the HTTP layer ends them, by [`spans::end`].
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use telemetry::spans;
 
@@ -32,9 +32,7 @@ fn late() {
     let child = root.in_scope(|| begun("child"));
     let grandchild = child.in_scope(|| begun("grandchild"));
     spans::end(&root);
-    std::thread::sleep(Duration::from_millis(50));
     drop(child);
-    std::thread::sleep(Duration::from_millis(50));
     grandchild.in_scope(|| {});
     drop(grandchild);
     scenario::finish(telemetry);
@@ -65,7 +63,7 @@ fn very_late() {
     let root = spans::background("root", []);
     let child = root.in_scope(|| begun("child"));
     spans::end(&root);
-    std::thread::sleep(Duration::from_millis(3_500));
+    scenario::wait_to_go_on();
     let grandchild = child.in_scope(|| begun("grandchild"));
     spans::end(&child);
     drop(grandchild);
@@ -75,13 +73,9 @@ fn very_late() {
 #[test]
 fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
     let receiver = Receiver::start(Mood::Well);
-    let started = Instant::now();
-    let mut running = scenario::start("very_late", &receiver.dsn(), &[]);
-    while receiver.transactions().is_empty() && started.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(running.try_wait().unwrap().is_none(), "the root went out while its child was still open");
-    assert!(running.wait().unwrap().success());
+    let running = scenario::start("very_late", &receiver.dsn(), &[]);
+    scenario::until("the root goes out while its child is open", || !receiver.transactions().is_empty());
+    scenario::end(running);
     let root = receiver.transaction("root").payload["contexts"]["trace"].clone();
     let child = receiver.transaction("child").payload["contexts"]["trace"].clone();
     let grandchild = receiver.transaction("grandchild").payload["contexts"]["trace"].clone();
@@ -115,8 +109,9 @@ fn never() {
     let root = spans::background("root", []);
     let child = root.in_scope(|| begun("child"));
     spans::end(&root);
-    let all = telemetry.shutdown_blocking(2_000);
-    println!("all={all}");
+    let begun = Instant::now();
+    println!("all={}", telemetry.shutdown_blocking(scenario::SOON_MS));
+    println!("stopped_ms={}", begun.elapsed().as_millis());
     println!("drops={:?}", telemetry::drops());
     drop(child);
 }
@@ -125,6 +120,8 @@ fn never() {
 fn a_stop_does_not_wait_for_spans_that_never_end_and_counts_them() {
     let receiver = Receiver::start(Mood::Well);
     let output = scenario::run("never", &receiver.dsn(), &[]);
+    let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
+    assert!(stopped_ms < scenario::SOON_MS / 2, "it waited: {stopped_ms} ms");
     assert!(descriptions(&receiver.transaction("root")).is_empty());
     assert_eq!(scenario::printed(&output, "drops"), r#"[("shutdown", 1)]"#);
     assert_eq!(receiver.reported("queue_overflow", "span"), 1);

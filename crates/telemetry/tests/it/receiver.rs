@@ -19,6 +19,8 @@ pub(crate) enum Mood {
     Answer(u16, String),
     /// 200, but only after this long.
     Slow(Duration),
+    /// The first request is met like this, all others with 200.
+    First(Box<Mood>),
 }
 
 /// One request as it arrived.
@@ -32,10 +34,13 @@ pub(crate) struct Received {
 
 impl Received {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers_named(name).first().copied()
+    }
+
+    /// Every header of that name, in the order in which they came.
+    pub(crate) fn headers_named(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).collect()
     }
 }
 
@@ -50,7 +55,6 @@ pub(crate) struct Item {
 pub(crate) struct Receiver {
     port: u16,
     received: Arc<Mutex<Vec<Received>>>,
-    mood: Arc<Mutex<Mood>>,
     connections: Arc<AtomicUsize>,
     at_once_max: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
@@ -67,7 +71,7 @@ impl Drop for Receiver {
 #[derive(Clone)]
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
-    mood: Arc<Mutex<Mood>>,
+    mood: Mood,
     at_once: Arc<AtomicUsize>,
     at_once_max: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
@@ -82,7 +86,7 @@ impl Receiver {
         let port = listener.local_addr().unwrap().port();
         let shared = Shared {
             received: Arc::default(),
-            mood: Arc::new(Mutex::new(mood)),
+            mood,
             at_once: Arc::default(),
             at_once_max: Arc::default(),
             closing: Arc::default(),
@@ -91,7 +95,6 @@ impl Receiver {
         let receiver = Self {
             port,
             received: Arc::clone(&shared.received),
-            mood: Arc::clone(&shared.mood),
             connections: Arc::clone(&connections),
             at_once_max: Arc::clone(&shared.at_once_max),
             closing: Arc::clone(&shared.closing),
@@ -109,12 +112,12 @@ impl Receiver {
         receiver
     }
 
-    pub(crate) fn dsn(&self) -> String {
-        format!("http://0123456789abcdef0123456789abcdef@127.0.0.1:{}/3", self.port)
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn set_mood(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    pub(crate) fn dsn(&self) -> String {
+        dsn(&self.address())
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -168,6 +171,11 @@ impl Receiver {
     }
 }
 
+/// The DSN of project 3 on a server.
+pub(crate) fn dsn(address: &str) -> String {
+    format!("http://0123456789abcdef0123456789abcdef@{address}/3")
+}
+
 fn serve(stream: TcpStream, shared: &Shared) {
     stream.set_nodelay(true).unwrap();
     let mut writer = stream.try_clone().unwrap();
@@ -175,10 +183,12 @@ fn serve(stream: TcpStream, shared: &Shared) {
     while let Some(request) = read_request(&mut reader) {
         let now = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         shared.at_once_max.fetch_max(now, Ordering::SeqCst);
-        shared.received.lock().unwrap().push(request);
-        let mood = shared.mood.lock().unwrap().clone();
+        let mood = match (&shared.mood, keep(request, shared)) {
+            (Mood::First(first), 1) => Mood::clone(first),
+            (mood, _) => mood.clone(),
+        };
         let (status, lines) = match mood {
-            Mood::Well => (200, String::new()),
+            Mood::Well | Mood::First(_) => (200, String::new()),
             Mood::Answer(status, lines) => (status, lines),
             Mood::Slow(wait) => {
                 std::thread::sleep(wait);
@@ -199,6 +209,13 @@ fn serve(stream: TcpStream, shared: &Shared) {
     }
 }
 
+/// How many there are with this one.
+fn keep(request: Received, shared: &Shared) -> usize {
+    let mut received = shared.received.lock().unwrap();
+    received.push(request);
+    received.len()
+}
+
 fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
     let mut request_line = String::new();
     if reader.read_line(&mut request_line).ok()? == 0 {
@@ -207,7 +224,9 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
         let line = line.trim_end();
         if line.is_empty() {
             break;
@@ -216,7 +235,8 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    let length: usize = header("content-length")?.parse().ok()?;
+    // without one there is no body: a GET
+    let length: usize = header("content-length").map_or(Some(0), |text| text.parse().ok())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     if header("content-encoding").as_deref() == Some("gzip") {

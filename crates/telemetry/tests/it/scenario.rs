@@ -1,18 +1,28 @@
 //! Scenarios: pieces of a program that use telemetry as a service does, each run in a process of its own.
 
-use std::process::{Command, Output, Stdio};
+use std::io::Read as _;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use telemetry::{Config, Telemetry};
 
+/// For what happens soon on any machine, and shows a fault when it does not.
+pub(crate) const SOON_MS: u64 = 60_000;
+
 /// Runs a scenario against this DSN and waits for its end. `arguments` are read back with [`argument`].
 pub(crate) fn run(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Output {
-    let output = start(name, dsn, arguments).wait_with_output().unwrap();
+    end(start(name, dsn, arguments))
+}
+
+/// Lets a scenario go on, if it waits for that, and waits for its end.
+pub(crate) fn end(running: Child) -> Output {
+    let output = running.wait_with_output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "scenario {name} failed\n{out}\n{err}");
+    assert!(output.status.success(), "the scenario failed\n{out}\n{err}");
     output
 }
 
-pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::process::Child {
+pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["scenario::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
@@ -26,6 +36,7 @@ pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> std::p
         // a proxy that is not there: nothing may be sent through it
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     for (name, value) in arguments {
@@ -39,6 +50,43 @@ pub(crate) fn printed(output: &Output, name: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     line.unwrap_or_else(|| panic!("{name} was not printed in\n{text}")).to_owned()
+}
+
+/// Waits until a running scenario prints `name=value`. What it printed by then is not in its output.
+pub(crate) fn wait_for(running: &mut Child, name: &str) -> String {
+    let stdout = running.stdout.as_mut().unwrap();
+    loop {
+        let line = read_line(stdout).unwrap_or_else(|| panic!("the scenario ended before it printed {name}"));
+        if let Some(value) = line.strip_prefix(&format!("{name}=")) {
+            return value.to_owned();
+        }
+    }
+}
+
+/// Byte by byte: what follows the line is for [`end`].
+fn read_line(stdout: &mut impl std::io::Read) -> Option<String> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    loop {
+        stdout.read_exact(&mut byte).ok()?;
+        if byte == *b"\n" {
+            return Some(String::from_utf8_lossy(&line).into_owned());
+        }
+        line.extend(byte);
+    }
+}
+
+/// Waits, in a scenario, until its test lets it go on.
+pub(crate) fn wait_to_go_on() {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Waits for what another thread or process brings about.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_millis(SOON_MS);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// An argument of the running scenario.
@@ -61,10 +109,10 @@ pub(crate) fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
     telemetry::init(config).unwrap()
 }
 
-/// What every scenario ends with: all is out within two seconds.
+/// What every scenario ends with: all is out.
 pub(crate) fn finish(telemetry: Telemetry) {
     assert!(
-        telemetry.shutdown_blocking(2_000),
+        telemetry.shutdown_blocking(SOON_MS),
         "everything went out in time; lost: {:?}",
         telemetry::drops()
     );
@@ -89,10 +137,12 @@ fn child() {
         super::errors::scenario,
         super::http::scenario,
         super::late::scenario,
+        super::patience::scenario,
         super::propagation::scenario,
         super::scrubbing::scenario,
         super::spans::scenario,
         super::transport::scenario,
+        super::wire::scenario,
     ];
     let work =
         families.iter().find_map(|family| family(&name)).unwrap_or_else(|| panic!("no scenario {name}"));
