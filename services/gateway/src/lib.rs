@@ -32,6 +32,7 @@ use bus::{Producer, Tail};
 use chassis::{Edges, Failure, Life, Shutdown};
 use contracts::Message;
 use telemetry::propagation::TrustPolicy;
+use tokio_util::sync::CancellationToken;
 
 pub use commands::Commands;
 pub use config::{Bets, Config, Limits, Peers, Security};
@@ -49,8 +50,23 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     let outcomes = life.readiness().register("outcomes");
     life.serve(router(&gateway, &config));
     life.consume("outcomes", |stop| tail.run(stop, move |ready| outcomes.set(ready)));
+    let gave_up = gateway.gave_up.clone();
+    life.background("producer", |stop| end_with_the_producer(gave_up, stop));
     life.on_flush("producer", move |within| async move { producer.flush(within).await });
     life.run().await
+}
+
+/// A producer that is dead for good ends the process, so that a new one takes its place. The other services' handlers fail
+/// with their producer; here nothing else would.
+async fn end_with_the_producer(
+    gave_up: CancellationToken,
+    stop: CancellationToken,
+) -> Result<(), &'static str> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        () = gave_up.cancelled() => Err("the producer has given up: only a new process can publish"),
+    }
 }
 
 fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {
@@ -84,6 +100,12 @@ impl Standalone {
     #[must_use]
     pub fn hear(&self, message: &Message) -> bool {
         handlers::tell(&self.gateway, message)
+    }
+
+    /// Whether this process has to end, because it will never publish again.
+    #[must_use]
+    pub fn has_given_up(&self) -> bool {
+        self.gateway.gave_up.is_cancelled()
     }
 
     /// How many commands are waited for now.

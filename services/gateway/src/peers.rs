@@ -12,7 +12,10 @@ use url::Url;
 use crate::{
     auth::Player,
     config,
-    domain::{bet::GameBet, payment::StoredPayment},
+    domain::{
+        bet::{GameBet, UserPage},
+        payment::StoredPayment,
+    },
 };
 
 /// An answer of a peer is small: a page of history is the largest.
@@ -123,13 +126,13 @@ impl Peers {
         player_id: &str,
         limit: u32,
         before: Option<&str>,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<UserPage, Problem> {
         let mut url = url_of(&self.user, &["internal", "v1", "players", player_id, "bets"]);
         url.query_pairs_mut().append_pair("limit", &limit.to_string());
         if let Some(before) = before {
             url.query_pairs_mut().append_pair("before", before);
         }
-        success(read(self.client.get(url.as_str()).route("/internal/v1/players/{player_id}/bets")).await?)
+        json(read(self.client.get(url.as_str()).route("/internal/v1/players/{player_id}/bets")).await?)
     }
 
     /// Stores a restriction; returns the id of the event that brings it to the ledger.

@@ -9,6 +9,7 @@ use std::{
 
 use chassis::{Failure, operator::Operator};
 use store::redis::Cache;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Tokens, commands::Commands, config::Config, limits::RateLimits, peers::Peers, replies::Replies,
@@ -34,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) replies: Replies,
     pub(crate) peers: Peers,
     pub(crate) commands: Arc<dyn Commands>,
+    /// Cancelled when `commands` will never take one again: only a new process helps.
+    pub(crate) gave_up: CancellationToken,
     pub(crate) wait: Duration,
     pub(crate) recorder_url: String,
 }
@@ -63,6 +66,7 @@ impl Gateway {
             replies: Replies::new(Cache::new(&config.redis)?, config.bets.reply_ttl_s),
             peers: Peers::new(&config.peers)?,
             commands,
+            gave_up: CancellationToken::new(),
             wait: Duration::from_millis(config.bets.wait_ms),
             recorder_url: config.peers.recorder.as_str().trim_end_matches('/').to_owned(),
         };

@@ -12,7 +12,11 @@ use axum::{
 };
 use bytes::Bytes;
 use chassis::problem::Problem;
-use contracts::{Event, EventId, Message, RequestHash, ids};
+use contracts::{
+    Event, EventId, Message, RequestHash,
+    class::{Classify as _, ErrorClass},
+    ids,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use telemetry::metric::{self, Metric};
 use tokio::time::Instant;
@@ -21,6 +25,7 @@ use crate::{
     auth::Player,
     domain::{answer::Answer, idempotency_key::IdempotencyKey},
     owner::{self, Owner},
+    routes::bets::invalid,
     state::Gateway,
     waiters::{NoSeat, Progress, Seat},
 };
@@ -76,6 +81,8 @@ pub(crate) fn conflict() -> Problem {
 
 /// Publishes the write and answers it with its outcome.
 pub(crate) async fn perform(gateway: &Gateway, write: Write) -> Result<Response, Problem> {
+    // What the consumers could not read would be nobody's: no outcome, no refusal.
+    write.message.validate().map_err(|wrong| invalid(&wrong.to_string()))?;
     let begun = Instant::now();
     let id = ids::command_id(&write.player.id, write.route, write.key.as_str());
     let request_hash = ids::request_hash(&write.message);
@@ -155,6 +162,9 @@ impl Waiting<'_> {
         match tokio::time::timeout_at(self.deadline, self.gateway.commands.publish(self.command)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
+                if error.class() == ErrorClass::Fatal {
+                    self.gateway.gave_up.cancel();
+                }
                 let event_id =
                     telemetry::report(&error, &[("event.type", self.command.message.event_type().as_str())]);
                 Err(Problem::unavailable(repeat).sentry_event(event_id))
@@ -181,9 +191,10 @@ impl Waiting<'_> {
     }
 
     /// Two requests came with one key, on two instances perhaps, and all who wait for that key hear of it. The owner knows
-    /// which of the two it took.
+    /// which of the two it took. As long as it does not say, this may be the one: nobody is told that it had no effect.
     async fn whose_conflict(&self) -> Result<Response, Problem> {
-        self.ask_the_owner().await.unwrap_or_else(|| Err(conflict()))
+        let undecided = "another request came with this key, and which of the two counts is not known yet; repeat with the same key";
+        self.ask_the_owner().await.unwrap_or_else(|| Err(Problem::unavailable(undecided)))
     }
 
     /// The event has not come by in time (or is long gone, when the key is an old one): its owner may know. `None` when it

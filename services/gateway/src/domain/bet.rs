@@ -64,12 +64,36 @@ pub(crate) struct BetResult {
     pub reason: Option<String>,
 }
 
-/// A bet as game's internal interface tells it.
+/// One bet of the history: the bet in the words of its own answer, and which game, when, and where to follow it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct HistoryBet {
+    #[serde(flatten)]
+    bet: BetResult,
+    /// The game.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    game: Option<String>,
+    /// When it ended, in milliseconds since 1970.
+    at_epoch_ms: i64,
+    /// The trace in which it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
+/// A page of the history, latest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct HistoryPage {
+    /// The bets.
+    bets: Vec<HistoryBet>,
+    /// What to give as `before` for the next page; null at the end.
+    next: Option<String>,
+}
+
+/// How a bet stands, as game (`state`) and user (`outcome`) tell it.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct GameBet {
-    pub(crate) bet_id: String,
-    pub(crate) player_id: String,
-    pub(crate) state: String,
+struct ToldBet {
+    bet_id: String,
+    #[serde(alias = "outcome")]
+    state: String,
     #[serde(default)]
     reels: Vec<String>,
     #[serde(default)]
@@ -82,8 +106,48 @@ pub(crate) struct GameBet {
     currency: Option<String>,
     #[serde(default)]
     reason: Option<String>,
+}
+
+/// A bet as game's internal interface tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct GameBet {
+    #[serde(flatten)]
+    told: ToldBet,
+    pub(crate) player_id: String,
     #[serde(default)]
     pub(crate) request_hash: Option<String>,
+}
+
+/// A bet as user's internal interface tells it.
+#[derive(Clone, Debug, Deserialize)]
+struct UserBet {
+    #[serde(flatten)]
+    told: ToldBet,
+    #[serde(default)]
+    game: Option<String>,
+    at_epoch_ms: i64,
+    #[serde(default)]
+    trace_id: Option<String>,
+}
+
+/// A page of the history as user's internal interface tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct UserPage {
+    bets: Vec<UserBet>,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+impl From<UserPage> for HistoryPage {
+    fn from(page: UserPage) -> Self {
+        let entry = |entry: UserBet| HistoryBet {
+            bet: BetResult::from_told(entry.told),
+            game: entry.game,
+            at_epoch_ms: entry.at_epoch_ms,
+            trace_id: entry.trace_id,
+        };
+        Self { bets: page.bets.into_iter().map(entry).collect(), next: page.next }
+    }
 }
 
 impl BetResult {
@@ -103,6 +167,10 @@ impl BetResult {
 
     /// The same bet from game's own record.
     pub(crate) fn from_game(bet: GameBet) -> Self {
+        Self::from_told(bet.told)
+    }
+
+    fn from_told(bet: ToldBet) -> Self {
         let base = Self { stake_minor: bet.stake_minor, currency: bet.currency, ..Self::pending(bet.bet_id) };
         match bet.state.as_str() {
             "settled" => {

@@ -293,12 +293,6 @@ function sayOutcome(bet, traceId, tookMs) {
 
 // ---- at the start ----------------------------------------------------------------------------------------------------
 
-/** A bet of the history in the words of a bet just placed. */
-function asPlaced(bet) {
-  const outcome = bet.outcome === "settled" ? (bet.payout_minor > 0 ? "won" : "lost") : bet.outcome;
-  return { ...bet, outcome, reason: bet.reason && bet.reason.toLowerCase().replace(/^reject_reason_/, "") };
-}
-
 async function resume() {
   if (!player) return;
   try {
@@ -306,7 +300,7 @@ async function resume() {
       call("GET", "/api/v1/me/balance"), call("GET", `/api/v1/me/bets?limit=${HISTORY_ROWS_MAX}`),
     ]);
     showBalance(balances.balances?.[CURRENCY] ?? 0);
-    const rows = (page.bets || []).map(asPlaced).map((bet) => historyRow(bet, traces.get(bet.bet_id) ?? bet.trace_id));
+    const rows = (page.bets || []).map((bet) => historyRow(bet, traces.get(bet.bet_id) ?? bet.trace_id));
     if (rows.length) el("history").replaceChildren(...rows);
     say(node("strong", {}, `Welcome back, ${player.name}.`));
   } catch (refusal) {

@@ -20,9 +20,6 @@ use crate::{
     writes::{self, Write},
 };
 
-/// The longest name of a game.
-const GAME_BYTES_MAX: usize = 32;
-
 /// Place a bet; waits up to two seconds for its outcome.
 ///
 /// A rejected bet is a result (200, `outcome: rejected`), not an error.
@@ -47,12 +44,6 @@ pub(crate) async fn place(
     Json(request): Json<BetRequest>,
 ) -> Result<Response, Problem> {
     let key = writes::key_of(&headers)?;
-    if request.game.is_empty()
-        || request.game.len() > GAME_BYTES_MAX
-        || !request.game.bytes().all(|b| b.is_ascii_graphic())
-    {
-        return Err(invalid("game: a name of 1 to 32 visible characters"));
-    }
     let stake = amount(request.stake_minor, &request.currency)?;
     let message =
         Message::from(PlaceBet { player_id: player.id.clone(), game: request.game, stake: Some(stake) });

@@ -38,6 +38,7 @@ use crate::domain;
     components(schemas(
         domain::bet::BetRequest,
         domain::bet::BetResult,
+        domain::bet::HistoryPage,
         domain::payment::PaymentRequest,
         domain::payment::PaymentResult,
         domain::restriction::LimitsRequest,

@@ -16,6 +16,7 @@ use utoipa::IntoParams;
 use crate::{
     auth::Player,
     domain::{
+        bet::HistoryPage,
         idempotency_key::IdempotencyKey,
         restriction::{LimitsRequest, RestrictionResult, SelfExclusionRequest},
     },
@@ -63,20 +64,20 @@ pub(crate) async fn balance(State(gateway): State<Gateway>, player: Player) -> R
     Ok(writes::body_response(StatusCode::OK, gateway.peers.balances(&player.id).await?))
 }
 
-/// The player's bets, latest first.
+/// The player's bets, latest first, each in the words of the answer to its placing.
 #[utoipa::path(get, path = "/api/v1/me/bets", tag = "me", security(("player" = [])), params(Page),
     responses(
-        (status = 200, description = "`{\"bets\": […], \"next\": …}`", body = Object),
+        (status = 200, description = "A page of them", body = HistoryPage),
         (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
     ))]
 pub(crate) async fn history(
     State(gateway): State<Gateway>,
     player: Player,
     Query(page): Query<Page>,
-) -> Result<Response, Problem> {
+) -> Result<Json<HistoryPage>, Problem> {
     let limit = page.limit.clamp(1, HISTORY_PAGE_MAX);
-    let bets = gateway.peers.history(&player.id, limit, page.before.as_deref()).await?;
-    Ok(writes::body_response(StatusCode::OK, bets))
+    let page = gateway.peers.history(&player.id, limit, page.before.as_deref()).await?;
+    Ok(Json(page.into()))
 }
 
 /// Set limits; answered when the ledger enforces them.

@@ -172,6 +172,8 @@ async fn a_player_is_who_the_token_says() {
         .await
         .expect("JSON");
     assert_eq!(me["player_id"], "p-1");
+    let bet = json!({ "bet_id": "a bet of p-1", "outcome": "settled", "payout_minor": 0, "at_epoch_ms": 1 });
+    stage.behind.know_history("p-1", vec![bet]);
     let bets: Value = stage
         .as_player(Method::GET, "/api/v1/me/bets?limit=7")
         .send()
@@ -180,7 +182,7 @@ async fn a_player_is_who_the_token_says() {
         .json()
         .await
         .expect("JSON");
-    assert_eq!(bets["bets"][0]["player_id"], "p-1");
+    assert_eq!(bets["bets"][0]["bet_id"], "a bet of p-1");
     let balance: Value = stage
         .as_player(Method::GET, "/api/v1/me/balance")
         .send()

@@ -1,6 +1,7 @@
 //! The gateway as its callers see it: over HTTP, with stand-ins for what lies behind.
 
 mod auth;
+mod history;
 mod idempotency;
 mod kafka;
 mod limits;
@@ -9,4 +10,5 @@ mod page;
 mod payments;
 mod peers;
 mod problems;
+mod publishing;
 mod stage;

@@ -30,6 +30,7 @@ struct Inner {
     sessions: Mutex<HashMap<String, String>>,
     bets: Mutex<HashMap<String, Value>>,
     payments: Mutex<HashMap<String, Value>>,
+    history: Mutex<HashMap<String, Vec<Value>>>,
     webhooks: Mutex<Vec<(HeaderMap, String)>>,
     session_checks: AtomicUsize,
 }
@@ -71,6 +72,11 @@ impl Behind {
     /// What game knows of a bet.
     pub(crate) fn know_bet(&self, bet_id: &str, bet: Value) {
         self.inner.bets.lock().expect("unpoisoned").insert(bet_id.to_owned(), bet);
+    }
+
+    /// What user has in a player's history, the latest first.
+    pub(crate) fn know_history(&self, player_id: &str, bets: Vec<Value>) {
+        self.inner.history.lock().expect("unpoisoned").insert(player_id.to_owned(), bets);
     }
 
     /// What payment knows of a payment.
@@ -118,8 +124,9 @@ async fn profile(Path(id): Path<String>) -> Json<Value> {
     Json(json!({ "player_id": id, "display_name": "Ada" }))
 }
 
-async fn history(Path(id): Path<String>) -> Json<Value> {
-    Json(json!({ "bets": [{ "bet_id": "b", "player_id": id }], "next": null }))
+async fn history(State(behind): State<Behind>, Path(id): Path<String>) -> Json<Value> {
+    let bets = behind.inner.history.lock().expect("unpoisoned").get(&id).cloned().unwrap_or_default();
+    Json(json!({ "bets": bets, "next": "the next place" }))
 }
 
 async fn restrict(headers: HeaderMap) -> Json<Value> {

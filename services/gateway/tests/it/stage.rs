@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::peers::Behind;
 
+/// How long anything may take here, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Signs the tests' tokens.
 pub(crate) const JWT_SECRET: &str = "a secret of the tests that is long enough";
 /// Makes a request the operator's.
@@ -43,6 +45,8 @@ pub(crate) enum Broker {
     Silent,
     /// Never acknowledges.
     Refuses,
+    /// Will never take a command again.
+    Dead,
 }
 
 struct StandIn {
@@ -55,8 +59,15 @@ struct StandIn {
 impl Commands for StandIn {
     async fn publish(&self, command: &Event) -> Result<(), PublishError> {
         let behaviour = *self.behaviour.lock().expect("unpoisoned");
-        if behaviour == Broker::Refuses {
-            return Err(PublishError::Unwritable { topic: "test".to_owned(), reason: "as told".to_owned() });
+        match behaviour {
+            Broker::Refuses => {
+                return Err(PublishError::Unwritable {
+                    topic: "test".to_owned(),
+                    reason: "as told".to_owned(),
+                });
+            }
+            Broker::Dead => return Err(PublishError::Dead { source: "as told".into() }),
+            _ => {}
         }
         let is_conflict = {
             let mut published = self.published.lock().expect("unpoisoned");
@@ -90,7 +101,7 @@ fn conflict(command: &Event) -> Option<Message> {
 pub(crate) fn outcome(command: &Event, behaviour: Broker) -> Option<Message> {
     let id = command.id.to_string();
     match (&command.message, behaviour) {
-        (_, Broker::Silent | Broker::Refuses) => None,
+        (_, Broker::Silent | Broker::Refuses | Broker::Dead) => None,
         (Message::PlaceBet(bet), Broker::Rejects) => Some(
             BetRejected {
                 bet_id: id,
@@ -160,19 +171,20 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let url: url::Url = format!("http://{peers}").parse().expect("a url");
     Config {
-        http: Http { body_bytes_max: 16_384, ..Http::at(nowhere) },
+        http: Http { body_bytes_max: 16_384, request_deadline_ms: 120_000, ..Http::at(nowhere) },
         ops: Ops { address: nowhere },
-        drain: Drain::default(),
+        drain: Drain { deadline_ms: 60_000 },
         kafka: bus::Config::default(),
-        redis: store::redis::Config::new(
-            std::env::var("PITBOSS_TEST_REDIS").unwrap_or_else(|_| testkit::redis()),
-        ),
+        redis: store::redis::Config {
+            operation_timeout_ms: 20_000,
+            ..store::redis::Config::new(testkit::redis())
+        },
         peers: Peers {
             user: url.clone(),
             game: url.clone(),
             payment: url.clone(),
             recorder: url,
-            deadline_ms: 1_000,
+            deadline_ms: 30_000,
         },
         security: Security {
             jwt_secret: Secret::from(JWT_SECRET),

@@ -18,9 +18,10 @@ impl From<UserError> for Problem {
             UserError::WrongCredentials => Self::unauthorized("the e-mail address or the password is wrong"),
             UserError::OtherRequest => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "The idempotency key was used for another request",
-            ),
+                "idempotency-conflict",
+                "This key belongs to another request",
+            )
+            .detail("the same Idempotency-Key was used with another body; this request had no effect"),
             UserError::Refused(refusal) => refused(refusal),
             other => failed(&other),
         }

@@ -48,7 +48,7 @@ fn bet_id(n: i64) -> EventId {
 async fn bets_when(platform: &Platform, what: &str, ready: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     testkit::eventually(what, PATIENCE, || async {
         let (_, page) = platform.get("/players/p-1/bets?limit=100").await;
-        let bets = page["bets"].as_array().expect("bets").clone();
+        let bets = page["bets"].as_array()?.clone(); // none when the store takes too long
         ready(&bets).then_some(bets)
     })
     .await
@@ -195,7 +195,7 @@ async fn a_page_costs_the_same_at_any_length_of_history() {
     }
     ratios.sort_by(f64::total_cmp);
     // A scan of all would cost a hundred times as much; the bound only has to tell that from a busy machine.
-    assert!(ratios[1] < 4.0, "a page of 20 000 entries costs {ratios:?} times one of 200");
+    assert!(ratios[1] < 10.0, "a page of 20 000 entries costs {ratios:?} times one of 200");
     eprintln!("page of 20 000 entries ÷ page of 200: {ratios:.2?}");
     small_mongo.drop_database().await.unwrap();
     large_mongo.drop_database().await.unwrap();

@@ -52,7 +52,10 @@ pub(crate) fn config() -> Config {
             ..bus::Config::default()
         },
         mongo: store::mongo::Config::new(testkit::mongo(), testkit::unique("user")),
-        redis: store::redis::Config::new(testkit::redis()),
+        redis: store::redis::Config {
+            operation_timeout_ms: 20_000,
+            ..store::redis::Config::new(testkit::redis())
+        },
         passwords: Passwords { memory_kib: 1_024, iterations: 1, concurrency: 2, waiting_max: 64 },
         sessions: Sessions { lifetime_s: 3_600, cache_ttl_s: 60 },
         sweeper: Sweeper { interval_ms: 50, age_ms: 5_000, batch_max: 100 },
@@ -149,16 +152,18 @@ impl Platform {
 
     /// The player's document as it is stored.
     pub(crate) async fn stored(&self, player_id: &str) -> store::bson::Document {
+        self.find(player_id).await.expect("the store answers").expect("a player")
+    }
+
+    async fn find(&self, player_id: &str) -> Result<Option<store::bson::Document>, store::StoreError> {
         let players = self.mongo.collection::<store::bson::Document>("players");
-        let found =
-            players.find_one(store::bson::doc! { "_id": player_id }).await.expect("the store answers");
-        found.expect("a player")
+        players.find_one(store::bson::doc! { "_id": player_id }).await
     }
 
     /// Waits until nothing of the player waits to be published.
     pub(crate) async fn outbox_empty(&self, player_id: &str) {
         testkit::eventually("an empty outbox", PATIENCE, || async {
-            let player = self.stored(player_id).await;
+            let player = self.find(player_id).await.ok()?.expect("a player");
             let empty = player.get_array("outbox").expect("an outbox").is_empty();
             (empty && !player.contains_key("oldest_event_at")).then_some(())
         })

@@ -27,7 +27,7 @@ async fn a_registration_is_one_player_and_one_event() {
         let mut changed = body.clone();
         changed[field] = json!(other);
         let (status, problem) = platform.ask("POST", "/players", "key-ada", Some(changed)).await;
-        assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-key-reused")), "{field}");
+        assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-conflict")), "{field}");
     }
 
     // The same address for another player, however it is written.

@@ -62,7 +62,7 @@ async fn wrong_credentials_open_nothing() {
     }
     log_in(&platform, "ada", "shared").await;
     let (status, problem) = platform.ask("POST", "/sessions", "shared", Some(credentials("eve"))).await;
-    assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-key-reused")));
+    assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-conflict")));
     platform.end().await;
 }
 
