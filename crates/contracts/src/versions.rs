@@ -18,6 +18,8 @@ pub struct Versions {
     pub java: Java,
     /// What tests use of Python.
     pub python: Python,
+    /// The system in the image of our programs.
+    pub debian: Debian,
     /// The toolchain.
     pub rust: Rust,
 }
@@ -40,6 +42,8 @@ pub struct Kafka {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mongo {
+    /// The oldest `mongod` that will do.
+    pub minimum: String,
     /// The crate that is built where no `mongod` is at hand.
     pub secantus_mdb: String,
     /// The container image.
@@ -74,6 +78,14 @@ pub struct Python {
     pub sentry_sdk: String,
     /// What makes the SDK compress with br.
     pub brotli: String,
+}
+
+/// The system in the image of our programs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debian {
+    /// The container image.
+    pub image: String,
 }
 
 /// The toolchain, as in `rust-toolchain.toml`.

@@ -12,7 +12,8 @@ fn view<'a>(topic: &'a str, headers: &'a [(String, Bytes)], value: &'a [u8]) -> 
     RecordView { topic, partition: 3, offset: 41, timestamp_ms: Some(1_793_534_400_000), headers, value }
 }
 
-fn structured(event: &Event) -> String {
+/// The line that a person types for this event's message.
+pub(crate) fn structured(event: &Event) -> String {
     let data = String::from_utf8(event.message.encode_json().to_vec()).expect("JSON is text");
     format!(r#"{{"type":"{}","data":{data}}}"#, event.event_type())
 }

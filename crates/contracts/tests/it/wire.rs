@@ -1,7 +1,9 @@
-//! Every message in both wire forms, byte for byte. A change here is a change for every reader and every stored record.
+//! Every message in every wire form, byte for byte. A change here is a change for every reader and every stored record.
 
-use contracts::{Event, EventType, Format, RecordView};
+use bytes::Bytes;
+use contracts::{Event, EventType, Format, RecordView, ids};
 
+use crate::codec::structured;
 use crate::samples;
 
 /// One wire form as text: bytes that are not text in hexadecimal.
@@ -19,12 +21,23 @@ fn show(event: &Event, format: Format) -> String {
     text
 }
 
+/// What a person types into the console for the same message: no key, no headers.
+fn show_line(event: &Event) -> String {
+    format!("topic: {}\n\n{}\n", event.event_type().topic(), structured(event))
+}
+
+fn read(topic: &str, headers: &[(String, Bytes)], value: &[u8]) -> Event {
+    let record = RecordView { topic, partition: 0, offset: 0, timestamp_ms: None, headers, value };
+    Event::decode(&record).unwrap_or_else(|error| panic!("{topic}: {error}"))
+}
+
 #[test]
-fn every_message_in_both_forms() {
+fn every_message_in_every_form() {
     for event_type in EventType::ALL {
         let event = samples::event(*event_type);
-        let both = format!("{}\n----\n\n{}", show(&event, Format::Protobuf), show(&event, Format::Json));
-        insta::assert_snapshot!(event_type.short_name(), both);
+        let forms = [show(&event, Format::Protobuf), show(&event, Format::Json), show_line(&event)];
+        let all = forms.join("\n----\n\n");
+        insta::assert_snapshot!(event_type.short_name(), all);
     }
 }
 
@@ -34,15 +47,12 @@ fn the_samples_read_back_in_every_form() {
         let event = samples::event(*event_type);
         for format in [Format::Protobuf, Format::Json] {
             let encoded = event.encode(format);
-            let record = RecordView {
-                topic: encoded.topic.name(),
-                partition: 0,
-                offset: 0,
-                timestamp_ms: None,
-                headers: &encoded.headers,
-                value: &encoded.value,
-            };
-            assert_eq!(Event::decode(&record).as_ref(), Ok(&event), "{event_type} as {format:?}");
+            let back = read(encoded.topic.name(), &encoded.headers, &encoded.value);
+            assert_eq!(back, event, "{event_type} as {format:?}");
         }
+        let topic = event_type.topic().name();
+        let typed = read(topic, &[], structured(&event).as_bytes());
+        assert_eq!(typed.message, event.message, "{event_type} as a line");
+        assert_eq!(typed.id, ids::record_id(topic, 0, 0), "its place is its name");
     }
 }
