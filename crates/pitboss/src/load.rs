@@ -4,6 +4,7 @@
 //! counts from that intended time: a platform that stalls cannot hide it by being asked less.
 
 pub mod driver;
+pub mod losses;
 pub mod report;
 
 use std::time::Duration;

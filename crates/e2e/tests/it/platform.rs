@@ -3,9 +3,11 @@
 //! All tests of this room share ONE platform, started by the real command line as a user would; each test has players of its own.
 //! Those that kill parts run in one test, for the others must not meet a dead service.
 
+mod command_line;
 mod console;
 mod kill;
 mod one_bet;
+mod personal_data;
 mod raw;
 
 use std::io::Write as _;
@@ -52,10 +54,17 @@ fn start() -> (String, String) {
     let up = cli(&["up", "--yes", "--no-build", "--json"], None);
     let said = String::from_utf8_lossy(&up.stdout);
     assert!(up.status.success(), "up failed\n{said}\n{}", String::from_utf8_lossy(&up.stderr));
+    (url_of(Part::Gateway), format!("http://127.0.0.1:{}", ports().recorder_query()))
+}
+
+fn ports() -> Ports {
     let base = setting("PITBOSS_TEST_PLATFORM_PORT_BASE").parse().expect("a port");
-    let ports = Ports::new(base).expect("room for every port");
-    let url = |port: u16| format!("http://127.0.0.1:{port}");
-    (url(ports.http(Part::Gateway)), url(ports.recorder_query()))
+    Ports::new(base).expect("room for every port")
+}
+
+/// Where a service answers.
+pub(crate) fn url_of(service: Part) -> String {
+    format!("http://127.0.0.1:{}", ports().http(service))
 }
 
 /// One part of a status.

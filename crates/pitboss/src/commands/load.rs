@@ -1,7 +1,6 @@
 //! `pitboss load`: bets at a given rate, with a live line, percentiles, errors by kind, memory, and whether every answered
 //! bet became a whole trace.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::stream::{self, StreamExt};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::load::driver::{self, Outcome};
+use crate::load::losses::Losses;
 use crate::load::report::{Report, Tally, Traces};
 use crate::load::{Plan, prepare};
 use crate::output::Output;
@@ -92,7 +91,7 @@ pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<Ex
     let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
     let players = players(&gateway, &whole, args.players_file.as_deref(), output).await?;
 
-    let reports_before = client_reports(target).await?;
+    let lost_before = if args.no_traces { None } else { Some(Losses::read(target).await?) };
     let mut warmed = None;
     if !warm_up.is_zero() {
         warmed = Some(send(&gateway, &players, &Plan { duration: warm_up, ..plan.clone() }, output).await);
@@ -103,11 +102,11 @@ pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<Ex
     let mut report = tally.report(plan.rate_per_s, started.elapsed());
     report.warm_up = warmed.as_ref().map(|warmed| warmed.report(plan.rate_per_s, warm_up).into());
     report.memory_bytes = target.memory_bytes()?;
-    if !args.no_traces {
+    if let Some(lost_before) = lost_before {
         let warmed_ids = warmed.into_iter().flat_map(|warmed| warmed.trace_ids);
         let trace_ids: Vec<String> = warmed_ids.chain(tally.trace_ids).collect();
         let mut traces = check_traces(target, output, &trace_ids).await?;
-        traces.client_reports = since(&reports_before, &client_reports(target).await?);
+        traces.losses = Losses::read(target).await?.since(&lost_before);
         report.traces = Some(traces);
     }
     print(&report, output)?;
@@ -212,42 +211,6 @@ async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) ->
     Ok(traces)
 }
 
-/// What the senders said they dropped, by `project reason category`.
-async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
-    let url = format!("{}/api/v1/client-reports", target.recorder_url);
-    let response = target
-        .http()
-        .get(&url)
-        .send()
-        .await
-        .with_context(|| format!("the recorder does not answer at {url}"))?;
-    let text = response.error_for_status()?.text().await?;
-    let mut counts = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        let row: Value = serde_json::from_str(line).context("a client report is one JSON object a line")?;
-        let project = row["project"].as_str().unwrap_or("?");
-        let discarded =
-            row["discarded_events"].as_array().or_else(|| row["payload"]["discarded_events"].as_array());
-        for event in discarded.into_iter().flatten() {
-            let name = format!(
-                "{project} {} {}",
-                event["reason"].as_str().unwrap_or("?"),
-                event["category"].as_str().unwrap_or("?")
-            );
-            *counts.entry(name).or_default() += event["quantity"].as_u64().unwrap_or(0);
-        }
-    }
-    Ok(counts)
-}
-
-fn since(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    after
-        .iter()
-        .map(|(name, count)| (name.clone(), count - before.get(name).copied().unwrap_or(0).min(*count)))
-        .filter(|(_, count)| *count > 0)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,18 +222,5 @@ mod tests {
         for bad in ["0", "-1", "fast", "", "1e9", "nan"] {
             assert!(parse_rate(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn only_what_was_dropped_meanwhile_counts() {
-        let before = BTreeMap::from([("game queue_overflow transaction".to_owned(), 3)]);
-        let after = BTreeMap::from([
-            ("game queue_overflow transaction".to_owned(), 3),
-            ("user network_error transaction".to_owned(), 2),
-        ]);
-        assert_eq!(
-            since(&before, &after),
-            BTreeMap::from([("user network_error transaction".to_owned(), 2)])
-        );
     }
 }

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::driver::Outcome;
+use super::losses::Losses;
 
 /// Latencies are told apart to three digits, from 1 µs to 2 minutes.
 const LATENCY_MAX_US: u64 = 120_000_000;
@@ -81,8 +82,9 @@ pub struct Traces {
     pub complete: usize,
     /// The first few that are not, and why.
     pub first_defects: Vec<String>,
-    /// Everything that a sender said it dropped, by project and reason, while the load ran.
-    pub client_reports: BTreeMap<String, u64>,
+    /// What senders lost while the load ran.
+    #[serde(flatten)]
+    pub losses: Losses,
 }
 
 /// What was sent before counting began: its errors count as the run's do, its latencies are its own.
@@ -92,6 +94,8 @@ pub struct WarmUp {
     pub duration_s: f64,
     /// Bets that were to be sent.
     pub sent: u64,
+    /// Bets that were settled in time.
+    pub settled: u64,
     /// Those that neither settled nor were rejected, by kind.
     pub errors: BTreeMap<String, u64>,
     /// As in the report.
@@ -100,8 +104,8 @@ pub struct WarmUp {
 
 impl From<Report> for WarmUp {
     fn from(report: Report) -> Self {
-        let Report { duration_s, sent, errors, latency_ms, .. } = report;
-        Self { duration_s, sent, errors, latency_ms }
+        let Report { duration_s, sent, settled, errors, latency_ms, .. } = report;
+        Self { duration_s, sent, settled, errors, latency_ms }
     }
 }
 
@@ -223,7 +227,21 @@ impl Report {
         self.sent > 0
             && self.errors.is_empty()
             && self.warm_up.as_ref().is_none_or(|warm_up| warm_up.errors.is_empty())
-            && self.traces.as_ref().is_none_or(|t| t.complete == t.answered && t.client_reports.is_empty())
+            && self.traces.as_ref().is_none_or(|traces| self.all_traced(traces))
+    }
+
+    /// Every settled bet has to have named its trace, and there has to be one: all of none are whole, too.
+    fn all_traced(&self, traces: &Traces) -> bool {
+        let settled = self.all_settled();
+        settled > 0
+            && traces.answered as u64 == settled
+            && traces.complete == traces.answered
+            && traces.losses.is_empty()
+    }
+
+    /// With those of the warm-up.
+    fn all_settled(&self) -> u64 {
+        self.settled + self.warm_up.as_ref().map_or(0, |warm_up| warm_up.settled)
     }
 }
 
@@ -248,8 +266,9 @@ impl fmt::Display for Report {
         for (kind, count) in &self.errors {
             writeln!(f, "{kind} {count}  ")?;
         }
-        if let Some(WarmUp { duration_s, sent, errors, latency_ms: LatencyMs { p50, p95, p99, max } }) =
-            &self.warm_up
+        if let Some(WarmUp {
+            duration_s, sent, errors, latency_ms: LatencyMs { p50, p95, p99, max }, ..
+        }) = &self.warm_up
         {
             write!(f, "before that, {sent} bets in {duration_s:.0} s to warm up: ")?;
             write!(f, "p50 {p50:.1} ms · p95 {p95:.1} ms · p99 {p99:.1} ms · max {max:.1} ms · errors ")?;
@@ -257,12 +276,19 @@ impl fmt::Display for Report {
             writeln!(f, "{}", if list.is_empty() { "none".to_owned() } else { list.join("  ") })?;
         }
         if let Some(traces) = &self.traces {
-            writeln!(f, "traces complete in the recorder: {} of {}", traces.complete, traces.answered)?;
+            let settled = self.all_settled();
+            writeln!(f, "traces complete in the recorder: {} of {settled}", traces.complete)?;
+            if traces.answered as u64 != settled {
+                writeln!(f, "  settled bets that named a trace: {}", traces.answered)?;
+            }
             for defect in &traces.first_defects {
                 writeln!(f, "  {defect}")?;
             }
-            for (reason, count) in &traces.client_reports {
-                writeln!(f, "  dropped by a sender: {reason} {count}")?;
+            for (reason, count) in &traces.losses.client_reports {
+                writeln!(f, "  reported as lost: {reason} {count}")?;
+            }
+            for (reason, count) in &traces.losses.drops {
+                writeln!(f, "  counted as lost: {reason} {count}")?;
             }
         }
         for (part, bytes) in &self.memory_bytes {
@@ -315,18 +341,48 @@ mod tests {
         assert!(!Tally::default().report(None, Duration::from_secs(1)).holds());
     }
 
-    #[test]
-    fn an_incomplete_trace_or_a_dropped_one_does_not_hold() {
+    /// `settled` settled bets and what became of their traces.
+    fn report(settled: usize, traces: Traces) -> Report {
         let mut tally = Tally::default();
-        tally.add(outcome(Kind::Settled, 5));
+        for _ in 0..settled {
+            tally.add(outcome(Kind::Settled, 5));
+        }
+        tally.add(outcome(Kind::Rejected, 5));
         let mut report = tally.report(None, Duration::from_secs(1));
-        report.traces = Some(Traces { answered: 1, complete: 0, ..Traces::default() });
-        assert!(!report.holds());
-        report.traces = Some(Traces { answered: 1, complete: 1, ..Traces::default() });
-        assert!(report.holds());
-        let dropped = BTreeMap::from([("game queue_overflow".to_owned(), 3)]);
-        report.traces =
-            Some(Traces { answered: 1, complete: 1, client_reports: dropped, ..Traces::default() });
-        assert!(!report.holds());
+        report.traces = Some(traces);
+        report
+    }
+
+    fn traces(answered: usize, complete: usize) -> Traces {
+        Traces { answered, complete, ..Traces::default() }
+    }
+
+    #[test]
+    fn every_settled_bet_has_a_whole_trace_the_warm_ups_too() {
+        assert!(report(2, traces(2, 2)).holds());
+        assert!(!report(2, traces(2, 1)).holds(), "one is not whole");
+        assert!(!report(2, traces(1, 1)).holds(), "one named no trace");
+        assert!(!report(2, traces(0, 0)).holds(), "none named a trace");
+        assert!(!report(0, traces(0, 0)).holds(), "all of none");
+        let mut warmed = report(2, traces(2, 2));
+        warmed.warm_up = Some(report(1, traces(1, 1)).into());
+        assert!(!warmed.holds(), "the warm-up's bet named no trace");
+        assert!(warmed.to_string().contains("2 of 3"), "{warmed}");
+        warmed.traces = Some(traces(3, 3));
+        assert!(warmed.holds(), "{warmed}");
+    }
+
+    #[test]
+    fn a_loss_does_not_hold_whoever_told_of_it() {
+        let lost = || BTreeMap::from([("game queue_overflow span".to_owned(), 3)]);
+        let told = [
+            Losses { client_reports: lost(), ..Losses::default() },
+            Losses { drops: lost(), ..Losses::default() },
+        ];
+        for losses in told {
+            let report = report(1, Traces { losses, ..traces(1, 1) });
+            assert!(!report.holds(), "{report}");
+            assert!(report.to_string().contains("lost: game queue_overflow span 3"), "{report}");
+        }
     }
 }

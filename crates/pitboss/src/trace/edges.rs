@@ -127,4 +127,107 @@ mod tests {
         assert!(list.edges.len() >= 10, "only {} edges", list.edges.len());
         assert!(list.edges.iter().all(|e| e.min <= e.max && e.max > 0));
     }
+
+    fn span(span_id: &str, parent: Option<&str>, edge: &Edge) -> Span {
+        let mut data = serde_json::Map::new();
+        let mut description = edge.destination.clone();
+        match edge.op.as_str() {
+            "db" => {
+                let (operation, collection) = edge.destination.split_once(' ').expect("operation collection");
+                data.insert("db.operation".into(), operation.into());
+                data.insert("db.collection.name".into(), collection.into());
+            }
+            "cache.get" | "cache.put" => description.push_str(":an-id"),
+            "http.client" => description = description.replacen(" /", " http://127.0.0.1:8102/", 1),
+            op if op.starts_with("queue.") => {
+                data.insert("messaging.destination.name".into(), edge.destination.clone().into());
+            }
+            _ => {}
+        }
+        Span {
+            span_id: span_id.to_owned(),
+            parent_span_id: parent.map(str::to_owned),
+            project: edge.service.clone(),
+            op: edge.op.clone(),
+            description: Some(description),
+            status: None,
+            start: 0.0,
+            end: 0.0,
+            data,
+            is_transaction: false,
+        }
+    }
+
+    /// A bet's trace as it must be: the first edge is the root, a `queue.process` hangs below its publish, all else below the root.
+    fn good() -> Trace {
+        let edges: Vec<&Edge> = expected().iter().filter(|edge| edge.min > 0).collect();
+        let publish_of = |edge: &Edge| {
+            let is_it = |e: &&Edge| e.op == "queue.publish" && e.destination == edge.destination;
+            edges.iter().position(is_it).expect("what is processed was published").to_string()
+        };
+        let spans = edges.iter().enumerate().map(|(index, edge)| {
+            let parent = match edge.op.as_str() {
+                _ if index == 0 => None,
+                "queue.process" => Some(publish_of(edge)),
+                _ => Some("0".to_owned()),
+            };
+            span(&index.to_string(), parent.as_deref(), edge)
+        });
+        Trace {
+            trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+            spans: spans.collect(),
+            errors: vec![],
+            logs: vec![],
+            metrics: vec![],
+            missing_parents: vec![],
+            services: vec![],
+        }
+    }
+
+    fn find<'a>(trace: &'a mut Trace, service: &str, op: &str) -> &'a mut Span {
+        trace.spans.iter_mut().find(|s| s.project == service && s.op == op).expect("a span of the list")
+    }
+
+    /// What is done to a good trace.
+    type Spoil = fn(&mut Trace);
+
+    #[test]
+    fn a_good_trace_has_no_finding_and_each_fault_is_found() {
+        assert_eq!(findings(&good()), Vec::<String>::new());
+        let faults: [(&str, Spoil); 9] = [
+            ("2 roots instead of one", |t| find(t, "game", "db").parent_span_id = None),
+            ("0 roots instead of one", |t| t.spans[0].parent_span_id = Some("1".into())),
+            ("span 5 was sent twice", |t| t.spans.push(t.spans[5].clone())),
+            ("orphan: db", |t| find(t, "user", "db").parent_span_id = Some("elsewhere".into())),
+            ("a queue.process of user is the child of a http.server", |t| {
+                find(t, "user", "queue.process").parent_span_id = Some("0".into());
+            }),
+            ("gateway cache.put reply: 0 instead of 1", |t| t.spans.retain(|s| s.op != "cache.put")),
+            ("payment db update accounts: 2 instead of 1", |t| {
+                let mut again = t.spans.iter().find(|s| destination(s) == "update accounts").cloned();
+                again.iter_mut().for_each(|span| span.span_id = "again".into());
+                t.spans.extend(again);
+            }),
+            ("analytics db find facts: 1 that the list does not have", |t| {
+                let edge = Edge {
+                    service: "analytics".into(),
+                    op: "db".into(),
+                    destination: "find facts".into(),
+                    min: 1,
+                    max: 1,
+                };
+                t.spans.push(span("more", Some("0"), &edge));
+            }),
+            ("game queue.publish casino.bets.events.v1: 0 instead of 1", |t| {
+                let is_it = |s: &Span| s.project == "game" && destination(s) == "casino.bets.events.v1";
+                t.spans.retain(|s| !is_it(s));
+            }),
+        ];
+        for (wanted, spoil) in faults {
+            let mut trace = good();
+            spoil(&mut trace);
+            let found = findings(&trace);
+            assert!(found.iter().any(|f| f.contains(wanted)), "{wanted}: {found:#?}");
+        }
+    }
 }

@@ -11,7 +11,12 @@ use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, platform, raw};
 
 const TOPIC: &str = "casino.bets.commands.v1";
 /// A JVM starts, sends and ends; then the bet runs through.
-const SETTLES_WITHIN: Duration = Duration::from_secs(30);
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+/// A key before each line.
+pub(crate) const KEYED: [&str; 2] = ["--reader-property", "parse.key=true"];
+/// Headers before that.
+const WITH_HEADERS: [&str; 4] =
+    ["--reader-property", "parse.headers=true", "--reader-property", "headers.separator=;"];
 
 fn line(player: &Player, stake_minor: i64) -> String {
     let data = serde_json::json!({
@@ -20,10 +25,9 @@ fn line(player: &Player, stake_minor: i64) -> String {
     serde_json::json!({ "type": "casino.bets.v1.PlaceBet", "data": data }).to_string()
 }
 
-fn produce(options: &[&str], lines: &str) {
-    let args: Vec<&str> =
-        ["kafka", "console-producer", "--topic", TOPIC].into_iter().chain(options.iter().copied()).collect();
-    let output = cli(&args, Some(lines));
+/// Types lines into the stock producer.
+pub(crate) fn produce(topic: &str, options: &[&str], lines: &str) {
+    let output = cli(&[&["kafka", "console-producer", "--topic", topic], options].concat(), Some(lines));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -50,7 +54,7 @@ async fn one_line_without_key_and_headers_is_a_bet_that_settles() {
     let platform = platform();
     let _peace = platform.peacefully().await;
     let player = player(platform).await;
-    produce(&[], &format!("{}\n", line(&player, 300)));
+    produce(TOPIC, &[], &format!("{}\n", line(&player, 300)));
     let bets = history(platform, &player, 1).await;
     assert_eq!(bets.len(), 1);
     let payout = bets[0]["payout_minor"].as_i64().expect("a payout");
@@ -71,15 +75,8 @@ async fn trace_headers_are_continued() {
     let headers = format!(
         "traceparent:00-{trace_id}-00f067aa0ba902b7-01;baggage:sentry-trace_id={trace_id},sentry-sampled=true"
     );
-    let options = [
-        "--reader-property",
-        "parse.key=true",
-        "--reader-property",
-        "parse.headers=true",
-        "--reader-property",
-        "headers.separator=;",
-    ];
-    produce(&options, &format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100)));
+    let typed = format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100));
+    produce(TOPIC, &[KEYED.as_slice(), &WITH_HEADERS].concat(), &typed);
     history(platform, &player, 1).await;
     let services = eventually("the whole flow in the given trace", SETTLES_WITHIN, || async {
         let transactions = raw::items(platform, since, "transaction").await;
@@ -93,45 +90,81 @@ async fn trace_headers_are_continued() {
     assert_eq!(outside, 1, "one queue.process is the child of the span that was typed in");
 }
 
+/// A line that is a bet but for the field that is not one.
+fn bad_line(player: &Player, field: &str) -> String {
+    serde_json::json!({
+        "type": "casino.bets.v1.PlaceBet",
+        "data": { "playerId": player.player_id, "game": "slots", field: "no field of a bet" },
+    })
+    .to_string()
+}
+
+/// How many error events game sent about this field since then.
+async fn errors_about(platform: &Platform, since: u64, field: &str) -> usize {
+    let errors = raw::items(platform, since, "event").await;
+    errors.iter().filter(|(project, event)| project == "game" && event.to_string().contains(field)).count()
+}
+
+/// The dead letters of game's bets, each as its headers, key and value.
+fn dead_letters() -> Vec<[String; 3]> {
+    let topic = format!("{TOPIC}.dlq.game");
+    let from_the_start =
+        ["--partition", "0", "--offset", "earliest", "--timeout-ms", "20000", "--topic", &topic];
+    let whole = ["--formatter-property", "print.headers=true", "--formatter-property", "print.key=true"];
+    let consumer = ["kafka", "console-consumer"];
+    let output = cli(&[consumer.as_slice(), &from_the_start, &whole].concat(), None);
+    let text = String::from_utf8_lossy(&output.stdout);
+    // None of the three holds a tab: the header that tells the error is written without.
+    let columns = |line: &str| {
+        let mut columns = line.splitn(3, '\t').map(str::to_owned);
+        Some([columns.next()?, columns.next()?, columns.next()?])
+    };
+    text.lines().filter_map(columns).collect()
+}
+
 #[tokio::test]
 async fn a_malformed_line_between_two_good_ones_harms_neither() {
     let platform = platform();
     let _peace = platform.peacefully().await;
     let player = player(platform).await;
     let since = raw::last_seq(platform).await;
-    let marker = format!("marker{}", Uuid::new_v4().simple());
-    let bad = serde_json::json!({
-        "type": "casino.bets.v1.PlaceBet",
-        "data": { "playerId": player.player_id, "game": "slots", "stakee": marker },
-    });
-    produce(&[], &format!("{}\n{bad}\n{}\n", line(&player, 100), line(&player, 200)));
-    let bets = history(platform, &player, 2).await;
-    assert_eq!(bets.len(), 2);
+    let note = format!("note:{}", Uuid::new_v4().simple());
+    let fields = [("stakee", player.player_id.as_str()), ("staek", "null")];
+    let [bad, bad_without_key] = fields.map(|(field, _)| bad_line(&player, field));
+    // One key, so one partition and one lane: the bad line stands between the good ones. One more has no key.
+    let key = &player.player_id;
+    let (first, last) = (line(&player, 100), line(&player, 200));
+    let typed = format!(
+        "{note}\t{key}\t{first}\n{note}\t{key}\t{bad}\n{note}\t{key}\t{last}\n{note}\tno-key\t{bad_without_key}\n"
+    );
+    let no_key = ["--reader-property", "null.marker=no-key"];
+    produce(TOPIC, &[KEYED.as_slice(), &WITH_HEADERS, &no_key].concat(), &typed);
+    assert_eq!(history(platform, &player, 2).await.len(), 2);
+    for (field, _) in fields {
+        eventually("the error event", SETTLES_WITHIN, || async {
+            (errors_about(platform, since, field).await > 0).then_some(())
+        })
+        .await;
+    }
 
-    let of_the_line =
-        |(project, event): &(String, Value)| project == "game" && event.to_string().contains("stakee");
-    let error = eventually("the error event", SETTLES_WITHIN, || async {
-        raw::items(platform, since, "event").await.into_iter().find(of_the_line)
+    let letters = dead_letters();
+    for (value, (_, key)) in [bad, bad_without_key].iter().zip(fields) {
+        let kept: Vec<_> = letters.iter().filter(|[.., v]| v == value).collect();
+        assert_eq!(kept.len(), 1, "one dead letter whose value is {value}: {letters:?}");
+        assert_eq!(kept[0][1], key, "as it came");
+        assert!(kept[0][0].split(',').any(|header| header == note), "as it came: {}", kept[0][0]);
+    }
+
+    // Whatever game had to say of the bad lines, it has said before this bet's trace.
+    let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await;
+    let trace_id = answer.expect("answered").trace_id.expect("x-trace-id");
+    assert_eq!(history(platform, &player, 3).await.len(), 3);
+    eventually("a later bet's trace", SETTLES_WITHIN, || async {
+        let transactions = raw::items(platform, since, "transaction").await;
+        raw::trace(&trace_id, &transactions).services.iter().any(|s| s == "game").then_some(())
     })
     .await;
-    let errors = raw::items(platform, since, "event").await;
-    assert_eq!(errors.iter().filter(|e| of_the_line(e)).count(), 1, "one error event: {error:?}");
-
-    let dead = cli(
-        &[
-            "kafka",
-            "console-consumer",
-            "--topic",
-            &format!("{TOPIC}.dlq.game"),
-            "--partition",
-            "0",
-            "--offset",
-            "earliest",
-            "--timeout-ms",
-            "20000",
-        ],
-        None,
-    );
-    let text = String::from_utf8_lossy(&dead.stdout);
-    assert!(text.lines().any(|l| l.contains(&marker)), "the record is kept as it came: {text}");
+    for (field, _) in fields {
+        assert_eq!(errors_about(platform, since, field).await, 1, "one error event about {field}");
+    }
 }

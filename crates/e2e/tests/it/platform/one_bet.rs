@@ -1,5 +1,4 @@
-//! One bet is one trace: rebuilt from the raw envelopes, against the list of edges, free of personal data, and fine with
-//! Sentry's own ingestion library.
+//! One bet is one trace: rebuilt from the raw envelopes, against the list of edges, and fine with Sentry's own ingestion library.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -12,7 +11,12 @@ use uuid::Uuid;
 
 use super::{CURRENCY, DEPOSIT_MINOR, platform, raw};
 
-const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+/// For so long after a trace looks whole, more of it may be on its way: telemetry keeps a root for spans that end late for
+/// 2 s, looks for such roots twice a second, and writes what it has within 50 ms (its `GRACE`, `SWEEP_EVERY` and `LINGER`).
+const MORE_WITHIN: Duration = Duration::from_secs(3);
+/// Soon after this the gateway asks for a bet's outcome by itself.
+const IN_TIME: Duration = Duration::from_millis(1_500);
 
 /// A new player's bet that was settled in time, and its trace. One that was not is another player's: its trace has more edges.
 async fn settled_bet() -> (BetResult, String) {
@@ -20,9 +24,10 @@ async fn settled_bet() -> (BetResult, String) {
         let gateway = &platform().gateway;
         let player = gateway.register(CURRENCY).await.expect("registered");
         gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
+        let asked = tokio::time::Instant::now();
         let answer =
             gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
-        let result = answer.result().ok()?;
+        let result = answer.result().ok().filter(|_| asked.elapsed() < IN_TIME)?;
         Some((result, answer.trace_id.expect("x-trace-id")))
     })
     .await
@@ -37,24 +42,30 @@ async fn its_trace_is_one_tree_with_exactly_the_listed_edges() {
     let (result, trace_id) = settled_bet().await;
     assert_eq!(result.balance_minor, DEPOSIT_MINOR - 100 + result.payout_minor);
 
-    let last = std::cell::RefCell::new(Vec::new());
-    let found = eventually_whole(&trace_id, since, &last).await;
-    assert!(found, "defects: {:#?}", last.borrow());
+    assert_eq!(defects_once_whole(&trace_id, since).await, Vec::<String>::new());
+    // What comes late, or twice, comes after that. Nothing tells of its absence but time, and then the trace of a later bet, which
+    // came through the same queues.
+    tokio::time::sleep(MORE_WITHIN).await;
+    let (_, later) = settled_bet().await;
+    assert_eq!(defects_once_whole(&later, since).await, Vec::<String>::new(), "of the later bet");
+    assert_eq!(defects(&trace_id, since).await, Vec::<String>::new(), "after all that was late");
 }
 
-async fn eventually_whole(trace_id: &str, since: u64, last: &std::cell::RefCell<Vec<String>>) -> bool {
+async fn defects(trace_id: &str, since: u64) -> Vec<String> {
+    let transactions = raw::items(platform(), since, "transaction").await;
+    edges::findings(&raw::trace(trace_id, &transactions))
+}
+
+/// The last defects of a trace that does not become whole in time; none as soon as it is.
+async fn defects_once_whole(trace_id: &str, since: u64) -> Vec<String> {
     let started = tokio::time::Instant::now();
-    while started.elapsed() < ARRIVES_WITHIN {
-        let transactions = raw::items(platform(), since, "transaction").await;
-        let trace = raw::trace(trace_id, &transactions);
-        let defects = edges::findings(&trace);
-        if defects.is_empty() {
-            return true;
+    loop {
+        let defects = defects(trace_id, since).await;
+        if defects.is_empty() || started.elapsed() >= ARRIVES_WITHIN {
+            return defects;
         }
-        last.replace(defects);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    false
 }
 
 #[tokio::test]
@@ -84,39 +95,6 @@ async fn a_rejected_bet_is_a_result_and_not_an_issue() {
 }
 
 #[tokio::test]
-async fn personal_data_does_not_leave() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
-    let canary = format!("canary{}", Uuid::new_v4().simple());
-    let since = raw::last_seq(platform).await;
-    let register = |email: String| {
-        let body = serde_json::json!({
-            "email": email, "password": format!("pw-{canary}"), "display_name": format!("name {canary}"), "currency": CURRENCY,
-        });
-        let url = format!("{}/api/v1/players", platform.gateway_url);
-        platform.http.post(url).header("idempotency-key", Uuid::new_v4().to_string()).json(&body).send()
-    };
-    let registered = register(format!("{canary}@players.example")).await.expect("answered");
-    assert!(registered.status().is_success(), "{}", registered.status());
-    let trace_id = registered.headers()["x-trace-id"].to_str().expect("ASCII").to_owned();
-    // Refused input is what tends to end in messages and error texts.
-    for email in [format!("{canary}@@players.example"), format!("{canary}@players.example")] {
-        let refused = register(email).await.expect("answered");
-        assert!(refused.status().is_client_error(), "{}", refused.status());
-    }
-    eventually("the registration's trace", ARRIVES_WITHIN, || async {
-        let transactions = raw::items(platform, since, "transaction").await;
-        (raw::trace(&trace_id, &transactions).services.len() >= 2).then_some(())
-    })
-    .await;
-    let all = raw::envelopes(platform, since).await;
-    assert!(all.len() >= 2, "only {} envelopes searched", all.len());
-    for envelope in &all {
-        assert!(!envelope.to_string().contains(&canary), "personal data in {envelope}");
-    }
-}
-
-#[tokio::test]
 async fn sentrys_ingestion_library_has_no_complaint() {
     let Ok(python) = std::env::var("PITBOSS_TEST_PYTHON") else {
         panic!(
@@ -127,8 +105,7 @@ async fn sentrys_ingestion_library_has_no_complaint() {
     let _peace = platform.peacefully().await;
     let since = raw::last_seq(platform).await;
     let (_, trace_id) = settled_bet().await;
-    let last = std::cell::RefCell::new(Vec::new());
-    assert!(eventually_whole(&trace_id, since, &last).await, "{:#?}", last.borrow());
+    assert_eq!(defects_once_whole(&trace_id, since).await, Vec::<String>::new());
 
     let envelopes = raw::envelopes(platform, since).await;
     let lines: String = envelopes.iter().map(|e| format!("{e}\n")).collect();

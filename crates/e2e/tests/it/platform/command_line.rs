@@ -1,0 +1,85 @@
+//! `bet`, `trace` and `load` as a user runs them: what they print, and the exit code that says whether it holds.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use super::{cli, platform};
+
+/// A bet that takes this long met a machine that was busy with something else: the gateway soon asks for its outcome by itself,
+/// which is one edge more, and then answers 202.
+const STALLED_MS: f64 = 1_500.0;
+/// So often is tried again what a stalled machine spoiled.
+const ATTEMPTS_MAX: usize = 5;
+
+fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(output)))
+}
+
+/// The trace of a bet that was played by the command line and met no stall.
+fn bet() -> String {
+    for _ in 0..ATTEMPTS_MAX {
+        let output = cli(&["bet", "--json"], None);
+        if !output.status.success() {
+            // Only a bet that was not settled in time may be repeated.
+            assert!(said(&output).contains("the gateway answered 202"), "{}", said(&output));
+            continue;
+        }
+        let line = json(&output);
+        assert!(["won", "lost"].contains(&line["bet"]["outcome"].as_str().unwrap_or_default()), "{line}");
+        if line["took_ms"].as_f64().expect("a time") < STALLED_MS {
+            return line["trace_id"].as_str().expect("a trace").to_owned();
+        }
+    }
+    panic!("{ATTEMPTS_MAX} bets one after the other took more than {STALLED_MS} ms");
+}
+
+#[tokio::test]
+async fn a_bet_has_a_trace_that_is_one() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let trace_id = bet();
+    let traced = cli(&["trace", &trace_id, "--bet", "--json"], None);
+    assert!(traced.status.success(), "{}", said(&traced));
+    let trace = json(&traced);
+    assert_eq!(trace["trace_id"], trace_id.as_str());
+    assert!(trace["spans"].as_array().is_some_and(|spans| spans.len() >= 20), "{trace}");
+
+    let unknown = cli(&["trace", &"12".repeat(16), "--json"], None);
+    assert!(!unknown.status.success(), "a trace that nobody sent: {}", said(&unknown));
+}
+
+fn stalled(report: &Value) -> bool {
+    let slowest = |of: &Value| of["latency_ms"]["max"].as_f64().expect("a latency");
+    slowest(report) >= STALLED_MS || slowest(&report["warm_up"]) >= STALLED_MS
+}
+
+#[tokio::test]
+async fn load_holds_when_every_bet_is_a_whole_trace_and_nothing_was_lost() {
+    let platform = platform();
+    // Its figures are about all services: nobody else may use them meanwhile.
+    let _alone = platform.alone().await;
+    let load = ["load", "--rate", "10", "--duration-s", "5", "--warm-up-s", "1", "--players", "5", "--json"];
+    for _ in 0..ATTEMPTS_MAX {
+        let output = cli(&load, None);
+        let report = json(&output);
+        if stalled(&report) {
+            continue;
+        }
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!((&report["sent"], &report["settled"]), (&50.into(), &50.into()), "{report}");
+        assert_eq!(report["warm_up"]["settled"], 10, "{report}");
+        let traces = &report["traces"];
+        assert_eq!((&traces["answered"], &traces["complete"]), (&60.into(), &60.into()), "{report}");
+        for lost in ["client_reports", "drops"] {
+            assert!(traces[lost].as_object().is_some_and(serde_json::Map::is_empty), "{report}");
+        }
+        return;
+    }
+    panic!("{ATTEMPTS_MAX} runs one after the other had a bet that took more than {STALLED_MS} ms");
+}

@@ -1,0 +1,49 @@
+//! The card provider's own statement against the ledger: kept by two programs that share no code.
+
+use std::collections::HashMap;
+
+use contracts::parts::Part;
+use serde_json::Value;
+
+use crate::platform::{Platform, url_of};
+
+/// The amount of every captured order, by payment; each payment has at most one.
+async fn captured(platform: &Platform) -> HashMap<String, i64> {
+    let mut amounts = HashMap::new();
+    let mut since = 0;
+    loop {
+        let page =
+            get(platform, &format!("{}/card/v1/statement?since={since}", url_of(Part::Partners))).await;
+        let lines = page["entries"].as_array().expect("lines");
+        let Some(last) = lines.last() else { return amounts };
+        since = last["sequence"].as_u64().expect("a number");
+        for line in lines.iter().filter(|line| line["status"] == "captured") {
+            let payment_id = line["payment_id"].as_str().expect("a payment").to_owned();
+            let earlier = amounts.insert(payment_id, line["amount_minor"].as_i64().expect("an amount"));
+            assert_eq!(earlier, None, "captured twice: {line}");
+        }
+    }
+}
+
+async fn get(platform: &Platform, url: &str) -> Value {
+    let response = platform.http.get(url).send().await.expect("answered");
+    assert!(response.status().is_success(), "{url}: {}", response.status());
+    response.json().await.expect("JSON")
+}
+
+/// What was `credited` was captured, to the cent; and what was captured, also for others than these, is booked in the ledger.
+pub(super) async fn check(platform: &Platform, credited: &HashMap<String, i64>) {
+    let captured = captured(platform).await;
+    let ours: HashMap<_, _> = captured
+        .iter()
+        .filter(|(id, _)| credited.contains_key(*id))
+        .map(|(id, n)| (id.clone(), *n))
+        .collect();
+    assert_eq!(&ours, credited, "the provider's statement, and what was credited");
+    for (payment_id, amount_minor) in &captured {
+        let url = format!("{}/internal/v1/payments/{payment_id}", url_of(Part::Payment));
+        let booked = get(platform, &url).await;
+        assert_eq!(booked["state"], "completed", "captured and not booked: {booked}");
+        assert_eq!(booked["amount_minor"], *amount_minor, "captured and booked: {booked}");
+    }
+}

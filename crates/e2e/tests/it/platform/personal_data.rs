@@ -1,0 +1,141 @@
+//! No personal data leaves: a canary in every field that a player types is looked for in all envelopes and in all log files.
+
+use std::time::{Duration, SystemTime};
+
+use contracts::parts::Part;
+use reqwest::Response;
+use serde_json::{Value, json};
+use testkit::eventually;
+use uuid::Uuid;
+
+use super::{CURRENCY, Platform, platform, raw, state_folder};
+
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+/// Sentry's SDK sends the log lines that it gathered every 5 s, and one second is for a slow machine.
+const LOGS_SENT_WITHIN_S: f64 = 6.0;
+
+async fn post(platform: &Platform, path: &str, body: &Value) -> Response {
+    let request = platform.http.post(format!("{}{path}", platform.gateway_url)).json(body);
+    request.header("idempotency-key", Uuid::new_v4().to_string()).send().await.expect("answered")
+}
+
+fn trace_of(response: &Response) -> String {
+    response.headers()["x-trace-id"].to_str().expect("ASCII").to_owned()
+}
+
+/// Registers and logs in, and is refused in every way that a form can be: refused input is what tends to end in messages and
+/// error texts. The session's token, and the traces: the registration's is the first.
+async fn fill_in_forms(platform: &Platform, canary: &str) -> (String, Vec<String>) {
+    let (email, password) = (format!("{canary}@players.example"), format!("pw-{canary}"));
+    let name = format!("name {canary}");
+    let profile = |email: &str| {
+        let mut profile = json!({ "email": email, "password": password, "display_name": name });
+        profile["currency"] = CURRENCY.into();
+        profile
+    };
+    let unknown_field = json!({ "email": email, "password": password, "colour": canary });
+    let forms = [
+        ("/api/v1/players", profile(&email), true),
+        ("/api/v1/sessions", json!({ "email": email, "password": password }), true),
+        ("/api/v1/players", profile(&email.replace('@', "@@")), false),
+        ("/api/v1/players", profile(&email), false),
+        ("/api/v1/sessions", json!({ "email": email, "password": format!("no-{canary}") }), false),
+        ("/api/v1/sessions", unknown_field, false),
+    ];
+    let (mut token, mut traces) = (String::new(), Vec::new());
+    for (path, form, is_accepted) in forms {
+        let response = post(platform, path, &form).await;
+        traces.push(trace_of(&response));
+        let status = response.status();
+        let body: Value = response.json().await.expect("JSON");
+        assert!(
+            if is_accepted { status.is_success() } else { status.is_client_error() },
+            "{path}: {status} {body}"
+        );
+        if let Some(given) = body["token"].as_str() {
+            given.clone_into(&mut token);
+        }
+    }
+    (token, traces)
+}
+
+/// Waits until a trace is a whole tree in which every call that gateway made has its other end.
+async fn arrived(platform: &Platform, since: u64, trace_id: &str, services: &[Part]) {
+    eventually(&format!("trace {trace_id}"), ARRIVES_WITHIN, || async {
+        let transactions = raw::items(platform, since, "transaction").await;
+        let trace = raw::trace(trace_id, &transactions);
+        let answered = |id: &str| trace.spans.iter().any(|s| s.parent_span_id.as_deref() == Some(id));
+        let all_calls = trace.spans.iter().filter(|s| s.op == "http.client").all(|s| answered(&s.span_id));
+        let all_services = services.iter().all(|s| trace.services.iter().any(|t| t == s.as_str()));
+        (trace.defects().is_empty() && all_calls && all_services).then_some(())
+    })
+    .await;
+}
+
+/// Waits until gateway and user have sent the logs that they may have written before this call. They need not have written any, so
+/// their counters tell, which are gathered in the same way: one that was taken 5 s later, and has arrived.
+async fn logs_arrived(platform: &Platform, since: u64, token: &str) {
+    let epoch_s =
+        |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let sent_by_s = epoch_s(SystemTime::now()) + LOGS_SENT_WITHIN_S;
+    eventually("what gateway and user tell every 5 s", ARRIVES_WITHIN, || async {
+        // One request through both a second, so that both have something to tell.
+        let me = platform.http.get(format!("{}/api/v1/me", platform.gateway_url)).bearer_auth(token);
+        assert!(me.send().await.expect("answered").status().is_success());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let batches = raw::items(platform, since, "trace_metric").await;
+        let has_told = |service: &str| {
+            let own = batches.iter().filter(|(project, _)| project == service);
+            let mut taken_at_s = own.flat_map(|(_, batch)| batch["items"].as_array().into_iter().flatten());
+            taken_at_s.any(|metric| metric["timestamp"].as_f64().is_some_and(|at| at > sent_by_s))
+        };
+        (has_told("gateway") && has_told("user")).then_some(())
+    })
+    .await;
+}
+
+/// Every log file of this run's platform: its name and what is in it.
+fn log_files() -> Vec<(String, String)> {
+    let folder = std::fs::read_dir(state_folder().join("logs")).expect("a folder of logs");
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, String::from_utf8_lossy(&std::fs::read(&path).expect("a readable log")).into_owned())
+    };
+    folder.map(read).collect()
+}
+
+#[tokio::test]
+async fn personal_data_does_not_leave() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let canary = format!("canary{}", Uuid::new_v4().simple());
+    let since = raw::last_seq(platform).await;
+
+    let (token, traces) = fill_in_forms(platform, &canary).await;
+    // A registration is told to those who need the player's name and address.
+    let told = [Part::Gateway, Part::User, Part::Payment, Part::Analytics, Part::Notification];
+    arrived(platform, since, &traces[0], &told).await;
+    for trace_id in &traces[1..] {
+        arrived(platform, since, trace_id, &[Part::Gateway]).await;
+    }
+    logs_arrived(platform, since, &token).await;
+
+    let envelopes: Vec<String> =
+        raw::envelopes(platform, since).await.iter().map(ToString::to_string).collect();
+    for trace_id in &traces {
+        assert!(envelopes.iter().any(|e| e.contains(trace_id)), "nothing of {trace_id} is searched");
+    }
+    for envelope in &envelopes {
+        assert!(!envelope.contains(&canary), "personal data in {envelope}");
+    }
+    let logs = log_files();
+    for service in Part::SERVICES {
+        let name = format!("{service}.log");
+        assert!(logs.iter().any(|(log, text)| *log == name && !text.is_empty()), "no {name} is searched");
+    }
+    for (name, text) in &logs {
+        let line = text.lines().find(|line| line.contains(&canary));
+        assert_eq!(line, None, "personal data in {name}");
+    }
+}

@@ -1,0 +1,169 @@
+//! What senders lost on the way to the recorder while the load ran: as they told the recorder, and as they counted it themselves.
+//!
+//! A client report does not tell everything: a loss that the receiver answered for (429) is in none, and a report can be lost too.
+//! So the counters on the ops ports are read as well.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use contracts::parts::{Part, Ports};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::target::Target;
+
+/// The counter's name on `/metrics`.
+const COUNTER: &str = "pitboss_telemetry_drops_total";
+
+/// Items that were lost.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Losses {
+    /// What the senders told the recorder, by project, reason and category.
+    pub client_reports: BTreeMap<String, u64>,
+    /// What the services' own counters say, by service, reason and category.
+    pub drops: BTreeMap<String, u64>,
+}
+
+impl Losses {
+    /// Everything up to now.
+    ///
+    /// # Errors
+    /// When the recorder or a service does not answer: what nobody tells is not zero.
+    pub async fn read(target: &Target) -> Result<Self> {
+        Ok(Self { client_reports: client_reports(target).await?, drops: drops(target).await? })
+    }
+
+    /// What came to it after `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            client_reports: growth(&before.client_reports, &self.client_reports),
+            drops: growth(&before.drops, &self.drops),
+        }
+    }
+
+    /// Whether nothing was lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.client_reports.is_empty() && self.drops.is_empty()
+    }
+}
+
+/// A counter that became smaller has begun anew, with its process.
+fn growth(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let grown = after.iter().map(|(name, count)| {
+        let known = before.get(name).filter(|known| *known <= count);
+        (name.clone(), count - known.copied().unwrap_or(0))
+    });
+    grown.filter(|(_, count)| *count > 0).collect()
+}
+
+async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
+    let text = get(target, &format!("{}/api/v1/client-reports", target.recorder_url)).await?;
+    let mut counts = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let row: Value = serde_json::from_str(line).context("a client report is one JSON object a line")?;
+        let project = row["project"].as_str().unwrap_or("?");
+        let discarded =
+            row["discarded_events"].as_array().or_else(|| row["payload"]["discarded_events"].as_array());
+        for event in discarded.into_iter().flatten() {
+            let name = format!(
+                "{project} {} {}",
+                event["reason"].as_str().unwrap_or("?"),
+                event["category"].as_str().unwrap_or("?")
+            );
+            *counts.entry(name).or_default() += event["quantity"].as_u64().unwrap_or(0);
+        }
+    }
+    Ok(counts)
+}
+
+async fn drops(target: &Target) -> Result<BTreeMap<String, u64>> {
+    let ports = ports_of(&target.gateway_url)?;
+    let mut drops = BTreeMap::new();
+    for service in Part::SERVICES {
+        let port = ports.ops(*service).context("a service has an ops port")?;
+        let page = get(target, &format!("http://127.0.0.1:{port}/metrics")).await?;
+        drops.extend(counters(service.as_str(), &page)?);
+    }
+    Ok(drops)
+}
+
+/// All ports are counted from one base, and the gateway's is the first of them.
+fn ports_of(gateway_url: &str) -> Result<Ports> {
+    let base = reqwest::Url::parse(gateway_url)?.port().context("the gateway's address names no port")?;
+    Ok(Ports::new(base)?)
+}
+
+async fn get(target: &Target, url: &str) -> Result<String> {
+    let response = target.http().get(url).send().await.with_context(|| format!("no answer at {url}"))?;
+    Ok(response.error_for_status()?.text().await?)
+}
+
+/// The drop counters on one `/metrics` page. One that does not name them is another program's, and its zero would mean nothing.
+fn counters(service: &str, page: &str) -> Result<BTreeMap<String, u64>> {
+    if !page.contains(&format!("# TYPE {COUNTER} counter")) {
+        bail!("{service} does not tell on /metrics what telemetry it dropped ({COUNTER})");
+    }
+    let mut counts = BTreeMap::new();
+    for sample in page.lines().filter_map(|line| line.strip_prefix(COUNTER)?.strip_prefix('{')) {
+        let (labels, count) = sample.split_once("} ").with_context(|| format!("not a sample: {sample}"))?;
+        let name = format!("{service} {} {}", label(labels, "reason"), label(labels, "category"));
+        counts.insert(name, count.parse().with_context(|| format!("not a count: {sample}"))?);
+    }
+    Ok(counts)
+}
+
+fn label<'a>(labels: &'a str, name: &str) -> &'a str {
+    let mut pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map_or("?", |(_, value)| value.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(of: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        of.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn only_what_was_lost_meanwhile_counts() {
+        let before = counts(&[("game queue_overflow span", 3), ("user network_error span", 9)]);
+        let after = counts(&[
+            ("game queue_overflow span", 3),
+            ("payment network_error span", 2),
+            // fewer than before: the process is another one, and all of its losses are new
+            ("user network_error span", 4),
+        ]);
+        let grown = counts(&[("payment network_error span", 2), ("user network_error span", 4)]);
+        assert_eq!(growth(&before, &after), grown);
+        let losses = |drops| Losses { drops, ..Losses::default() };
+        assert!(!losses(after.clone()).since(&losses(before)).is_empty());
+        assert!(losses(after.clone()).since(&losses(after)).is_empty());
+    }
+
+    #[test]
+    fn the_drop_counters_of_a_page_are_read_and_a_page_without_them_is_refused() {
+        let head =
+            "# HELP pitboss_telemetry_drops_total lost\n# TYPE pitboss_telemetry_drops_total counter\n";
+        let other = "pitboss_http_server_requests_total{route=\"/a\"} 7\n";
+        let page = format!(
+            "{other}{head}pitboss_telemetry_drops_total{{category=\"span\",reason=\"ratelimited_by_server\"}} 12\n"
+        );
+        assert_eq!(
+            counters("game", &page).expect("a page"),
+            counts(&[("game ratelimited_by_server span", 12)])
+        );
+        assert!(counters("game", &format!("{other}{head}")).expect("a page").is_empty());
+        assert!(counters("game", other).is_err(), "zero of nothing");
+        assert!(counters("game", &format!("{head}{COUNTER}{{reason=\"x\"}} many\n")).is_err());
+    }
+
+    #[test]
+    fn the_gateways_port_is_the_base_of_all() {
+        let ports = ports_of("http://127.0.0.1:8100").expect("ports");
+        assert_eq!(ports.base(), Ports::default().base());
+        assert_eq!(ports.http(Part::Gateway), ports.base());
+    }
+}
