@@ -15,9 +15,8 @@ use tokio::process::Command;
 const BUILD_DEADLINE: Duration = Duration::from_secs(5_400);
 
 /// A cargo whose progress can be read from a pipe.
-#[must_use]
-pub fn command(root: &Path) -> Command {
-    let mut cargo = Command::new("cargo");
+fn command(root: &Path) -> Command {
+    let mut cargo = fetch::bound("cargo");
     cargo.current_dir(root).env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100");
     // Where the programs are looked for; somebody's own setting for other projects does not count here.
     cargo.env("CARGO_TARGET_DIR", root.join("target"));
@@ -33,7 +32,7 @@ pub async fn build_programs(layout: &Layout, told: &(dyn Fn(&str) + Send + Sync)
     cargo.args(["build", "--workspace", "--bins"]);
     let log = layout.log("build");
     let job = Job { what: "building the programs", log: &log, deadline: BUILD_DEADLINE };
-    fetch::run(cargo, &job, &|line| told(&progress(line))).await?;
+    fetch::run(layout, cargo, &job, &|line| told(&progress(line))).await?;
     Ok(())
 }
 

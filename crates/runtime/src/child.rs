@@ -1,10 +1,11 @@
 //! Starting a process so that it cannot outlive whoever started it.
 //!
-//! A part is started through this program once more (`pitboss exec-part`): that asks the kernel for SIGKILL at its parent's end,
-//! checks that the parent is still there, and becomes the part. Process id and output stay the same. Rust could do this between
-//! fork and exec only with unsafe code, and a watcher process could be killed as well; the kernel cannot.
+//! A part, or a program that fetches or builds, is started through this program once more (`pitboss exec-part`): that asks the
+//! kernel for SIGKILL at its parent's end, checks that the parent is still there, and becomes the part. Process id and output stay
+//! the same. Rust could do this between fork and exec only with unsafe code, and a watcher process could be killed as well; the
+//! kernel cannot.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -17,26 +18,32 @@ use crate::{PartSpec, RuntimeError};
 /// The name of the hidden subcommand that calls [`exec_part`].
 pub const EXEC_PART: &str = "exec-part";
 
+/// The command that becomes `program`, bound to this process, as the leader of a process group of its own.
+///
+/// What is added to it are the program's own arguments. To be started by a thread that lives as long as the program shall.
+#[must_use]
+pub fn bound(program: impl AsRef<OsStr>) -> Command {
+    // The program of this very process, also when the file was replaced by a newer build meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(EXEC_PART).arg(std::process::id().to_string()).arg(program).process_group(0);
+    command
+}
+
 /// The command that runs `spec` with both outputs into `output`, as the leader of a process group of its own.
 ///
 /// # Errors
 /// When the pipe's end cannot be doubled.
 pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, RuntimeError> {
     let doubled = output.try_clone().map_err(|e| RuntimeError::io("cannot double a pipe", e))?;
-    // The program of this very process, also when the file was replaced by a newer build meanwhile.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = bound(&spec.program);
     command
-        .arg(EXEC_PART)
-        .arg(std::process::id().to_string())
-        .arg(&spec.program)
         .args(&spec.args)
         .env_clear()
         .envs(&spec.env)
         .current_dir(&spec.cwd)
         .stdin(Stdio::null())
         .stdout(output)
-        .stderr(doubled)
-        .process_group(0);
+        .stderr(doubled);
     Ok(command)
 }
 
@@ -44,11 +51,11 @@ pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, 
 #[must_use]
 pub fn exec_part(parent: i32, program: &OsString, args: &[OsString]) -> RuntimeError {
     if let Err(errno) = prctl::set_pdeathsig(Signal::SIGKILL) {
-        return RuntimeError::io("cannot bind the process to its supervisor", errno);
+        return RuntimeError::io("cannot bind the process to whoever started it", errno);
     }
     // The parent may have ended before the kernel was asked.
     if getppid() != Pid::from_raw(parent) {
-        return RuntimeError::Refused("the supervisor ended meanwhile".to_owned());
+        return RuntimeError::Refused("whoever started it ended meanwhile".to_owned());
     }
     let error = Command::new(program).args(args).exec();
     RuntimeError::io(format!("cannot start {}", program.display()), error)

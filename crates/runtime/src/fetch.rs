@@ -1,15 +1,22 @@
 //! Running the programs that fetch and build: everything they say goes to a log, their progress to whoever watches.
 
+mod group;
+
+use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+use tokio::time::error::Elapsed;
 
 use crate::error::LOG_LINES_SHOWN;
 use crate::logfile::{LOG_BYTES_MAX, LogWriter, tail};
-use crate::{RuntimeError, process};
+use crate::{Layout, RuntimeError, child, process};
+use group::Group;
+pub use group::end_left;
 
 /// No line of progress is longer.
 const LINE_BYTES_MAX: usize = 4 << 10;
@@ -28,23 +35,53 @@ pub struct Job<'a> {
     pub deadline: Duration,
 }
 
-/// Runs a program to its end. It is killed when this is dropped, so an interrupted command leaves nothing behind.
+impl Job<'_> {
+    fn failed(&self, why: String) -> RuntimeError {
+        RuntimeError::Fetch {
+            what: self.what.to_owned(),
+            why,
+            log: self.log.to_owned(),
+            tail: tail(self.log, LOG_LINES_SHOWN),
+        }
+    }
+
+    fn outcome(&self, ended: Result<std::io::Result<ExitStatus>, Elapsed>) -> Result<(), RuntimeError> {
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(self.failed(process::how_it_ended(status))),
+            Ok(Err(e)) => Err(RuntimeError::io(format!("{} cannot be followed", self.what), e)),
+            Err(_) => Err(self.failed(format!("not done after {} s", self.deadline.as_secs()))),
+        }
+    }
+}
+
+/// A command for [`run`] that the kernel ends with this process; what is added to it are the program's own arguments.
+#[must_use]
+pub fn bound(program: impl AsRef<OsStr>) -> Command {
+    Command::from(child::bound(program))
+}
+
+/// Runs a program (of [`bound`]) to its end.
+///
+/// It is killed with all that it started when this is dropped. When this process is killed the kernel ends the program, and the next
+/// command what that had started: an interrupted command leaves nothing behind.
 ///
 /// # Errors
 /// When it cannot be started, fails or takes too long; the message names the log and shows its end.
-pub async fn run(mut command: Command, job: &Job<'_>, told: &Told<'_>) -> Result<(), RuntimeError> {
-    let failed = |why: String| RuntimeError::Fetch {
-        what: job.what.to_owned(),
-        why,
-        log: job.log.to_owned(),
-        tail: tail(job.log, LOG_LINES_SHOWN),
-    };
+pub async fn run(
+    layout: &Layout,
+    mut command: Command,
+    job: &Job<'_>,
+    told: &Told<'_>,
+) -> Result<(), RuntimeError> {
     drop(std::fs::remove_file(job.log));
     let (reader, writer) = std::io::pipe().map_err(|e| RuntimeError::io("cannot make a pipe", e))?;
     let doubled = writer.try_clone().map_err(|e| RuntimeError::io("cannot double a pipe", e))?;
     command.stdin(Stdio::null()).stdout(writer).stderr(doubled).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|e| failed(format!("cannot be started: {e}")))?;
+    let mut child = command.spawn().map_err(|e| job.failed(format!("cannot be started: {e}")))?;
     drop(command);
+    let pid = child.id().and_then(|id| i32::try_from(id).ok());
+    let group = pid.map(|pid| Group::of(layout, job.what, pid)).transpose()?;
     let output = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())
         .map_err(|e| RuntimeError::io("cannot read a pipe", e))?;
     let both = async {
@@ -52,12 +89,24 @@ pub async fn run(mut command: Command, job: &Job<'_>, told: &Told<'_>) -> Result
         logged?;
         status
     };
-    match tokio::time::timeout(job.deadline, both).await {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(failed(process::how_it_ended(status))),
-        Ok(Err(e)) => Err(RuntimeError::io(format!("{} cannot be followed", job.what), e)),
-        Err(_) => Err(failed(format!("not done after {} s", job.deadline.as_secs()))),
+    let ended = tokio::time::timeout(job.deadline, both).await;
+    if matches!(ended, Ok(Ok(_))) {
+        group.into_iter().for_each(Group::over);
     }
+    job.outcome(ended)
+}
+
+/// Runs a program that must not be killed in the middle: it comes to its end also when this process does not, and so speaks to
+/// its log alone.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_apart(mut command: Command, job: &Job<'_>) -> Result<(), RuntimeError> {
+    let log = File::create(job.log).map_err(RuntimeError::file("write", job.log))?;
+    let doubled = log.try_clone().map_err(RuntimeError::file("write", job.log))?;
+    command.stdin(Stdio::null()).stdout(log).stderr(doubled).process_group(0);
+    let mut child = command.spawn().map_err(|e| job.failed(format!("cannot be started: {e}")))?;
+    job.outcome(tokio::time::timeout(job.deadline, child.wait()).await)
 }
 
 async fn copy(mut output: impl AsyncRead + Unpin, log: &Path, told: &Told<'_>) -> std::io::Result<()> {
@@ -92,34 +141,45 @@ mod tests {
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", script]);
+        command.args(["-c", script]).process_group(0);
         command
+    }
+
+    fn layout(folder: &tempfile::TempDir) -> Layout {
+        let layout = Layout::new(folder.path(), None, None);
+        layout.create().unwrap();
+        layout
     }
 
     #[tokio::test]
     async fn a_failure_names_the_log_and_shows_its_end() {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("x.log");
+        let (layout, log) = (layout(&folder), folder.path().join("x.log"));
         let job = Job { what: "fetching", log: &log, deadline: Duration::from_secs(20) };
-        let error = run(shell("echo first; echo no route >&2; exit 3"), &job, &|_| {}).await.unwrap_err();
-        assert_eq!(error.exit_code(), 69);
-        let text = error.to_string();
-        assert!(text.starts_with("fetching failed: exit code 3") && text.contains("x.log"), "{text}");
-        assert!(text.contains("| no route"), "{text}");
+        let fails = || shell("echo first; echo no route >&2; exit 3");
+        let errors = [run(&layout, fails(), &job, &|_| {}).await, run_apart(fails(), &job).await]
+            .map(Result::unwrap_err);
+        for error in errors {
+            assert_eq!(error.exit_code(), 69);
+            let text = error.to_string();
+            assert!(text.starts_with("fetching failed: exit code 3") && text.contains("x.log"), "{text}");
+            assert!(text.contains("| no route"), "{text}");
+        }
     }
 
     #[tokio::test]
     async fn progress_is_told_and_time_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("x.log");
+        let (layout, log) = (layout(&folder), folder.path().join("x.log"));
         let lines = Mutex::new(Vec::new());
         let job = Job { what: "x", log: &log, deadline: Duration::from_secs(20) };
-        run(shell("printf '1/2\\r2/2\\ndone\\n'"), &job, &|l| lines.lock().unwrap().push(l.to_owned()))
-            .await
-            .unwrap();
+        let told = |line: &str| lines.lock().unwrap().push(line.to_owned());
+        run(&layout, shell("printf '1/2\\r2/2\\ndone\\n'"), &job, &told).await.unwrap();
         assert_eq!(*lines.lock().unwrap(), ["1/2", "2/2", "done"]);
         let job = Job { what: "x", log: &log, deadline: Duration::from_millis(200) };
-        let error = run(shell("exec sleep 100"), &job, &|_| {}).await.unwrap_err().to_string();
+        let error = run(&layout, shell("exec sleep 100"), &job, &|_| {}).await.unwrap_err().to_string();
         assert!(error.contains("not done after"), "{error}");
+        let left = std::fs::read_dir(layout.run()).unwrap().count();
+        assert_eq!(left, 0, "what has ended is written down no more");
     }
 }

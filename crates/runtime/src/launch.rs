@@ -12,7 +12,7 @@ use crate::control::Client;
 use crate::error::LOG_LINES_SHOWN;
 use crate::pids::{self, SUPERVISOR};
 use crate::process::ProcessId;
-use crate::{Layout, RuntimeError, logfile, process};
+use crate::{Layout, RuntimeError, fetch, logfile, process};
 
 /// The name of the hidden subcommand that runs [`crate::supervisor::run`].
 pub const SUPERVISE: &str = "supervise";
@@ -69,6 +69,7 @@ pub enum Ended {
 /// # Errors
 /// When something does not end although it was killed.
 pub async fn end(layout: &Layout) -> Result<Ended, RuntimeError> {
+    let mut left = fetch::end_left(layout).await?;
     if pids::supervisor_lives(layout)? {
         match Client::new(layout).shut_down().await {
             Ok(()) => return Ok(Ended::InOrder),
@@ -76,7 +77,7 @@ pub async fn end(layout: &Layout) -> Result<Ended, RuntimeError> {
         }
         kill_supervisor(layout).await?;
     }
-    let left = pids::clean_up(layout).await?;
+    left.extend(pids::clean_up(layout).await?);
     Ok(if left.is_empty() { Ended::Nothing } else { Ended::LeftBehind(left) })
 }
 

@@ -21,7 +21,7 @@ use crate::{Layout, RuntimeError};
 pub const SUPERVISOR: &str = "supervisor";
 
 /// How long the kernel may take to remove a process that was killed; longer means that it hangs in the kernel.
-const GONE_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const GONE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A lock that one process holds and that ends with it.
 #[derive(Debug)]

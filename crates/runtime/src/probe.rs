@@ -2,6 +2,8 @@
 //!
 //! The requests are a few bytes each and written by hand, so that the supervisor carries no client of Kafka, MongoDB or Redis.
 
+mod mongo;
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +34,7 @@ async fn ask_without_limit(probe: &Probe) -> Result<(), String> {
         Probe::Tcp { address } => connect(address).await.map(drop),
         Probe::Http { address, path } => http(address, path).await,
         Probe::Kafka { address } => kafka(address).await,
-        Probe::Mongo { address } => mongo(address).await,
+        Probe::Mongo { address } => mongo::ask(address).await,
         Probe::Redis { address } => redis(address).await,
     }
 }
@@ -83,34 +85,6 @@ async fn kafka(address: &str) -> Result<(), String> {
         Some([0, 0, 0, 0]) => Err("the broker knows no broker yet".to_owned()),
         Some(_) => Ok(()),
         None => Err("the broker's answer is too short".to_owned()),
-    }
-}
-
-/// `{ping: 1, $db: "admin"}` as OP_MSG.
-async fn mongo(address: &str) -> Result<(), String> {
-    const OP_MSG: u32 = 2013;
-    let mut document = Vec::new();
-    document.extend(b"\x10ping\0\x01\0\0\0");
-    document.extend(b"\x02$db\0\x06\0\0\0admin\0");
-    document.push(0);
-    let mut body = vec![0_u8; 5]; // flags and the kind of the one section
-    body.extend((document.len() as u32 + 4).to_le_bytes());
-    body.append(&mut document);
-    let mut request = Vec::new();
-    for field in [body.len() as u32 + 16, 1, 0, OP_MSG] {
-        request.extend(field.to_le_bytes());
-    }
-    request.append(&mut body);
-
-    let mut stream = connect(address).await?;
-    stream.write_all(&request).await.map_err(broken)?;
-    let length = stream.read_u32_le().await.map_err(broken)? as usize;
-    let mut answer = vec![0; length.saturating_sub(4).min(ANSWER_BYTES_MAX)];
-    stream.read_exact(&mut answer).await.map_err(broken)?;
-    let ok = [b"\x01ok\0".as_slice(), &1_f64.to_le_bytes()].concat();
-    match answer.windows(ok.len()).any(|w| w == ok) {
-        true => Ok(()),
-        false => Err("the server does not answer ok to a ping".to_owned()),
     }
 }
 

@@ -27,6 +27,12 @@ impl ProcessId {
         })
     }
 
+    /// Whether the process was started since the machine was.
+    #[must_use]
+    pub(crate) fn is_of_this_boot(&self) -> bool {
+        self.boot_id == boot_id()
+    }
+
     /// Whether this very process still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {

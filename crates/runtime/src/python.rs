@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use contracts::versions::versions;
-use tokio::process::Command;
-
 use crate::fetch::{self, Job, Told};
 use crate::{Layout, RuntimeError, tools};
+use contracts::versions::versions;
 
 const FETCH_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -17,33 +15,46 @@ fn home(layout: &Layout) -> PathBuf {
     layout.tools().join(format!("python-{}", versions.join("-")))
 }
 
-/// The interpreter that has the packages; made where it is not there.
+/// The interpreter that has the packages once [`prepare`] was here.
+#[must_use]
+pub fn interpreter(layout: &Layout) -> PathBuf {
+    home(layout).join("bin").join("python")
+}
+
+/// Written last, so a folder that was left half made is made again.
+fn complete(layout: &Layout) -> PathBuf {
+    home(layout).join("complete")
+}
+
+/// Whether the interpreter has the packages.
+#[must_use]
+pub fn is_prepared(layout: &Layout) -> bool {
+    complete(layout).exists() && interpreter(layout).exists()
+}
+
+/// Makes the interpreter with its packages where it is not there.
 ///
 /// # Errors
 /// When there is no `python3` with `venv`, or a package cannot be had.
-pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<PathBuf, RuntimeError> {
-    let (home, packages) = (home(layout), &versions().python);
-    let interpreter = home.join("bin").join("python");
-    // Written last, so a folder that was left half made is made again.
-    let complete = home.join("complete");
-    if complete.exists() && interpreter.exists() {
-        return Ok(interpreter);
+pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<(), RuntimeError> {
+    if is_prepared(layout) {
+        return Ok(());
     }
-    let python = tools::on_path("python3").ok_or_else(|| RuntimeError::Missing {
+    let (home, complete, packages) = (home(layout), complete(layout), &versions().python);
+    let python = tools::locate(&tools::PYTHON).ok_or_else(|| RuntimeError::Missing {
         what: "python3 is missing (needed for the tests that use Sentry's own libraries)".to_owned(),
         advice: "apt-get install -y python3-venv".to_owned(),
     })?;
     let log = layout.log("fetch-python");
     let job = Job { what: "fetching Sentry's libraries for Python", log: &log, deadline: FETCH_DEADLINE };
-    let mut venv = Command::new(python);
+    let mut venv = fetch::bound(python);
     venv.args(["-m", "venv", "--clear"]).arg(&home);
-    fetch::run(venv, &job, told).await?;
-    let mut pip = Command::new(&interpreter);
+    fetch::run(layout, venv, &job, told).await?;
+    let mut pip = fetch::bound(interpreter(layout));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
         .arg(format!("sentry-relay=={}", packages.sentry_relay))
         .arg(format!("sentry-sdk=={}", packages.sentry_sdk))
         .arg(format!("brotli=={}", packages.brotli));
-    fetch::run(pip, &job, told).await?;
-    std::fs::write(&complete, "").map_err(RuntimeError::file("write", &complete))?;
-    Ok(interpreter)
+    fetch::run(layout, pip, &job, told).await?;
+    std::fs::write(&complete, "").map_err(RuntimeError::file("write", &complete))
 }

@@ -51,6 +51,14 @@ pub const REDIS: Tool = Tool {
     needed_for: "the cache",
     debian_package: "redis-server",
 };
+/// The document store, where it is there.
+pub const MONGOD: Tool = Tool {
+    name: "mongod",
+    programs: &["mongod"],
+    version_argument: Some("--version"),
+    needed_for: "the document store",
+    debian_package: "",
+};
 /// Builds the document store.
 pub const CMAKE: Tool = Tool {
     name: "cmake",
@@ -90,6 +98,14 @@ pub const CARGO: Tool = Tool {
     version_argument: Some("--version"),
     needed_for: "building",
     debian_package: "",
+};
+/// Makes the environment of the tests that use Sentry's own libraries; called as the package that brings all of it.
+pub const PYTHON: Tool = Tool {
+    name: "python3-venv",
+    programs: &["python3"],
+    version_argument: Some("--version"),
+    needed_for: "the tests that use Sentry's own libraries",
+    debian_package: "python3-venv",
 };
 
 /// Whether a tool will do.
@@ -164,6 +180,21 @@ pub fn examine(tool: Tool, minimum: Option<&str>) -> Finding {
     Finding { tool, path: Some(path), version, verdict }
 }
 
+/// Looks for a Python that can make environments: Debian's own can only once `python3-venv` is there too.
+#[must_use]
+pub fn examine_python() -> Finding {
+    let mut finding = examine(PYTHON, None);
+    let makes_environments = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import venv, ensurepip"]).stdin(std::process::Stdio::null());
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    if !finding.path.as_ref().is_some_and(makes_environments) {
+        finding.verdict = Verdict::Missing;
+    }
+    finding
+}
+
 /// What a program says its version is.
 #[must_use]
 pub fn told_version(program: &Path, argument: &str) -> Option<String> {
@@ -205,6 +236,9 @@ pub fn examine_all(layout: &Layout) -> Vec<Finding> {
     ];
     if !infra::kafka::is_fetched(layout) {
         findings.push(examine(MAVEN, None));
+    }
+    if locate(&MONGOD).is_some() {
+        findings.push(examine(MONGOD, Some(&wanted.mongo.minimum)));
     }
     if infra::mongo::find(layout).is_none() {
         findings.push(examine(CMAKE, None));

@@ -3,6 +3,7 @@
 mod compose;
 mod dependency_rule;
 mod domain_is_pure;
+mod ports;
 mod sizes;
 
 use std::path::{Path, PathBuf};

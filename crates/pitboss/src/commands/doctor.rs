@@ -8,11 +8,11 @@ use comfy_table::{ContentArrangement, Table, presets};
 use contracts::versions::versions;
 use runtime::control::Client;
 use runtime::tools::{self, Verdict, install};
-use runtime::{RuntimeError, infra, ports};
+use runtime::{Layout, RuntimeError, infra, ports, python};
 use serde::Serialize;
 
 use crate::checkout::Checkout;
-use crate::commands::up::prepare::{self, Consent};
+use crate::commands::up::prepare::{self, Consent, Purpose};
 use crate::output::Output;
 use crate::steps::Steps;
 
@@ -44,7 +44,7 @@ pub async fn run(args: &DoctorArgs, checkout: &Checkout, output: &Output) -> Res
     if args.install {
         checkout.layout.create()?;
         let mut steps = Steps::default();
-        prepare::tools(checkout, &mut steps, Consent::new(args.yes), true).await?;
+        prepare::tools(checkout, &mut steps, Consent::new(args.yes), Purpose::Build).await?;
         prepare::downloads(checkout, &mut steps).await?;
     }
     let looks = look(checkout).await?;
@@ -86,6 +86,7 @@ async fn look(checkout: &Checkout) -> Result<Vec<Look>> {
             advice: "./pitboss up builds one (once, a few minutes)".to_owned(),
         },
     });
+    looks.push(python_for_tests(layout));
     looks.push(room(checkout)?);
     looks.push(memory());
     looks.extend(taken_ports(checkout).await?);
@@ -108,12 +109,24 @@ fn tool(finding: &tools::Finding) -> Look {
     Look { what: finding.tool.name.to_owned(), found, good, advice: advice.unwrap_or_default() }
 }
 
+/// Never bad: `up` does without it.
+fn python_for_tests(layout: &Layout) -> Look {
+    if python::is_prepared(layout) {
+        let found = python::interpreter(layout).display().to_string();
+        let what = tools::PYTHON.name.to_owned();
+        return Look { what, found, good: true, advice: String::new() };
+    }
+    let look = tool(&tools::examine_python());
+    let found = if look.good { look.found } else { "missing; only ./pitboss test needs it".to_owned() };
+    Look { found, good: true, ..look }
+}
+
 fn room(checkout: &Checkout) -> Result<Look> {
     let needed = prepare::disk_bytes_needed(&checkout.layout);
-    let free = tools::free_disk_bytes(checkout.layout.root())?;
+    let (folder, free) = prepare::least_room(&checkout.layout)?;
     Ok(Look {
         what: "disk".to_owned(),
-        found: format!("{} free, {} needed", gibibytes(free), gibibytes(needed)),
+        found: format!("{} free at {}, {} needed", gibibytes(free), folder.display(), gibibytes(needed)),
         good: free >= needed,
         advice: if free >= needed { String::new() } else { "make room".to_owned() },
     })

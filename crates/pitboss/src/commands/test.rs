@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, STATE_VARIABLE};
-use crate::commands::up::prepare::{self, Consent};
+use crate::commands::up::prepare::{self, Consent, Purpose};
 use crate::output::Output;
 use crate::steps::{Steps, say};
 use summary::Summary;
@@ -37,6 +37,9 @@ pub struct TestArgs {
     /// Do not build the programs that the tests start; those of the last build are taken
     #[arg(long)]
     no_build: bool,
+    /// Do not ask before packages are installed
+    #[arg(long)]
+    yes: bool,
     /// Passed on to `cargo test`: `-p bus`, `one_bet`, `one_bet -- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
@@ -82,7 +85,7 @@ async fn prepare_and_test(
     steps: &mut Steps,
 ) -> Result<Summary> {
     prepare::disk_has_room(&checkout.layout)?;
-    prepare::tools(checkout, steps, Consent::new(false), true).await?;
+    prepare::tools(checkout, steps, Consent::new(args.yes), Purpose::Test).await?;
     prepare::downloads(checkout, steps).await?;
     if !args.no_build {
         prepare::programs(&checkout.layout, steps).await?;
@@ -111,29 +114,25 @@ async fn prepare_and_test(
         .env("PITBOSS_TOOLS", checkout.layout.tools())
         .env("PITBOSS_TEST_PLATFORM_STATE", platform.state())
         .env("PITBOSS_TEST_PLATFORM_PORT_BASE", free_base()?.to_string())
+        .env("PITBOSS_TEST_PYTHON", python)
         .env(END_WITH_VARIABLE, own.to_string())
         .env_remove(STATE_VARIABLE)
         .env_remove(PORT_BASE_VARIABLE);
-    if let Some(python) = python {
-        command.env("PITBOSS_TEST_PYTHON", python);
-    }
     run_tests(command).await
 }
 
-/// Sentry's own libraries; without them the tests that need them fail and say so, all others run.
-async fn python(layout: &Layout, steps: &mut Steps) -> Option<PathBuf> {
+/// Sentry's own libraries. Where they cannot be had the tests are told of an interpreter without them all the same: those that need
+/// them fail instead of passing over it in silence, and all others run.
+async fn python(layout: &Layout, steps: &mut Steps) -> PathBuf {
     let step = steps.begin("Python for tests");
     match python::prepare(layout, &|line| step.tell(line)).await {
-        Ok(interpreter) => {
-            steps.end(step, "");
-            Some(interpreter)
-        }
+        Ok(()) => steps.end(step, ""),
         Err(error) => {
             drop(step);
             say(&format!("  {error}\n  the tests that need it will fail"));
-            None
         }
     }
+    python::interpreter(layout)
 }
 
 fn cargo_test(root: &Path, args: &[OsString]) -> Command {

@@ -9,15 +9,15 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 use contracts::Part;
-use runtime::launch;
 use runtime::pids::{self, Lock};
 use runtime::services::release;
+use runtime::{fetch, launch};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checkout::{Checkout, Running};
 use crate::output::Output;
 use crate::steps::{Steps, say};
-use prepare::Consent;
+use prepare::{Consent, Purpose};
 
 /// What to leave out.
 #[derive(Debug, Args)]
@@ -89,20 +89,24 @@ async fn bring_up(
 ) -> Result<ExitCode> {
     let (layout, parts) = (&checkout.layout, args.parts()?);
     let ports = checkout.ports()?;
-    if !pids::supervisor_lives(layout)? {
-        let left = pids::clean_up(layout).await?;
-        if !left.is_empty() {
-            say(&format!("  removed what an interrupted command had left: {}", left.join(", ")));
-        }
+    let mut left = fetch::end_left(layout).await?;
+    let runs = pids::supervisor_lives(layout)?;
+    if !runs {
+        left.extend(pids::clean_up(layout).await?);
         checkout.clear_running();
-    } else if let Some(running) = checkout.running().filter(|r| r.port_base != ports.base()) {
+    }
+    if !left.is_empty() {
+        say(&format!("  removed what an interrupted command had left: {}", left.join(", ")));
+    }
+    if runs && let Some(running) = checkout.running().filter(|r| r.port_base != ports.base()) {
         bail!("the platform runs at ports from {}; ./pitboss down first", running.port_base);
     }
     prepare::ports_are_free(checkout, &parts).await?;
     prepare::disk_has_room(layout)?;
     let services = parts.iter().any(|p| p.is_service());
     let building = services && !args.no_build;
-    prepare::tools(checkout, steps, Consent::new(args.yes), building).await?;
+    let purpose = if building { Purpose::Build } else { Purpose::Run };
+    prepare::tools(checkout, steps, Consent::new(args.yes), purpose).await?;
     prepare::downloads(checkout, steps).await?;
     if building {
         prepare::programs(layout, steps).await?;

@@ -1,15 +1,10 @@
 //! The commands themselves: their words, their JSON and their exit codes.
 
 use std::net::TcpListener;
-use std::process::Output;
 
 use runtime::part::PartState;
 
-use crate::stage::{Stage, sleeper};
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use crate::stage::{Stage, said, sleeper};
 
 #[tokio::test]
 async fn status_is_what_was_agreed_and_its_code_says_whether_all_is_well() {

@@ -2,9 +2,17 @@
 
 mod commands;
 mod death;
+mod fetchers;
 mod life;
 #[expect(
     clippy::unwrap_used,
     reason = "a helper of tests ends the test where something is not as it must be"
 )]
+mod machine;
+mod script;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests ends the test where something is not as it must be"
+)]
 mod stage;
+mod up;

@@ -88,14 +88,14 @@ pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
     write_private(&home.join("pom.xml"), pom().as_bytes())?;
     let draft = home.join("libs.incomplete");
     drop(std::fs::remove_dir_all(&draft));
-    let mut maven = tokio::process::Command::new("mvn");
+    let mut maven = fetch::bound("mvn");
     maven
         .current_dir(&home)
         .args(["-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", draft.display()));
     let log = layout.log("fetch-kafka");
-    fetch::run(maven, &Job { what: "fetching Apache Kafka", log: &log, deadline: FETCH_DEADLINE }, told)
-        .await?;
+    let job = Job { what: "fetching Apache Kafka", log: &log, deadline: FETCH_DEADLINE };
+    fetch::run(layout, maven, &job, told).await?;
     std::fs::rename(&draft, jars(layout)).map_err(RuntimeError::file("rename", &draft))
 }
 
@@ -183,7 +183,7 @@ async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result
     // A folder without meta.properties was never formatted to its end; whatever is in it is no broker's data.
     drop(std::fs::remove_dir_all(layout.data("kafka")));
     let cluster_id = cluster_id(uuid::Uuid::new_v4());
-    let mut storage_tool = tokio::process::Command::new(java);
+    let mut storage_tool = fetch::bound(java);
     storage_tool
         .args(TOOL_JVM)
         .args(["-cp", &class_path(layout), "kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
@@ -192,6 +192,7 @@ async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result
         .envs(infra::plain_environment());
     let log = layout.log("kafka-format");
     fetch::run(
+        layout,
         storage_tool,
         &Job { what: "formatting Kafka's data folder", log: &log, deadline: FORMAT_DEADLINE },
         &|_| {},

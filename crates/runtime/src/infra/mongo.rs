@@ -12,6 +12,11 @@ use crate::part::{Kind, PartSpec, Probe};
 use crate::{Layout, RuntimeError, infra, tools};
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(3_600);
+/// The name of the replica set of one that a `mongod` is made.
+///
+/// Outside of a set it answers a majority read with whatever is newest, also with what is not in its journal yet and is gone when it
+/// is killed. (The server that cargo builds says by itself that it is such a set.)
+pub const REPLICA_SET: &str = "pitboss";
 const STOP_DEADLINE_MS: u64 = 20_000;
 
 /// Which server it is.
@@ -46,7 +51,7 @@ const STORE_EVICTION: &str =
 /// The server that there is; `None`: one must be built first.
 #[must_use]
 pub fn find(layout: &Layout) -> Option<Server> {
-    if let Some(path) = tools::on_path("mongod") {
+    if let Some(path) = tools::locate(&tools::MONGOD) {
         let version = tools::told_version(&path, "--version").unwrap_or_else(|| "unknown".to_owned());
         return Some(Server::Mongod(path, version));
     }
@@ -64,7 +69,7 @@ pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
     }
     let (home, objects) = (home(layout), layout.tools().join("build").join("mongo"));
     private_folder(&home)?;
-    let mut cargo = tokio::process::Command::new("cargo");
+    let mut cargo = fetch::bound("cargo");
     cargo
         .args(["install", "secantus-mdb", "--version", &versions().mongo.secantus_mdb, "--locked"])
         .args(["--ignore-rust-version", "--root"])
@@ -75,6 +80,7 @@ pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
         .env("CARGO_TERM_PROGRESS_WIDTH", "100");
     let log = layout.log("build-mongo");
     fetch::run(
+        layout,
         cargo,
         &Job { what: "building the document store", log: &log, deadline: BUILD_DEADLINE },
         told,
@@ -102,17 +108,8 @@ pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
     let (program, version, args) = match server {
         Server::Mongod(path, version) => {
             let cache = ["--wiredTigerCacheSizeGB", "0.25"];
-            let args = words(&[
-                "--dbpath",
-                &data,
-                "--port",
-                &port_text,
-                "--bind_ip",
-                "127.0.0.1",
-                cache[0],
-                cache[1],
-            ]);
-            (path, version, args)
+            let place = ["--dbpath", &data, "--port", &port_text, "--bind_ip", "127.0.0.1"];
+            (path, version, words(&[place.as_slice(), &["--replSet", REPLICA_SET], &cache].concat()))
         }
         // Without --sync-on-commit an acknowledged write can be lost when the server is killed.
         Server::Secantus(path) => {

@@ -49,30 +49,33 @@ pub fn complaint(findings: &[Finding], installer: Installer) -> Option<RuntimeEr
     }
     let packages: Vec<&str> = packages(findings).into_iter().collect();
     let packages = packages.join(" ");
+    let lacks = |tool| findings.iter().any(|f| f.tool == tool && f.verdict != Verdict::Good);
+    let command = if lacks(super::PYTHON) { "test" } else { "up" };
     let mut advice = match installer {
         _ if packages.is_empty() => String::new(),
-        Installer::Apt => format!("run ./pitboss up --yes, or: apt-get install -y {packages}"),
+        Installer::Apt => format!("run ./pitboss {command} --yes, or: apt-get install -y {packages}"),
         Installer::AptByRoot => format!("as root: apt-get install -y {packages}"),
         Installer::Unknown => {
             format!("install them with this system's package manager (in Debian they are: {packages})")
         }
     };
-    if findings.iter().any(|f| f.tool == super::CARGO && f.verdict != Verdict::Good) {
+    if lacks(super::CARGO) {
         advice
             .push_str("\n  cargo: https://rustup.rs (the toolchain itself is chosen by rust-toolchain.toml)");
+    }
+    if lacks(super::MONGOD) {
+        advice.push_str(
+            "\n  mongod: put a newer one on the PATH, or none: then another document store is built",
+        );
     }
     Some(RuntimeError::Missing { what: complaints.join("\n"), advice: advice.trim_start().to_owned() })
 }
 
-/// Installs packages with `apt-get`.
+/// Installs packages with `apt-get`, which comes to its end whatever becomes of this process: half of it breaks a machine.
 ///
 /// # Errors
 /// When `apt-get` fails; its log says why.
-pub async fn install(
-    layout: &Layout,
-    packages: &BTreeSet<&'static str>,
-    told: &fetch::Told<'_>,
-) -> Result<(), RuntimeError> {
+pub async fn install(layout: &Layout, packages: &BTreeSet<&'static str>) -> Result<(), RuntimeError> {
     let apt = |arguments: &[&str]| {
         let mut command = tokio::process::Command::new("apt-get");
         // A package that brings a server must not start one of its own: this asks Debian's scripts not to.
@@ -81,18 +84,18 @@ pub async fn install(
     };
     let log = layout.log("apt-get-update");
     let update = Job { what: "apt-get update", log: &log, deadline: INSTALL_DEADLINE };
-    fetch::run(apt(&["update"]), &update, told).await?;
+    fetch::run_apart(apt(&["update"]), &update).await?;
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
     let log = layout.log("apt-get-install");
     let install = Job { what: "apt-get install", log: &log, deadline: INSTALL_DEADLINE };
-    fetch::run(apt(&arguments), &install, told).await
+    fetch::run_apart(apt(&arguments), &install).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::{CARGO, CC, JAVA, MAKE, REDIS};
+    use crate::tools::{CARGO, CC, JAVA, MAKE, PYTHON, REDIS};
 
     fn finding(tool: crate::tools::Tool, verdict: Verdict) -> Finding {
         Finding { tool, path: None, version: Some("11.0.2".to_owned()), verdict }
@@ -115,5 +118,7 @@ mod tests {
         assert!(complaint(&findings[3..], Installer::Apt).is_none());
         let told = complaint(&[finding(CARGO, Verdict::Missing)], Installer::Apt).unwrap().to_string();
         assert!(told.contains("rustup.rs") && !told.contains("apt-get"), "{told}");
+        let told = complaint(&[finding(PYTHON, Verdict::Missing)], Installer::Apt).unwrap().to_string();
+        assert!(told.contains("run ./pitboss test --yes, or: apt-get install -y python3-venv"), "{told}");
     }
 }

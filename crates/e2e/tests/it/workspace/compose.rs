@@ -7,6 +7,7 @@ use std::fs;
 use contracts::parts::{Part, Ports, sentry_project_id};
 use contracts::versions::versions;
 use runtime::Layout;
+use runtime::infra::mongo::REPLICA_SET;
 use runtime::secrets::Secrets;
 use runtime::services::{Surroundings, environment};
 use serde_yaml_ng::Value;
@@ -41,6 +42,31 @@ fn published(service: &Value) -> Vec<(String, u16, u16)> {
             (parts[0].to_owned(), parse(parts[1]), parse(parts[2]))
         })
         .collect()
+}
+
+/// The port that a value names: `127.0.0.1:8100`, `http://game:8103`, `redis://redis:8123/0`, `mongodb://mongo:8122/?…`.
+fn port_in(value: &str) -> Option<u16> {
+    let (_, rest) = value.rsplit_once(':')?;
+    rest.split('/').next()?.parse().ok()
+}
+
+/// Where the broker says that the services of its network find it.
+fn inside_listener(file: &Value) -> String {
+    let told = text(&file["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]);
+    let inside = told.split(',').find_map(|listener| listener.strip_prefix("INSIDE://"));
+    inside.expect("a listener INSIDE").to_owned()
+}
+
+#[test]
+fn ports_are_found_where_there_are_any() {
+    let found =
+        ["0.0.0.0:8100", "http://game:9999", "mongodb://mongo:8122/?replicaSet=pitboss", "http://k@r:8101/1"]
+            .map(port_in);
+    assert_eq!(found, [Some(8100), Some(9999), Some(8122), Some(8101)]);
+    assert_eq!(
+        ["pitboss@0.1.0", "${SENTRY_RELEASE:-pitboss@0.1.0}", "http://game/", ""].map(port_in),
+        [None; 4]
+    );
 }
 
 #[test]
@@ -98,10 +124,15 @@ fn services_are_told_what_the_local_runtime_tells_them() {
             told.iter().map(|(name, value)| (text(name), text(value))).collect();
         let names: BTreeSet<&String> = told.keys().filter(ours).collect();
         assert_eq!(names, wanted, "{part}");
-        for name in wanted.iter().filter(|name| name.ends_with("ADDRESS")) {
-            let port = |value: &str| value.rsplit(':').next().map(str::to_owned);
-            assert_eq!(port(&told[*name]), port(&local[*name]), "{part} {name}");
+        let with_ports: Vec<&String> =
+            wanted.iter().copied().filter(|name| port_in(&local[*name]).is_some()).collect();
+        // Addresses of its own, stores, peers, the recorder: a search that finds no ports must not look like one that agrees.
+        assert!(with_ports.len() >= 12, "{part}: {with_ports:?}");
+        // Kafka's listener for this network is another one than that for the host.
+        for name in with_ports.iter().filter(|name| **name != "PITBOSS__KAFKA__BOOTSTRAP_SERVERS") {
+            assert_eq!(port_in(&told[*name]), port_in(&local[*name]), "{part} {name}");
         }
+        assert_eq!(told["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], inside_listener(&file), "{part}");
         let project = sentry_project_id(*part).filter(|_| *part != Part::Recorder);
         let dsn = &told["SENTRY_DSN"];
         assert!(
@@ -121,7 +152,26 @@ fn versions_are_those_of_the_one_file() {
     let build = &file["services"]["gateway"]["build"];
     assert_eq!(text(&build["args"]["RUST_IMAGE"]), versions().rust.image);
     let dockerfile = fs::read_to_string(root().join(text(&build["dockerfile"]))).expect("the Dockerfile");
-    assert!(dockerfile.contains(&versions().rust.image));
+    let after = |word: &'static str| dockerfile.lines().filter_map(move |line| line.strip_prefix(word));
+    let builds_with: Vec<&str> = after("ARG RUST_IMAGE=").collect();
+    assert_eq!(builds_with, [&versions().rust.image]);
+    // Built with one image, run in the other, and there is no third.
+    let from: Vec<&str> = after("FROM ").collect();
+    assert_eq!(from, ["${RUST_IMAGE} AS build", &versions().debian.image]);
+}
+
+#[test]
+fn the_document_store_is_the_replica_set_of_the_local_runtime() {
+    let file = compose();
+    let command: Vec<String> =
+        file["services"]["mongo"]["command"].as_sequence().expect("a command").iter().map(text).collect();
+    let set = command.iter().skip_while(|word| *word != "--replSet").nth(1);
+    assert_eq!(set.map(String::as_str), Some(REPLICA_SET));
+    let check = text(&file["services"]["mongo"]["healthcheck"]["test"][6]);
+    assert!(check.contains(&format!("rs.initiate({{_id: '{REPLICA_SET}'")), "{check}");
+    let uri = text(&file["services"]["payment"]["environment"]["PITBOSS__MONGO__URI"]);
+    assert!(uri.ends_with(&format!("?replicaSet={REPLICA_SET}")), "{uri}");
+    assert!(versions().mongo.image.ends_with(&versions().mongo.minimum));
 }
 
 #[test]

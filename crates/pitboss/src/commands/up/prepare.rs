@@ -1,13 +1,14 @@
 //! What must be there before anything is started: free ports, room, tools, downloads, programs.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use contracts::Part;
 use contracts::parts::Ports;
 use runtime::control::Client;
 use runtime::tools::{self, Finding, Tool, Verdict, install};
-use runtime::{Layout, RuntimeError, infra, ports};
+use runtime::{Layout, RuntimeError, infra, ports, python};
 
 use crate::cargo;
 use crate::checkout::Checkout;
@@ -19,6 +20,17 @@ pub const MEMORY_BYTES_NEEDED: u64 = 2_000 << 20;
 const DISK_BYTES_TO_BUILD: u64 = 8 << 30;
 /// Data and logs of an evening's play.
 const DISK_BYTES_TO_RUN: u64 = 1 << 30;
+
+/// What the tools are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To start what was built before.
+    Run,
+    /// To build our programs too.
+    Build,
+    /// To run the tests too.
+    Test,
+}
 
 /// Whether packages may be installed: `--yes`, or CI, or a person who says so.
 #[derive(Clone, Copy, Debug)]
@@ -86,32 +98,44 @@ pub fn disk_bytes_needed(layout: &Layout) -> u64 {
 /// # Errors
 /// When there is less room than is needed.
 pub fn disk_has_room(layout: &Layout) -> Result<(), RuntimeError> {
-    let needed = disk_bytes_needed(layout);
-    for folder in [layout.root(), layout.state()] {
-        let free = tools::free_disk_bytes(folder)?;
-        if free < needed {
-            return Err(RuntimeError::Missing {
-                what: format!(
-                    "the disk of {} has {} MiB free, {} MiB are needed",
-                    folder.display(),
-                    free >> 20,
-                    needed >> 20
-                ),
-                advice: "make room and try again".to_owned(),
-            });
+    let (folder, free) = least_room(layout)?;
+    enough_room(&folder, free, disk_bytes_needed(layout))
+}
+
+/// Whichever of the platform's folders has the least free beside it, as each may be on a disk of its own, and how many bytes.
+///
+/// # Errors
+/// When a file system cannot be asked.
+pub fn least_room(layout: &Layout) -> Result<(PathBuf, u64), RuntimeError> {
+    let (mut least, mut free) = (layout.root(), tools::free_disk_bytes(layout.root())?);
+    for folder in [layout.state(), layout.tools()] {
+        let beside = tools::free_disk_bytes(folder)?;
+        if beside < free {
+            (least, free) = (folder, beside);
         }
     }
-    Ok(())
+    Ok((least.to_owned(), free))
+}
+
+fn enough_room(folder: &Path, free: u64, needed: u64) -> Result<(), RuntimeError> {
+    if free >= needed {
+        return Ok(());
+    }
+    let (folder, free, needed) = (folder.display(), free >> 20, needed >> 20);
+    Err(RuntimeError::Missing {
+        what: format!("the disk of {folder} has {free} MiB free, {needed} MiB are needed"),
+        advice: "make room and try again".to_owned(),
+    })
 }
 
 /// The tools; installs what is missing where it may.
 ///
 /// # Errors
 /// When something is missing still (exit code 69); the error says what to install.
-pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, building: bool) -> Result<()> {
+pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, purpose: Purpose) -> Result<()> {
     let layout = &checkout.layout;
     let step = steps.begin("tools");
-    let needed = || examine(layout, building);
+    let needed = || examine(layout, purpose);
     let mut findings = needed();
     let installer = install::installer();
     let packages = install::packages(&findings);
@@ -119,7 +143,7 @@ pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, bui
         let names = packages.iter().copied().collect::<Vec<_>>().join(" ");
         if consent.for_packages(&names) {
             step.tell(&format!("installing {names}"));
-            install::install(layout, &packages, &|line| step.tell(line)).await?;
+            install::install(layout, &packages).await?;
             findings = needed();
         }
     }
@@ -130,12 +154,15 @@ pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, bui
     Ok(())
 }
 
-fn examine(layout: &Layout, building: bool) -> Vec<Finding> {
+fn examine(layout: &Layout, purpose: Purpose) -> Vec<Finding> {
     let only_for_building: [Tool; 3] = [tools::CARGO, tools::CC, tools::MAKE];
     let mut findings = tools::examine_all(layout);
     // The document store's own build needs cargo as well.
-    let builds = building || findings.iter().any(|f| f.tool == tools::CMAKE);
+    let builds = purpose != Purpose::Run || findings.iter().any(|f| f.tool == tools::CMAKE);
     findings.retain(|f| builds || !only_for_building.contains(&f.tool));
+    if purpose == Purpose::Test && !python::is_prepared(layout) {
+        findings.push(tools::examine_python());
+    }
     findings
 }
 
@@ -175,4 +202,20 @@ pub async fn programs(layout: &Layout, steps: &mut Steps) -> Result<()> {
     cargo::build_programs(layout, &|line| step.tell(line)).await?;
     steps.end(step, "");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_will_be_full_is_told_before_anything_is_started() {
+        let folder = Path::new("/srv/pitboss");
+        let told = enough_room(folder, (1 << 30) - 1, 1 << 30).unwrap_err();
+        assert_eq!(told.exit_code(), 69);
+        let expected =
+            "the disk of /srv/pitboss has 1023 MiB free, 1024 MiB are needed\n  make room and try again";
+        assert_eq!(told.to_string(), expected);
+        assert!(enough_room(folder, 1 << 30, 1 << 30).is_ok());
+    }
 }

@@ -1,0 +1,94 @@
+//! `./pitboss`, the script: what it says before there is a program that could say anything.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use contracts::versions::versions;
+use runtime::tools;
+
+use crate::machine::write_program;
+use crate::stage::{checkout, said};
+
+/// What the script itself uses, and what it looks for.
+const USED: [&str; 11] =
+    ["dirname", "find", "head", "sed", "sort", "cut", "mkdir", "mv", "chmod", "cc", "make"];
+
+/// A checkout with nothing built, on a machine without Rust.
+struct Fresh {
+    folder: tempfile::TempDir,
+}
+
+impl Fresh {
+    fn new() -> Self {
+        let fresh = Self { folder: tempfile::tempdir().expect("a folder") };
+        std::fs::create_dir(fresh.path("programs")).expect("a folder");
+        for file in ["pitboss", "rust-toolchain.toml"] {
+            std::fs::copy(checkout().join(file), fresh.path(file)).expect("copied");
+        }
+        for name in USED {
+            let ours = tools::on_path(name).unwrap_or_else(|| panic!("{name} is needed"));
+            std::os::unix::fs::symlink(ours, fresh.path("programs").join(name)).expect("linked");
+        }
+        fresh
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A cargo that says this version, and builds a program that says which words it was handed.
+    fn has_cargo(&self, version: &str) {
+        let build = r#"printf '#!/bin/sh\necho handed "$@"\n' > target/debug/pitboss; chmod 755 target/debug/pitboss"#;
+        let script = format!(
+            "case $1 in --version) echo 'cargo {version} (0000000 2026-01-01)' ;; build) {build} ;; esac"
+        );
+        write_program(&self.path("programs/cargo"), &script);
+    }
+
+    fn status(&self) -> Output {
+        Command::new("/bin/sh")
+            .args([self.path("pitboss").as_path(), Path::new("status")])
+            .env("PATH", self.path("programs"))
+            .env("HOME", self.folder.path())
+            .env_remove("CARGO_HOME")
+            .env_remove("CI")
+            .output()
+            .expect("a shell")
+    }
+}
+
+#[test]
+fn without_a_cargo_that_will_do_it_says_so_and_builds_nothing() {
+    let fresh = Fresh::new();
+    let output = fresh.status();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    assert!(
+        said(&output).contains("cargo is missing. Install Rust from https://rustup.rs"),
+        "{}",
+        said(&output)
+    );
+
+    fresh.has_cargo("1.65.0");
+    let output = fresh.status();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    let wanted = &versions().rust.version;
+    let told = said(&output);
+    assert!(told.contains("cargo is 1.65.0 (") && told.contains(&format!("{wanted} or newer")), "{told}");
+    assert!(!fresh.path("target/debug/pitboss").exists());
+
+    // rustup takes the version that the checkout names, whatever it says elsewhere.
+    write_program(&fresh.path("programs/rustup"), "exit 0");
+    let output = fresh.status();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "handed status\n", "{}", said(&output));
+}
+
+#[test]
+fn a_cargo_of_the_version_or_newer_builds_and_hands_over() {
+    let newer = versions().rust.version.replace("1.", "1.1");
+    for version in [&versions().rust.version, &newer] {
+        let fresh = Fresh::new();
+        fresh.has_cargo(version);
+        let output = fresh.status();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "handed status\n", "{}", said(&output));
+    }
+}

@@ -1,0 +1,135 @@
+//! The programs that fetch and build, written down while they run, so that those of a killed command are found and ended.
+//!
+//! The kernel ends the program itself with the command that started it (`child`); what the program had started in turn goes on, in
+//! its process group. The number of a group is given to nobody else while a process is in it, so what is found there is ours.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use procfs::process::all_processes;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::write_private;
+use crate::pids::GONE_DEADLINE;
+use crate::process::ProcessId;
+use crate::{Layout, RuntimeError};
+
+/// Files of running programs begin with this.
+const FILE_PREFIX: &str = "fetch-";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// What it does, in words.
+    what: String,
+    /// The command that waits for it: while that lives, nobody else may end it.
+    owner: ProcessId,
+    /// The first process of the group.
+    leader: ProcessId,
+}
+
+/// A program that runs, with everything that it starts; all of it is killed when this is dropped before the program has ended.
+#[derive(Debug)]
+pub(super) struct Group {
+    leader: Pid,
+    record: PathBuf,
+    ended: bool,
+}
+
+impl Group {
+    /// Writes down the group that the child `pid` of this process leads.
+    pub(super) fn of(layout: &Layout, what: &str, pid: i32) -> Result<Self, RuntimeError> {
+        let record = layout.run().join(format!("{FILE_PREFIX}{pid}.json"));
+        let group = Self { leader: Pid::from_raw(pid), record, ended: false };
+        let owner = ProcessId::of(std::process::id().cast_signed());
+        // A child that has ended already needs nobody to find it.
+        if let (Some(owner), Some(leader)) = (owner, ProcessId::of(pid)) {
+            let text = serde_json::to_vec(&Record { what: what.to_owned(), owner, leader })
+                .map_err(|e| RuntimeError::io("cannot write process ids", std::io::Error::other(e)))?;
+            write_private(&group.record, &text)?;
+        }
+        Ok(group)
+    }
+
+    /// The program has ended by itself.
+    pub(super) fn over(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Err(errno) = killpg(self.leader, Signal::SIGKILL)
+        {
+            tracing::debug!("went just now: {errno}");
+        }
+        drop(std::fs::remove_file(&self.record));
+    }
+}
+
+/// Ends what killed commands left fetching or building, and returns what that was. What a living command waits for is left alone.
+///
+/// # Errors
+/// When a process does not go although it was killed.
+pub async fn end_left(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
+    let mut ended = Vec::new();
+    for path in records(layout) {
+        let record = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
+        if let Some(record) = record {
+            if record.owner.is_alive() {
+                continue;
+            }
+            if end(&record).await? {
+                ended.push(record.what);
+            }
+        }
+        drop(std::fs::remove_file(path));
+    }
+    Ok(ended)
+}
+
+fn records(layout: &Layout) -> Vec<PathBuf> {
+    let is_record = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(FILE_PREFIX) && path.extension() == Some("json".as_ref())
+    };
+    let entries = std::fs::read_dir(layout.run()).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_record).collect()
+}
+
+/// Whether there was anything to end.
+async fn end(record: &Record) -> Result<bool, RuntimeError> {
+    if !has_members(&record.leader) {
+        return Ok(false);
+    }
+    if let Err(errno) = killpg(Pid::from_raw(record.leader.pid), Signal::SIGKILL) {
+        tracing::debug!(what = record.what, "went just now: {errno}");
+    }
+    let until = tokio::time::Instant::now() + GONE_DEADLINE;
+    while has_members(&record.leader) {
+        if tokio::time::Instant::now() > until {
+            return Err(RuntimeError::Refused(format!("{} was left behind and does not go", record.what)));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(true)
+}
+
+/// Whether a process of the group that `leader` began lives. A number that another process has by now is no group of ours.
+fn has_members(leader: &ProcessId) -> bool {
+    let another = ProcessId::of(leader.pid).is_some_and(|now| now != *leader);
+    if another || !leader.is_of_this_boot() {
+        return false;
+    }
+    let Ok(mut processes) = all_processes() else { return false };
+    processes.any(|process| {
+        let stat = process.and_then(|process| process.stat());
+        stat.is_ok_and(|stat| {
+            stat.pgrp == leader.pid
+                && !matches!(stat.state, 'Z' | 'X')
+                && stat.starttime >= leader.start_ticks
+        })
+    })
+}
