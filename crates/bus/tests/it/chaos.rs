@@ -26,6 +26,7 @@ use crate::support::{committed_sum, namespace, place_bet, specs_for};
 const KEYS: usize = 200;
 const EACH_KIND: usize = 6;
 const OBSERVED_MIN: usize = 5;
+const TWIN_RUNS_MAX: u64 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
@@ -136,13 +137,21 @@ async fn members_that_join_leave_are_killed_and_frozen_lose_nothing() {
     assert_eq!(verdict.reordered, 0, "{verdict:?}");
 }
 
+/// Whether a kill falls between a commit and its work is chance, so a run in which none did is followed by another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_check_catches_members_that_commit_before_they_work() {
-    let seed = testkit::seed();
     let plan = [Action::Kill, Action::Join].repeat(3);
-    let Outcome { observed, verdict, published } = run(seed, &plan, Work::CompletesFirst, 3).await;
-    eprintln!("chaos, broken on purpose: {published} published, {observed:?}, {verdict:?}");
-    assert!(observed.killed >= 3, "{observed:?}");
-    assert!(verdict.missing > 0, "records were lost, and the check did not see it: {verdict:?}");
-    assert!(verdict.frontiers_ahead > 0, "frontiers were ahead, and the check did not see it: {verdict:?}");
+    let seed = testkit::seed();
+    let mut seen = Vec::new();
+    for run_of_seed in 0..TWIN_RUNS_MAX {
+        let seed = seed.wrapping_add(run_of_seed);
+        let Outcome { observed, verdict, published } = run(seed, &plan, Work::CompletesFirst, 3).await;
+        eprintln!("chaos, broken on purpose: {published} published, {observed:?}, {verdict:?}");
+        assert!(observed.killed >= 3, "{observed:?}");
+        if verdict.missing > 0 && verdict.frontiers_ahead > 0 {
+            return;
+        }
+        seen.push(verdict);
+    }
+    panic!("records were lost and frontiers were ahead, and the check did not see it: {seen:?}");
 }

@@ -14,8 +14,8 @@ use runtime::infra::{self, InfraPorts};
 use runtime::pids::{self, Recorded};
 use runtime::process::ProcessId;
 use runtime::{Layout, launch, ports, python};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Split};
+use tokio::process::{ChildStdout, Command};
 
 use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, STATE_VARIABLE};
 use crate::commands::up::prepare::{self, Consent, Purpose};
@@ -26,6 +26,8 @@ use summary::Summary;
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// All tests together; a test that hangs ends here at the latest.
 const TESTS_DEADLINE: Duration = Duration::from_secs(4_800);
+/// How long cargo's output is read on after cargo has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Folders of test runs begin with this.
 const FOLDER_PREFIX: &str = "test-";
 /// A platform of its own takes this many ports from its base on.
@@ -156,24 +158,38 @@ fn cargo_test(root: &Path, args: &[OsString]) -> Command {
 /// Runs the tests, shows what they say as they say it, and counts.
 async fn run_tests(mut command: Command) -> Result<Summary> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let lines = child.stdout.take().context("cargo has no output")?;
-    let read = async {
-        let mut summary = Summary::default();
-        let mut lines = BufReader::new(lines).split(b'\n');
-        let mut stdout = tokio::io::stdout();
-        while let Some(line) = lines.next_segment().await? {
-            summary.hear(&String::from_utf8_lossy(&line));
-            stdout.write_all(&line).await?;
-            stdout.write_all(b"\n").await?;
-        }
-        stdout.flush().await?;
-        summary.succeeded = child.wait().await?.success();
-        Ok::<_, std::io::Error>(summary)
+    let mut lines = BufReader::new(child.stdout.take().context("cargo has no output")?).split(b'\n');
+    let mut summary = Summary::default();
+    let run = async {
+        let succeeded = tokio::select! {
+            told = tell(&mut lines, &mut summary) => {
+                told?;
+                child.wait().await?.success()
+            }
+            status = child.wait() => {
+                // What a failed test has left running may hold the pipe open for as long as it lives.
+                drop(tokio::time::timeout(LAST_WORDS, tell(&mut lines, &mut summary)).await);
+                status?.success()
+            }
+        };
+        Ok::<_, std::io::Error>(succeeded)
     };
-    match tokio::time::timeout(TESTS_DEADLINE, read).await {
-        Ok(summary) => Ok(summary?),
+    match tokio::time::timeout(TESTS_DEADLINE, run).await {
+        Ok(succeeded) => summary.succeeded = succeeded?,
         Err(_) => bail!("the tests were not done after {} s", TESTS_DEADLINE.as_secs()),
     }
+    Ok(summary)
+}
+
+/// Shows and counts until the end of the output.
+async fn tell(lines: &mut Split<BufReader<ChildStdout>>, summary: &mut Summary) -> std::io::Result<()> {
+    let mut stdout = tokio::io::stdout();
+    while let Some(line) = lines.next_segment().await? {
+        summary.hear(&String::from_utf8_lossy(&line));
+        stdout.write_all(&line).await?;
+        stdout.write_all(b"\n").await?;
+    }
+    stdout.flush().await
 }
 
 /// Ends and removes what earlier test runs left: failed ones keep their folder, killed ones may even have left processes.

@@ -36,12 +36,11 @@ impl Fetching {
         };
         until("Maven runs", async || read().is_some()).await;
         let (maven, child) = read().expect("read before");
+        let begun = Self { machine, up, maven, child };
         // The command writes down what it waits for just after it was started.
-        until("it is written down", async || {
-            machine.stage.layout.run().join(format!("fetch-{maven}.json")).exists()
-        })
-        .await;
-        Self { machine, up, maven, child }
+        let record = begun.machine.stage.layout.run().join(format!("fetch-{maven}.json"));
+        until("it is written down", async || record.exists()).await;
+        begun
     }
 
     /// Kills the command; what Maven started outlives that.
