@@ -69,15 +69,16 @@ pub enum Ended {
 /// # Errors
 /// When something does not end although it was killed.
 pub async fn end(layout: &Layout) -> Result<Ended, RuntimeError> {
-    let mut left = fetch::end_left(layout).await?;
+    let fetching = fetch::end_left(layout).await;
     if pids::supervisor_lives(layout)? {
         match Client::new(layout).shut_down().await {
-            Ok(()) => return Ok(Ended::InOrder),
+            Ok(()) => return fetching.map(|_| Ended::InOrder),
             Err(error) => tracing::warn!("the supervisor does not end in good order: {error}"),
         }
         kill_supervisor(layout).await?;
     }
-    left.extend(pids::clean_up(layout).await?);
+    let mut left = pids::clean_up(layout).await?;
+    left.extend(fetching?);
     Ok(if left.is_empty() { Ended::Nothing } else { Ended::LeftBehind(left) })
 }
 

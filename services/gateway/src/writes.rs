@@ -203,8 +203,9 @@ impl Waiting<'_> {
         let left = self.deadline.saturating_duration_since(Instant::now()).max(ASKING / 2);
         let asked = owner::outcome(self.gateway, self.write.owner, self.id.as_str());
         let known = tokio::time::timeout(left, asked).await.ok()?.ok()??;
+        // An operator gave a command of another player the id that this one has by rights: this one can never be decided.
         if known.player_id != self.write.player.id {
-            return None;
+            return Some(Err(conflict()));
         }
         if known.request_hash.is_some_and(|hash| hash != self.request_hash.as_str()) {
             return Some(Err(conflict()));

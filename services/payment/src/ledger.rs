@@ -9,7 +9,7 @@
 //! 3. What this process saw through is trimmed from the tail: with its next write to the account, or in bulk ([`trim`]).
 //! 4. [`sweeper`] does 2 and 3 for decisions that a dead process left behind.
 //! 5. Two players' decisions under one key, made at the same moment: the ledger takes one, the other is taken back
-//!    ([`take_back`]).
+//!    ([`take_back`]). This step is not in the contracts' model; docs/adr/0008 says why it is safe.
 //!
 //! A command that comes again finds its decision, in the tail or in the ledger, and is answered with the same bytes.
 

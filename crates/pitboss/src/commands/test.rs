@@ -16,6 +16,7 @@ use runtime::process::ProcessId;
 use runtime::{Layout, launch, ports, python};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Split};
 use tokio::process::{ChildStdout, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, STATE_VARIABLE};
 use crate::commands::up::prepare::{self, Consent, Purpose};
@@ -59,9 +60,11 @@ pub async fn run(args: &TestArgs, checkout: &Checkout, output: &Output) -> Resul
     let platform = checkout.layout.with_state(folder.join("platform"));
     layout.create()?;
     let mut steps = Steps::default();
+    let mut terminate = signal(SignalKind::terminate())?;
     let outcome = tokio::select! {
         outcome = prepare_and_test(args, checkout, &layout, &platform, &mut steps) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     let step = steps.begin("stopping the servers");
     let ended = [launch::end(&platform).await, launch::end(&layout).await];
@@ -123,7 +126,7 @@ async fn prepare_and_test(
     run_tests(command).await
 }
 
-/// Sentry's own libraries. Where they cannot be had the tests are told of an interpreter without them all the same: those that need
+/// Sentry's own libraries. Where they cannot be fetched the tests are told of an interpreter without them all the same: those that need
 /// them fail instead of passing over it in silence, and all others run.
 async fn python(layout: &Layout, steps: &mut Steps) -> PathBuf {
     let step = steps.begin("Python for tests");

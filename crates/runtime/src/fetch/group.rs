@@ -32,7 +32,8 @@ struct Record {
 /// A program that runs, with everything that it starts; all of it is killed when this is dropped before the program has ended.
 #[derive(Debug)]
 pub(super) struct Group {
-    leader: Pid,
+    /// `None`: it had ended before it could be written down.
+    leader: Option<ProcessId>,
     record: PathBuf,
     ended: bool,
 }
@@ -41,10 +42,11 @@ impl Group {
     /// Writes down the group that the child `pid` of this process leads.
     pub(super) fn of(layout: &Layout, what: &str, pid: i32) -> Result<Self, RuntimeError> {
         let record = layout.run().join(format!("{FILE_PREFIX}{pid}.json"));
-        let group = Self { leader: Pid::from_raw(pid), record, ended: false };
+        let leader = ProcessId::of(pid);
+        let group = Self { leader: leader.clone(), record, ended: false };
         let owner = ProcessId::of(std::process::id().cast_signed());
         // A child that has ended already needs nobody to find it.
-        if let (Some(owner), Some(leader)) = (owner, ProcessId::of(pid)) {
+        if let (Some(owner), Some(leader)) = (owner, leader) {
             let text = serde_json::to_vec(&Record { what: what.to_owned(), owner, leader })
                 .map_err(|e| RuntimeError::io("cannot write process ids", std::io::Error::other(e)))?;
             write_private(&group.record, &text)?;
@@ -61,7 +63,8 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.ended
-            && let Err(errno) = killpg(self.leader, Signal::SIGKILL)
+            && let Some(leader) = self.leader.as_ref().filter(|leader| has_members(leader))
+            && let Err(errno) = killpg(Pid::from_raw(leader.pid), Signal::SIGKILL)
         {
             tracing::debug!("went just now: {errno}");
         }

@@ -85,7 +85,9 @@ pub async fn install(layout: &Layout, packages: &BTreeSet<&'static str>) -> Resu
     let log = layout.log("apt-get-update");
     let update = Job { what: "apt-get update", log: &log, deadline: INSTALL_DEADLINE };
     fetch::run_apart(apt(&["update"]), &update).await?;
-    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    // An interrupted command's apt-get may still be at work.
+    let patience = format!("DPkg::Lock::Timeout={}", INSTALL_DEADLINE.as_secs());
+    let mut arguments = vec!["install", "-y", "--no-install-recommends", "-o", &patience];
     arguments.extend(packages);
     let log = layout.log("apt-get-install");
     let install = Job { what: "apt-get install", log: &log, deadline: INSTALL_DEADLINE };

@@ -109,7 +109,7 @@ impl AccountDoc {
 
     /// What the decision `seq` found; `None` unless it is the latest.
     pub(super) fn state_before(&self, seq: i64) -> Option<AccountState> {
-        let before = self.before.clone().filter(|before| before.seq == seq)?;
+        let before = self.before.clone().filter(|before| before.seq == seq && self.next_seq == seq + 1)?;
         let mut balances = before.balances;
         // A currency opened meanwhile stays open: a registration is no decision and does not come again.
         for currency in self.balances.keys() {

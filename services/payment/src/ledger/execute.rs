@@ -92,6 +92,7 @@ impl Ledger {
             self.empty_tail(&account).await?;
             return Ok(None);
         }
+        self.relay_below(&account).await?;
         self.decide(incoming, lookup, &account, &found).await
     }
 

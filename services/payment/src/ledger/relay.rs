@@ -37,6 +37,15 @@ impl Ledger {
         self.relay(&account.player_id, entry, Origin::Handler).await
     }
 
+    /// Relays what was left in the tail before anything is decided on top of it: a decision that has to be taken back must still be
+    /// the latest, and an account that contradicts the ledger must not move. In peace there is nothing to relay.
+    pub(super) async fn relay_below(&self, account: &AccountDoc) -> Result<(), LedgerError> {
+        if self.hooks.keeps(Safeguard::LowerFirst) {
+            self.relay_left_behind(account, Origin::Handler, |_| true).await?;
+        }
+        Ok(())
+    }
+
     /// Makes room in a full tail: everything in it is relayed and trimmed, then the caller reads again.
     pub(super) async fn empty_tail(&self, account: &AccountDoc) -> Result<(), LedgerError> {
         self.relay_left_behind(account, Origin::Handler, |_| true).await?;

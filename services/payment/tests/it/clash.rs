@@ -5,22 +5,35 @@ use std::sync::Arc;
 use contracts::{Classify as _, ErrorClass, EventType};
 use money::Currency;
 use payment::domain::LimitSet;
-use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Request, Step, Verdict};
+use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Request, Safeguard, Step, Verdict};
 
 use crate::audit::Audit;
 use crate::world::{PATIENCE, Recorded, World, eur, event_id, wager};
 
 /// Dies when it has decided, before the ledger knows.
-struct DiesDeciding;
+struct DiesDeciding {
+    /// Whether it looks at what is in the tail before it decides.
+    lower_first: bool,
+}
 
 impl Hooks for DiesDeciding {
     fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
         if step == Step::DecisionWritten { Err(Killed(step)) } else { Ok(()) }
     }
+
+    fn keeps(&self, safeguard: Safeguard) -> bool {
+        self.lower_first || safeguard != Safeguard::LowerFirst
+    }
 }
 
 async fn decided_by_the_dead(world: &World, command: &Recorded) {
-    let dying = world.ledger_with(Arc::new(DiesDeciding));
+    let dying = world.ledger_with(Arc::new(DiesDeciding { lower_first: true }));
+    assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
+}
+
+/// As another process may that has read the account a moment before.
+async fn decided_on_top(world: &World, command: &Recorded) {
+    let dying = world.ledger_with(Arc::new(DiesDeciding { lower_first: false }));
     assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
 }
 
@@ -97,14 +110,31 @@ async fn the_sweeper_takes_back_what_a_dead_process_left() {
 }
 
 #[tokio::test]
+async fn nothing_is_decided_on_top_of_what_has_to_be_taken_back() {
+    let world = funded(&["a", "b"]).await;
+    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
+    decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
+    let ledger = world.ledger();
+    wager("x", "a", 10, 0).run(&ledger).await.unwrap();
+    let next = wager("y", "b", 10, 0).run(&ledger).await.unwrap();
+    assert!(matches!(next, Verdict::Decided(_)));
+    assert_eq!(ledger.account("b").await.unwrap().unwrap().balances[&Currency::Eur], 90);
+    assert_eq!(wager("x", "b", 10, 70).run(&ledger).await.unwrap(), Verdict::Conflict);
+    ledger.trim().await.unwrap();
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_account_that_went_on_from_such_a_decision_stands_still_and_nobody_else_does() {
     let world = funded(&["a", "b", "c"]).await;
     decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
     decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
-    decided_by_the_dead(&world, &wager("on-top", "b", 10, 0)).await;
+    decided_on_top(&world, &wager("on-top", "b", 10, 0)).await;
     decided_by_the_dead(&world, &wager("left", "c", 10, 0)).await;
     let ledger = world.ledger();
     wager("x", "a", 10, 0).run(&ledger).await.unwrap();
+    let before = ledger.account("b").await.unwrap();
     let error = wager("y", "b", 10, 0).run(&ledger).await.unwrap_err();
     assert!(matches!(error, LedgerError::Diverged { .. }), "{error}");
     assert_eq!(
@@ -112,6 +142,7 @@ async fn an_account_that_went_on_from_such_a_decision_stands_still_and_nobody_el
         ErrorClass::Poison,
         "its record is parked; the process lives on for the others"
     );
+    assert_eq!(ledger.account("b").await.unwrap(), before, "it stands still");
     ledger.sweep(0).await.expect("the other accounts are swept");
     let other = ledger.account("c").await.unwrap().unwrap();
     assert_eq!(other.tail.len(), 0, "relayed and trimmed");

@@ -8,7 +8,7 @@ use contracts::Part;
 use contracts::parts::Ports;
 use runtime::control::Client;
 use runtime::tools::{self, Finding, Tool, Verdict, install};
-use runtime::{Layout, RuntimeError, infra, ports, python};
+use runtime::{Layout, RuntimeError, fetch, infra, ports, python};
 
 use crate::cargo;
 use crate::checkout::Checkout;
@@ -179,6 +179,8 @@ fn versions(findings: &[Finding]) -> String {
 /// When one cannot be had.
 pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
     let layout = &checkout.layout;
+    // Two at work in one folder spoil it.
+    fetch::end_left(layout).await?;
     if !infra::kafka::is_fetched(layout) {
         let step = steps.begin("Apache Kafka");
         infra::kafka::fetch(layout, &|line| step.tell(line.trim_start_matches("[INFO] "))).await?;
