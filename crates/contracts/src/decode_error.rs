@@ -28,12 +28,6 @@ pub enum DecodeError {
         /// Which one passed the bound.
         name: String,
     },
-    /// A CloudEvents header twice.
-    #[error("header `{name}` occurs twice")]
-    DuplicateHeader {
-        /// Which one.
-        name: String,
-    },
     /// A header that is not what its name promises.
     #[error("header `{name}` {problem}")]
     Header {
@@ -73,6 +67,21 @@ pub enum DecodeError {
     /// A content type that we do not read.
     #[error("unknown content type `{name}`")]
     UnknownContentType {
+        /// The content type, shortened.
+        name: String,
+    },
+    /// Several events in one record.
+    #[error("`{name}` is a batch of CloudEvents: a record must carry exactly one event")]
+    Batch {
+        /// The content type, shortened.
+        name: String,
+    },
+    /// A CloudEvent in a format that we do not read.
+    #[error(
+        "CloudEvents format `{name}` is not supported: only `{}` is",
+        headers::APPLICATION_CLOUDEVENTS_JSON
+    )]
+    UnknownFormat {
         /// The content type, shortened.
         name: String,
     },

@@ -1,23 +1,33 @@
 //! [`Event`]: one CloudEvent around one [`Message`], and its form on Kafka.
 //!
 //! Written in binary mode (attributes in headers, the message as protobuf or JSON in the value). Read in binary mode
-//! and, as people type it into a console, in structured mode (one JSON object). What is unknown is refused, except
-//! for unknown protobuf fields: whoever wrote those is newer than we are.
+//! and in structured mode (one JSON object), as people type it into a console and as SDKs of other languages write it
+//! (`docs/PRODUCERS.md`). The content type selects the mode. The envelope takes what CloudEvents allows; in the message
+//! what is unknown is refused, except for unknown protobuf fields: whoever wrote those is newer than we are.
 
 mod binary;
-mod header_set;
+mod envelope;
+mod media_type;
+mod payload;
+mod place;
+mod record_headers;
 mod structured;
 
 use bytes::Bytes;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::decode_error::DecodeError;
 use crate::ids::{self, EventId, RequestHash};
+use crate::json::printable;
 use crate::message::Message;
 use crate::topics::RECORD_BYTES_MAX;
 use crate::{EventType, Topic, headers};
-use header_set::HeaderSet;
+pub use place::Place;
+use record_headers::RecordHeaders;
+
+/// Longest source we take.
+const SOURCE_BYTES_MAX: usize = 256;
 
 /// One event: who says what, when, about which player, and what it follows from.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,10 +79,36 @@ pub struct RecordView<'a> {
     pub offset: i64,
     /// The broker's timestamp; the event's time where it says none itself.
     pub timestamp_ms: Option<i64>,
-    /// All headers, in order; names may repeat.
+    /// All headers that have a value, in order; names may repeat. A header whose value is null is not set.
     pub headers: &'a [(String, Bytes)],
     /// The value; empty where there is none.
     pub value: &'a [u8],
+}
+
+/// CloudEvents' distributed tracing extension: the trace in which the event was made, as its producer says it. It counts
+/// only where the record has no trace header of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceExtension {
+    /// The attribute `traceparent`, unchecked.
+    pub traceparent: Option<String>,
+    /// The attribute `tracestate`, unchecked.
+    pub tracestate: Option<String>,
+}
+
+impl TraceExtension {
+    /// Its attributes under the names of the headers that they stand for.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parent = self.traceparent.as_deref().map(|text| (headers::TRACEPARENT, text));
+        let state = self.tracestate.as_deref().map(|text| (headers::TRACESTATE, text));
+        parent.into_iter().chain(state)
+    }
+}
+
+/// A record as one of the modes has read it.
+struct Read {
+    attributes: Attributes,
+    message: Message,
+    trace: TraceExtension,
 }
 
 /// What a record says about itself, apart from its message.
@@ -141,19 +177,24 @@ impl Event {
 
     /// Reads a record. Refuses whatever is not exactly one valid event of ours.
     pub fn decode(record: &RecordView<'_>) -> Result<Self, DecodeError> {
+        Self::decode_traced(record).map(|(event, _)| event)
+    }
+
+    /// [`Self::decode`], and the trace that the event itself names.
+    pub fn decode_traced(record: &RecordView<'_>) -> Result<(Self, TraceExtension), DecodeError> {
         if record.value.is_empty() {
             return Err(DecodeError::EmptyValue);
         }
         if record.value.len() > RECORD_BYTES_MAX {
             return Err(DecodeError::ValueTooLarge { bytes: record.value.len() });
         }
-        let header_set = HeaderSet::read(record.headers)?;
-        let (attributes, message) = if header_set.event_type.is_some() {
-            binary::decode(&header_set, record.value)?
+        let all = RecordHeaders::new(record.headers)?;
+        let read = if is_structured(all, record.value)? {
+            structured::decode(all, record.value)?
         } else {
-            structured::decode(&header_set, record.value)?
+            binary::decode(all, record.value)?
         };
-        Self::assemble(record, attributes, message)
+        Ok((Self::assemble(record, read.attributes, read.message)?, read.trace))
     }
 
     /// Checks what binary and structured mode have in common, and fills in what may be absent.
@@ -175,14 +216,17 @@ impl Event {
                 problem: "is not the message's player id",
             });
         }
-        let recorded_at = record.timestamp_ms.and_then(|timestamp_ms| {
+        // Only an event that says its id itself may come with a first place that cannot be read.
+        let first = match attributes.id {
+            Some(_) => record.first_appearance().unwrap_or(record.place()),
+            None => record.first_appearance()?,
+        };
+        let recorded_at = first.timestamp_ms.and_then(|timestamp_ms| {
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(timestamp_ms) * 1_000_000).ok()
         });
         Ok(Self {
-            id: attributes
-                .id
-                .unwrap_or_else(|| ids::record_id(record.topic, record.partition, record.offset)),
-            source: attributes.source.unwrap_or_else(|| format!("/kafka/{}", record.topic)),
+            id: attributes.id.unwrap_or_else(|| first.event_id()),
+            source: attributes.source.unwrap_or_else(|| format!("/kafka/{}", first.topic)),
             time: attributes.time.or(recorded_at).unwrap_or_else(OffsetDateTime::now_utc),
             causation_id: attributes.causation_id,
             request_hash: attributes.request_hash,
@@ -222,7 +266,36 @@ fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }
 
-/// Reads a CloudEvents time.
+/// Reads a CloudEvents time, with `Z` or any offset, as the same moment in UTC.
 fn parse_time(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).ok()
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    // In UTC it may fall into a year that has no such form again.
+    (0..=9_999).contains(&moment.year()).then_some(moment)
+}
+
+/// The type by its name.
+fn known_type(name: &str) -> Result<EventType, DecodeError> {
+    name.parse().map_err(|_| DecodeError::UnknownType { name: printable(name) })
+}
+
+/// Which mode a record is in. A content type of CloudEvents decides alone, whatever headers stand beside it; a type in a
+/// header makes it binary; else a JSON object is an event as people type it, or as Python's first SDK writes it (that
+/// one names the data's content type).
+fn is_structured(all: RecordHeaders<'_>, value: &[u8]) -> Result<bool, DecodeError> {
+    let media_type = all.media_type()?;
+    if let Some(media_type) = &media_type {
+        if media_type.is_structured()? {
+            return Ok(true);
+        }
+        if !media_type.is_json() && !media_type.is_protobuf() {
+            return Err(media_type.unknown());
+        }
+    }
+    if all.has(headers::CE_TYPE) {
+        return Ok(false);
+    }
+    if all.has_binary_attributes() {
+        return Err(DecodeError::MissingType);
+    }
+    if payload::unframed(value)?.first() == Some(&b'{') { Ok(true) } else { Err(DecodeError::NotAnEvent) }
 }

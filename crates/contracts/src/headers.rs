@@ -1,4 +1,10 @@
-//! Names of the Kafka headers, once for everybody: CloudEvents binary mode, trace context, dead letters.
+//! Names of the Kafka headers, once for everybody: CloudEvents binary mode, trace context, dead letters; and which one of
+//! several counts.
+//!
+//! The rule is Kafka's own (`lastHeader`): of several headers of one name the LAST valid one counts, because whoever
+//! forwards a record or instruments a producer appends. Names are compared byte for byte.
+
+use bytes::Bytes;
 
 /// The identity that tells a duplicate.
 pub const CE_ID: &str = "ce_id";
@@ -16,6 +22,10 @@ pub const CE_SPECVERSION: &str = "ce_specversion";
 pub const CE_CAUSATIONID: &str = "ce_causationid";
 /// The hash of the client request that a command carries.
 pub const CE_REQUESTHASH: &str = "ce_requesthash";
+/// CloudEvents' tracing extension: the trace in which the event was made.
+pub const CE_TRACEPARENT: &str = "ce_traceparent";
+/// CloudEvents' tracing extension: vendors' additions.
+pub const CE_TRACESTATE: &str = "ce_tracestate";
 /// What every CloudEvents header begins with.
 pub const CE_PREFIX: &str = "ce_";
 /// The version of CloudEvents we speak.
@@ -39,6 +49,8 @@ pub const BAGGAGE: &str = "baggage";
 /// Sentry's own form of the trace context.
 pub const SENTRY_TRACE: &str = "sentry-trace";
 
+/// What every header begins with that a dead letter is given.
+pub const DLQ_PREFIX: &str = "dlq-";
 /// The topic where a parked or retried record appeared first.
 pub const DLQ_TOPIC: &str = "dlq-original-topic";
 /// The partition where it appeared first.
@@ -60,11 +72,40 @@ pub const DLQ_ATTEMPTS: &str = "dlq-attempts";
 /// When it was parked, RFC 3339.
 pub const DLQ_AT: &str = "dlq-failed-at";
 
-/// Most headers a record may carry.
+/// The last header of this name; `None` where there is none.
+pub fn last<'a>(pairs: &'a [(String, Bytes)], name: &str) -> Option<&'a Bytes> {
+    pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// The last header of this name that `check` takes; where it takes none, why it refused the last one; `None` where there
+/// is no header of this name.
+pub fn last_valid<'a, T, E>(
+    pairs: &'a [(String, Bytes)],
+    name: &str,
+    check: impl Fn(&'a [u8]) -> Result<T, E>,
+) -> Option<Result<T, E>> {
+    let mut refused = None;
+    for (_, value) in pairs.iter().rev().filter(|(key, _)| key == name) {
+        match check(value) {
+            Ok(valid) => return Some(Ok(valid)),
+            Err(error) => refused = refused.or(Some(Err(error))),
+        }
+    }
+    refused
+}
+
+/// Whether the codec leaves this header's size and number alone: trace headers, damaged ones too, are telemetry's to
+/// judge and never refuse a record; a dead letter carries more headers than the record that it was.
+pub(crate) fn is_exempt(name: &str) -> bool {
+    let trace = [TRACEPARENT, TRACESTATE, BAGGAGE, SENTRY_TRACE];
+    name.starts_with(DLQ_PREFIX) || trace.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Most headers a record may carry, trace headers and those of dead letters apart.
 pub const COUNT_MAX: usize = 64;
 /// Longest header name.
 pub const NAME_BYTES_MAX: usize = 128;
-/// Longest header value (W3C allows baggage 8192 bytes).
+/// Longest header value.
 pub const VALUE_BYTES_MAX: usize = 8_192;
 /// Most bytes of all names and values together.
 pub const TOTAL_BYTES_MAX: usize = 32_768;

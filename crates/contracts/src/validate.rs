@@ -6,7 +6,7 @@ use crate::field::{
     positive, same_currency, text,
 };
 use crate::message::Contract;
-use crate::proto::common::v1::RejectReason;
+use crate::proto::common::v1::{Money, RejectReason};
 use crate::proto::payments::v1::ProviderOutcome;
 use crate::proto::players::v1::KycStatus;
 use crate::proto::{bets, payments, players};
@@ -22,6 +22,16 @@ const REFERENCE_BYTES_MAX: usize = 128;
 const DISPLAY_NAME_BYTES_MAX: usize = 64;
 
 type Checked = Result<(), FieldError>;
+
+/// What a void moved back: both amounts or neither, in one currency.
+fn reversed(stake: Option<&Money>, payout: Option<&Money>) -> Checked {
+    if stake.is_some() != payout.is_some() {
+        return Err(FieldError::new("reversedPayout", "must be present exactly when `reversedStake` is"));
+    }
+    optional_amount("reversedStake", stake, Sign::NotNegative)?;
+    optional_amount("reversedPayout", payout, Sign::NotNegative)?;
+    same_currency("reversedPayout", stake, payout)
+}
 
 /// Implements [`Contract`] for a message: its rules, and which of its fields are enums.
 macro_rules! contract {
@@ -81,7 +91,9 @@ contract!(bets BetVoided, |m| {
     event_id("betId", &m.bet_id)?;
     game(&m.game)?;
     amount("stake", m.stake.as_ref(), Sign::Positive)?;
-    text("reason", &m.reason, 1, REASON_BYTES_MAX)
+    text("reason", &m.reason, 1, REASON_BYTES_MAX)?;
+    reversed(m.reversed_stake.as_ref(), m.reversed_payout.as_ref())?;
+    same_currency("reversedStake", m.stake.as_ref(), m.reversed_stake.as_ref())
 });
 
 contract!(bets BetConflict, |m| event_id("betId", &m.bet_id));
@@ -133,7 +145,9 @@ contract!(payments WagerRejected, |m| {
 contract!(payments WagerVoided, |m| {
     event_id("wagerId", &m.wager_id)?;
     optional_amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
-    text("reason", &m.reason, 1, REASON_BYTES_MAX)
+    text("reason", &m.reason, 1, REASON_BYTES_MAX)?;
+    reversed(m.reversed_stake.as_ref(), m.reversed_payout.as_ref())?;
+    same_currency("balanceAfter", m.reversed_stake.as_ref(), m.balance_after.as_ref())
 });
 
 contract!(payments DepositCompleted, |m| {

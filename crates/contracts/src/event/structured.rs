@@ -1,97 +1,85 @@
-//! CloudEvents structured mode: one JSON object, as people type it. Only `type` and `data` are required.
+//! CloudEvents structured mode: one JSON object, as people type it and as SDKs write it. Only `type` and `data` (or
+//! `data_base64`) are required; what stands in headers beside it is a copy and is not looked at, but for `ce_id` where
+//! the object has no `id`.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
-use super::binary::{SOURCE_BYTES_MAX, known_type};
-use super::header_set::HeaderSet;
-use super::{Attributes, parse_time};
+use super::envelope::Envelope;
+use super::media_type::MediaType;
+use super::record_headers::{HASH_PROBLEM, ID_PROBLEM, RecordHeaders, TIME_PROBLEM};
+use super::{Attributes, Read, SOURCE_BYTES_MAX, TraceExtension, known_type, parse_time, payload};
 use crate::decode_error::DecodeError;
 use crate::ids::EventId;
-use crate::json::{self, printable};
 use crate::message::Message;
-use crate::{headers, ids};
+use crate::{EventType, headers, json};
 
 /// What the errors call it.
 const WHAT: &str = "structured event";
 
-/// The attributes we know; another one is a mistyped one.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    #[serde(rename = "type")]
-    event_type: String,
-    data: Box<RawValue>,
-    id: Option<String>,
-    source: Option<String>,
-    time: Option<String>,
-    subject: Option<String>,
-    specversion: Option<String>,
-    datacontenttype: Option<String>,
-    causationid: Option<String>,
-    requesthash: Option<String>,
-}
-
-pub(super) fn decode(set: &HeaderSet<'_>, value: &[u8]) -> Result<(Attributes, Message), DecodeError> {
-    // A retried or dead-lettered record carries its first identity in a header; any other attribute in a header means
-    // binary mode, and then the type is missing.
-    if set.has_attributes_beside_id() {
-        return Err(DecodeError::MissingType);
-    }
-    match set.media_type().as_deref() {
-        None | Some(headers::APPLICATION_CLOUDEVENTS_JSON | headers::APPLICATION_JSON) => {}
-        Some(headers::APPLICATION_PROTOBUF) => return Err(DecodeError::NotAnEvent),
-        Some(other) => return Err(DecodeError::UnknownContentType { name: printable(other) }),
-    }
-    if value.first() != Some(&b'{') {
-        return Err(DecodeError::NotAnEvent);
-    }
-    let text = std::str::from_utf8(value).map_err(|_| DecodeError::NotUtf8)?;
+pub(super) fn decode(all: RecordHeaders<'_>, value: &[u8]) -> Result<Read, DecodeError> {
+    let text = std::str::from_utf8(payload::unframed(value)?).map_err(|_| DecodeError::NotUtf8)?;
     let envelope: Envelope =
         json::read(text, "the value").map_err(|problem| DecodeError::Json { what: WHAT, problem })?;
-    let event_type = known_type(&envelope.event_type)?;
-    let attributes = attributes(set, &envelope)?;
-    let message = Message::from_json(event_type, envelope.data.get())?;
-    Ok((attributes, message))
+    if let Some(name) = envelope.miscased {
+        return Err(wrong(name, "is written in another letter case"));
+    }
+    let event_type = known_type(envelope.event_type.as_deref().ok_or(wrong("type", "is missing"))?)?;
+    let attributes = attributes(all, &envelope)?;
+    let message = message(event_type, &envelope)?;
+    let trace = TraceExtension { traceparent: envelope.traceparent, tracestate: envelope.tracestate };
+    Ok(Read { attributes, message, trace })
 }
 
-fn attributes(set: &HeaderSet<'_>, envelope: &Envelope) -> Result<Attributes, DecodeError> {
+fn attributes(all: RecordHeaders<'_>, envelope: &Envelope) -> Result<Attributes, DecodeError> {
     if envelope.specversion.as_deref().is_some_and(|version| version != headers::SPEC_VERSION) {
         return Err(wrong("specversion", "is not 1.0"));
-    }
-    let json_data = |media_type: &str| media_type == headers::APPLICATION_JSON;
-    if envelope.datacontenttype.as_deref().is_some_and(|media_type| !json_data(media_type)) {
-        return Err(wrong("datacontenttype", "is not application/json"));
     }
     let source = envelope.source.as_deref();
     if source.is_some_and(|text| text.is_empty() || text.len() > SOURCE_BYTES_MAX) {
         return Err(wrong("source", "is empty or too long"));
     }
     let time = match envelope.time.as_deref() {
-        Some(text) => Some(parse_time(text).ok_or_else(|| wrong("time", "is not an RFC 3339 time"))?),
+        Some(text) => Some(parse_time(text).ok_or(wrong("time", TIME_PROBLEM))?),
         None => None,
     };
-    let own_id = id("id", envelope.id.as_deref())?;
-    let carried_id = id("ce_id", set.id)?;
-    if let (Some(own), Some(carried)) = (&own_id, &carried_id)
-        && own != carried
-    {
-        return Err(wrong("id", "differs from the ce_id header"));
-    }
-    let request_hash = envelope.requesthash.as_deref().map(str::parse::<ids::RequestHash>).transpose();
+    let id = match id("id", envelope.id.as_deref())? {
+        Some(id) => Some(id),
+        None => all.id()?,
+    };
+    let request_hash = envelope.requesthash.as_deref().map(str::parse).transpose();
     Ok(Attributes {
-        id: own_id.or(carried_id),
+        id,
         source: source.map(str::to_owned),
         time,
         subject: envelope.subject.clone(),
-        causation_id: id("causationid", envelope.causationid.as_deref())?,
-        request_hash: request_hash
-            .map_err(|_| wrong("requesthash", "is not 64 lower-case hexadecimal digits"))?,
+        causation_id: self::id("causationid", envelope.causationid.as_deref())?,
+        request_hash: request_hash.map_err(|_| wrong("requesthash", HASH_PROBLEM))?,
     })
 }
 
+/// The message, inline as JSON or as base64 of whatever `datacontenttype` says.
+fn message(event_type: EventType, envelope: &Envelope) -> Result<Message, DecodeError> {
+    let media_type = envelope.datacontenttype.as_deref().map(MediaType::of);
+    match (&envelope.data, &envelope.data_base64) {
+        (Some(_), Some(_)) => Err(wrong("data_base64", "stands beside `data`")),
+        (None, None) => Err(wrong("data", "is missing")),
+        (Some(data), None) => match media_type {
+            Some(other) if !other.is_json() => Err(wrong("datacontenttype", "is not JSON, as `data` is")),
+            _ => Message::from_json(event_type, data.get()),
+        },
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|_| wrong("data_base64", "is not base64"))?;
+            if bytes.is_empty() {
+                return Err(DecodeError::EmptyValue);
+            }
+            payload::read(event_type, media_type.as_ref(), &bytes)
+        }
+    }
+}
+
 fn id(name: &'static str, text: Option<&str>) -> Result<Option<EventId>, DecodeError> {
-    text.map(str::parse).transpose().map_err(|_| wrong(name, "is not 1 to 128 visible ASCII characters"))
+    text.map(str::parse).transpose().map_err(|_| wrong(name, ID_PROBLEM))
 }
 
 fn wrong(name: &'static str, problem: &'static str) -> DecodeError {

@@ -1,12 +1,18 @@
 //! The contracts as others see them: wire forms, refusals, identities, schemas, catalogue.
 
+mod arbitrary;
 mod catalogue;
+mod cloudevents;
 mod codec;
+mod games;
 mod generated;
 mod identities;
 mod no_float;
 mod parts_and_versions;
+mod places;
+mod producers;
 mod refusals;
 mod samples;
 mod strategies;
+mod voids;
 mod wire;

@@ -45,7 +45,16 @@ fn bet(event_type: EventType) -> Message {
         }
         EventType::BetVoided => {
             let reason = "asked for by the player".to_owned();
-            bets::BetVoided { bet_id, player_id, game, stake: eur(100), reason }.into()
+            bets::BetVoided {
+                bet_id,
+                player_id,
+                game,
+                stake: eur(100),
+                reason,
+                reversed_stake: eur(100),
+                reversed_payout: eur(2_000),
+            }
+            .into()
         }
         EventType::BetConflict => bets::BetConflict { bet_id, player_id }.into(),
         other => unreachable!("{other} is no bet"),
@@ -98,7 +107,15 @@ fn payment_event(event_type: EventType) -> Message {
         }
         EventType::WagerVoided => {
             let reason = "stuck".to_owned();
-            payments::WagerVoided { wager_id, player_id, balance_after: eur(5_000), reason }.into()
+            payments::WagerVoided {
+                wager_id,
+                player_id,
+                balance_after: eur(5_000),
+                reason,
+                reversed_stake: eur(100),
+                reversed_payout: eur(2_000),
+            }
+            .into()
         }
         EventType::DepositCompleted => {
             let (amount, balance_after) = (eur(5_000), eur(5_000));

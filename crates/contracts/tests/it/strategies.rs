@@ -34,6 +34,12 @@ fn any_amount() -> impl Strategy<Value = Option<Money>> {
     money(i64::MIN..=i64::MAX)
 }
 
+/// What a void moved back, or nothing.
+fn reversed() -> impl Strategy<Value = (Option<Money>, Option<Money>)> {
+    proptest::option::of((money(0..=i64::MAX), money(0..=i64::MAX)))
+        .prop_map(|amounts| amounts.unwrap_or_default())
+}
+
 fn reason() -> impl Strategy<Value = i32> {
     (1_i32..=8).prop_filter("has a name", |number| RejectReason::try_from(*number).is_ok())
 }
@@ -65,9 +71,12 @@ fn bet() -> BoxedStrategy<Message> {
         (id(), name(), name(), positive(), reason()).prop_map(|(bet_id, player_id, game, stake, reason)| {
             bets::BetRejected { bet_id, player_id, game, stake, reason }.into()
         }),
-        (id(), name(), name(), positive(), text()).prop_map(|(bet_id, player_id, game, stake, reason)| {
-            bets::BetVoided { bet_id, player_id, game, stake, reason }.into()
-        }),
+        (id(), name(), name(), positive(), text(), reversed()).prop_map(
+            |(bet_id, player_id, game, stake, reason, (reversed_stake, reversed_payout))| {
+                bets::BetVoided { bet_id, player_id, game, stake, reason, reversed_stake, reversed_payout }
+                    .into()
+            }
+        ),
         (id(), name()).prop_map(|(bet_id, player_id)| bets::BetConflict { bet_id, player_id }.into()),
     ]
     .boxed()
@@ -111,9 +120,19 @@ fn payment_event() -> BoxedStrategy<Message> {
                 payments::WagerRejected { wager_id, player_id, game, stake, reason, balance }.into()
             }
         ),
-        (id(), name(), any_amount(), text()).prop_map(|(wager_id, player_id, balance_after, reason)| {
-            payments::WagerVoided { wager_id, player_id, balance_after, reason }.into()
-        }),
+        (id(), name(), any_amount(), text(), reversed()).prop_map(
+            |(wager_id, player_id, balance_after, reason, (reversed_stake, reversed_payout))| {
+                payments::WagerVoided {
+                    wager_id,
+                    player_id,
+                    balance_after,
+                    reason,
+                    reversed_stake,
+                    reversed_payout,
+                }
+                .into()
+            }
+        ),
         (payment(), any_amount()).prop_map(|((payment_id, player_id, amount), balance_after)| {
             let provider_reference = String::new();
             payments::DepositCompleted { payment_id, player_id, amount, balance_after, provider_reference }

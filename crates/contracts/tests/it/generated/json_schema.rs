@@ -21,17 +21,22 @@ pub(crate) fn of(event_type: EventType) -> Value {
     let (file, index) = find(&set, event_type.as_str());
     let message = &file.message_type[index];
     let sample = samples::message(event_type).to_json();
-    json!({
+    let (required, together) = required(event_type, message, &sample);
+    let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": format!("https://pitboss.invalid/schemas/events/{event_type}.json"),
         "title": event_type.as_str(),
         "description": comment(file, &[MESSAGE_TYPE, index as i32]),
         "type": "object",
         "properties": properties(&set, file, index),
-        "required": required(event_type, message, &sample),
+        "required": required,
         "additionalProperties": false,
         "examples": [sample],
-    })
+    });
+    if !together.is_empty() {
+        schema["dependentRequired"] = Value::Object(together);
+    }
+    schema
 }
 
 fn find<'a>(set: &'a FileDescriptorSet, full_name: &str) -> (&'a FileDescriptorProto, usize) {
@@ -93,16 +98,29 @@ fn enum_names(set: &FileDescriptorSet, type_name: &str) -> Vec<String> {
     values.iter().filter(|value| value.number() != 0).map(|value| value.name().to_owned()).collect()
 }
 
-/// What the decoder refuses to be without, found by leaving it out: schema and decoder cannot disagree.
-fn required(event_type: EventType, message: &DescriptorProto, sample: &Value) -> Vec<String> {
-    let names = message.field.iter().map(|field| field.json_name().to_owned());
-    names
-        .filter(|name| {
-            let mut shortened = sample.clone();
-            shortened.as_object_mut().expect("a message").remove(name);
-            Message::from_json(event_type, &shortened.to_string()).is_err()
-        })
-        .collect()
+/// What the decoder refuses to be without, and what it takes only together; found by leaving it out: schema and
+/// decoder cannot disagree.
+fn required(
+    event_type: EventType,
+    message: &DescriptorProto,
+    sample: &Value,
+) -> (Vec<String>, Map<String, Value>) {
+    let refused_without = |names: &[&str]| {
+        let mut shortened = sample.clone();
+        let fields = shortened.as_object_mut().expect("a message");
+        names.iter().for_each(|name| drop(fields.remove(*name)));
+        Message::from_json(event_type, &shortened.to_string()).is_err()
+    };
+    let names: Vec<&str> = message.field.iter().map(|field| field.json_name()).collect();
+    let (mut required, mut together) = (Vec::new(), Map::new());
+    for name in names.iter().filter(|name| refused_without(&[name])) {
+        let partner = names.iter().find(|other| *other != name && !refused_without(&[name, other]));
+        match partner {
+            Some(other) => drop(together.insert((*name).to_owned(), json!([other]))),
+            None => required.push((*name).to_owned()),
+        }
+    }
+    (required, together)
 }
 
 /// The comment at a place of a file, in one line.

@@ -1,0 +1,20 @@
+//! A name that a client typed is one of few games, or "unknown": nothing else leaves as a dimension.
+
+use contracts::Game;
+
+#[test]
+fn every_game_is_known_by_its_exact_name() {
+    for game in Game::ALL {
+        assert_eq!(game.as_str().parse(), Ok(*game));
+        assert_eq!(Game::label(game.as_str()), game.as_str());
+        assert_ne!(game.as_str(), Game::UNKNOWN);
+    }
+}
+
+#[test]
+fn whatever_else_is_typed_has_one_label() {
+    for typed in ["", "Slots", "slots ", "roulette", "unknown", "g-4711", "\u{0}"] {
+        assert!(typed.parse::<Game>().is_err(), "{typed:?}");
+        assert_eq!(Game::label(typed), "unknown", "{typed:?}");
+    }
+}
