@@ -29,6 +29,9 @@ pub use sections::{Drain, Http, Ops};
 /// The variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
 
+/// Connections of a further listener of which nothing else is said.
+const MORE_CONNECTIONS_MAX: usize = 64;
+
 /// What the chassis must know of a service's configuration to start and to end it.
 pub trait ServiceConfig: DeserializeOwned + Serialize + Validate + Send + 'static {
     /// The service's own HTTP interface.
@@ -40,6 +43,10 @@ pub trait ServiceConfig: DeserializeOwned + Serialize + Validate + Send + 'stati
     /// Further listeners, by name; they appear in [`crate::Edges::more`].
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         Vec::new()
+    }
+    /// How many connections those further listeners accept, all together: the process makes sure that it may open so many files.
+    fn more_connections_max(&self) -> usize {
+        MORE_CONNECTIONS_MAX.saturating_mul(self.more_addresses().len())
     }
 }
 

@@ -40,9 +40,11 @@
 //! ```
 
 pub mod config;
+mod descriptors;
 mod edges;
 mod failure;
 pub mod http;
+pub mod internal;
 mod life;
 pub mod operator;
 mod ops;

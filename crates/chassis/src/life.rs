@@ -58,7 +58,12 @@ impl Life {
         let stop_ops = CancellationToken::new();
         let mut ops = JoinSet::new();
         let router = ops::router(readiness.clone(), crate::process::identity());
-        let serving = http::serve(ops_listener, router, Http::at(config.ops().address), stop_ops.clone());
+        let ops_http = Http {
+            connections_max: ops::CONNECTIONS_MAX,
+            hosts: config.http().hosts.clone(),
+            ..Http::at(config.ops().address)
+        };
+        let serving = http::serve(ops_listener, router, ops_http, stop_ops.clone());
         ops.spawn(telemetry::with_hub(async move {
             if let Err(error) = serving.await {
                 tracing::error!(error = %error, "the ops listener ended");
@@ -100,8 +105,10 @@ impl Life {
         }
     }
 
-    /// Serves a further interface on a listener of its own ([`Edges::take`] it before the start).
+    /// Serves a further interface on a listener of its own ([`Edges::take`] it before the start). The process's names (`http.hosts`)
+    /// hold there, too.
     pub fn serve_on(&mut self, name: &'static str, listener: TcpListener, router: Router, http: Http) {
+        let http = Http { hosts: http.hosts.and(&self.http.hosts), ..http };
         let stop = self.stop_accepting.clone();
         self.serve_with(name, move |_| async move { http::serve(listener, router, http, stop).await });
     }

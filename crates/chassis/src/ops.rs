@@ -11,6 +11,9 @@ use serde_json::json;
 
 use crate::{Readiness, problem::Problem};
 
+/// Probes and a scraper need a handful of connections.
+pub(crate) const CONNECTIONS_MAX: usize = 64;
+
 /// What the process says it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {

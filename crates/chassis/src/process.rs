@@ -11,7 +11,8 @@ use tokio::{
 use crate::{
     Edges, Failure, Shutdown,
     config::{self, ServiceConfig, Sources},
-    ops::Identity,
+    descriptors,
+    ops::{self, Identity},
 };
 
 /// One: a service waits most of the time, and a second worker is woken only to find that the first has taken the task. With two,
@@ -78,6 +79,8 @@ where
     let name = service.part.as_str();
     let config: C =
         config::load_from(&Sources::of_process(service.defaults)).map_err(Failure::Configuration)?;
+    let connections_max = config.http().connections_max.saturating_add(ops::CONNECTIONS_MAX);
+    descriptors::ensure(connections_max.saturating_add(config.more_connections_max()))?;
     let telemetry_config = telemetry::Config::from_env(name);
     let identity =
         Identity { service: name, version: service.version, release: Some(telemetry_config.release.clone()) };

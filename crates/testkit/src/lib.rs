@@ -4,6 +4,9 @@
 //! `./pitboss test` starts Kafka, a MongoDB server and Redis on free ports and names them in the environment; a test never
 //! starts what another one shares.
 
+pub mod conventions;
+pub mod guard;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

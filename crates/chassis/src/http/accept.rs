@@ -1,23 +1,27 @@
-//! The accept loop: a bounded number of connections, each with bounded patience for its headers, and an orderly end.
+//! The accept loop: only requests that are meant for this listener, a bounded number of connections, bounded patience with each
+//! client, and an orderly end.
 //!
-//! axum's own `serve` bounds neither, so the loop is here; the protocol is hyper's.
+//! axum's own `serve` bounds nothing of it, so the loop is here; the protocol is hyper's. Every listener of every process is served
+//! by this function, so what is promised here and in `crowd` and `hosts` holds for all of them.
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use hyper_util::{rt::TokioTimer, service::TowerToHyperService};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{ServiceExt, service_fn};
 
+use super::{
+    crowd::{Crowd, Flow, Place},
+    hosts::{KnownHosts, refusing},
+    patience::{Arriving, Leaving, Watched},
+};
 use crate::config::Http;
 
 /// A connection's headers, all together. hyper's default is 400 KiB; nothing of ours needs more than this.
@@ -27,86 +31,128 @@ const HEADERS_MAX: usize = 64;
 /// After a failed accept (out of descriptors, mostly): the kernel keeps the connection waiting meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What all connections of a listener share.
+#[derive(Clone)]
+struct Served {
+    known: KnownHosts,
+    router: Router,
+    refusing: Router,
+    flow: Flow,
+}
+
 /// Serves `router` on `listener` until `stop`, then lets open requests finish and returns when the last connection is gone.
 ///
-/// The peer's address is in every request as [`ConnectInfo`].
+/// A request for another host (`http.hosts`) is answered with 421. The peer's address is in every request as [`ConnectInfo`].
 ///
 /// # Errors
-/// None today; the type leaves room for a listener that dies.
+/// When the listener has no address.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     http: Http,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let permits = Arc::new(Semaphore::new(http.connections_max));
+    let known = KnownHosts::new(&http.hosts, listener.local_addr()?.port());
+    let served = Served { known, router, refusing: refusing(), flow: Flow::of(&http) };
+    let crowd = Arc::new(Crowd::new(&http));
     let connections = TaskTracker::new();
+    tokio::select! {
+        () = accept_until(stop, &listener, &served, &crowd, &connections) => {}
+        () = crowd.watch() => {}
+    }
+    drop(listener);
+    connections.close();
+    tokio::select! {
+        () = connections.wait() => {}
+        () = crowd.watch() => {}
+    }
+    Ok(())
+}
+
+async fn accept_until(
+    stop: CancellationToken,
+    listener: &TcpListener,
+    served: &Served,
+    crowd: &Arc<Crowd>,
+    connections: &TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
+            () = stop.cancelled() => return,
+            accepted = accept(listener, crowd) => accepted,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                let connection =
-                    connection(stream, peer, router.clone(), http.header_deadline(), stop.clone(), permit);
+            Ok(Some((stream, peer, place))) => {
+                let connection = connection(stream, peer, served.clone(), stop.clone(), place);
                 telemetry::spawn(connections.track_future(connection));
             }
+            // Its address has more than its share already.
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
-    Ok(())
 }
 
-/// Takes a permit first: when all are out, new connections wait outside the process and cost it nothing.
+/// When all places are taken by connections that we work on, one more waits here and the others outside of the process.
 async fn accept(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    crowd: &Arc<Crowd>,
+) -> io::Result<Option<(TcpStream, SocketAddr, Place)>> {
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer, permit))
+    Ok(crowd.place(peer).await.map(|place| (stream, peer, place)))
 }
 
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    header_deadline: Duration,
+    served: Served,
     stop: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 ) {
+    let conn = Arc::clone(&place.conn);
     let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
+        let conn = Arc::clone(&conn);
+        conn.request_began();
+        let router = if served.known.admit(&request) { &served.router } else { &served.refusing };
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        let flow = served.flow;
+        async move {
+            let mut request = request.map(|incoming| match incoming.is_end_stream() {
+                true => Body::empty(),
+                false => Body::new(Arriving::new(incoming, Arc::clone(&conn), flow)),
+            });
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, conn)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_deadline)
+        // The crowd's patience decides: this one knows no difference between a slow request and a quiet client.
+        .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-        .with_upgrades();
+        .serve_connection(Watched::new(stream, Arc::clone(&place.conn)), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            // An idle connection closes now, a busy one after its answer.
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let drained = async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                // An idle connection closes now, a busy one after its answer.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = ended {
-        // A client that hangs up or stalls is everyday life at an edge.
-        tracing::debug!(error = %error, "a connection ended early");
+    tokio::select! {
+        ended = drained => if let Err(error) = ended {
+            // A client that hangs up is everyday life at an edge.
+            tracing::debug!(error = %error, "a connection ended early");
+        },
+        () = place.conn.condemned() => tracing::debug!("a connection was closed because its client was too slow"),
     }
 }

@@ -6,6 +6,7 @@ use axum::extract::{
 };
 use http::StatusCode;
 
+use super::patience::BodyTooSlow;
 use crate::problem::Problem;
 
 /// A JSON body.
@@ -32,15 +33,15 @@ impl<T: serde::Serialize> axum::response::IntoResponse for Json<T> {
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         let status = rejection.status();
+        if BodyTooSlow::is_behind(&rejection) {
+            return Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly");
+        }
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 Self::new(status, "unsupported-media-type", "The body must be application/json")
             }
-            StatusCode::UNPROCESSABLE_ENTITY => {
-                Self::new(status, "invalid-body", "The body is not what is expected here")
-                    .detail(rejection.body_text())
-            }
+            StatusCode::UNPROCESSABLE_ENTITY => Self::invalid_body(rejection.body_text()),
             _ => Self::bad_request(rejection.body_text()),
         }
     }

@@ -1,25 +1,19 @@
-//! The layers around every route, from the outside in: trace, count, panic, deadline, body limit.
+//! The layers around every route, from the outside in: trace and count, panic, deadline, body limit, internal token.
 
-use std::{
-    any::Any,
-    time::{Duration, Instant},
-};
+use std::{any::Any, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode, header};
-use telemetry::{
-    metric::{self, Metric},
-    propagation::TrustPolicy,
-};
+use http::{StatusCode, header};
+use telemetry::propagation::TrustPolicy;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::extract::too_large;
-use crate::{config::Http, problem::Problem};
+use crate::{config::Http, internal::Internal, problem::Problem};
 
 /// A service's routes with everything around them: [`with_problems`] and [`layered`]. A service with layers of its own puts
 /// them between the two.
@@ -34,6 +28,29 @@ pub fn with_problems(routes: Router) -> Router {
     })
 }
 
+/// Routes that only our own services may ask: every request without the internal token is a 401, whatever its path and method.
+///
+/// Has [`with_problems`] in it; put [`layered`] around it.
+pub fn internal(routes: Router, internal: Internal) -> Router {
+    with_problems(routes).layer(middleware::from_fn_with_state(internal, only_internal))
+}
+
+/// The paths of a router's routes, for tests that must not forget one. Read from axum's own description of a router: it has no
+/// other list.
+#[must_use]
+pub fn paths<S>(routes: &Router<S>) -> Vec<String> {
+    let described = format!("{routes:?}");
+    let listed = described.split_once("paths: {").map_or("", |(_, rest)| rest);
+    let listed = listed.split_once("fallback_router: ").map_or(listed, |(own, _)| own);
+    let entries = listed.split("RouteId(").skip(1);
+    let path = |entry: &str| Some(entry.split_once("): \"")?.1.split_once('"')?.0.to_owned());
+    let mut paths: Vec<String> =
+        entries.filter_map(path).filter(|path| !path.contains("__private")).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
 /// The common layers.
 ///
 /// A trace that comes in is judged by `trust`; a panic in a handler becomes a 500 and an event, never a
@@ -44,43 +61,14 @@ pub fn layered(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
         .layer(middleware::from_fn_with_state(http.body_bytes_max, refuse_declared_length))
         .layer(middleware::from_fn_with_state(http.request_deadline(), within_deadline))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(counted))
         .layer(telemetry::http::server_layer(trust))
 }
 
-/// Counts every answer, by route and not by path: what a stranger types must not become a series.
-async fn counted(request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let route = matched.as_ref().map_or("<unmatched>", MatchedPath::as_str);
-    let status = response.status();
-    metric::count(
-        Metric::HttpRequests,
-        1,
-        &[("route", route), ("method", known_method(&method)), ("status", status.as_str())],
-    );
-    metric::distribution(
-        Metric::HttpRequestDuration,
-        begun.elapsed().as_secs_f64() * 1_000.0,
-        &[("route", route)],
-    );
-    response
-}
-
-/// HTTP lets anybody invent a method.
-fn known_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::PATCH => "PATCH",
-        _ => "other",
+async fn only_internal(State(internal): State<Internal>, request: Request, next: Next) -> Response {
+    if internal.is(request.headers()) {
+        return next.run(request).await;
     }
+    Problem::unauthorized("the internal token is needed").into_response()
 }
 
 /// A body that announces its excess is refused before a byte of it is read.

@@ -1,6 +1,8 @@
 //! The chassis as services use it: configuration from its three layers, and a life from start to drained.
 
 mod configuration;
+mod crowd;
+mod hosts;
 mod life;
 mod serving;
 

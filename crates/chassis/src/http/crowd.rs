@@ -1,0 +1,353 @@
+//! The open connections of one listener: how many there may be, which are waiting for their client, and which have to go.
+//!
+//! Promise: clients that send nothing, send slowly or do not read can never keep others out. A connection is either worked on by
+//! us, or it waits for its client. When all places are taken, the connection that has waited longest for its client makes room:
+//! first one that never got an answer, then any other. Only connections that we work on make newcomers wait. Besides, no address has
+//! more than its share, and each kind of waiting has a deadline.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Http;
+
+/// What a connection is doing. All but [`Phase::Working`] are waiting for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// We work on a request, or have something to send.
+    Working = 0,
+    /// Accepted, and the first request has not arrived.
+    Opening = 1,
+    /// Between two requests; not a byte of the next one is here.
+    Idle = 2,
+    /// A part of a further request's head is here.
+    Head = 3,
+    /// The rest of a body is awaited.
+    Body = 4,
+    /// The client does not read what we have to send.
+    Unread = 5,
+}
+
+const PHASE_BITS: u32 = 3;
+
+impl Phase {
+    fn of(mark: u64) -> Self {
+        match mark & 0b111 {
+            1 => Self::Opening,
+            2 => Self::Idle,
+            3 => Self::Head,
+            4 => Self::Body,
+            5 => Self::Unread,
+            _ => Self::Working,
+        }
+    }
+}
+
+/// One connection. Its own task writes it; the crowd reads it to decide who has to go.
+#[derive(Debug)]
+pub(super) struct Conn {
+    /// The phase in the lowest bits; above them since when, in microseconds since the listener began.
+    mark: AtomicU64,
+    began: Instant,
+    /// Whether a request was answered here.
+    answered: AtomicBool,
+    /// Whether a request is in our hands: from its head to the end of our answer.
+    serving: AtomicBool,
+    /// How long the client let us wait with this answer so far, and how much of it it took.
+    unread_us: AtomicU64,
+    sent_bytes: AtomicU64,
+    close: CancellationToken,
+    pressure: Arc<Pressure>,
+}
+
+/// Somebody waits for a place.
+#[derive(Debug, Default)]
+struct Pressure {
+    waiting: AtomicBool,
+    changed: Notify,
+}
+
+impl Conn {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::of(self.mark.load(Ordering::Relaxed))
+    }
+
+    /// From now on the connection is in this phase.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.mark.store((self.now_us() << PHASE_BITS) | phase as u64, Ordering::Relaxed);
+        if phase != Phase::Working && self.pressure.waiting.load(Ordering::Relaxed) {
+            self.pressure.changed.notify_one();
+        }
+    }
+
+    /// Since when the connection is in its phase.
+    fn since_us(&self) -> u64 {
+        self.mark.load(Ordering::Relaxed) >> PHASE_BITS
+    }
+
+    /// A request's head is complete.
+    pub(super) fn request_began(&self) {
+        self.serving.store(true, Ordering::Relaxed);
+        self.unread_us.store(0, Ordering::Relaxed);
+        self.sent_bytes.store(0, Ordering::Relaxed);
+        self.enter(Phase::Working);
+    }
+
+    /// The answer is complete, as far as we are concerned.
+    pub(super) fn answer_ended(&self) {
+        self.serving.store(false, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Relaxed);
+        if self.phase() != Phase::Unread {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// The client took these bytes of an answer.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if self.phase() == Phase::Unread {
+            let waited = self.now_us().saturating_sub(self.since_us());
+            self.unread_us.fetch_add(waited, Ordering::Relaxed);
+            self.enter(if self.serving.load(Ordering::Relaxed) { Phase::Working } else { Phase::Idle });
+        }
+    }
+
+    /// Resolves when the connection has to be closed at once.
+    pub(super) async fn condemned(&self) {
+        self.close.cancelled().await;
+    }
+
+    fn is_overdue(&self, patience: &Patience) -> bool {
+        let waited = Duration::from_micros(self.now_us().saturating_sub(self.since_us()));
+        match self.phase() {
+            // A body has a clock of its own: its request can still be answered.
+            Phase::Working | Phase::Body => false,
+            Phase::Opening | Phase::Head => waited > patience.head,
+            Phase::Idle => waited > patience.idle,
+            Phase::Unread => {
+                let before = Duration::from_micros(self.unread_us.load(Ordering::Relaxed));
+                let sent_bytes = self.sent_bytes.load(Ordering::Relaxed);
+                before.saturating_add(waited) > patience.flow.allowance(sent_bytes)
+            }
+        }
+    }
+}
+
+/// How fast a body has to come or an answer has to be read: with so much delay in all, and so many bytes a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    stall: Duration,
+    bytes_per_s_min: u64,
+}
+
+impl Flow {
+    pub(super) fn of(http: &Http) -> Self {
+        Self {
+            stall: Duration::from_millis(http.stall_deadline_ms),
+            bytes_per_s_min: http.bytes_per_s_min.max(1),
+        }
+    }
+
+    /// How long we wait, all in all, for a client that moved so many bytes.
+    pub(super) fn allowance(&self, moved_bytes: u64) -> Duration {
+        let earned_ms = moved_bytes.saturating_mul(1_000).checked_div(self.bytes_per_s_min).unwrap_or(0);
+        self.stall.saturating_add(Duration::from_millis(earned_ms))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    head: Duration,
+    idle: Duration,
+    flow: Flow,
+}
+
+/// All connections of one listener.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    began: Instant,
+    connections_max: usize,
+    per_address_max: usize,
+    loopback_max: usize,
+    patience: Patience,
+    pressure: Arc<Pressure>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    connections: HashMap<u64, (IpAddr, Arc<Conn>)>,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place; dropped, the place is free.
+#[derive(Debug)]
+pub(super) struct Place {
+    id: u64,
+    pub(super) conn: Arc<Conn>,
+    crowd: Arc<Crowd>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crowd.open().remove(self.id);
+        self.crowd.pressure.changed.notify_one();
+    }
+}
+
+impl Crowd {
+    pub(super) fn new(http: &Http) -> Self {
+        Self {
+            began: Instant::now(),
+            connections_max: http.connections_max,
+            per_address_max: http.connections_per_address_max,
+            loopback_max: http.connections_loopback_max,
+            patience: Patience {
+                head: Duration::from_millis(http.first_header_deadline_ms),
+                idle: http.header_deadline(),
+                flow: Flow::of(http),
+            },
+            pressure: Arc::default(),
+            open: Mutex::default(),
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection: at once, or as soon as there is one. `None`: its address has its share, and all of it is busy.
+    pub(super) async fn place(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
+        let address = shared_by(peer.ip());
+        let share = if address.is_loopback() { self.loopback_max } else { self.per_address_max };
+        loop {
+            let changed = self.pressure.changed.notified();
+            {
+                let mut open = self.open();
+                if open.of(address) >= share && !open.make_room(Some(address)) {
+                    return None;
+                }
+                if open.connections.len() < self.connections_max || open.make_room(None) {
+                    self.pressure.waiting.store(false, Ordering::Relaxed);
+                    return Some(self.seat(&mut open, address));
+                }
+                self.pressure.waiting.store(true, Ordering::Relaxed);
+            }
+            changed.await;
+        }
+    }
+
+    fn seat(self: &Arc<Self>, open: &mut Open, address: IpAddr) -> Place {
+        let conn = Arc::new(Conn {
+            mark: AtomicU64::new(0),
+            began: self.began,
+            answered: AtomicBool::new(false),
+            serving: AtomicBool::new(false),
+            unread_us: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            close: CancellationToken::new(),
+            pressure: Arc::clone(&self.pressure),
+        });
+        conn.enter(Phase::Opening);
+        let id = open.add(address, Arc::clone(&conn));
+        Place { id, conn, crowd: Arc::clone(self) }
+    }
+
+    /// Closes, for ever, what waits too long for its client.
+    pub(super) async fn watch(&self) {
+        let shortest = self.patience.head.min(self.patience.idle).min(self.patience.flow.stall);
+        let pause = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(pause).await;
+            for (_, conn) in self.open().connections.values() {
+                if conn.is_overdue(&self.patience) {
+                    conn.close.cancel();
+                }
+            }
+        }
+    }
+}
+
+impl Open {
+    fn of(&self, address: IpAddr) -> usize {
+        self.per_address.get(&address).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, address: IpAddr, conn: Arc<Conn>) -> u64 {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.connections.insert(id, (address, conn));
+        let count = self.per_address.entry(address).or_default();
+        *count = count.saturating_add(1);
+        id
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<Conn>> {
+        let (address, conn) = self.connections.remove(&id)?;
+        match self.per_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count = count.saturating_sub(1),
+            _ => drop(self.per_address.remove(&address)),
+        }
+        Some(conn)
+    }
+
+    /// Closes the connection (of this address) that has waited longest for its client, strangers first; false where all are busy.
+    fn make_room(&mut self, address: Option<IpAddr>) -> bool {
+        let waiting = self.connections.iter().filter(|(_, (theirs, conn))| {
+            address.is_none_or(|address| address == *theirs) && conn.phase() != Phase::Working
+        });
+        let longest =
+            waiting.min_by_key(|(_, (_, conn))| (conn.answered.load(Ordering::Relaxed), conn.since_us()));
+        let Some(id) = longest.map(|(id, _)| *id) else { return false };
+        if let Some(conn) = self.remove(id) {
+            conn.close.cancel();
+        }
+        true
+    }
+}
+
+/// Whom an address stands for: of an IPv6 network that is given to one customer, the network.
+fn shared_by(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        canonical => canonical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_grows_with_what_was_moved() {
+        let flow = Flow { stall: Duration::from_secs(5), bytes_per_s_min: 1_000 };
+        assert_eq!(flow.allowance(0), Duration::from_secs(5));
+        assert_eq!(flow.allowance(2_500), Duration::from_millis(7_500));
+    }
+
+    #[test]
+    fn one_customer_is_one_address() {
+        let of = |text: &str| shared_by(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::4"), of("2001:db8:1:3::4"));
+        assert_eq!(of("::ffff:127.0.0.1"), of("127.0.0.1"));
+        assert!(of("::1").is_loopback());
+    }
+}

@@ -1,0 +1,239 @@
+//! Which server a request is meant for: anything that names another one is refused with 421, on every listener.
+//!
+//! Promise: a web page that points its own name at this machine (DNS rebinding) reaches nothing. A request must carry exactly one
+//! `Host`, and that and the authority of an absolute target must both be ours: a loopback name with the listener's own port, or a
+//! configured name (`http.hosts`).
+
+use std::{fmt, sync::Arc};
+
+use axum::Router;
+use http::{HeaderMap, Request, StatusCode, header};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use telemetry::propagation::TrustPolicy;
+
+use crate::problem::Problem;
+
+/// The names under which this machine reaches itself.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+/// The port of an authority that names none.
+const HTTP_PORT: u16 = 80;
+
+/// Further names of this process, `http.hosts`: `user,casino.example:8443`.
+///
+/// A name without a port holds for every port, because a published port may differ from the listener's; a name with a port for
+/// that port only. In the environment the names stand in one variable, comma-separated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts(Vec<Name>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    host: String,
+    port: Option<u16>,
+}
+
+impl Hosts {
+    /// Reads comma-separated names.
+    ///
+    /// # Errors
+    /// The name that is none, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(Name::parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// These names and those.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).cloned().collect())
+    }
+}
+
+impl Name {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (host, port) = taken_apart(text).ok_or_else(|| format!("\"{text}\" is not host or host:port"))?;
+        Ok(Self { host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+impl Serialize for Hosts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(ToString::to_string))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hosts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+struct Visitor;
+
+impl<'de> de::Visitor<'de> for Visitor {
+    type Value = Hosts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("host names, comma-separated or as a list")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Hosts, E> {
+        Hosts::parse(text).map_err(E::custom)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut names: A) -> Result<Hosts, A::Error> {
+        let mut hosts = Hosts::default();
+        while let Some(name) = names.next_element::<String>()? {
+            hosts.0.push(Name::parse(&name).map_err(de::Error::custom)?);
+        }
+        Ok(hosts)
+    }
+}
+
+/// Host and port of an authority; `None` where it is none of the plain form. User information has no place in it.
+fn taken_apart(authority: &str) -> Option<(&str, Option<u16>)> {
+    let end = if authority.starts_with('[') { authority.find(']')?.saturating_add(1) } else { 0 };
+    let (host, port) = match authority.get(end..)?.find(':') {
+        Some(colon) => {
+            let (host, port) = authority.split_at(end.saturating_add(colon));
+            (host, port.get(1..)?)
+        }
+        None => (authority, ""),
+    };
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
+    if host.is_empty() || !host.bytes().all(in_name) || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let port = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+    Some((host, port))
+}
+
+/// Whom one listener answers for; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct KnownHosts {
+    port: u16,
+    names: Arc<[Name]>,
+}
+
+impl KnownHosts {
+    /// The loopback names with the listener's own port, and the configured ones.
+    pub(super) fn new(hosts: &Hosts, port: u16) -> Self {
+        Self { port, names: hosts.0.clone().into() }
+    }
+
+    /// Whether the request is meant for this listener.
+    pub(super) fn admit<B>(&self, request: &Request<B>) -> bool {
+        let target = request.uri().authority().map(http::uri::Authority::as_str);
+        target.is_none_or(|target| self.knows(target)) && self.knows_header(request.headers())
+    }
+
+    fn knows_header(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) => host.to_str().is_ok_and(|host| self.knows(host)),
+            _ => false,
+        }
+    }
+
+    fn knows(&self, authority: &str) -> bool {
+        let Some((host, port)) = taken_apart(authority) else { return false };
+        let port = port.unwrap_or(HTTP_PORT);
+        let is_loopback = || LOOPBACK.iter().any(|name| name.eq_ignore_ascii_case(host));
+        let configured = |name: &Name| {
+            name.host.eq_ignore_ascii_case(host) && name.port.is_none_or(|wanted| wanted == port)
+        };
+        (port == self.port && is_loopback()) || self.names.iter().any(configured)
+    }
+}
+
+/// What answers a request that is meant for another server. It has a trace of its own: the stranger's is never continued.
+pub(super) fn refusing() -> Router {
+    let refusal = Router::new().fallback(|| async {
+        Problem::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "This server does not answer for that host",
+        )
+        .detail(
+            "Host has to be 127.0.0.1, localhost or [::1] with this listener's port, or a name in http.hosts",
+        )
+    });
+    refusal.layer(telemetry::http::server_layer(TrustPolicy::outside(std::iter::empty::<String>())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str, hosts: &[&str]) -> Request<()> {
+        let mut request = Request::builder().uri(target);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        request.body(()).expect("a request")
+    }
+
+    #[test]
+    fn loopback_names_need_the_own_port_and_configured_ones_their_own() {
+        let known = KnownHosts::new(&Hosts::parse("user, casino.example:8443").expect("names"), 8100);
+        for host in [
+            "127.0.0.1:8100",
+            "localhost:8100",
+            "LocalHost:8100",
+            "[::1]:8100",
+            "user",
+            "USER:1",
+            "casino.example:8443",
+        ] {
+            assert!(known.admit(&request("/", &[host])), "{host}");
+        }
+        for host in [
+            "evil.example:8100",
+            "127.0.0.1",
+            "127.0.0.1:8101",
+            "127.0.0.1:",
+            "localhost.:8100",
+            "127.0.0.1:8100@evil",
+            "a@127.0.0.1:8100",
+            "casino.example",
+            "casino.example:443",
+            "user.evil",
+            "",
+            ":8100",
+            "::1:8100",
+            "[::1:8100",
+            "127.0.0.1:+8100",
+            "127.0.0.1:88100",
+            "127.0.0.1:8100:8100",
+        ] {
+            assert!(!known.admit(&request("/", &[host])), "{host}");
+        }
+    }
+
+    #[test]
+    fn one_host_and_both_authorities_have_to_be_known() {
+        let known = KnownHosts::new(&Hosts::default(), 8100);
+        assert!(!known.admit(&request("/", &[])));
+        assert!(!known.admit(&request("/", &["127.0.0.1:8100", "127.0.0.1:8100"])));
+        assert!(known.admit(&request("http://127.0.0.1:8100/", &["127.0.0.1:8100"])));
+        assert!(!known.admit(&request("http://evil.example/", &["127.0.0.1:8100"])));
+        assert!(!known.admit(&request("http://127.0.0.1:8100/", &["evil.example"])));
+        assert!(!known.admit(&request("http://127.0.0.1:8100/", &[])));
+    }
+
+    #[test]
+    fn names_are_read_from_text_and_from_a_list() {
+        let list: Hosts = serde_json::from_str(r#"["user", "a:1"]"#).expect("names");
+        assert_eq!(list, Hosts::parse("user,a:1").expect("names"));
+        assert_eq!(serde_json::to_string(&list).expect("JSON"), r#"["user","a:1"]"#);
+        assert!(Hosts::parse("user,http://x").is_err() && Hosts::parse("a b").is_err());
+    }
+}

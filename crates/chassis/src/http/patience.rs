@@ -1,0 +1,218 @@
+//! Where it is seen that a connection waits for its client: at its socket, in the body of a request, and at the end of an answer.
+
+use std::{
+    error::Error,
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::{BoxError, body::Body};
+use hyper::{
+    body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint},
+    rt::{Read, ReadBufCursor, Write},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::crowd::{Conn, Flow, Phase};
+
+/// The socket.
+pub(super) struct Watched {
+    stream: TokioIo<TcpStream>,
+    conn: Arc<Conn>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, conn: Arc<Conn>) -> Self {
+        Self { stream: TokioIo::new(stream), conn }
+    }
+
+    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Ready(Ok(bytes)) => self.conn.sent(*bytes),
+            Poll::Pending if self.conn.phase() != Phase::Unread => self.conn.enter(Phase::Unread),
+            _ => {}
+        }
+        result
+    }
+}
+
+impl Read for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        // What is read between two requests is the next one, or the client's end, which closes the connection anyway.
+        if result.is_ready() && self.conn.phase() == Phase::Idle {
+            self.conn.enter(Phase::Head);
+        }
+        result
+    }
+}
+
+impl Write for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The client sent its body too slowly; the request is answered with 408 where its extractor is one of ours.
+#[derive(Debug)]
+pub(crate) struct BodyTooSlow;
+
+impl fmt::Display for BodyTooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body came too slowly")
+    }
+}
+
+impl Error for BodyTooSlow {}
+
+impl BodyTooSlow {
+    /// Whether this is behind an error.
+    pub(super) fn is_behind(error: &(dyn Error + 'static)) -> bool {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if error.is::<Self>() {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+}
+
+/// A request's body that fails when it comes too slowly.
+pub(super) struct Arriving {
+    incoming: Incoming,
+    conn: Arc<Conn>,
+    flow: Flow,
+    bytes: u64,
+    /// How long it was waited for before the wait that is going on.
+    waited: std::time::Duration,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Arriving {
+    pub(super) fn new(incoming: Incoming, conn: Arc<Conn>, flow: Flow) -> Self {
+        Self { incoming, conn, flow, bytes: 0, waited: std::time::Duration::ZERO, waiting: None }
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.flow.allowance(self.bytes).saturating_sub(self.waited);
+        let conn = &self.conn;
+        let (_, end) = self.waiting.get_or_insert_with(|| {
+            conn.enter(Phase::Body);
+            let now = Instant::now();
+            (now, Box::pin(sleep_until(now + left)))
+        });
+        end.as_mut().poll(cx)
+    }
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            ready!(self.poll_patience(cx));
+            return Poll::Ready(Some(Err(BodyTooSlow.into())));
+        };
+        if let Some((since, _)) = self.waiting.take() {
+            self.waited = self.waited.saturating_add(since.elapsed());
+            self.conn.enter(Phase::Working);
+        }
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        // Whoever waited for the body has given up.
+        if self.waiting.is_some() {
+            self.conn.enter(Phase::Working);
+        }
+    }
+}
+
+/// An answer's body, which says when it has been handed over.
+pub(super) struct Leaving {
+    body: Body,
+    conn: Arc<Conn>,
+}
+
+impl Leaving {
+    pub(super) fn new(body: Body, conn: Arc<Conn>) -> Self {
+        Self { body, conn }
+    }
+}
+
+impl HttpBody for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.conn.answer_ended();
+    }
+}

@@ -1,0 +1,89 @@
+//! The internal token: which requests come from our own services.
+//!
+//! It travels as `x-internal-token` and is compared in constant time. [`crate::http::internal`] demands it of every request to a
+//! router; an empty configured token means that nobody is inside.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use validator::Validate;
+
+use crate::config::Secret;
+
+/// The header that carries the token.
+pub const INTERNAL_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-internal-token");
+
+/// `[security]` of a service that has no other secret.
+#[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+pub struct Security {
+    /// What every request to this service has to carry.
+    #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
+    pub internal_token: Secret,
+}
+
+/// Knows the internal token: says whether a request carries it, and gives it to requests of ours.
+#[derive(Clone, Debug)]
+pub struct Internal {
+    token: Secret,
+}
+
+impl Internal {
+    /// The services whose token is `token`.
+    #[must_use]
+    pub fn new(token: Secret) -> Self {
+        Self { token }
+    }
+
+    /// Whether these headers carry the token, exactly once.
+    #[must_use]
+    pub fn is(&self, headers: &HeaderMap) -> bool {
+        let expected = self.token.expose().as_bytes();
+        let mut given = headers.get_all(INTERNAL_TOKEN_HEADER).iter();
+        let (Some(given), None) = (given.next(), given.next()) else { return false };
+        !expected.is_empty() && bool::from(given.as_bytes().ct_eq(expected))
+    }
+
+    /// The token as the value of [`INTERNAL_TOKEN_HEADER`], marked as sensitive. Empty where the token is no header value: nobody
+    /// accepts that.
+    #[must_use]
+    pub fn value(&self) -> HeaderValue {
+        let value = HeaderValue::from_str(self.token.expose());
+        let mut value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(tokens: &[&'static str]) -> HeaderMap {
+        tokens.iter().map(|token| (INTERNAL_TOKEN_HEADER, HeaderValue::from_static(token))).fold(
+            HeaderMap::new(),
+            |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            },
+        )
+    }
+
+    #[test]
+    fn only_the_configured_token_is_inside() {
+        let internal = Internal::new(Secret::from("correct horse"));
+        assert!(internal.is(&headers(&["correct horse"])));
+        for wrong in
+            [&["correct hors"][..], &["correct horsE"], &[""], &[], &["correct horse", "correct horse"]]
+        {
+            assert!(!internal.is(&headers(wrong)), "{wrong:?}");
+        }
+        assert!(internal.is(&HeaderMap::from_iter([(INTERNAL_TOKEN_HEADER, internal.value())])));
+        assert!(internal.value().is_sensitive());
+    }
+
+    #[test]
+    fn without_a_configured_token_nobody_is() {
+        let nobody = Internal::new(Secret::default());
+        assert!(!nobody.is(&headers(&[""])) && !nobody.is(&headers(&[])));
+    }
+}

@@ -1,0 +1,126 @@
+//! Every listener answers for its own names only, and internal routes for our own services only.
+
+use axum::{
+    Router,
+    routing::{delete, get},
+};
+use chassis::{
+    Edges, Life, Shutdown,
+    config::{Http, Secret},
+    http::Hosts,
+    internal::{INTERNAL_TOKEN_HEADER, Internal},
+};
+use telemetry::propagation::TrustPolicy;
+use testkit::guard::every_route_refuses;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Status and body of what is answered to these lines.
+async fn answer(address: std::net::SocketAddr, head: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.expect("writes");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("reads");
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no status in {text:?}")), text)
+}
+
+#[tokio::test]
+async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
+    let edges = Edges::local(&["query"]).await.expect("free ports");
+    let mut config = crate::life::config(1_000);
+    config.http.hosts = Hosts::parse("casino").expect("a name");
+    let (http, ops) =
+        (edges.http.local_addr().expect("an address"), edges.ops.local_addr().expect("an address"));
+    let query = edges.more["query"].local_addr().expect("an address");
+    let mut edges = edges;
+    let query_listener = edges.take("query").expect("a listener");
+    let shutdown = Shutdown::new();
+    let mut life = Life::start(edges, &config, shutdown.clone());
+    // The second one without any layer of ours, as a router of its own would be.
+    let routes = || Router::new().route("/livez", get(|| async { "here" }));
+    life.serve(chassis::http::router(routes(), &config.http, TrustPolicy::inside()));
+    life.serve_on("query", query_listener, routes(), Http::at(query));
+    let running = telemetry::spawn(life.run());
+    for address in [http, ops, query] {
+        let port = address.port();
+        for host in [
+            format!("127.0.0.1:{port}"),
+            format!("localhost:{port}"),
+            format!("[::1]:{port}"),
+            "casino:1".to_owned(),
+        ] {
+            let (status, text) = answer(address, &format!("GET /livez HTTP/1.1\r\nhost: {host}")).await;
+            assert_eq!(status, 200, "{host}: {text}");
+        }
+        for head in [
+            format!("GET /livez HTTP/1.1\r\nhost: evil.example:{port}"),
+            "GET /livez HTTP/1.1\r\nhost: 127.0.0.1:1".to_owned(),
+            "GET /livez HTTP/1.1".to_owned(),
+            "GET /livez HTTP/1.0".to_owned(),
+            format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nhost: 127.0.0.1:{port}"),
+            format!("GET http://evil.example/livez HTTP/1.1\r\nhost: 127.0.0.1:{port}"),
+            format!("DELETE /nowhere HTTP/1.1\r\nhost: evil.example:{port}"),
+        ] {
+            let (status, text) = answer(address, &head).await;
+            assert_eq!(status, 421, "{head}: {text}");
+            let lower = text.to_ascii_lowercase();
+            assert!(lower.contains("application/problem+json") && lower.contains("x-trace-id"), "{text}");
+            assert!(text.contains("/problems/misdirected") && !text.contains("evil"), "{text}");
+        }
+    }
+    shutdown.trigger();
+    running.await.expect("no panic").expect("drained");
+}
+
+#[tokio::test]
+async fn every_internal_route_wants_the_token() {
+    crate::telemetry_up();
+    let routes = Router::new()
+        .route("/internal/v1/players/{player_id}", get(|| async { "a player" }))
+        .route("/internal/v1/sessions/{session_id}", delete(|| async { "gone" }));
+    let paths = chassis::http::paths(&routes);
+    assert_eq!(paths, ["/internal/v1/players/{player_id}", "/internal/v1/sessions/{session_id}"]);
+    let internal = Internal::new(Secret::from("internal-token-of-32-bytes-and-more"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let http = Http::at(address);
+    let router = chassis::http::layered(
+        chassis::http::internal(routes, internal.clone()),
+        &http,
+        TrustPolicy::inside(),
+    );
+    let stop = CancellationToken::new();
+    telemetry::spawn(chassis::http::serve(listener, router, http, stop.clone()));
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {
+        let method = method.parse().expect("a method");
+        let mut request = client.request(method, format!("http://{address}{path}"));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        async move { request.send().await.expect("an answer").status().as_u16() }
+    };
+    let credentials = [
+        ("no token", vec![]),
+        ("an empty token", vec![("x-internal-token", String::new())]),
+        ("another token", vec![("x-internal-token", "internal-token-of-32-bytes-and-morf".to_owned())]),
+        (
+            "a player's token",
+            vec![("authorization", "Bearer internal-token-of-32-bytes-and-more".to_owned())],
+        ),
+        ("the operator's", vec![("x-operator-token", "internal-token-of-32-bytes-and-more".to_owned())]),
+    ];
+    assert_eq!(every_route_refuses(&paths, &credentials, 401, ask).await, 3 * 6 * 5);
+    let with_token =
+        |request: reqwest::RequestBuilder| request.header(INTERNAL_TOKEN_HEADER, internal.value());
+    let url = |path: &str| format!("http://{address}{path}");
+    let found = with_token(client.get(url("/internal/v1/players/x"))).send().await.expect("an answer");
+    assert_eq!((found.status().as_u16(), found.text().await.expect("text").as_str()), (200, "a player"));
+    let unknown = with_token(client.get(url("/nowhere"))).send().await.expect("an answer");
+    assert_eq!(unknown.status().as_u16(), 404);
+    stop.cancel();
+}

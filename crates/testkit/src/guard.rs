@@ -1,0 +1,87 @@
+//! The table of every route × every credential that must not do: what is promised of operator, internal and player routes.
+
+use std::future::Future;
+
+/// The methods that are tried on every path, whether the path has them or not: nobody without a right learns which it has.
+pub const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Who asks: a name for the message, and the headers that are sent.
+pub type Credential<'a> = (&'a str, Vec<(&'a str, String)>);
+
+/// A path that no router has; it is tried as well.
+const NOWHERE: &str = "/nowhere/at/all";
+
+/// Asks for every path with every method and every credential, and expects `expected` each time.
+///
+/// `ask` gets method, path and headers and answers with the status. Parameters of a path (`{player_id}`) are filled with `x`. Returns how often was asked.
+///
+/// # Panics
+/// When there is no path, or a status is another one; all of them are named.
+pub async fn every_route_refuses<F, Fut>(
+    paths: &[String],
+    credentials: &[Credential<'_>],
+    expected: u16,
+    mut ask: F,
+) -> usize
+where
+    F: FnMut(&'static str, String, Vec<(String, String)>) -> Fut,
+    Fut: Future<Output = u16>,
+{
+    assert!(!paths.is_empty() && !credentials.is_empty(), "a table without a row proves nothing");
+    let mut wrong = Vec::new();
+    let mut asked = 0_usize;
+    for path in paths.iter().map(String::as_str).chain([NOWHERE]) {
+        for method in METHODS {
+            for (who, headers) in credentials {
+                let headers =
+                    headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+                let status = ask(method, filled(path), headers).await;
+                asked = asked.saturating_add(1);
+                if status != expected {
+                    wrong.push(format!("{method} {path} with {who}: {status}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "expected {expected} {asked} times, but:\n  {}", wrong.join("\n  "));
+    asked
+}
+
+fn filled(path: &str) -> String {
+    let segments = path.split('/').map(|segment| if segment.starts_with('{') { "x" } else { segment });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials() -> Vec<Credential<'static>> {
+        vec![("no token", vec![]), ("a wrong token", vec![("x-token", "wrong".to_owned())])]
+    }
+
+    #[tokio::test]
+    async fn every_path_method_and_credential_is_asked() {
+        let mut seen = Vec::new();
+        let asked =
+            every_route_refuses(&["/a/{id}".to_owned()], &credentials(), 401, |method, path, headers| {
+                seen.push((method, path, headers.len()));
+                async { 401 }
+            })
+            .await;
+        assert_eq!((asked, seen.len()), (24, 24));
+        assert!(
+            seen.contains(&("DELETE", "/a/x".to_owned(), 1))
+                && seen.contains(&("GET", NOWHERE.to_owned(), 0))
+        );
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "DELETE /a with a wrong token: 204")]
+    async fn one_open_door_is_named() {
+        every_route_refuses(&["/a".to_owned()], &credentials(), 401, |method, path, headers| async move {
+            if method == "DELETE" && path == "/a" && !headers.is_empty() { 204 } else { 401 }
+        })
+        .await;
+    }
+}
