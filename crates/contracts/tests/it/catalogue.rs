@@ -38,6 +38,12 @@ fn the_catalogue_has_each_topic_once_with_its_dead_letters() {
     let specs = catalogue();
     let names: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names.len(), specs.len(), "a name twice");
+    let brokers_time = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
+    assert!(
+        specs.iter().all(|spec| spec.configs.contains(&brokers_time)),
+        "a producer's time decides retention"
+    );
+    assert!(specs.iter().all(|spec| spec.configs.is_sorted()), "settings in the order of their names");
     for topic in Topic::ALL {
         let spec = specs.iter().find(|spec| spec.name == topic.name()).unwrap();
         assert_eq!(spec.partitions, 6);
