@@ -1,17 +1,28 @@
 //! The store of bets: insert once, end once, find what is stuck. Every access goes by `_id` or by a partial index over the
 //! undecided few, so no bet costs more because there were others.
 
+use serde::Deserialize;
 use store::StoreError;
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Index, Mongo};
 
 use crate::document::{BetDocument, COLLECTION};
 use crate::domain::life::{State, Step, step};
+use crate::error::GameError;
 
 /// `game.bets`.
 #[derive(Clone, Debug)]
 pub struct Bets {
     collection: Collection<BetDocument>,
+    ids: Collection<BetId>,
+    mongo: Mongo,
+}
+
+/// All of a bet that every build can read.
+#[derive(Clone, Debug, Deserialize)]
+struct BetId {
+    #[serde(rename = "_id")]
+    id: String,
 }
 
 /// What an insert found.
@@ -50,6 +61,8 @@ pub enum Ending {
     Voided {
         /// The operator's words.
         reason: String,
+        /// The stake and payout that were taken back, where payment told them.
+        reversed: Option<(i64, i64)>,
         /// When payment said so.
         at: DateTime,
     },
@@ -62,6 +75,8 @@ pub enum Ended {
     Moved(BetDocument),
     /// It had moved the bet before; this is how the bet stands.
     Repeated(BetDocument),
+    /// It says of a bet without effect that it has none.
+    Unaffected,
     /// It cannot be true together with how the bet stands.
     Contradicted(BetDocument),
     /// No bet of ours.
@@ -91,37 +106,42 @@ impl Ending {
                     set.insert("balance_minor", balance_minor);
                 }
             }
-            Self::Voided { reason, at } => set.extend(doc! { "void_reason": reason, "voided_at": at }),
+            Self::Voided { reason, reversed, at } => {
+                set.extend(doc! { "void_reason": reason, "voided_at": at });
+                if let Some((stake_minor, payout_minor)) = reversed {
+                    set.extend(doc! { "reversed_stake_minor": stake_minor, "reversed_payout_minor": payout_minor });
+                }
+            }
         }
         doc! { "$set": set, "$unset": { "sweep_at": "" } }
     }
 }
 
 impl Bets {
-    /// The collection, with its index.
+    /// The collection, with its indexes.
     ///
     /// # Errors
     /// When the store refuses the index.
     pub async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let collection = mongo.collection::<BetDocument>(COLLECTION);
         let undecided = doc! { "state": State::Decided.as_str() };
-        collection.ensure_index(Index::on(doc! { "sweep_at": 1 }).partial(undecided)).await?;
-        Ok(Self { collection })
+        collection.ensure_index(Index::on(doc! { "sweep_at": 1 }).partial(undecided.clone())).await?;
+        collection.ensure_index(Index::on(doc! { "player_id": 1 }).partial(undecided)).await?;
+        Ok(Self { collection, ids: mongo.collection(COLLECTION), mongo: mongo.clone() })
     }
 
     /// Stores a bet with its outcome, unless one of this id is stored already.
     ///
     /// # Errors
     /// When the store fails; the outcome is then unknown, and the same insert again finds out.
-    pub async fn insert(&self, bet: &BetDocument) -> Result<Insertion, StoreError> {
+    pub async fn insert(&self, bet: &BetDocument) -> Result<Insertion, GameError> {
         match self.collection.insert_one(bet).await {
             Ok(()) => Ok(Insertion::Fresh),
             Err(error) if error.is_duplicate_key() => match self.find(&bet.id).await? {
                 Some(known) => Ok(Insertion::Known(Box::new(known))),
-                // Bets are never deleted: a key that is taken and cannot be found is a store that lies.
-                None => Err(error),
+                None => Err(GameError::NotThereYet),
             },
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -147,18 +167,34 @@ impl Bets {
         let Some(bet) = self.find(bet_id).await? else { return Ok(Ended::Unknown) };
         Ok(match step(bet.state, target, bet.was_settled()) {
             Step::Repeat => Ended::Repeated(bet),
+            Step::Nothing => Ended::Unaffected,
             // `Move` would mean that the bet changed between the two calls: nobody moves a bet back, so it cannot be.
             Step::Contradiction | Step::Move => Ended::Contradicted(bet),
         })
     }
 
-    /// At most `limit` undecided bets whose time to be asked for again has come, the oldest first.
+    /// The store's time: what is stored and compared later, by whichever process, is told by one clock.
+    #[must_use]
+    pub fn now(&self) -> DateTime {
+        self.mongo.now()
+    }
+
+    /// Asks the store for its time, so that [`Bets::now`] is right however wrong this process's clock is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn learn_time(&self) -> Result<(), StoreError> {
+        self.mongo.ping().await
+    }
+
+    /// At most `limit` undecided bets whose time to be asked for again has come, the oldest first. One that this build cannot
+    /// read is left out (the store reports it once).
     ///
     /// # Errors
     /// When the store fails.
     pub async fn due(&self, now: DateTime, limit: u32) -> Result<Vec<BetDocument>, StoreError> {
         let filter = doc! { "state": State::Decided.as_str(), "sweep_at": { "$lte": now } };
-        self.collection.find(filter, doc! { "sweep_at": 1 }, limit).await
+        self.collection.find_readable(filter, doc! { "sweep_at": 1 }, limit).await
     }
 
     /// Takes a due bet: true for exactly one of those who try.
@@ -166,17 +202,30 @@ impl Bets {
     /// # Errors
     /// When the store fails.
     pub async fn claim(&self, bet: &BetDocument, next: DateTime) -> Result<bool, StoreError> {
-        let filter = doc! { "_id": &bet.id, "state": State::Decided.as_str(), "sweeps": bet.sweeps };
         let update = doc! { "$set": { "sweep_at": next }, "$inc": { "sweeps": 1 } };
-        Ok(self.collection.update_one(filter, update).await? == 1)
+        self.take(bet, update).await
     }
 
-    /// A player's undecided bets (they are few: bets in flight), for what names a bet only indirectly.
+    /// Takes a bet off the sweeper's list for good: true for exactly one of those who try.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn undecided_of(&self, player_id: &str, limit: u32) -> Result<Vec<BetDocument>, StoreError> {
+    pub async fn give_up(&self, bet: &BetDocument, now: DateTime) -> Result<bool, StoreError> {
+        self.take(bet, doc! { "$set": { "unanswered_at": now }, "$unset": { "sweep_at": "" } }).await
+    }
+
+    async fn take(&self, bet: &BetDocument, update: Document) -> Result<bool, StoreError> {
+        let filter = doc! { "_id": &bet.id, "state": State::Decided.as_str(), "sweeps": bet.sweeps };
+        Ok(self.collection.update_one(filter, update).await? == 1)
+    }
+
+    /// The ids of a player's undecided bets, for what names a bet only indirectly.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn undecided_of(&self, player_id: &str, limit: u32) -> Result<Vec<String>, StoreError> {
         let filter = doc! { "state": State::Decided.as_str(), "player_id": player_id };
-        self.collection.find(filter, doc! { "sweep_at": 1 }, limit).await
+        let found = self.ids.find(filter, doc! {}, limit).await?;
+        Ok(found.into_iter().map(|bet| bet.id).collect())
     }
 }

@@ -1,6 +1,7 @@
 //! Game's settings; `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
@@ -18,6 +19,9 @@ pub struct Config {
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
+    /// Who may ask.
+    #[validate(nested)]
+    pub security: Security,
     /// The broker.
     pub kafka: bus::Config,
     /// The document store.
@@ -71,19 +75,22 @@ fn in_order(stakes: &Stakes) -> Result<(), ValidationError> {
     Err(ValidationError::new("order").with_message("minor_min is larger than minor_max".into()))
 }
 
-/// `[sweeper]`: bets that payment has not answered are asked for again.
+/// `[sweeper]`: bets that payment has not answered are asked for again, slowly and not for ever.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct SweeperConfig {
     /// How often to look.
     #[validate(range(min = 10, max = 3_600_000))]
     pub interval_ms: u64,
-    /// How long payment has before it is asked again. Longer than a rebalance: in peace nothing is asked twice.
+    /// How long payment has before it is asked again. Nobody is asked while payment has commands unread that are older.
     #[validate(range(min = 100, max = 3_600_000))]
     pub first_after_ms: u64,
     /// The longest time between two askings; each is twice as long as the one before.
     #[validate(range(min = 100, max = 86_400_000))]
     pub interval_ms_max: u64,
-    /// How many bets one look may take.
-    #[validate(range(min = 1, max = 10_000))]
-    pub batch_max: u32,
+    /// How many commands this process may repeat in a second.
+    #[validate(range(min = 1, max = 100))]
+    pub per_second_max: u32,
+    /// How often one bet is asked for again before that is reported and given up.
+    #[validate(range(min = 1, max = 100))]
+    pub repeats_max: i32,
 }

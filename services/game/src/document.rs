@@ -22,6 +22,10 @@ pub struct BetDocument {
     pub player_id: String,
     /// The request's hash: the same id with another hash has no effect.
     pub request_hash: String,
+    /// The hash of the command to payment, as it was computed when the bet was decided: however payment's build reads that
+    /// command, the same command has the same hash. Absent for what game refused, and in bets of older builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wager_hash: Option<String>,
     /// Which game.
     pub game: String,
     /// Where the bet stands.
@@ -54,12 +58,21 @@ pub struct BetDocument {
     /// When the bet was voided: a settled bet keeps `ended_at`, so its first event can be repeated as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided_at: Option<DateTime>,
+    /// The stake that the void took back, where payment said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversed_stake_minor: Option<i64>,
+    /// The payout that the void took back, where payment said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversed_payout_minor: Option<i64>,
     /// When the sweeper may next ask payment again; only while decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep_at: Option<DateTime>,
     /// How often the sweeper has asked.
     #[serde(default)]
     pub sweeps: i32,
+    /// When the sweeper stopped asking without an answer; an answer still settles the bet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_at: Option<DateTime>,
     /// The trace of the command, for the sweeper's own transaction.
     pub trace: StoredTrace,
 }
@@ -69,6 +82,14 @@ impl BetDocument {
     #[must_use]
     pub fn was_settled(&self) -> bool {
         self.balance_minor.is_some() && self.reject_reason.is_none()
+    }
+
+    /// The stake and payout that the void of this bet took back: as payment said, else what had been applied; `None` when
+    /// nothing had been.
+    #[must_use]
+    pub fn reversed(&self) -> Option<(i64, i64)> {
+        let applied = self.was_settled().then_some((self.stake_minor, self.payout_minor));
+        self.reversed_stake_minor.zip(self.reversed_payout_minor).or(applied)
     }
 }
 

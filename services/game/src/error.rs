@@ -14,6 +14,12 @@ pub enum GameError {
     /// A publish failed, or its outcome is unknown.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Nobody can say now whether payment has read what it was asked.
+    #[error(transparent)]
+    Lag(#[from] bus::ClientError),
+    /// A bet's id is taken and the bet cannot be found: bets are never deleted, so the store will show it.
+    #[error("a bet's id is taken, and the bet is not there yet")]
+    NotThereYet,
     /// The event lacks what its contract says it has.
     #[error("the event has no {field}")]
     Incomplete {
@@ -23,7 +29,7 @@ pub enum GameError {
     /// The router sent a type here that the handler is not for: a mistake of ours.
     #[error("the handler was given a {0}")]
     WrongType(&'static str),
-    /// A stored bet cannot be told about: its id is none, or its reason has no name.
+    /// A stored bet cannot be told about: its id is none, or its reason has no name. It harms its own player only.
     #[error("the stored bet is broken: {0}")]
     BrokenDocument(&'static str),
     /// The random generator's lock was poisoned by a panic: the process starts anew.
@@ -42,8 +48,9 @@ impl Classify for GameError {
         match self {
             Self::Store(error) => error.class(),
             Self::Publish(error) => error.class(),
-            Self::Incomplete { .. } => ErrorClass::Poison,
-            Self::WrongType(_) | Self::BrokenDocument(_) | Self::GeneratorLost => ErrorClass::Fatal,
+            Self::Lag(_) | Self::NotThereYet => ErrorClass::Transient,
+            Self::Incomplete { .. } | Self::BrokenDocument(_) => ErrorClass::Poison,
+            Self::WrongType(_) | Self::GeneratorLost => ErrorClass::Fatal,
         }
     }
 }

@@ -4,7 +4,7 @@
 use contracts::proto::bets::v1::{BetConflict, BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::{Money, RejectReason};
 use contracts::proto::payments::v1::ApplyWager;
-use contracts::{Event, EventId, Message};
+use contracts::{Event, EventId, Message, ids};
 use store::bson::DateTime;
 use time::OffsetDateTime;
 
@@ -33,14 +33,32 @@ pub fn next(bet: &BetDocument) -> Result<Event, GameError> {
 /// # Errors
 /// When the stored bet is broken.
 pub fn apply_wager(bet: &BetDocument) -> Result<Event, GameError> {
-    let message = ApplyWager {
+    let message = wager(bet);
+    let hash = match &bet.wager_hash {
+        Some(stored) => {
+            stored.parse().map_err(|_| GameError::BrokenDocument("its wager's hash is not a hash"))?
+        }
+        // A bet of an older build: payment computes the same, as it did for that build's command.
+        None => ids::request_hash(&message),
+    };
+    Ok(follower(bet, bet.decided_at, message)?.with_request_hash(hash))
+}
+
+/// The hash of the command to payment, to be stored with the bet.
+#[must_use]
+pub fn wager_hash(bet: &BetDocument) -> String {
+    ids::request_hash(&wager(bet)).into()
+}
+
+fn wager(bet: &BetDocument) -> Message {
+    let wager = ApplyWager {
         wager_id: bet.id.clone(),
         player_id: bet.player_id.clone(),
         game: bet.game.clone(),
         stake: Some(money(bet, bet.stake_minor)),
         payout: Some(money(bet, bet.payout_minor)),
     };
-    follower(bet, bet.decided_at, message)
+    wager.into()
 }
 
 /// The bet was settled, by what was applied.
@@ -79,17 +97,20 @@ pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
     follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
 }
 
-/// The bet was taken back.
+/// The bet was voided, and what that took back.
 ///
 /// # Errors
 /// When the stored bet is broken.
 pub fn voided(bet: &BetDocument) -> Result<Event, GameError> {
+    let (stake, payout) = bet.reversed().unzip();
     let message = BetVoided {
         bet_id: bet.id.clone(),
         player_id: bet.player_id.clone(),
         game: bet.game.clone(),
         stake: Some(money(bet, bet.stake_minor)),
         reason: bet.void_reason.clone().ok_or(GameError::BrokenDocument("voided without a reason"))?,
+        reversed_stake: stake.map(|minor| money(bet, minor)),
+        reversed_payout: payout.map(|minor| money(bet, minor)),
     };
     follower(bet, bet.voided_at.unwrap_or(bet.decided_at), message)
 }

@@ -74,6 +74,7 @@ impl Game {
                 self.producer.publish(&event).await.map_err(GameError::from)?;
                 Ok(Outcome::Duplicate)
             }
+            Ended::Unaffected => Ok(Outcome::Duplicate),
             Ended::Contradicted(bet) => {
                 let contradiction = Contradiction { state: bet.state.as_str(), answer: target.as_str() };
                 telemetry::report(&contradiction, &[("bet.id", &bet.id)]);

@@ -5,24 +5,25 @@
 //! insert and one publish, one update and one publish.
 //!
 //! Promises kept here: a redelivery never spins again (the outcome is stored before anybody hears of it); the same id with
-//! another request has no effect; every accepted bet ends in exactly one terminal event; what is published about a bet is a
+//! another request has no effect; every accepted bet ends in exactly one terminal event; a repetition never feeds an overload; what is published about a bet is a
 //! function of its document, so a repeated event is the same bytes under the same id.
 
 pub mod bets;
 pub mod config;
 pub mod document;
 pub mod domain;
-mod error;
+pub mod error;
 pub mod events;
 pub mod handlers;
 mod http;
 pub mod rng;
-mod sweeper;
+pub mod sweeper;
 
 use std::sync::Arc;
 
+use chassis::internal::Internal;
 use chassis::{Edges, Failure, Life, Shutdown};
-use contracts::topics::Group;
+use contracts::topics::{Group, Topic};
 use store::mongo::Mongo;
 
 use crate::bets::Bets;
@@ -53,10 +54,12 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
         config.sweeper.first_after_ms,
     ));
     let consumer = bus::Consumer::new(&config.kafka, Group::Game, handlers::router(&game), producer.clone())?;
-    let sweeper = Sweeper::new(bets, producer.clone(), config.sweeper.clone());
+    let backlog = bus::lag::BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands])?;
+    let sweeper = Sweeper::new(bets, producer.clone(), backlog, config.sweeper.clone());
 
     let ready = life.readiness().register("kafka");
-    life.serve(chassis::http::router(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
+    let routes = chassis::http::internal(routes, Internal::new(config.security.internal_token.clone()));
+    life.serve(chassis::http::layered(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
     life.consume("game", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
     life.background("sweeper", |token| sweeper.run(token));
     life.on_flush("producer", move |within| async move { producer.flush(within).await });

@@ -1,11 +1,20 @@
-//! Asks payment again for bets that it has not answered: the way out when an acknowledged command was lost all the same
-//! (retention, a dead letter that was discarded). In peace it finds nothing: one look at a partial index that is empty.
+//! Asks payment again for bets that it has not answered.
+//!
+//! It is the way out when an acknowledged command was lost all the same (retention, a dead letter that was discarded). In peace
+//! it finds nothing: one look at a partial index that is empty.
+//!
+//! Keeps "repetition never feeds an overload": a command that payment has yet to read is not lost, so nothing is repeated while
+//! payment has unread commands that are older than the first wait. Then it repeats a few a second, and each bet a few times;
+//! after that the bet is reported once and left as it is. A late answer still settles it.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bus::Producer;
+use contracts::class::{Classify as _, ErrorClass};
 use store::bson::DateTime;
 use telemetry::spans;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -18,59 +27,130 @@ use crate::events;
 /// Doubling stops here whatever the configured maximum is: 2^20 times any first wait is longer than any maximum.
 const DOUBLINGS_MAX: u32 = 20;
 
+/// What payment has yet to read.
+#[async_trait]
+pub trait Backlog: Send + Sync + 'static {
+    /// Whether payment has unread commands that are older than `age`. Nobody knows: yes.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    async fn is_older_than(&self, age: Duration) -> Result<bool, bus::ClientError>;
+}
+
+#[async_trait]
+impl Backlog for bus::lag::BacklogReader {
+    async fn is_older_than(&self, age: Duration) -> Result<bool, bus::ClientError> {
+        Ok(self.read().await?.is_older_than(age))
+    }
+}
+
 /// The sweeper of one process. Several may run: a bet is claimed before it is asked for.
-pub(crate) struct Sweeper {
+pub struct Sweeper<B> {
     bets: Bets,
     producer: Producer,
+    backlog: B,
     config: SweeperConfig,
 }
 
-impl Sweeper {
-    pub(crate) fn new(bets: Bets, producer: Producer, config: SweeperConfig) -> Self {
-        Self { bets, producer, config }
+/// A bet that payment never answered for. It stays decided; somebody has to look what became of its command.
+#[derive(Debug, thiserror::Error)]
+#[error("payment has not answered for a bet after {repeats} repetitions; it is not asked again")]
+struct Unanswered {
+    repeats: i32,
+}
+
+impl<B: Backlog> Sweeper<B> {
+    /// A sweeper over the store of bets, which looks at `backlog` first.
+    #[must_use]
+    pub fn new(bets: Bets, producer: Producer, backlog: B, config: SweeperConfig) -> Self {
+        Self { bets, producer, backlog, config }
     }
 
     /// Looks at every interval until told to stop. A look that fails is logged; the next one comes anyway.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), GameError> {
-        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ///
+    /// # Errors
+    /// Never by itself.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), GameError> {
+        let mut looks = ticks(self.config.interval_ms);
+        let mut pace = ticks(1_000 / u64::from(self.config.per_second_max.max(1)));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
+                _ = looks.tick() => {}
             }
-            if let Err(error) = self.sweep(DateTime::now()).await {
-                tracing::warn!(error = %error, "a sweep for undecided bets failed");
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                swept = self.sweep(&mut pace) => if let Err(error) = swept {
+                    tracing::warn!(error = %error, "a sweep for undecided bets failed");
+                },
             }
         }
     }
 
-    async fn sweep(&self, now: DateTime) -> Result<(), GameError> {
-        for bet in self.bets.due(now, self.config.batch_max).await? {
-            let span = spans::continued("sweep undecided bet", &bet.trace.context());
-            let asked = self.ask_again(&bet, now).instrument(span.clone()).await;
-            match &asked {
-                Ok(()) => spans::set_ok(&span),
-                Err(_) => spans::set_error(&span, spans::Status::Unavailable),
-            }
-            asked?;
+    async fn sweep(&self, pace: &mut Interval) -> Result<(), GameError> {
+        self.bets.learn_time().await?;
+        let due = self.bets.due(self.bets.now(), self.batch_max()).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        if self.backlog.is_older_than(Duration::from_millis(self.config.first_after_ms)).await? {
+            tracing::debug!("payment has yet to read older commands: nothing is asked again");
+            return Ok(());
+        }
+        for bet in due {
+            pace.tick().await;
+            self.see_to(&bet).await?;
         }
         Ok(())
+    }
+
+    /// One due bet. What is wrong with this bet alone is reported and does not end the look.
+    async fn see_to(&self, bet: &BetDocument) -> Result<(), GameError> {
+        let span = spans::continued("sweep undecided bet", &bet.trace.context());
+        let seen_to = async {
+            match self.ask_again(bet).await {
+                Err(error) if error.class() != ErrorClass::Transient => {
+                    if self.bets.give_up(bet, self.bets.now()).await? {
+                        telemetry::report(&error, &[("bet.id", &bet.id)]);
+                    }
+                    Ok(())
+                }
+                asked => asked,
+            }
+        };
+        let seen_to = seen_to.instrument(span.clone()).await;
+        match &seen_to {
+            Ok(()) => spans::set_ok(&span),
+            Err(_) => spans::set_error(&span, spans::Status::Unavailable),
+        }
+        seen_to
     }
 
     /// Claims one bet and publishes its command again: same id, same bytes; payment answers what it knows.
-    async fn ask_again(&self, bet: &BetDocument, now: DateTime) -> Result<(), GameError> {
-        let next = now.timestamp_millis().saturating_add(self.wait_ms(bet.sweeps));
-        if !self.bets.claim(bet, DateTime::from_millis(next)).await? {
+    async fn ask_again(&self, bet: &BetDocument) -> Result<(), GameError> {
+        let command = events::apply_wager(bet)?;
+        let now = self.bets.now();
+        if bet.sweeps >= self.config.repeats_max {
+            if self.bets.give_up(bet, now).await? {
+                telemetry::report(&Unanswered { repeats: bet.sweeps }, &[("bet.id", &bet.id)]);
+            }
             return Ok(());
         }
-        tracing::warn!(
-            bet.id = bet.id,
-            sweeps = bet.sweeps,
-            "payment has not answered for a bet: asking again"
-        );
-        self.producer.publish(&events::apply_wager(bet)?).await?;
+        if self.bets.claim(bet, later(now, self.wait_ms(bet.sweeps))).await? {
+            tracing::warn!(
+                bet.id = bet.id,
+                sweeps = bet.sweeps,
+                "payment has not answered for a bet: asking again"
+            );
+            self.producer.publish(&command).await?;
+        }
         Ok(())
+    }
+
+    fn batch_max(&self) -> u32 {
+        let of_interval =
+            u64::from(self.config.per_second_max).saturating_mul(self.config.interval_ms) / 1_000;
+        u32::try_from(of_interval).unwrap_or(u32::MAX).max(1)
     }
 
     fn wait_ms(&self, sweeps: i32) -> i64 {
@@ -79,4 +159,14 @@ impl Sweeper {
             self.config.first_after_ms.saturating_mul(1 << doublings).min(self.config.interval_ms_max);
         i64::try_from(wait_ms).unwrap_or(i64::MAX)
     }
+}
+
+fn ticks(every_ms: u64) -> Interval {
+    let mut ticks = tokio::time::interval(Duration::from_millis(every_ms.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn later(now: DateTime, wait_ms: i64) -> DateTime {
+    DateTime::from_millis(now.timestamp_millis().saturating_add(wait_ms))
 }

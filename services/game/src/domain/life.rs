@@ -2,7 +2,7 @@
 //!
 //! Keeps "every accepted bet ends in exactly one terminal event": an answer either moves a bet, repeats what is known, or
 //! contradicts it, and only the first two publish. A void of a settled bet is the one second step: an operator's rollback
-//! always lands.
+//! always lands. A void of what was rejected changes nothing: no money had moved.
 
 /// Where a bet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +62,8 @@ pub enum Step {
     Move,
     /// It says what is known: publish the same event again.
     Repeat,
+    /// It says of a bet without effect that it has none: nothing to store and nothing to tell.
+    Nothing,
     /// It cannot be true together with what is stored: somebody has to look.
     Contradiction,
 }
@@ -73,6 +75,10 @@ pub fn step(state: State, target: State, was_settled: bool) -> Step {
         Step::Move
     } else if state == target || (state == State::Voided && target == State::Settled && was_settled) {
         Step::Repeat
+    } else if !was_settled
+        && matches!((state, target), (State::Rejected, State::Voided) | (State::Voided, State::Rejected))
+    {
+        Step::Nothing
     } else {
         Step::Contradiction
     }
@@ -94,10 +100,11 @@ mod tests {
             (Settled, Voided, true, Step::Move),
             (Rejected, Settled, false, Step::Contradiction),
             (Rejected, Rejected, false, Step::Repeat),
-            (Rejected, Voided, false, Step::Contradiction),
+            (Rejected, Voided, false, Step::Nothing),
             (Voided, Settled, false, Step::Contradiction),
             (Voided, Settled, true, Step::Repeat),
-            (Voided, Rejected, false, Step::Contradiction),
+            (Voided, Rejected, false, Step::Nothing),
+            (Voided, Rejected, true, Step::Contradiction),
             (Voided, Voided, false, Step::Repeat),
         ] {
             assert_eq!(

@@ -6,7 +6,7 @@
 use super::theory::Theory;
 
 /// The name players and operators use for this game.
-pub const GAME: &str = "slots";
+pub const GAME: &str = contracts::Game::Slots.as_str();
 /// Changes with every change of a strip or of the table: a settled bet names the table that it was paid by.
 pub const PAY_TABLE_VERSION: &str = "slots-1";
 /// How many reels there are.

@@ -32,12 +32,12 @@ impl Handle for OnCommandConflict {
         if conflict.command_type != EventType::ApplyWager.as_str() {
             return Ok(Outcome::Duplicate);
         }
-        for bet in self.0.bets.undecided_of(&conflict.player_id, UNDECIDED_MAX).await? {
-            let bet_id: EventId = bet.id.parse().map_err(GameError::from)?;
+        for id in self.0.bets.undecided_of(&conflict.player_id, UNDECIDED_MAX).await? {
+            let Ok(bet_id) = id.parse::<EventId>() else { continue };
             if ids::follower_id(&bet_id, EventType::ApplyWager).as_str() == conflict.command_id {
-                let ending =
-                    Ending::Voided { reason: WORDS.to_owned(), at: events::stored(delivery.event.time) };
-                return self.0.end(&bet.id, ending).await;
+                let at = events::stored(delivery.event.time);
+                let ending = Ending::Voided { reason: WORDS.to_owned(), reversed: None, at };
+                return self.0.end(&id, ending).await;
             }
         }
         Ok(Outcome::Duplicate)

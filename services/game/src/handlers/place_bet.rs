@@ -53,11 +53,12 @@ fn decided(game: &Game, event: &Event) -> Result<BetDocument, GameError> {
     let stake = stake.as_ref().ok_or(GameError::Incomplete { field: "stake" })?;
     let ask = Ask { game: name, stake_minor: stake.minor, currency: &stake.currency };
     let request_hash = event.request_hash.clone().unwrap_or_else(|| ids::request_hash(&event.message));
-    let now = DateTime::now();
+    let now = game.bets.now();
     let mut bet = BetDocument {
         id: event.id.as_str().to_owned(),
         player_id: player_id.clone(),
         request_hash: request_hash.into(),
+        wager_hash: None,
         game: name.clone(),
         state: State::Decided,
         stake_minor: stake.minor,
@@ -71,13 +72,17 @@ fn decided(game: &Game, event: &Event) -> Result<BetDocument, GameError> {
         reject_reason: None,
         void_reason: None,
         voided_at: None,
+        reversed_stake_minor: None,
+        reversed_payout_minor: None,
         sweep_at: None,
         sweeps: 0,
+        unanswered_at: None,
         trace: telemetry::propagation::capture(),
     };
     match game.decide(ask)? {
         Decision::Played { payout, spin, .. } => {
             bet.payout_minor = payout.minor();
+            bet.wager_hash = Some(events::wager_hash(&bet));
             bet.reels = spin.line.iter().map(|symbol| symbol.as_str().to_owned()).collect();
             let wait_ms = i64::try_from(game.sweep_after_ms).unwrap_or(i64::MAX);
             bet.sweep_at = Some(DateTime::from_millis(now.timestamp_millis().saturating_add(wait_ms)));

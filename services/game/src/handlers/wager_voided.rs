@@ -1,4 +1,4 @@
-//! `WagerVoided`: an operator took a wager back, or forbade it before it came.
+//! `WagerVoided`: an operator took a wager back, or forbade it before it came. What was taken back is passed on.
 
 use std::sync::Arc;
 
@@ -20,8 +20,12 @@ impl Handle for OnWagerVoided {
         let Message::WagerVoided(voided) = &delivery.event.message else {
             return Err(GameError::WrongType(delivery.event.message.event_type().as_str()).into());
         };
-        let ending =
-            Ending::Voided { reason: voided.reason.clone(), at: events::stored(delivery.event.time) };
+        let reversed = voided.reversed_stake.as_ref().zip(voided.reversed_payout.as_ref());
+        let ending = Ending::Voided {
+            reason: voided.reason.clone(),
+            reversed: reversed.map(|(stake, payout)| (stake.minor, payout.minor)),
+            at: events::stored(delivery.event.time),
+        };
         self.0.end(&voided.wager_id, ending).await
     }
 }

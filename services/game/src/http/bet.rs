@@ -3,6 +3,7 @@
 use axum::extract::State as Shared;
 use chassis::http::{Json, Path};
 use chassis::problem::Problem;
+use contracts::class::{Classify as _, ErrorClass};
 use serde::Serialize;
 
 use crate::bets::Bets;
@@ -33,9 +34,13 @@ pub(crate) async fn show(
     match bets.find(&bet_id).await {
         Ok(Some(bet)) => Ok(Json(bet.into())),
         Ok(None) => Err(Problem::not_found()),
-        Err(error) => {
+        Err(error) if error.class() == ErrorClass::Transient => {
             tracing::warn!(error = %error, "a bet could not be looked up");
             Err(Problem::unavailable("the document store does not answer"))
+        }
+        Err(error) => {
+            telemetry::report(&error, &[("bet.id", &bet_id)]);
+            Err(Problem::internal())
         }
     }
 }

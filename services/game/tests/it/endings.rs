@@ -68,30 +68,58 @@ fn rejection(bet_id: &EventId, player: &str) -> WagerRejected {
     }
 }
 
+/// What payment says of a void; `reversed` is what it took back.
+fn void_of(bet_id: &EventId, player: &str, reversed: Option<(i64, i64)>) -> Event {
+    let void = WagerVoided {
+        wager_id: bet_id.to_string(),
+        player_id: player.to_owned(),
+        balance_after: None,
+        reason: "by hand".to_owned(),
+        reversed_stake: reversed.and_then(|(stake_minor, _)| eur(stake_minor)),
+        reversed_payout: reversed.and_then(|(_, payout_minor)| eur(payout_minor)),
+    };
+    Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void)
+}
+
 #[test]
 fn a_void_ends_a_decided_bet_and_takes_a_settled_one_back() {
     RUNTIME.block_on(async {
-        for settle_first in [false, true] {
+        for reversed in [None, Some((100, 200))] {
             let (platform, player, bet, asked) = decided().await;
-            if settle_first {
-                platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+            if reversed.is_some() {
+                let mut wager = apply_wager(&asked);
+                wager.payout = eur(200);
+                platform.publish(&applied(&asked, &wager, 900)).await;
                 platform.seen.wait(&player, EventType::BetSettled, 1).await;
             }
-            let void = WagerVoided {
-                wager_id: bet.id.to_string(),
-                player_id: player.clone(),
-                balance_after: None,
-                reason: "by hand".to_owned(),
-            };
-            platform
-                .publish(&Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void))
-                .await;
-            let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await;
+            platform.publish(&void_of(&bet.id, &player, reversed)).await;
+            // A second void of it, in payment's words: nothing was taken back by that one.
+            platform.publish(&void_of(&bet.id, &player, None)).await;
+            let voided = platform.seen.wait(&player, EventType::BetVoided, 2).await;
+            assert_eq!(identity(&voided[0]), identity(&voided[1]), "told the same again");
             let told: BetVoided = voided[0].event.message.clone().try_into().unwrap();
             assert_eq!((told.reason.as_str(), told.stake), ("by hand", eur(100)));
+            let expected = reversed.map_or((None, None), |(stake, payout)| (eur(stake), eur(payout)));
+            assert_eq!((told.reversed_stake, told.reversed_payout), expected);
             let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
             assert_eq!(stored["state"], "voided");
         }
+    });
+}
+
+/// Payment publishes a void of a wager that it had rejected: no money had moved, so the bet stays what it is.
+#[test]
+fn a_void_of_a_rejected_bet_changes_and_tells_nothing() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
+        platform.publish(&void_of(&bet.id, &player, None)).await;
+        // Answers of one player are in one lane: what comes after this one was told after the void was dealt with.
+        platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
+        platform.seen.wait(&player, EventType::BetRejected, 2).await;
+        assert_eq!(platform.seen.of(&player, EventType::BetVoided).len(), 0);
+        let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+        assert_eq!(stored["state"], "rejected");
     });
 }
 

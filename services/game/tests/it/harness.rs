@@ -19,6 +19,9 @@ use tokio::sync::OnceCell;
 /// Longer than a rebalance and a few retries on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What every request to game has to carry.
+pub(crate) const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
+
 /// One runtime for all tests: the service outlives the test that started it.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
@@ -64,27 +67,34 @@ pub(crate) struct Platform {
 
 static PLATFORM: OnceCell<Platform> = OnceCell::const_new();
 
+/// A configuration on a namespace and a database that nobody else uses, whose sweeper waits `sweep_after_ms`.
+pub(crate) async fn config(sweep_after_ms: &str) -> Config {
+    let settings = [
+        ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
+        ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("game")),
+        ("PITBOSS__MONGO__URI", testkit::mongo()),
+        ("PITBOSS__MONGO__DATABASE", testkit::unique("game")),
+        ("PITBOSS__SECURITY__INTERNAL_TOKEN", INTERNAL_TOKEN.to_owned()),
+        ("PITBOSS__SWEEPER__FIRST_AFTER_MS", sweep_after_ms.to_owned()),
+        ("PITBOSS__SWEEPER__INTERVAL_MS", "50".to_owned()),
+        ("PITBOSS__SWEEPER__PER_SECOND_MAX", "100".to_owned()),
+    ];
+    let environment: HashMap<_, _> =
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let config: Config =
+        chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
+    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+    config
+}
+
 impl Platform {
     /// The platform that tests share; they keep apart by player.
     pub(crate) async fn shared() -> &'static Self {
-        PLATFORM.get_or_init(|| Self::start("3600000")).await
+        PLATFORM.get_or_init(|| async { Self::start(config("3600000").await).await }).await
     }
 
-    /// A platform whose sweeper waits `sweep_after_ms`.
-    pub(crate) async fn start(sweep_after_ms: &str) -> Self {
-        let settings = [
-            ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
-            ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("game")),
-            ("PITBOSS__MONGO__URI", testkit::mongo()),
-            ("PITBOSS__MONGO__DATABASE", testkit::unique("game")),
-            ("PITBOSS__SWEEPER__FIRST_AFTER_MS", sweep_after_ms.to_owned()),
-            ("PITBOSS__SWEEPER__INTERVAL_MS", "100".to_owned()),
-        ];
-        let environment: HashMap<_, _> =
-            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let config: Config =
-            chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
-        bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+    /// Game with that configuration.
+    pub(crate) async fn start(config: Config) -> Self {
         let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
         let seen = Seen::default();
@@ -112,7 +122,7 @@ impl Platform {
     }
 }
 
-async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
+pub(crate) async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
     let topics = [Topic::BetsEvents, Topic::PaymentsCommands];
     let on_them = EventType::ALL.iter().filter(|event_type| topics.contains(&event_type.topic()));
     let router = on_them.fold(Router::new(), |router, event_type| router.on(*event_type, seen.clone()));
@@ -131,7 +141,9 @@ async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
 
 async fn try_get(address: std::net::SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nx-internal-token: {INTERNAL_TOKEN}\r\nconnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;

@@ -7,4 +7,5 @@ mod endings;
 mod harness;
 mod placing;
 mod return_to_player;
+mod skew;
 mod sweeping;

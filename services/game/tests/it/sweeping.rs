@@ -1,26 +1,262 @@
-//! Sweeping: payment is asked again, with the same command, until it answers; then no more.
+//! Sweeping: payment is asked again, with the same command, a few times; and not at all while it has yet to read older ones.
 
-use contracts::EventType;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, identity};
+use async_trait::async_trait;
+use bus::lag::BacklogReader;
+use bus::{
+    CancellationToken, ClientError, Consumer, Delivery, Handle, HandlerError, Outcome, Producer, Router,
+};
+use contracts::{EventType, Group, Topic};
+use game::bets::Bets;
+use game::config::Config;
+use game::sweeper::{Backlog, Sweeper};
+use store::bson::{DateTime, Document, doc};
+use store::mongo::{Collection, Mongo};
+use tokio::task::JoinHandle;
+
+use crate::harness::{PATIENCE, Platform, RUNTIME, Seen, applied, apply_wager, bet, config, identity, watch};
+use crate::skew::decided;
+
+/// Payment's backlog as the test says; counts how often it was asked about.
+#[derive(Clone, Default)]
+struct Played {
+    is_behind: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Backlog for Played {
+    async fn is_older_than(&self, _age: Duration) -> Result<bool, ClientError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.is_behind.load(Ordering::SeqCst))
+    }
+}
+
+impl Played {
+    fn behind() -> Self {
+        let played = Self::default();
+        played.is_behind.store(true, Ordering::SeqCst);
+        played
+    }
+
+    async fn wait_for_looks(&self, count: usize) {
+        testkit::eventually("the sweeper to have looked", PATIENCE, || async {
+            (self.asked.load(Ordering::SeqCst) >= count).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A sweeper alone, over a store and a topic of its own.
+struct Stage {
+    seen: Seen,
+    bets: Bets,
+    documents: Collection<Document>,
+    stop: CancellationToken,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Stage {
+    async fn start(config: Config, backlog: impl Backlog) -> Self {
+        let mongo = Mongo::connect(&config.mongo).await.unwrap();
+        let bets = Bets::open(&mongo).await.unwrap();
+        let producer = Producer::new(&config.kafka).unwrap();
+        let seen = Seen::default();
+        watch(&config.kafka, &producer, seen.clone()).await;
+        let stop = CancellationToken::new();
+        let sweeper = Sweeper::new(bets.clone(), producer, backlog, config.sweeper);
+        telemetry::spawn(sweeper.run(stop.clone()));
+        Self { seen, bets, documents: mongo.collection("bets"), stop }
+    }
+
+    /// So many undecided bets of one player whose time has come.
+    async fn due(&self, player: &str, count: usize) {
+        for _ in 0..count {
+            self.bets.insert(&decided(player, Some(DateTime::from_millis(0)))).await.unwrap();
+        }
+    }
+}
 
 #[test]
-fn an_unanswered_bet_is_asked_for_again_until_it_is_answered() {
+fn nothing_is_asked_again_while_payment_has_older_commands_unread() {
     RUNTIME.block_on(async {
-        let platform = Platform::start("300").await;
+        let backlog = Played::behind();
+        let stage = Stage::start(config("100").await, backlog.clone()).await;
         let player = testkit::unique("player");
-        platform.publish(&bet(&player, 100)).await;
-        let asked = platform.seen.wait(&player, EventType::ApplyWager, 3).await;
-        assert_eq!(identity(&asked[0]), identity(&asked[1]));
-        assert_eq!(identity(&asked[0]), identity(&asked[2]));
+        stage.due(&player, 50).await;
+        backlog.wait_for_looks(20).await;
+        assert_eq!(stage.seen.of(&player, EventType::ApplyWager).len(), 0, "a backlog was made longer");
+        backlog.is_behind.store(false, Ordering::SeqCst);
+        stage.seen.wait(&player, EventType::ApplyWager, 50).await;
+    });
+}
 
-        platform.publish(&applied(&asked[0], &apply_wager(&asked[0]), 900)).await;
-        platform.seen.wait(&player, EventType::BetSettled, 1).await;
-        let bets = platform.mongo.collection::<store::bson::Document>("bets");
-        let swept = bets
-            .count(store::bson::doc! { "player_id": &player, "sweep_at": { "$exists": true } })
-            .await
-            .unwrap();
-        assert_eq!(swept, 0, "a settled bet is no longer in the sweeper's index");
+#[test]
+fn an_unanswered_bet_is_asked_for_a_few_times_with_the_same_bytes_and_then_given_up() {
+    RUNTIME.block_on(async {
+        let mut config = config("100").await;
+        (config.sweeper.repeats_max, config.sweeper.interval_ms_max) = (3, 100);
+        let stage = Stage::start(config, Played::default()).await;
+        let player = testkit::unique("player");
+        stage.due(&player, 1).await;
+        let given_up = doc! { "player_id": &player, "unanswered_at": { "$exists": true } };
+        let bet = testkit::eventually("the bet to be given up", PATIENCE, || async {
+            stage.documents.find_one(given_up.clone()).await.unwrap()
+        })
+        .await;
+        assert_eq!((bet.get_i32("sweeps").ok(), bet.get_str("state").ok()), (Some(3), Some("decided")));
+        assert!(!bet.contains_key("sweep_at"), "it is no longer in the sweeper's index");
+        let asked = stage.seen.wait(&player, EventType::ApplyWager, 3).await;
+        assert_eq!(asked.len(), 3);
+        assert!(asked.iter().all(|again| identity(again) == identity(&asked[0])));
+    });
+}
+
+#[test]
+fn a_process_repeats_a_few_commands_a_second() {
+    RUNTIME.block_on(async {
+        let mut config = config("100").await;
+        config.sweeper.per_second_max = 10;
+        let stage = Stage::start(config, Played::default()).await;
+        let player = testkit::unique("player");
+        let began = Instant::now();
+        stage.due(&player, 11).await;
+        stage.seen.wait(&player, EventType::ApplyWager, 11).await;
+        // Ten pauses lie between eleven commands; a slow machine only makes it longer.
+        assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    });
+}
+
+/// What a process stores whose clock is an hour ahead is due when it should be.
+#[test]
+fn no_clock_keeps_a_bet_from_being_asked_for() {
+    const HOUR_MS: i64 = 3_600_000;
+    RUNTIME.block_on(async {
+        let config = config("100").await;
+        let ahead = Mongo::connect(&config.mongo).await.unwrap().with_clock_off_by(HOUR_MS);
+        let bets = Bets::open(&ahead).await.unwrap();
+        bets.learn_time().await.unwrap();
+        let stage = Stage::start(config, Played::default()).await;
+        let player = testkit::unique("player");
+        bets.insert(&decided(&player, Some(bets.now()))).await.unwrap();
+        stage.seen.wait(&player, EventType::ApplyWager, 1).await;
+    });
+}
+
+#[test]
+fn a_bet_that_cannot_be_read_is_left_out_and_the_others_are_asked_for() {
+    RUNTIME.block_on(async {
+        let mut config = config("100").await;
+        // One bet a look: the unreadable one is the oldest and must not fill it.
+        (config.sweeper.per_second_max, config.sweeper.interval_ms) = (20, 50);
+        let backlog = Played::behind();
+        let stage = Stage::start(config, backlog.clone()).await;
+        let player = testkit::unique("player");
+        let newer = doc! {
+            "_id": testkit::unique("newer"), "player_id": "somebody", "state": "decided",
+            "sweep_at": DateTime::from_millis(-1), "stake_minor": { "amount": 100, "currency": "XBT" },
+        };
+        stage.documents.insert_one(&newer).await.unwrap();
+        stage.due(&player, 3).await;
+        backlog.is_behind.store(false, Ordering::SeqCst);
+        stage.seen.wait(&player, EventType::ApplyWager, 3).await;
+        let kept = stage.documents.find_one(doc! { "player_id": "somebody" }).await.unwrap();
+        assert_eq!(kept, Some(newer), "kept as it was, for the build that can read it");
+    });
+}
+
+/// Payment, as far as the bus is concerned: reads its commands and applies every wager.
+struct Payment {
+    producer: Producer,
+}
+
+#[async_trait]
+impl Handle for Payment {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        self.producer.publish(&applied(delivery, &apply_wager(delivery), 900)).await.unwrap();
+        Ok(Outcome::Applied)
+    }
+}
+
+fn payment(kafka: &bus::Config) -> (CancellationToken, JoinHandle<()>) {
+    let producer = Producer::new(kafka).unwrap();
+    let router = Router::new().on(EventType::ApplyWager, Payment { producer: producer.clone() });
+    let consumer = Consumer::new(kafka, Group::Payment, router, producer).unwrap();
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    (stop, telemetry::spawn(async move { consumer.run(token, |_| ()).await.unwrap() }))
+}
+
+/// The broker's own answer, counted.
+struct Counted(BacklogReader, Arc<AtomicUsize>);
+
+#[async_trait]
+impl Backlog for Counted {
+    async fn is_older_than(&self, age: Duration) -> Result<bool, ClientError> {
+        let answer = self.0.is_older_than(age).await;
+        self.1.fetch_add(1, Ordering::SeqCst);
+        answer
+    }
+}
+
+/// The broker is asked what payment has read; payment goes down under load and comes back.
+#[test]
+fn an_outage_of_payment_is_not_amplified_and_every_bet_settles_after_it() {
+    const PLAYERS: usize = 10;
+    const BETS: usize = 20;
+    RUNTIME.block_on(async {
+        let mut config = config("400").await;
+        config.sweeper.interval_ms_max = 400;
+        let looked = Arc::new(AtomicUsize::new(0));
+        let reader = BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap();
+        let stage = Stage::start(config.clone(), Counted(reader, Arc::clone(&looked))).await;
+        let kafka = config.kafka.clone();
+        // The service has a sweeper as well; it asks the broker the same question.
+        let platform = Platform::start(config).await;
+        let players: Vec<String> = (0..PLAYERS).map(|_| testkit::unique("player")).collect();
+
+        let (stop, ended) = payment(&kafka);
+        for player in &players {
+            platform.publish(&bet(player, 100)).await;
+        }
+        for player in &players {
+            platform.seen.wait(player, EventType::BetSettled, 1).await;
+        }
+        stop.cancel();
+        ended.await.unwrap();
+        for player in &players {
+            for _ in 0..BETS {
+                platform.publish(&bet(player, 100)).await;
+            }
+        }
+        let expected = BETS + 1;
+        for player in &players {
+            platform.seen.wait(player, EventType::ApplyWager, expected).await;
+        }
+        let before = looked.load(Ordering::SeqCst);
+        testkit::eventually("ten looks in the outage", PATIENCE, || async {
+            (looked.load(Ordering::SeqCst) >= before + 10).then_some(())
+        })
+        .await;
+        let on_topic = |player: &String| platform.seen.of(player, EventType::ApplyWager).len();
+        let commands: usize = players.iter().map(on_topic).sum();
+        assert_eq!(commands, PLAYERS * expected, "the outage was amplified");
+
+        let (stop, ended) = payment(&kafka);
+        for player in &players {
+            platform.seen.wait(player, EventType::BetSettled, expected).await;
+        }
+        let open = doc! { "state": "decided" };
+        assert_eq!(stage.documents.count(open).await.unwrap(), 0, "every bet has settled");
+        stop.cancel();
+        ended.await.unwrap();
     });
 }

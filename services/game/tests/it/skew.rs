@@ -1,0 +1,128 @@
+//! Documents and events of another build: they harm their own player, and nobody else.
+
+use contracts::proto::bets::v1::{BetSettled, BetVoided};
+use contracts::proto::payments::v1::{CommandConflict, WagerVoided};
+use contracts::{Event, EventType, ids};
+use game::document::BetDocument;
+use game::domain::life::State;
+use store::bson::{DateTime, Document, doc};
+
+use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, bet_as, eur};
+
+/// An undecided bet as this build stores it.
+pub(crate) fn decided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
+    BetDocument {
+        id: testkit::unique("bet"),
+        player_id: player.to_owned(),
+        request_hash: "0".repeat(64),
+        wager_hash: None,
+        game: "slots".to_owned(),
+        state: State::Decided,
+        stake_minor: 100,
+        payout_minor: 0,
+        currency: "EUR".to_owned(),
+        reels: Vec::new(),
+        pay_table_version: String::new(),
+        decided_at: DateTime::from_millis(1_000),
+        ended_at: None,
+        balance_minor: None,
+        reject_reason: None,
+        void_reason: None,
+        voided_at: None,
+        reversed_stake_minor: None,
+        reversed_payout_minor: None,
+        sweep_at,
+        sweeps: 0,
+        unanswered_at: None,
+        trace: telemetry::propagation::StoredTrace::default(),
+    }
+}
+
+/// A newer build knows a state and a form of amounts that this one does not.
+#[test]
+fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let (harmed, other) = (testkit::unique("player"), testkit::unique("player"));
+        let documents = platform.mongo.collection::<Document>("bets");
+        let newer_state = bet(&harmed, 100);
+        let stored = doc! { "_id": newer_state.id.as_str(), "player_id": &harmed, "state": "disputed" };
+        documents.insert_one(&stored).await.unwrap();
+        let newer_amount = bet(&harmed, 100);
+        let stored = doc! {
+            "_id": newer_amount.id.as_str(), "player_id": &harmed, "state": "decided", "stake_minor": { "amount": 100 },
+        };
+        documents.insert_one(&stored).await.unwrap();
+
+        platform.publish(&newer_state).await;
+        platform.publish(&newer_amount).await;
+        // Payment's answer about it, and a conflict that looks through the player's undecided bets.
+        let asked = ids::follower_id(&newer_amount.id, EventType::ApplyWager);
+        let conflict = CommandConflict {
+            command_id: "nobody's".to_owned(),
+            command_type: EventType::ApplyWager.as_str().to_owned(),
+            player_id: harmed.clone(),
+        };
+        platform.publish(&Event::follower(&asked, "payment", conflict)).await;
+        for player in [&harmed, &other] {
+            let readable = bet(player, 100);
+            platform.publish(&readable).await;
+            let asked = platform.seen.wait(player, EventType::ApplyWager, 1).await.remove(0);
+            platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+            let settled = platform.seen.wait(player, EventType::BetSettled, 1).await.remove(0);
+            let told: BetSettled = settled.event.message.try_into().unwrap();
+            assert_eq!(told.bet_id, readable.id.as_str());
+        }
+        let kept = documents.find_one(doc! { "_id": newer_state.id.as_str() }).await.unwrap().unwrap();
+        assert_eq!(kept.get_str("state").ok(), Some("disputed"), "left as the newer build wrote it");
+        let (status, _) = platform.get(&format!("/internal/v1/bets/{}", newer_state.id)).await;
+        assert_eq!(status, 500, "about this bet nobody can answer here");
+    });
+}
+
+/// Whoever decodes the command may know fewer fields of it: the hash is the sender's.
+#[test]
+fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let player = testkit::unique("player");
+        let placed = bet(&player, 100);
+        platform.publish(&placed).await;
+        let first = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
+        assert_eq!(first.event.request_hash, Some(ids::request_hash(&first.event.message)));
+
+        // As if this build computed another hash than the one that decided the bet.
+        let stored = "a".repeat(64);
+        let documents = platform.mongo.collection::<Document>("bets");
+        let change = doc! { "$set": { "wager_hash": &stored } };
+        documents.update_one(doc! { "_id": placed.id.as_str() }, change).await.unwrap();
+        platform.publish(&bet_as(&placed.id, &player, 100)).await;
+        let again = platform.seen.wait(&player, EventType::ApplyWager, 2).await.remove(1);
+        assert_eq!(again.event.request_hash.unwrap().as_str(), stored);
+    });
+}
+
+/// A payment service of an older build says that a wager was voided, and not what that took back.
+#[test]
+fn a_void_without_amounts_takes_back_what_the_settled_bet_says() {
+    RUNTIME.block_on(async {
+        let platform = Platform::shared().await;
+        let player = testkit::unique("player");
+        platform.publish(&bet(&player, 100)).await;
+        let asked = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
+        let mut wager = apply_wager(&asked);
+        wager.payout = eur(200);
+        platform.publish(&applied(&asked, &wager, 900)).await;
+        let void = WagerVoided {
+            wager_id: wager.wager_id.clone(),
+            player_id: player.clone(),
+            balance_after: eur(1_000),
+            reason: "by hand".to_owned(),
+            ..WagerVoided::default()
+        };
+        platform.publish(&Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void)).await;
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await.remove(0);
+        let told: BetVoided = voided.event.message.try_into().unwrap();
+        assert_eq!((told.reversed_stake, told.reversed_payout), (eur(100), eur(200)));
+    });
+}
