@@ -49,17 +49,20 @@ proptest! {
     fn memory_is_bounded_and_only_our_own_pauses_are_lifted(steps in prop::collection::vec(step(), 0..150)) {
         let (mut budget, mut set, mut broker) =
             (Budget::new(RECORDS_MAX, BYTES_MAX), PausedSet::default(), Broker::default());
-        let mut held: Vec<usize> = Vec::new();
+        let mut held: Vec<(TopicPartition, usize)> = Vec::new();
         for step in steps {
             match step {
                 Step::Arrive { partition, bytes } => {
                     let partition = tp(partition);
                     if broker.owned.contains(&partition) && !broker.paused.contains(&partition) {
-                        budget.take(bytes);
-                        held.push(bytes);
+                        budget.take(&partition, bytes);
+                        held.push((partition, bytes));
                     }
                 }
-                Step::Done if !held.is_empty() => budget.give_back(held.remove(0)),
+                Step::Done if !held.is_empty() => {
+                    let (partition, bytes) = held.remove(0);
+                    budget.give_back(&partition, bytes);
+                }
                 Step::Done => {}
                 Step::Assign(partition) => {
                     broker.owned.insert(tp(partition));
@@ -71,7 +74,8 @@ proptest! {
                     broker.owned.remove(&tp(partition)); // librdkafka keeps its pause
                 }
             }
-            let change = set.change(budget.is_full(), broker.owned.iter());
+            let count = |wanted: &TopicPartition| held.iter().filter(|(partition, _)| partition == wanted).count();
+            let change = set.change(|partition| budget.rests(partition, count(partition)), broker.owned.iter());
             for partition in change.pause {
                 prop_assert!(broker.paused.insert(partition), "paused twice");
             }
@@ -79,12 +83,17 @@ proptest! {
                 prop_assert!(broker.paused.remove(&partition), "resumed what was not paused");
             }
             prop_assert_eq!(budget.records(), held.len());
-            prop_assert_eq!(budget.bytes(), held.iter().sum::<usize>());
+            prop_assert_eq!(budget.bytes(), held.iter().map(|(_, bytes)| bytes).sum::<usize>());
             prop_assert!(held.len() <= RECORDS_MAX);
             prop_assert!(budget.bytes() < BYTES_MAX + 300, "more than the budget and one record");
             let all_paused = broker.owned.iter().all(|partition| broker.paused.contains(partition));
             prop_assert!(!budget.is_full() || all_paused);
-            prop_assert!(budget.is_full() || broker.paused.is_disjoint(&broker.owned));
+            for partition in &broker.owned {
+                let bytes: usize = held.iter().filter(|(held, _)| held == partition).map(|(_, bytes)| bytes).sum();
+                prop_assert!(count(partition) <= RECORDS_MAX / SHARES && bytes < BYTES_MAX / SHARES + 300);
+                let is_paused = broker.paused.contains(partition);
+                prop_assert!(!is_paused || budget.is_full() || count(partition) > 0, "rests for nothing");
+            }
             if held.is_empty() {
                 prop_assert!(!budget.is_full(), "nothing in hand, and still nothing is fetched");
             }
@@ -95,10 +104,26 @@ proptest! {
 #[test]
 fn fetching_starts_again_only_at_half() {
     let mut budget = Budget::new(10, 1_000);
-    (0..10).for_each(|_| budget.take(1));
+    (0..10).for_each(|_| budget.take(&tp(0), 1));
     assert!(budget.is_full());
-    (0..4).for_each(|_| budget.give_back(1));
+    (0..4).for_each(|_| budget.give_back(&tp(0), 1));
     assert!(budget.is_full());
-    budget.give_back(1);
+    budget.give_back(&tp(0), 1);
     assert!(!budget.is_full());
+}
+
+/// One record that stands still: what is done behind it counts, for its own partition alone.
+#[test]
+fn a_partition_rests_at_its_share_of_records_done_or_not_and_no_other_does() {
+    let mut budget = Budget::new(40, 1_000);
+    budget.take(&tp(0), 1);
+    budget.take(&tp(1), 1);
+    assert!(!budget.rests(&tp(0), 9));
+    assert!(budget.rests(&tp(0), 10), "one in hand, nine done behind it");
+    assert!(!budget.rests(&tp(1), 1) && !budget.is_full());
+    assert!(budget.rests(&tp(0), 6), "until half of it is gone");
+    assert!(!budget.rests(&tp(0), 5));
+    budget.take(&tp(0), 260);
+    assert!(budget.rests(&tp(0), 2), "a quarter of the bytes");
+    assert!(!budget.rests(&tp(1), 1));
 }

@@ -9,6 +9,11 @@ use crate::config::Config;
 /// A batch of several records is no larger than the largest record may be; half of what the topics take.
 const BATCH_BYTES_MAX: usize = contracts::topics::RECORD_BYTES_MAX;
 
+/// The codecs that librdkafka has to be built with.
+const CODECS: &str = "gzip,snappy,lz4,zstd";
+/// A fetch and what is unpacked of it: a batch that would be larger than this is one that cannot be read.
+const RECEIVE_BYTES_MAX: &str = "16777216";
+
 /// What every client shares.
 fn base(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -16,6 +21,8 @@ fn base(config: &Config) -> ClientConfig {
         // one of the two names for this, never both: which one wins is undefined
         .set("bootstrap.servers", &config.bootstrap_servers)
         .set("client.id", &config.client_id)
+        // every codec that a stock producer offers: a build without one refuses to start, instead of fetching a batch for ever
+        .set("builtin.features", CODECS)
         .set("allow.auto.create.topics", "false")
         // a bet waits behind each small packet
         .set("socket.nagle.disable", "true")
@@ -58,6 +65,7 @@ fn fetching(config: &Config) -> ClientConfig {
         .set("queued.max.messages.kbytes", config.prefetch_kbytes_max.to_string())
         .set("queued.min.messages", "1000")
         .set("fetch.max.bytes", "4194304")
+        .set("receive.message.max.bytes", RECEIVE_BYTES_MAX)
         .set("fetch.min.bytes", config.fetch_min_bytes.to_string())
         .set("fetch.wait.max.ms", config.fetch_wait_max_ms.to_string())
         // with the small queue above, the default of a second would be a second of latency
@@ -67,9 +75,13 @@ fn fetching(config: &Config) -> ClientConfig {
     client
 }
 
+/// How often a reader says how far it is: by this a partition is found that stands though there is something to read.
+const STATISTICS_INTERVAL_MS: &str = "1000";
+
 /// A member of a group.
 pub(crate) fn member(config: &Config, group: &str) -> ClientConfig {
     let mut client = fetching(config);
+    client.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     client
         .set("group.id", group)
         .set("partition.assignment.strategy", "cooperative-sticky")
@@ -84,15 +96,21 @@ pub(crate) fn member(config: &Config, group: &str) -> ClientConfig {
 /// A reader outside every group. librdkafka wants a group name even for `assign`; nothing is ever committed under it.
 pub(crate) fn outsider(config: &Config) -> ClientConfig {
     let mut client = fetching(config);
-    client.set("group.id", format!("{}.outside", config.client_id));
+    client.set("group.id", nobody(config)).set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     client
 }
 
-/// Asks for a group's committed offsets without joining it.
+/// Asks about partitions and groups without joining any. It sees what is not committed yet: the end of a partition is its
+/// high watermark, and an open transaction is lag.
 pub(crate) fn observer(config: &Config, group: &str) -> ClientConfig {
     let mut client = fetching(config);
-    client.set("group.id", group);
+    client.set("group.id", group).set("isolation.level", "read_uncommitted");
     client
+}
+
+/// The group name where no group is meant.
+pub(crate) fn nobody(config: &Config) -> String {
+    format!("{}.outside", config.client_id)
 }
 
 /// Administration.
@@ -114,7 +132,21 @@ impl ClientContext for Logged {
     }
 }
 
-impl rdkafka::consumer::ConsumerContext for Logged {}
+/// For clients whose caller tells what failed: they only log for whoever works on the code.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(kafka.facility = facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(kafka.error = %error, "the Kafka client reports: {reason}");
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Quiet {}
 
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
@@ -127,4 +159,20 @@ pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 pub(crate) fn log_error(error: &KafkaError, reason: &str) {
     tracing::warn!(kafka.error = %error, "the Kafka client reports: {reason}");
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::consumer::BaseConsumer;
+
+    use super::*;
+
+    #[test]
+    fn the_client_has_every_codec_of_a_stock_producer_and_would_not_start_without_one() {
+        let client = base(&Config::default());
+        assert!(client.create::<BaseConsumer>().is_ok());
+        let mut without = client;
+        without.set("builtin.features", "gzip,snappy,lz4,zstd,sasl_gssapi"); // one that this build has not
+        assert!(without.create::<BaseConsumer>().is_err());
+    }
 }

@@ -30,9 +30,11 @@ pub(crate) mod context;
 
 mod close;
 mod commit;
+mod damage;
 mod handover;
 mod health;
 mod owner;
+mod statistics;
 mod watchdog;
 mod work;
 

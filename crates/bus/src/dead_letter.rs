@@ -1,18 +1,21 @@
 //! Dead letters: the record as it came, and why it could not be handled.
 //!
-//! Promise: **a record is passed only after its dead letter was acknowledged.** Key, value and headers are the
-//! original's, byte for byte; what we know about the failure is added in `dlq-*` headers, never payload.
+//! Promises: **a record is passed only after its dead letter was acknowledged.** Key, value and headers are the
+//! original's, byte for byte; what we know about the failure stands in `dlq-*` headers, never payload. A record that is
+//! parked again says where it appeared FIRST and why it was parked LAST: these headers are replaced, not piled up, and so
+//! are trace headers of which somebody appended a second one.
 
 use std::fmt;
 
 use contracts::{Group, Topic, headers};
 use rdkafka::message::{Header, OwnedHeaders};
+use telemetry::propagation::{self, BAGGAGE, TRACEPARENT, TRACESTATE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::PublishError;
 use crate::producer::Producer;
-use crate::record::Record;
+use crate::record::{Came, Record};
 
 /// The longest error message that a dead letter carries.
 const ERROR_MESSAGE_BYTES_MAX: usize = 512;
@@ -56,7 +59,8 @@ pub(crate) async fn keep(
     let topic = topic_name(&record.topic, group)?;
     let native = headers_of(record, group, producer.service(), verdict, OffsetDateTime::now_utc());
     let value = (!record.is_tombstone).then_some(&record.value);
-    producer.publish_verbatim(&topic, record.key.as_ref(), value, native, message_id).await?;
+    let told = (message_id, verdict.class.as_str());
+    producer.publish_verbatim(&topic, record.key.as_ref(), value, native, told).await?;
     Ok(())
 }
 
@@ -75,19 +79,18 @@ fn headers_of(
     verdict: &Verdict<'_>,
     now: OffsetDateTime,
 ) -> OwnedHeaders {
-    let mut native = record.headers_verbatim();
+    let mut native = originals(record);
     let mut add = |name: &str, value: &str| {
         let filled = std::mem::replace(&mut native, OwnedHeaders::new_with_capacity(0));
         native = filled.insert(Header { key: name, value: Some(value) });
     };
-    // Identity comes from where a record FIRST appeared: a record that was dead-lettered before carries that along.
-    if record.header(headers::DLQ_TOPIC).is_none() {
-        add(headers::DLQ_TOPIC, &record.topic);
-        add(headers::DLQ_PARTITION, &record.partition.to_string());
-        add(headers::DLQ_OFFSET, &record.offset.to_string());
-        if let Some(timestamp_ms) = record.timestamp_ms {
-            add(headers::DLQ_TIMESTAMP_MS, &timestamp_ms.to_string());
-        }
+    let view = record.view();
+    let first = view.first_appearance().unwrap_or(view.place());
+    add(headers::DLQ_TOPIC, first.topic);
+    add(headers::DLQ_PARTITION, &first.partition.to_string());
+    add(headers::DLQ_OFFSET, &first.offset.to_string());
+    if let Some(timestamp_ms) = first.timestamp_ms {
+        add(headers::DLQ_TIMESTAMP_MS, &timestamp_ms.to_string());
     }
     add(headers::DLQ_GROUP, group.as_str());
     add(headers::DLQ_SERVICE, service);
@@ -96,6 +99,40 @@ fn headers_of(
     add(headers::DLQ_ATTEMPTS, &verdict.attempts.to_string());
     add(headers::DLQ_AT, &now.format(&Rfc3339).unwrap_or_default());
     native
+}
+
+/// The record's own headers, without what an earlier dead letter added, each trace header once.
+fn originals(record: &Record) -> OwnedHeaders {
+    let Some(came) = record.headers_as_they_came() else {
+        return record.headers_verbatim(); // a name that is not UTF-8: nothing can be taken out
+    };
+    let mut native = OwnedHeaders::new_with_capacity(came.len());
+    for (index, (name, value)) in came.iter().enumerate() {
+        if name.starts_with(headers::DLQ_PREFIX) {
+            continue;
+        }
+        let is_repeated = |(other, value): &&Came<'_>| other == name && value.is_some();
+        let same: Vec<&[u8]> = came.iter().filter(is_repeated).filter_map(|(_, value)| *value).collect();
+        if same.len() < 2 || !propagation::is_trace_header(name) {
+            native = native.insert(Header { key: name, value: *value });
+        } else if came.iter().position(|(other, _)| other == name) == Some(index) {
+            native = native.insert(Header { key: name, value: Some(&merged(name, &same)) });
+        }
+    }
+    native
+}
+
+/// Several trace headers of one name as the one that readers take them for: lists are joined, of the others the last
+/// valid one counts.
+fn merged(name: &str, values: &[&[u8]]) -> Vec<u8> {
+    if matches!(name, BAGGAGE | TRACESTATE) {
+        return values.join(&b","[..]);
+    }
+    let is_valid = |value: &&&[u8]| {
+        let read = propagation::headers_of(&propagation::extract([(name, **value)]));
+        read.iter().any(|(name, _)| *name == TRACEPARENT)
+    };
+    values.iter().rev().find(is_valid).or(values.last()).map(|value| value.to_vec()).unwrap_or_default()
 }
 
 /// One line of bounded length, cut between characters.

@@ -1,25 +1,30 @@
 //! Lag, read from outside every group: also of a group that is dead and reports nothing.
 //!
-//! Two numbers for each partition, because each lies alone: how many records are unread, and how old the oldest of them
-//! is. An empty topic of a dead group has no lag; a busy one of a live group may have many messages and no age.
+//! Two numbers for each partition, because each lies alone: how many records are unread, up to the high watermark (as Kafka's own
+//! tools count: another producer's open transaction is lag), and how old the oldest of them is. An age is the record's where
+//! its time can be believed, else how long this reader has seen the group stand there: never years, never below zero, and never a
+//! zero that stands for "unknown".
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use contracts::Group;
-use rdkafka::Message as _;
+use contracts::{Group, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::{Message as _, Offset};
 use serde::Serialize;
 
-use crate::clients::{self, Logged};
+use crate::clients::{self, Quiet};
 use crate::config::Config;
 use crate::consumer::context::{list_of, offsets_of};
 use crate::error::ClientError;
+use crate::latency;
 use crate::ledger::{NextOffset, TopicPartition};
 use crate::names::Names;
+
+mod backlog;
+pub use backlog::{Backlog, BacklogReader};
 
 /// How long one question to the broker may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,11 +43,11 @@ pub struct PartitionLag {
     pub partition: i32,
     /// Records that the group has not committed.
     pub lag_messages: i64,
-    /// The age of the oldest of them; 0 when there is none. None when it could not be read in time.
+    /// The age of the oldest of them, at least; 0 when there is none. None when nothing is known about it yet.
     pub lag_seconds: Option<f64>,
     /// Where the group would continue; none when it never committed here.
     pub committed: Option<i64>,
-    /// The end of the partition.
+    /// The end of the partition: its high watermark.
     pub end: i64,
     /// Members of the group now; 0 is a dead group.
     pub members: usize,
@@ -50,13 +55,69 @@ pub struct PartitionLag {
 
 /// Reads the lag of groups, keeping its connections.
 pub struct Reader {
-    groups: Vec<(Group, Observer)>,
-    oldest: Observer,
+    groups: Vec<Member>,
+    partitions: Observer,
     names: Names,
+    /// One question at a time: the reader of the oldest records is at one place at a time.
+    memory: Mutex<Memory>,
 }
 
-type Observer = Arc<BaseConsumer<Logged>>;
+type Observer = Arc<BaseConsumer<Quiet>>;
 type Ends = BTreeMap<TopicPartition, (i64, i64)>;
+
+/// A group that is asked about.
+struct Member {
+    group: Group,
+    topics: Vec<Topic>,
+    observer: Observer,
+    counts_members: bool,
+}
+
+/// What is known from the looks before.
+#[derive(Default)]
+struct Memory {
+    counts: BTreeMap<Topic, i32>,
+    /// Where each group stood in each partition, and since when it was seen there.
+    stands: BTreeMap<(Group, TopicPartition), (i64, Instant)>,
+}
+
+/// How far one group is in one partition.
+struct Stand {
+    group: Group,
+    partition: TopicPartition,
+    committed: Option<i64>,
+    first_unread: i64,
+    end: i64,
+    members: usize,
+    /// By the oldest unread record's own time, where that can be believed.
+    age_ms: Option<i64>,
+    /// For how long it has been seen there.
+    seen_for: Duration,
+}
+
+impl Stand {
+    fn unread(&self) -> i64 {
+        (self.end - self.first_unread).max(0)
+    }
+
+    fn lag(&self) -> PartitionLag {
+        let by_record = self.age_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let seen = (!self.seen_for.is_zero()).then_some(self.seen_for);
+        PartitionLag {
+            group: self.group.as_str().to_owned(),
+            topic: self.partition.topic.to_string(),
+            partition: self.partition.partition,
+            lag_messages: self.unread(),
+            lag_seconds: match self.unread() {
+                0 => Some(0.0),
+                _ => by_record.max(seen).map(|age| age.as_secs_f64()),
+            },
+            committed: self.committed,
+            end: self.end,
+            members: self.members,
+        }
+    }
+}
 
 /// The lag of `groups`, once.
 pub async fn read(config: &Config, groups: &[Group]) -> Result<Vec<PartitionLag>, ClientError> {
@@ -67,113 +128,157 @@ pub async fn read(config: &Config, groups: &[Group]) -> Result<Vec<PartitionLag>
 impl Reader {
     /// A reader for these groups; those that keep no offsets on the broker are left out.
     pub fn new(config: &Config, groups: &[Group]) -> Result<Self, ClientError> {
+        let asked =
+            groups.iter().filter(|group| group.commits()).map(|group| (*group, group.reads().to_vec()));
+        Self::over(config, asked, true)
+    }
+
+    fn over(
+        config: &Config,
+        groups: impl Iterator<Item = (Group, Vec<Topic>)>,
+        counts_members: bool,
+    ) -> Result<Self, ClientError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(ClientError::Config(problems));
         }
         let names = config.names();
-        let observer = |settings: rdkafka::ClientConfig| -> Result<Observer, ClientError> {
-            let client = settings
-                .create_with_context(Logged)
+        let observer = |group: &str| -> Result<Observer, ClientError> {
+            let client = clients::observer(config, group)
+                .create_with_context(Quiet)
                 .map_err(ClientError::kafka("creating a client that reads lag"))?;
             Ok(Arc::new(client))
         };
-        let mut observers = Vec::new();
-        for group in groups.iter().filter(|group| group.commits()) {
-            let settings = clients::observer(config, &names.physical(group.as_str()));
-            observers.push((*group, observer(settings)?));
+        let mut members = Vec::new();
+        for (group, topics) in groups {
+            let observer = observer(&names.physical(group.as_str()))?;
+            members.push(Member { group, topics, observer, counts_members });
         }
-        Ok(Self { groups: observers, oldest: observer(clients::outsider(config))?, names })
+        let partitions = observer(&clients::nobody(config))?;
+        Ok(Self { groups: members, partitions, names, memory: Mutex::default() })
     }
 
     /// The lag now.
     pub async fn read(self: &Arc<Self>) -> Result<Vec<PartitionLag>, ClientError> {
+        Ok(self.stands().await?.iter().map(Stand::lag).collect())
+    }
+
+    async fn stands(self: &Arc<Self>) -> Result<Vec<Stand>, ClientError> {
         let reader = Arc::clone(self);
         let read = telemetry::spawn_blocking(move || reader.read_blocking());
         read.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading lag" }))
     }
 
-    fn read_blocking(&self) -> Result<Vec<PartitionLag>, ClientError> {
+    fn read_blocking(&self) -> Result<Vec<Stand>, ClientError> {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         // Committed first, ends second: the other way round a busy group would seem to be ahead.
-        let mut lags = Vec::new();
-        for (group, observer) in &self.groups {
-            lags.extend(self.committed(*group, observer)?);
+        let mut stands = Vec::new();
+        for member in &self.groups {
+            stands.extend(self.committed(member, &mut memory)?);
         }
-        let ends = self.ends(&lags)?;
-        for lag in &mut lags {
-            let partition = TopicPartition::new(lag.topic.as_str(), lag.partition);
-            let (low, end) = ends.get(&partition).copied().unwrap_or_default();
-            lag.end = end;
-            lag.lag_messages = (end - lag.committed.unwrap_or(low).max(low)).max(0);
-            lag.lag_seconds = (lag.lag_messages == 0).then_some(0.0);
+        let ends = self.ends(&stands)?;
+        for stand in &mut stands {
+            let (low, end) = ends.get(&stand.partition).copied().unwrap_or_default();
+            stand.end = end;
+            stand.first_unread = stand.committed.unwrap_or(low).max(low);
         }
-        self.ages(&mut lags, &ends)?;
-        Ok(lags)
+        memory.see(&mut stands, Instant::now());
+        self.ages(&mut stands)?;
+        Ok(stands)
     }
 
-    fn committed(&self, group: Group, observer: &Observer) -> Result<Vec<PartitionLag>, ClientError> {
-        let members = members(observer, &self.names.physical(group.as_str()))?;
+    fn committed(&self, member: &Member, memory: &mut Memory) -> Result<Vec<Stand>, ClientError> {
+        let Member { group, observer, .. } = member;
+        let members = match member.counts_members {
+            true => members(observer, &self.names.physical(group.as_str()))?,
+            false => 0,
+        };
         let mut partitions = Vec::new();
-        for topic in group.reads() {
-            let physical = self.names.physical(topic.name());
-            let count = partition_count(observer, &physical)?;
+        for topic in &member.topics {
+            let count = match memory.counts.get(topic) {
+                Some(count) => *count,
+                None => partition_count(observer, &self.names.physical(topic.name()))?,
+            };
+            if count > 0 {
+                memory.counts.insert(*topic, count);
+            }
             partitions.extend((0..count).map(|partition| TopicPartition::new(topic.name(), partition)));
+        }
+        if partitions.is_empty() {
+            return Ok(Vec::new());
         }
         let stored = observer
             .committed_offsets(list_of(&partitions, &self.names), ASK_TIMEOUT)
             .map_err(ClientError::kafka("asking for committed offsets"))?;
-        let lag = |partition: &TopicPartition| PartitionLag {
-            group: group.as_str().to_owned(),
-            topic: partition.topic.to_string(),
-            partition: partition.partition,
-            lag_messages: 0,
-            lag_seconds: None,
-            committed: offset_in(&stored, partition, &self.names),
+        let stand = |partition: TopicPartition| Stand {
+            group: *group,
+            committed: offset_in(&stored, &partition, &self.names),
+            partition,
+            first_unread: 0,
             end: 0,
             members,
+            age_ms: None,
+            seen_for: Duration::ZERO,
         };
-        Ok(partitions.iter().map(lag).collect())
+        Ok(partitions.into_iter().map(stand).collect())
     }
 
-    fn ends(&self, lags: &[PartitionLag]) -> Result<Ends, ClientError> {
-        let mut ends = Ends::new();
-        for lag in lags {
-            let partition = TopicPartition::new(lag.topic.as_str(), lag.partition);
-            if let Entry::Vacant(unknown) = ends.entry(partition) {
-                let physical = self.names.physical(&lag.topic);
-                let range = self
-                    .oldest
-                    .fetch_watermarks(&physical, lag.partition, ASK_TIMEOUT)
-                    .map_err(ClientError::kafka("asking for the ends of a partition"))?;
-                unknown.insert(range);
-            }
+    /// The beginning and the end of each partition, two questions to each broker for all of them.
+    fn ends(&self, stands: &[Stand]) -> Result<Ends, ClientError> {
+        const DOING: &str = "asking for the ends of partitions";
+        let mut partitions: Vec<&TopicPartition> = stands.iter().map(|stand| &stand.partition).collect();
+        partitions.sort();
+        partitions.dedup();
+        if partitions.is_empty() {
+            return Ok(Ends::new());
         }
-        Ok(ends)
+        let ask = |which: Offset| {
+            let mut list = list_of(partitions.iter().copied(), &self.names);
+            list.set_all_offsets(which)?;
+            self.partitions.offsets_for_times(list, ASK_TIMEOUT)
+        };
+        let lows = ask(Offset::Beginning).map_err(ClientError::kafka(DOING))?;
+        let ends = ask(Offset::End).map_err(ClientError::kafka(DOING))?;
+        let mut found = Ends::new();
+        for partition in partitions {
+            for list in [&lows, &ends] {
+                let element =
+                    list.find_partition(&self.names.physical(&partition.topic), partition.partition);
+                if let Some(Err(error)) = element.map(|element| element.error()) {
+                    return Err(ClientError::Kafka { doing: DOING, source: error });
+                }
+            }
+            let low = offset_in(&lows, partition, &self.names).unwrap_or(0);
+            let end = offset_in(&ends, partition, &self.names).unwrap_or(low);
+            found.insert(partition.clone(), (low, end));
+        }
+        Ok(found)
     }
 
     /// Reads the oldest unread record of every partition that has one. Groups that stand at the same offset share it.
-    fn ages(&self, lags: &mut [PartitionLag], ends: &Ends) -> Result<(), ClientError> {
-        let mut wanted: Vec<BTreeMap<TopicPartition, i64>> = Vec::new();
-        for lag in lags.iter().filter(|lag| lag.lag_messages > 0) {
-            let partition = TopicPartition::new(lag.topic.as_str(), lag.partition);
-            let start = first_unread(lag, ends);
+    fn ages(&self, stands: &mut [Stand]) -> Result<(), ClientError> {
+        let mut rounds: Vec<BTreeMap<TopicPartition, i64>> = Vec::new();
+        for stand in stands.iter().filter(|stand| stand.unread() > 0) {
+            let start = stand.first_unread;
             // one partition can only be read from one place at a time: another place waits for the next round
-            let round =
-                wanted.iter_mut().find(|round| round.get(&partition).is_none_or(|known| *known == start));
+            let round = rounds
+                .iter_mut()
+                .find(|round| round.get(&stand.partition).is_none_or(|known| *known == start));
             match round {
-                Some(round) => drop(round.insert(partition, start)),
-                None => wanted.push(BTreeMap::from([(partition, start)])),
+                Some(round) => drop(round.insert(stand.partition.clone(), start)),
+                None => rounds.push(BTreeMap::from([(stand.partition.clone(), start)])),
             }
         }
-        let mut oldest: BTreeMap<(TopicPartition, i64), i64> = BTreeMap::new();
-        for round in wanted {
-            self.read_round(round, &mut oldest)?;
+        let mut oldest: BTreeMap<(TopicPartition, i64), Option<i64>> = BTreeMap::new();
+        let until = Instant::now() + OLDEST_DEADLINE;
+        for round in rounds {
+            self.read_round(round, until, &mut oldest)?;
         }
         let now_ms = now_ms();
-        for lag in lags.iter_mut().filter(|lag| lag.lag_messages > 0) {
-            let position = (TopicPartition::new(lag.topic.as_str(), lag.partition), first_unread(lag, ends));
-            lag.lag_seconds =
-                oldest.get(&position).map(|timestamp_ms| seconds_between(*timestamp_ms, now_ms));
+        for stand in stands.iter_mut().filter(|stand| stand.unread() > 0) {
+            let position = (stand.partition.clone(), stand.first_unread);
+            let timestamp_ms = oldest.get(&position).copied().flatten();
+            stand.age_ms = latency::age_ms(timestamp_ms, now_ms, &stand.partition.topic);
         }
         Ok(())
     }
@@ -181,30 +286,41 @@ impl Reader {
     fn read_round(
         &self,
         round: BTreeMap<TopicPartition, i64>,
-        oldest: &mut BTreeMap<(TopicPartition, i64), i64>,
+        until: Instant,
+        oldest: &mut BTreeMap<(TopicPartition, i64), Option<i64>>,
     ) -> Result<(), ClientError> {
         const DOING: &str = "reading the oldest unread records";
         let positions = round.iter().map(|(partition, start)| (partition, NextOffset(*start)));
         let list = offsets_of(positions, &self.names).map_err(ClientError::kafka(DOING))?;
-        self.oldest.assign(&list).map_err(ClientError::kafka(DOING))?;
-        let began = Instant::now();
+        self.partitions.assign(&list).map_err(ClientError::kafka(DOING))?;
         let mut waiting = round;
-        while !waiting.is_empty() && began.elapsed() < OLDEST_DEADLINE {
-            let Some(Ok(message)) = self.oldest.poll(Duration::from_millis(100)) else { continue };
+        while !waiting.is_empty() && Instant::now() < until {
+            let Some(Ok(message)) = self.partitions.poll(Duration::from_millis(100)) else { continue };
             let partition = TopicPartition::new(self.names.logical(message.topic()), message.partition());
             if let Some(start) = waiting.remove(&partition) {
-                oldest.insert((partition, start), message.timestamp().to_millis().unwrap_or_default());
+                oldest.insert((partition, start), message.timestamp().to_millis());
             }
         }
-        self.oldest.unassign().map_err(ClientError::kafka(DOING))
+        self.partitions.unassign().map_err(ClientError::kafka(DOING))
     }
 }
 
-/// Where the group would continue: its offset, unless that was deleted meanwhile.
-fn first_unread(lag: &PartitionLag, ends: &Ends) -> i64 {
-    let partition = TopicPartition::new(lag.topic.as_str(), lag.partition);
-    let low = ends.get(&partition).map_or(0, |(low, _)| *low);
-    lag.committed.unwrap_or(low).max(low)
+impl Memory {
+    /// Remembers where the groups stand, and says for how long they have been seen there.
+    fn see(&mut self, stands: &mut [Stand], now: Instant) {
+        for stand in stands {
+            let key = (stand.group, stand.partition.clone());
+            if stand.unread() == 0 {
+                self.stands.remove(&key);
+                continue;
+            }
+            let seen = self.stands.entry(key).or_insert((stand.first_unread, now));
+            if seen.0 != stand.first_unread {
+                *seen = (stand.first_unread, now);
+            }
+            stand.seen_for = now.duration_since(seen.1);
+        }
+    }
 }
 
 fn members(observer: &Observer, physical: &str) -> Result<usize, ClientError> {
@@ -225,17 +341,48 @@ fn partition_count(observer: &Observer, physical: &str) -> Result<i32, ClientErr
 fn offset_in(stored: &TopicPartitionList, partition: &TopicPartition, names: &Names) -> Option<i64> {
     let found = stored.find_partition(&names.physical(&partition.topic), partition.partition)?;
     match found.offset() {
-        rdkafka::Offset::Offset(offset) => Some(offset),
+        Offset::Offset(offset) => Some(offset),
         _ => None,
     }
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn seconds_between(earlier_ms: i64, later_ms: i64) -> f64 {
-    let elapsed = u64::try_from(later_ms - earlier_ms).unwrap_or(0);
-    Duration::from_millis(elapsed).as_secs_f64()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stand(first_unread: i64, end: i64) -> Stand {
+        Stand {
+            group: Group::Game,
+            partition: TopicPartition::new("t", 0),
+            committed: None,
+            first_unread,
+            end,
+            members: 0,
+            age_ms: None,
+            seen_for: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn an_age_that_no_record_tells_is_how_long_the_group_was_seen_there() {
+        let (mut memory, began) = (Memory::default(), Instant::now());
+        let mut look = |first_unread, end, seconds, age_ms| {
+            let mut stands = [Stand { age_ms, ..stand(first_unread, end) }];
+            memory.see(&mut stands, began + Duration::from_secs(seconds));
+            stands[0].lag().lag_seconds
+        };
+        assert_eq!(look(5, 9, 0, None), None, "unknown is not zero");
+        assert_eq!(look(5, 9, 3, None), Some(3.0));
+        assert_eq!(look(5, 12, 7, None), Some(7.0), "more records behind the same one");
+        assert_eq!(look(5, 12, 8, Some(60_000)), Some(60.0), "the record knows better");
+        assert_eq!(look(5, 12, 9, Some(20)), Some(9.0), "it cannot be younger than it was seen");
+        assert_eq!(look(6, 12, 10, None), None, "it got on");
+        assert_eq!(look(12, 12, 11, None), Some(0.0));
+        assert_eq!(look(12, 13, 99, None), None, "what was read before does not count");
+    }
 }

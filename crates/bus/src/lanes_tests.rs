@@ -36,21 +36,21 @@ struct Work {
 }
 
 /// Where a key goes: the rule, or a broken one.
-type LaneOf = fn(&Lanes<Work>, Work) -> LaneIndex;
+type LaneOf = fn(Work) -> LaneKey;
 
-fn by_key(lanes: &Lanes<Work>, work: Work) -> LaneIndex {
-    lanes.lane_of(Some(&[work.key]), 0, i64::from(work.number))
+fn by_key(work: Work) -> LaneKey {
+    Lanes::<Work>::lane_of(Some(&[work.key]), 0, i64::from(work.number))
 }
 
-/// Broken on purpose: spreads the records of one key over all lanes.
-fn by_position(lanes: &Lanes<Work>, work: Work) -> LaneIndex {
-    lanes.lane_of(None, 0, i64::from(work.number))
+/// Broken on purpose: gives each record of a key another lane.
+fn by_position(work: Work) -> LaneKey {
+    Lanes::<Work>::lane_of(None, 0, i64::from(work.number))
 }
 
 fn holds(steps: Vec<Step>, lane_of: LaneOf) -> Result<(), TestCaseError> {
     let mut lanes = Lanes::new(5);
     let mut pushed: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
-    let mut running: Vec<(LaneIndex, Work)> = Vec::new();
+    let mut running: Vec<(Slot, Work)> = Vec::new();
     let mut number = 0;
     for step in steps {
         match step {
@@ -58,13 +58,13 @@ fn holds(steps: Vec<Step>, lane_of: LaneOf) -> Result<(), TestCaseError> {
                 number += 1;
                 let work = Work { key, number };
                 pushed.entry(key).or_default().push(number);
-                lanes.push(lane_of(&lanes, work), work);
+                lanes.push(lane_of(work), work);
             }
             Step::Start => {
                 if let Some((lane, work)) = lanes.start() {
                     prop_assert!(
                         running.iter().all(|(busy, _)| *busy != lane),
-                        "lane {} runs two at once",
+                        "slot {} runs two at once",
                         lane
                     );
                     prop_assert!(
@@ -123,9 +123,22 @@ fn the_check_catches_lanes_that_spread_a_key() {
 }
 
 #[test]
-fn keyless_records_spread_over_the_lanes() {
-    let lanes: Lanes<()> = Lanes::new(8);
-    let used: std::collections::BTreeSet<usize> =
-        (0..200).map(|offset| lanes.lane_of(None, 0, offset)).collect();
-    assert_eq!(used.len(), 8);
+fn a_key_that_stands_still_holds_back_no_other_key_while_a_slot_is_free() {
+    let mut lanes = Lanes::new(2);
+    let held = Lanes::<u32>::lane_of(Some(b"held"), 0, 0);
+    lanes.push(held, 0);
+    let (slot, _) = lanes.start().expect("a free slot");
+    for number in 1..=1_000 {
+        let other = format!("other-{number}");
+        lanes.push(held, number);
+        lanes.push(Lanes::<u32>::lane_of(Some(other.as_bytes()), 0, 0), number);
+        let (other, started) = lanes.start().expect("another key may start");
+        assert_eq!((started, other == slot), (number, false));
+        assert!(lanes.is_saturated());
+        lanes.finish(other);
+    }
+    assert!(lanes.waits_behind(slot, |number| *number == 1_000));
+    assert_eq!(lanes.lanes.len(), 1, "a lane without work is forgotten");
+    lanes.finish(slot);
+    assert_eq!(lanes.start(), Some((slot, 1)), "the key goes on in its order");
 }

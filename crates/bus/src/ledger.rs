@@ -82,6 +82,8 @@ struct Partition {
     frontier: Option<NextOffset>,
     committed: Option<NextOffset>,
     leaving: bool,
+    /// The reader had no position when this assignment began, so the one that it has now is of this assignment.
+    is_fresh: bool,
 }
 
 impl Partition {
@@ -94,6 +96,7 @@ impl Partition {
             frontier: None,
             committed: None,
             leaving: false,
+            is_fresh: false,
         }
     }
 
@@ -125,6 +128,19 @@ impl Partition {
         true
     }
 
+    /// The reader stands at `position`, behind offsets that no record will ever come for (the end of a transaction, an
+    /// aborted record): they are passed once everything before them is done.
+    fn reach(&mut self, position: NextOffset) {
+        let is_ahead = self.last_delivered.is_none_or(|last| last < position.0)
+            && self.frontier.is_none_or(|frontier| frontier < position);
+        let is_ours = self.is_fresh || self.last_delivered.is_some();
+        if self.leaving || !is_ours || !self.entries.is_empty() || !is_ahead {
+            return;
+        }
+        self.frontier = Some(position);
+        self.last_delivered = Some(position.0 - 1);
+    }
+
     fn to_commit(&self) -> Option<NextOffset> {
         self.frontier.filter(|frontier| self.committed < Some(*frontier))
     }
@@ -146,6 +162,13 @@ impl Ledger {
         epoch
     }
 
+    /// The reader has no position in this partition yet: one that it has later is of this assignment.
+    pub(crate) fn is_fresh(&mut self, partition: &TopicPartition) {
+        if let Some(owned) = self.partitions.get_mut(partition) {
+            owned.is_fresh = true;
+        }
+    }
+
     /// Takes no more records of a partition; what is in hand may still finish and count.
     pub(crate) fn leave(&mut self, partition: &TopicPartition) {
         if let Some(owned) = self.partitions.get_mut(partition) {
@@ -161,6 +184,14 @@ impl Ledger {
     /// A record came from the broker.
     pub(crate) fn deliver(&mut self, partition: &TopicPartition, offset: i64) -> Delivered {
         self.partitions.get_mut(partition).map_or(Delivered::NotOurs, |owned| owned.deliver(offset))
+    }
+
+    /// The reader stands there: everything below was delivered, or never will be. Only for partitions whose records are
+    /// all taken in hand as they come.
+    pub(crate) fn reach(&mut self, partition: &TopicPartition, position: NextOffset) {
+        if let Some(owned) = self.partitions.get_mut(partition) {
+            owned.reach(position);
+        }
     }
 
     /// A record was handled, or passed for a reason: it never has to come again.
@@ -225,6 +256,17 @@ impl Ledger {
     /// Records of this partition that are neither done nor given back.
     pub(crate) fn in_hand(&self, partition: &TopicPartition) -> usize {
         self.partitions.get(partition).map_or(0, |owned| owned.in_hand)
+    }
+
+    /// Records from the frontier to the last that was delivered, done or not: what this partition costs in memory, and
+    /// what would come again after a crash.
+    pub(crate) fn ahead(&self, partition: &TopicPartition) -> usize {
+        self.partitions.get(partition).map_or(0, |owned| owned.entries.len())
+    }
+
+    /// The offset after the last that was delivered (or passed) under this assignment.
+    pub(crate) fn expected(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition)?.last_delivered.map(|last| last + 1)
     }
 
     /// The partitions that may be fetched from: owned, and not moving away.

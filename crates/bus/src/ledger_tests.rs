@@ -26,6 +26,11 @@ enum Step {
         partition: i32,
         back: i64,
     },
+    /// The reader stands behind the last record, and behind this many offsets that are none.
+    Reach {
+        partition: i32,
+        beyond: i64,
+    },
     /// One of the records in hand is finished, in any order.
     Finish {
         pick: prop::sample::Index,
@@ -42,7 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => partition.clone().prop_map(Step::Leave),
         1 => partition.clone().prop_map(Step::Revoke),
         12 => (partition.clone(), 0..3_i64).prop_map(|(partition, gap)| Step::Deliver { partition, gap }),
-        3 => (partition, 0..5_i64).prop_map(|(partition, back)| Step::Redeliver { partition, back }),
+        3 => (partition.clone(), 0..5_i64).prop_map(|(partition, back)| Step::Redeliver { partition, back }),
+        3 => (partition, 0..3_i64).prop_map(|(partition, beyond)| Step::Reach { partition, beyond }),
         12 => (any::<prop::sample::Index>(), prop::bool::weighted(0.9))
             .prop_map(|(pick, done)| Step::Finish { pick, done }),
         3 => Just(Step::Commit),
@@ -88,13 +94,20 @@ struct Model {
     /// Every offset delivered under this assignment, and whether it is done.
     delivered: BTreeMap<i64, bool>,
     frontier: Option<NextOffset>,
+    /// Where the reader stood when everything was done.
+    reached: Option<NextOffset>,
 }
 
 impl Model {
-    /// One past the longest finished prefix.
+    /// One past the longest finished prefix, or where the reader stood.
     fn expected_frontier(&self) -> Option<NextOffset> {
         let finished = self.delivered.iter().take_while(|(_, done)| **done);
-        finished.last().map(|(offset, _)| NextOffset(offset + 1))
+        finished.last().map(|(offset, _)| NextOffset(offset + 1)).max(self.reached)
+    }
+
+    fn last(&self) -> Option<i64> {
+        let reached = self.reached.map(|NextOffset(next)| next - 1);
+        self.delivered.keys().last().copied().max(reached)
     }
 }
 
@@ -118,6 +131,7 @@ impl<B: Books> History<B> {
         match step {
             Step::Assign(partition) => {
                 let epoch = self.books.ledger().assign(tp(partition));
+                self.books.ledger().is_fresh(&tp(partition));
                 self.models.insert(partition, Model { epoch: Some(epoch), ..Model::default() });
             }
             Step::Leave(partition) => {
@@ -137,10 +151,21 @@ impl<B: Books> History<B> {
                 self.deliver(partition, offset)?;
             }
             Step::Redeliver { partition, back } => {
-                let last =
-                    self.models.get(&partition).and_then(|model| model.delivered.keys().last().copied());
+                let last = self.models.get(&partition).and_then(Model::last);
                 if let Some(last) = last {
                     self.deliver(partition, (last - back).max(0))?;
+                }
+            }
+            Step::Reach { partition, beyond } => {
+                let end = self.log_ends.entry(partition).or_insert(0);
+                *end += beyond;
+                let position = NextOffset(*end + 1);
+                self.books.ledger().reach(&tp(partition), position);
+                if let Some(model) = self.models.get_mut(&partition)
+                    && !model.leaving
+                    && model.delivered.values().all(|done| *done)
+                {
+                    model.reached = Some(position);
                 }
             }
             Step::Finish { pick, done } => self.finish(pick, done)?,
@@ -159,9 +184,7 @@ impl<B: Books> History<B> {
         let expected = match self.models.get_mut(&partition) {
             None => Delivered::NotOurs,
             Some(model) if model.leaving => Delivered::NotOurs,
-            Some(model) if model.delivered.keys().last().is_some_and(|last| offset <= *last) => {
-                Delivered::Redelivered
-            }
+            Some(model) if model.last().is_some_and(|last| offset <= last) => Delivered::Redelivered,
             Some(model) => {
                 model.delivered.insert(offset, false);
                 Delivered::New(model.epoch.expect("an assignment has an epoch"))
@@ -270,4 +293,31 @@ fn a_commit_of_an_earlier_assignment_confirms_nothing() {
     assert_eq!(ledger.to_commit(), vec![(tp(0), now, NextOffset(2))]);
     ledger.committed(&tp(0), now, NextOffset(2));
     assert_eq!(ledger.to_commit(), vec![]);
+}
+
+#[test]
+fn a_position_behind_a_marker_is_the_frontier_once_everything_is_done() {
+    let mut ledger = Ledger::default();
+    let epoch = ledger.assign(tp(0));
+    ledger.deliver(&tp(0), 5);
+    ledger.reach(&tp(0), NextOffset(7));
+    assert_eq!(ledger.frontier(&tp(0)), None, "the record at 5 is in hand");
+    ledger.complete(&tp(0), epoch, 5).expect("in hand");
+    assert_eq!(ledger.to_commit(), vec![(tp(0), epoch, NextOffset(6))]);
+    ledger.reach(&tp(0), NextOffset(7));
+    assert_eq!(ledger.to_commit(), vec![(tp(0), epoch, NextOffset(7))]);
+    ledger.reach(&tp(0), NextOffset(3));
+    assert_eq!(ledger.frontier(&tp(0)), Some(NextOffset(7)));
+    assert_eq!((ledger.ahead(&tp(0)), ledger.expected(&tp(0))), (0, Some(7)));
+}
+
+#[test]
+fn a_position_that_may_be_of_an_earlier_assignment_passes_nothing() {
+    let mut ledger = Ledger::default();
+    ledger.assign(tp(0));
+    ledger.reach(&tp(0), NextOffset(7));
+    assert_eq!(ledger.frontier(&tp(0)), None);
+    ledger.is_fresh(&tp(0));
+    ledger.reach(&tp(0), NextOffset(7));
+    assert_eq!(ledger.frontier(&tp(0)), Some(NextOffset(7)));
 }

@@ -16,6 +16,7 @@ mod dead_letter;
 mod error;
 mod handler;
 mod lanes;
+mod latency;
 mod ledger;
 mod load;
 mod names;

@@ -9,6 +9,7 @@ pub struct Load {
     records_peak: AtomicUsize,
     bytes: AtomicUsize,
     bytes_peak: AtomicUsize,
+    ahead_peak: AtomicUsize,
     taken: AtomicU64,
     redelivered: AtomicU64,
     rests: AtomicU64,
@@ -32,11 +33,13 @@ impl Load {
         bytes: usize;
         /// The most that they ever cost at once.
         bytes_peak: usize;
+        /// The most records, done or not, that any partition ever had from its first unfinished one on.
+        ahead_peak: usize;
         /// Records taken in hand so far.
         taken: u64;
         /// Records dropped because they had come before, or belonged to nobody here.
         redelivered: u64;
-        /// How often fetching had to rest because the budget was full.
+        /// How often fetching had to rest, of all partitions or of one, because the budget was full.
         rests: u64;
         /// Commits that the broker confirmed.
         commits: u64;
@@ -53,6 +56,10 @@ impl Load {
         self.bytes.store(bytes, Ordering::Relaxed);
         self.records_peak.fetch_max(records, Ordering::Relaxed);
         self.bytes_peak.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_ahead(&self, records: usize) {
+        self.ahead_peak.fetch_max(records, Ordering::Relaxed);
     }
 
     pub(crate) fn dropped(&self) {

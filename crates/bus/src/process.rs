@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contracts::class::ErrorClass;
-use contracts::{Classify as _, Event, Group, headers, ids};
+use contracts::{Classify as _, Event, Group, TraceExtension};
 use futures::FutureExt as _;
 use telemetry::attributes as names;
 use telemetry::metric::{self, Metric};
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::dead_letter::{self, DeadLetterClass, Verdict};
 use crate::error::{ConsumerError, PublishError};
 use crate::handler::{Delivery, Handle, HandlerError, Outcome, Router};
+use crate::latency;
 use crate::producer::Producer;
 use crate::record::Record;
 use crate::retry::Backoff;
@@ -89,39 +90,55 @@ impl Processor {
         let record = &job.record;
         let decoded = decode(record);
         let handler = match &decoded {
-            Ok(event) => match self.router.find(event.message.event_type()) {
+            Ok((event, _)) => match self.router.find(event.message.event_type()) {
                 Some(handler) => Some(handler),
-                None => return Ended::Done,
+                None => {
+                    self.count(Metric::BusRecordsSkipped, record);
+                    return Ended::Done;
+                }
             },
             Err(_) => None,
         };
         let span = self.transaction(job, decoded.as_ref().ok());
         let work = async {
             match (decoded, handler) {
-                (Ok(event), Some(handler)) => self.handle(job, event, handler.as_ref()).await,
+                (Ok((event, _)), Some(handler)) => self.handle(job, event, handler.as_ref()).await,
                 (Err(error), _) => self.undecodable(job, &error).await,
                 (Ok(_), None) => Ended::Done,
             }
         };
+        let unfinished = spans::unfinished(&span);
         let ended = work.instrument(span.clone()).await;
+        unfinished.finished();
         // What the handler left running may hold the span; the record is processed all the same.
         spans::end(&span);
         ended
     }
 
     /// The `queue.process` span, child of the span whose context the record carries.
-    fn transaction(&self, job: &Job, event: Option<&Event>) -> Span {
+    fn transaction(&self, job: &Job, read: Option<&(Event, TraceExtension)>) -> Span {
         let record = &job.record;
         let carried = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
-        let parent = telemetry::propagation::extract(carried);
-        let message_id = message_id(record, event);
+        let parent = match read {
+            Some((_, extension)) => {
+                telemetry::propagation::extract_with_extension(carried, extension.pairs())
+            }
+            None => telemetry::propagation::extract(carried),
+        };
+        let message_id = read.map_or_else(|| record.view().identity(), |(event, _)| event.id.clone());
+        let latency = latency::of(record, millis_of(job.received_at));
+        if latency.is_skewed {
+            metric::count(Metric::BusRecordsSkewed, 1, &[("topic", &record.topic)]);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of at most 90 days")]
+        let receive_latency_ms = latency.ms.map(|ms| ms as f64);
         spans::queue_process(
             &ProcessAttrs {
-                message_id: &message_id,
+                message_id: message_id.as_str(),
                 destination: &record.topic,
-                event_type: event.map(|event| event.message.event_type().as_str()),
+                event_type: read.map(|(event, _)| event.message.event_type().as_str()),
                 body_size_bytes: record.value.len(),
-                receive_latency_ms: receive_latency_ms(job),
+                receive_latency_ms,
                 retry_count: 0,
                 consumer_group: self.group.as_str(),
                 partition: record.partition,
@@ -136,12 +153,14 @@ impl Processor {
         let began = Instant::now();
         let mut delivery = Delivery { event, record: Arc::clone(&job.record), attempt: 1 };
         let mut pauses = Pauses::new(&self.retry, &job.watch);
+        let mut panics = 0;
         loop {
             let failure = match attempt(handler, &delivery, &job.watch).await {
                 Ok(outcome) => return self.done(&delivery, outcome, began.elapsed()),
                 Err(failure) => failure,
             };
-            match self.judge(&delivery, failure, &mut pauses).await {
+            panics += u32::from(matches!(failure, Failure::Panic));
+            match self.judge(&delivery, failure, panics, &mut pauses) {
                 Judged::Ended(ended) => return ended,
                 Judged::Poison(class, source) => return self.poison(job, &delivery, class, source).await,
                 Judged::Again => {}
@@ -185,10 +204,10 @@ impl Processor {
         metric::count(metric, 1, &[("topic", &record.topic), ("group", self.group.as_str())]);
     }
 
-    /// What a failed attempt means.
-    async fn judge(&self, delivery: &Delivery, failure: Failure, pauses: &mut Pauses<'_>) -> Judged {
+    /// What a failed attempt means; `panics` of the attempts so far ended in one.
+    fn judge(&self, delivery: &Delivery, failure: Failure, panics: u32, pauses: &mut Pauses<'_>) -> Judged {
         let error = match failure {
-            Failure::Panic if delivery.attempt >= PANICS_MAX => {
+            Failure::Panic if panics >= PANICS_MAX => {
                 let source = format!("the handler panicked {PANICS_MAX} times");
                 return Judged::Poison(DeadLetterClass::Panic, source.into());
             }
@@ -246,7 +265,7 @@ impl Processor {
     async fn undecodable(&self, job: &Job, error: &Undecodable) -> Ended {
         report(error, &job.record, DeadLetterClass::Undecodable.as_str());
         let verdict = Verdict { class: DeadLetterClass::Undecodable, reason: error, attempts: 1 };
-        self.keep(job, &message_id(&job.record, None), &verdict).await
+        self.keep(job, job.record.view().identity().as_str(), &verdict).await
     }
 
     /// Writes the dead letter. While it cannot be written the lane waits: passing the record would lose it.
@@ -298,11 +317,11 @@ enum Undecodable {
     Codec(#[from] contracts::DecodeError),
 }
 
-fn decode(record: &Record) -> Result<Event, Undecodable> {
+fn decode(record: &Record) -> Result<(Event, TraceExtension), Undecodable> {
     if record.headers_unreadable {
         return Err(Undecodable::Headers);
     }
-    Ok(Event::decode(&record.view())?)
+    Ok(Event::decode_traced(&record.view())?)
 }
 
 /// One call of the handler. A panic is the handler's bug: it costs the record its attempt, not the process its life.
@@ -328,22 +347,9 @@ fn not_kept(record: &Record, source: PublishError) -> ConsumerError {
     }
 }
 
-/// The id that the record says it has, else the one that its position gives it.
-fn message_id(record: &Record, event: Option<&Event>) -> String {
-    if let Some(event) = event {
-        return event.id.to_string();
-    }
-    let said = record.header(headers::CE_ID).and_then(|value| std::str::from_utf8(value).ok());
-    match said.filter(|id| !id.is_empty() && id.len() <= ids::ID_BYTES_MAX && id.is_ascii()) {
-        Some(id) => id.to_owned(),
-        None => ids::record_id(&record.topic, record.partition, record.offset).to_string(),
-    }
-}
-
-fn receive_latency_ms(job: &Job) -> Option<f64> {
-    let written = Duration::from_millis(u64::try_from(job.record.timestamp_ms?).ok()?);
-    let received = job.received_at.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(received.saturating_sub(written).as_secs_f64() * 1_000.0)
+fn millis_of(time: std::time::SystemTime) -> i64 {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn report(error: &(dyn std::error::Error + 'static), record: &Record, class: &'static str) {

@@ -17,8 +17,9 @@ use tracing::Instrument as _;
 use crate::clients;
 use crate::config::Config;
 use crate::error::{ClientError, PublishError};
+use crate::latency;
 use crate::names::Names;
-use crate::record::{RawRecord, to_native};
+use crate::record::{RawRecord, each_once, to_native};
 
 mod delivery;
 use delivery::{Client, Outgoing};
@@ -88,8 +89,7 @@ impl Producer {
     /// Publishes a record that is encoded already, with the trace headers of the current span.
     pub async fn publish_raw(&self, record: &RawRecord) -> Result<Published, PublishError> {
         let text = |name: &str| {
-            let found = record.headers.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            headers::last(&record.headers, name).map(|value| String::from_utf8_lossy(value).into_owned())
         };
         let id = text(headers::CE_ID).unwrap_or_default();
         let event_type = text(headers::CE_TYPE);
@@ -109,6 +109,8 @@ impl Producer {
             body_size_bytes: record.value.len(),
         });
         telemetry::propagation::inject(&span, &mut record.headers);
+        record.headers.push((latency::ENQUEUED_TIME.to_owned(), latency::enqueued_now().into()));
+        each_once(&mut record.headers);
         let outgoing = Outgoing {
             topic: &record.topic,
             key: record.key.as_deref(),
@@ -118,14 +120,15 @@ impl Producer {
         self.send(outgoing, &span).await
     }
 
-    /// Publishes bytes and headers exactly as given: a dead letter keeps the trace that it came with.
+    /// Publishes bytes and headers exactly as given: a dead letter keeps the trace that it came with. `error_type` says
+    /// in its span why it is one.
     pub(crate) async fn publish_verbatim(
         &self,
         topic: &str,
         key: Option<&Bytes>,
         value: Option<&Bytes>,
         headers: OwnedHeaders,
-        message_id: &str,
+        (message_id, error_type): (&str, &'static str),
     ) -> Result<Published, PublishError> {
         let span = spans::queue_publish(&PublishAttrs {
             message_id,
@@ -133,6 +136,7 @@ impl Producer {
             event_type: None,
             body_size_bytes: value.map_or(0, Bytes::len),
         });
+        spans::set_attr(&span, names::ERROR_TYPE, error_type);
         let outgoing =
             Outgoing { topic, key: key.map(AsRef::as_ref), value: value.map(AsRef::as_ref), headers };
         self.send(outgoing, &span).await
@@ -143,7 +147,9 @@ impl Producer {
         let physical = self.names.physical(topic);
         let outgoing = Outgoing { topic: &physical, ..outgoing };
         let began = Instant::now();
+        let unfinished = spans::unfinished(span);
         let acknowledged = self.client.send(outgoing, self.queue_full_timeout).instrument(span.clone()).await;
+        unfinished.finished();
         let destination = [("topic", topic)];
         match acknowledged {
             Ok(published) => {

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use contracts::RecordView;
+use contracts::{RecordView, headers};
 use rdkafka::Message as _;
 use rdkafka::Timestamp;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
@@ -12,6 +12,9 @@ use crate::names::Names;
 
 /// What one record costs besides its bytes: the structs, the ledger's entry, the lane's entry.
 const RECORD_OVERHEAD_BYTES: usize = 512;
+
+/// A header as it came: its value may be null.
+pub(crate) type Came<'a> = (&'a str, Option<&'a [u8]>);
 
 /// A record as it was read.
 #[derive(Debug)]
@@ -24,11 +27,11 @@ pub struct Record {
     pub offset: i64,
     /// The key, where it has one. The console's default is none.
     pub key: Option<Bytes>,
-    /// The headers in their order; a name may come more than once.
+    /// The headers in their order; a name may come more than once. One whose value is null is not set, so not here.
     pub headers: Vec<(String, Bytes)>,
     /// The value; empty for a tombstone too.
     pub value: Bytes,
-    /// When the producer made it (or the broker took it), in milliseconds since the epoch.
+    /// The record's time in milliseconds since the epoch: the broker's on our topics, else its producer's claim.
     pub timestamp_ms: Option<i64>,
     /// The value was null, not empty: kept apart so that a dead letter is the same record.
     pub(crate) is_tombstone: bool,
@@ -64,12 +67,13 @@ impl Record {
     fn read_headers(&mut self, message: &BorrowedMessage<'_>) {
         let Some(borrowed) = message.headers() else { return };
         let mut has_null = false;
-        let headers = &mut self.headers;
+        let found = &mut self.headers;
         let read = catch_unwind(AssertUnwindSafe(|| {
             for header in borrowed.iter() {
-                has_null |= header.value.is_none();
-                let value = header.value.map(Bytes::copy_from_slice).unwrap_or_default();
-                headers.push((header.key.to_owned(), value));
+                match header.value {
+                    Some(value) => found.push((header.key.to_owned(), Bytes::copy_from_slice(value))),
+                    None => has_null = true,
+                }
             }
         }));
         self.headers_unreadable = read.is_err();
@@ -78,10 +82,10 @@ impl Record {
         }
     }
 
-    /// The first header of this name.
+    /// The last header of this name, exactly: whoever sends a record on appends.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&Bytes> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        headers::last(&self.headers, name)
     }
 
     /// What the codec needs to see.
@@ -103,7 +107,18 @@ impl Record {
         RECORD_OVERHEAD_BYTES + self.key.as_ref().map_or(0, Bytes::len) + self.value.len() + headers
     }
 
-    /// The headers as they came, ready to be sent again.
+    /// The headers as they came, null values too; `None` where the name of one cannot be read.
+    pub(crate) fn headers_as_they_came(&self) -> Option<Vec<Came<'_>>> {
+        match &self.native_headers {
+            _ if self.headers_unreadable => None,
+            Some(native) => Some(native.iter().map(|header| (header.key, header.value)).collect()),
+            None => {
+                Some(self.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_ref()))).collect())
+            }
+        }
+    }
+
+    /// librdkafka's own copy, for headers that nobody here can read.
     pub(crate) fn headers_verbatim(&self) -> OwnedHeaders {
         match &self.native_headers {
             Some(native) => native.clone(),
@@ -112,7 +127,8 @@ impl Record {
     }
 }
 
-/// A record to publish as it is; [`crate::Producer::publish_raw`] adds only the trace headers.
+/// A record to publish as it is; [`crate::Producer::publish_raw`] puts in the trace and the time of sending, and writes
+/// each header once, the last of its name.
 #[derive(Clone, Debug)]
 pub struct RawRecord {
     /// The catalogue's name of the topic.
@@ -129,4 +145,36 @@ pub(crate) fn to_native(headers: &[(String, Bytes)]) -> OwnedHeaders {
     headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |native, (name, value)| {
         native.insert(Header { key: name, value: Some(value.as_ref()) })
     })
+}
+
+/// Leaves the last header of each name.
+pub(crate) fn each_once(headers: &mut Vec<(String, Bytes)>) {
+    let mut index = 0;
+    while index < headers.len() {
+        let (before, after) = headers.split_at(index + 1);
+        let is_last = before.last().is_some_and(|(name, _)| after.iter().all(|(other, _)| other != name));
+        if is_last {
+            index += 1;
+        } else {
+            headers.remove(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_headers_the_last_stays_and_names_are_exact() {
+        let header =
+            |(name, value): &(&str, &'static str)| ((*name).to_owned(), Bytes::from_static(value.as_bytes()));
+        let written = |pairs: &[(&str, &'static str)]| pairs.iter().map(header).collect::<Vec<_>>();
+        let mut headers = written(&[("a", "1"), ("b", "2"), ("a", "3"), ("A", "4"), ("a", "5")]);
+        each_once(&mut headers);
+        assert_eq!(headers, written(&[("b", "2"), ("A", "4"), ("a", "5")]));
+        each_once(&mut headers);
+        assert_eq!(headers.len(), 3);
+        each_once(&mut Vec::new());
+    }
 }

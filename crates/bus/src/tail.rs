@@ -80,17 +80,27 @@ impl Tail {
             drop(self.client);
             return self.owner.run(shutdown, ready).await; // told to stop before it began
         };
-        {
-            let offsets = positions.iter().map(|(partition, next)| (partition, *next));
-            let list = offsets_of(offsets, &self.names).map_err(ClientError::kafka("naming positions"))?;
-            for (partition, _) in &positions {
-                self.owner.own(partition);
-            }
-            consumer::assign_at(&self.client, &list)?;
+        for (partition, next) in &positions {
+            self.owner.own(partition);
+            self.owner.starts_at(partition, *next);
+        }
+        if let Err(error) = self.assign(&positions) {
+            let error = ConsumerError::from(error);
+            telemetry::report(
+                &error,
+                &[("error.kind", error.kind()), ("kafka.group", Group::Gateway.as_str())],
+            );
+            return Err(error);
         }
         self.owner.is_assigned();
         drop(self.client);
         self.owner.run(shutdown, ready).await
+    }
+
+    fn assign(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), ClientError> {
+        let offsets = positions.iter().map(|(partition, next)| (partition, *next));
+        let list = offsets_of(offsets, &self.names).map_err(ClientError::kafka("naming positions"))?;
+        consumer::assign_at(&self.client, &list)
     }
 
     /// Asks until the broker answers; None when told to stop meanwhile.

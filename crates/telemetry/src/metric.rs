@@ -55,8 +55,13 @@ macro_rules! metrics {
             /// All of them.
             pub const ALL: &'static [Metric] = &[$(Metric::$variant,)+];
 
-            /// The dotted name that Sentry sees; Prometheus sees `pitboss_` and underscores.
+            /// The dotted name; Prometheus sees `pitboss_` and underscores.
             pub const fn name(self) -> &'static str { match self { $(Metric::$variant => $name,)+ } }
+
+            /// The name that Sentry sees: in our own namespace, for Sentry's conventions know none of ours.
+            pub const fn sentry_name(self) -> &'static str {
+                match self { $(Metric::$variant => concat!("pitboss.", $name),)+ }
+            }
 
             /// What it measures.
             pub const fn kind(self) -> Kind { match self { $(Metric::$variant => Kind::$kind,)+ } }
@@ -84,6 +89,10 @@ metrics! {
     BusRecordsDeadLettered = "bus.records.dead_lettered", Counter, None, Each;
     /// Attempts that failed for a passing reason and were made again.
     BusRecordsRetried = "bus.records.retried", Counter, None, Summed;
+    /// Records that no handler of their group wants, by `topic` and `group`.
+    BusRecordsSkipped = "bus.records.skipped", Counter, None, Summed;
+    /// Partitions with a place that cannot be fetched or opened now, by `group`.
+    BusPartitionsUnreadable = "bus.partitions.unreadable", Gauge, None, Summed;
     /// Milliseconds a handler took for one record.
     BusRecordDuration = "bus.record.duration", Distribution, Millisecond, Local;
     /// Records published and acknowledged, by `topic`.
@@ -113,6 +122,10 @@ metrics! {
     BetsStakeSum = "bets.stake.sum", Counter, MinorUnit, Each;
     /// What players were paid out, by `game` and `currency`.
     BetsPayoutSum = "bets.payout.sum", Counter, MinorUnit, Each;
+    /// The stakes of settled bets that were voided afterwards, by `game` and `currency`: `bets.stake.sum` still has them.
+    BetsVoidedStakeSum = "bets.voided.stake.sum", Counter, MinorUnit, Each;
+    /// The payouts of settled bets that were voided afterwards, by `game` and `currency`: `bets.payout.sum` still has them.
+    BetsVoidedPayoutSum = "bets.voided.payout.sum", Counter, MinorUnit, Each;
     /// Paid out divided by staked over the window that analytics keeps, by `game`.
     BetsRtpRatio = "bets.rtp.ratio", Gauge, Ratio, Summed;
     /// Milliseconds from the bet's request to its settled answer at the gateway.
@@ -148,8 +161,19 @@ metrics! {
     /// Players that hold a WebSocket open.
     WebsocketConnections = "websocket.connections", Gauge, None, Summed;
 
+    /// Records whose time cannot be (ahead of our clock, or absurd), by `topic`; they have no latency.
+    BusRecordsSkewed = "bus.records.skewed", Counter, None, Summed;
+    /// Trace headers that were not used, by `header` and `reason` (malformed, oversized, not_text, duplicate, conflict).
+    TraceHeadersDropped = "trace.headers.dropped", Counter, None, Summed;
+
+    /// Copies of envelopes for a real Sentry, by `project` and `outcome` (sent, queue_full, rate_limited, refused, unreachable).
+    RecorderForwardCopies = "recorder.forward.copies", Counter, None, Local;
+    /// Items that were left out of copies because Sentry limits their category, by `project`.
+    RecorderForwardItemsLeftOut = "recorder.forward.items.left_out", Counter, None, Local;
     /// Telemetry that was lost on its way out, by `reason` and `category`.
     TelemetryDrops = "telemetry.drops", Counter, None, Local;
+    /// Transactions and spans that the sampler chose not to record, by `category`.
+    TelemetrySampledOut = "telemetry.sampled_out", Counter, None, Local;
     /// Series that were not kept because there were too many: a label has too many values.
     TelemetrySeriesRefused = "telemetry.series.refused", Counter, None, Local;
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::commit::{Commit, Committed};
 use super::context::{Rebalance, list_of};
-use super::owner::Owner;
+use super::owner::{Owner, Phase};
 use crate::error::ConsumerError;
 
 /// Between two tries of the last commit: while the group rebalances the broker takes none, and what is not committed
@@ -17,7 +17,10 @@ const LAST_COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Owner {
     pub(super) async fn close(mut self) -> Result<(), ConsumerError> {
-        let cause = self.stop.take().and_then(|stop| stop.cause);
+        let cause = match std::mem::replace(&mut self.phase, Phase::Closing) {
+            Phase::Stopping(stop) => stop.cause,
+            Phase::Running | Phase::Closing => None,
+        };
         let unfinished = self.lanes.busy() + self.lanes.waiting();
         if unfinished > 0 {
             tracing::warn!(

@@ -52,6 +52,38 @@ impl Commit {
 }
 
 impl Owner {
+    /// Passes offsets at the end of a partition that are no records (the end of a transaction, aborted records): no record
+    /// comes that would carry the frontier over them, and they would be lag for ever.
+    pub(super) fn pass_what_is_no_record(&mut self) {
+        // while stopping, records that come are dropped: the reader is behind them and we are not
+        if self.phase.is_running() && self.mode == Mode::Member {
+            for (partition, position) in self.positions() {
+                if let Some(next) = position
+                    && !self.damage.is_at(&partition)
+                {
+                    self.ledger.reach(&partition, next);
+                }
+            }
+        }
+    }
+
+    /// Where the reader stands in each assigned partition, without asking the broker.
+    pub(super) fn positions(&self) -> Vec<(TopicPartition, Option<NextOffset>)> {
+        let Ok(list) = self.client.position() else { return Vec::new() };
+        if list.count() == 0 {
+            return Vec::new();
+        }
+        let position = |offset| match offset {
+            rdkafka::Offset::Offset(next) => Some(NextOffset(next)),
+            _ => None,
+        };
+        let of = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let partition = TopicPartition::new(self.names.logical(element.topic()), element.partition());
+            (partition, position(element.offset()))
+        };
+        list.elements().iter().map(of).collect()
+    }
+
     /// Commits every frontier that the broker does not have, unless a commit is on its way.
     pub(super) fn start_commit(&mut self) {
         if self.commit.is_some() || self.mode == Mode::Tail {

@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc;
 
+use super::statistics::Reports;
 use crate::clients;
 use crate::ledger::{NextOffset, TopicPartition};
 use crate::names::Names;
@@ -34,11 +35,17 @@ pub(crate) struct MemberContext {
     names: Names,
     events: mpsc::Sender<Rebalance>,
     closing: AtomicBool,
+    reports: Reports,
 }
 
 impl MemberContext {
     pub(crate) fn new(names: Names, events: mpsc::Sender<Rebalance>) -> Self {
-        Self { names, events, closing: AtomicBool::new(false) }
+        Self { names, events, closing: AtomicBool::new(false), reports: Reports::default() }
+    }
+
+    /// What librdkafka says about its reading.
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// From here on every rebalance is answered inline.
@@ -80,7 +87,13 @@ impl ClientContext for MemberContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        clients::log_error(&error, reason);
+        if self.reports.complain(reason) {
+            clients::log_error(&error, reason);
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.reports.read(statistics, &self.names);
     }
 }
 

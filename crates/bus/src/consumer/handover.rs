@@ -51,12 +51,15 @@ impl Owner {
             self.begin_stop(Some(cause.into()));
             return;
         }
+        for (partition, position) in self.positions() {
+            if position.is_none() && partitions.contains(&partition) {
+                self.ledger.is_fresh(&partition);
+            }
+        }
         tracing::info!(kafka.partitions = partitions.len(), "partitions were assigned");
         metric::count(Metric::BusRebalances, 1, &[("group", self.processor.group.as_str())]);
         self.has_assignment = true;
-        if self.stop.is_none() && !self.is_cut_off() {
-            (self.ready)(true);
-        }
+        self.tell_ready();
         let still_paused = self.paused.came(partitions);
         self.resume(&still_paused);
         self.apply_pause();
@@ -99,7 +102,9 @@ impl Owner {
                 token.cancel();
             }
             self.ledger.revoke(partition);
+            self.damage.forget(partition);
         }
+        self.tell_ready();
         self.apply_pause();
     }
 

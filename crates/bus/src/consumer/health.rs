@@ -22,11 +22,11 @@ pub(crate) struct Health {
 impl Owner {
     /// All brokers are gone: nothing can be taken until one answers.
     pub(super) fn on_cut_off(&mut self) {
-        if !self.health.is_cut_off && self.stop.is_none() {
+        if !self.health.is_cut_off && self.phase.is_running() {
             tracing::warn!("no broker can be reached");
-            (self.ready)(false);
         }
         self.health.is_cut_off = true;
+        self.tell_ready();
     }
 
     /// While cut off, asks once a tick at most, off this task.
@@ -39,9 +39,7 @@ impl Owner {
             Some(Ok(true)) => {
                 self.health = Health::default();
                 tracing::info!("a broker answers again");
-                if self.stop.is_none() {
-                    (self.ready)(self.has_assignment);
-                }
+                self.tell_ready();
             }
             Some(_) => self.health.asking = None,
             None if self.health.asking.is_none() => {

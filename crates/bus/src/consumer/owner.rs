@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Client;
 use super::commit::{Commit, Committed};
 use super::context::Rebalance;
+use super::damage::Damage;
 use super::handover::Handover;
 use super::health::Health;
 use super::watchdog::Watchdog;
@@ -43,6 +44,22 @@ pub(crate) enum Mode {
 /// Hears whether records can be taken.
 pub(crate) type Ready = Box<dyn Fn(bool) + Send + Sync>;
 
+/// Where a consumer is in its life; it never goes back.
+pub(super) enum Phase {
+    /// Records are taken.
+    Running,
+    /// What is in hand is finished, no more is taken.
+    Stopping(Stop),
+    /// Nothing is waited for any more but the last commit and the answers owed to librdkafka.
+    Closing,
+}
+
+impl Phase {
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+}
+
 /// Why and until when the consumer winds down.
 pub(super) struct Stop {
     pub(super) deadline: Instant,
@@ -61,6 +78,8 @@ pub(crate) struct Owner {
     pub(super) ledger: Ledger,
     pub(super) lanes: Lanes<Queued>,
     pub(super) watches: Vec<Arc<LaneWatch>>,
+    /// The partition whose record runs in each slot.
+    pub(super) working_on: Vec<Option<TopicPartition>>,
     pub(super) budget: Budget,
     pub(super) paused: PausedSet,
     /// Cancelled when a partition moves away: a record of it that only waits for its next attempt is given back.
@@ -69,11 +88,12 @@ pub(crate) struct Owner {
     pub(super) commits: u64,
     pub(super) handover: Option<Handover>,
     pub(super) watchdog: Watchdog,
-    pub(super) stop: Option<Stop>,
+    pub(super) phase: Phase,
     pub(super) ready: Ready,
     pub(super) has_assignment: bool,
     pub(super) load: Arc<Load>,
     pub(super) health: Health,
+    pub(super) damage: Damage,
 }
 
 /// What woke the owner.
@@ -94,7 +114,7 @@ impl Owner {
         processor: Processor,
         mode: Mode,
     ) -> Self {
-        // each lane has at most one completion on its way, so a worker never waits for room
+        // each slot has at most one completion on its way, so a worker never waits for room
         let (completed, completions) = mpsc::channel(config.lanes + 1);
         let origin = Instant::now();
         let watch = || Arc::new(LaneWatch::new(origin));
@@ -109,6 +129,7 @@ impl Owner {
             ledger: Ledger::default(),
             lanes: Lanes::new(config.lanes),
             watches: std::iter::repeat_with(watch).take(config.lanes).collect(),
+            working_on: vec![None; config.lanes],
             budget: Budget::new(config.in_flight_records_max, config.in_flight_bytes_max),
             paused: PausedSet::default(),
             leaving: BTreeMap::new(),
@@ -116,11 +137,12 @@ impl Owner {
             commits: 0,
             handover: None,
             watchdog: Watchdog::new(config.stall_deadline()),
-            stop: None,
+            phase: Phase::Running,
             ready: Box::new(|_| ()),
             has_assignment: false,
             load: Arc::default(),
             health: Health::default(),
+            damage: Damage::default(),
             config: config.clone(),
         }
     }
@@ -131,7 +153,7 @@ impl Owner {
         ready: Ready,
     ) -> Result<(), ConsumerError> {
         self.ready = ready;
-        (self.ready)(self.has_assignment);
+        self.tell_ready();
         let mut tick = tokio::time::interval(self.config.commit_interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.has_wound_down() {
@@ -155,7 +177,7 @@ impl Owner {
     async fn next(&mut self, shutdown: &CancellationToken, tick: &mut Interval) -> Wake {
         tokio::select! {
             biased;
-            () = shutdown.cancelled(), if self.stop.is_none() => Wake::Stop,
+            () = shutdown.cancelled(), if self.phase.is_running() => Wake::Stop,
             Some(event) = self.rebalances.recv() => Wake::Rebalance(event),
             Some(completion) = self.completions.recv() => Wake::Completed(completion),
             committed = Commit::ended(&mut self.commit) => Wake::Committed(committed),
@@ -179,13 +201,28 @@ impl Owner {
     }
 
     fn on_tick(&mut self) {
+        self.pass_what_is_no_record();
         self.start_commit();
         self.look_for_brokers();
-        if self.stop.is_none()
-            && let Err(stuck) = self.watchdog.look(&self.ledger, &self.watches)
-        {
-            self.begin_stop(Some(stuck));
+        self.look_for_damage();
+        if self.phase.is_running() {
+            let held: Vec<TopicPartition> = match self.watches.iter().any(|watch| watch.is_holding()) {
+                true => self.ledger.owned().filter(|partition| self.is_held(partition)).cloned().collect(),
+                false => Vec::new(),
+            };
+            let looked =
+                self.watchdog.look(&self.ledger, &self.watches, |partition| held.contains(partition));
+            if let Err(stuck) = looked {
+                self.begin_stop(Some(stuck));
+            }
         }
+    }
+
+    /// Says whether records can be taken.
+    pub(super) fn tell_ready(&self) {
+        let is_ready =
+            self.phase.is_running() && self.has_assignment && !self.is_cut_off() && !self.damage.is_there();
+        (self.ready)(is_ready);
     }
 
     /// Most errors are connections that librdkafka repairs; only what it calls fatal ends us.
@@ -197,36 +234,47 @@ impl Owner {
         } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.on_cut_off();
         } else {
+            self.on_complaint();
             tracing::debug!(kafka.error = %error, "polling reports an error that librdkafka repairs");
         }
     }
 
-    /// Winds down: no more records are taken, those in hand are finished while the deadline allows.
+    /// Winds down: no more records are taken, those in hand are finished while the deadline allows. A cause that comes
+    /// while it winds down already is told too, and nothing more is begun.
     pub(super) fn begin_stop(&mut self, cause: Option<ConsumerError>) {
-        if self.stop.is_some() {
-            return;
-        }
-        (self.ready)(false);
-        let now = Instant::now();
-        let deadline = match &cause {
-            // what is stuck will not be done in ten seconds either
-            Some(ConsumerError::Stalled { .. }) => now,
-            _ => now + self.config.stop_drain_deadline(),
-        };
-        for token in self.leaving.values() {
-            token.cancel();
-        }
         if let Some(cause) = &cause {
             tell(cause, &self.processor.group);
             self.withdraw(|_, _| true);
         }
-        self.stop = Some(Stop { deadline, cause });
+        let now = Instant::now();
+        match &mut self.phase {
+            Phase::Running => {
+                let deadline = match &cause {
+                    // what is stuck will not be done in ten seconds either
+                    Some(ConsumerError::Stalled { .. }) => now,
+                    _ => now + self.config.stop_drain_deadline(),
+                };
+                self.phase = Phase::Stopping(Stop { deadline, cause });
+            }
+            Phase::Stopping(stop) => {
+                stop.cause = stop.cause.take().or(cause);
+                return;
+            }
+            Phase::Closing => return,
+        }
+        self.tell_ready();
+        for token in self.leaving.values() {
+            token.cancel();
+        }
         self.apply_pause();
     }
 
     fn has_wound_down(&self) -> bool {
-        let drained = self.lanes.is_idle();
-        self.stop.as_ref().is_some_and(|stop| drained || Instant::now() >= stop.deadline)
+        match &self.phase {
+            Phase::Running => false,
+            Phase::Stopping(stop) => self.lanes.is_idle() || Instant::now() >= stop.deadline,
+            Phase::Closing => true,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::list_of;
 use super::owner::Owner;
 use crate::error::ConsumerError;
-use crate::lanes::LaneIndex;
+use crate::lanes::{LaneKey, Lanes, Slot};
 use crate::ledger::{Delivered, Epoch, TopicPartition};
 use crate::process::{Ended, Job};
 use crate::record::Record;
@@ -28,7 +28,7 @@ pub(crate) struct Queued {
 /// What a worker says at its end.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    lane: LaneIndex,
+    slot: Slot,
     partition: TopicPartition,
     epoch: Epoch,
     offset: i64,
@@ -61,10 +61,13 @@ impl Drop for Worker {
 
 impl Owner {
     pub(super) fn on_record(&mut self, record: Record) {
-        if self.stop.is_some() {
+        if !self.phase.is_running() {
             return; // not in the ledger, so it comes again to whoever has the partition next
         }
         let partition = TopicPartition::new(record.topic.as_str(), record.partition);
+        if self.is_beyond_damage(&partition, record.offset) {
+            return; // it comes again behind what cannot be read now
+        }
         let epoch = match self.ledger.deliver(&partition, record.offset) {
             Delivered::New(epoch) => epoch,
             // seen after incremental assignments: the same offsets twice in consecutive polls
@@ -78,29 +81,37 @@ impl Owner {
                 return;
             }
         };
+        self.take_in_hand(partition, epoch, record);
+    }
+
+    fn take_in_hand(&mut self, partition: TopicPartition, epoch: Epoch, record: Record) {
         let cost_bytes = record.cost_bytes();
-        self.budget.take(cost_bytes);
+        self.budget.take(&partition, cost_bytes);
         self.load.took();
         self.load.holds(self.budget.records(), self.budget.bytes());
-        let lane = self.lanes.lane_of(record.key.as_deref(), record.partition, record.offset);
+        let ahead = self.ledger.ahead(&partition);
+        self.load.is_ahead(ahead);
+        let is_full = self.budget.rests(&partition, ahead);
+        let lane = Lanes::<Queued>::lane_of(record.key.as_deref(), record.partition, record.offset);
         let leaving = self.leaving.entry(partition.clone()).or_default().clone();
         let received_at = SystemTime::now();
         self.lanes.push(
             lane,
             Queued { partition, epoch, cost_bytes, record: Arc::new(record), received_at, leaving },
         );
-        if self.budget.is_full() {
+        if is_full {
             self.apply_pause();
         }
     }
 
     /// Starts whatever may start.
     pub(super) fn dispatch(&mut self) {
-        while let Some((lane, queued)) = self.lanes.start() {
+        while let Some((slot, queued)) = self.lanes.start() {
+            self.working_on[slot] = Some(queued.partition.clone());
             let worker = Worker {
                 completed: self.completed.clone(),
                 completion: Some(Completion {
-                    lane,
+                    slot,
                     partition: queued.partition,
                     epoch: queued.epoch,
                     offset: queued.record.offset,
@@ -112,7 +123,7 @@ impl Owner {
                 record: queued.record,
                 received_at: queued.received_at,
                 leaving: queued.leaving,
-                watch: Arc::clone(&self.watches[lane]),
+                watch: Arc::clone(&self.watches[slot]),
             };
             let processor = Arc::clone(&self.processor);
             drop(telemetry::spawn(async move { worker.ended(processor.run(&job).await) }));
@@ -120,9 +131,10 @@ impl Owner {
     }
 
     pub(super) fn on_completed(&mut self, completion: Completion) {
-        let Completion { lane, partition, epoch, offset, cost_bytes, ended } = completion;
-        self.lanes.finish(lane);
-        self.budget.give_back(cost_bytes);
+        let Completion { slot, partition, epoch, offset, cost_bytes, ended } = completion;
+        let lane = self.lanes.finish(slot);
+        self.working_on[slot] = None;
+        self.budget.give_back(&partition, cost_bytes);
         self.load.holds(self.budget.records(), self.budget.bytes());
         let booked = match &ended {
             Ended::Done => self.ledger.complete(&partition, epoch, offset),
@@ -131,21 +143,26 @@ impl Owner {
         match ended {
             Ended::Done => {}
             // what comes after it in its lane must not overtake it
-            Ended::Abandoned => self.withdraw(|index, queued| {
-                index == lane && queued.epoch == epoch && queued.partition == partition
+            Ended::Abandoned => self.withdraw(|key, queued| {
+                key == lane && queued.epoch == epoch && queued.partition == partition
             }),
-            Ended::Failed(cause) => self.begin_stop(Some(cause)),
+            Ended::Failed(cause) => {
+                self.withdraw(|key, _| key == lane);
+                self.begin_stop(Some(cause));
+            }
         }
         if let Err(wrong) = booked {
             self.begin_stop(Some(ConsumerError::Invariant(wrong.to_string())));
         }
-        self.apply_pause();
+        if !self.paused.is_empty() {
+            self.apply_pause();
+        }
     }
 
     /// Takes waiting records out of their lanes and gives them back.
-    pub(super) fn withdraw(&mut self, unwanted: impl FnMut(LaneIndex, &Queued) -> bool) {
+    pub(super) fn withdraw(&mut self, unwanted: impl FnMut(LaneKey, &Queued) -> bool) {
         for queued in self.lanes.withdraw(unwanted) {
-            self.budget.give_back(queued.cost_bytes);
+            self.budget.give_back(&queued.partition, queued.cost_bytes);
             let booked = self.ledger.abandon(&queued.partition, queued.epoch, queued.record.offset);
             if let Err(wrong) = booked {
                 tracing::error!("the books are wrong while giving back records: {wrong}");
@@ -153,18 +170,40 @@ impl Owner {
         }
     }
 
+    /// Whether a partition stands still on purpose: one of its records waits for its next attempt, or waits behind one
+    /// that does, or for a slot while such ones have them all.
+    pub(super) fn is_held(&self, partition: &TopicPartition) -> bool {
+        let mut holding = (0..self.watches.len()).filter(|slot| self.watches[*slot].is_holding()).peekable();
+        if self.lanes.is_saturated() && holding.peek().is_some() {
+            return true;
+        }
+        holding.any(|slot| {
+            self.working_on[slot].as_ref() == Some(partition)
+                || self.lanes.waits_behind(slot, |queued| queued.partition == *partition)
+        })
+    }
+
     /// Takes the waiting records of partitions that are leaving.
     pub(super) fn withdraw_partitions(&mut self, partitions: &[TopicPartition]) {
         self.withdraw(|_, queued| partitions.contains(&queued.partition));
     }
 
-    /// Makes librdkafka fetch, or rest, as the budget says.
+    /// Makes librdkafka fetch, or rest, as the budget says: everything, or the partition that has used up its share.
     pub(super) fn apply_pause(&mut self) {
-        let want_paused = self.budget.is_full() || self.stop.is_some();
-        let change = self.paused.change(want_paused, self.ledger.fetching());
+        let Self { phase, budget, paused, ledger, damage, .. } = self;
+        let stops = !phase.is_running();
+        let rests = |partition: &TopicPartition| {
+            budget.rests(partition, ledger.ahead(partition)) || stops || damage.rests(partition)
+        };
+        let change = paused.change(rests, ledger.fetching());
         if !change.pause.is_empty() {
             self.load.rested();
-            tracing::debug!(records = self.budget.records(), bytes = self.budget.bytes(), "fetching rests");
+            tracing::debug!(
+                records = self.budget.records(),
+                bytes = self.budget.bytes(),
+                partitions = change.pause.len(),
+                "fetching rests"
+            );
             let list = list_of(&change.pause, &self.names);
             self.paused_as_told(self.client.pause(&list));
         }

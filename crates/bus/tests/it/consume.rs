@@ -4,7 +4,8 @@ use bus::Producer;
 use contracts::{EventType, Group, Message, Topic, headers};
 
 use crate::support::{
-    CONSOLE_BET, Remember, Running, bets, broker_for, committed_reaches, place_bet, publish_bare, stored_in,
+    CONSOLE_BET, Remember, Running, bets, broker_for, committed_reaches, counted, place_bet, publish_bare,
+    stored_in,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,9 +84,16 @@ async fn a_known_type_that_nobody_declared_completes() {
     producer.publish(&contracts::Event::follower(&cause, "/test", registered)).await.expect("published");
     let handler = Remember::all();
     let router = bus::Router::new().on(EventType::LimitsChanged, handler.clone());
+    let skipped = || {
+        let labels = [("topic", Topic::PlayersEvents.name()), ("group", "payment")];
+        counted("pitboss_bus_records_skipped", &labels)
+    };
+    let before = skipped();
     let consumer = Running::start(&config, Group::Payment, router).ready().await;
     committed_reaches(&config, Group::Payment, 1).await;
     assert!(handler.seen().is_empty());
+    let counted = skipped() - before;
+    assert!((counted - 1.0).abs() < 0.1, "skipped is counted, once: {counted}");
     consumer.stop().await.expect("stops in order");
 }
 

@@ -7,7 +7,7 @@ use contracts::{Group, Topic};
 use crate::support::{broker_for, bytes, place_bet, stored_in};
 
 /// Java's murmur2, as its tests have it: where a key of the stock tools lands.
-fn murmur2(key: &[u8]) -> i32 {
+pub(crate) fn murmur2(key: &[u8]) -> i32 {
     const M: i32 = 0x5bd1_e995;
     let mut hash = 0x9747_b28c_u32.cast_signed() ^ i32::try_from(key.len()).expect("short");
     let mut chunks = key.chunks_exact(4);
@@ -64,6 +64,40 @@ async fn a_raw_record_keeps_its_headers() {
     assert_eq!(found[0].header("ce_id").as_deref(), Some("one"));
     assert_eq!(found[0].header("x").as_deref(), Some("y"));
     assert_eq!(found[0].value.as_deref(), Some(b"{}".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_sent_on_carries_each_header_once_the_last_of_its_name() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    let header = |name: &str, value: &'static str| (name.to_owned(), bytes(value));
+    let time = bus_time();
+    let raw = RawRecord {
+        topic: Topic::BetsCommands.name().to_owned(),
+        key: Some(bytes("k")),
+        headers: vec![
+            header("ce_id", "first"),
+            header("sentry-task-enqueued-time", "1.5"),
+            header("x", "1"),
+            header("ce_id", "last"),
+            header("X", "2"),
+        ],
+        value: bytes("{}"),
+    };
+    let published = producer.publish_raw(&raw).await.expect("published");
+    let found = stored_in(&config, Topic::BetsCommands.name(), published.partition, 1).await;
+    let value = |name: &str| found[0].header(name);
+    assert_eq!(value("ce_id").as_deref(), Some("last"));
+    assert_eq!((value("x").as_deref(), value("X").as_deref()), (Some("1"), Some("2")));
+    let sent: f64 = value("sentry-task-enqueued-time").and_then(|text| text.parse().ok()).expect("seconds");
+    assert!((time..time + 60.0).contains(&sent), "{sent}");
+    assert_eq!(found[0].headers.len(), 4, "{:?}", found[0].headers);
+}
+
+/// Now in seconds, not later than any clock that writes milliseconds.
+fn bus_time() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_secs_f64().floor()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

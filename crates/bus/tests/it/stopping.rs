@@ -109,3 +109,47 @@ async fn a_consumer_without_a_broker_stops_when_told() {
     consumer.stop().await.expect("stops in order");
     assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
 }
+
+/// Whatever the consumer does at that moment, a record that ended fatally is not overtaken by the next of its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fatal_failure_during_a_stop_is_told_and_nothing_of_its_key_goes_on() {
+    let config = bus::Config { stop_drain_deadline_ms: 120_000, ..broker_for(Group::Game).await };
+    let producer = Producer::new(&config).expect("a producer");
+    for number in 1..=2 {
+        producer.publish(&place_bet("p", number)).await.expect("published");
+    }
+    let gate = Arc::new(FatalFirst { gate: Gate::closed(), ids: std::sync::Mutex::default() });
+    let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
+    gate.gate.begun.acquire().await.expect("open").forget();
+    testkit::eventually("both to be in hand", DEADLINE, || async {
+        (consumer.load.records() == 2).then_some(())
+    })
+    .await;
+    consumer.tell_to_stop();
+    testkit::eventually("a stopping consumer to be unready", DEADLINE, || async {
+        (!consumer.is_ready()).then_some(())
+    })
+    .await;
+    gate.gate.may_end.add_permits(100);
+    let ended = consumer.ended().await;
+    assert!(matches!(ended, Err(ConsumerError::Handler { offset: 0, .. })), "{ended:?}");
+    assert_eq!(*gate.ids.lock().expect("not poisoned"), vec!["p-1".to_owned()]);
+    assert_eq!(committed_sum(&config, Group::Game), 0);
+}
+
+struct FatalFirst {
+    gate: Arc<Gate>,
+    ids: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Handle for FatalFirst {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        self.ids.lock().expect("not poisoned").push(delivery.event.id.to_string());
+        self.gate.handle(delivery).await?;
+        match delivery.event.id.as_str() {
+            "p-1" => Err(HandlerError::fatal("the ledger contradicts itself")),
+            _ => Ok(Outcome::Applied),
+        }
+    }
+}

@@ -177,9 +177,12 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// The one header of this name: what we write carries each once.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let found = self.headers.iter().find(|(key, _)| key == name)?;
-        found.1.as_ref().map(|value| String::from_utf8_lossy(value).into_owned())
+        let mut found = self.headers.iter().filter(|(key, _)| key == name);
+        let only = found.next()?;
+        assert!(found.next().is_none(), "{name} stands there more than once: {:?}", self.headers);
+        only.1.as_ref().map(|value| String::from_utf8_lossy(value).into_owned())
     }
 }
 
@@ -282,4 +285,37 @@ pub(crate) async fn stored_in(config: &Config, topic: &str, partition: i32, coun
     let (config, topic) = (config.clone(), physical(config, topic));
     let read = telemetry::spawn_blocking(move || read_all(&config, &topic, partition, count));
     read.await.expect("read does not panic")
+}
+
+/// Keys of players whose records go to partition `partition` of six.
+pub(crate) fn players_in(partition: i32) -> impl Iterator<Item = String> {
+    let names = (0..).map(|number| format!("player-{number}"));
+    names.filter(move |name| (crate::producing::murmur2(name.as_bytes()) & 0x7fff_ffff) % 6 == partition)
+}
+
+/// Copies a dead letter back to a topic with everything it has, as any tool would.
+pub(crate) async fn replay(config: &Config, letter: &Stored, topic: &str) {
+    use rdkafka::message::{Header, OwnedHeaders};
+    let name = physical(config, topic);
+    let headers = letter.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: value.as_deref() })
+    });
+    let mut record: rdkafka::producer::FutureRecord<'_, [u8], [u8]> =
+        rdkafka::producer::FutureRecord::to(&name).headers(headers);
+    (record.key, record.payload) = (letter.key.as_deref(), letter.value.as_deref());
+    bus_free_producer(config).send(record, Duration::from_secs(10)).await.expect("published");
+}
+
+/// Where partition 0 of a topic ends.
+pub(crate) fn end_of(config: &Config, topic: &str) -> i64 {
+    let watermarks = raw_consumer(config, "raw").fetch_watermarks(&physical(config, topic), 0, DEADLINE);
+    watermarks.expect("watermarks").1
+}
+
+/// A counter of this process as Prometheus would read it, summed over the series that have all these labels.
+pub(crate) fn counted(name: &str, labels: &[(&str, &str)]) -> f64 {
+    let has = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+    let text = telemetry::metric::render_prometheus();
+    let lines = text.lines().filter(|line| line.starts_with(name) && has(line));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }

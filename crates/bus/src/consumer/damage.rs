@@ -1,0 +1,359 @@
+//! What cannot be fetched or opened at one offset: found, told once, never passed.
+//!
+//! Promises: **a batch that librdkafka cannot read is an error event that names topic, partition and offset, within seconds**; the
+//! consumer is not ready until it is behind it; and no record behind a damaged batch is taken before it. librdkafka fetches
+//! such a batch for ever, or (a wrong checksum) drops it and goes on; rdkafka passes on its complaint without the partition. So
+//! the partition is found by what stands: it has something to read, brokers answer, and nothing comes. It then rests, and is
+//! tried again every few seconds. No I/O in [`Damage`]; the clock comes in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use contracts::Group;
+use rdkafka::consumer::Consumer as _;
+use telemetry::metric::{self, Metric};
+
+use super::context::{list_of, offsets_of};
+use super::owner::{Mode, Owner};
+use super::statistics::{Reading, Readings};
+use crate::ledger::{NextOffset, TopicPartition};
+
+/// A partition that stands this long while brokers answer is stuck; with a complaint that fits, sooner.
+const STANDS_FOR: Duration = Duration::from_secs(3);
+const STANDS_FOR_WITH_COMPLAINT: Duration = Duration::from_secs(1);
+/// How many fetches must have been sent to its broker meanwhile: each but the last was answered.
+const FETCHES_MIN: u64 = 2;
+/// A complaint is about what happens now.
+const COMPLAINT_AGE_MAX: Duration = Duration::from_secs(10);
+/// A complaint names the first offset of a batch; the reader may stand so far behind it.
+const BATCH_RECORDS_MAX: i64 = 1_000_000;
+const COMPLAINTS_MAX: usize = 16;
+/// How long a damaged partition rests before it is tried again.
+const REST: Duration = Duration::from_secs(5);
+/// A partition that is tried again and has nothing to read for this long is healed: its end was cut off.
+const NOTHING_LEFT_AFTER: Duration = Duration::from_secs(3);
+/// How long the broker may take to say where the partitions began; asked only when something is damaged.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A place that cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{partition} cannot be read at offset {offset}: {reason}")]
+pub(crate) struct Unreadable {
+    partition: TopicPartition,
+    offset: i64,
+    reason: String,
+}
+
+#[derive(Debug)]
+struct Complaint {
+    offset: i64,
+    reason: String,
+    heard_at: Instant,
+}
+
+/// Since when a partition stands.
+#[derive(Debug)]
+struct Standing {
+    next: i64,
+    since: Instant,
+    fetches: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    offset: i64,
+    state: PlaceState,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum PlaceState {
+    Resting { until: Instant },
+    Trying { since: Instant },
+}
+
+/// What is known about damage in the partitions of one consumer.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    complaints: VecDeque<Complaint>,
+    /// Where partitions began of which nothing was delivered yet.
+    starts: BTreeMap<TopicPartition, i64>,
+    standing: BTreeMap<TopicPartition, Standing>,
+    places: BTreeMap<TopicPartition, Place>,
+}
+
+impl Damage {
+    /// Something cannot be read now.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// This partition has a place that cannot be read.
+    pub(crate) fn is_at(&self, partition: &TopicPartition) -> bool {
+        self.places.contains_key(partition)
+    }
+
+    /// Whether the partition rests until it is tried again.
+    pub(crate) fn rests(&self, partition: &TopicPartition) -> bool {
+        self.places.get(partition).is_some_and(|place| matches!(place.state, PlaceState::Resting { .. }))
+    }
+
+    /// The partition is no longer ours.
+    pub(crate) fn forget(&mut self, partition: &TopicPartition) {
+        self.places.remove(partition);
+        self.standing.remove(partition);
+        self.starts.remove(partition);
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.complaints.is_empty() && self.places.is_empty()
+    }
+
+    fn hear(&mut self, reason: String, now: Instant) {
+        let Some(offset) = offset_in(&reason) else { return };
+        if self.complaints.len() >= COMPLAINTS_MAX {
+            self.complaints.pop_front();
+        }
+        self.complaints.push_back(Complaint { offset, reason, heard_at: now });
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.complaints.retain(|complaint| now.duration_since(complaint.heard_at) < COMPLAINT_AGE_MAX);
+    }
+
+    /// The newest complaint that may be about a partition whose next record should be at `expected`.
+    fn fitting(&self, expected: i64) -> Option<&Complaint> {
+        let fits = |complaint: &&Complaint| {
+            complaint.offset <= expected.saturating_add(BATCH_RECORDS_MAX)
+                && complaint.offset.saturating_add(BATCH_RECORDS_MAX) >= expected
+        };
+        self.complaints.iter().rev().find(fits)
+    }
+
+    /// A record came: is it behind a batch that was dropped without being read? Answers the place where it is new.
+    fn jumped(
+        &mut self,
+        partition: &TopicPartition,
+        offset: i64,
+        expected: i64,
+        now: Instant,
+    ) -> Option<Option<Unreadable>> {
+        self.expire(now);
+        if offset <= expected {
+            return None;
+        }
+        let complaint = self.fitting(expected).filter(|complaint| complaint.offset < offset)?;
+        let reason = complaint.reason.clone();
+        self.complaints.retain(|complaint| complaint.reason != reason);
+        Some(self.found(partition, expected, reason, now))
+    }
+
+    /// Looks at what librdkafka says about its reading. `is_fetched` leaves out what we ourselves paused.
+    fn judge(
+        &mut self,
+        readings: &Readings,
+        is_fetched: impl Fn(&TopicPartition) -> bool,
+        now: Instant,
+    ) -> Vec<Unreadable> {
+        self.expire(now);
+        let mut found = Vec::new();
+        for (partition, reading) in readings {
+            if !is_fetched(partition) {
+                self.standing.remove(partition);
+                continue;
+            }
+            self.heals(partition, reading, now);
+            if self.stands(partition, reading, now) {
+                let complaint = self.fitting(reading.next).map(|complaint| complaint.reason.clone());
+                let reason =
+                    complaint.unwrap_or_else(|| "nothing comes though there is something".to_owned());
+                found.extend(self.found(partition, reading.next, reason, now));
+            }
+        }
+        found
+    }
+
+    fn stands(&mut self, partition: &TopicPartition, reading: &Reading, now: Instant) -> bool {
+        if !reading.has_something_unfetched() {
+            self.standing.remove(partition);
+            return false;
+        }
+        let fresh = || Standing { next: reading.next, since: now, fetches: reading.fetches };
+        let is_suspect = self.places.contains_key(partition) || self.fitting(reading.next).is_some();
+        let standing = self.standing.entry(partition.clone()).or_insert_with(fresh);
+        if standing.next != reading.next {
+            *standing = fresh();
+        }
+        let needed = if is_suspect { STANDS_FOR_WITH_COMPLAINT } else { STANDS_FOR };
+        now.duration_since(standing.since) >= needed
+            && reading.fetches.saturating_sub(standing.fetches) >= FETCHES_MIN
+    }
+
+    /// A place that is tried again is healed when the reader got past it, or when nothing is left there.
+    fn heals(&mut self, partition: &TopicPartition, reading: &Reading, now: Instant) {
+        let Some(Place { offset, state: PlaceState::Trying { since } }) = self.places.get(partition) else {
+            return;
+        };
+        // what was fetched and not taken may lie behind a batch that was dropped unread
+        let is_past = reading.queued == 0 && reading.next > *offset;
+        let is_empty = !reading.has_something_unfetched() && now.duration_since(*since) >= NOTHING_LEFT_AFTER;
+        if is_past || is_empty {
+            tracing::info!(kafka.partition = %partition, "what could not be read is behind the reader");
+            self.places.remove(partition);
+        }
+    }
+
+    fn found(
+        &mut self,
+        partition: &TopicPartition,
+        offset: i64,
+        reason: String,
+        now: Instant,
+    ) -> Option<Unreadable> {
+        self.standing.remove(partition);
+        let resting = PlaceState::Resting { until: now + REST };
+        let before = self.places.insert(partition.clone(), Place { offset, state: resting });
+        let is_new = before.is_none_or(|place| place.offset != offset);
+        is_new.then(|| Unreadable { partition: partition.clone(), offset, reason })
+    }
+
+    /// The places whose rest is over: they are tried from here on.
+    fn take_due(&mut self, now: Instant) -> Vec<(TopicPartition, NextOffset)> {
+        let mut due = Vec::new();
+        for (partition, place) in &mut self.places {
+            if matches!(place.state, PlaceState::Resting { until } if until <= now) {
+                place.state = PlaceState::Trying { since: now };
+                due.push((partition.clone(), NextOffset(place.offset)));
+            }
+        }
+        due
+    }
+}
+
+/// The offset that a complaint names: the number after "offset" or "at".
+fn offset_in(reason: &str) -> Option<i64> {
+    let words: Vec<&str> = reason.split([' ', ',', '(', ')']).collect();
+    let named = |pair: &[&str]| match pair {
+        ["offset" | "at", number] => number.trim_end_matches(':').parse::<i64>().ok(),
+        _ => None,
+    };
+    words.windows(2).find_map(named).filter(|offset| *offset >= 0)
+}
+
+impl Owner {
+    /// librdkafka complained about something that it read.
+    pub(super) fn on_complaint(&mut self) {
+        let now = Instant::now();
+        let heard = self.client.context().reports().complaints();
+        if heard.is_empty() || !self.phase.is_running() {
+            return;
+        }
+        for reason in heard {
+            self.damage.hear(reason, now);
+        }
+        self.note_starts();
+    }
+
+    /// Where partitions began of which nothing came yet. Asked of the broker, and only when something is damaged.
+    fn note_starts(&mut self) {
+        let unknown: Vec<TopicPartition> = self
+            .ledger
+            .fetching()
+            .filter(|partition| {
+                self.ledger.expected(partition).is_none() && !self.damage.starts.contains_key(*partition)
+            })
+            .cloned()
+            .collect();
+        if unknown.is_empty() || self.mode == Mode::Tail {
+            return;
+        }
+        let asked = self.client.committed_offsets(list_of(&unknown, &self.names), ASK_TIMEOUT);
+        let Ok(committed) = asked else { return };
+        for partition in unknown {
+            let found = committed.find_partition(&self.names.physical(&partition.topic), partition.partition);
+            let start = found.and_then(|element| element.offset().to_raw()).unwrap_or(0).max(0);
+            self.damage.starts.insert(partition, start);
+        }
+    }
+
+    /// A partition that is read from here on.
+    pub(crate) fn starts_at(&mut self, partition: &TopicPartition, next: NextOffset) {
+        self.damage.starts.insert(partition.clone(), next.0);
+    }
+
+    /// Whether this record must not be taken: something before it in its partition was not read.
+    pub(super) fn is_beyond_damage(&mut self, partition: &TopicPartition, offset: i64) -> bool {
+        if self.damage.is_quiet() {
+            return false;
+        }
+        if self.damage.rests(partition) {
+            return true;
+        }
+        let start = self.damage.starts.get(partition).copied();
+        let Some(expected) = self.ledger.expected(partition).or(start) else { return false };
+        match self.damage.jumped(partition, offset, expected, Instant::now()) {
+            Some(found) => {
+                self.tell_damage(found);
+                true
+            }
+            None => {
+                if self.damage.places.remove(partition).is_some() {
+                    self.tell_damage(Vec::new());
+                }
+                false
+            }
+        }
+    }
+
+    /// At each tick: what stands, and what is tried again.
+    pub(super) fn look_for_damage(&mut self) {
+        if !self.phase.is_running() {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(readings) = self.client.context().reports().readings() {
+            let places = self.damage.places.len();
+            let Self { damage, ledger, paused, .. } = &mut *self;
+            let fetched: std::collections::BTreeSet<&TopicPartition> =
+                ledger.fetching().filter(|partition| !paused.contains(partition)).collect();
+            let found = damage.judge(&readings, |partition| fetched.contains(partition), now);
+            if !found.is_empty() || places != self.damage.places.len() || self.damage.is_there() {
+                self.tell_damage(found);
+            }
+        }
+        let due = self.damage.take_due(now);
+        if due.is_empty() {
+            return;
+        }
+        self.apply_pause();
+        let positions = due.iter().map(|(partition, next)| (partition, *next));
+        let sought = offsets_of(positions, &self.names)
+            .and_then(|list| self.client.seek_partitions(list, Duration::ZERO));
+        if let Err(error) = sought {
+            tracing::debug!(kafka.error = %error, "going back to what could not be read was refused");
+        }
+    }
+
+    fn tell_damage(&mut self, found: impl IntoIterator<Item = Unreadable>) {
+        let group: Group = self.processor.group;
+        for unreadable in found {
+            let place = format!("{}/{}", unreadable.partition, unreadable.offset);
+            telemetry::report(
+                &unreadable,
+                &[
+                    ("error.kind", "unreadable_batch"),
+                    ("kafka.topic", &unreadable.partition.topic),
+                    ("kafka.group", group.as_str()),
+                    ("kafka.record", &place),
+                ],
+            );
+        }
+        let count = u32::try_from(self.damage.places.len()).unwrap_or(u32::MAX);
+        metric::gauge(Metric::BusPartitionsUnreadable, f64::from(count), &[("group", group.as_str())]);
+        self.tell_ready();
+        self.apply_pause();
+    }
+}
+
+#[cfg(test)]
+#[path = "damage_tests.rs"]
+mod tests;

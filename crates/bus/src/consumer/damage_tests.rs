@@ -1,0 +1,110 @@
+//! Damage by what librdkafka says, with a clock of the test's own.
+
+use super::*;
+
+const CRC: &str = "MessageSet at offset 5 (80 bytes) failed CRC32C check (original 0x1 != calculated 0x2)";
+const ZIPPED: &str =
+    "Decompression (codec 0x1) of message at 5 of 80 bytes failed: Local: Invalid compressed data";
+
+fn tp(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+fn readings(next: i64, end: i64, fetches: u64) -> Readings {
+    Readings::from([(tp(0), Reading { next, end, queued: 0, fetches })])
+}
+
+/// What was found in partition 0, if it stands at `next` for `seconds` while `fetches` were sent.
+fn stood(damage: &mut Damage, began: Instant, seconds: u64, next: i64, fetches: u64) -> Vec<Unreadable> {
+    damage.judge(&readings(next, 9, fetches), |_| true, began + Duration::from_secs(seconds))
+}
+
+#[test]
+fn the_offset_that_a_complaint_names_is_read() {
+    for complaint in [CRC, ZIPPED, "Fetch from broker 1 failed at offset 5 (leader epoch 2): x"] {
+        assert_eq!(offset_in(complaint), Some(5), "{complaint}");
+    }
+    for other in ["3/3 brokers are down", "at night", "offset", "at offset -1 x", ""] {
+        assert_eq!(offset_in(other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_partition_that_stands_while_brokers_answer_is_told_once() {
+    let (mut damage, began) = (Damage::default(), Instant::now());
+    assert_eq!(stood(&mut damage, began, 0, 5, 10), vec![]);
+    assert_eq!(stood(&mut damage, began, 2, 5, 20), vec![], "not long enough");
+    let found = stood(&mut damage, began, 3, 5, 30);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].to_string().starts_with("t/0 cannot be read at offset 5: "), "{}", found[0]);
+    assert!(damage.is_there() && damage.rests(&tp(0)) && !damage.rests(&tp(1)));
+
+    // it is tried again, and stands again: no second word about the same place
+    assert_eq!(damage.take_due(began + Duration::from_secs(4)), vec![]);
+    assert_eq!(damage.take_due(began + Duration::from_secs(8)), vec![(tp(0), NextOffset(5))]);
+    assert!(!damage.rests(&tp(0)) && damage.is_there());
+    assert_eq!(stood(&mut damage, began, 8, 5, 40), vec![]);
+    assert_eq!(stood(&mut damage, began, 9, 5, 50), vec![]);
+    assert!(damage.rests(&tp(0)));
+
+    // tried once more, it gets on
+    assert_eq!(damage.take_due(began + Duration::from_secs(14)).len(), 1);
+    assert_eq!(stood(&mut damage, began, 15, 6, 60), vec![]);
+    assert!(!damage.is_there());
+}
+
+#[test]
+fn a_complaint_about_the_place_makes_it_sooner_and_is_its_reason() {
+    let (mut damage, began) = (Damage::default(), Instant::now());
+    damage.hear(ZIPPED.to_owned(), began);
+    assert_eq!(stood(&mut damage, began, 0, 5, 10), vec![]);
+    let found = stood(&mut damage, began, 1, 5, 12);
+    assert_eq!(found.iter().map(|place| place.reason.as_str()).collect::<Vec<_>>(), vec![ZIPPED]);
+}
+
+#[test]
+fn a_partition_is_not_stuck_when_its_broker_is_silent_or_it_gets_on_or_we_paused_it() {
+    let (mut damage, began) = (Damage::default(), Instant::now());
+    for second in 0..20 {
+        assert_eq!(stood(&mut damage, began, second, 5, 11), vec![], "one fetch is under way");
+    }
+    for second in 20..40 {
+        let next = i64::try_from(second).unwrap() - 20;
+        let moving = readings(next, 1_000, second * 10);
+        assert_eq!(damage.judge(&moving, |_| true, began + Duration::from_secs(second)), vec![]);
+    }
+    for second in 40..60 {
+        let paused = readings(5, 9, second * 10);
+        assert_eq!(damage.judge(&paused, |_| false, began + Duration::from_secs(second)), vec![]);
+    }
+    assert!(!damage.is_there());
+}
+
+#[test]
+fn a_record_behind_a_batch_that_was_dropped_unread_is_not_taken() {
+    let (mut damage, now) = (Damage::default(), Instant::now());
+    assert_eq!(damage.jumped(&tp(0), 7, 5, now), None, "a gap alone is no damage");
+    damage.hear(CRC.to_owned(), now);
+    assert_eq!(damage.jumped(&tp(1), 3, 3, now), None, "another partition without a gap");
+    assert_eq!(damage.jumped(&tp(0), 5, 5, now), None, "what comes next is no gap");
+    let found = damage.jumped(&tp(0), 7, 5, now).expect("beyond damage").expect("new");
+    assert_eq!((found.offset, found.reason.as_str()), (5, CRC));
+    assert!(damage.rests(&tp(0)));
+    damage.hear(CRC.to_owned(), now);
+    assert_eq!(damage.jumped(&tp(0), 7, 5, now), Some(None), "told once");
+    let later = now + COMPLAINT_AGE_MAX;
+    damage.hear(CRC.to_owned(), now);
+    assert_eq!(damage.jumped(&tp(0), 7, 5, later), None, "an old complaint is about something else");
+}
+
+#[test]
+fn a_place_whose_end_was_cut_off_is_healed() {
+    let (mut damage, began) = (Damage::default(), Instant::now());
+    stood(&mut damage, began, 0, 5, 10);
+    assert_eq!(stood(&mut damage, began, 3, 5, 30).len(), 1);
+    damage.take_due(began + Duration::from_secs(8));
+    damage.judge(&readings(5, 5, 40), |_| true, began + Duration::from_secs(9));
+    assert!(damage.is_there());
+    damage.judge(&readings(5, 5, 50), |_| true, began + Duration::from_secs(11));
+    assert!(!damage.is_there());
+}

@@ -1,0 +1,171 @@
+//! What librdkafka says about its reading, beside the records: complaints without a partition, and statistics.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::ledger::TopicPartition;
+use crate::names::Names;
+
+/// Complaints that nobody took are forgotten beyond this many.
+const COMPLAINTS_MAX: usize = 32;
+/// The same complaint is logged again only after this: librdkafka repeats it at each fetch.
+const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How far one partition is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// What is fetched next.
+    pub(crate) next: i64,
+    /// One past the last offset that may be read.
+    pub(crate) end: i64,
+    /// Records that were fetched and wait to be taken, of all partitions.
+    pub(crate) queued: i64,
+    /// Fetches that were sent to the partition's broker so far.
+    pub(crate) fetches: u64,
+}
+
+impl Reading {
+    /// The broker has something that was not fetched, and nothing waits before it.
+    pub(crate) fn has_something_unfetched(&self) -> bool {
+        self.queued == 0 && 0 <= self.next && self.next < self.end
+    }
+}
+
+/// By partition.
+pub(crate) type Readings = BTreeMap<TopicPartition, Reading>;
+
+/// The newest of each kind, until the owner takes it.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    complaints: Mutex<VecDeque<String>>,
+    readings: Mutex<Option<Readings>>,
+    logged: Mutex<VecDeque<(String, Instant)>>,
+}
+
+impl Reports {
+    /// Keeps a complaint; answers whether it is news.
+    pub(crate) fn complain(&self, reason: &str) -> bool {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if complaints.len() >= COMPLAINTS_MAX {
+            complaints.pop_front();
+        }
+        complaints.push_back(reason.to_owned());
+        drop(complaints);
+        let now = Instant::now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|(_, at)| now.duration_since(*at) < LOG_AGAIN_AFTER);
+        let is_news = logged.iter().all(|(known, _)| known != reason);
+        if is_news {
+            if logged.len() >= COMPLAINTS_MAX {
+                logged.pop_front();
+            }
+            logged.push_back((reason.to_owned(), now));
+        }
+        is_news
+    }
+
+    /// Keeps what the statistics say.
+    pub(crate) fn read(&self, statistics: &[u8], names: &Names) {
+        match readings_in(statistics, names) {
+            Ok(readings) => *self.readings.lock().unwrap_or_else(PoisonError::into_inner) = Some(readings),
+            Err(error) => tracing::debug!(error = %error, "librdkafka's statistics cannot be read"),
+        }
+    }
+
+    /// Takes the complaints.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// Takes the newest readings.
+    pub(crate) fn readings(&self) -> Option<Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    brokers: BTreeMap<String, BrokerStatistics>,
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    nodeid: i32,
+    #[serde(default)]
+    req: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    topic: String,
+    partitions: BTreeMap<String, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    partition: i32,
+    broker: i32,
+    fetchq_cnt: i64,
+    next_offset: i64,
+    ls_offset: i64,
+}
+
+fn readings_in(statistics: &[u8], names: &Names) -> Result<Readings, serde_json::Error> {
+    let statistics: Statistics = serde_json::from_slice(statistics)?;
+    let fetches = |node: i32| {
+        let broker = statistics.brokers.values().find(|broker| broker.nodeid == node);
+        broker.and_then(|broker| broker.req.get("Fetch").copied()).unwrap_or(0)
+    };
+    let mut readings = Readings::new();
+    for topic in statistics.topics.values() {
+        let name = names.logical(&topic.topic);
+        for read in topic.partitions.values().filter(|read| read.partition >= 0) {
+            let reading = Reading {
+                next: read.next_offset,
+                end: read.ls_offset,
+                queued: read.fetchq_cnt,
+                fetches: fetches(read.broker),
+            };
+            readings.insert(TopicPartition::new(name, read.partition), reading);
+        }
+    }
+    Ok(readings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_is_what_the_statistics_say_of_a_partition_and_its_broker() {
+        let statistics = br#"{"name":"x","brokers":{
+            "GroupCoordinator":{"nodeid":-1,"req":{"Fetch":0}},
+            "b:1/1":{"nodeid":1,"req":{"Fetch":41,"Produce":1}}},
+            "topics":{"t.casino":{"topic":"t.casino","age":1,"partitions":{
+            "2":{"partition":2,"broker":1,"fetchq_cnt":3,"next_offset":7,"ls_offset":9,"hi_offset":12},
+            "-1":{"partition":-1,"broker":-1,"fetchq_cnt":0,"next_offset":-1001,"ls_offset":-1001}}}}}"#;
+        let readings = readings_in(statistics, &Names::new("t")).unwrap();
+        let reading = Reading { next: 7, end: 9, queued: 3, fetches: 41 };
+        assert_eq!(readings, Readings::from([(TopicPartition::new("casino", 2), reading)]));
+        assert!(!reading.has_something_unfetched(), "something waits to be taken");
+        assert!(Reading { queued: 0, ..reading }.has_something_unfetched());
+        assert!(!Reading { queued: 0, next: 9, ..reading }.has_something_unfetched());
+        assert!(!Reading { queued: 0, next: -1001, ..reading }.has_something_unfetched());
+    }
+
+    #[test]
+    fn a_complaint_is_news_once_and_bounded() {
+        let reports = Reports::default();
+        let news: Vec<bool> = (0..100).map(|_| reports.complain("the same")).collect();
+        assert_eq!(news.iter().filter(|is_news| **is_news).count(), 1);
+        assert!(news[0]);
+        assert_eq!(reports.complaints().len(), COMPLAINTS_MAX);
+        assert!(reports.complaints().is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! How long a record was on its way, from times that nobody vouches for.
+//!
+//! Promise: **a latency is true or there is none**: never years, never below zero, never a zero that stands for an error. Our topics
+//! carry the broker's time (`LogAppendTime`, docs/adr/0009); what the producer says about when it sent the record counts
+//! only where it agrees with that. What does not agree is counted by the caller.
+
+use contracts::Topic;
+
+use crate::record::Record;
+
+/// When the producer sent the record, in seconds since 1970 as decimal text: the header of Sentry's own SDKs, so that
+/// their queues and ours show the same latency.
+pub(crate) const ENQUEUED_TIME: &str = "sentry-task-enqueued-time";
+
+/// A producer that waited longer for its broker has given up.
+const SEND_MS_MAX: i64 = 120_000;
+/// On a topic that is none of ours nothing says how old a record may be.
+const AGE_MS_MAX: i64 = 90 * 24 * 60 * 60 * 1_000;
+
+/// What the times of a record say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Latency {
+    /// Milliseconds from the producer to us; none when it cannot be told.
+    pub(crate) ms: Option<i64>,
+    /// A time was ahead of a later one, absurd, or absent.
+    pub(crate) is_skewed: bool,
+}
+
+/// The latency of a record that was received at `received_ms`.
+pub(crate) fn of(record: &Record, received_ms: i64) -> Latency {
+    let enqueued = record.header(ENQUEUED_TIME).map(|value| enqueued_ms(value));
+    between(record.timestamp_ms, enqueued, received_ms, age_ms_max(&record.topic))
+}
+
+/// The age of a record, where its time can be believed.
+pub(crate) fn age_ms(timestamp_ms: Option<i64>, now_ms: i64, topic: &str) -> Option<i64> {
+    let age = now_ms.checked_sub(timestamp_ms.filter(|time| *time > 0)?)?;
+    (0..=age_ms_max(topic)).contains(&age).then_some(age)
+}
+
+/// A record that is older than its topic keeps any is not there: its time is wrong.
+fn age_ms_max(topic: &str) -> i64 {
+    Topic::of_record(topic).map_or(AGE_MS_MAX, Topic::retention_ms)
+}
+
+/// `enqueued_ms` is `Some(None)` where the producer says something that is no time.
+fn between(
+    timestamp_ms: Option<i64>,
+    enqueued_ms: Option<Option<i64>>,
+    received_ms: i64,
+    age_ms_max: i64,
+) -> Latency {
+    let age = timestamp_ms
+        .filter(|time| *time > 0)
+        .and_then(|time| received_ms.checked_sub(time).map(|age| (time, age)))
+        .filter(|(_, age)| (0..=age_ms_max).contains(age));
+    let Some((timestamp_ms, age)) = age else { return Latency { ms: None, is_skewed: true } };
+    let Some(enqueued) = enqueued_ms else { return Latency { ms: Some(age), is_skewed: false } };
+    let sending = enqueued.and_then(|enqueued| timestamp_ms.checked_sub(enqueued));
+    match sending.filter(|sending| (0..=SEND_MS_MAX).contains(sending)) {
+        Some(sending) => Latency { ms: Some(age + sending), is_skewed: false },
+        None => Latency { ms: Some(age), is_skewed: true },
+    }
+}
+
+/// The header's time in whole milliseconds.
+fn enqueued_ms(value: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= 32)?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if seconds.is_empty() || !digits(seconds) || !digits(fraction) {
+        return None;
+    }
+    let millis: String = fraction.chars().chain("000".chars()).take(3).collect();
+    let whole = seconds.parse::<i64>().ok()?.checked_mul(1_000)?;
+    whole.checked_add(millis.parse().ok()?)
+}
+
+/// What we write there.
+pub(crate) fn enqueued_now() -> String {
+    let now = crate::lag::now_ms();
+    format!("{}.{:03}", now / 1_000, now % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_764_000_000_000;
+    const WEEK: i64 = 7 * 24 * 60 * 60 * 1_000;
+
+    fn told(ms: Option<i64>, is_skewed: bool) -> Latency {
+        Latency { ms, is_skewed }
+    }
+
+    #[test]
+    fn a_latency_is_true_or_there_is_none() {
+        let plain = |timestamp_ms| between(timestamp_ms, None, NOW, WEEK);
+        assert_eq!(plain(Some(NOW - 7)), told(Some(7), false));
+        assert_eq!(plain(Some(NOW)), told(Some(0), false));
+        assert_eq!(
+            plain(Some(NOW - WEEK)),
+            told(Some(WEEK), false),
+            "it waited for as long as the topic keeps it"
+        );
+        for absurd in [
+            None,
+            Some(NOW + 1),
+            Some(NOW + WEEK),
+            Some(1),
+            Some(0),
+            Some(-1),
+            Some(i64::MIN),
+            Some(i64::MAX),
+        ] {
+            assert_eq!(plain(absurd), told(None, true), "{absurd:?}");
+            assert_eq!(age_ms(absurd, NOW, "casino.bets.commands.v1"), None, "{absurd:?}");
+        }
+        assert_eq!(age_ms(Some(NOW - 7), NOW, "casino.bets.commands.v1"), Some(7));
+    }
+
+    #[test]
+    fn the_producers_word_counts_where_it_agrees_with_the_brokers() {
+        let with = |enqueued| between(Some(NOW - 7), Some(enqueued), NOW, WEEK);
+        assert_eq!(with(Some(NOW - 10)), told(Some(10), false));
+        for absurd in [None, Some(NOW - 6), Some(NOW + WEEK), Some(1), Some(NOW - WEEK), Some(i64::MIN)] {
+            assert_eq!(with(absurd), told(Some(7), true), "{absurd:?}");
+        }
+    }
+
+    #[test]
+    fn the_header_is_read_as_seconds_with_any_fraction() {
+        for (text, ms) in [
+            ("1764000000.123456", Some(1_764_000_000_123)),
+            ("1764000000.1", Some(1_764_000_000_100)),
+            ("1764000000", Some(1_764_000_000_000)),
+            ("1764000000123", Some(1_764_000_000_123_000)),
+            ("", None),
+            (".5", None),
+            ("-1.5", None),
+            ("1e9", None),
+            ("NaN", None),
+            ("99999999999999999999999999", None),
+        ] {
+            assert_eq!(enqueued_ms(text.as_bytes()), ms, "{text}");
+        }
+        assert_eq!(enqueued_ms(&[0xff]), None);
+        let now = crate::lag::now_ms();
+        let read = enqueued_ms(enqueued_now().as_bytes()).unwrap();
+        assert!((now..now + 60_000).contains(&read), "{read}");
+    }
+}

@@ -1,0 +1,101 @@
+//! One record that cannot be handled costs bounded memory, whatever comes behind it, and rests its own partition only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bus::{Config, HandlerError, Outcome, Producer};
+use contracts::Group;
+
+use crate::support::{
+    DEADLINE, Remember, Running, bets, broker_for, committed_reaches, place_bet, players_in,
+};
+
+const HELD_PARTITION: i32 = 1;
+const OTHER_PARTITION: i32 = 3;
+const BEHIND: u64 = 150;
+/// A quarter of what the process may hold.
+const SHARE: usize = 10;
+
+struct Stuck {
+    config: Config,
+    is_healed: Arc<AtomicBool>,
+    handler: Arc<Remember>,
+    held: String,
+}
+
+async fn one_stuck_record() -> Stuck {
+    let config = Config {
+        in_flight_records_max: 4 * SHARE,
+        retry_backoff_min_ms: 5,
+        retry_backoff_max_ms: 20,
+        ..broker_for(Group::Game).await
+    };
+    let held = players_in(HELD_PARTITION).next().expect("a key");
+    let is_healed = Arc::new(AtomicBool::new(false));
+    let (healed, player) = (Arc::clone(&is_healed), held.clone());
+    let handler = Remember::new(move |delivery| {
+        if delivery.event.player_id() == player && !healed.load(Ordering::SeqCst) {
+            return Err(HandlerError::transient("the store is away"));
+        }
+        Ok(Outcome::Applied)
+    });
+    Stuck { config, is_healed, handler, held }
+}
+
+impl Stuck {
+    async fn publish(&self, players: impl Iterator<Item = String>, count: u64) {
+        let producer = Producer::new(&self.config).expect("a producer");
+        let players: Vec<String> = players.take(5).collect();
+        let mut events = Vec::new();
+        for number in 0..count {
+            let player = &players[usize::try_from(number).expect("small") % players.len()];
+            events.push(place_bet(player, number + 1));
+        }
+        for result in futures::future::join_all(events.iter().map(|event| producer.publish(event))).await {
+            result.expect("published");
+        }
+    }
+
+    fn done(&self, partition: i32) -> usize {
+        let seen = self.handler.seen();
+        seen.iter().filter(|seen| seen.partition == partition && seen.event.player_id() != self.held).count()
+    }
+
+    /// Another partition goes on to its end, the held one rests at its share; healed, everything is handled.
+    async fn judge(&self) {
+        let consumer = Running::start(&self.config, Group::Game, bets(self.handler.clone())).ready().await;
+        testkit::eventually("the other partition to go on", DEADLINE, || async {
+            (self.done(OTHER_PARTITION) == usize::try_from(BEHIND).expect("small")).then_some(())
+        })
+        .await;
+        testkit::eventually("the held one to rest", DEADLINE, || async {
+            (consumer.load.rests() > 0).then_some(())
+        })
+        .await;
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to take more, if it would
+        let (ahead, held) = (consumer.load.ahead_peak(), consumer.load.records());
+        assert!(ahead <= SHARE, "{ahead} records of one partition from its first unfinished one on");
+        assert!((1..=SHARE).contains(&held), "{held} records in hand");
+        assert!(self.done(HELD_PARTITION) < SHARE, "{} were done", self.done(HELD_PARTITION));
+        self.is_healed.store(true, Ordering::SeqCst);
+        committed_reaches(&self.config, Group::Game, 1 + 2 * i64::try_from(BEHIND).expect("small")).await;
+        consumer.stop().await.expect("stops in order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_others_behind_a_stuck_one_are_done_up_to_its_partitions_share() {
+    let stuck = one_stuck_record().await;
+    stuck.publish(std::iter::once(stuck.held.clone()), 1).await;
+    stuck.publish(players_in(HELD_PARTITION).skip(1), BEHIND).await;
+    stuck.publish(players_in(OTHER_PARTITION), BEHIND).await;
+    stuck.judge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_the_same_key_behind_a_stuck_one_rest_their_partition_not_the_group() {
+    let stuck = one_stuck_record().await;
+    stuck.publish(std::iter::once(stuck.held.clone()), 1 + BEHIND).await;
+    stuck.publish(players_in(OTHER_PARTITION), BEHIND).await;
+    stuck.judge().await;
+}

@@ -1,0 +1,66 @@
+//! A record's time is its producer's claim: on our topics the broker's counts, and elsewhere an absurd one is counted.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use contracts::{Group, Topic};
+use rdkafka::producer::FutureRecord;
+
+use crate::support::{
+    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, bus_free_producer, committed_reaches,
+    counted, namespace, physical, specs_for,
+};
+
+const TOPIC: Topic = Topic::BetsCommands;
+const ABSURD_MS: [i64; 2] = [1, 4_000_000_000_000];
+
+fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(0)
+}
+
+async fn publish_at(config: &bus::Config, timestamp_ms: i64) {
+    let topic = physical(config, TOPIC.name());
+    let record = FutureRecord::to(&topic).key("console").payload(CONSOLE_BET).timestamp(timestamp_ms);
+    bus_free_producer(config).send(record, DEADLINE).await.expect("published");
+}
+
+fn skewed() -> f64 {
+    counted("pitboss_bus_records_skewed", &[("topic", TOPIC.name())])
+}
+
+/// One test, because the counter is the process's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absurd_time_is_the_brokers_on_our_topics_and_counted_on_others() {
+    let config = broker_for(Group::Game).await;
+    let (handler, before, began_ms) = (Remember::all(), skewed(), now_ms());
+    for timestamp_ms in ABSURD_MS {
+        publish_at(&config, timestamp_ms).await;
+    }
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    for seen in handler.wait_for(2).await {
+        let made_at = seen.event.time.unix_timestamp_nanos() / 1_000_000;
+        assert!((i128::from(began_ms)..i128::from(now_ms()) + 1).contains(&made_at), "{made_at}");
+    }
+    committed_reaches(&config, Group::Game, 2).await;
+    consumer.stop().await.expect("stops in order");
+    assert!((skewed() - before).abs() < 0.1, "the broker's time is no skew");
+
+    // a topic as somebody else made it
+    let config = namespace();
+    let mut specs = specs_for(Group::Game);
+    for (name, value) in specs.iter_mut().flat_map(|spec| &mut spec.configs) {
+        if name == "message.timestamp.type" {
+            "CreateTime".clone_into(value);
+        }
+    }
+    let allow_any = ("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string());
+    specs.iter_mut().for_each(|spec| spec.configs.push(allow_any.clone()));
+    bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
+    for timestamp_ms in ABSURD_MS {
+        publish_at(&config, timestamp_ms).await;
+    }
+    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
+    committed_reaches(&config, Group::Game, 2).await;
+    consumer.stop().await.expect("stops in order");
+    let counted = skewed() - before;
+    assert!((counted - 2.0).abs() < 0.1, "{counted} counted");
+}

@@ -1,0 +1,126 @@
+//! Other producers' transactions: an open one is lag that grows, what is left of an ended one is none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::lag::{BacklogReader, PartitionLag, Reader};
+use bus::{Config, Producer};
+use contracts::{Group, Topic};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+use crate::support::{
+    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, committed, physical, place_bet, players_in,
+};
+
+const BETS: Topic = Topic::BetsCommands;
+const PARTITION: i32 = 2;
+
+/// A producer with an open transaction that has written `records` bets to one partition.
+async fn open_transaction(config: &Config, records: usize) -> BaseProducer {
+    let (servers, topic) = (config.bootstrap_servers.clone(), physical(config, BETS.name()));
+    let id = testkit::unique("transaction");
+    let begun = telemetry::spawn_blocking(move || {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", servers)
+            .set("transactional.id", id)
+            .create()
+            .expect("a producer");
+        producer.init_transactions(DEADLINE).expect("transactions");
+        producer.begin_transaction().expect("begun");
+        for _ in 0..records {
+            let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(PARTITION).payload(CONSOLE_BET);
+            producer.send(record).map_err(|(error, _)| error).expect("queued");
+        }
+        producer.flush(DEADLINE).expect("written");
+        producer
+    });
+    begun.await.expect("no panic")
+}
+
+async fn end(producer: BaseProducer, commits: bool) {
+    let ended = telemetry::spawn_blocking(move || match commits {
+        true => producer.commit_transaction(DEADLINE),
+        false => producer.abort_transaction(DEADLINE),
+    });
+    ended.await.expect("no panic").expect("ended");
+}
+
+async fn lag(reader: &Arc<Reader>) -> PartitionLag {
+    let lags = reader.read().await.expect("lag");
+    let found = lags.into_iter().find(|lag| lag.topic == BETS.name() && lag.partition == PARTITION);
+    found.expect("the partition")
+}
+
+async fn no_lag(config: &Config, reader: &Arc<Reader>, end: i64) {
+    testkit::eventually("no lag", DEADLINE, || async {
+        let lag = lag(reader).await;
+        (lag.lag_messages == 0 && lag.end == end).then_some(())
+    })
+    .await;
+    let place = (BETS.name().to_owned(), PARTITION);
+    assert_eq!(committed(config, Group::Game).expect("offsets").get(&place), Some(&end));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn markers_and_aborted_records_are_no_lag_once_they_are_read() {
+    let config = broker_for(Group::Game).await;
+    let handler = Remember::all();
+    let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
+    // the first of a partition: nothing but aborted records and their marker
+    end(open_transaction(&config, 3).await, false).await;
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
+    no_lag(&config, &reader, 4).await;
+    assert!(handler.seen().is_empty(), "an aborted record was handled");
+
+    end(open_transaction(&config, 6).await, true).await;
+    handler.wait_for(6).await;
+    no_lag(&config, &reader, 11).await;
+
+    end(open_transaction(&config, 2).await, false).await;
+    no_lag(&config, &reader, 14).await;
+    assert_eq!(handler.seen().len(), 6);
+    consumer.stop().await.expect("stops in order");
+
+    // and whoever comes next begins behind them
+    let next = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
+    let player = players_in(PARTITION).next().expect("a key");
+    Producer::new(&config).expect("a producer").publish(&place_bet(&player, 1)).await.expect("published");
+    assert_eq!(handler.wait_for(7).await[6].offset, 14);
+    no_lag(&config, &reader, 15).await;
+    next.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_transaction_is_lag_that_grows_and_holds_what_is_behind_it() {
+    let config = broker_for(Group::Game).await;
+    let handler = Remember::all();
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
+    let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
+    let backlog = BacklogReader::new(&config, Group::Game, &[BETS]).expect("a reader");
+    assert_eq!(backlog.read().await.expect("a backlog").messages, 0);
+
+    let transaction = open_transaction(&config, 1).await;
+    let player = players_in(PARTITION).next().expect("a key");
+    Producer::new(&config).expect("a producer").publish(&place_bet(&player, 1)).await.expect("published");
+    let first = testkit::eventually("the age of the open transaction", DEADLINE, || async {
+        let lag = lag(&reader).await;
+        lag.lag_seconds.map(|seconds| (lag.lag_messages, seconds))
+    })
+    .await;
+    assert_eq!(first.0, 2, "up to the high watermark");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let later =
+        testkit::eventually("a later age", DEADLINE, || async { lag(&reader).await.lag_seconds }).await;
+    assert!((1.0..600.0).contains(&(later - first.1)), "it grows: {} s, then {later} s", first.1);
+    assert!(handler.seen().is_empty(), "what is not committed was handled, or what is behind it");
+    let told = backlog.read().await.expect("a backlog");
+    assert_eq!(told.messages, 2);
+    assert!(told.is_older_than(Duration::from_secs(1)) && !told.is_older_than(Duration::from_secs(600)));
+
+    end(transaction, true).await;
+    handler.wait_for(2).await;
+    no_lag(&config, &reader, 3).await;
+    assert_eq!(backlog.read().await.expect("a backlog").oldest_age_ms, Some(0));
+    consumer.stop().await.expect("stops in order");
+}
