@@ -26,7 +26,7 @@ pub(super) fn decode(all: RecordHeaders<'_>, value: &[u8]) -> Result<Read, Decod
     }
     let event_type = known_type(envelope.event_type.as_deref().ok_or(wrong("type", "is missing"))?)?;
     let attributes = attributes(all, &envelope)?;
-    let message = message(event_type, &envelope)?;
+    let message = message(event_type, &envelope, data_type(all)?.as_ref())?;
     let trace = TraceExtension { traceparent: envelope.traceparent, tracestate: envelope.tracestate };
     Ok(Read { attributes, message, trace })
 }
@@ -58,8 +58,20 @@ fn attributes(all: RecordHeaders<'_>, envelope: &Envelope) -> Result<Attributes,
     })
 }
 
+/// The data's content type where it stands in the header, as `cloudevents.v1` of Python writes it.
+fn data_type(all: RecordHeaders<'_>) -> Result<Option<MediaType>, DecodeError> {
+    Ok(match all.media_type()? {
+        Some(media_type) if !media_type.is_structured()? => Some(media_type),
+        _ => None,
+    })
+}
+
 /// The message, inline as JSON or as base64 of whatever `datacontenttype` says.
-fn message(event_type: EventType, envelope: &Envelope) -> Result<Message, DecodeError> {
+fn message(
+    event_type: EventType,
+    envelope: &Envelope,
+    data_type: Option<&MediaType>,
+) -> Result<Message, DecodeError> {
     let media_type = envelope.datacontenttype.as_deref().map(MediaType::of);
     match (&envelope.data, &envelope.data_base64) {
         (Some(_), Some(_)) => Err(wrong("data_base64", "stands beside `data`")),
@@ -73,7 +85,7 @@ fn message(event_type: EventType, envelope: &Envelope) -> Result<Message, Decode
             if bytes.is_empty() {
                 return Err(DecodeError::EmptyValue);
             }
-            payload::read(event_type, media_type.as_ref(), &bytes)
+            payload::read(event_type, media_type.as_ref().or(data_type), &bytes)
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn document() -> Value {
         "info": {
             "title": "Pitboss",
             "version": "1.0.0",
-            "description": "Commands and events of the platform. Values are protobuf or JSON; headers follow the CloudEvents Kafka binding.",
+            "description": "Commands and events of the platform. Values are protobuf or JSON; headers follow the CloudEvents Kafka binding. What other producers may write: docs/PRODUCERS.md.",
         },
         "defaultContentType": headers::APPLICATION_PROTOBUF,
         "channels": channels(),
@@ -116,7 +116,15 @@ fn headers_schema(event_type: EventType) -> Value {
         headers::CE_TIME: { "type": "string", "format": "date-time" },
         headers::CE_SUBJECT: { "type": "string", "description": "The player's id." },
         headers::CE_CAUSATIONID: { "type": "string", "description": "The id of the event it follows from." },
-        headers::CONTENT_TYPE: { "enum": [headers::APPLICATION_PROTOBUF, headers::APPLICATION_JSON] },
+        headers::CONTENT_TYPE: {
+            "type": "string",
+            "description": "Selects the mode, in any letter case and with any parameters: binary (the first two) or structured.",
+            "examples": [
+                headers::APPLICATION_PROTOBUF,
+                headers::APPLICATION_JSON,
+                headers::APPLICATION_CLOUDEVENTS_JSON,
+            ],
+        },
         headers::TRACEPARENT: { "type": "string" },
         headers::TRACESTATE: { "type": "string" },
         headers::BAGGAGE: { "type": "string" },
