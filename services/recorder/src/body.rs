@@ -1,29 +1,48 @@
 //! From the bytes as they came to an envelope: decompression with a limit, and the older single-event form.
 //!
-//! Promise: what comes out is never larger than the limit, and never costs more memory than the limit and one buffer,
-//! whatever a bomb announces.
+//! Promise: memory stays within [`Limits::memory_bytes_max`] and one buffer, whatever a bomb announces and however large an
+//! attachment is: payloads that nobody looks into stay where they are ([`skim`]).
+
+mod limits;
+mod skim;
 
 use std::{
     borrow::Cow,
-    io::{self, Read},
+    io::{self, BufReader, Read},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::{
-    journal::{BodyKind, Encoding},
-    protocol::envelope,
+    journal::{Body, BodyKind, Encoding},
+    protocol::{
+        envelope::{self, Envelope, EnvelopeError},
+        fields::Fields,
+    },
 };
+
+pub use skim::Skimmed;
 
 /// zstd's window, as a power of two: 8 MiB, what the format tells every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// What is read into memory before its whole length is known.
-const SMALL_BYTES: usize = 128 * 1024;
+pub const SMALL_BYTES: usize = 128 * 1024;
+/// A single event, as `/store/` takes it.
+const STORE_BYTES_MAX: usize = 1024 * 1024;
 /// brotli's working buffer.
 const BROTLI_BUFFER_BYTES: usize = 4096;
+/// What is read from a decoder at a time.
+const READ_BUFFER_BYTES: usize = 32 * 1024;
+
+/// How large a decompressed envelope may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// All of it.
+    pub envelope_bytes_max: usize,
+    /// What is read into memory: headers, and the items that somebody looks into.
+    pub memory_bytes_max: usize,
+}
 
 /// Why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,19 +53,152 @@ pub enum BodyError {
         /// The limit.
         limit: usize,
     },
+    /// One item is larger than its type may be.
+    #[error("payload too large: the limit for {item_type} is {limit}")]
+    ItemTooLarge {
+        /// The item's type.
+        item_type: String,
+        /// In bytes; for sessions, how many.
+        limit: u64,
+    },
+    /// The items that have to be read are larger than the limit, all together.
+    #[error("payload too large: more than {limit} bytes of events, spans, logs and metrics")]
+    TooMuchToRead {
+        /// The limit.
+        limit: usize,
+    },
     /// It is not what its encoding says.
     #[error("failed to decode the body: {0}")]
     Encoding(String),
     /// It is not an event, as `/store/` wants one.
     #[error("not an event: {0}")]
     Event(String),
+    /// It is not an envelope.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
 }
 
-/// The envelope in a body, as the sender wrote it (for [`BodyKind::Store`]: as a sender of today would have written it).
+impl BodyError {
+    /// True where a smaller body would have been taken.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::ItemTooLarge { .. } | Self::TooMuchToRead { .. })
+    }
+}
+
+/// A body that was opened.
+#[derive(Debug)]
+pub enum Opened<'a> {
+    /// All of it, decompressed.
+    Plain(Cow<'a, [u8]>),
+    /// What is looked into.
+    Skimmed(Skimmed),
+}
+
+impl Opened<'_> {
+    /// The envelope in it.
+    ///
+    /// # Errors
+    /// When it is none, or one item is larger than its type may be.
+    pub fn envelope(&self) -> Result<Envelope<'_>, BodyError> {
+        let envelope = match self {
+            Self::Plain(plain) => Envelope::parse(plain)?,
+            Self::Skimmed(skimmed) => skimmed.envelope()?,
+        };
+        match limits::exceeded(&envelope) {
+            Some((item_type, limit)) => Err(BodyError::ItemTooLarge { item_type, limit }),
+            None => Ok(envelope),
+        }
+    }
+}
+
+/// Opens a body: a small one as a whole, a larger one as far as somebody looks into it.
+///
+/// # Errors
+/// When it is too large or not what it says.
+pub fn open(
+    kind: BodyKind,
+    encoding: Encoding,
+    body: &Body,
+    limits: Limits,
+) -> Result<Opened<'_>, BodyError> {
+    if let Some(bytes) = body.memory() {
+        match plain(kind, encoding, bytes, SMALL_BYTES.min(limits.envelope_bytes_max)) {
+            Err(BodyError::TooLarge { .. }) => {}
+            done => return done.map(Opened::Plain),
+        }
+    }
+    match kind {
+        BodyKind::Envelope => skim_body(encoding, body, limits).map(Opened::Skimmed),
+        BodyKind::Store => {
+            let limit = STORE_BYTES_MAX.min(limits.envelope_bytes_max);
+            let mut bytes = Vec::new();
+            let read = body.reader().take(limit as u64 + 1).read_to_end(&mut bytes).map_err(undecodable)?;
+            if read > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            let opened = plain(kind, encoding, &bytes, limit)?.into_owned();
+            Ok(Opened::Plain(Cow::Owned(opened)))
+        }
+    }
+}
+
+fn skim_body(encoding: Encoding, body: &Body, limits: Limits) -> Result<Skimmed, BodyError> {
+    let skim = |encoding| {
+        let decoder = decoder(encoding, body.reader()).map_err(undecodable)?;
+        skim::skim(BufReader::with_capacity(READ_BUFFER_BYTES, decoder), limits)
+    };
+    match skim(Decoding::Named(encoding)) {
+        Err(BodyError::Encoding(_)) if encoding == Encoding::Deflate => skim(Decoding::BareDeflate),
+        done => done,
+    }
+}
+
+/// What a body is decoded with.
+#[derive(Clone, Copy, Debug)]
+enum Decoding {
+    Named(Encoding),
+    /// RFC 1951, which some clients send as `deflate`.
+    BareDeflate,
+}
+
+fn decoder<'a>(decoding: Decoding, body: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match decoding {
+        Decoding::BareDeflate => Box::new(DeflateDecoder::new(body)),
+        Decoding::Named(Encoding::Identity) => Box::new(body),
+        Decoding::Named(Encoding::Gzip) => Box::new(MultiGzDecoder::new(body)),
+        Decoding::Named(Encoding::Deflate) => Box::new(ZlibDecoder::new(body)),
+        Decoding::Named(Encoding::Brotli) => Box::new(brotli::Decompressor::new(body, BROTLI_BUFFER_BYTES)),
+        Decoding::Named(Encoding::Zstd) => {
+            let mut decoder = zstd::Decoder::new(body)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+    })
+}
+
+/// A body as its sender had it before compression, to be read to its end.
+///
+/// # Errors
+/// When it is not what its encoding says.
+pub fn decompressing(encoding: Encoding, body: &Body) -> io::Result<Box<dyn Read + '_>> {
+    if encoding == Encoding::Deflate {
+        let mut first = [0; 1];
+        let is_zlib = decoder(Decoding::Named(encoding), body.reader())?.read(&mut first).is_ok();
+        return decoder(
+            if is_zlib { Decoding::Named(encoding) } else { Decoding::BareDeflate },
+            body.reader(),
+        );
+    }
+    decoder(Decoding::Named(encoding), body.reader())
+}
+
+/// The envelope in a body that is in memory, as the sender wrote it (for [`BodyKind::Store`]: as a sender of today would have
+/// written it).
 ///
 /// # Errors
 /// When the body is too large or not what it says.
-pub fn open(
+pub fn plain(
     kind: BodyKind,
     encoding: Encoding,
     body: &[u8],
@@ -60,23 +212,15 @@ pub fn open(
 }
 
 fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, BodyError> {
+    let named = Decoding::Named(encoding);
     let plain = match encoding {
         Encoding::Identity if body.len() <= limit => return Ok(Cow::Borrowed(body)),
         Encoding::Identity => return Err(BodyError::TooLarge { limit }),
-        Encoding::Gzip => bounded(|| Ok(MultiGzDecoder::new(body)), limit),
-        Encoding::Deflate => bounded(|| Ok(ZlibDecoder::new(body)), limit).or_else(|error| match error {
-            BodyError::Encoding(_) => bounded(|| Ok(DeflateDecoder::new(body)), limit),
+        Encoding::Deflate => bounded(|| decoder(named, body), limit).or_else(|error| match error {
+            BodyError::Encoding(_) => bounded(|| decoder(Decoding::BareDeflate, body), limit),
             other => Err(other),
         }),
-        Encoding::Brotli => bounded(|| Ok(brotli::Decompressor::new(body, BROTLI_BUFFER_BYTES)), limit),
-        Encoding::Zstd => bounded(
-            || {
-                let mut decoder = zstd::Decoder::with_buffer(body)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                Ok(decoder)
-            },
-            limit,
-        ),
+        _ => bounded(|| decoder(named, body), limit),
     };
     plain.map(Cow::Owned)
 }
@@ -107,28 +251,24 @@ fn undecodable(error: io::Error) -> BodyError {
     BodyError::Encoding(error.to_string())
 }
 
-#[derive(Deserialize)]
-struct EventHead<'a> {
-    #[serde(borrow, default)]
-    event_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default, rename = "type")]
-    item_type: Option<&'a RawValue>,
-}
-
 /// Wraps one event as an envelope. Clients of long ago send it in base64, and compressed under it.
 fn store_to_envelope(body: &[u8], limit: usize) -> Result<Vec<u8>, BodyError> {
     let json =
         if body.trim_ascii_start().starts_with(b"{") { Cow::Borrowed(body) } else { legacy(body, limit)? };
-    let head: EventHead<'_> =
-        serde_json::from_slice(&json).map_err(|error| BodyError::Event(error.to_string()))?;
-    let event_id = match head.event_id.as_deref() {
+    let text = serde_json::from_slice::<&serde_json::value::RawValue>(&json);
+    let text = text.map_err(|error| BodyError::Event(error.to_string()))?.get();
+    if !text.starts_with('{') {
+        return Err(BodyError::Event("not a JSON object".to_owned()));
+    }
+    let head = Fields::parse(text);
+    let event_id = match head.text("event_id") {
         Some(text) => {
-            let id = envelope::event_id(text);
+            let id = envelope::event_id(&text);
             Some(id.ok_or_else(|| BodyError::Event("event_id is not a UUID".to_owned()))?)
         }
         None => None,
     };
-    let transaction = head.item_type.is_some_and(|kind| kind.get() == "\"transaction\"");
+    let transaction = head.text("type").as_deref() == Some("transaction");
     let header = event_id.map_or_else(|| "{}".to_owned(), |id| format!("{{\"event_id\":\"{id}\"}}"));
     let item_type = if transaction { "transaction" } else { "event" };
     let mut envelope =
@@ -187,14 +327,15 @@ mod tests {
     fn every_encoding_comes_back() {
         for encoding in ALL {
             let body = encoded(encoding, TEXT);
-            let plain = open(BodyKind::Envelope, encoding, &body, TEXT.len()).expect("within the limit");
+            let plain =
+                super::plain(BodyKind::Envelope, encoding, &body, TEXT.len()).expect("within the limit");
             assert_eq!(plain.as_ref(), TEXT, "{encoding:?}");
         }
         let mut raw = write::DeflateEncoder::new(Vec::new(), Compression::default());
         raw.write_all(TEXT).expect("memory");
         let raw = raw.finish().expect("memory");
         assert_eq!(
-            open(BodyKind::Envelope, Encoding::Deflate, &raw, 1000).expect("bare deflate").as_ref(),
+            plain(BodyKind::Envelope, Encoding::Deflate, &raw, 1000).expect("bare deflate").as_ref(),
             TEXT
         );
     }
@@ -204,7 +345,7 @@ mod tests {
         let bomb = vec![b'a'; 8 * 1024 * 1024];
         for encoding in ALL {
             let body = encoded(encoding, &bomb);
-            let refused = open(BodyKind::Envelope, encoding, &body, 64 * 1024);
+            let refused = plain(BodyKind::Envelope, encoding, &body, 64 * 1024);
             assert!(matches!(refused, Err(BodyError::TooLarge { limit: 65_536 })), "{encoding:?}");
         }
     }
@@ -212,11 +353,11 @@ mod tests {
     #[test]
     fn garbage_is_named_and_the_cut_short_too() {
         for encoding in &ALL[1..] {
-            let garbage = open(BodyKind::Envelope, *encoding, b"not compressed at all", 1000);
+            let garbage = plain(BodyKind::Envelope, *encoding, b"not compressed at all", 1000);
             assert!(matches!(garbage, Err(BodyError::Encoding(_))), "{encoding:?}: {garbage:?}");
             let mut cut = encoded(*encoding, TEXT);
             cut.truncate(cut.len() / 2);
-            let cut = open(BodyKind::Envelope, *encoding, &cut, 1000);
+            let cut = plain(BodyKind::Envelope, *encoding, &cut, 1000);
             assert!(matches!(cut, Err(BodyError::Encoding(_))), "{encoding:?}: {cut:?}");
         }
     }
@@ -228,7 +369,7 @@ mod tests {
         encoder.include_contentsize(false).expect("an option");
         encoder.write_all(&vec![b'a'; 1024]).expect("memory");
         let body = encoder.finish().expect("memory");
-        assert!(open(BodyKind::Envelope, Encoding::Zstd, &body, 4096).is_err());
+        assert!(plain(BodyKind::Envelope, Encoding::Zstd, &body, 4096).is_err());
     }
 
     #[test]
@@ -239,11 +380,11 @@ mod tests {
         let base64 = BASE64_STANDARD.encode(event).into_bytes();
         let zlib = BASE64_STANDARD.encode(encoded(Encoding::Deflate, event)).into_bytes();
         for body in [event.to_vec(), base64, zlib] {
-            let envelope = open(BodyKind::Store, Encoding::Identity, &body, 1000).expect("an event");
+            let envelope = super::plain(BodyKind::Store, Encoding::Identity, &body, 1000).expect("an event");
             assert_eq!(envelope.as_ref(), [&expected[..], event, b"\n"].concat());
         }
         for refused in [&b"nonsense"[..], b"", b"{", br#"{"event_id":"x"}"#, b"[]"] {
-            assert!(open(BodyKind::Store, Encoding::Identity, refused, 1000).is_err());
+            assert!(plain(BodyKind::Store, Encoding::Identity, refused, 1000).is_err());
         }
     }
 }

@@ -6,6 +6,8 @@ use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
+use crate::body;
+
 /// Name of the query listener among the edges.
 pub const QUERY: &str = "query.address";
 
@@ -63,12 +65,30 @@ pub struct Recorder {
 /// `[limits]`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Limits {
-    /// The largest body, as it comes.
-    #[validate(range(min = 1, max = 16_777_216))]
+    /// The largest compressed body, as it comes. What is not compressed may be as large as an envelope.
+    #[validate(range(min = 1, max = 134_217_728))]
     pub body_bytes_max: usize,
-    /// The largest envelope, decompressed. A few of them are in memory at a time.
-    #[validate(range(min = 1, max = 16_777_216))]
+    /// The largest envelope, decompressed. It is read piece by piece.
+    #[validate(range(min = 1, max = 260_000_000))]
     pub envelope_bytes_max: usize,
+    /// What is read into memory of an envelope: events, spans, logs and metrics, but no attachments. A few of them are in
+    /// memory at a time.
+    #[validate(range(min = 1, max = 16_777_216))]
+    pub memory_bytes_max: usize,
+    /// Bodies on their way that do not fit into memory wait in files; all of them together.
+    #[validate(range(min = 1))]
+    pub spool_bytes_max: u64,
+}
+
+impl Limits {
+    /// How far an envelope is read.
+    #[must_use]
+    pub fn body(&self) -> body::Limits {
+        body::Limits {
+            envelope_bytes_max: self.envelope_bytes_max,
+            memory_bytes_max: self.memory_bytes_max.min(self.envelope_bytes_max),
+        }
+    }
 }
 
 /// `[security]`.

@@ -18,7 +18,10 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::journal::{Journal, Progress};
+use crate::{
+    body::Limits,
+    journal::{Journal, Progress},
+};
 
 pub use read::Page;
 
@@ -71,7 +74,7 @@ pub struct Options {
     /// Envelopes are gathered this long for one transaction, unless a query waits.
     pub gather: Duration,
     /// An envelope that is larger once decompressed was never accepted.
-    pub envelope_bytes_max: usize,
+    pub limits: Limits,
 }
 
 impl Index {

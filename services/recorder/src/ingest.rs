@@ -4,6 +4,7 @@
 
 mod admission;
 mod answer;
+mod arrive;
 mod cors;
 mod mode;
 mod receive;
@@ -15,7 +16,7 @@ use std::sync::{
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
     middleware,
     routing::{get, post},
 };
@@ -24,11 +25,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{config::Limits, forward::Forwarder, journal::Journal, projects::Projects};
 
 pub use admission::Admission;
+pub use arrive::Spool;
 pub use mode::{Mode, ModeSwitch};
 
 /// What the endpoints work with; clones share it.
 #[derive(Clone, Debug)]
 pub struct Ingest {
+    /// Where bodies wait that are too large for memory.
+    pub spool: Spool,
     /// Where envelopes are kept.
     pub journal: Journal,
     /// Who may send.
@@ -97,9 +101,37 @@ pub fn router(ingest: Ingest) -> Router {
             }
         }))
         .layer(middleware::from_fn(cors::allow_browsers));
-    Router::new()
+    let routes = Router::new()
         .merge(endpoints)
         .route("/api/0/health/", get(|| async { "ok" }))
-        .fallback(|| async { answer::Refusal::NoSuchEndpoint })
+        .fallback(|| async { answer::Refusal::NoSuchEndpoint });
+    // Routes are looked up after the path was put right, so this goes around all of them.
+    Router::new()
+        .fallback_service(routes)
+        .layer(middleware::map_request(single_slashes))
         .layer(CatchPanicLayer::new())
+}
+
+/// SDKs join paths with a slash too many (a DSN that ends with one, a path of a proxy); Sentry takes it.
+async fn single_slashes(mut request: Request) -> Request {
+    if request.uri().path().contains("//") {
+        let mut path = String::with_capacity(request.uri().path().len());
+        for byte in request.uri().path().chars() {
+            if byte != '/' || !path.ends_with('/') {
+                path.push(byte);
+            }
+        }
+        if let Some(query) = request.uri().query() {
+            path.push('?');
+            path.push_str(query);
+        }
+        let mut parts = request.uri().clone().into_parts();
+        if let Ok(single) = path.parse() {
+            parts.path_and_query = Some(single);
+            if let Ok(uri) = http::Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
 }

@@ -2,8 +2,10 @@
 //!
 //! Promise: an append is answered only after the bytes are in an append-only segment file AND that file was synchronised
 //! (`fdatasync`). Requests that wait together share one synchronisation. What a crash left half-written at the end is cut
-//! off at the next start (and kept aside); the index beside it is derived and may be thrown away at any time.
+//! off at the next start, damage in the middle is passed over, and both are put aside under names of their own; the index
+//! beside it is derived and may be thrown away at any time.
 
+mod body;
 mod frame;
 mod progress;
 mod reader;
@@ -13,11 +15,11 @@ mod writer;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::protocol::digest::Digest;
 
+pub use body::{Blob, Body};
 pub use frame::{BodyKind, Encoding};
 pub use progress::{Indexed, Place, Progress};
 pub use reader::{Cursor, Reader, Stored};
@@ -58,7 +60,7 @@ pub struct Append {
     /// How the body is compressed.
     pub encoding: Encoding,
     /// The body as it came.
-    pub body: Bytes,
+    pub body: Body,
     /// What the index will keep of it.
     pub digest: Digest,
 }

@@ -8,8 +8,9 @@
 //! 3. [`index`] notes what the digest says, many envelopes a transaction (`index/write.rs`).
 //! 4. [`query`] and [`pages`] find envelopes by the index and read them from the journal again.
 //!
-//! The recorder shares no code with what it witnesses: of the telemetry crate it uses the log and nothing else here, and
-//! its own events should go nowhere (no DSN), else it would witness itself.
+//! The recorder shares no code with what it witnesses: of the telemetry crate it uses the log, metrics of its own, and the
+//! reading of Sentry's rate limits for the copies that it forwards. Its own events should go nowhere (no DSN), else it
+//! would witness itself.
 
 pub mod body;
 pub mod config;
@@ -30,7 +31,7 @@ use crate::{
     config::{Config, QUERY},
     forward::Forwarder,
     index::Index,
-    ingest::{Admission, Answered, Ingest, ModeSwitch},
+    ingest::{Admission, Answered, Ingest, ModeSwitch, Spool},
     journal::Journal,
     projects::Projects,
     query::{Query, Shared},
@@ -62,9 +63,11 @@ pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result
     let mode = Arc::new(ModeSwitch::default());
     let answered = Arc::new(Answered::default());
     let targets = forward::targets(&config.forward, std::env::vars_os(), &projects)?;
-    let (forwarder, copying) = Forwarder::new(targets, config.limits.envelope_bytes_max)?;
+    let (forwarder, copying) = Forwarder::new(targets, &projects, config.limits.memory_bytes_max)?;
     life.background("forward", |stop| copying.run(stop));
+    let spool = Spool::new(&config.recorder.data_dir, config.limits.spool_bytes_max);
     let ingest = Ingest {
+        spool,
         journal: journal.clone(),
         projects: Arc::clone(&projects),
         limits: config.limits,
@@ -110,7 +113,7 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
     let options = index::Options {
         path: directory.join("index.sqlite"),
         gather: Duration::from_millis(config.recorder.index_gather_ms),
-        envelope_bytes_max: config.limits.envelope_bytes_max,
+        limits: config.limits.body(),
     };
     let (index, indexer) = Index::open(options, &journal)?;
     Ok(Opened { journal, index, threads: vec![writer, indexer] })

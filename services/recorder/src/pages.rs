@@ -17,16 +17,20 @@ use chassis::{
     http::{Path, Query as UrlQuery},
     problem::Problem,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
 use crate::{
     index::IndexError,
-    protocol::{digest, event::Frame, trace::Trace},
+    protocol::{
+        digest,
+        event::{ErrorEvent, Frame, Stacktrace},
+        trace::Trace,
+    },
     query::{
         Query, Wanted, ask,
         issues::{self, Issue, IssueDetail},
-        lines::WriteError,
+        lines::{WriteError, stream},
         page,
         traces::{self, Summary},
     },
@@ -36,6 +40,10 @@ use waterfall::{Row, Waterfall};
 
 /// Traces and issues on the first page.
 const LISTED: u32 = 60;
+/// Memory that the trace of a page may take, about; its JSON has more.
+const TRACE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Content type of a page.
+const HTML: &str = "text/html; charset=utf-8";
 /// Styles inside the page, nothing else from anywhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
@@ -51,11 +59,8 @@ fn render(page: &impl Template) -> Response {
     match page.render() {
         Ok(html) => {
             let mut response = html.into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(HTML));
+            protect(response.headers_mut());
             response
         }
         Err(error) => {
@@ -63,6 +68,12 @@ fn render(page: &impl Template) -> Response {
             Problem::internal().into_response()
         }
     }
+}
+
+fn protect(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
 fn as_index_error(error: WriteError) -> IndexError {
@@ -157,17 +168,33 @@ async fn trace(State(query): State<Query>, Path(trace_id): Path<String>) -> Resu
     let Some(id) = digest::trace_id(&trace_id) else {
         return Ok(nothing("A trace id is 32 hexadecimal digits."));
     };
-    let (found, _) = ask(&query, move |query| traces::assemble(query, id).map_err(as_index_error)).await?;
-    let Some(trace) = found else { return Ok(nothing("No envelope has any part of this trace.")) };
-    let waterfall = Waterfall::new(&trace, &query.projects);
-    let root = trace.spans.iter().find(|span| span.parent_span_id.is_none()).or(trace.spans.first());
-    let title = root.map(|span| format!("{} {}", span.op, span.description.as_deref().unwrap_or_default()));
-    Ok(render(&TracePage {
-        title: title.unwrap_or_else(|| "A trace without spans".to_owned()),
-        at: clock(waterfall.begin),
-        waterfall,
-        trace,
-    }))
+    if !traces::is_known(&query, id).await? {
+        return Ok(nothing("No envelope has any part of this trace."));
+    }
+    // Written while it is read, like every answer that may be large.
+    let mut response = stream(&query, HTML, move |query, out| {
+        let Some(trace) = traces::assemble(query, id, TRACE_BYTES_MAX)? else { return Ok(()) };
+        TracePage::new(trace, query).write_into(out)?;
+        Ok(())
+    })
+    .await?;
+    protect(response.headers_mut());
+    Ok(response)
+}
+
+impl TracePage {
+    fn new(trace: Trace, query: &Query) -> Self {
+        let waterfall = Waterfall::new(&trace, &query.projects);
+        let root = trace.spans.iter().find(|span| span.parent_span_id.is_none()).or(trace.spans.first());
+        let title =
+            root.map(|span| format!("{} {}", span.op, span.description.as_deref().unwrap_or_default()));
+        Self {
+            title: title.unwrap_or_else(|| "A trace without spans".to_owned()),
+            at: clock(waterfall.begin),
+            waterfall,
+            trace,
+        }
+    }
 }
 
 struct FrameLine {
@@ -195,6 +222,29 @@ struct ExceptionLine {
     frames: Vec<FrameLine>,
 }
 
+/// The exceptions of an event, the outermost first; else the stack of its thread.
+fn stacks(event: &ErrorEvent) -> Vec<ExceptionLine> {
+    let frames = |stack: &Stacktrace| stack.frames.iter().rev().map(FrameLine::from).collect::<Vec<_>>();
+    let mut lines: Vec<_> = event
+        .exceptions
+        .iter()
+        .rev()
+        .map(|exception| ExceptionLine {
+            class: exception.class.clone().unwrap_or_default(),
+            value: exception.value.clone().unwrap_or_default(),
+            frames: frames(&exception.stacktrace),
+        })
+        .collect();
+    if !event.stacktrace.frames.is_empty() {
+        lines.push(ExceptionLine {
+            class: "Stack".to_owned(),
+            value: event.message_text().unwrap_or_default().to_owned(),
+            frames: frames(&event.stacktrace),
+        });
+    }
+    lines
+}
+
 #[derive(Template)]
 #[template(path = "issue.html")]
 struct IssuePage {
@@ -209,20 +259,7 @@ struct IssuePage {
 async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
     let (found, _) = ask(&query, move |query| issues::detail(query, id)).await?;
     let Some(detail) = found else { return Ok(nothing("There is no such issue among what is kept.")) };
-    let chain = detail.events.first().map(|event| event.event.exception.0.as_slice()).unwrap_or_default();
-    let exceptions = chain
-        .iter()
-        .rev()
-        .map(|exception| ExceptionLine {
-            class: exception.class.clone().unwrap_or_default(),
-            value: exception.value.clone().unwrap_or_default(),
-            frames: exception
-                .stacktrace
-                .iter()
-                .flat_map(|stack| stack.frames.iter().rev().map(FrameLine::from))
-                .collect(),
-        })
-        .collect();
+    let exceptions = detail.events.first().map(|event| stacks(&event.event)).unwrap_or_default();
     Ok(render(&IssuePage {
         service: Service::new(&query.projects, &detail.issue.project),
         first: clock(detail.issue.first_seen),

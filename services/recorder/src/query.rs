@@ -10,7 +10,7 @@ pub(crate) mod lines;
 mod signals;
 pub(crate) mod traces;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
@@ -19,7 +19,6 @@ use axum::{
 };
 use chassis::{operator::Operator, problem::Problem};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -31,9 +30,7 @@ use crate::{
     pages,
     projects::Projects,
 };
-
-/// Answers that are being written; each may hold a few large envelopes.
-const ANSWERS_MAX: usize = 3;
+use lines::Answers;
 
 /// What the queries work with; clones share it.
 #[derive(Clone, Debug)]
@@ -46,7 +43,9 @@ pub struct Query {
     mode: Arc<ModeSwitch>,
     answered: Arc<Answered>,
     forwarder: Forwarder,
-    pub(crate) answers: Arc<Semaphore>,
+    pub(crate) answers: Answers,
+    /// One trace is put together at a time: the largest thing that an answer needs memory for.
+    pub(crate) assembling: Arc<Mutex<()>>,
 }
 
 /// What the queries share with the ingest side.
@@ -72,8 +71,8 @@ impl Query {
         shared: Shared,
     ) -> Self {
         let Shared { mode, answered, forwarder } = shared;
-        let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
-        Self { index, journal, projects, limits, operator, mode, answered, forwarder, answers }
+        let (answers, assembling) = (Answers::default(), Arc::default());
+        Self { index, journal, projects, limits, operator, mode, answered, forwarder, answers, assembling }
     }
 }
 
@@ -88,6 +87,9 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/issues/{issue_id}", get(issues::one))
         .route("/api/v1/releases", get(issues::releases))
         .route("/api/v1/metrics", get(signals::metrics))
+        .route("/api/v1/logs", get(signals::logs))
+        .route("/api/v1/sessions", get(signals::sessions))
+        .route("/api/v1/feedback", get(signals::feedback))
         .route("/api/v1/check-ins", get(signals::check_ins))
         .route("/api/v1/profiles", get(signals::profiles))
         .route("/api/v1/replays", get(signals::replays))

@@ -1,4 +1,5 @@
-//! `pitboss status`: what every part is doing. Exit code 0 only when all are ready.
+//! `pitboss status`: what every part is doing, and how copies for a real Sentry fare. Exit code 0 only when all parts are
+//! ready; a Sentry that takes nothing does not change it.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,15 +8,62 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use console::Term;
+use contracts::parts::Part;
 use runtime::RuntimeError;
 use runtime::control::Client;
 use runtime::part::{Kind, PartState, PartStatus, Status};
+use serde::{Deserialize, Serialize};
 
 use crate::checkout::Checkout;
 use crate::output::Output;
 
 /// How often a watched status is drawn again.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The recorder is asked this long; a status does not wait for it.
+const RECORDER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How the copies of one project for a real Sentry fare, as the recorder tells it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Forwarding {
+    /// The project.
+    pub project: String,
+    /// Copies that were taken.
+    pub sent: u64,
+    /// Items that were left out because their category is limited.
+    pub left_out: u64,
+    /// Copies that were answered with an error, such as that of a wrong DSN.
+    pub refused: u64,
+    /// Copies that did not fit into the queue.
+    pub dropped_queue_full: u64,
+    /// Copies that were limited as a whole.
+    pub dropped_rate_limited: u64,
+    /// Copies that were refused, or not answered in time.
+    pub dropped_failed: u64,
+    /// Why the last one failed that did.
+    pub last_error: Option<ForwardingError>,
+}
+
+/// Why a copy failed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ForwardingError {
+    /// When, in seconds since the epoch.
+    pub at: f64,
+    /// The answer's status, where there was one.
+    pub status: Option<u16>,
+    /// What the other side or the network said.
+    pub reason: String,
+}
+
+/// What `status --json` prints.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// Absent where nothing is forwarded, or the recorder does not answer.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    forward: &'a [Forwarding],
+}
 
 /// Once, or again and again.
 #[derive(Debug, Args)]
@@ -38,11 +86,15 @@ pub async fn run(args: &StatusArgs, checkout: &Checkout, output: &Output) -> Res
             Err(error) => return Err(error.into()),
         };
         let ready = status.all_ready();
+        let forward = match status.part(Part::Recorder.as_str()) {
+            Some(_) => forwarding(checkout).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
         if args.watch && !output.json {
             // A reader that is no terminal gets one table after the other.
             drop(Term::stdout().clear_screen());
         }
-        print(&status, output)?;
+        print(&status, &forward, output)?;
         let code = if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         if !args.watch {
             return Ok(code);
@@ -54,15 +106,70 @@ pub async fn run(args: &StatusArgs, checkout: &Checkout, output: &Output) -> Res
     }
 }
 
-fn print(status: &Status, output: &Output) -> Result<()> {
+/// Asks the recorder. Whatever goes wrong: the recorder's own line says how it is.
+async fn forwarding(checkout: &Checkout) -> Option<Vec<Forwarding>> {
+    #[derive(Deserialize)]
+    struct Recorder {
+        #[serde(default)]
+        forward: Vec<Forwarding>,
+    }
+    let client = reqwest::Client::builder().no_proxy().timeout(RECORDER_DEADLINE).build().ok()?;
+    let port = checkout.ports().ok()?.recorder_query();
+    let answer = client.get(format!("http://127.0.0.1:{port}/api/v1/status")).send().await.ok()?;
+    answer.json::<Recorder>().await.ok().map(|recorder| recorder.forward)
+}
+
+fn print(status: &Status, forward: &[Forwarding], output: &Output) -> Result<()> {
     if output.json {
-        output.line(&serde_json::to_string(status)?);
+        output.line(&serde_json::to_string(&Shown { status, forward })?);
     } else if status.parts.is_empty() {
         output.problem("the platform is not running; start it with ./pitboss up");
     } else {
         output.line(&table(status, output).to_string());
+        if !forward.is_empty() {
+            output.line(&format!("\ncopies for a real Sentry:\n{}", forward_table(forward, output)));
+        }
     }
     Ok(())
+}
+
+/// How copies fare, as a table.
+#[must_use]
+pub fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
+    table.set_header([
+        "PROJECT",
+        "SENT",
+        "ITEMS LEFT OUT",
+        "LIMITED",
+        "REFUSED",
+        "OTHER LOSSES",
+        "LAST ERROR",
+    ]);
+    for state in forward {
+        let other = state.dropped_queue_full + state.dropped_failed.saturating_sub(state.refused);
+        let error = state.last_error.as_ref().map_or_else(
+            || "–".to_owned(),
+            |error| {
+                error
+                    .status
+                    .map_or_else(|| error.reason.clone(), |status| format!("{status} {}", error.reason))
+            },
+        );
+        let error = Cell::new(error);
+        table.add_row(vec![
+            Cell::new(&state.project),
+            Cell::new(state.sent),
+            Cell::new(state.left_out),
+            Cell::new(state.dropped_rate_limited),
+            Cell::new(state.refused),
+            Cell::new(other),
+            if output.colours && state.last_error.is_some() { error.fg(Color::Red) } else { error },
+        ]);
+    }
+    table
 }
 
 /// The parts as a table.
@@ -115,5 +222,27 @@ pub fn mebibytes(bytes: u64) -> String {
     match bytes {
         0 => "–".to_owned(),
         _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarding_is_shown_with_its_last_error() {
+        let told = serde_json::json!({"project": "game", "sent": 7, "left_out": 3, "refused": 2, "dropped_queue_full": 1,
+            "dropped_rate_limited": 4, "dropped_failed": 5,
+            "last_error": {"at": 1.0, "status": 403, "reason": "ProjectId"}});
+        let state: Forwarding = serde_json::from_value(told.clone()).unwrap();
+        let output = Output { json: false, colours: false, columns: 200 };
+        let text = forward_table(std::slice::from_ref(&state), &output).to_string();
+        let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(cells, ["game", "7", "3", "4", "2", "4", "403", "ProjectId"]);
+        let status = Status { runtime: "local".to_owned(), parts: Vec::new() };
+        let json = serde_json::to_value(Shown { status: &status, forward: &[state] }).unwrap();
+        assert_eq!(json["forward"][0], told);
+        let none = serde_json::to_value(Shown { status: &status, forward: &[] }).unwrap();
+        assert_eq!(none, serde_json::json!({"runtime": "local", "parts": []}));
     }
 }

@@ -1,13 +1,21 @@
-//! What a real Sentry is sent: the same items under a header that names its own key.
+//! What a real Sentry is sent: the items that it takes, under a header that names keys that it knows.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Map, Value};
+use telemetry::Category;
 
+use super::{Target, Volume};
 use crate::{
     body::{self, BodyError},
     journal::{BodyKind, Encoding},
+    projects::Projects,
+    protocol::envelope::{Envelope, EnvelopeError},
 };
 
 /// Why no copy could be made.
@@ -16,6 +24,9 @@ pub(super) enum CopyError {
     /// The body cannot be opened.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The body is no envelope; such a one was never kept.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
     /// The header is not JSON; such a body was never kept.
     #[error("the envelope's header: {0}")]
     Header(#[from] serde_json::Error),
@@ -24,39 +35,166 @@ pub(super) enum CopyError {
     Io(#[from] io::Error),
 }
 
-/// The envelope for the target, compressed. A DSN or key of ours in the header would be refused over there.
+/// The keys of our projects, and those of the same projects over there.
+#[derive(Clone, Debug)]
+pub(super) struct Keys(Arc<HashMap<String, Option<String>>>);
+
+impl Keys {
+    pub(super) fn new(projects: &Projects, targets: &[Target]) -> Self {
+        let theirs =
+            |id: u32| targets.iter().find(|target| target.project == id).map(|target| target.dsn.key.clone());
+        Self(Arc::new(
+            projects.all().map(|project| (project.public_key.clone(), theirs(project.id))).collect(),
+        ))
+    }
+
+    /// The key over there of the project where a trace began. Sentry samples a trace by that project's rules, so it is the
+    /// same in every envelope of the trace. A key that is not ours stays: the trace began with somebody else. `own` is for
+    /// a project of ours that has none over there.
+    fn of_root(&self, ours: &str, own: &str) -> Option<String> {
+        self.0.get(ours).map(|theirs| theirs.clone().unwrap_or_else(|| own.to_owned()))
+    }
+}
+
+/// A copy, and what it lacks.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The envelope, compressed; nothing where every item is limited.
+    pub(super) body: Option<Vec<u8>>,
+    /// What is in it.
+    pub(super) sent: Vec<Volume>,
+    /// What was left out.
+    pub(super) left_out: Vec<Volume>,
+    /// How many items were left out.
+    pub(super) left_out_items: u64,
+}
+
+/// How to make a copy.
+pub(super) struct Recipe<'a> {
+    /// The project's key over there.
+    pub(super) key: &'a str,
+    pub(super) keys: &'a Keys,
+    /// The largest envelope.
+    pub(super) bytes_max: usize,
+    /// Whether a category is limited now.
+    pub(super) is_limited: &'a dyn Fn(Category) -> bool,
+    /// An item to be added.
+    pub(super) report: Option<Vec<u8>>,
+}
+
+/// The envelope for the target. A DSN or key of ours in the header would be refused over there.
 pub(super) fn for_target(
     kind: BodyKind,
     encoding: Encoding,
     body: &[u8],
-    key: &str,
-    limit: usize,
-) -> Result<Vec<u8>, CopyError> {
-    let plain = body::open(kind, encoding, body, limit)?;
-    let end = plain.iter().position(|byte| *byte == b'\n').unwrap_or(plain.len());
-    let (header, items) = plain.split_at(end);
-    let mut header: Map<String, Value> = serde_json::from_slice(header)?;
-    header.remove("dsn");
-    if let Some(own) = header.get_mut("trace").and_then(|trace| trace.get_mut("public_key")) {
-        *own = key.into();
-    }
+    recipe: Recipe<'_>,
+) -> Result<Made, CopyError> {
+    let plain = body::plain(kind, encoding, body, recipe.bytes_max)?;
+    let envelope = Envelope::parse(&plain)?;
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-    serde_json::to_writer(&mut out, &header)?;
-    out.write_all(items)?;
-    Ok(out.finish()?)
+    serde_json::to_writer(&mut out, &header(&envelope, &recipe)?)?;
+    out.write_all(b"\n")?;
+    let (mut sent, mut left_out, mut left_out_items, mut items) = (Vec::new(), Vec::new(), 0, 0);
+    for item in &envelope.items {
+        let volumes = Volume::of_item(item);
+        if volumes.first().is_some_and(|volume| (recipe.is_limited)(volume.category)) {
+            left_out.extend(volumes);
+            left_out_items += 1;
+            continue;
+        }
+        items += 1;
+        sent.extend(volumes);
+        for piece in [item.headers_raw.as_bytes(), b"\n", item.payload, b"\n"] {
+            out.write_all(piece)?;
+        }
+    }
+    let empty = items == 0 && left_out_items > 0;
+    if let Some(report) = recipe.report.filter(|_| !empty) {
+        out.write_all(&report)?;
+    }
+    let body = if empty { None } else { Some(out.finish()?) };
+    Ok(Made { body, sent, left_out, left_out_items })
+}
+
+fn header(envelope: &Envelope<'_>, recipe: &Recipe<'_>) -> Result<Map<String, Value>, serde_json::Error> {
+    let mut header: Map<String, Value> = serde_json::from_str(envelope.headers_raw)?;
+    header.remove("dsn");
+    if let Some(key) = header.get_mut("trace").and_then(|trace| trace.get_mut("public_key"))
+        && let Some(theirs) = key.as_str().and_then(|ours| recipe.keys.of_root(ours, recipe.key))
+    {
+        *key = theirs.into();
+    }
+    Ok(header)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{projects::Project, protocol::auth::Dsn};
+
+    fn keys() -> Keys {
+        let project =
+            |id: u32, name: &str, key: &str| Project { id, name: name.into(), public_key: key.into() };
+        let projects = vec![
+            project(1, "gateway", "ourgateway"),
+            project(2, "game", "ourgame"),
+            project(3, "user", "ouruser"),
+        ];
+        let target = |project: u32, dsn: &str| Target {
+            project,
+            name: String::new(),
+            dsn: Dsn::parse(dsn).expect("a DSN"),
+        };
+        let targets = [target(1, "https://theirgateway@x/11"), target(2, "https://theirgame@x/12")];
+        Keys::new(&Projects::new(projects).expect("projects"), &targets)
+    }
+
+    fn copied(envelope: &[u8], limited: &[Category], report: Option<Vec<u8>>) -> (Option<String>, Made) {
+        let is_limited = |category| limited.contains(&category);
+        let recipe =
+            Recipe { key: "theirgame", keys: &keys(), bytes_max: 10_000, is_limited: &is_limited, report };
+        let made = for_target(BodyKind::Envelope, Encoding::Identity, envelope, recipe).expect("a copy");
+        let text = made.body.as_ref().map(|body| {
+            let plain = body::plain(BodyKind::Envelope, Encoding::Gzip, body, 10_000).expect("gzip");
+            String::from_utf8(plain.into_owned()).expect("text")
+        });
+        (text, made)
+    }
 
     #[test]
-    fn only_the_header_changes() {
-        let envelope = b"{\"dsn\":\"http://ours@localhost/1\",\"trace\":{\"public_key\":\"ours\",\"sampled\":\"true\"}}\n{\"type\":\"x\"}\nany ours payload\n";
-        let copy =
-            for_target(BodyKind::Envelope, Encoding::Identity, envelope, "theirs", 1000).expect("a copy");
-        let copy = body::open(BodyKind::Envelope, Encoding::Gzip, &copy, 1000).expect("gzip");
-        let expected = b"{\"trace\":{\"public_key\":\"theirs\",\"sampled\":\"true\"}}\n{\"type\":\"x\"}\nany ours payload\n";
-        assert_eq!(String::from_utf8_lossy(&copy), String::from_utf8_lossy(expected));
+    fn the_root_projects_key_is_named_in_every_envelope_of_a_trace() {
+        for (ours, theirs) in [
+            ("ourgateway", "theirgateway"),
+            ("ourgame", "theirgame"),
+            ("ouruser", "theirgame"),
+            ("somebodyelse", "somebodyelse"),
+        ] {
+            let envelope = format!(
+                "{{\"dsn\":\"http://{ours}@localhost/1\",\"trace\":{{\"public_key\":\"{ours}\",\"sampled\":\"true\"}}}}\n{{\"type\":\"x\"}}\nany {ours} payload\n"
+            );
+            let expected = format!(
+                "{{\"trace\":{{\"public_key\":\"{theirs}\",\"sampled\":\"true\"}}}}\n{{\"type\":\"x\"}}\nany {ours} payload\n"
+            );
+            assert_eq!(copied(envelope.as_bytes(), &[], None).0, Some(expected));
+        }
+    }
+
+    #[test]
+    fn limited_items_are_left_out_and_the_rest_goes_on() {
+        let envelope = b"{}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n{\"type\":\"attachment\",\"length\":3}\na\nb\n{\"type\":\"client_report\"}\n{}\n";
+        let (text, made) = copied(envelope, &[Category::Error], Some(b"{\"type\":\"r\"}\n1\n".to_vec()));
+        assert_eq!(
+            text.as_deref(),
+            Some(
+                "{}\n{\"type\":\"attachment\",\"length\":3}\na\nb\n{\"type\":\"client_report\"}\n{}\n{\"type\":\"r\"}\n1\n"
+            )
+        );
+        let volume = |category, quantity| Volume { category, quantity };
+        assert_eq!((made.left_out, made.left_out_items), (vec![volume(Category::Error, 1)], 1));
+        assert_eq!(made.sent, [volume(Category::Attachment, 3)]);
+        let only = b"{}\n{\"type\":\"transaction\"}\n{\"spans\":[{},{}]}\n";
+        let (text, made) = copied(only, &[Category::Transaction], None);
+        assert_eq!(text, None, "nothing is left to send");
+        assert_eq!(made.left_out, [volume(Category::Transaction, 1), volume(Category::Span, 3)]);
     }
 }

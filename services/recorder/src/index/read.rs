@@ -99,8 +99,27 @@ pub struct ReleaseRecord {
     pub transactions: u64,
     /// Error events.
     pub errors: u64,
-    /// Sessions.
-    pub sessions: u64,
+    /// Sessions and what became of them.
+    pub sessions: SessionSums,
+}
+
+/// Sessions of one release in one environment. A session counts once, however often it was updated, and a crash is final.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionSums {
+    /// All of them.
+    pub total: u64,
+    /// Ended by a crash.
+    pub crashed: u64,
+    /// Not crashed, and ended by something else than the program.
+    pub abnormal: u64,
+    /// None of these, with an error that nobody handled.
+    pub unhandled: u64,
+    /// None of these, with an error.
+    pub errored: u64,
+    /// Distinct users, where sessions name them.
+    pub users: u64,
+    /// Distinct users of crashed sessions.
+    pub users_crashed: u64,
 }
 
 /// Envelopes in order of arrival that have at least one item of these kinds (no kinds: any).
@@ -128,6 +147,13 @@ pub fn of_trace(
     collect(connection, sql, &[&trace_id, &signed(PARTS), &limit], envelope_row)
 }
 
+/// How many envelopes have a part of this trace.
+pub fn count_of_trace(connection: &Connection, trace_id: [u8; 16]) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(DISTINCT id / ?2) FROM parts WHERE trace_id = ?1";
+    let count = connection.prepare_cached(sql)?.query_row(params![trace_id, signed(PARTS)], |row| row.get(0));
+    count.map(unsigned)
+}
+
 /// Envelopes with the last events of an issue, the newest first.
 pub fn of_issue(connection: &Connection, issue: Uuid, limit: u32) -> rusqlite::Result<Vec<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes
@@ -142,22 +168,25 @@ fn envelope_row(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
     Ok(EnvelopeRow { seq: unsigned(row.get(0)?), place })
 }
 
-/// Traces whose root came after `since`, the newest first.
+/// Traces whose root, or whose head where the root is elsewhere, came after `since`; the newest first.
 pub fn traces(connection: &Connection, page: Page) -> rusqlite::Result<Vec<TraceRow>> {
-    let roots = "SELECT trace_id, project, label FROM parts
-                 WHERE root = 1 AND id >= ?1 AND (?2 IS NULL OR project = ?2) ORDER BY id DESC LIMIT ?3";
+    let listed = "SELECT trace_id, project, label FROM parts
+                  WHERE (root = 1 OR head = 1) AND id >= ?1 AND (?2 IS NULL OR project = ?2)
+                    AND (root = 1 OR NOT EXISTS (SELECT 1 FROM parts AS other
+                                                 WHERE other.trace_id = parts.trace_id AND other.root = 1))
+                  ORDER BY id DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(
         "SELECT max(id), min(began), max(ended), sum(spans), sum(kind = ?2), sum(failed), group_concat(DISTINCT project)
          FROM parts WHERE trace_id = ?1",
     )?;
-    let roots: Vec<([u8; 16], u32, Option<String>)> = collect(
+    let listed: Vec<([u8; 16], u32, Option<String>)> = collect(
         connection,
-        roots,
+        listed,
         &[&signed((page.since + 1).saturating_mul(PARTS)), &page.project, &page.limit],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     let mut seen = std::collections::HashSet::new();
-    roots
+    listed
         .into_iter()
         .filter(|(trace_id, ..)| seen.insert(*trace_id))
         .map(|(trace_id, root_project, label)| {
@@ -221,20 +250,56 @@ fn issue_row(row: &Row<'_>) -> rusqlite::Result<IssueRow> {
 
 /// Releases that were named after `since`, in the order of their last naming.
 pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<ReleaseRecord>> {
-    let sql =
-        "SELECT project, release, environment, first_us, last_us, last_seq, transactions, errors, sessions
+    let sql = "SELECT project, release, environment, first_us, last_us, last_seq, transactions, errors
                FROM releases WHERE last_seq > ?1 AND (?2 IS NULL OR project = ?2) ORDER BY last_seq LIMIT ?3";
     collect(connection, sql, &[&signed(page.since), &page.project, &page.limit], |row| {
+        let (project, release, environment): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(ReleaseRecord {
-            project: row.get(0)?,
-            release: row.get(1)?,
-            environment: row.get(2)?,
+            sessions: sessions(connection, project, &release, &environment)?,
+            project,
+            release,
+            environment,
             first_us: unsigned(row.get(3)?),
             last_us: unsigned(row.get(4)?),
             last_seq: unsigned(row.get(5)?),
             transactions: unsigned(row.get(6)?),
             errors: unsigned(row.get(7)?),
-            sessions: unsigned(row.get(8)?),
+        })
+    })
+}
+
+/// One row for each session, whatever its updates said in which order; sums as they are.
+const SESSIONS: &str = "
+    WITH told AS (SELECT * FROM sessions WHERE project = ?1 AND release = ?2 AND environment = ?3),
+         one AS (SELECT max(did) AS did, max(crashed) AS crashed, max(abnormal) AS abnormal,
+                        max(unhandled) AS unhandled, max(errored) AS errored
+                 FROM told WHERE sid IS NOT NULL GROUP BY sid),
+         counted AS (SELECT 1 AS total, did, crashed, abnormal > crashed AS abnormal,
+                            unhandled > max(crashed, abnormal) AS unhandled,
+                            errored > max(crashed, abnormal, unhandled) AS errored FROM one
+                     UNION ALL
+                     SELECT healthy + errored + abnormal + unhandled + crashed, did, crashed, abnormal, unhandled, errored
+                     FROM told WHERE sid IS NULL)
+    SELECT coalesce(sum(total), 0), coalesce(sum(crashed), 0), coalesce(sum(abnormal), 0), coalesce(sum(unhandled), 0),
+           coalesce(sum(errored), 0), count(DISTINCT did), count(DISTINCT CASE WHEN crashed > 0 THEN did END)
+    FROM counted";
+
+fn sessions(
+    connection: &Connection,
+    project: u32,
+    release: &str,
+    environment: &str,
+) -> rusqlite::Result<SessionSums> {
+    connection.prepare_cached(SESSIONS)?.query_row(params![project, release, environment], |row| {
+        let number = |column: usize| row.get(column).map(unsigned);
+        Ok(SessionSums {
+            total: number(0)?,
+            crashed: number(1)?,
+            abnormal: number(2)?,
+            unhandled: number(3)?,
+            errored: number(4)?,
+            users: number(5)?,
+            users_crashed: number(6)?,
         })
     })
 }

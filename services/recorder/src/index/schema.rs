@@ -2,11 +2,13 @@
 
 use rusqlite::Connection;
 
+use crate::protocol::digest::ROWS_MAX;
+
 /// Raised with every change of the tables.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Parts per envelope that have a row of their own; an id is `seq * PARTS + n`, so `seq` ranges are id ranges.
-pub(super) const PARTS: u64 = 65_536;
+pub(super) const PARTS: u64 = ROWS_MAX as u64;
 
 /// Memory for pages, per connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
@@ -31,7 +33,8 @@ CREATE TABLE envelopes (
     bytes INTEGER NOT NULL
 );
 
--- One row for each item's share of a trace.
+-- One row for each item's share of a trace. The first one that has spans is the trace's head: it stands for the trace in the
+-- list when the root is elsewhere.
 CREATE TABLE parts (
     id INTEGER PRIMARY KEY,
     trace_id BLOB NOT NULL,
@@ -42,10 +45,12 @@ CREATE TABLE parts (
     began REAL NOT NULL,
     ended REAL NOT NULL,
     spans INTEGER NOT NULL,
-    label TEXT
+    label TEXT,
+    head INTEGER NOT NULL
 );
-CREATE INDEX parts_by_trace ON parts (trace_id);
-CREATE INDEX roots ON parts (id) WHERE root = 1;
+CREATE INDEX parts_by_trace ON parts (trace_id, kind);
+CREATE INDEX listed ON parts (id) WHERE root = 1 OR head = 1;
+CREATE INDEX roots ON parts (trace_id) WHERE root = 1;
 
 -- One row an error event; issues are counted from them, so they can never disagree with what was kept.
 CREATE TABLE errors (
@@ -67,9 +72,24 @@ CREATE TABLE releases (
     last_seq INTEGER NOT NULL,
     transactions INTEGER NOT NULL,
     errors INTEGER NOT NULL,
-    sessions INTEGER NOT NULL,
     PRIMARY KEY (project, release, environment)
 ) WITHOUT ROWID;
+
+-- One row an update of a session (with its sid), or a sum of sessions (without). They are counted when somebody asks.
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    project INTEGER NOT NULL,
+    release TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    sid TEXT,
+    did TEXT,
+    healthy INTEGER NOT NULL,
+    errored INTEGER NOT NULL,
+    abnormal INTEGER NOT NULL,
+    unhandled INTEGER NOT NULL,
+    crashed INTEGER NOT NULL
+);
+CREATE INDEX sessions_by_release ON sessions (project, release, environment, sid);
 ";
 
 /// Makes the tables where they are not there; false when they are of another version.

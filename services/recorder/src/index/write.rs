@@ -13,8 +13,8 @@ use crate::{
     body,
     journal::{Cursor, Indexed, Journal, Progress, Reader, Stored},
     protocol::{
-        digest::{self, Digest, ReleaseSent},
-        envelope::Envelope,
+        digest::{self, Digest, Part, PartKind, ReleaseSent},
+        seconds,
     },
 };
 
@@ -38,7 +38,6 @@ struct ReleaseSum {
     last_seq: u64,
     transactions: u64,
     errors: u64,
-    sessions: u64,
 }
 
 impl Writer {
@@ -89,7 +88,9 @@ impl Writer {
             self.cursor = Cursor { next_seq: floor, at: None };
         }
         let batch = if ready.is_empty() && next.indexed < durable {
-            self.catch_up_from_segments(durable)?
+            let (batch, lost_to) = self.catch_up_from_segments(durable)?;
+            next.indexed = next.indexed.max(lost_to.unwrap_or_default());
+            batch
         } else {
             ready
         };
@@ -113,30 +114,33 @@ impl Writer {
         Ok(())
     }
 
-    /// Reads on from the segments: after a start, or when the digests came faster than they were indexed.
-    fn catch_up_from_segments(&mut self, durable: u64) -> Result<Vec<Indexed>, IndexError> {
+    /// Reads on from the segments: after a start, or when the digests came faster than they were indexed. With the batch
+    /// comes the last `seq` that nothing is left of, where damage has taken the end.
+    fn catch_up_from_segments(&mut self, durable: u64) -> Result<(Vec<Indexed>, Option<u64>), IndexError> {
         let mut batch = Vec::new();
         let mut cursor = self.cursor;
         while cursor.next_seq <= durable && batch.len() < BATCH_MAX {
             let Some((stored, place)) = self.reader.next(&mut cursor)? else {
-                if batch.is_empty() && self.progress.state().floor <= cursor.next_seq {
-                    return Err(io::Error::other(format!("record {} is missing", cursor.next_seq)).into());
-                }
-                break;
+                // What was deleted meanwhile is passed over in the next step.
+                let deleted = self.progress.state().floor > cursor.next_seq;
+                return Ok((batch, (!deleted).then_some(durable)));
             };
-            let digest = digest_of(&stored, self.options.envelope_bytes_max);
+            let digest = digest_of(&stored, self.options.limits);
             let Stored { seq, received_at_us, project, .. } = stored;
             batch.push(Indexed { seq, received_at_us, project, place, digest });
         }
-        Ok(batch)
+        Ok((batch, None))
     }
 }
 
 /// An envelope that was accepted once and cannot be read now (the limits were lowered) is listed, and nothing more.
-fn digest_of(stored: &Stored, limit: usize) -> Digest {
-    let opened = body::open(stored.kind, stored.encoding, &stored.body, limit);
-    let Ok(plain) = opened else { return Digest::default() };
-    Envelope::parse(&plain).map(|envelope| digest::digest(stored.project, &envelope)).unwrap_or_default()
+fn digest_of(stored: &Stored, limits: body::Limits) -> Digest {
+    let read = || {
+        let opened = body::open(stored.kind, stored.encoding, &stored.body, limits).ok()?;
+        let envelope = opened.envelope().ok()?;
+        Some(digest::digest(stored.project, seconds(stored.received_at_us), &envelope))
+    };
+    read().unwrap_or_default()
 }
 
 /// The index as it is, unless it is of another version or ahead of the journal (somebody deleted segments).
@@ -174,8 +178,16 @@ fn remove(path: &Path) -> io::Result<()> {
 fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
     let first_part = signed(floor.saturating_mul(PARTS));
     transaction.execute("DELETE FROM envelopes WHERE seq < ?1", [signed(floor)])?;
+    // A trace that loses its head and is still there in part gets another.
+    transaction.execute(
+        "UPDATE parts SET head = 1 WHERE id IN (
+             SELECT min(later.id) FROM parts AS gone JOIN parts AS later ON later.trace_id = gone.trace_id
+             WHERE gone.id < ?1 AND gone.head = 1 AND later.id >= ?1 AND later.kind IN (1, 5) GROUP BY later.trace_id)",
+        [first_part],
+    )?;
     transaction.execute("DELETE FROM parts WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM errors WHERE id < ?1", [first_part])?;
+    transaction.execute("DELETE FROM sessions WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM releases WHERE last_seq < ?1", [signed(floor)])?;
     Ok(())
 }
@@ -183,10 +195,7 @@ fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
 fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<()> {
     let mut envelopes =
         transaction.prepare_cached("INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    let mut parts =
-        transaction.prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
     let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    let mut releases: HashMap<(u32, &str, &str), ReleaseSum> = HashMap::new();
     for indexed in batch {
         let Indexed { seq, received_at_us, project, place, digest } = indexed;
         envelopes.execute(params![
@@ -200,20 +209,9 @@ fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<
         ])?;
         let ids = seq * PARTS..(seq + 1) * PARTS;
         for (id, part) in ids.clone().zip(&digest.parts) {
-            parts.execute(params![
-                signed(id),
-                part.trace_id,
-                part.kind as u8,
-                project,
-                part.root,
-                part.failed,
-                part.start,
-                part.end,
-                part.spans,
-                part.label,
-            ])?;
+            insert_part(transaction, id, *project, part)?;
         }
-        for (id, error) in ids.zip(&digest.errors) {
+        for (id, error) in ids.clone().zip(&digest.errors) {
             errors.execute(params![
                 signed(id),
                 error.issue.as_bytes(),
@@ -223,6 +221,66 @@ fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<
                 error.user
             ])?;
         }
+        insert_sessions(transaction, ids.start, *project, digest)?;
+    }
+    upsert_releases(transaction, &sum_releases(batch))
+}
+
+/// The first part with spans is the head of its trace. Only a head or a root needs its label.
+fn insert_part(transaction: &Transaction<'_>, id: u64, project: u32, part: &Part) -> rusqlite::Result<()> {
+    let has_spans = matches!(part.kind, PartKind::Transaction | PartKind::Span);
+    let head = has_spans
+        && !transaction
+            .prepare_cached("SELECT 1 FROM parts WHERE trace_id = ?1 AND kind IN (1, 5) LIMIT 1")?
+            .exists([part.trace_id])?;
+    let label = part.label.as_deref().filter(|_| head || part.root);
+    transaction
+        .prepare_cached("INSERT INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
+        .execute(params![
+            signed(id),
+            part.trace_id,
+            part.kind as u8,
+            project,
+            part.root,
+            part.failed,
+            part.start,
+            part.end,
+            part.spans,
+            label,
+            head,
+        ])?;
+    Ok(())
+}
+
+fn insert_sessions(
+    transaction: &Transaction<'_>,
+    first_id: u64,
+    project: u32,
+    digest: &Digest,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    for (id, session) in (first_id..).zip(&digest.sessions) {
+        let counts = session.counts;
+        transaction.prepare_cached(sql)?.execute(params![
+            signed(id),
+            project,
+            session.release,
+            session.environment,
+            session.sid,
+            session.did,
+            signed(counts.healthy),
+            signed(counts.errored),
+            signed(counts.abnormal),
+            signed(counts.unhandled),
+            signed(counts.crashed),
+        ])?;
+    }
+    Ok(())
+}
+
+fn sum_releases(batch: &[Indexed]) -> HashMap<(u32, &str, &str), ReleaseSum> {
+    let mut releases: HashMap<(u32, &str, &str), ReleaseSum> = HashMap::new();
+    for Indexed { seq, received_at_us, project, digest, .. } in batch {
         for row in &digest.releases {
             let sum = releases.entry((*project, row.release.as_str(), row.environment.as_str())).or_default();
             if sum.first_us == 0 {
@@ -233,11 +291,11 @@ fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<
             match row.sent {
                 ReleaseSent::Transaction => sum.transactions += 1,
                 ReleaseSent::Error => sum.errors += 1,
-                ReleaseSent::Session => sum.sessions += 1,
+                ReleaseSent::Session => {}
             }
         }
     }
-    upsert_releases(transaction, &releases)
+    releases
 }
 
 fn upsert_releases(
@@ -245,10 +303,9 @@ fn upsert_releases(
     releases: &HashMap<(u32, &str, &str), ReleaseSum>,
 ) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO UPDATE SET last_us = excluded.last_us, last_seq = excluded.last_seq,
-             transactions = transactions + excluded.transactions, errors = errors + excluded.errors,
-             sessions = sessions + excluded.sessions",
+             transactions = transactions + excluded.transactions, errors = errors + excluded.errors",
     )?;
     for ((project, release, environment), sum) in releases {
         statement.execute(params![
@@ -260,7 +317,6 @@ fn upsert_releases(
             signed(sum.last_seq),
             signed(sum.transactions),
             signed(sum.errors),
-            signed(sum.sessions),
         ])?;
     }
     Ok(())

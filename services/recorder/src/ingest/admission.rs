@@ -1,41 +1,59 @@
-//! How much may be in memory at once.
+//! How much is worked on at once, and how long anybody waits for it.
 //!
-//! Small bodies are admitted by number. Whoever needs more than [`SMALL_BYTES`] for its body, compressed or not, waits
-//! for the one large place: a hundred bombs cost the memory of one.
+//! Nobody holds a place while its body is still arriving, except a sender without a key, of which there may be few. Small
+//! bodies are then admitted by number. Whoever needs more than [`SMALL_BYTES`] for its body, compressed or not, waits for
+//! the one large place: a hundred bombs cost the memory of one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Refusal;
+pub(crate) use crate::body::SMALL_BYTES;
 
-/// Up to this size a body is small, as it came and decompressed.
-pub(crate) const SMALL_BYTES: usize = 128 * 1024;
-/// Requests that are worked on; more wait before their body is read.
+/// Bodies that are worked on.
 const REQUESTS_MAX: usize = 96;
+/// Senders without a key in the header or the query that are listened to: their key may stand in the body.
+const ANONYMOUS_MAX: usize = 8;
+/// Whoever has no place by then is told to come again.
+const PLACE_DEADLINE: Duration = Duration::from_secs(5);
+/// The same for the large place, where each takes longer.
+const LARGE_PLACE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The places; clones share them.
 #[derive(Clone, Debug)]
 pub struct Admission {
     requests: Arc<Semaphore>,
+    anonymous: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { requests: Arc::new(Semaphore::new(REQUESTS_MAX)), large: Arc::new(Semaphore::new(1)) }
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { requests: places(REQUESTS_MAX), anonymous: places(ANONYMOUS_MAX), large: places(1) }
     }
 }
 
 impl Admission {
-    /// A place for one request.
+    /// A place for one whole body.
     pub(crate) async fn enter(&self) -> Result<Admitted, Refusal> {
-        let request = Arc::clone(&self.requests).acquire_owned().await.map_err(|_| Refusal::Worker)?;
+        let request = take(&self.requests, PLACE_DEADLINE).await?;
         Ok(Admitted { _request: request, large: None, places: Arc::clone(&self.large) })
+    }
+
+    /// A place for listening to somebody who has not said who it is.
+    pub(crate) async fn listen(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        take(&self.anonymous, PLACE_DEADLINE).await
     }
 }
 
-/// One request's place, held until it is answered.
+async fn take(places: &Arc<Semaphore>, deadline: Duration) -> Result<OwnedSemaphorePermit, Refusal> {
+    let taken = tokio::time::timeout(deadline, Arc::clone(places).acquire_owned()).await;
+    taken.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Worker)
+}
+
+/// One body's place, held until it is answered.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _request: OwnedSemaphorePermit,
@@ -47,14 +65,8 @@ impl Admitted {
     /// Waits for the large place, unless it is already held.
     pub(crate) async fn grow(&mut self) -> Result<(), Refusal> {
         if self.large.is_none() {
-            let permit = Arc::clone(&self.places).acquire_owned().await;
-            self.large = Some(permit.map_err(|_| Refusal::Worker)?);
+            self.large = Some(take(&self.places, LARGE_PLACE_DEADLINE).await?);
         }
         Ok(())
-    }
-
-    /// True once the large place is held.
-    pub(crate) fn is_large(&self) -> bool {
-        self.large.is_some()
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::{body::BodyError, journal::JournalError, protocol::envelope::EnvelopeError};
+use crate::{body::BodyError, journal::JournalError};
 
 /// Why an envelope was not kept.
 #[derive(Debug, thiserror::Error)]
@@ -36,15 +36,21 @@ pub(crate) enum Refusal {
     /// The body is larger than the limit, as it came.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),
-    /// The body broke off or did not arrive in time.
+    /// The body broke off.
     #[error("failed to read the request body: {0}")]
     Unreadable(String),
+    /// The body did not arrive at the least pace.
+    #[error("the request body arrived too slowly")]
+    TooSlow,
+    /// There is no place for it.
+    #[error("too many envelopes are being worked on")]
+    Busy,
+    /// The body could not be held until it was complete.
+    #[error("the request body could not be held")]
+    Spool,
     /// The body cannot be opened.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The body is no envelope.
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
     /// The disk said no.
     #[error("the envelope could not be kept")]
     Journal(#[from] JournalError),
@@ -61,11 +67,13 @@ impl Refusal {
             Self::MissingKey => StatusCode::UNAUTHORIZED,
             Self::UnknownKey | Self::OtherProject => StatusCode::FORBIDDEN,
             Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge(_) | Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BadProject | Self::OtherDsn | Self::Unreadable(_) | Self::Body(_) | Self::Envelope(_) => {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BadProject | Self::OtherDsn | Self::Unreadable(_) | Self::Body(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Journal(_) | Self::Worker => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Journal(_) | Self::Worker | Self::Busy | Self::Spool => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -94,7 +102,7 @@ impl IntoResponse for Refusal {
 /// What was kept.
 #[derive(Debug, Serialize)]
 pub(crate) struct Kept {
-    /// The event's id; absent where the envelope names none, as with a real Sentry.
+    /// The event's id, the sender's or the one that it was given; absent where there is no event, as with a real Sentry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
 }

@@ -1,34 +1,44 @@
 //! One envelope, from the socket into the journal.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io::Read as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     Json,
-    body::{Body, HttpBody as _},
+    body::Body as HttpBody,
     extract::{Path, Request, State},
     response::{IntoResponse, Response},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use http_body_util::BodyExt as _;
+use uuid::Uuid;
 
 use super::{
     Ingest,
     admission::{Admitted, SMALL_BYTES},
     answer::{Kept, Refusal},
+    arrive::{Arrived, Pace, arrive},
 };
 use crate::{
-    body::{self, BodyError},
-    journal::{Append, BodyKind, Encoding},
+    body::{self, BodyError, Opened},
+    forward::Volume,
+    journal::{Append, Body, BodyKind, Encoding},
     protocol::{
         auth::{self, Dsn},
         digest::{self, Digest},
-        envelope::Envelope,
+        envelope::{self, Envelope},
+        seconds,
     },
 };
 
-/// A body that is not there by then is given up, so that slow senders cannot hold all places.
-const BODY_DEADLINE: Duration = Duration::from_secs(15);
+/// How long a body may take, and the pace that makes it longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BYTES_PER_S_MIN: u64 = 16 * 1024;
+/// The same for senders that have not said who they are: their whole body is a few lines.
+const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(3);
 /// How much of a refused body is heard out, and for how long.
 const HEARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEARD_DEADLINE: Duration = Duration::from_secs(5);
@@ -68,7 +78,7 @@ async fn keep(
     ingest: &Ingest,
     project: &str,
     parts: &Parts,
-    body: &mut Body,
+    body: &mut HttpBody,
     kind: BodyKind,
 ) -> Result<(Kept, Option<u64>), Refusal> {
     let project: u32 = project.parse().map_err(|_| Refusal::BadProject)?;
@@ -79,30 +89,63 @@ async fn keep(
         return Err(Refusal::MissingKey);
     }
     let encoding = encoding(&parts.headers)?;
+    let arrived = arrive_from(ingest, key.is_some(), encoding, body).await?;
     let mut place = ingest.admission.enter().await?;
-    let reading = read_body(ingest, &mut place, body);
-    let body = tokio::time::timeout(BODY_DEADLINE, reading)
-        .await
-        .map_err(|_| Refusal::Unreadable("it did not arrive in time".to_owned()))??;
-
-    let inspect = Inspect { project, key, kind, encoding, body: body.clone() };
-    let inspected = inspect_within(ingest, &mut place, inspect).await?;
-    let append = Append {
-        received_at_us: now_us(),
-        project,
-        kind,
-        encoding,
-        body: body.clone(),
-        digest: inspected.digest,
-    };
+    let body = in_memory_if_small(arrived.body.clone()).await?;
+    let received_at_us = now_us();
+    let inspect = Inspect { project, received_at_us, key, kind, encoding, body: body.clone() };
+    let Inspected { id, digest, volumes } = inspect_within(ingest, &mut place, inspect).await?;
+    let append = Append { received_at_us, project, kind, encoding, body: body.clone(), digest };
     let seq = if ingest.answer_before_write {
         ingest.journal.append_unsafely(append).await?;
         None
     } else {
         Some(ingest.journal.append(append).await?)
     };
-    ingest.forwarder.offer(project, kind, encoding, body);
-    Ok((Kept { id: inspected.id }, seq))
+    ingest.forwarder.offer(project, kind, encoding, body, volumes);
+    let id = match (id, seq) {
+        (EventId::Sent(id), _) => Some(id),
+        (EventId::Given, Some(seq)) => Some(envelope::given_id(seq, seconds(received_at_us))),
+        (EventId::Given, None) => Some(Uuid::new_v4().simple().to_string()),
+        (EventId::None, _) => None,
+    };
+    Ok((Kept { id }, seq))
+}
+
+/// Reads the body. Whoever has not named a key holds one of few places meanwhile, and may send a small body only.
+async fn arrive_from(
+    ingest: &Ingest,
+    has_key: bool,
+    encoding: Encoding,
+    body: &mut HttpBody,
+) -> Result<Arrived, Refusal> {
+    let limits = &ingest.limits;
+    let largest = match encoding {
+        Encoding::Identity => limits.envelope_bytes_max,
+        _ => limits.body_bytes_max.min(limits.envelope_bytes_max),
+    };
+    if has_key {
+        let pace = Pace { bytes_max: largest, patience: PATIENCE, bytes_per_s_min: BYTES_PER_S_MIN };
+        return arrive(body, &ingest.spool, pace).await;
+    }
+    let listening = ingest.admission.listen().await?;
+    let bytes_max = largest.min(SMALL_BYTES);
+    let pace = Pace { bytes_max, patience: ANONYMOUS_PATIENCE, bytes_per_s_min: BYTES_PER_S_MIN };
+    let arrived = arrive(body, &ingest.spool, pace).await;
+    drop(listening);
+    arrived
+}
+
+/// Reads a small body back into memory.
+async fn in_memory_if_small(body: Body) -> Result<Body, Refusal> {
+    if body.bytes() > SMALL_BYTES as u64 || body.memory().is_some() {
+        return Ok(body);
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        body.reader().read_to_end(&mut bytes).map(|_| Body::from(bytes))
+    });
+    read.await.map_err(|_| Refusal::Worker)?.map_err(|_| Refusal::Spool)
 }
 
 /// The key in the headers or the query; the envelope's DSN comes later, when there is a body.
@@ -136,42 +179,9 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     }
 }
 
-/// Reads the body within the limit; beyond a small one only in the large place.
-async fn read_body(ingest: &Ingest, place: &mut Admitted, body: &mut Body) -> Result<Bytes, Refusal> {
-    let limit = ingest.limits.body_bytes_max;
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > limit {
-        return Err(Refusal::TooLarge(limit));
-    }
-    let mut first = None;
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Refusal::Unreadable(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() + first.as_ref().map_or(0, Bytes::len) > limit {
-            return Err(Refusal::TooLarge(limit));
-        }
-        match first.take() {
-            // The usual case: a body of one frame is not copied.
-            None if whole.is_empty() => first = Some(data),
-            before => {
-                if whole.is_empty() {
-                    whole.reserve(announced.min(SMALL_BYTES));
-                }
-                whole.extend_from_slice(&before.unwrap_or_default());
-                whole.extend_from_slice(&data);
-            }
-        }
-        if whole.len() > SMALL_BYTES {
-            place.grow().await?;
-        }
-    }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
-}
-
 /// Reads the rest of a refused body, and throws it away: a sender that meets a closed connection while it writes never
 /// reads why.
-async fn hear_out(body: &mut Body) {
+async fn hear_out(body: &mut HttpBody) {
     let reading = async {
         let mut left = HEARD_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
@@ -189,15 +199,28 @@ async fn hear_out(body: &mut Body) {
 /// What has to be found out about a body before it is kept.
 struct Inspect {
     project: u32,
+    received_at_us: u64,
     key: Option<String>,
     kind: BodyKind,
     encoding: Encoding,
-    body: Bytes,
+    body: Body,
 }
 
 struct Inspected {
-    id: Option<String>,
+    id: EventId,
     digest: Digest,
+    /// What would be lost if its copy were; only where there are copies.
+    volumes: Vec<Volume>,
+}
+
+/// The id of an envelope's event.
+enum EventId {
+    /// The sender's own.
+    Sent(String),
+    /// There is an event, and its sender gave it no id.
+    Given,
+    /// There is no event.
+    None,
 }
 
 /// Small bodies are opened here and now; large ones one at a time, on a thread that may take its time.
@@ -206,24 +229,36 @@ async fn inspect_within(
     place: &mut Admitted,
     inspect: Inspect,
 ) -> Result<Inspected, Refusal> {
-    if !place.is_large() {
-        match inspect.run(ingest, SMALL_BYTES) {
-            Err(Refusal::Body(BodyError::TooLarge { .. })) => place.grow().await?,
-            done => return done,
+    if let Some(bytes) = inspect.body.memory() {
+        let limit = SMALL_BYTES.min(ingest.limits.envelope_bytes_max);
+        match body::plain(inspect.kind, inspect.encoding, bytes, limit) {
+            // Without a key a small body must not become a large one.
+            Err(BodyError::TooLarge { .. }) if inspect.key.is_some() => {}
+            opened => return inspect.opened(ingest, &Opened::Plain(opened?)),
         }
     }
+    place.grow().await?;
     let ingest = ingest.clone();
-    let limit = ingest.limits.envelope_bytes_max;
-    tokio::task::spawn_blocking(move || inspect.run(&ingest, limit)).await.map_err(|_| Refusal::Worker)?
+    let opened = tokio::task::spawn_blocking(move || {
+        let opened = body::open(inspect.kind, inspect.encoding, &inspect.body, ingest.limits.body())?;
+        inspect.opened(&ingest, &opened)
+    });
+    opened.await.map_err(|_| Refusal::Worker)?
 }
 
 impl Inspect {
-    fn run(&self, ingest: &Ingest, limit: usize) -> Result<Inspected, Refusal> {
-        let limit = limit.min(ingest.limits.envelope_bytes_max);
-        let plain = body::open(self.kind, self.encoding, &self.body, limit)?;
-        let envelope = Envelope::parse(&plain)?;
+    fn opened(&self, ingest: &Ingest, opened: &Opened<'_>) -> Result<Inspected, Refusal> {
+        let envelope = opened.envelope()?;
         self.check_dsn(ingest, &envelope)?;
-        Ok(Inspected { id: envelope.event_id(), digest: digest::digest(self.project, &envelope) })
+        let sent = || envelope.event_id().or_else(|| envelope.payload_event_id());
+        let id = match envelope.needs_event_id() {
+            true => sent().map_or(EventId::Given, EventId::Sent),
+            false => envelope.event_id().map_or(EventId::None, EventId::Sent),
+        };
+        let digest = digest::digest(self.project, seconds(self.received_at_us), &envelope);
+        let forwarded = ingest.forwarder.takes(self.project);
+        let volumes = if forwarded { Volume::of_envelope(&envelope) } else { Vec::new() };
+        Ok(Inspected { id, digest, volumes })
     }
 
     /// The envelope's DSN is the key where there is no other, and must not contradict it where there is.

@@ -1,19 +1,32 @@
-//! One kept envelope on disk: length, checksum, then the record.
+//! One kept envelope on disk: marker, length, checksum, then the record.
 //!
 //! ```text
-//! u32 length of what follows the checksum · u32 CRC-32 of it
+//! [u8; 8] the segment's marker · u32 length of what follows the checksum · u32 CRC-32 of it
 //! u64 seq · u64 received_at_us · u32 project · u8 kind · u8 encoding · u16 zero · the body as it came
 //! ```
-//! All numbers are little-endian.
+//! All numbers are little-endian. The marker is random and differs from segment to segment, so that the next record is found
+//! behind a damaged one, and no sender can put one into a body. Segments of the first layout have no marker.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+};
 
 use flate2::Crc;
 
+use super::body::Body;
+
+/// Length of a marker.
+pub(super) const MARKER_BYTES: usize = 8;
 /// Length and checksum.
-pub(super) const HEAD_BYTES: usize = 8;
+const LENGTHS_BYTES: usize = 8;
 /// What precedes the body inside the record.
-const FIXED_BYTES: usize = 24;
+pub(super) const FIXED_BYTES: usize = 24;
 /// A longer record is not one of ours; it bounds what a damaged length can make us read.
-pub(super) const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What is copied or checked at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,122 +68,226 @@ impl Encoding {
     }
 }
 
-/// A record to be written, or as it was read.
+/// A record without its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Record<'a> {
+pub(super) struct Meta {
     pub(super) seq: u64,
     pub(super) received_at_us: u64,
     pub(super) project: u32,
     pub(super) kind: BodyKind,
     pub(super) encoding: Encoding,
-    pub(super) body: &'a [u8],
 }
 
 /// Why bytes are not a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
-    /// The length is none that we would write.
-    #[error("a record of {0} bytes")]
-    Length(u64),
-    /// The bytes are not those that were written.
-    #[error("the checksum does not match")]
-    Checksum,
+    /// These are not the bytes of a record.
+    #[error("not a record: {0}")]
+    Damaged(&'static str),
     /// The checksum matches, and yet the content is not ours: written by a newer version.
-    #[error("unknown kind or encoding")]
+    #[error("a record of an unknown kind or encoding")]
     Unknown,
+    /// The file could not be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
-/// Appends the record to `out`; returns how many bytes it takes.
-pub(super) fn encode(record: &Record<'_>, out: &mut Vec<u8>) -> usize {
-    let begin = out.len();
-    let length = FIXED_BYTES + record.body.len();
-    debug_assert!(length <= RECORD_BYTES_MAX, "the body limit is below the record limit");
-    out.reserve(HEAD_BYTES + length);
-    out.extend_from_slice(&(u32::try_from(length).unwrap_or(u32::MAX)).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&record.seq.to_le_bytes());
-    out.extend_from_slice(&record.received_at_us.to_le_bytes());
-    out.extend_from_slice(&record.project.to_le_bytes());
-    out.extend_from_slice(&[record.kind as u8, record.encoding as u8, 0, 0]);
-    out.extend_from_slice(record.body);
-    let crc = checksum(&out[begin + HEAD_BYTES..]);
-    out[begin + 4..begin + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-    out.len() - begin
+/// How a segment's frames begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) marker: Option<[u8; MARKER_BYTES]>,
 }
 
-/// The record's length that a head announces.
-pub(super) fn record_length(head: [u8; HEAD_BYTES]) -> Result<usize, FrameError> {
-    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    if (FIXED_BYTES..=RECORD_BYTES_MAX).contains(&length) {
-        Ok(length)
-    } else {
-        Err(FrameError::Length(length as u64))
+/// A record that was found unharmed in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub(super) meta: Meta,
+    /// Where the frame begins.
+    pub(super) offset: u64,
+    /// How many bytes it takes, head included.
+    pub(super) bytes: u64,
+    pub(super) body_offset: u64,
+    pub(super) body_bytes: u64,
+}
+
+impl Layout {
+    fn head_bytes(self) -> usize {
+        self.marker.map_or(0, |marker| marker.len()) + LENGTHS_BYTES
+    }
+
+    /// The shortest frame.
+    pub(super) fn frame_bytes_min(self) -> u64 {
+        (self.head_bytes() + FIXED_BYTES) as u64
+    }
+
+    fn head(self, length: u32, crc: u32) -> Vec<u8> {
+        let mut head = self.marker.map(Vec::from).unwrap_or_default();
+        head.extend_from_slice(&length.to_le_bytes());
+        head.extend_from_slice(&crc.to_le_bytes());
+        head
+    }
+
+    /// Appends a record to `out`; returns how many bytes it takes.
+    pub(super) fn encode(self, meta: Meta, body: &[u8], out: &mut Vec<u8>) -> usize {
+        let fixed = meta.encode();
+        let mut crc = Crc::new();
+        crc.update(&fixed);
+        crc.update(body);
+        let begin = out.len();
+        out.extend_from_slice(&self.head(record_length(body.len() as u64), crc.sum()));
+        out.extend_from_slice(&fixed);
+        out.extend_from_slice(body);
+        out.len() - begin
+    }
+
+    /// Writes a record whose body is not in memory; returns how many bytes it takes. The head comes last: until then there
+    /// is no record.
+    pub(super) fn write(self, meta: Meta, body: &Body, file: &File, offset: u64) -> io::Result<u64> {
+        let fixed = meta.encode();
+        let mut crc = Crc::new();
+        crc.update(&fixed);
+        let begin = offset + self.head_bytes() as u64;
+        file.write_all_at(&fixed, begin)?;
+        let mut at = begin + fixed.len() as u64;
+        let mut reader = body.reader();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = reader.read(&mut chunk)?;
+            if read == 0 {
+                break;
+            }
+            crc.update(&chunk[..read]);
+            file.write_all_at(&chunk[..read], at)?;
+            at += read as u64;
+        }
+        file.write_all_at(&self.head(record_length(body.bytes()), crc.sum()), offset)?;
+        Ok(at - offset)
+    }
+
+    /// The record at an offset of a file of this length, once every byte of it was checked.
+    pub(super) fn check(self, file: &File, offset: u64, file_bytes: u64) -> Result<Frame, FrameError> {
+        let head_bytes = self.head_bytes();
+        let left = file_bytes.saturating_sub(offset);
+        if left < self.frame_bytes_min() {
+            return Err(FrameError::Damaged("cut short"));
+        }
+        let mut begin = [0; MARKER_BYTES + LENGTHS_BYTES + FIXED_BYTES];
+        let begin = &mut begin[..head_bytes + FIXED_BYTES];
+        file.read_exact_at(begin, offset)?;
+        let (head, fixed) = begin.split_at(head_bytes);
+        let (marker, lengths) = head.split_at(head_bytes - LENGTHS_BYTES);
+        if self.marker.is_some_and(|own| own != marker) {
+            return Err(FrameError::Damaged("no marker"));
+        }
+        let (length, crc) = (number(&lengths[..4]), number(&lengths[4..]));
+        let whole = head_bytes as u64 + length;
+        if length < FIXED_BYTES as u64 || length > RECORD_BYTES_MAX as u64 || whole > left {
+            return Err(FrameError::Damaged("a wrong length"));
+        }
+        let body_offset = offset + (head_bytes + FIXED_BYTES) as u64;
+        let body_bytes = length - FIXED_BYTES as u64;
+        if checksum(fixed, file, body_offset, body_bytes)? != crc {
+            return Err(FrameError::Damaged("the checksum does not match"));
+        }
+        let meta = Meta::decode(fixed).ok_or(FrameError::Unknown)?;
+        Ok(Frame { meta, offset, bytes: whole, body_offset, body_bytes })
     }
 }
 
-/// Reads the record that belongs to a head.
-pub(super) fn decode(head: [u8; HEAD_BYTES], record: &[u8]) -> Result<Record<'_>, FrameError> {
-    if checksum(record).to_le_bytes() != head[4..] {
-        return Err(FrameError::Checksum);
+impl Meta {
+    fn encode(&self) -> [u8; FIXED_BYTES] {
+        let mut fixed = [0; FIXED_BYTES];
+        fixed[..8].copy_from_slice(&self.seq.to_le_bytes());
+        fixed[8..16].copy_from_slice(&self.received_at_us.to_le_bytes());
+        fixed[16..20].copy_from_slice(&self.project.to_le_bytes());
+        fixed[20] = self.kind as u8;
+        fixed[21] = self.encoding as u8;
+        fixed
     }
-    let length = FrameError::Length(record.len() as u64);
-    let (fixed, body) = record.split_first_chunk::<FIXED_BYTES>().ok_or(length)?;
-    let kind = match fixed[20] {
-        0 => BodyKind::Envelope,
-        1 => BodyKind::Store,
-        _ => return Err(FrameError::Unknown),
-    };
-    let encoding = match fixed[21] {
-        0 => Encoding::Identity,
-        1 => Encoding::Gzip,
-        2 => Encoding::Deflate,
-        3 => Encoding::Brotli,
-        4 => Encoding::Zstd,
-        _ => return Err(FrameError::Unknown),
-    };
-    Ok(Record {
-        seq: number(&fixed[..8]),
-        received_at_us: number(&fixed[8..16]),
-        project: u32::try_from(number(&fixed[16..20])).unwrap_or(u32::MAX),
-        kind,
-        encoding,
-        body,
-    })
+
+    fn decode(fixed: &[u8]) -> Option<Self> {
+        let kind = match fixed[20] {
+            0 => BodyKind::Envelope,
+            1 => BodyKind::Store,
+            _ => return None,
+        };
+        let encoding = match fixed[21] {
+            0 => Encoding::Identity,
+            1 => Encoding::Gzip,
+            2 => Encoding::Deflate,
+            3 => Encoding::Brotli,
+            4 => Encoding::Zstd,
+            _ => return None,
+        };
+        let project = u32::try_from(number(&fixed[16..20])).ok()?;
+        Some(Self {
+            seq: number(&fixed[..8]),
+            received_at_us: number(&fixed[8..16]),
+            project,
+            kind,
+            encoding,
+        })
+    }
+}
+
+/// Length of a record with such a body. The limits of bodies are far below what this can say.
+fn record_length(body_bytes: u64) -> u32 {
+    u32::try_from(FIXED_BYTES as u64 + body_bytes).unwrap_or(u32::MAX)
+}
+
+/// Checksum of a record, read in pieces.
+fn checksum(fixed: &[u8], file: &File, mut at: u64, bytes: u64) -> io::Result<u64> {
+    let mut crc = Crc::new();
+    crc.update(fixed);
+    let end = at + bytes;
+    let size = usize::try_from(bytes).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+    let mut chunk = vec![0; size];
+    while at < end {
+        let piece = usize::try_from(end - at).unwrap_or(usize::MAX).min(size);
+        file.read_exact_at(&mut chunk[..piece], at)?;
+        crc.update(&chunk[..piece]);
+        at += piece as u64;
+    }
+    Ok(u64::from(crc.sum()))
 }
 
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const META: Meta = Meta {
+        seq: 7,
+        received_at_us: 1_700_000_000_000_001,
+        project: 4,
+        kind: BodyKind::Store,
+        encoding: Encoding::Zstd,
+    };
+
     #[test]
     fn what_is_written_is_read_and_every_flipped_bit_is_seen() {
-        let record = Record {
-            seq: 7,
-            received_at_us: 1_700_000_000_000_001,
-            project: 4,
-            kind: BodyKind::Store,
-            encoding: Encoding::Zstd,
-            body: b"any bytes \x00\xff",
-        };
-        let mut bytes = Vec::new();
-        assert_eq!(encode(&record, &mut bytes), bytes.len());
-        let head: [u8; HEAD_BYTES] = bytes[..HEAD_BYTES].try_into().expect("a head");
-        assert_eq!(record_length(head).expect("a length"), bytes.len() - HEAD_BYTES);
-        assert_eq!(decode(head, &bytes[HEAD_BYTES..]).expect("a record"), record);
-        for bit in 0..(bytes.len() - HEAD_BYTES) * 8 {
-            let mut damaged = bytes[HEAD_BYTES..].to_vec();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(head, &damaged), Err(FrameError::Checksum), "bit {bit}");
+        let body = b"any bytes \x00\xff";
+        for layout in [Layout { marker: None }, Layout { marker: Some(*b"a marker") }] {
+            let mut bytes = Vec::new();
+            assert_eq!(layout.encode(META, body, &mut bytes), bytes.len());
+            let file = tempfile::tempfile().expect("a file");
+            let length = layout.write(META, &Body::from(&body[..]), &file, 0).expect("written");
+            assert_eq!(length, bytes.len() as u64);
+            let mut written = vec![0; bytes.len()];
+            file.read_exact_at(&mut written, 0).expect("read");
+            assert_eq!(written, bytes, "both ways to write are one form");
+            let frame = layout.check(&file, 0, length).expect("a record");
+            assert_eq!((frame.meta, frame.bytes, frame.body_bytes), (META, length, body.len() as u64));
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                file.write_all_at(&damaged, 0).expect("written");
+                assert!(matches!(layout.check(&file, 0, length), Err(FrameError::Damaged(_))), "bit {bit}");
+            }
+            assert!(layout.check(&file, 0, length - 1).is_err());
         }
     }
 }

@@ -1,12 +1,16 @@
-//! Reads kept records: one by its place, or all in order.
+//! Reads kept records: one by its place, or all in order, past what is damaged.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf};
+use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use super::{
-    frame::{self, BodyKind, Encoding, HEAD_BYTES},
+    body::{Blob, Body},
+    frame::{BodyKind, Encoding, Frame, FrameError, Layout},
     progress::Place,
-    segment::{self, FIRST_OFFSET},
+    segment::{self, Found, Scan},
 };
+
+/// A longer body stays in its file.
+const BODY_MEMORY_MAX: u64 = 4 * 1024 * 1024;
 
 /// A record as it was kept.
 #[derive(Debug)]
@@ -22,20 +26,27 @@ pub struct Stored {
     /// How the body is compressed.
     pub encoding: Encoding,
     /// The body as it came.
-    pub body: Vec<u8>,
+    pub body: Body,
 }
 
 /// Reads records; keeps the last segment open, since neighbours are read together.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
-    open: Option<(u64, File)>,
+    open: Option<Open>,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    base: u64,
+    file: Arc<File>,
+    layout: Layout,
 }
 
 /// A place in the order of arrival, for reading on from.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
-    /// The `seq` that is read next.
+    /// The `seq` that is read next, or the first behind it that is still there.
     pub next_seq: u64,
     /// Where it is, where that is known; else its segment is searched.
     pub at: Option<(u64, u64)>,
@@ -46,81 +57,100 @@ impl Reader {
         Self { directory, open: None }
     }
 
-    /// The record at a place; `None` when it was deleted meanwhile.
+    /// The record at a place; `None` when it was deleted meanwhile, or is damaged (which is reported).
     ///
     /// # Errors
-    /// When the file cannot be read or its bytes are not those that were written.
+    /// When the file cannot be read.
     pub fn read(&mut self, place: Place) -> io::Result<Option<Stored>> {
-        let Some(file) = self.file(place.segment)? else { return Ok(None) };
-        read_at(file, place.offset).map(|(stored, _)| Some(stored))
+        let Some(open) = self.open(place.segment)? else { return Ok(None) };
+        match open.layout.check(&open.file, place.offset, open.file.metadata()?.len()) {
+            Ok(frame) => stored(&open.file, frame).map(Some),
+            Err(FrameError::Damaged(_)) => {
+                let end = place.offset + place.bytes;
+                segment::report_damage(&self.directory, open.base, &open.file, place.offset, end);
+                Ok(None)
+            }
+            Err(FrameError::Io(error)) => Err(error),
+            Err(unknown @ FrameError::Unknown) => Err(io::Error::other(unknown)),
+        }
     }
 
-    /// The next record and its place, and moves the cursor behind it; `None` when that `seq` was deleted.
+    /// The next record that is still there and its place, and moves the cursor behind it; `None` when there is none.
     ///
     /// The caller knows that the record is durable.
     ///
     /// # Errors
-    /// When the segments cannot be read or do not hold what they should.
+    /// When the segments cannot be read.
     pub fn next(&mut self, cursor: &mut Cursor) -> io::Result<Option<(Stored, Place)>> {
-        let Some((segment, offset)) = self.find(cursor)? else { return Ok(None) };
-        let Some(file) = self.file(segment)? else { return Ok(None) };
-        let (stored, bytes) = read_at(file, offset)?;
-        if stored.seq != cursor.next_seq {
-            return Err(io::Error::other(format!(
-                "found record {} instead of {}",
-                stored.seq, cursor.next_seq
-            )));
-        }
-        *cursor = Cursor { next_seq: stored.seq + 1, at: Some((segment, offset + bytes)) };
-        Ok(Some((stored, Place { segment, offset, bytes })))
-    }
-
-    /// Where the cursor's record begins.
-    fn find(&mut self, cursor: &Cursor) -> io::Result<Option<(u64, u64)>> {
-        if let Some((segment, offset)) = cursor.at
-            && let Some(file) = self.file(segment)?
-            && offset < file.metadata()?.len()
-            && !segment::path(&self.directory, cursor.next_seq).exists()
-        {
-            return Ok(Some((segment, offset)));
-        }
-        let bases = segment::list(&self.directory)?;
-        let Some(base) = bases.into_iter().rev().find(|base| *base <= cursor.next_seq) else {
-            return Ok(None);
+        let mut segment = match cursor.at {
+            Some((segment, _)) => Some(segment),
+            None => segment::list(&self.directory)?.into_iter().rev().find(|base| *base <= cursor.next_seq),
         };
-        let Some(file) = self.file(base)? else { return Ok(None) };
-        let mut offset = FIRST_OFFSET;
-        for _ in base..cursor.next_seq {
-            let mut head = [0; HEAD_BYTES];
-            file.read_exact_at(&mut head, offset)?;
-            offset += (HEAD_BYTES + frame::record_length(head).map_err(io::Error::other)?) as u64;
+        // A cursor before everything that is kept begins with the first segment.
+        segment = segment.or(segment::list(&self.directory)?.first().copied());
+        let mut at = cursor.at.map(|(_, offset)| offset);
+        while let Some(base) = segment {
+            if let Some(open) = self.open(base)?
+                && let Some(frame) = self.first_in(&open, at, cursor.next_seq)?
+            {
+                let place = Place { segment: base, offset: frame.offset, bytes: frame.bytes };
+                let stored = stored(&open.file, frame)?;
+                *cursor = Cursor { next_seq: stored.seq + 1, at: Some((base, frame.offset + frame.bytes)) };
+                return Ok(Some((stored, place)));
+            }
+            segment = segment::list(&self.directory)?.into_iter().find(|next| *next > base);
+            at = None;
         }
-        Ok(Some((base, offset)))
+        Ok(None)
     }
 
-    fn file(&mut self, segment: u64) -> io::Result<Option<&File>> {
-        if self.open.as_ref().is_none_or(|(base, _)| *base != segment) {
-            match File::open(segment::path(&self.directory, segment)) {
-                Ok(file) => self.open = Some((segment, file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
+    /// The first record of a segment, from an offset on, that is not before `seq`.
+    fn first_in(&self, open: &Open, at: Option<u64>, seq: u64) -> io::Result<Option<Frame>> {
+        let file_bytes = open.file.metadata()?.len();
+        let (offset, next_seq) = at.map_or((open.layout.first_offset(), open.base), |offset| (offset, seq));
+        let mut scan = Scan { file: &open.file, layout: open.layout, at: offset, file_bytes, next_seq };
+        loop {
+            match scan.next()? {
+                Found::Record(frame) if frame.meta.seq >= seq => return Ok(Some(frame)),
+                Found::Record(_) => {}
+                Found::Damage { from, to } => {
+                    segment::report_damage(&self.directory, open.base, &open.file, from, to);
+                }
+                Found::End { at } => {
+                    // Behind the end of the last segment somebody may be writing just now.
+                    let is_last = segment::list(&self.directory)?.last() == Some(&open.base);
+                    if at < file_bytes && !is_last {
+                        segment::report_damage(&self.directory, open.base, &open.file, at, file_bytes);
+                    }
+                    return Ok(None);
+                }
             }
         }
-        Ok(self.open.as_ref().map(|(_, file)| file))
+    }
+
+    fn open(&mut self, base: u64) -> io::Result<Option<Open>> {
+        if self.open.as_ref().is_none_or(|open| open.base != base) {
+            let file = match File::open(segment::path(&self.directory, base)) {
+                Ok(file) => Arc::new(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let Some(layout) = Layout::of(&file, base)? else { return Ok(None) };
+            self.open = Some(Open { base, file, layout });
+        }
+        Ok(self.open.clone())
     }
 }
 
-/// The record at an offset, and how many bytes it takes.
-fn read_at(file: &File, offset: u64) -> io::Result<(Stored, u64)> {
-    let mut head = [0; HEAD_BYTES];
-    file.read_exact_at(&mut head, offset)?;
-    let length = frame::record_length(head).map_err(io::Error::other)?;
-    let mut record = vec![0; length];
-    file.read_exact_at(&mut record, offset + HEAD_BYTES as u64)?;
-    let decoded = frame::decode(head, &record).map_err(io::Error::other)?;
-    let (seq, received_at_us, project) = (decoded.seq, decoded.received_at_us, decoded.project);
-    let (kind, encoding) = (decoded.kind, decoded.encoding);
-    let fixed = record.len() - decoded.body.len();
-    record.drain(..fixed);
-    Ok((Stored { seq, received_at_us, project, kind, encoding, body: record }, (HEAD_BYTES + length) as u64))
+fn stored(file: &Arc<File>, frame: Frame) -> io::Result<Stored> {
+    let Frame { meta, body_offset, body_bytes, .. } = frame;
+    let body = if body_bytes <= BODY_MEMORY_MAX {
+        let mut bytes = vec![0; usize::try_from(body_bytes).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, body_offset)?;
+        Body::from(bytes)
+    } else {
+        Body::File(Blob { file: Arc::clone(file), offset: body_offset, bytes: body_bytes })
+    };
+    let (seq, received_at_us, project) = (meta.seq, meta.received_at_us, meta.project);
+    Ok(Stored { seq, received_at_us, project, kind: meta.kind, encoding: meta.encoding, body })
 }

@@ -1,25 +1,34 @@
-//! The start: find the end of what was kept, and put aside what a crash left half-written behind it.
+//! The start: find the end of what was kept, pass over what is damaged, and put aside what a crash left half-written.
 
 use std::{
     collections::VecDeque,
     fs::{self, File},
     io,
-    os::unix::fs::FileExt,
 };
 
 use super::{
     Options,
+    frame::Layout,
     progress::State,
-    segment::{self, FIRST_OFFSET},
+    segment::{self, Found, Scan},
 };
 
 /// The segment that is written to.
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) file: File,
+    pub(super) layout: Layout,
     pub(super) base: u64,
     pub(super) end: u64,
     pub(super) next_seq: u64,
+}
+
+impl Active {
+    /// A new, empty segment.
+    pub(super) fn create(options: &Options, base: u64) -> io::Result<Self> {
+        let (file, layout) = segment::create(&options.directory, base)?;
+        Ok(Self { file, layout, base, end: layout.first_offset(), next_seq: base })
+    }
 }
 
 /// A segment that is complete.
@@ -40,17 +49,22 @@ pub(super) struct Recovered {
 pub(super) fn recover(options: &Options) -> io::Result<Recovered> {
     fs::create_dir_all(&options.directory)?;
     let mut bases = segment::list(&options.directory)?;
-    let active = match bases.pop() {
-        Some(base) => reopen(options, base)?,
-        None => {
-            Active { file: segment::create(&options.directory, 1)?, base: 1, end: FIRST_OFFSET, next_seq: 1 }
-        }
-    };
+    let last = bases.pop().map(|base| reopen(options, base)).transpose()?;
     let mut segments = VecDeque::new();
     for base in bases {
         let bytes = fs::metadata(segment::path(&options.directory, base))?.len();
         segments.push_back(Closed { base, bytes });
     }
+    let active = match last {
+        // A segment of the first layout is read for as long as it is kept, and not written to any more.
+        Some(last) if last.layout.marker.is_none() && last.next_seq > last.base => {
+            segments.push_back(Closed { base: last.base, bytes: last.end });
+            Active::create(options, last.next_seq)?
+        }
+        Some(last) if last.layout.marker.is_none() => Active::create(options, last.base)?,
+        Some(last) => last,
+        None => Active::create(options, 1)?,
+    };
     let floor = segments.front().map_or(active.base, |segment| segment.base);
     let bytes = segments.iter().map(|segment| segment.bytes).sum::<u64>() + active.end;
     let state = State { durable: active.next_seq - 1, floor, bytes, failed: false };
@@ -59,27 +73,25 @@ pub(super) fn recover(options: &Options) -> io::Result<Recovered> {
 
 fn reopen(options: &Options, base: u64) -> io::Result<Active> {
     let file = segment::open(&options.directory, base)?;
-    let found = segment::extent(&file, base)?;
-    let length = file.metadata()?.len();
-    if found.end < FIRST_OFFSET {
-        // The crash came between making the file and writing its first bytes.
-        let file = segment::create(&options.directory, base)?;
-        return Ok(Active { file, base, end: FIRST_OFFSET, next_seq: base });
+    // The crash came between making the file and writing its first bytes.
+    let Some(layout) = Layout::of(&file, base)? else { return Active::create(options, base) };
+    let file_bytes = file.metadata()?.len();
+    let mut scan = Scan { file: &file, layout, at: layout.first_offset(), file_bytes, next_seq: base };
+    let end = loop {
+        match scan.next()? {
+            Found::Record(_) => {}
+            Found::Damage { from, to } => segment::report_damage(&options.directory, base, &file, from, to),
+            Found::End { at } => break at,
+        }
+    };
+    let next_seq = scan.next_seq;
+    if end < file_bytes {
+        // Nothing behind the last whole record was ever answered with 200, unless the disk has damaged the very last one.
+        segment::put_aside(&options.directory, base, &file, end, file_bytes, "torn")?;
+        file.set_len(end)?;
+        file.sync_all()?;
+        let torn_bytes = file_bytes - end;
+        tracing::warn!(segment.base = base, torn_bytes, "the journal's torn end was cut off");
     }
-    if found.end < length {
-        put_aside(options, &file, base, found.end, length)?;
-    }
-    Ok(Active { file, base, end: found.end, next_seq: found.next_seq })
-}
-
-/// Nothing behind the last whole record was ever answered with 200; it is cut off, and kept for whoever wants to know.
-fn put_aside(options: &Options, file: &File, base: u64, end: u64, length: u64) -> io::Result<()> {
-    let bytes = usize::try_from(length - end).map_err(io::Error::other)?;
-    let mut torn = vec![0; bytes];
-    file.read_exact_at(&mut torn, end)?;
-    fs::write(segment::torn_path(&segment::path(&options.directory, base)), &torn)?;
-    file.set_len(end)?;
-    file.sync_all()?;
-    tracing::warn!(segment.base = base, torn_bytes = bytes, "the journal's torn end was cut off");
-    Ok(())
+    Ok(Active { file, layout, base, end, next_seq })
 }

@@ -2,19 +2,27 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use super::frame::{self, HEAD_BYTES};
+use flate2::CrcReader;
+use uuid::Uuid;
 
-/// What every segment begins with: whose file it is, and the version of its layout.
-const MAGIC: &[u8; 16] = b"pitboss-journal1";
-/// Where the first record begins.
-pub(super) const FIRST_OFFSET: u64 = MAGIC.len() as u64;
+use super::{
+    body::{Blob, Body},
+    frame::{Frame, FrameError, Layout, MARKER_BYTES},
+};
+
+/// What a segment begins with: whose file it is, and the version of its layout. The marker follows, twice.
+const MAGIC: &[u8; 16] = b"pitboss-journal2";
+/// The first layout: no marker.
+const MAGIC_1: &[u8; 16] = b"pitboss-journal1";
 /// Ending of a segment's file name.
 const ENDING: &str = "segment";
+/// What is searched for a marker at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A segment's path.
 pub(super) fn path(directory: &Path, base: u64) -> PathBuf {
@@ -36,13 +44,15 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// Makes a new, empty segment that survives a power cut.
-pub(super) fn create(directory: &Path, base: u64) -> io::Result<File> {
+pub(super) fn create(directory: &Path, base: u64) -> io::Result<(File, Layout)> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path(directory, base))?;
-    file.write_all_at(MAGIC, 0)?;
+    let mut marker = [0; MARKER_BYTES];
+    marker.copy_from_slice(&Uuid::new_v4().as_bytes()[..MARKER_BYTES]);
+    file.write_all_at(&[&MAGIC[..], &marker, &marker].concat(), 0)?;
     file.sync_all()?;
     sync_directory(directory)?;
-    Ok(file)
+    Ok((file, Layout { marker: Some(marker) }))
 }
 
 /// Opens a segment for appending.
@@ -50,70 +60,187 @@ pub(super) fn open(directory: &Path, base: u64) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path(directory, base))
 }
 
-/// Deletes a segment and what recovery once cut off it.
+/// Deletes a segment and what was put aside of it.
 pub(super) fn remove(directory: &Path, base: u64) -> io::Result<()> {
-    let path = path(directory, base);
-    match fs::remove_file(torn_path(&path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let aside = format!("{base:020}-");
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&aside) {
+            fs::remove_file(entry.path())?;
+        }
     }
-    fs::remove_file(path)?;
+    fs::remove_file(path(directory, base))?;
     sync_directory(directory)
 }
 
-/// Where the bytes behind the last whole record are put aside.
-pub(super) fn torn_path(path: &Path) -> PathBuf {
-    path.with_extension("torn")
-}
-
 /// Makes the directory's own entries survive a power cut.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Where the whole records of a segment end, and how many there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) end: u64,
+impl Layout {
+    /// Where the first record of a segment begins.
+    pub(super) fn first_offset(self) -> u64 {
+        (MAGIC.len() + self.marker.map_or(0, |marker| 2 * marker.len())) as u64
+    }
+
+    /// The layout of a segment; none where a crash came before its first bytes were written. One damaged place in them
+    /// does no harm: the marker stands there twice, and before the first record again.
+    pub(super) fn of(file: &File, base: u64) -> io::Result<Option<Self>> {
+        let mut begin = Vec::new();
+        let wanted = (MAGIC.len() + 3 * MARKER_BYTES) as u64;
+        Body::File(Blob {
+            file: file.try_clone()?.into(),
+            offset: 0,
+            bytes: file.metadata()?.len().min(wanted),
+        })
+        .reader()
+        .read_to_end(&mut begin)?;
+        if begin.starts_with(MAGIC_1) {
+            return Ok(Some(Self { marker: None }));
+        }
+        let Some((magic, markers)) = begin.split_at_checked(MAGIC.len()) else { return Ok(None) };
+        let (copies, _) = markers.as_chunks::<MARKER_BYTES>();
+        if copies.len() < 2 {
+            return Ok(None);
+        }
+        let twice = copies.iter().find(|copy| copies.iter().filter(|other| other == copy).count() > 1);
+        let marker = twice.filter(|marker| **marker != [0; MARKER_BYTES]);
+        let marker =
+            marker.ok_or_else(|| io::Error::other(format!("segment {base} does not begin as one")))?;
+        if magic != MAGIC || copies[0] != copies[1] {
+            tracing::error!(segment.base = base, "the first bytes of a journal segment are damaged");
+        }
+        Ok(Some(Self { marker: Some(*marker) }))
+    }
+}
+
+/// What a segment holds next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// An unharmed record.
+    Record(Frame),
+    /// Bytes that are no record, and where a record follows.
+    Damage { from: u64, to: u64 },
+    /// No further record.
+    End { at: u64 },
+}
+
+/// Reads a segment record by record, past what is damaged.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    pub(super) file: &'a File,
+    pub(super) layout: Layout,
+    /// Where it reads on.
+    pub(super) at: u64,
+    /// How much of the file counts.
+    pub(super) file_bytes: u64,
+    /// The `seq` that is next if nothing is lost.
     pub(super) next_seq: u64,
 }
 
-/// Reads a segment to the end of its last whole record.
-pub(super) fn extent(file: &File, base: u64) -> io::Result<Extent> {
-    let length = file.metadata()?.len();
-    let mut magic = [0; MAGIC.len()];
-    if length < FIRST_OFFSET {
-        return Ok(Extent { end: 0, next_seq: base });
+impl Scan<'_> {
+    pub(super) fn next(&mut self) -> io::Result<Found> {
+        let mut at = self.at;
+        loop {
+            if let Some(frame) = self.record(at)? {
+                let from = self.at;
+                self.at = at;
+                if at > from {
+                    self.next_seq = frame.meta.seq;
+                    return Ok(Found::Damage { from, to: at });
+                }
+                self.at = at + frame.bytes;
+                self.next_seq = frame.meta.seq + 1;
+                return Ok(Found::Record(frame));
+            }
+            match self.next_candidate(at)? {
+                Some(candidate) => at = candidate,
+                None => return Ok(Found::End { at: self.at }),
+            }
+        }
     }
-    file.read_exact_at(&mut magic, 0)?;
-    if magic != *MAGIC {
-        return Err(io::Error::other(format!("segment {base} does not begin as one")));
+
+    /// The record at an offset, if there is one that can come next.
+    fn record(&self, at: u64) -> io::Result<Option<Frame>> {
+        match self.layout.check(self.file, at, self.file_bytes) {
+            Ok(frame) if frame.meta.seq == self.next_seq => Ok(Some(frame)),
+            // Behind damage some are missing, but no more than the damaged bytes can have held.
+            Ok(frame) if at > self.at => {
+                let lost_max = (at - self.at) / self.layout.frame_bytes_min() + 1;
+                let possible = self.next_seq..=self.next_seq + lost_max;
+                Ok(possible.contains(&frame.meta.seq).then_some(frame))
+            }
+            Ok(_) | Err(FrameError::Damaged(_)) => Ok(None),
+            Err(FrameError::Unknown) => Err(io::Error::other("a record of a newer version")),
+            Err(FrameError::Io(error)) => Err(error),
+        }
     }
-    let mut extent = Extent { end: FIRST_OFFSET, next_seq: base };
-    let mut record = Vec::new();
-    while let Some(bytes) = whole_record(file, extent, length, &mut record)? {
-        extent = Extent { end: extent.end + bytes, next_seq: extent.next_seq + 1 };
+
+    /// Where a record may begin behind `at`: at the next marker. Without markers only the damaged record's own length leads
+    /// on.
+    fn next_candidate(&self, at: u64) -> io::Result<Option<u64>> {
+        let Some(marker) = self.layout.marker else { return self.behind_length(at) };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut from = at + 1;
+        while from + MARKER_BYTES as u64 <= self.file_bytes {
+            let left = usize::try_from(self.file_bytes - from).unwrap_or(usize::MAX);
+            let piece = &mut chunk[..left.min(CHUNK_BYTES)];
+            self.file.read_exact_at(piece, from)?;
+            if let Some(found) = piece.windows(MARKER_BYTES).position(|window| window == marker) {
+                return Ok(Some(from + found as u64));
+            }
+            from += (piece.len() - (MARKER_BYTES - 1)) as u64;
+        }
+        Ok(None)
     }
-    Ok(extent)
+
+    fn behind_length(&self, at: u64) -> io::Result<Option<u64>> {
+        let mut length = [0; 4];
+        if at + self.layout.frame_bytes_min() > self.file_bytes {
+            return Ok(None);
+        }
+        self.file.read_exact_at(&mut length, at)?;
+        let next = at + 8 + u64::from(u32::from_le_bytes(length));
+        Ok((at == self.at && next < self.file_bytes).then_some(next))
+    }
 }
 
-/// Length of the record at the end of `extent`, if it is whole, unharmed and the expected one.
-fn whole_record(file: &File, extent: Extent, length: u64, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
-    if length - extent.end < HEAD_BYTES as u64 {
-        return Ok(None);
+/// Copies bytes that are no records into a file of their own, for whoever wants to know; false when it is there already.
+pub(super) fn put_aside(
+    directory: &Path,
+    base: u64,
+    file: &File,
+    from: u64,
+    to: u64,
+    ending: &str,
+) -> io::Result<bool> {
+    let bytes = Body::File(Blob { file: file.try_clone()?.into(), offset: from, bytes: to - from });
+    let mut checked = CrcReader::new(bytes.reader());
+    io::copy(&mut checked, &mut io::sink())?;
+    let path = directory.join(format!("{base:020}-{from:020}-{:08x}.{ending}", checked.crc().sum()));
+    if path.exists() {
+        return Ok(false);
     }
-    let mut head = [0; HEAD_BYTES];
-    file.read_exact_at(&mut head, extent.end)?;
-    let Ok(bytes) = frame::record_length(head) else { return Ok(None) };
-    let whole = (HEAD_BYTES + bytes) as u64;
-    if length - extent.end < whole {
-        return Ok(None);
-    }
-    buffer.resize(bytes, 0);
-    file.read_exact_at(buffer, extent.end + HEAD_BYTES as u64)?;
-    match frame::decode(head, buffer) {
-        Ok(record) if record.seq == extent.next_seq => Ok(Some(whole)),
-        Err(frame::FrameError::Unknown) => Err(io::Error::other("a record of a newer version")),
-        _ => Ok(None),
+    let mut aside = File::create(path)?;
+    io::copy(&mut bytes.reader(), &mut aside)?;
+    aside.sync_all()?;
+    Ok(true)
+}
+
+/// Puts a damaged place aside and says that records are lost; says it once, however often it is met.
+pub(super) fn report_damage(directory: &Path, base: u64, file: &File, from: u64, to: u64) {
+    match put_aside(directory, base, file, from, to, "damaged") {
+        Ok(true) => tracing::error!(
+            segment.base = base,
+            segment.offset = from,
+            damaged_bytes = to - from,
+            "a journal segment is damaged: what was kept there is lost, what follows is read"
+        ),
+        Ok(false) => tracing::debug!(segment.base = base, segment.offset = from, "damage that is known"),
+        Err(error) => tracing::error!(
+            segment.base = base, segment.offset = from, error = %error,
+            "a journal segment is damaged, and its bytes could not be put aside"
+        ),
     }
 }

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Append, Command, JournalError, Options,
-    frame::{self, Record},
+    frame::Meta,
     progress::{Indexed, Place, Progress, State},
     recovery::{Active, Closed},
-    segment::{self, FIRST_OFFSET},
+    segment,
 };
 
 /// Envelopes that one synchronisation may serve.
@@ -63,7 +63,7 @@ impl Writer {
             while let Some(command) = next.take() {
                 match command {
                     Command::Append(append, reply) => {
-                        bytes += append.body.len();
+                        bytes += usize::try_from(append.body.bytes()).unwrap_or(usize::MAX);
                         batch.push((append, reply));
                     }
                     Command::Forget(reply) => forget = Some(reply),
@@ -88,20 +88,22 @@ impl Writer {
         if batch.is_empty() {
             return true;
         }
-        let places = self.encode(batch);
-        if let Err(error) = self.active.file.write_all_at(&self.buffer, self.active.end) {
-            tracing::error!(error = %error, "the journal could not be written");
-            refuse(batch, &JournalError::Write(error.to_string()));
-            // What was half-written must not be found by a later start between two whole records.
-            return self.active.file.set_len(self.active.end).is_ok();
-        }
+        let (places, end) = match self.write(batch) {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::error!(error = %error, "the journal could not be written");
+                refuse(batch, &JournalError::Write(error.to_string()));
+                // What was half-written must not be found by a later start between two whole records.
+                return self.active.file.set_len(self.active.end).is_ok();
+            }
+        };
         if let Err(error) = (self.options.sync)(&self.active.file) {
             // After a failed fsync the kernel may have dropped the pages: trying again would lie.
             tracing::error!(error = %error, "the journal could not be synchronised, it is closed");
             refuse(batch, &JournalError::Closed);
             return false;
         }
-        self.active.end += self.buffer.len() as u64;
+        self.active.end = end;
         self.active.next_seq += batch.len() as u64;
         let mut written = Vec::with_capacity(batch.len());
         let mut replies = Vec::with_capacity(batch.len());
@@ -119,24 +121,37 @@ impl Writer {
         self.rotate_if_full()
     }
 
-    /// Puts the batch into the buffer as it will be on disk.
-    fn encode(&mut self, batch: &[(Append, Reply)]) -> Vec<(u64, Place)> {
+    /// Writes the batch behind what is there: small bodies through the buffer, large ones from the files they are in.
+    /// Returns where each record is, and where they end.
+    fn write(&mut self, batch: &[(Append, Reply)]) -> io::Result<(Vec<(u64, Place)>, u64)> {
+        let Active { file, layout, base, end, next_seq } = &self.active;
         self.buffer.clear();
+        let mut end = *end;
         let mut places = Vec::with_capacity(batch.len());
-        for (seq, (append, _)) in (self.active.next_seq..).zip(batch) {
-            let offset = self.active.end + self.buffer.len() as u64;
-            let record = Record {
+        for (seq, (append, _)) in (*next_seq..).zip(batch) {
+            let Append { received_at_us, project, kind, encoding, body, .. } = append;
+            let meta = Meta {
                 seq,
-                received_at_us: append.received_at_us,
-                project: append.project,
-                kind: append.kind,
-                encoding: append.encoding,
-                body: &append.body,
+                received_at_us: *received_at_us,
+                project: *project,
+                kind: *kind,
+                encoding: *encoding,
             };
-            let bytes = frame::encode(&record, &mut self.buffer) as u64;
-            places.push((seq, Place { segment: self.active.base, offset, bytes }));
+            let offset = end + self.buffer.len() as u64;
+            let bytes = match body.memory() {
+                Some(bytes) => layout.encode(meta, bytes, &mut self.buffer) as u64,
+                None => {
+                    file.write_all_at(&self.buffer, end)?;
+                    self.buffer.clear();
+                    let bytes = layout.write(meta, body, file, offset)?;
+                    end = offset + bytes;
+                    bytes
+                }
+            };
+            places.push((seq, Place { segment: *base, offset, bytes }));
         }
-        places
+        file.write_all_at(&self.buffer, end)?;
+        Ok((places, end + self.buffer.len() as u64))
     }
 
     /// Follows a full segment by a new one, then deletes the oldest. A failure leaves the full segment in use.
@@ -155,9 +170,9 @@ impl Writer {
         if base == self.active.base {
             return Ok(());
         }
-        let file = segment::create(&self.options.directory, base)?;
+        let next = Active::create(&self.options, base)?;
         self.segments.push_back(Closed { base: self.active.base, bytes: self.active.end });
-        self.active = Active { file, base, end: FIRST_OFFSET, next_seq: base };
+        self.active = next;
         Ok(())
     }
 

@@ -35,7 +35,7 @@ pub(super) enum Row {
     Span(Box<SpanRow>),
     Error { depth: usize, title: String, issue_id: String, at: f64, handled: bool },
     Log { depth: usize, level: String, body: String, at: f64, attributes: Vec<(String, String)> },
-    Missing { parent: String },
+    Missing { parent: String, is_kept: bool },
 }
 
 /// A span and its bar.
@@ -72,6 +72,7 @@ struct Drawing<'a> {
     logs: BTreeMap<&'a str, Vec<&'a Log>>,
     drawn: HashSet<usize>,
     told: HashSet<&'a str>,
+    duplicates: HashSet<&'a str>,
     begin: f64,
     length: f64,
     rows: Vec<Row>,
@@ -114,14 +115,15 @@ impl<'a> Drawing<'a> {
             logs.entry(log.span_id.as_deref().unwrap_or_default()).or_default().push(log);
         }
         let (drawn, told, rows) = (HashSet::new(), HashSet::new(), Vec::new());
-        Self { trace, projects, children, errors, logs, drawn, told, begin, length, rows }
+        let duplicates = trace.duplicates.iter().map(String::as_str).collect();
+        Self { trace, projects, children, errors, logs, drawn, told, duplicates, begin, length, rows }
     }
 
     /// Roots first, then what hangs on parents that never arrived, then what hangs on itself.
     fn draw(mut self) -> Vec<Row> {
         self.below(None, 0);
-        for parent in &self.trace.missing_parents {
-            self.rows.push(Row::Missing { parent: parent.clone() });
+        for parent in &self.trace.absent_parents {
+            self.rows.push(Row::Missing { parent: parent.clone(), is_kept: self.trace.truncated });
             self.below(Some(parent), 1);
         }
         for index in 0..self.trace.spans.len() {
@@ -218,7 +220,7 @@ impl<'a> Drawing<'a> {
             attributes: members(span.data.get()),
             links: links(span.links.get()),
             seq: span.seq,
-            doubled: self.trace.duplicates.contains(&span.span_id),
+            doubled: self.duplicates.contains(span.span_id.as_str()),
         }
     }
 

@@ -1,23 +1,24 @@
 //! What the index keeps of an envelope: little, and found in one pass.
 //!
-//! Promise: the digest is a function of the envelope's bytes alone, so an index that was lost is rebuilt from the
-//! segments to the same rows.
+//! Promise: the digest is a function of what the journal keeps (the bytes, the project, the time of receipt), so an index
+//! that was lost is rebuilt from the segments to the same rows. Its cost is linear in the bytes, and none of its texts is
+//! long.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    envelope::{Envelope, Item},
-    event::{Batch, ErrorEvent, SpanPayload},
+    envelope::Envelope,
+    event::{ErrorEvent, LABEL_BYTES_MAX, SpanPayload, Transaction},
+    fields::{self, Fields, cut},
     grouping,
-    timestamp::Timestamp,
+    sessions::{self, Session},
+    signals::{self, SpanV2},
 };
+
+/// Parts, errors and sessions that the index keeps of one envelope; further ones are in the envelope only.
+pub const ROWS_MAX: usize = 65_536;
 
 /// Item types as bits, so that a listing by type skips what it need not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,9 @@ const KINDS: [&str; 16] = [
     "feedback",
     "statsd",
 ];
+
+/// Types whose payload is read.
+const READ: [&str; 7] = ["event", "transaction", "span", "log", "trace_metric", "session", "sessions"];
 
 impl Kinds {
     /// The bit of one item type.
@@ -83,7 +87,7 @@ pub struct Part {
     pub trace_id: [u8; 16],
     /// True where a trace begins.
     pub root: bool,
-    /// True for a transaction whose status is neither `ok` nor absent.
+    /// True where the root of a service's part has a status that is neither `ok` nor absent.
     pub failed: bool,
     /// When it began.
     pub start: f64,
@@ -91,7 +95,7 @@ pub struct Part {
     pub end: f64,
     /// Spans in it, the root span included.
     pub spans: u32,
-    /// What a root is called: op and name.
+    /// What the part's own root is called: op and name.
     pub label: Option<String>,
 }
 
@@ -141,26 +145,24 @@ pub struct Digest {
     pub errors: Vec<ErrorRow>,
     /// Releases that it names.
     pub releases: Vec<ReleaseRow>,
+    /// Sessions, and sums of sessions.
+    pub sessions: Vec<Session>,
 }
 
-/// Reads the digest of an envelope of this project.
+/// Reads the digest of an envelope of this project, received at this time in seconds since the epoch.
 #[must_use]
-pub fn digest(project: u32, envelope: &Envelope<'_>) -> Digest {
-    let mut digest = Digest::default();
+pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest {
+    let mut reading = Reading { project, received_at, digest: Digest::default() };
     for item in &envelope.items {
         let item_type = item.item_type();
-        digest.kinds.0 |= Kinds::of(&item_type).0;
-        match item_type.as_ref() {
-            "transaction" => transaction(item, &mut digest),
-            "event" => error(project, item, &mut digest),
-            "log" => batch(item, PartKind::Log, &mut digest),
-            "trace_metric" => batch(item, PartKind::Metric, &mut digest),
-            "span" => spans(item, &mut digest),
-            "session" | "sessions" => session(item, &mut digest),
-            _ => {}
+        reading.digest.kinds.0 |= Kinds::of(&item_type).0;
+        if READ.contains(&item_type.as_ref())
+            && let Some(json) = item.json()
+        {
+            reading.item(&item_type, json);
         }
     }
-    digest
+    reading.digest
 }
 
 /// Sixteen bytes of a trace id.
@@ -169,225 +171,205 @@ pub fn trace_id(text: &str) -> Option<[u8; 16]> {
     Uuid::try_parse(text).ok().map(Uuid::into_bytes)
 }
 
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct TransactionHead<'a> {
-    #[serde(borrow)]
-    transaction: Option<&'a RawValue>,
-    start_timestamp: Timestamp,
-    timestamp: Timestamp,
-    #[serde(borrow)]
-    release: Option<&'a RawValue>,
-    #[serde(borrow)]
-    environment: Option<&'a RawValue>,
-    #[serde(borrow)]
-    contexts: Option<&'a RawValue>,
-    #[serde(borrow)]
-    spans: Option<&'a RawValue>,
+struct Reading {
+    project: u32,
+    received_at: f64,
+    digest: Digest,
 }
 
-#[derive(Deserialize)]
-struct ContextsHead<'a> {
-    #[serde(borrow)]
-    trace: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct TraceHead<'a> {
-    #[serde(borrow)]
-    trace_id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    parent_span_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    op: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-}
-
-fn transaction(item: &Item<'_>, digest: &mut Digest) {
-    let Ok(head) = serde_json::from_slice::<TransactionHead<'_>>(item.payload) else { return };
-    push_release(digest, as_text(head.release), as_text(head.environment), ReleaseSent::Transaction);
-    let contexts = head.contexts.and_then(|raw| serde_json::from_str::<ContextsHead<'_>>(raw.get()).ok());
-    let trace = contexts.and_then(|contexts| contexts.trace);
-    let Some(trace) = trace.and_then(|raw| serde_json::from_str::<TraceHead<'_>>(raw.get()).ok()) else {
-        return;
-    };
-    let Some(trace_id) = trace_id(&trace.trace_id) else { return };
-    let root = as_text(trace.parent_span_id).is_none();
-    let status = as_text(trace.status);
-    let children = head
-        .spans
-        .and_then(|raw| serde_json::from_str::<Length>(raw.get()).ok())
-        .map_or(0, |length| length.0);
-    let label = root.then(|| {
-        let op = as_text(trace.op).unwrap_or_default();
-        format!("{op} {}", as_text(head.transaction).unwrap_or_default()).trim().to_owned()
-    });
-    digest.parts.push(Part {
-        kind: PartKind::Transaction,
-        trace_id,
-        root,
-        failed: status.is_some_and(|status| status != "ok"),
-        start: head.start_timestamp.seconds(),
-        end: head.timestamp.seconds(),
-        spans: children.saturating_add(1),
-        label,
-    });
-}
-
-fn error(project: u32, item: &Item<'_>, digest: &mut Digest) {
-    let Ok(event) = serde_json::from_slice::<ErrorEvent>(item.payload) else { return };
-    let at = event.timestamp.seconds();
-    digest.errors.push(ErrorRow {
-        issue: grouping::issue_id(project, &event),
-        at,
-        release: event.release.clone(),
-        user: event.user.key().map(str::to_owned),
-    });
-    push_release(digest, event.release, event.environment, ReleaseSent::Error);
-    if let Some(trace_id) = event.contexts.trace.trace_id.as_deref().and_then(trace_id) {
-        digest.parts.push(plain_part(PartKind::Error, trace_id, at, at));
-    }
-}
-
-#[derive(Deserialize)]
-struct EntryHead<'a> {
-    #[serde(borrow)]
-    trace_id: Cow<'a, str>,
-    #[serde(default)]
-    timestamp: Timestamp,
-}
-
-fn batch(item: &Item<'_>, kind: PartKind, digest: &mut Digest) {
-    let Ok(batch) = serde_json::from_slice::<Batch<'_>>(item.payload) else { return };
-    let first = digest.parts.len();
-    for entry in batch.items {
-        let Ok(entry) = serde_json::from_str::<EntryHead<'_>>(entry.get()) else { continue };
-        let Some(trace_id) = trace_id(&entry.trace_id) else { continue };
-        let known = digest.parts[first..].iter().any(|part| part.trace_id == trace_id);
-        if !known {
-            let at = entry.timestamp.seconds();
-            digest.parts.push(plain_part(kind, trace_id, at, at));
+impl Reading {
+    fn item(&mut self, item_type: &str, json: &str) {
+        match item_type {
+            "transaction" => self.transaction(json),
+            "event" => self.event(json),
+            "log" => self.batch(json, PartKind::Log),
+            "trace_metric" => self.batch(json, PartKind::Metric),
+            "span" => self.spans(json),
+            "session" | "sessions" => self.sessions(json),
+            _ => {}
         }
     }
-}
 
-#[derive(Deserialize)]
-struct SpanHead<'a> {
-    #[serde(borrow)]
-    trace_id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    parent_span_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-    #[serde(default)]
-    start_timestamp: Timestamp,
-    #[serde(default)]
-    end_timestamp: Timestamp,
-}
+    fn transaction(&mut self, json: &str) {
+        let transaction = Transaction::parse(json);
+        self.release(transaction.release, transaction.environment, ReleaseSent::Transaction);
+        let trace = transaction.trace;
+        let Some(trace_id) = trace.text("trace_id").as_deref().and_then(trace_id) else { return };
+        let mut spans = 1_u32;
+        if let Some(list) = transaction.spans {
+            fields::each_entry(list.get(), |entry| {
+                spans = spans.saturating_add(u32::from(entry.get().starts_with('{')));
+            });
+        }
+        let end = transaction.timestamp.or(self.received_at);
+        self.part(Part {
+            kind: PartKind::Transaction,
+            trace_id,
+            root: trace.get("parent_span_id").is_none(),
+            failed: failed(trace.text("status")),
+            start: transaction.start_timestamp.or(end),
+            end,
+            spans,
+            label: label(trace.text("op"), transaction.transaction),
+        });
+    }
 
-fn spans(item: &Item<'_>, digest: &mut Digest) {
-    let batch = serde_json::from_slice::<Batch<'_>>(item.payload).unwrap_or(Batch { items: Vec::new() });
-    if batch.items.is_empty() {
-        let Ok(span) = serde_json::from_slice::<SpanPayload>(item.payload) else { return };
+    fn event(&mut self, json: &str) {
+        let event = ErrorEvent::parse(json);
+        if event.kind.as_deref() == Some("transaction") {
+            return self.transaction(json);
+        }
+        if event.is_feedback() {
+            self.digest.kinds.0 |= Kinds::of("feedback").0;
+            return;
+        }
+        let at = event.timestamp.or(self.received_at);
+        let issue = grouping::issue_id(self.project, &event);
+        self.digest.errors.push(ErrorRow { issue, at, release: event.release.clone(), user: event.user });
+        self.release(event.release, event.environment, ReleaseSent::Error);
+        if let Some(trace_id) = event.trace_id.as_deref().and_then(trace_id) {
+            self.part(plain_part(PartKind::Error, trace_id, at, at));
+        }
+    }
+
+    fn batch(&mut self, json: &str, kind: PartKind) {
+        let mut parts = Parts::default();
+        let received_at = self.received_at;
+        signals::each_entry(json, |entry| {
+            if let Some(trace_id) = entry.text("trace_id").as_deref().and_then(trace_id) {
+                let at = entry.time("timestamp").or(received_at);
+                parts.of(plain_part(kind, trace_id, at, at));
+            }
+        });
+        self.parts(parts);
+    }
+
+    fn spans(&mut self, json: &str) {
+        let mut parts = Parts::default();
+        let received_at = self.received_at;
+        let mut releases = HashMap::new();
+        let is_batch = signals::each_entry(json, |entry| {
+            let span = SpanV2::read(&entry);
+            let Some(trace_id) = span.trace_id.as_deref().and_then(trace_id) else { return };
+            let end = span.end_timestamp.or(received_at);
+            let part = parts.of(plain_part(PartKind::Span, trace_id, span.start_timestamp.or(end), end));
+            let Some(part) = part else { return };
+            part.add(&span, end);
+            if span.is_segment
+                && let Some(release) = span.attributes.text("sentry.release")
+            {
+                releases.insert(cut(release, LABEL_BYTES_MAX), span.attributes.text("sentry.environment"));
+            }
+        });
+        for (release, environment) in releases {
+            self.release(
+                Some(release),
+                environment.map(|name| cut(name, LABEL_BYTES_MAX)),
+                ReleaseSent::Transaction,
+            );
+        }
+        if is_batch {
+            return self.parts(parts);
+        }
+        let span = SpanPayload::read(&Fields::parse(json));
         let Some(trace_id) = span.trace_id.as_deref().and_then(trace_id) else { return };
-        let (start, end) = (span.start_timestamp.seconds(), span.timestamp.seconds());
-        let mut part = Part { spans: 1, ..plain_part(PartKind::Span, trace_id, start, end) };
-        if span.parent_span_id.is_none() {
-            part.root = true;
-            part.label = span.description.or(span.op);
-        }
-        digest.parts.push(part);
-        return;
+        let end = span.timestamp.or(received_at);
+        self.part(Part {
+            root: span.parent_span_id.is_none(),
+            spans: 1,
+            label: label(span.op, span.description),
+            ..plain_part(PartKind::Span, trace_id, span.start_timestamp.or(end), end)
+        });
     }
-    let first = digest.parts.len();
-    for entry in batch.items {
-        let Ok(span) = serde_json::from_str::<SpanHead<'_>>(entry.get()) else { continue };
-        let Some(trace_id) = trace_id(&span.trace_id) else { continue };
-        let (start, end) = (span.start_timestamp.seconds(), span.end_timestamp.seconds());
-        let position = digest.parts[first..].iter().position(|part| part.trace_id == trace_id);
-        let position = position.map_or_else(
-            || {
-                digest.parts.push(plain_part(PartKind::Span, trace_id, start, end));
-                digest.parts.len() - 1
-            },
-            |position| first + position,
-        );
-        let part = &mut digest.parts[position];
-        part.spans = part.spans.saturating_add(1);
-        part.start = part.start.min(start);
-        part.end = part.end.max(end);
-        part.failed |= as_text(span.status).is_some_and(|status| status != "ok");
-        if as_text(span.parent_span_id).is_none() {
-            part.root = true;
-            part.label = as_text(span.name);
+
+    fn sessions(&mut self, json: &str) {
+        // Sums of one kind are one row, however many there are; only single sessions and users have rows of their own.
+        let mut sum: Option<Session> = None;
+        let rows = &mut self.digest.sessions;
+        sessions::each(json, |session| match (&session.sid, &session.did, &mut sum) {
+            (None, None, Some(sum)) => sum.counts.add(session.counts),
+            (None, None, none) => *none = Some(session),
+            _ if rows.len() < ROWS_MAX - 1 => rows.push(session),
+            _ => {}
+        });
+        if rows.len() < ROWS_MAX {
+            rows.extend(sum);
+        }
+        if let Some(Session { release, environment, .. }) = rows.last().cloned() {
+            self.release(Some(release), Some(environment), ReleaseSent::Session);
         }
     }
-}
 
-#[derive(Deserialize)]
-struct SessionHead<'a> {
-    #[serde(borrow)]
-    attrs: Option<SessionAttributes<'a>>,
-}
-
-#[derive(Deserialize)]
-struct SessionAttributes<'a> {
-    #[serde(borrow)]
-    release: Option<&'a RawValue>,
-    #[serde(borrow)]
-    environment: Option<&'a RawValue>,
-}
-
-fn session(item: &Item<'_>, digest: &mut Digest) {
-    let Ok(SessionHead { attrs: Some(attributes) }) = serde_json::from_slice(item.payload) else { return };
-    push_release(digest, as_text(attributes.release), as_text(attributes.environment), ReleaseSent::Session);
-}
-
-fn push_release(
-    digest: &mut Digest,
-    release: Option<String>,
-    environment: Option<String>,
-    sent: ReleaseSent,
-) {
-    if let Some(release) = release {
-        digest.releases.push(ReleaseRow { release, environment: environment.unwrap_or_default(), sent });
+    fn release(&mut self, release: Option<String>, environment: Option<String>, sent: ReleaseSent) {
+        if let Some(release) = release {
+            let environment = environment.unwrap_or_default();
+            self.digest.releases.push(ReleaseRow { release, environment, sent });
+        }
     }
+
+    fn part(&mut self, part: Part) {
+        if self.digest.parts.len() < ROWS_MAX {
+            self.digest.parts.push(part);
+        }
+    }
+
+    fn parts(&mut self, parts: Parts) {
+        let room = ROWS_MAX - self.digest.parts.len();
+        self.digest.parts.extend(parts.list.into_iter().take(room));
+    }
+}
+
+/// One item's parts, one for each trace.
+#[derive(Default)]
+struct Parts {
+    list: Vec<Part>,
+    by_trace: HashMap<[u8; 16], usize>,
+}
+
+impl Parts {
+    /// The trace's part, made from `new` where there is none; nothing once there are too many.
+    fn of(&mut self, new: Part) -> Option<&mut Part> {
+        let position = match self.by_trace.get(&new.trace_id) {
+            Some(position) => *position,
+            None if self.list.len() < ROWS_MAX => {
+                self.by_trace.insert(new.trace_id, self.list.len());
+                self.list.push(new);
+                self.list.len() - 1
+            }
+            None => return None,
+        };
+        self.list.get_mut(position)
+    }
+}
+
+impl Part {
+    /// Adds one streamed span. The segment speaks for the part, or the root; else the first span names it.
+    fn add(&mut self, span: &SpanV2<'_>, end: f64) {
+        self.spans = self.spans.saturating_add(1);
+        self.start = self.start.min(span.start_timestamp.or(end));
+        self.end = self.end.max(end);
+        let is_root = span.parent_span_id.is_none();
+        if span.is_segment || is_root {
+            self.failed |= failed(span.status.clone());
+        }
+        if self.label.is_none() || is_root || (span.is_segment && !self.root) {
+            self.label = label(span.attributes.text("sentry.op"), span.name.clone());
+        }
+        self.root |= is_root;
+    }
+}
+
+fn failed(status: Option<String>) -> bool {
+    status.is_some_and(|status| status != "ok")
+}
+
+/// Op and name, without saying the same thing twice.
+fn label(op: Option<String>, name: Option<String>) -> Option<String> {
+    let (op, name) = (op.unwrap_or_default(), name.unwrap_or_default());
+    let label = if name == op { name } else { format!("{op} {name}").trim().to_owned() };
+    (!label.is_empty()).then(|| cut(label, LABEL_BYTES_MAX))
 }
 
 fn plain_part(kind: PartKind, trace_id: [u8; 16], start: f64, end: f64) -> Part {
     Part { kind, trace_id, root: false, failed: false, start, end, spans: 0, label: None }
-}
-
-/// A JSON string's text; anything else is absent.
-fn as_text(raw: Option<&RawValue>) -> Option<String> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-}
-
-/// Counts a list without keeping it.
-struct Length(u32);
-
-impl<'de> Deserialize<'de> for Length {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Count;
-        impl<'de> Visitor<'de> for Count {
-            type Value = Length;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Length, A::Error> {
-                let mut count = 0_u32;
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    count = count.saturating_add(1);
-                }
-                Ok(Length(count))
-            }
-        }
-        deserializer.deserialize_seq(Count)
-    }
 }

@@ -8,8 +8,26 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::fields::Fields;
+
 /// More items than any SDK sends; above it an envelope is refused, so that a body of newlines costs nothing.
 pub const ITEMS_MAX: usize = 1024;
+
+/// A frozen namespace: changing it renames every event that came without an id.
+const GIVEN_IDS: uuid::Uuid = uuid::Uuid::from_bytes(*b"pitboss-eventids");
+
+/// Items that belong to an event.
+const WITH_EVENT_ID: [&str; 9] = [
+    "event",
+    "transaction",
+    "attachment",
+    "feedback",
+    "user_report",
+    "profile",
+    "replay_event",
+    "replay_recording",
+    "security",
+];
 
 /// Why a body is not an envelope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,11 +96,33 @@ pub struct Item<'a> {
     pub headers_raw: &'a str,
     /// Its type as it was sent, in JSON quotes.
     type_raw: &'a RawValue,
-    /// The payload's bytes.
+    /// The payload's bytes; none where they are [`Item::omitted`].
     pub payload: &'a [u8],
+    /// Bytes of a payload that is kept but was not read into memory: nobody looks into it here.
+    pub omitted: u64,
 }
 
 impl<'a> Item<'a> {
+    /// An item from its header line, with a payload that is found elsewhere.
+    ///
+    /// # Errors
+    /// Says what is wrong with the header.
+    pub(crate) fn from_parts(
+        line: &'a [u8],
+        payload: &'a [u8],
+        omitted: u64,
+        index: usize,
+    ) -> Result<Self, EnvelopeError> {
+        let (headers_raw, head) = item_head(line, index)?;
+        Ok(Self { headers_raw, type_raw: head.item_type, payload, omitted })
+    }
+
+    /// Length of the payload, in memory or not.
+    #[must_use]
+    pub fn payload_bytes(&self) -> u64 {
+        self.omitted.max(self.payload.len() as u64)
+    }
+
     /// The item's type, such as `transaction`.
     #[must_use]
     pub fn item_type(&self) -> Cow<'a, str> {
@@ -99,12 +139,33 @@ impl<'a> Item<'a> {
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// What an item's header says about its payload.
 #[derive(Deserialize)]
-struct ItemHeaders<'a> {
+pub(crate) struct ItemHead<'a> {
     #[serde(borrow, rename = "type")]
     item_type: &'a RawValue,
+    /// Length of the payload; without it, the payload ends with its line.
     #[serde(default)]
-    length: Option<u64>,
+    pub(crate) length: Option<u64>,
+}
+
+impl ItemHead<'_> {
+    /// The item's type, such as `transaction`.
+    pub(crate) fn item_type(&self) -> Cow<'_, str> {
+        serde_json::from_str::<BorrowedText<'_>>(self.item_type.get()).map(|text| text.0).unwrap_or_default()
+    }
+}
+
+/// Reads an item's header line.
+pub(crate) fn item_head(line: &[u8], index: usize) -> Result<(&str, ItemHead<'_>), EnvelopeError> {
+    let bad = |reason: String| EnvelopeError::ItemHeader { index, reason };
+    let headers_raw = json_object(line).map_err(bad)?;
+    let head: ItemHead<'_> = serde_json::from_str(headers_raw).map_err(|error| bad(error.to_string()))?;
+    if head.item_type.get().starts_with('"') {
+        Ok((headers_raw, head))
+    } else {
+        Err(bad("type is not a string".to_owned()))
+    }
 }
 
 impl<'a> Envelope<'a> {
@@ -114,25 +175,48 @@ impl<'a> Envelope<'a> {
     /// Says which part of the body is not in the format.
     pub fn parse(body: &'a [u8]) -> Result<Self, EnvelopeError> {
         let (line, mut rest) = split_line(body);
+        let mut envelope = Self::of_header(line)?;
+        loop {
+            rest = skip_newlines(rest);
+            if rest.is_empty() {
+                return Ok(envelope);
+            }
+            if envelope.items.len() == ITEMS_MAX {
+                return Err(EnvelopeError::TooManyItems);
+            }
+            let (item, after) = parse_item(rest, envelope.items.len())?;
+            envelope.items.push(item);
+            rest = after;
+        }
+    }
+
+    /// An envelope of a header line, without any items yet.
+    ///
+    /// # Errors
+    /// Says what is wrong with the header.
+    pub(crate) fn of_header(line: &'a [u8]) -> Result<Self, EnvelopeError> {
         let headers_raw = json_object(line).map_err(EnvelopeError::Header)?;
         let headers: Headers<'a> =
             serde_json::from_str(headers_raw).map_err(|error| EnvelopeError::Header(error.to_string()))?;
         if headers.event_id.as_deref().is_some_and(|id| event_id(id).is_none()) {
             return Err(EnvelopeError::EventId);
         }
-        let mut items = Vec::new();
-        loop {
-            rest = skip_newlines(rest);
-            if rest.is_empty() {
-                return Ok(Self { headers_raw, headers, items });
-            }
-            if items.len() == ITEMS_MAX {
-                return Err(EnvelopeError::TooManyItems);
-            }
-            let (item, after) = parse_item(rest, items.len())?;
-            items.push(item);
-            rest = after;
-        }
+        Ok(Self { headers_raw, headers, items: Vec::new() })
+    }
+
+    /// True where an item belongs to an event: then the envelope has an id, the sender's or one that it is given.
+    #[must_use]
+    pub fn needs_event_id(&self) -> bool {
+        self.items.iter().any(|item| WITH_EVENT_ID.contains(&item.item_type().as_ref()))
+    }
+
+    /// The id of the first event or transaction, where the header names none.
+    #[must_use]
+    pub fn payload_event_id(&self) -> Option<String> {
+        let mut events =
+            self.items.iter().filter(|item| matches!(&*item.item_type(), "event" | "transaction"));
+        let json = events.next().and_then(Item::json)?;
+        Fields::parse(json).text("event_id").as_deref().and_then(event_id)
     }
 
     /// The event id in canonical form: 32 lower-case hexadecimal digits.
@@ -148,20 +232,21 @@ pub fn event_id(text: &str) -> Option<String> {
     uuid::Uuid::try_parse(text).ok().map(|id| id.simple().to_string())
 }
 
+/// The id of an event that came without one: from its place and time alone, so that it is the same whenever it is read.
+#[must_use]
+pub fn given_id(seq: u64, received_at: f64) -> String {
+    let place = [seq.to_be_bytes(), received_at.to_bits().to_be_bytes()].concat();
+    uuid::Uuid::new_v5(&GIVEN_IDS, &place).simple().to_string()
+}
+
 fn parse_item(body: &[u8], index: usize) -> Result<(Item<'_>, &[u8]), EnvelopeError> {
     let (line, rest) = split_line(body);
-    let bad = |reason: String| EnvelopeError::ItemHeader { index, reason };
-    let headers_raw = json_object(line).map_err(bad)?;
-    let headers: ItemHeaders<'_> =
-        serde_json::from_str(headers_raw).map_err(|error| bad(error.to_string()))?;
-    if !headers.item_type.get().starts_with('"') {
-        return Err(bad("type is not a string".to_owned()));
-    }
-    let (payload, after) = match headers.length {
+    let (headers_raw, head) = item_head(line, index)?;
+    let (payload, after) = match head.length {
         Some(length) => split_payload(rest, length, index)?,
         None => split_line(rest),
     };
-    Ok((Item { headers_raw, type_raw: headers.item_type, payload }, after))
+    Ok((Item { headers_raw, type_raw: head.item_type, payload, omitted: 0 }, after))
 }
 
 fn split_payload(rest: &[u8], length: u64, index: usize) -> Result<(&[u8], &[u8]), EnvelopeError> {

@@ -1,70 +1,75 @@
-//! The payloads that traces and issues are made of, read leniently.
+//! Events and transactions as they are shown: every field read on its own, long texts cut where Sentry cuts them.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    lenient::{lenient, text},
+    fields::{self, Fields, cut},
     timestamp::Timestamp,
 };
 
+/// Longest release, environment, user or name of anything that becomes a row of the index.
+pub const LABEL_BYTES_MAX: usize = 512;
+/// Longest title of an issue.
+const TITLE_BYTES_MAX: usize = 256;
+/// Longest value or message of an event (Sentry: 8 192 characters).
+const VALUE_BYTES_MAX: usize = 8_192;
+/// Frames that are read of a stack (Sentry: 250); of more the innermost.
+const FRAMES_MAX: usize = 250;
+/// Exceptions that are read of a chain (Sentry: 50); of more the outermost.
+const EXCEPTIONS_MAX: usize = 50;
+/// Parts of a fingerprint that are read.
+const FINGERPRINT_MAX: usize = 64;
+
 /// A `transaction` item.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Transaction {
+#[derive(Debug, Default)]
+pub struct Transaction<'a> {
     /// Name of the transaction: what its root span is called.
-    #[serde(deserialize_with = "text")]
     pub transaction: Option<String>,
     /// When it began.
     pub start_timestamp: Timestamp,
     /// When it ended.
     pub timestamp: Timestamp,
     /// The release that sent it.
-    #[serde(deserialize_with = "text")]
     pub release: Option<String>,
     /// The environment that sent it.
-    #[serde(deserialize_with = "text")]
     pub environment: Option<String>,
-    /// Holds `trace`: the root span.
-    #[serde(deserialize_with = "lenient")]
-    pub contexts: Contexts,
-    /// Spans below the root.
-    #[serde(deserialize_with = "lenient")]
-    pub spans: Vec<SpanPayload>,
+    /// The root span.
+    pub trace: Fields<'a>,
+    /// Spans below the root, one JSON value each.
+    pub spans: Option<&'a RawValue>,
 }
 
-/// The contexts that are read.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Contexts {
-    /// The root span of a transaction, or the place of an error in its trace.
-    #[serde(deserialize_with = "lenient")]
-    pub trace: SpanPayload,
+impl<'a> Transaction<'a> {
+    /// Reads what can be read.
+    #[must_use]
+    pub fn parse(json: &'a str) -> Self {
+        let fields = Fields::parse(json);
+        Self {
+            transaction: fields.text("transaction"),
+            start_timestamp: fields.time("start_timestamp"),
+            timestamp: fields.time("timestamp"),
+            release: fields.short("release", LABEL_BYTES_MAX),
+            environment: fields.short("environment", LABEL_BYTES_MAX),
+            trace: fields.object("contexts").object("trace"),
+            spans: fields.get("spans"),
+        }
+    }
 }
 
 /// A span inside a transaction, a transaction's `contexts.trace`, or a standalone `span` item of the first version.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct SpanPayload {
     /// Trace it belongs to.
-    #[serde(deserialize_with = "text")]
     pub trace_id: Option<String>,
     /// Its own id.
-    #[serde(deserialize_with = "text")]
     pub span_id: Option<String>,
     /// The span it is a child of.
-    #[serde(deserialize_with = "text")]
     pub parent_span_id: Option<String>,
     /// What kind of work: `db`, `queue.publish`, ….
-    #[serde(deserialize_with = "text")]
     pub op: Option<String>,
     /// What work exactly.
-    #[serde(deserialize_with = "text")]
     pub description: Option<String>,
     /// Sentry's status name.
-    #[serde(deserialize_with = "text")]
     pub status: Option<String>,
     /// When it began.
     pub start_timestamp: Timestamp,
@@ -75,102 +80,86 @@ pub struct SpanPayload {
     /// Spans of other traces (or places of this one) it is linked to.
     pub links: Option<Box<RawValue>>,
     /// The release, on standalone spans only.
-    #[serde(deserialize_with = "text")]
     pub release: Option<String>,
 }
 
-/// An `event` item: an error or a message.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct ErrorEvent {
-    /// The event's own id.
-    #[serde(deserialize_with = "text")]
-    pub event_id: Option<String>,
-    /// When it happened.
-    pub timestamp: Timestamp,
-    /// `error`, `fatal`, `warning`, ….
-    #[serde(deserialize_with = "text")]
-    pub level: Option<String>,
-    /// The release that sent it.
-    #[serde(deserialize_with = "text")]
-    pub release: Option<String>,
-    /// The environment that sent it.
-    #[serde(deserialize_with = "text")]
-    pub environment: Option<String>,
-    /// Name of the transaction it happened in.
-    #[serde(deserialize_with = "text")]
-    pub transaction: Option<String>,
-    /// The reporter's own grouping.
-    #[serde(deserialize_with = "lenient")]
-    pub fingerprint: Vec<String>,
-    /// The exceptions, the outermost last.
-    #[serde(deserialize_with = "lenient")]
-    pub exception: Exceptions,
-    /// A message, as text or as an object.
-    #[serde(deserialize_with = "lenient")]
-    pub message: Message,
-    /// A message with a template.
-    #[serde(deserialize_with = "lenient")]
-    pub logentry: Message,
-    /// Who met it.
-    #[serde(deserialize_with = "lenient")]
-    pub user: User,
-    /// Its place in a trace.
-    #[serde(deserialize_with = "lenient")]
-    pub contexts: Contexts,
-    /// Its tags: an object, or pairs.
-    pub tags: Option<Box<RawValue>>,
-}
-
-/// `exception`: an object with `values`, or the bare list that older SDKs send.
-#[derive(Debug, Default, Deserialize)]
-#[serde(from = "ExceptionShapes")]
-pub struct Exceptions(pub Vec<Exception>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ExceptionShapes {
-    Object {
-        #[serde(default)]
-        values: Vec<Exception>,
-    },
-    List(Vec<Exception>),
-}
-
-impl From<ExceptionShapes> for Exceptions {
-    fn from(shape: ExceptionShapes) -> Self {
-        match shape {
-            ExceptionShapes::Object { values } | ExceptionShapes::List(values) => Self(values),
+impl SpanPayload {
+    /// Reads what can be read.
+    #[must_use]
+    pub fn read(fields: &Fields<'_>) -> Self {
+        Self {
+            trace_id: fields.text("trace_id"),
+            span_id: fields.short("span_id", LABEL_BYTES_MAX),
+            parent_span_id: fields.short("parent_span_id", LABEL_BYTES_MAX),
+            op: fields.text("op"),
+            description: fields.text("description"),
+            status: fields.text("status"),
+            start_timestamp: fields.time("start_timestamp"),
+            timestamp: fields.time("timestamp"),
+            data: fields.raw("data"),
+            links: fields.raw("links"),
+            release: fields.text("release"),
         }
     }
 }
 
+/// An `event` item: an error, a message, or a person's feedback.
+#[derive(Debug, Default)]
+pub struct ErrorEvent {
+    /// The event's own id.
+    pub event_id: Option<String>,
+    /// `error`, `transaction`, `feedback`, …, where the sender says so.
+    pub kind: Option<String>,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// `error`, `fatal`, `warning`, ….
+    pub level: Option<String>,
+    /// The release that sent it.
+    pub release: Option<String>,
+    /// The environment that sent it.
+    pub environment: Option<String>,
+    /// Name of the transaction it happened in.
+    pub transaction: Option<String>,
+    /// The reporter's own grouping.
+    pub fingerprint: Vec<String>,
+    /// The exceptions, the outermost last.
+    pub exceptions: Vec<Exception>,
+    /// The stack of a thread, or the event's own, where no exception has one.
+    pub stacktrace: Stacktrace,
+    /// A message, as text or as an object.
+    pub message: Message,
+    /// Who met it, by the best name there is.
+    pub user: Option<String>,
+    /// Trace it happened in.
+    pub trace_id: Option<String>,
+    /// Span it happened in.
+    pub span_id: Option<String>,
+    /// What a person wrote, where it is feedback.
+    pub feedback: Option<String>,
+}
+
 /// One exception of a chain.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct Exception {
     /// Its class.
-    #[serde(rename = "type")]
     pub class: Option<String>,
     /// Its message.
     pub value: Option<String>,
     /// Where it was raised.
-    pub stacktrace: Option<Stacktrace>,
-    /// How it was caught.
-    pub mechanism: Option<Mechanism>,
+    pub stacktrace: Stacktrace,
+    /// False for what would have crashed the program.
+    pub handled: Option<bool>,
 }
 
 /// Frames, the innermost last.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct Stacktrace {
     /// The frames.
     pub frames: Vec<Frame>,
 }
 
 /// One frame.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct Frame {
     /// Function name.
     pub function: Option<String>,
@@ -184,17 +173,8 @@ pub struct Frame {
     pub in_app: Option<bool>,
 }
 
-/// How an exception was caught.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Mechanism {
-    /// False for what would have crashed the program.
-    pub handled: Option<bool>,
-}
-
 /// A message: its text, and the template it was made from.
-#[derive(Debug, Default, Deserialize)]
-#[serde(from = "MessageShapes")]
+#[derive(Debug, Default)]
 pub struct Message {
     /// The template, equal for all events of one log line.
     pub template: Option<String>,
@@ -202,88 +182,85 @@ pub struct Message {
     pub formatted: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum MessageShapes {
-    Text(String),
-    Object {
-        #[serde(default)]
-        message: Option<String>,
-        #[serde(default)]
-        formatted: Option<String>,
-    },
-}
-
-impl From<MessageShapes> for Message {
-    fn from(shape: MessageShapes) -> Self {
-        match shape {
-            MessageShapes::Text(text) => Self { template: None, formatted: Some(text) },
-            MessageShapes::Object { message, formatted } => Self { template: message, formatted },
+impl ErrorEvent {
+    /// Reads what can be read.
+    #[must_use]
+    pub fn parse(json: &str) -> Self {
+        let fields = Fields::parse(json);
+        let contexts = fields.object("contexts");
+        let trace = contexts.object("trace");
+        let exceptions = exceptions(fields.get("exception"));
+        let has_stack = exceptions.iter().any(|exception| !exception.stacktrace.frames.is_empty());
+        let stacktrace = if has_stack { Stacktrace::default() } else { other_stack(&fields) };
+        let message = Message::read(fields.get("logentry")).or(Message::read(fields.get("message")));
+        Self {
+            event_id: fields.text("event_id"),
+            kind: fields.text("type"),
+            timestamp: fields.time("timestamp"),
+            level: fields.short("level", LABEL_BYTES_MAX),
+            release: fields.short("release", LABEL_BYTES_MAX),
+            environment: fields.short("environment", LABEL_BYTES_MAX),
+            transaction: fields.short("transaction", LABEL_BYTES_MAX),
+            fingerprint: fingerprint(fields.list("fingerprint")),
+            exceptions,
+            stacktrace,
+            message,
+            user: user(&fields.object("user")),
+            trace_id: trace.text("trace_id"),
+            span_id: trace.short("span_id", LABEL_BYTES_MAX),
+            feedback: contexts.object("feedback").short("message", VALUE_BYTES_MAX),
         }
     }
-}
 
-/// Who met an error.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct User {
-    /// Stable id.
-    #[serde(deserialize_with = "text")]
-    pub id: Option<String>,
-    /// Login name.
-    #[serde(deserialize_with = "text")]
-    pub username: Option<String>,
-    /// Mail address.
-    #[serde(deserialize_with = "text")]
-    pub email: Option<String>,
-    /// Address, when nothing better is known.
-    #[serde(deserialize_with = "text")]
-    pub ip_address: Option<String>,
-}
-
-impl User {
-    /// The best name for counting distinct users.
+    /// True for what a person wrote: Sentry keeps it apart from errors, in whatever item it comes.
     #[must_use]
-    pub fn key(&self) -> Option<&str> {
-        [&self.id, &self.username, &self.email, &self.ip_address]
-            .into_iter()
-            .find_map(|field| field.as_deref())
+    pub fn is_feedback(&self) -> bool {
+        self.kind.as_deref() == Some("feedback") || self.feedback.is_some()
     }
-}
 
-impl ErrorEvent {
     /// The exception that names the event: the outermost, which Sentry sends last.
     #[must_use]
     pub fn main_exception(&self) -> Option<&Exception> {
-        self.exception.0.last()
+        self.exceptions.last()
+    }
+
+    /// The stack that says where it happened: the main exception's, else that of a thread or of the event.
+    #[must_use]
+    pub fn main_stack(&self) -> &Stacktrace {
+        match self.main_exception() {
+            Some(exception) if !exception.stacktrace.frames.is_empty() => &exception.stacktrace,
+            _ => &self.stacktrace,
+        }
     }
 
     /// The message as people read it.
     #[must_use]
     pub fn message_text(&self) -> Option<&str> {
-        [&self.logentry.formatted, &self.logentry.template, &self.message.formatted, &self.message.template]
-            .into_iter()
-            .find_map(|text| text.as_deref())
+        self.message.formatted.as_deref().or(self.message.template.as_deref())
     }
 
-    /// `Type: value`, or the message.
+    /// The first line of `Type: value`, of the value, or of the message.
     #[must_use]
     pub fn title(&self) -> String {
-        let named = self.main_exception().map(|exception| {
-            let class = exception.class.as_deref().unwrap_or("Error");
-            match exception.value.as_deref() {
-                Some(value) if !value.is_empty() => format!("{class}: {value}"),
-                _ => class.to_owned(),
+        let named = self.main_exception().and_then(|exception| {
+            let value = exception.value.as_deref().filter(|value| !value.trim().is_empty());
+            match (exception.class.as_deref(), value) {
+                (Some(class), Some(value)) => Some(format!("{class}: {}", first_line(value))),
+                (Some(class), None) => Some(class.to_owned()),
+                (None, value) => value.map(|value| first_line(value).to_owned()),
             }
         });
-        named.or_else(|| self.message_text().map(str::to_owned)).unwrap_or_else(|| "(no message)".to_owned())
+        let told =
+            || self.feedback.as_deref().or(self.message_text()).map(|text| first_line(text).to_owned());
+        let function = || self.main_stack().frames.iter().rev().find_map(|frame| frame.function.clone());
+        let title = named.or_else(told).or_else(function);
+        cut(title.unwrap_or_else(|| "(no message)".to_owned()), TITLE_BYTES_MAX)
     }
 
     /// Where it happened: the innermost in-app frame, else the transaction.
     #[must_use]
     pub fn culprit(&self) -> Option<String> {
-        let frames = self.main_exception().and_then(|exception| exception.stacktrace.as_ref())?;
-        let frame = frames.frames.iter().rev().find(|frame| frame.in_app == Some(true));
+        let frame = self.main_stack().frames.iter().rev().find(|frame| frame.in_app == Some(true));
         match frame {
             Some(frame) => {
                 let place = frame.module.as_deref().or(frame.filename.as_deref()).unwrap_or_default();
@@ -296,112 +273,209 @@ impl ErrorEvent {
     /// False when any exception of the chain was not handled.
     #[must_use]
     pub fn handled(&self) -> bool {
-        !self
-            .exception
-            .0
-            .iter()
-            .any(|exception| exception.mechanism.as_ref().is_some_and(|how| how.handled == Some(false)))
+        !self.exceptions.iter().any(|exception| exception.handled == Some(false))
     }
 }
 
-/// A value of a batch item (`log`, `trace_metric`, span v2): `{"value": …, "type": …}`.
-#[derive(Debug, Deserialize)]
-pub struct Attribute {
-    /// The value itself.
-    pub value: Box<RawValue>,
+impl Exception {
+    fn read(fields: &Fields<'_>) -> Self {
+        Self {
+            class: fields.short("type", LABEL_BYTES_MAX),
+            value: fields.get("value").map(|value| {
+                // Sentry takes any JSON here and shows it as text.
+                cut(fields::text(value).unwrap_or_else(|| value.get().to_owned()), VALUE_BYTES_MAX)
+            }),
+            stacktrace: Stacktrace::read(&fields.object("stacktrace")),
+            handled: fields.object("mechanism").truth("handled"),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.class.is_none() && self.value.is_none() && self.stacktrace.frames.is_empty()
+    }
 }
 
-/// Attributes by name.
-pub type Attributes = BTreeMap<String, Attribute>;
-
-/// A batch item's payload; its entries are read one by one, so that one bad entry hides no other.
-#[derive(Debug, Default, Deserialize)]
-pub struct Batch<'a> {
-    /// The entries.
-    #[serde(borrow, default)]
-    pub items: Vec<&'a RawValue>,
+impl Stacktrace {
+    fn read(fields: &Fields<'_>) -> Self {
+        let frames = fields.list("frames");
+        let innermost = frames.len().saturating_sub(FRAMES_MAX);
+        Self {
+            frames: frames[innermost..].iter().map(|frame| Frame::read(&Fields::of(Some(*frame)))).collect(),
+        }
+    }
 }
 
-/// One entry of a `log` item.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct LogPayload {
-    /// When it was written.
-    pub timestamp: Timestamp,
-    /// Trace it was written in.
-    #[serde(deserialize_with = "text")]
-    pub trace_id: Option<String>,
-    /// Span it was written in.
-    #[serde(deserialize_with = "text")]
-    pub span_id: Option<String>,
-    /// `info`, `warn`, ….
-    #[serde(deserialize_with = "text")]
-    pub level: Option<String>,
-    /// The text.
-    #[serde(deserialize_with = "text")]
-    pub body: Option<String>,
-    /// Its fields.
-    #[serde(deserialize_with = "lenient")]
-    pub attributes: Attributes,
+impl Frame {
+    fn read(fields: &Fields<'_>) -> Self {
+        Self {
+            function: fields.short("function", LABEL_BYTES_MAX),
+            module: fields.short("module", LABEL_BYTES_MAX),
+            filename: fields.short("filename", LABEL_BYTES_MAX),
+            lineno: fields.number("lineno"),
+            in_app: fields.truth("in_app"),
+        }
+    }
 }
 
-/// One entry of a `trace_metric` item.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct MetricPayload {
-    /// When it was measured.
-    pub timestamp: Timestamp,
-    /// Trace it was measured in.
-    #[serde(deserialize_with = "text")]
-    pub trace_id: Option<String>,
-    /// Span it was measured in.
-    #[serde(deserialize_with = "text")]
-    pub span_id: Option<String>,
-    /// Its name.
-    #[serde(deserialize_with = "text")]
-    pub name: Option<String>,
-    /// `counter`, `gauge` or `distribution`.
-    #[serde(rename = "type", deserialize_with = "text")]
-    pub kind: Option<String>,
-    /// The unit, where it has one.
-    #[serde(deserialize_with = "text")]
-    pub unit: Option<String>,
-    /// The value as it was sent.
-    pub value: Option<Box<RawValue>>,
-    /// Its labels.
-    #[serde(deserialize_with = "lenient")]
-    pub attributes: Attributes,
+impl Message {
+    fn read(value: Option<&RawValue>) -> Self {
+        let Some(value) = value else { return Self::default() };
+        let fields = Fields::of(Some(value));
+        let text = fields::text(value).map(|text| cut(text, VALUE_BYTES_MAX));
+        Self {
+            template: fields.short("message", VALUE_BYTES_MAX),
+            formatted: text.or_else(|| fields.short("formatted", VALUE_BYTES_MAX)),
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self { template: self.template.or(other.template), formatted: self.formatted.or(other.formatted) }
+    }
 }
 
-/// One entry of a `span` item of the second version.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct SpanV2Payload {
-    /// Trace it belongs to.
-    #[serde(deserialize_with = "text")]
-    pub trace_id: Option<String>,
-    /// Its own id.
-    #[serde(deserialize_with = "text")]
-    pub span_id: Option<String>,
-    /// The span it is a child of.
-    #[serde(deserialize_with = "text")]
-    pub parent_span_id: Option<String>,
-    /// What it is called.
-    #[serde(deserialize_with = "text")]
-    pub name: Option<String>,
-    /// `ok` or `error`.
-    #[serde(deserialize_with = "text")]
-    pub status: Option<String>,
-    /// True for the root of a service's part.
-    #[serde(deserialize_with = "lenient")]
-    pub is_segment: bool,
-    /// When it began.
-    pub start_timestamp: Timestamp,
-    /// When it ended.
-    pub end_timestamp: Timestamp,
-    /// Its attributes, `sentry.op` among them.
-    #[serde(deserialize_with = "lenient")]
-    pub attributes: Attributes,
-    /// Links to other spans.
-    pub links: Option<Box<RawValue>>,
+/// `{"values": […]}`, the bare list of older SDKs and of Go, or one exception by itself.
+fn exceptions(value: Option<&RawValue>) -> Vec<Exception> {
+    let entries = values(value);
+    let outermost = entries.len().saturating_sub(EXCEPTIONS_MAX);
+    let read = entries[outermost..].iter().map(|entry| Exception::read(&Fields::of(Some(*entry))));
+    read.filter(|exception| !exception.is_empty()).collect()
+}
+
+/// The entries of one of Sentry's lists, in each of the shapes that it takes.
+fn values(value: Option<&RawValue>) -> Vec<&RawValue> {
+    let Some(value) = value else { return Vec::new() };
+    if value.get().starts_with('[') {
+        let mut entries = Vec::new();
+        fields::each_entry(value.get(), |entry| entries.push(entry));
+        return entries;
+    }
+    let fields = Fields::of(Some(value));
+    match fields.get("values") {
+        Some(_) => fields.list("values"),
+        None => vec![value],
+    }
+}
+
+/// The stack of the thread that crashed, else of the current one, else of the first that has one, else the event's own.
+fn other_stack(event: &Fields<'_>) -> Stacktrace {
+    let threads = values(event.get("threads"));
+    let threads: Vec<Fields<'_>> = threads.iter().map(|thread| Fields::of(Some(*thread))).collect();
+    let with_stack =
+        || threads.iter().filter(|thread| !thread.object("stacktrace").list("frames").is_empty());
+    let chosen = with_stack()
+        .find(|thread| thread.truth("crashed") == Some(true))
+        .or_else(|| with_stack().find(|thread| thread.truth("current") == Some(true)))
+        .or_else(|| with_stack().next());
+    let stack = chosen.map_or_else(|| event.object("stacktrace"), |thread| thread.object("stacktrace"));
+    Stacktrace::read(&stack)
+}
+
+fn fingerprint(parts: Vec<&RawValue>) -> Vec<String> {
+    let texts = parts.into_iter().filter_map(fields::text).map(|part| cut(part, LABEL_BYTES_MAX));
+    texts.take(FINGERPRINT_MAX).collect()
+}
+
+/// The best name for counting distinct users.
+fn user(fields: &Fields<'_>) -> Option<String> {
+    ["id", "username", "email", "ip_address"].into_iter().find_map(|name| fields.short(name, LABEL_BYTES_MAX))
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn title(json: &str) -> String {
+        ErrorEvent::parse(json).title()
+    }
+
+    #[test]
+    fn one_invalid_field_costs_only_itself() {
+        for (exception, expected) in [
+            (r#"{"values":[{"type":"TypeError","value":"a","stacktrace":{"frames":null}}]}"#, "TypeError: a"),
+            (
+                r#"{"values":[{"type":"E","value":"b","stacktrace":{"frames":[{"function":"f","lineno":-1}]}}]}"#,
+                "E: b",
+            ),
+            (r#"[null,{"type":"IOError","value":"d"}]"#, "IOError: d"),
+            (r#"{"values":[{"type":"IOError","value":"d"},null]}"#, "IOError: d"),
+            (r#"{"type":"Alone","value":"x"}"#, "Alone: x"),
+            (r#"[{"type":"E","value":{"code":7}}]"#, r#"E: {"code":7}"#),
+            (r#"[{"type":"E","value":null,"stacktrace":7,"mechanism":[]}]"#, "E"),
+            (r#"[{"value":"only a value"}]"#, "only a value"),
+            (r#"[{"type":"E","value":"first\nsecond"}]"#, "E: first"),
+            (
+                r#"[{"type":"E","value":"x","stacktrace":{"frames":[null,"f",{"function":7,"in_app":"yes"}]}}]"#,
+                "E: x",
+            ),
+        ] {
+            for other in
+                ["", r#","release":{},"user":[],"contexts":null,"tags":7,"timestamp":"soon","level":[]"#]
+            {
+                assert_eq!(
+                    title(&format!(r#"{{"exception":{exception}{other}}}"#)),
+                    expected,
+                    "{exception}{other}"
+                );
+            }
+        }
+        for (event, expected) in [
+            (r#"{"message":{"formatted":"bet 7","message":"bet %s","params":7}}"#, "bet 7"),
+            (r#"{"message":{"formatted":null,"message":"bet %s"}}"#, "bet %s"),
+            (r#"{"logentry":{"message":{}},"message":"plain"}"#, "plain"),
+            (r#"{"message":12}"#, "12"),
+            (r#"{"exception":{"values":null},"message":"m"}"#, "m"),
+            (r#"{"exception":"nonsense","message":"m"}"#, "m"),
+            (r#"{"exception":{"values":[{}]},"message":"m"}"#, "m"),
+            (r#"{"exception":[],"release":1,"release":2}"#, "(no message)"),
+        ] {
+            assert_eq!(title(event), expected, "{event}");
+        }
+        let frames = r#"[{"function":"f","lineno":-1},{"function":"g","lineno":7,"in_app":true}]"#;
+        let event = format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]}}"#);
+        let event = ErrorEvent::parse(&event);
+        let lines: Vec<_> = event.main_stack().frames.iter().map(|frame| frame.lineno).collect();
+        assert_eq!((lines, event.culprit().as_deref()), (vec![None, Some(7)], Some("g")));
+    }
+
+    #[test]
+    fn messages_have_a_culprit_and_the_stack_of_their_thread() {
+        assert_eq!(
+            ErrorEvent::parse(r#"{"message":"m","transaction":"GET /x"}"#).culprit().as_deref(),
+            Some("GET /x")
+        );
+        let thread = |more: &str, function: &str| {
+            format!(
+                r#"{{"stacktrace":{{"frames":[{{"function":"{function}","module":"game","in_app":true}}]}}{more}}}"#
+            )
+        };
+        let (crashed, current, plain) =
+            (thread(r#","crashed":true"#, "a"), thread(r#","current":true"#, "b"), thread("", "c"));
+        for (threads, culprit) in [
+            (format!(r#"{{"values":[null,{plain},{current},{crashed}]}}"#), "a game"),
+            (format!("[{plain},{current}]"), "b game"),
+            (format!(r#"[{{"crashed":true}},{plain}]"#), "c game"),
+        ] {
+            let event =
+                ErrorEvent::parse(&format!(r#"{{"message":"m","transaction":"t","threads":{threads}}}"#));
+            assert_eq!(event.culprit().as_deref(), Some(culprit), "{threads}");
+        }
+        let own =
+            r#"{"message":"m","stacktrace":{"frames":[{"function":"d","module":"game","in_app":true}]}}"#;
+        assert_eq!(ErrorEvent::parse(own).culprit().as_deref(), Some("d game"));
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let long = "x".repeat(100_000);
+        let event = ErrorEvent::parse(&format!(
+            r#"{{"release":"{long}","user":{{"id":"{long}"}},"exception":[{{"type":"{long}","value":"{long}"}}]}}"#
+        ));
+        assert_eq!(event.title().len(), TITLE_BYTES_MAX);
+        assert_eq!(event.release.map(|text| text.len()), Some(LABEL_BYTES_MAX));
+        assert_eq!(event.user.map(|text| text.len()), Some(LABEL_BYTES_MAX));
+    }
 }

@@ -1,11 +1,12 @@
 //! Which error events are one issue.
 //!
 //! Promise: the reporter's fingerprint decides; else the exceptions' types and in-app frames (functions, not line
-//! numbers, so that an issue survives an edit); else type and text; else the message's template.
+//! numbers, so that an issue survives an edit); else type and text. An event without exceptions is grouped by the stack of
+//! its thread, as Sentry does it; else by the message's template.
 
 use uuid::Uuid;
 
-use super::event::{ErrorEvent, Exception, Frame};
+use super::event::{ErrorEvent, Exception, Frame, Stacktrace};
 
 /// A frozen namespace: changing it renames every issue.
 const NAMESPACE: Uuid = Uuid::from_bytes(*b"pitboss-issues-1");
@@ -32,28 +33,30 @@ pub fn issue_id(project: u32, event: &ErrorEvent) -> Uuid {
 }
 
 fn default_parts(event: &ErrorEvent, parts: &mut Vec<String>) {
-    if event.exception.0.is_empty() {
-        let message = event.logentry.template.as_deref().or(event.message.template.as_deref());
-        let message = message.or_else(|| event.message_text()).unwrap_or_default();
-        parts.push(format!("message {message}"));
-    }
-    for exception in &event.exception.0 {
+    for exception in &event.exceptions {
         exception_parts(exception, parts);
+    }
+    if event.exceptions.is_empty() && !stack_parts(&event.stacktrace, parts) {
+        let message = event.message.template.as_deref().or(event.message_text()).unwrap_or_default();
+        parts.push(format!("message {message}"));
     }
 }
 
 fn exception_parts(exception: &Exception, parts: &mut Vec<String>) {
     parts.push(format!("type {}", exception.class.as_deref().unwrap_or_default()));
-    let frames: &[Frame] =
-        exception.stacktrace.as_ref().map(|stack| stack.frames.as_slice()).unwrap_or_default();
-    let before = parts.len();
-    parts.extend(frames.iter().filter(|frame| frame.in_app == Some(true)).map(frame_part));
-    if parts.len() == before {
-        parts.extend(frames.iter().map(frame_part));
-    }
-    if parts.len() == before {
+    if !stack_parts(&exception.stacktrace, parts) {
         parts.push(format!("value {}", exception.value.as_deref().unwrap_or_default()));
     }
+}
+
+/// The in-app frames, or all where there is none of ours; false for an empty stack.
+fn stack_parts(stack: &Stacktrace, parts: &mut Vec<String>) -> bool {
+    let before = parts.len();
+    parts.extend(stack.frames.iter().filter(|frame| frame.in_app == Some(true)).map(frame_part));
+    if parts.len() == before {
+        parts.extend(stack.frames.iter().map(frame_part));
+    }
+    parts.len() > before
 }
 
 fn frame_part(frame: &Frame) -> String {
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     fn id(json: &str) -> Uuid {
-        issue_id(1, &serde_json::from_str(json).expect("an event"))
+        issue_id(1, &ErrorEvent::parse(json))
     }
 
     fn raised(class: &str, value: &str, function: &str, line: u32, in_app: bool) -> String {
@@ -105,6 +108,17 @@ mod tests {
         assert_ne!(with(r#"["a","b"]"#, "x"), with(r#"["ab"]"#, "x"));
         assert_eq!(with(r#"["{{ default }}"]"#, "x"), id(r#"{"message":"x"}"#));
         assert_ne!(with(r#"["{{ default }}","a"]"#, "x"), with(r#"["{{ default }}","a"]"#, "y"));
+    }
+
+    #[test]
+    fn messages_group_by_the_stack_of_their_thread() {
+        let with = |message: &str, function: &str| {
+            let frames = format!(r#"[{{"function":"main"}},{{"function":"{function}","in_app":true}}]"#);
+            id(&format!(r#"{{"message":"{message}","threads":[{{"stacktrace":{{"frames":{frames}}}}}]}}"#))
+        };
+        assert_eq!(with("a", "spin"), with("b", "spin"));
+        assert_ne!(with("a", "spin"), with("a", "settle"));
+        assert_ne!(with("a", "spin"), id(r#"{"message":"a"}"#));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Sentry's two ways of writing a time, read as seconds since the epoch.
 
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -9,17 +8,16 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub struct Timestamp(pub Option<f64>);
 
 impl Timestamp {
-    /// The seconds, or zero where there is no time.
+    /// Reads a JSON value.
     #[must_use]
-    pub fn seconds(self) -> f64 {
-        self.0.unwrap_or(0.0)
+    pub fn parse(value: &RawValue) -> Self {
+        Self(parse(value.get()))
     }
-}
 
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Ok(Self(parse(raw.get())))
+    /// The seconds; where there is no time, when it was received, as Sentry does.
+    #[must_use]
+    pub fn or(self, received_at: f64) -> f64 {
+        self.0.unwrap_or(received_at)
     }
 }
 

@@ -1,30 +1,30 @@
 //! The envelopes themselves.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use base64::{prelude::BASE64_STANDARD, write::EncoderWriter};
 use chassis::{
     http::{Path, Query as UrlQuery},
     problem::Problem,
 };
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use serde::Deserialize;
 
 use super::{
     Query, Wanted, ask,
     lines::{NDJSON, Opened, Out, WriteError, each_envelope, one_line, stream},
-    page, with_lag,
+    page,
 };
 use crate::{
     body,
     index::read,
-    journal::{Encoding, Stored},
+    journal::{BodyKind, Stored},
     protocol::digest::Kinds,
 };
+
+/// Content type of an envelope.
+const ENVELOPE: &str = "application/x-sentry-envelope";
 
 /// `GET /api/v1/envelopes?since=&project=&type=&limit=`
 pub(super) async fn list(
@@ -56,7 +56,8 @@ pub(super) async fn list(
 }
 
 fn write_envelope(out: &mut Out, opened: &Opened<'_>) -> Result<(), WriteError> {
-    let Opened { source, received_at, envelope } = opened;
+    let Opened { source, envelope } = opened;
+    let received_at = source.received_at;
     write!(out, "{{\"seq\":{},\"received_at\":{received_at:.6},\"project\":", source.seq)?;
     serde_json::to_writer(&mut *out, source.name)?;
     out.write_all(b",\"headers\":")?;
@@ -67,6 +68,7 @@ fn write_envelope(out: &mut Out, opened: &Opened<'_>) -> Result<(), WriteError> 
         one_line(out, item.headers_raw.as_bytes())?;
         out.write_all(b",\"payload\":")?;
         match item.json() {
+            _ if item.omitted > 0 => write!(out, "{{\"omitted_bytes\":{}}}", item.omitted)?,
             Some(json) => one_line(out, json.as_bytes())?,
             None => {
                 out.write_all(b"{\"base64\":\"")?;
@@ -98,31 +100,36 @@ pub(super) async fn raw(
     UrlQuery(wanted): UrlQuery<RawWanted>,
 ) -> Result<Response, Problem> {
     let as_received = wanted.form.as_deref() == Some("received");
-    let (found, lag) = ask(&query, move |query| {
+    let (found, _) = ask(&query, move |query| {
         let row = query.index.read(|connection| read::envelope(connection, seq))?;
-        let stored = row.map(|row| query.journal.reader().read(row.place)).transpose()?.flatten();
-        let bytes_max = query.limits.envelope_bytes_max;
-        Ok(stored.map(|stored| {
-            let encoding = HeaderValue::from_static(stored.encoding.name());
-            let bytes = if as_received { Ok(stored.body) } else { opened(stored, bytes_max) };
-            (encoding, bytes)
-        }))
+        Ok(row.map(|row| query.journal.reader().read(row.place)).transpose()?.flatten())
     })
     .await?;
-    let (encoding, bytes) = found.ok_or_else(Problem::not_found)?;
-    let mut response = with_lag(lag, bytes?);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-sentry-envelope"));
-    headers.insert("x-recorder-content-encoding", encoding);
-    Ok(response.into_response())
+    let stored = found.ok_or_else(Problem::not_found)?;
+    let encoding = HeaderValue::from_static(stored.encoding.name());
+    let mut response = stream(&query, ENVELOPE, move |query, out| {
+        write_raw(out, &stored, as_received, query.limits.memory_bytes_max)
+    })
+    .await?;
+    response.headers_mut().insert("x-recorder-content-encoding", encoding);
+    Ok(response)
 }
 
-/// The envelope as it was before its sender compressed it.
-fn opened(stored: Stored, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let opened = body::open(stored.kind, stored.encoding, &stored.body, bytes_max)
-        .map_err(|error| Problem::bad_request(error.to_string()))?;
-    Ok(match (stored.encoding, opened) {
-        (Encoding::Identity, std::borrow::Cow::Borrowed(_)) => stored.body,
-        (_, opened) => opened.into_owned(),
-    })
+/// The bytes as they came, or the envelope as it was before its sender compressed it.
+fn write_raw(
+    out: &mut Out,
+    stored: &Stored,
+    as_received: bool,
+    memory_bytes_max: usize,
+) -> Result<(), WriteError> {
+    let Stored { kind, encoding, body, .. } = stored;
+    if as_received {
+        io::copy(&mut body.reader(), out)?;
+    } else if let (BodyKind::Store, Some(bytes)) = (kind, body.memory()) {
+        let plain = body::plain(*kind, *encoding, bytes, memory_bytes_max).map_err(io::Error::other)?;
+        out.write_all(&plain)?;
+    } else {
+        io::copy(&mut body::decompressing(*encoding, body)?, out)?;
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Query, Wanted, ask,
-    lines::{NDJSON, WriteError, line, seconds, stream, with_envelope},
+    lines::{NDJSON, WriteError, line, stream, with_envelope},
     page, with_lag,
 };
 use crate::{
@@ -19,8 +19,9 @@ use crate::{
         read::{self, IssueRow, ReleaseRecord},
     },
     protocol::{
-        event::ErrorEvent,
-        grouping,
+        envelope::Item,
+        event::{ErrorEvent, Stacktrace},
+        grouping, seconds,
         trace::{TraceError, trace_error},
     },
 };
@@ -123,17 +124,25 @@ fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteE
     let mut events = Vec::new();
     for row in rows {
         with_envelope(query, &mut reader, row, |opened| {
-            for item in opened.envelope.items.iter().filter(|item| item.item_type() == "event") {
-                let Ok(event) = serde_json::from_slice::<ErrorEvent>(item.payload) else { continue };
-                if grouping::issue_id(opened.source.project, &event) == id {
-                    events.push(IssueEvent {
-                        error: trace_error(opened.source, &event),
-                        trace_id: event.contexts.trace.trace_id.clone(),
-                        environment: event.environment.clone(),
-                        user: event.user.key().map(str::to_owned),
-                        event,
-                    });
+            let items = opened.envelope.items.iter().filter(|item| item.item_type() == "event");
+            for json in items.filter_map(Item::json) {
+                let mut event = ErrorEvent::parse(json);
+                if event.is_feedback() || grouping::issue_id(opened.source.project, &event) != id {
+                    continue;
                 }
+                let error = trace_error(opened.source, opened.envelope, &event);
+                if !events.is_empty() {
+                    // Only the newest event's stacks are shown; twenty of them would be megabytes.
+                    event.exceptions = Vec::new();
+                    event.stacktrace = Stacktrace::default();
+                }
+                events.push(IssueEvent {
+                    error,
+                    trace_id: event.trace_id.clone(),
+                    environment: event.environment.clone(),
+                    user: event.user.clone(),
+                    event,
+                });
             }
             Ok(())
         })?;
@@ -176,7 +185,18 @@ struct Release {
     last_seen: f64,
     transactions: u64,
     errors: u64,
+    /// Distinct sessions and sums. Sentry counts only sessions whose beginning it got; these are all that are kept.
     sessions: u64,
+    sessions_crashed: u64,
+    sessions_abnormal: u64,
+    sessions_unhandled: u64,
+    sessions_errored: u64,
+    /// Share of sessions that did not crash; absent where there is none, as in Sentry.
+    crash_free_sessions: Option<f64>,
+    users: u64,
+    users_crashed: u64,
+    /// Share of users without a crashed session; absent where no session names a user.
+    crash_free_users: Option<f64>,
 }
 
 /// `GET /api/v1/releases?since=&project=&limit=`
@@ -195,6 +215,7 @@ pub(super) async fn releases(
 }
 
 fn release(query: &Query, record: ReleaseRecord) -> Release {
+    let sessions = record.sessions;
     Release {
         seq: record.last_seq,
         project: query.projects.name(record.project),
@@ -204,6 +225,18 @@ fn release(query: &Query, record: ReleaseRecord) -> Release {
         last_seen: seconds(record.last_us),
         transactions: record.transactions,
         errors: record.errors,
-        sessions: record.sessions,
+        sessions: sessions.total,
+        sessions_crashed: sessions.crashed,
+        sessions_abnormal: sessions.abnormal,
+        sessions_unhandled: sessions.unhandled,
+        sessions_errored: sessions.errored,
+        crash_free_sessions: crash_free(sessions.crashed, sessions.total),
+        users: sessions.users,
+        users_crashed: sessions.users_crashed,
+        crash_free_users: crash_free(sessions.users_crashed, sessions.users),
     }
+}
+
+fn crash_free(crashed: u64, total: u64) -> Option<f64> {
+    (total > 0).then(|| 1.0 - crashed as f64 / total as f64)
 }

@@ -2,7 +2,11 @@
 
 use std::{
     io::{self, BufWriter, Write},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -13,7 +17,10 @@ use bytes::Bytes;
 use chassis::problem::Problem;
 use http::header;
 use serde::Serialize;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, mpsc::error::SendTimeoutError},
+};
 
 use super::{Query, with_lag};
 use crate::{
@@ -23,7 +30,7 @@ use crate::{
         read::{self, EnvelopeRow},
     },
     journal::{Reader, Stored},
-    protocol::{digest::Kinds, envelope::Envelope, trace::Source},
+    protocol::{digest::Kinds, envelope::Envelope, seconds, trace::Source},
 };
 
 /// Bytes that are handed over at a time.
@@ -32,24 +39,89 @@ const CHUNK_BYTES: usize = 32 * 1024;
 const CHUNKS_WAITING: usize = 4;
 /// Whoever reads nothing for this long has its answer cut short: it holds a place that others wait for.
 const READER_PATIENCE: Duration = Duration::from_secs(20);
+/// While others wait for a place, a reader is waited for this long in all, and a second more for each of these bytes.
+const FAIR_PATIENCE: Duration = Duration::from_secs(5);
+const FAIR_BYTES_PER_S: u64 = 1024 * 1024;
+/// How often a writer that waits for its reader looks whether others wait.
+const TURN: Duration = Duration::from_millis(250);
+/// Whoever has no place by then is told to come again.
+const PLACE_DEADLINE: Duration = Duration::from_secs(30);
+/// Answers that are being written; each may hold a few large envelopes.
+const ANSWERS_MAX: usize = 3;
 /// Rows that are fetched from the index at a time.
 const ROWS: u32 = 500;
 
 /// What answers are written to.
 pub(crate) type Out = BufWriter<ChunkSender>;
 
-/// Hands written bytes to the connection; waits while the reader is slower, but not for one that has stopped reading.
+/// The places for answers; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    places: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(ANSWERS_MAX)), waiting: Arc::default() }
+    }
+}
+
+impl Answers {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waited = tokio::time::timeout(PLACE_DEADLINE, Arc::clone(&self.places).acquire_owned()).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let place = waited.map_err(|_| Problem::unavailable("too many answers are being read"))?;
+        place.map_err(|_| Problem::unavailable("the recorder is ending"))
+    }
+}
+
+/// Hands written bytes to the connection; waits while the reader is slower, but not for one that has stopped reading, and
+/// not for long while others wait for its place.
 #[derive(Debug)]
 pub(crate) struct ChunkSender {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+    chunks: mpsc::Sender<Bytes>,
     runtime: Handle,
+    waiting: Arc<AtomicUsize>,
+    waited: Duration,
+    sent_bytes: u64,
+}
+
+impl ChunkSender {
+    fn is_unfair(&self, waited: Duration) -> bool {
+        let allowed = FAIR_PATIENCE + Duration::from_secs(self.sent_bytes / FAIR_BYTES_PER_S);
+        waited > allowed && self.waiting.load(Ordering::Relaxed) > 0
+    }
 }
 
 impl Write for ChunkSender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sending = self.chunks.send_timeout(Ok(Bytes::copy_from_slice(bytes)), READER_PATIENCE);
-        self.runtime.block_on(sending).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
+        let begun = Instant::now();
+        let mut chunk = Bytes::copy_from_slice(bytes);
+        loop {
+            let sent = self.runtime.block_on(self.chunks.send_timeout(chunk, TURN));
+            let stalled = begun.elapsed();
+            match sent {
+                Err(SendTimeoutError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(SendTimeoutError::Timeout(back)) => chunk = back,
+                Ok(()) => {
+                    self.waited += stalled;
+                    self.sent_bytes += bytes.len() as u64;
+                    return if self.is_unfair(self.waited) {
+                        Err(io::ErrorKind::TimedOut.into())
+                    } else {
+                        Ok(bytes.len())
+                    };
+                }
+            }
+            if stalled > READER_PATIENCE || self.is_unfair(self.waited + stalled) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -81,34 +153,54 @@ where
     F: FnOnce(&Query, &mut Out) -> Result<(), WriteError> + Send + 'static,
 {
     let lag = query.index.caught_up().await;
-    let answers = std::sync::Arc::clone(&query.answers);
-    let place = answers.acquire_owned().await.map_err(|_| Problem::unavailable("the recorder is ending"))?;
+    let place = query.answers.place().await?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-    let (asked, runtime) = (query.clone(), Handle::current());
+    let cut_short = Arc::new(AtomicBool::new(false));
+    let (asked, failing) = (query.clone(), Arc::clone(&cut_short));
+    let sender = ChunkSender {
+        chunks: sender,
+        runtime: Handle::current(),
+        waiting: Arc::clone(&query.answers.waiting),
+        waited: Duration::ZERO,
+        sent_bytes: 0,
+    };
     // Detached on purpose: it ends with its writing, or with the first chunk that nobody wants.
     let writing = tokio::task::spawn_blocking(move || {
-        let failing = sender.clone();
-        let mut out = BufWriter::with_capacity(CHUNK_BYTES, ChunkSender { chunks: sender, runtime });
-        match write(&asked, &mut out).and_then(|()| Ok(out.flush()?)) {
-            Ok(()) => {}
-            Err(WriteError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                tracing::debug!("the asker left before the end");
-            }
-            Err(error) => {
-                tracing::error!(error = %error, "an answer was cut short");
-                // The connection breaks off: an answer that ends in order would say that there is no more.
-                let told = failing.blocking_send(Err(io::Error::other("the answer was cut short")));
-                drop(told);
-            }
+        let mut out = BufWriter::with_capacity(CHUNK_BYTES, sender);
+        let written = write(&asked, &mut out).and_then(|()| Ok(out.flush()?));
+        if let Err(error) = &written {
+            failing.store(true, Ordering::Release);
+            tell_end(error);
         }
+        // What did not go out must not go out after the cut.
+        drop(out.into_parts());
         drop(place);
     });
     drop(writing);
-    let chunks = futures::stream::unfold(receiver, |mut receiver| async move {
-        let chunk: io::Result<Bytes> = receiver.recv().await?;
-        Some((chunk, receiver))
+    let chunks = futures::stream::unfold((receiver, cut_short), |(mut receiver, cut_short)| async move {
+        let chunk = match receiver.recv().await {
+            Some(chunk) => Ok(chunk),
+            // The connection breaks off: an answer that ends in order would say that there is no more.
+            None if cut_short.swap(false, Ordering::Acquire) => {
+                Err(io::Error::other("the answer was cut short"))
+            }
+            None => return None,
+        };
+        Some((chunk, (receiver, cut_short)))
     });
     Ok(with_lag(lag, ([(header::CONTENT_TYPE, content_type)], Body::from_stream(chunks)).into_response()))
+}
+
+fn tell_end(error: &WriteError) {
+    match error {
+        WriteError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            tracing::debug!("the asker left before the end");
+        }
+        WriteError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            tracing::debug!("an answer was cut short: its asker reads too slowly");
+        }
+        error => tracing::error!(error = %error, "an answer was cut short"),
+    }
 }
 
 /// Content type of the listings.
@@ -118,7 +210,6 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     pub(crate) source: Source<'a>,
-    pub(crate) received_at: f64,
     pub(crate) envelope: &'a Envelope<'a>,
 }
 
@@ -157,18 +248,11 @@ pub(crate) fn with_envelope<T>(
 ) -> Result<Option<T>, WriteError> {
     let Some(stored) = reader.read(row.place)? else { return Ok(None) };
     let Stored { seq, received_at_us, project, kind, encoding, body } = stored;
-    let Ok(plain) = body::open(kind, encoding, &body, query.limits.envelope_bytes_max) else {
-        return Ok(None);
-    };
-    let Ok(envelope) = Envelope::parse(&plain) else { return Ok(None) };
+    let Ok(opened) = body::open(kind, encoding, &body, query.limits.body()) else { return Ok(None) };
+    let Ok(envelope) = opened.envelope() else { return Ok(None) };
     let name = query.projects.name(project);
-    let source = Source { seq, project, name: &name };
-    each(Opened { source, received_at: seconds(received_at_us), envelope: &envelope }).map(Some)
-}
-
-/// Seconds since the epoch, as everywhere in Sentry.
-pub(crate) fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
+    let source = Source { seq, received_at: seconds(received_at_us), project, name: &name };
+    each(Opened { source, envelope: &envelope }).map(Some)
 }
 
 /// Writes a value as one line.

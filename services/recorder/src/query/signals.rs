@@ -9,7 +9,7 @@ use super::{
     lines::{NDJSON, Opened, Out, WriteError, each_envelope, line, stream},
     page,
 };
-use crate::protocol::{digest::Kinds, envelope::Item, trace};
+use crate::protocol::{digest::Kinds, envelope::Item, event::ErrorEvent, trace};
 
 /// Members that are too long for a line; the raw envelope has them.
 const BULKY: [&str; 3] = ["profile", "debug_meta", "measurements"];
@@ -20,12 +20,53 @@ pub(super) async fn metrics(
     UrlQuery(wanted): UrlQuery<Wanted>,
 ) -> Result<Response, Problem> {
     each_item(&query, &wanted, &["trace_metric"], |out, opened, item| {
-        let mut lines = 0;
-        for metric in trace::metrics(opened.source, item) {
-            lines += 1;
-            line(out, &metric)?;
-        }
-        Ok(lines)
+        let (mut lines, mut written) = (0, Ok(()));
+        trace::metrics(opened.source, item, |metric| {
+            if written.is_ok() {
+                lines += 1;
+                written = line(out, &metric);
+            }
+        });
+        written.map(|()| lines)
+    })
+    .await
+}
+
+/// `GET /api/v1/logs?since=&project=&limit=`
+pub(super) async fn logs(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["log"], |out, opened, item| {
+        let (mut lines, mut written) = (0, Ok(()));
+        trace::logs(opened.source, item, |log| {
+            if written.is_ok() {
+                lines += 1;
+                written = line(out, &log);
+            }
+        });
+        written.map(|()| lines)
+    })
+    .await
+}
+
+/// `GET /api/v1/sessions?since=&project=&limit=`: updates and sums as they came; `/releases` counts them.
+pub(super) async fn sessions(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["session", "sessions"], payload_line).await
+}
+
+/// `GET /api/v1/feedback?since=&project=&limit=`: what people wrote, in whatever item it came.
+pub(super) async fn feedback(
+    State(query): State<Query>,
+    UrlQuery(wanted): UrlQuery<Wanted>,
+) -> Result<Response, Problem> {
+    each_item(&query, &wanted, &["feedback", "user_report", "event"], |out, opened, item| {
+        let is_error = item.item_type() == "event"
+            && !item.json().is_some_and(|json| ErrorEvent::parse(json).is_feedback());
+        if is_error { Ok(0) } else { payload_line(out, opened, item) }
     })
     .await
 }
@@ -94,10 +135,10 @@ fn payload_line(out: &mut Out, opened: &Opened<'_>, item: &Item<'_>) -> Result<u
         members.remove(bulky);
     }
     members.insert("seq".to_owned(), opened.source.seq.into());
-    members.insert("received_at".to_owned(), opened.received_at.into());
+    members.insert("received_at".to_owned(), opened.source.received_at.into());
     members.insert("project".to_owned(), opened.source.name.into());
     members.insert("item_type".to_owned(), item.item_type().into());
-    members.insert("payload_bytes".to_owned(), item.payload.len().into());
+    members.insert("payload_bytes".to_owned(), item.payload_bytes().into());
     line(out, &members)?;
     Ok(1)
 }

@@ -1,5 +1,7 @@
 //! Traces: the recent ones, and one as a whole.
 
+use std::sync::PoisonError;
+
 use axum::{extract::State, response::Response};
 use chassis::{
     http::{Path, Query as UrlQuery},
@@ -29,6 +31,10 @@ const TRACES_LISTED: u32 = 100;
 const TRACES_MAX: u32 = 5_000;
 /// Envelopes of one trace that are read.
 const ENVELOPES_MAX: u32 = 5_000;
+/// Bytes of them that are read, decompressed.
+const READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Memory that one trace may take, about.
+const TRACE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A trace in the list.
 #[derive(Debug, Serialize)]
@@ -66,7 +72,7 @@ impl Summary {
     }
 }
 
-/// `GET /api/v1/traces?since=&project=&limit=`: traces with a root, the newest first.
+/// `GET /api/v1/traces?since=&project=&limit=`: traces with any span, the newest first.
 pub(super) async fn list(
     State(query): State<Query>,
     UrlQuery(wanted): UrlQuery<Wanted>,
@@ -95,31 +101,48 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let trace_id = digest::trace_id(&trace_id)
         .ok_or_else(|| Problem::bad_request("a trace id is 32 hexadecimal digits"))?;
-    // Asked first, because a stream cannot take its status back.
-    let (rows, _) =
-        ask(&query, move |query| query.index.read(|connection| read::of_trace(connection, trace_id, 1)))
-            .await?;
-    if rows.is_empty() {
+    if !is_known(&query, trace_id).await? {
         return Err(Problem::not_found().detail("no envelope has any part of this trace"));
     }
     stream(&query, "application/json", move |query, out| {
-        let trace = assemble(query, trace_id)?;
+        let trace = assemble(query, trace_id, TRACE_BYTES_MAX)?;
         serde_json::to_writer(&mut *out, &trace)?;
         Ok(())
     })
     .await
 }
 
-/// Reads a trace's envelopes and puts the trace together.
-pub(crate) fn assemble(query: &Query, trace_id: [u8; 16]) -> Result<Option<Trace>, WriteError> {
+/// Whether anything is kept of a trace. Asked first, because a stream cannot take its status back.
+pub(crate) async fn is_known(query: &Query, trace_id: [u8; 16]) -> Result<bool, Problem> {
+    let read = move |query: &Query| query.index.read(|connection| read::of_trace(connection, trace_id, 1));
+    let (rows, _) = ask(query, read).await?;
+    Ok(!rows.is_empty())
+}
+
+/// Reads a trace's envelopes and puts the trace together, in about so many bytes of memory.
+pub(crate) fn assemble(
+    query: &Query,
+    trace_id: [u8; 16],
+    bytes_max: usize,
+) -> Result<Option<Trace>, WriteError> {
+    let one_at_a_time = query.assembling.lock().unwrap_or_else(PoisonError::into_inner);
     let rows = query.index.read(|connection| read::of_trace(connection, trace_id, ENVELOPES_MAX))?;
+    let kept = query.index.read(|connection| read::count_of_trace(connection, trace_id))?;
     let mut reader = query.journal.reader();
-    let mut assembly = Assembly::new(trace_id);
+    let mut assembly = Assembly::new(trace_id, bytes_max);
+    let (mut read, mut bytes) = (0, 0);
     for row in rows {
+        if bytes >= READ_BYTES_MAX {
+            break;
+        }
         with_envelope(query, &mut reader, row, |opened| {
+            bytes += opened.envelope.items.iter().map(|item| item.payload.len() as u64).sum::<u64>();
             assembly.add(opened.source, opened.envelope);
             Ok(())
         })?;
+        read += 1;
     }
+    assembly.leave_out_envelopes(kept.saturating_sub(read));
+    drop(one_at_a_time);
     Ok(assembly.finish())
 }

@@ -18,7 +18,9 @@ fn envelope(bytes: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_is_kept_and_too_large_is_413() {
     let recorder = Recorder::start(&SMALL).await;
-    for (bytes, status) in [(1_000, 200), (200_000, 200), (299_000, 200), (301_000, 413), (5_000_000, 413)] {
+    // What is not compressed may be as large as an envelope.
+    for (bytes, status) in [(1_000, 200), (200_000, 200), (900_000, 200), (1_000_001, 413), (5_000_000, 413)]
+    {
         let answer = recorder.post(1, envelope(bytes)).send().await.expect("an answer");
         assert_eq!(answer.status(), status, "{bytes}");
         let chunks: Vec<Result<Vec<u8>, std::io::Error>> =
@@ -26,6 +28,15 @@ async fn large_is_kept_and_too_large_is_413() {
         let body = reqwest::Body::wrap_stream(futures::stream::iter(chunks));
         let answer = recorder.post(1, body).send().await.expect("an answer");
         assert_eq!(answer.status(), status, "{bytes} without an announced length");
+    }
+    let noise: Vec<u8> = (0..400_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut incompressible =
+        format!("{{}}\n{{\"type\":\"attachment\",\"length\":{}}}\n", noise.len()).into_bytes();
+    incompressible.extend_from_slice(&noise);
+    for (name, body) in encoded(&incompressible).into_iter().skip(1).filter(|(_, body)| body.len() > 300_000)
+    {
+        let answer = recorder.post(1, body).header("content-encoding", name).send().await.expect("an answer");
+        assert_eq!(answer.status(), 413, "compressed and still too large, in {name}");
     }
     for (bytes, status) in [(10_000, 200), (900_000, 200), (1_000_001, 413), (50_000_000, 413)] {
         for (name, body) in encoded(&envelope(bytes)).into_iter().skip(1) {
@@ -36,20 +47,90 @@ async fn large_is_kept_and_too_large_is_413() {
     }
     let kept = recorder.lines("/api/v1/envelopes?type=attachment").await;
     assert_eq!(kept.len(), 3 * 2 + 2 * 4);
-    assert!(
-        kept.iter().all(|line| line["items"][0]["payload"]["base64"]
-            .as_str()
-            .is_some_and(|text| text.len() > 1_000))
-    );
+    assert!(kept.iter().all(|line| {
+        let payload = &line["items"][0]["payload"];
+        payload["base64"].as_str().is_some_and(|text| text.len() > 1_000)
+            || payload["omitted_bytes"].as_u64().is_some_and(|bytes| bytes > 128 * 1024)
+    }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_bombs_at_once_cost_the_memory_of_one() {
+async fn an_attachment_of_sentrys_size_is_kept_in_the_memory_of_a_small_one() {
+    const ATTACHMENT_BYTES: usize = 200 * 1024 * 1024;
     let directory = tempfile::tempdir().expect("a folder");
     let program = Program::start(directory.path(), &[]).await;
-    let bombs = encoded(&envelope(100_000_000));
     let client = client();
-    let sends = (0..100).map(|index| {
+    let trace = "ab".repeat(16);
+    let event = crate::support::error(&trace, "aaaaaaaaaaaaaaaa", "E", "with a dump", "anna");
+    let head =
+        format!("{event}{{\"type\":\"attachment\",\"length\":{ATTACHMENT_BYTES},\"filename\":\"core\"}}\n");
+    let sent: u64 = head.len() as u64 + ATTACHMENT_BYTES as u64;
+    let pieces = std::iter::once(head.clone().into_bytes())
+        .chain((0..ATTACHMENT_BYTES / 65_536).map(|n| vec![u8::try_from(n % 251).expect("a byte"); 65_536]));
+    let url = format!("{}/api/1/envelope/?sentry_key={}", program.ingest, key(1));
+    let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces.map(Ok::<_, std::io::Error>)));
+    let answer = client.post(&url).body(body).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
+
+    let get = |path: String| client.get(format!("{}{path}", program.query)).send();
+    let issues = get("/api/v1/issues".to_owned()).await.expect("an answer").text().await.expect("text");
+    assert!(issues.contains("E: with a dump"), "the event beside it is read: {issues}");
+    let mut raw = get("/api/v1/envelopes/1/raw".to_owned()).await.expect("an answer");
+    let mut back = 0_u64;
+    while let Some(chunk) = raw.chunk().await.expect("bytes") {
+        back += chunk.len() as u64;
+    }
+    assert_eq!(back, sent, "every byte comes back");
+    let line = get("/api/v1/envelopes".to_owned()).await.expect("an answer").text().await.expect("text");
+    assert!(line.contains(&format!("\"omitted_bytes\":{ATTACHMENT_BYTES}")), "{}", line.len());
+
+    let head = format!("{{}}\n{{\"type\":\"attachment\",\"length\":{}}}\n", ATTACHMENT_BYTES + 1);
+    let over = head + &"x".repeat(200_000);
+    let answer = client.post(&url).body(over).send().await.expect("an answer");
+    assert_eq!(answer.status(), 413);
+    let peak = program.peak_bytes();
+    assert!(peak < 64 * 1024 * 1024, "a peak of {peak} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_other_types_have_sentrys_documented_sizes() {
+    let recorder = Recorder::start(&[]).await;
+    for (item_type, bytes_max) in [
+        ("event", 1 << 20),
+        ("transaction", 1 << 20),
+        ("check_in", 100 * 1024),
+        ("profile", 50 << 20),
+        ("replay_recording", 10 << 20),
+    ] {
+        for (bytes, status) in [(bytes_max, 200), (bytes_max + 1, 413)] {
+            let payload = format!("{{\"x\":\"{}\"}}", "a".repeat(bytes - 8));
+            assert_eq!(payload.len(), bytes);
+            for header in [
+                format!("{{\"type\":\"{item_type}\",\"length\":{bytes}}}"),
+                format!("{{\"type\":\"{item_type}\"}}"),
+            ] {
+                let (name, body) = encoded(format!("{{}}\n{header}\n{payload}\n").as_bytes()).swap_remove(4);
+                let answer =
+                    recorder.post(1, body).header("content-encoding", name).send().await.expect("an answer");
+                assert_eq!(answer.status(), status, "{item_type} of {bytes}: {:?}", answer.text().await);
+            }
+        }
+    }
+    let sessions = "{\"type\":\"session\"}\n{}\n";
+    for (count, status) in [(100, 200), (101, 413)] {
+        let answer =
+            recorder.post(1, format!("{{}}\n{}", sessions.repeat(count))).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{count} sessions");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_bombs_at_once_cost_the_memory_of_one() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let program = Program::start(directory.path(), &[]).await;
+    let bombs = encoded(&envelope(230_000_000));
+    let client = client();
+    let sends = (0..24).map(|index| {
         let (name, body) = &bombs[1 + index % 4];
         client
             .post(format!("{}/api/1/envelope/?sentry_key={}", program.ingest, key(1)))
@@ -57,9 +138,14 @@ async fn a_hundred_bombs_at_once_cost_the_memory_of_one() {
             .body(body.clone())
             .send()
     });
-    for answer in futures::future::join_all(sends).await {
-        assert_eq!(answer.expect("an answer").status(), 413);
-    }
+    let answers = futures::future::join_all(sends).await;
+    let statuses: Vec<u16> =
+        answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
+    // One at a time is looked into; on a slow machine the last are told to come again.
+    assert!(
+        statuses.contains(&413) && statuses.iter().all(|status| [413, 503].contains(status)),
+        "{statuses:?}"
+    );
     let peak = program.peak_bytes();
     assert!(peak < 64 * 1024 * 1024, "a peak of {peak} bytes");
 }

@@ -1,11 +1,18 @@
-//! Copies for another Sentry: the other side is a second recorder, so what arrives there went through a real door.
+//! Copies for another Sentry. Where it behaves, the other side is a second recorder, so what arrives there went through a
+//! real door; where it does not, a stub that answers as it is told.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    io::Read as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use reqwest::Method;
+use axum::{Router, body::Bytes, response::IntoResponse as _};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Recorder, key};
+use crate::support::{Recorder, key, lines, transaction};
 
 const ENVELOPE: &str = "{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\",\"trace\":{\"public_key\":\"ours\"}}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n";
 
@@ -37,7 +44,7 @@ async fn copies_arrive_under_the_other_key_and_only_those_that_were_asked_for() 
     let arrived = other.lines("/api/v1/envelopes").await;
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0]["project"], "user");
-    assert_eq!(arrived[0]["headers"]["trace"]["public_key"], key(2));
+    assert_eq!(arrived[0]["headers"]["trace"]["public_key"], "ours", "a key that is not ours stays");
     assert_eq!(arrived[0]["items"][0]["payload"], json!({"message": "x"}));
     assert_eq!(
         recorder.lines("/api/v1/envelopes").await[0]["headers"]["trace"]["public_key"],
@@ -65,4 +72,192 @@ async fn a_sentry_that_hangs_delays_nobody_and_drops_are_counted() {
     until(&recorder, "dropped_rate_limited", 100).await;
     assert_eq!(other.lines("/api/v1/envelopes").await.len(), 0);
     assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 200);
+}
+
+/// What the stub answers next (the last one again and again), and the envelopes it got, one list of items each.
+#[derive(Clone, Default)]
+struct Stub {
+    answers: Arc<Mutex<VecDeque<(u16, Vec<(&'static str, String)>)>>>,
+    got: Arc<Mutex<Vec<Vec<Value>>>>,
+}
+
+impl Stub {
+    async fn start(answers: Vec<(u16, Vec<(&'static str, String)>)>) -> (Self, String) {
+        let stub = Self { answers: Arc::new(Mutex::new(answers.into())), got: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let serving = stub.clone();
+        let routes = Router::new().fallback(move |body: Bytes| {
+            let serving = serving.clone();
+            async move { serving.answer(&body) }
+        });
+        telemetry::spawn(async move { axum::serve(listener, routes).await });
+        (stub, host)
+    }
+
+    fn answer(&self, body: &[u8]) -> axum::response::Response {
+        let mut text = String::new();
+        if flate2::read::GzDecoder::new(body).read_to_string(&mut text).is_err() {
+            text = String::from_utf8_lossy(body).into_owned();
+        }
+        self.got.lock().expect("whole").push(lines(&text));
+        let mut answers = self.answers.lock().expect("whole");
+        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        let (status, headers) = next.expect("an answer");
+        let mut response = StatusCode::from_u16(status).expect("a status").into_response();
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value.parse().expect("a header"));
+        }
+        response
+    }
+
+    /// Types of the items of each envelope that arrived.
+    fn types(&self) -> Vec<Vec<String>> {
+        let types = |lines: &Vec<Value>| {
+            lines.iter().filter_map(|line| line["type"].as_str().map(str::to_owned)).collect()
+        };
+        self.got.lock().expect("whole").iter().map(types).collect()
+    }
+}
+
+async fn forwarding_to(host: &str) -> Recorder {
+    let dsn = format!("http://theirs@{host}/7");
+    Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await
+}
+
+async fn last_error(recorder: &Recorder) -> Value {
+    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
+    status["forward"][0]["last_error"].clone()
+}
+
+fn error_and_attachment() -> String {
+    "{}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n{\"type\":\"attachment\",\"length\":3}\nabc\n".to_owned()
+}
+
+fn no_types(payloads: &[&str]) -> Vec<String> {
+    payloads.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_category_is_left_out_and_the_rest_goes_on() {
+    let limits = (
+        "x-sentry-rate-limits",
+        "600:transaction;attachment:organization:quota, 600:never_heard_of".to_owned(),
+    );
+    let (stub, host) = Stub::start(vec![(200, vec![limits]), (200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    let span = transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0);
+    recorder.keep(3, span.clone()).await;
+    until(&recorder, "sent", 1).await;
+    recorder.keep(3, span).await;
+    until(&recorder, "dropped_rate_limited", 1).await;
+    recorder.keep(3, error_and_attachment()).await;
+    until(&recorder, "sent", 2).await;
+    assert_eq!(state(&recorder, "left_out").await, Some(2), "a transaction and an attachment");
+    let types = stub.types();
+    assert_eq!(types.len(), 2, "{types:?}");
+    assert_eq!(types[1], no_types(&["event", "client_report"]), "limits on a 200 count, and errors go on");
+    let got = stub.got.lock().expect("whole").clone();
+    let report = got[1].iter().find(|line| line["discarded_events"].is_array()).expect("a report");
+    let lost = |category: &str| {
+        let entries = report["discarded_events"].as_array().expect("a list");
+        entries
+            .iter()
+            .find(|entry| entry["category"] == category)
+            .map(|entry| (entry["reason"].clone(), entry["quantity"].clone()))
+    };
+    assert_eq!(lost("transaction"), Some((json!("ratelimit_backoff"), json!(1))));
+    assert_eq!(lost("span"), Some((json!("ratelimit_backoff"), json!(2))));
+    // What a copy leaves out itself is told by the next.
+    recorder.keep(3, ENVELOPE).await;
+    until(&recorder, "sent", 3).await;
+    let got = stub.got.lock().expect("whole").clone();
+    let report = got[2].iter().find(|line| line["discarded_events"].is_array()).expect("a report");
+    let lost = &report["discarded_events"][0];
+    assert_eq!((&lost["category"], &lost["quantity"]), (&json!("attachment"), &json!(3)), "in bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_429_without_categories_stops_everything_for_its_time() {
+    let (stub, host) =
+        Stub::start(vec![(429, vec![("retry-after", "600".to_owned())]), (200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    for _ in 0..3 {
+        recorder.keep(3, ENVELOPE).await;
+    }
+    until(&recorder, "dropped_rate_limited", 3).await;
+    assert_eq!((stub.types().len(), state(&recorder, "sent").await), (1, Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_dsn_is_shown_with_status_and_reason() {
+    let reason = ("x-sentry-error", "event submission rejected with_reason: ProjectId".to_owned());
+    let (stub, host) = Stub::start(vec![(403, vec![reason]), (200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    recorder.keep(3, ENVELOPE).await;
+    until(&recorder, "refused", 1).await;
+    let error = last_error(&recorder).await;
+    assert_eq!(error["status"], 403);
+    assert!(error["reason"].as_str().is_some_and(|reason| reason.contains("ProjectId")), "{error}");
+    assert!(error["at"].as_f64().is_some_and(|at| at > 1.7e9));
+    recorder.keep(3, ENVELOPE).await;
+    until(&recorder, "sent", 1).await;
+    assert_eq!(
+        stub.types()[1],
+        no_types(&["event", "client_report"]),
+        "what was refused is told as soon as something is taken"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let (elsewhere, elsewhere_host) = Stub::start(vec![(200, Vec::new())]).await;
+    let to = ("location", format!("http://{elsewhere_host}/api/7/envelope/"));
+    let (_, host) = Stub::start(vec![(307, vec![to])]).await;
+    let recorder = forwarding_to(&host).await;
+    recorder.keep(3, ENVELOPE).await;
+    until(&recorder, "refused", 1).await;
+    assert_eq!(last_error(&recorder).await["status"], 307);
+    assert!(elsewhere.types().is_empty(), "the envelope and its key went nowhere else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentry_that_cannot_be_reached_is_shown() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let recorder = forwarding_to(&host).await;
+    recorder.keep(3, ENVELOPE).await;
+    until(&recorder, "dropped_failed", 1).await;
+    let error = last_error(&recorder).await;
+    assert!(
+        error["status"].is_null() && error["reason"].as_str().is_some_and(|text| text.contains("reached")),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_envelope_of_a_trace_names_the_key_of_its_root_project() {
+    let (stub, host) = Stub::start(vec![(200, Vec::new())]).await;
+    let (game, gateway) = (format!("http://theirgame@{host}/7"), format!("http://theirgateway@{host}/8"));
+    let recorder =
+        Recorder::start(&[("PITBOSS__FORWARD__GAME", &game), ("PITBOSS__FORWARD__GATEWAY", &gateway)]).await;
+    let of = |root: u32| {
+        format!("{{\"trace\":{{\"public_key\":\"{}\"}}}}\n{{\"type\":\"event\"}}\n{{}}\n", key(root))
+    };
+    for project in [1, 3] {
+        recorder.keep(project, of(1)).await;
+    }
+    recorder.keep(3, of(4)).await;
+    testkit::eventually("copies", Duration::from_secs(20), || async {
+        (stub.got.lock().expect("whole").len() == 3).then_some(())
+    })
+    .await;
+    let got = stub.got.lock().expect("whole");
+    let mut keys: Vec<_> = got
+        .iter()
+        .map(|envelope| envelope[0]["trace"]["public_key"].as_str().expect("a key").to_owned())
+        .collect();
+    keys.sort();
+    assert_eq!(keys, ["theirgame", "theirgateway", "theirgateway"], "payment has no project over there");
 }

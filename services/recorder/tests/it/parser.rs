@@ -1,9 +1,11 @@
 //! The parser and everything behind it under arbitrary bytes: no panic, no growth, and what it takes it takes whole.
 
+use std::io::Write as _;
+
 use proptest::{collection::vec, prelude::*};
 use recorder::{
-    body,
-    journal::{BodyKind, Encoding},
+    body::{self, Limits},
+    journal::{Blob, Body, BodyKind, Encoding},
     protocol::{
         digest,
         envelope::{Envelope, ITEMS_MAX},
@@ -59,28 +61,46 @@ fn fragments() -> impl Strategy<Value = Vec<u8>> {
     vec(pieces, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
+const LIMITS: Limits = Limits { envelope_bytes_max: 1 << 20, memory_bytes_max: 1 << 20 };
+
+/// The body where large ones are: in a file.
+fn in_a_file(bytes: &[u8]) -> Body {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("written");
+    Body::File(Blob { file: file.into(), offset: 0, bytes: bytes.len() as u64 })
+}
+
 fn everything(body: &[u8]) {
     if let Ok(envelope) = Envelope::parse(body) {
         assert!(envelope.items.len() <= ITEMS_MAX);
         let payloads: usize = envelope.items.iter().map(|item| item.payload.len()).sum();
         assert!(payloads <= body.len(), "payloads are parts of the body");
-        let digest = digest::digest(1, &envelope);
-        let mut assembly = Assembly::new([7; 16]);
-        assembly.add(Source { seq: 1, project: 1, name: "x" }, &envelope);
+        let digest = digest::digest(1, 1.0, &envelope);
+        let source = Source { seq: 1, received_at: 1.0, project: 1, name: "x" };
+        let mut assembly = Assembly::new([7; 16], 1 << 20);
+        assembly.add(source, &envelope);
         for part in &digest.parts {
-            let mut assembly = Assembly::new(part.trace_id);
-            assembly.add(Source { seq: 1, project: 1, name: "x" }, &envelope);
+            let mut assembly = Assembly::new(part.trace_id, 1 << 20);
+            assembly.add(source, &envelope);
             if let Some(trace) = assembly.finish() {
                 serde_json::to_string(&trace).expect("an answer is always JSON");
             }
         }
     }
+    let file = in_a_file(body);
+    let skimmed = body::open(BodyKind::Envelope, Encoding::Identity, &file, LIMITS);
+    let skimmed = skimmed
+        .as_ref()
+        .map_err(ToString::to_string)
+        .and_then(|opened| opened.envelope().map_err(|error| error.to_string()));
+    let parsed = Envelope::parse(body);
+    assert_eq!(skimmed.is_ok(), parsed.is_ok(), "skimmed {skimmed:?}, parsed {parsed:?}");
     for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd] {
-        if let Ok(plain) = body::open(BodyKind::Envelope, encoding, body, 4096) {
+        if let Ok(plain) = body::plain(BodyKind::Envelope, encoding, body, 4096) {
             assert!(plain.len() <= 4096);
         }
     }
-    if let Ok(envelope) = body::open(BodyKind::Store, Encoding::Identity, body, 1 << 20) {
+    if let Ok(envelope) = body::plain(BodyKind::Store, Encoding::Identity, body, 1 << 20) {
         Envelope::parse(&envelope).expect("what is made of an event is an envelope");
     }
 }
@@ -132,6 +152,12 @@ proptest! {
             expected.push((item_type.clone(), payload.clone()));
         }
         let envelope = Envelope::parse(&body).expect("an envelope");
+        let found: Vec<_> =
+            envelope.items.iter().map(|item| (item.item_type().into_owned(), item.payload.to_vec())).collect();
+        prop_assert_eq!(&found, &expected);
+        let file = in_a_file(&body);
+        let skimmed = body::open(BodyKind::Envelope, Encoding::Identity, &file, LIMITS).expect("an envelope");
+        let envelope = skimmed.envelope().expect("an envelope");
         let found: Vec<_> =
             envelope.items.iter().map(|item| (item.item_type().into_owned(), item.payload.to_vec())).collect();
         prop_assert_eq!(found, expected);

@@ -60,7 +60,7 @@ fn power_cut(directory: &Path, random: &mut StdRng) {
         if path.extension().is_none_or(|ending| ending != "segment") {
             continue;
         }
-        let safe = with_disk(|disk| disk.synced.get(&metadata.ino()).copied()).unwrap_or(16);
+        let safe = with_disk(|disk| disk.synced.get(&metadata.ino()).copied()).unwrap_or(32);
         let left = random.random_range(safe..=metadata.len());
         file.set_len(left).expect("a cut");
         if left > safe && random.random_bool(0.5) {
@@ -89,7 +89,8 @@ async fn one_life(
             async move {
                 let bytes = Bytes::from(body.clone());
                 let (kind, encoding, digest) = (BodyKind::Envelope, Encoding::Identity, Digest::default());
-                let append = Append { received_at_us: 1, project: 1, kind, encoding, body: bytes, digest };
+                let append =
+                    Append { received_at_us: 1, project: 1, kind, encoding, body: bytes.into(), digest };
                 journal.append(append).await.map(|seq| (seq, body))
             }
         });
@@ -118,7 +119,11 @@ async fn lost(directory: &Path, kept: &[(u64, Vec<u8>)]) -> usize {
     let found = |(seq, body): &&(u64, Vec<u8>)| {
         let mut cursor = Cursor { next_seq: *seq, at: None };
         *seq <= durable
-            && reader.next(&mut cursor).is_ok_and(|read| read.is_some_and(|(stored, _)| stored.body == *body))
+            && reader.next(&mut cursor).is_ok_and(|read| {
+                read.is_some_and(|(stored, _)| {
+                    stored.seq == *seq && stored.body.memory() == Some(body.as_slice())
+                })
+            })
     };
     let there = kept.iter().filter(found).count();
     journal.close().await;

@@ -24,7 +24,7 @@ const CONNECTIONS: u64 = 16;
 const SECONDS: u64 = 20;
 
 /// A transaction of about the size that a bet's handler sends, as a compressed request.
-fn request(trace: u128) -> Vec<u8> {
+fn request(host: &str, trace: u128) -> Vec<u8> {
     let mut envelope = transaction(
         &format!("{trace:032x}"),
         "aaaaaaaaaaaaaaaa",
@@ -38,7 +38,7 @@ fn request(trace: u128) -> Vec<u8> {
     gzip.write_all(envelope.as_bytes()).expect("memory");
     let body = gzip.finish().expect("memory");
     let mut request = format!(
-        "POST /api/3/envelope/ HTTP/1.1\r\nhost: x\r\nx-sentry-auth: Sentry sentry_key={}\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        "POST /api/3/envelope/ HTTP/1.1\r\nhost: {host}\r\nx-sentry-auth: Sentry sentry_key={}\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
         key(3),
         body.len()
     )
@@ -49,7 +49,7 @@ fn request(trace: u128) -> Vec<u8> {
 
 /// Sends at a rate (0: as fast as answers come) and returns how many were answered with 200.
 async fn send(address: String, connection: u64, rate_per_s: u64, kept: Arc<AtomicU64>) {
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let mut stream = TcpStream::connect(&address).await.expect("a connection");
     stream.set_nodelay(true).expect("a socket");
     let begun = Instant::now();
     let mut answer = [0; 4096];
@@ -63,7 +63,7 @@ async fn send(address: String, connection: u64, rate_per_s: u64, kept: Arc<Atomi
         }
         let trace = (u128::from(connection) << 64 | u128::from(number / 8))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        stream.write_all(&request(trace)).await.expect("it takes");
+        stream.write_all(&request(&address, trace)).await.expect("it takes");
         let read = stream.read(&mut answer).await.expect("an answer");
         assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..read]));
         kept.fetch_add(1, Ordering::Relaxed);

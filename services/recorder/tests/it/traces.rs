@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Recorder, error, transaction};
+use futures::StreamExt as _;
+
+use crate::{
+    protocol::encoded,
+    support::{Program, Recorder, client, error, key, transaction},
+};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -92,7 +97,7 @@ async fn nothing_is_repaired_missing_parents_and_doubles_are_said() {
     assert_eq!(found["missing_parents"], json!(["0123456789abcdef"]));
     assert_eq!(found["spans"].as_array().expect("spans").len(), 4);
     assert_eq!(found["duplicates"], json!(["cccccccccccccccc", "cccccccccccccccd"]));
-    assert!(recorder.lines("/api/v1/traces").await.is_empty(), "it has no root");
+    assert_eq!(recorder.lines("/api/v1/traces").await.len(), 1, "its root is elsewhere");
     assert_eq!(recorder.get(&format!("/api/v1/traces/{}", "00".repeat(16))).await.status(), 404);
     assert_eq!(recorder.get("/api/v1/traces/nonsense").await.status(), 400);
 }
@@ -121,6 +126,130 @@ async fn streamed_spans_of_the_second_version_are_spans_too() {
     let listed = recorder.lines("/api/v1/traces").await;
     assert_eq!(
         (&listed[0]["root"], &listed[0]["spans"], &listed[0]["failed"]),
-        (&json!("pageload"), &json!(2), &json!(1))
+        (&json!("pageload"), &json!(2), &json!(0)),
+        "a child that fails fails no trace, as with transactions"
     );
+    assert_eq!(recorder.lines("/api/v1/releases").await[0]["release"], "web@1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_whose_root_is_elsewhere_is_listed() {
+    let recorder = Recorder::start(&[]).await;
+    let streamed = "11".repeat(16);
+    let part = |span: &str, parent: &str, name: &str| {
+        transaction(TRACE, span, Some(parent), "queue.process", name, 100.0)
+    };
+    recorder.keep(3, part("cccccccccccccccc", "0123456789abcdef", "first")).await;
+    recorder.keep(4, part("dddddddddddddddd", "cccccccccccccccd", "second")).await;
+    let spans = json!({"items": [
+        {"trace_id": streamed, "span_id": "bbbbbbbbbbbbbbbb", "parent_span_id": "aaaaaaaaaaaaaaaa", "name": "child", "start_timestamp": 1.2, "end_timestamp": 1.4},
+        {"trace_id": streamed, "span_id": "aaaaaaaaaaaaaaaa", "parent_span_id": "0123456789abcdef", "name": "GET /x", "status": "error", "is_segment": true,
+         "start_timestamp": 1.0, "end_timestamp": 2.0, "attributes": {"sentry.op": {"value": "http.server", "type": "string"}}}]});
+    recorder.keep(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
+    let log = json!({"items": [{"trace_id": "22".repeat(16), "body": "without any span"}]});
+    recorder.keep(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
+
+    let listed = recorder.lines("/api/v1/traces").await;
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|line| (line["root"].as_str(), line["spans"].as_u64(), line["failed"].as_u64()))
+        .collect();
+    assert_eq!(
+        shown,
+        [(Some("http.server GET /x"), Some(2), Some(1)), (Some("queue.process first"), Some(4), Some(0))]
+    );
+    assert_eq!(recorder.lines("/api/v1/traces?project=game").await.len(), 1);
+    assert!(recorder.get("/").await.text().await.expect("text").contains(TRACE));
+
+    recorder.keep(1, transaction(TRACE, "eeeeeeeeeeeeeeee", None, "http.server", "POST /x", 99.0)).await;
+    let listed = recorder.lines("/api/v1/traces").await;
+    assert_eq!(listed.len(), 2);
+    let line = listed.iter().find(|line| line["trace_id"] == TRACE).expect("the trace");
+    assert_eq!(
+        (&line["root"], &line["root_project"]),
+        (&json!("http.server POST /x"), &json!("gateway")),
+        "a real root is preferred"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_loses_its_head_is_still_listed() {
+    let more =
+        [("PITBOSS__RECORDER__SEGMENT_BYTES", "20000"), ("PITBOSS__RECORDER__RETENTION_BYTES", "60000")];
+    let recorder = Recorder::start(&more).await;
+    for number in 0..200 {
+        let span = format!("{number:016x}");
+        recorder
+            .keep(3, transaction(TRACE, &span, Some("0123456789abcdef"), "queue.process", "x", 100.0))
+            .await;
+    }
+    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
+    assert!(status["first_seq"].as_u64() > Some(1), "{status}");
+    assert_eq!(recorder.lines("/api/v1/traces").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_and_metrics_find_their_span_by_attribute_too() {
+    let recorder = Recorder::start(&[]).await;
+    recorder.keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "POST /x", 100.0)).await;
+    let span = json!({"sentry.trace.parent_span_id": {"value": "aaaaaaaaaaaaaaad", "type": "string"}});
+    let log = json!({"items": [{"timestamp": "1970-01-01T00:01:40.002Z", "trace_id": TRACE, "level": "info", "body": "found", "attributes": span}]});
+    let metric = json!({"items": [{"timestamp": 100.0, "trace_id": TRACE, "name": "m", "type": "counter", "value": 1, "attributes": span}]});
+    recorder
+        .keep(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n{{\"type\":\"trace_metric\"}}\n{metric}\n"))
+        .await;
+    let found = trace(&recorder, TRACE).await;
+    assert_eq!(
+        (&found["logs"][0]["span_id"], &found["logs"][0]["timestamp"]),
+        (&json!("aaaaaaaaaaaaaaad"), &json!(100.002))
+    );
+    assert_eq!(found["metrics"][0]["span_id"], "aaaaaaaaaaaaaaad");
+    let html = recorder.get(&format!("/traces/{TRACE}")).await.text().await.expect("text");
+    let row = html.find("found").and_then(|at| html.get(at.saturating_sub(600)..at)).expect("a row");
+    assert!(row.contains("--d:2"), "it stands below its span, not at the bottom: {row}");
+    assert_eq!(recorder.lines("/api/v1/logs").await[0]["body"], "found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_trace_is_cut_in_memory_and_says_what_was_left_out() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let program = Program::start(directory.path(), &[]).await;
+    let client = client();
+    let data = "x".repeat(3 << 20);
+    for number in 0..40 {
+        let span = json!({"items": [{"trace_id": TRACE, "span_id": format!("{:016x}", number + 1), "parent_span_id": format!("{number:016x}"),
+            "name": "huge", "start_timestamp": 1.0, "end_timestamp": 2.0, "attributes": {"data": {"value": data, "type": "string"}}}]});
+        let body = encoded(format!("{{}}\n{{\"type\":\"span\"}}\n{span}\n").as_bytes()).swap_remove(4).1;
+        let url = format!("{}/api/1/envelope/?sentry_key={}", program.ingest, key(1));
+        let answer =
+            client.post(url).header("content-encoding", "zstd").body(body).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+    let get = |path: String| client.get(format!("{}{path}", program.query)).send();
+    let found: Value =
+        get(format!("/api/v1/traces/{TRACE}")).await.expect("an answer").json().await.expect("JSON");
+    let left_out = &found["left_out"];
+    let shown = found["spans"].as_array().expect("spans").len() as u64;
+    assert_eq!(found["truncated"], true);
+    assert!(shown >= 1 && left_out["envelopes"].as_u64() > Some(0), "{left_out}");
+    let told = shown
+        + left_out["spans"].as_u64().expect("spans")
+        + left_out["envelopes"].as_u64().expect("envelopes");
+    assert_eq!(told, 40, "nothing is passed over in silence: {left_out}");
+    assert_eq!(found["missing_parents"], json!([]), "what is kept is never called missing");
+    let html = get(format!("/traces/{TRACE}")).await.expect("an answer").text().await.expect("text");
+    assert!(html.contains("Not all of it") && html.contains("is not shown") && !html.contains("is missing"));
+    let peak = program.peak_bytes();
+    assert!(peak < 64 * 1024 * 1024, "a peak of {peak} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_envelopes_than_are_read_are_counted() {
+    let recorder = Recorder::start(&[]).await;
+    let body =
+        format!("{{}}\n{{\"type\":\"log\"}}\n{}\n", json!({"items": [{"trace_id": TRACE, "body": "x"}]}));
+    let sends = (0..5_010).map(|_| recorder.keep(1, body.clone()));
+    futures::stream::iter(sends).buffer_unordered(64).collect::<Vec<_>>().await;
+    let found = trace(&recorder, TRACE).await;
+    assert_eq!((&found["truncated"], &found["left_out"]["envelopes"]), (&json!(true), &json!(10)));
 }

@@ -1,0 +1,60 @@
+//! How large an item may be.
+//!
+//! The sizes are those that Sentry documents: develop.sentry.dev, "Envelopes", Size Limits (1 MB for events and transactions,
+//! 100 KB for check-ins, 50 MB for profiles, 10 MB for a compressed replay and 100 MB for it after decompression, 100
+//! sessions an envelope), and docs.sentry.io, "Attachments" (40 MB for a compressed request, 200 MB of attachments).
+
+use crate::protocol::envelope::{Envelope, Item};
+
+const MIB: u64 = 1024 * 1024;
+/// `session` items in one envelope.
+pub(super) const SESSIONS_MAX: usize = 100;
+/// Items whose payload is never looked into are left on the disk above this.
+const KEPT_UNREAD_BYTES: u64 = 64 * 1024;
+
+/// What is done with items of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// A longer payload is refused.
+    pub(super) bytes_max: u64,
+    /// A longer payload is kept, but not read into memory.
+    pub(super) memory_bytes_max: u64,
+}
+
+impl Rule {
+    /// True where the payload is looked into, so that it has to fit into memory.
+    pub(super) fn is_read(self) -> bool {
+        self.memory_bytes_max == self.bytes_max
+    }
+}
+
+/// The rule for items of this type. Those that are batches are bounded by what may be in memory at once.
+pub(super) fn rule(item_type: &str) -> Rule {
+    let read = |bytes_max| Rule { bytes_max, memory_bytes_max: bytes_max };
+    let unread = |bytes_max| Rule { bytes_max, memory_bytes_max: KEPT_UNREAD_BYTES };
+    match item_type {
+        "event" | "transaction" | "feedback" | "user_report" | "session" | "sessions" | "client_report" => {
+            read(MIB)
+        }
+        "check_in" => read(100 * 1024),
+        "log" | "trace_metric" | "span" => read(u64::MAX),
+        "profile" => unread(50 * MIB),
+        "profile_chunk" => unread(50 * MIB),
+        "replay_event" => read(MIB),
+        "replay_recording" => unread(10 * MIB),
+        "replay_video" => unread(100 * MIB),
+        "statsd" | "metric_buckets" | "metric_meta" => unread(MIB),
+        _ => unread(200 * MIB),
+    }
+}
+
+/// The first item that is too large, and its limit.
+pub(super) fn exceeded(envelope: &Envelope<'_>) -> Option<(String, u64)> {
+    let sessions = envelope.items.iter().filter(|item| item.item_type() == "session").count();
+    if sessions > SESSIONS_MAX {
+        return Some(("session".to_owned(), SESSIONS_MAX as u64));
+    }
+    let over = |item: &&Item<'_>| item.payload_bytes() > rule(&item.item_type()).bytes_max;
+    let item = envelope.items.iter().find(over)?;
+    Some((item.item_type().into_owned(), rule(&item.item_type()).bytes_max))
+}

@@ -1,0 +1,207 @@
+//! How the copies of one project fare: counted, shown, and told.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+use telemetry::{
+    Reason,
+    metric::{self, Metric},
+};
+
+use super::Volume;
+
+/// A target that fails is warned of this often at most.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The copies of one project.
+#[derive(Debug)]
+pub(super) struct Lane {
+    name: String,
+    sent: AtomicU64,
+    left_out: AtomicU64,
+    queue_full: AtomicU64,
+    rate_limited: AtomicU64,
+    refused: AtomicU64,
+    unreachable: AtomicU64,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    last_error: Option<LastError>,
+    warned: Option<Instant>,
+    /// Losses that the other side has not been told yet.
+    losses: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+/// Why the last copy that failed did.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastError {
+    /// When, in seconds since the epoch.
+    pub at: f64,
+    /// The answer's status, where there was one.
+    pub status: Option<u16>,
+    /// What the other side or the network said.
+    pub reason: String,
+}
+
+/// How the copies of one project fare.
+#[derive(Clone, Debug, Serialize)]
+pub struct ForwardState {
+    /// The project.
+    pub project: String,
+    /// Copies that were answered with 2xx.
+    pub sent: u64,
+    /// Items that were left out of copies because their category is limited.
+    pub left_out: u64,
+    /// Copies that were answered with an error other than 429, such as that of a wrong DSN.
+    pub refused: u64,
+    /// Copies that did not fit into the queue.
+    pub dropped_queue_full: u64,
+    /// Copies of which nothing was left to send, or that were answered with 429.
+    pub dropped_rate_limited: u64,
+    /// Copies that were refused, or not answered in time.
+    pub dropped_failed: u64,
+    /// Why the last failed copy failed.
+    pub last_error: Option<LastError>,
+}
+
+impl Lane {
+    pub(super) fn new(name: &str) -> Self {
+        let [sent, left_out, queue_full, rate_limited, refused, unreachable] = Default::default();
+        let told = Mutex::default();
+        Self { name: name.to_owned(), sent, left_out, queue_full, rate_limited, refused, unreachable, told }
+    }
+
+    pub(super) fn state(&self) -> ForwardState {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ForwardState {
+            project: self.name.clone(),
+            sent: read(&self.sent),
+            left_out: read(&self.left_out),
+            refused: read(&self.refused),
+            dropped_queue_full: read(&self.queue_full),
+            dropped_rate_limited: read(&self.rate_limited),
+            dropped_failed: read(&self.refused) + read(&self.unreachable),
+            last_error: self.told().last_error.clone(),
+        }
+    }
+
+    pub(super) fn count_sent(&self) {
+        self.count(&self.sent, "sent");
+    }
+
+    pub(super) fn count_queue_full(&self) {
+        self.count(&self.queue_full, "queue_full");
+    }
+
+    pub(super) fn count_rate_limited(&self) {
+        self.count(&self.rate_limited, "rate_limited");
+    }
+
+    pub(super) fn count_left_out(&self, items: u64) {
+        self.left_out.fetch_add(items, Ordering::Relaxed);
+        metric::count(Metric::RecorderForwardItemsLeftOut, items, &[("project", self.name.as_str())]);
+    }
+
+    /// Counts a copy that failed, and warns of it, but not of every one.
+    pub(super) fn count_failed(&self, status: Option<u16>, reason: &str) {
+        match status {
+            Some(_) => self.count(&self.refused, "refused"),
+            None => self.count(&self.unreachable, "unreachable"),
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let mut told = self.told();
+        told.last_error = Some(LastError { at, status, reason: reason.to_owned() });
+        if told.warned.is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL) {
+            told.warned = Some(Instant::now());
+            drop(told);
+            tracing::warn!(
+                project = self.name,
+                http.response.status_code = status,
+                reason,
+                "copies for a real Sentry do not arrive; check PITBOSS_FORWARD_DSN_* and the way there"
+            );
+        }
+    }
+
+    fn count(&self, counter: &AtomicU64, outcome: &'static str) {
+        counter.fetch_add(1, Ordering::Relaxed);
+        metric::count(
+            Metric::RecorderForwardCopies,
+            1,
+            &[("project", self.name.as_str()), ("outcome", outcome)],
+        );
+    }
+
+    /// Notes a loss for the next client report.
+    pub(super) fn lose(&self, reason: Reason, volumes: &[Volume]) {
+        let mut told = self.told();
+        for Volume { category, quantity } in volumes {
+            *told.losses.entry((reason.as_str(), category.as_str())).or_default() += quantity;
+        }
+    }
+
+    /// The losses that are to be told; whoever takes them tells them or gives them back.
+    pub(super) fn take_losses(&self) -> Losses {
+        Losses(std::mem::take(&mut self.told().losses))
+    }
+
+    pub(super) fn give_back(&self, losses: Losses) {
+        let mut told = self.told();
+        for (name, quantity) in losses.0 {
+            *told.losses.entry(name).or_default() += quantity;
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // Whole after every statement.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Losses by reason and category. There are few of either, so this stays small.
+#[derive(Debug, Default)]
+pub(super) struct Losses(BTreeMap<(&'static str, &'static str), u64>);
+
+#[derive(Serialize)]
+struct Report {
+    timestamp: f64,
+    discarded_events: Vec<Discarded>,
+}
+
+#[derive(Serialize)]
+struct Discarded {
+    reason: &'static str,
+    category: &'static str,
+    quantity: u64,
+}
+
+impl Losses {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The item that tells them; nothing where there is nothing to tell.
+    pub(super) fn report(&self) -> Option<Vec<u8>> {
+        if self.is_empty() {
+            return None;
+        }
+        let discard = |(&(reason, category), &quantity): (&(&'static str, &'static str), &u64)| Discarded {
+            reason,
+            category,
+            quantity,
+        };
+        let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let report = Report { timestamp, discarded_events: self.0.iter().map(discard).collect() };
+        let json = serde_json::to_string(&report).ok()?;
+        Some(format!("{{\"type\":\"client_report\",\"length\":{}}}\n{json}\n", json.len()).into_bytes())
+    }
+}

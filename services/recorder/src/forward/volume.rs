@@ -1,0 +1,75 @@
+//! What an item counts as in Sentry's data categories: for limits, and for what is told when it is lost.
+
+use telemetry::Category;
+
+use crate::protocol::{
+    envelope::{Envelope, Item},
+    event::{ErrorEvent, Transaction},
+    fields, sessions, signals,
+};
+
+/// So much of one category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What it is.
+    pub(super) category: Category,
+    /// In items, or in bytes for categories that count these.
+    pub(super) quantity: u64,
+}
+
+impl Volume {
+    fn of(category: Category, quantity: u64) -> Self {
+        Self { category, quantity }
+    }
+
+    /// What an envelope counts as.
+    #[must_use]
+    pub fn of_envelope(envelope: &Envelope<'_>) -> Vec<Self> {
+        envelope.items.iter().flat_map(Self::of_item).collect()
+    }
+
+    /// What one item counts as; the category that limits it comes first. Client reports count as nothing and are never
+    /// limited.
+    pub(super) fn of_item(item: &Item<'_>) -> Vec<Self> {
+        let bytes = item.payload_bytes();
+        let json = item.json().unwrap_or_default();
+        match item.item_type().as_ref() {
+            "client_report" => Vec::new(),
+            "event" if ErrorEvent::parse(json).is_feedback() => vec![Self::of(Category::Feedback, 1)],
+            "event" => vec![Self::of(Category::Error, 1)],
+            "transaction" => {
+                let mut spans = 1;
+                if let Some(list) = Transaction::parse(json).spans {
+                    fields::each_entry(list.get(), |entry| spans += u64::from(entry.get().starts_with('{')));
+                }
+                vec![Self::of(Category::Transaction, 1), Self::of(Category::Span, spans)]
+            }
+            "span" => vec![Self::of(Category::Span, entries(json).max(1))],
+            "log" => vec![Self::of(Category::LogItem, entries(json)), Self::of(Category::LogByte, bytes)],
+            "trace_metric" => {
+                vec![
+                    Self::of(Category::TraceMetric, entries(json)),
+                    Self::of(Category::TraceMetricByte, bytes),
+                ]
+            }
+            "session" | "sessions" => {
+                let mut count = 0;
+                sessions::each(json, |_| count += 1);
+                vec![Self::of(Category::Session, count.max(1))]
+            }
+            "attachment" => vec![Self::of(Category::Attachment, bytes)],
+            "check_in" => vec![Self::of(Category::Monitor, 1)],
+            "feedback" | "user_report" => vec![Self::of(Category::Feedback, 1)],
+            "profile" => vec![Self::of(Category::Profile, 1)],
+            "profile_chunk" => vec![Self::of(Category::ProfileChunk, 1)],
+            "replay_event" | "replay_recording" | "replay_video" => vec![Self::of(Category::Replay, 1)],
+            _ => vec![Self::of(Category::Default, 1)],
+        }
+    }
+}
+
+fn entries(json: &str) -> u64 {
+    let mut count = 0;
+    signals::each_entry(json, |_| count += 1);
+    count
+}

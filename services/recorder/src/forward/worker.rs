@@ -1,0 +1,182 @@
+//! Sends the copies of one project, one after the other.
+
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode};
+use telemetry::{Category, Reason, transport::RateLimits};
+use tokio::sync::mpsc;
+
+use super::{
+    Copy, Target, Volume,
+    copy::{self, Keys, Made, Recipe},
+    lane::{Lane, Losses},
+};
+
+/// A Sentry that has not answered by then has lost the copy.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// Losses are told this long after the last copy, if no further one takes them along.
+const REPORT_IDLE: Duration = Duration::from_secs(30);
+/// Of what the other side says about an error, so much is shown.
+const REASON_BYTES_MAX: usize = 200;
+
+/// The client that all workers share. It follows no redirect: one would carry envelopes and key to any host.
+pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .timeout(SEND_DEADLINE)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent("pitboss-recorder")
+        .build()
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    target: Target,
+    keys: Keys,
+    receiver: mpsc::Receiver<Copy>,
+    lane: Arc<Lane>,
+    client: reqwest::Client,
+    envelope_bytes_max: usize,
+    limits: Arc<std::sync::Mutex<RateLimits>>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        target: Target,
+        keys: Keys,
+        receiver: mpsc::Receiver<Copy>,
+        lane: Arc<Lane>,
+        client: reqwest::Client,
+        envelope_bytes_max: usize,
+    ) -> Self {
+        let limits = Arc::default();
+        Self { target, keys, receiver, lane, client, envelope_bytes_max, limits }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            match tokio::time::timeout(REPORT_IDLE, self.receiver.recv()).await {
+                Ok(Some(copy)) => self.copy(copy).await,
+                Ok(None) => return,
+                Err(_) => self.report().await,
+            }
+        }
+    }
+
+    async fn copy(&self, copy: Copy) {
+        let losses = self.lane.take_losses();
+        let made = match self.make(&copy, losses.report()).await {
+            Ok(made) => made,
+            Err(reason) => {
+                self.lane.give_back(losses);
+                self.lane.lose(Reason::InternalSdkError, &copy.volumes);
+                return self.lane.count_failed(None, &reason);
+            }
+        };
+        if made.left_out_items > 0 {
+            self.lane.count_left_out(made.left_out_items);
+            self.lane.lose(Reason::RatelimitBackoff, &made.left_out);
+        }
+        let Some(body) = made.body else {
+            self.lane.give_back(losses);
+            return self.lane.count_rate_limited();
+        };
+        if self.send(body, "gzip", &made.sent, losses).await {
+            self.lane.count_sent();
+        }
+    }
+
+    /// Tells losses that no copy took along.
+    async fn report(&self) {
+        let losses = self.lane.take_losses();
+        if let Some(report) = losses.report() {
+            let body = [&b"{}\n"[..], &report].concat();
+            self.send(body, "identity", &[], losses).await;
+        }
+    }
+
+    async fn make(&self, copy: &Copy, report: Option<Vec<u8>>) -> Result<Made, String> {
+        let (key, keys, bytes_max) =
+            (self.target.dsn.key.clone(), self.keys.clone(), self.envelope_bytes_max);
+        let (kind, encoding, body, limits) =
+            (copy.kind, copy.encoding, copy.body.clone(), Arc::clone(&self.limits));
+        let made = tokio::task::spawn_blocking(move || {
+            let now = Instant::now();
+            let is_limited = |category: Category| {
+                let limits = limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                limits.is_limited(category, now)
+            };
+            let recipe = Recipe { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
+            copy::for_target(kind, encoding, &body, recipe)
+        });
+        made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    /// Sends an envelope with these losses told in it; whether it was taken.
+    async fn send(&self, body: Vec<u8>, encoding: &'static str, volumes: &[Volume], losses: Losses) -> bool {
+        let key = &self.target.dsn.key;
+        let mut request = self
+            .client
+            .post(&self.target.dsn.endpoint)
+            .header("x-sentry-auth", format!("Sentry sentry_key={key}, sentry_version=7"))
+            .header("content-type", "application/x-sentry-envelope");
+        if encoding != "identity" {
+            request = request.header("content-encoding", encoding);
+        }
+        let answer = match request.body(body).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.lane.give_back(losses);
+                self.lane.lose(Reason::NetworkError, volumes);
+                self.lane.count_failed(None, &story(&error));
+                return false;
+            }
+        };
+        let status = answer.status();
+        self.learn(status, answer.headers());
+        if status.is_success() {
+            return true;
+        }
+        self.lane.give_back(losses);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            // The other side has counted these itself.
+            self.lane.count_rate_limited();
+        } else {
+            self.lane.lose(Reason::SendError, volumes);
+            self.lane.count_failed(Some(status.as_u16()), &said(status, answer.headers()));
+        }
+        false
+    }
+
+    fn learn(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut limits = self.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        limits.learn(status, headers, Instant::now());
+    }
+}
+
+/// What the other side says about its refusal.
+fn said(status: StatusCode, headers: &HeaderMap) -> String {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text = if status.is_redirection() {
+        header("location").map(|to| format!("it points to {to}, and copies follow no redirect"))
+    } else {
+        header("x-sentry-error")
+    };
+    let text = text.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned());
+    crate::protocol::fields::cut(text, REASON_BYTES_MAX)
+}
+
+/// An error and its causes. The address is left out: its query or user part may be a secret.
+fn story(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    let kind = if error.is_timeout() { "not answered in time" } else { "cannot be reached" };
+    crate::protocol::fields::cut(format!("{kind}: {}", causes.join(": ")), REASON_BYTES_MAX)
+}

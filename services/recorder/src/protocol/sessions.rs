@@ -1,0 +1,120 @@
+//! Sessions: single updates, and sums of a whole minute, each in its own shape.
+
+use super::{
+    event::LABEL_BYTES_MAX,
+    fields::{Fields, each_entry},
+};
+
+/// What became of sessions. Of one session's update exactly one is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Begun, or ended in order and without an error.
+    pub healthy: u64,
+    /// With an error that was handled.
+    pub errored: u64,
+    /// Ended by something else than the program: killed, out of memory, hung.
+    pub abnormal: u64,
+    /// With an error that nobody handled and that did not end the program.
+    pub unhandled: u64,
+    /// Ended by a crash.
+    pub crashed: u64,
+}
+
+impl Counts {
+    /// Adds what became of others.
+    pub fn add(&mut self, others: Self) {
+        self.healthy += others.healthy;
+        self.errored += others.errored;
+        self.abnormal += others.abnormal;
+        self.unhandled += others.unhandled;
+        self.crashed += others.crashed;
+    }
+}
+
+/// One update of one session, or the sum of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The release that it ran.
+    pub release: String,
+    /// Where it ran.
+    pub environment: String,
+    /// The session's id; absent for a sum.
+    pub sid: Option<String>,
+    /// Who had it.
+    pub did: Option<String>,
+    /// What became of it, or of them.
+    pub counts: Counts,
+}
+
+/// The sessions of a `session` or `sessions` item. Sentry takes none without a release.
+pub fn each(json: &str, mut each: impl FnMut(Session)) {
+    let fields = Fields::parse(json);
+    let attributes = fields.object("attrs");
+    let Some(release) = attributes.short("release", LABEL_BYTES_MAX) else { return };
+    let environment = attributes.short("environment", LABEL_BYTES_MAX).unwrap_or_default();
+    let mut tell = |sid, did, counts| {
+        each(Session { release: release.clone(), environment: environment.clone(), sid, did, counts });
+    };
+    match fields.get("aggregates") {
+        Some(aggregates) => each_entry(aggregates.get(), |aggregate| {
+            let sum = Fields::of(Some(aggregate));
+            tell(None, sum.short("did", LABEL_BYTES_MAX), sums(&sum));
+        }),
+        None => {
+            let sid = fields.short("sid", LABEL_BYTES_MAX);
+            tell(sid, fields.short("did", LABEL_BYTES_MAX), update(&fields));
+        }
+    }
+}
+
+fn sums(aggregate: &Fields<'_>) -> Counts {
+    // Above this a number is a mistake, and sums of such stay far below what SQLite can hold.
+    let number = |name: &str| aggregate.number(name).unwrap_or_default().min(u64::from(u32::MAX));
+    Counts {
+        healthy: number("exited"),
+        errored: number("errored"),
+        abnormal: number("abnormal"),
+        unhandled: number("unhandled"),
+        crashed: number("crashed"),
+    }
+}
+
+fn update(session: &Fields<'_>) -> Counts {
+    let mut counts = Counts::default();
+    let counted = match session.text("status").as_deref() {
+        Some("crashed") => &mut counts.crashed,
+        Some("abnormal") => &mut counts.abnormal,
+        Some("unhandled") => &mut counts.unhandled,
+        Some("errored") => &mut counts.errored,
+        _ if session.number("errors").is_some_and(|errors| errors > 0) => &mut counts.errored,
+        _ => &mut counts.healthy,
+    };
+    *counted = 1;
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Vec<Session> {
+        let mut sessions = Vec::new();
+        each(json, |session| sessions.push(session));
+        sessions
+    }
+
+    #[test]
+    fn updates_and_sums() {
+        let attributes = r#""attrs":{"release":"r@1","environment":["wrong"]}"#;
+        let one = read(&format!(r#"{{"sid":"s","did":7,"status":"exited","errors":2,{attributes}}}"#));
+        assert_eq!((one[0].sid.as_deref(), one[0].did.as_deref()), (Some("s"), Some("7")));
+        assert_eq!(one[0].counts, Counts { errored: 1, ..Counts::default() });
+        let sums = read(&format!(
+            r#"{{"aggregates":[null,{{"exited":1000,"crashed":-1}},{{"did":"d","crashed":3,"errored":"x"}}],{attributes}}}"#
+        ));
+        assert_eq!(sums.len(), 2);
+        assert_eq!(sums[0].counts, Counts { healthy: 1000, ..Counts::default() });
+        assert_eq!((sums[1].did.as_deref(), sums[1].counts.crashed), (Some("d"), 3));
+        assert!(read(r#"{"sid":"s"}"#).is_empty() && read("[]").is_empty());
+    }
+}

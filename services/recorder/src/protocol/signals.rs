@@ -1,0 +1,151 @@
+//! Entries of the batch items: logs, metrics and streamed spans. One bad entry hides no other.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::{
+    event::LABEL_BYTES_MAX,
+    fields::{self, Fields},
+    timestamp::Timestamp,
+};
+
+/// Where a log or metric names its span when it does not do so at the top: before the field was moved, and in Rust's SDK.
+const SPAN_ATTRIBUTES: [&str; 2] = ["sentry.trace.parent_span_id", "parent_span_id"];
+
+/// Calls `each` with every entry of a batch item, `{"items": […]}`; false where it is no batch.
+pub fn each_entry<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) -> bool {
+    let mut found = false;
+    if let Some(items) = Fields::parse(json).get("items") {
+        fields::each_object(items.get(), |entry| {
+            found = true;
+            each(entry);
+        });
+    }
+    found
+}
+
+/// Attributes by name, each as the JSON text of its value.
+#[derive(Debug, Default)]
+pub struct Attributes<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'a> Attributes<'a> {
+    /// Reads `{"name": {"value": …, "type": …}}`; an attribute without a value is left out.
+    #[must_use]
+    pub fn read(entry: &Fields<'a>) -> Self {
+        let attributes = entry.object("attributes");
+        let value = |value: &'a RawValue| Fields::of(Some(value)).get("value");
+        Self(attributes.iter().filter_map(|(name, raw)| Some((name.to_owned(), value(raw)?))).collect())
+    }
+
+    /// An attribute as text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).and_then(|value| fields::text(value))
+    }
+
+    /// `{"name": value}`.
+    #[must_use]
+    pub fn flat(&self) -> Box<RawValue> {
+        serde_json::value::to_raw_value(&self.0).unwrap_or_default()
+    }
+}
+
+/// What a log, a metric and a span have in common.
+#[derive(Debug, Default)]
+pub struct Entry<'a> {
+    /// When it was written or measured.
+    pub timestamp: Timestamp,
+    /// Trace it belongs to.
+    pub trace_id: Option<String>,
+    /// Span it belongs to.
+    pub span_id: Option<String>,
+    /// Its attributes.
+    pub attributes: Attributes<'a>,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads what can be read.
+    #[must_use]
+    pub fn read(fields: &Fields<'a>) -> Self {
+        let attributes = Attributes::read(fields);
+        let span = fields.short("span_id", LABEL_BYTES_MAX);
+        Self {
+            timestamp: fields.time("timestamp"),
+            trace_id: fields.text("trace_id"),
+            span_id: span.or_else(|| SPAN_ATTRIBUTES.into_iter().find_map(|name| attributes.text(name))),
+            attributes,
+        }
+    }
+}
+
+/// One entry of a `span` item of the second version.
+#[derive(Debug, Default)]
+pub struct SpanV2<'a> {
+    /// Trace it belongs to.
+    pub trace_id: Option<String>,
+    /// Its own id.
+    pub span_id: Option<String>,
+    /// The span it is a child of.
+    pub parent_span_id: Option<String>,
+    /// What it is called.
+    pub name: Option<String>,
+    /// `ok` or `error`.
+    pub status: Option<String>,
+    /// True for the root of a service's part.
+    pub is_segment: bool,
+    /// When it began.
+    pub start_timestamp: Timestamp,
+    /// When it ended.
+    pub end_timestamp: Timestamp,
+    /// Its attributes, `sentry.op` among them.
+    pub attributes: Attributes<'a>,
+    /// Links to other spans.
+    pub links: Option<Box<RawValue>>,
+}
+
+impl<'a> SpanV2<'a> {
+    /// Reads what can be read.
+    #[must_use]
+    pub fn read(fields: &Fields<'a>) -> Self {
+        Self {
+            trace_id: fields.text("trace_id"),
+            span_id: fields.short("span_id", LABEL_BYTES_MAX),
+            parent_span_id: fields.short("parent_span_id", LABEL_BYTES_MAX),
+            name: fields.text("name"),
+            status: fields.text("status"),
+            is_segment: fields.truth("is_segment").unwrap_or_default(),
+            start_timestamp: fields.time("start_timestamp"),
+            end_timestamp: fields.time("end_timestamp"),
+            attributes: Attributes::read(fields),
+            links: fields.raw("links"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_names_its_span_at_the_top_or_in_an_attribute() {
+        let span = |entry: &str| Entry::read(&Fields::parse(entry)).span_id;
+        let attribute =
+            r#""attributes":{"broken":7,"sentry.trace.parent_span_id":{"value":"bb","type":"string"}}"#;
+        assert_eq!(span(&format!(r#"{{"span_id":"aa",{attribute}}}"#)).as_deref(), Some("aa"));
+        assert_eq!(span(&format!(r#"{{"span_id":null,{attribute}}}"#)).as_deref(), Some("bb"));
+        assert_eq!(span(r#"{"attributes":{"parent_span_id":{"value":"cc"}}}"#).as_deref(), Some("cc"));
+        assert_eq!(span(r#"{"attributes":[]}"#), None);
+    }
+
+    #[test]
+    fn bad_entries_hide_no_others() {
+        let mut bodies = Vec::new();
+        let batch = r#"{"version":2,"items":[null,7,"x",{"body":"a","attributes":null},{"body":"b","timestamp":{}}]}"#;
+        assert!(each_entry(batch, |entry| bodies.extend(entry.text("body"))));
+        assert_eq!(bodies, ["a", "b"]);
+        for nothing in [r#"{"items":null}"#, r#"{"items":{}}"#, "[]", "7", ""] {
+            assert!(!each_entry(nothing, |_| panic!("no entry")), "{nothing}");
+        }
+    }
+}

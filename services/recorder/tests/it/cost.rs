@@ -1,0 +1,95 @@
+//! What an envelope costs grows with its bytes: four times the entries take about four times the work, whatever they are.
+
+use recorder::protocol::{
+    digest,
+    envelope::Envelope,
+    trace::{Assembly, Source},
+};
+
+/// Four times the entries may take so many times the processor time. Work that grows with the square takes sixteen times.
+const RATIO_MAX: f64 = 9.0;
+const ENTRIES: usize = 10_000;
+const ROUNDS: usize = 5;
+
+/// Nanoseconds that this thread was on a processor: what else the machine does does not count.
+fn worked_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    stat.split_whitespace().next().and_then(|field| field.parse().ok()).expect("a number")
+}
+
+fn envelope(
+    item_type: &str,
+    before: &str,
+    entry: impl Fn(usize) -> String,
+    after: &str,
+    count: usize,
+) -> String {
+    let entries: Vec<String> = (0..count).map(entry).collect();
+    format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{before}{}{after}\n", entries.join(","))
+}
+
+fn work(body: &str) -> u64 {
+    let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+    let begun = worked_ns();
+    let read = digest::digest(1, 1.0, &envelope);
+    let mut assembly = Assembly::new([0xab; 16], 64 << 20);
+    assembly.add(Source { seq: 1, received_at: 1.0, project: 1, name: "x" }, &envelope);
+    let trace = assembly.finish();
+    let took = worked_ns() - begun;
+    assert!(read.kinds.0 > 0 && trace.is_none_or(|trace| !trace.truncated));
+    took
+}
+
+#[test]
+fn four_times_the_entries_take_about_four_times_the_work() {
+    let traces = |n: usize| format!(r#"{{"trace_id":"{n:032x}"}}"#);
+    let same_trace = |n: usize| {
+        format!(
+            r#"{{"trace_id":"{}","span_id":"{n:016x}","parent_span_id":"{:016x}"}}"#,
+            "ab".repeat(16),
+            n / 2
+        )
+    };
+    let user = |n: usize| format!(r#"{{"did":"{n}","exited":1}}"#);
+    let lost = |n: usize| format!(r#"{{"reason":"r{n}","category":"c","quantity":1}}"#);
+    let frame = |n: usize| format!(r#"{{"function":"f{n}"}}"#);
+    let name = |n: usize| format!(r#""k{n}":{{"value":1}}"#);
+    type Entry<'a> = &'a dyn Fn(usize) -> String;
+    let shapes: [(&str, &str, Entry<'_>, &str); 10] = [
+        ("log", r#"{"items":["#, &traces, "]}"),
+        ("trace_metric", r#"{"items":["#, &traces, "]}"),
+        ("span", r#"{"items":["#, &traces, "]}"),
+        ("span", r#"{"items":["#, &same_trace, "]}"),
+        (
+            "transaction",
+            r#"{"contexts":{"trace":{"trace_id":"abababababababababababababababab"}},"spans":["#,
+            &same_trace,
+            "]}",
+        ),
+        ("event", r#"{"exception":[{"type":"E","stacktrace":{"frames":["#, &frame, "]}}]}"),
+        ("event", r#"{"fingerprint":["#, &frame, "]}"),
+        ("sessions", r#"{"attrs":{"release":"r"},"aggregates":["#, &user, "]}"),
+        ("client_report", r#"{"discarded_events":["#, &lost, "]}"),
+        ("log", r#"{"items":[{"trace_id":"abababababababababababababababab","attributes":{"#, &name, "}}]}"),
+    ];
+    for (item_type, before, entry, after) in shapes {
+        let few = envelope(item_type, before, entry, after, ENTRIES);
+        let many = envelope(item_type, before, entry, after, 4 * ENTRIES);
+        let least = |body: &str| (0..ROUNDS).map(|_| work(body)).min().expect("rounds").max(100_000);
+        let (few_ns, many_ns) = (least(&few), least(&many));
+        let ratio = many_ns as f64 / few_ns as f64;
+        assert!(ratio < RATIO_MAX, "{item_type} {before}: {few_ns} ns, then {many_ns} ns");
+    }
+}
+
+#[test]
+fn no_text_of_a_digest_is_long() {
+    let long = "x".repeat(1 << 20);
+    let body = format!(
+        "{{}}\n{{\"type\":\"transaction\"}}\n{{\"transaction\":\"{long}\",\"release\":\"{long}\",\"environment\":\"{long}\",\"contexts\":{{\"trace\":{{\"trace_id\":\"{}\",\"op\":\"{long}\"}}}}}}\n{{\"type\":\"event\"}}\n{{\"release\":\"{long}\",\"user\":{{\"id\":\"{long}\"}}}}\n{{\"type\":\"session\"}}\n{{\"sid\":\"{long}\",\"did\":\"{long}\",\"attrs\":{{\"release\":\"{long}\"}}}}\n",
+        "ab".repeat(16)
+    );
+    let digest = digest::digest(1, 1.0, &Envelope::parse(body.as_bytes()).expect("an envelope"));
+    assert_eq!((digest.parts.len(), digest.errors.len(), digest.sessions.len()), (1, 1, 1));
+    assert!(format!("{digest:?}").len() < 10_000);
+}

@@ -1,0 +1,160 @@
+//! A disk that changes bytes: what is damaged is lost and reported, what follows is still there.
+
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::support::{Recorder, error};
+
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(directory.join("data/segments")).expect("segments");
+    let mut found: Vec<_> = folder
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Flips a bit of the record that holds this text.
+fn flip(path: &Path, text: &str, before: usize) {
+    let bytes = std::fs::read(path).expect("a segment");
+    let at =
+        bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the record") - before;
+    let file = OpenOptions::new().write(true).open(path).expect("a segment");
+    file.write_all_at(&[bytes[at] ^ 0x10], at as u64).expect("a flipped bit");
+}
+
+fn envelope(number: u32) -> String {
+    error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "E", &format!("value-{number}-"), "anna")
+}
+
+async fn kept(recorder: &Recorder) -> Vec<u32> {
+    let numbers = recorder.lines("/api/v1/envelopes").await;
+    let value = |line: &Value| {
+        line["items"][0]["payload"]["exception"]["values"][0]["value"].as_str().map(str::to_owned)
+    };
+    numbers
+        .iter()
+        .map(|line| {
+            value(line)
+                .and_then(|value| value.split('-').nth(1).and_then(|number| number.parse().ok()))
+                .expect("a number")
+        })
+        .collect()
+}
+
+/// How far before the text the length, the checksum and the marker of its record are, about: the header line of the
+/// envelope and the record's fixed part lie between.
+fn head_distance(number: u32) -> usize {
+    let envelope = envelope(number);
+    envelope.find(&format!("value-{number}-")).expect("the text") + 24
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_behind_damage_are_found_wherever_it_is() {
+    // In the body; in the length; in the checksum; in the marker.
+    for into_head in [None, Some(8), Some(4), Some(12)] {
+        let recorder = Recorder::start(&[]).await;
+        for number in 1..=9 {
+            recorder.keep(1, envelope(number)).await;
+        }
+        let directory = recorder.stop().await;
+        let segment = &files(directory.path(), "segment")[0];
+        let before = into_head.map_or(0, |distance| head_distance(4) + distance);
+        flip(segment, "value-4-", before);
+        // Derived, and made again: it must not be what still knows the places.
+        std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
+
+        let recorder = Recorder::start_in(directory, &[]).await;
+        assert_eq!(kept(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9], "{into_head:?}");
+        recorder.keep(1, envelope(10)).await;
+        let directory = recorder.stop().await;
+        let aside = files(directory.path(), "damaged");
+        assert_eq!(aside.len(), 1, "the bytes are put aside");
+        assert!(into_head.is_some() || std::fs::metadata(&aside[0]).expect("a file").len() > 100);
+        let recorder = Recorder::start_in(directory, &[]).await;
+        assert_eq!(kept(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9, 10], "{into_head:?}, the next start");
+        let directory = recorder.stop().await;
+        assert_eq!(files(directory.path(), "damaged").len(), 1, "once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_an_old_segment_stops_neither_queries_nor_the_index() {
+    let recorder = Recorder::start(&[("PITBOSS__RECORDER__SEGMENT_BYTES", "4096")]).await;
+    for number in 1..=30 {
+        recorder.keep(1, envelope(number)).await;
+    }
+    let segments = files(recorder.directory.path(), "segment");
+    assert!(segments.len() > 3, "{segments:?}");
+    flip(&segments[0], "value-2-", 0);
+    let without: Vec<u32> = (1..=30).filter(|number| *number != 2).collect();
+    assert_eq!(kept(&recorder).await, without, "a listing passes over it");
+    let issue = &recorder.lines("/api/v1/issues").await[0];
+    assert_eq!(issue["last_event_id"].as_str().map(str::len), Some(32));
+    let directory = recorder.stop().await;
+    std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
+    let last = |path: &PathBuf| std::fs::read(path).expect("a segment");
+    let before: Vec<_> = segments.iter().map(last).collect();
+    let recorder = Recorder::start_in(directory, &[]).await;
+    assert_eq!(kept(&recorder).await, without, "and an index is made without it");
+    assert_eq!(
+        segments.iter().map(last).collect::<Vec<_>>()[..3],
+        before[..3],
+        "nothing is changed in place"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_torn_end_is_kept_under_its_own_name() {
+    let mut directory = None;
+    for number in 1..=3 {
+        let recorder = match directory.take() {
+            Some(directory) => Recorder::start_in(directory, &[]).await,
+            None => Recorder::start(&[]).await,
+        };
+        recorder.keep(1, envelope(number)).await;
+        let stopped = recorder.stop().await;
+        let segment = &files(stopped.path(), "segment")[0];
+        let file = OpenOptions::new().write(true).open(segment).expect("a segment");
+        let end = file.metadata().expect("metadata").len();
+        file.write_all_at(format!("torn {number}").as_bytes(), end).expect("a torn end");
+        directory = Some(stopped);
+    }
+    let recorder = Recorder::start_in(directory.expect("a folder"), &[]).await;
+    assert_eq!(kept(&recorder).await, [1, 2, 3]);
+    let torn: Vec<_> = files(recorder.directory.path(), "torn")
+        .iter()
+        .map(|path| std::fs::read(path).expect("a file"))
+        .collect();
+    assert_eq!(torn, [b"torn 1", b"torn 2", b"torn 3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_of_the_first_layout_is_read_and_continued_in_a_new_one() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let segments = directory.path().join("data/segments");
+    std::fs::create_dir_all(&segments).expect("a folder");
+    let mut bytes = b"pitboss-journal1".to_vec();
+    for seq in 1..=3_u64 {
+        let mut record = seq.to_le_bytes().to_vec();
+        record.extend_from_slice(&1_700_000_000_000_000_u64.to_le_bytes());
+        record.extend_from_slice(&1_u32.to_le_bytes());
+        record.extend_from_slice(&[0; 4]);
+        record.extend_from_slice(envelope(u32::try_from(seq).expect("small")).as_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(&record);
+        bytes.extend_from_slice(&u32::try_from(record.len()).expect("small").to_le_bytes());
+        bytes.extend_from_slice(&crc.sum().to_le_bytes());
+        bytes.extend_from_slice(&record);
+    }
+    std::fs::write(segments.join(format!("{:020}.segment", 1)), &bytes).expect("a segment");
+    let recorder = Recorder::start_in(directory, &[]).await;
+    assert_eq!(recorder.keep(1, envelope(4)).await, 4);
+    assert_eq!(kept(&recorder).await, [1, 2, 3, 4]);
+}
