@@ -57,10 +57,13 @@ struct Copy {
     _bytes: OwnedSemaphorePermit,
 }
 
+/// Where copies are handed over and counted, by project.
+type Lanes = HashMap<u32, (mpsc::Sender<Copy>, Arc<Lane>)>;
+
 /// Handle for handing copies over; clones share it.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
-    lanes: Arc<HashMap<u32, (mpsc::Sender<Copy>, Arc<Lane>)>>,
+    lanes: Arc<Lanes>,
     bytes: Arc<Semaphore>,
 }
 

@@ -74,15 +74,18 @@ async fn a_sentry_that_hangs_delays_nobody_and_drops_are_counted() {
     assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 200);
 }
 
+/// A status, and headers.
+type Answer = (u16, Vec<(&'static str, String)>);
+
 /// What the stub answers next (the last one again and again), and the envelopes it got, one list of items each.
 #[derive(Clone, Default)]
 struct Stub {
-    answers: Arc<Mutex<VecDeque<(u16, Vec<(&'static str, String)>)>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     got: Arc<Mutex<Vec<Vec<Value>>>>,
 }
 
 impl Stub {
-    async fn start(answers: Vec<(u16, Vec<(&'static str, String)>)>) -> (Self, String) {
+    async fn start(answers: Vec<Answer>) -> (Self, String) {
         let stub = Self { answers: Arc::new(Mutex::new(answers.into())), got: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
