@@ -13,17 +13,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry::Context;
-use opentelemetry::trace::{Span as _, SpanContext, SpanId, TraceContextExt as _};
+use opentelemetry::trace::{Span as _, SpanContext, SpanId, TraceContextExt as _, TraceId};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::dsc::Dsc;
+use crate::spans::Status;
 use crate::writer::Writer;
-use crate::{Category, Reason, propagation};
+use crate::{Category, Reason, attributes, propagation};
 
 pub(crate) mod encode;
+mod frozen;
 mod root;
+
+use frozen::Frozen;
 
 use root::{Ended, Root};
 
@@ -70,11 +74,15 @@ impl Drop for LiveSpans {
     }
 }
 
-/// An open span: whose transaction it belongs to, and its room (none: it will be dropped).
+/// An open span: whose transaction it belongs to, its room (none: it will be dropped), and its status so far.
+///
+/// The status is kept here and not among the span's attributes: there each setting appends, the first ones are kept, and the
+/// last word of a span that was retried often would be lost.
 #[derive(Debug)]
 struct Open {
     root: Arc<Root>,
     live: Option<LiveSpans>,
+    status: Option<Status>,
 }
 
 /// Span ids are random already.
@@ -110,6 +118,7 @@ struct Inner {
     shards: [Shard; SHARDS],
     /// Roots that ended while spans of theirs were open, in order of their end.
     waiting: Mutex<Vec<(Instant, Arc<Root>)>>,
+    frozen: Mutex<Frozen>,
     writer: Writer,
 }
 
@@ -119,6 +128,20 @@ static RUNNING: OnceLock<Bridge> = OnceLock::new();
 pub(crate) fn dsc_of_open_span(span_id: SpanId) -> Option<Arc<Dsc>> {
     let bridge = RUNNING.get()?;
     bridge.shard(span_id).get(&key(span_id)).map(|open| Arc::clone(&open.root.dsc))
+}
+
+/// What was said of a trace that began here.
+pub(crate) fn dsc_of_trace(trace_id: TraceId) -> Option<Arc<Dsc>> {
+    locked(&RUNNING.get()?.inner.frozen).get(trace_id)
+}
+
+/// Sets the status of an open span; the last one set counts. Without effect on a span that is not recorded or has ended.
+pub(crate) fn set_status(span_id: SpanId, status: Status) {
+    if let Some(bridge) = RUNNING.get()
+        && let Some(open) = bridge.shard(span_id).get_mut(&key(span_id))
+    {
+        open.status = Some(status);
+    }
 }
 
 fn key(span_id: SpanId) -> u64 {
@@ -134,7 +157,9 @@ impl Bridge {
     /// The process's bridge, in front of the writer.
     pub(crate) fn start(writer: Writer) -> Self {
         let shards = std::array::from_fn(|_| Shard::default());
-        let bridge = Self { inner: Arc::new(Inner { shards, waiting: Mutex::default(), writer }) };
+        let bridge = Self {
+            inner: Arc::new(Inner { shards, waiting: Mutex::default(), frozen: Mutex::default(), writer }),
+        };
         // a second one (tests) keeps its own spans, and leaves propagation to the first
         RUNNING.set(bridge.clone()).ok();
         bridge
@@ -159,9 +184,12 @@ impl Bridge {
         }
     }
 
-    fn end(&self, data: SpanData) {
+    fn end(&self, mut data: SpanData) {
         let open = self.shard(data.span_context.span_id()).remove(&key(data.span_context.span_id()));
-        let Some(Open { root, live }) = open else { return };
+        let Some(Open { root, live, status }) = open else { return };
+        if let Some(status) = status {
+            data.attributes.push(KeyValue::new(attributes::SENTRY_STATUS, status.as_str()));
+        }
         if live.is_none() {
             drop_spans(1, Reason::BufferOverflow);
         }
@@ -176,16 +204,36 @@ impl Bridge {
         }
     }
 
-    fn begin(&self, span_context: &SpanContext, parent: &Context, new_root: impl FnOnce() -> Root) {
+    /// A span begins: below an open one in its transaction, else as the root of a new one, with what `dsc` says.
+    ///
+    /// What begins below a span for which there was no room is dropped with it: it would be an orphan.
+    fn begin(&self, span_context: &SpanContext, parent: &Context, dsc: impl FnOnce() -> Arc<Dsc>) {
         let parent = parent.span().span_context().clone();
         let local = parent.is_valid() && !parent.is_remote();
         let family = local.then(|| {
-            self.shard(parent.span_id()).get(&key(parent.span_id())).map(|open| Arc::clone(&open.root))
+            let shard = self.shard(parent.span_id());
+            shard.get(&key(parent.span_id())).map(|open| (Arc::clone(&open.root), open.live.is_some()))
         });
-        let joined = family.flatten().and_then(|root| root.join().map(|room| (root, room)));
-        let (root, room) = joined.unwrap_or_else(|| (Arc::new(new_root()), true));
-        let live = if room { LiveSpans::take_one() } else { None };
-        self.shard(span_context.span_id()).insert(key(span_context.span_id()), Open { root, live });
+        let (family, has_kept_parent) =
+            family.flatten().map_or((None, true), |(root, kept)| (Some(root), kept));
+        let joined = family.as_ref().and_then(|root| root.join().map(|room| (Arc::clone(root), room)));
+        let (root, room) = joined.unwrap_or_else(|| {
+            let dsc = family.map_or_else(dsc, |root| Arc::clone(&root.dsc));
+            (Arc::new(Root::new(span_context.span_id(), dsc)), true)
+        });
+        let live = if room && has_kept_parent { LiveSpans::take_one() } else { None };
+        self.shard(span_context.span_id())
+            .insert(key(span_context.span_id()), Open { root, live, status: None });
+    }
+
+    /// What is said of the trace of a new local root: what came in, else what was said before, else our own word.
+    fn dsc_of_root(&self, span: &Span, span_context: &SpanContext, parent: &Context) -> Arc<Dsc> {
+        propagation::remote_dsc(parent, span_context).unwrap_or_else(|| {
+            locked(&self.inner.frozen).get_or_say(span_context.trace_id(), || {
+                let name = span.exported_data().map(|data| data.name);
+                Dsc::of_head(span_context.trace_id(), true, name.as_deref())
+            })
+        })
     }
 
     fn flush(&self, timeout: Duration) -> OTelSdkResult {
@@ -207,14 +255,7 @@ fn drop_spans(quantity: u64, reason: Reason) {
 impl SpanProcessor for Bridge {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         let span_context = span.span_context().clone();
-        self.begin(&span_context, parent, || {
-            let remote = propagation::remote_dsc(parent, &span_context);
-            let dsc = remote.unwrap_or_else(|| {
-                let name = span.exported_data().map(|data| data.name);
-                Arc::new(Dsc::of_head(span_context.trace_id(), true, name.as_deref()))
-            });
-            Root::new(span_context.span_id(), dsc)
-        });
+        self.begin(&span_context, parent, || self.dsc_of_root(span, &span_context, parent));
     }
 
     fn on_end(&self, data: SpanData) {

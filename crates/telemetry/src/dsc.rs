@@ -1,8 +1,9 @@
 //! The dynamic sampling context: what the head of a trace says about it, the same on every hop and in every envelope.
 //!
-//! Frozen where the trace begins. It rides in `baggage` as `sentry-*` entries, and as the `trace` header of each envelope
-//! (which the stock transport loses).
+//! Frozen where the trace begins, and passed on whole, with what a newer SDK than ours put into it. It rides in `baggage` as
+//! `sentry-*` entries, and as the `trace` header of each envelope (which the stock transport loses).
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use opentelemetry::trace::{SpanContext, TraceId};
@@ -10,85 +11,85 @@ use serde::Serialize;
 
 use crate::{sampling, scrub};
 
-/// One trace's dynamic sampling context; numbers are text, as on the wire.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Dsc {
-    /// The trace, 32 hex digits.
-    pub trace_id: String,
-    /// The public key of the project where the trace began.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub public_key: Option<String>,
-    /// The head's sample rate, `0.25`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sample_rate: Option<String>,
-    /// The head's random number, six digits after the point.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sample_rand: Option<String>,
-    /// `true` or `false`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sampled: Option<String>,
-    /// The head's release.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub release: Option<String>,
-    /// The head's environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub environment: Option<String>,
-    /// The name of the head's transaction.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub transaction: Option<String>,
-    /// The browser's session replay, when there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replay_id: Option<String>,
+/// Entries kept that are not named below, and the bytes of such a name.
+const OTHERS_MAX: usize = 16;
+const OTHER_NAME_BYTES_MAX: usize = 64;
+
+macro_rules! fields {
+    ($($(#[doc = $help:literal])+ $field:ident,)+) => {
+        /// One trace's dynamic sampling context; numbers are text, as on the wire.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+        pub struct Dsc {
+            /// The trace, 32 hex digits.
+            pub trace_id: String,
+            $(
+                $(#[doc = $help])+
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<String>,
+            )+
+            /// What else the head said, by its name behind `sentry-`: a newer SDK's, passed on as it came.
+            #[serde(flatten)]
+            pub others: BTreeMap<String, String>,
+        }
+
+        impl Dsc {
+            /// Sets a field by its name behind `sentry-`. The value may be a stranger's. What there is no room for is left out.
+            pub(crate) fn set(&mut self, field: &str, value: &str) {
+                let clean = if field == "release" { scrub::name_at_version(value) } else { scrub::text(value) };
+                match field {
+                    "trace_id" => self.trace_id = clean.into_owned(),
+                    $(stringify!($field) => self.$field = Some(clean.into_owned()),)+
+                    other => self.set_other(other, value),
+                }
+            }
+
+            /// All there is, by name behind `sentry-`, the named ones first.
+            pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+                let named = [
+                    ("trace_id", Some(&self.trace_id)),
+                    $((stringify!($field), self.$field.as_ref()),)+
+                ];
+                named
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?.as_str())))
+                    .chain(self.others.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+                    .filter(|(_, value)| !value.is_empty())
+            }
+        }
+    };
 }
 
-/// The fields by their name behind `sentry-`; what is not named here does not travel.
-pub(crate) const FIELDS: [&str; 9] = [
-    "trace_id",
-    "public_key",
-    "sample_rate",
-    "sample_rand",
-    "sampled",
-    "release",
-    "environment",
-    "transaction",
-    "replay_id",
-];
+fields! {
+    /// The public key of the project where the trace began.
+    public_key,
+    /// The head's sample rate, `0.25`.
+    sample_rate,
+    /// The head's random number, six digits after the point.
+    sample_rand,
+    /// `true` or `false`.
+    sampled,
+    /// The head's release.
+    release,
+    /// The head's environment.
+    environment,
+    /// The name of the head's transaction.
+    transaction,
+    /// The head's organisation, from its DSN.
+    org_id,
+    /// The browser's session replay, when there is one.
+    replay_id,
+}
 
 impl Dsc {
-    /// Sets a field by its name on the wire. The value may be a stranger's.
-    pub(crate) fn set(&mut self, field: &str, value: &str) {
-        let value = scrub::text(value).into_owned();
-        match field {
-            "trace_id" => self.trace_id = value,
-            "public_key" => self.public_key = Some(value),
-            "sample_rate" => self.sample_rate = Some(value),
-            "sample_rand" => self.sample_rand = Some(value),
-            "sampled" => self.sampled = Some(value),
-            "release" => self.release = Some(value),
-            "environment" => self.environment = Some(value),
-            "transaction" => self.transaction = Some(value),
-            "replay_id" => self.replay_id = Some(value),
-            _ => {}
+    fn set_other(&mut self, name: &str, value: &str) {
+        let is_token = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.')
+        };
+        let is_name = !name.is_empty() && name.len() <= OTHER_NAME_BYTES_MAX && name.bytes().all(is_token);
+        let has_room = self.others.len() < OTHERS_MAX || self.others.contains_key(name);
+        if is_name && has_room && !scrub::is_secret_key(name) {
+            self.others.insert(name.to_owned(), scrub::text(value).into_owned());
         }
-    }
-
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let values = [
-            Some(&self.trace_id),
-            self.public_key.as_ref(),
-            self.sample_rate.as_ref(),
-            self.sample_rand.as_ref(),
-            self.sampled.as_ref(),
-            self.release.as_ref(),
-            self.environment.as_ref(),
-            self.transaction.as_ref(),
-            self.replay_id.as_ref(),
-        ];
-        FIELDS
-            .into_iter()
-            .zip(values)
-            .filter_map(|(name, value)| Some((name, value?.as_str())))
-            .filter(|(_, v)| !v.is_empty())
     }
 
     /// Whether this context speaks of that trace; one that does not is ignored.
@@ -109,16 +110,21 @@ impl Dsc {
             release: Some(identity.release.clone()),
             environment: Some(identity.environment.clone()),
             transaction: transaction.map(|name| scrub::text(name).into_owned()),
+            org_id: identity.org_id.clone(),
             replay_id: None,
+            others: BTreeMap::new(),
         }
     }
 
-    /// Puts our own sampling decision in place of the one that came along.
+    /// What came along, with our own sampling decision where it differs; where it does not, nothing is changed.
     pub(crate) fn decided_here(mut self, trace_id: TraceId, sampled: bool) -> Self {
-        let decision = sampling::Decision::of(trace_id, sampled);
-        self.sample_rate = Some(decision.rate);
-        self.sample_rand = Some(decision.rand);
-        self.sampled = Some(sampled.to_string());
+        let said = sampled.to_string();
+        if self.sampled.as_ref() != Some(&said) {
+            let decision = sampling::Decision::of(trace_id, sampled);
+            self.sample_rate = Some(decision.rate);
+            self.sample_rand = Some(decision.rand);
+            self.sampled = Some(said);
+        }
         self
     }
 
@@ -127,10 +133,18 @@ impl Dsc {
     }
 }
 
+/// The organisation that a DSN's host names (`o77.ingest.…`), as Sentry's SDKs read it, on their service and elsewhere.
+pub(crate) fn org_of_host(host: &str) -> Option<String> {
+    let (first, _) = host.split_once('.')?;
+    let number = first.strip_prefix('o')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.to_owned())
+}
+
 /// What every trace that begins here says of us.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) public_key: Option<String>,
+    pub(crate) org_id: Option<String>,
     pub(crate) release: String,
     pub(crate) environment: String,
 }
@@ -143,6 +157,7 @@ pub(crate) fn set_identity(identity: Identity) {
 }
 
 pub(crate) fn identity() -> &'static Identity {
-    static NONE: Identity = Identity { public_key: None, release: String::new(), environment: String::new() };
+    static NONE: Identity =
+        Identity { public_key: None, org_id: None, release: String::new(), environment: String::new() };
     IDENTITY.get().unwrap_or(&NONE)
 }

@@ -63,6 +63,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
     install_crypto();
     dsc::set_identity(Identity {
         public_key: parsed.dsn.as_ref().map(|dsn| dsn.public_key().to_owned()),
+        org_id: parsed.dsn.as_ref().and_then(|dsn| dsc::org_of_host(dsn.host())),
         release: config.release.clone(),
         environment: config.environment.clone(),
     });

@@ -9,7 +9,8 @@
 //! 2. `tracing-opentelemetry` turns it into an OpenTelemetry span; [`sampling`] decides once, at the edge.
 //! 3. `bridge` collects the ended spans of one local root and hands them, whole, to a thread of its own.
 //! 4. That thread writes the transaction (`bridge/encode.rs`), scrubbing every string ([`scrub`]).
-//! 5. [`transport`] sends it: bounded queue, several in flight, rate limits obeyed, drops counted ([`drops`]).
+//! 5. [`transport`] sends it: bounded queues (errors before spans), several in flight, rate limits obeyed, drops counted
+//!    ([`drops`]).
 //!
 //! Errors, logs and metrics are captured by the `sentry` crate, linked to the active OpenTelemetry span ([`mod@report`]) and
 //! leave through the same transport. [`propagation`] carries the trace over HTTP and Kafka headers.
@@ -34,9 +35,9 @@ pub mod transport;
 mod writer;
 
 pub use config::{Config, LogFormat};
-pub use drop_count::{Category, Drop, Reason, drops, drops_by_category};
+pub use drop_count::{Category, Drop, Reason, drops, drops_by_category, sampled_out};
 pub use dsc::Dsc;
 pub use init::{InitError, Telemetry, init};
-pub use report::{report, set_user};
+pub use report::{TAGS, report, set_user};
 pub use spans::{Status, trace_id};
 pub use task::{spawn, spawn_blocking, with_hub};

@@ -24,22 +24,55 @@ use crate::{frames, propagation};
 /// Where an error event keeps its sampling context until the envelope's header is written; it never reaches the wire.
 pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
 
+/// The SDK adds a field of its own to such a context; ours are told apart by this.
+pub(crate) const DSC_PREFIX: &str = "sentry-";
+
 /// Events with this target are already errors in Sentry and only need to be logged.
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
 
+/// What may be a tag: each has few values, and none is a stranger's text. Sentry keeps an index by tag.
+pub const TAGS: [&str; 14] = [
+    "channel",
+    "error.class",
+    "error.kind",
+    "event.type",
+    "http.method",
+    "http.route",
+    "kafka.group",
+    "kafka.partition",
+    "kafka.topic",
+    "kind",
+    "operation",
+    "outcome",
+    "reason",
+    "service",
+];
+
+/// Where an event keeps what is known about it and is no tag.
+const DETAILS_CONTEXT: &str = "pitboss";
+
 /// Reports an error that somebody must act on, in the current trace, with its chain of causes, and logs it.
 ///
-/// Call it once, where the error is handled. `tags` are searchable; keep ids of people out of the keys. Answers Sentry's event id.
+/// Call it once, where the error is handled. Of `details` those named in [`TAGS`] become tags; the others (ids, positions) stand
+/// in the event's context `pitboss`, for whoever reads it. Answers Sentry's event id.
 #[track_caller]
-pub fn report(error: &(dyn Error + 'static), tags: &[(&str, &str)]) -> Option<String> {
+pub fn report(error: &(dyn Error + 'static), details: &[(&str, &str)]) -> Option<String> {
     let mut event = sentry::event_from_error(error);
-    for (name, value) in tags {
-        event.tags.insert((*name).to_owned(), (*value).to_owned());
+    let mut others = BTreeMap::new();
+    for (name, value) in details {
+        if TAGS.contains(name) {
+            event.tags.insert((*name).to_owned(), (*value).to_owned());
+        } else {
+            others.insert((*name).to_owned(), Value::from(*value));
+        }
+    }
+    if !others.is_empty() {
+        event.contexts.insert(DETAILS_CONTEXT.to_owned(), EventContext::Other(others));
     }
     frames::note_location(&mut event, std::panic::Location::caller());
     mark_failed();
     let id = Hub::current().capture_event(event);
-    tracing::error!(target: REPORTED_TARGET, error = %chain(error), "{}", tag_line(tags));
+    tracing::error!(target: REPORTED_TARGET, error = %chain(error), "{}", detail_line(details));
     (!id.is_nil()).then(|| id.as_simple().to_string())
 }
 
@@ -49,19 +82,14 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn tag_line(tags: &[(&str, &str)]) -> String {
-    tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+fn detail_line(details: &[(&str, &str)]) -> String {
+    details.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// An error makes its span a failed one, unless the span's owner says otherwise later.
 fn mark_failed() {
-    let context = Context::current();
-    let span = context.span();
-    if span.is_recording() {
-        span.set_attribute(opentelemetry::KeyValue::new(
-            names::SENTRY_STATUS,
-            Status::InternalError.as_str(),
-        ));
+    if let Some((_, span_context)) = active() {
+        crate::bridge::set_status(span_context.span_id(), Status::InternalError);
     }
 }
 
@@ -96,20 +124,23 @@ impl Integration for LinkErrors {
         let trace = TraceContext { trace_id, span_id, ..Default::default() };
         event.contexts.insert("trace".to_owned(), EventContext::Trace(Box::new(trace)));
         let dsc = propagation::dsc_of(&context, &span_context);
-        let fields: BTreeMap<String, Value> =
-            dsc.entries().map(|(name, value)| (name.to_owned(), Value::String(value.to_owned()))).collect();
+        let field = |(name, value): (&str, &str)| (format!("{DSC_PREFIX}{name}"), Value::from(value));
+        let fields: BTreeMap<String, Value> = dsc.entries().map(field).collect();
         event.contexts.insert(DSC_CONTEXT.to_owned(), EventContext::Other(fields));
         Some(event)
     }
 }
+
+/// The span of a log line, as SDKs of an older specification say it. The SDK has no field for the `span_id` that replaced it;
+/// the writer adds that beside.
+pub(crate) const PARENT_SPAN_ID: &str = "sentry.trace.parent_span_id";
 
 /// Puts a log line into the active trace.
 pub(crate) fn link_log(mut log: Log) -> Option<Log> {
     if let Some((_, span_context)) = active() {
         let (trace_id, _) = wire_ids(&span_context);
         log.trace_id = Some(trace_id);
-        log.attributes
-            .insert("sentry.trace.parent_span_id".to_owned(), span_context.span_id().to_string().into());
+        log.attributes.insert(PARENT_SPAN_ID.to_owned(), span_context.span_id().to_string().into());
     }
     Some(log)
 }

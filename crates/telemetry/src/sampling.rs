@@ -10,6 +10,8 @@ use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId, TraceS
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
+use crate::drop_count::{Category, Reason, lose};
+
 /// What the receiver of a trace wants done about sampling; rides in the OpenTelemetry context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
@@ -51,6 +53,16 @@ impl Sampler {
     }
 }
 
+/// Sentry is told of each transaction that is not recorded and of its spans (one more than it has children), by every process.
+fn tell_sampled_out(context: Option<&Context>) {
+    let parent = context.map(|context| context.span().span_context().clone());
+    let is_child = parent.is_some_and(|parent| parent.is_valid() && !parent.is_remote());
+    if !is_child {
+        lose(Reason::SampleRate, Category::Transaction, 1);
+    }
+    lose(Reason::SampleRate, Category::Span, 1);
+}
+
 impl ShouldSample for Sampler {
     fn should_sample(
         &self,
@@ -67,6 +79,7 @@ impl ShouldSample for Sampler {
         let decision = if self.decide(parent_context, trace_id) {
             SamplingDecision::RecordAndSample
         } else {
+            tell_sampled_out(parent_context);
             SamplingDecision::Drop
         };
         SamplingResult { decision, attributes: Vec::new(), trace_state }

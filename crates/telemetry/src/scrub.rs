@@ -33,6 +33,9 @@ const SECRET_KEYS: &[&str] = &[
     "cvv",
     "cvc",
     "iban",
+    "session_id",
+    "session.id",
+    "sessionid",
     "email",
     "e-mail",
     "phone",
@@ -45,6 +48,21 @@ const HARMLESS_KEYS: &[&str] = &["email_enabled", "token_count", "has_token", "e
 /// Text without what must not leave. Borrowed when there was nothing, which is nearly always.
 pub fn text(input: &str) -> Cow<'_, str> {
     text::scrub(input)
+}
+
+/// Text that may be a release: `name@version` as a whole looks like an address without a dot, and is none.
+pub(crate) fn name_at_version(input: &str) -> Cow<'_, str> {
+    let is_one_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+    };
+    match input.split_once('@') {
+        Some((name, version))
+            if is_one_word(name) && is_one_word(version) && !text::is_dotted_host(version) =>
+        {
+            Cow::Borrowed(input)
+        }
+        _ => text(input),
+    }
 }
 
 /// Whether the value under this key is secret whatever it says.
@@ -89,12 +107,26 @@ fn scrub_json(value: &mut Value, depth: usize) {
             for (key, item) in map.iter_mut() {
                 if is_secret_key(key) && !matches!(item, Value::Null | Value::Bool(_)) {
                     *item = filtered_like(item);
+                } else if RELEASE_KEYS.contains(&key.as_str()) {
+                    scrub_release(item);
                 } else {
                     scrub_json(item, depth + 1);
                 }
             }
         }
         Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// Where a release stands, by itself or wrapped as an attribute.
+const RELEASE_KEYS: [&str; 2] = ["release", "sentry.release"];
+
+fn scrub_release(item: &mut Value) {
+    let release = if item.is_object() { item.get_mut("value") } else { Some(item) };
+    if let Some(Value::String(release)) = release
+        && let Cow::Owned(clean) = name_at_version(release)
+    {
+        *release = clean;
     }
 }
 
@@ -121,6 +153,16 @@ mod tests {
     fn takes_secrets_out_of_text() {
         for (dirty, clean) in [
             ("mail to jo.doe+x@example.com now", "mail to [Filtered] now"),
+            ("mail to jo@host now", "mail to [Filtered] now"),
+            ("no mail to \"jo@x\": refused", "no mail to \"[Filtered]\": refused"),
+            ("GET /players?mail=jo%40host", "GET /players?mail=[Filtered]"),
+            ("jo@127.0.0.1 and jo@[127.0.0.1]", "[Filtered] and [Filtered]"),
+            ("session 4f1c5a2b-0000-4000-8000-00000000abcd ended", "session [Filtered] ended"),
+            ("key session:4f1c5a2b00004000800000000000abcd", "key session:[Filtered]"),
+            (
+                "DELETE /internal/v1/sessions/4f1c5a2b-0000-4000-8000-00000000abcd",
+                "DELETE /internal/v1/sessions/[Filtered]",
+            ),
             ("GET /players?mail=jo%40example.com", "GET /players?mail=[Filtered]"),
             ("Authorization: Bearer abcDEF123456.7", "Authorization: [Filtered] [Filtered]"),
             ("got Bearer abcDEF123456789012 here", "got Bearer [Filtered] here"),
@@ -147,6 +189,10 @@ mod tests {
             "sum=12 of 34 in EUR, seq 18446744073709551615",
             "12345678-1234-4123-8123-123456789012",
             "ratio 3.14159 @ 12",
+            "game@1.2.3 follows web@2 and web@1.2.34, web@1.2.3-rc10, web@1.2.3-rc.alpha",
+            "built from game@4f1c5a2b",
+            "the session: expired, sessions 12, session:?",
+            "/internal/v1/sessions/{session_id}",
         ] {
             assert!(matches!(text(same), Cow::Borrowed(_)), "{same:?} became {:?}", text(same));
         }

@@ -1,6 +1,7 @@
-//! The way to Sentry: a bounded queue, and one thread that keeps several requests in flight on reused connections.
+//! The way to Sentry: bounded queues, and one thread that keeps several requests in flight on reused connections.
 //!
-//! Handing something over never waits: it is queued, or it is counted as dropped. The thread obeys rate limits, compresses
+//! Handing something over never waits: it is queued, or it is counted as dropped. Errors, check-ins and sessions have a queue
+//! and requests of their own, so that no number of spans keeps them back. The thread obeys rate limits, compresses
 //! what is large, gives up on what takes too long, and holds what it could not deliver while Sentry is unreachable (a refused
 //! connection means that nothing was sent, so trying again cannot send twice). Each loss is counted and told to Sentry in a
 //! `client_report`.
@@ -10,7 +11,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sentry::types::Dsn;
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::drop_count::{Category, Drop, Reason, lose, note};
@@ -26,12 +26,18 @@ pub use rate_limits::RateLimits;
 /// Limits of the way out.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Envelopes that may wait.
+    /// Envelopes with errors, check-ins or sessions that may wait.
+    pub first_envelopes_max: usize,
+    /// Their bytes together.
+    pub first_bytes_max: usize,
+    /// Other envelopes that may wait.
     pub queue_envelopes_max: usize,
     /// Their bytes together.
     pub queue_bytes_max: usize,
     /// Requests at once.
     pub in_flight_max: usize,
+    /// Requests, of those, that only errors, check-ins, sessions and reports may use. The others always have one.
+    pub first_in_flight_min: usize,
     /// For one request, all of it.
     pub request_timeout_ms: u64,
     /// For reaching the server.
@@ -45,9 +51,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            first_envelopes_max: 256,
+            first_bytes_max: 4 * 1_024 * 1_024,
             queue_envelopes_max: 2_048,
             queue_bytes_max: 8 * 1_024 * 1_024,
             in_flight_max: 8,
+            first_in_flight_min: 2,
             request_timeout_ms: 5_000,
             connect_timeout_ms: 1_000,
             compress_above_bytes: 16 * 1_024,
@@ -69,6 +78,22 @@ impl Outgoing {
     /// An envelope whose items are of `category`, with what is lost when it is.
     pub fn new(category: Category, bytes: Vec<u8>, losses: Vec<(Category, u64)>) -> Self {
         Self { category, bytes, losses, queued_at: Instant::now() }
+    }
+
+    /// Whether it is for the lane of its own: it holds an error, a check-in or a session.
+    fn goes_first(&self) -> bool {
+        self.losses.iter().any(|(category, _)| category.goes_first())
+    }
+
+    /// Whether nothing is counted twice when it arrives twice: each item of it has an id that says so.
+    fn may_arrive_twice(&self) -> bool {
+        let has_id = |(category, _): &(Category, u64)| {
+            matches!(
+                category,
+                Category::Error | Category::Monitor | Category::Feedback | Category::Attachment
+            )
+        };
+        self.goes_first() && self.losses.iter().all(has_id)
     }
 
     fn lose(&self, reason: Reason) {
@@ -132,8 +157,9 @@ impl Transport {
             outgoing.lose(Reason::RatelimitBackoff);
             return;
         }
-        if let Err((refused, reason)) = self.shared.queue().push(outgoing, &self.shared.limits) {
-            refused.lose(reason);
+        let lost = self.shared.queue().push(outgoing, &self.shared.limits);
+        for (outgoing, reason) in lost {
+            outgoing.lose(reason);
         }
     }
 
@@ -145,18 +171,6 @@ impl Transport {
     /// Whether Sentry asked us not to send this now: then it need not even be written.
     pub fn is_limited(&self, category: Category) -> bool {
         self.shared.rate_limits().is_limited(category, Instant::now())
-    }
-
-    /// Losses that the SDK noted by itself before anything reached this transport.
-    pub(crate) fn report_losses_of_sdk(&self, report: &Value) {
-        for entry in report.get("discarded_events").and_then(Value::as_array).into_iter().flatten() {
-            let text = |name: &str| entry.get(name).and_then(Value::as_str);
-            let category = text("category").and_then(Category::from_name);
-            let quantity = entry.get("quantity").and_then(Value::as_u64).unwrap_or(0);
-            if let Some(category) = category {
-                lose(Reason::Filtered, category, quantity);
-            }
-        }
     }
 
     /// Waits until all that was handed over is answered for, client reports included.

@@ -13,11 +13,11 @@ use crate::transport::{Outgoing, Transport};
 
 mod batch;
 mod sdk;
-use batch::{Haste, Receiver, Refused, Sender};
+use batch::{Haste, Place, Receiver, Refused, Room, Sender};
 pub(crate) use sdk::{Factory, SdkTransport};
 
 /// Jobs waiting to be written, besides those of the batch in hand. Transactions are bounded by their spans, too.
-const JOBS_MAX: usize = 512;
+const ROOM: Room = Room { first_max: 128, rest_max: 512 };
 /// How long a transaction waits for company, once the writer has nothing else to do: a batch wakes each thread on the way once.
 const LINGER: Duration = Duration::from_millis(50);
 /// How often an idle writer looks for roots whose grace is over.
@@ -36,8 +36,16 @@ impl Job {
         match self {
             Self::Transaction(_) => Haste::MayLinger,
             // an error may be the last that this process says
-            Self::Captured(envelope) if envelope.event().is_none() => Haste::MayLinger,
+            Self::Captured(envelope) if !sdk::goes_first(envelope) => Haste::MayLinger,
             Self::Captured(_) | Self::Barrier(_) => Haste::Now,
+        }
+    }
+
+    fn place(&self) -> Place {
+        match self {
+            Self::Captured(envelope) if sdk::goes_first(envelope) => Place::First,
+            Self::Captured(_) | Self::Transaction(_) => Place::Rest,
+            Self::Barrier(_) => Place::Last,
         }
     }
 }
@@ -55,7 +63,7 @@ pub(crate) struct Jobs {
 }
 
 pub(crate) fn channel() -> (Writer, Jobs) {
-    let (sender, receiver) = batch::queue(JOBS_MAX, LINGER);
+    let (sender, receiver) = batch::queue(ROOM, LINGER);
     (Writer { jobs: sender }, Jobs { jobs: receiver })
 }
 
@@ -69,14 +77,14 @@ impl Writer {
     }
 
     fn submit(&self, job: Job) {
-        let haste = job.haste();
-        let lost = match self.jobs.send(job, haste) {
-            Ok(()) => return,
-            Err(Refused::Full(job) | Refused::Closed(job)) => job,
+        let (place, haste) = (job.place(), job.haste());
+        let lost = match self.jobs.send(job, place, haste) {
+            Ok(None) => return,
+            Ok(Some(job)) | Err(Refused::Full(job) | Refused::Closed(job)) => job,
         };
         match lost {
             Job::Transaction(finished) => lose_all(Reason::QueueOverflow, &losses_of(&finished)),
-            Job::Captured(envelope) => lose_all(Reason::QueueOverflow, &sdk::losses_of(&envelope)),
+            Job::Captured(envelope) => sdk::lose_envelope(Reason::QueueOverflow, &envelope),
             Job::Barrier(_) => {}
         }
     }
@@ -87,8 +95,8 @@ impl Writer {
         let (done, written) = sync_channel(1);
         let mut barrier = Job::Barrier(done);
         loop {
-            match self.jobs.send(barrier, Haste::Now) {
-                Ok(()) => break,
+            match self.jobs.send(barrier, Place::Last, Haste::Now) {
+                Ok(_) => break,
                 Err(Refused::Closed(_)) => return false,
                 Err(Refused::Full(_)) if Instant::now() >= deadline => return false,
                 Err(Refused::Full(returned)) => {

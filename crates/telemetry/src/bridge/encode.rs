@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, Status as OtelStatus};
+use opentelemetry::trace::{Link, SpanId, Status as OtelStatus};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
@@ -174,7 +174,7 @@ impl<'a> Trace<'a> {
             description: is_child.then(|| Text(description(span))),
             status: status(span),
             origin: text_attribute(span, names::SENTRY_ORIGIN).unwrap_or("manual"),
-            data: Data(&span.attributes),
+            data: Data { attributes: &span.attributes, is_span: true },
             links: &span.links.links,
             start_timestamp: is_child.then(|| seconds(span.start_time)),
             timestamp: is_child.then(|| seconds(span.end_time)),
@@ -194,8 +194,12 @@ impl Serialize for Spans<'_> {
     }
 }
 
-/// Attributes as an object: the last value of a name wins, and what steers the bridge stays out.
-struct Data<'a>(&'a [KeyValue]);
+/// Attributes as an object: the last value of a name wins, what steers the bridge stays out, and a name of ours says so.
+struct Data<'a> {
+    attributes: &'a [KeyValue],
+    /// Spans say that they go out with their transaction; links do not.
+    is_span: bool,
+}
 
 const STEERING: [&str; 5] = [
     names::SENTRY_OP,
@@ -208,16 +212,21 @@ const STEERING: [&str; 5] = [
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut data = serializer.serialize_map(None)?;
-        for (index, attribute) in self.0.iter().enumerate() {
+        if self.is_span {
+            data.serialize_entry(names::SENTRY_TRACE_LIFECYCLE, "static")?;
+        }
+        for (index, attribute) in self.attributes.iter().enumerate() {
             let name = attribute.key.as_str();
-            let is_overwritten = || self.0[index + 1..].iter().any(|later| later.key.as_str() == name);
+            let is_overwritten =
+                || self.attributes[index + 1..].iter().any(|later| later.key.as_str() == name);
             if STEERING.contains(&name) || is_overwritten() {
                 continue;
             }
+            let wire_name = names::wire::of_attribute(name);
             if scrub::is_secret_key(name) && !matches!(attribute.value, Value::Bool(_)) {
-                data.serialize_entry(name, scrub::FILTERED)?;
+                data.serialize_entry(&wire_name, scrub::FILTERED)?;
             } else {
-                data.serialize_entry(name, &AttributeValue(&attribute.value))?;
+                data.serialize_entry(&wire_name, &AttributeValue(&attribute.value))?;
             }
         }
         data.end()
@@ -283,19 +292,13 @@ struct LinkOut<'a> {
 }
 
 fn links<S: Serializer>(links: &&[Link], serializer: S) -> Result<S::Ok, S::Error> {
-    let out =
-        |link: &'_ Link| -> (SpanContext, bool) { (link.span_context.clone(), link.attributes.is_empty()) };
-    let mut seq = serializer.serialize_seq(Some(links.len()))?;
-    for link in *links {
-        let (context, bare) = out(link);
-        seq.serialize_element(&LinkOut {
-            trace_id: Hex(context.trace_id().to_bytes()),
-            span_id: Hex(context.span_id().to_bytes()),
-            sampled: context.is_sampled(),
-            attributes: (!bare).then_some(Data(&link.attributes)),
-        })?;
-    }
-    seq.end()
+    serializer.collect_seq(links.iter().map(|link| LinkOut {
+        trace_id: Hex(link.span_context.trace_id().to_bytes()),
+        span_id: Hex(link.span_context.span_id().to_bytes()),
+        sampled: link.span_context.is_sampled(),
+        attributes:
+            (!link.attributes.is_empty()).then_some(Data { attributes: &link.attributes, is_span: false }),
+    }))
 }
 
 fn attribute<'a>(span: &'a SpanData, name: &str) -> Option<&'a Value> {

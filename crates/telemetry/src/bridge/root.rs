@@ -27,6 +27,8 @@ struct State {
     live: LiveSpans,
     /// It has gone out; what ends now is late.
     flushed: bool,
+    /// There was no room for its root: nothing of it goes out.
+    abandoned: bool,
 }
 
 /// What the end of a span led to.
@@ -54,6 +56,7 @@ impl Root {
             children: Vec::new(),
             live: LiveSpans::default(),
             flushed: false,
+            abandoned: false,
         };
         Self { dsc, span_id, state: Mutex::new(state) }
     }
@@ -66,6 +69,9 @@ impl Root {
     /// A span begins below it. `None`: it has gone out, begin another. Else whether there is room for the span.
     pub(super) fn join(&self) -> Option<bool> {
         let mut state = self.state();
+        if state.abandoned {
+            return Some(false);
+        }
         if state.flushed {
             return None;
         }
@@ -81,7 +87,7 @@ impl Root {
         state.open = state.open.saturating_sub(1);
         let Some(live) = live else {
             if is_root {
-                state.flushed = true;
+                (state.flushed, state.abandoned) = (true, true);
                 state.live = LiveSpans::default();
                 return Ended::Abandoned(std::mem::take(&mut state.children).len());
             }

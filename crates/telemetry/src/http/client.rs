@@ -7,6 +7,7 @@ use serde::Serialize;
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::known_method;
 use crate::attributes as names;
 use crate::propagation;
 use crate::spans::{self, Status};
@@ -200,13 +201,14 @@ impl RequestBuilder {
 fn client_span(method: &Method, route: &str, url: &reqwest::Url) -> Span {
     let port = i64::from(url.port_or_known_default().unwrap_or_default());
     let host = url.host_str().unwrap_or_default();
+    let method = known_method(method);
     tracing::info_span!(
         "http.client",
         otel.name = format!("{method} {}://{host}:{port}{route}", url.scheme()),
         otel.kind = "client",
         sentry.op = "http.client",
         sentry.origin = "auto.http.client",
-        http.request.method = method.as_str(),
+        http.request.method = method,
         server.address = host,
         server.port = port,
         url.template = route,
@@ -225,7 +227,11 @@ async fn perform(
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
-    match client.execute(request).await {
+    // whoever waits for the answer may go away
+    let unanswered = spans::unfinished(&span);
+    let answer = client.execute(request).await;
+    unanswered.finished();
+    match answer {
         Ok(response) => {
             let code = response.status().as_u16();
             spans::set_attr(&span, names::HTTP_RESPONSE_STATUS_CODE, i64::from(code));
@@ -246,7 +252,34 @@ async fn perform(
     }
 }
 
-/// `/internal/v1/players/p-77/bets` → `/internal/v1/players`: ids come after the third segment in all of our APIs.
+/// `/internal/v1/players/p-77/bets` → `/internal/v1/players`: ids come after the third segment in all of our APIs. What looks
+/// like one before that (digits, great length) is left out too: it may be a credential.
 fn first_segments(path: &str) -> String {
-    path.split('/').take(4).collect::<Vec<_>>().join("/")
+    const WORD_BYTES_MAX: usize = 24;
+    let is_version = |word: &str| {
+        word.strip_prefix('v').is_some_and(|n| n.len() <= 2 && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let is_word = |word: &str| {
+        word.len() <= WORD_BYTES_MAX && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
+    };
+    let told = |word| if is_version(word) || is_word(word) { word } else { "?" };
+    path.split('/').take(4).map(told).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_without_ids() {
+        for (path, told) in [
+            ("/internal/v1/players/p-77/bets", "/internal/v1/players"),
+            ("/api/v1/bets", "/api/v1/bets"),
+            ("/sessions/4f1c5a2b-0000-4000-8000-000000000000", "/sessions/?"),
+            ("/hooks/abcdefghijklmnopqrstuvwxyzabc", "/hooks/?"),
+            ("/", "/"),
+        ] {
+            assert_eq!(first_segments(path), told);
+        }
+    }
 }

@@ -11,12 +11,13 @@ use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::response::Response;
 use futures::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use sentry::{Hub, SentryFutureExt as _};
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::known_method;
 use crate::attributes as names;
 use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
@@ -80,7 +81,7 @@ where
 
 fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let (method, source) = (request.method().as_str(), if route.is_some() { "route" } else { "custom" });
+    let (method, source) = (known_method(request.method()), if route.is_some() { "route" } else { "custom" });
     // a path that matched no route is a stranger's text: it would make a transaction name of its own
     let name = format!("{method} {}", route.unwrap_or("<unmatched>"));
     let span = tracing::info_span!(
@@ -94,7 +95,7 @@ fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
         http.request.method = method,
         http.route = route,
         url.scheme = "http",
-        network.protocol.version = ?request.version(),
+        network.protocol.version = protocol_version(request.version()),
     );
     // refused only when telemetry is off
     span.set_parent(incoming.context).ok();
@@ -104,9 +105,20 @@ fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
     span
 }
 
+/// As the conventions have it: `1.1`, not `HTTP/1.1`.
+fn protocol_version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_09 => "0.9",
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        http::Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
 fn describe_request(hub: &Hub, request: &Request<Body>) {
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
-    let method = request.method().to_string();
+    let method = known_method(request.method());
     hub.configure_scope(|scope| {
         scope.set_transaction(route.as_deref().map(|route| format!("{method} {route}")).as_deref());
         scope.set_tag("http.method", method);
@@ -116,37 +128,20 @@ fn describe_request(hub: &Hub, request: &Request<Body>) {
     });
 }
 
-/// Says `cancelled` when the caller went away before the answer.
-struct Unanswered(Option<Span>);
-
-impl Unanswered {
-    /// There is an answer, and nothing more to say. (Forgetting the guard would keep its span, and the trace with it, for ever.)
-    fn answered(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        if let Some(span) = &self.0 {
-            spans::set_error(span, Status::Cancelled);
-        }
-    }
-}
-
 async fn answer(
     span: Span,
     counted: Counted,
     inner: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Result<Response, Infallible> {
-    let unanswered = Unanswered(Some(span.clone()));
+    // the caller may go away before there is an answer
+    let unanswered = spans::unfinished(&span);
     // The panic hook has reported it by now, in this trace; the connection and its other requests live on.
     let outcome = AssertUnwindSafe(inner).catch_unwind().await;
     let mut response = match outcome {
         Ok(Ok(response)) => response,
         Err(_) => after_panic(),
     };
-    unanswered.answered();
+    unanswered.finished();
     let status = response.status();
     spans::set_attr(&span, names::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
     spans::set_status(&span, Status::from_http(status.as_u16()));
@@ -162,29 +157,23 @@ async fn answer(
 /// A request on its way into the metrics.
 struct Counted {
     begun: Instant,
-    method: String,
+    method: &'static str,
     route: String,
 }
 
 impl Counted {
     fn of(request: &Request<Body>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("<unmatched>", MatchedPath::as_str);
-        // a stranger may invent methods; a label may not have endless values
-        let method =
-            if STANDARD_METHODS.contains(request.method()) { request.method().as_str() } else { "<other>" };
-        Self { begun: Instant::now(), method: method.to_owned(), route: route.to_owned() }
+        Self { begun: Instant::now(), method: known_method(request.method()), route: route.to_owned() }
     }
 
     fn answered(&self, status: StatusCode) {
-        let (method, route) = (("method", self.method.as_str()), ("route", self.route.as_str()));
+        let (method, route) = (("method", self.method), ("route", self.route.as_str()));
         metric::count(Metric::HttpRequests, 1, &[method, route, ("status", status.as_str())]);
         let took_ms = self.begun.elapsed().as_secs_f64() * 1_000.0;
         metric::distribution(Metric::HttpRequestDuration, took_ms, &[method, route]);
     }
 }
-
-const STANDARD_METHODS: [Method; 7] =
-    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD, Method::OPTIONS];
 
 /// RFC 9457, as every error of ours; written by hand because chassis, which has the type, stands above this crate.
 fn after_panic() -> Response {

@@ -118,6 +118,11 @@ pub fn render_prometheus() -> String {
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
         sample(&mut out, &wire_name(Metric::TelemetryDrops), &labels, None, drop.quantity);
     }
+    head(&mut out, Metric::TelemetrySampledOut);
+    for drop in crate::sampled_out() {
+        let labels = [("category".to_owned(), drop.category.as_str().to_owned())];
+        sample(&mut out, &wire_name(Metric::TelemetrySampledOut), &labels, None, drop.quantity);
+    }
     head(&mut out, Metric::TelemetrySeriesRefused);
     sample(&mut out, &wire_name(Metric::TelemetrySeriesRefused), &[], None, registry.refused);
     out

@@ -51,17 +51,17 @@ fn capture<'a>(metric: Metric, value: f64, labels: impl Iterator<Item = (&'a str
     // the three builders share no type, so the labels are added in each arm
     match metric.kind() {
         Kind::Counter => labels
-            .fold(metrics::counter(metric.name(), value), |m, (name, value)| {
+            .fold(metrics::counter(metric.sentry_name(), value), |m, (name, value)| {
                 m.attribute(name.to_owned(), value.to_owned())
             })
             .capture(),
         Kind::Gauge => {
-            let gauge = metrics::gauge(metric.name(), value);
+            let gauge = metrics::gauge(metric.sentry_name(), value);
             let gauge = labels.fold(gauge, |m, (name, value)| m.attribute(name.to_owned(), value.to_owned()));
             unit.into_iter().fold(gauge, |gauge, unit| gauge.unit(unit)).capture();
         }
         Kind::Distribution => {
-            let values = metrics::distribution(metric.name(), value);
+            let values = metrics::distribution(metric.sentry_name(), value);
             let values =
                 labels.fold(values, |m, (name, value)| m.attribute(name.to_owned(), value.to_owned()));
             unit.into_iter().fold(values, |values, unit| values.unit(unit)).capture();

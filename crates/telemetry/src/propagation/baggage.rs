@@ -1,14 +1,15 @@
 //! `baggage`: an allow-list of two families. `sentry-*` is the sampling context, `pitboss.*` is ours; the rest is not copied.
 
 use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::trace::TraceId;
 use opentelemetry::{Context, KeyValue};
 
-use crate::dsc::{Dsc, FIELDS};
+use super::BAGGAGE;
+use super::dropped::{Dropped, Why};
+use crate::dsc::Dsc;
 
-/// Bytes of all `baggage` headers together that are looked at (W3C's limit).
+/// Bytes of one `baggage` header that are looked at, and of the one that is written (W3C's limit).
 const BYTES_MAX: usize = 8_192;
-/// Entries that are looked at (W3C's limit).
-const ENTRIES_MAX: usize = 64;
 /// Bytes of one decoded value; a release or a transaction's name is far shorter.
 const VALUE_BYTES_MAX: usize = 1_024;
 /// Entries of our own that travel.
@@ -17,51 +18,80 @@ const OWN_MAX: usize = 8;
 /// Our own entries begin with this.
 pub const ENTRY_PREFIX: &str = "pitboss.";
 
-/// The `baggage` lines that arrived, until all were seen.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
-    joined: String,
-}
-
-/// What of them travels on.
+/// What of the headers travels on.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    pub(super) dsc: Option<Dsc>,
+    /// What was said of traces: usually of one, of several where headers were appended.
+    said: Vec<Dsc>,
     pub(super) own: Vec<(String, String)>,
 }
 
-impl Lines {
-    pub(super) fn add(&mut self, line: &str) {
-        // a line that does not fit is left out whole: half an entry could be a valid, wrong one
-        if self.joined.len() + line.len() < BYTES_MAX {
-            if !self.joined.is_empty() {
-                self.joined.push(',');
-            }
-            self.joined.push_str(line);
-        }
+impl Parsed {
+    /// What was said of that trace, by the last who did.
+    pub(super) fn said_of(&self, trace_id: TraceId) -> Option<&Dsc> {
+        self.said.iter().rev().find(|dsc| dsc.speaks_of(trace_id))
     }
 
-    pub(super) fn parse(&self) -> Parsed {
-        let mut dsc = Dsc::default();
-        let mut own: Vec<(String, String)> = Vec::new();
-        for entry in self.joined.split(',').take(ENTRIES_MAX) {
+    /// One header's sampling context: a part of what came before it, unless it speaks of another trace.
+    fn add_said(&mut self, entries: Vec<(&str, String)>) {
+        let trace_id = entries.iter().rev().find(|(field, _)| *field == "trace_id").map(|(_, value)| value);
+        let is_another = match (self.said.last(), trace_id) {
+            (None, _) => !entries.is_empty(),
+            (Some(last), Some(trace_id)) => !last.trace_id.is_empty() && last.trace_id != *trace_id,
+            (Some(_), None) => false,
+        };
+        if is_another {
+            self.said.push(Dsc::default());
+        }
+        if let Some(dsc) = self.said.last_mut() {
+            entries.iter().for_each(|(field, value)| dsc.set(field, value));
+        }
+    }
+}
+
+/// Reads all `baggage` headers of a message, in their order.
+pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Dropped) -> Parsed {
+    let mut parsed = Parsed::default();
+    for line in lines {
+        // left out whole: half an entry could be a valid, wrong one
+        if line.len() > BYTES_MAX {
+            dropped.note(BAGGAGE, Why::Oversized);
+            continue;
+        }
+        let mut said = Vec::new();
+        for entry in line.split(',') {
             let pair = entry.split(';').next().unwrap_or_default();
-            let Some((name, value)) = pair.split_once('=') else { continue };
-            let (name, Some(value)) = (name.trim(), percent_decode(value.trim())) else { continue };
-            if value.is_empty() || value.len() > VALUE_BYTES_MAX || value.chars().any(char::is_control) {
+            let name = pair.split('=').next().unwrap_or_default().trim();
+            let field = name.strip_prefix("sentry-");
+            if field.is_none() && !is_own(name) {
                 continue;
             }
-            if let Some(field) = name.strip_prefix("sentry-") {
-                if FIELDS.contains(&field) {
-                    dsc.set(field, &value);
+            let Some(value) = value_of(pair) else {
+                dropped.note(BAGGAGE, Why::Malformed);
+                continue;
+            };
+            if value.is_empty() {
+                continue;
+            }
+            if let Some(field) = field {
+                said.push((field, value));
+            } else {
+                parsed.own.retain(|(known, _)| known != name);
+                if parsed.own.len() < OWN_MAX {
+                    parsed.own.push((name.to_owned(), value));
                 }
-            } else if is_own(name) && own.len() < OWN_MAX {
-                own.retain(|(known, _)| known != name);
-                own.push((name.to_owned(), value));
             }
         }
-        Parsed { dsc: (!dsc.trace_id.is_empty()).then_some(dsc), own }
+        parsed.add_said(said);
     }
+    parsed
+}
+
+/// The decoded value; `None` when it is not one that may travel.
+fn value_of(pair: &str) -> Option<String> {
+    let (_, value) = pair.split_once('=')?;
+    let value = percent_decode(value.trim())?;
+    (value.len() <= VALUE_BYTES_MAX && !value.chars().any(char::is_control)).then_some(value)
 }
 
 fn is_own(name: &str) -> bool {

@@ -32,7 +32,8 @@ pub fn capture() -> StoredTrace {
 impl StoredTrace {
     /// The context that continues it; pass it to [`crate::spans::continued`].
     pub fn context(&self) -> Context {
-        super::extract([(TRACEPARENT, self.traceparent.as_bytes()), (BAGGAGE, self.baggage.as_bytes())])
+        let headers = [(TRACEPARENT, self.traceparent.as_bytes()), (BAGGAGE, self.baggage.as_bytes())];
+        super::extract(headers.into_iter().filter(|(_, value)| !value.is_empty()))
     }
 
     /// Whether there was no trace.

@@ -10,6 +10,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::SpanContext;
 
 use super::wire;
+use crate::dsc::Dsc;
 use crate::sampling::Request;
 
 type Judge = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
@@ -92,18 +93,16 @@ fn judge(mut raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incom
         // a public key is in every browser: it lets a trace go on, and gives no orders
         raw.baggage.own.clear();
     }
-    let Some(parent) = raw.parent.clone() else {
-        return Incoming { context: raw.into_context_with_parent(), links: Vec::new() };
+    let has_our_key = |dsc: Option<&Dsc>| {
+        let key = dsc.and_then(|dsc| dsc.public_key.as_ref());
+        key.is_some_and(|key| policy.public_keys.contains(key))
     };
-    let key = raw
-        .baggage
-        .dsc
-        .as_ref()
-        .filter(|dsc| dsc.speaks_of(parent.trace_id()))
-        .and_then(|dsc| dsc.public_key.as_ref());
-    let ours = key.is_some_and(|key| policy.public_keys.contains(key));
-    if ours || is_operators {
-        let context = raw.into_context_with_parent().with_value(Request::DecideHere);
+    let caller = raw.caller(|dsc| is_operators || has_our_key(dsc));
+    let Some(parent) = caller.parent.clone() else {
+        return Incoming { context: raw.continuing(caller), links: Vec::new() };
+    };
+    if has_our_key(caller.dsc.as_ref()) || is_operators {
+        let context = raw.continuing(caller).with_value(Request::DecideHere);
         Incoming { context, links: Vec::new() }
     } else {
         Incoming { context: Context::new(), links: vec![parent] }

@@ -1,82 +1,164 @@
 //! The headers' syntax: reading what came, bounded, and writing what goes.
+//!
+//! Of several headers of one name the last valid one counts, as in Kafka: instrumentations append. What is not used is counted
+//! ([`super::dropped`]). No header costs the message anything but its trace.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
-use super::{BAGGAGE, RemoteDsc, SENTRY_TRACE, TRACEPARENT, TRACESTATE, baggage};
+use super::baggage::{self, Parsed};
+use super::dropped::{Dropped, Why};
+use super::trace_state::Members;
+use super::{BAGGAGE, RANDOM, RandomTrace, RemoteDsc, SENTRY_TRACE, TRACEPARENT, TRACESTATE};
+use crate::dsc::Dsc;
 use crate::sampling::Request;
 
-/// Headers looked at; a hostile record may carry thousands.
-const HEADERS_MAX: usize = 128;
 /// Longer than any valid `traceparent` of a version to come.
 const TRACEPARENT_BYTES_MAX: usize = 128;
-/// W3C asks for at least this much.
-pub(super) const TRACESTATE_BYTES_MAX: usize = 512;
+/// `baggage` headers looked at: the last ones.
+const BAGGAGE_LINES_MAX: usize = 16;
+
+/// A `sentry-trace`; without a flag the caller left the decision to us.
+type SentryTrace = (TraceId, SpanId, Option<bool>);
 
 /// What the headers say, before anybody decided whether to believe it.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
-    /// The caller's position; `None` when there was none or it was malformed.
+    w3c: Option<SpanContext>,
+    sentry: Option<SentryTrace>,
+    pub(super) baggage: Parsed,
+    pub(super) dropped: Dropped,
+}
+
+/// The caller's position, and what was said of that very trace.
+#[derive(Debug, Default)]
+pub(super) struct Caller {
+    /// `None` when no header names one.
     pub(super) parent: Option<SpanContext>,
-    /// `sentry-trace` came without a flag: the caller left the decision to us.
+    /// The caller left the decision to us.
     pub(super) undecided: bool,
-    pub(super) baggage: baggage::Parsed,
+    pub(super) dsc: Option<Dsc>,
 }
 
 impl Raw {
     pub(super) fn read<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
-        let (mut traceparent, mut sentry_trace, mut state) = (None, None, None);
-        let mut lines = baggage::Lines::default();
-        for (name, value) in headers.into_iter().take(HEADERS_MAX) {
-            let Ok(value) = std::str::from_utf8(value) else { continue };
-            if name.eq_ignore_ascii_case(BAGGAGE) {
-                lines.add(value);
-            } else if name.eq_ignore_ascii_case(TRACEPARENT) {
-                traceparent = traceparent.or_else(|| parse_traceparent(value.trim()));
-            } else if name.eq_ignore_ascii_case(SENTRY_TRACE) {
-                sentry_trace = sentry_trace.or_else(|| parse_sentry_trace(value.trim()));
-            } else if name.eq_ignore_ascii_case(TRACESTATE) && value.len() <= TRACESTATE_BYTES_MAX {
-                state = state.or_else(|| value.trim().parse::<TraceState>().ok());
+        let mut raw = Self::default();
+        let (mut w3c, mut members) = (None, Members::default());
+        let mut lines: VecDeque<&str> = VecDeque::new();
+        for (name, value) in headers {
+            // names are exact: in Kafka they are case-sensitive, in HTTP the server has lowered them
+            let Some(name) = super::trace_header(name) else { continue };
+            let Ok(value) = std::str::from_utf8(value) else {
+                raw.dropped.note(name, Why::NotText);
+                continue;
+            };
+            let value = value.trim_matches([' ', '\t']);
+            match name {
+                TRACEPARENT => keep_last(name, value, parse_traceparent, &mut w3c, &mut raw.dropped),
+                SENTRY_TRACE => keep_last(name, value, parse_sentry_trace, &mut raw.sentry, &mut raw.dropped),
+                TRACESTATE => members.add(value, &mut raw.dropped),
+                _ => {
+                    lines.push_back(value);
+                    if lines.len() > BAGGAGE_LINES_MAX && lines.pop_front().is_some() {
+                        raw.dropped.note(BAGGAGE, Why::Oversized);
+                    }
+                }
             }
         }
-        // W3C first: it is what our own services write, and both say the same when both are there
-        let (ids, undecided) = match (traceparent, sentry_trace) {
-            (Some((trace, span, flags)), _) => (Some((trace, span, flags)), false),
-            (None, Some((trace, span, Some(sampled)))) => {
-                (Some((trace, span, TraceFlags::default().with_sampled(sampled))), false)
-            }
-            (None, Some((trace, span, None))) => (Some((trace, span, TraceFlags::default())), true),
-            (None, None) => (None, false),
-        };
-        let parent = ids.map(|(trace, span, flags)| {
-            SpanContext::new(trace, span, flags, true, state.unwrap_or_default())
+        raw.w3c = w3c.map(|(trace, span, flags)| {
+            SpanContext::new(trace, span, flags, true, members.into_state(&mut raw.dropped))
         });
-        Self { parent, undecided, baggage: lines.parse() }
+        raw.baggage = baggage::parse(lines.into_iter(), &mut raw.dropped);
+        raw
     }
 
-    /// The context that continues this trace as it was told.
-    pub(super) fn into_context(self) -> Context {
-        let undecided = self.undecided;
-        let context = self.into_context_with_parent();
+    /// Whether any header names a trace.
+    pub(super) fn names_a_trace(&self) -> bool {
+        self.w3c.is_some() || self.sentry.is_some()
+    }
+
+    /// Which header counts where both are there: `sentry-trace` goes before `traceparent` when what is said of its trace is
+    /// `trusted`. What is said of the other one's trace is not looked at.
+    pub(super) fn caller(&mut self, trusted: impl Fn(Option<&Dsc>) -> bool) -> Caller {
+        let (w3c, sentry) = (self.w3c.take(), self.sentry.take());
+        let (Some(w3c), Some(sentry)) = (&w3c, sentry) else {
+            return match (w3c, sentry) {
+                (Some(w3c), _) => self.by_w3c(w3c),
+                (None, Some(sentry)) => self.by_sentry(sentry, None),
+                (None, None) => Caller::default(),
+            };
+        };
+        let is_sentrys = trusted(self.baggage.said_of(sentry.0));
+        if w3c.trace_id() != sentry.0 {
+            self.dropped.note(if is_sentrys { TRACEPARENT } else { SENTRY_TRACE }, Why::Conflict);
+        }
+        if is_sentrys { self.by_sentry(sentry, Some(w3c)) } else { self.by_w3c(w3c.clone()) }
+    }
+
+    fn by_w3c(&self, parent: SpanContext) -> Caller {
+        let dsc = self.baggage.said_of(parent.trace_id()).cloned();
+        Caller { parent: Some(parent), undecided: false, dsc }
+    }
+
+    /// A `traceparent` of the same trace still says what `sentry-trace` cannot.
+    fn by_sentry(&self, (trace, span, sampled): SentryTrace, w3c: Option<&SpanContext>) -> Caller {
+        let same = w3c.filter(|w3c| w3c.trace_id() == trace);
+        let flags = same.map_or(TraceFlags::default(), SpanContext::trace_flags);
+        let state = same.map_or_else(TraceState::default, |same| same.trace_state().clone());
+        let flags = sampled.map_or(flags, |sampled| flags.with_sampled(sampled));
+        Caller {
+            parent: Some(SpanContext::new(trace, span, flags, true, state)),
+            undecided: sampled.is_none() && same.is_none(),
+            dsc: self.baggage.said_of(trace).cloned(),
+        }
+    }
+
+    /// The context that continues this trace as it was told. Inside, whoever says something of his trace with a key is one of us.
+    pub(super) fn into_context(mut self) -> Context {
+        let caller = self.caller(|dsc| dsc.is_some_and(|dsc| dsc.public_key.is_some()));
+        let undecided = caller.undecided;
+        let context = self.continuing(caller);
         if undecided { context.with_value(Request::DecideHere) } else { context }
     }
 
-    pub(super) fn into_context_with_parent(self) -> Context {
-        let Self { parent, baggage, .. } = self;
-        let mut context = baggage::keep(Context::new(), baggage.own);
-        let Some(parent) = parent else { return context };
-        if let Some(dsc) = baggage.dsc.filter(|dsc| dsc.speaks_of(parent.trace_id())) {
+    pub(super) fn continuing(self, caller: Caller) -> Context {
+        let mut context = baggage::keep(Context::new(), self.baggage.own.clone());
+        let Some(parent) = caller.parent else { return context };
+        if let Some(dsc) = caller.dsc {
             context = context.with_value(RemoteDsc(Arc::new(dsc)));
+        }
+        if parent.trace_flags() & RANDOM == RANDOM {
+            context = context.with_value(RandomTrace(parent.trace_id()));
         }
         context.with_remote_span_context(parent)
     }
 }
 
-pub(super) fn traceparent(context: &SpanContext) -> String {
-    let flags = if context.is_sampled() { "01" } else { "00" };
-    format!("00-{}-{}-{flags}", context.trace_id(), context.span_id())
+/// Keeps what this header says, in place of an earlier one; what is not valid leaves the earlier one in force.
+fn keep_last<T>(
+    name: &'static str,
+    value: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    known: &mut Option<T>,
+    dropped: &mut Dropped,
+) {
+    if value.len() > TRACEPARENT_BYTES_MAX {
+        return dropped.note(name, Why::Oversized);
+    }
+    let Some(parsed) = parse(value) else { return dropped.note(name, Why::Malformed) };
+    if known.replace(parsed).is_some() {
+        dropped.note(name, Why::Duplicate);
+    }
+}
+
+/// Version 00, as level 2 of the specification has it: of the flags, those that it knows.
+pub(super) fn traceparent(context: &SpanContext, is_random: bool) -> String {
+    let random = if is_random { RANDOM } else { TraceFlags::default() };
+    let flags = (context.trace_flags() | random) & (TraceFlags::SAMPLED | RANDOM);
+    format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), flags)
 }
 
 pub(super) fn sentry_trace(context: &SpanContext) -> String {
@@ -84,10 +166,8 @@ pub(super) fn sentry_trace(context: &SpanContext) -> String {
     format!("{}-{}-{sampled}", context.trace_id(), context.span_id())
 }
 
+/// A version to come is read as far as version 00 goes; flags that are not known are dropped, not refused.
 fn parse_traceparent(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
-    if value.len() > TRACEPARENT_BYTES_MAX {
-        return None;
-    }
     let mut parts = value.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let future = version != "00";
@@ -98,18 +178,15 @@ fn parse_traceparent(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
         return None;
     }
     let (trace, span) = ids(trace, span)?;
-    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & (TraceFlags::SAMPLED | RANDOM);
     Some((trace, span, flags))
 }
 
-fn parse_sentry_trace(value: &str) -> Option<(TraceId, SpanId, Option<bool>)> {
-    if value.len() > TRACEPARENT_BYTES_MAX {
-        return None;
-    }
+fn parse_sentry_trace(value: &str) -> Option<SentryTrace> {
     let mut parts = value.split('-');
     let (trace, span) = ids(parts.next()?, parts.next()?)?;
     match (parts.next(), parts.next()) {
-        (None, None) => Some((trace, span, None)),
+        (None | Some(""), None) => Some((trace, span, None)),
         (Some("1"), None) => Some((trace, span, Some(true))),
         (Some("0"), None) => Some((trace, span, Some(false))),
         _ => None,

@@ -20,6 +20,9 @@ pub(super) fn scrub(input: &str) -> Cow<'_, str> {
     if hints.assignment {
         replace(&mut clean, find_assignments);
     }
+    if hints.session {
+        replace(&mut clean, find_sessions);
+    }
     if hints.at {
         replace(&mut clean, find_emails);
     }
@@ -47,6 +50,7 @@ struct Hints {
     jwt: bool,
     bearer: bool,
     assignment: bool,
+    session: bool,
     digits: bool,
 }
 
@@ -60,6 +64,7 @@ impl Hints {
                 b'%' => hints.at |= bytes[index..].starts_with(b"%40"),
                 b'e' => hints.jwt |= bytes[index..].starts_with(b"eyJ"),
                 b' ' => hints.bearer |= is_scheme_before(bytes, index),
+                b's' | b'S' => hints.session |= starts_with_session(&bytes[index..]),
                 b'=' | b':' => hints.assignment = true,
                 b'0'..=b'9' => digits += 1,
                 _ => {}
@@ -76,6 +81,10 @@ fn is_scheme_before(bytes: &[u8], space: usize) -> bool {
     SCHEMES.iter().any(|scheme| {
         space >= scheme.len() && bytes[space - scheme.len()..space].eq_ignore_ascii_case(scheme)
     })
+}
+
+fn starts_with_session(bytes: &[u8]) -> bool {
+    bytes.get(..SESSION.len()).is_some_and(|word| word.eq_ignore_ascii_case(SESSION))
 }
 
 fn replace(text: &mut Cow<'_, str>, find: impl Fn(&str) -> Vec<(usize, usize)>) {
@@ -177,7 +186,7 @@ fn is_secret_word_before(bytes: &[u8], sign: usize) -> bool {
     SECRET_KEYS.iter().filter(telling).any(|secret| super::contains_ignore_case(name, secret))
 }
 
-/// `somebody@somewhere.tld`, also with the `@` written as `%40`.
+/// `somebody@somewhere`, with or without a dot, also with the `@` written as `%40`.
 fn find_emails(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-'".contains(byte) || !byte.is_ascii();
@@ -195,14 +204,61 @@ fn find_emails(text: &str) -> Vec<(usize, usize)> {
         };
         let floor = found.last().map_or(0, |(_, end)| *end);
         let before = bytes[floor..at].iter().rev().take_while(|byte| local(byte)).count();
-        let after = bytes[at + sign..].iter().take_while(|byte| domain(byte)).count();
-        let host = &bytes[at + sign..at + sign + after];
-        let dotted =
-            host.iter().rposition(|byte| *byte == b'.').is_some_and(|dot| host.len() - dot > 2 && dot > 0);
-        if before > 0 && dotted {
+        let host = &bytes[at + sign..];
+        // an address may stand in brackets
+        let bracketed =
+            if host.starts_with(b"[") { host.iter().position(|byte| *byte == b']') } else { None };
+        let after =
+            bracketed.map_or_else(|| host.iter().take_while(|byte| domain(byte)).count(), |end| end + 1);
+        if before > 0 && (bracketed.is_some() || is_host(&host[..after])) {
             found.push((at - before, at + sign + after));
         }
         at += sign + after;
     }
     found
 }
+
+/// Whether what stands behind an `@` can be a host. A release stands there too (`game@1.2.3`, `game@4f1c5a2b`), and is none.
+fn is_host(host: &[u8]) -> bool {
+    const COMMIT_BYTES_MIN: usize = 7;
+    let is_commit = host.len() >= COMMIT_BYTES_MIN
+        && host.iter().all(u8::is_ascii_hexdigit)
+        && host.iter().any(u8::is_ascii_digit);
+    let starts_like_a_name = host.first().is_some_and(|byte| !byte.is_ascii_digit() && !b".-".contains(byte));
+    std::str::from_utf8(host).is_ok_and(is_dotted_host) || starts_like_a_name && !is_commit
+}
+
+/// `example.com`, `127.0.0.1`; not `1.2.3-rc10`.
+pub(super) fn is_dotted_host(host: &str) -> bool {
+    if host.parse::<std::net::Ipv4Addr>().is_ok() {
+        return true;
+    }
+    let is_version =
+        host.split('.').take(2).all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    let last = host.rsplit_once('.').is_some_and(|(before, last)| !before.is_empty() && last.len() > 1);
+    last && !is_version
+}
+
+/// An id right behind the word `session` (`session:…`, `session_id=…`, `/sessions/…`): whoever has it is logged in.
+fn find_sessions(text: &str) -> Vec<(usize, usize)> {
+    const ID_BYTES_MIN: usize = 16;
+    let bytes = text.as_bytes();
+    let is_id = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (at, _) in bytes.windows(SESSION.len()).enumerate().filter(|(_, w)| w.eq_ignore_ascii_case(SESSION)) {
+        let word = at + SESSION.len();
+        let name =
+            bytes[word..].iter().take_while(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.'));
+        let sign = word + name.count();
+        let gap = bytes[sign..].iter().take_while(|byte| b" :=/\"'\\".contains(byte)).take(4).count();
+        let start = sign + gap;
+        let id = &bytes[start..start + bytes[start..].iter().take_while(|byte| is_id(byte)).count()];
+        let is_new = found.last().is_none_or(|(_, end)| start >= *end);
+        if gap > 0 && is_new && id.len() >= ID_BYTES_MIN && id.iter().any(u8::is_ascii_digit) {
+            found.push((start, start + id.len()));
+        }
+    }
+    found
+}
+
+const SESSION: &[u8] = b"session";

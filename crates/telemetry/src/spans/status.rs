@@ -88,7 +88,7 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// Sentry's mapping of HTTP status codes.
+    /// Sentry's mapping of HTTP status codes: a few have a word of their own, the rest goes by its hundred.
     pub const fn from_http(code: u16) -> Self {
         match code {
             0..=399 => Status::Ok,
@@ -96,7 +96,7 @@ impl Status {
             403 => Status::PermissionDenied,
             404 => Status::NotFound,
             409 => Status::AlreadyExists,
-            412 | 428 => Status::FailedPrecondition,
+            413 => Status::FailedPrecondition,
             429 => Status::ResourceExhausted,
             499 => Status::Cancelled,
             400..=498 => Status::InvalidArgument,
@@ -105,6 +105,39 @@ impl Status {
             504 => Status::DeadlineExceeded,
             500..=599 => Status::InternalError,
             _ => Status::UnknownError,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_codes_map_as_sentry_maps_them() {
+        for (code, status) in [
+            (101, "ok"),
+            (204, "ok"),
+            (304, "ok"),
+            (400, "invalid_argument"),
+            (401, "unauthenticated"),
+            (403, "permission_denied"),
+            (404, "not_found"),
+            (409, "already_exists"),
+            (412, "invalid_argument"),
+            (413, "failed_precondition"),
+            (422, "invalid_argument"),
+            (428, "invalid_argument"),
+            (429, "resource_exhausted"),
+            (499, "cancelled"),
+            (500, "internal_error"),
+            (501, "unimplemented"),
+            (502, "internal_error"),
+            (503, "unavailable"),
+            (504, "deadline_exceeded"),
+            (600, "unknown_error"),
+        ] {
+            assert_eq!(Status::from_http(code).as_str(), status, "{code}");
         }
     }
 }

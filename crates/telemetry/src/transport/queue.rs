@@ -1,4 +1,7 @@
 //! What waits to be sent, what is on its way, and the bounds of both.
+//!
+//! Two lanes. Errors, check-ins and sessions go first: they have room and requests of their own, which spans, logs and metrics
+//! cannot take. A full lane gives up its oldest: what is new says more about now.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,13 +13,25 @@ type Losses = Vec<(Category, u64)>;
 /// The queue; its owner guards it with a mutex held for moments.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Outgoing>,
-    bytes: usize,
-    in_flight: HashMap<u64, Losses>,
+    first: Lane,
+    rest: Lane,
+    in_flight: HashMap<u64, Flying>,
     last_ticket: u64,
     closed: bool,
     /// A flush wants the losses so far reported without delay.
     pub(super) report_now: bool,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Outgoing>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Flying {
+    losses: Losses,
+    is_first: bool,
 }
 
 /// An envelope taken for sending; [`Queue::settle`] ends it.
@@ -26,31 +41,76 @@ pub(super) struct Taken {
     pub(super) outgoing: Outgoing,
 }
 
-impl Queue {
-    pub(super) fn push(&mut self, outgoing: Outgoing, limits: &Limits) -> Result<(), (Outgoing, Reason)> {
-        if self.closed {
-            return Err((outgoing, Reason::Shutdown));
+/// Envelopes that found no place, and why.
+pub(super) type Lost = Vec<(Outgoing, Reason)>;
+
+impl Lane {
+    /// Puts it last, in place of the oldest where there is no room.
+    fn push(&mut self, outgoing: Outgoing, envelopes_max: usize, bytes_max: usize) -> Lost {
+        if outgoing.bytes.len() > bytes_max || envelopes_max == 0 {
+            return vec![(outgoing, Reason::QueueOverflow)];
         }
-        let full = self.waiting.len() >= limits.queue_envelopes_max
-            || self.bytes + outgoing.bytes.len() > limits.queue_bytes_max;
-        if full {
-            return Err((outgoing, Reason::QueueOverflow));
+        let mut lost = Lost::new();
+        while self.waiting.len() >= envelopes_max || self.bytes + outgoing.bytes.len() > bytes_max {
+            let Some(oldest) = self.pop() else { break };
+            lost.push((oldest, Reason::QueueOverflow));
         }
         self.bytes += outgoing.bytes.len();
         self.waiting.push_back(outgoing);
-        Ok(())
+        lost
     }
 
-    pub(super) fn take(&mut self) -> Option<Taken> {
+    fn put_back(&mut self, outgoing: Outgoing) {
+        self.bytes += outgoing.bytes.len();
+        self.waiting.push_front(outgoing);
+    }
+
+    fn pop(&mut self) -> Option<Outgoing> {
         let outgoing = self.waiting.pop_front()?;
         self.bytes -= outgoing.bytes.len();
+        Some(outgoing)
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Outgoing> + use<> {
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting).into_iter()
+    }
+}
+
+impl Queue {
+    /// Queues it. What is answered found no place: an older one, or it itself.
+    pub(super) fn push(&mut self, outgoing: Outgoing, limits: &Limits) -> Lost {
+        if self.closed {
+            return vec![(outgoing, Reason::Shutdown)];
+        }
+        if outgoing.goes_first() {
+            self.first.push(outgoing, limits.first_envelopes_max, limits.first_bytes_max)
+        } else {
+            self.rest.push(outgoing, limits.queue_envelopes_max, limits.queue_bytes_max)
+        }
+    }
+
+    /// What to send next: of the rest only while it leaves requests free for what goes first.
+    pub(super) fn take(&mut self, limits: &Limits) -> Option<Taken> {
+        let outgoing = match self.first.pop() {
+            Some(first) => first,
+            None => {
+                let of_rest = self.in_flight.values().filter(|flying| !flying.is_first).count();
+                let most = limits.in_flight_max.saturating_sub(limits.first_in_flight_min).max(1);
+                if of_rest >= most {
+                    return None;
+                }
+                self.rest.pop()?
+            }
+        };
         Some(self.track(outgoing))
     }
 
     /// Counts something as on its way that was never queued (a client report).
     pub(super) fn track(&mut self, outgoing: Outgoing) -> Taken {
         self.last_ticket += 1;
-        self.in_flight.insert(self.last_ticket, outgoing.losses.clone());
+        let flying = Flying { losses: outgoing.losses.clone(), is_first: outgoing.goes_first() };
+        self.in_flight.insert(self.last_ticket, flying);
         Taken { ticket: self.last_ticket, outgoing }
     }
 
@@ -59,16 +119,21 @@ impl Queue {
         self.in_flight.remove(&ticket).is_some()
     }
 
-    /// Nothing reached the server: it goes first next time. Above the bound by what was in flight, and no more.
+    /// It goes first in its lane next time. Above the bound by what was in flight, and no more.
     pub(super) fn put_back(&mut self, taken: Taken) {
         if self.settle(taken.ticket) {
-            self.bytes += taken.outgoing.bytes.len();
-            self.waiting.push_front(taken.outgoing);
+            let lane = if taken.outgoing.goes_first() { &mut self.first } else { &mut self.rest };
+            lane.put_back(taken.outgoing);
         }
     }
 
+    /// Everything that waits, to be counted as lost.
+    pub(super) fn drain(&mut self) -> Vec<Outgoing> {
+        self.first.drain().chain(self.rest.drain()).collect()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_empty()
+        self.first.waiting.is_empty() && self.rest.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -78,11 +143,75 @@ impl Queue {
     /// Takes nothing more, and gives up what there is.
     pub(super) fn close(&mut self) -> Vec<Losses> {
         self.closed = true;
-        self.bytes = 0;
-        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|outgoing| outgoing.losses);
+        let waiting = self.drain().into_iter().map(|outgoing| outgoing.losses);
         waiting
-            .chain(std::mem::take(&mut self.in_flight).into_values())
+            .chain(std::mem::take(&mut self.in_flight).into_values().map(|flying| flying.losses))
             .filter(|losses| !losses.is_empty())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            queue_envelopes_max: 3,
+            queue_bytes_max: 100,
+            first_envelopes_max: 2,
+            first_bytes_max: 100,
+            in_flight_max: 4,
+            first_in_flight_min: 2,
+            ..Limits::default()
+        }
+    }
+
+    fn of(category: Category, name: u8, bytes: usize) -> Outgoing {
+        Outgoing::new(category, vec![name; bytes], vec![(category, 1)])
+    }
+
+    fn names(lost: &Lost) -> Vec<u8> {
+        lost.iter().map(|(outgoing, _)| outgoing.bytes[0]).collect()
+    }
+
+    #[test]
+    fn an_error_is_neither_refused_for_spans_nor_sent_behind_them() {
+        let (mut queue, limits) = (Queue::default(), limits());
+        for name in 0..3 {
+            assert!(queue.push(of(Category::Transaction, name, 10), &limits).is_empty());
+        }
+        assert!(queue.push(of(Category::Error, 9, 10), &limits).is_empty());
+        assert!(queue.push(of(Category::Monitor, 8, 10), &limits).is_empty());
+        let order: Vec<u8> =
+            std::iter::from_fn(|| queue.take(&limits)).map(|taken| taken.outgoing.bytes[0]).collect();
+        assert_eq!(order, [9, 8, 0, 1], "and two requests are kept free");
+        assert!(queue.push(of(Category::Error, 7, 10), &limits).is_empty());
+        assert_eq!(queue.take(&limits).map(|taken| taken.outgoing.bytes[0]), Some(7));
+    }
+
+    #[test]
+    fn a_full_lane_gives_up_its_oldest_and_only_that_lane() {
+        let (mut queue, limits) = (Queue::default(), limits());
+        queue.push(of(Category::Error, 9, 10), &limits);
+        let lost: Vec<Vec<u8>> =
+            (0..5).map(|name| names(&queue.push(of(Category::Transaction, name, 10), &limits))).collect();
+        assert_eq!(lost, [vec![], vec![], vec![], vec![0], vec![1]]);
+        // by bytes as by number
+        assert_eq!(names(&queue.push(of(Category::LogItem, 6, 85), &limits)), [2, 3]);
+        assert_eq!(names(&queue.push(of(Category::LogItem, 7, 101), &limits)), [7], "never fits");
+        queue.push(of(Category::Error, 8, 10), &limits);
+        assert_eq!(names(&queue.push(of(Category::Session, 5, 10), &limits)), [9], "errors too");
+    }
+
+    #[test]
+    fn what_is_put_back_goes_first_in_its_lane() {
+        let (mut queue, limits) = (Queue::default(), limits());
+        queue.push(of(Category::Error, 1, 10), &limits);
+        queue.push(of(Category::Error, 2, 10), &limits);
+        let taken = queue.take(&limits).unwrap();
+        queue.put_back(taken);
+        assert_eq!(queue.take(&limits).unwrap().outgoing.bytes[0], 1);
+        assert_eq!(queue.close().len(), 2, "one waits, one is in flight");
     }
 }

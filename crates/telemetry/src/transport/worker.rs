@@ -14,10 +14,12 @@ use sentry::types::Dsn;
 
 use super::queue::Taken;
 use super::{Outgoing, Shared, note_again, report};
-use crate::drop_count::{Drop, Reason, take_unreported};
+use crate::drop_count::{Drop, Reason, is_loss_unreported, take_unreported};
 
 /// Losses are reported at most this often while there is traffic.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// What the sampler left out is no loss, and is reported at most this often.
+const REPORT_SAMPLING_EVERY: Duration = Duration::from_secs(10);
 /// Between attempts to reach a server that is not there.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
@@ -72,6 +74,13 @@ struct Sender {
 struct Flight {
     taken: Taken,
     reporting: Vec<Drop>,
+}
+
+impl Pace {
+    fn pause(&mut self) {
+        self.resume_at = Some(Instant::now() + self.backoff);
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
 }
 
 enum Outcome {
@@ -136,7 +145,7 @@ impl Sender {
             return Some(report);
         }
         loop {
-            let taken = self.shared.queue().take()?;
+            let taken = self.shared.queue().take(&self.shared.limits)?;
             let reason = self.reason_to_drop(&taken.outgoing);
             let Some(reason) = reason else { return Some(Flight { taken, reporting: Vec::new() }) };
             if self.shared.queue().settle(taken.ticket) {
@@ -146,10 +155,9 @@ impl Sender {
     }
 
     fn drop_limited(&self) {
-        while let Some(taken) = { self.shared.queue().take() } {
-            if self.shared.queue().settle(taken.ticket) {
-                taken.outgoing.lose(Reason::RatelimitBackoff);
-            }
+        let limited = self.shared.queue().drain();
+        for outgoing in limited {
+            outgoing.lose(Reason::RatelimitBackoff);
         }
     }
 
@@ -167,7 +175,8 @@ impl Sender {
     fn due_report(&self, pace: &mut Pace) -> Option<Flight> {
         let now = Instant::now();
         let wanted = std::mem::take(&mut self.shared.queue().report_now);
-        if !wanted && pace.reported_at.is_some_and(|at| now.duration_since(at) < REPORT_EVERY) {
+        let every = if is_loss_unreported() { REPORT_EVERY } else { REPORT_SAMPLING_EVERY };
+        if !wanted && pace.reported_at.is_some_and(|at| now.duration_since(at) < every) {
             return None;
         }
         let reporting = take_unreported();
@@ -214,10 +223,15 @@ impl Sender {
             Outcome::Answered(status, _) if status.is_success() => None,
             Outcome::Answered(StatusCode::TOO_MANY_REQUESTS, _) => Some(Reason::RatelimitedByServer),
             Outcome::Answered(..) => Some(Reason::SendError),
+            // sent again until its time is up: an error that a hung server never answered for is not lost for that
+            Outcome::Failed if flight.taken.outgoing.may_arrive_twice() => {
+                pace.pause();
+                self.shared.queue().put_back(flight.taken);
+                return;
+            }
             Outcome::Failed => Some(Reason::NetworkError),
             Outcome::Unreachable => {
-                pace.resume_at = Some(Instant::now() + pace.backoff);
-                pace.backoff = (pace.backoff * 2).min(BACKOFF_MAX);
+                pace.pause();
                 if flight.reporting.is_empty() {
                     self.shared.queue().put_back(flight.taken);
                     return;
@@ -243,10 +257,14 @@ fn complain(drops: &[Drop], pace: &mut Pace, now: Instant) {
     if pace.complained_at.is_some_and(|at| now.duration_since(at) < COMPLAIN_EVERY) {
         return;
     }
-    pace.complained_at = Some(now);
     let list: Vec<String> = drops
         .iter()
+        .filter(|drop| drop.reason.is_loss())
         .map(|drop| format!("{} {} ({})", drop.quantity, drop.category.as_str(), drop.reason.as_str()))
         .collect();
+    if list.is_empty() {
+        return;
+    }
+    pace.complained_at = Some(now);
     tracing::warn!(telemetry.lost = list.join(", "), "telemetry was lost on its way out");
 }

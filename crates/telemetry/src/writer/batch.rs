@@ -3,6 +3,8 @@
 //! A transaction that is written and sent alone wakes two threads here and two more where it arrives; ten for each bet are then
 //! most of what telemetry costs. So the first job of a batch waits a moment for company. What somebody waits for, or what a
 //! dying process must not keep to itself, does not wait.
+//!
+//! Errors, check-ins and sessions have room of their own and come first in each batch. A full queue gives up its oldest.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -11,6 +13,25 @@ use std::time::Duration;
 
 /// With so many there is company enough.
 const BATCH_ENOUGH: usize = 64;
+
+/// Jobs waiting with nothing but the end of a batch to wait for: so many threads may flush at once.
+const LAST_MAX: usize = 64;
+
+/// Where in a batch a job stands, and whose room it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    First,
+    Rest,
+    /// Behind all that was handed over before it. Never given up for another one.
+    Last,
+}
+
+/// How many jobs may wait in each place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) first_max: usize,
+    pub(super) rest_max: usize,
+}
 
 /// Whether a job may wait for company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,21 +56,42 @@ struct Senders<T>(Arc<Shared<T>>);
 struct Shared<T> {
     waiting: Mutex<Waiting<T>>,
     changed: Condvar,
-    jobs_max: usize,
+    room: Room,
     linger: Duration,
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
-    jobs: VecDeque<T>,
+    first: VecDeque<T>,
+    rest: VecDeque<T>,
+    last: VecDeque<T>,
     is_urgent: bool,
     is_closed: bool,
 }
 
-/// A queue of at most `jobs_max`, whose first job waits at most `linger` for company.
-pub(super) fn queue<T>(jobs_max: usize, linger: Duration) -> (Sender<T>, Receiver<T>) {
-    let waiting = Waiting { jobs: VecDeque::new(), is_urgent: false, is_closed: false };
-    let shared = Arc::new(Shared { waiting: Mutex::new(waiting), changed: Condvar::new(), jobs_max, linger });
+impl<T> Waiting<T> {
+    fn count(&self) -> usize {
+        self.first.len() + self.rest.len() + self.last.len()
+    }
+
+    fn take(&mut self) -> VecDeque<T> {
+        let mut jobs = mem::take(&mut self.first);
+        jobs.append(&mut self.rest);
+        jobs.append(&mut self.last);
+        jobs
+    }
+}
+
+/// A queue with that room, whose first job waits at most `linger` for company.
+pub(super) fn queue<T>(room: Room, linger: Duration) -> (Sender<T>, Receiver<T>) {
+    let waiting = Waiting {
+        first: VecDeque::new(),
+        rest: VecDeque::new(),
+        last: VecDeque::new(),
+        is_urgent: false,
+        is_closed: false,
+    };
+    let shared = Arc::new(Shared { waiting: Mutex::new(waiting), changed: Condvar::new(), room, linger });
     (Sender(Arc::new(Senders(Arc::clone(&shared)))), Receiver(shared))
 }
 
@@ -71,7 +113,7 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut waiting = self.0.lock();
         waiting.is_closed = true;
-        let jobs = mem::take(&mut waiting.jobs);
+        let jobs = waiting.take();
         drop(waiting);
         drop(jobs);
     }
@@ -91,25 +133,29 @@ pub(super) enum Refused<T> {
 }
 
 impl<T> Sender<T> {
-    /// Hands a job over, or gives it back. Never waits for the receiver.
-    pub(super) fn send(&self, job: T, haste: Haste) -> Result<(), Refused<T>> {
+    /// Hands a job over, or gives it back. Answers the job that had to make room for it. Never waits for the receiver.
+    pub(super) fn send(&self, job: T, place: Place, haste: Haste) -> Result<Option<T>, Refused<T>> {
         let shared = &self.0.0;
         let mut waiting = shared.lock();
         if waiting.is_closed {
             return Err(Refused::Closed(job));
         }
-        if waiting.jobs.len() >= shared.jobs_max {
-            return Err(Refused::Full(job));
-        }
-        waiting.jobs.push_back(job);
+        let (jobs, max) = match place {
+            Place::First => (&mut waiting.first, shared.room.first_max),
+            Place::Rest => (&mut waiting.rest, shared.room.rest_max),
+            Place::Last if waiting.last.len() >= LAST_MAX => return Err(Refused::Full(job)),
+            Place::Last => (&mut waiting.last, LAST_MAX),
+        };
+        let given_up = if jobs.len() >= max { jobs.pop_front() } else { None };
+        jobs.push_back(job);
         let was_urgent = waiting.is_urgent;
-        waiting.is_urgent |= haste == Haste::Now || waiting.jobs.len() >= BATCH_ENOUGH;
-        let must_wake = waiting.jobs.len() == 1 || waiting.is_urgent && !was_urgent;
+        waiting.is_urgent |= haste == Haste::Now || waiting.count() >= BATCH_ENOUGH;
+        let must_wake = waiting.count() == 1 || waiting.is_urgent && !was_urgent;
         drop(waiting);
         if must_wake {
             shared.changed.notify_one();
         }
-        Ok(())
+        Ok(given_up)
     }
 }
 
@@ -117,17 +163,17 @@ impl<T> Receiver<T> {
     /// What there is, after waiting for it at most `idle` and then for its company. Empty: nothing came. `None`: nothing will.
     pub(super) fn take(&self, idle: Duration) -> Option<VecDeque<T>> {
         let shared = &self.0;
-        let empty = |waiting: &mut Waiting<T>| waiting.jobs.is_empty() && !waiting.is_closed;
+        let empty = |waiting: &mut Waiting<T>| waiting.count() == 0 && !waiting.is_closed;
         let alone = |waiting: &mut Waiting<T>| !waiting.is_urgent && !waiting.is_closed;
         let unpoisoned = PoisonError::into_inner;
         let (mut waiting, _) =
             shared.changed.wait_timeout_while(shared.lock(), idle, empty).unwrap_or_else(unpoisoned);
-        if !waiting.jobs.is_empty() {
+        if waiting.count() > 0 {
             (waiting, _) =
                 shared.changed.wait_timeout_while(waiting, shared.linger, alone).unwrap_or_else(unpoisoned);
         }
         waiting.is_urgent = false;
-        let jobs = mem::take(&mut waiting.jobs);
+        let jobs = waiting.take();
         (!jobs.is_empty() || !waiting.is_closed).then_some(jobs)
     }
 }
@@ -142,11 +188,15 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(20);
 
+    fn room(max: usize) -> Room {
+        Room { first_max: max, rest_max: max }
+    }
+
     #[test]
     fn jobs_that_may_linger_come_together() {
-        let (sender, receiver) = queue(10, SHORT);
+        let (sender, receiver) = queue(room(10), SHORT);
         for job in 0..3 {
-            sender.send(job, Haste::MayLinger).unwrap();
+            sender.send(job, Place::Rest, Haste::MayLinger).unwrap();
         }
         let begun = Instant::now();
         assert_eq!(receiver.take(LONG).unwrap(), [0, 1, 2]);
@@ -155,18 +205,18 @@ mod tests {
 
     #[test]
     fn an_urgent_job_takes_the_others_along_at_once() {
-        let (sender, receiver) = queue(10, LONG);
-        sender.send(1, Haste::MayLinger).unwrap();
-        sender.send(2, Haste::Now).unwrap();
+        let (sender, receiver) = queue(room(10), LONG);
+        sender.send(1, Place::Rest, Haste::MayLinger).unwrap();
+        sender.send(2, Place::Rest, Haste::Now).unwrap();
         assert_eq!(receiver.take(LONG).unwrap(), [1, 2]);
     }
 
     #[test]
     fn the_haste_of_one_batch_is_not_the_next_ones() {
-        let (sender, receiver) = queue(10, SHORT);
-        sender.send(1, Haste::Now).unwrap();
+        let (sender, receiver) = queue(room(10), SHORT);
+        sender.send(1, Place::Rest, Haste::Now).unwrap();
         assert_eq!(receiver.take(LONG).unwrap(), [1]);
-        sender.send(2, Haste::MayLinger).unwrap();
+        sender.send(2, Place::Rest, Haste::MayLinger).unwrap();
         let begun = Instant::now();
         assert_eq!(receiver.take(LONG).unwrap(), [2]);
         assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
@@ -174,52 +224,66 @@ mod tests {
 
     #[test]
     fn an_urgent_job_ends_the_wait_of_those_before_it() {
-        let (sender, receiver) = queue(10, LONG);
-        sender.send(1, Haste::MayLinger).unwrap();
+        let (sender, receiver) = queue(room(10), LONG);
+        sender.send(1, Place::Rest, Haste::MayLinger).unwrap();
         let taken = std::thread::spawn(move || receiver.take(LONG).unwrap());
-        sender.send(2, Haste::Now).unwrap();
+        sender.send(2, Place::Rest, Haste::Now).unwrap();
         assert_eq!(taken.join().unwrap(), [1, 2]);
     }
 
     #[test]
     fn enough_jobs_do_not_linger() {
-        let (sender, receiver) = queue(BATCH_ENOUGH, LONG);
+        let (sender, receiver) = queue(room(BATCH_ENOUGH), LONG);
         for job in 0..BATCH_ENOUGH {
-            sender.send(job, Haste::MayLinger).unwrap();
+            sender.send(job, Place::Rest, Haste::MayLinger).unwrap();
         }
         assert_eq!(receiver.take(LONG).unwrap().len(), BATCH_ENOUGH);
     }
 
     #[test]
-    fn a_full_queue_gives_the_job_back() {
-        let (sender, receiver) = queue(1, SHORT);
-        sender.send(1, Haste::Now).unwrap();
-        assert!(matches!(sender.send(2, Haste::Now), Err(Refused::Full(2))));
-        assert_eq!(receiver.take(LONG).unwrap(), [1]);
-        sender.send(3, Haste::Now).unwrap();
+    fn a_full_place_gives_up_its_oldest_and_only_its_own() {
+        let (sender, receiver) = queue(room(2), SHORT);
+        sender.send(9, Place::First, Haste::Now).unwrap();
+        let given_up: Vec<Option<u8>> =
+            (0..4).map(|job| sender.send(job, Place::Rest, Haste::MayLinger).unwrap()).collect();
+        assert_eq!(given_up, [None, None, Some(0), Some(1)]);
+        assert_eq!(receiver.take(LONG).unwrap(), [9, 2, 3]);
+    }
+
+    #[test]
+    fn what_goes_first_comes_first_and_a_flush_last() {
+        let (sender, receiver) = queue(room(2), LONG);
+        sender.send("flush", Place::Last, Haste::MayLinger).unwrap();
+        sender.send("span", Place::Rest, Haste::MayLinger).unwrap();
+        sender.send("error", Place::First, Haste::Now).unwrap();
+        assert_eq!(receiver.take(LONG).unwrap(), ["error", "span", "flush"]);
+        for _ in 0..LAST_MAX {
+            assert_eq!(sender.send("flush", Place::Last, Haste::MayLinger).unwrap(), None);
+        }
+        assert!(matches!(sender.send("one more", Place::Last, Haste::Now), Err(Refused::Full("one more"))));
     }
 
     #[test]
     fn either_end_closes_it_and_what_was_taken_is_not_lost() {
-        let (sender, receiver) = queue(10, LONG);
+        let (sender, receiver) = queue(room(10), LONG);
         let second = sender.clone();
-        sender.send(1, Haste::MayLinger).unwrap();
+        sender.send(1, Place::Rest, Haste::MayLinger).unwrap();
         drop(sender);
-        second.send(2, Haste::MayLinger).unwrap();
+        second.send(2, Place::Rest, Haste::MayLinger).unwrap();
         drop(second);
         assert_eq!(receiver.take(LONG).unwrap(), [1, 2]);
         assert!(receiver.take(LONG).is_none());
-        let (sender, receiver) = queue(10, LONG);
+        let (sender, receiver) = queue(room(10), LONG);
         let job = Arc::new(());
-        sender.send(Arc::clone(&job), Haste::Now).unwrap();
+        sender.send(Arc::clone(&job), Place::Rest, Haste::Now).unwrap();
         drop(receiver);
         assert_eq!(Arc::strong_count(&job), 1, "what waited is dropped");
-        assert!(matches!(sender.send(job, Haste::Now), Err(Refused::Closed(_))));
+        assert!(matches!(sender.send(job, Place::Rest, Haste::Now), Err(Refused::Closed(_))));
     }
 
     #[test]
     fn nothing_is_an_empty_batch_after_a_while() {
-        let (sender, receiver) = queue::<u8>(10, LONG);
+        let (sender, receiver) = queue::<u8>(room(10), LONG);
         assert_eq!(receiver.take(Duration::from_millis(5)).unwrap().len(), 0);
         drop(sender);
     }

@@ -1,18 +1,20 @@
-//! What the `sentry` crate captured (errors, logs, metrics), rewritten on its way out: scrubbed whole, and with the
-//! sampling context of its trace in the envelope's header.
+//! What the `sentry` crate captured (errors, logs, metrics), rewritten on its way out: scrubbed whole, with names as the
+//! conventions have them, logs at their span, and the sampling context of its trace in the envelope's header.
 
 use std::time::Duration;
 
 use sentry::protocol::EnvelopeItem;
+use sentry::protocol::client_report::{Category as Lost, LossSource as _};
 use sentry::{Envelope, TransportOptions};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use super::{Writer, lose_all};
+use crate::attributes::wire;
 use crate::bridge::encode::{Header, SDK, now_rfc3339};
-use crate::drop_count::{Category, Reason};
-use crate::dsc::{Dsc, FIELDS};
-use crate::report::DSC_CONTEXT;
+use crate::drop_count::{Category, Reason, lose_named};
+use crate::dsc::Dsc;
+use crate::report::{DSC_CONTEXT, DSC_PREFIX, PARENT_SPAN_ID};
 use crate::scrub;
 use crate::transport::{Outgoing, Transport};
 
@@ -42,39 +44,68 @@ impl sentry::Transport for SdkTransport {
     }
 }
 
-pub(super) fn losses_of(envelope: &Envelope) -> Vec<(Category, u64)> {
-    envelope
-        .items()
-        .map(|item| match item {
-            EnvelopeItem::Event(_) => (Category::Error, 1),
-            EnvelopeItem::Transaction(_) => (Category::Transaction, 1),
-            EnvelopeItem::SessionUpdate(_) | EnvelopeItem::SessionAggregates(_) => (Category::Session, 1),
-            EnvelopeItem::MonitorCheckIn(_) => (Category::Monitor, 1),
-            EnvelopeItem::Attachment(attachment) => (Category::Attachment, amount(attachment.buffer.len())),
-            EnvelopeItem::ItemContainer(items) if items.ty() == "log" => {
-                (Category::LogItem, amount(items.len()))
-            }
-            EnvelopeItem::ItemContainer(items) => (Category::TraceMetric, amount(items.len())),
-            _ => (Category::Default, 1),
-        })
+/// What is lost with an item: its categories, as Sentry counts them (logs and metrics in bytes, too).
+type Losses = Vec<(Category, u64)>;
+
+fn losses_of_item(item: &EnvelopeItem) -> Losses {
+    let category = |loss: Lost| match loss {
+        Lost::Error => Category::Error,
+        Lost::Session => Category::Session,
+        Lost::Transaction => Category::Transaction,
+        Lost::Span => Category::Span,
+        Lost::Attachment => Category::Attachment,
+        Lost::Monitor => Category::Monitor,
+        Lost::LogItem => Category::LogItem,
+        Lost::LogByte => Category::LogByte,
+        Lost::TraceMetric => Category::TraceMetric,
+        Lost::TraceMetricByte => Category::TraceMetricByte,
+        _ => Category::Default,
+    };
+    // a report is no loss itself; what it reports is counted by `Items::add`, or by `lose_all`
+    item.losses()
+        .filter(|loss| loss.reason.is_none())
+        .map(|loss| (category(loss.category), loss.quantity))
         .collect()
 }
 
-fn amount(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
+/// The whole envelope is lost; the losses that it was to report keep their own reasons.
+pub(super) fn lose_envelope(reason: Reason, envelope: &Envelope) {
+    for item in envelope.items() {
+        if let EnvelopeItem::ClientReport(report) = item {
+            if let Ok(report) = serde_json::to_value(report) {
+                count_losses_of_sdk(&report);
+            }
+        } else {
+            lose_all(reason, &losses_of_item(item));
+        }
+    }
+}
+
+/// Losses that the SDK noted by itself before anything reached this crate.
+fn count_losses_of_sdk(report: &Value) {
+    for entry in report.get("discarded_events").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        let quantity = entry.get("quantity").and_then(Value::as_u64).unwrap_or(0);
+        lose_named(text("reason"), text("category"), quantity);
+    }
+}
+
+/// Whether it holds what goes first; everything else can wait and be made up for.
+pub(super) fn goes_first(envelope: &Envelope) -> bool {
+    envelope.items().any(|item| losses_of_item(item).iter().any(|(category, _)| category.goes_first()))
 }
 
 pub(super) fn write(envelope: &Envelope, transport: &Transport) {
-    let losses = losses_of(envelope);
+    let losses: Vec<Losses> = envelope.items().map(losses_of_item).collect();
     let mut bytes = Vec::new();
     if envelope.to_writer(&mut bytes).is_err() {
-        lose_all(Reason::InternalSdkError, &losses);
+        lose_envelope(Reason::InternalSdkError, envelope);
         return;
     }
     let event_id = envelope.uuid().map(|id| id.as_simple().to_string()).unwrap_or_default();
     let mut items = Items { body: Vec::with_capacity(bytes.len()), trace: None, losses: Vec::new() };
-    for ((header, payload), (category, quantity)) in Split(&bytes).zip(losses) {
-        items.add(header, payload, (category, quantity), transport);
+    for ((header, payload), losses) in Split(&bytes).zip(losses) {
+        items.add(header, payload, losses, transport);
     }
     let Some((category, _)) = items.losses.first().copied() else { return };
     let header =
@@ -97,30 +128,28 @@ struct Items {
 }
 
 impl Items {
-    fn add(
-        &mut self,
-        mut header: Map<String, Value>,
-        payload: &[u8],
-        loss: (Category, u64),
-        transport: &Transport,
-    ) {
+    fn add(&mut self, mut header: Map<String, Value>, payload: &[u8], losses: Losses, transport: &Transport) {
         let Ok(mut document) = serde_json::from_slice::<Value>(payload) else {
             // what cannot be read cannot be scrubbed, and what was not scrubbed does not leave
-            lose_all(Reason::Filtered, &[loss]);
+            lose_all(Reason::EventProcessor, &losses);
             return;
         };
-        if header.get("type").is_some_and(|kind| kind == "client_report") {
-            transport.report_losses_of_sdk(&document);
+        let kind = header.get("type").and_then(Value::as_str).unwrap_or_default();
+        if kind == "client_report" {
+            count_losses_of_sdk(&document);
             return;
         }
-        if transport.is_limited(loss.0) {
-            lose_all(Reason::RatelimitBackoff, &[loss]);
+        if losses.first().is_some_and(|(category, _)| transport.is_limited(*category)) {
+            lose_all(Reason::RatelimitBackoff, &losses);
             return;
+        }
+        if matches!(kind, "log" | "trace_metric") {
+            entries(&mut document);
         }
         self.trace = take_dsc(&mut document).or(self.trace.take());
         scrub::json(&mut document);
         let Ok(text) = serde_json::to_vec(&document) else {
-            lose_all(Reason::InternalSdkError, &[loss]);
+            lose_all(Reason::InternalSdkError, &losses);
             return;
         };
         header.insert("length".to_owned(), text.len().into());
@@ -129,9 +158,33 @@ impl Items {
             self.body.push(b'\n');
             self.body.extend_from_slice(&text);
             self.body.push(b'\n');
-            self.losses.push(loss);
+            self.losses.extend(losses);
         }
     }
+}
+
+/// Logs and metrics get the names of the wire, and logs their span where the specification has it.
+fn entries(document: &mut Value) {
+    let entries = document.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten();
+    for entry in entries.filter_map(Value::as_object_mut) {
+        let Some(Value::Object(attributes)) = entry.get_mut("attributes").map(Value::take) else { continue };
+        let span_id = attributes.get(PARENT_SPAN_ID).and_then(|id| id.get("value")).cloned();
+        let attributes = attributes.into_iter().map(|(name, attribute)| named_for_wire(&name, attribute));
+        let attributes: Map<String, Value> = attributes.collect();
+        entry.insert("attributes".to_owned(), Value::Object(attributes));
+        if let Some(span_id) = span_id {
+            entry.entry("span_id").or_insert(span_id);
+        }
+    }
+}
+
+/// An attribute as the SDK wraps it (`{"value", "type"}`), under the name and with the type that it has on the wire.
+fn named_for_wire(name: &str, mut attribute: Value) -> (String, Value) {
+    let Some(value) = attribute.get_mut("value").map(Value::take) else {
+        return (name.to_owned(), attribute);
+    };
+    let (name, value) = wire::of_field(name, value);
+    (name.into_owned(), serde_json::json!({ "type": wire::type_of(&value), "value": value }))
 }
 
 /// The sampling context that [`crate::report::LinkErrors`] put aside.
@@ -141,8 +194,8 @@ fn take_dsc(event: &mut Value) -> Option<Dsc> {
     };
     let mut dsc = Dsc::default();
     for (name, value) in fields {
-        if let (true, Value::String(value)) = (FIELDS.contains(&name.as_str()), value) {
-            dsc.set(&name, &value);
+        if let (Some(name), Value::String(value)) = (name.strip_prefix(DSC_PREFIX), value) {
+            dsc.set(name, &value);
         }
     }
     Some(dsc)

@@ -33,7 +33,7 @@ fn fail_to_apply() -> NotApplied {
 
 #[inline(never)]
 fn reports_from_our_code() -> Option<String> {
-    telemetry::report(&fail_to_apply(), &[("event.type", "casino.bets.v1.PlaceBet")])
+    telemetry::report(&fail_to_apply(), &[("event.type", "casino.bets.v1.PlaceBet"), ("bet.id", "b-1")])
 }
 
 fn linked() {
@@ -104,6 +104,8 @@ fn an_error_is_in_its_trace_with_causes_frames_breadcrumbs_and_user() {
     assert!(event.payload["contexts"].get("pitboss.dsc").is_none());
     assert_eq!(event.payload["user"]["id"], "player-7");
     assert_eq!(event.payload["tags"]["event.type"], "casino.bets.v1.PlaceBet");
+    assert!(event.payload["tags"].get("bet.id").is_none(), "an id is no tag");
+    assert_eq!(event.payload["contexts"]["pitboss"]["bet.id"], "b-1");
     assert_eq!(event.payload["release"], "game@1.2.3");
     assert_eq!(event.payload["environment"], "test");
     let values: Vec<&str> = event.payload["exception"]["values"]
@@ -174,18 +176,19 @@ fn logs_and_metrics_are_in_their_trace() {
     assert_eq!(log["trace_id"], trace_of(&transaction));
     let span_id = transaction.payload["contexts"]["trace"]["span_id"].as_str().unwrap();
     assert_eq!(log["attributes"]["sentry.trace.parent_span_id"]["value"], span_id);
-    assert_eq!(log["attributes"]["bet.id"]["value"], "b-1");
+    assert_eq!(log["span_id"], span_id, "at its span");
+    assert_eq!(log["attributes"]["pitboss.bet.id"], serde_json::json!({"type": "string", "value": "b-1"}));
     let metrics = entries("trace_metric");
     let named = |name: &str| metrics.iter().filter(|metric| metric["name"] == name).collect::<Vec<_>>();
-    let settled = named("bets.settled");
+    let settled = named("pitboss.bets.settled");
     assert_eq!((settled.len(), &settled[0]["trace_id"]), (1, &Value::from(trace_of(&transaction))));
     assert_eq!(settled[0]["span_id"], span_id);
-    assert_eq!(settled[0]["attributes"]["game"]["value"], "slots");
-    assert_eq!(named("bets.latency")[0]["value"], 12.5);
-    assert_eq!(named("bets.latency")[0]["unit"], "millisecond");
-    assert_eq!(named("bets.rtp.ratio")[0]["value"], 0.95);
+    assert_eq!(settled[0]["attributes"]["pitboss.game"]["value"], "slots");
+    assert_eq!(named("pitboss.bets.latency")[0]["value"], 12.5);
+    assert_eq!(named("pitboss.bets.latency")[0]["unit"], "millisecond");
+    assert_eq!(named("pitboss.bets.rtp.ratio")[0]["value"], 0.95);
     let published: Vec<f64> =
-        named("bus.publish.count").iter().map(|metric| metric["value"].as_f64().unwrap()).collect();
+        named("pitboss.bus.publish.count").iter().map(|metric| metric["value"].as_f64().unwrap()).collect();
     assert_eq!(published, [7.0], "told as one sum");
     assert_eq!(scenario::printed(&output, "prometheus"), r#"pitboss_bus_publish_count_total{topic="t"} 7"#);
 }

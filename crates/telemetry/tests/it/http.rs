@@ -14,6 +14,8 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "server" => Some(server),
         "client" => Some(client),
+        "odd_method" => Some(odd_method),
+        "given_up" => Some(given_up),
         _ => None,
     }
 }
@@ -214,4 +216,71 @@ fn a_call_is_a_span_and_the_callee_its_child() {
         "one sampling context for the whole trace"
     );
     assert_eq!(span_with_op(&callee, "http.server")["status"], "ok");
+}
+
+/// Somebody invents a method, where there is a route and where there is none.
+fn odd_method() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        let app = Router::new()
+            .route("/falls", axum::routing::any(panics))
+            .layer(server_layer(TrustPolicy::outside([])));
+        let address = serve(app).await;
+        let plain = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = Client::with(&Options { timeout_ms: scenario::SOON_MS, ..Options::default() }).unwrap();
+        let odd = reqwest::Method::from_bytes(b"AEVIL42").unwrap();
+        for path in ["/falls", "/nothing"] {
+            plain.request(odd.clone(), format!("{address}{path}")).send().await.unwrap();
+        }
+        let caller = spans::background("caller", []);
+        client.request(odd, &format!("{address}/falls")).send().instrument(caller).await.unwrap();
+    });
+    println!("counted={}", telemetry::metric::render_prometheus().matches(r#"method="_OTHER""#).count() > 0);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn an_invented_method_is_nowhere_to_be_seen() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("odd_method", &receiver.dsn(), &[]);
+    assert_eq!(scenario::printed(&output, "counted"), "true");
+    let unmatched = receiver.transaction("_OTHER <unmatched>");
+    assert_eq!(unmatched.payload["contexts"]["trace"]["data"]["http.request.method"], "_OTHER");
+    assert_eq!(unmatched.envelope["trace"]["transaction"], "_OTHER <unmatched>");
+    for event in receiver.items_of("event") {
+        assert_eq!(event.payload["transaction"], "_OTHER /falls");
+        assert_eq!(event.payload["tags"]["http.method"], "_OTHER");
+    }
+    let call = span_with_op(&receiver.transaction("caller"), "http.client");
+    assert!(call["description"].as_str().unwrap().starts_with("_OTHER http://"), "{call}");
+    for request in receiver.received() {
+        assert!(!String::from_utf8(request.body).unwrap().contains("EVIL"));
+    }
+}
+
+/// A caller that goes away, and a call that is not waited for.
+fn given_up() {
+    let telemetry = scenario::telemetry();
+    scenario::block_on(async {
+        let app = Router::new()
+            .route("/never", get(|| async { std::future::pending::<&'static str>().await }))
+            .layer(server_layer(TrustPolicy::inside()));
+        let url = format!("{}/never", serve(app).await);
+        let client = Client::with(&Options { timeout_ms: scenario::SOON_MS, ..Options::default() }).unwrap();
+        let caller = spans::background("caller", []);
+        let call = client.get(&url).send().instrument(caller);
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(500), call).await;
+        assert!(waited.is_err());
+    });
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn what_is_given_up_ends_once_and_is_not_well() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("given_up", &receiver.dsn(), &[]);
+    let served = receiver.transaction("GET /never");
+    assert_eq!(served.payload["contexts"]["trace"]["status"], "cancelled");
+    let call = span_with_op(&receiver.transaction("caller"), "http.client");
+    assert_eq!(call["status"], "cancelled");
 }

@@ -15,6 +15,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "very_late" => Some(very_late),
         "started_late" => Some(started_late),
         "never" => Some(never),
+        "after_all" => Some(after_all),
         _ => None,
     }
 }
@@ -83,6 +84,9 @@ fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
     assert_eq!(grandchild["parent_span_id"], child["span_id"]);
     assert!([&child, &grandchild].iter().all(|span| span["trace_id"] == root["trace_id"]), "one trace");
     assert_eq!(receiver.transactions().len(), 3, "nothing twice");
+    let said =
+        ["root", "child", "grandchild"].map(|name| receiver.transaction(name).envelope["trace"].clone());
+    assert!(said.iter().all(|trace| trace == &said[0]), "the head's word, frozen: {said:#?}");
 }
 
 /// A child that begins when its root has ended, while a sibling keeps the transaction open.
@@ -125,4 +129,33 @@ fn a_stop_does_not_wait_for_spans_that_never_end_and_counts_them() {
     assert!(descriptions(&receiver.transaction("root")).is_empty());
     assert_eq!(scenario::printed(&output, "drops"), r#"[("shutdown", 1)]"#);
     assert_eq!(receiver.reported("queue_overflow", "span"), 1);
+}
+
+/// A span that begins when every other one of its trace has gone out.
+fn after_all() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("root", []);
+    let handle = root.clone();
+    spans::end(&root);
+    assert!(telemetry.flush_blocking(scenario::SOON_MS));
+    let baggage = |span: &tracing::Span| {
+        let headers = span.in_scope(telemetry::propagation::current_headers);
+        headers.into_iter().find(|(name, _)| name == "baggage").unwrap().1
+    };
+    println!("ended={}", baggage(&handle));
+    let after = handle.in_scope(|| begun("after"));
+    println!("after={}", baggage(&after));
+    drop((after, handle, root));
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn what_was_said_of_a_trace_is_said_again_after_its_end() {
+    let receiver = Receiver::start(Mood::Well);
+    let output = scenario::run("after_all", &receiver.dsn(), &[]);
+    let (root, after) = (receiver.transaction("root"), receiver.transaction("after"));
+    assert_eq!(root.envelope["trace"], after.envelope["trace"]);
+    for who in ["ended", "after"] {
+        assert!(scenario::printed(&output, who).ends_with("sentry-transaction=root"), "{who}");
+    }
 }

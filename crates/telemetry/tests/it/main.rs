@@ -12,6 +12,7 @@ mod receiver;
 mod scenario;
 
 mod bounds;
+mod conventions;
 mod cost;
 mod errors;
 mod http;

@@ -11,6 +11,8 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "head" => Some(head),
         "hop" => Some(hop),
+        "forward" => Some(forward),
+        "organisation" => Some(organisation),
         _ => None,
     }
 }
@@ -108,4 +110,62 @@ fn w3c_alone_is_enough() {
 #[should_panic(expected = "assertion")]
 fn without_ids_it_is_no_tree() {
     assert_one_tree(&chain(&["baggage"]));
+}
+
+/// A record with trace headers of its own, published again; random and sampled as its caller said.
+fn forward() {
+    let telemetry = scenario::telemetry();
+    let stale = |name: &str, value: &str| (name.to_owned(), Bytes::from(value.to_owned()));
+    let mut headers = vec![
+        stale("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        stale("ce_id", "kept"),
+        stale("tracestate", "old=1"),
+        stale("baggage", "sentry-trace_id=0af7651916cd43dd8448eb211c80319c"),
+        stale("traceparent", &scenario::argument("PARENT").unwrap()),
+        stale("Traceparent", "of somebody else"),
+    ];
+    let parent = propagation::extract(headers.iter().map(|(name, value)| (name.as_str(), value.as_ref())));
+    let process =
+        spans::queue_process(&ProcessAttrs { destination: "t", ..ProcessAttrs::default() }, &parent);
+    process.in_scope(|| {
+        let span = spans::queue_publish(&PublishAttrs { destination: "next", ..PublishAttrs::default() });
+        propagation::inject(&span, &mut headers);
+    });
+    let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    println!("names={names:?}");
+    print_headers(&headers[2..]);
+    drop(process);
+    telemetry.shutdown_blocking(scenario::SOON_MS);
+}
+
+#[test]
+fn a_forwarded_record_carries_each_header_once_and_the_flags_as_they_came() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for flags in ["03", "02", "01", "00"] {
+        let receiver = Receiver::start(Mood::Well);
+        let parent = format!("00-{TRACE}-00f067aa0ba902b7-{flags}");
+        let output = scenario::run("forward", &receiver.dsn(), &[("PARENT", &parent)]);
+        assert_eq!(
+            scenario::printed(&output, "names"),
+            r#"["ce_id", "Traceparent", "traceparent", "tracestate", "sentry-trace", "baggage"]"#
+        );
+        let written = scenario::printed(&output, "header.traceparent");
+        assert!(written.starts_with(&format!("00-{TRACE}-")) && written.ends_with(flags), "{written}");
+        assert_eq!(scenario::printed(&output, "header.tracestate"), "old=1");
+    }
+}
+
+/// A DSN of a host that names its organisation.
+fn organisation() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("head", []);
+    root.in_scope(publish);
+    telemetry.shutdown_blocking(100);
+}
+
+#[test]
+fn the_organisation_of_the_dsn_travels() {
+    let dsn = "http://0123456789abcdef0123456789abcdef@o77.ingest.invalid:9/3";
+    let baggage = scenario::printed(&scenario::run("organisation", dsn, &[]), "header.baggage");
+    assert!(baggage.contains("sentry-org_id=77"), "{baggage}");
 }

@@ -133,6 +133,7 @@ fn child() {
     let Ok(name) = std::env::var("SCENARIO") else { return };
     let families = [
         super::bounds::scenario,
+        super::conventions::scenario,
         super::cost::scenario,
         super::errors::scenario,
         super::http::scenario,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use telemetry::spans;
 
-use super::receiver::{Mood, Receiver};
+use super::receiver::{Item, Mood, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -12,6 +12,8 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
         "burst" => Some(burst),
         "small_queue" => Some(small_queue),
         "two_waves" => Some(two_waves),
+        "behind" => Some(behind),
+        "first_unanswered" => Some(first_unanswered),
         _ => None,
     }
 }
@@ -144,4 +146,67 @@ fn an_error_answer_is_a_counted_loss() {
     let receiver = Receiver::start(Mood::Answer(500, String::new()));
     let output = scenario::run("two_waves", &receiver.dsn(), &[]);
     assert!(scenario::printed(&output, "drops").contains("send_error"));
+}
+
+/// An error behind more transactions than there is room for, on a slow way out.
+fn behind() {
+    let telemetry = scenario::telemetry_with(|config| config.transport.queue_envelopes_max = 50);
+    for _ in 0..8 {
+        work("many", 50);
+        // the writer keeps up; the queue behind it does not
+        telemetry.flush_blocking(0);
+    }
+    scenario::until("the queue overflows", || !telemetry::drops().is_empty());
+    tracing::error!("the one that matters");
+    work("later", 200);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn an_error_is_not_lost_or_late_behind_transactions() {
+    let receiver = Receiver::start(Mood::Slow(Duration::from_millis(100)));
+    scenario::run("behind", &receiver.dsn(), &[]);
+    assert!(receiver.reported("queue_overflow", "transaction") > 0);
+    assert_eq!(receiver.reported("queue_overflow", "error"), 0);
+    let kinds: Vec<String> =
+        receiver.items().iter().map(|item| item.header["type"].as_str().unwrap().to_owned()).collect();
+    let at = kinds.iter().position(|kind| kind == "event").expect("the error arrived");
+    let behind = kinds[at..].iter().filter(|kind| *kind == "transaction").count();
+    // fifty were queued before it; it overtook them
+    assert!(behind >= 40, "only {behind} transactions came after it: {kinds:?}");
+    let names: Vec<Item> = receiver.transactions();
+    assert!(
+        names.last().is_some_and(|item| item.payload["transaction"] == "later"),
+        "the oldest were given up, not the newest"
+    );
+}
+
+/// An error whose first request is never answered.
+fn first_unanswered() {
+    let telemetry = scenario::telemetry_with(|config| config.transport.request_timeout_ms = 1_000);
+    tracing::error!("said twice at most");
+    scenario::finish(telemetry);
+    println!("drops={:?}", telemetry::drops());
+}
+
+#[test]
+fn an_error_without_an_answer_is_sent_again() {
+    let receiver = Receiver::start(Mood::First(Box::new(Mood::Hung)));
+    let output = scenario::run("first_unanswered", &receiver.dsn(), &[]);
+    let ids: std::collections::HashSet<String> =
+        receiver.items_of("event").iter().map(|item| item.payload["event_id"].to_string()).collect();
+    assert_eq!((receiver.items_of("event").len(), ids.len()), (2, 1), "again, and with the same id");
+    assert_eq!(scenario::printed(&output, "drops"), "[]");
+}
+
+#[test]
+fn lost_logs_and_metrics_are_reported_in_bytes_too() {
+    let limit = "x-sentry-rate-limits: 60:log_item;trace_metric:organization\r\n".to_owned();
+    let receiver = Receiver::start(Mood::First(Box::new(Mood::Answer(200, limit))));
+    scenario::run("two_waves", &receiver.dsn(), &[]);
+    let (logs, bytes) = (
+        receiver.reported("ratelimit_backoff", "log_item"),
+        receiver.reported("ratelimit_backoff", "log_byte"),
+    );
+    assert!(logs > 0 && bytes > 20 * logs, "{logs} log lines of {bytes} bytes");
 }

@@ -85,7 +85,7 @@ fn a_call_in_a_callers_trace_passes_on_what_came_to_the_byte() {
     assert_eq!(request.headers_named("tracestate"), ["a=1,b=2"]);
     let baggage = format!(
         "pitboss.faults=x%2Cy,sentry-trace_id={TRACE},sentry-public_key=k,sentry-sample_rate=0.5,\
-         sentry-sampled=true,sentry-release=web@1.0%20b"
+         sentry-sampled=true,sentry-release=web@1.0%20b,sentry-unheard=1"
     );
     assert_eq!(request.headers_named("baggage"), [baggage], "one line of three, without what is not ours");
 }

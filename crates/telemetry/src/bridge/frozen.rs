@@ -1,0 +1,62 @@
+//! What this process said of the traces that began here, for the spans that begin after the rest of theirs has gone out.
+//!
+//! A sampling context is frozen once it has left the process, so such a span must not say it anew. Bounded: of the newest
+//! [`TRACES_MAX`] traces.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use opentelemetry::trace::TraceId;
+
+use crate::dsc::Dsc;
+
+/// About half a kilobyte each.
+const TRACES_MAX: usize = 512;
+
+#[derive(Debug, Default)]
+pub(super) struct Frozen {
+    said: HashMap<TraceId, Arc<Dsc>>,
+    in_order: VecDeque<TraceId>,
+}
+
+impl Frozen {
+    pub(super) fn get(&self, trace_id: TraceId) -> Option<Arc<Dsc>> {
+        self.said.get(&trace_id).map(Arc::clone)
+    }
+
+    /// What was said first of that trace; `say` when nothing was.
+    pub(super) fn get_or_say(&mut self, trace_id: TraceId, say: impl FnOnce() -> Dsc) -> Arc<Dsc> {
+        if let Some(said) = self.get(trace_id) {
+            return said;
+        }
+        if self.in_order.len() >= TRACES_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.said.remove(&oldest);
+        }
+        let dsc = Arc::new(say());
+        self.in_order.push_back(trace_id);
+        self.said.insert(trace_id, Arc::clone(&dsc));
+        dsc
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_stays_and_memory_has_an_end() {
+        let mut frozen = Frozen::default();
+        let named = |name: &str| Dsc { transaction: Some(name.to_owned()), ..Dsc::default() };
+        let id = |n: usize| TraceId::from(u128::try_from(n).unwrap_or_default() + 1);
+        frozen.get_or_say(id(0), || named("first"));
+        let again = frozen.get_or_say(id(0), || named("second"));
+        assert_eq!(again.transaction.as_deref(), Some("first"));
+        for n in 1..=TRACES_MAX {
+            frozen.get_or_say(id(n), || named("other"));
+        }
+        assert!(frozen.get(id(0)).is_none() && frozen.get(id(1)).is_some());
+        assert_eq!((frozen.said.len(), frozen.in_order.len()), (TRACES_MAX, TRACES_MAX));
+    }
+}

@@ -1,0 +1,145 @@
+//! Every name that leaves is one that Sentry's published conventions know, or stands in our own namespace.
+//!
+//! What is judged is what arrived: from the scenarios of the other tests, and from one that says every metric with every label
+//! and the fields that log lines of ours have.
+
+use telemetry::metric::{self, Kind, Metric};
+use telemetry::{attributes, spans};
+
+use super::receiver::{Mood, Receiver};
+use super::scenario;
+
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
+    (name == "every_name").then_some(every_name)
+}
+
+/// The labels of all metrics.
+const LABELS: [(&str, &str); 18] = [
+    ("channel", "mail"),
+    ("class", "transient"),
+    ("currency", "EUR"),
+    ("event_type", "casino.bets.v1.PlaceBet"),
+    ("game", "slots"),
+    ("group", "game"),
+    ("header", "traceparent"),
+    ("hit", "true"),
+    ("kind", "deposit"),
+    ("method", "GET"),
+    ("origin", "sweeper"),
+    ("outcome", "applied"),
+    ("partition", "4"),
+    ("reason", "malformed"),
+    ("route", "/bets/{id}"),
+    ("service", "game"),
+    ("status", "404"),
+    ("topic", "casino.bets.commands.v1"),
+];
+
+fn every_name() {
+    let telemetry = scenario::telemetry();
+    let root = spans::background("root", []);
+    root.in_scope(|| {
+        for metric in Metric::ALL {
+            match metric.kind() {
+                Kind::Counter => metric::count(*metric, 1, &LABELS),
+                Kind::Gauge => metric::gauge(*metric, 0.5, &LABELS),
+                Kind::Distribution => metric::distribution(*metric, 1.5, &LABELS),
+            }
+        }
+        tracing::info!(
+            event.id = "4f1c",
+            event.type = "casino.bets.v1.PlaceBet",
+            player.id = "p-1",
+            bet.id = "b-1",
+            kafka.topic = "t",
+            kafka.partition = 3,
+            kafka.offset = 12_i64,
+            kafka.group = "game",
+            messaging.destination.name = "t",
+            messaging.destination.partition.id = 3,
+            messaging.kafka.offset = "12",
+            messaging.consumer.group.name = "game",
+            error.class = "transient",
+            retry.count = 2,
+            delay_ms = 10,
+            deadline_ms = 10.5,
+            db.collection.name = "bets",
+            process.id = 77,
+            http.status = 200,
+            reason = %"because",
+            told = true,
+            error = "disk full",
+            "a line"
+        );
+        let db = spans::db("mongodb", "game", "bets", "find", "{}");
+        spans::set_attr(&db, attributes::DB_RESPONSE_RETURNED_ROWS, 3);
+        spans::set_attr(&db, "anything.else", "of ours");
+    });
+    drop(root);
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn every_name_that_leaves_is_known_or_ours() {
+    let receiver = Receiver::start(Mood::Well);
+    for name in [
+        "every_name",
+        "handler",
+        "links",
+        "linked",
+        "server",
+        "client",
+        "canaries",
+        "late",
+        "odd_method",
+        "given_up",
+    ] {
+        scenario::run(name, &receiver.dsn(), &[]);
+    }
+    let mut complaints: Vec<String> = receiver
+        .items()
+        .iter()
+        .flat_map(|item| {
+            testkit::conventions::complaints(item.header["type"].as_str().unwrap(), &item.payload)
+        })
+        .collect();
+    complaints.sort();
+    complaints.dedup();
+    assert_eq!(complaints, Vec::<String>::new());
+    for kind in ["transaction", "log", "trace_metric"] {
+        assert!(!receiver.items_of(kind).is_empty(), "nothing of {kind} was judged");
+    }
+}
+
+#[test]
+fn a_field_of_ours_arrives_under_its_name_on_the_wire() {
+    let receiver = Receiver::start(Mood::Well);
+    scenario::run("every_name", &receiver.dsn(), &[]);
+    let logs: Vec<serde_json::Value> = receiver
+        .items_of("log")
+        .iter()
+        .flat_map(|item| item.payload["items"].as_array().unwrap().clone())
+        .collect();
+    let line = logs.iter().find(|log| log["body"] == "a line").unwrap();
+    let said = |name: &str| line["attributes"][name]["value"].clone();
+    assert_eq!(said("pitboss.event.id"), "4f1c");
+    assert_eq!(said("messaging.destination.partition.id"), "3");
+    assert_eq!(said("messaging.kafka.offset"), 12);
+    assert_eq!(said("exception.message"), "disk full");
+    assert!(line["attributes"].get("event.id").is_none() && line["attributes"].get("kafka.topic").is_none());
+    let sent: Vec<String> = Metric::ALL
+        .iter()
+        .filter(|metric| metric.export() == metric::Export::Each)
+        .map(|metric| metric.sentry_name().to_owned())
+        .collect();
+    let metrics: Vec<serde_json::Value> = receiver
+        .items_of("trace_metric")
+        .iter()
+        .flat_map(|item| item.payload["items"].as_array().unwrap().clone())
+        .collect();
+    for name in sent {
+        let metric = metrics.iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(metric["attributes"]["http.response.status_code"]["value"], 404);
+        assert_eq!(metric["attributes"]["messaging.destination.name"]["value"], "casino.bets.commands.v1");
+    }
+}

@@ -1,0 +1,260 @@
+//! A judge of names: is every attribute, op, metric and link of an envelope item one that Sentry's published conventions know?
+//!
+//! The data is `@sentry/conventions` 0.33.0, condensed (`crates/telemetry/tests/conventions`). What is not in it must be in our
+//! own namespace (`pitboss.`) or on the short list of names that OpenTelemetry has and Sentry has not. Types must fit, and a
+//! deprecated name must have its replacement beside it with the same value.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+const DATA: &str = include_str!("../../telemetry/tests/conventions/attributes-0.33.0.json");
+
+/// Our own namespace.
+const OURS: &str = "pitboss.";
+
+/// Names that OpenTelemetry's semantic conventions (1.44) have and Sentry's do not, with their type.
+const OPENTELEMETRY: [(&str, &str); 2] = [
+    // Sentry knows no consumer groups, and without one nobody can say which of several readers was slow
+    ("messaging.consumer.group.name", "string"),
+    // the documents that a query returned or touched
+    ("db.response.returned_rows", "integer"),
+];
+
+/// Deprecated without a replacement attribute: the log's top-level `span_id` replaces it.
+const PARENT_SPAN_ID: &str = "sentry.trace.parent_span_id";
+
+const LINK_TYPES: [&str; 4] = ["previous_trace", "cache_origin", "message_origin", "server_request"];
+const SOURCES: [&str; 6] = ["route", "component", "view", "task", "custom", "url"];
+
+#[derive(Deserialize)]
+struct Conventions {
+    ops: HashSet<String>,
+    metrics: HashSet<String>,
+    attributes: HashMap<String, Attribute>,
+}
+
+#[derive(Deserialize)]
+struct Attribute {
+    #[serde(rename = "type")]
+    kind: String,
+    /// The replacement's name, or `true` when there is none.
+    #[serde(default)]
+    deprecated: Option<Value>,
+}
+
+#[expect(clippy::expect_used, reason = "the data is part of this program")]
+fn conventions() -> &'static Conventions {
+    static CONVENTIONS: OnceLock<Conventions> = OnceLock::new();
+    CONVENTIONS.get_or_init(|| serde_json::from_str(DATA).expect("the condensed conventions are JSON"))
+}
+
+/// What is wrong with the names in one envelope item, a sentence each; empty when all is well.
+///
+/// `item_type` is the item header's `type`: `transaction`, `span` (version 2), `log` and `trace_metric` are judged, of every
+/// other type nothing is said.
+#[must_use]
+pub fn complaints(item_type: &str, payload: &Value) -> Vec<String> {
+    let mut complaints = Vec::new();
+    match item_type {
+        "transaction" => transaction(payload, &mut complaints),
+        "span" => each_of(payload, "items", |span| streamed_span(span, &mut complaints)),
+        "log" => each_of(payload, "items", |log| entry("log", log, &mut complaints)),
+        "trace_metric" => each_of(payload, "items", |metric| {
+            metric_name(metric, &mut complaints);
+            entry("metric", metric, &mut complaints);
+        }),
+        _ => {}
+    }
+    complaints.sort();
+    complaints.dedup();
+    complaints
+}
+
+fn each_of(payload: &Value, list: &str, judge: impl FnMut(&Value)) {
+    payload[list].as_array().into_iter().flatten().for_each(judge);
+}
+
+fn transaction(payload: &Value, complaints: &mut Vec<String>) {
+    let root = &payload["contexts"]["trace"];
+    let source = payload["transaction_info"]["source"].as_str().unwrap_or_default();
+    if !SOURCES.contains(&source) {
+        complaints.push(format!("transaction source {source:?} is unknown"));
+    }
+    span(root, complaints);
+    each_of(payload, "spans", |child| span(child, complaints));
+}
+
+fn span(span: &Value, complaints: &mut Vec<String>) {
+    let op = span["op"].as_str().unwrap_or_default();
+    check_op(op, complaints);
+    let place = format!("span {op}");
+    if let Some(data) = span["data"].as_object() {
+        attributes(&place, data, complaints);
+    }
+    check_links(&place, span, complaints);
+}
+
+fn streamed_span(span: &Value, complaints: &mut Vec<String>) {
+    let data = unwrapped(&span["attributes"], "span", complaints);
+    let op = data.get("sentry.op").and_then(Value::as_str).unwrap_or_default();
+    check_op(op, complaints);
+    attributes(&format!("span {op}"), &data, complaints);
+}
+
+fn check_op(op: &str, complaints: &mut Vec<String>) {
+    if !conventions().ops.contains(op) {
+        complaints.push(format!("op {op:?} is unknown"));
+    }
+}
+
+fn check_links(place: &str, span: &Value, complaints: &mut Vec<String>) {
+    each_of(span, "links", |link| {
+        let data = link["attributes"].as_object().cloned().unwrap_or_default();
+        let kind = data.get("sentry.link.type").and_then(Value::as_str);
+        if kind.is_some_and(|kind| !LINK_TYPES.contains(&kind)) {
+            complaints.push(format!("{place}: a link is of type {kind:?}"));
+        }
+        attributes(&format!("{place}, link"), &data, complaints);
+    });
+}
+
+fn metric_name(metric: &Value, complaints: &mut Vec<String>) {
+    let name = metric["name"].as_str().unwrap_or_default();
+    if !name.starts_with(OURS) && !conventions().metrics.contains(name) {
+        complaints.push(format!("metric {name:?} is neither known nor in our namespace"));
+    }
+}
+
+fn entry(what: &str, entry: &Value, complaints: &mut Vec<String>) {
+    let data = unwrapped(&entry["attributes"], what, complaints);
+    if data.contains_key(PARENT_SPAN_ID) && entry["span_id"] != data[PARENT_SPAN_ID] {
+        complaints.push(format!("{what}: {PARENT_SPAN_ID} without the same top-level span_id"));
+    }
+    attributes(what, &data, complaints);
+}
+
+/// `{"name": {"value": …, "type": …}}` as `{"name": …}`.
+fn unwrapped(wrapped: &Value, what: &str, complaints: &mut Vec<String>) -> Map<String, Value> {
+    let mut plain = Map::new();
+    for (name, attribute) in wrapped.as_object().into_iter().flatten() {
+        let stated = attribute["type"].as_str().unwrap_or_default();
+        if !fits(&attribute["value"], stated) {
+            complaints.push(format!("{what}: {name} states type {stated:?} and is {}", attribute["value"]));
+        }
+        plain.insert(name.clone(), attribute["value"].clone());
+    }
+    plain
+}
+
+fn attributes(place: &str, data: &Map<String, Value>, complaints: &mut Vec<String>) {
+    for (name, value) in data {
+        if name.starts_with(OURS) {
+            continue;
+        }
+        let Some((kind, deprecated)) = known(name) else {
+            complaints.push(format!("{place}: {name} is neither known nor in our namespace"));
+            continue;
+        };
+        if !fits(value, kind) {
+            complaints.push(format!("{place}: {name} is {value}, not of type {kind}"));
+        }
+        match deprecated {
+            Some(Value::String(replacement)) if data.get(replacement) != Some(value) => complaints
+                .push(format!("{place}: {name} is deprecated and {replacement} does not stand beside it")),
+            Some(Value::Bool(_)) if name != PARENT_SPAN_ID => {
+                complaints.push(format!("{place}: {name} is deprecated without a replacement"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The type of an attribute, and what is to be used in its place.
+fn known(name: &str) -> Option<(&'static str, Option<&'static Value>)> {
+    let all = &conventions().attributes;
+    if let Some(found) = all.get(name).or_else(|| dynamic(name).and_then(|template| all.get(&template))) {
+        return Some((found.kind.as_str(), found.deprecated.as_ref()));
+    }
+    OPENTELEMETRY.iter().find(|(known, _)| *known == name).map(|(_, kind)| (*kind, None))
+}
+
+/// `flag.evaluation.x` is `flag.evaluation.<key>`.
+fn dynamic(name: &str) -> Option<String> {
+    let (family, _) = name.rsplit_once('.')?;
+    Some(format!("{family}.<key>"))
+}
+
+fn fits(value: &Value, kind: &str) -> bool {
+    match kind {
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "double" => value.is_number(),
+        "array" => value.is_array(),
+        "string[]" => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of_data(data: Value) -> Vec<String> {
+        let trace = json!({"op": "queue.process", "data": data});
+        complaints(
+            "transaction",
+            &json!({"contexts": {"trace": trace}, "transaction_info": {"source": "task"}}),
+        )
+    }
+
+    #[test]
+    fn known_names_of_the_right_type_pass() {
+        let data = json!({
+            "messaging.message.receive.latency": 2,
+            "messaging.destination.partition.id": "4",
+            "messaging.consumer.group.name": "game",
+            "cache.key": ["session:?"],
+            "db.system": "redis", "db.system.name": "redis",
+            "pitboss.outcome": "applied",
+            "flag.evaluation.x": true,
+        });
+        assert_eq!(of_data(data), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        for (data, said) in [
+            (json!({"messaging.message.receive.latency": 1.5}), "not of type integer"),
+            (json!({"messaging.destination.partition.id": 4}), "not of type string"),
+            (json!({"cache.key": "session:?"}), "not of type string[]"),
+            (json!({"event.type": "x"}), "neither known"),
+            (json!({"event.id": "a"}), "not of type integer"),
+            (json!({"db.system": "redis"}), "db.system.name does not stand beside it"),
+            (json!({"db.system": "redis", "db.system.name": "mongodb"}), "does not stand beside it"),
+            (json!({"sentry.source": "task"}), "without a replacement"),
+        ] {
+            let complaints = of_data(data.clone());
+            assert!(complaints.len() == 1 && complaints[0].contains(said), "{data}: {complaints:?}");
+        }
+        let odd = json!({"contexts": {"trace": {"op": "kafka", "links": [{"attributes": {"sentry.link.type": "next_trace"}}]}}, "transaction_info": {"source": "?"}});
+        assert_eq!(complaints("transaction", &odd).len(), 3);
+    }
+
+    #[test]
+    fn logs_and_metrics_are_judged_by_their_wrapped_values() {
+        let log = json!({"items": [{"span_id": "b", "attributes": {
+            "sentry.trace.parent_span_id": {"value": "a", "type": "string"},
+            "code.line.number": {"value": 4, "type": "string"},
+        }}]});
+        assert_eq!(complaints("log", &log).len(), 2, "{:?}", complaints("log", &log));
+        let metric = json!({"items": [{"name": "bets.settled", "attributes": {"game": {"value": "slots", "type": "string"}}}]});
+        assert_eq!(complaints("trace_metric", &metric).len(), 2);
+        assert!(complaints("event", &json!({"tags": {"a": 1}})).is_empty());
+    }
+}
