@@ -34,6 +34,8 @@ pub struct Kafka {
     pub scala: String,
     /// The logging binding, which the artifacts do not bring along.
     pub log4j_slf4j_impl: String,
+    /// The plugin of Maven that fetches all of it.
+    pub maven_dependency_plugin: String,
     /// The container image.
     pub image: String,
 }

@@ -17,6 +17,18 @@ const HANDED_ON: [&str; 7] = [
     "RUST_BACKTRACE",
 ];
 
+/// The way out of a network that has only a proxy; for the recorder where it sends copies to a real Sentry.
+pub const PROXIES: [&str; 8] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
+
 /// Reads the file; none where there is none.
 ///
 /// # Errors
@@ -56,7 +68,9 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
 pub fn handed_on(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     variables
         .into_iter()
-        .filter(|(name, _)| HANDED_ON.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|(name, _)| {
+            HANDED_ON.iter().any(|prefix| name.starts_with(prefix)) || PROXIES.contains(&name.as_str())
+        })
         .collect()
 }
 
@@ -105,7 +119,7 @@ mod tests {
         let kept = handed_on(given.map(|n| (n.to_owned(), String::new())));
         assert_eq!(
             kept.into_keys().collect::<Vec<_>>(),
-            ["PITBOSS__DRAIN__DEADLINE_MS", "SENTRY_TRACES_SAMPLE_RATE"]
+            ["PITBOSS__DRAIN__DEADLINE_MS", "SENTRY_TRACES_SAMPLE_RATE", "http_proxy"]
         );
     }
 }

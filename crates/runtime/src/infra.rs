@@ -1,5 +1,6 @@
 //! The servers that are not ours: how each is had, configured and started.
 
+mod jars;
 pub mod kafka;
 pub mod mongo;
 pub mod redis;

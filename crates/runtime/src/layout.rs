@@ -121,7 +121,15 @@ pub(crate) fn private_folder(folder: &Path) -> Result<(), RuntimeError> {
 }
 
 /// Writes a file so that a reader sees the old or the new content and never half of it; `0600`.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
+///
+/// # Errors
+/// When it cannot be written; then nothing of it is left.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
+    write_with_mode(path, content, 0o600)
+}
+
+/// As [`write_private`], with these permissions.
+pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), RuntimeError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let draft = PathBuf::from(name);
@@ -129,11 +137,15 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), RuntimeEr
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
         let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
+        // Before the content: a draft that somebody left may be readable by more, and a mask may have taken something away.
+        fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
         fs::rename(&draft, path)
     };
-    write().map_err(RuntimeError::file("write", path))
+    write().map_err(|error| {
+        drop(fs::remove_file(&draft));
+        RuntimeError::file("write", path)(error)
+    })
 }

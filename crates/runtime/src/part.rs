@@ -21,7 +21,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "probe")]
 pub enum Probe {
-    /// It is ready as soon as it runs.
+    /// It is ready as soon as its program runs.
     Running,
     /// A port accepts connections.
     Tcp {
@@ -142,7 +142,7 @@ pub struct PartStatus {
     pub kind: Kind,
     /// Where people find it.
     pub address: String,
-    /// Its process, where it runs.
+    /// Its process, where its program runs.
     pub pid: Option<i32>,
     /// Its version.
     pub version: String,

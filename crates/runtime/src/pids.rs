@@ -21,7 +21,7 @@ use crate::{Layout, RuntimeError};
 pub const SUPERVISOR: &str = "supervisor";
 
 /// How long the kernel may take to remove a process that was killed; longer means that it hangs in the kernel.
-pub(crate) const GONE_DEADLINE: Duration = Duration::from_secs(10);
+const GONE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A lock that one process holds and that ends with it.
 #[derive(Debug)]
@@ -105,6 +105,21 @@ pub fn recorded(layout: &Layout) -> Vec<Recorded> {
     read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
+/// Waits until nothing that was killed lives any more; `lives` names what still does.
+///
+/// # Errors
+/// When something does not go.
+pub(crate) async fn wait_gone(lives: impl Fn() -> Option<String>) -> Result<(), RuntimeError> {
+    let until = tokio::time::Instant::now() + GONE_DEADLINE;
+    while let Some(what) = lives() {
+        if tokio::time::Instant::now() > until {
+            return Err(RuntimeError::Refused(format!("{what} was left behind and does not go")));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
 /// Removes what a killed supervisor left behind and returns the names. Only to be called while no supervisor lives.
 ///
 /// # Errors
@@ -117,14 +132,8 @@ pub async fn clean_up(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
             tracing::debug!(part = one.name, "went just now: {errno}");
         }
     }
-    let until = tokio::time::Instant::now() + GONE_DEADLINE;
-    while let Some(one) = left.iter().find(|r| r.process.is_alive()) {
-        if tokio::time::Instant::now() > until {
-            let what = format!("{} (process {}) was left behind and does not go", one.name, one.process.pid);
-            return Err(RuntimeError::Refused(what));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let lives = || left.iter().find(|r| r.process.is_alive());
+    wait_gone(|| lives().map(|one| format!("{} (process {})", one.name, one.process.pid))).await?;
     drop(std::fs::remove_file(path(layout)));
     Ok(left.into_iter().map(|r| r.name).collect())
 }

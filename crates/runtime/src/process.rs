@@ -67,6 +67,29 @@ fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
+/// Whether a process has become its program. Every part is started through this program once more (`child`): until that has
+/// replaced itself, what the kernel says of the process is about this program and not about the part.
+#[must_use]
+pub(crate) fn has_become_its_program(pid: i32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let program = |who: &str| {
+        let file = std::fs::metadata(format!("/proc/{who}/exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    let theirs = program(&pid.to_string());
+    theirs.is_some() && theirs != program("self")
+}
+
+/// Whether a process has become its program and that has been loaded: it waits for something, or has computed for a while.
+#[must_use]
+pub(crate) fn is_at_work(pid: i32) -> bool {
+    const LOADED_TICKS: u64 = 10;
+    let stat = Process::new(pid).and_then(|process| process.stat());
+    let loaded =
+        stat.is_ok_and(|stat| stat.state != 'R' || stat.utime.saturating_add(stat.stime) >= LOADED_TICKS);
+    loaded && has_become_its_program(pid)
+}
+
 /// The most memory that the process ever held (VmHWM); 0 when it does not run.
 #[must_use]
 pub fn memory_peak_bytes(pid: i32) -> u64 {
@@ -105,6 +128,38 @@ pub fn how_it_ended(status: std::process::ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Not a test: the process that the next one starts.
+    #[test]
+    #[ignore = "stands still until its input ends"]
+    fn stands_still() {
+        std::io::stdin().lines().for_each(drop);
+    }
+
+    #[test]
+    fn a_child_that_is_still_this_program_is_not_the_part_yet() {
+        let child = |command: &mut std::process::Command| {
+            let quiet = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+            quiet.spawn().unwrap()
+        };
+        let mut launcher = child(std::process::Command::new("/proc/self/exe").args([
+            "--exact",
+            "--ignored",
+            "process::tests::stands_still",
+        ]));
+        let mut part = child(&mut std::process::Command::new("cat"));
+        let id = |child: &std::process::Child| i32::try_from(child.id()).unwrap();
+        assert!(!has_become_its_program(id(&launcher)) && !is_at_work(id(&launcher)));
+        assert!(has_become_its_program(id(&part)));
+        while !is_at_work(id(&part)) {
+            std::thread::yield_now();
+        }
+        for child in [&mut launcher, &mut part] {
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+        assert!(!has_become_its_program(id(&part)), "it has ended");
+    }
 
     #[test]
     fn this_process_is_known_and_a_recycled_id_is_not_trusted() {

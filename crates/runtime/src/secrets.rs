@@ -1,4 +1,4 @@
-//! The secrets of one local platform: made once, never printed, readable by the owner only.
+//! The secrets of one local platform: made once, never printed, readable by the owner only; and who is told which.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use contracts::parts::sentry_projects;
+use contracts::parts::{Part, sentry_projects};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::write_private;
+use crate::layout::{write_private, write_with_mode};
 use crate::{Layout, RuntimeError};
 
 /// All secrets; `Debug` shows none of them.
@@ -23,6 +23,9 @@ pub struct Secrets {
     pub operator_token: String,
     /// Signs the card provider's webhooks.
     pub webhook_secret: String,
+    /// Lets our services ask one another. Platforms of before have none: it is made for them.
+    #[serde(default)]
+    pub internal_token: String,
     /// The public key of each Sentry project, by the project's name.
     pub dsn_keys: BTreeMap<String, String>,
 }
@@ -66,9 +69,13 @@ impl Secrets {
                 jwt_secret: random_text()?,
                 operator_token: random_text()?,
                 webhook_secret: random_text()?,
+                internal_token: String::new(),
                 dsn_keys: BTreeMap::new(),
             },
         };
+        if secrets.internal_token.is_empty() {
+            secrets.internal_token = random_text()?;
+        }
         for (_, name) in sentry_projects() {
             if !secrets.dsn_keys.contains_key(name) {
                 secrets.dsn_keys.insert(name.to_owned(), random_key()?);
@@ -101,7 +108,27 @@ impl Secrets {
         let all = sentry_projects();
         let projects: Vec<Project<'_>> =
             all.iter().map(|(id, name)| Project { id: *id, name, public_key: key(name) }).collect();
-        write_where_different(&path, &json(&projects)?)
+        let text = json(&projects)?;
+        // Nothing in it is secret, and a container's user has to read it. Its folder is the owner's alone all the same.
+        if std::fs::read(&path).is_ok_and(|old| old == text) && mode_of(&path)? == PUBLIC_MODE {
+            return Ok(());
+        }
+        write_with_mode(&path, &text, PUBLIC_MODE)
+    }
+
+    /// The secrets that this service reads, by variable; it gets no other one.
+    #[must_use]
+    pub fn read_by(&self, part: Part) -> Vec<(&'static str, String)> {
+        let all = [
+            (OPERATOR_TOKEN, &self.operator_token, &[Part::Gateway, Part::Recorder][..]),
+            (JWT_SECRET, &self.jwt_secret, &[Part::Gateway]),
+            (WEBHOOK_SECRET, &self.webhook_secret, &[Part::Payment]),
+            (INTERNAL_TOKEN, &self.internal_token, &INTERNAL),
+        ];
+        all.into_iter()
+            .filter(|(_, _, readers)| readers.contains(&part))
+            .map(|(name, secret, _)| (name, secret.clone()))
+            .collect()
     }
 
     /// The public keys of all projects: a trace from outside that names one of them is continued.
@@ -118,6 +145,27 @@ impl Secrets {
     }
 }
 
+/// Who may ask our services, or be asked by them.
+const INTERNAL: [Part; 6] =
+    [Part::Gateway, Part::User, Part::Game, Part::Payment, Part::Notification, Part::Partners];
+/// The variables of the secrets.
+const OPERATOR_TOKEN: &str = "PITBOSS__SECURITY__OPERATOR_TOKEN";
+const JWT_SECRET: &str = "PITBOSS__SECURITY__JWT_SECRET";
+const WEBHOOK_SECRET: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET";
+const INTERNAL_TOKEN: &str = "PITBOSS__SECURITY__INTERNAL_TOKEN";
+/// What the card provider signed with before; a person sets it for the time of a change, the runtime makes none.
+pub(crate) const WEBHOOK_SECRET_OLD: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD";
+/// All that the runtime makes; whoever may read a variable of one must be in [`Secrets::read_by`].
+pub const VARIABLES: [&str; 4] = [OPERATOR_TOKEN, JWT_SECRET, WEBHOOK_SECRET, INTERNAL_TOKEN];
+
+/// Readable by everybody who gets into the folder.
+const PUBLIC_MODE: u32 = 0o644;
+
+fn mode_of(path: &std::path::Path) -> Result<u32, RuntimeError> {
+    let metadata = std::fs::metadata(path).map_err(RuntimeError::file("read", path))?;
+    Ok(metadata.permissions().mode() & 0o777)
+}
+
 fn write_where_different(path: &std::path::Path, text: &[u8]) -> Result<(), RuntimeError> {
     if std::fs::read(path).is_ok_and(|old| old == text) {
         return Ok(());
@@ -131,14 +179,13 @@ fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, RuntimeError> {
 }
 
 fn refuse_if_shared(path: &std::path::Path) -> Result<(), RuntimeError> {
-    let mode = std::fs::metadata(path).map_err(RuntimeError::file("read", path))?.permissions().mode();
+    let mode = mode_of(path)?;
     if mode & 0o077 == 0 {
         return Ok(());
     }
     let path = path.display();
     Err(RuntimeError::Refused(format!(
-        "{path} can be read by others (mode {:o}): chmod 600 {path}, or remove it and have new secrets made",
-        mode & 0o777
+        "{path} can be read by others (mode {mode:o}): chmod 600 {path}, or remove it and have new secrets made"
     )))
 }
 
@@ -175,11 +222,61 @@ mod tests {
         let (_folder, layout) = layout();
         let made = Secrets::load_or_make(&layout).unwrap();
         assert_eq!(Secrets::load_or_make(&layout).unwrap(), made);
-        for file in [layout.secrets().join("secrets.json"), Secrets::projects_file(&layout)] {
-            assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+        for file in ["secrets.json", "operator-token"] {
+            assert_eq!(mode_of(&layout.secrets().join(file)).unwrap(), 0o600, "{file}");
         }
-        assert_eq!(std::fs::metadata(layout.secrets()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(mode_of(&layout.secrets()).unwrap(), 0o700);
         assert!(!format!("{made:?}").contains(&made.jwt_secret));
+    }
+
+    #[test]
+    fn the_public_keys_can_be_read_by_a_container_also_where_they_could_not_before() {
+        let (_folder, layout) = layout();
+        Secrets::load_or_make(&layout).unwrap();
+        let file = Secrets::projects_file(&layout);
+        assert_eq!(mode_of(&file).unwrap(), 0o644);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        Secrets::load_or_make(&layout).unwrap();
+        assert_eq!(mode_of(&file).unwrap(), 0o644);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_no_draft() {
+        let (_folder, layout) = layout();
+        // A container engine makes such a folder where it was to mount the file and found none.
+        std::fs::create_dir(Secrets::projects_file(&layout)).unwrap();
+        Secrets::load_or_make(&layout).unwrap_err();
+        let names = std::fs::read_dir(layout.secrets()).unwrap().map(|e| e.unwrap().file_name());
+        let drafts: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".tmp")).collect();
+        assert!(drafts.is_empty(), "{drafts:?}");
+    }
+
+    #[test]
+    fn a_platform_of_before_gets_the_token_that_it_lacks_and_keeps_the_others() {
+        let (_folder, layout) = layout();
+        let made = Secrets::load_or_make(&layout).unwrap();
+        let mut old = serde_json::to_value(&made).unwrap();
+        old.as_object_mut().unwrap().remove("internal_token");
+        write_private(&layout.secrets().join("secrets.json"), &json(&old).unwrap()).unwrap();
+        let now = Secrets::load_or_make(&layout).unwrap();
+        assert!(now.internal_token.len() >= 32 && now.internal_token != made.internal_token);
+        assert_eq!(Secrets { internal_token: made.internal_token.clone(), ..now }, made);
+    }
+
+    #[test]
+    fn each_service_is_told_the_secrets_that_it_reads_and_no_other() {
+        let (_folder, layout) = layout();
+        let secrets = Secrets::load_or_make(&layout).unwrap();
+        let names = |part| secrets.read_by(part).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(Part::Gateway), [OPERATOR_TOKEN, JWT_SECRET, INTERNAL_TOKEN]);
+        assert_eq!(names(Part::Payment), [WEBHOOK_SECRET, INTERNAL_TOKEN]);
+        assert_eq!(names(Part::Recorder), [OPERATOR_TOKEN]);
+        for part in [Part::User, Part::Game, Part::Notification, Part::Partners] {
+            assert_eq!(names(part), [INTERNAL_TOKEN], "{part}");
+        }
+        for part in [Part::Analytics, Part::Lagwatch] {
+            assert!(names(part).is_empty(), "{part}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Our services as parts: the environment that each gets, and what it needs before it is started.
 //!
-//! All services get the same environment but for their own addresses and DSN: the chassis ignores what another part reads, and one
-//! list is easier to compare with the compose file than nine.
+//! All services get the same environment but for their own addresses, DSN and secrets: the chassis ignores what another part reads,
+//! and one list is easier to compare with the compose file than nine. A secret is for those who read it.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,9 +10,11 @@ use contracts::parts::{Part, Ports, sentry_project_id};
 
 use crate::infra::{self, InfraPorts};
 use crate::part::{Kind, PartSpec, Probe};
-use crate::secrets::Secrets;
-use crate::{Layout, RuntimeError};
+use crate::secrets::{self, Secrets};
+use crate::{Layout, RuntimeError, dotenv};
 
+/// What tells the recorder to send copies to a real Sentry.
+const FORWARDING: [&str; 2] = ["PITBOSS_FORWARD_DSN_", "PITBOSS__FORWARD__"];
 /// Longer than the services' own drain deadline, so that it is they who decide.
 const STOP_DEADLINE_MS: u64 = 15_000;
 
@@ -114,10 +116,7 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
         ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", infra.kafka_bootstrap()),
         ("PITBOSS__MONGO__URI", infra.mongo_uri()),
         ("PITBOSS__REDIS__URL", infra.redis_url()),
-        ("PITBOSS__SECURITY__OPERATOR_TOKEN", secrets.operator_token.clone()),
-        ("PITBOSS__SECURITY__JWT_SECRET", secrets.jwt_secret.clone()),
         ("PITBOSS__SECURITY__PUBLIC_KEYS", secrets.public_keys()),
-        ("PITBOSS__SECURITY__WEBHOOK_SECRET", secrets.webhook_secret.clone()),
         ("PITBOSS__PEERS__GATEWAY", url(ports.http(Part::Gateway))),
         ("PITBOSS__PEERS__USER", url(ports.http(Part::User))),
         ("PITBOSS__PEERS__GAME", url(ports.http(Part::Game))),
@@ -136,6 +135,8 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
     ];
     // These are defaults: the person may want another rate or level.
     let usual = [
+        // Reached at 127.0.0.1 only.
+        ("PITBOSS__HTTP__HOSTS", String::new()),
         ("SENTRY_RELEASE", (*release).to_owned()),
         ("SENTRY_ENVIRONMENT", "local".to_owned()),
         ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
@@ -148,9 +149,27 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
     };
     let mut environment = infra::plain_environment();
     environment.extend(own(&usual));
-    environment.extend(handed_on.iter().map(|(n, v)| (n.clone(), v.clone())));
+    let concerning = handed_on.iter().filter(|(name, _)| concerns(part, name, handed_on));
+    environment.extend(concerning.map(|(n, v)| (n.clone(), v.clone())));
     environment.extend(own(&decided));
+    environment.extend(own(&secrets.read_by(part)));
     environment
+}
+
+/// Whether a part is told what a person set. Real Sentry's DSNs and the way out to it are the recorder's business; secrets are
+/// decided by the runtime.
+fn concerns(part: Part, name: &str, handed_on: &BTreeMap<String, String>) -> bool {
+    let is_forwarding = |name: &str| FORWARDING.iter().any(|prefix| name.starts_with(prefix));
+    if is_forwarding(name) {
+        return part == Part::Recorder;
+    }
+    if dotenv::PROXIES.contains(&name) {
+        return part == Part::Recorder && handed_on.keys().any(|name| is_forwarding(name));
+    }
+    match name {
+        secrets::WEBHOOK_SECRET_OLD => part == Part::Payment,
+        _ => !secrets::VARIABLES.contains(&name),
+    }
 }
 
 #[cfg(test)]
@@ -167,10 +186,15 @@ mod tests {
             std::fs::write(layout.programs().join(part.as_str()), "").unwrap();
         }
         let secrets = Secrets::load_or_make(&layout).unwrap();
-        let handed_on = BTreeMap::from([
-            ("SENTRY_TRACES_SAMPLE_RATE".to_owned(), "0.5".to_owned()),
-            ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS".to_owned(), "elsewhere:1".to_owned()),
-        ]);
+        let handed_on = [
+            ("SENTRY_TRACES_SAMPLE_RATE", "0.5"),
+            ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", "elsewhere:1"),
+            ("PITBOSS__SECURITY__JWT_SECRET", "mine"),
+            ("PITBOSS__SECURITY__WEBHOOK_SECRET_OLD", "theirs"),
+            ("PITBOSS_FORWARD_DSN_GAME", "https://k@o1.example/2"),
+            ("https_proxy", "http://proxy:3128"),
+        ];
+        let handed_on = handed_on.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         let ports = Ports::new(18_100).unwrap();
         test(&Surroundings {
             layout: &layout,
@@ -204,6 +228,30 @@ mod tests {
         assert!(environment["SENTRY_DSN"].ends_with("@127.0.0.1:18101/3"));
         assert_eq!(environment["PITBOSS__OPS__ADDRESS"], "127.0.0.1:18133");
         assert!(!environment.keys().any(|name| name.to_ascii_lowercase().contains("proxy")));
+    }
+
+    #[test]
+    fn a_secret_is_told_to_those_who_read_it_and_the_way_out_to_the_recorder() {
+        let secret = |name: &&str| secrets::VARIABLES.contains(name);
+        with_surroundings(|s| {
+            for part in Part::SERVICES {
+                let told = environment(*part, s);
+                let theirs: BTreeMap<_, _> = s.secrets.read_by(*part).into_iter().collect();
+                let names: Vec<&str> = told.keys().map(String::as_str).filter(secret).collect();
+                assert_eq!(names, theirs.keys().copied().collect::<Vec<_>>(), "{part}");
+                assert!(theirs.iter().all(|(name, value)| told[*name] == *value), "{part}");
+                let recorder = *part == Part::Recorder;
+                assert_eq!(told.contains_key("PITBOSS_FORWARD_DSN_GAME"), recorder, "{part}");
+                assert_eq!(told.contains_key(secrets::WEBHOOK_SECRET_OLD), *part == Part::Payment, "{part}");
+                assert_eq!(told.contains_key("https_proxy"), recorder, "{part}");
+            }
+            let without = Surroundings {
+                handed_on: &BTreeMap::from([("https_proxy".to_owned(), "http://proxy".to_owned())]),
+                ..s.clone()
+            };
+            let told = environment(Part::Recorder, &without);
+            assert!(!told.contains_key("https_proxy"), "nothing leaves this machine, so it needs no proxy");
+        });
     }
 
     #[test]

@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 
 use crate::control::{Action, Request, Response, listen, read_line, write_line};
 use crate::machine::{Effect, Machine, Sig};
-use crate::part::Status;
+use crate::part::{Probe, Status};
 use crate::pids::{self, Lock, Recorded};
 use crate::policy::RestartPolicy;
-use crate::process::{ProcessId, how_it_ended, memory_peak_bytes};
+use crate::process::{ProcessId, has_become_its_program, how_it_ended, is_at_work, memory_peak_bytes};
 use crate::{Layout, RuntimeError, child, probe};
 
 /// How often the supervisor looks whether its state folder is still its own.
@@ -214,6 +214,8 @@ impl Supervisor {
     fn status(&self) -> Status {
         let mut parts = self.machine.status();
         for part in &mut parts {
+            // Before that, process and memory are those of the program that becomes the part.
+            part.pid = part.pid.filter(|pid| has_become_its_program(*pid));
             part.memory_bytes = part.pid.map_or(0, memory_peak_bytes);
         }
         Status { runtime: "local".to_owned(), parts }
@@ -272,9 +274,16 @@ impl Supervisor {
 
     fn probe(&mut self, name: String, generation: u64, after_ms: u64) {
         let Some(ready) = self.machine.spec(&name).map(|s| s.ready.clone()) else { return };
+        let Some(pid) = self.machine.pids().into_iter().find(|(part, _)| *part == name).map(|(_, pid)| pid)
+        else {
+            return;
+        };
         self.tasks.spawn(async move {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
-            let ready = probe::ask(&ready).await.is_ok();
+            let ready = match &ready {
+                Probe::Running => is_at_work(pid),
+                asked => probe::ask(asked).await.is_ok() && has_become_its_program(pid),
+            };
             Event::Probed { name, generation, ready }
         });
     }

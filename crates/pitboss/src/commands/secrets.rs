@@ -1,39 +1,78 @@
-//! `pitboss secrets --env`: the secrets of this platform as variables, for the compose file and other programs.
+//! `pitboss secrets --env`: the secrets of this platform as variables, in a file for the compose file and other programs.
+//!
+//! Promise: the file is the owner's alone from its first byte, nothing that somebody else wrote is replaced, and a terminal never
+//! shows a secret.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use contracts::parts::{Part, sentry_projects};
+use runtime::layout::write_private;
 use runtime::secrets::Secrets;
+use serde_json::json;
 
 use crate::checkout::Checkout;
 use crate::output::Output;
 
-/// In which form.
+/// The first line of every file that this command writes: such a file may be replaced.
+const HEADING: &str = "# Secrets of a local platform, made by `./pitboss secrets --env`. For its owner only.";
+/// The name that stands for standard output.
+const STANDARD_OUTPUT: &str = "-";
+
+/// In which form, and where to.
 #[derive(Debug, Args)]
 pub struct SecretsArgs {
-    /// As NAME=value lines, for an env file
-    #[arg(long, required = true)]
-    env: bool,
+    /// As NAME=value lines into this file (mode 0600), by default .pitboss/secrets/compose.env; `-` writes to a pipe
+    #[arg(long, required = true, num_args = 0..=1, value_name = "FILE")]
+    env: Option<Option<PathBuf>>,
 }
 
-/// Prints the secrets; makes them first where there are none.
+/// Writes the secrets; makes them first where there are none.
 ///
 /// # Errors
-/// When they cannot be made or read.
+/// When they cannot be made, read or written, somebody else's file is in the way, or they would be shown on a terminal.
 pub fn run(args: &SecretsArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    debug_assert!(args.env, "clap demands it");
+    let file = args.env.clone().flatten();
+    let to_standard_output = file.as_deref() == Some(Path::new(STANDARD_OUTPUT));
+    if to_standard_output && std::io::stdout().is_terminal() {
+        bail!("secrets are not shown on a terminal: leave out the `-` and have them written to a file");
+    }
     checkout.layout.create()?;
     let secrets = Secrets::load_or_make(&checkout.layout)?;
     let variables = variables(&secrets, checkout.ports()?.http(Part::Recorder));
+    if to_standard_output {
+        output.line(lines(&variables).trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = file.unwrap_or_else(|| checkout.layout.secrets().join("compose.env"));
+    write(&file, &variables)?;
     if output.json {
-        output.line(&serde_json::to_string(&variables)?);
+        output.line(&json!({ "file": file }).to_string());
     } else {
-        variables.iter().for_each(|(name, value)| output.line(&format!("{name}={value}")));
+        output.line(&format!("{} variables in {}", variables.len(), file.display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn lines(variables: &BTreeMap<String, String>) -> String {
+    let lines = variables.iter().map(|(name, value)| format!("{name}={value}\n"));
+    std::iter::once(format!("{HEADING}\n")).chain(lines).collect()
+}
+
+fn write(file: &Path, variables: &BTreeMap<String, String>) -> Result<()> {
+    let theirs = match std::fs::read(file) {
+        Ok(old) => !old.starts_with(HEADING.as_bytes()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(_) => true,
+    };
+    if theirs {
+        bail!("{} was not written by this command and is left as it is: name another file", file.display());
+    }
+    Ok(write_private(file, lines(variables).as_bytes())?)
 }
 
 fn variables(secrets: &Secrets, ingest_port: u16) -> BTreeMap<String, String> {
@@ -41,6 +80,7 @@ fn variables(secrets: &Secrets, ingest_port: u16) -> BTreeMap<String, String> {
         ("PITBOSS__SECURITY__OPERATOR_TOKEN".to_owned(), secrets.operator_token.clone()),
         ("PITBOSS__SECURITY__JWT_SECRET".to_owned(), secrets.jwt_secret.clone()),
         ("PITBOSS__SECURITY__WEBHOOK_SECRET".to_owned(), secrets.webhook_secret.clone()),
+        ("PITBOSS__SECURITY__INTERNAL_TOKEN".to_owned(), secrets.internal_token.clone()),
         ("PITBOSS__SECURITY__PUBLIC_KEYS".to_owned(), secrets.public_keys()),
     ]);
     for (id, name) in sentry_projects() {
@@ -50,4 +90,29 @@ fn variables(secrets: &Secrets, ingest_port: u16) -> BTreeMap<String, String> {
         variables.insert(format!("SENTRY_DSN_{suffix}"), secrets.dsn(name, id, ingest_port));
     }
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_the_owners_alone_and_somebody_elses_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = BTreeMap::from([("A".to_owned(), "secret".to_owned())]);
+        let file = folder.path().join("compose.env");
+        write(&file, &variables).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        write(&file, &variables).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::fs::read_to_string(&file).unwrap().ends_with("\nA=secret\n"));
+        for theirs in ["", "RUST_LOG=info\n"] {
+            let dotenv = folder.path().join(".env");
+            std::fs::write(&dotenv, theirs).unwrap();
+            assert!(write(&dotenv, &variables).unwrap_err().to_string().contains("left as it is"));
+            assert_eq!(std::fs::read_to_string(&dotenv).unwrap(), theirs);
+        }
+    }
 }

@@ -103,10 +103,25 @@ fn a_port_in_use_is_told_with_its_owner_before_anything_is_started() {
 #[test]
 fn secrets_are_the_same_each_time_and_name_every_project() {
     let stage = Stage::empty();
-    let first = stage.cli(&["secrets", "--env"]);
-    assert_eq!(first.status.code(), Some(0), "{}", said(&first));
-    assert_eq!(first.stdout, stage.cli(&["secrets", "--env"]).stdout);
-    let text = String::from_utf8(first.stdout).unwrap();
+    let written = || {
+        let output = stage.cli(&["secrets", "--env"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let file = stage.layout.secrets().join("compose.env");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        (std::fs::read_to_string(file).unwrap(), said(&output))
+    };
+    let (text, shown) = written();
+    assert_eq!(text, written().0);
+    let secret = runtime::secrets::Secrets::load(&stage.layout).unwrap().jwt_secret;
+    assert!(text.contains(&secret) && !shown.contains(&secret), "{shown}");
+    let piped = stage.cli(&["secrets", "--env", "-"]);
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), text);
+    let theirs = stage.folder.path().join(".env");
+    std::fs::write(&theirs, "RUST_LOG=info\n").unwrap();
+    let refused = stage.cli(&["secrets", "--env", theirs.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "RUST_LOG=info\n");
     for name in ["PITBOSS__SECURITY__JWT_SECRET=", "SENTRY_DSN_GAME=http://", "SENTRY_KEY_PLAYER_WEB="] {
         assert!(text.lines().any(|line| line.starts_with(name)), "{name} in {text}");
     }

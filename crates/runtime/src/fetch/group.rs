@@ -4,7 +4,6 @@
 //! its process group. The number of a group is given to nobody else while a process is in it, so what is found there is ours.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -12,7 +11,7 @@ use procfs::process::all_processes;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::write_private;
-use crate::pids::GONE_DEADLINE;
+use crate::pids::wait_gone;
 use crate::process::ProcessId;
 use crate::{Layout, RuntimeError};
 
@@ -110,13 +109,7 @@ async fn end(record: &Record) -> Result<bool, RuntimeError> {
     if let Err(errno) = killpg(Pid::from_raw(record.leader.pid), Signal::SIGKILL) {
         tracing::debug!(what = record.what, "went just now: {errno}");
     }
-    let until = tokio::time::Instant::now() + GONE_DEADLINE;
-    while has_members(&record.leader) {
-        if tokio::time::Instant::now() > until {
-            return Err(RuntimeError::Refused(format!("{} was left behind and does not go", record.what)));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_gone(|| has_members(&record.leader).then(|| record.what.clone())).await?;
     Ok(true)
 }
 

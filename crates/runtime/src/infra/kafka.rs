@@ -75,10 +75,10 @@ pub fn is_fetched(layout: &Layout) -> bool {
     jars(layout).is_dir()
 }
 
-/// Fetches the jars with Maven; nothing where they are there.
+/// Fetches the jars with Maven; nothing where they are there. The folder gets its name once all are the reviewed ones.
 ///
 /// # Errors
-/// When Maven is missing or fails.
+/// When Maven is missing or fails, or what came is not what `deploy/kafka-jars.sha256` says.
 pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
     if is_fetched(layout) {
         return Ok(());
@@ -91,12 +91,20 @@ pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
     let mut maven = fetch::bound("mvn");
     maven
         .current_dir(&home)
-        .args(["-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        // -C: with Maven 3 a file whose checksum is wrong is only warned about otherwise.
+        .args(["-B", "-C", &copy_dependencies(), "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", draft.display()));
     let log = layout.log("fetch-kafka");
     let job = Job { what: "fetching Apache Kafka", log: &log, deadline: FETCH_DEADLINE };
     fetch::run(layout, maven, &job, told).await?;
+    infra::jars::verify(&draft)?;
     std::fs::rename(&draft, jars(layout)).map_err(RuntimeError::file("rename", &draft))
+}
+
+/// The goal, with its plugin's version: else Maven takes whichever it finds.
+fn copy_dependencies() -> String {
+    let version = &versions().kafka.maven_dependency_plugin;
+    format!("org.apache.maven.plugins:maven-dependency-plugin:{version}:copy-dependencies")
 }
 
 fn pom() -> String {
@@ -123,9 +131,10 @@ fn pom() -> String {
 /// Writes the configuration, formats the data folder where it is new, and describes the broker.
 ///
 /// # Errors
-/// When Java is missing, the jars are not there, or formatting fails.
+/// When Java is missing, the jars are not there or not the reviewed ones, or formatting fails.
 pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result<PartSpec, RuntimeError> {
     let java = java()?;
+    infra::jars::verify(&jars(layout))?;
     let properties = layout.config().join("kafka.properties");
     write_private(&properties, server_properties(layout, port, controller_port).as_bytes())?;
     write_private(&layout.config().join("kafka-log4j2.properties"), SERVER_LOGGING.as_bytes())?;
@@ -323,6 +332,10 @@ mod tests {
 
     #[test]
     fn what_is_fetched_is_what_the_one_file_of_versions_says() {
+        assert_eq!(
+            copy_dependencies(),
+            "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
+        );
         let pom = pom();
         assert!(pom.contains("<artifactId>kafka_2.13</artifactId><version>4.3.0</version>"), "{pom}");
         assert!(pom.contains("<artifactId>kafka-tools</artifactId><version>4.3.0</version>"), "{pom}");
