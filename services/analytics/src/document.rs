@@ -8,7 +8,7 @@ use crate::domain::fact::Fact;
 use crate::domain::totals::Totals;
 
 /// `analytics.facts`: one per event, under its `ce_id`. A replay finds it there and changes nothing.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct FactDocument {
     /// The event's `ce_id`.
     #[serde(rename = "_id")]
@@ -41,7 +41,9 @@ impl FactDocument {
 }
 
 /// `analytics.rollups`: the totals of one bucket. Replaced as a whole by totals of no fewer facts, never incremented.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It is only ever read as a sum made by the store ([`crate::facts`]), so a document of another build stops nobody.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct RollupDocument {
     /// `<level>/<start>/<game>/<currency>`.
     #[serde(rename = "_id")]
@@ -51,7 +53,6 @@ pub(crate) struct RollupDocument {
     pub(crate) game: String,
     pub(crate) currency: String,
     /// How many facts it was summed from: it tells the newer of two. Absent in documents from before it was stored.
-    #[serde(default)]
     pub(crate) facts: i64,
     pub(crate) bets: i64,
     pub(crate) stake_minor: i64,
@@ -73,7 +74,7 @@ impl RollupDocument {
             start_s: bucket.start_s,
             game: bucket.game.clone(),
             currency: bucket.currency.clone(),
-            facts: totals.facts(),
+            facts: totals.facts,
             bets: totals.bets,
             stake_minor: totals.stake_minor,
             payout_minor: totals.payout_minor,
@@ -84,21 +85,6 @@ impl RollupDocument {
             deposited_minor: totals.deposited_minor,
             withdrawn_minor: totals.withdrawn_minor,
             registered: totals.registered,
-        }
-    }
-
-    pub(crate) fn totals(&self) -> Totals {
-        Totals {
-            bets: self.bets,
-            stake_minor: self.stake_minor,
-            payout_minor: self.payout_minor,
-            rejected: self.rejected,
-            voided: self.voided,
-            payments_completed: self.payments_completed,
-            payments_failed: self.payments_failed,
-            deposited_minor: self.deposited_minor,
-            withdrawn_minor: self.withdrawn_minor,
-            registered: self.registered,
         }
     }
 }

@@ -1,16 +1,33 @@
 //! The store of facts, rollups and marks; every access is bounded by an index over (bucket, game, currency).
+//!
+//! Sums are made by the store and marks are read one by one: a document that another build wrote, or that is damaged, is left
+//! out of them and stops nothing.
 
+use contracts::Game;
 use store::StoreError;
 use store::bson::{Bson, DateTime, Document, doc};
 use store::mongo::{Collection, Index, Mongo};
 
 use crate::document::{DirtyMark, FactDocument, RollupDocument};
 use crate::domain::bucket::{Bucket, Level};
-use crate::domain::fact::Kind;
+use crate::domain::fact::{Kind, NO_GAME};
 use crate::domain::totals::Totals;
 
-/// A bucket's finer rollups: an hour has sixty minutes.
-const PARTS_MAX: u32 = 64;
+/// Games times currencies in one summary, with room for those of newer builds.
+const GROUPS_MAX: u32 = 1_000;
+/// The sums of a rollup; `facts` is apart, because old rollups have none.
+const SUMMED: [&str; 10] = [
+    "bets",
+    "stake_minor",
+    "payout_minor",
+    "rejected",
+    "voided",
+    "payments_completed",
+    "payments_failed",
+    "deposited_minor",
+    "withdrawn_minor",
+    "registered",
+];
 /// Marks that one look takes over.
 const MARKS_MAX: u32 = 1_000;
 
@@ -20,7 +37,13 @@ pub(crate) struct Facts {
     facts: Collection<FactDocument>,
     rollups: Collection<RollupDocument>,
     dirty: Collection<DirtyMark>,
+    mongo: Mongo,
 }
+
+/// The summary has more games and currencies than one answer may hold; nothing is left out silently.
+#[derive(Debug, thiserror::Error)]
+#[error("the summary has more than {GROUPS_MAX} games and currencies")]
+pub(crate) struct TooManyGroups;
 
 impl Facts {
     /// The collections with their indexes.
@@ -29,6 +52,7 @@ impl Facts {
             facts: mongo.collection("facts"),
             rollups: mongo.collection("rollups"),
             dirty: mongo.collection("dirty"),
+            mongo: mongo.clone(),
         };
         opened.facts.ensure_index(Index::on(doc! { "slot_s": 1, "game": 1, "currency": 1 })).await?;
         opened
@@ -37,6 +61,16 @@ impl Facts {
             .await?;
         opened.dirty.ensure_index(Index::on(doc! { "marked_at": 1 })).await?;
         Ok(opened)
+    }
+
+    /// The store's time: marks are compared by whichever process looks.
+    pub(crate) fn now(&self) -> DateTime {
+        self.mongo.now()
+    }
+
+    /// Asks the store for its time, so that [`Facts::now`] is right however wrong this process's clock is.
+    pub(crate) async fn learn_time(&self) -> Result<(), StoreError> {
+        self.mongo.ping().await
     }
 
     /// Adds a fact; false when it was known.
@@ -64,9 +98,11 @@ impl Facts {
         self.dirty.delete_many(doc! { "_id": { "$in": ids } }).await.map(drop)
     }
 
-    /// Marks that nobody has taken back for a long time: their process is dead.
+    /// Marks that nobody has taken back for a long time: their process is dead. One that cannot be read is left out (the store
+    /// reports it once).
     pub(crate) async fn abandoned(&self, before: DateTime) -> Result<Vec<DirtyMark>, StoreError> {
-        self.dirty.find(doc! { "marked_at": { "$lt": before } }, doc! { "marked_at": 1 }, MARKS_MAX).await
+        let filter = doc! { "marked_at": { "$lt": before } };
+        self.dirty.find_readable(filter, doc! { "marked_at": 1 }, MARKS_MAX).await
     }
 
     /// The totals of a slot, from its facts.
@@ -94,8 +130,10 @@ impl Facts {
     ) -> Result<Totals, StoreError> {
         // By their ids, which follow from the bucket: a range over `start_s` costs more with every rollup of that level.
         let ids: Vec<String> = bucket.parts(level, finer).map(|part| part.id(finer)).collect();
-        let parts = self.rollups.find(doc! { "_id": { "$in": ids } }, doc! { "_id": 1 }, PARTS_MAX).await?;
-        Ok(parts.iter().map(RollupDocument::totals).fold(Totals::default(), Totals::merge))
+        let pipeline =
+            vec![doc! { "$match": { "_id": { "$in": ids } } }, doc! { "$group": summed(Bson::Null) }];
+        let groups = self.rollups.aggregate(pipeline, 1).await?;
+        Ok(groups.first().map(totals_of_rollups).unwrap_or_default())
     }
 
     /// Stores what a bucket adds up to; false when what is stored already was summed from more facts.
@@ -117,17 +155,65 @@ impl Facts {
         }
     }
 
-    /// The rollups of a level from `from_s` until before `to_s`, the oldest first, at most `limit`.
-    pub(crate) async fn between(
+    /// The totals of a level's rollups from `from_s` until before `to_s`, per game and currency. Names that are no games of
+    /// ours (old rollups have what clients had typed) are one game, [`Game::UNKNOWN`].
+    ///
+    /// # Errors
+    /// When the store fails. More groups than an answer may hold are [`TooManyGroups`], in the value.
+    pub(crate) async fn totals_between(
         &self,
         level: Level,
         from_s: i64,
         to_s: i64,
-        limit: u32,
-    ) -> Result<Vec<RollupDocument>, StoreError> {
-        let filter = doc! { "level": level.as_str(), "start_s": { "$gte": from_s, "$lt": to_s } };
-        self.rollups.find(filter, doc! { "start_s": 1 }, limit).await
+    ) -> Result<Result<Vec<(String, String, Totals)>, TooManyGroups>, StoreError> {
+        let known: Vec<&str> =
+            Game::ALL.iter().map(|game| game.as_str()).chain([NO_GAME, Game::UNKNOWN]).collect();
+        let label = doc! { "$cond": [{ "$in": ["$game", known] }, "$game", Game::UNKNOWN] };
+        let pipeline = vec![
+            doc! { "$match": { "level": level.as_str(), "start_s": { "$gte": from_s, "$lt": to_s } } },
+            doc! { "$group": summed(doc! { "game": label, "currency": "$currency" }) },
+            doc! { "$sort": { "_id": 1 } },
+        ];
+        let groups = self.rollups.aggregate(pipeline, GROUPS_MAX.saturating_add(1)).await?;
+        if groups.len() > GROUPS_MAX as usize {
+            return Ok(Err(TooManyGroups));
+        }
+        Ok(Ok(groups.iter().filter_map(named_totals).collect()))
     }
+}
+
+/// A `$group` of rollups by `key`.
+fn summed(key: impl Into<Bson>) -> Document {
+    // Old rollups have no number of facts; each of their facts counted in exactly one of these. Unlike `$add`, `$sum` leaves
+    // out what is no number.
+    let of_old = ["$bets", "$rejected", "$voided", "$payments_completed", "$payments_failed", "$registered"];
+    let facts = doc! { "$ifNull": ["$facts", { "$sum": of_old.to_vec() }] };
+    let mut group = doc! { "_id": key.into(), "facts": { "$sum": facts } };
+    group.extend(SUMMED.map(|field| (field.to_owned(), Bson::from(doc! { "$sum": format!("${field}") }))));
+    group
+}
+
+fn totals_of_rollups(group: &Document) -> Totals {
+    Totals {
+        facts: integer(group, "facts"),
+        bets: integer(group, "bets"),
+        stake_minor: integer(group, "stake_minor"),
+        payout_minor: integer(group, "payout_minor"),
+        rejected: integer(group, "rejected"),
+        voided: integer(group, "voided"),
+        payments_completed: integer(group, "payments_completed"),
+        payments_failed: integer(group, "payments_failed"),
+        deposited_minor: integer(group, "deposited_minor"),
+        withdrawn_minor: integer(group, "withdrawn_minor"),
+        registered: integer(group, "registered"),
+    }
+}
+
+/// `None` for a rollup without a game or a currency as text: it is nobody's.
+fn named_totals(group: &Document) -> Option<(String, String, Totals)> {
+    let key = group.get_document("_id").ok()?;
+    let (game, currency) = (key.get_str("game").ok()?, key.get_str("currency").ok()?);
+    Some((game.to_owned(), currency.to_owned(), totals_of_rollups(group)))
 }
 
 fn totals_of_group(group: &Document) -> Option<Totals> {
@@ -135,11 +221,13 @@ fn totals_of_group(group: &Document) -> Option<Totals> {
     Some(Totals::of(kind, integer(group, "count"), integer(group, "in_minor"), integer(group, "out_minor")))
 }
 
-/// A sum as the server sends it: 32 or 64 bits by its size.
+/// A sum as the server sends it: 32 or 64 bits by its size, and a float where 64 bits are not enough.
 fn integer(group: &Document, field: &str) -> i64 {
     match group.get(field) {
         Some(Bson::Int32(n)) => i64::from(*n),
         Some(Bson::Int64(n)) => *n,
+        Some(Bson::Double(n)) if *n > 0.0 => i64::MAX,
+        Some(Bson::Double(n)) if *n < 0.0 => i64::MIN,
         _ => 0,
     }
 }

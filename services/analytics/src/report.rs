@@ -1,8 +1,11 @@
 //! What is told to Sentry and to `/metrics`: counters once per new fact (a replay counts nothing), gauges once per recompute.
+//!
+//! Counters only grow, so a void is not subtracted from them: what voids took back has counters of its own, and the figure
+//! without voids is the difference. The gauges follow the rollups, which are net of voids.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use contracts::Message;
+use contracts::{Game, Message};
 use telemetry::metric::{self, Metric};
 use time::OffsetDateTime;
 
@@ -14,8 +17,7 @@ use crate::rollups::Rollup;
 /// Counts a fact that is new.
 pub(crate) fn counted(message: &Message, fact: &Fact) {
     let (game, currency) = (fact.game.as_str(), fact.currency.as_str());
-    let in_minor = u64::try_from(fact.in_minor).unwrap_or_default();
-    let out_minor = u64::try_from(fact.out_minor).unwrap_or_default();
+    let (in_minor, out_minor) = (fact.in_minor.unsigned_abs(), fact.out_minor.unsigned_abs());
     let payment =
         |kind, outcome| metric::count(Metric::PaymentsEnded, 1, &[("kind", kind), ("outcome", outcome)]);
     match fact.kind {
@@ -39,6 +41,11 @@ pub(crate) fn counted(message: &Message, fact: &Fact) {
             metric::count(Metric::BetsRejected, 1, &[("game", game), ("reason", reason)]);
         }
         Kind::BetVoided => metric::count(Metric::BetsVoided, 1, &[("game", game)]),
+        Kind::BetReversed => {
+            metric::count(Metric::BetsVoided, 1, &[("game", game)]);
+            metric::count(Metric::BetsVoidedStakeSum, in_minor, &[("game", game), ("currency", currency)]);
+            metric::count(Metric::BetsVoidedPayoutSum, out_minor, &[("game", game), ("currency", currency)]);
+        }
         Kind::DepositCompleted => payment("deposit", "completed"),
         Kind::DepositFailed => payment("deposit", "failed"),
         Kind::WithdrawalCompleted => payment("withdrawal", "completed"),
@@ -66,7 +73,8 @@ impl Reporter {
             if rollup.level != Level::Hour || rollup.bucket.start_s != Level::Hour.start_s(now_ms) {
                 continue;
             }
-            let (game, currency) = (rollup.bucket.game.as_str(), rollup.bucket.currency.as_str());
+            // Marks of older builds name buckets as clients had typed them.
+            let (game, currency) = (Game::label(&rollup.bucket.game), rollup.bucket.currency.as_str());
             if let Some(ppm) = rollup.totals.rtp_ppm() {
                 metric::gauge(Metric::BetsRtpRatio, ratio(ppm), &[("game", game), ("currency", currency)]);
             }

@@ -107,7 +107,7 @@ impl Rollups {
     async fn mark(&self, generation: u64, bucket: &Bucket) -> Result<String, StoreError> {
         let mark = DirtyMark {
             id: format!("{}/{generation}/{}", self.process, bucket.id(Level::Slot)),
-            marked_at: DateTime::now(),
+            marked_at: self.facts.now(),
             start_s: bucket.start_s,
             game: bucket.game.clone(),
             currency: bucket.currency.clone(),
@@ -210,8 +210,9 @@ impl Rollups {
 
     /// Recomputes what dead processes had marked.
     async fn take_over(&self) -> Result<(), StoreError> {
+        self.facts.learn_time().await?;
         let age_ms = i64::try_from(self.config.takeover_after_ms).unwrap_or(i64::MAX);
-        let before = DateTime::from_millis(DateTime::now().timestamp_millis().saturating_sub(age_ms));
+        let before = DateTime::from_millis(self.facts.now().timestamp_millis().saturating_sub(age_ms));
         let abandoned = self.facts.abandoned(before).await?;
         if abandoned.is_empty() {
             return Ok(());

@@ -1,7 +1,8 @@
 //! What one event adds to what is known.
 
-use contracts::Message;
+use contracts::proto::bets::v1::BetVoided;
 use contracts::proto::common::v1::Money;
+use contracts::{Game, Message};
 
 use super::bucket::{Bucket, Level};
 
@@ -15,8 +16,10 @@ pub enum Kind {
     BetSettled,
     /// A bet was answered with no.
     BetRejected,
-    /// A bet was taken back.
+    /// A bet was voided before anything had been applied: nothing is taken back.
     BetVoided,
+    /// A settled bet was voided: what it had added is subtracted.
+    BetReversed,
     /// A deposit arrived.
     DepositCompleted,
     /// A deposit failed.
@@ -31,10 +34,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BetSettled,
         Self::BetRejected,
         Self::BetVoided,
+        Self::BetReversed,
         Self::DepositCompleted,
         Self::DepositFailed,
         Self::WithdrawalCompleted,
@@ -49,6 +53,7 @@ impl Kind {
             Self::BetSettled => "bet_settled",
             Self::BetRejected => "bet_rejected",
             Self::BetVoided => "bet_voided",
+            Self::BetReversed => "bet_reversed",
             Self::DepositCompleted => "deposit_completed",
             Self::DepositFailed => "deposit_failed",
             Self::WithdrawalCompleted => "withdrawal_completed",
@@ -64,7 +69,8 @@ impl Kind {
     }
 }
 
-/// One fact. Amounts are minor units of its currency: in is what came to the house, out is what left it.
+/// One fact. Amounts are minor units of its currency: in is what came to the house, out is what left it; both are negative
+/// where a void took them back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// What happened.
@@ -73,7 +79,7 @@ pub struct Fact {
     pub at_ms: i64,
     /// Who.
     pub player_id: String,
-    /// Which game, or [`NO_GAME`].
+    /// Which game of ours, [`Game::UNKNOWN`] for every other name, or [`NO_GAME`].
     pub game: String,
     /// Which currency.
     pub currency: String,
@@ -119,13 +125,17 @@ impl Fact {
             Message::BetSettled(bet) => {
                 let (stake, payout) =
                     (amount(bet.stake.as_ref(), "stake")?, amount(bet.payout.as_ref(), "payout")?);
-                fact(Kind::BetSettled, &bet.player_id, &bet.game, stake, stake.minor, payout.minor)
+                let game = Game::label(&bet.game);
+                fact(Kind::BetSettled, &bet.player_id, game, stake, stake.minor, payout.minor)
             }
             Message::BetRejected(bet) => {
-                fact(Kind::BetRejected, &bet.player_id, &bet.game, amount(bet.stake.as_ref(), "stake")?, 0, 0)
+                let stake = amount(bet.stake.as_ref(), "stake")?;
+                fact(Kind::BetRejected, &bet.player_id, Game::label(&bet.game), stake, 0, 0)
             }
             Message::BetVoided(bet) => {
-                fact(Kind::BetVoided, &bet.player_id, &bet.game, amount(bet.stake.as_ref(), "stake")?, 0, 0)
+                let stake = amount(bet.stake.as_ref(), "stake")?;
+                let (kind, in_minor, out_minor) = taken_back(bet);
+                fact(kind, &bet.player_id, Game::label(&bet.game), stake, in_minor, out_minor)
             }
             Message::DepositCompleted(payment) => {
                 let money = amount(payment.amount.as_ref(), "amount")?;
@@ -158,6 +168,15 @@ impl Fact {
             },
             _ => return Ok(None),
         }))
+    }
+}
+
+/// What a void subtracts. One that says no amounts (nothing had been applied, or an older build wrote it) subtracts nothing.
+fn taken_back(bet: &BetVoided) -> (Kind, i64, i64) {
+    let minor = |money: Option<&Money>| money.map_or(0, |money| money.minor.saturating_neg());
+    match bet.reversed_stake.as_ref() {
+        None => (Kind::BetVoided, 0, 0),
+        stake => (Kind::BetReversed, minor(stake), minor(bet.reversed_payout.as_ref())),
     }
 }
 

@@ -5,7 +5,9 @@ use super::fact::Kind;
 /// What happened in a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Settled bets.
+    /// How many facts these are the totals of.
+    pub facts: i64,
+    /// Settled bets less those that were voided afterwards: negative where a bucket holds the void and not the bet.
     pub bets: i64,
     /// What was staked in them, in minor units.
     pub stake_minor: i64,
@@ -13,7 +15,7 @@ pub struct Totals {
     pub payout_minor: i64,
     /// Bets answered with no.
     pub rejected: i64,
-    /// Bets taken back.
+    /// Bets voided, whether anything had been applied or not.
     pub voided: i64,
     /// Deposits and withdrawals that ended well.
     pub payments_completed: i64,
@@ -31,13 +33,20 @@ impl Totals {
     /// The totals of `count` facts of one kind.
     #[must_use]
     pub fn of(kind: Kind, count: i64, in_minor: i64, out_minor: i64) -> Self {
-        let nothing = Self::default();
+        let nothing = Self { facts: count, ..Self::default() };
         match kind {
             Kind::BetSettled => {
                 Self { bets: count, stake_minor: in_minor, payout_minor: out_minor, ..nothing }
             }
             Kind::BetRejected => Self { rejected: count, ..nothing },
             Kind::BetVoided => Self { voided: count, ..nothing },
+            Kind::BetReversed => Self {
+                voided: count,
+                bets: count.saturating_neg(),
+                stake_minor: in_minor,
+                payout_minor: out_minor,
+                ..nothing
+            },
             Kind::DepositCompleted => {
                 Self { payments_completed: count, deposited_minor: in_minor, ..nothing }
             }
@@ -53,6 +62,7 @@ impl Totals {
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Self {
+            facts: self.facts.saturating_add(other.facts),
             bets: self.bets.saturating_add(other.bets),
             stake_minor: self.stake_minor.saturating_add(other.stake_minor),
             payout_minor: self.payout_minor.saturating_add(other.payout_minor),
@@ -64,20 +74,6 @@ impl Totals {
             withdrawn_minor: self.withdrawn_minor.saturating_add(other.withdrawn_minor),
             registered: self.registered.saturating_add(other.registered),
         }
-    }
-
-    /// How many facts these are the totals of: each kind counts in exactly one field.
-    #[must_use]
-    pub fn facts(&self) -> i64 {
-        let counts = [
-            self.bets,
-            self.rejected,
-            self.voided,
-            self.payments_completed,
-            self.payments_failed,
-            self.registered,
-        ];
-        counts.into_iter().fold(0, i64::saturating_add)
     }
 
     /// The return to player in millionths of what was staked; `None` where nothing was.
@@ -115,5 +111,13 @@ mod tests {
         assert_eq!(payments.payment_success_ppm(), Some(750_000));
         let most = Totals::of(Kind::BetSettled, 1, i64::MAX, i64::MAX);
         assert_eq!(most.merge(most).rtp_ppm(), Some(1_000_000), "saturated, not wrapped");
+    }
+
+    #[test]
+    fn a_reversed_bet_leaves_only_the_count_of_voids() {
+        let bet = Totals::of(Kind::BetSettled, 1, 100, 200);
+        let void = Totals::of(Kind::BetReversed, 1, -100, -200);
+        assert_eq!(bet.merge(void), Totals { facts: 2, voided: 1, ..Totals::default() });
+        assert_eq!(void.rtp_ppm(), None, "a bucket with the void and not the bet has no return");
     }
 }

@@ -1,6 +1,5 @@
 //! `GET /api/v1/summary?hours=24`: return to player and volume per game and currency, payments per currency.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -18,8 +17,6 @@ use crate::facts::Facts;
 /// A month; a longer look back is a report and not a summary.
 const HOURS_MAX: u16 = 31 * 24;
 const HOURS_DEFAULT: u16 = 24;
-/// Hours × games × currencies at most.
-const ROLLUPS_MAX: u32 = 20_000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
@@ -80,25 +77,23 @@ pub(crate) async fn show(
         i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let to_s = Level::Hour.start_s(now_ms).saturating_add(Level::Hour.length_s());
     let from_s = to_s.saturating_sub(Level::Hour.length_s().saturating_mul(i64::from(hours)));
-    let rollups = sources.facts.between(Level::Hour, from_s, to_s, ROLLUPS_MAX).await.map_err(|error| {
+    let sums = sources.facts.totals_between(Level::Hour, from_s, to_s).await.map_err(|error| {
         tracing::warn!(error = %error, "the summary could not be read");
         Problem::unavailable("the document store does not answer")
     })?;
-    let mut sums: BTreeMap<(String, String), Totals> = BTreeMap::new();
-    for rollup in rollups {
-        let totals = rollup.totals();
-        let sum = sums.entry((rollup.game, rollup.currency)).or_default();
-        *sum = sum.merge(totals);
-    }
+    let sums = sums.map_err(|too_many| {
+        telemetry::report(&too_many, &[]);
+        Problem::internal()
+    })?;
     let active_players = sources.active.lock().unwrap_or_else(PoisonError::into_inner).count(now_ms);
     Ok(Json(Summary::of(from_s, to_s, active_players, sums)))
 }
 
 impl Summary {
-    fn of(from_s: i64, to_s: i64, active_players: usize, sums: BTreeMap<(String, String), Totals>) -> Self {
+    fn of(from_s: i64, to_s: i64, active_players: usize, sums: Vec<(String, String, Totals)>) -> Self {
         let mut summary =
             Self { from_s, to_s, active_players, registered: 0, games: Vec::new(), payments: Vec::new() };
-        for ((game, currency), totals) in sums {
+        for (game, currency, totals) in sums {
             summary.registered = summary.registered.saturating_add(totals.registered);
             if game == NO_GAME {
                 summary.payments.push(PaymentsView {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use analytics::config::Config;
 use bus::Producer;
 use chassis::{Edges, Shutdown};
-use contracts::proto::bets::v1::{BetRejected, BetSettled};
+use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{DepositCompleted, DepositFailed};
 use contracts::{Event, RejectReason};
@@ -21,6 +21,7 @@ pub(crate) struct Platform {
     pub(crate) producer: Producer,
     pub(crate) mongo: Mongo,
     address: SocketAddr,
+    ops: SocketAddr,
     shutdown: Shutdown,
 }
 
@@ -59,7 +60,7 @@ impl Platform {
             (status == 200).then_some(())
         })
         .await;
-        Self { producer, mongo, address, shutdown }
+        Self { producer, mongo, address, ops, shutdown }
     }
 
     pub(crate) async fn publish(&self, events: &[Event]) {
@@ -70,6 +71,11 @@ impl Platform {
 
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
         try_get(self.address, path).await.unwrap()
+    }
+
+    /// What Prometheus reads.
+    pub(crate) async fn metrics(&self) -> String {
+        try_get_text(self.ops, "/metrics").await.unwrap().1
     }
 
     /// The summary, once it counts so many bets.
@@ -111,14 +117,19 @@ impl Platform {
 }
 
 async fn try_get(address: SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
+    let (status, body) = try_get_text(address, path).await?;
+    Some((status, serde_json::from_str(&body).unwrap_or_default()))
+}
+
+async fn try_get_text(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).unwrap_or_default()))
+    Some((status, body.to_owned()))
 }
 
 pub(crate) fn eur(minor: i64) -> Option<Money> {
@@ -143,13 +154,30 @@ pub(crate) fn settled(player: &str, stake_minor: i64, payout_minor: i64) -> Even
     })
 }
 
-pub(crate) fn rejected(player: &str) -> Event {
-    event(BetRejected {
+/// The void of a bet; `reversed` is the stake and payout that it took back.
+pub(crate) fn voided(player: &str, reversed: Option<(i64, i64)>) -> Event {
+    event(BetVoided {
         bet_id: testkit::unique("bet"),
         player_id: player.to_owned(),
         game: "slots".to_owned(),
         stake: eur(100),
-        reason: RejectReason::InsufficientFunds.into(),
+        reason: "by hand".to_owned(),
+        reversed_stake: reversed.and_then(|(stake_minor, _)| eur(stake_minor)),
+        reversed_payout: reversed.and_then(|(_, payout_minor)| eur(payout_minor)),
+    })
+}
+
+pub(crate) fn rejected(player: &str) -> Event {
+    rejected_in("slots", player, RejectReason::InsufficientFunds)
+}
+
+pub(crate) fn rejected_in(game: &str, player: &str, reason: RejectReason) -> Event {
+    event(BetRejected {
+        bet_id: testkit::unique("bet"),
+        player_id: player.to_owned(),
+        game: game.to_owned(),
+        stake: eur(100),
+        reason: reason.into(),
     })
 }
 

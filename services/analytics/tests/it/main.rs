@@ -4,5 +4,8 @@
 
 mod folding;
 mod harness;
+mod names;
 mod newest;
+mod skew;
 mod totals;
+mod voids;
