@@ -1,4 +1,5 @@
-//! Which events are worth a mail, and what it says, without any clock, network or store. Imports only `std`, `money` and
-//! `contracts` (a test holds that).
+//! Which events are worth a mail, what it says, and how often it is tried, without any clock, network or store. Imports only
+//! `std`, `money` and `contracts` (a test holds that).
 
+pub mod delivery;
 pub mod win;

@@ -1,9 +1,8 @@
-//! What can go wrong in notification, by what has to happen next.
+//! What can go wrong in notification's handlers, by what has to happen next. How a mail ended is no error
+//! ([`crate::domain::delivery`]).
 
 use contracts::class::{Classify, ErrorClass};
 use store::StoreError;
-
-use crate::mailer::MailError;
 
 /// An error of notification.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +10,6 @@ pub(crate) enum NotificationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The mail was not sent.
-    #[error(transparent)]
-    Mail(#[from] MailError),
     /// The event lacks what its contract says it has, or holds what it may not.
     #[error("the event has no usable {field}")]
     Incomplete {
@@ -23,20 +19,14 @@ pub(crate) enum NotificationError {
     /// The router sent a type here that the handler is not for: a mistake of ours.
     #[error("the handler was given a {0}")]
     WrongType(&'static str),
-    /// Another process has claimed this notification a moment ago.
-    #[error("another process may be sending this notification")]
-    Busy,
 }
 
 impl Classify for NotificationError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Store(error) => error.class(),
-            Self::Mail(MailError::NotTaken { .. }) | Self::Busy => ErrorClass::Transient,
-            Self::Mail(MailError::Unwritable(_) | MailError::Refused { .. }) | Self::Incomplete { .. } => {
-                ErrorClass::Poison
-            }
-            Self::Mail(MailError::Config(_)) | Self::WrongType(_) => ErrorClass::Fatal,
+            Self::Incomplete { .. } => ErrorClass::Poison,
+            Self::WrongType(_) => ErrorClass::Fatal,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One file per event type; here what they share.
+//! One file per event type; here what they share. No handler sends anything: that is the courier's ([`crate::courier`]).
 
 mod bet_settled;
 mod player_registered;
@@ -6,72 +6,51 @@ mod preferences_changed;
 
 use std::sync::Arc;
 
-use bus::{Outcome, Router};
+use bus::Router;
 use contracts::EventType;
-use contracts::class::{Classify as _, ErrorClass};
-use telemetry::metric::{self, Metric};
+use store::StoreError;
+use tokio::sync::Notify;
 
-use crate::claims::{Claim, Claims, Win};
-use crate::contacts::{Contact, Contacts};
-use crate::domain::win::{self, CHANNEL};
-use crate::error::NotificationError;
-use crate::mailer::Mailer;
+use crate::contacts::Contacts;
+use crate::domain::delivery::State;
+use crate::notifications::{Notifications, Win};
 
 /// What the handlers share.
 pub(crate) struct Desk {
     pub(crate) contacts: Contacts,
-    pub(crate) claims: Claims,
-    pub(crate) mailer: Mailer,
+    pub(crate) notifications: Notifications,
+    /// Tells the courier that something is due.
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl Desk {
-    /// Sends the mail of a notification that was claimed, or notes that this player wants none.
-    async fn send(&self, contact: &Contact, win: &Win) -> Result<Outcome, NotificationError> {
-        if contact.email_enabled == Some(false) {
-            self.claims.skipped(&win.event_id, "unwanted").await?;
-            return Ok(Outcome::Rejected);
+    /// Stores a notification about a win, due at once or waiting for its player; false when it was known.
+    ///
+    /// Registration and win both release what waits after their own write, so whichever is second sees the first; and neither
+    /// is finished before it has, so after a death it does so again.
+    async fn add(&self, win: Win, player_id: &str) -> Result<bool, StoreError> {
+        let is_known = self.contacts.find(player_id).await?.is_some();
+        let state = if is_known { State::Due } else { State::Waiting };
+        let is_new = self.notifications.add(win, player_id, state).await?;
+        if !is_known || !is_new {
+            self.release_if_known(player_id).await?;
         }
-        let name = contact.display_name.as_deref().unwrap_or("player");
-        let mail = win::mail(&win.event_id, self.mailer.domain(), name, &win.game, win.stake, win.payout);
-        let to = contact.email.as_deref().unwrap_or_default();
-        let outcome = self.mailer.send(to, mail, win.at.to_system_time()).await;
-        let metric = if outcome.is_ok() { Metric::NotificationsSent } else { Metric::NotificationsFailed };
-        metric::count(metric, 1, &[("channel", CHANNEL)]);
-        outcome?;
-        self.claims.sent(&win.event_id).await?;
-        Ok(Outcome::Applied)
+        self.wake.notify_one();
+        Ok(is_new)
     }
 
-    /// Sends whatever waits for this player, if they are known by now, while the event `by` is handled.
-    ///
-    /// Registration and win both come here after their own write, so whichever is second sees the first; and neither is
-    /// finished before it has been here, so after a death it comes here again.
-    async fn send_what_waits(&self, player_id: &str, by: &str) -> Result<(), NotificationError> {
-        loop {
-            let waiting = self.claims.waiting(player_id).await?;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let Some(contact) = self.contacts.find(player_id).await? else { return Ok(()) };
-            let mut refused = None;
-            for win in waiting {
-                match self.claims.claim(&win.event_id, player_id, by).await? {
-                    Claim::Done => continue,
-                    Claim::Busy => return Err(NotificationError::Busy),
-                    Claim::Mine => {}
-                }
-                match self.send(&contact, &win).await {
-                    // one mail that nobody will ever take does not keep the others from going
-                    Err(error) if error.class() == ErrorClass::Poison => refused = Some(error),
-                    sent => {
-                        sent?;
-                    }
-                }
-            }
-            if let Some(error) = refused {
-                return Err(error);
-            }
+    async fn release_if_known(&self, player_id: &str) -> Result<(), StoreError> {
+        if self.contacts.find(player_id).await?.is_some() {
+            self.release(player_id).await?;
         }
+        Ok(())
+    }
+
+    /// What waits for this player, who is known, is due.
+    async fn release(&self, player_id: &str) -> Result<(), StoreError> {
+        self.notifications.release(player_id).await?;
+        self.wake.notify_one();
+        Ok(())
     }
 }
 

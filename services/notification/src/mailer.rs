@@ -1,61 +1,60 @@
-//! Mail over SMTP. What the server says is told by its code only: its words may quote an address.
+//! One mail over SMTP, on a connection of its own. What the server says is told by its code only: its words may quote an address.
+//!
+//! Keeps "certainly not taken" apart from "nobody knows": only once the whole mail has been handed over may it have been taken
+//! without an answer. Each step has the time that RFC 5321 (4.5.3.2) gives a server for it, up to ten minutes after the final
+//! dot; a client that gives up earlier sends mails again that have arrived.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MessageBuilder};
-use lettre::transport::smtp::{self, PoolConfig};
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
-use telemetry::spans::{self, Status};
-use tracing::Instrument as _;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use lettre::{Address, Message};
 
-use crate::config::MailConfig;
+use crate::config::{MailConfig, SmtpTimeouts};
+use crate::domain::delivery::Attempt;
 use crate::domain::win::Mail;
 
-/// A mailer over a small pool of connections.
+/// How long a server may take to say goodbye; the mail has been dealt with.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Sends mails of one sender to one server.
 #[derive(Debug)]
 pub(crate) struct Mailer {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    host: String,
+    port: u16,
     from: Mailbox,
     domain: String,
-    timeout: Duration,
+    timeouts: SmtpTimeouts,
 }
 
-/// Why a mail was not sent.
+/// The settings name no mail server or no sender.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MailError {
-    /// The settings name no mail server or no sender.
-    #[error("[{0}] of the configuration is not usable")]
-    Config(&'static str),
-    /// The mail cannot be written: the address, or a header, is none.
-    #[error("the mail cannot be written: {0}")]
-    Unwritable(&'static str),
-    /// The server refused for good.
-    #[error("the mail server refused for good (code {code})")]
-    Refused {
-        /// The three digits.
-        code: String,
-    },
-    /// The server is away, slow, or said later; the outcome of this attempt may be unknown.
-    #[error("the mail server did not take it: {what}")]
-    NotTaken {
-        /// What happened, without the server's words.
-        what: String,
-    },
+#[error("[{0}] of the configuration is not usable")]
+pub(crate) struct Unusable(&'static str);
+
+/// Whether the mail has been handed over: from then on the outcome is unknown until the server says it.
+#[derive(Debug, Default)]
+pub(crate) struct HandedOver(AtomicBool);
+
+impl HandedOver {
+    /// Whether it has.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Mailer {
-    pub(crate) fn new(address: &str, config: &MailConfig) -> Result<Self, MailError> {
-        let (host, port) = address.rsplit_once(':').ok_or(MailError::Config("peers.smtp"))?;
-        let port: u16 = port.parse().map_err(|_| MailError::Config("peers.smtp"))?;
-        let timeout = Duration::from_millis(config.timeout_ms);
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-            .port(port)
-            .timeout(Some(timeout))
-            .pool_config(PoolConfig::new().max_size(config.connections_max))
-            .build();
-        let from = config.from.parse().map_err(|_| MailError::Config("mail.from"))?;
-        Ok(Self { transport, from, domain: config.domain.clone(), timeout })
+    pub(crate) fn new(address: &str, config: &MailConfig) -> Result<Self, Unusable> {
+        let (host, port) = address.rsplit_once(':').ok_or(Unusable("peers.smtp"))?;
+        let port: u16 = port.parse().map_err(|_| Unusable("peers.smtp"))?;
+        let from = config.from.parse().map_err(|_| Unusable("mail.from"))?;
+        let (domain, timeouts) = (config.domain.clone(), config.timeouts.clone());
+        Ok(Self { host: host.to_owned(), port, from, domain, timeouts })
     }
 
     /// The domain of Message-IDs.
@@ -63,10 +62,23 @@ impl Mailer {
         &self.domain
     }
 
-    /// Sends one mail and waits until the server has taken it.
-    pub(crate) async fn send(&self, to: &str, mail: Mail, at: SystemTime) -> Result<(), MailError> {
-        let to: Mailbox = to.parse().map_err(|_| MailError::Unwritable("the address is none"))?;
-        let message = MessageBuilder::new()
+    /// Tries once to send a mail, and says how that ended. `handed_over` tells whoever stops waiting what is known by then.
+    pub(crate) async fn send(
+        &self,
+        to: &str,
+        mail: Mail,
+        at: SystemTime,
+        handed_over: &HandedOver,
+    ) -> Attempt {
+        match self.write(to, mail, at) {
+            Ok(message) => self.submit(&message, handed_over).await.unwrap_or_else(|attempt| attempt),
+            Err(why) => Attempt::Refused(format!("the mail cannot be written: {why}")),
+        }
+    }
+
+    fn write(&self, to: &str, mail: Mail, at: SystemTime) -> Result<Message, &'static str> {
+        let to: Mailbox = to.parse().map_err(|_| "the address is none")?;
+        MessageBuilder::new()
             .message_id(Some(mail.message_id))
             .from(self.from.clone())
             .to(to)
@@ -74,29 +86,84 @@ impl Mailer {
             .date(at)
             .header(ContentType::TEXT_PLAIN)
             .body(mail.body)
-            .map_err(|_| MailError::Unwritable("a header is not allowed"))?;
-        let span = spans::function("send mail");
-        let sending =
-            tokio::time::timeout(self.timeout, self.transport.send(message)).instrument(span.clone()).await;
-        let outcome = match sending {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(told(&error)),
-            Err(_) => Err(MailError::NotTaken { what: "no answer in time".to_owned() }),
-        };
-        match &outcome {
-            Ok(()) => spans::set_ok(&span),
-            Err(_) => spans::set_error(&span, Status::Unavailable),
+            .map_err(|_| "a header is not allowed")
+    }
+
+    /// `Err` ends the attempt early; both are how it ended.
+    async fn submit(&self, message: &Message, handed_over: &HandedOver) -> Result<Attempt, Attempt> {
+        let mut connection = self.connect().await?;
+        let envelope = message.envelope();
+        let command_ms = self.timeouts.command_ms;
+        let from = MailFrom::new(envelope.from().cloned(), parameters(envelope.to(), &connection)?);
+        before_data(command_ms, connection.command(from)).await?;
+        for to in envelope.to() {
+            before_data(command_ms, connection.command(Rcpt::new(to.clone(), Vec::new()))).await?;
         }
-        outcome
+        before_data(self.timeouts.data_ms, connection.command(Data)).await?;
+        handed_over.0.store(true, Ordering::SeqCst);
+        let taken = within(self.timeouts.accepted_ms, connection.message(&message.formatted())).await;
+        let attempt = match taken {
+            Ok(Ok(_)) => Attempt::Taken,
+            Ok(Err(error)) => said(&error).unwrap_or_else(|| {
+                Attempt::Unknown("the connection broke after the mail was handed over".to_owned())
+            }),
+            Err(TimedOut) => {
+                return Err(Attempt::Unknown("no answer after the mail was handed over".to_owned()));
+            }
+        };
+        // Whatever it answers: the mail has been dealt with.
+        drop(tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await);
+        Ok(attempt)
+    }
+
+    /// Connects and is greeted. A refusal here is about the server, not about this mail, so it is never for good.
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Attempt> {
+        let server = (self.host.as_str(), self.port);
+        let hello = ClientId::Domain(self.domain.clone());
+        let connecting = AsyncSmtpConnection::connect_tokio1(server, None, &hello, None, None);
+        match within(self.timeouts.greeting_ms, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(Attempt::PutOff(match error.status() {
+                Some(code) => format!("the server greets with code {code}"),
+                None => "no connection".to_owned(),
+            })),
+            Err(TimedOut) => Err(Attempt::PutOff("no greeting in time".to_owned())),
+        }
     }
 }
 
-fn told(error: &smtp::Error) -> MailError {
-    let code = error.status().map(|code| code.to_string());
-    match code {
-        Some(code) if error.is_permanent() => MailError::Refused { code },
-        Some(code) => MailError::NotTaken { what: format!("code {code}") },
-        None if error.is_timeout() => MailError::NotTaken { what: "no answer in time".to_owned() },
-        None => MailError::NotTaken { what: "no connection, or it broke".to_owned() },
+/// What the server has to know about the addresses.
+fn parameters(to: &[Address], connection: &AsyncSmtpConnection) -> Result<Vec<MailParameter>, Attempt> {
+    if to.iter().all(|address| AsRef::<str>::as_ref(address).is_ascii()) {
+        return Ok(Vec::new());
     }
+    if connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+        return Ok(vec![MailParameter::SmtpUtfEight]);
+    }
+    Err(Attempt::Refused("the server takes no addresses beyond ASCII".to_owned()))
+}
+
+/// The time for a step is over.
+struct TimedOut;
+
+async fn within<R>(time_ms: u64, step: impl Future<Output = R>) -> Result<R, TimedOut> {
+    tokio::time::timeout(Duration::from_millis(time_ms), step).await.map_err(|_| TimedOut)
+}
+
+/// A step before the content: whatever goes wrong, the mail has not been taken.
+async fn before_data<R>(time_ms: u64, step: impl Future<Output = Result<R, Error>>) -> Result<R, Attempt> {
+    match within(time_ms, step).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            Err(said(&error).unwrap_or_else(|| Attempt::PutOff("the connection broke".to_owned())))
+        }
+        Err(TimedOut) => Err(Attempt::PutOff("no answer in time".to_owned())),
+    }
+}
+
+/// What an answer of the server means; `None` where it gave none.
+fn said(error: &Error) -> Option<Attempt> {
+    let code = error.status()?;
+    let why = format!("code {code}");
+    Some(if error.is_permanent() { Attempt::Refused(why) } else { Attempt::PutOff(why) })
 }

@@ -1,4 +1,4 @@
-//! `BetSettled`: a big win is worth a mail; claim, send, mark. Of a player who is not known yet it waits for them.
+//! `BetSettled`: a big win is worth a mail, which the courier sends. Of a player who is not known yet it waits for them.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use money::Money;
 use store::bson::DateTime;
 
 use super::Desk;
-use crate::claims::{Claim, Win};
 use crate::domain::win;
 use crate::error::NotificationError;
+use crate::notifications::Win;
 
 /// Handles `BetSettled`.
 pub(crate) struct OnBetSettled(pub(crate) Arc<Desk>);
@@ -30,22 +30,8 @@ impl Handle for OnBetSettled {
         let event_id = delivery.event.id.as_str();
         let at = DateTime::from_system_time(delivery.event.time.into());
         let win = Win { event_id: event_id.to_owned(), game: bet.game.clone(), stake, payout, at };
-        let desk = &self.0;
-        match desk.claims.claim(event_id, &bet.player_id, event_id).await? {
-            Claim::Done => return Ok(Outcome::Duplicate),
-            Claim::Busy => return Err(NotificationError::Busy.into()),
-            Claim::Mine => {}
-        }
-        if let Some(contact) = desk.contacts.find(&bet.player_id).await? {
-            return Ok(desk.send(&contact, &win).await?);
-        }
-        // The registration may stand behind this record in this lane, so the lane does not wait for it: the win does.
-        if !desk.claims.wait(&win, event_id).await? {
-            return Err(NotificationError::Busy.into());
-        }
-        // A registration that was handled since the look for it found nothing to send.
-        desk.send_what_waits(&bet.player_id, event_id).await?;
-        Ok(Outcome::Applied)
+        let is_new = self.0.add(win, &bet.player_id).await.map_err(NotificationError::from)?;
+        Ok(if is_new { Outcome::Applied } else { Outcome::Duplicate })
     }
 }
 

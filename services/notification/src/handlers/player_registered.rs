@@ -1,4 +1,4 @@
-//! `PlayerRegistered`: where this player's mail goes, also the mail that has waited for it.
+//! `PlayerRegistered`: where this player's mail goes, and what has waited for it is due.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Handle for OnPlayerRegistered {
             return Err(NotificationError::WrongType(delivery.event.message.event_type().as_str()).into());
         };
         self.0.contacts.register(&player.player_id, &player.email, &player.display_name).await?;
-        self.0.send_what_waits(&player.player_id, delivery.event.id.as_str()).await?;
+        self.0.release(&player.player_id).await?;
         Ok(Outcome::Applied)
     }
 }

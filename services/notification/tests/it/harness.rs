@@ -20,9 +20,13 @@ use crate::smtp::MailServer;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What every request to notification has to carry.
+const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
+
 pub(crate) struct Platform {
     pub(crate) mails: MailServer,
     pub(crate) mongo: Mongo,
+    address: SocketAddr,
     producer: Producer,
     config: Config,
     shutdown: Shutdown,
@@ -37,6 +41,11 @@ impl Drop for Platform {
 
 impl Platform {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With settings of the test's own, and pauses that a test can wait for.
+    pub(crate) async fn start_with(own: &[(&str, &str)]) -> Self {
         let (mails, smtp) = MailServer::start().await;
         let settings = [
             ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
@@ -44,15 +53,20 @@ impl Platform {
             ("PITBOSS__MONGO__URI", testkit::mongo()),
             ("PITBOSS__MONGO__DATABASE", testkit::unique("notify")),
             ("PITBOSS__PEERS__SMTP", smtp.to_string()),
+            ("PITBOSS__SECURITY__INTERNAL_TOKEN", INTERNAL_TOKEN.to_owned()),
+            ("PITBOSS__MAIL__POLL_INTERVAL_MS", "20".to_owned()),
+            ("PITBOSS__MAIL__PAUSE_MS_MIN", "20".to_owned()),
         ];
-        let environment: HashMap<_, _> =
+        let mut environment: HashMap<_, _> =
             settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        environment.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config: Config =
             chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
         bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
-        let mut platform = Self { mails, mongo, producer, config, shutdown: Shutdown::new(), service: None };
+        let mut platform =
+            Self { mails, mongo, address: smtp, producer, config, shutdown: Shutdown::new(), service: None };
         platform.run().await;
         platform
     }
@@ -60,13 +74,19 @@ impl Platform {
     async fn run(&mut self) {
         let edges = Edges::local(&[]).await.unwrap();
         let ops = edges.ops.local_addr().unwrap();
+        self.address = edges.http.local_addr().unwrap();
         self.shutdown = Shutdown::new();
         self.service =
             Some(telemetry::spawn(notification::run(self.config.clone(), edges, self.shutdown.clone())));
         testkit::eventually("notification to be ready", PATIENCE, || async move {
-            (get(ops, "/readyz").await? == 200).then_some(())
+            (ask(ops, "GET", "/readyz").await?.0 == 200).then_some(())
         })
         .await;
+    }
+
+    /// Asks the service itself, as one of ours.
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
+        ask(self.address, method, path).await.unwrap()
     }
 
     /// Ends the process and starts another one.
@@ -125,7 +145,8 @@ impl Platform {
         .await
     }
 
-    /// A small bet and then this player's next mail-worthy one as a marker: what stood before it in the lane is done.
+    /// This player's next mail-worthy bet as a marker: what stood before it in the lane has been handled, and of this player's
+    /// mails what was due has been tried.
     pub(crate) async fn flush(&self, player: &str) {
         let marker = win(player, 100, 2_000);
         self.publish(&marker).await;
@@ -133,13 +154,17 @@ impl Platform {
     }
 }
 
-async fn get(address: SocketAddr, path: &str) -> Option<u16> {
+async fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16, serde_json::Value)> {
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nx-internal-token: {INTERNAL_TOKEN}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
-    answer.split(' ').nth(1)?.parse().ok()
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).unwrap_or_default()))
 }
 
 fn event(message: impl Into<Message>) -> Event {

@@ -4,5 +4,7 @@
 
 mod big_wins;
 mod harness;
+mod mailboxes;
+mod skew;
 mod smtp;
 mod waiting;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +29,21 @@ pub(crate) struct MailServer {
     /// So many of the next mails are answered with "later" (451), or, from `for_good`, "never" (550).
     failures: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
+    /// Mailboxes that have a way of their own, by a part of their address.
+    mailboxes: Arc<Mutex<Vec<(String, Mailbox)>>>,
+}
+
+/// What a mailbox does with its mails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mailbox {
+    /// Takes them, as every other one.
+    Good,
+    /// Answers "later" (451), for good.
+    AlwaysLater,
+    /// Keeps a mail and never says so.
+    TakesAndSaysNothing,
+    /// Keeps a mail and says so after this long.
+    TakesLate(Duration),
 }
 
 impl MailServer {
@@ -47,6 +63,16 @@ impl MailServer {
     /// Mails to one address.
     pub(crate) fn to(&self, address: &str) -> Vec<Received> {
         self.received.lock().unwrap().iter().filter(|mail| mail.to.contains(address)).cloned().collect()
+    }
+
+    /// From now on the mailboxes whose address has `part` in it do this.
+    pub(crate) fn let_be(&self, part: &str, mailbox: Mailbox) {
+        self.mailboxes.lock().unwrap().insert(0, (part.to_owned(), mailbox));
+    }
+
+    fn mailbox(&self, to: &str) -> Mailbox {
+        let mailboxes = self.mailboxes.lock().unwrap();
+        mailboxes.iter().find(|(part, _)| to.contains(part)).map_or(Mailbox::Good, |(_, mailbox)| *mailbox)
     }
 
     pub(crate) fn fail_next(&self, count: usize) {
@@ -80,7 +106,21 @@ impl MailServer {
                 "DATA" => {
                     stream.write_all(b"354 go\r\n").await.unwrap();
                     let raw = read_mail(&mut stream).await;
-                    self.verdict(&to, raw)
+                    match self.mailbox(&to) {
+                        Mailbox::Good => self.verdict(&to, raw),
+                        Mailbox::AlwaysLater => "451 later\r\n",
+                        Mailbox::TakesAndSaysNothing => {
+                            self.verdict(&to, raw);
+                            // Until the client has left.
+                            stream.read_line(&mut line).await.ok();
+                            return;
+                        }
+                        Mailbox::TakesLate(delay) => {
+                            let answer = self.verdict(&to, raw);
+                            tokio::time::sleep(delay).await;
+                            answer
+                        }
+                    }
                 }
                 "QUIT" => {
                     stream.write_all(b"221 bye\r\n").await.ok();
@@ -88,7 +128,9 @@ impl MailServer {
                 }
                 _ => "500 what\r\n",
             };
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
         }
     }
 

@@ -1,0 +1,283 @@
+//! `notification.sent`: one document per event and channel. It is stored before anybody sets out to send it, claimed for each
+//! attempt, and says what became of each.
+//!
+//! Keeps "at most one more per kill": a claim is renewed while its holder lives, so it runs out only under a dead or frozen one;
+//! whoever takes it over counts an attempt whose outcome is unknown ([`crate::domain::delivery`]). Nobody writes about a
+//! notification that somebody else has claimed since. Times are the store's, so it does not matter whose clock is wrong.
+
+use money::Money;
+use serde::{Deserialize, Serialize};
+use store::StoreError;
+use store::bson::{DateTime, Document, doc};
+use store::mongo::{Collection, Index, Mongo};
+use telemetry::propagation::StoredTrace;
+
+use crate::domain::delivery::{State, Step, Tally};
+use crate::domain::win::CHANNEL;
+
+const COLLECTION: &str = "sent";
+
+/// A big win as its mail tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Win {
+    /// The event; it names the notification and the mail.
+    pub(crate) event_id: String,
+    pub(crate) game: String,
+    pub(crate) stake: Money,
+    pub(crate) payout: Money,
+    /// When the bet was settled: the date of the mail, whenever that goes out.
+    pub(crate) at: DateTime,
+}
+
+/// One notification. What older builds did not store has a default: theirs were claimed without a time and often without what
+/// their mail says; the record that they had in hand comes again and brings it ([`Notifications::add`]).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Notification {
+    /// `<ce_id>/<channel>`.
+    #[serde(rename = "_id")]
+    pub(crate) id: String,
+    pub(crate) player_id: String,
+    pub(crate) state: String,
+    pub(crate) win: Win,
+    /// Who holds the claim.
+    #[serde(default)]
+    owner: String,
+    /// How often somebody set out to send it.
+    #[serde(default)]
+    pub(crate) attempts: i32,
+    /// How many of these had an unknown outcome, and how many were put off.
+    #[serde(default)]
+    unknown: u32,
+    #[serde(default)]
+    put_off: u32,
+    /// When it may be taken up: what is due then, what is claimed when the claim has run out. Absent for all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_at: Option<DateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<DateTime>,
+    /// The trace of the win, which the mail is a part of.
+    #[serde(default)]
+    pub(crate) trace: StoredTrace,
+}
+
+impl Notification {
+    pub(crate) fn tally(&self) -> Tally {
+        Tally { unknown: self.unknown, put_off: self.put_off }
+    }
+
+    /// Whether this was claimed when it was found: its holder is dead, and nobody knows how that attempt ended.
+    pub(crate) fn was_claimed(&self) -> bool {
+        self.state == State::Claimed.as_str()
+    }
+}
+
+/// The collection.
+#[derive(Clone, Debug)]
+pub(crate) struct Notifications {
+    collection: Collection<Notification>,
+    mongo: Mongo,
+    claim_ms: u64,
+}
+
+impl Notifications {
+    /// `claim_ms`: how long a claim holds without being renewed.
+    pub(crate) fn new(mongo: &Mongo, claim_ms: u64) -> Self {
+        Self { collection: mongo.collection(COLLECTION), mongo: mongo.clone(), claim_ms }
+    }
+
+    /// Creates the indexes; once at start.
+    pub(crate) async fn ensure_indexes(&self) -> Result<(), StoreError> {
+        let open = Index::on(doc! { "due_at": 1 }).partial(doc! { "due_at": { "$exists": true } });
+        self.collection.ensure_index(open).await?;
+        self.collection.ensure_index(Index::on(doc! { "player_id": 1, "state": 1 })).await?;
+        let given_up = Index::on(doc! { "ended_at": 1 }).partial(doc! { "state": State::Parked.as_str() });
+        self.collection.ensure_index(given_up).await
+    }
+
+    /// Stores a new notification, due at once or waiting for its player; false when it was known.
+    pub(crate) async fn add(&self, win: Win, player_id: &str, state: State) -> Result<bool, StoreError> {
+        let fresh = Notification {
+            id: id(&win.event_id),
+            player_id: player_id.to_owned(),
+            state: state.as_str().to_owned(),
+            win,
+            owner: String::new(),
+            attempts: 0,
+            unknown: 0,
+            put_off: 0,
+            due_at: (state == State::Due).then_some(AT_ONCE),
+            why: None,
+            ended_at: None,
+            trace: telemetry::propagation::capture(),
+        };
+        match self.collection.insert_one(&fresh).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_duplicate_key() => self.adopt(&fresh).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What an older build had claimed when it ended: this build sends it, and counts that attempt as one whose outcome is
+    /// unknown.
+    async fn adopt(&self, fresh: &Notification) -> Result<bool, StoreError> {
+        let of_older =
+            doc! { "_id": &fresh.id, "state": State::Claimed.as_str(), "due_at": { "$exists": false } };
+        let says = doc! {
+            "event_id": &fresh.win.event_id, "game": &fresh.win.game, "at": fresh.win.at,
+            "stake": stored(fresh.win.stake), "payout": stored(fresh.win.payout),
+        };
+        let set = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE, "win": says, "unknown": 1 };
+        Ok(self.collection.update_one(of_older, doc! { "$set": set }).await? == 1)
+    }
+
+    /// What waits for this player is due now; also what an older build had claimed for the same reason.
+    pub(crate) async fn release(&self, player_id: &str) -> Result<(), StoreError> {
+        let waiting = doc! { "player_id": player_id, "state": State::Waiting.as_str() };
+        let due = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE };
+        self.collection.update_many(waiting, doc! { "$set": due.clone() }).await?;
+        let of_older = doc! {
+            "player_id": player_id, "state": State::Claimed.as_str(),
+            "due_at": { "$exists": false }, "win": { "$exists": true },
+        };
+        let mut due_again = due;
+        due_again.insert("unknown", 1);
+        self.collection.update_many(of_older, doc! { "$set": due_again }).await.map(drop)
+    }
+
+    /// Asks the store for its time: claims are compared by it, however wrong this process's clock is.
+    pub(crate) async fn learn_time(&self) -> Result<(), StoreError> {
+        self.mongo.ping().await
+    }
+
+    /// At most `limit` notifications whose time has come, the longest due first, none of these players. Those that were tried
+    /// before only when `also_tried`.
+    pub(crate) async fn due(
+        &self,
+        but_of: &[String],
+        also_tried: bool,
+        limit: u32,
+    ) -> Result<Vec<Notification>, StoreError> {
+        let mut filter = doc! { "due_at": { "$lte": self.mongo.now() } };
+        if !but_of.is_empty() {
+            filter.insert("player_id", doc! { "$nin": but_of.to_vec() });
+        }
+        if !also_tried {
+            filter.insert("attempts", 0);
+        }
+        self.collection.find_readable(filter, doc! { "due_at": 1 }, limit).await
+    }
+
+    /// Claims a due notification as it was found; `None` when somebody else was quicker.
+    pub(crate) async fn claim(&self, found: &Notification) -> Result<Option<Claim>, StoreError> {
+        let owner = uuid::Uuid::now_v7().simple().to_string();
+        let as_found =
+            doc! { "_id": &found.id, "state": &found.state, "owner": &found.owner, "due_at": found.due_at };
+        let mine = doc! {
+            "$set": { "state": State::Claimed.as_str(), "owner": &owner, "due_at": self.runs_out_at() },
+            "$inc": { "attempts": 1 },
+        };
+        let taken = self.collection.update_one(as_found, mine).await?;
+        Ok((taken == 1).then(|| Claim { id: found.id.clone(), owner }))
+    }
+
+    /// Keeps a claim from running out; false when it has, and somebody else has taken it over.
+    pub(crate) async fn renew(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let change = doc! { "$set": { "due_at": self.runs_out_at() } };
+        Ok(self.collection.update_one(claim.held(), change).await? == 1)
+    }
+
+    /// Notes what an attempt led to; false when the claim has been lost meanwhile.
+    pub(crate) async fn note(&self, claim: &Claim, step: &Step) -> Result<bool, StoreError> {
+        let mut set = doc! {
+            "state": step.state.as_str(), "unknown": step.tally.unknown, "put_off": step.tally.put_off,
+        };
+        let mut unset = doc! {};
+        match &step.why {
+            Some(why) => drop(set.insert("why", why.as_str())),
+            None => drop(unset.insert("why", "")),
+        }
+        match step.state {
+            State::Due => drop(set.insert("due_at", later(self.mongo.now(), step.pause_ms))),
+            State::Waiting => drop(unset.insert("due_at", "")),
+            _ => {
+                set.insert("ended_at", self.mongo.now());
+                unset.insert("due_at", "");
+            }
+        }
+        let mut change = doc! { "$set": set };
+        if !unset.is_empty() {
+            change.insert("$unset", unset);
+        }
+        Ok(self.collection.update_one(claim.held(), change).await? == 1)
+    }
+
+    /// Gives a claim back as if it had never been made: nothing has been tried.
+    pub(crate) async fn give_back(
+        &self,
+        claim: &Claim,
+        tally: Tally,
+        pause_ms: u64,
+    ) -> Result<(), StoreError> {
+        let due = doc! {
+            "state": State::Due.as_str(), "due_at": later(self.mongo.now(), pause_ms),
+            "unknown": tally.unknown, "put_off": tally.put_off,
+        };
+        let change = doc! { "$set": due, "$inc": { "attempts": -1 } };
+        self.collection.update_one(claim.held(), change).await.map(drop)
+    }
+
+    /// Those that were given up, the oldest first, after this moment.
+    pub(crate) async fn parked(&self, after: DateTime, limit: u32) -> Result<Vec<Notification>, StoreError> {
+        let filter = doc! { "state": State::Parked.as_str(), "ended_at": { "$gt": after } };
+        self.collection.find_readable(filter, doc! { "ended_at": 1 }, limit).await
+    }
+
+    /// Somebody has looked at one that was given up: it is tried again from the start. False when there is none.
+    pub(crate) async fn try_again(&self, event_id: &str) -> Result<bool, StoreError> {
+        let parked = doc! { "_id": id(event_id), "state": State::Parked.as_str() };
+        let set = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE, "unknown": 0, "put_off": 0 };
+        let change = doc! { "$set": set, "$unset": { "ended_at": "" } };
+        Ok(self.collection.update_one(parked, change).await? == 1)
+    }
+
+    fn runs_out_at(&self) -> DateTime {
+        later(self.mongo.now(), self.claim_ms)
+    }
+}
+
+/// The right to send one notification, until it runs out.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    id: String,
+    owner: String,
+}
+
+impl Claim {
+    /// The notification's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn held(&self) -> Document {
+        doc! { "_id": &self.id, "state": State::Claimed.as_str(), "owner": &self.owner }
+    }
+}
+
+/// Before any clock.
+const AT_ONCE: DateTime = DateTime::from_millis(0);
+
+fn later(now: DateTime, by_ms: u64) -> DateTime {
+    let by_ms = i64::try_from(by_ms).unwrap_or(i64::MAX);
+    DateTime::from_millis(now.timestamp_millis().saturating_add(by_ms))
+}
+
+/// As `serde` reads it back.
+fn stored(amount: Money) -> Document {
+    doc! { "minor": amount.minor(), "currency": amount.currency().code() }
+}
+
+fn id(event_id: &str) -> String {
+    format!("{event_id}/{CHANNEL}")
+}

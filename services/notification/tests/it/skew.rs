@@ -1,0 +1,59 @@
+//! Documents of another build harm their own player, and nobody else.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use store::bson::{DateTime, Document, doc};
+
+use crate::harness::{PATIENCE, Platform, win};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_cannot_be_read_hold_up_nobody_else() {
+    let platform = Platform::start().await;
+    let (harmed, other) = (testkit::unique("harmed"), testkit::unique("other"));
+    let email = platform.register(&other).await;
+    // A newer build knows a fifth currency, and another form of contacts.
+    let long_ago = DateTime::from_millis(0);
+    let newer = doc! {
+        "_id": "newer/email", "player_id": "somebody", "state": "due", "due_at": long_ago, "owner": "",
+        "win": {
+            "event_id": "newer", "game": "slots", "at": long_ago,
+            "stake": { "minor": 100_i64, "currency": "XBT" }, "payout": { "minor": 2_000_i64, "currency": "XBT" },
+        },
+    };
+    platform.sent().insert_one(&newer).await.unwrap();
+    let contacts = platform.mongo.collection::<Document>("contacts");
+    let contact = doc! { "_id": &harmed, "email": { "address": "a@b.example", "verified": true } };
+    contacts.insert_one(&contact).await.unwrap();
+
+    let unsendable = win(&harmed, 100, 2_000);
+    platform.publish(&unsendable).await;
+    platform.publish(&win(&other, 100, 2_000)).await;
+    platform.flush(&other).await;
+    assert_eq!(platform.mails.to(&email).len(), 2);
+    assert_eq!(platform.sent().find_one(doc! { "_id": "newer/email" }).await.unwrap(), Some(newer));
+    let asked = AtomicI64::new(0);
+    testkit::eventually("the win of the unreadable contact to be parked", PATIENCE, || async {
+        // Each question writes a record of its own before the next.
+        let asked_before = asked.fetch_add(1, Ordering::SeqCst);
+        (platform.parked().await - asked_before == 1).then_some(())
+    })
+    .await;
+}
+
+/// An older build was killed while it sent: its document has neither a time nor what the mail says. The record comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_build_had_claimed_is_sent_when_its_record_comes_again() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = platform.register(&player).await;
+    let big = win(&player, 100, 2_000);
+    let old = doc! {
+        "_id": format!("{}/email", big.id), "player_id": &player, "state": "claimed", "owner": "the dead/x",
+        "claimed_at": DateTime::now(), "attempts": 1,
+    };
+    platform.sent().insert_one(&old).await.unwrap();
+    platform.publish(&big).await;
+    let sent = platform.wait_for(&big, "sent").await;
+    assert_eq!((sent.get_i32("attempts").ok(), sent.get_i32("unknown").ok()), (Some(2), Some(1)));
+    assert_eq!(platform.mails.to(&email).len(), 1);
+}
