@@ -33,6 +33,8 @@ pub enum Status {
     Captured,
     /// It did not, and will not.
     Declined,
+    /// It did not, and the merchant saw to it that it will not.
+    Voided,
 }
 
 /// One line of the statement.
@@ -115,6 +117,20 @@ impl Card {
     /// # Errors
     /// See [`Refusal`]; then no money has moved.
     pub fn take(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
+        self.keep(kind, key, order, decide(order.amount_minor))
+    }
+
+    /// Voids a key, for ever: no order under it moves money from now on. A key that was answered before is answered the same.
+    /// Blocks for the disk.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; then nothing is voided.
+    pub fn void(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
+        self.keep(kind, key, order, Status::Voided)
+    }
+
+    /// The line of a key; `status` where it has none yet.
+    fn keep(&self, kind: Kind, key: &str, order: &Order, status: Status) -> Result<Line, Refusal> {
         check(key, order)?;
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = books.by_key.get(key).and_then(|position| books.lines.get(*position)) {
@@ -131,7 +147,7 @@ impl Card {
             idempotency_key: key.to_owned(),
             payment_id: order.payment_id.clone(),
             reference: reference(key),
-            status: decide(order.amount_minor),
+            status,
             amount_minor: order.amount_minor,
             currency: order.currency.clone(),
             at_epoch_ms: now_epoch_ms(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
@@ -22,6 +23,9 @@ pub struct Config {
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
+    /// What every request to the card provider and to the mail box has to carry.
+    #[validate(nested)]
+    pub security: Security,
     /// The mail server.
     #[validate(nested)]
     pub smtp: Smtp,
@@ -46,6 +50,12 @@ pub struct Smtp {
     /// How long a client may say nothing.
     #[validate(range(min = 10, max = 600_000))]
     pub idle_deadline_ms: u64,
+    /// The mails held in memory, in bytes; older ones are on disk only.
+    #[validate(range(min = 1_024, max = 1_073_741_824))]
+    pub kept_bytes_max: usize,
+    /// How long the server thinks between a mail's final dot and its answer: real ones do, and clients have to wait.
+    #[validate(range(max = 600_000))]
+    pub accept_delay_ms: u64,
 }
 
 /// Where everything is kept.
@@ -67,5 +77,8 @@ impl ServiceConfig for Config {
     }
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         vec![(SMTP, self.smtp.address)]
+    }
+    fn more_connections_max(&self) -> usize {
+        self.smtp.connections_max
     }
 }

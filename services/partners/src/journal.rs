@@ -38,11 +38,21 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the file and reads what is in it. A last line without an end was never answered for: it is cut off.
     pub(crate) fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>), JournalError> {
+        let mut entries = Vec::new();
+        let journal = Self::open_with(path, |entry| entries.push(entry))?;
+        Ok((journal, entries))
+    }
+
+    /// [`Journal::open`], for what is too much to be held at once: each entry is handed over as it is read.
+    pub(crate) fn open_with<T: DeserializeOwned>(
+        path: &Path,
+        read: impl FnMut(T),
+    ) -> Result<Self, JournalError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let (entries, bytes) = read_all(&file)?;
+        let bytes = read_all(&file, read)?;
         file.set_len(bytes)?;
         file.sync_all()?;
-        Ok((Self { file, bytes, broken: false }, entries))
+        Ok(Self { file, bytes, broken: false })
     }
 
     /// Appends one entry; when this returns, it is on disk. A failed write leaves nothing behind.
@@ -63,10 +73,9 @@ impl Journal {
     }
 }
 
-fn read_all<T: DeserializeOwned>(mut file: &File) -> Result<(Vec<T>, u64), JournalError> {
+fn read_all<T: DeserializeOwned>(mut file: &File, mut entry: impl FnMut(T)) -> Result<u64, JournalError> {
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::new(file);
-    let mut entries = Vec::new();
     let mut bytes: u64 = 0;
     let mut number: u64 = 0;
     let mut line = Vec::new();
@@ -74,10 +83,10 @@ fn read_all<T: DeserializeOwned>(mut file: &File) -> Result<(Vec<T>, u64), Journ
         line.clear();
         let read = reader.read_until(b'\n', &mut line)?;
         if read == 0 || line.last() != Some(&b'\n') {
-            return Ok((entries, bytes));
+            return Ok(bytes);
         }
         number = number.saturating_add(1);
-        entries.push(serde_json::from_slice(&line).map_err(|_| JournalError::Damaged { line: number })?);
+        entry(serde_json::from_slice(&line).map_err(|_| JournalError::Damaged { line: number })?);
         bytes = bytes.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
     }
 }

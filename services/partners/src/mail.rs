@@ -1,8 +1,12 @@
 //! The mail box: what arrived over SMTP, in order, on disk.
+//!
+//! All of it is on disk; in memory stand the newest mails, up to a bound in bytes. What was dropped from there is counted, so
+//! that nobody takes a part for the whole.
 
 pub mod http;
 pub mod smtp;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,20 +40,70 @@ pub struct Mailbox {
     shelf: Arc<Mutex<Shelf>>,
 }
 
+/// A part of the mail box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Messages {
+    /// The oldest first.
+    pub messages: Vec<Mail>,
+    /// How many of the oldest mails are no longer shown: they are on disk only.
+    pub dropped: u64,
+}
+
 #[derive(Debug)]
 struct Shelf {
     journal: Journal,
-    mails: Vec<Mail>,
+    newest: Newest,
+}
+
+/// The newest mails, up to a bound.
+#[derive(Debug)]
+struct Newest {
+    mails: VecDeque<Mail>,
+    bytes: usize,
+    bytes_max: usize,
+    /// The sequence of the newest mail.
+    last: u64,
+}
+
+impl Newest {
+    fn up_to(bytes_max: usize) -> Self {
+        Self { mails: VecDeque::new(), bytes: 0, bytes_max, last: 0 }
+    }
+
+    fn push(&mut self, mail: Mail) {
+        self.last = mail.sequence;
+        self.bytes = self.bytes.saturating_add(mail.weight());
+        self.mails.push_back(mail);
+        while self.bytes > self.bytes_max
+            && let Some(oldest) = self.mails.pop_front()
+        {
+            self.bytes = self.bytes.saturating_sub(oldest.weight());
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.last.saturating_sub(u64::try_from(self.mails.len()).unwrap_or(u64::MAX))
+    }
+}
+
+impl Mail {
+    /// About how many bytes it takes in memory, and at least in an answer.
+    fn weight(&self) -> usize {
+        let texts = [Some(&self.raw), Some(&self.from), self.message_id.as_ref(), self.subject.as_ref()];
+        let texts = texts.into_iter().flatten().chain(&self.to).map(String::len);
+        texts.fold(std::mem::size_of::<Self>(), usize::saturating_add)
+    }
 }
 
 impl Mailbox {
-    /// Opens the mail box.
+    /// Opens the mail box; at most `kept_bytes_max` of mails are held in memory.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let (journal, mails) = Journal::open::<Mail>(path)?;
-        Ok(Self { shelf: Arc::new(Mutex::new(Shelf { journal, mails })) })
+    pub fn open(path: &Path, kept_bytes_max: usize) -> Result<Self, JournalError> {
+        let mut newest = Newest::up_to(kept_bytes_max);
+        let journal = Journal::open_with(path, |mail| newest.push(mail))?;
+        Ok(Self { shelf: Arc::new(Mutex::new(Shelf { journal, newest })) })
     }
 
     /// Keeps a mail; when this returns, it is on disk. Blocks for it.
@@ -59,7 +113,7 @@ impl Mailbox {
     pub fn keep(&self, from: &str, to: &[String], content: &[u8]) -> Result<u64, JournalError> {
         let raw = String::from_utf8_lossy(content).into_owned();
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = u64::try_from(shelf.mails.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let sequence = shelf.newest.last.saturating_add(1);
         let bare = |id: String| id.trim_start_matches('<').trim_end_matches('>').to_owned();
         let mail = Mail {
             sequence,
@@ -71,16 +125,23 @@ impl Mailbox {
             received_at_epoch_ms: now_epoch_ms(),
         };
         shelf.journal.append(&mail)?;
-        shelf.mails.push(mail);
+        shelf.newest.push(mail);
         Ok(sequence)
     }
 
-    /// At most `limit` mails after `since`.
+    /// The mails after `since`: at most `limit`, and not more than `bytes_max` but for the first.
     #[must_use]
-    pub fn since(&self, since: u64, limit: usize) -> Vec<Mail> {
+    pub fn since(&self, since: u64, limit: usize, bytes_max: usize) -> Messages {
         let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let skipped = usize::try_from(since).unwrap_or(usize::MAX);
-        shelf.mails.iter().skip(skipped).take(limit).cloned().collect()
+        let from = shelf.newest.mails.partition_point(|mail| mail.sequence <= since);
+        let mut bytes = 0_usize;
+        let fits = |mail: &&Mail| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(mail.weight());
+            is_first || bytes <= bytes_max
+        };
+        let messages = shelf.newest.mails.range(from..).take(limit).take_while(fits).cloned().collect();
+        Messages { messages, dropped: shelf.newest.dropped() }
     }
 }
 
@@ -115,5 +176,31 @@ mod tests {
         assert_eq!(header(raw, "subject").as_deref(), Some("A big win"));
         assert_eq!(header(raw, "MESSAGE-ID").as_deref(), Some("<x@y>"));
         assert_eq!(header(raw, "x-late"), None);
+    }
+
+    #[test]
+    fn the_oldest_mails_leave_memory_and_are_counted_also_after_a_restart() {
+        const MAILS: u64 = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mail.jsonl");
+        let content = format!("Subject: x\r\n\r\n{}\r\n", "y".repeat(1_000));
+        let mailbox = Mailbox::open(&path, 20_000).unwrap();
+        for n in 1..=MAILS {
+            assert_eq!(mailbox.keep("a@b", &["c@d".to_owned()], content.as_bytes()).unwrap(), n);
+        }
+        let all = mailbox.since(0, 1_000, usize::MAX);
+        let held: usize = all.messages.iter().map(Mail::weight).sum();
+        assert!(held <= 20_000, "{held} bytes");
+        assert_eq!(all.dropped + all.messages.len() as u64, MAILS);
+        assert_eq!(all.messages.last().map(|mail| mail.sequence), Some(MAILS));
+        assert_eq!(all.messages[0].sequence, all.dropped + 1);
+
+        let page = mailbox.since(all.dropped, 1_000, 3_000);
+        assert_eq!(page.messages, all.messages[..2], "as many as fit");
+        assert_eq!(mailbox.since(MAILS - 1, 10, 1).messages.len(), 1, "never none while there are some");
+        drop(mailbox);
+        let again = Mailbox::open(&path, 20_000).unwrap();
+        assert_eq!(again.since(0, 1_000, usize::MAX), all);
+        assert_eq!(again.keep("a@b", &[], b"").unwrap(), MAILS + 1);
     }
 }

@@ -1,5 +1,5 @@
-//! `POST /card/v1/charges`, `GET /card/v1/charges?idempotency_key=`, the same for `/card/v1/payouts`, and
-//! `GET /card/v1/statement?since=&limit=`.
+//! `POST /card/v1/charges`, `POST /card/v1/charges/void`, `GET /card/v1/charges?idempotency_key=`, the same for
+//! `/card/v1/payouts`, and `GET /card/v1/statement?since=&limit=`.
 
 use axum::Router;
 use axum::extract::State;
@@ -19,6 +19,8 @@ pub fn routes(card: Card) -> Router {
     Router::new()
         .route("/card/v1/charges", post(charge).get(find_charge))
         .route("/card/v1/payouts", post(payout).get(find_payout))
+        .route("/card/v1/charges/void", post(void_charge))
+        .route("/card/v1/payouts/void", post(void_payout))
         .route("/card/v1/statement", get(statement))
         .with_state(card)
 }
@@ -26,17 +28,28 @@ pub fn routes(card: Card) -> Router {
 type Answer = Result<(StatusCode, Json<Line>), Problem>;
 
 async fn charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
-    take(card, Kind::Charge, &headers, order).await
+    keep(card, Card::take, Kind::Charge, &headers, order).await
 }
 
 async fn payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
-    take(card, Kind::Payout, &headers, order).await
+    keep(card, Card::take, Kind::Payout, &headers, order).await
 }
 
-async fn take(card: Card, kind: Kind, headers: &HeaderMap, order: Order) -> Answer {
+async fn void_charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
+    keep(card, Card::void, Kind::Charge, &headers, order).await
+}
+
+async fn void_payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
+    keep(card, Card::void, Kind::Payout, &headers, order).await
+}
+
+/// What is done with an order: taken, or voided.
+type Act = fn(&Card, Kind, &str, &Order) -> Result<Line, Refusal>;
+
+async fn keep(card: Card, act: Act, kind: Kind, headers: &HeaderMap, order: Order) -> Answer {
     let key =
         headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let taken = telemetry::spawn_blocking(move || card.take(kind, &key, &order)).await;
+    let taken = telemetry::spawn_blocking(move || act(&card, kind, &key, &order)).await;
     let taken = taken.map_err(|_| Problem::internal())?;
     taken.map(|line| (StatusCode::OK, Json(line))).map_err(|refusal| match refusal {
         Refusal::Invalid(what) => Problem::bad_request(what),

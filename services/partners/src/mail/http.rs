@@ -1,15 +1,17 @@
-//! `GET /mail/v1/messages?since=&limit=`: what arrived, the oldest first.
+//! `GET /mail/v1/messages?since=&limit=`: what arrived, the oldest first, in pages of bounded size.
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use chassis::http::{Json, Query};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Mail, Mailbox};
+use super::{Mailbox, Messages};
 
 /// Most mails in one answer.
 const MAILS_MAX: usize = 1_000;
+/// Most bytes of mails in one answer, unless one mail alone is larger.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// All routes of the mail box.
 pub fn routes(mailbox: Mailbox) -> Router {
@@ -24,13 +26,7 @@ struct Page {
     limit: Option<usize>,
 }
 
-/// A part of the mail box.
-#[derive(Debug, Serialize)]
-struct Messages {
-    messages: Vec<Mail>,
-}
-
 async fn messages(State(mailbox): State<Mailbox>, Query(page): Query<Page>) -> Json<Messages> {
     let limit = page.limit.unwrap_or(MAILS_MAX).min(MAILS_MAX);
-    Json(Messages { messages: mailbox.since(page.since, limit) })
+    Json(mailbox.since(page.since, limit, PAGE_BYTES_MAX))
 }

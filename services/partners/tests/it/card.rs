@@ -60,3 +60,26 @@ async fn one_key_from_many_clients_at_once_is_one_line() {
     assert_eq!(world.get("/card/v1/statement").await.1["entries"].as_array().map(Vec::len), Some(1));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_voided_key_never_captures_and_a_captured_one_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    let (status, voided) = world.order("/card/v1/payouts/void", "a:capture", 500).await;
+    assert_eq!((status, voided["status"].as_str()), (200, Some("voided")));
+    assert_eq!(world.order("/card/v1/payouts/void", "a:capture", 500).await.1, voided, "again is the same");
+    assert_eq!(world.order("/card/v1/payouts/void", "a:capture", 501).await.0, 409);
+    assert_eq!(world.order("/card/v1/payouts/void", "", 500).await.0, 400);
+    let (_, captured) = world.order("/card/v1/charges", "b:capture", 500).await;
+    assert_eq!(world.order("/card/v1/charges/void", "b:capture", 500).await.1, captured, "it came too late");
+    world.stop().await;
+
+    let world = World::start(folder.path()).await;
+    let (_, late) = world.order("/card/v1/payouts", "a:capture", 500).await;
+    assert_eq!(late, voided, "a request that was on its way moves nothing, after a restart too");
+    assert_eq!(world.get("/card/v1/payouts?idempotency_key=a:capture").await.1, voided);
+    let (_, statement) = world.get("/card/v1/statement").await;
+    let lines = statement["entries"].as_array().unwrap();
+    assert_eq!(lines.iter().filter(|line| line["status"] == "captured").count(), 1);
+    world.stop().await;
+}

@@ -1,7 +1,7 @@
 //! The mail server, spoken to by a real client (lettre) and by hand.
 
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::world::World;
@@ -133,4 +133,24 @@ async fn endless_nonsense_and_too_many_clients_are_sent_away() {
     assert!(fifth.next_line().await.unwrap().unwrap().starts_with("421"));
     drop(held);
     world.stop().await;
+}
+
+/// The mail is kept before the client hears so: one that does not wait for the answer has sent it all the same.
+#[tokio::test]
+async fn a_server_that_accepts_late_has_the_mail_before_it_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start_with(folder.path(), 600_000).await;
+    let mut stream = TcpStream::connect(world.smtp).await.unwrap();
+    let mail = b"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: late\r\n\r\nbody\r\n.\r\n";
+    stream.write_all(mail).await.unwrap();
+    testkit::eventually("the mail to be kept", std::time::Duration::from_secs(30), || async {
+        let (_, page) = world.get("/mail/v1/messages").await;
+        (page["messages"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
+    // Its session is still thinking; the end of the server does not wait for that.
+    world.stop().await;
+    let mut answers = String::new();
+    BufReader::new(stream).read_to_string(&mut answers).await.unwrap();
+    assert!(answers.contains("354 go on") && answers.ends_with("421 closing\r\n"), "{answers}");
 }

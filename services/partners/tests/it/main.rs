@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside test functions")]
 
 mod card;
+mod guard;
 mod mail;
 mod world;

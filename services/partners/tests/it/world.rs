@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use chassis::config::{Drain, Http, Ops};
+use chassis::config::{Drain, Http, Ops, Secret};
+use chassis::internal::{INTERNAL_TOKEN_HEADER, Security};
 use chassis::{Edges, Shutdown};
 use partners::config::{Config, SMTP, Smtp, Storage};
 use serde_json::Value;
 use tokio::task::JoinHandle;
+
+/// The internal token of every world.
+pub(crate) const TOKEN: &str = "internal-token-of-the-tests-32-bytes";
 
 pub(crate) struct World {
     pub(crate) http: SocketAddr,
@@ -18,6 +22,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(directory: &Path) -> Self {
+        Self::start_with(directory, 0).await
+    }
+
+    /// With a mail server that thinks for so long before it accepts.
+    pub(crate) async fn start_with(directory: &Path, accept_delay_ms: u64) -> Self {
         let edges = Edges::local(&[SMTP]).await.unwrap();
         let http = edges.http.local_addr().unwrap();
         let ops = edges.ops.local_addr().unwrap();
@@ -26,12 +35,15 @@ impl World {
             http: Http::at(http),
             ops: Ops { address: ops },
             drain: Drain::default(),
+            security: Security { internal_token: Secret::from(TOKEN) },
             smtp: Smtp {
                 address: smtp,
                 message_bytes_max: 4_096,
                 recipients_max: 3,
                 connections_max: 4,
                 idle_deadline_ms: 60_000,
+                kept_bytes_max: 1 << 20,
+                accept_delay_ms,
             },
             storage: Storage { directory: directory.to_owned() },
         };
@@ -40,7 +52,12 @@ impl World {
         let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.story()) });
         let world = Self { http, smtp, shutdown, running };
         testkit::eventually("partners to answer", std::time::Duration::from_secs(30), || async {
-            client().get(world.url("/card/v1/statement")).send().await.ok()
+            client()
+                .get(world.url("/card/v1/statement"))
+                .header(INTERNAL_TOKEN_HEADER, TOKEN)
+                .send()
+                .await
+                .ok()
         })
         .await;
         world
@@ -51,14 +68,15 @@ impl World {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = client().get(self.url(path)).send().await.unwrap();
+        let answer = client().get(self.url(path)).header(INTERNAL_TOKEN_HEADER, TOKEN).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     pub(crate) async fn order(&self, path: &str, key: &str, amount_minor: i64) -> (u16, Value) {
         let order =
             serde_json::json!({ "payment_id": "p-1", "amount_minor": amount_minor, "currency": "EUR" });
-        let request = client().post(self.url(path)).header("idempotency-key", key).json(&order);
+        let request = client().post(self.url(path)).header(INTERNAL_TOKEN_HEADER, TOKEN);
+        let request = request.header("idempotency-key", key).json(&order);
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
@@ -69,7 +87,7 @@ impl World {
     }
 }
 
-fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

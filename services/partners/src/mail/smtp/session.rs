@@ -165,6 +165,10 @@ impl Session {
         }
         let mailbox = self.mailbox.clone();
         let kept = telemetry::spawn_blocking(move || mailbox.keep(&from, &to, &content)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(self.config.accept_delay_ms)) => {}
+            () = self.stop.cancelled() => {}
+        }
         Ok(Some(match kept {
             Ok(Ok(_sequence)) => "250 kept",
             Ok(Err(error)) => {
