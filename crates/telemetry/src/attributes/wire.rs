@@ -24,7 +24,7 @@ const OURS: &str = "pitboss.";
 const SENTRYS: &str = "sentry.";
 
 /// The names of theirs that we use, in order.
-const THEIRS: [(&str, Kind); 38] = [
+const THEIRS: [(&str, Kind); 39] = [
     ("cache.hit", Flag),
     ("cache.item_size", Whole),
     ("cache.key", Texts),
@@ -40,6 +40,7 @@ const THEIRS: [(&str, Kind); 38] = [
     ("db.response.returned_rows", Whole),
     ("db.system", Text),
     ("db.system.name", Text),
+    ("error.type", Text),
     ("exception.message", Text),
     ("http.request.method", Text),
     ("http.response.status_code", Whole),
