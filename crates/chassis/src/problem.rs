@@ -124,6 +124,21 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here")
     }
 
+    /// 422: a body that can be read and does not say what is expected.
+    #[must_use]
+    pub fn invalid_body(detail: impl Into<String>) -> Self {
+        let title = "The body is not what is expected here";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", title).detail(detail)
+    }
+
+    /// 422: this idempotency key was used for something else.
+    #[must_use]
+    pub fn idempotency_conflict() -> Self {
+        let title = "This key belongs to another request";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-conflict", title)
+            .detail("the same Idempotency-Key was used with another body; this request had no effect")
+    }
+
     /// 503: not now; the same request may be repeated.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {

@@ -109,4 +109,15 @@ async fn one_request_is_counted_once() {
     let counts = shown.lines().filter(|line| line.contains("/counted") && line.contains("requests"));
     let counts: Vec<&str> = counts.filter_map(|line| line.rsplit_once(' ')).map(|(_, count)| count).collect();
     assert_eq!(counts, ["1"], "{shown}");
+    let durations: Vec<&str> = shown
+        .lines()
+        .filter(|line| {
+            line.starts_with("pitboss_http_server_duration_milliseconds_count") && line.contains("/counted")
+        })
+        .collect();
+    assert_eq!(durations.len(), 1, "one set of series: {durations:?}");
+    let invented = reqwest::Method::from_bytes(b"AEVIL42").expect("a method");
+    client.request(invented, &url).send().await.expect("an answer");
+    let shown = telemetry::metric::render_prometheus();
+    assert!(shown.contains(r#"method="_OTHER",route="/counted""#) && !shown.contains("EVIL"), "{shown}");
 }
