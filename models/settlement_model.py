@@ -1,0 +1,325 @@
+"""Explicit-state model of one payment: its intent, the card provider, and whoever says how it ended. The account's own
+protocol is in ledger_model.py; here a settlement is decided in one step and told in three (row, intent ended, event).
+
+Two pools ask, each may stall past its lease; requests arrive late or never answer; something between may answer 4xx; an
+operator types reports; two handlers carry reports; every process may crash between any two steps.
+
+A word is "cap" (the money moved) or "dec" (it did not, and will not).
+"""
+from ledger_model import Violation
+
+IDLE, CHECK, ASK, LOOK_UP, VOID, RECORD, PUBLISH = range(7)           # a pool: (pc, attempt, round, refused?, word)
+READ, GATE, DECIDE, CLOSE, ROW, END, TELL = range(1, 8)               # a handler: (pc, record)
+REQUESTED, REPORTED, CLOSED, SETTLED = "requested", "reported", "closed", "settled"
+POOL_IDLE, HANDLER_IDLE = (IDLE, 0, 0, False, None), (IDLE, None)
+ATTEMPTS = 3                                                          # counted no further, so that states merge
+
+INPUTS = {                                                            # what operators type
+    "none": (),
+    "declined": (("hand1", "dec"),),
+    "captured": (("hand1", "cap"),),
+    "both": (("hand1", "dec"), ("hand2", "cap")),
+    "old": (),                          # a build without the gate has decided "dec" and died before it told
+}
+DEFAULT = dict(crashes=1, stalls=1, lost=2, refusals=1,
+               gate=True,               # a report is decided only on the provider's recorded word, or before any question
+               gate_attempts=True,      # "before any question" is asked of the same document, in the same step
+               close_first=True,        # that closes the intent before the decision is written
+               end_before_tell=True,    # the intent is ended before the event is told
+               claim_state=True,        # only a requested intent is claimed
+               check_ledger=True,       # a pool looks in the ledger before it asks
+               refusal_first=True,      # a 4xx is final only as the answer to the first question
+               refusal_compares=True,   # and only while nobody else has claimed
+               missing_is_open=True,    # "not found" is no answer
+               void_is_final=True,      # a voided key never captures
+               void_tells=True,         # a void answers what had happened before
+               word_once=True)          # the provider's first word stands
+
+
+class Model:
+    def __init__(self, inputs, **flags):
+        assert all(name in DEFAULT for name in flags), flags
+        self.f = DEFAULT | flags
+        self.typed = INPUTS[inputs]
+        self.old = inputs == "old"
+
+    @staticmethod
+    def key(s):
+        pools, handlers = sorted(s[3], key=repr), sorted(s[4], key=repr)
+        lease = s[0][3]
+        return hash((s[0][:3] + (None if lease is None else s[3][lease],) + s[0][4:], s[1], s[2], tuple(pools), tuple(handlers)) + s[5:])
+
+    def start(self):
+        f = self.f
+        intent = (REQUESTED, None, 0, None, False)        # state, word, attempts, whose lease, void wanted
+        ledger = ("dec", "tail") if self.old else None
+        handlers = ((ROW, ("old", "dec")) if self.old else HANDLER_IDLE, HANDLER_IDLE)
+        # 0 intent 1 key at the provider 2 requests under way 3 pools 4 handlers 5 reports on the topic 6 ledger 7 told
+        # 8 typed reports that were handled 9 budgets
+        return (intent, None, (), (POOL_IDLE, POOL_IDLE), handlers, (), ledger, False, (),
+                (f["crashes"], f["stalls"], f["lost"], f["refusals"]))
+
+    # -- the pool -----------------------------------------------------------------------------------------------------
+    def steps(self, s):
+        for i in (0, 1):
+            yield from self.pool(s, i)
+            yield from self.handler(s, i)
+        for request in set(s[2]):
+            for word in self.outcomes(s, request):
+                def arrive(st, request=request, word=word):
+                    flying = list(st[2])
+                    flying.remove(request)
+                    st[2] = tuple(flying)
+                    self.provider(st, request, word)
+                yield self.step(s, False, f"a late {request} arrives: {word}", arrive)
+        if s[9][0]:
+            for place, idle in ((3, POOL_IDLE), (4, HANDLER_IDLE)):
+                for i in (0, 1):
+                    if s[place][i] != idle:
+                        def crash(st, place=place, i=i, idle=idle):
+                            self.spend(st, 0)
+                            self.put(st, place, i, idle)
+                        yield self.step(s, True, f"{'PH'[place - 3]}{i + 1} crashes", crash)
+
+    def pool(self, s, i):
+        f = self.f
+        pc, attempt, round_, refused, word = s[3][i]
+        state, known, attempts, lease, void_wanted = s[0]
+        name = f"P{i + 1}"
+        if pc == IDLE:
+            free = lease is None or lease == i or s[3][lease] == POOL_IDLE
+            if state == REQUESTED or not f["claim_state"] and state != REPORTED:
+                if free or s[9][1]:
+                    def claim(st):
+                        if st[7]:
+                            raise Violation("S3 a question is begun after the event was told")
+                        if not free:
+                            self.spend(st, 1)
+                        n = min(attempts + 1, ATTEMPTS)
+                        st[0] = (state, known, n, i, void_wanted)
+                        self.put(st, 3, i, (CHECK, n, 1, void_wanted, None))
+                    yield self.step(s, not free, f"{name} claims" + ("" if free else " (the other stalls past its lease)"), claim)
+            elif state == REPORTED and ("provider", known) not in s[5]:
+                yield self.step(s, False, f"{name} finds a report that was not published",
+                                lambda st: self.put(st, 3, i, (PUBLISH, 0, 0, False, known)))
+        elif pc == CHECK:
+            def check(st):
+                if st[6] and st[6][1] != "tail" and f["check_ledger"]:
+                    st[0] = (SETTLED,) + st[0][1:]
+                    self.put(st, 3, i, POOL_IDLE)
+                else:
+                    self.put(st, 3, i, (VOID if refused else ASK, attempt, round_, refused, None))
+            yield self.step(s, False, f"{name} looks in the ledger", check)
+        elif pc == ASK:
+            yield from self.request(s, i, "ask", (LOOK_UP, attempt, round_, refused, None))
+            if s[9][3]:
+                first = attempt == 1 and round_ == 1 or not f["refusal_first"]
+
+                def refuse(st):
+                    self.spend(st, 3)
+                    self.put(st, 3, i, (RECORD, attempt, 0, True, "dec") if first else (LOOK_UP, attempt, round_, True, None))
+                yield self.step(s, True, f"{name} asks, something between answers 4xx", refuse)
+        elif pc == LOOK_UP:
+            def look(st):
+                if st[1] or not f["missing_is_open"]:
+                    self.put(st, 3, i, (RECORD, attempt, 0, False, self.word(st[1])))
+                elif refused:
+                    self.put(st, 3, i, (VOID, attempt, round_, refused, None))
+                elif round_ == 1:
+                    self.put(st, 3, i, (ASK, attempt, 2, False, None))
+                else:
+                    self.postpone(st, i)
+            yield self.step(s, False, f"{name} looks up: {s[1]}", look)
+        elif pc == VOID:
+            yield from self.request(s, i, "void", None)
+        elif pc == RECORD:
+            yield self.step(s, False, f"{name} records {word}", lambda st: self.record(st, i, attempt, refused, word))
+        elif pc == PUBLISH:
+            def publish(st):
+                st[5] = tuple(sorted(set(st[5]) | {("provider", word)}))
+                self.put(st, 3, i, POOL_IDLE)
+            yield self.step(s, False, f"{name} publishes {word}", publish)
+
+    def request(self, s, i, request, when_lost):
+        attempt = s[3][i][1]
+        for word in self.outcomes(s, request):
+            def answered(st, word=word):
+                told = self.provider(st, request, word)
+                self.put(st, 3, i, (RECORD, attempt, 0, False, told))
+            yield self.step(s, False, f"P{i + 1} {request}s: {word}", answered)
+        if s[9][2]:
+            def lost(st):
+                self.spend(st, 2)
+                st[2] = tuple(sorted(st[2] + (request,)))
+                self.put(st, 3, i, when_lost) if when_lost else self.postpone(st, i)
+            yield self.step(s, True, f"P{i + 1} {request}s, no answer in time", lost)
+
+    def outcomes(self, s, request):
+        if request == "void":
+            return ("void",)
+        return ("captured", "declined") if s[1] is None or s[1] == "void" and not self.f["void_is_final"] else (s[1],)
+
+    def provider(self, st, request, word):
+        had = st[1]
+        if had is None or had == "void" and not self.f["void_is_final"] and request == "ask":
+            st[1] = word
+        self.money(st)
+        return "dec" if request == "void" and not self.f["void_tells"] else self.word(st[1])
+
+    @staticmethod
+    def word(key):
+        return "cap" if key == "captured" else "dec"
+
+    def postpone(self, st, i):
+        state, known, attempts, lease, void_wanted = st[0]
+        st[0] = (state, known, attempts, None if lease == i else lease, void_wanted)
+        self.put(st, 3, i, POOL_IDLE)
+
+    def record(self, st, i, attempt, refusal, word):
+        state, known, attempts, lease, void_wanted = st[0]
+        if refusal and self.f["refusal_compares"] and attempts != attempt:
+            self.put(st, 3, i, POOL_IDLE)
+        elif known is None or not self.f["word_once"] and state != SETTLED:
+            if refusal and not self.f["refusal_first"]:
+                pass                                       # this mutant takes any 4xx for a word
+            st[0] = (REPORTED, word, attempts, lease, void_wanted)
+            self.put(st, 3, i, (PUBLISH, 0, 0, False, word))
+        else:
+            if known != word and not self.old:
+                raise Violation(f"S5 the provider says {word}, {known} is recorded")
+            self.put(st, 3, i, (PUBLISH, 0, 0, False, known) if state == REPORTED else POOL_IDLE)
+
+    # -- the handler --------------------------------------------------------------------------------------------------
+    def handler(self, s, i):
+        f = self.f
+        pc, record = s[4][i]
+        name = f"H{i + 1}"
+
+        def to(pc, record):
+            return lambda st: self.put(st, 4, i, (pc, record))
+        if pc == IDLE:
+            for r in s[5] + self.typed:
+                if r not in s[8] and all(h[1] != r for h in s[4]):
+                    yield self.step(s, False, f"{name} takes {r}", to(READ, r))
+            if self.old and not s[7] and all(h[0] == IDLE for h in s[4]):
+                yield self.step(s, False, f"{name} relays what was left", to(ROW, ("old", s[6][0])))
+        elif pc == READ:
+            def read(st):
+                if not st[6]:
+                    self.put(st, 4, i, (GATE if f["gate"] else DECIDE, record))
+                elif st[6][0] != record[1] and record[0] == "provider" and not self.old:
+                    raise Violation(f"S5 the provider says {record[1]}, the ledger {st[6][0]}")
+                else:
+                    self.put(st, 4, i, (ROW, record))
+            yield self.step(s, False, f"{name} reads the ledger", read)
+        elif pc == GATE:
+            yield self.step(s, False, f"{name} asks the intent", lambda st: self.gate(st, i, record))
+        elif pc == DECIDE:
+            def decide(st):
+                if st[6] is None:
+                    st[6] = (record[1], "tail")
+                    self.money(st)
+                    self.put(st, 4, i, (CLOSE if not f["close_first"] else ROW, record))
+                else:
+                    self.put(st, 4, i, (READ, record))
+            yield self.step(s, False, f"{name} decides {record}", decide)
+        elif pc == CLOSE:
+            def close(st):
+                if st[0][0] == REQUESTED:
+                    st[0] = (CLOSED, record[1]) + st[0][2:]
+                self.put(st, 4, i, (ROW, record))
+            yield self.step(s, False, f"{name} closes the intent", close)
+        elif pc == ROW:
+            def row(st):
+                st[6] = (st[6][0], "row")
+                self.put(st, 4, i, (END if f["end_before_tell"] else TELL, record))
+            yield self.step(s, False, f"{name} writes the row", row)
+        elif pc == END:
+            def end(st):
+                st[0] = (SETTLED,) + st[0][1:]
+                self.put(st, 4, i, (TELL, record)) if f["end_before_tell"] else self.finish(st, i, record)
+            yield self.step(s, False, f"{name} ends the intent", end)
+        elif pc == TELL:
+            def tell(st):
+                st[7] = True
+                self.finish(st, i, record) if f["end_before_tell"] else self.put(st, 4, i, (END, record))
+            yield self.step(s, False, f"{name} tells", tell)
+
+    def gate(self, st, i, record):
+        state, known, attempts, lease, void_wanted = st[0]
+        word = record[1]
+        if known == word:
+            self.put(st, 4, i, (DECIDE, record))
+        elif known is None and state == REQUESTED and (attempts == 0 or not self.f["gate_attempts"]):
+            if self.f["close_first"]:
+                st[0] = (CLOSED, word, attempts, lease, void_wanted)
+            self.put(st, 4, i, (DECIDE, record))
+        else:                                              # parked; a declined one has the key voided
+            st[0] = (state, known, attempts, lease, void_wanted or known is None and word == "dec")
+            self.finish(st, i, record)
+
+    def finish(self, st, i, record):
+        st[8] = tuple(sorted(set(st[8]) | {record}))
+        self.put(st, 4, i, HANDLER_IDLE)
+
+    # -- what is checked ----------------------------------------------------------------------------------------------
+    def money(self, st):
+        if self.old or not st[6]:
+            return
+        word = st[6][0]
+        if word == "dec" and st[1] == "captured":
+            raise Violation("S1 the ledger says declined, the provider moved the money")
+        if word == "cap" and st[1] in ("declined", "void"):
+            raise Violation("S2 the ledger says captured, the provider did not move the money")
+        if word == "cap" and st[1] == "captured" and st[0][0] == CLOSED:
+            raise Violation("S1 captured by hand, and by the provider as well")
+
+    def quiescent(self, s):
+        return all(p == POOL_IDLE for p in s[3]) and all(h == HANDLER_IDLE for h in s[4]) and not s[2] \
+            and all(r in s[8] for r in self.typed + s[5]) and s[0][0] in (SETTLED, CLOSED) and not (self.old and not s[7])
+
+    def at_rest(self, s):
+        if not s[6] or not s[7]:
+            raise Violation(f"S4 at rest: ledger {s[6]}, told {s[7]}")
+
+    # -- plumbing -----------------------------------------------------------------------------------------------------
+    def step(self, s, fault, label, change):
+        st = list(s)
+        try:
+            change(st)
+            return fault, label, tuple(st)
+        except Violation as v:
+            return fault, label, v
+
+    @staticmethod
+    def put(st, place, i, w):
+        st[place] = (w, st[place][1]) if i == 0 else (st[place][0], w)
+
+    @staticmethod
+    def spend(st, which):
+        b = list(st[9])
+        b[which] -= 1
+        st[9] = tuple(b)
+
+
+RUNS = {}
+for name, inputs, holds, flags in [
+        ("provider alone", "none", True, dict(crashes=2, stalls=2)),
+        ("declined by hand", "declined", True, {}),
+        ("captured by hand", "captured", True, {}),
+        ("two operators", "both", True, dict(lost=1)),
+        ("decided by an older build", "old", True, {}),
+        ("settled by hand at any time", "declined", False, dict(gate=False)),
+        ("captured by hand at any time", "captured", False, dict(gate=False)),
+        ("gate ignores attempts", "declined", False, dict(gate_attempts=False)),
+        ("closed after the decision", "declined", False, dict(close_first=False)),
+        ("event before the intent ends", "old", False, dict(end_before_tell=False, check_ledger=False)),
+        ("claim ignores the state", "declined", False, dict(claim_state=False, check_ledger=False)),
+        ("any 4xx is final", "none", False, dict(refusal_first=False, refusal_compares=False)),
+        ("4xx of a stalled pool", "none", False, dict(refusal_compares=False)),
+        ("not found taken for no", "none", False, dict(missing_is_open=False)),
+        ("voided key captures", "declined", False, dict(void_is_final=False)),
+        ("void hides a capture", "declined", False, dict(void_tells=False)),
+        ("a later word overwrites", "none", False, dict(word_once=False, missing_is_open=False))]:
+    kind = "settlement" if holds else "mutant/settlement"
+    RUNS[f"{kind}/{name}"] = ((lambda i=inputs, f=flags: Model(i, **f)), holds)
