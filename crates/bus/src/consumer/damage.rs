@@ -2,7 +2,7 @@
 //!
 //! Promises: **a batch that librdkafka cannot read is an error event that names topic, partition and offset, within seconds**; the
 //! consumer is not ready until it is behind it; and no record behind a damaged batch is taken before it. librdkafka fetches
-//! such a batch for ever, or (a wrong checksum) drops it and goes on; rdkafka passes on its complaint without the partition. So
+//! such a batch for ever, or (a wrong checksum) goes on somewhere else; rdkafka passes on its complaint without the partition. So
 //! the partition is found by what stands: it has something to read, brokers answer, and nothing comes. It then rests, and is
 //! tried again every few seconds. No I/O in [`Damage`]; the clock comes in.
 
@@ -54,7 +54,7 @@ struct Complaint {
 /// Since when a partition stands.
 #[derive(Debug)]
 struct Standing {
-    next: i64,
+    place: i64,
     since: Instant,
     fetches: u64,
 }
@@ -147,45 +147,66 @@ impl Damage {
         Some(self.found(partition, expected, reason, now))
     }
 
-    /// Looks at what librdkafka says about its reading. `is_fetched` leaves out what we ourselves paused.
+    /// Looks at what librdkafka says about its reading, of the partitions that we ourselves did not pause. Each has with it
+    /// the offset that the next record should have, where something was delivered.
     fn judge(
         &mut self,
         readings: &Readings,
-        is_fetched: impl Fn(&TopicPartition) -> bool,
+        fetched: &BTreeMap<TopicPartition, Option<i64>>,
         now: Instant,
     ) -> Vec<Unreadable> {
         self.expire(now);
         let mut found = Vec::new();
         for (partition, reading) in readings {
-            if !is_fetched(partition) {
+            let Some(expected) = fetched.get(partition) else {
                 self.standing.remove(partition);
                 continue;
-            }
+            };
             self.heals(partition, reading, now);
-            if self.stands(partition, reading, now) {
-                let complaint = self.fitting(reading.next).map(|complaint| complaint.reason.clone());
+            if let Some(place) = self.stands(partition, reading, *expected, now) {
+                let complaint = self.fitting(place).map(|complaint| complaint.reason.clone());
                 let reason =
                     complaint.unwrap_or_else(|| "nothing comes though there is something".to_owned());
-                found.extend(self.found(partition, reading.next, reason, now));
+                found.extend(self.found(partition, place, reason, now));
             }
         }
         found
     }
 
-    fn stands(&mut self, partition: &TopicPartition, reading: &Reading, now: Instant) -> bool {
-        if !reading.has_something_unfetched() {
-            self.standing.remove(partition);
-            return false;
+    /// The offset at which a partition stands, when it has stood long enough.
+    fn stands(
+        &mut self,
+        partition: &TopicPartition,
+        reading: &Reading,
+        expected: Option<i64>,
+        now: Instant,
+    ) -> Option<i64> {
+        if reading.is_lost() {
+            return None; // it is finding its way back: nothing is known now, and what was known holds
         }
-        let fresh = || Standing { next: reading.next, since: now, fetches: reading.fetches };
-        let is_suspect = self.places.contains_key(partition) || self.fitting(reading.next).is_some();
+        // After a wrong checksum librdkafka reads its next offset from the middle of the batch: only ours is true then.
+        let start = expected.or_else(|| self.starts.get(partition).copied());
+        let place = if reading.next > reading.end { start.unwrap_or(reading.next) } else { reading.next };
+        let place = self.complained_about(start).unwrap_or(place);
+        if !reading.has_something_at(place) {
+            self.standing.remove(partition);
+            return None;
+        }
+        let fresh = || Standing { place, since: now, fetches: reading.fetches };
+        let is_suspect = self.places.contains_key(partition) || self.fitting(place).is_some();
         let standing = self.standing.entry(partition.clone()).or_insert_with(fresh);
-        if standing.next != reading.next {
+        if standing.place != place {
             *standing = fresh();
         }
         let needed = if is_suspect { STANDS_FOR_WITH_COMPLAINT } else { STANDS_FOR };
-        now.duration_since(standing.since) >= needed
-            && reading.fetches.saturating_sub(standing.fetches) >= FETCHES_MIN
+        let is_stuck = now.duration_since(standing.since) >= needed
+            && reading.fetches.saturating_sub(standing.fetches) >= FETCHES_MIN;
+        is_stuck.then_some(place)
+    }
+
+    /// This place, where the next record should be, when a complaint names just that.
+    fn complained_about(&self, start: Option<i64>) -> Option<i64> {
+        start.filter(|start| self.complaints.iter().any(|complaint| complaint.offset == *start))
     }
 
     /// A place that is tried again is healed when the reader got past it, or when nothing is left there.
@@ -193,10 +214,12 @@ impl Damage {
         let Some(Place { offset, state: PlaceState::Trying { since } }) = self.places.get(partition) else {
             return;
         };
+        let is_lost = reading.is_lost() || reading.next > reading.end;
+        let is_quiet = now.duration_since(*since) >= NOTHING_LEFT_AFTER && self.fitting(*offset).is_none();
         // what was fetched and not taken may lie behind a batch that was dropped unread
         let is_past = reading.queued == 0 && reading.next > *offset;
-        let is_empty = !reading.has_something_unfetched() && now.duration_since(*since) >= NOTHING_LEFT_AFTER;
-        if is_past || is_empty {
+        let is_empty = !reading.has_something_at(reading.next);
+        if !is_lost && is_quiet && (is_past || is_empty) {
             tracing::info!(kafka.partition = %partition, "what could not be read is behind the reader");
             self.places.remove(partition);
         }
@@ -313,9 +336,9 @@ impl Owner {
         if let Some(readings) = self.client.context().reports().readings() {
             let places = self.damage.places.len();
             let Self { damage, ledger, paused, .. } = &mut *self;
-            let fetched: std::collections::BTreeSet<&TopicPartition> =
-                ledger.fetching().filter(|partition| !paused.contains(partition)).collect();
-            let found = damage.judge(&readings, |partition| fetched.contains(partition), now);
+            let fetched = ledger.fetching().filter(|partition| !paused.contains(partition));
+            let fetched = fetched.map(|partition| (partition.clone(), ledger.expected(partition))).collect();
+            let found = damage.judge(&readings, &fetched, now);
             if !found.is_empty() || places != self.damage.places.len() || self.damage.is_there() {
                 self.tell_damage(found);
             }

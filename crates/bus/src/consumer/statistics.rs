@@ -28,9 +28,14 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// The broker has something that was not fetched, and nothing waits before it.
-    pub(crate) fn has_something_unfetched(&self) -> bool {
-        self.queued == 0 && 0 <= self.next && self.next < self.end
+    /// The broker has something there that was not fetched, and nothing waits before it.
+    pub(crate) fn has_something_at(&self, offset: i64) -> bool {
+        self.queued == 0 && 0 <= offset && offset < self.end && self.next != self.end
+    }
+
+    /// It is not known where the reader or the end is: it is being looked for.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.next < 0 || self.end < 0
     }
 }
 
@@ -153,10 +158,12 @@ mod tests {
         let readings = readings_in(statistics, &Names::new("t")).unwrap();
         let reading = Reading { next: 7, end: 9, queued: 3, fetches: 41 };
         assert_eq!(readings, Readings::from([(TopicPartition::new("casino", 2), reading)]));
-        assert!(!reading.has_something_unfetched(), "something waits to be taken");
-        assert!(Reading { queued: 0, ..reading }.has_something_unfetched());
-        assert!(!Reading { queued: 0, next: 9, ..reading }.has_something_unfetched());
-        assert!(!Reading { queued: 0, next: -1001, ..reading }.has_something_unfetched());
+        assert!(!reading.has_something_at(7), "something waits to be taken");
+        let drained = Reading { queued: 0, ..reading };
+        assert!(drained.has_something_at(7) && !drained.has_something_at(9));
+        assert!(!Reading { next: 9, ..drained }.has_something_at(7), "it is at the end");
+        assert!(Reading { next: -1001, ..drained }.is_lost() && Reading { end: -1, ..drained }.is_lost());
+        assert!(!drained.is_lost());
     }
 
     #[test]
