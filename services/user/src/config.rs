@@ -1,6 +1,7 @@
 //! The settings of `user`; `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
@@ -20,11 +21,17 @@ pub struct Config {
     pub kafka: bus::Config,
     /// The document store.
     pub mongo: store::mongo::Config,
-    /// The cache of sessions.
+    /// The cache of sessions, and where replicas count wrong passwords together.
     pub redis: store::redis::Config,
+    /// Who may ask.
+    #[validate(nested)]
+    pub security: Security,
     /// How passwords are hashed.
     #[validate(nested)]
     pub passwords: Passwords,
+    /// How often an account may be tried.
+    #[validate(nested)]
+    pub attempts: Attempts,
     /// How long a log-in lasts.
     #[validate(nested)]
     pub sessions: Sessions,
@@ -48,6 +55,8 @@ impl ServiceConfig for Config {
 }
 
 /// `[passwords]`: argon2id. The memory is held all the time: `concurrency` times `memory_kib`.
+///
+/// `concurrency` is the most; one core always stays free of hashing, where there is more than one.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Passwords {
     /// Memory of one hash.
@@ -62,6 +71,30 @@ pub struct Passwords {
     /// How many requests may wait or be computed at a time; further ones are answered with 503.
     #[validate(range(min = 1, max = 10_000))]
     pub waiting_max: usize,
+    /// How long a request may wait for its turn before it is answered with 503. Less than what its caller waits: nothing is
+    /// computed for somebody who has given up.
+    #[validate(range(min = 1, max = 600_000))]
+    pub wait_ms: u64,
+}
+
+/// `[attempts]`: wrong passwords of one account, from wherever they come.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
+pub struct Attempts {
+    /// How many in one window, before the account waits.
+    #[validate(range(min = 1, max = 1_000))]
+    pub failures_max: u32,
+    /// The window.
+    #[validate(range(min = 1, max = 86_400))]
+    pub window_s: u32,
+    /// The first wait; each further one is twice as long.
+    #[validate(range(min = 1, max = 86_400))]
+    pub wait_s_min: u32,
+    /// The longest wait: after it the right password is let in, whatever was before.
+    #[validate(range(min = 1, max = 86_400))]
+    pub wait_s_max: u32,
+    /// The most accounts that are counted at a time.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub accounts_max: usize,
 }
 
 /// `[sessions]`.

@@ -24,6 +24,12 @@ pub enum UserError {
     /// The e-mail address belongs to another player.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// The account was tried too often, and waits.
+    #[error("too many attempts at one account")]
+    TooManyAttempts {
+        /// For how long, in seconds.
+        wait_s: u64,
+    },
     /// E-mail address and password do not belong together.
     #[error("the e-mail address or the password is wrong")]
     WrongCredentials,
@@ -36,7 +42,7 @@ pub enum UserError {
     /// Too much is waiting for this player.
     #[error("too many changes of this player wait to be published")]
     Busy,
-    /// A stored document contradicts itself or another one: stop and have somebody look.
+    /// A stored document contradicts itself or another one: its player's affairs rest until somebody has looked, and nobody else's.
     #[error("a stored document is wrong: {0}")]
     Corrupt(&'static str),
 }
@@ -48,10 +54,11 @@ impl Classify for UserError {
             Self::Publish(error) => error.class(),
             Self::Password(error) => error.class(),
             Self::Busy => ErrorClass::Transient,
-            Self::Corrupt(_) => ErrorClass::Fatal,
             Self::NoSuchPlayer
+            | Self::TooManyAttempts { .. }
             | Self::EmailTaken
             | Self::WrongCredentials
+            | Self::Corrupt(_)
             | Self::OtherRequest
             | Self::Refused(_) => ErrorClass::Poison,
         }

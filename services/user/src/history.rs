@@ -152,7 +152,7 @@ impl History {
         Ok(Recorded::New)
     }
 
-    /// One page of a player's entries of these kinds.
+    /// One page of a player's entries of this kind, without those that this version cannot read.
     ///
     /// # Errors
     /// When the store fails.
@@ -172,7 +172,7 @@ impl History {
             // One more than asked for tells whether there is a next page.
             let missing = wanted.saturating_sub(entries.len()).saturating_add(1);
             let missing = u32::try_from(missing).unwrap_or(u32::MAX);
-            entries.extend(self.entries.find(filter, doc! { "place": -1 }, missing).await?);
+            entries.extend(self.entries.find_readable(filter, doc! { "place": -1 }, missing).await?);
             if entries.len() > wanted {
                 break;
             }

@@ -5,8 +5,10 @@
 //!
 //! Promises kept here: a registration or change and the event that tells of it are one write ([`players`]); the same
 //! idempotency key is the same answer, or 422; a lost cache costs time and nothing else; a page of the history costs the
-//! same at its end as at its beginning; a password is hashed with bounded memory and never leaves ([`passwords`]).
+//! same at its end as at its beginning; a password is hashed with bounded memory and never leaves ([`passwords`]); one account
+//! is guessed at a bounded number of times ([`attempts`]).
 
+pub mod attempts;
 pub mod config;
 pub mod domain;
 pub mod error;
@@ -17,17 +19,25 @@ pub mod passwords;
 pub mod players;
 pub mod sessions;
 
+use chassis::internal::Internal;
 use chassis::{Edges, Failure, Life, Shutdown};
 use contracts::Group;
 use store::mongo::Mongo;
 use store::redis::Cache;
 use telemetry::propagation::TrustPolicy;
 
+use crate::attempts::Attempts;
 use crate::config::Config;
 use crate::history::History;
 use crate::passwords::Passwords;
 use crate::players::{Players, Sweeper};
 use crate::sessions::Sessions;
+
+/// The paths of the internal interface, for the test that no route is forgotten in.
+#[must_use]
+pub fn paths() -> Vec<String> {
+    chassis::http::paths(&http::table())
+}
 
 /// Runs the service until `shutdown` or until a part fails.
 ///
@@ -39,17 +49,21 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
         Mongo::connect(&config.mongo).await.map_err(|error| Failure::missing("the document store", error))?;
     let cache = Cache::new(&config.redis)?;
     let producer = bus::Producer::new(&config.kafka)?;
-    let players = Players::open(&mongo, producer.clone(), Passwords::new(config.passwords)).await?;
+    let passwords = Passwords::new(config.passwords)
+        .map_err(|error| Failure::missing("threads for hashing passwords", error))?;
+    let attempts = Attempts::new(cache.clone(), config.attempts);
+    let players = Players::open(&mongo, producer.clone(), passwords, attempts).await?;
     let sessions = Sessions::open(&mongo, players.clone(), cache, config.sessions).await?;
     let history = History::open(&mongo).await?;
 
     let consumer =
         bus::Consumer::new(&config.kafka, Group::User, handlers::router(&history), producer.clone())?;
     let sweeper = Sweeper::new(players.clone(), config.sweeper);
-    let routes = http::routes(http::Api { players, sessions, history });
+    let internal = Internal::new(config.security.internal_token.clone());
+    let routes = http::routes(http::Api { players, sessions, history }, internal);
 
     let ready = life.readiness().register("kafka");
-    life.serve(chassis::http::router(routes, &config.http, TrustPolicy::inside()));
+    life.serve(chassis::http::layered(routes, &config.http, TrustPolicy::inside()));
     life.consume("user", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
     life.background("sweeper", |token| sweeper.run(token));
     life.on_flush("producer", move |within| async move { producer.flush(within).await });

@@ -1,17 +1,24 @@
-//! Passwords: argon2id on a bounded number of threads with memory that is allocated once.
+//! Passwords: argon2id on threads of their own, a bounded number of them, with memory that is allocated once.
 //!
-//! The promises: a password is never stored or logged; a flood of log-ins costs bounded memory and is refused rather
-//! than queued without end; an unknown e-mail address takes as long as a wrong password.
+//! The promises: a password is never stored or logged; a flood of log-ins costs bounded memory, leaves at least one core to
+//! everything else, and is refused rather than queued without end; a hash that nobody waits for any more is not begun; an
+//! unknown e-mail address takes as long as a wrong password.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod hasher;
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::Algorithm;
 use contracts::{Classify, ErrorClass};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, oneshot};
 
+use self::hasher::{Hasher, Job};
 use crate::config;
+
+pub use self::hasher::Work;
 
 /// Length of salt and hash.
 const SALT_BYTES: usize = 16;
@@ -73,8 +80,7 @@ struct Shared {
     seats: Arc<Semaphore>,
     /// A turn at computing.
     turns: Arc<Semaphore>,
-    /// The memory of each turn, kept between hashes: freed and allocated anew it would scatter.
-    buffers: Mutex<Vec<Vec<Block>>>,
+    hasher: Hasher,
     /// What unknown players are checked against.
     nobody: StoredPassword,
 }
@@ -86,9 +92,11 @@ impl std::fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// With these bounds.
-    #[must_use]
-    pub fn new(config: config::Passwords) -> Self {
+    /// With these bounds. Starts the threads that hash; they end with the last clone.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn new(config: config::Passwords) -> std::io::Result<Self> {
         let nobody = StoredPassword {
             algorithm: Algorithm::Argon2id.as_str().to_owned(),
             memory_kib: config.memory_kib,
@@ -96,14 +104,22 @@ impl Passwords {
             salt: hex::encode(rand::random::<[u8; SALT_BYTES]>()),
             hash: hex::encode([0_u8; HASH_BYTES]),
         };
+        let cores = std::thread::available_parallelism()?.get();
+        let threads = threads(config.concurrency, cores);
         let shared = Shared {
             config,
             seats: Arc::new(Semaphore::new(config.waiting_max)),
-            turns: Arc::new(Semaphore::new(config.concurrency)),
-            buffers: Mutex::new(Vec::with_capacity(config.concurrency)),
+            turns: Arc::new(Semaphore::new(threads)),
+            hasher: Hasher::start(threads)?,
             nobody,
         };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// What has been computed so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.shared.hasher.work()
     }
 
     /// Hashes a new password.
@@ -156,40 +172,36 @@ impl Passwords {
     ) -> Result<[u8; HASH_BYTES], PasswordError> {
         let seat =
             Arc::clone(&self.shared.seats).try_acquire_owned().map_err(|_| PasswordError::Overloaded)?;
-        let turns = Arc::clone(&self.shared.turns);
-        let turn = turns.acquire_owned().await.map_err(|_| PasswordError::Ending)?;
-        let shared = Arc::clone(&self.shared);
+        // A caller that hangs up meanwhile leaves its seat, and nothing is computed for it.
+        let turn = Arc::clone(&self.shared.turns).acquire_owned();
+        let patience = Duration::from_millis(self.shared.config.wait_ms);
+        let turn = tokio::time::timeout(patience, turn)
+            .await
+            .map_err(|_elapsed| PasswordError::Overloaded)?
+            .map_err(|_closed| PasswordError::Ending)?;
+        let (answer, answered) = oneshot::channel();
         // Seat and turn go along: a caller that hangs up does not make room while its hash is still computed.
-        let held: [OwnedSemaphorePermit; 2] = [seat, turn];
-        let work = move || {
-            let hash = shared.hash_now(password.as_bytes(), &salt, memory_kib, iterations);
-            drop(held);
-            hash
-        };
-        telemetry::spawn_blocking(work).await.map_err(|_| PasswordError::Ending)?
+        let job = Job { password, salt, memory_kib, iterations, answer, held: [seat, turn] };
+        self.shared.hasher.give(job).map_err(|_| PasswordError::Ending)?;
+        answered.await.map_err(|_| PasswordError::Ending)?.map_err(PasswordError::Hash)
     }
 }
 
-impl Shared {
-    fn hash_now(
-        &self,
-        password: &[u8],
-        salt: &[u8],
-        memory_kib: u32,
-        iterations: u32,
-    ) -> Result<[u8; HASH_BYTES], PasswordError> {
-        let params = Params::new(memory_kib, iterations, 1, Some(HASH_BYTES)).map_err(PasswordError::Hash)?;
-        let blocks = params.block_count();
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let mut memory =
-            self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        if memory.len() < blocks {
-            memory.resize(blocks, Block::default());
+/// How many hashes are computed at a time: as configured, and always one core less than there are (but one).
+fn threads(configured: usize, cores: usize) -> usize {
+    configured.min(cores.saturating_sub(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threads;
+
+    #[test]
+    fn hashing_never_takes_every_core() {
+        for (configured, cores, expected) in
+            [(1, 1, 1), (1, 2, 1), (2, 2, 1), (16, 2, 1), (2, 4, 2), (16, 4, 3), (3, 16, 3)]
+        {
+            assert_eq!(threads(configured, cores), expected, "{configured} on {cores}");
         }
-        let mut hash = [0_u8; HASH_BYTES];
-        let done = argon2.hash_password_into_with_memory(password, salt, &mut hash, memory.as_mut_slice());
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
-        done.map_err(PasswordError::Hash)?;
-        Ok(hash)
     }
 }

@@ -6,17 +6,19 @@
 
 mod document;
 mod relay;
+mod retry;
 mod sweeper;
 
 use bus::Producer;
 use contracts::{Event, EventId, Message, ids};
 use store::StoreError;
-use store::bson::{DateTime, doc, serialize_to_bson};
+use store::bson::{doc, serialize_to_bson};
 use store::mongo::{Collection, Index, Mongo};
 
 pub use document::{PlayerDocument, Registration, StoredStanding};
 pub(crate) use sweeper::Sweeper;
 
+use crate::attempts::Attempts;
 use crate::domain::Change;
 use crate::error::UserError;
 use crate::passwords::Passwords;
@@ -26,8 +28,6 @@ use document::{ChangeRow, OutboxEntry};
 pub(crate) const SOURCE: &str = "/pitboss/user";
 /// Most events of one player that wait to be published.
 const OUTBOX_MAX: usize = 128;
-/// How often a compare-and-set is tried before the caller is told to repeat.
-const ATTEMPTS_MAX: usize = 8;
 
 /// The players; cheap to clone.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ pub struct Players {
     changes: Collection<ChangeRow>,
     producer: Producer,
     passwords: Passwords,
+    attempts: Attempts,
 }
 
 impl std::fmt::Debug for Players {
@@ -50,14 +51,19 @@ impl Players {
     ///
     /// # Errors
     /// When the store refuses or does not answer.
-    pub async fn open(mongo: &Mongo, producer: Producer, passwords: Passwords) -> Result<Self, StoreError> {
+    pub async fn open(
+        mongo: &Mongo,
+        producer: Producer,
+        passwords: Passwords,
+        attempts: Attempts,
+    ) -> Result<Self, StoreError> {
         let players: Collection<PlayerDocument> = mongo.collection("players");
         players.ensure_index(Index::on(doc! { "email_key": 1 }).unique()).await?;
         let waiting = doc! { "oldest_event_at": { "$exists": true } };
         players.ensure_index(Index::on(doc! { "oldest_event_at": 1 }).partial(waiting)).await?;
         let changes: Collection<ChangeRow> = mongo.collection("changes");
         changes.ensure_index(Index::on(doc! { "command_id": 1 }).unique()).await?;
-        Ok(Self { mongo: mongo.clone(), players, changes, producer, passwords })
+        Ok(Self { mongo: mongo.clone(), players, changes, producer, passwords, attempts })
     }
 
     /// The player, if there is one.
@@ -71,10 +77,27 @@ impl Players {
     /// The player with this e-mail address and password.
     ///
     /// # Errors
-    /// [`UserError::WrongCredentials`] for either being wrong, in the same time.
+    /// [`UserError::WrongCredentials`] for either being wrong, in the same time; [`UserError::TooManyAttempts`] after too many
+    /// of those.
     pub async fn authenticate(&self, email: &str, password: String) -> Result<PlayerDocument, UserError> {
-        let found = self.players.find_one(doc! { "email_key": document::email_key(email) }).await?;
-        let Some(player) = found else {
+        let email_key = document::email_key(email);
+        let attempt = self.attempts.begin(&email_key).await?;
+        let authenticated = self.check_credentials(&email_key, password).await;
+        match &authenticated {
+            Ok(_) => attempt.succeeded().await,
+            Err(UserError::WrongCredentials) => attempt.failed().await,
+            // Nothing was checked, or nobody was told.
+            Err(_) => {}
+        }
+        authenticated
+    }
+
+    async fn check_credentials(
+        &self,
+        email_key: &str,
+        password: String,
+    ) -> Result<PlayerDocument, UserError> {
+        let Some(player) = self.with_email(email_key).await? else {
             self.passwords.verify_nobody(password).await?;
             return Err(UserError::WrongCredentials);
         };
@@ -85,27 +108,49 @@ impl Players {
         }
     }
 
+    async fn with_email(&self, email_key: &str) -> Result<Option<PlayerDocument>, StoreError> {
+        self.players.find_one(doc! { "email_key": email_key }).await
+    }
+
     /// Registers a player and tells of it. The same key and body again is the same player.
     ///
     /// # Errors
-    /// [`UserError::EmailTaken`], [`UserError::OtherRequest`], or a failing store.
+    /// [`UserError::EmailTaken`], [`UserError::OtherRequest`], [`UserError::TooManyAttempts`] after too many of those, or a
+    /// failing store.
     pub async fn register(&self, key: &str, asked: &Registration) -> Result<String, UserError> {
-        // Nobody is known yet, so the key alone names the request.
-        let command_id = ids::command_id("", "user/register", key);
-        if let Some(known) = self.find(command_id.as_str()).await? {
-            return self.registered_before(&known, asked).await;
+        let email_key = document::email_key(&asked.email);
+        // A repetition compares passwords: it is a way to guess, like a log-in.
+        let attempt = self.attempts.begin(&email_key).await?;
+        let registered = self.try_register(&email_key, key, asked).await;
+        if matches!(registered, Err(UserError::EmailTaken | UserError::OtherRequest)) {
+            attempt.failed().await;
+        }
+        registered
+    }
+
+    async fn try_register(
+        &self,
+        email_key: &str,
+        key: &str,
+        asked: &Registration,
+    ) -> Result<String, UserError> {
+        // Nobody is known yet: the key is that of whoever has this address, so that strangers' keys never meet.
+        let command_id = ids::command_id(email_key, "user/register", key);
+        // Before anything is hashed: an address that is taken costs one read.
+        if let Some(known) = self.with_email(email_key).await? {
+            return self.registered_before(&known, &command_id, asked).await;
         }
         let password = self.passwords.hash(asked.password.clone()).await?;
-        let player = PlayerDocument::new(&command_id, asked, password);
+        let player = PlayerDocument::new(&command_id, asked, password, self.mongo.now());
         match self.players.insert_one(&player).await {
             Ok(()) => {
                 self.relay_or_leave(&player).await;
                 Ok(player.id)
             }
-            // The same request at the same moment, or the address of somebody else: the document under our id tells.
-            Err(StoreError::DuplicateKey { .. }) => match self.find(command_id.as_str()).await? {
-                Some(known) => self.registered_before(&known, asked).await,
-                None => Err(UserError::EmailTaken),
+            // The same request at the same moment, or somebody else's with the same address: the document tells.
+            Err(StoreError::DuplicateKey { .. }) => match self.with_email(email_key).await? {
+                Some(known) => self.registered_before(&known, &command_id, asked).await,
+                None => Err(UserError::Busy),
             },
             Err(error) => Err(error.into()),
         }
@@ -114,8 +159,12 @@ impl Players {
     async fn registered_before(
         &self,
         known: &PlayerDocument,
+        command_id: &EventId,
         asked: &Registration,
     ) -> Result<String, UserError> {
+        if known.id != command_id.as_str() {
+            return Err(UserError::EmailTaken);
+        }
         let same = known.request_hash == asked.request_hash(&known.id).as_str();
         if same && self.passwords.verify(asked.password.clone(), &known.password).await? {
             return Ok(known.id.clone());
@@ -131,24 +180,18 @@ impl Players {
     pub async fn change(&self, player_id: &str, key: &str, change: &Change) -> Result<EventId, UserError> {
         let command_id = ids::command_id(player_id, change.route(), key);
         let message = change.message(player_id);
-        for _ in 0..ATTEMPTS_MAX {
-            match self.try_change(player_id, &command_id, change, &message).await {
-                Ok(Some(event_id)) => return Ok(event_id),
-                // Somebody else wrote first, or nobody knows whether we did: read again, and the reads will tell.
-                Ok(None) | Err(UserError::Store(StoreError::Transient { .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(UserError::Busy)
+        // Somebody else wrote first, or nobody knows whether we did: read again, and the reads will tell.
+        retry::CHANGE.until_decided(|| self.try_change(player_id, &command_id, change, &message)).await
     }
 
+    /// One try; [`UserError::Busy`] when somebody else wrote first.
     async fn try_change(
         &self,
         player_id: &str,
         command_id: &EventId,
         change: &Change,
         message: &Message,
-    ) -> Result<Option<EventId>, UserError> {
+    ) -> Result<EventId, UserError> {
         let request_hash = ids::request_hash(message);
         let mut session = self.mongo.causal_session().await?;
         let found = self.players.find_one_in(&mut session, doc! { "_id": player_id }).await?;
@@ -161,13 +204,13 @@ impl Players {
         };
         if let Some(entry) = decided {
             self.relay_or_leave(&player).await;
-            return entry.answer(&request_hash).map(Some);
+            return entry.answer(&request_hash);
         }
         if player.outbox.len() >= OUTBOX_MAX {
             self.relay_or_leave(&player).await;
             return Err(UserError::Busy);
         }
-        let now = DateTime::now();
+        let now = self.mongo.now();
         let standing =
             change.decide(&player.standing.read(), now.timestamp_millis()).map_err(UserError::Refused)?;
         let event = Event::follower(command_id, SOURCE, message.clone());
@@ -180,11 +223,11 @@ impl Players {
             "$min": { "oldest_event_at": now },
         };
         if self.players.update_one(filter, update).await? == 0 {
-            return Ok(None);
+            return Err(UserError::Busy);
         }
         player.outbox.push(entry);
         self.relay_or_leave(&player).await;
-        Ok(Some(event.id))
+        Ok(event.id)
     }
 }
 

@@ -1,7 +1,11 @@
 //! Sessions: the document store has the truth, the cache answers for it, and losing the cache loses nothing.
+//!
+//! The promises: a session that has ended stays ended, also for a look-up that began before and comes to the cache after; its
+//! id, which is as good as the session, stands in no key of the cache and so in no span.
 
 use contracts::ids;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use store::StoreError;
 use store::bson::{DateTime, doc};
 use store::mongo::{Collection, Index, Mongo};
@@ -14,6 +18,8 @@ use crate::players::{PlayerDocument, Players};
 
 /// Most sessions of one player whose cached form is forgotten after a change; others last as long as the cache keeps them.
 const SESSIONS_FORGOTTEN_MAX: u32 = 64;
+/// What the cache holds for a session that was ended.
+const ENDED: &[u8] = b"ended";
 
 /// `user.sessions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +59,14 @@ pub struct SessionView {
     pub expires_at_epoch_s: i64,
 }
 
+/// What the cache says of a session.
+enum Cached {
+    Stands(SessionView),
+    Ended,
+    /// Nothing, or nothing that can be believed: the store knows.
+    Unknown,
+}
+
 /// The sessions; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sessions {
@@ -73,7 +87,7 @@ impl Sessions {
         cache: Cache,
         config: config::Sessions,
     ) -> Result<Self, StoreError> {
-        let sessions: Collection<SessionDocument> = mongo.collection("sessions");
+        let sessions: Collection<SessionDocument> = mongo.collection("sessions").with_secret_ids();
         let keyed = doc! { "command_id": { "$exists": true } };
         sessions.ensure_index(Index::on(doc! { "command_id": 1 }).unique().partial(keyed)).await?;
         sessions.ensure_index(Index::on(doc! { "player_id": 1 })).await?;
@@ -85,9 +99,10 @@ impl Sessions {
     /// Opens a session for a player who has just proved who they are.
     ///
     /// # Errors
-    /// [`UserError::OtherRequest`] when the key opened somebody else's session, or a failing store.
+    /// A failing store.
     pub async fn log_in(&self, player: &PlayerDocument, key: Option<&str>) -> Result<Opened, UserError> {
-        let command_id = key.map(|key| ids::command_id("", "user/log-in", key).to_string());
+        // The key is the player's own: nobody else's can be in its way.
+        let command_id = key.map(|key| ids::command_id(&player.id, "user/log-in", key).to_string());
         // Twice: what stands in the way of the first insert may have expired, and is then removed.
         for _ in 0..2 {
             let now_s = epoch_s(DateTime::now());
@@ -110,7 +125,9 @@ impl Sessions {
             }
             let known = self.sessions.find_one(doc! { "command_id": command_id.as_deref() }).await?;
             match known {
-                Some(known) if known.player_id != player.id => return Err(UserError::OtherRequest),
+                Some(known) if known.player_id != player.id => {
+                    return Err(UserError::Corrupt("two players' log-ins have one id"));
+                }
                 Some(known) if epoch_s(known.expires_at) > now_s => return Ok(opened(known)),
                 Some(known) => {
                     self.sessions.delete_one(doc! { "_id": known.id }).await?;
@@ -127,8 +144,10 @@ impl Sessions {
     /// When the store fails; a failing cache is no reason.
     pub async fn find(&self, session_id: &str) -> Result<Option<SessionView>, UserError> {
         let now_s = epoch_s(DateTime::now());
-        if let Some(cached) = self.cached(session_id).await {
-            return Ok((cached.expires_at_epoch_s > now_s).then_some(cached));
+        match self.cached(session_id).await {
+            Cached::Stands(found) => return Ok((found.expires_at_epoch_s > now_s).then_some(found)),
+            Cached::Ended => return Ok(None),
+            Cached::Unknown => {}
         }
         let Some(session) = self.sessions.find_one(doc! { "_id": session_id }).await? else {
             return Ok(None);
@@ -144,13 +163,17 @@ impl Sessions {
         Ok(Some(found))
     }
 
-    /// Ends a session.
+    /// Ends a session. Once this has returned, no look-up of any replica finds it; while the cache is away, some may for as
+    /// long as the cache keeps what it knows (`sessions.cache_ttl_s`).
     ///
     /// # Errors
     /// When the store fails.
     pub async fn log_out(&self, session_id: &str) -> Result<(), UserError> {
         self.sessions.delete_one(doc! { "_id": session_id }).await?;
-        self.forget(session_id).await;
+        // Not only forgotten: a look-up that read the session a moment ago would put it back.
+        if let Err(error) = self.cache.put(&cache_key(session_id), ENDED, self.ttl_s()).await {
+            tracing::warn!(error = %error, "an ended session may stay in the cache");
+        }
         Ok(())
     }
 
@@ -158,7 +181,7 @@ impl Sessions {
     /// lasts as long as the cache keeps it, and what matters is enforced by the ledger.
     pub async fn player_changed(&self, player_id: &str) {
         let of_player = doc! { "player_id": player_id };
-        match self.sessions.find(of_player, doc! { "_id": 1 }, SESSIONS_FORGOTTEN_MAX).await {
+        match self.sessions.find_readable(of_player, doc! { "_id": 1 }, SESSIONS_FORGOTTEN_MAX).await {
             Ok(sessions) => {
                 for session in sessions {
                     self.forget(&session.id).await;
@@ -168,20 +191,36 @@ impl Sessions {
         }
     }
 
-    async fn cached(&self, session_id: &str) -> Option<SessionView> {
-        match self.cache.get(&cache_key(session_id)).await {
-            Ok(found) => serde_json::from_slice(&found?).ok(),
+    async fn cached(&self, session_id: &str) -> Cached {
+        let bytes = match self.cache.get(&cache_key(session_id)).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Cached::Unknown,
             Err(error) => {
                 tracing::debug!(error = %error, "a session is read past the cache");
-                None
+                return Cached::Unknown;
+            }
+        };
+        if bytes == ENDED {
+            return Cached::Ended;
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(found) => Cached::Stands(found),
+            Err(_) => {
+                // Rubbish would be in the way of the truth.
+                self.forget(session_id).await;
+                Cached::Unknown
             }
         }
     }
 
+    fn ttl_s(&self) -> u64 {
+        u64::from(self.config.cache_ttl_s)
+    }
+
+    /// Never over what is there: that may say that the session has ended.
     async fn keep(&self, session_id: &str, found: &SessionView) {
         let Ok(bytes) = serde_json::to_vec(found) else { return };
-        let ttl_s = u64::from(self.config.cache_ttl_s);
-        if let Err(error) = self.cache.put(&cache_key(session_id), bytes, ttl_s).await {
+        if let Err(error) = self.cache.put_if_absent(&cache_key(session_id), bytes, self.ttl_s()).await {
             tracing::debug!(error = %error, "a session is not cached");
         }
     }
@@ -198,7 +237,7 @@ fn epoch_s(at: DateTime) -> i64 {
 }
 
 fn cache_key(session_id: &str) -> String {
-    format!("session:{session_id}")
+    format!("session:{}", hex::encode(Sha256::digest(session_id.as_bytes())))
 }
 
 fn view(session: &SessionDocument, player: &PlayerDocument) -> SessionView {

@@ -8,8 +8,12 @@ use money::Money;
 
 use super::Standing;
 
+/// The shortest self-exclusion: one that ends before the ledger has heard of it protects nobody.
+const EXCLUSION_MS_MIN: i64 = 60 * 1_000;
 /// The longest self-exclusion: ten years. Beyond that it is a mistyped number.
 const EXCLUSION_MS_MAX: i64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// The highest limit, in minor units: ten billion euros limit nothing.
+const LIMIT_MINOR_MAX: i64 = 1_000_000_000_000;
 
 /// Something that a player, or somebody about them, wants changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +47,12 @@ pub enum Change {
 pub enum Refusal {
     /// A limit of nothing, or less.
     LimitNotPositive,
+    /// A limit that nobody can reach: a mistyped number, or one that is to look like a limit.
+    LimitTooHigh,
     /// An exclusion that has ended before it began.
     ExclusionInThePast,
+    /// An exclusion that may end before it is enforced.
+    ExclusionTooShort,
     /// An exclusion of more than ten years.
     ExclusionTooLong,
     /// An exclusion that ends sooner than the one in force: it protects the player from exactly this.
@@ -88,12 +96,19 @@ impl Change {
                 if [max_stake, daily_loss].into_iter().flatten().any(|limit| !limit.is_positive()) {
                     return Err(Refusal::LimitNotPositive);
                 }
+                if [max_stake, daily_loss].into_iter().flatten().any(|limit| limit.minor() > LIMIT_MINOR_MAX)
+                {
+                    return Err(Refusal::LimitTooHigh);
+                }
                 after.max_stake = max_stake;
                 after.daily_loss = daily_loss;
             }
             Self::SelfExclusion { until_epoch_ms } => {
                 if until_epoch_ms <= now_epoch_ms {
                     return Err(Refusal::ExclusionInThePast);
+                }
+                if until_epoch_ms.saturating_sub(now_epoch_ms) < EXCLUSION_MS_MIN {
+                    return Err(Refusal::ExclusionTooShort);
                 }
                 if until_epoch_ms.saturating_sub(now_epoch_ms) > EXCLUSION_MS_MAX {
                     return Err(Refusal::ExclusionTooLong);

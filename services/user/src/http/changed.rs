@@ -1,11 +1,10 @@
 //! What all changes of a player have in common.
 
-use chassis::http::Json;
+use chassis::http::{IdempotencyKey, Json};
 use chassis::problem::Problem;
 use serde::Serialize;
 
 use super::Api;
-use super::idempotency_key::IdempotencyKey;
 use crate::domain::Change;
 
 /// The event that tells of the change; payment answers it once it is enforced.

@@ -1,13 +1,12 @@
 //! `PUT /internal/v1/players/{player_id}/kyc-status`: `pending`, `verified` or `rejected`.
 
 use axum::extract::State;
-use chassis::http::{Json, Path};
+use chassis::http::{IdempotencyKey, Json, Path};
 use chassis::problem::Problem;
 use contracts::FieldError;
 use serde::Deserialize;
 
 use super::changed::{Answer, perform};
-use super::idempotency_key::IdempotencyKey;
 use super::{Api, problems};
 use crate::domain::Change;
 use crate::domain::standing::kyc_named;

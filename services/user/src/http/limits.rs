@@ -1,14 +1,13 @@
 //! `PUT /internal/v1/players/{player_id}/limits`: all limits as they are to be.
 
 use axum::extract::State;
-use chassis::http::{Json, Path};
+use chassis::http::{IdempotencyKey, Json, Path};
 use chassis::problem::Problem;
 use money::{Currency, Money};
 use serde::Deserialize;
 
 use super::Api;
 use super::changed::{Answer, perform};
-use super::idempotency_key::IdempotencyKey;
 use crate::domain::Change;
 
 #[derive(Deserialize)]

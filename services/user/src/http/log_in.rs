@@ -1,13 +1,12 @@
 //! `POST /internal/v1/sessions`
 
 use axum::extract::State;
-use chassis::http::Json;
+use chassis::http::{IdempotencyKey, Json};
 use chassis::problem::Problem;
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::Api;
-use super::idempotency_key::IdempotencyKey;
 use crate::sessions::Opened;
 
 /// Longer ones were never accepted at registration, and are not worth hashing.

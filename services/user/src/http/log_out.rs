@@ -1,15 +1,15 @@
-//! `DELETE /internal/v1/sessions/{session_id}`
+//! `DELETE /internal/v1/sessions/current`: the session ends; one that has ended already has ended.
 
 use axum::extract::State;
-use chassis::http::Path;
 use chassis::problem::Problem;
 use http::StatusCode;
 
 use super::Api;
+use super::session::SessionId;
 
 pub(super) async fn log_out(
     State(api): State<Api>,
-    Path(session_id): Path<String>,
+    SessionId(session_id): SessionId,
 ) -> Result<StatusCode, Problem> {
     api.sessions.log_out(&session_id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,13 +1,12 @@
 //! `PUT /internal/v1/players/{player_id}/preferences`
 
 use axum::extract::State;
-use chassis::http::{Json, Path};
+use chassis::http::{IdempotencyKey, Json, Path};
 use chassis::problem::Problem;
 use serde::Deserialize;
 
 use super::Api;
 use super::changed::{Answer, perform};
-use super::idempotency_key::IdempotencyKey;
 use crate::domain::Change;
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use chassis::problem::Problem;
 use contracts::{Classify, ErrorClass, FieldError};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use store::StoreError;
 
 use crate::domain::Refusal;
@@ -16,12 +16,12 @@ impl From<UserError> for Problem {
                 Self::new(StatusCode::CONFLICT, "email-taken", "The e-mail address is taken")
             }
             UserError::WrongCredentials => Self::unauthorized("the e-mail address or the password is wrong"),
-            UserError::OtherRequest => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-conflict",
-                "This key belongs to another request",
-            )
-            .detail("the same Idempotency-Key was used with another body; this request had no effect"),
+            UserError::OtherRequest => Self::idempotency_conflict(),
+            UserError::TooManyAttempts { wait_s } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+                    .detail("the limit per account is reached")
+                    .header(RETRY_AFTER, HeaderValue::from(wait_s))
+            }
             UserError::Refused(refusal) => refused(refusal),
             other => failed(&other),
         }
@@ -35,9 +35,7 @@ pub(super) fn store_failed(error: StoreError) -> Problem {
 
 /// A field that is not what it should be.
 pub(super) fn invalid(error: &FieldError) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not what is expected here")
-        .detail(error.to_string())
-        .with("field", error.field.clone())
+    Problem::invalid_body(error.to_string()).with("field", error.field.clone())
 }
 
 fn refused(refusal: Refusal) -> Problem {
@@ -45,9 +43,17 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::LimitNotPositive => {
             (StatusCode::UNPROCESSABLE_ENTITY, "limit-not-positive", "A limit must be above zero")
         }
+        Refusal::LimitTooHigh => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "limit-too-high", "A limit that high limits nothing")
+        }
         Refusal::ExclusionInThePast => {
             (StatusCode::UNPROCESSABLE_ENTITY, "exclusion-in-the-past", "The exclusion has ended already")
         }
+        Refusal::ExclusionTooShort => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "exclusion-too-short",
+            "An exclusion lasts a minute at least: a shorter one could end before it is enforced",
+        ),
         Refusal::ExclusionTooLong => {
             (StatusCode::UNPROCESSABLE_ENTITY, "exclusion-too-long", "An exclusion lasts ten years at most")
         }

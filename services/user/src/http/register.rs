@@ -1,12 +1,11 @@
 //! `POST /internal/v1/players`
 
 use axum::extract::State;
-use chassis::http::Json;
+use chassis::http::{IdempotencyKey, Json};
 use chassis::problem::Problem;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::idempotency_key::IdempotencyKey;
 use super::{Api, problems};
 use crate::players::Registration;
 

@@ -1,22 +1,36 @@
-//! `GET /internal/v1/sessions/{session_id}`: asked before anything that moves money, so the cache answers it.
+//! `GET /internal/v1/sessions/current`: asked before anything is shown to a player or done for one, so the cache answers it.
 
-use axum::extract::State;
-use chassis::http::{Json, Path};
+use axum::extract::{FromRequestParts, State};
+use chassis::http::Json;
 use chassis::problem::Problem;
+use http::request::Parts;
 
 use super::Api;
 use crate::sessions::SessionView;
 
+/// The header with the session's id.
+const SESSION_ID_HEADER: &str = "x-session-id";
 /// A session's id is a UUID.
 const SESSION_ID_BYTES_MAX: usize = 64;
 
+/// The session that is asked about. What cannot be an id of ours names none.
+pub(super) struct SessionId(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let id = parts.headers.get(SESSION_ID_HEADER).and_then(|value| value.to_str().ok());
+        id.filter(|id| id.len() <= SESSION_ID_BYTES_MAX)
+            .map(|id| Self(id.to_owned()))
+            .ok_or_else(Problem::not_found)
+    }
+}
+
 pub(super) async fn find(
     State(api): State<Api>,
-    Path(session_id): Path<String>,
+    SessionId(session_id): SessionId,
 ) -> Result<Json<SessionView>, Problem> {
-    if session_id.len() > SESSION_ID_BYTES_MAX {
-        return Err(Problem::not_found());
-    }
     let found = api.sessions.find(&session_id).await?.ok_or_else(Problem::not_found)?;
     telemetry::set_user(&found.player_id);
     Ok(Json(found))

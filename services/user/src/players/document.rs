@@ -117,9 +117,13 @@ pub struct PlayerDocument {
 
 impl PlayerDocument {
     /// A new player with the event that tells of them.
-    pub(crate) fn new(command_id: &EventId, asked: &Registration, password: StoredPassword) -> Self {
+    pub(crate) fn new(
+        command_id: &EventId,
+        asked: &Registration,
+        password: StoredPassword,
+        now: DateTime,
+    ) -> Self {
         let id = command_id.to_string();
-        let now = DateTime::now();
         let request_hash = asked.request_hash(&id);
         let event = Event::follower(command_id, SOURCE, asked.message(&id));
         let entry = OutboxEntry::new(1, command_id, &request_hash, &event, now);

@@ -4,7 +4,7 @@
 
 use contracts::{Classify, ErrorClass};
 use store::StoreError;
-use store::bson::doc;
+use store::bson::{DateTime, doc};
 
 use super::Players;
 use super::document::{ChangeRow, OutboxEntry, PlayerDocument};
@@ -69,13 +69,19 @@ impl Players {
         Ok(())
     }
 
-    /// Players with an entry older than `before`, the oldest first.
+    /// Players with an entry that is older than that, the oldest first, but for those in `parked` and those whose document this
+    /// version cannot read.
     pub(super) async fn waiting(
         &self,
-        before: store::bson::DateTime,
+        age_ms: u32,
+        parked: &[String],
         limit: u32,
     ) -> Result<Vec<PlayerDocument>, StoreError> {
-        let old = doc! { "oldest_event_at": { "$lte": before } };
-        self.players.find(old, doc! { "oldest_event_at": 1 }, limit).await
+        // Whose clock is wrong does not matter: what is old is old by the store's.
+        self.mongo.ping().await?;
+        let now_ms = self.mongo.now().timestamp_millis();
+        let before = DateTime::from_millis(now_ms.saturating_sub(i64::from(age_ms)));
+        let old = doc! { "oldest_event_at": { "$lte": before }, "_id": { "$nin": parked } };
+        self.players.find_readable(old, doc! { "oldest_event_at": 1 }, limit).await
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use contracts::{Classify, ErrorClass};
-use store::bson::DateTime;
 use telemetry::metric::{self, Metric};
 use telemetry::spans;
 use tokio::time::MissedTickBehavior;
@@ -14,20 +13,26 @@ use super::{PlayerDocument, Players};
 use crate::config;
 use crate::error::UserError;
 
+/// The most players that are left alone; beyond that all are tried, and reported, anew.
+const PARKED_MAX: usize = 1_000;
+
 /// The sweeper of one process.
 pub(crate) struct Sweeper {
     players: Players,
     config: config::Sweeper,
+    /// Players whose outbox cannot be published as it is stored. They were reported, and are left alone until the next start:
+    /// the next version may be able to read them.
+    parked: Vec<String>,
 }
 
 impl Sweeper {
     pub(crate) fn new(players: Players, config: config::Sweeper) -> Self {
-        Self { players, config }
+        Self { players, config, parked: Vec::new() }
     }
 
-    /// Looks at every interval until told to stop. What may pass is logged and tried at the next look; a contradiction
-    /// or a dead producer ends the process.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), UserError> {
+    /// Looks at every interval until told to stop. What may pass is logged and tried at the next look; one player's contradiction
+    /// is reported and harms nobody else; a dead producer ends the process.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), UserError> {
         let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -45,13 +50,29 @@ impl Sweeper {
         }
     }
 
-    async fn sweep(&self) -> Result<(), UserError> {
-        let age_ms = i64::from(self.config.age_ms);
-        let before = DateTime::from_millis(DateTime::now().timestamp_millis().saturating_sub(age_ms));
-        for player in self.players.waiting(before, self.config.batch_max).await? {
-            self.relay(&player).await?;
+    async fn sweep(&mut self) -> Result<(), UserError> {
+        let waiting = self.players.waiting(self.config.age_ms, &self.parked, self.config.batch_max).await?;
+        for player in waiting {
+            self.relay_or_park(&player).await?;
         }
         Ok(())
+    }
+
+    /// `Err` for what concerns everybody: a store or a broker that is away, a producer that is dead.
+    async fn relay_or_park(&mut self, player: &PlayerDocument) -> Result<(), UserError> {
+        match self.relay(player).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.class() == ErrorClass::Transient => Err(error),
+            Err(UserError::Publish(error)) if error.class() == ErrorClass::Fatal => Err(error.into()),
+            Err(error) => {
+                telemetry::report(&error, &[("operation", "sweep"), ("player.id", &player.id)]);
+                if self.parked.len() >= PARKED_MAX {
+                    self.parked.clear();
+                }
+                self.parked.push(player.id.clone());
+                Ok(())
+            }
+        }
     }
 
     /// In the trace of the oldest entry: that is where the hole would be.

@@ -43,7 +43,9 @@ async fn a_change_is_stored_and_told_once_per_key() {
     assert_eq!(limits.daily_loss, None);
     platform.outbox_empty(&id).await;
 
-    assert_eq!(set_limits(&platform, &id, "limits-3", 0).await.0, 422);
+    for no_limit in [0, -1, i64::MIN, 1_000_000_000_001, i64::MAX] {
+        assert_eq!(set_limits(&platform, &id, "limits-3", no_limit).await.0, 422, "{no_limit}");
+    }
     assert_eq!(set_limits(&platform, "nobody", "limits-3", 5).await.0, 404);
     platform.end().await;
 }
@@ -60,19 +62,28 @@ async fn a_self_exclusion_cannot_be_shortened() {
     let exclude = async |key: &'static str, until_epoch_ms: i64| {
         platform.ask("POST", &path, key, Some(json!({ "until_epoch_ms": until_epoch_ms }))).await
     };
-    let (status, first) = exclude("exclusion-1", now_ms + 100_000).await;
+    let (status, first) = exclude("exclusion-1", now_ms + 3_600_000).await;
     assert_eq!(status, 200, "{first}");
-    let (status, problem) = exclude("exclusion-2", now_ms + 50_000).await;
+    let (status, problem) = exclude("exclusion-2", now_ms + 3_500_000).await;
     assert_eq!((status, &problem["type"]), (409, &json!("/problems/exclusion-shorter")));
-    assert_eq!(exclude("exclusion-3", now_ms - 1).await.0, 422);
-    assert_eq!(exclude("exclusion-4", now_ms + 200_000).await.0, 200);
+    for (until_epoch_ms, problem) in [
+        (now_ms - 1, "exclusion-in-the-past"),
+        (i64::MIN, "exclusion-in-the-past"),
+        (now_ms + 59_000, "exclusion-too-short"),
+        (i64::MAX, "exclusion-too-long"),
+    ] {
+        let (status, answer) = exclude("exclusion-3", until_epoch_ms).await;
+        let expected = json!(format!("/problems/{problem}"));
+        assert_eq!((status, &answer["type"]), (422, &expected), "{until_epoch_ms}");
+    }
+    assert_eq!(exclude("exclusion-4", now_ms + 7_200_000).await.0, 200);
     assert_eq!(
-        exclude("exclusion-1", now_ms + 100_000).await,
+        exclude("exclusion-1", now_ms + 3_600_000).await,
         (200, first),
         "the first answer, though shorter now"
     );
     let (_, profile) = platform.get(&format!("/players/{id}")).await;
-    assert_eq!(profile["self_excluded_until_epoch_ms"], json!(now_ms + 200_000));
+    assert_eq!(profile["self_excluded_until_epoch_ms"], json!(now_ms + 7_200_000));
 
     let mail = json!({ "email_enabled": false });
     let (status, _) = platform.ask("PUT", &format!("/players/{id}/preferences"), "mail-1", Some(mail)).await;

@@ -70,6 +70,7 @@ async fn every_end_is_one_entry() {
         game: "slots".into(),
         stake: eur(100),
         reason: "asked for".into(),
+        ..BetVoided::default()
     };
     let deposit = DepositCompleted {
         payment_id: bet_id(9).to_string(),

@@ -1,10 +1,11 @@
 //! Hashing: right, wrong, unknown, and too many at once.
 
 use user::config::Passwords as Settings;
-use user::passwords::{PasswordError, Passwords};
+use user::passwords::{PasswordError, Passwords, Work};
 
 fn passwords(concurrency: usize, waiting_max: usize) -> Passwords {
-    Passwords::new(Settings { memory_kib: 4_096, iterations: 3, concurrency, waiting_max })
+    let settings = Settings { memory_kib: 4_096, iterations: 3, concurrency, waiting_max, wait_ms: 60_000 };
+    Passwords::new(settings).expect("threads")
 }
 
 #[tokio::test]
@@ -20,7 +21,9 @@ async fn only_the_right_password_verifies() {
 #[tokio::test]
 async fn a_password_hashed_with_other_settings_still_verifies() {
     let stored = passwords(1, 1).hash("correct horse".into()).await.unwrap();
-    let later = Passwords::new(Settings { memory_kib: 2_048, iterations: 1, concurrency: 1, waiting_max: 1 });
+    let settings =
+        Settings { memory_kib: 2_048, iterations: 1, concurrency: 1, waiting_max: 1, wait_ms: 60_000 };
+    let later = Passwords::new(settings).unwrap();
     assert!(later.verify("correct horse".into(), &stored).await.unwrap());
 }
 
@@ -58,9 +61,52 @@ async fn a_flood_is_refused_rather_than_queued() {
     assert!(refused >= 1, "somebody must have been refused");
 }
 
-#[test]
-fn a_stored_password_is_not_shown() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let stored = runtime.block_on(passwords(1, 1).hash("correct horse".into())).unwrap();
+#[tokio::test]
+async fn one_hash_at_a_time_however_many_wait() {
+    let passwords = passwords(1, 32);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let passwords = passwords.clone();
+        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
+    }
+    assert!(all.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(passwords.work(), Work { begun: 32, at_once_max: 1 });
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_not_begun() {
+    let slow =
+        Settings { memory_kib: 32_768, iterations: 8, concurrency: 1, waiting_max: 64, wait_ms: 60_000 };
+    let passwords = Passwords::new(slow).unwrap();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let passwords = passwords.clone();
+        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
+    }
+    // One is being computed, and all others wait for their turn: then all callers leave.
+    testkit::eventually("the first hash", std::time::Duration::from_secs(60), || async {
+        (passwords.work().begun > 0).then_some(())
+    })
+    .await;
+    all.shutdown().await;
+    assert!(passwords.hash("correct horse".into()).await.is_ok(), "their seats are free");
+    assert!(passwords.work().begun < 32, "{:?}", passwords.work());
+}
+
+#[tokio::test]
+async fn who_waits_longer_than_a_caller_does_is_refused() {
+    let settings =
+        Settings { memory_kib: 65_536, iterations: 8, concurrency: 1, waiting_max: 64, wait_ms: 1 };
+    let passwords = Passwords::new(settings).unwrap();
+    let (first, second) =
+        tokio::join!(passwords.hash("correct horse".into()), passwords.hash("correct horse".into()));
+    assert!(first.is_ok());
+    assert!(matches!(second, Err(PasswordError::Overloaded)), "{second:?}");
+    assert_eq!(passwords.work().begun, 1);
+}
+
+#[tokio::test]
+async fn a_stored_password_is_not_shown() {
+    let stored = passwords(1, 1).hash("correct horse".into()).await.unwrap();
     assert_eq!(format!("{stored:?}"), "[password]");
 }

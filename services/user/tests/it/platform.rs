@@ -9,10 +9,13 @@ use chassis::{Edges, Shutdown};
 use contracts::{Event, EventType, Topic};
 use serde_json::Value;
 use store::mongo::Mongo;
-use user::config::{Config, Passwords, Sessions, Sweeper};
+use user::config::{Attempts, Config, Passwords, Sessions, Sweeper};
 
 /// How long anything may take here, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes a request one of our own services'.
+pub(crate) const INTERNAL_TOKEN: &str = "the internal token of the tests of user";
 
 /// A running service and what a test needs beside it.
 pub(crate) struct Platform {
@@ -20,8 +23,8 @@ pub(crate) struct Platform {
     pub(crate) producer: bus::Producer,
     pub(crate) mongo: Mongo,
     heard: Arc<Heard>,
-    client: reqwest::Client,
-    base: String,
+    pub(crate) client: reqwest::Client,
+    pub(crate) base: String,
     stop: Shutdown,
     stop_tail: CancellationToken,
 }
@@ -56,7 +59,21 @@ pub(crate) fn config() -> Config {
             operation_timeout_ms: 20_000,
             ..store::redis::Config::new(testkit::redis())
         },
-        passwords: Passwords { memory_kib: 1_024, iterations: 1, concurrency: 2, waiting_max: 64 },
+        security: chassis::internal::Security { internal_token: INTERNAL_TOKEN.into() },
+        passwords: Passwords {
+            memory_kib: 1_024,
+            iterations: 1,
+            concurrency: 2,
+            waiting_max: 64,
+            wait_ms: 60_000,
+        },
+        attempts: Attempts {
+            failures_max: 10,
+            window_s: 60,
+            wait_s_min: 30,
+            wait_s_max: 300,
+            accounts_max: 1_000,
+        },
         sessions: Sessions { lifetime_s: 3_600, cache_ttl_s: 60 },
         sweeper: Sweeper { interval_ms: 50, age_ms: 5_000, batch_max: 100 },
     }
@@ -112,7 +129,7 @@ impl Platform {
     /// One request; the status and the body.
     pub(crate) async fn ask(&self, method: &str, path: &str, key: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
-        let mut request = self.client.request(method, format!("{}/internal/v1{path}", self.base));
+        let mut request = self.request(method, path);
         if !key.is_empty() {
             request = request.header("idempotency-key", key);
         }
@@ -122,6 +139,19 @@ impl Platform {
         let answer = request.send().await.expect("an answer");
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// A request of one of our own services.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}/internal/v1{path}", self.base);
+        self.client.request(method, url).header("x-internal-token", INTERNAL_TOKEN)
+    }
+
+    /// A request about a session; the status and the body.
+    pub(crate) async fn of_session(&self, method: reqwest::Method, session_id: &str) -> (u16, Value) {
+        let request = self.request(method, "/sessions/current").header("x-session-id", session_id);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

@@ -73,7 +73,7 @@ proptest! {
 
 #[test]
 fn the_check_sees_a_shortened_exclusion() {
-    let changes = [2_000, 1_000].map(|ahead| Change::SelfExclusion { until_epoch_ms: NOW_MS + ahead });
+    let changes = [200_000, 100_000].map(|ahead| Change::SelfExclusion { until_epoch_ms: NOW_MS + ahead });
     assert!(ever_shortened(&changes, decide_without_rule), "the twin must be caught");
 }
 
@@ -84,12 +84,17 @@ fn refusals() {
         |minor| Change::Limits { max_stake: Some(Money::new(minor, Currency::Eur)), daily_loss: None };
     assert_eq!(decide(limit(0)), Err(Refusal::LimitNotPositive));
     assert_eq!(decide(limit(-1)), Err(Refusal::LimitNotPositive));
+    assert!(decide(limit(1_000_000_000_000)).is_ok());
+    assert_eq!(decide(limit(1_000_000_000_001)), Err(Refusal::LimitTooHigh));
     let until = |until_epoch_ms| Change::SelfExclusion { until_epoch_ms };
     assert_eq!(decide(until(NOW_MS)), Err(Refusal::ExclusionInThePast));
+    assert_eq!(decide(until(NOW_MS + 1)), Err(Refusal::ExclusionTooShort));
+    assert_eq!(decide(until(NOW_MS + 59_999)), Err(Refusal::ExclusionTooShort));
+    assert!(decide(until(NOW_MS + 60_000)).is_ok());
     assert_eq!(decide(until(i64::MAX)), Err(Refusal::ExclusionTooLong));
-    let excluded = Standing { self_excluded_until_epoch_ms: Some(NOW_MS + 5_000), ..Standing::NEW };
-    assert_eq!(until(NOW_MS + 4_999).decide(&excluded, NOW_MS), Err(Refusal::ExclusionShorter));
-    assert!(until(NOW_MS + 5_000).decide(&excluded, NOW_MS).is_ok());
+    let excluded = Standing { self_excluded_until_epoch_ms: Some(NOW_MS + 90_000), ..Standing::NEW };
+    assert_eq!(until(NOW_MS + 89_999).decide(&excluded, NOW_MS), Err(Refusal::ExclusionShorter));
+    assert!(until(NOW_MS + 90_000).decide(&excluded, NOW_MS).is_ok());
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! Every route of the internal interface × who asks: only our own services are answered. The routes come from the router, so a
+//! new one is here before anybody thinks of it.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+
+use crate::platform::{INTERNAL_TOKEN, Platform, config};
+
+const METHODS: [Method; 6] =
+    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_route_answers_without_the_internal_token() {
+    let platform = Platform::start_with(config()).await;
+    let paths = user::paths();
+    assert!(paths.len() >= 9 && paths.iter().all(|path| path.starts_with("/internal/v1/")), "{paths:?}");
+    let strangers: [(&str, &[(&str, &str)]); 6] = [
+        ("no token", &[]),
+        ("a player's token", &[("authorization", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln")]),
+        ("the operator's token", &[("x-operator-token", INTERNAL_TOKEN)]),
+        ("the token in the wrong place", &[("authorization", INTERNAL_TOKEN)]),
+        ("an empty token", &[("x-internal-token", "")]),
+        ("another token", &[("x-internal-token", "the internal token of the tests of usee")]),
+    ];
+    for path in &paths {
+        for method in METHODS {
+            for (who, headers) in strangers {
+                let request =
+                    headers.iter().fold(asked(&platform, &method, path), |request, (name, value)| {
+                        request.header(*name, *value)
+                    });
+                assert_eq!(status(request).await, 401, "{method} {path} with {who}");
+            }
+            let ours = asked(&platform, &method, path).header("x-internal-token", INTERNAL_TOKEN);
+            let status = status(ours).await;
+            assert_ne!(status, 401, "{method} {path} with the internal token");
+        }
+    }
+    assert_eq!(
+        status(asked(&platform, &Method::GET, "/no/such/path")).await,
+        401,
+        "what does not exist is no exception"
+    );
+    platform.end().await;
+}
+
+fn asked(platform: &Platform, method: &Method, path: &str) -> RequestBuilder {
+    let path = path.replace("{player_id}", "somebody");
+    let request = platform.client.request(method.clone(), format!("{}{path}", platform.base));
+    request.header("idempotency-key", "k").json(&json!({}))
+}
+
+async fn status(request: RequestBuilder) -> u16 {
+    request.send().await.expect("an answer").status().as_u16()
+}
