@@ -1,7 +1,8 @@
 //! Who asks: players' tokens and the operator's.
 //!
 //! The promise kept here: one algorithm, pinned; `aud`, `iss`, `exp`, `sub` and `sid` required; no clock leeway. A token
-//! says who somebody is; whether the session still stands is asked of user for everything that moves money.
+//! says who somebody is; whether the session still stands is asked of user ([`crate::sessions`]) for everything that is shown or
+//! done.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use http::header::AUTHORIZATION;
@@ -86,14 +87,31 @@ impl Tokens {
     }
 }
 
-/// The player who asks, within their rate limit. Taking it as an argument is what makes a route need a token.
+/// Who carries a valid token, within their rate limit. Whether the session still stands is not known yet: this is for routes that
+/// find out while they do something else, and for the one that ends it. All others take a [`Player`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Player {
+pub(crate) struct Bearer {
     pub(crate) id: String,
     pub(crate) session_id: String,
 }
 
+/// The player who asks, in a session that stands. Taking it as an argument is what makes a route need one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Player {
+    pub(crate) id: String,
+}
+
 impl FromRequestParts<Gateway> for Player {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
+        let bearer = Bearer::from_request_parts(parts, gateway).await?;
+        gateway.sessions.check(&bearer, &gateway.peers).await?;
+        Ok(Self { id: bearer.id })
+    }
+}
+
+impl FromRequestParts<Gateway> for Bearer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {

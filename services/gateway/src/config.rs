@@ -30,6 +30,9 @@ pub struct Config {
     /// How writes wait for their outcome.
     #[validate(nested)]
     pub bets: Bets,
+    /// What is remembered of sessions.
+    #[validate(nested)]
+    pub sessions: Sessions,
     /// Who may ask how often.
     #[validate(nested)]
     pub limits: Limits,
@@ -66,6 +69,9 @@ pub struct Security {
     /// The operator's token; empty: nobody is the operator.
     #[validate(custom(function = "empty_or_long"))]
     pub operator_token: Secret,
+    /// What our own services ask each other with.
+    #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
+    pub internal_token: Secret,
     /// Our Sentry projects' public keys, comma-separated.
     pub public_keys: String,
 }
@@ -91,6 +97,18 @@ pub struct Bets {
     pub reply_ttl_s: u64,
 }
 
+/// What is remembered of sessions.
+#[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+pub struct Sessions {
+    /// For how long a session that stood is taken to stand still: for so long one that was ended elsewhere lives on here. 0: user
+    /// is asked each time.
+    #[validate(range(max = 60_000))]
+    pub known_for_ms: u64,
+    /// The most that are remembered at a time.
+    #[validate(range(min = 1, max = 10_000_000))]
+    pub known_max: u64,
+}
+
 /// Rate limits.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Limits {
@@ -106,6 +124,13 @@ pub struct Limits {
     /// What an address may ask at once after a pause.
     #[validate(range(min = 1))]
     pub per_address_burst: u32,
+    /// Lasting rate of log-ins and registrations of one address: each costs a password's hash, and none of them counts as one
+    /// of the other requests.
+    #[validate(range(min = 1))]
+    pub credentials_per_address_per_s: u32,
+    /// How many of those an address may ask at once after a pause.
+    #[validate(range(min = 1))]
+    pub credentials_per_address_burst: u32,
     /// The most players, and the most addresses, told apart at a time.
     #[validate(range(min = 1, max = 1_000_000))]
     pub keys_max: usize,

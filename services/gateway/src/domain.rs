@@ -5,6 +5,5 @@
 
 pub(crate) mod answer;
 pub(crate) mod bet;
-pub(crate) mod idempotency_key;
 pub(crate) mod payment;
 pub(crate) mod restriction;

@@ -22,6 +22,7 @@ mod peers;
 mod replies;
 mod restrictions;
 mod routes;
+mod sessions;
 mod state;
 mod waiters;
 mod writes;
@@ -35,7 +36,7 @@ use telemetry::propagation::TrustPolicy;
 use tokio_util::sync::CancellationToken;
 
 pub use commands::Commands;
-pub use config::{Bets, Config, Limits, Peers, Security};
+pub use config::{Bets, Config, Limits, Peers, Security, Sessions};
 pub use routes::docs::Description;
 
 /// Runs the gateway until it is told to end.
@@ -67,6 +68,12 @@ async fn end_with_the_producer(
         () = stop.cancelled() => Ok(()),
         () = gave_up.cancelled() => Err("the producer has given up: only a new process can publish"),
     }
+}
+
+/// The paths of the public interface and of the page, for the test that no route is forgotten in.
+#[must_use]
+pub fn paths() -> Vec<String> {
+    chassis::http::paths(&routes::table())
 }
 
 fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {

@@ -1,4 +1,8 @@
-//! How often one player and one address may ask.
+//! How often one player and one address may ask, and how often one address may try to log in or register.
+//!
+//! Log-ins and registrations have a limit of their own, because each costs a password's hash, and use up no other: whoever floods
+//! them takes nothing from the bets of their address. How often one account may be tried is user's to say: its replicas share
+//! that count.
 //!
 //! The promise kept here: memory is bounded. A map of keys that anybody can fill is an attack; when it is full, keys that have
 //! rested are forgotten, and what is new shares one allowance until there is room.
@@ -11,7 +15,7 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,18 +24,21 @@ use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
 };
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{HeaderValue, Method, StatusCode, header::RETRY_AFTER};
 
 use crate::{config::Limits, state::Gateway};
 
 /// Counting all keys of a sharded map is not free: done once in so many questions.
 const COUNT_EVERY: u32 = 256;
+/// Where a POST is a password to be hashed.
+const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
 
-/// Both limits.
+/// All limits.
 #[derive(Debug)]
 pub(crate) struct RateLimits {
     players: Bounded<String>,
     addresses: Bounded<IpAddr>,
+    credentials: Bounded<IpAddr>,
 }
 
 impl RateLimits {
@@ -39,6 +46,11 @@ impl RateLimits {
         Self {
             players: Bounded::new(limits.per_player_per_s, limits.per_player_burst, limits.keys_max),
             addresses: Bounded::new(limits.per_address_per_s, limits.per_address_burst, limits.keys_max),
+            credentials: Bounded::new(
+                limits.credentials_per_address_per_s,
+                limits.credentials_per_address_burst,
+                limits.keys_max,
+            ),
         }
     }
 
@@ -47,9 +59,19 @@ impl RateLimits {
         self.players.check(player_id.to_owned()).map_err(|wait_s| too_many("player", wait_s))
     }
 
-    fn address(&self, address: IpAddr) -> Result<(), Problem> {
-        self.addresses.check(allotment(address)).map_err(|wait_s| too_many("address", wait_s))
+    fn address(&self, address: IpAddr, takes_a_password: bool) -> Result<(), Problem> {
+        let (limiter, whose) = if takes_a_password {
+            (&self.credentials, "address for log-ins and registrations")
+        } else {
+            (&self.addresses, "address")
+        };
+        limiter.check(allotment(address)).map_err(|wait_s| too_many(whose, wait_s))
     }
+}
+
+fn takes_a_password(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    *request.method() == Method::POST && path.is_some_and(|path| CREDENTIALS.contains(&path))
 }
 
 /// Counts every request to its address, before anything is done for it. The operator is exempt.
@@ -58,7 +80,7 @@ pub(crate) async fn per_address(State(gateway): State<Gateway>, request: Request
         request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     if let Some(address) = peer
         && !gateway.operator.is(request.headers())
-        && let Err(problem) = gateway.limits.address(address)
+        && let Err(problem) = gateway.limits.address(address, takes_a_password(&request))
     {
         return problem.into_response();
     }

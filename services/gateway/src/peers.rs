@@ -3,14 +3,19 @@
 //! What they say no to is passed on in their words; what they fail at is a 503 here, because repeating is safe.
 
 use bytes::Bytes;
-use chassis::{Failure, problem::Problem};
-use http::{Method, StatusCode};
+use chassis::{
+    Failure,
+    http::IDEMPOTENCY_KEY_HEADER,
+    internal::{INTERNAL_TOKEN_HEADER, Internal},
+    problem::Problem,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use telemetry::http::{Client, ClientError, Options, RequestBuilder};
 use url::Url;
 
 use crate::{
-    auth::Player,
+    auth::Bearer,
     config,
     domain::{
         bet::{GameBet, UserPage},
@@ -20,11 +25,14 @@ use crate::{
 
 /// An answer of a peer is small: a page of history is the largest.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Carries a session's id to user. The id is as good as the session: it stands in no path, so no log and no span shows it.
+const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("x-session-id");
 
 /// The clients.
 #[derive(Debug)]
 pub(crate) struct Peers {
     client: Client,
+    internal: Internal,
     user: Url,
     game: Url,
     payment: Url,
@@ -52,6 +60,7 @@ struct Caused {
 pub(crate) struct PeerAnswer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
+    retry_after: Option<HeaderValue>,
 }
 
 /// A problem of a peer, as far as it may be passed on.
@@ -65,59 +74,69 @@ struct PeerProblem {
 }
 
 impl Peers {
-    pub(crate) fn new(config: &config::Peers) -> Result<Self, Failure> {
+    pub(crate) fn new(config: &config::Peers, internal: Internal) -> Result<Self, Failure> {
         let client = Client::with(&Options { timeout_ms: config.deadline_ms, ..Options::default() })?;
         Ok(Self {
             client,
+            internal,
             user: config.user.clone(),
             game: config.game.clone(),
             payment: config.payment.clone(),
         })
     }
 
-    /// Whether the player's session still stands; asked before anything that moves money.
-    pub(crate) async fn check_session(&self, player: &Player) -> Result<(), Problem> {
-        let url = path(&self.user, &["internal", "v1", "sessions", &player.session_id]);
-        let answer = read(self.client.get(&url).route("/internal/v1/sessions/{session_id}")).await?;
+    /// A call of ours: with the internal token, under a name without ids.
+    fn call(&self, method: Method, url: &str, route: impl Into<String>) -> RequestBuilder {
+        self.client.request(method, url).route(route).header(INTERNAL_TOKEN_HEADER, self.internal.value())
+    }
+
+    fn of_session(&self, method: Method, bearer: &Bearer) -> Result<RequestBuilder, Problem> {
+        let mut session_id = HeaderValue::from_str(&bearer.session_id)
+            .map_err(|_| Problem::unauthorized("the token is not valid, or not any more"))?;
+        session_id.set_sensitive(true);
+        let route = "/internal/v1/sessions/current";
+        let url = path(&self.user, &["internal", "v1", "sessions", "current"]);
+        Ok(self.call(method, &url, route).header(SESSION_ID_HEADER, session_id))
+    }
+
+    /// Whether the session still stands, and is the bearer's own.
+    pub(crate) async fn check_session(&self, bearer: &Bearer) -> Result<(), Problem> {
+        let answer = ask(self.of_session(Method::GET, bearer)?).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(Problem::unauthorized("the session has ended"));
         }
         let owner: SessionOwner = json(answer)?;
-        if owner.player_id != player.id {
-            tracing::error!(player.id = player.id, "a token names another player than its session");
+        if owner.player_id != bearer.id {
+            tracing::error!(player.id = bearer.id, "a token names another player than its session");
             return Err(Problem::unauthorized("the session has ended"));
         }
         Ok(())
     }
 
+    /// Ends the session.
+    pub(crate) async fn end_session(&self, bearer: &Bearer) -> Result<(), Problem> {
+        success(ask(self.of_session(Method::DELETE, bearer)?).await?).map(drop)
+    }
+
     /// Registers; user knows the key, so repeating is safe.
     pub(crate) async fn register<B: Serialize>(&self, key: &str, body: &B) -> Result<Bytes, Problem> {
         let url = path(&self.user, &["internal", "v1", "players"]);
-        let call = self
-            .client
-            .post(&url)
-            .route("/internal/v1/players")
-            .header_str("idempotency-key", key)
-            .json(body);
-        success(read(call).await?)
+        let call = self.call(Method::POST, &url, "/internal/v1/players");
+        success(ask(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)
     }
 
     /// Logs in.
     pub(crate) async fn log_in<B: Serialize>(&self, key: &str, body: &B) -> Result<NewSession, Problem> {
         let url = path(&self.user, &["internal", "v1", "sessions"]);
-        let call = self
-            .client
-            .post(&url)
-            .route("/internal/v1/sessions")
-            .header_str("idempotency-key", key)
-            .json(body);
-        json(read(call).await?)
+        let call = self.call(Method::POST, &url, "/internal/v1/sessions");
+        // Here a 401 is meant for the player.
+        json(read(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)
     }
 
     /// The player's profile.
     pub(crate) async fn profile(&self, player_id: &str) -> Result<Bytes, Problem> {
         let url = path(&self.user, &["internal", "v1", "players", player_id]);
-        success(read(self.client.get(&url).route("/internal/v1/players/{player_id}")).await?)
+        success(ask(self.call(Method::GET, &url, "/internal/v1/players/{player_id}")).await?)
     }
 
     /// A page of the player's history, latest first.
@@ -132,7 +151,7 @@ impl Peers {
         if let Some(before) = before {
             url.query_pairs_mut().append_pair("before", before);
         }
-        json(read(self.client.get(url.as_str()).route("/internal/v1/players/{player_id}/bets")).await?)
+        json(ask(self.call(Method::GET, url.as_str(), "/internal/v1/players/{player_id}/bets")).await?)
     }
 
     /// Stores a restriction; returns the id of the event that brings it to the ledger.
@@ -145,34 +164,33 @@ impl Peers {
         body: &B,
     ) -> Result<String, Problem> {
         let url = path(&self.user, &["internal", "v1", "players", player_id, what]);
-        let call =
-            self.client.request(method, &url).route(format!("/internal/v1/players/{{player_id}}/{what}"));
-        let caused: Caused = json(read(call.header_str("idempotency-key", key).json(body)).await?)?;
+        let call = self.call(method, &url, format!("/internal/v1/players/{{player_id}}/{what}"));
+        let caused: Caused = json(ask(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)?;
         Ok(caused.event_id)
     }
 
     /// A bet, as game knows it.
     pub(crate) async fn bet(&self, bet_id: &str) -> Result<Option<GameBet>, Problem> {
         let url = path(&self.game, &["internal", "v1", "bets", bet_id]);
-        optional(read(self.client.get(&url).route("/internal/v1/bets/{bet_id}")).await?)
+        optional(ask(self.call(Method::GET, &url, "/internal/v1/bets/{bet_id}")).await?)
     }
 
     /// What the slot machine pays.
     pub(crate) async fn pay_table(&self) -> Result<Bytes, Problem> {
         let url = path(&self.game, &["internal", "v1", "games", "slots", "pay-table"]);
-        success(read(self.client.get(&url).route("/internal/v1/games/slots/pay-table")).await?)
+        success(ask(self.call(Method::GET, &url, "/internal/v1/games/slots/pay-table")).await?)
     }
 
     /// A payment, as payment knows it.
     pub(crate) async fn payment(&self, payment_id: &str) -> Result<Option<StoredPayment>, Problem> {
         let url = path(&self.payment, &["internal", "v1", "payments", payment_id]);
-        optional(read(self.client.get(&url).route("/internal/v1/payments/{payment_id}")).await?)
+        optional(ask(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
     }
 
     /// The player's balances; a player whom the ledger has not met yet has none.
     pub(crate) async fn balances(&self, player_id: &str) -> Result<Bytes, Problem> {
         let url = path(&self.payment, &["internal", "v1", "accounts", player_id, "balances"]);
-        let answer = read(self.client.get(&url).route("/internal/v1/accounts/{player_id}/balances")).await?;
+        let answer = ask(self.call(Method::GET, &url, "/internal/v1/accounts/{player_id}/balances")).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(Bytes::from_static(br#"{"balances":{}}"#));
         }
@@ -182,11 +200,11 @@ impl Peers {
     /// Passes the card provider's call on as it came: payment checks its signature over these very bytes.
     pub(crate) async fn card_webhook(
         &self,
-        headers: impl Iterator<Item = (http::HeaderName, http::HeaderValue)>,
+        headers: Vec<(HeaderName, HeaderValue)>,
         body: Bytes,
     ) -> Result<PeerAnswer, Problem> {
         let url = path(&self.payment, &["internal", "v1", "webhooks", "card-provider"]);
-        let mut call = self.client.post(&url).route("/internal/v1/webhooks/card-provider");
+        let mut call = self.call(Method::POST, &url, "/internal/v1/webhooks/card-provider");
         for (name, value) in headers {
             call = call.header(name, value);
         }
@@ -207,16 +225,27 @@ fn path(base: &Url, segments: &[&str]) -> String {
     url_of(base, segments).into()
 }
 
+/// A call whose 401 is meant for us: a service behind has another internal token, and no player can do anything about it.
+async fn ask(call: RequestBuilder) -> Result<PeerAnswer, Problem> {
+    let answer = read(call).await?;
+    if answer.status == StatusCode::UNAUTHORIZED {
+        tracing::error!("a service behind does not know the internal token");
+        return Err(Problem::unavailable("a service behind refused the gateway"));
+    }
+    Ok(answer)
+}
+
 async fn read(call: RequestBuilder) -> Result<PeerAnswer, Problem> {
     let mut response = call.send().await.map_err(|error| unreachable_peer(&error))?;
     let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).cloned();
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= ANSWER_BYTES_MAX => {
                 body.extend_from_slice(&chunk);
             }
-            Ok(None) => return Ok(PeerAnswer { status, body: body.into() }),
+            Ok(None) => return Ok(PeerAnswer { status, body: body.into(), retry_after }),
             Ok(Some(_)) => {
                 tracing::error!(
                     bytes_max = ANSWER_BYTES_MAX,
@@ -270,9 +299,12 @@ fn passed_on(answer: &PeerAnswer) -> Problem {
     };
     let slug = problem.r#type.strip_prefix("/problems/").unwrap_or("refused").to_owned();
     let title = if problem.title.is_empty() { "The request was refused".to_owned() } else { problem.title };
-    let passed = Problem::new(answer.status, slug, title);
-    match problem.detail {
-        Some(detail) => passed.detail(detail),
+    let mut passed = Problem::new(answer.status, slug, title);
+    if let Some(detail) = problem.detail {
+        passed = passed.detail(detail);
+    }
+    match &answer.retry_after {
+        Some(retry_after) => passed.header(RETRY_AFTER, retry_after.clone()),
         None => passed,
     }
 }

@@ -2,21 +2,20 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use chassis::problem::Problem;
+use chassis::{http::IdempotencyKey, problem::Problem};
 use contracts::{EventId, RequestHash, ids};
 use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::{
-    auth::Player,
+    auth::Bearer,
     domain::{
         answer::Answer,
-        idempotency_key::IdempotencyKey,
         restriction::{RestrictionResult, RestrictionStatus},
     },
     state::Gateway,
     waiters::{NoSeat, Progress, Seat},
-    writes::{body_response, conflict},
+    writes::body_response,
 };
 
 /// Which restriction.
@@ -37,20 +36,21 @@ pub(crate) fn applied() -> Answer {
 /// Asks user to store the restriction and waits until payment enforces it.
 pub(crate) async fn perform<B: Serialize>(
     gateway: &Gateway,
-    player: &Player,
+    player: &Bearer,
     restriction: Restriction,
     key: &IdempotencyKey,
     request_hash: &RequestHash,
     body: &B,
 ) -> Result<Response, Problem> {
     let id = ids::command_id(&player.id, restriction.route, key.as_str());
-    let (session, kept) = tokio::join!(gateway.peers.check_session(player), gateway.replies.get(&id));
+    let session = gateway.sessions.check(player, &gateway.peers);
+    let (session, kept) = tokio::join!(session, gateway.replies.get(&id));
     session?;
     if let Some(kept) = kept {
         return if kept.answers(request_hash) {
             Ok(body_response(StatusCode::OK, kept.body))
         } else {
-            Err(conflict())
+            Err(Problem::idempotency_conflict())
         };
     }
     // User is told the derived id: keys of two players, or of two routes, never meet there.
@@ -74,7 +74,7 @@ async fn wait_for(
     };
     let mut seat = match gateway.waiters.sit(&cause_id, request_hash) {
         Ok(seat) => seat,
-        Err(NoSeat::OtherRequest) => return Err(conflict()),
+        Err(NoSeat::OtherRequest) => return Err(Problem::idempotency_conflict()),
         Err(NoSeat::Full) => return Ok(None),
     };
     seat.published();

@@ -15,17 +15,18 @@ use axum::{
     extract::Request,
     middleware::{self, Next},
     response::Response,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{limits, state::Gateway};
 
-/// Every route. Whatever is not here does not exist; CORS headers are never sent, so no other site's script can read an answer.
-pub(crate) fn router(gateway: &Gateway) -> Router {
+/// Every path and what answers there. Whatever is not here does not exist.
+pub(crate) fn table() -> Router<Gateway> {
     let api = Router::new()
         .route("/players", post(players::register))
         .route("/sessions", post(sessions::log_in))
+        .route("/sessions/current", delete(sessions::log_out))
         .route("/me", get(me::profile))
         .route("/me/balance", get(me::balance))
         .route("/me/bets", get(me::history))
@@ -38,16 +39,19 @@ pub(crate) fn router(gateway: &Gateway) -> Router {
         .route("/bets/{bet_id}", get(bets::find))
         .route("/games/slots/pay-table", get(games::pay_table))
         .route("/webhooks/card-provider", post(webhooks::card_provider));
-    let routes = Router::new()
+    Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(docs::openapi))
         .route("/", get(pages::index))
         .route("/app.js", get(pages::script))
         .route("/app.css", get(pages::style))
         .route("/favicon.svg", get(pages::icon))
-        .with_state(gateway.clone());
+}
+
+/// The table with what lies around it. CORS headers are never sent, so no other site's script can read an answer.
+pub(crate) fn router(gateway: &Gateway) -> Router {
     // What does not exist is counted and answered like everything else.
-    chassis::http::with_problems(routes)
+    chassis::http::with_problems(table().with_state(gateway.clone()))
         .layer(middleware::from_fn_with_state(gateway.clone(), limits::per_address))
         .layer(middleware::from_fn(security_headers))
 }

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use chassis::{Failure, operator::Operator};
+use chassis::{Failure, internal::Internal, operator::Operator};
 use store::redis::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Tokens, commands::Commands, config::Config, limits::RateLimits, peers::Peers, replies::Replies,
-    waiters::Waiters,
+    sessions::Sessions, waiters::Waiters,
 };
 
 /// How many applied restrictions are remembered for requests that are slower than their own outcome.
@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) recent_restrictions: Recent,
     pub(crate) replies: Replies,
     pub(crate) peers: Peers,
+    pub(crate) sessions: Sessions,
     pub(crate) commands: Arc<dyn Commands>,
     /// Cancelled when `commands` will never take one again: only a new process helps.
     pub(crate) gave_up: CancellationToken,
@@ -64,7 +65,8 @@ impl Gateway {
             waiters: Waiters::new(config.bets.waiters_max),
             recent_restrictions: Recent::default(),
             replies: Replies::new(Cache::new(&config.redis)?, config.bets.reply_ttl_s),
-            peers: Peers::new(&config.peers)?,
+            peers: Peers::new(&config.peers, Internal::new(config.security.internal_token.clone()))?,
+            sessions: Sessions::new(&config.sessions),
             commands,
             gave_up: CancellationToken::new(),
             wait: Duration::from_millis(config.bets.wait_ms),

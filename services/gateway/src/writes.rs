@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use chassis::problem::Problem;
+use chassis::{http::IdempotencyKey, problem::Problem};
 use contracts::{
     Event, EventId, Message, RequestHash,
     class::{Classify as _, ErrorClass},
@@ -22,10 +22,9 @@ use telemetry::metric::{self, Metric};
 use tokio::time::Instant;
 
 use crate::{
-    auth::Player,
-    domain::{answer::Answer, idempotency_key::IdempotencyKey},
+    auth::Bearer,
+    domain::answer::Answer,
     owner::{self, Owner},
-    routes::bets::invalid,
     state::Gateway,
     waiters::{NoSeat, Progress, Seat},
 };
@@ -38,7 +37,8 @@ const ASKING: Duration = Duration::from_millis(250);
 /// A write in the making.
 #[derive(Debug)]
 pub(crate) struct Write {
-    pub(crate) player: Player,
+    /// Who asks; whether the session stands is found out here.
+    pub(crate) player: Bearer,
     /// Part of the command's id: the method and the path.
     pub(crate) route: &'static str,
     pub(crate) key: IdempotencyKey,
@@ -46,17 +46,6 @@ pub(crate) struct Write {
     /// Who knows how it ended.
     pub(crate) owner: Owner,
     pub(crate) respond_async: bool,
-}
-
-/// The checked `Idempotency-Key` of a request.
-pub(crate) fn key_of(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
-    let title = "A write needs an Idempotency-Key";
-    let Some(value) = headers.get("idempotency-key") else {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", title)
-            .detail("send a key of your choice, and the same one when you repeat the request"));
-    };
-    IdempotencyKey::parse(value.as_bytes())
-        .map_err(|wrong| Problem::new(StatusCode::BAD_REQUEST, "idempotency-key", title).detail(wrong))
 }
 
 /// Whether the client would rather not wait (RFC 7240).
@@ -69,30 +58,25 @@ pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
         .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
 }
 
-/// 422: this key was used for something else.
-pub(crate) fn conflict() -> Problem {
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "idempotency-conflict",
-        "This key belongs to another request",
-    )
-    .detail("the same Idempotency-Key was used with another body; this request had no effect")
-}
-
 /// Publishes the write and answers it with its outcome.
 pub(crate) async fn perform(gateway: &Gateway, write: Write) -> Result<Response, Problem> {
     // What the consumers could not read would be nobody's: no outcome, no refusal.
-    write.message.validate().map_err(|wrong| invalid(&wrong.to_string()))?;
+    write.message.validate().map_err(|wrong| Problem::invalid_body(wrong.to_string()))?;
     let begun = Instant::now();
     let id = ids::command_id(&write.player.id, write.route, write.key.as_str());
     let request_hash = ids::request_hash(&write.message);
-    let (session, kept) = tokio::join!(gateway.peers.check_session(&write.player), gateway.replies.get(&id));
+    let session = gateway.sessions.check(&write.player, &gateway.peers);
+    let (session, kept) = tokio::join!(session, gateway.replies.get(&id));
     session?;
     if let Some(kept) = kept {
-        return if kept.answers(&request_hash) { Ok(final_response(kept.body)) } else { Err(conflict()) };
+        return if kept.answers(&request_hash) {
+            Ok(final_response(kept.body))
+        } else {
+            Err(Problem::idempotency_conflict())
+        };
     }
     let mut seat = gateway.waiters.sit(&id, &request_hash).map_err(|why| match why {
-        NoSeat::OtherRequest => conflict(),
+        NoSeat::OtherRequest => Problem::idempotency_conflict(),
         NoSeat::Full => Problem::unavailable("too many requests wait for their outcome"),
     })?;
     let command = Event::command(id.clone(), SOURCE, request_hash.clone(), write.message.clone());
@@ -205,10 +189,10 @@ impl Waiting<'_> {
         let known = tokio::time::timeout(left, asked).await.ok()?.ok()??;
         // An operator gave a command of another player the id that this one has by rights: this one can never be decided.
         if known.player_id != self.write.player.id {
-            return Some(Err(conflict()));
+            return Some(Err(Problem::idempotency_conflict()));
         }
         if known.request_hash.is_some_and(|hash| hash != self.request_hash.as_str()) {
-            return Some(Err(conflict()));
+            return Some(Err(Problem::idempotency_conflict()));
         }
         let Some(body) = known.body else { return Some(Ok(self.accepted().await)) };
         self.gateway.replies.put(self.id, self.request_hash, body.clone()).await;

@@ -24,7 +24,7 @@ pub(crate) struct LimitsRequest {
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SelfExclusionRequest {
-    /// Until when, in milliseconds since the epoch.
+    /// Until when, in milliseconds since the epoch: a minute ahead at least, ten years at most.
     pub until_epoch_ms: i64,
 }
 

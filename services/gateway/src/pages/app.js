@@ -137,6 +137,8 @@ function showBalance(minor) {
 function showPlayer() {
   el("player").textContent = player ? player.name : "Nobody yet";
   el("register").hidden = Boolean(player);
+  el("leave").hidden = !player;
+  el("leave").disabled = busy;
   el("deposit").disabled = !player || busy;
   el("spin").disabled = !player || busy;
   el("register").disabled = busy;
@@ -225,6 +227,12 @@ async function doing(action) {
     showPlayer();
   }
 }
+
+const logOut = () => doing(async () => {
+  await call("DELETE", "/api/v1/sessions/current");
+  leave();
+  say("Logged out.");
+});
 
 function leave() {
   player = null;
@@ -331,6 +339,7 @@ async function showPayTable() {
 }
 
 el("register").addEventListener("click", register);
+el("leave").addEventListener("click", logOut);
 el("deposit").addEventListener("click", deposit);
 el("spin").addEventListener("click", spin);
 el("pays").addEventListener("toggle", () => { if (el("pays").open) showPayTable(); }, { once: true });

@@ -2,18 +2,18 @@
 
 use axum::{extract::State, response::Response};
 use chassis::{
-    http::{Json, Path},
+    http::{IdempotencyKey, Json, Path},
     problem::Problem,
 };
 use contracts::{
-    EventId, Message,
+    EventId, Game, Message,
     proto::{bets::v1::PlaceBet, common::v1::Money as WireMoney},
 };
 use http::{HeaderMap, StatusCode};
 use money::{Currency, Money};
 
 use crate::{
-    auth::Player,
+    auth::{Bearer, Player},
     domain::bet::{BetRequest, BetResult},
     owner::{self, Owner},
     state::Gateway,
@@ -33,17 +33,21 @@ use crate::{
         (status = 200, description = "The outcome", body = BetResult),
         (status = 202, description = "Accepted; ask at Location", body = BetResult),
         (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 422, description = "Not a bet, or the key belongs to another request", content_type = "application/problem+json"),
+        (status = 422, description = "Not a bet, no game of ours, or the key belongs to another request", content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", content_type = "application/problem+json"),
         (status = 503, description = "Not acknowledged; repeat with the same key", content_type = "application/problem+json"),
     ))]
 pub(crate) async fn place(
     State(gateway): State<Gateway>,
-    player: Player,
+    player: Bearer,
+    key: IdempotencyKey,
     headers: HeaderMap,
     Json(request): Json<BetRequest>,
 ) -> Result<Response, Problem> {
-    let key = writes::key_of(&headers)?;
+    // What a stranger types becomes no record, no bucket and no label: only a game that there is is bet on.
+    request.game.parse::<Game>().map_err(|_| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-game", "There is no such game")
+    })?;
     let stake = amount(request.stake_minor, &request.currency)?;
     let message =
         Message::from(PlaceBet { player_id: player.id.clone(), game: request.game, stake: Some(stake) });
@@ -78,14 +82,10 @@ pub(crate) async fn find(
 
 /// An amount from outside: a currency of ours, and more than zero.
 pub(crate) fn amount(minor: i64, currency: &str) -> Result<WireMoney, Problem> {
-    let currency: Currency = currency.parse().map_err(|_| invalid("currency: one of EUR, USD, GBP, SEK"))?;
+    let currency: Currency =
+        currency.parse().map_err(|_| Problem::invalid_body("currency: one of EUR, USD, GBP, SEK"))?;
     if minor <= 0 {
-        return Err(invalid("the amount must be more than zero"));
+        return Err(Problem::invalid_body("the amount must be more than zero"));
     }
     Ok(Money::new(minor, currency).into())
-}
-
-pub(crate) fn invalid(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "The body is not what is expected here")
-        .detail(detail)
 }

@@ -15,13 +15,15 @@ use crate::domain;
     info(
         title = "Pitboss gateway",
         version = "1",
-        description = "Players' interface. Every write takes `Idempotency-Key`; every answer carries `x-trace-id`; \
+        description = "Players' interface. Every POST and PUT of a player takes `Idempotency-Key` (1 to 128 visible ASCII characters, \
+            with or without double quotes; the same value twice is one key, two values are a 400); every answer carries `x-trace-id`; \
             an error is `application/problem+json` (RFC 9457) whose `type` never changes for the same reason.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
         players::register,
         sessions::log_in,
+        sessions::log_out,
         me::profile,
         me::balance,
         me::history,

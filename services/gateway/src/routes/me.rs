@@ -2,22 +2,21 @@
 
 use axum::{extract::State, response::Response};
 use chassis::{
-    http::{Json, Query},
+    http::{IdempotencyKey, Json, Query},
     problem::Problem,
 };
 use contracts::{
     Message, ids,
     proto::players::v1::{LimitsChanged, SelfExclusionStarted},
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    auth::Player,
+    auth::{Bearer, Player},
     domain::{
         bet::HistoryPage,
-        idempotency_key::IdempotencyKey,
         restriction::{LimitsRequest, RestrictionResult, SelfExclusionRequest},
     },
     restrictions::{self, Restriction},
@@ -88,14 +87,14 @@ pub(crate) async fn history(
         (status = 200, description = "Enforced from now on", body = RestrictionResult),
         (status = 202, description = "Stored, and on its way to the ledger", body = RestrictionResult),
         (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+        (status = 422, description = "A limit that makes no sense, or the key belongs to another request", content_type = "application/problem+json"),
     ))]
 pub(crate) async fn set_limits(
     State(gateway): State<Gateway>,
-    player: Player,
-    headers: HeaderMap,
+    player: Bearer,
+    key: IdempotencyKey,
     Json(request): Json<LimitsRequest>,
 ) -> Result<Response, Problem> {
-    let key = writes::key_of(&headers)?;
     let money =
         |minor: Option<i64>| minor.map(|minor| super::bets::amount(minor, &request.currency)).transpose();
     let message = Message::from(LimitsChanged {
@@ -115,14 +114,14 @@ pub(crate) async fn set_limits(
         (status = 200, description = "Enforced from now on", body = RestrictionResult),
         (status = 202, description = "Stored, and on its way to the ledger", body = RestrictionResult),
         (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+        (status = 422, description = "In the past, too short or too long, or the key belongs to another request", content_type = "application/problem+json"),
     ))]
 pub(crate) async fn exclude(
     State(gateway): State<Gateway>,
-    player: Player,
-    headers: HeaderMap,
+    player: Bearer,
+    key: IdempotencyKey,
     Json(request): Json<SelfExclusionRequest>,
 ) -> Result<Response, Problem> {
-    let key = writes::key_of(&headers)?;
     let message = Message::from(SelfExclusionStarted {
         player_id: player.id.clone(),
         until_epoch_ms: request.until_epoch_ms,
@@ -134,7 +133,7 @@ pub(crate) async fn exclude(
 
 async fn restrict<B: serde::Serialize>(
     gateway: &Gateway,
-    player: &Player,
+    player: &Bearer,
     what: Restriction,
     key: &IdempotencyKey,
     message: &Message,

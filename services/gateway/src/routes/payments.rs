@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use chassis::{
-    http::{Json, Path},
+    http::{IdempotencyKey, Json, Path},
     problem::Problem,
 };
 use contracts::{
@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::bets::amount;
 use crate::{
-    auth::Player,
+    auth::{Bearer, Player},
     domain::payment::{PaymentRequest, PaymentResult},
     owner::{self, Owner},
     state::Gateway,
@@ -36,13 +36,14 @@ use crate::{
     ))]
 pub(crate) async fn deposit(
     State(gateway): State<Gateway>,
-    player: Player,
+    player: Bearer,
+    key: IdempotencyKey,
     headers: HeaderMap,
     Json(request): Json<PaymentRequest>,
 ) -> Result<Response, Problem> {
     let amount = amount(request.amount_minor, &request.currency)?;
     let message = Message::from(Deposit { player_id: player.id.clone(), amount: Some(amount) });
-    pay(&gateway, player, "POST /api/v1/payments/deposits", message, &headers).await
+    pay(&gateway, player, "POST /api/v1/payments/deposits", key, message, &headers).await
 }
 
 /// Take money out; waits up to two seconds for the provider.
@@ -61,13 +62,14 @@ pub(crate) async fn deposit(
     ))]
 pub(crate) async fn withdraw(
     State(gateway): State<Gateway>,
-    player: Player,
+    player: Bearer,
+    key: IdempotencyKey,
     headers: HeaderMap,
     Json(request): Json<PaymentRequest>,
 ) -> Result<Response, Problem> {
     let amount = amount(request.amount_minor, &request.currency)?;
     let message = Message::from(Withdraw { player_id: player.id.clone(), amount: Some(amount) });
-    pay(&gateway, player, "POST /api/v1/payments/withdrawals", message, &headers).await
+    pay(&gateway, player, "POST /api/v1/payments/withdrawals", key, message, &headers).await
 }
 
 /// One of the player's own payments.
@@ -90,12 +92,12 @@ pub(crate) async fn find(
 
 async fn pay(
     gateway: &Gateway,
-    player: Player,
+    player: Bearer,
     route: &'static str,
+    key: IdempotencyKey,
     message: Message,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let key = writes::key_of(headers)?;
     let respond_async = writes::prefers_async(headers);
     let write = Write { player, route, key, message, owner: Owner::Payment, respond_async };
     writes::perform(gateway, write).await

@@ -1,8 +1,11 @@
 //! Registration.
 
 use axum::{extract::State, response::Response};
-use chassis::{http::Json, problem::Problem};
-use http::{HeaderMap, StatusCode};
+use chassis::{
+    http::{IdempotencyKey, Json},
+    problem::Problem,
+};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -43,15 +46,15 @@ pub(crate) struct Registered {
     responses(
         (status = 201, description = "Registered", body = Registered),
         (status = 409, description = "The e-mail address is taken", content_type = "application/problem+json"),
-        (status = 422, description = "The body is not what is expected", content_type = "application/problem+json"),
+        (status = 422, description = "The body is not what is expected, or the key belongs to another request", content_type = "application/problem+json"),
+        (status = 429, description = "Too many from this address or for this account; `Retry-After` tells for how long", content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn register(
     State(gateway): State<Gateway>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Json(registration): Json<Registration>,
 ) -> Result<Response, Problem> {
-    let key = writes::key_of(&headers)?;
     let body = gateway.peers.register(key.as_str(), &registration).await?;
     Ok(writes::body_response(StatusCode::CREATED, body))
 }

@@ -1,12 +1,15 @@
-//! Logging in.
+//! Logging in and out.
 
 use axum::extract::State;
-use chassis::{http::Json, problem::Problem};
-use http::{HeaderMap, StatusCode};
+use chassis::{
+    http::{IdempotencyKey, Json},
+    problem::Problem,
+};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{state::Gateway, writes};
+use crate::{auth::Bearer, state::Gateway};
 
 /// Who wants in.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -43,14 +46,14 @@ pub(crate) struct Session {
     responses(
         (status = 201, description = "Logged in", body = Session),
         (status = 401, description = "Unknown address or wrong password", content_type = "application/problem+json"),
+        (status = 429, description = "Too many from this address or for this account; `Retry-After` tells for how long", content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn log_in(
     State(gateway): State<Gateway>,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     Json(credentials): Json<Credentials>,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
-    let key = writes::key_of(&headers)?;
     let session = gateway.peers.log_in(key.as_str(), &credentials).await?;
     let token = gateway.tokens.issue(&session.player_id, &session.session_id, session.expires_at_epoch_s)?;
     let body = Session {
@@ -60,4 +63,23 @@ pub(crate) async fn log_in(
         expires_at_epoch_s: session.expires_at_epoch_s,
     };
     Ok((StatusCode::CREATED, Json(body)))
+}
+
+/// Log out: the session of the token ends, and the token with it.
+///
+/// Needs no `Idempotency-Key`: a session ends once, however often it is ended.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sessions/current",
+    tag = "players",
+    security(("player" = [])),
+    responses(
+        (status = 204, description = "Ended, now or before"),
+        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+        (status = 503, description = "Nobody knows whether it has ended; repeat", content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn log_out(State(gateway): State<Gateway>, bearer: Bearer) -> Result<StatusCode, Problem> {
+    gateway.sessions.end(&bearer, &gateway.peers).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

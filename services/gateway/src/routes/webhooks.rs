@@ -6,10 +6,13 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use chassis::{operator::OPERATOR_TOKEN_HEADER, problem::Problem};
-use http::{HeaderMap, StatusCode};
+use chassis::problem::Problem;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::state::Gateway;
+
+/// What the provider signs with; during a change of the secret there may be several.
+const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-card-signature");
 
 /// The card provider reports how a payment ended.
 #[utoipa::path(post, path = "/api/v1/webhooks/card-provider", tag = "webhooks",
@@ -25,14 +28,11 @@ pub(crate) async fn card_provider(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let forwarded =
-        headers.into_iter().filter_map(|(name, value)| Some((name?, value))).filter(|(name, _)| {
-            // Its own headers and nothing else: no token, no trace of a stranger.
-            name == header::CONTENT_TYPE
-                || (name.as_str().starts_with("x-")
-                    && name != OPERATOR_TOKEN_HEADER
-                    && !name.as_str().starts_with("x-pitboss"))
-        });
+    // These and nothing else: no token, no trace of a stranger, and nothing that looks like a call of our own.
+    let mut forwarded = Vec::new();
+    for name in [header::CONTENT_TYPE, SIGNATURE_HEADER] {
+        forwarded.extend(headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+    }
     let answer = gateway.peers.card_webhook(forwarded, body).await?;
     let status = match answer.status {
         status if status.is_server_error() => StatusCode::SERVICE_UNAVAILABLE,

@@ -4,9 +4,9 @@ use jsonwebtoken::Algorithm;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::stage::{Broker, JWT_SECRET, Stage, claims, problem, sign, token};
+use crate::stage::{Broker, INTERNAL_TOKEN, JWT_SECRET, OPERATOR_TOKEN, Stage, claims, problem, sign, token};
 
-/// Every route that needs a token. `public_routes_are_known` holds this list and the next against the interface's description.
+/// Every route that needs a token. `every_route_is_known` holds this list and the next against the router itself.
 const PLAYER_ROUTES: [(&str, &str); 11] = [
     ("get", "/api/v1/me"),
     ("get", "/api/v1/me/balance"),
@@ -18,15 +18,20 @@ const PLAYER_ROUTES: [(&str, &str); 11] = [
     ("get", "/api/v1/payments/{payment_id}"),
     ("post", "/api/v1/bets"),
     ("get", "/api/v1/bets/{bet_id}"),
-    ("get", "/api/v1/me/bets?limit=1000"),
+    ("delete", "/api/v1/sessions/current"),
 ];
 
-/// Every route of the interface that does not.
-const PUBLIC_ROUTES: [(&str, &str); 4] = [
+/// Every route that does not.
+const PUBLIC_ROUTES: [(&str, &str); 9] = [
     ("post", "/api/v1/players"),
     ("post", "/api/v1/sessions"),
     ("get", "/api/v1/games/slots/pay-table"),
     ("post", "/api/v1/webhooks/card-provider"),
+    ("get", "/openapi.json"),
+    ("get", "/"),
+    ("get", "/app.js"),
+    ("get", "/app.css"),
+    ("get", "/favicon.svg"),
 ];
 
 fn method(name: &str) -> Method {
@@ -43,16 +48,57 @@ fn body(path: &str) -> Value {
     }
 }
 
+/// What the router serves, method by method: a new route fails here until it has a row.
+#[tokio::test]
+async fn every_route_is_known() {
+    let stage = Stage::set(Broker::Silent).await;
+    let paths = gateway::paths();
+    let known: Vec<_> = PLAYER_ROUTES.iter().chain(&PUBLIC_ROUTES).collect();
+    for (_, path) in &known {
+        assert!(paths.iter().any(|served| served == path), "{path} is not served: {paths:?}");
+    }
+    for path in &paths {
+        for name in ["get", "post", "put", "patch", "delete", "options", "trace"] {
+            let status = stage.request(method(name), path).send().await.expect("an answer").status();
+            let served = status != StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(known.contains(&&(name, path.as_str())), served, "{name} {path} answered {status}");
+        }
+    }
+}
+
 #[test]
-fn public_routes_are_known() {
+fn the_description_says_of_every_route_whether_it_needs_a_token() {
     use utoipa::OpenApi;
     let described = serde_json::to_value(gateway::Description::openapi()).expect("JSON");
-    for (path, operations) in described["paths"].as_object().expect("paths") {
+    let paths = described["paths"].as_object().expect("paths");
+    for (path, operations) in paths {
         for (name, operation) in operations.as_object().expect("operations") {
             let needs_token = operation.get("security").is_some();
             let known = if needs_token { &PLAYER_ROUTES[..] } else { &PUBLIC_ROUTES[..] };
             assert!(known.contains(&(name.as_str(), path.as_str())), "{name} {path} is tested by nobody");
         }
+    }
+    for (name, path) in PLAYER_ROUTES {
+        assert!(paths.get(path).is_some_and(|operations| operations.get(name).is_some()), "{name} {path}");
+    }
+}
+
+/// Whoever is no player is nobody here, whatever else they are; and nobody's token opens a route behind the gateway.
+#[tokio::test]
+async fn no_other_token_makes_a_player() {
+    let stage = Stage::set(Broker::Settles).await;
+    for (name, path) in PLAYER_ROUTES {
+        for (header, token) in [("x-operator-token", OPERATOR_TOKEN), ("x-internal-token", INTERNAL_TOKEN)] {
+            let request =
+                stage.request(method(name), path).header("idempotency-key", "k").header(header, token);
+            let request = if name == "get" { request } else { request.json(&body(path)) };
+            let status = request.send().await.expect("an answer").status();
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{name} {path} with {header}");
+        }
+    }
+    for path in ["/internal/v1/players/p-1", "/internal/v1/sessions/current"] {
+        let request = stage.as_player(Method::GET, path).header("x-internal-token", INTERNAL_TOKEN);
+        assert_eq!(request.send().await.expect("an answer").status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
 
@@ -118,22 +164,26 @@ async fn no_route_of_a_player_answers_without_a_good_token() {
 }
 
 #[tokio::test]
-async fn money_needs_a_session_that_still_stands_and_is_the_players_own() {
+async fn every_route_of_a_player_needs_a_session_that_still_stands_and_is_their_own() {
     let stage = Stage::set(Broker::Settles).await;
     stage.behind.open_session("s-other", "p-2");
     stage.behind.end_session("s-1");
+    let routes = PLAYER_ROUTES.iter().filter(|(name, _)| *name != "delete");
+    let mut asked = 0;
     for session in ["s-1", "s-other", "s-unknown"] {
-        for path in ["/api/v1/bets", "/api/v1/payments/deposits", "/api/v1/payments/withdrawals"] {
+        for (name, path) in routes.clone() {
             let request = stage
-                .request(Method::POST, path)
+                .request(method(name), path)
                 .bearer_auth(token("p-1", session))
                 .header("idempotency-key", "k");
-            let answer = problem(request.json(&body(path)).send().await.expect("an answer")).await;
-            assert_eq!(answer.0, 401, "{path} in session {session}");
+            let request = if *name == "get" { request } else { request.json(&body(path)) };
+            let answer = problem(request.send().await.expect("an answer")).await;
+            assert_eq!(answer.0, 401, "{name} {path} in session {session}");
+            asked += 1;
         }
     }
     assert!(stage.published().is_empty());
-    assert_eq!(stage.behind.session_checks(), 9, "user was asked each time");
+    assert_eq!(stage.behind.session_checks(), asked, "user was asked each time");
 }
 
 #[tokio::test]

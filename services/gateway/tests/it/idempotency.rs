@@ -257,7 +257,15 @@ async fn every_write_needs_a_key() {
     ];
     for (path, body) in bodies {
         let too_long = "x".repeat(129);
-        for key in [None, Some(""), Some("has space"), Some(too_long.as_str())] {
+        for key in [
+            None,
+            Some(""),
+            Some("\"\""),
+            Some("has space"),
+            Some("k1,k2"),
+            Some("\"k1"),
+            Some(too_long.as_str()),
+        ] {
             let mut request = stage.as_player(Method::POST, path).json(&body);
             if let Some(key) = key {
                 request = request.header("idempotency-key", key);
@@ -266,4 +274,38 @@ async fn every_write_needs_a_key() {
             assert_eq!(answer, (400, "/problems/idempotency-key".to_owned()), "{path} with {key:?}");
         }
     }
+}
+
+/// Quotes are syntax, and a key that is written twice is one key: whatever the form, one bet.
+#[tokio::test]
+async fn one_key_in_every_form_is_one_bet_and_two_keys_are_refused() {
+    let stage = Stage::set(Broker::Settles).await;
+    let key = testkit::unique("k");
+    let quoted = format!("\"{key}\"");
+    let bet = async |lines: &[&str]| {
+        let request = stage.as_player(Method::POST, "/api/v1/bets");
+        let request = lines.iter().fold(request, |request, line| request.header("idempotency-key", *line));
+        let body = json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" });
+        request.json(&body).send().await.expect("an answer")
+    };
+    let list = format!("{key}, {quoted}");
+    let forms: [&[&str]; 5] = [&[&key], &[&quoted], &[&key, &key], &[&quoted, &key], &[&list]];
+    let mut replies = HashSet::new();
+    for lines in forms {
+        replies.insert(body(bet(lines).await).await);
+    }
+    assert_eq!((replies.len(), stage.published().len()), (1, 1), "{replies:?}");
+    assert_eq!(stage.published()[0].id, ids::command_id("p-1", "POST /api/v1/bets", &key));
+
+    let other = testkit::unique("k");
+    let both = format!("{key},{other}");
+    let pairs: [&[&str]; 3] = [&[&key, &other], &[&other, &key], &[&both]];
+    for lines in pairs {
+        assert_eq!(
+            problem(bet(lines).await).await,
+            (400, "/problems/idempotency-key".to_owned()),
+            "{lines:?}"
+        );
+    }
+    assert_eq!(stage.published().len(), 1, "none of them had an effect");
 }

@@ -1,9 +1,10 @@
-//! Rate limits: per player, per address, and the operator's exemption from the second.
+//! Rate limits: per player, per address, and the operator's exemption from the second; log-ins apart from everything else.
 
 use std::time::Instant;
 
 use gateway::Config;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::json;
 
 use crate::stage::{Broker, OPERATOR_TOKEN, Stage, problem, token};
 
@@ -73,4 +74,45 @@ async fn an_address_has_a_limit_and_the_operator_has_none() {
         let operator = ask().header("x-operator-token", OPERATOR_TOKEN).send().await.expect("an answer");
         assert_eq!(operator.status(), StatusCode::OK);
     }
+}
+
+fn few_log_ins(config: &mut Config) {
+    few_per_player(config);
+    few_per_address(config);
+    (config.limits.credentials_per_address_per_s, config.limits.credentials_per_address_burst) = (1, BURST);
+}
+
+#[tokio::test]
+async fn a_flood_of_log_ins_is_refused_and_takes_nothing_from_the_bets_of_its_address() {
+    let stage = Stage::set_with(Broker::Settles, few_log_ins).await;
+    let credentials = json!({ "email": "a@players.example", "password": "12345678" });
+    let ask = |path: &'static str| {
+        stage.request(Method::POST, path).header("idempotency-key", "k").json(&credentials)
+    };
+    let (passed, refused) = until_refused(StatusCode::CREATED, || ask("/api/v1/sessions")).await;
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(problem(refused).await, (429, "/problems/too-many-requests".to_owned()));
+    let registration = ask("/api/v1/players").send().await.expect("an answer").status();
+    assert!([429, 422].contains(&registration.as_u16()), "registrations share the limit: {registration}");
+    let reached = u32::try_from(stage.behind.log_ins()).expect("few");
+    assert_eq!(reached, passed, "nothing that was refused reached user");
+
+    for bet in 0..BURST {
+        let key = testkit::unique("k");
+        assert_eq!(stage.bet(&key).await.status(), StatusCode::OK, "bet {bet} of {BURST}");
+    }
+    for _ in 0..10 {
+        let operator = ask("/api/v1/sessions").header("x-operator-token", OPERATOR_TOKEN);
+        assert_eq!(operator.send().await.expect("an answer").status(), StatusCode::CREATED);
+    }
+}
+
+#[tokio::test]
+async fn how_long_an_account_waits_is_passed_on() {
+    let stage = Stage::set(Broker::Settles).await;
+    let credentials = json!({ "email": "guessed@players.example", "password": "12345678" });
+    let request = stage.request(Method::POST, "/api/v1/sessions").header("idempotency-key", "k");
+    let refused = request.json(&credentials).send().await.expect("an answer");
+    assert_eq!(refused.headers().get("retry-after").expect("a header"), "27");
+    assert_eq!(problem(refused).await, (429, "/problems/too-many-requests".to_owned()));
 }

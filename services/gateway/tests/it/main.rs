@@ -11,4 +11,5 @@ mod payments;
 mod peers;
 mod problems;
 mod publishing;
+mod sessions;
 mod stage;

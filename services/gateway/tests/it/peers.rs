@@ -11,13 +11,16 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Request, State},
     http::{HeaderMap, StatusCode},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::stage::INTERNAL_TOKEN;
 
 /// What the stand-ins remember; clones share it.
 #[derive(Clone, Default)]
@@ -33,6 +36,8 @@ struct Inner {
     history: Mutex<HashMap<String, Vec<Value>>>,
     webhooks: Mutex<Vec<(HeaderMap, String)>>,
     session_checks: AtomicUsize,
+    log_ins: AtomicUsize,
+    targets: Mutex<Vec<String>>,
 }
 
 impl Behind {
@@ -42,7 +47,7 @@ impl Behind {
         let routes = Router::new()
             .route("/internal/v1/players", post(register))
             .route("/internal/v1/sessions", post(log_in))
-            .route("/internal/v1/sessions/{id}", get(session))
+            .route("/internal/v1/sessions/current", get(session).delete(end_session))
             .route("/internal/v1/players/{id}", get(profile))
             .route("/internal/v1/players/{id}/bets", get(history))
             .route("/internal/v1/players/{id}/limits", put(restrict))
@@ -52,6 +57,7 @@ impl Behind {
             .route("/internal/v1/payments/{id}", get(payment))
             .route("/internal/v1/accounts/{id}/balances", get(balances))
             .route("/internal/v1/webhooks/card-provider", post(webhook))
+            .layer(middleware::from_fn_with_state(behind.clone(), only_ours))
             .with_state(behind.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -89,13 +95,34 @@ impl Behind {
         self.inner.session_checks.load(Ordering::SeqCst)
     }
 
+    /// How many log-ins and registrations reached user.
+    pub(crate) fn log_ins(&self) -> usize {
+        self.inner.log_ins.load(Ordering::SeqCst)
+    }
+
+    /// What was asked for: the path and the query of each call.
+    pub(crate) fn targets(&self) -> Vec<String> {
+        self.inner.targets.lock().expect("unpoisoned").clone()
+    }
+
     /// The calls of the card provider that arrived at payment.
     pub(crate) fn webhooks(&self) -> Vec<(HeaderMap, String)> {
         self.inner.webhooks.lock().expect("unpoisoned").clone()
     }
 }
 
-async fn register(headers: HeaderMap, Json(body): Json<Value>) -> Response {
+/// As the services behind do it: whoever does not carry the token, exactly once, is nobody.
+async fn only_ours(State(behind): State<Behind>, request: Request, next: Next) -> Response {
+    let tokens: Vec<_> = request.headers().get_all("x-internal-token").iter().collect();
+    if tokens != [INTERNAL_TOKEN] {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    behind.inner.targets.lock().expect("unpoisoned").push(request.uri().to_string());
+    next.run(request).await
+}
+
+async fn register(State(behind): State<Behind>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    behind.inner.log_ins.fetch_add(1, Ordering::SeqCst);
     assert!(headers.contains_key("idempotency-key"), "user is told the key");
     if body["email"] == "taken@players.example" {
         let problem = json!({ "type": "/problems/email-taken", "title": "Taken", "status": 409, "trace_id": "not yours" });
@@ -104,14 +131,30 @@ async fn register(headers: HeaderMap, Json(body): Json<Value>) -> Response {
     (StatusCode::CREATED, Json(json!({ "player_id": "p-1" }))).into_response()
 }
 
-async fn log_in(State(behind): State<Behind>, Json(_): Json<Value>) -> Json<Value> {
+async fn log_in(State(behind): State<Behind>, Json(body): Json<Value>) -> Response {
+    behind.inner.log_ins.fetch_add(1, Ordering::SeqCst);
+    if body["email"] == "guessed@players.example" {
+        let problem =
+            json!({ "type": "/problems/too-many-requests", "title": "Too many requests", "status": 429 });
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "27")], Json(problem)).into_response();
+    }
     behind.open_session("s-1", "p-1");
-    Json(json!({ "player_id": "p-1", "session_id": "s-1", "expires_at_epoch_s": 4_102_444_800_u64 }))
+    let session = json!({ "player_id": "p-1", "session_id": "s-1", "expires_at_epoch_s": 4_102_444_800_u64 });
+    Json(session).into_response()
 }
 
-async fn session(State(behind): State<Behind>, Path(id): Path<String>) -> Response {
+fn session_id(headers: &HeaderMap) -> &str {
+    headers.get("x-session-id").and_then(|id| id.to_str().ok()).expect("user is told the session")
+}
+
+async fn end_session(State(behind): State<Behind>, headers: HeaderMap) -> StatusCode {
+    behind.end_session(session_id(&headers));
+    StatusCode::NO_CONTENT
+}
+
+async fn session(State(behind): State<Behind>, headers: HeaderMap) -> Response {
     behind.inner.session_checks.fetch_add(1, Ordering::SeqCst);
-    match behind.inner.sessions.lock().expect("unpoisoned").get(&id) {
+    match behind.inner.sessions.lock().expect("unpoisoned").get(session_id(&headers)) {
         Some(player_id) => Json(
             json!({ "player_id": player_id, "kyc_status": "pending", "self_excluded_until_epoch_ms": null }),
         )

@@ -17,7 +17,7 @@ use contracts::{
         payments::v1::DepositCompleted,
     },
 };
-use gateway::{Bets, Commands, Config, Limits, Peers, Security, Standalone};
+use gateway::{Bets, Commands, Config, Limits, Peers, Security, Sessions, Standalone};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -31,6 +31,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const JWT_SECRET: &str = "a secret of the tests that is long enough";
 /// Makes a request the operator's.
 pub(crate) const OPERATOR_TOKEN: &str = "the operator's token of the tests";
+
+/// Makes a call the gateway's.
+pub(crate) const INTERNAL_TOKEN: &str = "the internal token of the tests of gateway";
 
 /// What the broker's stand-in does with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,14 +194,19 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
             jwt_issuer: "pitboss-gateway".to_owned(),
             jwt_audience: "pitboss-players".to_owned(),
             operator_token: Secret::from(OPERATOR_TOKEN),
+            internal_token: Secret::from(INTERNAL_TOKEN),
             public_keys: String::new(),
         },
+        // Nothing is remembered, but in the tests of just that.
+        sessions: Sessions { known_for_ms: 0, known_max: 1_000 },
         bets: Bets { wait_ms: 400, waiters_max: 100, reply_ttl_s: 60 },
         limits: Limits {
             per_player_per_s: 1_000,
             per_player_burst: 1_000,
             per_address_per_s: 1_000,
             per_address_burst: 1_000,
+            credentials_per_address_per_s: 1_000,
+            credentials_per_address_burst: 1_000,
             keys_max: 1_000,
         },
     }
