@@ -32,6 +32,17 @@ pub enum StoreError {
         /// What happened, without values.
         reason: String,
     },
+    /// A stored document cannot be read: a newer build wrote it, or it is damaged. It harms only whom it belongs to: keep aside
+    /// what asked for it, go on with all else.
+    #[error("{collection}: a document cannot be read: {reason}")]
+    Unreadable {
+        /// The collection asked for.
+        collection: &'static str,
+        /// The document's `_id`; `?` where ids of that collection are secrets.
+        id: String,
+        /// What does not fit, without values.
+        reason: String,
+    },
     /// The request, the document or the set-up is wrong; trying again changes nothing.
     #[error("{collection}: the document store refused: {reason}")]
     Fatal {
@@ -47,6 +58,16 @@ impl StoreError {
     #[must_use]
     pub fn is_duplicate_key(&self) -> bool {
         matches!(self, Self::DuplicateKey { .. })
+    }
+
+    /// True when a stored document does not decode.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable { .. })
+    }
+
+    pub(crate) fn unreadable(collection: &'static str, id: String, error: &bson::error::Error) -> Self {
+        Self::Unreadable { collection, id, reason: without_values(&error.to_string()) }
     }
 
     pub(crate) fn timed_out(collection: &'static str, after_ms: u64) -> Self {
@@ -112,9 +133,36 @@ impl Classify for StoreError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Transient { .. } => ErrorClass::Transient,
+            Self::Unreadable { .. } => ErrorClass::Poison,
             Self::DuplicateKey { .. } | Self::Fatal { .. } => ErrorClass::Fatal,
         }
     }
+}
+
+/// A decoder's words without what it found: ``unknown variant `JPY`, expected one of …`` names a value of the document.
+/// What it expected, and the names of fields, are our own words.
+fn without_values(text: &str) -> String {
+    const TEXT_MAX: usize = 300;
+    let (found, expected) = text.split_once(", expected ").unwrap_or((text, ""));
+    let names_a_field = found.contains("missing field");
+    let mut clean = String::new();
+    let mut quote: Option<char> = None;
+    for c in found.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => continue,
+            None if (c == '`' || c == '"') && !names_a_field => {
+                clean.push('?');
+                quote = Some(c);
+            }
+            None => clean.push(c),
+        }
+    }
+    if !expected.is_empty() {
+        clean.push_str(", expected ");
+        clean.push_str(expected);
+    }
+    clean.chars().take(TEXT_MAX).collect()
 }
 
 /// The index named in `E11000 duplicate key error collection: db.c index: email_1 dup key: { … }`.
@@ -134,6 +182,17 @@ mod tests {
         let error = StoreError::from_code("players", 11000, message);
         assert!(error.is_duplicate_key());
         assert_eq!(error.to_string(), "players: a unique key exists already (index email_1)");
+    }
+
+    #[test]
+    fn what_a_document_holds_stays_out_of_the_text() {
+        let text = "unknown variant `JPY`, expected one of `EUR`, `USD`";
+        assert_eq!(without_values(text), "unknown variant ?, expected one of `EUR`, `USD`");
+        assert_eq!(
+            without_values("invalid type: string \"a@b.example\", expected i64"),
+            "invalid type: string ?, expected i64"
+        );
+        assert_eq!(without_values("missing field `tail`"), "missing field `tail`");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Documents: one client per process, majority and journal everywhere, and sessions for reads that decide.
 
+mod clock;
 mod collection;
 pub mod describe;
 mod index;
 mod run;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mongodb::Client;
@@ -107,17 +108,48 @@ impl Mongo {
         let context = run::Context {
             namespace: config.database.clone(),
             operation_timeout_ms: config.operation_timeout_ms,
+            clock: clock::Clock::default(),
+            reported: Mutex::default(),
         };
         Ok(Self { client, database, context: Arc::new(context) })
     }
 
-    /// Asks the server for a sign of life (readiness). Not a span: nobody's request waits for it.
+    /// Asks the server for a sign of life (readiness), and learns its time. Not a span: nobody's request waits for it.
     ///
     /// # Errors
     /// `Transient` when it does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let ping = async { self.database.run_command(bson::doc! { "ping": 1 }).await };
-        self.context.bounded("-", ping).await.map(drop)
+        let asked_ms = self.context.clock.local_ms();
+        let hello = async { self.database.run_command(bson::doc! { "hello": 1 }).await };
+        let answer = self.context.bounded("-", hello).await?;
+        if let Ok(theirs) = answer.get_datetime("localTime") {
+            self.context.clock.learn(asked_ms, *theirs);
+        }
+        Ok(())
+    }
+
+    /// Reports an unreadable document, once by each process; any other error is left to the caller.
+    pub fn report_once(&self, error: &StoreError) {
+        self.context.report_once(error);
+    }
+
+    /// The server's time, as of the latest [`Mongo::ping`]: what is written for a sweeper, and what it compares with, so that
+    /// one process with a wrong clock delays and hurries nothing. Differences below one second are ignored.
+    #[must_use]
+    pub fn now(&self) -> bson::DateTime {
+        self.context.clock.now()
+    }
+
+    /// As if this process's clock were wrong by `ms`, until the next [`Mongo::ping`]; for tests.
+    #[must_use]
+    pub fn with_clock_off_by(self, ms: i64) -> Self {
+        let context = run::Context {
+            namespace: self.context.namespace.clone(),
+            operation_timeout_ms: self.context.operation_timeout_ms,
+            clock: clock::Clock::off_by(ms),
+            reported: Mutex::default(),
+        };
+        Self { context: Arc::new(context), ..self }
     }
 
     /// A collection of this service's database with documents of type `T`: majority reads, majority and journal writes.

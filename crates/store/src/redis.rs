@@ -105,8 +105,7 @@ impl Cache {
     /// When the cache does not answer; go to the truth instead.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, CacheError> {
         let span = telemetry::spans::cache_get(key);
-        let answer: Result<Option<Vec<u8>>, _> =
-            self.ask(redis::cmd("GET").arg(key)).instrument(span.clone()).await;
+        let answer: Result<Option<Vec<u8>>, _> = watched(&span, self.ask(redis::cmd("GET").arg(key))).await;
         if let Ok(found) = &answer {
             telemetry::spans::set_attr(&span, attributes::CACHE_HIT, found.is_some());
             metric::count(Metric::CacheReads, 1, &[("hit", if found.is_some() { "true" } else { "false" })]);
@@ -131,7 +130,7 @@ impl Cache {
         telemetry::spans::set_attr(&span, attributes::CACHE_TTL, i64::try_from(ttl_s).unwrap_or(i64::MAX));
         let mut command = redis::cmd("SET");
         command.arg(key).arg(value).arg("EX").arg(ttl_s.max(1));
-        let answer = self.ask::<()>(&command).instrument(span.clone()).await;
+        let answer = watched(&span, self.ask::<()>(&command)).await;
         finish(&span, answer)
     }
 
@@ -149,7 +148,7 @@ impl Cache {
         let span = telemetry::spans::cache_put(key, value.len());
         let mut command = redis::cmd("SET");
         command.arg(key).arg(value).arg("NX").arg("EX").arg(ttl_s.max(1));
-        let answer: Result<Option<String>, _> = self.ask(&command).instrument(span.clone()).await;
+        let answer: Result<Option<String>, _> = watched(&span, self.ask(&command)).await;
         finish(&span, answer).map(|reply| reply.is_some())
     }
 
@@ -159,7 +158,7 @@ impl Cache {
     /// When the cache does not answer.
     pub async fn remove(&self, key: &str) -> Result<(), CacheError> {
         let span = telemetry::spans::cache_remove(key);
-        let answer = self.ask::<i64>(redis::cmd("DEL").arg(key)).instrument(span.clone()).await;
+        let answer = watched(&span, self.ask::<i64>(redis::cmd("DEL").arg(key))).await;
         finish(&span, answer).map(drop)
     }
 
@@ -212,6 +211,14 @@ impl Cache {
 /// Redis' own words about the kind of failure; its detail may quote what was sent.
 fn said(error: &RedisError) -> CacheError {
     CacheError { reason: format!("{:?}", error.kind()) }
+}
+
+/// Runs an access in its span; one that is dropped half-way is said to be cancelled.
+async fn watched<R>(span: &tracing::Span, access: impl Future<Output = R>) -> R {
+    let pending = telemetry::spans::unfinished(span);
+    let answer = access.instrument(span.clone()).await;
+    pending.finished();
+    answer
 }
 
 fn finish<R>(span: &tracing::Span, answer: Result<R, CacheError>) -> Result<R, CacheError> {

@@ -1,6 +1,8 @@
 //! One operation: its span, its time limit, its error.
 
+use std::collections::HashSet;
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::class::Classify as _;
@@ -8,16 +10,33 @@ use telemetry::metric::{self, Metric};
 use telemetry::spans::Status;
 use tracing::Instrument as _;
 
+use super::clock::Clock;
 use crate::StoreError;
+
+/// So many unreadable documents are reported by one process; the others are only counted.
+const REPORTED_MAX: usize = 10_000;
 
 /// What every operation of one client shares.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) namespace: String,
     pub(crate) operation_timeout_ms: u64,
+    pub(crate) clock: Clock,
+    /// Unreadable documents that were reported, by collection and id.
+    pub(crate) reported: Mutex<HashSet<(&'static str, String)>>,
 }
 
 impl Context {
+    /// Reports an unreadable document, unless this process has done so before.
+    pub(crate) fn report_once(&self, error: &StoreError) {
+        let StoreError::Unreadable { collection, id, .. } = error else { return };
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() < REPORTED_MAX && reported.insert((collection, id.clone())) {
+            drop(reported);
+            telemetry::report(error, &[("db.collection.name", collection), ("document.id", id)]);
+        }
+    }
+
     /// Runs a driver call within the operation time-out. A time-out is `Transient`: the outcome is unknown.
     pub(crate) async fn bounded<R>(
         &self,
@@ -40,11 +59,15 @@ impl Context {
         call: impl Future<Output = Result<R, mongodb::error::Error>>,
     ) -> Result<R, StoreError> {
         let span = telemetry::spans::db("mongodb", &self.namespace, collection, operation, description);
+        let pending = telemetry::spans::unfinished(&span);
         let answer = self.bounded(collection, call).instrument(span.clone()).await;
+        pending.finished();
         match &answer {
             Ok(_) | Err(StoreError::DuplicateKey { .. }) => telemetry::spans::set_ok(&span),
             Err(StoreError::Transient { .. }) => telemetry::spans::set_error(&span, Status::Unavailable),
-            Err(StoreError::Fatal { .. }) => telemetry::spans::set_error(&span, Status::InternalError),
+            Err(StoreError::Fatal { .. } | StoreError::Unreadable { .. }) => {
+                telemetry::spans::set_error(&span, Status::InternalError)
+            }
         }
         if let Err(error @ (StoreError::Transient { .. } | StoreError::Fatal { .. })) = &answer {
             metric::count(Metric::StoreErrors, 1, &[("class", error.class().as_str())]);

@@ -112,3 +112,35 @@ async fn a_server_that_is_gone_is_transient_within_its_bounds() {
     // The usual bound on finding a server is five seconds.
     assert!(started.elapsed() < Duration::from_millis(4_500));
 }
+
+#[tokio::test]
+async fn an_unreadable_document_stops_nobody_elses() {
+    let (mongo, counters) = counters().await;
+    let raw: Collection<bson::Document> = mongo.collection("counters");
+    for n in 0..6_i64 {
+        raw.insert_one(&doc! { "_id": format!("damaged-{n}"), "version": "many", "tail": [] }).await.unwrap();
+    }
+    for (id, version) in [("a", 1), ("b", 2), ("c", 3)] {
+        counters.insert_one(&Counter { version, ..counter(id) }).await.unwrap();
+    }
+    // The unreadable ones come first, and there are more of them than are asked for.
+    let found = counters.find_readable(doc! {}, doc! { "version": -1 }, 2).await.unwrap();
+    assert_eq!(found.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c", "b"]);
+    let one = counters.find_one(doc! { "_id": "damaged-1" }).await.unwrap_err();
+    assert!(one.is_unreadable() && one.class() == ErrorClass::Poison, "{one}");
+    assert!(!one.to_string().contains("many"), "a value of the document: {one}");
+    let all = counters.find(doc! {}, doc! {}, 100).await.unwrap_err();
+    assert!(all.is_unreadable(), "a decision that needs all of them does not go on without one: {all}");
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_stores_time_counts_and_not_a_wrong_clock() {
+    let mongo = Mongo::connect(&Config::new(testkit::mongo(), testkit::unique("store"))).await.unwrap();
+    let right = mongo.now().timestamp_millis();
+    let wrong = mongo.with_clock_off_by(3_600_000);
+    assert!(wrong.now().timestamp_millis() - right > 3_000_000);
+    wrong.ping().await.unwrap();
+    let corrected = wrong.now().timestamp_millis().abs_diff(right);
+    assert!(corrected < 60_000, "{corrected} ms");
+}

@@ -1,0 +1,57 @@
+//! The store's time: what sweepers compare must not depend on whose clock wrote it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bson::DateTime;
+
+/// What clocks differ in peace. A smaller difference is left alone, so that times do not jitter with each reading.
+const IGNORED_MS: i64 = 1_000;
+
+/// This process's clock, corrected by the store's.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    /// How far the store is ahead of this process.
+    ahead_ms: AtomicI64,
+    /// How far this process is wrong, in a test.
+    off_by_ms: i64,
+}
+
+impl Clock {
+    pub(crate) fn off_by(ms: i64) -> Self {
+        Self { off_by_ms: ms, ..Self::default() }
+    }
+
+    /// The store's time, as far as it was learned.
+    pub(crate) fn now(&self) -> DateTime {
+        DateTime::from_millis(self.local_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Learns from an answer of the store that was asked for at `asked_ms`, by this process's clock.
+    pub(crate) fn learn(&self, asked_ms: i64, theirs: DateTime) {
+        let answered_ms = self.local_ms();
+        let middle_ms = asked_ms.saturating_add(answered_ms.saturating_sub(asked_ms) / 2);
+        let ahead_ms = theirs.timestamp_millis().saturating_sub(middle_ms);
+        let ahead_ms = if ahead_ms.abs() < IGNORED_MS { 0 } else { ahead_ms };
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn local_ms(&self) -> i64 {
+        DateTime::now().timestamp_millis().saturating_add(self.off_by_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_corrected_and_a_small_difference_is_left_alone() {
+        let clock = Clock::off_by(3_600_000);
+        clock.learn(clock.local_ms(), DateTime::now());
+        let off_ms = clock.now().timestamp_millis().abs_diff(DateTime::now().timestamp_millis());
+        assert!(off_ms < 1_000, "{off_ms}");
+        let clock = Clock::default();
+        clock.learn(clock.local_ms(), DateTime::from_millis(clock.local_ms().saturating_add(400)));
+        assert_eq!(clock.ahead_ms.load(Ordering::Relaxed), 0);
+    }
+}
