@@ -25,7 +25,7 @@ pub struct Config {
     /// Who else there is.
     pub peers: Peers,
     /// Secrets.
-    #[serde(default)]
+    #[validate(nested)]
     pub security: Security,
     /// How the provider is asked.
     #[validate(nested)]
@@ -43,11 +43,17 @@ pub struct Peers {
 }
 
 /// What nobody else may know.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Security {
+    /// What every request to this service, and of it to the partners, has to carry.
+    #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
+    pub internal_token: Secret,
     /// What the provider signs its webhooks with; empty: webhooks are refused.
     #[serde(default)]
     pub webhook_secret: Secret,
+    /// What the provider signed them with before, for as long as it is changing over; empty: nothing else.
+    #[serde(default)]
+    pub webhook_secret_old: Secret,
 }
 
 /// Trim and sweep.

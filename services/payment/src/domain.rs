@@ -33,7 +33,7 @@ pub fn decide(account: &AccountState, command: &Command, at_ms: i64) -> Result<D
         Command::SettlePayment(report) => payment::settle(account, report),
         Command::SetLimits { cause_id, limits } => Ok(restrictions::set_limits(account, cause_id, *limits)),
         Command::SelfExclude { cause_id, until_ms } => {
-            Ok(restrictions::self_exclude(account, cause_id, *until_ms))
+            restrictions::self_exclude(account, cause_id, *until_ms, at_ms)
         }
     }?;
     decision.account.next_seq = account.next_seq.checked_add(1).ok_or(DecideError::Overflow)?;

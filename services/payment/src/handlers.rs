@@ -13,7 +13,6 @@ use bus::{Delivery, HandlerError, Outcome, Router};
 use contracts::proto::common::v1::Money as WireMoney;
 use contracts::{EventId, EventType, Message};
 use money::Money;
-use telemetry::metric::{self, Metric};
 
 use crate::ledger::{Incoming, Ledger, LedgerError, Request, Verdict};
 
@@ -45,27 +44,12 @@ async fn carry(ledger: &Ledger, delivery: &Delivery, request: Request) -> Result
         request,
     };
     let verdict = ledger.execute(&incoming).await?;
-    count_ended(&verdict);
     Ok(match verdict {
         Verdict::Decided(entry) if entry.is_rejection() => Outcome::Rejected,
         Verdict::Decided(_) => Outcome::Applied,
         Verdict::Found(_) => Outcome::Duplicate,
         Verdict::Conflict => Outcome::Rejected,
     })
-}
-
-/// Counts deposits and withdrawals that have ended, once each.
-fn count_ended(verdict: &Verdict) {
-    let Verdict::Decided(entry) = verdict else { return };
-    let event_type = entry.event.as_ref().and_then(|event| event.event_type.parse().ok());
-    let (kind, outcome) = match event_type {
-        Some(EventType::DepositCompleted) => ("deposit", "completed"),
-        Some(EventType::DepositFailed) => ("deposit", "failed"),
-        Some(EventType::WithdrawalCompleted) => ("withdrawal", "completed"),
-        Some(EventType::WithdrawalFailed) => ("withdrawal", "failed"),
-        _ => return,
-    };
-    metric::count(Metric::PaymentsEnded, 1, &[("kind", kind), ("outcome", outcome)]);
 }
 
 /// The content of a delivery that the router has sent to the right handler.

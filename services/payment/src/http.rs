@@ -27,6 +27,8 @@ pub struct App {
     pub producer: Producer,
     /// What the provider signs its webhooks with; empty: webhooks are refused.
     pub webhook_secret: Secret,
+    /// The one before it; empty: none.
+    pub webhook_secret_old: Secret,
 }
 
 impl std::fmt::Debug for App {
@@ -44,13 +46,21 @@ pub fn routes(app: App) -> Router {
         .with_state(Arc::new(app))
 }
 
-/// An error as an answer: what may work later is 503; anything else is ours to look at.
+/// An error as an answer: what may work later is 503; anything else is 500. A document that cannot be read is told of where it is
+/// found, once, and not with each request.
 fn problem(error: &(impl Classify + std::error::Error)) -> Problem {
-    if error.class() == ErrorClass::Transient {
-        tracing::warn!(error = %error, "request not answered");
-        Problem::unavailable("the ledger cannot be read now")
-    } else {
-        tracing::error!(error = %error, "request failed");
-        Problem::internal()
+    match error.class() {
+        ErrorClass::Transient => {
+            tracing::warn!(error = %error, "request not answered");
+            Problem::unavailable("the ledger cannot be read now")
+        }
+        ErrorClass::Poison => {
+            tracing::warn!(error = %error, "request not answered: what it is about cannot be read");
+            Problem::internal()
+        }
+        ErrorClass::Fatal => {
+            tracing::error!(error = %error, "request failed");
+            Problem::internal()
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The ledger: one compare-and-set per decision, then ledger row, event, acknowledgement, in this order only.
 //!
-//! This is the protocol of the contracts ("Money rules"), which is model-checked; change it there first. Step by step:
+//! This protocol is model-checked (`models/`); change it there first. Step by step:
 //!
 //! 1. [`Ledger::execute`] reads the account, then (unless the account's tail answers) the ledger, in one causally
 //!    consistent session, then writes the decision by compare-and-set on the version that it read.
@@ -9,7 +9,9 @@
 //! 3. What this process saw through is trimmed from the tail: with its next write to the account, or in bulk ([`trim`]).
 //! 4. [`sweeper`] does 2 and 3 for decisions that a dead process left behind.
 //! 5. Two players' decisions under one key, made at the same moment: the ledger takes one, the other is taken back
-//!    ([`take_back`]). This step is not in the contracts' model; docs/adr/0008 says why it is safe.
+//!    ([`take_back`], docs/adr/0008).
+//! 6. A report settles a payment only on the provider's recorded word, or before anybody asks it; the payment is off the
+//!    provider's list before its end is told.
 //!
 //! A command that comes again finds its decision, in the tail or in the ledger, and is answered with the same bytes.
 
@@ -19,6 +21,7 @@ mod entry;
 mod error;
 mod execute;
 mod hooks;
+mod in_hand;
 mod lookup;
 mod outbox;
 mod relay;
@@ -40,10 +43,11 @@ pub use entry::{Entry, StoredEvent, StoredKind, StoredPayment, StoredPosting};
 pub use error::LedgerError;
 pub use execute::{Incoming, Verdict};
 pub use hooks::{Hooks, Killed, NoHooks, Safeguard, Step};
-pub use outbox::{Outbox, Payments};
+pub use outbox::{Admission, Outbox, Payments, Refusal};
 pub use request::Request;
 
 use accounts::Accounts;
+use in_hand::InHand;
 use rows::Rows;
 use seen::Seen;
 
@@ -59,6 +63,7 @@ pub struct Ledger {
     outbox: Arc<dyn Outbox>,
     payments: Arc<dyn Payments>,
     seen: Arc<Seen>,
+    in_hand: InHand,
     hooks: Arc<dyn Hooks>,
 }
 
@@ -79,6 +84,7 @@ impl Ledger {
             outbox,
             payments,
             seen: Arc::default(),
+            in_hand: InHand::default(),
             hooks: Arc::new(NoHooks),
         }
     }
@@ -104,7 +110,7 @@ impl Ledger {
     /// # Errors
     /// When the store does not answer.
     pub async fn account(&self, player_id: &str) -> Result<Option<AccountDoc>, LedgerError> {
-        Ok(self.accounts.find(player_id).await?)
+        Ok(self.accounts.find(player_id).await.inspect_err(|error| self.mongo.report_once(error))?)
     }
 
     /// The recorded decision about a command, looked up by the command's id alone.

@@ -18,9 +18,11 @@ pub mod provider;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::lag::BacklogReader;
 use bus::{Consumer, Producer};
+use chassis::internal::Internal;
 use chassis::{Edges, Failure, Life, ReadyFlag, Shutdown};
-use contracts::{Classify, ErrorClass, Group};
+use contracts::{Classify, ErrorClass, Group, Topic};
 use store::StoreError;
 use store::mongo::Mongo;
 use telemetry::propagation::TrustPolicy;
@@ -49,7 +51,7 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     let (door, waiting) = mpsc::channel(config.provider.waiting_max);
     let intents = Intents::new(&mongo, door, config.provider.lease_ms);
     let ledger = Ledger::new(mongo.clone(), Arc::new(producer.clone()), Arc::new(intents.clone()));
-    if !prepare(&ledger, &intents, life.shutdown()).await? {
+    if !prepare(&mongo, &ledger, &intents, life.shutdown()).await? {
         return life.run().await;
     }
     store_ready.set(true);
@@ -65,29 +67,46 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     };
     let swept = ledger.clone();
     life.background("sweeper", |stop| ledger::sweeper::run(swept, sweep, stop));
+    let internal = Internal::new(config.security.internal_token.clone());
     let pool = Pool {
-        provider: CardProvider::new(&config.peers.partners, config.provider.timeout_ms)?,
+        provider: CardProvider::new(&config.peers.partners, config.provider.timeout_ms, internal.clone())?,
         intents: intents.clone(),
         producer: producer.clone(),
+        ledger: ledger.clone(),
+        backlog: Arc::new(BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands])?),
+        config: config.provider.clone(),
     };
-    let asked = config.provider.clone();
-    life.background("provider", |stop| pool.run(asked, waiting, stop));
+    life.background("provider", |stop| pool.run(waiting, stop));
     life.background("store probe", |stop| probe(mongo, store_ready, stop));
 
     // After the consumer has ended: what it relayed last leaves the tails too, so the next process sweeps nothing.
     let trimmed = ledger.clone();
     life.on_flush("trim", move |_| async move { trimmed.trim().await });
     let flushed = producer.clone();
-    let app = http::App { ledger, intents, producer, webhook_secret: config.security.webhook_secret.clone() };
-    life.serve(chassis::http::router(http::routes(app), &config.http, TrustPolicy::inside()));
+    let app = http::App {
+        ledger,
+        intents,
+        producer,
+        webhook_secret: config.security.webhook_secret.clone(),
+        webhook_secret_old: config.security.webhook_secret_old.clone(),
+    };
+    let routes = chassis::http::internal(http::routes(app), internal);
+    life.serve(chassis::http::layered(routes, &config.http, TrustPolicy::inside()));
     life.on_flush("producer", move |within| async move { flushed.flush(within).await });
     life.run().await
 }
 
 /// Waits for the store and creates the indexes. False: the end was asked for first.
-async fn prepare(ledger: &Ledger, intents: &Intents, shutdown: &Shutdown) -> Result<bool, Failure> {
+async fn prepare(
+    mongo: &Mongo,
+    ledger: &Ledger,
+    intents: &Intents,
+    shutdown: &Shutdown,
+) -> Result<bool, Failure> {
     loop {
         let prepared: Result<(), StoreError> = async {
+            // Learns the store's time before anything is written by it.
+            mongo.ping().await?;
             ledger.ensure_indexes().await?;
             intents.ensure_indexes().await
         }

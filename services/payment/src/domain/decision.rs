@@ -59,6 +59,9 @@ pub enum DecideError {
     /// A stake, payout or amount is on the wrong side of zero.
     #[error("an amount is on the wrong side of zero")]
     Sign,
+    /// A self-exclusion that ends before it is applied.
+    #[error("the self-exclusion has ended already")]
+    ExclusionIsOver,
     /// The provider speaks of another amount than we asked for.
     #[error("the provider reports another amount than the payment's")]
     ProviderAmount,

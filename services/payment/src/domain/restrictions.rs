@@ -5,16 +5,24 @@ use contracts::EventId;
 use contracts::proto::payments::v1::RestrictionsApplied;
 use money::Postings;
 
-use super::{AccountState, Decision, LimitSet, Outcome};
+use super::{AccountState, DecideError, Decision, LimitSet, Outcome};
 
 pub(super) fn set_limits(account: &AccountState, cause_id: &EventId, limits: LimitSet) -> Decision {
     restricted(account, cause_id, AccountState { limits, ..account.clone() })
 }
 
-/// An exclusion is never shortened, whatever order the events come in.
-pub(super) fn self_exclude(account: &AccountState, cause_id: &EventId, until_ms: i64) -> Decision {
+/// An exclusion is never shortened, whatever order the events come in. One that is over already is never said to be in force.
+pub(super) fn self_exclude(
+    account: &AccountState,
+    cause_id: &EventId,
+    until_ms: i64,
+    at_ms: i64,
+) -> Result<Decision, DecideError> {
+    if until_ms <= at_ms {
+        return Err(DecideError::ExclusionIsOver);
+    }
     let self_excluded_until_ms = account.self_excluded_until_ms.max(Some(until_ms));
-    restricted(account, cause_id, AccountState { self_excluded_until_ms, ..account.clone() })
+    Ok(restricted(account, cause_id, AccountState { self_excluded_until_ms, ..account.clone() }))
 }
 
 fn restricted(before: &AccountState, cause_id: &EventId, after: AccountState) -> Decision {

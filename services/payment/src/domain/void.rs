@@ -23,12 +23,15 @@ pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decisio
     if let Some(at_ms) = void.decided_at_ms {
         after.take_back_loss(&void.moved, at_ms);
     }
+    let reversed = applied(account, &void.moved)?;
     let balance_after = legs.first().and_then(|leg| after.balance(leg.amount.currency()));
     let message = WagerVoided {
         wager_id: void.wager_id.to_string(),
         player_id: account.player_id.clone(),
         balance_after: balance_after.map(Into::into),
         reason: void.reason.clone(),
+        reversed_stake: reversed.map(|(stake, _)| stake.into()),
+        reversed_payout: reversed.map(|(_, payout)| payout.into()),
     };
     Ok(Decision {
         outcome: Outcome::Applied,
@@ -38,6 +41,21 @@ pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decisio
         message: Some(message.into()),
         pending: None,
     })
+}
+
+/// Stake and payout that the wager had applied, whole, whoever pays for their reversal; `None` when it had moved nothing.
+fn applied(account: &AccountState, moved: &[Posting]) -> Result<Option<(Money, Money)>, DecideError> {
+    let own = Account::Player(account.player_id.clone());
+    let Some(currency) = moved.first().map(|leg| leg.amount.currency()) else { return Ok(None) };
+    let (mut stake, mut payout) = (Money::zero(currency), Money::zero(currency));
+    for leg in moved.iter().filter(|leg| leg.account == own) {
+        if leg.amount.is_negative() {
+            stake = stake.checked_sub(leg.amount).map_err(|_| DecideError::Overflow)?;
+        } else {
+            payout = payout.checked_add(leg.amount).map_err(|_| DecideError::Overflow)?;
+        }
+    }
+    Ok(Some((stake, payout)))
 }
 
 /// What the player would owe. A wager is in one currency, so its reversal is too.

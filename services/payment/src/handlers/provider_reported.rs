@@ -6,6 +6,7 @@ use contracts::proto::payments::v1::{ProviderOutcome, ProviderReported};
 
 use super::{amount, carry, content, id};
 use crate::ledger::{Ledger, Request};
+use crate::provider::intent::Contradiction;
 
 /// Handles `ProviderReported`.
 #[derive(Debug)]
@@ -16,18 +17,20 @@ impl Handle for ProviderReportedHandler {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let command: ProviderReported = content(delivery)?;
         let payment_id = id("paymentId", &command.payment_id)?;
+        let captured = command.outcome() == ProviderOutcome::Captured;
         let request = Request::Report {
             payment_id: payment_id.clone(),
-            captured: command.outcome() == ProviderOutcome::Captured,
+            captured,
             amount: amount("amount", command.amount.as_ref())?,
             provider_reference: command.provider_reference,
         };
         let outcome = carry(&self.0, delivery, request).await?;
         if outcome == Outcome::Rejected {
-            tracing::warn!(
-                payment.id = %payment_id,
-                "a settled payment was reported again with other words: nothing moved, compare it with the provider's statement",
-            );
+            let settled = self.0.settlement(&payment_id).await?;
+            // The same end in other words is no matter. Another end: money is where the ledger does not see it.
+            if settled.is_none_or(|entry| entry.captured() != Some(captured)) {
+                Contradiction::of(captured).report(payment_id.as_str());
+            }
         }
         Ok(outcome)
     }

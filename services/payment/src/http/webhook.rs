@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::{App, problem};
 use crate::provider::client::Answer;
+use crate::provider::intents::Recorded;
 use crate::provider::{report, signature};
 
 /// What the provider sends.
@@ -37,12 +38,13 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    if app.webhook_secret.is_empty() {
+    let secrets = [app.webhook_secret.expose(), app.webhook_secret_old.expose()];
+    if secrets.iter().all(|secret| secret.is_empty()) {
         return Err(Problem::unavailable("webhooks are not configured here"));
     }
-    let header = headers.get(signature::HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let lines = headers.get_all(signature::HEADER).iter().map(|value| value.to_str().unwrap_or_default());
     let now_epoch_s = OffsetDateTime::now_utc().unix_timestamp();
-    signature::verify(app.webhook_secret.expose(), header, &body, now_epoch_s)
+    signature::verify_any(&secrets, lines, &body, now_epoch_s)
         .map_err(|error| Problem::unauthorized(error.to_string()))?;
     let told: Told = serde_json::from_slice(&body).map_err(|e| Problem::bad_request(e.to_string()))?;
     let intent = app.intents.find(&told.payment_id).await.map_err(|e| problem(&e))?;
@@ -54,7 +56,15 @@ pub(super) async fn post(
             "The payment has another amount",
         ));
     }
-    let answer = Answer { captured: told.status == Status::Captured, reference: told.reference };
-    report::publish(&app.producer, &intent, &answer).await.map_err(|e| problem(&e))?;
+    let answer = Answer::new(told.status == Status::Captured, &told.reference);
+    let recorded = app.intents.record(&told.payment_id, &answer, None).await.map_err(|e| problem(&e))?;
+    match recorded {
+        Recorded::Word(intent) => {
+            report::publish(&app.producer, &intent).await.map_err(|e| problem(&e))?;
+            app.intents.reported(&intent).await.map_err(|e| problem(&e))?;
+        }
+        Recorded::Contradicted(contradiction) => contradiction.report(&told.payment_id),
+        Recorded::Settled | Recorded::Overtaken => {}
+    }
     Ok(StatusCode::ACCEPTED.into_response())
 }

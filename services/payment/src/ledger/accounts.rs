@@ -118,15 +118,18 @@ impl Accounts {
         self.documents.update_bulk(updates.collect()).await.map(drop)
     }
 
-    /// Accounts whose oldest decision was made before `cutoff`, the oldest first.
+    /// Accounts whose oldest decision was made before `cutoff`, the oldest first, without those in `but`.
     pub(super) async fn with_tail_before(
         &self,
         cutoff: DateTime,
+        but: &[String],
         limit: u32,
     ) -> Result<Vec<AccountDoc>, StoreError> {
-        self.documents
-            .find(doc! { "oldest_tail_at": { "$lt": cutoff } }, doc! { "oldest_tail_at": 1 }, limit)
-            .await
+        let mut filter = doc! { "oldest_tail_at": { "$lt": cutoff } };
+        if !but.is_empty() {
+            filter.insert("_id", doc! { "$nin": but.to_vec() });
+        }
+        self.documents.find_readable(filter, doc! { "oldest_tail_at": 1 }, limit).await
     }
 }
 
@@ -152,8 +155,10 @@ fn tail_without(seqs: &[i64]) -> Document {
     doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this.seq", seqs.to_vec()] }] } } }
 }
 
+/// Not `$tail.at`: not every server follows a path into the documents of an array, and null would hide the account from the
+/// sweeper.
 fn oldest_from_tail() -> Document {
-    doc! { "$set": { "oldest_tail_at": { "$min": "$tail.at" } } }
+    doc! { "$set": { "oldest_tail_at": { "$min": { "$map": { "input": "$tail", "in": "$$this.at" } } } } }
 }
 
 fn oldest_at(read: &AccountDoc, entry: &Entry) -> DateTime {

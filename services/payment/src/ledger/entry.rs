@@ -14,6 +14,9 @@ use time::OffsetDateTime;
 use super::LedgerError;
 use crate::domain::{Decision, Outcome, PaymentKind, PendingPayment};
 
+/// How the key of the payment that a decision settles begins.
+pub(super) const SETTLES: &str = "r:";
+
 /// Who made our events, in `ce_source`.
 pub(super) const SOURCE: &str = "payment";
 
@@ -197,6 +200,22 @@ impl Entry {
     #[must_use]
     pub fn reject_reason(&self) -> Option<RejectReason> {
         self.reason.as_deref().and_then(RejectReason::from_str_name)
+    }
+
+    /// The payment that this decision settles. (Decisions of the first version do not say.)
+    #[must_use]
+    pub fn settles(&self) -> Option<&str> {
+        self.keys.iter().find_map(|key| key.strip_prefix(SETTLES))
+    }
+
+    /// Whether the money of the payment that it settles moved; `None` when it settles none.
+    #[must_use]
+    pub fn captured(&self) -> Option<bool> {
+        match self.event.as_ref()?.event_type.parse().ok()? {
+            EventType::DepositCompleted | EventType::WithdrawalCompleted => Some(true),
+            EventType::DepositFailed | EventType::WithdrawalFailed => Some(false),
+            _ => None,
+        }
     }
 
     /// Whether it is found by one of these keys.

@@ -4,7 +4,7 @@ use bus::PublishError;
 use contracts::{Classify, ErrorClass};
 use store::StoreError;
 
-use super::Killed;
+use super::{Killed, Refusal};
 use crate::domain::DecideError;
 
 /// Carrying a command through failed. Nothing is lost: the record comes again and finds what was done.
@@ -25,6 +25,9 @@ pub enum LedgerError {
     /// A report about a payment that was never asked for.
     #[error("no such payment waits for the provider")]
     NoSuchPayment,
+    /// A report that may not settle its payment: money may move otherwise than the ledger says.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// Others were faster every time.
     #[error("the account changed under {attempts} attempts")]
     Contended {
@@ -46,7 +49,7 @@ pub enum LedgerError {
         /// What contradicts what.
         what: &'static str,
     },
-    /// A stored document cannot be read back.
+    /// A stored decision cannot be read back: a newer build wrote it, or it is damaged. It harms its own player alone.
     #[error("a stored decision cannot be read: {0}")]
     Unreadable(String),
     /// A test killed the process here.
@@ -59,11 +62,13 @@ impl Classify for LedgerError {
         match self {
             Self::Store(error) => error.class(),
             Self::Publish(error) => error.class(),
-            Self::Undecidable(_) | Self::NotACommand(_) | Self::NoSuchPayment | Self::Diverged { .. } => {
-                ErrorClass::Poison
-            }
+            Self::Undecidable(_)
+            | Self::NotACommand(_)
+            | Self::NoSuchPayment
+            | Self::Refused(_)
+            | Self::Diverged { .. }
+            | Self::Unreadable(_) => ErrorClass::Poison,
             Self::Contended { .. } | Self::Taken { .. } | Self::Killed(_) => ErrorClass::Transient,
-            Self::Unreadable(_) => ErrorClass::Fatal,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Carrying one command through: found again, in conflict, or decided — and told, before its record is completed.
 
-use bson::DateTime;
 use bus::RawRecord;
 use contracts::proto::payments::v1::CommandConflict;
 use contracts::{Event, EventId, EventType, Format, RequestHash};
@@ -10,7 +9,8 @@ use time::OffsetDateTime;
 use super::accounts::Write;
 use super::entry::{About, SOURCE};
 use super::lookup::{Lookup, Match};
-use super::{AccountDoc, Entry, Ledger, LedgerError, Request, Safeguard, Step, TAIL_ENTRIES_MAX};
+use super::relay::Origin;
+use super::{AccountDoc, Admission, Entry, Ledger, LedgerError, Request, Safeguard, Step, TAIL_ENTRIES_MAX};
 use crate::domain;
 
 /// How often a compare-and-set may lose before the record waits. Within a process an account has one lane, so only another
@@ -50,6 +50,7 @@ impl Ledger {
     /// See [`LedgerError`]; the same command may be carried through again at any time.
     pub async fn execute(&self, incoming: &Incoming<'_>) -> Result<Verdict, LedgerError> {
         let lookup = incoming.request.lookup(incoming.command_id);
+        let _in_hand = self.in_hand.take(incoming.player_id);
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(incoming, &lookup).await {
                 Ok(Some(verdict)) => return Ok(verdict),
@@ -92,7 +93,7 @@ impl Ledger {
             self.empty_tail(&account).await?;
             return Ok(None);
         }
-        self.relay_below(&account).await?;
+        self.relay_below(&account, account.next_seq).await?;
         self.decide(incoming, lookup, &account, &found).await
     }
 
@@ -104,8 +105,11 @@ impl Ledger {
         found: &[Entry],
     ) -> Result<Option<Verdict>, LedgerError> {
         let command = incoming.request.join(incoming.command_id, lookup.referred(found))?;
-        let at_ms = DateTime::now().timestamp_millis();
+        let at_ms = self.mongo.now().timestamp_millis();
         let decision = domain::decide(&account.state(), &command, at_ms)?;
+        if let Request::Report { payment_id, captured, .. } = &incoming.request {
+            self.admit(incoming.player_id, payment_id, *captured, lookup.referred(found)).await?;
+        }
         let about = About {
             command_id: incoming.command_id,
             command_type: incoming.command_type,
@@ -132,11 +136,33 @@ impl Ledger {
         }
         self.seen.forget(incoming.player_id, &trims);
         self.hooks.reached(Step::DecisionWritten, incoming.player_id)?;
-        self.relay_through(account, &entry).await?;
+        self.relay(incoming.player_id, &entry, Origin::Handler).await?;
         Ok(Some(Verdict::Decided(Box::new(entry))))
     }
 
-    /// Answers a command that was decided before.
+    /// Before a payment is settled: the provider's recorded word says the same, or nobody has asked it and nobody will. Whoever
+    /// asks meanwhile makes this fail.
+    async fn admit(
+        &self,
+        player_id: &str,
+        payment_id: &EventId,
+        captured: bool,
+        asked: Option<&Entry>,
+    ) -> Result<(), LedgerError> {
+        match self.payments.admit(payment_id.as_str(), captured).await? {
+            Admission::Admitted => Ok(self.hooks.reached(Step::ReportAdmitted, player_id)?),
+            Admission::Refused(refusal) => Err(refusal.into()),
+            Admission::Unknown => {
+                if let Some(asked) = asked {
+                    self.payments.ensure(player_id, asked).await?;
+                }
+                Err(LedgerError::Contended { attempts: 1 })
+            }
+        }
+    }
+
+    /// Answers a command that was decided before: the decision is told first, in any case, so that whoever hears of a conflict
+    /// has heard what it conflicts with.
     async fn repeat(
         &self,
         incoming: &Incoming<'_>,
@@ -144,9 +170,6 @@ impl Ledger {
         entry: &Entry,
         kind: Match,
     ) -> Result<Verdict, LedgerError> {
-        if kind == Match::SameRequest && entry.request_hash != incoming.request_hash.as_str() {
-            return self.contradict(incoming, entry).await;
-        }
         let in_tail = account.tail.iter().any(|candidate| candidate.seq == entry.seq && candidate == entry);
         if in_tail {
             self.relay_through(account, entry).await?;
@@ -154,11 +177,15 @@ impl Ledger {
             // A ledger row is never taken for a published event.
             self.announce(incoming.player_id, entry).await?;
         }
+        if kind == Match::SameRequest && entry.request_hash != incoming.request_hash.as_str() {
+            return self.contradict(incoming, entry).await;
+        }
         Ok(Verdict::Found(Box::new(entry.clone())))
     }
 
     /// Another player has decided something that this command is, or is about. Nothing is decided here: it would move one
-    /// player's money by another's decision. Who waits is told; what only an operator can have mixed up is parked.
+    /// player's money by another's decision. Who waits is told, after that decision; what only an operator can have mixed up is
+    /// parked.
     async fn answer_from_others(
         &self,
         incoming: &Incoming<'_>,
@@ -167,7 +194,10 @@ impl Ledger {
     ) -> Result<Verdict, LedgerError> {
         match lookup.answer(others).filter(|_| !lookup.is_about_another()) {
             // Whatever the hashes say: whose command it is belongs to its content.
-            Some((entry, Match::SameRequest)) => self.contradict(incoming, entry).await,
+            Some((entry, Match::SameRequest)) => {
+                self.announce(incoming.player_id, entry).await?;
+                self.contradict(incoming, entry).await
+            }
             // A wager that was voided under a wrong name is void: game ended the bet by that event.
             Some((entry, Match::OtherRequest)) => {
                 self.announce(incoming.player_id, entry).await?;

@@ -8,10 +8,14 @@ pub enum Step {
     AccountRead,
     /// The ledger was asked for the command.
     LedgerRead,
+    /// A report may settle its payment: nobody begins to ask the provider any more.
+    ReportAdmitted,
     /// The compare-and-set won.
     DecisionWritten,
     /// The ledger row is there.
     RowWritten,
+    /// The payment that was settled is off the provider's list, and nobody has been told.
+    IntentEnded,
     /// The event was acknowledged, and nobody has noted it yet.
     EventPublished,
     /// The conflict event was acknowledged.
@@ -25,8 +29,10 @@ impl Step {
     pub const ALL: &'static [Self] = &[
         Self::AccountRead,
         Self::LedgerRead,
+        Self::ReportAdmitted,
         Self::DecisionWritten,
         Self::RowWritten,
+        Self::IntentEnded,
         Self::EventPublished,
         Self::ConflictPublished,
         Self::Trimmed,

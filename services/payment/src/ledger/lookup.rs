@@ -3,6 +3,7 @@
 use contracts::{EventId, ids};
 
 use super::Entry;
+use super::entry::SETTLES;
 
 /// What a command has to know before it can be decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,7 +106,7 @@ pub(super) fn settlement_keys(payment_id: &EventId) -> Vec<String> {
 }
 
 fn report_key(payment_id: &EventId) -> String {
-    format!("r:{payment_id}")
+    format!("{SETTLES}{payment_id}")
 }
 
 fn wager_key(wager_id: &EventId) -> String {

@@ -12,7 +12,7 @@ const RELAY: &str = "payment.relay";
 
 /// Who relays, in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     /// A handler, for its own decision or for one that was left below it.
     Handler,
     /// The sweeper, for a dead handler.
@@ -31,17 +31,17 @@ impl Origin {
 impl Ledger {
     /// Relays `entry`, and before it every lower entry of the tail that this process has not itself seen acknowledged.
     pub(super) async fn relay_through(&self, account: &AccountDoc, entry: &Entry) -> Result<(), LedgerError> {
-        if self.hooks.keeps(Safeguard::LowerFirst) {
-            self.relay_left_behind(account, Origin::Handler, |earlier| earlier.seq < entry.seq).await?;
-        }
+        self.relay_below(account, entry.seq).await?;
         self.relay(&account.player_id, entry, Origin::Handler).await
     }
 
-    /// Relays what was left in the tail before anything is decided on top of it: a decision that has to be taken back must still be
-    /// the latest, and an account that contradicts the ledger must not move. In peace there is nothing to relay.
-    pub(super) async fn relay_below(&self, account: &AccountDoc) -> Result<(), LedgerError> {
+    /// Relays what was left in the tail below `seq`; in peace nothing.
+    ///
+    /// Before a decision, too: one that has to be taken back must still be the latest, and an account that contradicts the
+    /// ledger must not move.
+    pub(super) async fn relay_below(&self, account: &AccountDoc, seq: i64) -> Result<(), LedgerError> {
         if self.hooks.keeps(Safeguard::LowerFirst) {
-            self.relay_left_behind(account, Origin::Handler, |_| true).await?;
+            self.relay_left_behind(account, Origin::Handler, |earlier| earlier.seq < seq).await?;
         }
         Ok(())
     }
@@ -78,7 +78,13 @@ impl Ledger {
         Ok(())
     }
 
-    async fn relay(&self, player_id: &str, entry: &Entry, origin: Origin) -> Result<(), LedgerError> {
+    /// Relays one entry; every lower one must have been relayed.
+    pub(super) async fn relay(
+        &self,
+        player_id: &str,
+        entry: &Entry,
+        origin: Origin,
+    ) -> Result<(), LedgerError> {
         if let Err(error) = self.rows.insert(player_id, entry).await {
             if let LedgerError::Taken { row } = &error {
                 self.take_back(player_id, entry, row).await?;
@@ -100,8 +106,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Publishes the event, or puts the payment on the provider's list: a decision has one or the other.
+    /// Publishes the event, or puts the payment on the provider's list: a decision has one or the other. What it settles is off
+    /// that list before anybody hears of it.
     pub(super) async fn announce(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
+        if let Some(payment_id) = entry.settles() {
+            self.payments.end(payment_id, entry.captured()).await?;
+            self.hooks.reached(Step::IntentEnded, player_id)?;
+        }
         match entry.to_record()? {
             Some(record) => self.outbox.publish(&record).await?,
             None => self.payments.ensure(player_id, entry).await?,

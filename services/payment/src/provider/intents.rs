@@ -1,73 +1,41 @@
 //! `payment.intents`: what the provider has to be asked, and what it said.
+//!
+//! Every step here is one write to one document, so of two that exclude each other (somebody begins to ask, an operator
+//! settles) exactly one happens. `models/settlement_model.py` shows what follows without each condition; change it there first.
 
 use async_trait::async_trait;
-use bson::{DateTime, doc};
-use money::{Currency, Money};
-use serde::{Deserialize, Serialize};
+use bson::{DateTime, Document, doc};
 use store::StoreError;
 use store::mongo::{Collection, Index, Mongo};
-use telemetry::propagation::StoredTrace;
 use tokio::sync::mpsc;
 
 use super::client::Answer;
-use crate::ledger::{Entry, Payments, StoredKind};
+use super::intent::{Contradiction, Intent, State};
+use crate::ledger::{Admission, Entry, Payments, Refusal};
 
-/// One payment at the provider.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Intent {
-    /// The id of the command that asked for it.
-    #[serde(rename = "_id")]
-    pub payment_id: String,
-    /// Whose.
-    pub player_id: String,
-    /// In or out.
-    pub kind: StoredKind,
-    /// How much.
-    pub amount_minor: i64,
-    /// Of what.
-    pub currency: Currency,
-    /// `requested` until the provider has answered, then `reported`.
-    pub state: State,
-    /// Whether the money moved, once that is known.
-    #[serde(default)]
-    pub captured: Option<bool>,
-    /// The provider's own name for it.
-    #[serde(default)]
-    pub provider_reference: Option<String>,
-    /// How often somebody took it in hand.
-    pub attempts: i64,
-    /// Nobody takes it in hand before this moment.
-    pub next_attempt_at: DateTime,
-    /// When it was asked for.
-    pub created_at: DateTime,
-    /// The trace in which it was asked for.
-    pub trace: StoredTrace,
-}
-
-/// How far a payment is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// The provider has not answered.
-    Requested,
-    /// It has, and the answer is on the command topic.
-    Reported,
-}
-
-impl Intent {
-    /// How much.
-    #[must_use]
-    pub fn amount(&self) -> Money {
-        Money::new(self.amount_minor, self.currency)
-    }
-}
+/// The longest pause between two attempts.
+const PAUSE_MS_MAX: i64 = 30_000;
 
 /// The list, and the door to the pool.
 #[derive(Debug, Clone)]
 pub struct Intents {
     documents: Collection<Intent>,
+    mongo: Mongo,
     door: mpsc::Sender<String>,
     lease_ms: i64,
+}
+
+/// What became of the provider's word.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recorded {
+    /// It is recorded, now or before: this is to be told.
+    Word(Box<Intent>),
+    /// The ledger knows it already.
+    Settled,
+    /// Another end is recorded: somebody has to look.
+    Contradicted(Contradiction),
+    /// Somebody else has begun to ask meanwhile: this word is no word any more.
+    Overtaken,
 }
 
 impl Intents {
@@ -76,7 +44,7 @@ impl Intents {
     #[must_use]
     pub fn new(mongo: &Mongo, door: mpsc::Sender<String>, lease_ms: u64) -> Self {
         let lease_ms = i64::try_from(lease_ms).unwrap_or(i64::MAX);
-        Self { documents: mongo.collection("intents"), door, lease_ms }
+        Self { documents: mongo.collection("intents"), mongo: mongo.clone(), door, lease_ms }
     }
 
     /// Creates the indexes; once at start.
@@ -84,40 +52,40 @@ impl Intents {
     /// # Errors
     /// When the store refuses or does not answer.
     pub async fn ensure_indexes(&self) -> Result<(), StoreError> {
-        self.documents.ensure_index(Index::on(doc! { "state": 1, "next_attempt_at": 1 })).await
+        self.documents.ensure_index(Index::on(doc! { "state": 1, "next_attempt_at": 1 })).await?;
+        self.documents.ensure_index(Index::on(doc! { "state": 1, "escalated": 1, "created_at": 1 })).await
     }
 
     /// One payment.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer, or the document cannot be read.
     pub async fn find(&self, payment_id: &str) -> Result<Option<Intent>, StoreError> {
         self.documents.find_one(doc! { "_id": payment_id }).await
     }
 
-    /// Payments whose turn it is, the longest waiting first.
+    /// Payments in `state` whose turn it is, the longest waiting first.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn due(&self, limit: u32) -> Result<Vec<String>, StoreError> {
-        let filter = doc! { "state": "requested", "next_attempt_at": { "$lt": DateTime::now() } };
-        let intents = self.documents.find(filter, doc! { "next_attempt_at": 1 }, limit).await?;
-        Ok(intents.into_iter().map(|intent| intent.payment_id).collect())
+    pub async fn due(&self, state: State, limit: u32) -> Result<Vec<Intent>, StoreError> {
+        let filter = doc! { "state": state.as_str(), "next_attempt_at": { "$lt": self.mongo.now() } };
+        self.documents.find_readable(filter, doc! { "next_attempt_at": 1 }, limit).await
     }
 
-    /// Takes a payment in hand: for the time of the lease nobody else does. `None`: it is settled, or in other hands.
+    /// Takes a payment in hand: for the time of the lease nobody else does. `None`: it has ended, or is in other hands.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn claim(&self, payment_id: &str, fresh: bool) -> Result<Option<Intent>, StoreError> {
-        let mut filter = doc! { "_id": payment_id, "state": "requested" };
+        let mut filter = doc! { "_id": payment_id, "state": State::Requested.as_str() };
         if fresh {
             filter.insert("attempts", 0_i64);
         } else {
-            filter.insert("next_attempt_at", doc! { "$lt": DateTime::now() });
+            filter.insert("next_attempt_at", doc! { "$lt": self.mongo.now() });
         }
         let change =
-            doc! { "$set": { "next_attempt_at": in_ms(self.lease_ms) }, "$inc": { "attempts": 1_i64 } };
+            doc! { "$set": { "next_attempt_at": self.in_ms(self.lease_ms) }, "$inc": { "attempts": 1_i64 } };
         self.documents.find_one_and_update(filter, change).await
     }
 
@@ -127,24 +95,112 @@ impl Intents {
     /// When the store does not answer; the lease then does the same.
     pub async fn postpone(&self, intent: &Intent) -> Result<(), StoreError> {
         let doublings = u32::try_from(intent.attempts.clamp(0, 5)).unwrap_or(5);
-        let pause_ms = 1_000_i64.saturating_mul(2_i64.saturating_pow(doublings)).min(30_000);
-        let change = doc! { "$set": { "next_attempt_at": in_ms(pause_ms) } };
-        self.documents
-            .update_one(doc! { "_id": &intent.payment_id, "state": "requested" }, change)
-            .await
-            .map(drop)
+        let pause_ms = 1_000_i64.saturating_mul(2_i64.saturating_pow(doublings)).min(PAUSE_MS_MAX);
+        let change = doc! { "$set": { "next_attempt_at": self.in_ms(pause_ms) } };
+        self.documents.update_one(unanswered(&intent.payment_id), change).await.map(drop)
     }
 
-    /// The answer is on the command topic, acknowledged.
+    /// Nobody asks about it by itself any more. True when this call did it.
     ///
     /// # Errors
-    /// When the store does not answer; it is then asked and reported again, which changes nothing.
-    pub async fn reported(&self, payment_id: &str, answer: &Answer) -> Result<(), StoreError> {
-        let change = doc! { "$set": {
-            "state": "reported", "captured": answer.captured, "provider_reference": &answer.reference,
-        } };
-        self.documents.update_one(doc! { "_id": payment_id }, change).await.map(drop)
+    /// When the store does not answer.
+    pub async fn park(&self, payment_id: &str) -> Result<bool, StoreError> {
+        let filter = doc! { "_id": payment_id, "state": { "$in": ["requested", "reported"] } };
+        let change = doc! { "$set": { "state": State::Parked.as_str(), "escalated": true } };
+        Ok(self.documents.update_one(filter, change).await? == 1)
     }
+
+    /// Records the provider's word, before it is told to anybody. The first word stands. With `only_attempt` it counts only
+    /// while nobody else has taken the payment in hand.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn record(
+        &self,
+        payment_id: &str,
+        answer: &Answer,
+        only_attempt: Option<i64>,
+    ) -> Result<Recorded, StoreError> {
+        let mut filter = unanswered(payment_id);
+        if let Some(attempt) = only_attempt {
+            filter.insert("attempts", attempt);
+        }
+        let change = doc! { "$set": {
+            "state": State::Reported.as_str(),
+            "captured": answer.captured,
+            "provider_reference": &answer.reference,
+            "next_attempt_at": self.in_ms(self.lease_ms),
+        } };
+        if let Some(intent) = self.documents.find_one_and_update(filter, change).await? {
+            return Ok(Recorded::Word(Box::new(intent)));
+        }
+        let known = self.find(payment_id).await?;
+        Ok(match known.map(|intent| (intent.captured, intent)) {
+            None | Some((None, _)) => Recorded::Overtaken,
+            Some((Some(word), _)) if word != answer.captured => {
+                Recorded::Contradicted(Contradiction::of(answer.captured))
+            }
+            Some((_, intent)) if intent.state == State::Settled => Recorded::Settled,
+            Some((_, intent)) => Recorded::Word(Box::new(intent)),
+        })
+    }
+
+    /// Its report is on the command topic, acknowledged; the next one, if the ledger does not end it, comes later each time.
+    ///
+    /// # Errors
+    /// When the store does not answer; it is then reported again, which changes nothing.
+    pub async fn reported(&self, intent: &Intent) -> Result<(), StoreError> {
+        let doublings = u32::try_from(intent.reports.clamp(0, 6)).unwrap_or(6);
+        let pause_ms = self.lease_ms.saturating_mul(2_i64.saturating_pow(doublings));
+        let filter = doc! { "_id": &intent.payment_id, "state": State::Reported.as_str() };
+        let change =
+            doc! { "$set": { "next_attempt_at": self.in_ms(pause_ms) }, "$inc": { "reports": 1_i64 } };
+        self.documents.update_one(filter, change).await.map(drop)
+    }
+
+    /// Payments that are open for longer than `age_ms` and of which nobody was told, marked as told; each is returned once,
+    /// to one process.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn escalate(&self, age_ms: u64, limit: u32) -> Result<Vec<Intent>, StoreError> {
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        let filter = doc! {
+            "state": { "$in": ["requested", "reported", "closed"] },
+            "escalated": { "$ne": true },
+            "created_at": { "$lt": self.in_ms(age_ms.saturating_neg()) },
+        };
+        let open = self.documents.find_readable(filter, doc! { "created_at": 1 }, limit).await?;
+        let mut told = Vec::new();
+        for intent in open {
+            let filter = doc! { "_id": &intent.payment_id, "escalated": { "$ne": true } };
+            if self.documents.update_one(filter, doc! { "$set": { "escalated": true } }).await? == 1 {
+                told.push(intent);
+            }
+        }
+        Ok(told)
+    }
+
+    /// An operator has spoken about a payment whose outcome is open: it is asked about again, and voided where that was said.
+    async fn revive(&self, payment_id: &str, void: bool) -> Result<(), StoreError> {
+        if void {
+            let change = doc! { "$set": { "void_wanted": true } };
+            self.documents.update_one(unanswered(payment_id), change).await?;
+        }
+        let parked = doc! { "_id": payment_id, "state": State::Parked.as_str(), "captured": null };
+        let change =
+            doc! { "$set": { "state": State::Requested.as_str(), "next_attempt_at": self.mongo.now() } };
+        self.documents.update_one(parked, change).await.map(drop)
+    }
+
+    fn in_ms(&self, ms: i64) -> DateTime {
+        DateTime::from_millis(self.mongo.now().timestamp_millis().saturating_add(ms))
+    }
+}
+
+/// Nobody who may say so has said how it ended.
+fn unanswered(payment_id: &str) -> Document {
+    doc! { "_id": payment_id, "state": { "$in": ["requested", "parked"] }, "captured": null }
 }
 
 #[async_trait]
@@ -161,7 +217,10 @@ impl Payments for Intents {
             captured: None,
             provider_reference: None,
             attempts: 0,
-            next_attempt_at: in_ms(self.lease_ms),
+            void_wanted: false,
+            reports: 0,
+            escalated: false,
+            next_attempt_at: self.in_ms(self.lease_ms),
             created_at: entry.at,
             trace: entry.trace.clone(),
         };
@@ -173,8 +232,38 @@ impl Payments for Intents {
         }
         Ok(())
     }
-}
 
-fn in_ms(ms: i64) -> DateTime {
-    DateTime::from_millis(DateTime::now().timestamp_millis().saturating_add(ms))
+    async fn admit(&self, payment_id: &str, captured: bool) -> Result<Admission, StoreError> {
+        let Some(intent) = self.find(payment_id).await? else { return Ok(Admission::Unknown) };
+        if let Some(admission) = intent.admission(captured) {
+            if let Admission::Refused(refusal @ (Refusal::Asked | Refusal::AskedToVoid)) = admission {
+                self.revive(payment_id, refusal == Refusal::AskedToVoid).await?;
+            }
+            return Ok(admission);
+        }
+        let mut filter = unanswered(payment_id);
+        filter.insert("attempts", 0_i64);
+        let change = doc! { "$set": { "state": State::Closed.as_str(), "captured": captured } };
+        let closed = self.documents.update_one(filter, change).await? == 1;
+        Ok(if closed { Admission::Admitted } else { Admission::Unknown })
+    }
+
+    async fn end(&self, payment_id: &str, captured: Option<bool>) -> Result<(), StoreError> {
+        let mut known = vec![bson::Bson::Null];
+        known.extend(captured.map(bson::Bson::Boolean));
+        let state = doc! { "$ne": State::Settled.as_str() };
+        let filter = doc! { "_id": payment_id, "state": state.clone(), "captured": { "$in": known } };
+        let change = doc! { "$set": { "state": State::Settled.as_str(), "captured": captured } };
+        if self.documents.update_one(filter, change).await? == 1 {
+            return Ok(());
+        }
+        let change = doc! { "$set": { "state": State::Settled.as_str() } };
+        let filter = doc! { "_id": payment_id, "state": state };
+        if let Some(intent) = self.documents.find_one_and_update(filter, change).await?
+            && let Some(word) = intent.captured
+        {
+            Contradiction::of(word).report(payment_id);
+        }
+        Ok(())
+    }
 }

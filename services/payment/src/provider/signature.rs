@@ -1,4 +1,5 @@
-//! Whether a webhook really is the provider's: `x-card-signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`.
+//! Whether a webhook really is the provider's: `x-card-signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`, with
+//! further `v1=` while the secret is being replaced.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -9,10 +10,15 @@ pub const HEADER: &str = "x-card-signature";
 /// How far the provider's clock may be from ours; what is older may be a recording.
 const AGE_S_MAX: u64 = 300;
 
+/// The most lines of the header, and the most signatures of all of them together: a provider that changes its secret signs with
+/// both for a while, and a stranger may not make us compute without end.
+const LINES_MAX: usize = 4;
+const SIGNATURES_MAX: usize = 8;
+
 /// Why a webhook is not believed. The caller is told no more than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// No header, or not in that form.
+    /// No header, or not in that form, or too many signatures.
     #[error("no readable signature")]
     Malformed,
     /// Too old, or from the future.
@@ -23,18 +29,55 @@ pub enum SignatureError {
     Wrong,
 }
 
-/// Checks the signature of `body`. The comparison takes the same time whatever is wrong.
+/// [`verify_any`] with one secret and one line of the header.
 ///
 /// # Errors
 /// See [`SignatureError`].
 pub fn verify(secret: &str, header: &str, body: &[u8], now_epoch_s: i64) -> Result<(), SignatureError> {
-    let (time, mac) = parse(header).ok_or(SignatureError::Malformed)?;
-    let signature = hex::decode(mac).map_err(|_| SignatureError::Malformed)?;
-    keyed(secret, time, body).verify_slice(&signature).map_err(|_| SignatureError::Wrong)?;
-    if now_epoch_s.abs_diff(time) > AGE_S_MAX {
-        return Err(SignatureError::Stale);
+    verify_any(&[secret], [header], body, now_epoch_s)
+}
+
+/// Checks the signatures of `body`: one that is made with one of the secrets is enough, and must be recent.
+///
+/// While a secret is replaced there are two on either side: a line carries one `t=` and any number of `v1=`, in any order (other
+/// schemes are passed over), and the header may come on several lines. Every signature is compared with every secret, so the time
+/// that it takes tells nothing about which one was right.
+///
+/// # Errors
+/// See [`SignatureError`].
+pub fn verify_any<'a>(
+    secrets: &[&str],
+    lines: impl IntoIterator<Item = &'a str>,
+    body: &[u8],
+    now_epoch_s: i64,
+) -> Result<(), SignatureError> {
+    let mut signed = Vec::new();
+    for line in lines {
+        if signed.len() >= LINES_MAX {
+            return Err(SignatureError::Malformed);
+        }
+        signed.push(parse(line).ok_or(SignatureError::Malformed)?);
     }
-    Ok(())
+    let signatures: usize = signed.iter().map(|(_, signatures)| signatures.len()).sum();
+    if signatures == 0 || signatures > SIGNATURES_MAX {
+        return Err(SignatureError::Malformed);
+    }
+    let (mut ours, mut recent) = (false, false);
+    for (time, signatures) in &signed {
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            let mac = keyed(secret, *time, body);
+            for signature in signatures {
+                let right = mac.clone().verify_slice(signature).is_ok();
+                ours |= right;
+                recent |= right && now_epoch_s.abs_diff(*time) <= AGE_S_MAX;
+            }
+        }
+    }
+    match (ours, recent) {
+        (_, true) => Ok(()),
+        (true, false) => Err(SignatureError::Stale),
+        (false, false) => Err(SignatureError::Wrong),
+    }
 }
 
 /// The header for `body`, as the provider makes it.
@@ -44,9 +87,18 @@ pub fn sign(secret: &str, body: &[u8], now_epoch_s: i64) -> String {
     format!("t={now_epoch_s},v1={mac}")
 }
 
-fn parse(header: &str) -> Option<(i64, &str)> {
-    let (time, mac) = header.strip_prefix("t=")?.split_once(",v1=")?;
-    Some((time.parse().ok()?, mac))
+/// The time and the signatures of one line.
+fn parse(line: &str) -> Option<(i64, Vec<Vec<u8>>)> {
+    let (mut time, mut signatures) = (None, Vec::new());
+    for part in line.split(',') {
+        match part.trim_matches([' ', '\t']).split_once('=')? {
+            ("t", _) if time.is_some() => return None,
+            ("t", value) => time = Some(value.parse().ok()?),
+            ("v1", value) => signatures.push(hex::decode(value).ok()?),
+            _ => {}
+        }
+    }
+    Some((time?, signatures))
 }
 
 fn keyed(secret: &str, time: i64, body: &[u8]) -> Hmac<Sha256> {
@@ -75,9 +127,64 @@ mod tests {
         assert_eq!(verify("secret", &moved, b"{}", NOW), Err(SignatureError::Wrong));
     }
 
+    /// The provider changes its secret: for a while it signs with both, and we know both.
+    #[test]
+    fn one_right_signature_of_several_is_enough() {
+        let (old, new, other) = (sign("old", b"{}", NOW), sign("new", b"{}", NOW), sign("other", b"{}", NOW));
+        let mac = |header: &str| header.split_once(",v1=").expect("a signature").1.to_owned();
+        let both = format!("{other},v1={},v1={}", mac(&old), mac(&new));
+        for secrets in [&["new"][..], &["old"], &["new", "old"], &["", "new"]] {
+            assert_eq!(verify_any(secrets, [both.as_str()], b"{}", NOW), Ok(()), "{secrets:?}");
+        }
+        for header in [&old, &new] {
+            assert_eq!(verify_any(&["new", "old"], [header.as_str()], b"{}", NOW), Ok(()));
+        }
+        assert_eq!(verify_any(&["new"], [old.as_str(), new.as_str()], b"{}", NOW), Ok(()), "on two lines");
+        assert_eq!(
+            verify_any(&["new"], [old.as_str(), other.as_str()], b"{}", NOW),
+            Err(SignatureError::Wrong)
+        );
+        assert_eq!(verify_any(&["new"], [both.as_str()], b"{ }", NOW), Err(SignatureError::Wrong));
+        assert_eq!(verify_any(&["new"], [both.as_str()], b"{}", NOW + 301), Err(SignatureError::Stale));
+        let turned = format!("v0=x, v1={} , t={NOW}", mac(&new));
+        assert_eq!(verify("new", &turned, b"{}", NOW), Ok(()), "in any order, beside other schemes");
+    }
+
+    #[test]
+    fn no_secret_signs_nothing() {
+        assert_eq!(
+            verify_any(&["", ""], [sign("", b"{}", NOW).as_str()], b"{}", NOW),
+            Err(SignatureError::Wrong)
+        );
+        assert_eq!(verify_any(&[], [sign("s", b"{}", NOW).as_str()], b"{}", NOW), Err(SignatureError::Wrong));
+    }
+
+    #[test]
+    fn more_signatures_than_a_change_needs_are_refused() {
+        let right = sign("s", b"{}", NOW);
+        let seven_more = ",v1=00".repeat(SIGNATURES_MAX - 1);
+        assert_eq!(verify("s", &format!("{right}{seven_more}"), b"{}", NOW), Ok(()));
+        assert_eq!(
+            verify("s", &format!("{right}{seven_more},v1=00"), b"{}", NOW),
+            Err(SignatureError::Malformed)
+        );
+        let lines = [right.as_str(); LINES_MAX + 1];
+        assert_eq!(verify_any(&["s"], lines, b"{}", NOW), Err(SignatureError::Malformed));
+        assert_eq!(verify_any(&["s"], [], b"{}", NOW), Err(SignatureError::Malformed), "none at all");
+    }
+
     #[test]
     fn anything_else_is_malformed() {
-        for header in ["", "t=1", "t=x,v1=00", "t=1,v1=zz", "v1=00,t=1", "t=99999999999999999999,v1=00"] {
+        for header in [
+            "",
+            "t=1",
+            "t=x,v1=00",
+            "t=1,v1=zz",
+            "v1=00",
+            "t=1,t=2,v1=00",
+            "t=1,v1",
+            "t=99999999999999999999,v1=00",
+        ] {
             assert_eq!(verify("s", header, b"", NOW), Err(SignatureError::Malformed), "{header}");
         }
     }

@@ -56,7 +56,7 @@ async fn answered(ledger: &Ledger, command: &Recorded) -> Verdict {
     .await
 }
 
-fn limits(id: &str, player_id: &str, max_stake: i64) -> Recorded {
+pub(crate) fn limits(id: &str, player_id: &str, max_stake: i64) -> Recorded {
     Recorded {
         id: event_id(id),
         player_id: player_id.to_owned(),

@@ -4,14 +4,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use contracts::EventType;
+use contracts::{Classify as _, ErrorClass, EventType};
 use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Step};
+use payment::provider::intent::{Intent, State};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::audit::Audit;
-use crate::world::{Recorded, World, deposit, void, wager};
+use crate::clash::limits;
+use crate::world::{Recorded, World, deposit, event_id, void, wager};
 
 /// How many deaths at each step make a run count.
 const DEATHS_MIN: usize = 3;
@@ -48,13 +50,23 @@ impl Hooks for Reaper {
     }
 }
 
-/// Commands of a few players: more bets than there is money for, voids before and after, one id used twice.
+/// A process that keeps intents and may die.
+fn process(world: &World, reaper: &Arc<Reaper>) -> Ledger {
+    world.ledger_with_intents().0.with_hooks(reaper.clone())
+}
+
+/// Commands of a few players: more bets than there is money for, voids before and after, one id used twice by one player and by
+/// two, limits, and deposits whose intents are kept.
 fn commands(rng: &mut StdRng, players: usize) -> Vec<Recorded> {
     let mut commands = Vec::new();
     for player in 0..players {
         let player_id = format!("p{player}");
+        commands.push(limits(&format!("l{player}"), &player_id, 55));
         for n in 0..2 {
-            commands.extend(deposit(&format!("d{player}-{n}"), &player_id, rng.random_range(50..200)));
+            commands.push(wager(&format!("shared{}-{n}", player / 2), &player_id, 5, 0));
+        }
+        for n in 0..5 {
+            commands.extend(deposit(&format!("d{player}-{n}"), &player_id, rng.random_range(20..80)));
         }
         for n in 0..12 {
             let id = format!("b{player}-{n}");
@@ -86,7 +98,7 @@ async fn work(world: Arc<World>, commands: Vec<Recorded>, reaper: Arc<Reaper>, s
         commands.push(deposit);
     }
     commands.extend(others);
-    let mut ledger = world.ledger_with(reaper.clone());
+    let mut ledger = process(&world, &reaper);
     let mut next = 0;
     while let Some(command) = commands.get(next) {
         let died = match command.run(&ledger).await {
@@ -96,10 +108,11 @@ async fn work(world: Arc<World>, commands: Vec<Recorded>, reaper: Arc<Reaper>, s
             }
             Err(LedgerError::Killed(_)) => true,
             Err(LedgerError::NoSuchPayment) => panic!("a report before its deposit"),
+            Err(error) if error.class() == ErrorClass::Transient => false,
             Err(error) => panic!("{error}"),
         };
         if died {
-            ledger = world.ledger_with(reaper.clone());
+            ledger = process(&world, &reaper);
             next = next.saturating_sub(rng.random_range(0..3));
         }
     }
@@ -107,11 +120,11 @@ async fn work(world: Arc<World>, commands: Vec<Recorded>, reaper: Arc<Reaper>, s
 
 /// Sweeps whatever it finds, also work in hand: the protocol allows it at any time.
 async fn sweep(world: Arc<World>, reaper: Arc<Reaper>, done: bus::CancellationToken) {
-    let mut ledger = world.ledger_with(reaper.clone());
+    let mut ledger = process(&world, &reaper);
     while !done.is_cancelled() {
         match ledger.sweep(0).await {
             Ok(_) => {}
-            Err(LedgerError::Killed(_)) => ledger = world.ledger_with(reaper.clone()),
+            Err(LedgerError::Killed(_)) => ledger = process(&world, &reaper),
             Err(error) => panic!("{error}"),
         }
         tokio::time::sleep(std::time::Duration::from_millis(15)).await;
@@ -120,11 +133,22 @@ async fn sweep(world: Arc<World>, reaper: Arc<Reaper>, done: bus::CancellationTo
 
 /// Nobody dies any more: every command comes once more, and the sweeper clears what is left.
 async fn recover(world: &World, commands: &[Recorded]) {
-    let ledger: Ledger = world.ledger();
+    let ledger: Ledger = world.ledger_with_intents().0;
     for command in commands {
         command.run(&ledger).await.expect("carried through in peace");
     }
     while ledger.sweep(0).await.expect("swept in peace") > 0 {}
+}
+
+/// A payment that the ledger has settled is on nobody's list, with the same end.
+async fn every_payment_has_ended(world: &World) {
+    let intents: Vec<Intent> =
+        world.mongo.collection("intents").find(bson::doc! {}, bson::doc! {}, 1_000).await.unwrap();
+    assert!(intents.len() >= 30, "INVALID run: {} payments", intents.len());
+    for intent in intents {
+        let settled = world.ledger().settlement(&event_id(&intent.payment_id)).await.unwrap();
+        assert_eq!((intent.state, intent.captured), (State::Settled, settled.unwrap().captured()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,6 +169,7 @@ async fn dead_at_every_step_the_books_are_right_and_every_event_is_told_once_in_
     recover(&world, &commands).await;
     let audit = Audit::at_rest(&world).await;
     audit.assert_sound();
+    every_payment_has_ended(&world).await;
     for step in Step::ALL {
         let deaths = reaper.deaths(*step);
         assert!(deaths >= DEATHS_MIN, "INVALID run: only {deaths} deaths after {step:?}");

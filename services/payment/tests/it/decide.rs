@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use contracts::{EventId, RejectReason};
 use money::{Account, Currency, Money, Posting};
 use payment::domain::{
-    AccountState, Command, LimitSet, Outcome, PaymentKind, PendingPayment, ProviderReport, Wager, WagerVoid,
-    decide,
+    AccountState, Command, DecideError, LimitSet, Outcome, PaymentKind, PendingPayment, ProviderReport,
+    Wager, WagerVoid, decide,
 };
 use proptest::prelude::*;
 
@@ -103,6 +103,10 @@ proptest! {
     ) {
         let mut state = start;
         for (command, at_ms) in commands {
+            if matches!(command, Command::SelfExclude { until_ms, .. } if until_ms <= at_ms) {
+                prop_assert_eq!(decide(&state, &command, at_ms), Err(DecideError::ExclusionIsOver));
+                continue;
+            }
             let decision = decide(&state, &command, at_ms).expect("every honest command can be decided");
             let again = decide(&state, &command, at_ms).unwrap();
             prop_assert_eq!(&decision, &again, "the same state and command give the same decision");

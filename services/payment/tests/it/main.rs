@@ -2,16 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests, outside test functions")]
 
 mod audit;
+mod by_hand;
 mod clash;
 mod contention;
+mod cost;
 mod crash;
 mod decide;
-mod latency;
 mod loss_day;
 mod owners;
 mod provider;
+mod reports;
+mod rollback;
 mod service;
 mod settlement;
+mod strange_answers;
+mod sweeping;
 mod twins;
 mod voids;
 mod world;

@@ -22,6 +22,23 @@ pub(crate) enum Mood {
     Loses,
     /// Declines it.
     Declines,
+    /// Takes it and says so under a name that no event of ours can carry.
+    LongWinded,
+    /// Takes it, and speaks of another amount.
+    SaysAnotherAmount,
+    /// Something in between answers 422; the provider never hears of it.
+    Refused,
+    /// Takes it, and loses its answer and every question about it.
+    TakesAndFallsSilent,
+    /// Loses everything, look-ups too.
+    Silent,
+}
+
+impl Mood {
+    /// Whether questions about an order are lost too.
+    fn is_silent(self) -> bool {
+        matches!(self, Self::TakesAndFallsSilent | Self::Silent)
+    }
 }
 
 /// Money in or out.
@@ -52,13 +69,24 @@ struct Books {
     mood: Mood,
     orders: HashMap<String, Order>,
     asked: usize,
+    voids: usize,
 }
 
 impl Books {
     /// Takes an order as the mood is, once per key.
     fn take(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str) -> Value {
         let status = if self.mood == Mood::Declines { "declined" } else { "captured" };
-        let told = json!({ "reference": format!("ref-{}", self.orders.len()), "status": status });
+        self.keep(kind, key, amount_minor, currency, status)
+    }
+
+    fn keep(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str, status: &str) -> Value {
+        let mut reference = format!("ref-{}", self.orders.len());
+        if self.mood == Mood::LongWinded {
+            reference.push_str(&"\n".repeat(300));
+        }
+        let said = if self.mood == Mood::SaysAnotherAmount { amount_minor + 1 } else { amount_minor };
+        let told =
+            json!({ "reference": reference, "status": status, "amount_minor": said, "currency": currency });
         let order = Order { kind, amount_minor, currency: currency.to_owned(), told };
         self.orders.entry(key.to_owned()).or_insert(order).told.clone()
     }
@@ -73,11 +101,13 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) async fn start() -> Self {
-        let books = Books { mood: Mood::Fine, orders: HashMap::new(), asked: 0 };
+        let books = Books { mood: Mood::Fine, orders: HashMap::new(), asked: 0, voids: 0 };
         let books = Arc::new(Mutex::new(books));
         let routes = Router::new()
             .route("/card/v1/charges", post(charge).get(find))
             .route("/card/v1/payouts", post(payout).get(find))
+            .route("/card/v1/charges/void", post(void_charge))
+            .route("/card/v1/payouts/void", post(void_payout))
             .with_state(books.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -113,6 +143,11 @@ impl Provider {
         self.books.lock().unwrap().take(kind, key, amount_minor, currency);
     }
 
+    /// How often it was asked to void something.
+    pub(crate) fn voids(&self) -> usize {
+        self.books.lock().unwrap().voids
+    }
+
     /// How often it was asked for anything.
     pub(crate) fn asked(&self) -> usize {
         self.books.lock().unwrap().asked
@@ -129,6 +164,32 @@ async fn payout(books: Shared, headers: HeaderMap, order: Json<Value>) -> (Statu
     ordered(books, Kind::Payout, &headers, &order).await
 }
 
+async fn void_charge(books: Shared, headers: HeaderMap, order: Json<Value>) -> (StatusCode, Json<Value>) {
+    voided(books, Kind::Charge, &headers, &order).await
+}
+
+async fn void_payout(books: Shared, headers: HeaderMap, order: Json<Value>) -> (StatusCode, Json<Value>) {
+    voided(books, Kind::Payout, &headers, &order).await
+}
+
+async fn voided(
+    State(books): Shared,
+    kind: Kind,
+    headers: &HeaderMap,
+    order: &Value,
+) -> (StatusCode, Json<Value>) {
+    let key = headers["idempotency-key"].to_str().unwrap();
+    let (amount_minor, currency) =
+        (order["amount_minor"].as_i64().unwrap(), order["currency"].as_str().unwrap());
+    let mut books = books.lock().unwrap();
+    books.asked += 1;
+    books.voids += 1;
+    if books.mood == Mood::Loses || books.mood.is_silent() {
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
+    }
+    (StatusCode::OK, Json(books.keep(kind, key, amount_minor, currency, "voided")))
+}
+
 async fn ordered(
     State(books): Shared,
     kind: Kind,
@@ -142,8 +203,14 @@ async fn ordered(
         let mut books = books.lock().unwrap();
         books.asked += 1;
         let mood = books.mood;
-        if mood == Mood::Loses {
-            return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
+        match mood {
+            Mood::Loses | Mood::Silent => return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({}))),
+            Mood::Refused => return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({}))),
+            Mood::TakesAndFallsSilent => {
+                books.take(kind, key, amount_minor, currency);
+                return (StatusCode::BAD_GATEWAY, Json(json!({})));
+            }
+            _ => {}
         }
         (mood, books.take(kind, key, amount_minor, currency))
     };
@@ -159,6 +226,9 @@ async fn find(
 ) -> (StatusCode, Json<Value>) {
     let mut books = books.lock().unwrap();
     books.asked += 1;
+    if books.mood.is_silent() {
+        return (StatusCode::GATEWAY_TIMEOUT, Json(json!({})));
+    }
     match books.orders.get(&query["idempotency_key"]) {
         Some(order) => (StatusCode::OK, Json(order.told.clone())),
         None => (StatusCode::NOT_FOUND, Json(json!({}))),

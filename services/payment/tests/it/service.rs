@@ -16,17 +16,30 @@ use crate::audit::Audit;
 use crate::provider::{Mood, Provider};
 use crate::world::{PATIENCE, Published, World, eur, event_id};
 
-const SECRET: &str = "the provider's secret";
+pub(crate) const SECRET: &str = "the provider's secret";
+
+/// The token that our own services carry.
+pub(crate) const TOKEN: &str = "an internal token of more than 32 bytes";
 
 /// A running payment service.
-struct Running {
+pub(crate) struct Running {
     http: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<Result<(), String>>,
 }
 
 impl Running {
-    async fn start(world: &World, provider: &Provider) -> Self {
+    pub(crate) async fn start(world: &World, provider: &Provider) -> Self {
+        Self::start_with(world, provider, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(
+        world: &World,
+        provider: &Provider,
+        change: impl FnOnce(&mut pool::Config),
+    ) -> Self {
+        let mut provider_config = pool_config();
+        change(&mut provider_config);
         let edges = Edges::local(&[]).await.unwrap();
         let http = edges.http.local_addr().unwrap();
         let config = Config {
@@ -36,14 +49,8 @@ impl Running {
             kafka: world.kafka.clone(),
             mongo: world.mongo_config.clone(),
             peers: Peers { partners: format!("http://{}", provider.address) },
-            security: Security { webhook_secret: Secret::from(SECRET) },
-            provider: pool::Config {
-                concurrent_max: 4,
-                timeout_ms: 300,
-                waiting_max: 16,
-                lease_ms: 1_000,
-                sweep_interval_ms: 100,
-            },
+            security: security(),
+            provider: provider_config,
             ledger: LedgerConfig {
                 trim_interval_ms: 200,
                 sweep_interval_ms: 200,
@@ -56,35 +63,58 @@ impl Running {
         Self { http, shutdown, running }
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let client = telemetry::http::Client::new().unwrap();
-        let answer = client.get(&format!("http://{}{path}", self.http)).send().await.unwrap();
+        let request = client.get(&format!("http://{}{path}", self.http));
+        let answer = request.header_str("x-internal-token", TOKEN).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    async fn webhook(&self, body: &Value, secret: &str) -> u16 {
+    pub(crate) async fn webhook(&self, body: &Value, secret: &str) -> u16 {
         let body = body.to_string();
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let client = telemetry::http::Client::new().unwrap();
         let request = client.post(&format!("http://{}/internal/v1/webhooks/card-provider", self.http));
+        let request = request.header_str("x-internal-token", TOKEN);
         let signed = request.header_str(signature::HEADER, &signature::sign(secret, body.as_bytes(), now));
         signed.body(body).send().await.unwrap().status().as_u16()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.running.await.unwrap().expect("an orderly end");
     }
 }
 
-async fn send(world: &World, id: &str, message: impl Into<Message>) {
+/// Quick enough for a test: a lease is over after a second.
+pub(crate) fn pool_config() -> pool::Config {
+    pool::Config {
+        concurrent_max: 4,
+        timeout_ms: 300,
+        waiting_max: 16,
+        lease_ms: 1_500,
+        sweep_interval_ms: 100,
+        attempts_max: 60,
+        escalate_after_ms: 600_000,
+    }
+}
+
+fn security() -> Security {
+    Security {
+        internal_token: Secret::from(TOKEN),
+        webhook_secret: Secret::from(SECRET),
+        webhook_secret_old: Secret::default(),
+    }
+}
+
+pub(crate) async fn send(world: &World, id: &str, message: impl Into<Message>) {
     let message = message.into();
     let hash = ids::request_hash(&message);
     world.producer.publish(&Event::command(event_id(id), "test", hash, message)).await.expect("acknowledged");
 }
 
 /// The first event that follows from the command `id`.
-async fn answer(world: &World, id: &str) -> Published {
+pub(crate) async fn answer(world: &World, id: &str) -> Published {
     let answers: Vec<String> = EventType::ALL
         .iter()
         .flat_map(|event_type| {
@@ -100,16 +130,20 @@ async fn answer(world: &World, id: &str) -> Published {
     .await
 }
 
-fn amount(minor: i64) -> Option<contracts::proto::common::v1::Money> {
+pub(crate) fn amount(minor: i64) -> Option<contracts::proto::common::v1::Money> {
     Some(eur(minor).into())
 }
 
-fn deposit(minor: i64) -> Deposit {
+pub(crate) fn deposit(minor: i64) -> Deposit {
     Deposit { player_id: "p".into(), amount: amount(minor) }
 }
 
-fn withdraw(minor: i64) -> Withdraw {
+pub(crate) fn withdraw(minor: i64) -> Withdraw {
     Withdraw { player_id: "p".into(), amount: amount(minor) }
+}
+
+pub(crate) fn bet_of(player_id: &str, id: &str, stake: i64) -> ApplyWager {
+    ApplyWager { player_id: player_id.into(), ..bet(id, stake, 0) }
 }
 
 fn bet(id: &str, stake: i64, payout: i64) -> ApplyWager {
@@ -122,7 +156,7 @@ fn bet(id: &str, stake: i64, payout: i64) -> ApplyWager {
     }
 }
 
-async fn balance(service: &Running) -> Value {
+pub(crate) async fn balance(service: &Running) -> Value {
     service.get("/internal/v1/accounts/p/balances").await.1["balances"]["EUR"].clone()
 }
 
@@ -235,8 +269,8 @@ async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     assert_eq!(answer(&world, "told").await.event_type, EventType::DepositCompleted);
     assert_eq!(service.webhook(&told(100), SECRET).await, 202, "said twice, it is the same");
     provider.set(Mood::Fine);
-    testkit::eventually("the provider's own answer", PATIENCE, || async {
-        let filter = bson::doc! { "_id": "told", "state": "reported" };
+    testkit::eventually("the end of the intent", PATIENCE, || async {
+        let filter = bson::doc! { "_id": "told", "state": "settled" };
         intents.find_one(filter).await.ok().flatten()
     })
     .await;

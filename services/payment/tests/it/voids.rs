@@ -82,3 +82,54 @@ async fn a_wager_in_another_command_is_still_the_same_wager() {
     assert_eq!(ledger.account("p").await.unwrap().unwrap().balances[&money::Currency::Eur], 90);
     world.end().await;
 }
+
+/// The amounts that the events of voids say they took back, as (stake, payout).
+async fn taken_back(world: &World, id: &str) -> Option<(i64, i64)> {
+    let ledger = world.ledger();
+    let (_, entry) = ledger.decision(id).await.unwrap().expect("it was decided");
+    let event = entry.event.expect("it is told");
+    let message =
+        contracts::Message::from_protobuf(EventType::WagerVoided, &event.bytes.bytes).expect("our own bytes");
+    let contracts::Message::WagerVoided(voided) = message else { panic!("{message:?}") };
+    voided.reversed_stake.zip(voided.reversed_payout).map(|(stake, payout)| (stake.minor, payout.minor))
+}
+
+#[tokio::test]
+async fn a_void_tells_what_it_took_back() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    let ledger = world.ledger();
+    wager("won", "p", 10, 200).run(&ledger).await.unwrap();
+    wager("spent", "p", 250, 0).run(&ledger).await.unwrap();
+    wager("too-much", "p", 5_000, 0).run(&ledger).await.unwrap();
+    for (id, of) in [("v-won", "won"), ("v-spent", "spent"), ("v-too-much", "too-much"), ("v-first", "late")]
+    {
+        void(id, "p", of).run(&ledger).await.unwrap();
+    }
+    assert_eq!(taken_back(&world, "v-won").await, Some((10, 200)), "whole, though part of it was spent");
+    assert_eq!(taken_back(&world, "v-spent").await, Some((250, 0)));
+    assert_eq!(taken_back(&world, "v-too-much").await, None, "a rejected wager had moved nothing");
+    assert_eq!(taken_back(&world, "v-first").await, None, "nor had one that has not come");
+    let again = decided(void("again", "p", "won").run(&ledger).await.unwrap());
+    assert_eq!(again.command_id, "v-won", "a second void is the first one's event");
+    ledger.trim().await.unwrap();
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}
+
+/// Somebody decides the wager under the id that game will use, and dies before anybody hears of it.
+#[tokio::test]
+async fn a_conflict_is_told_after_what_it_conflicts_with() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    let dying = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
+    wager("b", "p", 10, 0).run(&dying).await.unwrap_err();
+    assert_eq!(wager("b", "p", 11, 0).run(&world.ledger()).await.unwrap(), Verdict::Conflict);
+    let audit = Audit::at_rest(&world).await;
+    assert!(audit.violations.is_empty(), "{audit:#?}");
+    let mut told = world.heard.all();
+    told.retain(|p| !p.message.contains(LAST_WORD) && !p.message.contains("fund-p"));
+    let types: Vec<_> = told.iter().map(|p| p.event_type).collect();
+    assert_eq!(types, [EventType::WagerApplied, EventType::CommandConflict]);
+    world.end().await;
+}

@@ -1,18 +1,21 @@
 //! A database and topics of one's own, ledgers that can die, and everything that was published.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, Router, Tail};
+use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
 use contracts::topics::catalogue;
-use contracts::{EventId, EventType, Message, Topic, ids};
+use contracts::{EventId, EventType, Group, Message, Topic, ids};
 use money::{Currency, Money};
 use payment::domain::{PaymentKind, PendingPayment, Wager};
-use payment::ledger::{Entry, Hooks, Incoming, Ledger, LedgerError, Payments, Request, Verdict};
+use payment::ledger::{Admission, Entry, Hooks, Incoming, Ledger, LedgerError, Payments, Request, Verdict};
+use payment::provider::intents::Intents;
 use store::StoreError;
 use store::mongo::{Config as MongoConfig, Mongo};
+use tokio::sync::mpsc;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +48,8 @@ impl Handle for Heard {
         let record = &delivery.record;
         let mut bytes = record.key.clone().unwrap_or_default().to_vec();
         bytes.extend_from_slice(&record.value);
-        let traced = ["traceparent", "tracestate", "baggage", "sentry-trace"];
+        // What differs each time: the trace, and when it was sent.
+        let traced = ["traceparent", "tracestate", "baggage", "sentry-trace", "sentry-task-enqueued-time"];
         for (name, value) in record.headers.iter().filter(|(name, _)| !traced.contains(&name.as_str())) {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(value);
@@ -73,6 +77,14 @@ impl Payments for NoPayments {
     async fn ensure(&self, _player_id: &str, _entry: &Entry) -> Result<(), StoreError> {
         Ok(())
     }
+
+    async fn admit(&self, _payment_id: &str, _captured: bool) -> Result<Admission, StoreError> {
+        Ok(Admission::Admitted)
+    }
+
+    async fn end(&self, _payment_id: &str, _captured: Option<bool>) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Real servers, names of its own.
@@ -83,6 +95,8 @@ pub(crate) struct World {
     pub(crate) producer: Producer,
     pub(crate) heard: Heard,
     stop: CancellationToken,
+    /// Records that were added to the dead letters to count them.
+    probes: AtomicI64,
 }
 
 impl World {
@@ -114,7 +128,7 @@ impl World {
             .await
             .expect("in time")
             .expect("a tail");
-        let world = Self { mongo, mongo_config, kafka, producer, heard, stop };
+        let world = Self { mongo, mongo_config, kafka, producer, heard, stop, probes: AtomicI64::new(0) };
         world.ledger().ensure_indexes().await.expect("indexes");
         world
     }
@@ -122,6 +136,26 @@ impl World {
     /// A new process: it knows nothing of what others saw.
     pub(crate) fn ledger(&self) -> Ledger {
         Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(NoPayments))
+    }
+
+    /// The list of payments, and the door at which nobody stands.
+    pub(crate) fn intents(&self) -> (Intents, mpsc::Receiver<String>) {
+        let (door, waiting) = mpsc::channel(16);
+        (Intents::new(&self.mongo, door, 1_500), waiting)
+    }
+
+    /// A new process that keeps a list of payments, at which nobody asks.
+    pub(crate) fn ledger_with_intents(&self) -> (Ledger, mpsc::Receiver<String>) {
+        let (intents, waiting) = self.intents();
+        (Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(intents)), waiting)
+    }
+
+    /// How many commands were parked. Their topic has one partition: one more record is told its place in it.
+    pub(crate) async fn parked(&self) -> i64 {
+        let topic = Topic::PaymentsCommands.dlq(Group::Payment);
+        let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
+        let place = self.producer.publish_raw(&probe).await.expect("acknowledged").offset;
+        place - self.probes.fetch_add(1, Ordering::SeqCst)
     }
 
     pub(crate) fn ledger_with(&self, hooks: Arc<dyn Hooks>) -> Ledger {
@@ -206,25 +240,33 @@ pub(crate) fn void(id: &str, player_id: &str, wager: &str) -> Recorded {
     }
 }
 
-/// A deposit and the provider's word for it.
-pub(crate) fn deposit(id: &str, player_id: &str, minor: i64) -> [Recorded; 2] {
-    let payment_id = event_id(id);
-    let asked = Recorded {
-        id: payment_id.clone(),
-        player_id: player_id.to_owned(),
-        command_type: EventType::Deposit,
-        request: Request::Payment(PendingPayment { kind: PaymentKind::Deposit, amount: eur(minor) }),
+/// A payment that a player asks for.
+pub(crate) fn payment(id: &str, player_id: &str, kind: PaymentKind, minor: i64) -> Recorded {
+    let command_type = match kind {
+        PaymentKind::Deposit => EventType::Deposit,
+        PaymentKind::Withdrawal => EventType::Withdraw,
     };
-    let told = Recorded {
+    let request = Request::Payment(PendingPayment { kind, amount: eur(minor) });
+    Recorded { id: event_id(id), player_id: player_id.to_owned(), command_type, request }
+}
+
+/// What the provider's answer and its webhook become.
+pub(crate) fn told(payment: &str, player_id: &str, minor: i64, captured: bool) -> Recorded {
+    let payment_id = event_id(payment);
+    Recorded {
         id: ids::provider_reported_id(&payment_id),
         player_id: player_id.to_owned(),
         command_type: EventType::ProviderReported,
         request: Request::Report {
             payment_id,
-            captured: true,
+            captured,
             provider_reference: "ref".to_owned(),
             amount: eur(minor),
         },
-    };
-    [asked, told]
+    }
+}
+
+/// A deposit and the provider's word for it.
+pub(crate) fn deposit(id: &str, player_id: &str, minor: i64) -> [Recorded; 2] {
+    [payment(id, player_id, PaymentKind::Deposit, minor), told(id, player_id, minor, true)]
 }

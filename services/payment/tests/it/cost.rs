@@ -1,0 +1,43 @@
+//! What one bet costs here in peace: each step of the protocol once, and one record.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use payment::ledger::{Hooks, Killed, Step};
+
+use crate::world::{World, wager};
+
+/// Counts the steps.
+#[derive(Debug, Default)]
+struct Counted(Mutex<HashMap<Step, usize>>);
+
+impl Hooks for Counted {
+    fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
+        *self.0.lock().unwrap().entry(step).or_insert(0) += 1;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_bet_takes_each_step_once() {
+    const BETS: usize = 50;
+    let world = World::new().await;
+    world.fund("p", 1_000).await;
+    let counted = Arc::new(Counted::default());
+    let ledger = world.ledger_with(counted.clone());
+    for n in 0..BETS {
+        wager(&n.to_string(), "p", 1, 0).run(&ledger).await.unwrap();
+        if n % 10 == 9 {
+            ledger.trim().await.unwrap();
+        }
+    }
+    let steps = counted.0.lock().unwrap().clone();
+    let once =
+        [Step::AccountRead, Step::LedgerRead, Step::DecisionWritten, Step::RowWritten, Step::EventPublished];
+    for step in once {
+        assert_eq!(steps.get(&step), Some(&BETS), "{step:?}: {steps:?}");
+    }
+    assert_eq!(steps.get(&Step::IntentEnded), None, "a bet is no payment");
+    assert!(steps[&Step::Trimmed] <= BETS / 10, "{steps:?}");
+    world.end().await;
+}

@@ -1,0 +1,125 @@
+//! A newer build wrote documents that this one cannot read, and was rolled back: its players wait for the newer one, nobody else
+//! does, and each such document is reported once.
+
+use bson::{Document, doc};
+use contracts::{Classify as _, ErrorClass, EventType};
+use money::Currency;
+use payment::domain::PaymentKind;
+use payment::ledger::{LedgerError, Payments as _, Verdict};
+use payment::provider::intent::State;
+
+use crate::audit::Audit;
+use crate::provider::Provider;
+use crate::reports;
+use crate::service::{Running, answer, bet_of, deposit, send};
+use crate::world::{World, payment, wager};
+
+/// What `fields` of the account would be, had a newer build written it.
+async fn newer(world: &World, collection: &'static str, id: &str, fields: Document) {
+    let documents = world.mongo.collection::<Document>(collection);
+    let matched = documents.update_one(doc! { "_id": id }, doc! { "$set": fields }).await.unwrap();
+    assert_eq!(matched, 1, "{collection} {id}");
+}
+
+/// A fifth currency in the account of `newer-…`, in whose tail a decision is left, too.
+async fn account_in_yen(world: &World) -> String {
+    let player_id = testkit::unique("newer");
+    world.fund(&player_id, 100).await;
+    let long_ago = bson::DateTime::from_millis(1_000);
+    newer(world, "accounts", &player_id, doc! { "balances.JPY": 5_000_i64, "oldest_tail_at": long_ago })
+        .await;
+    player_id
+}
+
+#[tokio::test]
+async fn a_fifth_currency_parks_its_players_commands_alone() {
+    reports::listen();
+    let world = World::new().await;
+    let theirs = account_in_yen(&world).await;
+    world.fund("p", 100).await;
+    let ledger = world.ledger();
+    let error = wager("theirs", &theirs, 10, 0).run(&ledger).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Poison, "parked, and the process lives on: {error}");
+    assert!(matches!(wager("ours", "p", 10, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
+    // The sweeper finds theirs first, and goes on.
+    let left = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
+    wager("left", "p", 10, 0).run(&left).await.unwrap_err();
+    for _ in 0..3 {
+        world.ledger().sweep(0).await.unwrap();
+    }
+    let account = ledger.account("p").await.unwrap().unwrap();
+    assert_eq!((account.balances[&Currency::Eur], account.tail.len()), (80, 0), "swept");
+    let reported = reports::about(&theirs);
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_unknown_event_in_a_tail_stops_its_own_account_alone() {
+    reports::listen();
+    let world = World::new().await;
+    let theirs = testkit::unique("newer");
+    for player_id in [theirs.as_str(), "p"] {
+        world.fund(player_id, 100).await;
+        let dying = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
+        wager(&format!("left-{player_id}"), player_id, 10, 0).run(&dying).await.unwrap_err();
+    }
+    let of_tomorrow = "casino.payments.v9.WagerApplauded";
+    newer(&world, "accounts", &theirs, doc! { "tail.0.event.type": of_tomorrow }).await;
+    let ledger = world.ledger();
+    assert_eq!(ledger.sweep(0).await.unwrap(), 1, "p's");
+    assert_eq!(ledger.account("p").await.unwrap().unwrap().tail.len(), 0);
+    let error = wager("next", &theirs, 1, 0).run(&ledger).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Unreadable(_)) && error.class() == ErrorClass::Poison, "{error}");
+    assert!(matches!(wager("next-p", "p", 1, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
+    assert_eq!(reports::about(&theirs).len(), 1, "{:?}", reports::about(&theirs));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_unknown_kind_of_payment_is_passed_over_by_the_pool() {
+    reports::listen();
+    let world = World::new().await;
+    let theirs = testkit::unique("newer-payment");
+    let (ledger, _door) = world.ledger_with_intents();
+    let (intents, _door) = world.intents();
+    for id in [theirs.as_str(), "ours"] {
+        payment(id, id, PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+        newer(&world, "intents", id, doc! { "next_attempt_at": bson::DateTime::from_millis(0) }).await;
+    }
+    newer(&world, "intents", &theirs, doc! { "kind": "chargeback" }).await;
+    for _ in 0..3 {
+        let due = intents.due(State::Requested, 1).await.unwrap();
+        assert_eq!(due.iter().map(|intent| intent.payment_id.as_str()).collect::<Vec<_>>(), ["ours"]);
+    }
+    assert!(intents.admit(&theirs, true).await.unwrap_err().is_unreadable());
+    let reported = reports::about(&theirs);
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolled_back_service_serves_everybody_else() {
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let theirs = account_in_yen(&world).await;
+    let service = Running::start(&world, &provider).await;
+    send(&world, "theirs", bet_of(&theirs, "theirs", 10)).await;
+    send(&world, "funds", deposit(100)).await;
+    answer(&world, "funds").await;
+    send(&world, "ours", bet_of("p", "ours", 10)).await;
+    assert_eq!(answer(&world, "ours").await.event_type, EventType::WagerApplied);
+    testkit::eventually("a dead letter", crate::world::PATIENCE, || async {
+        (world.parked().await == 1).then_some(())
+    })
+    .await;
+    service.stop().await;
+    // Rolled forward again, everything is there.
+    let documents = world.mongo.collection::<Document>("accounts");
+    let known = doc! { "$unset": { "balances.JPY": 1 } };
+    documents.update_one(doc! { "_id": &theirs }, known).await.unwrap();
+    let ledger = world.ledger();
+    assert!(matches!(wager("again", &theirs, 10, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
+    ledger.trim().await.unwrap();
+    Audit::at_rest(&world).await.assert_sound();
+    world.end().await;
+}

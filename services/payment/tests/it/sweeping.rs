@@ -1,0 +1,141 @@
+//! What is swept and repeated, and what is not: nothing that is merely queued or in hand, by nobody's wrong clock.
+
+use std::sync::Arc;
+
+use bus::lag::BacklogReader;
+use contracts::{Group, Topic};
+use payment::domain::PaymentKind;
+use payment::ledger::{Hooks, Killed, Ledger, Step};
+use payment::provider::client::CardProvider;
+use payment::provider::pool::{self, Pool};
+
+use crate::provider::Provider;
+use crate::service::{TOKEN, pool_config};
+use crate::world::{NoPayments, PATIENCE, World, payment, wager};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Dies when it has decided.
+pub(crate) struct DiesDeciding;
+
+impl Hooks for DiesDeciding {
+    fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
+        if step == Step::DecisionWritten { Err(Killed(step)) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_decision_by_a_clock_that_is_wrong_is_swept_in_time() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    for (n, off_ms) in [HOUR_MS, -HOUR_MS].into_iter().enumerate() {
+        let mongo = world.mongo.clone().with_clock_off_by(off_ms);
+        mongo.ping().await.unwrap();
+        let outbox = Arc::new(world.producer.clone());
+        let wrong = Ledger::new(mongo, outbox, Arc::new(NoPayments)).with_hooks(Arc::new(DiesDeciding));
+        wager(&format!("left-{n}"), "p", 1, 0).run(&wrong).await.unwrap_err();
+        let ledger = world.ledger();
+        assert_eq!(
+            ledger.sweep(60_000).await.unwrap(),
+            0,
+            "a minute has not passed, whatever the clock says"
+        );
+        // Nor does it lie in the future, but for what the answer about the time took.
+        testkit::eventually("the decision swept", PATIENCE, || async {
+            (ledger.sweep(0).await.unwrap() == 1).then_some(())
+        })
+        .await;
+    }
+    world.end().await;
+}
+
+/// The write of a decision takes along what was seen through; what is left must still be found.
+#[tokio::test]
+async fn a_decision_that_was_written_together_with_a_trim_is_swept() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    wager("told", "p", 1, 0).run(&world.ledger()).await.unwrap();
+    let dying = world.ledger_with(Arc::new(DiesDeciding));
+    wager("left", "p", 1, 0).run(&dying).await.unwrap_err();
+    let account = world.ledger().account("p").await.unwrap().unwrap();
+    assert_eq!((account.tail.len(), account.oldest_tail_at), (1, Some(account.tail[0].at)));
+    testkit::eventually("the decision swept", PATIENCE, || async {
+        (world.ledger().sweep(0).await.unwrap() == 1).then_some(())
+    })
+    .await;
+    world.end().await;
+}
+
+/// Holds its command after the decision until told to go on.
+struct Slow(tokio::sync::watch::Receiver<bool>, std::sync::atomic::AtomicBool);
+
+impl Hooks for Slow {
+    fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
+        if step == Step::RowWritten && !self.1.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            let mut go = self.0.clone();
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(go.wait_for(|go| *go)).map(drop).unwrap();
+            });
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_in_hand_is_left_to_its_handler() {
+    let world = World::new().await;
+    world.fund("p", 100).await;
+    let (go, going) = tokio::sync::watch::channel(false);
+    let ledger = world.ledger_with(Arc::new(Slow(going, false.into())));
+    let handler = ledger.clone();
+    let running = telemetry::spawn(async move { wager("b", "p", 1, 0).run(&handler).await });
+    testkit::eventually("a decision in the tail", PATIENCE, || async {
+        ledger.account("p").await.ok().flatten().filter(|account| account.tail.len() == 1)
+    })
+    .await;
+    assert_eq!(ledger.sweep(0).await.unwrap(), 0, "however old it is");
+    go.send_replace(true);
+    running.await.unwrap().unwrap();
+    assert_eq!(ledger.sweep(0).await.unwrap(), 1, "in nobody's hand it is swept");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_is_merely_queued_is_not_repeated() {
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let (ledger, door) = world.ledger_with_intents();
+    let (intents, _door) = world.intents();
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    let internal = chassis::internal::Internal::new(chassis::config::Secret::from(TOKEN));
+    let pool = Pool {
+        provider: CardProvider::new(&format!("http://{}", provider.address), 300, internal).unwrap(),
+        intents: intents.clone(),
+        producer: world.producer.clone(),
+        ledger,
+        backlog: Arc::new(
+            BacklogReader::new(&world.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap(),
+        ),
+        config: pool_config(),
+    };
+    let stop = bus::CancellationToken::new();
+    let running = telemetry::spawn(pool.clone().run(door, stop.clone()));
+    testkit::eventually("a report", PATIENCE, || async {
+        intents.find("d").await.ok().flatten().filter(|intent| intent.reports == 1)
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    // Due again, while nobody reads the commands: the ledger is down. What is a millisecond old counts as lag.
+    let patient = Pool { config: pool::Config { lease_ms: 3, ..pool_config() }, ..pool };
+    let documents = world.mongo.collection::<bson::Document>("intents");
+    let due = bson::doc! { "$set": { "next_attempt_at": bson::DateTime::from_millis(0) } };
+    documents.update_one(bson::doc! { "_id": "d" }, due.clone()).await.unwrap();
+    assert_eq!(patient.repeat_reports().await.unwrap(), 0);
+    assert_eq!(intents.find("d").await.unwrap().unwrap().reports, 1);
+    // One that was never published is no repetition.
+    let lost = bson::doc! { "$set": { "reports": 0_i64 } };
+    documents.update_one(bson::doc! { "_id": "d" }, lost).await.unwrap();
+    assert_eq!(patient.repeat_reports().await.unwrap(), 1);
+    assert_eq!(provider.asked(), 1);
+    world.end().await;
+}
