@@ -11,7 +11,8 @@ use runtime::process::ProcessId;
 
 use crate::checkout::Checkout;
 use crate::commands::{
-    bench, bet, doctor, down, kafka, load, logs, part, secrets, status, supervise, test, topics, trace, up,
+    bench, bet, doctor, down, kafka, load, logs, part, ready, secrets, status, supervise, test, topics,
+    trace, up,
 };
 use crate::output::Output;
 use crate::target::Target;
@@ -70,6 +71,8 @@ enum Command {
     Topics(topics::TopicsArgs),
     /// The secrets of this platform, for other programs
     Secrets(secrets::SecretsArgs),
+    /// Whether one service is ready: exit code 0 or 1 (the health check of a container)
+    Ready(ready::ReadyArgs),
     /// The supervisor itself
     #[command(name = runtime::launch::SUPERVISE, hide = true)]
     Supervise(supervise::SuperviseArgs),
@@ -126,8 +129,14 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
-    if let Command::Supervise(args) = &cli.command {
-        return supervise::run(args);
+    // These work where there is no checkout: in a container, beside any broker.
+    match &cli.command {
+        Command::Supervise(args) => return supervise::run(args),
+        Command::Ready(args) => return ready::run(args, output),
+        Command::Topics(args) if args.names_a_broker() => {
+            return tasks()?.block_on(topics::run(args, None, output));
+        }
+        _ => {}
     }
     let checkout = Checkout::find(cli.port_base)?;
     match &cli.command {
@@ -137,12 +146,12 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Secrets(args) => return secrets::run(args, &checkout, output),
         _ => {}
     }
-    let tasks = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the tasks' runtime")?;
-    tasks.block_on(run_async(cli.command, &checkout, output))
+    tasks()?.block_on(run_async(cli.command, &checkout, output))
+}
+
+fn tasks() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("cannot start the tasks' runtime")
 }
 
 async fn run_async(command: Command, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
@@ -161,14 +170,16 @@ async fn run_async(command: Command, checkout: &Checkout, output: &Output) -> Re
         Command::Freeze(args) => act(Action::Freeze, args).await,
         Command::Thaw(args) => act(Action::Thaw, args).await,
         Command::Test(args) => test::run(&args, checkout, output).await,
-        Command::Bet(args) => bet::run(&args, &Target::of(checkout).await?, output).await,
-        Command::Trace(args) => trace::run(&args, &Target::of(checkout).await?, output).await,
-        Command::Load(args) => load::run(&args, &Target::of(checkout).await?, output).await,
-        Command::Topics(args) => topics::run(&args, checkout, output).await,
+        Command::Bet(args) => bet::run(&args, &Target::of(checkout, &args.target).await?, output).await,
+        Command::Trace(args) => trace::run(&args, &Target::of(checkout, &args.target).await?, output).await,
+        Command::Load(args) => load::run(&args, &Target::of(checkout, &args.target).await?, output).await,
+        Command::Topics(args) => topics::run(&args, Some(checkout), output).await,
         // Done without tasks, above.
-        Command::Kafka(_) | Command::Bench(_) | Command::Secrets(_) | Command::Supervise(_) => {
-            Ok(ExitCode::FAILURE)
-        }
+        Command::Kafka(_)
+        | Command::Bench(_)
+        | Command::Secrets(_)
+        | Command::Ready(_)
+        | Command::Supervise(_) => Ok(ExitCode::FAILURE),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod load;
 pub mod logs;
 pub mod part;
+pub mod ready;
 pub mod secrets;
 pub mod status;
 pub mod supervise;

@@ -1,10 +1,15 @@
 //! The running platform, as the commands that play on it see it.
+//!
+//! It is the local runtime's, or one that something else runs (the compose file, another machine) and that is reached by its
+//! published addresses alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use contracts::parts::Part;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use contracts::parts::{Part, Ports};
+use reqwest::Url;
 use runtime::control::Client;
 use runtime::process::memory_peak_bytes;
 use runtime::secrets::Secrets;
@@ -15,42 +20,91 @@ use crate::checkout::Checkout;
 /// No answer of the recorder takes longer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
+/// Which platform is meant.
+///
+/// Without options it is the one of this checkout: the local runtime's where that is up, else whatever answers at the same ports
+/// (`docker compose -f docker-compose.kafka.yml up`).
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// The gateway of a platform that something else runs; its ops ports are counted from this port
+    #[arg(long, value_name = "URL", env = "PITBOSS_GATEWAY_URL")]
+    gateway: Option<Url>,
+    /// The recorder's query port; by default the gateway's host, 10 above the gateway's port
+    #[arg(long, value_name = "URL", env = "PITBOSS_RECORDER_URL")]
+    recorder: Option<Url>,
+}
+
 /// Where the platform is, and what is needed to talk to it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The gateway.
+    /// The gateway, without a slash at the end.
     pub gateway_url: String,
-    /// The recorder's queries and pages.
+    /// The recorder's queries and pages, without a slash at the end.
     pub recorder_url: String,
     /// What exempts from the limit per address.
     pub operator_token: Option<String>,
+    ports: Ports,
+    host: String,
     http: reqwest::Client,
-    layout: Layout,
+    /// Where the local runtime keeps its processes; absent for a platform that something else runs.
+    local: Option<Layout>,
 }
 
 impl Target {
-    /// The platform of this checkout.
+    /// The platform that `args` mean.
     ///
     /// # Errors
-    /// When it is not up (exit code 69).
-    pub async fn of(checkout: &Checkout) -> Result<Self> {
-        let not_up = || RuntimeError::Missing {
-            what: "the platform is not up".to_owned(),
-            advice: "./pitboss up".to_owned(),
-        };
-        let status = Client::new(&checkout.layout).status().await.map_err(|_| not_up())?;
-        if status.part(Part::Gateway.as_str()).is_none() {
-            return Err(not_up().into());
-        }
+    /// When no platform is up there (exit code 69), or an address is not one of a platform.
+    pub async fn of(checkout: &Checkout, args: &TargetArgs) -> Result<Self> {
         let ports = checkout.ports()?;
+        let local = Url::parse(&format!("http://127.0.0.1:{}", ports.http(Part::Gateway)))?;
+        let mut target = Self::at(args.gateway.as_ref().unwrap_or(&local), args.recorder.as_ref())?;
+        target.operator_token = Secrets::load(&checkout.layout).map(|s| s.operator_token);
+        if args.gateway.is_some() {
+            return Ok(target);
+        }
+        let status = Client::new(&checkout.layout).status().await.ok();
+        if status.is_some_and(|status| status.part(Part::Gateway.as_str()).is_some()) {
+            target.local = Some(checkout.layout.clone());
+        } else if !target.answers().await {
+            let what = format!("no platform answers at {}", target.gateway_url);
+            let advice = "./pitboss up, or --gateway URL for one that runs elsewhere".to_owned();
+            return Err(RuntimeError::Missing { what, advice }.into());
+        }
+        Ok(target)
+    }
+
+    fn at(gateway: &Url, recorder: Option<&Url>) -> Result<Self> {
+        let Some((host, port)) = gateway.host_str().zip(gateway.port_or_known_default()) else {
+            bail!("`{gateway}` names no host: an address looks like http://127.0.0.1:8100");
+        };
+        let ports = Ports::new(port)?;
+        let host = host.to_owned();
+        let recorder_url = match recorder {
+            Some(url) => base(url),
+            None => format!("http://{host}:{}", ports.recorder_query()),
+        };
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_DEADLINE).build();
         Ok(Self {
-            gateway_url: format!("http://127.0.0.1:{}", ports.http(Part::Gateway)),
-            recorder_url: format!("http://127.0.0.1:{}", ports.recorder_query()),
-            operator_token: Secrets::load(&checkout.layout).map(|s| s.operator_token),
+            gateway_url: base(gateway),
+            recorder_url,
+            operator_token: None,
+            ports,
+            host,
             http: http.context("cannot build the HTTP client")?,
-            layout: checkout.layout.clone(),
+            local: None,
         })
+    }
+
+    async fn answers(&self) -> bool {
+        let Some(url) = self.ops_url(Part::Gateway, "/version") else { return false };
+        self.http.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// A page on a part's ops port, where the part has one.
+    #[must_use]
+    pub fn ops_url(&self, part: Part, path: &str) -> Option<String> {
+        self.ports.ops(part).map(|port| format!("http://{}:{port}{path}", self.host))
     }
 
     /// A client without proxies.
@@ -59,14 +113,43 @@ impl Target {
         &self.http
     }
 
-    /// The most memory that each part's process ever held (VmHWM).
+    /// The most memory that each part's process ever held (VmHWM); empty for a platform that the local runtime does not run.
     ///
     /// # Errors
-    /// When nothing is known of any part: zero of zero parts would look like a small platform.
+    /// When the local runtime knows nothing of any part: zero of zero parts would look like a small platform.
     pub fn memory_bytes(&self) -> Result<BTreeMap<String, u64>> {
-        let parts = pids::recorded(&self.layout).into_iter().filter(|r| r.process.is_alive());
+        let Some(layout) = &self.local else { return Ok(BTreeMap::new()) };
+        let parts = pids::recorded(layout).into_iter().filter(|r| r.process.is_alive());
         let memory: BTreeMap<String, u64> =
             parts.map(|r| (r.name, memory_peak_bytes(r.process.pid))).collect();
         (!memory.is_empty()).then_some(memory).context("no part of the platform runs")
+    }
+}
+
+fn base(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted_from_the_gateways() {
+        let target = Target::at(&"http://pitboss.example:9100/".parse().unwrap(), None).unwrap();
+        assert_eq!(target.gateway_url, "http://pitboss.example:9100");
+        assert_eq!(target.recorder_url, "http://pitboss.example:9110");
+        let ops = target.ops_url(Part::Payment, "/metrics");
+        assert_eq!(ops.as_deref(), Some("http://pitboss.example:9134/metrics"));
+        assert!(target.memory_bytes().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_recorder_may_be_elsewhere() {
+        let recorder = "http://10.0.0.7:80/".parse().unwrap();
+        let target = Target::at(&"http://[::1]:8100".parse().unwrap(), Some(&recorder)).unwrap();
+        assert_eq!(target.recorder_url, "http://10.0.0.7");
+        assert_eq!(target.ops_url(Part::Gateway, "").as_deref(), Some("http://[::1]:8130"));
+        assert!(Target::at(&"mailto:a@b".parse().unwrap(), None).is_err());
     }
 }

@@ -11,12 +11,14 @@ mod personal_data;
 mod raw;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use contracts::parts::{Part, Ports};
 use pitboss::player::Gateway;
+use runtime::Layout;
+use runtime::secrets::Secrets;
 use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -92,6 +94,15 @@ impl Platform {
 pub(crate) fn operator_token() -> String {
     let file = state_folder().join("secrets/operator-token");
     std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).trim().to_owned()
+}
+
+/// What services show each other and nobody else, as JSON; absent when the service does not answer.
+pub(crate) async fn internal(platform: &Platform, url: &str) -> Option<Value> {
+    let layout = Layout::new(Path::new("/"), Some(state_folder()), None);
+    let token = Secrets::load(&layout).expect("secrets").internal_token;
+    let response = platform.http.get(url).header("x-internal-token", token).send().await.ok()?;
+    assert!(response.status().is_success(), "{url}: {}", response.status());
+    response.json().await.ok()
 }
 
 pub(crate) fn state_folder() -> PathBuf {

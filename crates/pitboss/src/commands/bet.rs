@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::output::Output;
 use crate::player::Gateway;
-use crate::target::Target;
+use crate::target::{Target, TargetArgs};
 use crate::trace;
 
 /// How long the trace of one bet may take to be whole in the recorder.
@@ -19,6 +19,9 @@ pub const TRACE_DEADLINE: Duration = Duration::from_secs(15);
 /// Registers a player, deposits, and plays one bet after the other.
 #[derive(Debug, Args)]
 pub struct BetArgs {
+    /// Which platform
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// What each bet stakes, in minor units (100 is 1.00 EUR)
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     stake_minor: i64,

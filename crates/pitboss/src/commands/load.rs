@@ -16,7 +16,7 @@ use crate::load::report::{Report, Tally, Traces};
 use crate::load::{Plan, prepare};
 use crate::output::Output;
 use crate::player::{Gateway, Player};
-use crate::target::Target;
+use crate::target::{Target, TargetArgs};
 use crate::trace::{edges, fetch_whole_bet};
 
 /// How often the live line is drawn.
@@ -33,6 +33,9 @@ const DEFECTS_SHOWN: usize = 5;
 /// Load on the gateway, latencies counted from the intended time of sending.
 #[derive(Debug, Args)]
 pub struct LoadArgs {
+    /// Which platform
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Bets a second (open loop); `max`: each player one bet after the other, as fast as it goes
     #[arg(long, default_value = "100", value_parser = parse_rate)]
     rate: Rate,

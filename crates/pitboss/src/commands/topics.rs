@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bus::admin::TopicChange;
 use clap::{Args, Subcommand};
 use contracts::topics::catalogue;
@@ -28,14 +28,27 @@ enum What {
     },
 }
 
-/// Does it and prints what was changed.
+impl TopicsArgs {
+    /// Whether a broker is named, so that no checkout is needed.
+    #[must_use]
+    pub fn names_a_broker(&self) -> bool {
+        let What::Create { bootstrap_servers } = &self.what;
+        bootstrap_servers.is_some()
+    }
+}
+
+/// Creates the topics and prints what was changed.
 ///
 /// # Errors
-/// When the broker cannot be reached or refuses.
-pub async fn run(args: &TopicsArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
+/// When no broker is named and there is no checkout, or the broker cannot be reached or rejects a change.
+pub async fn run(args: &TopicsArgs, checkout: Option<&Checkout>, output: &Output) -> Result<ExitCode> {
     let What::Create { bootstrap_servers } = &args.what;
-    let own = InfraPorts::from(checkout.ports()?).kafka_bootstrap();
-    let changes = create(bootstrap_servers.clone().unwrap_or(own)).await?;
+    let bootstrap_servers = match (bootstrap_servers, checkout) {
+        (Some(named), _) => named.clone(),
+        (None, Some(checkout)) => InfraPorts::from(checkout.ports()?).kafka_bootstrap(),
+        (None, None) => bail!("name the broker: --bootstrap-servers HOST:PORT"),
+    };
+    let changes = create(bootstrap_servers).await?;
     if output.json {
         let lines: Vec<String> = changes.iter().map(told).collect();
         output.line(&serde_json::json!({ "topics": catalogue().len(), "changes": lines }).to_string());

@@ -7,12 +7,15 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::output::Output;
-use crate::target::Target;
+use crate::target::{Target, TargetArgs};
 use crate::trace::{edges, fetch, fetch_whole_bet, tree};
 
 /// Shows a trace as a tree with timings.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
+    /// Which platform
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// The trace's id, 32 hexadecimal digits (`x-trace-id` of every answer)
     trace_id: String,
     /// Expect the trace of one settled bet: wait until it is whole, and exit 1 when it differs from `schemas/bet-trace.json`

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use contracts::parts::{Part, Ports};
+use contracts::parts::Part;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -79,20 +79,13 @@ async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
 }
 
 async fn drops(target: &Target) -> Result<BTreeMap<String, u64>> {
-    let ports = ports_of(&target.gateway_url)?;
     let mut drops = BTreeMap::new();
     for service in Part::SERVICES {
-        let port = ports.ops(*service).context("a service has an ops port")?;
-        let page = get(target, &format!("http://127.0.0.1:{port}/metrics")).await?;
+        let url = target.ops_url(*service, "/metrics").context("a service has an ops port")?;
+        let page = get(target, &url).await?;
         drops.extend(counters(service.as_str(), &page)?);
     }
     Ok(drops)
-}
-
-/// All ports are counted from one base, and the gateway's is the first of them.
-fn ports_of(gateway_url: &str) -> Result<Ports> {
-    let base = reqwest::Url::parse(gateway_url)?.port().context("the gateway's address names no port")?;
-    Ok(Ports::new(base)?)
 }
 
 async fn get(target: &Target, url: &str) -> Result<String> {
@@ -158,12 +151,5 @@ mod tests {
         assert!(counters("game", &format!("{other}{head}")).expect("a page").is_empty());
         assert!(counters("game", other).is_err(), "zero of nothing");
         assert!(counters("game", &format!("{head}{COUNTER}{{reason=\"x\"}} many\n")).is_err());
-    }
-
-    #[test]
-    fn the_gateways_port_is_the_base_of_all() {
-        let ports = ports_of("http://127.0.0.1:8100").expect("ports");
-        assert_eq!(ports.base(), Ports::default().base());
-        assert_eq!(ports.http(Part::Gateway), ports.base());
     }
 }

@@ -245,6 +245,13 @@ impl Report {
     }
 }
 
+impl fmt::Display for LatencyMs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p95, p99, max } = self;
+        write!(f, "p50 {p50:.1} ms · p95 {p95:.1} ms · p99 {p99:.1} ms · max {max:.1} ms")
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked =
@@ -254,11 +261,7 @@ impl fmt::Display for Report {
             "{} bets in {:.1} s ({asked}), {:.1} settled/s",
             self.sent, self.duration_s, self.settled_per_s
         )?;
-        let LatencyMs { p50, p95, p99, max } = self.latency_ms;
-        writeln!(
-            f,
-            "latency from the intended time: p50 {p50:.1} ms · p95 {p95:.1} ms · p99 {p99:.1} ms · max {max:.1} ms"
-        )?;
+        writeln!(f, "latency from the intended time: {}", self.latency_ms)?;
         write!(f, "settled {} · rejected {} · errors ", self.settled, self.rejected)?;
         if self.errors.is_empty() {
             writeln!(f, "none")?;
@@ -266,12 +269,8 @@ impl fmt::Display for Report {
         for (kind, count) in &self.errors {
             writeln!(f, "{kind} {count}  ")?;
         }
-        if let Some(WarmUp {
-            duration_s, sent, errors, latency_ms: LatencyMs { p50, p95, p99, max }, ..
-        }) = &self.warm_up
-        {
-            write!(f, "before that, {sent} bets in {duration_s:.0} s to warm up: ")?;
-            write!(f, "p50 {p50:.1} ms · p95 {p95:.1} ms · p99 {p99:.1} ms · max {max:.1} ms · errors ")?;
+        if let Some(WarmUp { duration_s, sent, errors, latency_ms, .. }) = &self.warm_up {
+            write!(f, "before that, {sent} bets in {duration_s:.0} s to warm up: {latency_ms} · errors ")?;
             let list: Vec<String> = errors.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
             writeln!(f, "{}", if list.is_empty() { "none".to_owned() } else { list.join("  ") })?;
         }

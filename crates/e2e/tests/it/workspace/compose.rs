@@ -1,10 +1,10 @@
 //! `docker-compose.kafka.yml` describes the parts that the local runtime runs: same ports, variables and versions, topics from the
-//! same catalogue. It was not run here; this is what keeps it from drifting meanwhile.
+//! same catalogue. This needs no container engine; `tests/compose` runs the file where there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use contracts::parts::{Part, Ports, sentry_project_id};
+use contracts::parts::{Part, Ports, sentry_project_id, sentry_projects};
 use contracts::versions::versions;
 use runtime::Layout;
 use runtime::infra::mongo::REPLICA_SET;
@@ -91,8 +91,8 @@ fn parts_and_ports_are_those_of_the_contract() {
         let outside: BTreeSet<u16> = published.iter().map(|(_, outside, _)| *outside).collect();
         assert_eq!(outside, wanted, "{part}");
     }
-    let ours: BTreeSet<String> =
-        Part::ALL.iter().map(|p| p.as_str().to_owned()).chain(["topics".to_owned()]).collect();
+    let besides = ["topics", "gateway-2", "payment-2"].map(str::to_owned);
+    let ours: BTreeSet<String> = Part::ALL.iter().map(|p| p.as_str().to_owned()).chain(besides).collect();
     let theirs: BTreeSet<String> =
         file["services"].as_mapping().expect("services").keys().map(text).collect();
     assert_eq!(theirs, ours);
@@ -143,6 +143,46 @@ fn services_are_told_what_the_local_runtime_tells_them() {
 }
 
 #[test]
+fn every_service_of_ours_is_checked_at_its_ops_port() {
+    let file = compose();
+    let ports = Ports::default();
+    for part in Part::SERVICES {
+        let port = ports.ops(*part).expect("an ops port");
+        let wanted = ["CMD", "pitboss", "ready", &format!("127.0.0.1:{port}")].map(str::to_owned);
+        assert_eq!(checked(&file, part.as_str()), wanted, "{part}");
+        assert_eq!(text(&file["services"][part.as_str()]["pull_policy"]), "never", "{part}");
+    }
+}
+
+fn checked(file: &Value, service: &str) -> Vec<String> {
+    let test = file["services"][service]["healthcheck"]["test"].as_sequence();
+    test.unwrap_or_else(|| panic!("{service} has no health check")).iter().map(text).collect()
+}
+
+#[test]
+fn a_replica_differs_only_in_its_published_ports() {
+    let file = compose();
+    for (first, second) in [("gateway", "gateway-2"), ("payment", "payment-2")] {
+        let [first, second] = [first, second].map(|name| &file["services"][name]);
+        for field in ["image", "command", "environment", "depends_on", "healthcheck", "restart"] {
+            assert_eq!(first[field], second[field], "{field}");
+        }
+        assert_eq!(second["profiles"][0], "replicas");
+    }
+}
+
+#[test]
+fn the_recorder_is_told_of_every_real_sentry_project() {
+    let file = compose();
+    let told = file["services"]["recorder"]["environment"].as_mapping().expect("an environment");
+    for (_, name) in sentry_projects() {
+        let variable = format!("PITBOSS_FORWARD_DSN_{}", name.to_ascii_uppercase().replace('-', "_"));
+        let value = told.get(&variable).map(text);
+        assert_eq!(value, Some(format!("${{{variable}:-}}")));
+    }
+}
+
+#[test]
 fn versions_are_those_of_the_one_file() {
     let file = compose();
     let image = |service: &str| text(&file["services"][service]["image"]);
@@ -155,6 +195,7 @@ fn versions_are_those_of_the_one_file() {
     let after = |word: &'static str| dockerfile.lines().filter_map(move |line| line.strip_prefix(word));
     let builds_with: Vec<&str> = after("ARG RUST_IMAGE=").collect();
     assert_eq!(builds_with, [&versions().rust.image]);
+    assert_eq!(after("ENV RUSTUP_TOOLCHAIN=").collect::<Vec<_>>(), [&versions().rust.version]);
     // Built with one image, run in the other, and there is no third.
     let from: Vec<&str> = after("FROM ").collect();
     assert_eq!(from, ["${RUST_IMAGE} AS build", &versions().debian.image]);

@@ -16,7 +16,7 @@ use crate::checkout::{Checkout, Running};
 use crate::cli::end_with;
 use crate::commands::{bet, topics};
 use crate::steps::Steps;
-use crate::target::Target;
+use crate::target::{Target, TargetArgs};
 use crate::trace::Trace;
 
 /// How long all servers, or all services, may take together.
@@ -116,7 +116,7 @@ fn waiting(status: &Status) -> String {
 /// Registers a player, deposits, plays one bet, and fetches its trace.
 pub(super) async fn one_bet(checkout: &Checkout, steps: &mut Steps) -> Result<Trace> {
     let step = steps.begin("one bet");
-    let target = Target::of(checkout).await?;
+    let target = Target::of(checkout, &TargetArgs::default()).await?;
     let trace = bet::show_one(&target).await?;
     steps.end(step, &format!("{} spans in one trace", trace.spans.len()));
     Ok(trace)

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 
 use contracts::parts::Part;
-use serde_json::Value;
 
-use crate::platform::{Platform, url_of};
+use crate::platform::{Platform, internal, url_of};
 
 /// The amount of every captured order, by payment; each payment has at most one.
 async fn captured(platform: &Platform) -> HashMap<String, i64> {
     let mut amounts = HashMap::new();
     let mut since = 0;
     loop {
-        let page =
-            get(platform, &format!("{}/card/v1/statement?since={since}", url_of(Part::Partners))).await;
+        let url = format!("{}/card/v1/statement?since={since}", url_of(Part::Partners));
+        let page = internal(platform, &url).await.expect("answered");
         let lines = page["entries"].as_array().expect("lines");
         let Some(last) = lines.last() else { return amounts };
         since = last["sequence"].as_u64().expect("a number");
@@ -23,12 +22,6 @@ async fn captured(platform: &Platform) -> HashMap<String, i64> {
             assert_eq!(earlier, None, "captured twice: {line}");
         }
     }
-}
-
-async fn get(platform: &Platform, url: &str) -> Value {
-    let response = platform.http.get(url).send().await.expect("answered");
-    assert!(response.status().is_success(), "{url}: {}", response.status());
-    response.json().await.expect("JSON")
 }
 
 /// What was `credited` was captured, to the cent; and what was captured, also for others than these, is booked in the ledger.
@@ -42,7 +35,7 @@ pub(super) async fn check(platform: &Platform, credited: &HashMap<String, i64>) 
     assert_eq!(&ours, credited, "the provider's statement, and what was credited");
     for (payment_id, amount_minor) in &captured {
         let url = format!("{}/internal/v1/payments/{payment_id}", url_of(Part::Payment));
-        let booked = get(platform, &url).await;
+        let booked = internal(platform, &url).await.expect("answered");
         assert_eq!(booked["state"], "completed", "captured and not booked: {booked}");
         assert_eq!(booked["amount_minor"], *amount_minor, "captured and booked: {booked}");
     }

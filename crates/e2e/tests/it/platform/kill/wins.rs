@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use contracts::parts::Part;
 use pitboss::player::Player;
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::eventually;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::platform::console::{KEYED, produce};
-use crate::platform::{CURRENCY, Platform, url_of};
+use crate::platform::{CURRENCY, Platform, internal, url_of};
 
 const TOPIC: &str = "casino.bets.events.v1";
 /// So many that notification is still at work on them when it is killed after the first mail.
@@ -74,7 +74,7 @@ impl Wins {
         let mut since = 0;
         loop {
             let url = format!("{}/mail/v1/messages?since={since}", url_of(Part::Partners));
-            let page: Value = platform.http.get(url).send().await.ok()?.json().await.ok()?;
+            let page = internal(platform, &url).await?;
             let mails = page["messages"].as_array()?;
             let Some(last) = mails.last() else { break };
             since = last["sequence"].as_u64()?;
