@@ -134,8 +134,14 @@ fn base(url: &Url) -> String {
 mod tests {
     use super::*;
 
+    /// As `cli::main` does; another test may have been first.
+    fn install_tls() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+
     #[test]
     fn addresses_are_counted_from_the_gateways() {
+        install_tls();
         let target = Target::at(&"http://pitboss.example:9100/".parse().unwrap(), None).unwrap();
         assert_eq!(target.gateway_url, "http://pitboss.example:9100");
         assert_eq!(target.recorder_url, "http://pitboss.example:9110");
@@ -146,6 +152,7 @@ mod tests {
 
     #[test]
     fn the_recorder_may_be_elsewhere() {
+        install_tls();
         let recorder = "http://10.0.0.7:80/".parse().unwrap();
         let target = Target::at(&"http://[::1]:8100".parse().unwrap(), Some(&recorder)).unwrap();
         assert_eq!(target.recorder_url, "http://10.0.0.7");

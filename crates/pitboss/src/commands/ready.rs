@@ -77,7 +77,8 @@ mod tests {
     fn status_and_reason_are_read() {
         let up = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
         assert_eq!(ask(up).unwrap(), (200, "ok".to_owned()));
-        let down = answering("HTTP/1.1 503 Service Unavailable\r\n\r\nkafka: no assignment");
+        let down =
+            answering("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\nkafka: no assignment");
         assert_eq!(ask(down).unwrap(), (503, "kafka: no assignment".to_owned()));
     }
 
