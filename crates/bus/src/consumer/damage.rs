@@ -181,14 +181,17 @@ impl Damage {
         expected: Option<i64>,
         now: Instant,
     ) -> Option<i64> {
-        if reading.is_lost() {
-            return None; // it is finding its way back: nothing is known now, and what was known holds
-        }
         // After a wrong checksum librdkafka reads its next offset from the middle of the batch: only ours is true then.
         let start = expected.or_else(|| self.starts.get(partition).copied());
-        let place = if reading.next > reading.end { start.unwrap_or(reading.next) } else { reading.next };
-        let place = self.complained_about(start).unwrap_or(place);
-        if !reading.has_something_at(place) {
+        let named = self.complained_about(start);
+        let place = match named {
+            Some(named) => named,
+            None if reading.is_lost() => return None, // finding its way back: what was known holds
+            None if reading.next > reading.end => start.unwrap_or(reading.next),
+            None => reading.next,
+        };
+        // Refused at the offset from the middle, it looks for its way again and again: it may be seen at nothing else.
+        if !reading.is_lost() && !reading.has_something_at(place) {
             self.standing.remove(partition);
             return None;
         }
@@ -319,7 +322,10 @@ impl Owner {
                 true
             }
             None => {
-                if self.damage.places.remove(partition).is_some() {
+                // A reader that began anew brings what lies before the place once more: that is no way past it.
+                let reached = self.damage.places.get(partition).is_some_and(|place| offset >= place.offset);
+                if reached {
+                    self.damage.places.remove(partition);
                     self.tell_damage(Vec::new());
                 }
                 false

@@ -140,3 +140,21 @@ fn a_reader_that_runs_in_circles_behind_a_wrong_checksum_is_found_at_the_batch()
         assert!(damage.is_there());
     }
 }
+
+/// The statistics may fall together with the same moment of every circle: the end is never known.
+#[test]
+fn a_reader_that_is_only_seen_while_it_looks_for_its_way_is_found_at_the_batch() {
+    let (mut damage, began) = (Damage::default(), Instant::now());
+    let delivered = BTreeMap::from([(tp(0), Some(5))]);
+    let seen = |damage: &mut Damage, second: u64| {
+        damage.judge(&readings(0, -1, 10 * second), &delivered, began + Duration::from_secs(second))
+    };
+    for second in 0..3 {
+        assert_eq!(seen(&mut damage, second), vec![], "nobody has complained");
+    }
+    damage.hear(CRC.to_owned(), began + Duration::from_secs(3));
+    assert_eq!(seen(&mut damage, 3), vec![], "it has just begun to stand");
+    let found = seen(&mut damage, 4);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].offset, found[0].reason.as_str()), (5, CRC));
+}

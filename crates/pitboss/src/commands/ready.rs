@@ -44,7 +44,10 @@ fn ask(address: SocketAddr) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: `write!` on a socket sends each part of the text by itself.
+    stream.write_all(
+        format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let mut answer = BufReader::new(stream.take(ANSWER_BYTES_MAX));
     let mut line = String::new();
     answer.read_line(&mut line)?;
