@@ -5,7 +5,6 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use validator::Validate;
 
 use crate::config::Secret;
@@ -37,10 +36,9 @@ impl Internal {
     /// Whether these headers carry the token, exactly once.
     #[must_use]
     pub fn is(&self, headers: &HeaderMap) -> bool {
-        let expected = self.token.expose().as_bytes();
         let mut given = headers.get_all(INTERNAL_TOKEN_HEADER).iter();
         let (Some(given), None) = (given.next(), given.next()) else { return false };
-        !expected.is_empty() && bool::from(given.as_bytes().ct_eq(expected))
+        self.token.matches(given.as_bytes())
     }
 
     /// The token as the value of [`INTERNAL_TOKEN_HEADER`], marked as sensitive. Empty where the token is no header value: nobody

@@ -22,6 +22,7 @@ mod worker;
 
 use queue::Queue;
 pub use rate_limits::RateLimits;
+pub use report::client_report;
 
 /// Limits of the way out.
 #[derive(Debug, Clone)]

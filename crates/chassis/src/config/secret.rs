@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use subtle::ConstantTimeEq;
 
 /// What a secret looks like wherever it is shown.
 pub(crate) const REDACTED: &str = "[redacted]";
@@ -16,6 +17,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether `given` is this secret, compared in constant time. Nothing is an empty secret.
+    #[must_use]
+    pub fn matches(&self, given: &[u8]) -> bool {
+        !self.is_empty() && bool::from(given.ct_eq(self.0.as_bytes()))
     }
 
     /// Whether nothing is configured.

@@ -20,17 +20,26 @@ struct Discarded {
     quantity: u64,
 }
 
-/// The envelope that reports these losses. It is no loss itself.
-pub(super) fn envelope(drops: &[Drop]) -> Option<Outgoing> {
-    let discarded_events: Vec<Discarded> = drops
-        .iter()
-        .filter_map(|drop| {
-            let reason = drop.reason.reported_as()?;
-            Some(Discarded { reason, category: drop.category.as_str(), quantity: drop.quantity })
-        })
+/// The item, header and payload, that reports losses by reason, category and quantity; nothing where there are none.
+#[must_use]
+pub fn client_report(losses: impl IntoIterator<Item = (&'static str, &'static str, u64)>) -> Option<String> {
+    let discarded_events: Vec<Discarded> = losses
+        .into_iter()
+        .map(|(reason, category, quantity)| Discarded { reason, category, quantity })
         .collect();
+    if discarded_events.is_empty() {
+        return None;
+    }
     let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
     let body = serde_json::to_string(&Report { timestamp, discarded_events }).ok()?;
-    let text = format!("{{}}\n{{\"type\":\"client_report\",\"length\":{}}}\n{body}\n", body.len());
+    Some(format!("{{\"type\":\"client_report\",\"length\":{}}}\n{body}\n", body.len()))
+}
+
+/// The envelope that reports these losses. It is no loss itself.
+pub(super) fn envelope(drops: &[Drop]) -> Option<Outgoing> {
+    let losses = drops
+        .iter()
+        .filter_map(|drop| Some((drop.reason.reported_as()?, drop.category.as_str(), drop.quantity)));
+    let text = format!("{{}}\n{}", client_report(losses)?);
     Some(Outgoing::new(Category::Default, text.into_bytes(), Vec::new()))
 }

@@ -30,11 +30,7 @@ async fn type_in(world: &World, id: &str, payment: &str, minor: i64, outcome: Pr
 
 /// Waits until the provider was asked for `payment` and the pool has put it back.
 async fn asked_for(world: &World, payment: &str) {
-    let (intents, _door) = world.intents();
-    testkit::eventually("a question without an outcome", PATIENCE, || async {
-        intents.find(payment).await.ok().flatten().filter(|intent| intent.attempts > 0)
-    })
-    .await;
+    world.listed(payment, "a question without an outcome", |intent| intent.attempts > 0).await;
 }
 
 /// Waits until the pool asks for a void: no question of before is under way any more.
@@ -43,11 +39,7 @@ async fn void_asked(provider: &Provider) {
 }
 
 async fn state_of(world: &World, payment: &str, state: State) {
-    let (intents, _door) = world.intents();
-    testkit::eventually(&format!("{payment} {state:?}"), PATIENCE, || async {
-        intents.find(payment).await.ok().flatten().filter(|intent| intent.state == state)
-    })
-    .await;
+    world.listed(payment, &format!("{payment} {state:?}"), |intent| intent.state == state).await;
 }
 
 /// Waits until what was typed in is parked.
@@ -91,9 +83,7 @@ async fn a_deposit_declined_by_hand_after_the_card_was_charged_is_credited() {
     provider.set(Mood::Fine);
     assert_eq!(answer(&world, "d").await.event_type, EventType::DepositCompleted, "the void came too late");
     assert_eq!(balance(&service).await, 100);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,9 +127,7 @@ async fn a_withdrawal_given_back_by_hand_before_anybody_asked_is_never_asked_for
     assert_eq!(answer(&world, "w2").await.event_type, EventType::WithdrawalCompleted);
     assert_eq!(provider.asked(), before + 1, "w2 alone was asked for");
     assert_eq!(balance(&service).await, 90);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 /// What a build without the gate left: settled by hand in the ledger, and still to be asked for.

@@ -84,6 +84,13 @@ impl Running {
         self.shutdown.trigger();
         self.running.await.unwrap().expect("an orderly end");
     }
+
+    /// Stops it; then the books are right, by the provider's own statement too.
+    pub(crate) async fn ends_sound(self, world: World, provider: &Provider) {
+        self.stop().await;
+        Audit::with_statement(&world, provider).await.assert_sound();
+        world.end().await;
+    }
 }
 
 /// Quick enough for a test: a lease is over after a second.
@@ -277,9 +284,7 @@ async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     send(&world, "after", bet("after", 1, 0)).await;
     answer(&world, "after").await;
     assert_eq!(balance(&service).await, 99);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,19 +10,11 @@ use crate::service::{Running, answer, balance, deposit, send, withdraw};
 use crate::world::{PATIENCE, World};
 
 async fn attempts(world: &World, payment: &str, at_least: i64) {
-    let (intents, _door) = world.intents();
-    testkit::eventually("attempts", PATIENCE, || async {
-        intents.find(payment).await.ok().flatten().filter(|intent| intent.attempts >= at_least)
-    })
-    .await;
+    world.listed(payment, "attempts", |intent| intent.attempts >= at_least).await;
 }
 
 async fn parked(world: &World, payment: &str) {
-    let (intents, _door) = world.intents();
-    testkit::eventually("a parked payment", PATIENCE, || async {
-        intents.find(payment).await.ok().flatten().filter(|intent| intent.state == State::Parked)
-    })
-    .await;
+    world.listed(payment, "a parked payment", |intent| intent.state == State::Parked).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,9 +42,7 @@ async fn a_refusal_after_a_lost_answer_gives_nothing_back() {
     provider.set(Mood::Refused);
     assert_eq!(answer(&world, "w").await.event_type, EventType::WithdrawalCompleted, "it was paid out");
     assert_eq!(balance(&service).await, 40);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,9 +57,7 @@ async fn a_refusal_after_a_lost_question_is_made_final_by_a_void() {
     provider.set(Mood::Refused);
     assert_eq!(answer(&world, "w").await.event_type, EventType::WithdrawalFailed);
     assert_eq!(balance(&service).await, 100);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,9 +67,7 @@ async fn a_reference_that_no_event_can_carry_keeps_nobody_from_the_money() {
     provider.set(Mood::LongWinded);
     send(&world, "d", deposit(100)).await;
     assert_eq!(answer(&world, "d").await.event_type, EventType::DepositCompleted);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,9 +114,7 @@ async fn an_outcome_that_stays_unknown_is_parked_after_so_many_attempts_and_an_o
     send(&world, "typed", typed).await;
     assert_eq!(answer(&world, &id).await.event_type, EventType::DepositFailed, "voided, and then ended");
     assert_eq!(balance(&service).await, 10);
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,7 +142,5 @@ async fn an_id_with_every_sign_of_an_address_is_looked_up_by_its_own_name() {
     let id = "d&idempotency_key=x#%41+";
     send(&world, id, deposit(100)).await;
     assert_eq!(answer(&world, id).await.event_type, EventType::DepositCompleted, "found under its key");
-    service.stop().await;
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
+    service.ends_sound(world, &provider).await;
 }

@@ -12,6 +12,7 @@ use contracts::{EventId, EventType, Group, Message, Topic, ids};
 use money::{Currency, Money};
 use payment::domain::{PaymentKind, PendingPayment, Wager};
 use payment::ledger::{Admission, Entry, Hooks, Incoming, Ledger, LedgerError, Payments, Request, Verdict};
+use payment::provider::intent::Intent;
 use payment::provider::intents::Intents;
 use store::StoreError;
 use store::mongo::{Config as MongoConfig, Mongo};
@@ -169,6 +170,16 @@ impl World {
             command.run(&ledger).await.expect("funded");
         }
         ledger.trim().await.expect("trimmed");
+    }
+
+    /// Waits until the list says `what` of a payment.
+    pub(crate) async fn listed(&self, payment: &str, what: &str, holds: impl Fn(&Intent) -> bool) {
+        let (intents, _door) = self.intents();
+        let holds = &holds;
+        testkit::eventually(what, PATIENCE, || async {
+            intents.find(payment).await.ok().flatten().filter(holds)
+        })
+        .await;
     }
 
     pub(crate) async fn end(self) {

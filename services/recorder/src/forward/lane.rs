@@ -13,6 +13,7 @@ use serde::Serialize;
 use telemetry::{
     Reason,
     metric::{self, Metric},
+    transport::client_report,
 };
 
 use super::Volume;
@@ -171,37 +172,10 @@ impl Lane {
 #[derive(Debug, Default)]
 pub(super) struct Losses(BTreeMap<(&'static str, &'static str), u64>);
 
-#[derive(Serialize)]
-struct Report {
-    timestamp: f64,
-    discarded_events: Vec<Discarded>,
-}
-
-#[derive(Serialize)]
-struct Discarded {
-    reason: &'static str,
-    category: &'static str,
-    quantity: u64,
-}
-
 impl Losses {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The item that tells them; nothing where there is nothing to tell.
     pub(super) fn report(&self) -> Option<Vec<u8>> {
-        if self.is_empty() {
-            return None;
-        }
-        let discard = |(&(reason, category), &quantity): (&(&'static str, &'static str), &u64)| Discarded {
-            reason,
-            category,
-            quantity,
-        };
-        let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let report = Report { timestamp, discarded_events: self.0.iter().map(discard).collect() };
-        let json = serde_json::to_string(&report).ok()?;
-        Some(format!("{{\"type\":\"client_report\",\"length\":{}}}\n{json}\n", json.len()).into_bytes())
+        let losses = self.0.iter().map(|(&(reason, category), &quantity)| (reason, category, quantity));
+        client_report(losses).map(String::into_bytes)
     }
 }
