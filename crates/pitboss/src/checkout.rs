@@ -14,6 +14,8 @@ const ROOT_VARIABLE: &str = "PITBOSS_ROOT";
 pub const STATE_VARIABLE: &str = "PITBOSS_STATE";
 /// Another folder for fetched programs than `.pitboss/tools/`.
 pub const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
+/// Another folder of our own programs than the one that cargo builds into.
+pub const PROGRAMS_VARIABLE: &str = "PITBOSS_PROGRAMS";
 /// Another base of all ports.
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
 /// The process with which a platform that it starts ends.
@@ -61,7 +63,10 @@ impl Checkout {
             }
             (None, None) => None,
         };
-        let layout = Layout::new(&root, folder(STATE_VARIABLE), folder(TOOLS_VARIABLE));
+        let mut layout = Layout::new(&root, folder(STATE_VARIABLE), folder(TOOLS_VARIABLE));
+        if let Some(programs) = folder(PROGRAMS_VARIABLE) {
+            layout = layout.with_programs(programs);
+        }
         let checkout = Self { layout, dotenv, asked_base };
         checkout.ports()?;
         Ok(checkout)

@@ -12,6 +12,7 @@ pub struct Layout {
     root: PathBuf,
     state: PathBuf,
     tools: PathBuf,
+    programs: PathBuf,
 }
 
 impl Layout {
@@ -21,13 +22,20 @@ impl Layout {
     pub fn new(root: &Path, state: Option<PathBuf>, tools: Option<PathBuf>) -> Self {
         let usual = root.join(".pitboss");
         let tools = tools.unwrap_or_else(|| usual.join("tools"));
-        Self { root: root.to_owned(), state: state.unwrap_or(usual), tools }
+        let programs = root.join("target").join("debug");
+        Self { root: root.to_owned(), state: state.unwrap_or(usual), tools, programs }
     }
 
     /// The same checkout and tools with its state elsewhere: the throw-away servers of the tests.
     #[must_use]
     pub fn with_state(&self, state: PathBuf) -> Self {
         Self { state, ..self.clone() }
+    }
+
+    /// The same platform with the programs of the folder `programs` instead of those that cargo built last.
+    #[must_use]
+    pub fn with_programs(&self, programs: PathBuf) -> Self {
+        Self { programs, ..self.clone() }
     }
 
     /// The checkout.
@@ -84,10 +92,10 @@ impl Layout {
         self.state.join("secrets")
     }
 
-    /// The programs that cargo builds.
+    /// The folder of our own programs: where cargo builds them, unless another one was named.
     #[must_use]
-    pub fn programs(&self) -> PathBuf {
-        self.root.join("target").join("debug")
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Makes the folders; all of them are the owner's alone, because plans and logs can hold what is nobody else's.

@@ -47,6 +47,14 @@ pub fn redis() -> String {
     server("PITBOSS_TEST_REDIS")
 }
 
+/// The processor time that this thread has used: a busy machine does not change it. The kernel counts it to the nanosecond;
+/// the numbers in `/proc` are only brought up to date by its timer, some milliseconds apart.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// A name for a topic, database or group that nothing else in this or an earlier run uses.
 #[must_use]
 pub fn unique(prefix: &str) -> String {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use contracts::parts::Part;
 use runtime::infra::{self, InfraPorts};
 use runtime::pids::{self, Recorded};
 use runtime::process::ProcessId;
@@ -18,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Split};
 use tokio::process::{ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, STATE_VARIABLE};
+use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, STATE_VARIABLE};
 use crate::commands::up::prepare::{self, Consent, Purpose};
 use crate::output::Output;
 use crate::steps::{Steps, say};
@@ -95,6 +96,7 @@ async fn prepare_and_test(
     if !args.no_build {
         prepare::programs(&checkout.layout, steps).await?;
     }
+    let programs = keep_programs(&checkout.layout, &layout.state().join("programs"))?;
     let python = python(&checkout.layout, steps).await;
 
     let own =
@@ -115,7 +117,8 @@ async fn prepare_and_test(
         .env("PITBOSS_TEST_MONGO", infra_ports.mongo_uri())
         .env("PITBOSS_TEST_REDIS", infra_ports.redis_url())
         .env("PITBOSS_TEST_KAFKA_LIBS", infra::kafka::jars(layout))
-        .env("PITBOSS_BIN", checkout.layout.programs())
+        .env("PITBOSS_BIN", &programs)
+        .env(PROGRAMS_VARIABLE, &programs)
         .env("PITBOSS_TOOLS", checkout.layout.tools())
         .env("PITBOSS_TEST_PLATFORM_STATE", platform.state())
         .env("PITBOSS_TEST_PLATFORM_PORT_BASE", free_base()?.to_string())
@@ -124,6 +127,19 @@ async fn prepare_and_test(
         .env_remove(STATE_VARIABLE)
         .env_remove(PORT_BASE_VARIABLE);
     run_tests(command).await
+}
+
+/// Keeps the programs under `folder`, by a second name each: `cargo test` builds programs without the optimiser and puts them in
+/// the place of those that were built to run.
+fn keep_programs(layout: &Layout, folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder)?;
+    for name in Part::SERVICES.iter().map(|part| part.as_str()).chain(["pitboss"]) {
+        let (built, kept) = (layout.programs().join(name), folder.join(name));
+        std::fs::hard_link(&built, &kept)
+            .or_else(|_| std::fs::copy(&built, &kept).map(drop))
+            .with_context(|| format!("cannot keep {}: run again without --no-build", built.display()))?;
+    }
+    Ok(folder.to_owned())
 }
 
 /// Sentry's own libraries. Where they cannot be fetched the tests are told of an interpreter without them all the same: those that need

@@ -31,18 +31,13 @@ fn one_transaction() {
     });
 }
 
-/// What this thread has had of the processor: others' load does not count.
-fn on_cpu_us() -> f64 {
-    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    line.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e3
-}
-
 fn round() -> f64 {
-    let begun = on_cpu_us();
+    let begun = testkit::thread_cpu_time();
     for _ in 0..TRANSACTIONS {
         one_transaction();
     }
-    (on_cpu_us() - begun) / f64::from(TRANSACTIONS * SPANS_PER_TRANSACTION)
+    let took = testkit::thread_cpu_time() - begun;
+    took.as_secs_f64() * 1e6 / f64::from(TRANSACTIONS * SPANS_PER_TRANSACTION)
 }
 
 fn cost() {
