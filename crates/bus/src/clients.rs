@@ -11,8 +11,11 @@ const BATCH_BYTES_MAX: usize = contracts::topics::RECORD_BYTES_MAX;
 
 /// The codecs that librdkafka has to be built with.
 const CODECS: &str = "gzip,snappy,lz4,zstd";
-/// A fetch and what is unpacked of it: a batch that would be larger than this is one that cannot be read.
-const RECEIVE_BYTES_MAX: &str = "16777216";
+/// A fetch and what is unpacked of it: a batch that would be larger than this is one that cannot be read. (librdkafka holds only
+/// zstd to the second.)
+const RECEIVE_BYTES_MAX: usize = 16_777_216;
+/// A dead letter before it is compressed: more than what can be read, with its headers.
+const LETTER_BYTES_MAX: usize = 2 * RECEIVE_BYTES_MAX;
 
 /// What every client shares.
 fn base(config: &Config) -> ClientConfig {
@@ -46,12 +49,24 @@ pub(crate) fn producer(config: &Config) -> ClientConfig {
         .set("compression.type", "none")
         .set("linger.ms", config.linger_ms.to_string())
         .set("message.timeout.ms", config.message_timeout_ms.to_string())
-        // a dead letter is the largest record plus its headers; the broker enforces each topic's own limit
+        // far more than a record of ours has; the broker enforces each topic's own limit
         .set("message.max.bytes", "2097152")
         // a batch is refused as a whole, so that one of many small records must stay below the smallest topic's limit
         .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", "10000")
         .set("queue.buffering.max.kbytes", "16384");
+    client
+}
+
+/// Of dead letters: compressed, because what its producer compressed may not fit into the dead-letter topic otherwise. lz4, for
+/// librdkafka unpacks it whatever comes out, while of zstd it gives up below what it may receive.
+pub(crate) fn letters(config: &Config) -> ClientConfig {
+    let mut client = producer(config);
+    client
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", LETTER_BYTES_MAX.to_string())
+        // a record that is larger than the queue would wait for ever for room in it
+        .set("queue.buffering.max.kbytes", (2 * LETTER_BYTES_MAX / 1_024).to_string());
     client
 }
 
@@ -65,7 +80,7 @@ fn fetching(config: &Config) -> ClientConfig {
         .set("queued.max.messages.kbytes", config.prefetch_kbytes_max.to_string())
         .set("queued.min.messages", "1000")
         .set("fetch.max.bytes", "4194304")
-        .set("receive.message.max.bytes", RECEIVE_BYTES_MAX)
+        .set("receive.message.max.bytes", RECEIVE_BYTES_MAX.to_string())
         .set("fetch.min.bytes", config.fetch_min_bytes.to_string())
         .set("fetch.wait.max.ms", config.fetch_wait_max_ms.to_string())
         // with the small queue above, the default of a second would be a second of latency

@@ -1,22 +1,29 @@
 //! Dead letters: the record as it came, and why it could not be handled.
 //!
 //! Promises: **a record is passed only after its dead letter was acknowledged.** Key, value and headers are the
-//! original's, byte for byte; what we know about the failure stands in `dlq-*` headers, never payload. A record that is
-//! parked again says where it appeared FIRST and why it was parked LAST: these headers are replaced, not piled up, and so
-//! are trace headers of which somebody appended a second one.
+//! original's, byte for byte, repeated headers too; what we know about the failure stands in `dlq-*` headers, never payload. A
+//! record that is parked again says where it appeared FIRST and why it was parked LAST: these headers are replaced, not piled
+//! up, and of several `traceparent` or `sentry-trace` only the one that counts is kept.
+//!
+//! **No record is too large to be parked.** Its dead letter is compressed, as its producer may have compressed it. Where the broker
+//! refuses it all the same, what fits is parked and says what is missing, and an error event names the place where the whole is.
 
 use std::fmt;
 
 use contracts::{Group, Topic, headers};
 use rdkafka::message::{Header, OwnedHeaders};
-use telemetry::propagation::{self, BAGGAGE, TRACEPARENT, TRACESTATE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::PublishError;
 use crate::producer::Producer;
-use crate::record::{Came, Record};
+use crate::record::Record;
 
+mod part;
+use part::Part;
+
+/// What is tried, one after the other, when a dead letter is too large: so many bytes of its record.
+const PART_BYTES: [usize; 5] = [1_048_576, 262_144, 65_536, 16_384, 4_096];
 /// The longest error message that a dead letter carries.
 const ERROR_MESSAGE_BYTES_MAX: usize = 512;
 
@@ -48,7 +55,15 @@ pub(crate) struct Verdict<'a> {
     pub(crate) attempts: u32,
 }
 
-/// Writes a dead letter and waits for its acknowledgement.
+/// A dead letter that is not the whole record.
+#[derive(Debug, thiserror::Error)]
+#[error("{place} is too large for {topic}: what fits is there, the whole record only where it came from")]
+struct Cut {
+    place: String,
+    topic: String,
+}
+
+/// Writes a dead letter and waits for its acknowledgement. What is too large is cut.
 pub(crate) async fn keep(
     producer: &Producer,
     group: Group,
@@ -57,11 +72,39 @@ pub(crate) async fn keep(
     verdict: &Verdict<'_>,
 ) -> Result<(), PublishError> {
     let topic = topic_name(&record.topic, group)?;
-    let native = headers_of(record, group, producer.service(), verdict, OffsetDateTime::now_utc());
-    let value = (!record.is_tombstone).then_some(&record.value);
-    let told = (message_id, verdict.class.as_str());
-    producer.publish_verbatim(&topic, record.key.as_ref(), value, native, told).await?;
-    Ok(())
+    let (now, service) = (OffsetDateTime::now_utc(), producer.service());
+    let (mut part, mut sizes) = (Part::whole(record), PART_BYTES.into_iter());
+    loop {
+        let (key, value, is_cut) = (part.key, part.value, part.is_cut());
+        let native = headers_of(record, part, group, service, verdict, now);
+        let told = (message_id, verdict.class.as_str());
+        match producer.publish_verbatim(&topic, key, value, native, told).await {
+            Ok(_) => {
+                if is_cut {
+                    tell_cut(record, group, topic);
+                }
+                return Ok(());
+            }
+            Err(error @ PublishError::Unwritable { .. }) => match sizes.next() {
+                Some(bytes_max) => part = Part::within(record, bytes_max),
+                None => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn tell_cut(record: &Record, group: Group, topic: String) {
+    let place = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    telemetry::report(
+        &Cut { place: place.clone(), topic },
+        &[
+            ("error.kind", "dead_letter_cut"),
+            ("kafka.topic", &record.topic),
+            ("kafka.group", group.as_str()),
+            ("kafka.record", &place),
+        ],
+    );
 }
 
 fn topic_name(original: &str, group: Group) -> Result<String, PublishError> {
@@ -74,12 +117,14 @@ fn topic_name(original: &str, group: Group) -> Result<String, PublishError> {
 
 fn headers_of(
     record: &Record,
+    part: Part<'_>,
     group: Group,
     service: &str,
     verdict: &Verdict<'_>,
     now: OffsetDateTime,
 ) -> OwnedHeaders {
-    let mut native = originals(record);
+    let cuts = headers::DLQ_CUTS.map(|name| (name, missing(record, &part, name)));
+    let mut native = part.headers;
     let mut add = |name: &str, value: &str| {
         let filled = std::mem::replace(&mut native, OwnedHeaders::new_with_capacity(0));
         native = filled.insert(Header { key: name, value: Some(value) });
@@ -98,41 +143,18 @@ fn headers_of(
     add(headers::DLQ_ERROR_MESSAGE, &bounded(&verdict.reason.to_string()));
     add(headers::DLQ_ATTEMPTS, &verdict.attempts.to_string());
     add(headers::DLQ_AT, &now.format(&Rfc3339).unwrap_or_default());
-    native
-}
-
-/// The record's own headers, without what an earlier dead letter added, each trace header once.
-fn originals(record: &Record) -> OwnedHeaders {
-    let Some(came) = record.headers_as_they_came() else {
-        return record.headers_verbatim(); // a name that is not UTF-8: nothing can be taken out
-    };
-    let mut native = OwnedHeaders::new_with_capacity(came.len());
-    for (index, (name, value)) in came.iter().enumerate() {
-        if name.starts_with(headers::DLQ_PREFIX) {
-            continue;
-        }
-        let is_repeated = |(other, value): &&Came<'_>| other == name && value.is_some();
-        let same: Vec<&[u8]> = came.iter().filter(is_repeated).filter_map(|(_, value)| *value).collect();
-        if same.len() < 2 || !propagation::is_trace_header(name) {
-            native = native.insert(Header { key: name, value: *value });
-        } else if came.iter().position(|(other, _)| other == name) == Some(index) {
-            native = native.insert(Header { key: name, value: Some(&merged(name, &same)) });
+    for (name, amount) in cuts {
+        if let Some(amount) = amount {
+            add(name, &amount.to_string());
         }
     }
     native
 }
 
-/// Several trace headers of one name as the one that readers take them for: lists are joined, of the others the last
-/// valid one counts.
-fn merged(name: &str, values: &[&[u8]]) -> Vec<u8> {
-    if matches!(name, BAGGAGE | TRACESTATE) {
-        return values.join(&b","[..]);
-    }
-    let is_valid = |value: &&&[u8]| {
-        let read = propagation::headers_of(&propagation::extract([(name, **value)]));
-        read.iter().any(|(name, _)| *name == TRACEPARENT)
-    };
-    values.iter().rev().find(is_valid).or(values.last()).map(|value| value.to_vec()).unwrap_or_default()
+/// What this header has to say: a record that was cut before is still a part of the first one.
+fn missing(record: &Record, part: &Part<'_>, name: &str) -> Option<usize> {
+    let before = record.header(name).map(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    before.map(Option::unwrap_or_default).or_else(|| part.cut(name))
 }
 
 /// One line of bounded length, cut between characters.

@@ -48,9 +48,12 @@ impl PublishError {
             Some(Code::Fatal | Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => {
                 Self::Dead { source: source.into() }
             }
-            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
-                Self::Unwritable { topic, reason: source.to_string() }
-            }
+            Some(
+                Code::MessageSizeTooLarge
+                | Code::MessageBatchTooLarge
+                | Code::InvalidMessageSize
+                | Code::InvalidRecord,
+            ) => Self::Unwritable { topic, reason: source.to_string() },
             Some(
                 Code::QueueFull
                 | Code::UnknownTopic

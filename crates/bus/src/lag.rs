@@ -3,7 +3,7 @@
 //! Two numbers for each partition, because each lies alone: how many records are unread, up to the high watermark (as Kafka's own
 //! tools count: another producer's open transaction is lag), and how old the oldest of them is. An age is the record's where
 //! its time can be believed, else how long this reader has seen the group stand there: never years, never below zero, and never a
-//! zero that stands for "unknown".
+//! zero that stands for "unknown". (Clocks may differ a little: a record from a few seconds ahead of ours is new.)
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::{Message as _, Offset};
 use serde::Serialize;
+use telemetry::metric::{self, Metric};
 
 use crate::clients::{self, Quiet};
 use crate::config::Config;
@@ -24,7 +25,9 @@ use crate::ledger::{NextOffset, TopicPartition};
 use crate::names::Names;
 
 mod backlog;
+mod gate;
 pub use backlog::{Backlog, BacklogReader};
+pub use gate::Gate;
 
 /// How long one question to the broker may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -277,8 +280,13 @@ impl Reader {
         let now_ms = now_ms();
         for stand in stands.iter_mut().filter(|stand| stand.unread() > 0) {
             let position = (stand.partition.clone(), stand.first_unread);
-            let timestamp_ms = oldest.get(&position).copied().flatten();
-            stand.age_ms = latency::age_ms(timestamp_ms, now_ms, &stand.partition.topic);
+            // what was not read in time says nothing about clocks
+            let Some(timestamp_ms) = oldest.get(&position) else { continue };
+            let age = latency::age(*timestamp_ms, now_ms, &stand.partition.topic);
+            stand.age_ms = age.ms;
+            if age.is_skewed {
+                metric::count(Metric::BusRecordsSkewed, 1, &[("topic", &stand.partition.topic)]);
+            }
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub(crate) const ENQUEUED_TIME: &str = "sentry-task-enqueued-time";
 const SEND_MS_MAX: i64 = 120_000;
 /// On a topic that is none of ours nothing says how old a record may be.
 const AGE_MS_MAX: i64 = 90 * 24 * 60 * 60 * 1_000;
+/// How far the broker's clock may be ahead of ours before we believe neither: what keeps its time by the network is far closer.
+const SKEW_MS_MAX: i64 = 5_000;
 
 /// What the times of a record say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +35,16 @@ pub(crate) fn of(record: &Record, received_ms: i64) -> Latency {
 }
 
 /// The age of a record, where its time can be believed.
-pub(crate) fn age_ms(timestamp_ms: Option<i64>, now_ms: i64, topic: &str) -> Option<i64> {
-    let age = now_ms.checked_sub(timestamp_ms.filter(|time| *time > 0)?)?;
-    (0..=age_ms_max(topic)).contains(&age).then_some(age)
+///
+/// A record from a little ahead of our clock has just been written: its age is 0, and skewed. From further ahead than
+/// [`SKEW_MS_MAX`] it has no age, as one without a time: whoever asks for a gate keeps it shut, and the skew is counted.
+pub(crate) fn age(timestamp_ms: Option<i64>, now_ms: i64, topic: &str) -> Latency {
+    let age = timestamp_ms.filter(|time| *time > 0).and_then(|time| now_ms.checked_sub(time));
+    match age {
+        Some(age) if (-SKEW_MS_MAX..0).contains(&age) => Latency { ms: Some(0), is_skewed: true },
+        Some(age) if (0..=age_ms_max(topic)).contains(&age) => Latency { ms: Some(age), is_skewed: false },
+        _ => Latency { ms: None, is_skewed: true },
+    }
 }
 
 /// A record that is older than its topic keeps any is not there: its time is wrong.
@@ -114,9 +123,20 @@ mod tests {
             Some(i64::MAX),
         ] {
             assert_eq!(plain(absurd), told(None, true), "{absurd:?}");
-            assert_eq!(age_ms(absurd, NOW, "casino.bets.commands.v1"), None, "{absurd:?}");
         }
-        assert_eq!(age_ms(Some(NOW - 7), NOW, "casino.bets.commands.v1"), Some(7));
+    }
+
+    #[test]
+    fn an_age_a_little_below_zero_is_none_at_all_and_from_further_ahead_it_is_not_known() {
+        let of = |timestamp_ms| age(timestamp_ms, NOW, "casino.bets.commands.v1");
+        assert_eq!(of(Some(NOW - 7)), told(Some(7), false));
+        assert_eq!(of(Some(NOW)), told(Some(0), false));
+        for ahead in [1, SKEW_MS_MAX] {
+            assert_eq!(of(Some(NOW + ahead)), told(Some(0), true), "{ahead}");
+        }
+        for absurd in [None, Some(NOW + SKEW_MS_MAX + 1), Some(1), Some(0), Some(i64::MIN), Some(i64::MAX)] {
+            assert_eq!(of(absurd), told(None, true), "{absurd:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use contracts::{Event, Format, headers};
 use rdkafka::message::OwnedHeaders;
 use telemetry::attributes as names;
@@ -22,7 +21,7 @@ use crate::names::Names;
 use crate::record::{RawRecord, each_once, to_native};
 
 mod delivery;
-use delivery::{Client, Outgoing};
+use delivery::{Client, Lazy, Outgoing};
 
 /// Where a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +36,8 @@ pub struct Published {
 #[derive(Clone)]
 pub struct Producer {
     client: Client,
+    /// Of dead letters, which are compressed.
+    letters: Arc<Lazy>,
     names: Names,
     format: Format,
     queue_full_timeout: Duration,
@@ -54,6 +55,7 @@ impl Producer {
             Client::new(&clients::producer(config)).map_err(ClientError::kafka("creating the producer"))?;
         Ok(Self {
             client,
+            letters: Arc::new(Lazy::new(clients::letters(config))),
             names: config.names(),
             format: Format::Protobuf,
             queue_full_timeout: Duration::from_millis(u64::from(config.queue_full_timeout_ms)),
@@ -117,7 +119,7 @@ impl Producer {
             value: Some(record.value.as_ref()),
             headers: to_native(&record.headers),
         };
-        self.send(outgoing, &span).await
+        self.send(&self.client, outgoing, &span).await
     }
 
     /// Publishes bytes and headers exactly as given: a dead letter keeps the trace that it came with. `error_type` says
@@ -125,8 +127,8 @@ impl Producer {
     pub(crate) async fn publish_verbatim(
         &self,
         topic: &str,
-        key: Option<&Bytes>,
-        value: Option<&Bytes>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
         headers: OwnedHeaders,
         (message_id, error_type): (&str, &'static str),
     ) -> Result<Published, PublishError> {
@@ -134,21 +136,28 @@ impl Producer {
             message_id,
             destination: topic,
             event_type: None,
-            body_size_bytes: value.map_or(0, Bytes::len),
+            body_size_bytes: value.map_or(0, <[u8]>::len),
         });
         spans::set_attr(&span, names::ERROR_TYPE, error_type);
-        let outgoing =
-            Outgoing { topic, key: key.map(AsRef::as_ref), value: value.map(AsRef::as_ref), headers };
-        self.send(outgoing, &span).await
+        let client = self.letters.get_or_make().map_err(|source| {
+            spans::set_error(&span, Status::Unavailable);
+            PublishError::Refused { topic: topic.to_owned(), source }
+        })?;
+        self.send(client, Outgoing { topic, key, value, headers }, &span).await
     }
 
-    async fn send(&self, outgoing: Outgoing<'_>, span: &tracing::Span) -> Result<Published, PublishError> {
+    async fn send(
+        &self,
+        client: &Client,
+        outgoing: Outgoing<'_>,
+        span: &tracing::Span,
+    ) -> Result<Published, PublishError> {
         let topic = outgoing.topic;
         let physical = self.names.physical(topic);
         let outgoing = Outgoing { topic: &physical, ..outgoing };
         let began = Instant::now();
         let unfinished = spans::unfinished(span);
-        let acknowledged = self.client.send(outgoing, self.queue_full_timeout).instrument(span.clone()).await;
+        let acknowledged = client.send(outgoing, self.queue_full_timeout).instrument(span.clone()).await;
         unfinished.finished();
         let destination = [("topic", topic)];
         match acknowledged {
@@ -174,8 +183,13 @@ impl Producer {
 
     /// Waits until everything that was published is acknowledged or given up, at most for `deadline`.
     pub async fn flush(&self, deadline: Duration) -> Result<(), ClientError> {
-        let client = self.client.clone();
-        let flushed = telemetry::spawn_blocking(move || client.flush(deadline)).await;
+        let clients = [Some(&self.client), self.letters.get()].map(|client| client.cloned());
+        let until = Instant::now() + deadline;
+        let flush = move || {
+            let left = || until.saturating_duration_since(Instant::now());
+            clients.into_iter().flatten().try_for_each(|client| client.flush(left()))
+        };
+        let flushed = telemetry::spawn_blocking(flush).await;
         match flushed {
             Ok(result) => result.map_err(ClientError::kafka("flushing the producer")),
             Err(_) => Err(ClientError::Cancelled { doing: "flushing the producer" }),

@@ -71,6 +71,14 @@ pub const DLQ_ERROR_MESSAGE: &str = "dlq-error-message";
 pub const DLQ_ATTEMPTS: &str = "dlq-attempts";
 /// When it was parked, RFC 3339.
 pub const DLQ_AT: &str = "dlq-failed-at";
+/// How many bytes the value had, on a dead letter that was too large for its topic: only their beginning is there.
+pub const DLQ_VALUE_TRUNCATED: &str = "dlq-value-truncated";
+/// How many headers are missing, on such a dead letter.
+pub const DLQ_HEADERS_DROPPED: &str = "dlq-headers-dropped";
+/// How many bytes the key had, on such a dead letter: it has none.
+pub const DLQ_KEY_DROPPED: &str = "dlq-key-dropped";
+/// What says of a dead letter that it is not the whole record.
+pub const DLQ_CUTS: [&str; 3] = [DLQ_VALUE_TRUNCATED, DLQ_HEADERS_DROPPED, DLQ_KEY_DROPPED];
 
 /// The last header of this name; `None` where there is none.
 pub fn last<'a>(pairs: &'a [(String, Bytes)], name: &str) -> Option<&'a Bytes> {
@@ -94,10 +102,11 @@ pub fn last_valid<'a, T, E>(
     refused
 }
 
-/// Whether the codec leaves this header's size and number alone: trace headers, damaged ones too, are telemetry's to
-/// judge and never refuse a record; a dead letter carries more headers than the record that it was.
+/// Whether the codec leaves this header's size and number alone: trace headers and CloudEvents' tracing extension, damaged
+/// ones too, are telemetry's to judge and never refuse a record; a dead letter carries more headers than the record that it
+/// was.
 pub(crate) fn is_exempt(name: &str) -> bool {
-    let trace = [TRACEPARENT, TRACESTATE, BAGGAGE, SENTRY_TRACE];
+    let trace = [TRACEPARENT, TRACESTATE, BAGGAGE, SENTRY_TRACE, CE_TRACEPARENT, CE_TRACESTATE];
     name.starts_with(DLQ_PREFIX) || trace.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 

@@ -3,6 +3,7 @@
 //! Frozen where the trace begins, and passed on whole, with what a newer SDK than ours put into it. It rides in `baggage` as
 //! `sentry-*` entries, and as the `trace` header of each envelope (which the stock transport loses).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -33,9 +34,10 @@ macro_rules! fields {
         }
 
         impl Dsc {
-            /// Sets a field by its name behind `sentry-`. The value may be a stranger's. What there is no room for is left out.
+            /// Sets a field by its name behind `sentry-`. The value may be a stranger's. What there is no room for, and what is no
+            /// number where one belongs, is left out.
             pub(crate) fn set(&mut self, field: &str, value: &str) {
-                let clean = if field == "release" { scrub::name_at_version(value) } else { scrub::text(value) };
+                let Some(clean) = clean(field, value) else { return };
                 match field {
                     "trace_id" => self.trace_id = clean.into_owned(),
                     $(stringify!($field) => self.$field = Some(clean.into_owned()),)+
@@ -78,6 +80,37 @@ fields! {
     org_id,
     /// The browser's session replay, when there is one.
     replay_id,
+}
+
+/// What may be kept of a field's value. An id or a number that has its shape is nobody's secret, whatever digits it has, and
+/// stays as it came. Any text is scrubbed, so is a name of a trace or a project that has another shape.
+fn clean<'a>(field: &str, value: &'a str) -> Option<Cow<'a, str>> {
+    let is_number = match field {
+        "trace_id" | "public_key" if is_id(value) => true,
+        "release" => return Some(scrub::name_at_version(value)),
+        "sample_rate" | "sample_rand" => is_share(value),
+        "sampled" => matches!(value, "true" | "false"),
+        "org_id" => value.len() <= 20 && is_digits(value),
+        "replay_id" => is_id(value),
+        _ => return Some(scrub::text(value)),
+    };
+    is_number.then_some(Cow::Borrowed(value))
+}
+
+/// 32 hex digits: a trace, a public key, a replay.
+fn is_id(value: &str) -> bool {
+    value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_digits(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A number from 0 to 1, as any language writes it (Python: `1e-05`).
+fn is_share(value: &str) -> bool {
+    let is_plain =
+        value.len() <= 32 && value.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    is_plain && value.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share))
 }
 
 impl Dsc {
@@ -137,7 +170,7 @@ impl Dsc {
 pub(crate) fn org_of_host(host: &str) -> Option<String> {
     let (first, _) = host.split_once('.')?;
     let number = first.strip_prefix('o')?;
-    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.to_owned())
+    is_digits(number).then(|| number.to_owned())
 }
 
 /// What every trace that begins here says of us.
@@ -160,4 +193,53 @@ pub(crate) fn identity() -> &'static Identity {
     static NONE: Identity =
         Identity { public_key: None, org_id: None, release: String::new(), environment: String::new() };
     IDENTITY.get().unwrap_or(&NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: &str = "4111111111111111";
+
+    #[test]
+    fn ids_and_numbers_stay_as_they_came_and_text_is_scrubbed() {
+        let mut dsc = Dsc::default();
+        let same = [
+            ("trace_id", CARD.repeat(2)),
+            ("public_key", CARD.repeat(2)),
+            ("sample_rand", format!("0.{CARD}")),
+            ("sample_rate", "1e-05".to_owned()),
+            ("sampled", "false".to_owned()),
+            ("org_id", CARD.to_owned()),
+        ];
+        for (field, value) in &same {
+            dsc.set(field, value);
+            assert_eq!(dsc.entries().find(|(name, _)| name == field), Some((*field, value.as_str())));
+        }
+        for field in ["transaction", "environment", "release", "unheard"] {
+            dsc.set(field, &format!("of {CARD}"));
+            let found = dsc.entries().find(|(name, _)| *name == field);
+            assert_eq!(found, Some((field, "of [Filtered]")));
+        }
+        dsc.set("public_key", CARD);
+        assert_eq!(dsc.public_key.as_deref(), Some("[Filtered]"), "it has not the shape of a key");
+    }
+
+    #[test]
+    fn what_is_no_number_where_one_belongs_is_left_out() {
+        let mut dsc = Dsc::default();
+        for (field, value) in [
+            ("sample_rand", CARD),
+            ("sample_rand", "NaN"),
+            ("sample_rand", "jo@example.com"),
+            ("sample_rate", "-0.5"),
+            ("sample_rate", "1.5"),
+            ("sampled", "True"),
+            ("org_id", "o7"),
+            ("replay_id", CARD),
+        ] {
+            dsc.set(field, value);
+        }
+        assert_eq!(dsc, Dsc::default());
+    }
 }

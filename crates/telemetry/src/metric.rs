@@ -154,14 +154,14 @@ metrics! {
     /// Database operations that failed, by `class`.
     StoreErrors = "store.errors", Counter, None, Summed;
 
-    /// Requests answered, by `route`, `method` and `status`.
+    /// Requests that ended, by `route`, `method` and `status` (499: the caller went away before the answer).
     HttpRequests = "http.server.requests", Counter, None, Summed;
-    /// Milliseconds from request to answer, by `route`.
+    /// Milliseconds from request to answer (or until its caller went away), by `route`.
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
     /// Players that hold a WebSocket open.
     WebsocketConnections = "websocket.connections", Gauge, None, Summed;
 
-    /// Records whose time cannot be (ahead of our clock, or absurd), by `topic`; they have no latency.
+    /// Records whose time cannot be (ahead of our clock, or absurd), by `topic`, at each look; they have no latency.
     BusRecordsSkewed = "bus.records.skewed", Counter, None, Summed;
     /// Trace headers that were not used, by `header` and `reason` (malformed, oversized, not_text, duplicate, conflict).
     TraceHeadersDropped = "trace.headers.dropped", Counter, None, Summed;

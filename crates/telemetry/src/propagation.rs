@@ -59,6 +59,11 @@ pub fn is_trace_header(name: &str) -> bool {
     trace_header(name).is_some()
 }
 
+/// Whether this is a `traceparent` or a `sentry-trace` that names a trace: of several of one name the last such one counts.
+pub fn names_a_trace(name: &str, value: &[u8]) -> bool {
+    wire::names_a_trace(name, value)
+}
+
 /// Reads a trace from headers that are believed (Kafka, our own services).
 ///
 /// Names are exact. Of several `traceparent` or `sentry-trace` the last valid one counts; several `tracestate` are one list; of

@@ -2,9 +2,10 @@
 //!
 //! Promises: **a batch that librdkafka cannot read is an error event that names topic, partition and offset, within seconds**; the
 //! consumer is not ready until it is behind it; and no record behind a damaged batch is taken before it. librdkafka fetches
-//! such a batch for ever, or (a wrong checksum) goes on somewhere else; rdkafka passes on its complaint without the partition. So
-//! the partition is found by what stands: it has something to read, brokers answer, and nothing comes. It then rests, and is
-//! tried again every few seconds. No I/O in [`Damage`]; the clock comes in.
+//! such a batch for ever, or (a wrong checksum) goes on somewhere else. Its complaint knows the partition, but rdkafka 0.39 passes on
+//! only the text, which names no more than the batch's first offset. So the partition is found by what stands: it has something to
+//! read, brokers answer, and nothing comes. It then rests, and is tried again every few seconds. No I/O in [`Damage`]; the clock
+//! comes in.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ const STANDS_FOR_WITH_COMPLAINT: Duration = Duration::from_secs(1);
 const FETCHES_MIN: u64 = 2;
 /// A complaint is about what happens now.
 const COMPLAINT_AGE_MAX: Duration = Duration::from_secs(10);
-/// A complaint names the first offset of a batch; the reader may stand so far behind it.
+/// A complaint names the first offset of a batch; a reader that has just begun may stand so far behind it.
 const BATCH_RECORDS_MAX: i64 = 1_000_000;
 const COMPLAINTS_MAX: usize = 16;
 /// How long a damaged partition rests before it is tried again.
@@ -51,6 +52,14 @@ struct Complaint {
     heard_at: Instant,
 }
 
+/// Where the next record of a partition should be.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    offset: i64,
+    /// Nothing was delivered before it: it may be in the middle of a batch.
+    is_start: bool,
+}
+
 /// Since when a partition stands.
 #[derive(Debug)]
 struct Standing {
@@ -62,6 +71,7 @@ struct Standing {
 #[derive(Debug)]
 struct Place {
     offset: i64,
+    reason: String,
     state: PlaceState,
 }
 
@@ -120,13 +130,31 @@ impl Damage {
         self.complaints.retain(|complaint| now.duration_since(complaint.heard_at) < COMPLAINT_AGE_MAX);
     }
 
-    /// The newest complaint that may be about a partition whose next record should be at `expected`.
-    fn fitting(&self, expected: i64) -> Option<&Complaint> {
+    /// The newest complaint that may be about what this partition should have from `expected` on and before `end`.
+    ///
+    /// What was delivered was read, so a batch behind it begins at `expected` or later. Only a reader that has just begun may
+    /// stand within a batch that begins before; a complaint that is known to be another partition's is none about that.
+    fn fitting(&self, partition: &TopicPartition, expected: Expected, end: i64) -> Option<&Complaint> {
+        let is_anothers = |complaint: &Complaint| {
+            self.places.iter().any(|(other, place)| other != partition && place.reason == complaint.reason)
+        };
         let fits = |complaint: &&Complaint| {
-            complaint.offset <= expected.saturating_add(BATCH_RECORDS_MAX)
-                && complaint.offset.saturating_add(BATCH_RECORDS_MAX) >= expected
+            let ahead = complaint.offset.saturating_sub(expected.offset);
+            let is_around = expected.is_start && (-BATCH_RECORDS_MAX..0).contains(&ahead);
+            (ahead >= 0 && complaint.offset < end) || (is_around && !is_anothers(complaint))
         };
         self.complaints.iter().rev().find(fits)
+    }
+
+    /// The same for one that stands at `place`, as far as it is known where the partition ends.
+    fn suspicion(
+        &self,
+        partition: &TopicPartition,
+        place: Expected,
+        reading: &Reading,
+    ) -> Option<&Complaint> {
+        let end = if reading.is_lost() { i64::MAX } else { reading.end };
+        self.fitting(partition, place, end)
     }
 
     /// A record came: is it behind a batch that was dropped without being read? Answers the place where it is new.
@@ -134,17 +162,16 @@ impl Damage {
         &mut self,
         partition: &TopicPartition,
         offset: i64,
-        expected: i64,
+        expected: Expected,
         now: Instant,
     ) -> Option<Option<Unreadable>> {
         self.expire(now);
-        if offset <= expected {
+        if offset <= expected.offset {
             return None;
         }
-        let complaint = self.fitting(expected).filter(|complaint| complaint.offset < offset)?;
-        let reason = complaint.reason.clone();
+        let reason = self.fitting(partition, expected, offset)?.reason.clone();
         self.complaints.retain(|complaint| complaint.reason != reason);
-        Some(self.found(partition, expected, reason, now))
+        Some(self.found(partition, expected.offset, reason, now))
     }
 
     /// Looks at what librdkafka says about its reading, of the partitions that we ourselves did not pause. Each has with it
@@ -164,7 +191,8 @@ impl Damage {
             };
             self.heals(partition, reading, now);
             if let Some(place) = self.stands(partition, reading, *expected, now) {
-                let complaint = self.fitting(place).map(|complaint| complaint.reason.clone());
+                let at = Expected { offset: place, is_start: expected.is_none() };
+                let complaint = self.suspicion(partition, at, reading).map(|heard| heard.reason.clone());
                 let reason =
                     complaint.unwrap_or_else(|| "nothing comes though there is something".to_owned());
                 found.extend(self.found(partition, place, reason, now));
@@ -190,13 +218,20 @@ impl Damage {
             None if reading.next > reading.end => start.unwrap_or(reading.next),
             None => reading.next,
         };
+        // What waits to be taken is of all partitions: others that catch up are no reason to doubt a complaint.
+        let has_something = match named {
+            Some(named) if reading.is_not_past(named) => reading.has_unread_at(place),
+            _ => reading.has_something_at(place),
+        };
         // Refused at the offset from the middle, it looks for its way again and again: it may be seen at nothing else.
-        if !reading.is_lost() && !reading.has_something_at(place) {
+        if !reading.is_lost() && !has_something {
             self.standing.remove(partition);
             return None;
         }
         let fresh = || Standing { place, since: now, fetches: reading.fetches };
-        let is_suspect = self.places.contains_key(partition) || self.fitting(place).is_some();
+        let at = Expected { offset: place, is_start: expected.is_none() };
+        let is_suspect =
+            self.places.contains_key(partition) || self.suspicion(partition, at, reading).is_some();
         let standing = self.standing.entry(partition.clone()).or_insert_with(fresh);
         if standing.place != place {
             *standing = fresh();
@@ -214,11 +249,14 @@ impl Damage {
 
     /// A place that is tried again is healed when the reader got past it, or when nothing is left there.
     fn heals(&mut self, partition: &TopicPartition, reading: &Reading, now: Instant) {
-        let Some(Place { offset, state: PlaceState::Trying { since } }) = self.places.get(partition) else {
+        let Some(Place { offset, state: PlaceState::Trying { since }, .. }) = self.places.get(partition)
+        else {
             return;
         };
+        let at = Expected { offset: *offset, is_start: true };
         let is_lost = reading.is_lost() || reading.next > reading.end;
-        let is_quiet = now.duration_since(*since) >= NOTHING_LEFT_AFTER && self.fitting(*offset).is_none();
+        let is_quiet = now.duration_since(*since) >= NOTHING_LEFT_AFTER
+            && self.suspicion(partition, at, reading).is_none();
         // what was fetched and not taken may lie behind a batch that was dropped unread
         let is_past = reading.queued == 0 && reading.next > *offset;
         let is_empty = !reading.has_something_at(reading.next);
@@ -237,7 +275,8 @@ impl Damage {
     ) -> Option<Unreadable> {
         self.standing.remove(partition);
         let resting = PlaceState::Resting { until: now + REST };
-        let before = self.places.insert(partition.clone(), Place { offset, state: resting });
+        let place = Place { offset, reason: reason.clone(), state: resting };
+        let before = self.places.insert(partition.clone(), place);
         let is_new = before.is_none_or(|place| place.offset != offset);
         is_new.then(|| Unreadable { partition: partition.clone(), offset, reason })
     }
@@ -314,8 +353,9 @@ impl Owner {
         if self.damage.rests(partition) {
             return true;
         }
-        let start = self.damage.starts.get(partition).copied();
-        let Some(expected) = self.ledger.expected(partition).or(start) else { return false };
+        let (delivered, start) = (self.ledger.expected(partition), self.damage.starts.get(partition));
+        let Some(next) = delivered.or(start.copied()) else { return false };
+        let expected = Expected { offset: next, is_start: delivered.is_none() };
         match self.damage.jumped(partition, offset, expected, Instant::now()) {
             Some(found) => {
                 self.tell_damage(found);

@@ -14,6 +14,16 @@ fn readings(next: i64, end: i64, fetches: u64) -> Readings {
     Readings::from([(tp(0), Reading { next, end, queued: 0, fetches })])
 }
 
+/// Where something was delivered up to here.
+fn after(offset: i64) -> Expected {
+    Expected { offset, is_start: false }
+}
+
+/// Where a reader begins.
+fn from(offset: i64) -> Expected {
+    Expected { offset, is_start: true }
+}
+
 /// Partition 0 alone, of which nothing was delivered.
 fn fetched() -> BTreeMap<TopicPartition, Option<i64>> {
     BTreeMap::from([(tp(0), None)])
@@ -90,18 +100,18 @@ fn a_partition_is_not_stuck_when_its_broker_is_silent_or_it_gets_on_or_we_paused
 #[test]
 fn a_record_behind_a_batch_that_was_dropped_unread_is_not_taken() {
     let (mut damage, now) = (Damage::default(), Instant::now());
-    assert_eq!(damage.jumped(&tp(0), 7, 5, now), None, "a gap alone is no damage");
+    assert_eq!(damage.jumped(&tp(0), 7, after(5), now), None, "a gap alone is no damage");
     damage.hear(CRC.to_owned(), now);
-    assert_eq!(damage.jumped(&tp(1), 3, 3, now), None, "another partition without a gap");
-    assert_eq!(damage.jumped(&tp(0), 5, 5, now), None, "what comes next is no gap");
-    let found = damage.jumped(&tp(0), 7, 5, now).expect("beyond damage").expect("new");
+    assert_eq!(damage.jumped(&tp(1), 3, after(3), now), None, "another partition without a gap");
+    assert_eq!(damage.jumped(&tp(0), 5, after(5), now), None, "what comes next is no gap");
+    let found = damage.jumped(&tp(0), 7, after(5), now).expect("beyond damage").expect("new");
     assert_eq!((found.offset, found.reason.as_str()), (5, CRC));
     assert!(damage.rests(&tp(0)));
     damage.hear(CRC.to_owned(), now);
-    assert_eq!(damage.jumped(&tp(0), 7, 5, now), Some(None), "told once");
+    assert_eq!(damage.jumped(&tp(0), 7, after(5), now), Some(None), "told once");
     let later = now + COMPLAINT_AGE_MAX;
     damage.hear(CRC.to_owned(), now);
-    assert_eq!(damage.jumped(&tp(0), 7, 5, later), None, "an old complaint is about something else");
+    assert_eq!(damage.jumped(&tp(0), 7, after(5), later), None, "an old complaint is about something else");
 }
 
 #[test]
@@ -157,4 +167,48 @@ fn a_reader_that_is_only_seen_while_it_looks_for_its_way_is_found_at_the_batch()
     let found = seen(&mut damage, 4);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].offset, found[0].reason.as_str()), (5, CRC));
+}
+
+/// A transaction's marker makes a gap in every partition of the transaction.
+#[test]
+fn a_gap_of_a_healthy_partition_is_not_damage_of_another() {
+    let (mut damage, now) = (Damage::default(), Instant::now());
+    damage.hear(CRC.to_owned(), now);
+    for (expected, offset) in [(3, 5), (6, 7), (900_000, 900_001)] {
+        assert_eq!(damage.jumped(&tp(1), offset, after(expected), now), None, "{expected}..{offset}");
+    }
+    let found = damage.jumped(&tp(0), 7, after(4), now).expect("beyond damage").expect("new");
+    assert_eq!((found.partition, found.offset), (tp(0), 4), "the batch was compacted before it");
+}
+
+#[test]
+fn a_reader_that_begins_within_a_damaged_batch_does_not_pass_it() {
+    let (mut damage, now) = (Damage::default(), Instant::now());
+    damage.hear(CRC.to_owned(), now);
+    let found = damage.jumped(&tp(0), 12, from(8), now).expect("beyond damage").expect("new");
+    assert_eq!((found.offset, found.reason.as_str()), (8, CRC));
+    // it is known whose it is by now
+    damage.hear(CRC.to_owned(), now);
+    assert_eq!(damage.jumped(&tp(1), 12, from(8), now), None);
+    assert_eq!(damage.jumped(&tp(0), 12, from(8), now), Some(None), "tried again, it is the same place");
+}
+
+/// All partitions share one queue: what others have in it says nothing about one that a complaint names.
+#[test]
+fn a_damaged_partition_is_found_while_others_catch_up() {
+    let (mut damage, began) = (Damage::default(), Instant::now());
+    let delivered = BTreeMap::from([(tp(0), Some(5)), (tp(1), Some(5))]);
+    let seen = |damage: &mut Damage, second: u64| {
+        let reading = |next| Reading { next, end: 90, queued: 100, fetches: 10 * second };
+        let readings = Readings::from([(tp(0), reading(5)), (tp(1), reading(60))]);
+        damage.judge(&readings, &delivered, began + Duration::from_secs(second))
+    };
+    for second in 0..5 {
+        assert_eq!(seen(&mut damage, second), vec![], "what waits may be this partition's");
+    }
+    damage.hear(ZIPPED.to_owned(), began + Duration::from_secs(5));
+    assert_eq!(seen(&mut damage, 5), vec![], "it has just begun to stand");
+    let found = seen(&mut damage, 6);
+    assert_eq!(found.len(), 1, "the other one is read ahead of what is taken: {found:?}");
+    assert_eq!((&found[0].partition, found[0].offset), (&tp(0), 5));
 }

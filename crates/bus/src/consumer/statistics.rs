@@ -21,7 +21,7 @@ pub(crate) struct Reading {
     pub(crate) next: i64,
     /// One past the last offset that may be read.
     pub(crate) end: i64,
-    /// Records that were fetched and wait to be taken, of all partitions.
+    /// Records that were fetched and wait to be taken, of all partitions: they share one queue.
     pub(crate) queued: i64,
     /// Fetches that were sent to the partition's broker so far.
     pub(crate) fetches: u64,
@@ -30,7 +30,17 @@ pub(crate) struct Reading {
 impl Reading {
     /// The broker has something there that was not fetched, and nothing waits before it.
     pub(crate) fn has_something_at(&self, offset: i64) -> bool {
-        self.queued == 0 && 0 <= offset && offset < self.end && self.next != self.end
+        self.queued == 0 && self.has_unread_at(offset)
+    }
+
+    /// The same, whatever waits: it may be of other partitions.
+    pub(crate) fn has_unread_at(&self, offset: i64) -> bool {
+        0 <= offset && offset < self.end && self.next != self.end
+    }
+
+    /// The reader is not past this offset, as far as what it says makes sense.
+    pub(crate) fn is_not_past(&self, offset: i64) -> bool {
+        self.next <= offset || self.next > self.end
     }
 
     /// It is not known where the reader or the end is: it is being looked for.

@@ -14,8 +14,8 @@ use crate::error::ClientError;
 pub struct Backlog {
     /// Records up to the high watermark that the group has not committed.
     pub messages: u64,
-    /// The age of the oldest of them, in milliseconds: 0 when there is none, `None` when it cannot be told (its time is
-    /// absurd, or it could not be read).
+    /// The age of the oldest of them, in milliseconds: 0 when there is none (or when its time is a few seconds ahead of our
+    /// clock), `None` when it cannot be told (its time is absurd, or it could not be read).
     pub oldest_age_ms: Option<u64>,
 }
 

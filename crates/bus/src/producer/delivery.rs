@@ -3,8 +3,8 @@
 //! `rdkafka::FutureProducer` is not used: its thread polls for 100 ms at a time, and the end of each such poll, when less than
 //! a millisecond is left, is a spin. That is one per cent of a core for every idle producer; ours polls ten times longer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -125,6 +125,34 @@ impl Client {
     /// Blocks until all that was sent is answered, at most for `deadline`.
     pub(super) fn flush(&self, deadline: Duration) -> KafkaResult<()> {
         self.inner.producer.flush(deadline)
+    }
+}
+
+/// A client that is made when it is first needed: most processes never park a record.
+pub(super) struct Lazy {
+    config: ClientConfig,
+    client: OnceLock<Client>,
+}
+
+impl Lazy {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        Self { config, client: OnceLock::new() }
+    }
+
+    /// The client; made now, where there is none. Of two that are made at once one stays.
+    pub(super) fn get_or_make(&self) -> KafkaResult<&Client> {
+        match self.client.get() {
+            Some(client) => Ok(client),
+            None => {
+                let made = Client::new(&self.config)?;
+                Ok(self.client.get_or_init(|| made))
+            }
+        }
+    }
+
+    /// The client, where there is one.
+    pub(super) fn get(&self) -> Option<&Client> {
+        self.client.get()
     }
 }
 

@@ -25,9 +25,10 @@ const BETS: Topic = Topic::BetsCommands;
 /// The promise, and what a busy machine may add to a second here and there.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
-fn run(scenario: &str) {
+/// Runs an ignored test in a process of its own.
+pub(crate) fn run(scenario: &str) {
     let output = Command::new(std::env::current_exe().expect("this test binary"))
-        .args(["--exact", &format!("damage::{scenario}"), "--ignored", "--nocapture"])
+        .args(["--exact", scenario, "--ignored", "--nocapture"])
         .env(IN_SCENARIO, "1")
         .output()
         .expect("a process");
@@ -38,16 +39,16 @@ fn run(scenario: &str) {
 
 #[test]
 fn a_batch_that_cannot_be_unpacked_is_told_with_its_place_and_the_consumer_is_not_ready() {
-    run("unpackable");
+    run("damage::unpackable");
 }
 
 #[test]
 fn a_batch_with_a_wrong_checksum_is_not_passed_over() {
-    run("wrong_checksum");
+    run("damage::wrong_checksum");
 }
 
 /// Runs a scenario with a Sentry of its own.
-fn scenario<F: Future<Output = ()>>(scenario: impl FnOnce(Arc<Receiver>) -> F) {
+pub(crate) fn scenario<F: Future<Output = ()>>(scenario: impl FnOnce(Arc<Receiver>) -> F) {
     if std::env::var(IN_SCENARIO).is_err() {
         return;
     }

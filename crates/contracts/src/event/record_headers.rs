@@ -37,6 +37,14 @@ impl<'a> RecordHeaders<'a> {
         Ok(Self(pairs))
     }
 
+    /// Refuses what is left of a record that was too large to be parked: it may read as another event than it was.
+    pub(super) fn check_whole(self) -> Result<(), DecodeError> {
+        match headers::DLQ_CUTS.into_iter().find(|name| self.has(name)) {
+            Some(name) => Err(DecodeError::Header { name, problem: CUT_PROBLEM }),
+            None => Ok(()),
+        }
+    }
+
     /// What the value is said to be.
     pub(super) fn media_type(self) -> Picked<MediaType> {
         Ok(self.text(headers::CONTENT_TYPE)?.map(MediaType::of))
@@ -109,6 +117,7 @@ impl<'a> RecordHeaders<'a> {
     }
 }
 
+const CUT_PROBLEM: &str = "says that this is only a part of a record";
 /// What is wrong with an identity, a hash, a time.
 pub(super) const ID_PROBLEM: &str = "is not 1 to 128 visible ASCII characters";
 pub(super) const HASH_PROBLEM: &str = "is not 64 lower-case hexadecimal digits";

@@ -326,7 +326,8 @@ fn the_tracing_extension_is_told_in_both_modes_and_never_refuses() {
 fn damaged_or_oversized_trace_headers_never_refuse_a_record() {
     let event = samples::event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
-    for name in ["traceparent", "TraceParent", "tracestate", "baggage", "Baggage", "sentry-trace"] {
+    let names = ["traceparent", "TraceParent", "tracestate", "baggage", "Baggage", "sentry-trace"];
+    for name in names.into_iter().chain(["ce_traceparent", "ce_tracestate"]) {
         let mut pairs = encoded.headers.clone();
         pairs.extend((0..80).map(|_| (name.to_owned(), Bytes::from(vec![0xff; 20_000]))));
         assert_eq!(decode(&pairs, &encoded.value).as_ref(), Ok(&event), "{name}");

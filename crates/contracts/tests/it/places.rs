@@ -123,3 +123,15 @@ fn every_record_has_a_name_readable_or_not() {
         [header(headers::CE_ID, "a"), header(headers::CE_ID, "b"), header(headers::CE_ID, "not an id")];
     assert_eq!(view(&said).identity().as_str(), "b");
 }
+
+/// The beginning of a value may read as another event than the whole.
+#[test]
+fn a_part_of_a_record_is_refused_whatever_it_reads_as() {
+    let topic = Topic::BetsCommands.name();
+    for name in headers::DLQ_CUTS {
+        let mut pairs = carried(topic, "2", "7");
+        pairs.push(header(name, "3145728"));
+        let refused = read(topic, 40, &pairs).expect_err("only a part");
+        assert!(refused.to_string().contains(name), "{refused}");
+    }
+}

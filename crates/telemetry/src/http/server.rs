@@ -154,22 +154,35 @@ async fn answer(
     Ok(response)
 }
 
-/// A request on its way into the metrics.
+/// The status, in metrics, of a request whose caller went away before the answer: nothing was sent, so HTTP has none.
+const GIVEN_UP: &str = "499";
+
+/// A request on its way into the metrics: it is counted once, however it ends.
 struct Counted {
     begun: Instant,
     method: &'static str,
     route: String,
+    /// None until there is an answer.
+    status: Option<StatusCode>,
 }
 
 impl Counted {
     fn of(request: &Request<Body>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("<unmatched>", MatchedPath::as_str);
-        Self { begun: Instant::now(), method: known_method(request.method()), route: route.to_owned() }
+        let method = known_method(request.method());
+        Self { begun: Instant::now(), method, route: route.to_owned(), status: None }
     }
 
-    fn answered(&self, status: StatusCode) {
+    fn answered(mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
         let (method, route) = (("method", self.method), ("route", self.route.as_str()));
-        metric::count(Metric::HttpRequests, 1, &[method, route, ("status", status.as_str())]);
+        let status = self.status.as_ref().map_or(GIVEN_UP, StatusCode::as_str);
+        metric::count(Metric::HttpRequests, 1, &[method, route, ("status", status)]);
         let took_ms = self.begun.elapsed().as_secs_f64() * 1_000.0;
         metric::distribution(Metric::HttpRequestDuration, took_ms, &[method, route]);
     }
@@ -204,6 +217,31 @@ mod tests {
         fn on_close(&self, _: Id, _: Context<'_, S>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many requests with this method and status were counted in this process.
+    fn counted(method: &str, status: &str) -> usize {
+        let page = metric::render_prometheus();
+        let labels = [format!(r#"method="{method}""#), format!(r#"status="{status}""#)];
+        let lines = page.lines().filter(|line| line.starts_with("pitboss_http_server_requests_total{"));
+        let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
+    }
+
+    #[test]
+    fn a_request_is_counted_once_also_when_its_caller_goes_away() {
+        let request = || Request::builder().method("PATCH").body(Body::empty()).unwrap();
+        let never = tower::service_fn(|_| std::future::pending::<Result<Response, Infallible>>());
+        let mut given_up = Box::pin(server_layer(TrustPolicy::default()).layer(never).oneshot(request()));
+        assert!((&mut given_up).now_or_never().is_none());
+        assert_eq!(counted("PATCH", GIVEN_UP), 0, "it may still be answered");
+        drop(given_up);
+        assert_eq!(counted("PATCH", GIVEN_UP), 1);
+
+        let fine = tower::service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+        let answered = server_layer(TrustPolicy::default()).layer(fine).oneshot(request()).now_or_never();
+        assert!(answered.is_some());
+        assert_eq!((counted("PATCH", "200"), counted("PATCH", GIVEN_UP)), (1, 1));
     }
 
     #[test]

@@ -154,6 +154,18 @@ fn keep_last<T>(
     }
 }
 
+/// What [`keep_last`] would keep.
+pub(super) fn names_a_trace(name: &str, value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let text = text.trim_matches([' ', '\t']);
+    text.len() <= TRACEPARENT_BYTES_MAX
+        && match name {
+            TRACEPARENT => parse_traceparent(text).is_some(),
+            SENTRY_TRACE => parse_sentry_trace(text).is_some(),
+            _ => false,
+        }
+}
+
 /// Version 00, as level 2 of the specification has it: of the flags, those that it knows.
 pub(super) fn traceparent(context: &SpanContext, is_random: bool) -> String {
     let random = if is_random { RANDOM } else { TraceFlags::default() };

@@ -1,0 +1,186 @@
+//! How much of a record its dead letter carries: all of it, or what fits.
+
+use contracts::headers;
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
+use telemetry::propagation::{self, SENTRY_TRACE, TRACEPARENT};
+
+use crate::record::{Came, Record};
+
+/// What a header costs besides its name and its value, at most.
+const HEADER_OVERHEAD_BYTES: usize = 10;
+
+/// What a dead letter carries of its record.
+pub(super) struct Part<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: OwnedHeaders,
+    /// What is missing: the header that says so, and how much it was.
+    cuts: Vec<(&'static str, usize)>,
+}
+
+impl<'a> Part<'a> {
+    /// All of it.
+    pub(super) fn whole(record: &'a Record) -> Self {
+        let headers = match record.headers_as_they_came() {
+            Some(came) => native(&originals(&came)),
+            None => record.headers_verbatim(), // a name that is not UTF-8: nothing can be taken out
+        };
+        Self { key: record.key.as_deref(), value: value_of(record), headers, cuts: Vec::new() }
+    }
+
+    /// What fits into so many bytes: the key or none, the headers that there is room for, and the beginning of the value.
+    pub(super) fn within(record: &'a Record, bytes_max: usize) -> Self {
+        let (mut left, mut cuts) = (bytes_max, Vec::new());
+        let mut cut = |name, amount| cuts.push((name, amount));
+
+        let mut key = record.key.as_deref();
+        match key.map(<[u8]>::len) {
+            Some(bytes) if bytes > left / 4 => {
+                cut(headers::DLQ_KEY_DROPPED, bytes);
+                key = None;
+            }
+            bytes => left -= bytes.unwrap_or(0),
+        }
+
+        let came = record.headers_as_they_came().unwrap_or_else(|| record.headers_that_were_read());
+        let (mut room, all) = (left / 2, originals(&came));
+        let mut kept = Vec::new();
+        for (name, value) in &all {
+            let cost = name.len() + value.map_or(0, <[u8]>::len) + HEADER_OVERHEAD_BYTES;
+            if cost <= room {
+                room -= cost;
+                left -= cost;
+                kept.push((*name, *value));
+            }
+        }
+        let count = if record.headers_unreadable { record.headers_verbatim().count() } else { all.len() };
+        if kept.len() < count {
+            cut(headers::DLQ_HEADERS_DROPPED, count - kept.len());
+        }
+
+        let mut value = value_of(record);
+        if let Some(beginning) = value.and_then(|value| value.get(..left)) {
+            if beginning.len() < record.value.len() {
+                cut(headers::DLQ_VALUE_TRUNCATED, record.value.len());
+            }
+            value = Some(beginning);
+        }
+        Self { key, value, headers: native(&kept), cuts }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        !self.cuts.is_empty()
+    }
+
+    /// How much there was of what this header says is missing.
+    pub(super) fn cut(&self, name: &str) -> Option<usize> {
+        self.cuts.iter().find(|(cut, _)| *cut == name).map(|(_, amount)| *amount)
+    }
+}
+
+fn value_of(record: &Record) -> Option<&[u8]> {
+    (!record.is_tombstone).then_some(record.value.as_ref())
+}
+
+fn native(came: &[Came<'_>]) -> OwnedHeaders {
+    came.iter().fold(OwnedHeaders::new_with_capacity(came.len()), |native, (key, value)| {
+        native.insert(Header { key, value: *value })
+    })
+}
+
+/// The record's own headers as they came, without what an earlier dead letter added. Of several `traceparent` or `sentry-trace`
+/// stays the one that counts. Lists (`baggage`, `tracestate`) stay in their parts: joined, the parts of two traces would be one
+/// trace's, and too long a list is nobody's.
+fn originals<'a>(came: &[Came<'a>]) -> Vec<Came<'a>> {
+    let single = [TRACEPARENT, SENTRY_TRACE].map(|name| (name, that_counts(came, name)));
+    let stays = |index: usize, (name, value): &Came<'_>| {
+        let counts = single.iter().find(|(known, _)| known == name).and_then(|(_, counts)| *counts);
+        !name.starts_with(headers::DLQ_PREFIX)
+            && counts.is_none_or(|counts| index == counts || value.is_none())
+    };
+    came.iter()
+        .enumerate()
+        .filter(|(index, header)| stays(*index, header))
+        .map(|(_, header)| *header)
+        .collect()
+}
+
+/// Which header of this name readers take: the last that names a trace, else the last.
+fn that_counts(came: &[Came<'_>], name: &str) -> Option<usize> {
+    let last = |counts: &dyn Fn(&[u8]) -> bool| {
+        came.iter().rposition(|(other, value)| *other == name && value.is_some_and(counts))
+    };
+    last(&|value| propagation::names_a_trace(name, value)).or_else(|| last(&|_| true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::record;
+
+    const FIRST: &[u8] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+    const SECOND: &[u8] = b"00-fedcba9876543210fedcba9876543210-fedcba9876543210-01";
+
+    /// Its time grows with the number of headers, not with its square: else this does not end.
+    #[test]
+    fn a_record_of_very_many_headers_is_kept_whole() {
+        const COUNT: usize = 400_000;
+        let numbered: Vec<(String, Vec<u8>)> = (0..COUNT).map(|n| (format!("{n:x}"), Vec::new())).collect();
+        let came: Vec<Came<'_>> =
+            numbered.iter().map(|(name, value)| (name.as_str(), Some(&value[..]))).collect();
+        assert_eq!(originals(&came), came);
+        let traces = vec![(TRACEPARENT, Some(&b"damaged"[..])); COUNT];
+        assert_eq!(originals(&traces).len(), 1);
+    }
+
+    #[test]
+    fn of_trace_headers_stays_the_one_that_counts_and_lists_stay_in_their_parts() {
+        let (baggage, state) = (propagation::BAGGAGE, propagation::TRACESTATE);
+        let came: Vec<Came<'_>> = vec![
+            (TRACEPARENT, Some(FIRST)),
+            (baggage, Some(b"sentry-trace_id=0123456789abcdef0123456789abcdef,sentry-release=a")),
+            (TRACEPARENT, Some(SECOND)),
+            (baggage, Some(b"sentry-trace_id=fedcba9876543210fedcba9876543210,sentry-release=b")),
+            (state, Some(b"a=1")),
+            (state, Some(b"damaged")),
+            (TRACEPARENT, Some(b"damaged")),
+            (headers::DLQ_AT, Some(b"then")),
+            ("twice", Some(b"1")),
+            ("twice", Some(b"2")),
+        ];
+        let kept = originals(&came);
+        let expected: Vec<Came<'_>> =
+            [1, 2, 3, 4, 5, 8, 9].into_iter().map(|index: usize| came[index]).collect();
+        assert_eq!(kept, expected);
+        // whoever reads the dead letter reads what its consumer read
+        let read = |headers: &[Came<'_>]| {
+            let valued = headers.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+            propagation::headers_of(&propagation::extract(valued))
+        };
+        assert_eq!(read(&kept), read(&came));
+        assert!(read(&kept).iter().any(|(_, value)| value.contains("sentry-release=b")));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_said() {
+        let large = vec![b'v'; 3_000_000];
+        let part_of = |key: usize, headers: usize, value: &[u8], bytes_max: usize| {
+            let mut record = record();
+            record.key = Some(vec![b'k'; key].into());
+            record.headers = (0..headers).map(|n| (format!("h{n}"), "1".into())).collect();
+            record.value = value.to_vec().into();
+            let part = Part::within(&record, bytes_max);
+            let sizes = (part.key.map(<[u8]>::len), part.headers.count(), part.value.map(<[u8]>::len));
+            let cuts = headers::DLQ_CUTS.map(|name| part.cut(name));
+            (sizes, cuts, part.is_cut())
+        };
+        assert_eq!(part_of(10, 2, b"v", 1_000), ((Some(10), 2, Some(1)), [None; 3], false));
+        let (sizes, cuts, _) = part_of(10, 2, &large, 1_000);
+        assert_eq!(sizes, (Some(10), 2, Some(1_000 - 10 - 26)));
+        assert_eq!(cuts, [Some(3_000_000), None, None]);
+        let (sizes, cuts, _) = part_of(1_000, 100_000, &large, 1_000);
+        assert_eq!((sizes.0, cuts[2]), (None, Some(1_000)));
+        assert_eq!(cuts[1], Some(100_000 - sizes.1));
+        assert!(sizes.1 > 30 && sizes.2.is_some_and(|bytes| bytes >= 500), "{sizes:?}");
+    }
+}

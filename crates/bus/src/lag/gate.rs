@@ -1,0 +1,68 @@
+//! The gate before repetitions, which is closed while whoever has to answer lags. One that stays closed is reported, once.
+
+use std::time::{Duration, Instant};
+
+/// A gate that was closed for this long is reported: no lag of a group that works lasts so long.
+const CLOSED_MAX: Duration = Duration::from_secs(300);
+
+/// Tells a gate that is closed for a moment from one that stays closed.
+#[derive(Debug)]
+pub struct Gate {
+    closed_max: Duration,
+    closed: Option<Closed>,
+}
+
+#[derive(Debug)]
+struct Closed {
+    since: Instant,
+    is_told: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::telling_after(CLOSED_MAX)
+    }
+}
+
+impl Gate {
+    /// A gate that is reported after it was closed for `closed_max`.
+    #[must_use]
+    pub fn telling_after(closed_max: Duration) -> Self {
+        Self { closed_max, closed: None }
+    }
+
+    /// Takes note of whether the gate holds something back now. Returns for how long it has done so when that is too long and the
+    /// caller was not told yet.
+    pub fn note(&mut self, is_closed: bool) -> Option<Duration> {
+        self.overdue(is_closed, Instant::now())
+    }
+
+    fn overdue(&mut self, is_closed: bool, now: Instant) -> Option<Duration> {
+        if !is_closed {
+            self.closed = None;
+            return None;
+        }
+        let closed = self.closed.get_or_insert(Closed { since: now, is_told: false });
+        let held_back = now.duration_since(closed.since);
+        let is_overdue = !closed.is_told && held_back >= self.closed_max;
+        closed.is_told |= is_overdue;
+        is_overdue.then_some(held_back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_stays_closed_is_reported_once_and_again_only_after_it_was_open() {
+        let (mut gate, began) = (Gate::default(), Instant::now());
+        let mut told = |is_closed, second| {
+            gate.overdue(is_closed, began + Duration::from_secs(second)).map(|held_back| held_back.as_secs())
+        };
+        assert_eq!([told(true, 0), told(true, 299), told(true, 300)], [None, None, Some(300)]);
+        assert_eq!([told(true, 301), told(true, 9_000)], [None, None], "once");
+        assert_eq!([told(false, 9_001), told(true, 9_002), told(true, 9_301)], [None; 3], "it was open");
+        assert_eq!(told(true, 9_302), Some(300));
+    }
+}
