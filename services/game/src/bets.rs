@@ -7,7 +7,7 @@ use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Index, Mongo};
 
 use crate::document::{BetDocument, COLLECTION};
-use crate::domain::life::{State, Step, step};
+use crate::domain::life::{Applied, State, Step, step};
 use crate::error::GameError;
 
 /// `game.bets`.
@@ -75,10 +75,12 @@ pub enum Ended {
     Moved(BetDocument),
     /// It had moved the bet before; this is how the bet stands.
     Repeated(BetDocument),
-    /// It says of a bet without effect that it has none.
+    /// It says of a bet without effect that it has none, or what was taken back already.
     Unaffected,
     /// It cannot be true together with how the bet stands.
     Contradicted(BetDocument),
+    /// It speaks of another player than the one whose bet has this id.
+    OfAnotherPlayer(BetDocument),
     /// No bet of ours.
     Unknown,
 }
@@ -92,6 +94,11 @@ impl Ending {
             Self::Rejected { .. } => State::Rejected,
             Self::Voided { .. } => State::Voided,
         }
+    }
+
+    /// Whether it forbids a wager that has not been applied.
+    fn takes_nothing_back(&self) -> bool {
+        matches!(self, Self::Voided { reversed: None, .. })
     }
 
     fn update(self) -> Document {
@@ -153,19 +160,31 @@ impl Bets {
         self.collection.find_one(doc! { "_id": bet_id }).await
     }
 
-    /// Ends a bet in one compare-and-set; where that finds nothing, says why.
+    /// Ends a bet of this player in one compare-and-set; where that finds nothing, says why.
     ///
     /// # Errors
     /// When the store fails; the same ending again is then a repetition at worst.
-    pub async fn end(&self, bet_id: &str, ending: Ending) -> Result<Ended, StoreError> {
+    pub async fn end(&self, bet_id: &str, player_id: &str, ending: Ending) -> Result<Ended, StoreError> {
         let target = ending.state();
+        let is_of_nothing = ending.takes_nothing_back();
         let from: Vec<&str> = target.reached_from().iter().map(|state| state.as_str()).collect();
-        let filter = doc! { "_id": bet_id, "state": { "$in": from } };
+        let mut filter = doc! { "_id": bet_id, "state": { "$in": from } };
+        if is_of_nothing {
+            // A wager that was forbidden under a wrong name is never applied either (ADR 8), so the bet has to end.
+            let open = doc! { "state": State::Decided.as_str() };
+            filter.insert("$or", vec![doc! { "player_id": player_id }, open]);
+        } else {
+            filter.insert("player_id", player_id);
+        }
         if let Some(moved) = self.collection.find_one_and_update(filter, ending.update()).await? {
             return Ok(Ended::Moved(moved));
         }
         let Some(bet) = self.find(bet_id).await? else { return Ok(Ended::Unknown) };
-        Ok(match step(bet.state, target, bet.was_settled()) {
+        let is_known = is_of_nothing && bet.state == State::Voided && bet.applied() == Applied::Never;
+        if bet.player_id != player_id && !is_known {
+            return Ok(Ended::OfAnotherPlayer(bet));
+        }
+        Ok(match step(bet.state, target, bet.applied()) {
             Step::Repeat => Ended::Repeated(bet),
             Step::Nothing => Ended::Unaffected,
             // `Move` would mean that the bet changed between the two calls: nobody moves a bet back, so it cannot be.

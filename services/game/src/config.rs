@@ -81,7 +81,8 @@ pub struct SweeperConfig {
     /// How often to look.
     #[validate(range(min = 10, max = 3_600_000))]
     pub interval_ms: u64,
-    /// How long payment has before it is asked again. Nobody is asked while payment has commands unread that are older.
+    /// How long payment has before it is asked again. Nobody is asked while payment has commands unread, or game has answers
+    /// unread, that are older.
     #[validate(range(min = 100, max = 3_600_000))]
     pub first_after_ms: u64,
     /// The longest time between two askings; each is twice as long as the one before.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::bson::DateTime;
 use telemetry::propagation::StoredTrace;
 
-use crate::domain::life::State;
+use crate::domain::life::{Applied, State};
 
 /// The collection's name; the database is `game`.
 pub const COLLECTION: &str = "bets";
@@ -78,18 +78,31 @@ pub struct BetDocument {
 }
 
 impl BetDocument {
-    /// Whether payment had applied this bet (a settled bet that was voided later stays one that was settled).
+    /// Whether payment had applied this bet, as far as game was told (a settled bet that was voided later stays one that was
+    /// settled).
     #[must_use]
     pub fn was_settled(&self) -> bool {
         self.balance_minor.is_some() && self.reject_reason.is_none()
     }
 
-    /// The stake and payout that the void of this bet took back: as payment said, else what had been applied; `None` when
-    /// nothing had been.
+    /// What game knows about whether the money of this bet ever moved.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        if self.was_settled() {
+            Applied::Told
+        } else if self.reversed_stake_minor.is_some() {
+            Applied::Unheard
+        } else {
+            Applied::Never
+        }
+    }
+
+    /// The stake and payout that the void of this bet takes out of whatever is derived from game's events: as payment said,
+    /// else what had been applied. `None` when nobody was told that the bet was settled: nobody has counted it.
     #[must_use]
     pub fn reversed(&self) -> Option<(i64, i64)> {
-        let applied = self.was_settled().then_some((self.stake_minor, self.payout_minor));
-        self.reversed_stake_minor.zip(self.reversed_payout_minor).or(applied)
+        let said = self.reversed_stake_minor.zip(self.reversed_payout_minor);
+        self.was_settled().then(|| said.unwrap_or((self.stake_minor, self.payout_minor)))
     }
 }
 

@@ -97,7 +97,7 @@ pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
     follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
 }
 
-/// The bet was voided, and what that took back.
+/// The bet was voided, and what that took back of what was told as settled.
 ///
 /// # Errors
 /// When the stored bet is broken.

@@ -59,10 +59,10 @@ impl Game {
         Ok(())
     }
 
-    /// Ends a bet as payment said and tells everybody; a repetition tells the same again.
-    async fn end(&self, bet_id: &str, ending: Ending) -> Result<Outcome, HandlerError> {
+    /// Ends a player's bet as payment said and tells everybody; a repetition tells the same again.
+    async fn end(&self, bet_id: &str, player_id: &str, ending: Ending) -> Result<Outcome, HandlerError> {
         let target = ending.state();
-        match self.bets.end(bet_id, ending).await? {
+        match self.bets.end(bet_id, player_id, ending).await? {
             Ended::Moved(bet) => {
                 self.publish_next(&bet).await?;
                 Ok(Outcome::Applied)
@@ -80,6 +80,11 @@ impl Game {
                 telemetry::report(&contradiction, &[("bet.id", &bet.id)]);
                 Ok(Outcome::Rejected)
             }
+            Ended::OfAnotherPlayer(bet) => {
+                let elsewhere = OfAnotherPlayer { answer: target.as_str() };
+                telemetry::report(&elsewhere, &[("bet.id", &bet.id), ("player.id", player_id)]);
+                Ok(Outcome::Rejected)
+            }
             // Payment also applies what the console asks of it: no bet of ours, nothing to settle.
             Ended::Unknown => Ok(Outcome::Duplicate),
         }
@@ -91,6 +96,13 @@ impl Game {
 #[error("payment says {answer} of a bet that is {state}")]
 struct Contradiction {
     state: &'static str,
+    answer: &'static str,
+}
+
+/// Somebody has used the id of a stranger's bet for a wager of their own. The bet is left as it is; somebody has to look.
+#[derive(Debug, thiserror::Error)]
+#[error("payment says {answer} of a bet that is another player's")]
+struct OfAnotherPlayer {
     answer: &'static str,
 }
 

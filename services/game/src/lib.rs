@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use chassis::internal::Internal;
 use chassis::{Edges, Failure, Life, Shutdown};
-use contracts::topics::{Group, Topic};
+use contracts::topics::Group;
 use store::mongo::Mongo;
 
 use crate::bets::Bets;
@@ -33,6 +33,14 @@ use crate::domain::machine::Machine;
 use crate::handlers::Game;
 use crate::rng::RandomStops;
 use crate::sweeper::Sweeper;
+
+/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
+/// generated where it is started, and a library is compiled once for its program and its tests.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let part = contracts::parts::Part::Game;
+    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+}
 
 /// Runs the service until `shutdown` or until a part fails.
 ///
@@ -54,8 +62,8 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
         config.sweeper.first_after_ms,
     ));
     let consumer = bus::Consumer::new(&config.kafka, Group::Game, handlers::router(&game), producer.clone())?;
-    let backlog = bus::lag::BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands])?;
-    let sweeper = Sweeper::new(bets, producer.clone(), backlog, config.sweeper.clone());
+    let backlogs = sweeper::backlogs(&config.kafka)?;
+    let sweeper = Sweeper::new(bets, producer.clone(), backlogs, config.sweeper.clone());
 
     let ready = life.readiness().register("kafka");
     let routes = chassis::http::internal(routes, Internal::new(config.security.internal_token.clone()));

@@ -181,10 +181,15 @@ impl Courier {
         spans::end(&span);
     }
 
-    /// Where a notification stands before this attempt: one whose last holder has died has an outcome that nobody knows.
+    /// Where a notification stands before this attempt: one whose last holder has died has an outcome that nobody knows, unless
+    /// it had certainly not handed the mail over yet.
     fn so_far(&self, notification: &Notification) -> Step {
         if notification.was_claimed() {
-            let died = Attempt::Unknown("the process that sent it has died".to_owned());
+            let died = if notification.was_handed_over() {
+                Attempt::Unknown("the process that sent it has died".to_owned())
+            } else {
+                Attempt::PutOff("the process died before it handed the mail over".to_owned())
+            };
             return after(died, notification.tally(), &self.limits());
         }
         Step { state: State::Due, tally: notification.tally(), pause_ms: 0, why: None }
@@ -202,7 +207,7 @@ impl Courier {
             Ok(Some(contact)) => contact,
             Ok(None) => return Some(Attempt::NoContact),
             Err(error) if error.is_unreadable() => {
-                return Some(Attempt::Refused("the contact cannot be read".to_owned()));
+                return Some(Attempt::Unreadable("the contact cannot be read".to_owned()));
             }
             Err(error) => {
                 tracing::warn!(error = %error, "a contact could not be read, the mail is tried again");
@@ -215,7 +220,7 @@ impl Courier {
         }
         let handed_over = HandedOver::default();
         let attempt = tokio::select! {
-            attempt = self.send(notification, &contact, &handed_over) => attempt,
+            attempt = self.send(notification, claim, &contact, &handed_over) => attempt,
             () = hurry.cancelled() => {
                 if !handed_over.is_set() {
                     self.give_back(claim, tally, hurry).await;
@@ -233,6 +238,7 @@ impl Courier {
     async fn send(
         &self,
         notification: &Notification,
+        claim: &Claim,
         contact: &Contact,
         handed_over: &HandedOver,
     ) -> Attempt {
@@ -240,7 +246,15 @@ impl Courier {
         let name = contact.display_name.as_deref().unwrap_or("player");
         let mail = win::mail(&win.event_id, self.mailer.domain(), name, &win.game, win.stake, win.payout);
         let to = contact.email.as_deref().unwrap_or_default();
-        self.mailer.send(to, mail, win.at.to_system_time(), handed_over).await
+        self.mailer.send(to, mail, win.at.to_system_time(), self.hand_over(claim), handed_over).await
+    }
+
+    /// Stores that the mail is handed over from here on; false where that is not certain, and then it must not be.
+    async fn hand_over(&self, claim: &Claim) -> bool {
+        self.notifications.hand_over(claim).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "that a mail is handed over could not be stored, so it is tried again");
+            false
+        })
     }
 
     /// Renews a claim until it is lost.

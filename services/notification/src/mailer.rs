@@ -62,16 +62,20 @@ impl Mailer {
         &self.domain
     }
 
-    /// Tries once to send a mail, and says how that ended. `handed_over` tells whoever stops waiting what is known by then.
+    /// Tries once to send a mail, and says how that ended. `hand_over` is awaited right before the content is offered, and has to
+    /// agree; `handed_over` tells whoever stops waiting what is known by then.
     pub(crate) async fn send(
         &self,
         to: &str,
         mail: Mail,
         at: SystemTime,
+        hand_over: impl Future<Output = bool>,
         handed_over: &HandedOver,
     ) -> Attempt {
         match self.write(to, mail, at) {
-            Ok(message) => self.submit(&message, handed_over).await.unwrap_or_else(|attempt| attempt),
+            Ok(message) => {
+                self.submit(&message, hand_over, handed_over).await.unwrap_or_else(|attempt| attempt)
+            }
             Err(why) => Attempt::Refused(format!("the mail cannot be written: {why}")),
         }
     }
@@ -90,7 +94,12 @@ impl Mailer {
     }
 
     /// `Err` ends the attempt early; both are how it ended.
-    async fn submit(&self, message: &Message, handed_over: &HandedOver) -> Result<Attempt, Attempt> {
+    async fn submit(
+        &self,
+        message: &Message,
+        hand_over: impl Future<Output = bool>,
+        handed_over: &HandedOver,
+    ) -> Result<Attempt, Attempt> {
         let mut connection = self.connect().await?;
         let envelope = message.envelope();
         let command_ms = self.timeouts.command_ms;
@@ -98,6 +107,9 @@ impl Mailer {
         before_data(command_ms, connection.command(from)).await?;
         for to in envelope.to() {
             before_data(command_ms, connection.command(Rcpt::new(to.clone(), Vec::new()))).await?;
+        }
+        if !hand_over.await {
+            return Err(Attempt::PutOff("that it is handed over could not be stored".to_owned()));
         }
         before_data(self.timeouts.data_ms, connection.command(Data)).await?;
         handed_over.0.store(true, Ordering::SeqCst);

@@ -1,10 +1,5 @@
 //! Notification as a program: see `lib.rs`.
 
 fn main() -> std::process::ExitCode {
-    let service = chassis::Service::new(
-        contracts::parts::Part::Notification,
-        env!("CARGO_PKG_VERSION"),
-        include_str!("defaults.toml"),
-    );
-    chassis::main(service, notification::run)
+    notification::main()
 }

@@ -2,8 +2,8 @@
 //! attempt, and says what became of each.
 //!
 //! Keeps "at most one more per kill": a claim is renewed while its holder lives, so it runs out only under a dead or frozen one;
-//! whoever takes it over counts an attempt whose outcome is unknown ([`crate::domain::delivery`]). Nobody writes about a
-//! notification that somebody else has claimed since. Times are the store's, so it does not matter whose clock is wrong.
+//! whoever takes it over counts an attempt whose outcome is unknown ([`crate::domain::delivery`]), if the mail was about to be
+//! handed over by then. Nobody writes about a notification that somebody else has claimed since. Times are the store's, so it does not matter whose clock is wrong.
 
 use money::Money;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,10 @@ pub(crate) struct Notification {
     /// Who holds the claim.
     #[serde(default)]
     owner: String,
+    /// The owner, for as long as the mail has certainly not been handed over under this claim. Older builds did not store it, so
+    /// their claims have another owner here or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_back_by: Option<String>,
     /// How often somebody set out to send it.
     #[serde(default)]
     pub(crate) attempts: i32,
@@ -67,9 +71,14 @@ impl Notification {
         Tally { unknown: self.unknown, put_off: self.put_off }
     }
 
-    /// Whether this was claimed when it was found: its holder is dead, and nobody knows how that attempt ended.
+    /// Whether this was claimed when it was found: its holder is dead.
     pub(crate) fn was_claimed(&self) -> bool {
         self.state == State::Claimed.as_str()
+    }
+
+    /// Whether that holder may have handed the mail over: then nobody knows how its attempt ended.
+    pub(crate) fn was_handed_over(&self) -> bool {
+        self.held_back_by.as_ref() != Some(&self.owner)
     }
 }
 
@@ -104,6 +113,7 @@ impl Notifications {
             state: state.as_str().to_owned(),
             win,
             owner: String::new(),
+            held_back_by: None,
             attempts: 0,
             unknown: 0,
             put_off: 0,
@@ -175,11 +185,20 @@ impl Notifications {
         let as_found =
             doc! { "_id": &found.id, "state": &found.state, "owner": &found.owner, "due_at": found.due_at };
         let mine = doc! {
-            "$set": { "state": State::Claimed.as_str(), "owner": &owner, "due_at": self.runs_out_at() },
+            "$set": {
+                "state": State::Claimed.as_str(), "owner": &owner, "held_back_by": &owner,
+                "due_at": self.runs_out_at(),
+            },
             "$inc": { "attempts": 1 },
         };
         let taken = self.collection.update_one(as_found, mine).await?;
         Ok((taken == 1).then(|| Claim { id: found.id.clone(), owner }))
+    }
+
+    /// Stores that from here on the mail may have been handed over; false when the claim has been lost meanwhile.
+    pub(crate) async fn hand_over(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let change = doc! { "$unset": { "held_back_by": "" }, "$set": { "due_at": self.runs_out_at() } };
+        Ok(self.collection.update_one(claim.held(), change).await? == 1)
     }
 
     /// Keeps a claim from running out; false when it has, and somebody else has taken it over.

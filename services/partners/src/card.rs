@@ -1,4 +1,7 @@
 //! The card provider: keys that are answered the same for ever, and a statement of its own.
+//!
+//! The statement is on disk and is read from there. In memory stand the place of each line and a digest of its key, about fifty
+//! bytes whatever the line says: a key that was forgotten would move money again.
 
 pub mod http;
 
@@ -95,9 +98,27 @@ pub struct Card {
 #[derive(Debug)]
 struct Books {
     journal: Journal,
-    lines: Vec<Line>,
-    /// Where in `lines` the order of a key stands.
-    by_key: HashMap<String, usize>,
+    /// Where each line begins in the journal.
+    places: Vec<u64>,
+    /// Which line is the one of a key.
+    by_key: HashMap<KeyDigest, usize>,
+}
+
+/// What a key is known by: long enough that no two keys share one.
+type KeyDigest = [u8; 16];
+
+impl Books {
+    /// Line number `position`, counted from 0, and those after it, at most `limit`.
+    fn lines(&self, position: usize, limit: usize) -> Result<Vec<Line>, JournalError> {
+        let place = |position: usize| self.places.get(position).copied().unwrap_or(self.journal.end());
+        self.journal.read(place(position), place(position.saturating_add(limit)))
+    }
+
+    /// The line of a key.
+    fn line_of(&self, key: &str) -> Result<Option<Line>, JournalError> {
+        let Some(position) = self.by_key.get(&digest(key)) else { return Ok(None) };
+        Ok(self.lines(*position, 1)?.pop())
+    }
 }
 
 impl Card {
@@ -106,10 +127,12 @@ impl Card {
     /// # Errors
     /// When they cannot be read.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let (journal, lines) = Journal::open::<Line>(path)?;
-        let keys = lines.iter().map(|line| line.idempotency_key.clone());
-        let by_key = keys.enumerate().map(|(position, key)| (key, position)).collect();
-        Ok(Self { books: Arc::new(Mutex::new(Books { journal, lines, by_key })) })
+        let (mut places, mut by_key) = (Vec::new(), HashMap::new());
+        let journal = Journal::open(path, |place, line: Line| {
+            by_key.insert(digest(&line.idempotency_key), places.len());
+            places.push(place);
+        })?;
+        Ok(Self { books: Arc::new(Mutex::new(Books { journal, places, by_key })) })
     }
 
     /// Takes an order, once per key: the same key and order again is answered with the same line. Blocks for the disk.
@@ -133,14 +156,14 @@ impl Card {
     fn keep(&self, kind: Kind, key: &str, order: &Order, status: Status) -> Result<Line, Refusal> {
         check(key, order)?;
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = books.by_key.get(key).and_then(|position| books.lines.get(*position)) {
+        if let Some(line) = books.line_of(key)? {
             let same = line.kind == kind
                 && line.payment_id == order.payment_id
                 && line.amount_minor == order.amount_minor
                 && line.currency == order.currency;
-            return if same { Ok(line.clone()) } else { Err(Refusal::OtherOrder) };
+            return if same { Ok(line) } else { Err(Refusal::OtherOrder) };
         }
-        let position = books.lines.len();
+        let (position, place) = (books.places.len(), books.journal.end());
         let line = Line {
             sequence: u64::try_from(position).unwrap_or(u64::MAX).saturating_add(1),
             kind,
@@ -153,25 +176,27 @@ impl Card {
             at_epoch_ms: now_epoch_ms(),
         };
         books.journal.append(&line)?;
-        books.by_key.insert(key.to_owned(), position);
-        books.lines.push(line.clone());
+        books.by_key.insert(digest(key), position);
+        books.places.push(place);
         Ok(line)
     }
 
-    /// What became of a key.
-    #[must_use]
-    pub fn find(&self, kind: Kind, key: &str) -> Option<Line> {
+    /// What became of a key. Blocks for the disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn find(&self, kind: Kind, key: &str) -> Result<Option<Line>, JournalError> {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = books.by_key.get(key).and_then(|position| books.lines.get(*position))?;
-        (line.kind == kind).then(|| line.clone())
+        Ok(books.line_of(key)?.filter(|line| line.kind == kind))
     }
 
-    /// At most `limit` lines after `since`.
-    #[must_use]
-    pub fn statement(&self, since: u64, limit: usize) -> Vec<Line> {
+    /// At most `limit` lines after `since`. Blocks for the disk.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn statement(&self, since: u64, limit: usize) -> Result<Vec<Line>, JournalError> {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        let skipped = usize::try_from(since).unwrap_or(usize::MAX);
-        books.lines.iter().skip(skipped).take(limit).cloned().collect()
+        books.lines(usize::try_from(since).unwrap_or(usize::MAX), limit)
     }
 }
 
@@ -206,7 +231,50 @@ fn reference(key: &str) -> String {
     format!("card_{}", hex::encode(short))
 }
 
+fn digest(key: &str) -> KeyDigest {
+    let mut digest = KeyDigest::default();
+    for (byte, of_key) in digest.iter_mut().zip(Sha256::digest(key.as_bytes())) {
+        *byte = of_key;
+    }
+    digest
+}
+
 pub(crate) fn now_epoch_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(amount_minor: i64) -> Order {
+        Order { payment_id: "p".to_owned(), amount_minor, currency: "EUR".to_owned() }
+    }
+
+    #[test]
+    fn every_line_is_read_from_disk_and_every_key_is_known_also_after_a_restart() {
+        const LINES: u32 = 300;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("statement.jsonl");
+        let card = Card::open(&path).unwrap();
+        let lines: Vec<Line> = (1..=LINES)
+            .map(|n| card.take(Kind::Charge, &format!("key-{n}"), &order(i64::from(n))).unwrap())
+            .collect();
+        for card in [card, Card::open(&path).unwrap()] {
+            assert_eq!(card.statement(0, 1_000).unwrap(), lines);
+            assert_eq!(card.statement(120, 7).unwrap(), lines[120..127]);
+            assert_eq!(card.statement(298, 7).unwrap(), lines[298..]);
+            assert_eq!(card.statement(300, 7).unwrap(), []);
+            assert_eq!(card.statement(u64::MAX, usize::MAX).unwrap(), []);
+            for n in [1, 150, LINES] {
+                let again = card.take(Kind::Charge, &format!("key-{n}"), &order(i64::from(n))).unwrap();
+                assert_eq!(again, lines[n as usize - 1], "answered the same");
+            }
+            assert!(matches!(card.take(Kind::Charge, "key-1", &order(2)), Err(Refusal::OtherOrder)));
+            assert_eq!(card.find(Kind::Charge, "key-150").unwrap().as_ref(), Some(&lines[149]));
+            assert_eq!(card.find(Kind::Payout, "key-150").unwrap(), None);
+            assert_eq!(card.find(Kind::Charge, "key-0").unwrap(), None);
+        }
+    }
 }

@@ -50,6 +50,9 @@ pub struct Smtp {
     /// How long a client may say nothing.
     #[validate(range(min = 10, max = 600_000))]
     pub idle_deadline_ms: u64,
+    /// How long a client may be listened to in all, whatever it says; a mail that is complete by then is kept and answered.
+    #[validate(range(min = 10, max = 3_600_000))]
+    pub session_deadline_ms: u64,
     /// The mails held in memory, in bytes; older ones are on disk only.
     #[validate(range(min = 1_024, max = 1_073_741_824))]
     pub kept_bytes_max: usize,

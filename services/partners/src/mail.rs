@@ -102,7 +102,7 @@ impl Mailbox {
     /// When it cannot be read.
     pub fn open(path: &Path, kept_bytes_max: usize) -> Result<Self, JournalError> {
         let mut newest = Newest::up_to(kept_bytes_max);
-        let journal = Journal::open_with(path, |mail| newest.push(mail))?;
+        let journal = Journal::open(path, |_, mail| newest.push(mail))?;
         Ok(Self { shelf: Arc::new(Mutex::new(Shelf { journal, newest })) })
     }
 

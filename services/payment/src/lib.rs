@@ -38,6 +38,14 @@ use provider::pool::Pool;
 /// How often the document store is asked for a sign of life, and how long a start waits between two tries.
 const STORE_PROBE_MS: u64 = 1_000;
 
+/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
+/// generated where it is started, and a library is compiled once for its program and its tests.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let part = contracts::parts::Part::Payment;
+    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+}
+
 /// Runs payment until `shutdown`.
 ///
 /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! Keeps "every accepted bet ends in exactly one terminal event": an answer either moves a bet, repeats what is known, or
 //! contradicts it, and only the first two publish. A void of a settled bet is the one second step: an operator's rollback
-//! always lands. A void of what was rejected changes nothing: no money had moved.
+//! always lands. A void of what was rejected changes nothing: no money had moved. Neither does an answer that comes after the
+//! void that took it back: everybody was told of a void of nothing, and that is what is left.
 
 /// Where a bet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +56,17 @@ impl State {
     }
 }
 
+/// What game knows about whether the money of a bet ever moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Nobody has said so.
+    Never,
+    /// Only the void said so: the answer that was taken back has not come (it was parked).
+    Unheard,
+    /// Payment has said so, and everybody was told.
+    Told,
+}
+
 /// What an answer means for a bet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -62,25 +74,25 @@ pub enum Step {
     Move,
     /// It says what is known: publish the same event again.
     Repeat,
-    /// It says of a bet without effect that it has none: nothing to store and nothing to tell.
+    /// It says of a bet without effect that it has none, or what was taken back already: nothing to store and nothing to tell.
     Nothing,
     /// It cannot be true together with what is stored: somebody has to look.
     Contradiction,
 }
 
-/// What it means that payment says `target` of a bet in `state`, which had been settled before or not.
+/// What it means that payment says `target` of a bet in `state`, whose money had moved or not.
 #[must_use]
-pub fn step(state: State, target: State, was_settled: bool) -> Step {
+pub fn step(state: State, target: State, applied: Applied) -> Step {
+    use State::{Rejected, Settled, Voided};
     if target.reached_from().contains(&state) {
-        Step::Move
-    } else if state == target || (state == State::Voided && target == State::Settled && was_settled) {
-        Step::Repeat
-    } else if !was_settled
-        && matches!((state, target), (State::Rejected, State::Voided) | (State::Voided, State::Rejected))
-    {
-        Step::Nothing
-    } else {
-        Step::Contradiction
+        return Step::Move;
+    }
+    match (state, target, applied) {
+        (known, said, _) if known == said => Step::Repeat,
+        (Voided, Settled, Applied::Told) => Step::Repeat,
+        (Voided, Settled, Applied::Unheard) => Step::Nothing,
+        (Rejected, Voided, Applied::Never) | (Voided, Rejected, Applied::Never) => Step::Nothing,
+        _ => Step::Contradiction,
     }
 }
 
@@ -90,27 +102,31 @@ mod tests {
 
     #[test]
     fn every_answer_to_every_state_is_told_apart() {
+        use Applied::{Never, Told, Unheard};
         use State::{Decided, Rejected, Settled, Voided};
-        for (state, target, was_settled, expected) in [
-            (Decided, Settled, false, Step::Move),
-            (Decided, Rejected, false, Step::Move),
-            (Decided, Voided, false, Step::Move),
-            (Settled, Settled, true, Step::Repeat),
-            (Settled, Rejected, true, Step::Contradiction),
-            (Settled, Voided, true, Step::Move),
-            (Rejected, Settled, false, Step::Contradiction),
-            (Rejected, Rejected, false, Step::Repeat),
-            (Rejected, Voided, false, Step::Nothing),
-            (Voided, Settled, false, Step::Contradiction),
-            (Voided, Settled, true, Step::Repeat),
-            (Voided, Rejected, false, Step::Nothing),
-            (Voided, Rejected, true, Step::Contradiction),
-            (Voided, Voided, false, Step::Repeat),
+        for (state, target, applied, expected) in [
+            (Decided, Settled, Never, Step::Move),
+            (Decided, Rejected, Never, Step::Move),
+            (Decided, Voided, Never, Step::Move),
+            (Settled, Settled, Told, Step::Repeat),
+            (Settled, Rejected, Told, Step::Contradiction),
+            (Settled, Voided, Told, Step::Move),
+            (Rejected, Settled, Never, Step::Contradiction),
+            (Rejected, Rejected, Never, Step::Repeat),
+            (Rejected, Voided, Never, Step::Nothing),
+            (Voided, Settled, Never, Step::Contradiction),
+            (Voided, Settled, Unheard, Step::Nothing),
+            (Voided, Settled, Told, Step::Repeat),
+            (Voided, Rejected, Never, Step::Nothing),
+            (Voided, Rejected, Unheard, Step::Contradiction),
+            (Voided, Rejected, Told, Step::Contradiction),
+            (Voided, Voided, Never, Step::Repeat),
+            (Voided, Voided, Unheard, Step::Repeat),
         ] {
             assert_eq!(
-                step(state, target, was_settled),
+                step(state, target, applied),
                 expected,
-                "{state:?} → {target:?}, settled: {was_settled}"
+                "{state:?} → {target:?}, applied: {applied:?}"
             );
         }
     }

@@ -37,7 +37,7 @@ impl Handle for OnCommandConflict {
             if ids::follower_id(&bet_id, EventType::ApplyWager).as_str() == conflict.command_id {
                 let at = events::stored(delivery.event.time);
                 let ending = Ending::Voided { reason: WORDS.to_owned(), reversed: None, at };
-                return self.0.end(&id, ending).await;
+                return self.0.end(&id, &conflict.player_id, ending).await;
             }
         }
         Ok(Outcome::Duplicate)

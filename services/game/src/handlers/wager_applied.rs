@@ -32,6 +32,6 @@ impl Handle for OnWagerApplied {
                 .minor,
             at: events::stored(delivery.event.time),
         };
-        self.0.end(&applied.wager_id, ending).await
+        self.0.end(&applied.wager_id, &applied.player_id, ending).await
     }
 }

@@ -25,6 +25,6 @@ impl Handle for OnWagerRejected {
             balance_minor: rejected.balance.as_ref().map(|balance| balance.minor),
             at: events::stored(delivery.event.time),
         };
-        self.0.end(&rejected.wager_id, ending).await
+        self.0.end(&rejected.wager_id, &rejected.player_id, ending).await
     }
 }

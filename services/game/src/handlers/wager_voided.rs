@@ -1,4 +1,5 @@
-//! `WagerVoided`: an operator took a wager back, or forbade it before it came. What was taken back is passed on.
+//! `WagerVoided`: an operator took a wager back, or forbade it before it came. What was taken back is stored, and passed on where
+//! the bet had been told as settled.
 
 use std::sync::Arc;
 
@@ -26,6 +27,6 @@ impl Handle for OnWagerVoided {
             reversed: reversed.map(|(stake, payout)| (stake.minor, payout.minor)),
             at: events::stored(delivery.event.time),
         };
-        self.0.end(&voided.wager_id, ending).await
+        self.0.end(&voided.wager_id, &voided.player_id, ending).await
     }
 }

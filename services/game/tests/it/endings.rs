@@ -107,6 +107,81 @@ fn a_void_ends_a_decided_bet_and_takes_a_settled_one_back() {
     });
 }
 
+/// The answer that settles a bet was parked, an operator took the wager back, and then the answer is copied back. Nobody had
+/// counted the bet, so nobody may subtract it; and together the two events are nothing.
+#[test]
+fn a_void_of_a_bet_that_was_never_told_as_settled_takes_nothing_out_of_what_is_derived() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        platform.publish(&void_of(&bet.id, &player, Some((100, 200)))).await;
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await;
+        let told: BetVoided = voided[0].event.message.clone().try_into().unwrap();
+        assert_eq!((told.reversed_stake, told.reversed_payout), (None, None));
+        platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+        // Answers of one player are in one lane: when the void is told again, the answer has been dealt with.
+        platform.publish(&void_of(&bet.id, &player, Some((100, 200)))).await;
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 2).await;
+        assert_eq!(identity(&voided[0]), identity(&voided[1]), "told the same again");
+        assert_eq!(platform.seen.of(&player, EventType::BetSettled).len(), 0, "settled and not voided again");
+        let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+        assert_eq!(stored["state"], "voided");
+    });
+}
+
+/// Waits until everything has been dealt with that was published about this player: a bet of theirs goes the same way.
+async fn dealt_with(platform: &Platform, player: &str) {
+    let marker = bet(player, 100);
+    platform.publish(&marker).await;
+    let asked = platform.seen.wait(player, EventType::ApplyWager, 1).await.remove(0);
+    platform.publish(&applied(&asked, &apply_wager(&asked), 5)).await;
+    platform.seen.wait(player, EventType::BetSettled, 1).await;
+}
+
+#[test]
+fn an_answer_about_another_player_ends_nobodys_bet() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, asked) = decided().await;
+        for forged_kind in 0..3 {
+            let other = testkit::unique("other");
+            let mut wager = apply_wager(&asked);
+            wager.player_id.clone_from(&other);
+            let forged = match forged_kind {
+                0 => applied(&asked, &wager, 9_999),
+                1 => Event::follower(&asked.event.id, "payment", rejection(&bet.id, &other)),
+                _ => void_of(&bet.id, &other, Some((100, 0))),
+            };
+            platform.publish(&forged).await;
+            dealt_with(platform, &other).await;
+            let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+            assert_eq!(stored["state"], "decided", "{:?}", forged.event_type());
+        }
+        platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+        let settled = platform.seen.wait(&player, EventType::BetSettled, 1).await;
+        let told: BetSettled = settled[0].event.message.clone().try_into().unwrap();
+        assert_eq!(told.balance_after, eur(900), "by the player's own answer");
+        // A settled bet is not undone by a void of nothing that names somebody else.
+        let other = testkit::unique("other");
+        platform.publish(&void_of(&bet.id, &other, None)).await;
+        dealt_with(platform, &other).await;
+        let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
+        assert_eq!(stored["state"], "settled");
+    });
+}
+
+/// Payment never applies a wager that was forbidden under a wrong name, and says so by that void: the bet has to end.
+#[test]
+fn a_void_of_nothing_under_a_wrong_name_ends_an_open_bet() {
+    RUNTIME.block_on(async {
+        let (platform, player, bet, _) = decided().await;
+        let other = testkit::unique("other");
+        for _ in 0..2 {
+            platform.publish(&void_of(&bet.id, &other, None)).await;
+        }
+        let voided = platform.seen.wait(&player, EventType::BetVoided, 2).await;
+        assert_eq!(identity(&voided[0]), identity(&voided[1]), "told the same again");
+    });
+}
+
 /// Payment publishes a void of a wager that it had rejected: no money had moved, so the bet stays what it is.
 #[test]
 fn a_void_of_a_rejected_bet_changes_and_tells_nothing() {

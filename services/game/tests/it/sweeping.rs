@@ -1,7 +1,8 @@
 //! Sweeping: payment is asked again, with the same command, a few times; and not at all while it has yet to read older ones.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -9,15 +10,18 @@ use bus::lag::BacklogReader;
 use bus::{
     CancellationToken, ClientError, Consumer, Delivery, Handle, HandlerError, Outcome, Producer, Router,
 };
-use contracts::{EventType, Group, Topic};
+use contracts::proto::payments::v1::WagerRejected;
+use contracts::{Event, EventType, Group, RejectReason, Topic};
 use game::bets::Bets;
 use game::config::Config;
-use game::sweeper::{Backlog, Sweeper};
+use game::sweeper::{Backlog, Sweeper, backlogs};
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Mongo};
 use tokio::task::JoinHandle;
 
-use crate::harness::{PATIENCE, Platform, RUNTIME, Seen, applied, apply_wager, bet, config, identity, watch};
+use crate::harness::{
+    PATIENCE, Platform, RUNTIME, Seen, applied, apply_wager, bet, config, eur, identity, watch,
+};
 use crate::skew::decided;
 
 /// Payment's backlog as the test says; counts how often it was asked about.
@@ -66,13 +70,21 @@ impl Drop for Stage {
 
 impl Stage {
     async fn start(config: Config, backlog: impl Backlog) -> Self {
+        Self::start_with(config, backlog, |sweeper| sweeper).await
+    }
+
+    async fn start_with<B: Backlog>(
+        config: Config,
+        backlog: B,
+        change: impl FnOnce(Sweeper<B>) -> Sweeper<B>,
+    ) -> Self {
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let bets = Bets::open(&mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
         let seen = Seen::default();
         watch(&config.kafka, &producer, seen.clone()).await;
         let stop = CancellationToken::new();
-        let sweeper = Sweeper::new(bets.clone(), producer, backlog, config.sweeper);
+        let sweeper = change(Sweeper::new(bets.clone(), producer, backlog, config.sweeper));
         telemetry::spawn(sweeper.run(stop.clone()));
         Self { seen, bets, documents: mongo.collection("bets"), stop }
     }
@@ -97,6 +109,123 @@ fn nothing_is_asked_again_while_payment_has_older_commands_unread() {
         backlog.is_behind.store(false, Ordering::SeqCst);
         stage.seen.wait(&player, EventType::ApplyWager, 50).await;
     });
+}
+
+/// Either of two: payment that has commands to read, game that has answers to read.
+#[test]
+fn nothing_is_asked_again_while_either_of_two_is_behind() {
+    RUNTIME.block_on(async {
+        for behind in 0..2 {
+            let backlogs = [Played::default(), Played::default()];
+            backlogs[behind].is_behind.store(true, Ordering::SeqCst);
+            let stage = Stage::start(config("100").await, backlogs.clone()).await;
+            let player = testkit::unique("player");
+            stage.due(&player, 5).await;
+            backlogs[behind].wait_for_looks(20).await;
+            assert_eq!(stage.seen.of(&player, EventType::ApplyWager).len(), 0, "{behind}");
+            backlogs[behind].is_behind.store(false, Ordering::SeqCst);
+            stage.seen.wait(&player, EventType::ApplyWager, 5).await;
+        }
+    });
+}
+
+/// The broker is asked about both places at which an answer may be waiting.
+#[test]
+fn commands_that_payment_and_answers_that_game_has_not_read_are_a_backlog() {
+    RUNTIME.block_on(async {
+        let asked = apply_wager_for(&testkit::unique("player"));
+        let answer = Event::follower(
+            &asked.id,
+            "payment",
+            WagerRejected {
+                wager_id: testkit::unique("bet"),
+                player_id: asked.message.player_id().to_owned(),
+                game: "slots".to_owned(),
+                stake: eur(100),
+                reason: RejectReason::InsufficientFunds.into(),
+                balance: eur(20),
+            },
+        );
+        for unread in [asked, answer] {
+            let kafka = config("100").await.kafka;
+            let backlogs = backlogs(&kafka).unwrap();
+            // New partitions have no leader for a moment: nobody can say then.
+            testkit::eventually("nothing to be unread", PATIENCE, || async {
+                matches!(backlogs.is_older_than(Duration::ZERO).await, Ok(false)).then_some(())
+            })
+            .await;
+            Producer::new(&kafka).unwrap().publish(&unread).await.unwrap();
+            testkit::eventually("the unread record to be seen", PATIENCE, || async {
+                matches!(backlogs.is_older_than(Duration::ZERO).await, Ok(true)).then_some(())
+            })
+            .await;
+        }
+    });
+}
+
+/// A command as game would publish it.
+fn apply_wager_for(player: &str) -> Event {
+    game::events::apply_wager(&decided(player, None)).unwrap()
+}
+
+/// What is held back for too long is told of, once, however often the sweeper looks.
+#[test]
+fn bets_that_are_held_back_for_too_long_are_told_of_once() {
+    RUNTIME.block_on(async {
+        let told = Told::listen();
+        let backlog = Played::behind();
+        let started = Stage::start_with(config("100").await, backlog.clone(), |sweeper| {
+            sweeper.telling_after(Duration::ZERO)
+        });
+        let stage = started.await;
+        stage.due(&testkit::unique("player"), 1).await;
+        backlog.wait_for_looks(20).await;
+        assert_eq!(told.count("were held back for"), 1);
+    });
+}
+
+/// Counts what was told as an error.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    /// From now on; there is one in the whole process.
+    fn listen() -> Self {
+        let told = Self::default();
+        tracing::subscriber::set_global_default(told.clone()).expect("the only one of these tests");
+        told
+    }
+
+    fn count(&self, words: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|told| told.contains(words)).count()
+    }
+}
+
+impl tracing::Subscriber for Told {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR && metadata.is_event()
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        self.0.lock().unwrap().push(words.0);
+    }
+    fn enter(&self, _: &tracing::Id) {}
+    fn exit(&self, _: &tracing::Id) {}
+}
+
+#[derive(Default)]
+struct Words(String);
+
+impl tracing::field::Visit for Words {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let _infallible = write!(self.0, "{field}={value:?} ");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The delivery of one notification: its states, and the one function that says what an attempt leads to.
 //!
 //! Keeps "an effect whose outcome is unknown is repeated a bounded number of times": an attempt whose outcome nobody knows (the
-//! server did not answer after the mail had been handed over, or the process died) is counted and repeated at most
+//! server did not answer after the mail had been handed over, or the process died then) is counted and repeated at most
 //! [`Limits::repeats_of_unknown_max`] times. What the server puts off is tried again with doubling pauses, over hours, and then
 //! given up as well. What it refuses for good has ended.
 
@@ -20,7 +20,7 @@ pub enum State {
     Skipped,
     /// The mail server will never take it, or it cannot be written.
     Refused,
-    /// Given up: it was put off too often, or its outcome stayed unknown. Somebody has to look.
+    /// Given up: it was put off too often, its outcome stayed unknown, or its contact cannot be read. Somebody has to look.
     Parked,
 }
 
@@ -55,7 +55,9 @@ pub enum Attempt {
     NoContact,
     /// The server refused this mail for good, or it cannot be written.
     Refused(String),
-    /// Certainly not taken: put off by the server, or the server could not be reached.
+    /// Something that was stored for it cannot be read here: by another build, or mended, it can.
+    Unreadable(String),
+    /// Certainly not taken: put off by the server, or it was not handed over.
     PutOff(String),
     /// Handed over, and nobody knows whether it was taken.
     Unknown(String),
@@ -105,6 +107,7 @@ pub fn after(attempt: Attempt, tally: Tally, limits: &Limits) -> Step {
         Attempt::Unwanted => return ended(State::Skipped, Some("unwanted".to_owned())),
         Attempt::NoContact => return ended(State::Waiting, None),
         Attempt::Refused(why) => return ended(State::Refused, Some(why)),
+        Attempt::Unreadable(why) => return ended(State::Parked, Some(why)),
         Attempt::PutOff(why) => {
             let tally = Tally { put_off: tally.put_off.saturating_add(1), ..tally };
             (tally, tally.put_off >= limits.put_off_max, why)
@@ -154,6 +157,7 @@ mod tests {
         assert_eq!(course(&Attempt::Unwanted), (vec![], State::Skipped));
         assert_eq!(course(&Attempt::NoContact), (vec![], State::Waiting));
         assert_eq!(course(&Attempt::Refused(why())), (vec![], State::Refused));
+        assert_eq!(course(&Attempt::Unreadable(why())), (vec![], State::Parked));
         assert_eq!(course(&Attempt::PutOff(why())), (vec![5_000, 10_000, 12_000], State::Parked));
         assert_eq!(course(&Attempt::Unknown(why())), (vec![5_000], State::Parked));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::bson::doc;
+use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{PATIENCE, Platform, win};
 use crate::smtp::Mailbox;
@@ -93,6 +93,54 @@ async fn a_mail_that_is_put_off_too_often_is_parked() {
     let parked = platform.wait_for(&big, "parked").await;
     assert_eq!((parked.get_i32("attempts").ok(), parked.get_str("why").ok()), (Some(3), Some("code 451")));
     assert_eq!(platform.mails.to(&email).len(), 0);
+}
+
+/// Processes that die before they hand a mail over have certainly not sent it: that is no unknown outcome.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_before_the_hand_over_is_no_unknown_outcome() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let email = format!("{player}@mail.example");
+    let big = win(&player, 100, 2_000);
+    platform.publish(&big).await;
+    platform.wait_for(&big, "waiting").await;
+    let contacts = platform.mongo.collection::<Document>("contacts");
+    contacts.insert_one(&doc! { "_id": &player, "email": &email }).await.unwrap();
+    // One attempt has an unknown outcome already: a second one would park the mail.
+    let as_the_dead_left_it = doc! { "$set": {
+        "state": "claimed", "owner": "the dead", "held_back_by": "the dead", "due_at": DateTime::from_millis(0),
+        "attempts": 2, "unknown": 1,
+    } };
+    let id = format!("{}/email", big.id);
+    platform.mails.let_be(&player, Mailbox::TakesAndSaysNothing);
+    platform.sent().update_one(doc! { "_id": &id }, as_the_dead_left_it).await.unwrap();
+    testkit::eventually("the server to have the mail", PATIENCE, || async {
+        (platform.mails.to(&email).len() == 1).then_some(())
+    })
+    .await;
+    let claimed = platform.sent().find_one(doc! { "_id": &id }).await.unwrap().unwrap();
+    assert_eq!(claimed.get_str("state").ok(), Some("claimed"));
+    assert!(!claimed.contains_key("held_back_by"), "whoever takes this claim over does not know: {claimed}");
+}
+
+/// A claim whose holder had handed the mail over, and one of an older build, which did not say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_after_the_hand_over_is_an_unknown_outcome() {
+    let platform = Platform::start().await;
+    for held_back_by in [None, Some("the owner of an earlier claim")] {
+        let player = testkit::unique("player");
+        let big = win(&player, 100, 2_000);
+        platform.publish(&big).await;
+        platform.wait_for(&big, "waiting").await;
+        let as_the_dead_left_it = doc! { "$set": {
+            "state": "claimed", "owner": "the dead", "held_back_by": held_back_by,
+            "due_at": DateTime::from_millis(0), "attempts": 2, "unknown": 1,
+        } };
+        let id = format!("{}/email", big.id);
+        platform.sent().update_one(doc! { "_id": &id }, as_the_dead_left_it).await.unwrap();
+        let parked = platform.wait_for(&big, "parked").await;
+        assert_eq!(parked.get_i32("unknown").ok(), Some(2));
+    }
 }
 
 /// What is under way when the process ends is noted as unknown, not forgotten, and the next process sends it once more.

@@ -40,6 +40,31 @@ async fn documents_that_cannot_be_read_hold_up_nobody_else() {
     .await;
 }
 
+/// The contact became unreadable after the win was stored: the mail waits for somebody who looks, and goes out then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_contact_cannot_be_read_is_parked_and_can_be_tried_again() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let big = win(&player, 100, 2_000);
+    platform.publish(&big).await;
+    platform.wait_for(&big, "waiting").await;
+    let contacts = platform.mongo.collection::<Document>("contacts");
+    let newer = doc! { "_id": &player, "email": { "address": "a@b.example", "verified": true } };
+    contacts.insert_one(&newer).await.unwrap();
+    let due = doc! { "$set": { "state": "due", "due_at": DateTime::from_millis(0) } };
+    platform.sent().update_one(doc! { "player_id": &player }, due).await.unwrap();
+    let parked = platform.wait_for(&big, "parked").await;
+    assert_eq!(parked.get_str("why").ok(), Some("the contact cannot be read"));
+    let (status, listed) = platform.ask("GET", "/internal/v1/parked").await;
+    assert_eq!((status, &listed["parked"][0]["event_id"]), (200, &big.id.as_str().into()));
+
+    let email = format!("{player}@mail.example");
+    contacts.update_one(doc! { "_id": &player }, doc! { "$set": { "email": &email } }).await.unwrap();
+    assert_eq!(platform.ask("POST", &format!("/internal/v1/parked/{}/retry", big.id)).await.0, 202);
+    platform.wait_for(&big, "sent").await;
+    assert_eq!(platform.mails.to(&email).len(), 1);
+}
+
 /// An older build was killed while it sent: its document has neither a time nor what the mail says. The record comes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_build_had_claimed_is_sent_when_its_record_comes_again() {

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{Card, Kind, Line, Order, Refusal};
+use crate::journal::JournalError;
 
 /// Most lines in one answer.
 const LINES_MAX: usize = 10_000;
@@ -70,11 +71,27 @@ struct Key {
 }
 
 async fn find_charge(State(card): State<Card>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
-    card.find(Kind::Charge, &key.idempotency_key).map(Json).ok_or_else(Problem::not_found)
+    find(card, Kind::Charge, key).await
 }
 
 async fn find_payout(State(card): State<Card>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
-    card.find(Kind::Payout, &key.idempotency_key).map(Json).ok_or_else(Problem::not_found)
+    find(card, Kind::Payout, key).await
+}
+
+async fn find(card: Card, kind: Kind, key: Key) -> Result<Json<Line>, Problem> {
+    let found = read(move || card.find(kind, &key.idempotency_key)).await?;
+    found.map(Json).ok_or_else(Problem::not_found)
+}
+
+/// Reads from the disk, where nobody else waits for it.
+async fn read<T: Send + 'static>(
+    from_disk: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, Problem> {
+    let read = telemetry::spawn_blocking(from_disk).await.map_err(|_| Problem::internal())?;
+    read.map_err(|error| {
+        tracing::error!(error = %error, "the statement could not be read");
+        Problem::unavailable("the statement cannot be read now")
+    })
 }
 
 /// Which part of the statement.
@@ -91,7 +108,8 @@ struct Statement {
     entries: Vec<Line>,
 }
 
-async fn statement(State(card): State<Card>, Query(page): Query<Page>) -> Json<Statement> {
+async fn statement(State(card): State<Card>, Query(page): Query<Page>) -> Result<Json<Statement>, Problem> {
     let limit = page.limit.unwrap_or(LINES_MAX).min(LINES_MAX);
-    Json(Statement { entries: card.statement(page.since, limit) })
+    let entries = read(move || card.statement(page.since, limit)).await?;
+    Ok(Json(Statement { entries }))
 }

@@ -119,7 +119,7 @@ async fn too_large_a_mail_is_refused_and_the_session_goes_on() {
 async fn endless_nonsense_and_too_many_clients_are_sent_away() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
-    let answers = talk(&world, &["GET / HTTP/1.1"; 40]).await;
+    let answers = talk(&world, &["WHAT IS THIS"; 40]).await;
     assert_eq!(answers.len(), 22, "greeting, 20 errors and a farewell");
     assert!(answers.last().unwrap().starts_with("421"));
     let mut held = Vec::new();
@@ -135,11 +135,64 @@ async fn endless_nonsense_and_too_many_clients_are_sent_away() {
     world.stop().await;
 }
 
+/// A web page that sends a form here has its text in one piece; nothing of it is taken for a command.
+#[tokio::test]
+async fn a_web_client_is_hung_up_on_at_its_first_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start(folder.path()).await;
+    for method in ["GET", "POST", "PUT", "get"] {
+        let mut stream = TcpStream::connect(world.smtp).await.unwrap();
+        let mail = "HELO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\n";
+        let request = format!("{method} /form HTTP/1.1\r\nHost: here\r\n\r\n{mail}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answers = Vec::new();
+        // What it has sent and nobody read may end the connection with an error; the answer is there before.
+        drop(stream.read_to_end(&mut answers).await);
+        let answers = String::from_utf8(answers).unwrap();
+        let lines: Vec<&str> = answers.lines().collect();
+        assert!(lines.len() <= 2, "{lines:?}");
+        assert!(lines.iter().skip(1).all(|line| line.starts_with("421")), "{lines:?}");
+    }
+    assert_eq!(world.get("/mail/v1/messages").await.1["messages"].as_array().map(Vec::len), Some(0));
+    let answers = talk(&world, &["GET / HTTP/1.1", "NOOP"]).await;
+    assert_eq!(answers.len(), 2, "greeting and farewell: {answers:?}");
+    assert!(answers[1].starts_with("421"), "{answers:?}");
+    world.stop().await;
+}
+
+/// Whatever a client says, and however often: its place is for others after a while.
+#[tokio::test]
+async fn a_client_that_never_ends_is_sent_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::start_with(folder.path(), |smtp| smtp.session_deadline_ms = 200).await;
+    let stream = TcpStream::connect(world.smtp).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read).lines();
+    let mut last = String::new();
+    while let Ok(Some(answer)) = read.next_line().await {
+        last = answer;
+        // The server may have left already; then it has said so.
+        drop(write.write_all(b"NOOP\r\n").await);
+    }
+    assert_eq!(last, "421 this took too long");
+    // Nor does it matter that the client is in the middle of a mail.
+    let stream = TcpStream::connect(world.smtp).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read).lines();
+    write.write_all(b"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n").await.unwrap();
+    while write.write_all(b"more\r\n").await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    while let Ok(Some(_)) = read.next_line().await {}
+    assert_eq!(world.get("/mail/v1/messages").await.1["messages"].as_array().map(Vec::len), Some(0));
+    world.stop().await;
+}
+
 /// The mail is kept before the client hears so: one that does not wait for the answer has sent it all the same.
 #[tokio::test]
 async fn a_server_that_accepts_late_has_the_mail_before_it_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let world = World::start_with(folder.path(), 600_000).await;
+    let world = World::start_with(folder.path(), |smtp| smtp.accept_delay_ms = 600_000).await;
     let mut stream = TcpStream::connect(world.smtp).await.unwrap();
     let mail = b"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: late\r\n\r\nbody\r\n.\r\n";
     stream.write_all(mail).await.unwrap();

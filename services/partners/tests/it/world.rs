@@ -22,29 +22,32 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(directory: &Path) -> Self {
-        Self::start_with(directory, 0).await
+        Self::start_with(directory, |_| {}).await
     }
 
-    /// With a mail server that thinks for so long before it accepts.
-    pub(crate) async fn start_with(directory: &Path, accept_delay_ms: u64) -> Self {
+    /// With a mail server of the test's own ways.
+    pub(crate) async fn start_with(directory: &Path, change: impl FnOnce(&mut Smtp)) -> Self {
         let edges = Edges::local(&[SMTP]).await.unwrap();
         let http = edges.http.local_addr().unwrap();
         let ops = edges.ops.local_addr().unwrap();
         let smtp = edges.more[SMTP].local_addr().unwrap();
+        let mut smtp_config = Smtp {
+            address: smtp,
+            message_bytes_max: 4_096,
+            recipients_max: 3,
+            connections_max: 4,
+            idle_deadline_ms: 60_000,
+            session_deadline_ms: 600_000,
+            kept_bytes_max: 1 << 20,
+            accept_delay_ms: 0,
+        };
+        change(&mut smtp_config);
         let config = Config {
             http: Http::at(http),
             ops: Ops { address: ops },
             drain: Drain::default(),
             security: Security { internal_token: Secret::from(TOKEN) },
-            smtp: Smtp {
-                address: smtp,
-                message_bytes_max: 4_096,
-                recipients_max: 3,
-                connections_max: 4,
-                idle_deadline_ms: 60_000,
-                kept_bytes_max: 1 << 20,
-                accept_delay_ms,
-            },
+            smtp: smtp_config,
             storage: Storage { directory: directory.to_owned() },
         };
         let shutdown = Shutdown::new();

@@ -44,7 +44,7 @@ pub struct Intent {
     /// How often its report was published.
     #[serde(default)]
     pub reports: i64,
-    /// Whether somebody was told that it takes too long.
+    /// Whether somebody was told that it does not end by itself.
     #[serde(default)]
     pub escalated: bool,
     /// Nobody takes it in hand before this moment.

@@ -150,35 +150,46 @@ impl Intents {
     /// # Errors
     /// When the store does not answer; it is then reported again, which changes nothing.
     pub async fn reported(&self, intent: &Intent) -> Result<(), StoreError> {
-        let doublings = u32::try_from(intent.reports.clamp(0, 6)).unwrap_or(6);
-        let pause_ms = self.lease_ms.saturating_mul(2_i64.saturating_pow(doublings));
+        let pause_ms = self.report_pause_ms(intent.reports);
         let filter = doc! { "_id": &intent.payment_id, "state": State::Reported.as_str() };
         let change =
             doc! { "$set": { "next_attempt_at": self.in_ms(pause_ms) }, "$inc": { "reports": 1_i64 } };
         self.documents.update_one(filter, change).await.map(drop)
     }
 
-    /// Payments that are open for longer than `age_ms` and of which nobody was told, marked as told; each is returned once,
-    /// to one process.
+    /// A report whose settlement cannot be read is left alone for the longest pause: no repetition makes it readable.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn escalate(&self, age_ms: u64, limit: u32) -> Result<Vec<Intent>, StoreError> {
+    pub async fn set_aside(&self, payment_id: &str) -> Result<(), StoreError> {
+        let filter = doc! { "_id": payment_id, "state": State::Reported.as_str() };
+        let change = doc! { "$set": { "next_attempt_at": self.in_ms(self.report_pause_ms(i64::MAX)) } };
+        self.documents.update_one(filter, change).await.map(drop)
+    }
+
+    /// Payments that are open for longer than `age_ms` and of which nobody was told.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn open_for(&self, age_ms: u64, limit: u32) -> Result<Vec<Intent>, StoreError> {
         let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
         let filter = doc! {
             "state": { "$in": ["requested", "reported", "closed"] },
             "escalated": { "$ne": true },
             "created_at": { "$lt": self.in_ms(age_ms.saturating_neg()) },
         };
-        let open = self.documents.find_readable(filter, doc! { "created_at": 1 }, limit).await?;
-        let mut told = Vec::new();
-        for intent in open {
-            let filter = doc! { "_id": &intent.payment_id, "escalated": { "$ne": true } };
-            if self.documents.update_one(filter, doc! { "$set": { "escalated": true } }).await? == 1 {
-                told.push(intent);
-            }
-        }
-        Ok(told)
+        self.documents.find_readable(filter, doc! { "created_at": 1 }, limit).await
+    }
+
+    /// Marks a payment as told of. True for exactly one of those who try, and while it has not ended.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn tell(&self, payment_id: &str) -> Result<bool, StoreError> {
+        let filter = doc! {
+            "_id": payment_id, "state": { "$ne": State::Settled.as_str() }, "escalated": { "$ne": true },
+        };
+        Ok(self.documents.update_one(filter, doc! { "$set": { "escalated": true } }).await? == 1)
     }
 
     /// An operator has spoken about a payment whose outcome is open: it is asked about again, and voided where that was said.
@@ -191,6 +202,12 @@ impl Intents {
         let change =
             doc! { "$set": { "state": State::Requested.as_str(), "next_attempt_at": self.mongo.now() } };
         self.documents.update_one(parked, change).await.map(drop)
+    }
+
+    /// How long a report is left alone that was published so often before.
+    fn report_pause_ms(&self, reports: i64) -> i64 {
+        let doublings = u32::try_from(reports.clamp(0, 6)).unwrap_or(6);
+        self.lease_ms.saturating_mul(2_i64.saturating_pow(doublings))
     }
 
     fn in_ms(&self, ms: i64) -> DateTime {

@@ -35,8 +35,9 @@ const DUE_MAX: u32 = 64;
 /// How much of the provider there may be at a time.
 #[derive(Debug, Clone, Serialize, Deserialize, validator::Validate)]
 pub struct Config {
-    /// Questions under way at a time; at most half of them for payments that were left hanging.
-    #[validate(range(min = 1, max = 256))]
+    /// Questions under way at a time; at most half of them, and at least a quarter, for payments that were left hanging. One
+    /// alone would have to serve both, and new payments would take it every time.
+    #[validate(range(min = 2, max = 256))]
     pub concurrent_max: usize,
     /// How long one question may take.
     #[validate(range(min = 10, max = 60_000))]
@@ -128,10 +129,11 @@ impl Pool {
         let swept = async {
             let mut sweep = tokio::time::interval(Duration::from_millis(self.config.sweep_interval_ms));
             sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut gate = bus::lag::Gate::default();
             loop {
                 tokio::select! { () = stop.cancelled() => break, _ = sweep.tick() => {} }
                 self.sweep(&slots).await;
-                self.upkeep().await;
+                self.upkeep(&mut gate).await;
             }
         };
         tokio::join!(fresh, swept);

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use bus::lag::BacklogReader;
+use bus::lag::Gate;
 use contracts::{Group, Topic};
 use payment::domain::PaymentKind;
 use payment::ledger::{Hooks, Killed, Ledger, Step};
 use payment::provider::client::CardProvider;
+use payment::provider::intent::State;
 use payment::provider::pool::{self, Pool};
 
 use crate::provider::Provider;
+use crate::reports;
 use crate::service::{TOKEN, pool_config};
-use crate::world::{NoPayments, PATIENCE, World, payment, wager};
+use crate::world::{NoPayments, PATIENCE, World, payment, told, wager};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -100,23 +103,30 @@ async fn an_account_in_hand_is_left_to_its_handler() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_that_is_merely_queued_is_not_repeated() {
-    let (world, provider) = (World::new().await, Provider::start().await);
-    let (ledger, door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
-    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+/// A pool over these servers, at which nothing runs yet.
+fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Pool {
     let internal = chassis::internal::Internal::new(chassis::config::Secret::from(TOKEN));
-    let pool = Pool {
+    let (intents, _door) = world.intents();
+    Pool {
         provider: CardProvider::new(&format!("http://{}", provider.address), 300, internal).unwrap(),
-        intents: intents.clone(),
+        intents,
         producer: world.producer.clone(),
         ledger,
         backlog: Arc::new(
             BacklogReader::new(&world.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap(),
         ),
         config: pool_config(),
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_is_merely_queued_is_not_repeated() {
+    reports::listen();
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let (ledger, door) = world.ledger_with_intents();
+    let (intents, _door) = world.intents();
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    let pool = pool_of(&world, &provider, ledger);
     let stop = bus::CancellationToken::new();
     let running = telemetry::spawn(pool.clone().run(door, stop.clone()));
     testkit::eventually("a report", PATIENCE, || async {
@@ -130,12 +140,106 @@ async fn a_report_that_is_merely_queued_is_not_repeated() {
     let documents = world.mongo.collection::<bson::Document>("intents");
     let due = bson::doc! { "$set": { "next_attempt_at": bson::DateTime::from_millis(0) } };
     documents.update_one(bson::doc! { "_id": "d" }, due.clone()).await.unwrap();
-    assert_eq!(patient.repeat_reports().await.unwrap(), 0);
+    let mut gate = Gate::telling_after(std::time::Duration::ZERO);
+    for _ in 0..3 {
+        assert_eq!(patient.repeat_reports(&mut gate).await.unwrap(), 0);
+    }
     assert_eq!(intents.find("d").await.unwrap().unwrap().reports, 1);
+    assert_eq!(reports::about("were held back for").len(), 1, "a gate that stays closed is told of once");
     // One that was never published is no repetition.
     let lost = bson::doc! { "$set": { "reports": 0_i64 } };
     documents.update_one(bson::doc! { "_id": "d" }, lost).await.unwrap();
-    assert_eq!(patient.repeat_reports().await.unwrap(), 1);
+    assert_eq!(patient.repeat_reports(&mut gate).await.unwrap(), 1);
     assert_eq!(provider.asked(), 1);
+    world.end().await;
+}
+
+/// What an older build left: the ledger has ended these payments, and their intents say `reported`, for longer than anything may
+/// be open. There are more of them than one round looks at, and one that is open in truth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_payments_that_an_older_build_completed_nobody_is_told() {
+    const COMPLETED: usize = 40;
+    reports::listen();
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let (ledger, _door) = world.ledger_with_intents();
+    let completed = testkit::unique("completed");
+    let ids: Vec<String> = (0..COMPLETED).map(|n| format!("{completed}-{n}")).collect();
+    for id in &ids {
+        payment(id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+        told(id, "p", 100, true).run(&ledger).await.unwrap();
+        ledger.trim().await.unwrap();
+    }
+    let open = testkit::unique("open");
+    payment(&open, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    let documents = world.mongo.collection::<bson::Document>("intents");
+    let later = bson::DateTime::from_millis(world.mongo.now().timestamp_millis() + HOUR_MS);
+    for id in ids.iter().chain([&open]) {
+        // Not due for a repetition: what is told does not wait for that.
+        let left = bson::doc! {
+            "state": "reported", "captured": true, "created_at": bson::DateTime::from_millis(0), "next_attempt_at": later,
+        };
+        assert_eq!(
+            documents.update_one(bson::doc! { "_id": id }, bson::doc! { "$set": left }).await.unwrap(),
+            1
+        );
+    }
+    let (_nobody, door) = tokio::sync::mpsc::channel(1);
+    let stop = bus::CancellationToken::new();
+    let running = telemetry::spawn(pool_of(&world, &provider, ledger).run(door, stop.clone()));
+    testkit::eventually("all of them off the list", PATIENCE, || async {
+        let settled = bson::doc! { "state": "settled" };
+        (documents.count(settled).await.unwrap() == COMPLETED as u64).then_some(())
+    })
+    .await;
+    testkit::eventually("the open one told of", PATIENCE, || async {
+        (!reports::about(&open).is_empty()).then_some(())
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(reports::about(&completed), Vec::<String>::new());
+    assert_eq!(reports::about(&open).len(), 1);
+    world.end().await;
+}
+
+/// A newer build wrote the settlement of a payment, and was rolled back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settlement_that_cannot_be_read_is_told_of_once_and_holds_up_no_other_report() {
+    reports::listen();
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let (ledger, _door) = world.ledger_with_intents();
+    let (intents, _door) = world.intents();
+    let theirs = testkit::unique("newer-settlement");
+    for (id, due_ms) in [(theirs.as_str(), 0), ("ours", 1_000)] {
+        payment(id, id, PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+        if id == theirs {
+            told(id, id, 100, true).run(&ledger).await.unwrap();
+        }
+        ledger.trim().await.unwrap();
+        let documents = world.mongo.collection::<bson::Document>("intents");
+        let due = bson::DateTime::from_millis(due_ms);
+        let left = bson::doc! { "state": "reported", "captured": true, "next_attempt_at": due };
+        assert_eq!(
+            documents.update_one(bson::doc! { "_id": id }, bson::doc! { "$set": left }).await.unwrap(),
+            1
+        );
+    }
+    let rows = world.mongo.collection::<bson::Document>("ledger");
+    let newer = bson::doc! { "$set": { "outcome": { "kind": "of tomorrow" } } };
+    let row = bson::doc! { "keys": format!("r:{theirs}") };
+    assert_eq!(rows.update_one(row, newer).await.unwrap(), 1);
+    let pool = pool_of(&world, &provider, ledger);
+    let mut gate = Gate::default();
+    assert_eq!(pool.repeat_reports(&mut gate).await.unwrap(), 1, "ours");
+    assert_eq!(intents.find("ours").await.unwrap().unwrap().reports, 1);
+    let set_aside = intents.find(&theirs).await.unwrap().unwrap();
+    assert_eq!((set_aside.state, set_aside.reports), (State::Reported, 0));
+    assert!(set_aside.next_attempt_at > world.mongo.now(), "it is not the first of the next round");
+    let documents = world.mongo.collection::<bson::Document>("intents");
+    let due = bson::doc! { "$set": { "next_attempt_at": bson::DateTime::from_millis(0) } };
+    documents.update_one(bson::doc! { "_id": &theirs }, due).await.unwrap();
+    assert_eq!(pool.repeat_reports(&mut gate).await.unwrap(), 0);
+    let reported = reports::about(&theirs);
+    assert_eq!(reported.len(), 1, "{reported:?}");
     world.end().await;
 }

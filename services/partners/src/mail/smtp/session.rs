@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::line::{COMMAND_BYTES_MAX, Line, read_line};
@@ -14,6 +15,10 @@ use crate::mail::Mailbox;
 
 /// After so many wrong commands the client is told to leave.
 const ERRORS_MAX: u32 = 20;
+
+/// What web clients say first. Whatever follows is their request's text and never a command of a mail client.
+const HTTP_METHODS: [&str; 9] =
+    ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
 
 /// One client's session.
 #[derive(Debug)]
@@ -43,24 +48,25 @@ impl Session {
         stream.set_nodelay(true)?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
-        say(&mut write, "220 partners.invalid mail").await?;
+        let ends_at = Instant::now() + Duration::from_millis(self.config.session_deadline_ms);
+        self.say(&mut write, "220 partners.invalid mail").await?;
         loop {
             let stop = self.stop.clone();
             let line = tokio::select! {
-                () = stop.cancelled() => return say(&mut write, "421 closing").await,
-                line = self.line(&mut read, COMMAND_BYTES_MAX) => line?,
+                () = stop.cancelled() => return self.say(&mut write, "421 closing").await,
+                line = self.line(&mut read, COMMAND_BYTES_MAX, ends_at) => line?,
             };
             let (answer, next) = match line {
                 Some(Line::Whole(line)) => self.command(&line),
                 Some(Line::TooLong) => self.wrong("500 line too long"),
                 Some(Line::End) => return Ok(()),
-                None => ("421 you say nothing".to_owned(), Next::Leave),
+                None => ("421 this took too long".to_owned(), Next::Leave),
             };
-            say(&mut write, &answer).await?;
+            self.say(&mut write, &answer).await?;
             match next {
                 Next::Command => {}
-                Next::Content => match self.content(&mut read).await? {
-                    Some(answer) => say(&mut write, answer).await?,
+                Next::Content => match self.content(&mut read, ends_at).await? {
+                    Some(answer) => self.say(&mut write, answer).await?,
                     None => return Ok(()),
                 },
                 Next::Leave => return write.shutdown().await,
@@ -68,14 +74,29 @@ impl Session {
         }
     }
 
-    /// `None`: nothing was said for too long.
+    /// `None`: nothing was said for too long, or the session is over at `ends_at`.
     async fn line(
         &self,
         read: &mut BufReader<OwnedReadHalf>,
         bytes_max: usize,
+        ends_at: Instant,
     ) -> std::io::Result<Option<Line>> {
-        let within = Duration::from_millis(self.config.idle_deadline_ms);
-        tokio::time::timeout(within, read_line(read, bytes_max)).await.ok().transpose()
+        // Asked first: a client whose lines are always there already would never be timed out.
+        if Instant::now() >= ends_at {
+            return Ok(None);
+        }
+        let until = self.idle_until().min(ends_at);
+        tokio::time::timeout_at(until, read_line(read, bytes_max)).await.ok().transpose()
+    }
+
+    /// Answers. A client that does not listen for as long as it may say nothing is gone as well.
+    async fn say(&self, write: &mut OwnedWriteHalf, answer: &str) -> std::io::Result<()> {
+        let line = format!("{answer}\r\n");
+        tokio::time::timeout_at(self.idle_until(), write.write_all(line.as_bytes())).await?
+    }
+
+    fn idle_until(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.config.idle_deadline_ms)
     }
 
     fn command(&mut self, line: &[u8]) -> (String, Next) {
@@ -102,6 +123,7 @@ impl Session {
             "NOOP" => ok("250 fine"),
             "VRFY" => ok("252 send it and see"),
             "QUIT" => ("221 bye".to_owned(), Next::Leave),
+            method if HTTP_METHODS.contains(&method) => ("421 this is no web server".to_owned(), Next::Leave),
             _ => self.wrong("502 not here"),
         }
     }
@@ -140,12 +162,13 @@ impl Session {
     async fn content(
         &mut self,
         read: &mut BufReader<OwnedReadHalf>,
+        ends_at: Instant,
     ) -> std::io::Result<Option<&'static str>> {
         let bytes_max = self.config.message_bytes_max;
         let mut content = Vec::new();
         let mut too_large = false;
         loop {
-            match self.line(read, bytes_max).await? {
+            match self.line(read, bytes_max, ends_at).await? {
                 None | Some(Line::End) => return Ok(None),
                 Some(Line::TooLong) => too_large = true,
                 Some(Line::Whole(line)) if line == b"." => break,
@@ -212,8 +235,4 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
 fn announced_bytes(parameters: &str) -> Option<usize> {
     let mut pairs = parameters.split_ascii_whitespace().filter_map(|parameter| parameter.split_once('='));
     pairs.find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))?.1.parse().ok()
-}
-
-async fn say(write: &mut OwnedWriteHalf, answer: &str) -> std::io::Result<()> {
-    write.write_all(format!("{answer}\r\n").as_bytes()).await
 }

@@ -1,4 +1,5 @@
-//! Slots for questions: so many in all, and at most half of them for what was left hanging.
+//! Slots for questions: so many in all. At most half of them are for what was left hanging, and a quarter of them is for nothing
+//! else: new payments that come without end leave these, also while each question takes its whole time-out.
 
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,
+    fresh: Arc<Semaphore>,
     swept: Arc<Semaphore>,
     count: u32,
 }
@@ -16,14 +18,17 @@ pub(super) struct Slots {
 #[derive(Debug)]
 pub(super) struct Slot {
     _of_all: Option<OwnedSemaphorePermit>,
-    _of_swept: Option<OwnedSemaphorePermit>,
+    _of_kind: Option<OwnedSemaphorePermit>,
 }
 
 impl Slots {
     pub(super) fn new(count: usize) -> Self {
         let swept = (count / 2).max(1);
+        let reserved = (count / 4).max(1);
+        let fresh = count.saturating_sub(reserved).max(1);
         Self {
             all: Arc::new(Semaphore::new(count)),
+            fresh: Arc::new(Semaphore::new(fresh)),
             swept: Arc::new(Semaphore::new(swept)),
             count: u32::try_from(count).unwrap_or(u32::MAX),
         }
@@ -31,7 +36,8 @@ impl Slots {
 
     /// Waits for a slot for a new payment.
     pub(super) async fn fresh(&self) -> Slot {
-        Slot { _of_all: Arc::clone(&self.all).acquire_owned().await.ok(), _of_swept: None }
+        let of_fresh = Arc::clone(&self.fresh).acquire_owned().await.ok();
+        Slot { _of_all: Arc::clone(&self.all).acquire_owned().await.ok(), _of_kind: of_fresh }
     }
 
     /// Whether there is a slot for what was left hanging.
@@ -43,7 +49,7 @@ impl Slots {
     pub(super) fn swept(&self) -> Option<Slot> {
         let of_swept = Arc::clone(&self.swept).try_acquire_owned().ok()?;
         let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        Some(Slot { _of_all: Some(of_all), _of_swept: Some(of_swept) })
+        Some(Slot { _of_all: Some(of_all), _of_kind: Some(of_swept) })
     }
 
     /// Waits until nothing is under way.
@@ -56,6 +62,34 @@ impl Slots {
 mod tests {
     use super::*;
 
+    /// Whether a new payment gets a slot now, without waiting.
+    async fn fresh_now(slots: &Slots) -> Option<Slot> {
+        tokio::select! {
+            biased;
+            slot = slots.fresh() => Some(slot),
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn new_payments_never_take_the_last_slots_of_what_was_left_hanging() {
+        for (count, for_fresh) in [(2, 1), (3, 2), (4, 3), (8, 6)] {
+            let slots = Slots::new(count);
+            let mut held = Vec::new();
+            while let Some(slot) = fresh_now(&slots).await {
+                held.push(slot);
+            }
+            assert_eq!(held.len(), for_fresh, "of {count}");
+            for _ in for_fresh..count {
+                held.push(slots.swept().expect("a slot that no new payment takes"));
+            }
+            assert!(slots.swept().is_none(), "of {count}");
+            assert!(fresh_now(&slots).await.is_none(), "of {count}");
+            drop(held);
+            slots.all_free().await;
+        }
+    }
+
     #[tokio::test]
     async fn what_was_left_hanging_never_takes_the_last_slots() {
         let slots = Slots::new(4);
@@ -66,6 +100,5 @@ mod tests {
         assert!(slots.has_swept());
         drop(fresh);
         slots.all_free().await;
-        assert!(Slots::new(1).swept().is_some(), "one slot serves both");
     }
 }

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use bus::lag::Gate;
+use contracts::{Classify as _, ErrorClass};
+
 use super::{Intent, Pool, State};
 use crate::ledger::LedgerError;
 
@@ -26,9 +29,28 @@ enum Stuck {
     Unsettled { reports: i64 },
 }
 
+/// Nothing is repeated any more, and that does not pass by itself.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "reports of payments are due and were held back for {held_back_s} s: the ledger has old commands to read, or its lag is not known"
+)]
+struct HeldBack {
+    held_back_s: u64,
+}
+
+/// What the ledger knows of a payment's end.
+enum End {
+    /// None yet.
+    Open,
+    /// It has ended, and is off the list now.
+    Known,
+    /// Its row is there, and another build wrote it, or it is damaged.
+    Unreadable(LedgerError),
+}
+
 impl Pool {
-    pub(super) async fn upkeep(&self) {
-        if let Err(error) = self.repeat_reports().await {
+    pub(super) async fn upkeep(&self, gate: &mut Gate) {
+        if let Err(error) = self.repeat_reports(gate).await {
             tracing::warn!(error = %error, "reports without a settlement were not repeated, trying again");
         }
         if let Err(error) = self.escalate().await {
@@ -41,12 +63,18 @@ impl Pool {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn repeat_reports(&self) -> Result<usize, LedgerError> {
+    pub async fn repeat_reports(&self, gate: &mut Gate) -> Result<usize, LedgerError> {
         let mut repeated: usize = 0;
         let mut lags = None;
         for intent in self.intents.due(State::Reported, REPEATED_MAX).await? {
-            if self.has_ended(&intent.payment_id).await? {
-                continue;
+            match self.end_of(&intent).await? {
+                End::Open => {}
+                End::Known => continue,
+                End::Unreadable(error) => {
+                    self.tell(&intent, &error).await?;
+                    self.intents.set_aside(&intent.payment_id).await?;
+                    continue;
+                }
             }
             // Never published: then it cannot be in the queue.
             if intent.reports > 0 {
@@ -55,13 +83,38 @@ impl Pool {
                     None => *lags.insert(self.lags().await),
                 };
                 if lags {
-                    break;
+                    continue;
                 }
             }
             self.repeat_report(&intent).await?;
             repeated = repeated.saturating_add(1);
         }
+        if let Some(held_back) = gate.note(lags == Some(true)) {
+            telemetry::report(&HeldBack { held_back_s: held_back.as_secs() }, &[]);
+        }
         Ok(repeated)
+    }
+
+    /// What the ledger knows of a payment's end. A row that cannot be read is this payment's own trouble.
+    async fn end_of(&self, intent: &Intent) -> Result<End, LedgerError> {
+        match self.has_ended(&intent.payment_id).await {
+            Ok(true) => Ok(End::Known),
+            Ok(false) => Ok(End::Open),
+            Err(error) if error.class() == ErrorClass::Poison => Ok(End::Unreadable(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells somebody of a payment that does not end by itself, once, whichever process is first.
+    async fn tell(
+        &self,
+        intent: &Intent,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+    ) -> Result<(), LedgerError> {
+        if self.intents.tell(&intent.payment_id).await? {
+            telemetry::report(error, &[("payment.id", &intent.payment_id)]);
+        }
+        Ok(())
     }
 
     async fn repeat_report(&self, intent: &Intent) -> Result<(), LedgerError> {
@@ -85,10 +138,17 @@ impl Pool {
         }
     }
 
+    /// Tells of what is open for too long. What the ledger has ended only leaves the list: an older build left such payments.
     async fn escalate(&self) -> Result<(), LedgerError> {
-        for intent in self.intents.escalate(self.config.escalate_after_ms, ESCALATED_MAX).await? {
-            let stuck = Stuck::Open { state: intent.state.as_str(), attempts: intent.attempts };
-            telemetry::report(&stuck, &[("payment.id", &intent.payment_id)]);
+        for intent in self.intents.open_for(self.config.escalate_after_ms, ESCALATED_MAX).await? {
+            match self.end_of(&intent).await? {
+                End::Known => {}
+                End::Open => {
+                    let stuck = Stuck::Open { state: intent.state.as_str(), attempts: intent.attempts };
+                    self.tell(&intent, &stuck).await?;
+                }
+                End::Unreadable(error) => self.tell(&intent, &error).await?,
+            }
         }
         Ok(())
     }
