@@ -5,17 +5,19 @@ use std::path::Path;
 
 use crate::RuntimeError;
 
-/// Which variables are handed on to the services, from `.env` and from the terminal (which wins). Everything else that a process
-/// gets is decided by the runtime, so that `up` means the same in every terminal.
-const HANDED_ON: [&str; 7] = [
+/// Which variables are handed on to the services, from `.env` and from the terminal (which wins): those that a service reads.
+/// Everything else that a process gets is decided by the runtime, so that `up` means the same in every terminal, and so that a
+/// token for another tool, such as `SENTRY_AUTH_TOKEN`, stays where it is.
+const HANDED_ON: [&str; 6] = [
     "PITBOSS_LOG_FORMAT",
-    "PITBOSS__",
-    "PITBOSS_FORWARD_DSN_",
-    "SENTRY_",
-    "OTEL_",
+    "SENTRY_ENVIRONMENT",
+    "SENTRY_RELEASE",
+    "SENTRY_TRACES_SAMPLE_RATE",
     "RUST_LOG",
     "RUST_BACKTRACE",
 ];
+/// The same by how they begin: settings of all services, and where the recorder sends copies.
+const HANDED_ON_PREFIXES: [&str; 2] = ["PITBOSS__", "PITBOSS_FORWARD_DSN_"];
 
 /// The way out of a network that has only a proxy; for the recorder where it sends copies to a real Sentry.
 pub const PROXIES: [&str; 8] = [
@@ -69,7 +71,10 @@ pub fn handed_on(variables: impl IntoIterator<Item = (String, String)>) -> BTree
     variables
         .into_iter()
         .filter(|(name, _)| {
-            HANDED_ON.iter().any(|prefix| name.starts_with(prefix)) || PROXIES.contains(&name.as_str())
+            let name = name.as_str();
+            HANDED_ON.contains(&name)
+                || PROXIES.contains(&name)
+                || HANDED_ON_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
         .collect()
 }
@@ -113,6 +118,10 @@ mod tests {
             "PATH",
             "http_proxy",
             "SENTRY_TRACES_SAMPLE_RATE",
+            "SENTRY_AUTH_TOKEN",
+            "SENTRY_DSN",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "RUST_LOG_STYLE",
             "PITBOSS__DRAIN__DEADLINE_MS",
             "PITBOSS_PORT_BASE",
         ];

@@ -39,6 +39,14 @@ pub use commands::Commands;
 pub use config::{Bets, Config, Limits, Peers, Security, Sessions};
 pub use routes::docs::Description;
 
+/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
+/// generated where it is started, and a library is compiled once for its program and its tests.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let part = contracts::parts::Part::Gateway;
+    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+}
+
 /// Runs the gateway until it is told to end.
 ///
 /// # Errors

@@ -88,7 +88,7 @@ pub(crate) async fn per_address(State(gateway): State<Gateway>, request: Request
 }
 
 /// What one party is given: an IPv4 address, or the /64 of an IPv6 address.
-fn allotment(address: IpAddr) -> IpAddr {
+pub(crate) fn allotment(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => v6

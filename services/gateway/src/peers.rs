@@ -2,6 +2,8 @@
 //!
 //! What they say no to is passed on in their words; what they fail at is a 503 here, because repeating is safe.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use chassis::{
     Failure,
@@ -21,12 +23,15 @@ use crate::{
         bet::{GameBet, UserPage},
         payment::StoredPayment,
     },
+    limits::allotment,
 };
 
 /// An answer of a peer is small: a page of history is the largest.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Carries a session's id to user. The id is as good as the session: it stands in no path, so no log and no span shows it.
 const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("x-session-id");
+/// Carries the network of whoever wants in to user, which counts wrong passwords by it.
+const CLIENT_NETWORK_HEADER: &str = "x-client-network";
 
 /// The clients.
 #[derive(Debug)]
@@ -118,17 +123,29 @@ impl Peers {
         success(ask(self.of_session(Method::DELETE, bearer)?).await?).map(drop)
     }
 
-    /// Registers; user knows the key, so repeating is safe.
-    pub(crate) async fn register<B: Serialize>(&self, key: &str, body: &B) -> Result<Bytes, Problem> {
+    /// Registers whoever asks from this address; user knows the key, so repeating is safe.
+    pub(crate) async fn register<B: Serialize>(
+        &self,
+        key: &str,
+        from: IpAddr,
+        body: &B,
+    ) -> Result<Bytes, Problem> {
         let url = path(&self.user, &["internal", "v1", "players"]);
         let call = self.call(Method::POST, &url, "/internal/v1/players");
+        let call = call.header_str(CLIENT_NETWORK_HEADER, &allotment(from).to_string());
         success(ask(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)
     }
 
-    /// Logs in.
-    pub(crate) async fn log_in<B: Serialize>(&self, key: &str, body: &B) -> Result<NewSession, Problem> {
+    /// Logs in whoever asks from this address.
+    pub(crate) async fn log_in<B: Serialize>(
+        &self,
+        key: &str,
+        from: IpAddr,
+        body: &B,
+    ) -> Result<NewSession, Problem> {
         let url = path(&self.user, &["internal", "v1", "sessions"]);
         let call = self.call(Method::POST, &url, "/internal/v1/sessions");
+        let call = call.header_str(CLIENT_NETWORK_HEADER, &allotment(from).to_string());
         // Here a 401 is meant for the player.
         json(read(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)
     }

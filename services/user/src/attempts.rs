@@ -1,9 +1,11 @@
-//! How often one account may be tried. Guesses are counted by account, whoever makes them, from wherever, in whichever replica.
+//! How often one account may be tried. Guesses are counted twice, in whichever replica: by account and network of the guesser,
+//! and, more loosely, by account alone.
 //!
 //! The promises: wrong passwords of one account reach the hasher a bounded number of times in a window, also when they come at
-//! once; whoever knows the password gets in after the wait; the memory is bounded. Replicas count together in the cache; while
-//! it is away each counts alone ([`Account`]). An address that nobody has is counted like any other, so the answers tell
-//! nothing about it. What stands in the cache is a hash of the address.
+//! once; whoever guesses from one network shuts out nobody who comes from another; whoever knows the password gets in after the
+//! wait; the memory is bounded. Replicas count together in the cache; while it is away each counts alone ([`Account`]). An
+//! address that nobody has is counted like any other, so the answers tell nothing about it. What stands in the cache is a hash
+//! of the address, and of the network.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +18,15 @@ use crate::config;
 use crate::domain::attempts::{Account, Rule};
 use crate::error::UserError;
 
-/// SHA-256 of the normalised e-mail address.
+/// SHA-256 of the normalised e-mail address, or of it and a network.
 type Key = [u8; 32];
+
+/// What attempts are counted by, and the rule for it.
+#[derive(Clone, Copy)]
+struct Count {
+    key: Key,
+    rule: Rule,
+}
 
 /// The counters; cheap to clone.
 #[derive(Clone)]
@@ -27,7 +36,10 @@ pub struct Attempts {
 
 struct Shared {
     cache: Cache,
-    rule: Rule,
+    /// For guesses from one network.
+    network_rule: Rule,
+    /// For all of them.
+    account_rule: Rule,
     accounts_max: usize,
     accounts: Mutex<HashMap<Key, Account>>,
 }
@@ -35,12 +47,19 @@ struct Shared {
 /// One attempt that was let through. Dropped without a word, it counts as nothing: nobody was told whether the guess was right.
 pub(crate) struct Attempt {
     shared: Arc<Shared>,
-    key: Key,
+    /// By account and network.
+    by_network: Count,
+    /// By account.
+    by_account: Count,
 }
 
 impl std::fmt::Debug for Attempts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attempts").field("rule", &self.shared.rule).finish_non_exhaustive()
+        let Shared { network_rule, account_rule, .. } = &*self.shared;
+        f.debug_struct("Attempts")
+            .field("network_rule", network_rule)
+            .field("account_rule", account_rule)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,33 +68,33 @@ impl Attempts {
     #[must_use]
     pub fn new(cache: Cache, config: config::Attempts) -> Self {
         let ms = |seconds: u32| i64::from(seconds).saturating_mul(1_000);
-        let rule = Rule {
+        let network_rule = Rule {
             failures_max: config.failures_max,
             window_ms: ms(config.window_s),
             wait_ms_min: ms(config.wait_s_min),
             wait_ms_max: ms(config.wait_s_max.max(config.wait_s_min)),
         };
-        let shared = Shared { cache, rule, accounts_max: config.accounts_max, accounts: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        let failures_max = config.account_failures_max.max(config.failures_max);
+        let account_rule = Rule { failures_max, ..network_rule };
+        let (accounts_max, accounts) = (config.accounts_max, Mutex::default());
+        Self { shared: Arc::new(Shared { cache, network_rule, account_rule, accounts_max, accounts }) }
     }
 
-    /// Begins an attempt at the account of this address, in the form in which addresses are unique.
+    /// Begins an attempt at the account of this address, in the form in which addresses are unique, from this network. Callers
+    /// that name none are one network together.
     ///
     /// # Errors
-    /// [`UserError::TooManyAttempts`] when the account has to wait.
-    pub(crate) async fn begin(&self, email_key: &str) -> Result<Attempt, UserError> {
-        let key: Key = Sha256::digest(email_key.as_bytes()).into();
+    /// [`UserError::TooManyAttempts`] when that network, or the account, has to wait.
+    pub(crate) async fn begin(&self, email_key: &str, network: Option<&str>) -> Result<Attempt, UserError> {
         let now_ms = DateTime::now().timestamp_millis();
-        self.shared.begin(key, now_ms)?;
+        let both = [email_key, network.unwrap_or_default()].join("\n");
+        let by_network = Count { key: hash(&both), rule: self.shared.network_rule };
+        let by_account = Count { key: hash(email_key), rule: self.shared.account_rule };
+        self.shared.begin(&by_network, &by_account, now_ms)?;
         // From here on the attempt ends with this value, also when the caller goes away while the cache is asked.
-        let attempt = Attempt { shared: Arc::clone(&self.shared), key };
-        if let Some(until_ms) = self.shared.waits_everywhere(&key).await
-            && now_ms < until_ms
-        {
-            // A clock that is ahead does not shut anybody out for longer than the rule.
-            let until_ms = until_ms.min(now_ms.saturating_add(self.shared.rule.wait_ms_max));
-            self.shared.update(&key, |account| account.wait(until_ms));
-            return Err(refused(until_ms.saturating_sub(now_ms)));
+        let attempt = Attempt { shared: Arc::clone(&self.shared), by_network, by_account };
+        for count in attempt.counts() {
+            self.shared.wait_with_all(count, now_ms).await?;
         }
         Ok(attempt)
     }
@@ -85,34 +104,50 @@ impl Attempt {
     /// The guess was wrong.
     pub(crate) async fn failed(self) {
         let now_ms = DateTime::now().timestamp_millis();
-        self.shared.update(&self.key, |account| account.failed(&self.shared.rule, now_ms));
-        if let Err(error) = self.shared.failed_everywhere(&self.key, now_ms).await {
-            tracing::debug!(error = %error, "a wrong password is counted by this process alone");
+        for count in self.counts() {
+            self.shared.update(&count.key, |account| account.failed(&count.rule, now_ms));
+        }
+        for count in self.counts() {
+            if let Err(error) = self.shared.failed_everywhere(count, now_ms).await {
+                tracing::debug!(error = %error, "a wrong password is counted by this process alone");
+            }
         }
     }
 
-    /// The guess was right.
+    /// The guess was right: what came from its network before is forgotten. What came from others is not, for it was not the
+    /// owner's.
     pub(crate) async fn succeeded(self) {
-        self.shared.update(&self.key, Account::succeeded);
+        let key = &self.by_network.key;
+        self.shared.update(key, Account::succeeded);
         for counter in [FAILURES, STRIKES] {
-            if let Err(error) = self.shared.cache.remove(&cache_key(counter, &self.key)).await {
+            if let Err(error) = self.shared.cache.remove(&cache_key(counter, key)).await {
                 tracing::debug!(error = %error, "wrong passwords stay counted for a while");
                 return;
             }
         }
     }
+
+    fn counts(&self) -> [&Count; 2] {
+        [&self.by_network, &self.by_account]
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.shared.update(&self.key, Account::end);
+        for count in self.counts() {
+            self.shared.update(&count.key, Account::end);
+        }
     }
 }
 
-/// The counters of one account in the cache.
+/// The counters of one account, or of one network at it, in the cache.
 const FAILURES: &str = "log-in-failures";
 const STRIKES: &str = "log-in-strikes";
 const WAIT: &str = "log-in-wait";
+
+fn hash(text: &str) -> Key {
+    Sha256::digest(text.as_bytes()).into()
+}
 
 fn cache_key(counter: &str, key: &Key) -> String {
     format!("{counter}:{}", hex::encode(key))
@@ -127,16 +162,35 @@ fn refused(wait_ms: i64) -> UserError {
 }
 
 impl Shared {
-    fn begin(&self, key: Key, now_ms: i64) -> Result<(), UserError> {
+    fn begin(&self, by_network: &Count, by_account: &Count, now_ms: i64) -> Result<(), UserError> {
         let mut accounts = self.lock();
-        if accounts.len() >= self.accounts_max && !accounts.contains_key(&key) {
+        let unknown = [by_network, by_account].into_iter().filter(|count| !accounts.contains_key(&count.key));
+        let room = self.accounts_max.saturating_sub(unknown.count());
+        if accounts.len() > room {
             accounts.retain(|_, account| account.matters(now_ms));
             // Full of accounts that are being guessed at: whoever comes now waits until one of them has rested.
-            if accounts.len() >= self.accounts_max {
+            if accounts.len() > room {
                 return Err(refused(1_000));
             }
         }
-        accounts.entry(key).or_default().begin(&self.rule, now_ms).map_err(refused)
+        accounts.entry(by_network.key).or_default().begin(&by_network.rule, now_ms).map_err(refused)?;
+        let begun = accounts.entry(by_account.key).or_default().begin(&by_account.rule, now_ms);
+        if begun.is_err() {
+            accounts.entry(by_network.key).or_default().end();
+        }
+        begun.map_err(refused)
+    }
+
+    /// Refuses where the replicas together let this count wait.
+    async fn wait_with_all(&self, count: &Count, now_ms: i64) -> Result<(), UserError> {
+        let Some(until_ms) = self.waits_everywhere(&count.key).await.filter(|until_ms| now_ms < *until_ms)
+        else {
+            return Ok(());
+        };
+        // A clock that is ahead does not shut anybody out for longer than the rule.
+        let until_ms = until_ms.min(now_ms.saturating_add(count.rule.wait_ms_max));
+        self.update(&count.key, |account| account.wait(until_ms));
+        Err(refused(until_ms.saturating_sub(now_ms)))
     }
 
     /// The entry is there for as long as an attempt is.
@@ -151,7 +205,7 @@ impl Shared {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until when the replicas together let this account wait.
+    /// Until when the replicas together let this one wait.
     async fn waits_everywhere(&self, key: &Key) -> Option<i64> {
         match self.cache.get(&cache_key(WAIT, key)).await {
             Ok(found) => std::str::from_utf8(&found?).ok()?.parse().ok(),
@@ -162,15 +216,16 @@ impl Shared {
         }
     }
 
-    async fn failed_everywhere(&self, key: &Key, now_ms: i64) -> Result<(), CacheError> {
+    async fn failed_everywhere(&self, count: &Count, now_ms: i64) -> Result<(), CacheError> {
+        let Count { key, rule } = count;
         let failures = cache_key(FAILURES, key);
-        let count = self.cache.incr_window(&failures, seconds(self.rule.window_ms)).await?;
-        if count < u64::from(self.rule.failures_max) {
+        let failed = self.cache.incr_window(&failures, seconds(rule.window_ms)).await?;
+        if failed < u64::from(rule.failures_max) {
             return Ok(());
         }
-        let strikes_s = seconds(self.rule.strikes_ms());
+        let strikes_s = seconds(rule.strikes_ms());
         let strikes = self.cache.incr_window(&cache_key(STRIKES, key), strikes_s).await?;
-        let wait_ms = self.rule.wait_ms(strikes);
+        let wait_ms = rule.wait_ms(strikes);
         let until_ms = now_ms.saturating_add(wait_ms);
         self.cache.put(&cache_key(WAIT, key), until_ms.to_string(), seconds(wait_ms)).await?;
         self.cache.remove(&failures).await?;

@@ -77,12 +77,15 @@ pub struct Passwords {
     pub wait_ms: u64,
 }
 
-/// `[attempts]`: wrong passwords of one account, from wherever they come.
+/// `[attempts]`: wrong passwords of one account.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Attempts {
-    /// How many in one window, before the account waits.
+    /// How many from one network in one window, before that network waits.
     #[validate(range(min = 1, max = 1_000))]
     pub failures_max: u32,
+    /// How many from all networks together, before the account waits for everybody.
+    #[validate(range(min = 1, max = 100_000))]
+    pub account_failures_max: u32,
     /// The window.
     #[validate(range(min = 1, max = 86_400))]
     pub window_s: u32,
@@ -92,8 +95,8 @@ pub struct Attempts {
     /// The longest wait: after it the right password is let in, whatever was before.
     #[validate(range(min = 1, max = 86_400))]
     pub wait_s_max: u32,
-    /// The most accounts that are counted at a time.
-    #[validate(range(min = 1, max = 1_000_000))]
+    /// The most accounts, and networks at accounts, that are counted at a time.
+    #[validate(range(min = 2, max = 1_000_000))]
     pub accounts_max: usize,
 }
 

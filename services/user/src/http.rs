@@ -9,6 +9,7 @@ mod kyc_status;
 mod limits;
 mod log_in;
 mod log_out;
+mod network;
 mod payments;
 mod preferences;
 mod problems;

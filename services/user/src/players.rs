@@ -74,14 +74,19 @@ impl Players {
         self.players.find_one(doc! { "_id": player_id }).await
     }
 
-    /// The player with this e-mail address and password.
+    /// The player with this e-mail address and password; asked from this network.
     ///
     /// # Errors
     /// [`UserError::WrongCredentials`] for either being wrong, in the same time; [`UserError::TooManyAttempts`] after too many
     /// of those.
-    pub async fn authenticate(&self, email: &str, password: String) -> Result<PlayerDocument, UserError> {
+    pub async fn authenticate(
+        &self,
+        email: &str,
+        password: String,
+        network: Option<&str>,
+    ) -> Result<PlayerDocument, UserError> {
         let email_key = document::email_key(email);
-        let attempt = self.attempts.begin(&email_key).await?;
+        let attempt = self.attempts.begin(&email_key, network).await?;
         let authenticated = self.check_credentials(&email_key, password).await;
         match &authenticated {
             Ok(_) => attempt.succeeded().await,
@@ -112,33 +117,23 @@ impl Players {
         self.players.find_one(doc! { "email_key": email_key }).await
     }
 
-    /// Registers a player and tells of it. The same key and body again is the same player.
+    /// Registers a player and tells of it; asked from this network. The same key and body again is the same player.
     ///
     /// # Errors
     /// [`UserError::EmailTaken`], [`UserError::OtherRequest`], [`UserError::TooManyAttempts`] after too many of those, or a
     /// failing store.
-    pub async fn register(&self, key: &str, asked: &Registration) -> Result<String, UserError> {
-        let email_key = document::email_key(&asked.email);
-        // A repetition compares passwords: it is a way to guess, like a log-in.
-        let attempt = self.attempts.begin(&email_key).await?;
-        let registered = self.try_register(&email_key, key, asked).await;
-        if matches!(registered, Err(UserError::EmailTaken | UserError::OtherRequest)) {
-            attempt.failed().await;
-        }
-        registered
-    }
-
-    async fn try_register(
+    pub async fn register(
         &self,
-        email_key: &str,
         key: &str,
         asked: &Registration,
+        network: Option<&str>,
     ) -> Result<String, UserError> {
+        let email_key = document::email_key(&asked.email);
         // Nobody is known yet: the key is that of whoever has this address, so that strangers' keys never meet.
-        let command_id = ids::command_id(email_key, "user/register", key);
+        let command_id = ids::command_id(&email_key, "user/register", key);
         // Before anything is hashed: an address that is taken costs one read.
-        if let Some(known) = self.with_email(email_key).await? {
-            return self.registered_before(&known, &command_id, asked).await;
+        if let Some(known) = self.with_email(&email_key).await? {
+            return self.registered_before(&known, &command_id, asked, network).await;
         }
         let password = self.passwords.hash(asked.password.clone()).await?;
         let player = PlayerDocument::new(&command_id, asked, password, self.mongo.now());
@@ -148,8 +143,8 @@ impl Players {
                 Ok(player.id)
             }
             // The same request at the same moment, or somebody else's with the same address: the document tells.
-            Err(StoreError::DuplicateKey { .. }) => match self.with_email(email_key).await? {
-                Some(known) => self.registered_before(&known, &command_id, asked).await,
+            Err(StoreError::DuplicateKey { .. }) => match self.with_email(&email_key).await? {
+                Some(known) => self.registered_before(&known, &command_id, asked, network).await,
                 None => Err(UserError::Busy),
             },
             Err(error) => Err(error.into()),
@@ -161,14 +156,19 @@ impl Players {
         known: &PlayerDocument,
         command_id: &EventId,
         asked: &Registration,
+        network: Option<&str>,
     ) -> Result<String, UserError> {
+        // Compares no password, so it is no guess: whoever registers with the address of another does not shut that one out.
         if known.id != command_id.as_str() {
             return Err(UserError::EmailTaken);
         }
+        // A repetition compares passwords: it is a way to guess, like a log-in.
+        let attempt = self.attempts.begin(&document::email_key(&asked.email), network).await?;
         let same = known.request_hash == asked.request_hash(&known.id).as_str();
         if same && self.passwords.verify(asked.password.clone(), &known.password).await? {
             return Ok(known.id.clone());
         }
+        attempt.failed().await;
         Err(UserError::OtherRequest)
     }
 

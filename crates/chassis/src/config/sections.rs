@@ -53,7 +53,7 @@ pub struct Http {
     #[validate(range(min = 1, max = 100_000))]
     pub connections_loopback_max: usize,
     /// The names that this process is reached by, besides 127.0.0.1, localhost and `[::1]` with the listener's own port; they hold
-    /// for all of its listeners. A request for any other host is answered with 421.
+    /// for all of its listeners. A request for any other host is answered with 421, one for none or several with 400.
     #[serde(default)]
     pub hosts: Hosts,
 }

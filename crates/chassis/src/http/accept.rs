@@ -19,7 +19,7 @@ use tower::{ServiceExt, service_fn};
 
 use super::{
     crowd::{Crowd, Flow, Place},
-    hosts::{KnownHosts, refusing},
+    hosts::{KnownHosts, NotOurs, refusing},
     patience::{Arriving, Leaving, Watched},
 };
 use crate::config::Http;
@@ -36,13 +36,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 struct Served {
     known: KnownHosts,
     router: Router,
-    refusing: Router,
+    unclear: Router,
+    misdirected: Router,
     flow: Flow,
 }
 
 /// Serves `router` on `listener` until `stop`, then lets open requests finish and returns when the last connection is gone.
 ///
-/// A request for another host (`http.hosts`) is answered with 421. The peer's address is in every request as [`ConnectInfo`].
+/// A request for another host (`http.hosts`) is answered with 421, one for no host or several with 400. The peer's address is in every request as [`ConnectInfo`].
 ///
 /// # Errors
 /// When the listener has no address.
@@ -53,7 +54,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let known = KnownHosts::new(&http.hosts, listener.local_addr()?.port());
-    let served = Served { known, router, refusing: refusing(), flow: Flow::of(&http) };
+    let (unclear, misdirected) = (refusing(NotOurs::Unclear), refusing(NotOurs::Misdirected));
+    let served = Served { known, router, unclear, misdirected, flow: Flow::of(&http) };
     let crowd = Arc::new(Crowd::new(&http));
     let connections = TaskTracker::new();
     tokio::select! {
@@ -117,8 +119,11 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let conn = Arc::clone(&conn);
         conn.request_began();
-        let router = if served.known.admit(&request) { &served.router } else { &served.refusing };
-        let router = router.clone();
+        let router = match served.known.admit(&request) {
+            Ok(()) => served.router.clone(),
+            Err(NotOurs::Unclear) => served.unclear.clone(),
+            Err(NotOurs::Misdirected) => served.misdirected.clone(),
+        };
         let flow = served.flow;
         async move {
             let mut request = request.map(|incoming| match incoming.is_end_stream() {

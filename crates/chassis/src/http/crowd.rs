@@ -2,8 +2,10 @@
 //!
 //! Promise: clients that send nothing, send slowly or do not read can never keep others out. A connection is either worked on by
 //! us, or it waits for its client. When all places are taken, the connection that has waited longest for its client makes room:
-//! first one that never got an answer, then any other. Only connections that we work on make newcomers wait. Besides, no address has
-//! more than its share, and each kind of waiting has a deadline.
+//! first one that never got an answer, then any other. A newcomer has a moment to say what it wants before it counts as one of the
+//! former, unless newcomers have taken a good part of the places: so neither clients that were answered once nor a flood of new ones
+//! push it out before its request arrives. Only connections that we work on make newcomers wait. Besides, no address has more than
+//! its share, and each kind of waiting has a deadline.
 
 use std::{
     collections::HashMap,
@@ -19,6 +21,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
+
+/// A connection is a newcomer for this long, while its first request has not arrived.
+const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
+/// Newcomers are spared while they hold no more than one of so many places.
+const NEWCOMERS_SHARE: usize = 4;
 
 /// What a connection is doing. All but [`Phase::Working`] are waiting for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +137,17 @@ impl Conn {
         self.close.cancelled().await;
     }
 
+    /// How long the connection has been in its phase.
+    fn waited(&self) -> Duration {
+        Duration::from_micros(self.now_us().saturating_sub(self.since_us()))
+    }
+
+    fn is_newcomer(&self, grace: Duration) -> bool {
+        self.phase() == Phase::Opening && self.waited() < grace
+    }
+
     fn is_overdue(&self, patience: &Patience) -> bool {
-        let waited = Duration::from_micros(self.now_us().saturating_sub(self.since_us()));
+        let waited = self.waited();
         match self.phase() {
             // A body has a clock of its own: its request can still be answered.
             Phase::Working | Phase::Body => false,
@@ -170,6 +186,7 @@ impl Flow {
 
 #[derive(Clone, Copy, Debug)]
 struct Patience {
+    newcomer: Duration,
     head: Duration,
     idle: Duration,
     flow: Flow,
@@ -217,6 +234,7 @@ impl Crowd {
             per_address_max: http.connections_per_address_max,
             loopback_max: http.connections_loopback_max,
             patience: Patience {
+                newcomer: NEWCOMER_GRACE,
                 head: Duration::from_millis(http.first_header_deadline_ms),
                 idle: http.header_deadline(),
                 flow: Flow::of(http),
@@ -238,10 +256,12 @@ impl Crowd {
             let changed = self.pressure.changed.notified();
             {
                 let mut open = self.open();
-                if open.of(address) >= share && !open.make_room(Some(address)) {
+                let grace = self.patience.newcomer;
+                if open.of(address) >= share && !open.make_room(Some(address), share, grace) {
                     return None;
                 }
-                if open.connections.len() < self.connections_max || open.make_room(None) {
+                let is_full = open.connections.len() >= self.connections_max;
+                if !is_full || open.make_room(None, self.connections_max, grace) {
                     self.pressure.waiting.store(false, Ordering::Relaxed);
                     return Some(self.seat(&mut open, address));
                 }
@@ -305,13 +325,20 @@ impl Open {
         Some(conn)
     }
 
-    /// Closes the connection (of this address) that has waited longest for its client, strangers first; false where all are busy.
-    fn make_room(&mut self, address: Option<IpAddr>) -> bool {
-        let waiting = self.connections.iter().filter(|(_, (theirs, conn))| {
-            address.is_none_or(|address| address == *theirs) && conn.phase() != Phase::Working
+    /// Closes the connection (of this address) that has waited longest for its client: strangers first, newcomers last while they
+    /// are few among so many places; false where all are busy.
+    fn make_room(&mut self, address: Option<IpAddr>, places: usize, grace: Duration) -> bool {
+        let waiting = || {
+            self.connections.iter().filter(|(_, (theirs, conn))| {
+                address.is_none_or(|address| address == *theirs) && conn.phase() != Phase::Working
+            })
+        };
+        let newcomers = waiting().filter(|(_, (_, conn))| conn.is_newcomer(grace)).count();
+        let are_spared = newcomers.saturating_mul(NEWCOMERS_SHARE) <= places;
+        let longest = waiting().min_by_key(|(_, (_, conn))| {
+            let is_spared = are_spared && conn.is_newcomer(grace);
+            (is_spared, conn.answered.load(Ordering::Relaxed), conn.since_us())
         });
-        let longest =
-            waiting.min_by_key(|(_, (_, conn))| (conn.answered.load(Ordering::Relaxed), conn.since_us()));
         let Some(id) = longest.map(|(id, _)| *id) else { return false };
         if let Some(conn) = self.remove(id) {
             conn.close.cancel();
@@ -340,6 +367,46 @@ mod tests {
         let flow = Flow { stall: Duration::from_secs(5), bytes_per_s_min: 1_000 };
         assert_eq!(flow.allowance(0), Duration::from_secs(5));
         assert_eq!(flow.allowance(2_500), Duration::from_millis(7_500));
+    }
+
+    /// A full house: answered clients that are idle, and newcomers of so long a grace, each with an address of its own.
+    async fn full_house(answered: u8, newcomers: u8, grace: Duration) -> (Arc<Crowd>, Vec<Place>) {
+        let http = Http::at("127.0.0.1:0".parse().expect("an address"));
+        let connections_max = usize::from(answered.saturating_add(newcomers));
+        let mut crowd = Crowd::new(&Http { connections_max, ..http });
+        crowd.patience.newcomer = grace;
+        let crowd = Arc::new(crowd);
+        let mut places = Vec::new();
+        for number in 0..answered.saturating_add(newcomers) {
+            let place = crowd.place(SocketAddr::from(([10, 0, 0, number], 1))).await.expect("a place");
+            if number < answered {
+                place.conn.request_began();
+                place.conn.answer_ended();
+            }
+            places.push(place);
+        }
+        (crowd, places)
+    }
+
+    /// Which of the places had to go when one more came.
+    async fn gone(crowd: &Arc<Crowd>, places: &[Place]) -> Vec<usize> {
+        let _next = crowd.place(SocketAddr::from(([10, 0, 1, 0], 1))).await.expect("a place");
+        let gone = places.iter().enumerate().filter(|(_, place)| place.conn.close.is_cancelled());
+        gone.map(|(number, _)| number).collect()
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_is_not_pushed_out_before_its_request_can_arrive() {
+        let (long, none) = (Duration::from_secs(3_600), Duration::ZERO);
+        for (answered, newcomers, grace, are_spared) in
+            [(7, 1, long, true), (6, 2, long, true), (7, 1, none, false), (5, 3, long, false)]
+        {
+            let (crowd, places) = full_house(answered, newcomers, grace).await;
+            let gone = gone(&crowd, &places).await;
+            assert_eq!(gone.len(), 1);
+            let was_answered = gone.iter().all(|number| *number < usize::from(answered));
+            assert_eq!(was_answered, are_spared, "{answered} answered, {newcomers} newcomers, {grace:?}");
+        }
     }
 
     #[test]

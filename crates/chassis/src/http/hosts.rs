@@ -1,4 +1,5 @@
-//! Which server a request is meant for: anything that names another one is refused with 421, on every listener.
+//! Which server a request is meant for: anything that names another one is refused with 421, on every listener, and anything that
+//! names none or several with 400 (RFC 9112, section 3.2).
 //!
 //! Promise: a web page that points its own name at this machine (DNS rebinding) reaches nothing. A request must carry exactly one
 //! `Host`, and that and the authority of an absolute target must both be ours: a loopback name with the listener's own port, or a
@@ -129,22 +130,16 @@ impl KnownHosts {
         Self { port, names: hosts.0.clone().into() }
     }
 
-    /// Whether the request is meant for this listener.
-    pub(super) fn admit<B>(&self, request: &Request<B>) -> bool {
-        let target = request.uri().authority().map(http::uri::Authority::as_str);
-        target.is_none_or(|target| self.knows(target)) && self.knows_header(request.headers())
+    /// Whether the request is meant for this listener, or why it is not.
+    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<(), NotOurs> {
+        let host = only_host(request.headers()).and_then(taken_apart).ok_or(NotOurs::Unclear)?;
+        let target = request.uri().authority();
+        let target = target.map(|target| taken_apart(target.as_str()).ok_or(NotOurs::Unclear)).transpose()?;
+        let are_known = self.knows(host) && target.is_none_or(|target| self.knows(target));
+        if are_known { Ok(()) } else { Err(NotOurs::Misdirected) }
     }
 
-    fn knows_header(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        match (hosts.next(), hosts.next()) {
-            (Some(host), None) => host.to_str().is_ok_and(|host| self.knows(host)),
-            _ => false,
-        }
-    }
-
-    fn knows(&self, authority: &str) -> bool {
-        let Some((host, port)) = taken_apart(authority) else { return false };
+    fn knows(&self, (host, port): (&str, Option<u16>)) -> bool {
         let port = port.unwrap_or(HTTP_PORT);
         let is_loopback = || LOOPBACK.iter().any(|name| name.eq_ignore_ascii_case(host));
         let configured = |name: &Name| {
@@ -154,18 +149,41 @@ impl KnownHosts {
     }
 }
 
-/// What answers a request that is meant for another server. It has a trace of its own: the stranger's is never continued.
-pub(super) fn refusing() -> Router {
-    let refusal = Router::new().fallback(|| async {
-        Problem::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "misdirected",
-            "This server does not answer for that host",
-        )
-        .detail(
-            "Host has to be 127.0.0.1, localhost or [::1] with this listener's port, or a name in http.hosts",
-        )
-    });
+/// The value of `Host`, where there is exactly one.
+fn only_host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next()?.to_str().ok()?;
+    hosts.next().is_none().then_some(host)
+}
+
+/// Why a request is not meant for this listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOurs {
+    /// It names no host, several, or one that is none.
+    Unclear,
+    /// It names another one.
+    Misdirected,
+}
+
+impl NotOurs {
+    fn problem(self) -> Problem {
+        match self {
+            Self::Unclear => Problem::bad_request("a request has exactly one Host, of the form host or host:port"),
+            Self::Misdirected => Problem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "This server does not answer for that host",
+            )
+            .detail(
+                "Host has to be 127.0.0.1, localhost or [::1] with this listener's port, or a name in http.hosts",
+            ),
+        }
+    }
+}
+
+/// What answers a request that is not meant for this listener. It has a trace of its own: the stranger's is never continued.
+pub(super) fn refusing(why: NotOurs) -> Router {
+    let refusal = Router::new().fallback(move || async move { why.problem() });
     refusal.layer(telemetry::http::server_layer(TrustPolicy::outside(std::iter::empty::<String>())))
 }
 
@@ -193,7 +211,7 @@ mod tests {
             "USER:1",
             "casino.example:8443",
         ] {
-            assert!(known.admit(&request("/", &[host])), "{host}");
+            assert_eq!(known.admit(&request("/", &[host])), Ok(()), "{host}");
         }
         for host in [
             "evil.example:8100",
@@ -201,11 +219,15 @@ mod tests {
             "127.0.0.1:8101",
             "127.0.0.1:",
             "localhost.:8100",
-            "127.0.0.1:8100@evil",
-            "a@127.0.0.1:8100",
             "casino.example",
             "casino.example:443",
             "user.evil",
+        ] {
+            assert_eq!(known.admit(&request("/", &[host])), Err(NotOurs::Misdirected), "{host}");
+        }
+        for host in [
+            "127.0.0.1:8100@evil",
+            "a@127.0.0.1:8100",
             "",
             ":8100",
             "::1:8100",
@@ -214,19 +236,26 @@ mod tests {
             "127.0.0.1:88100",
             "127.0.0.1:8100:8100",
         ] {
-            assert!(!known.admit(&request("/", &[host])), "{host}");
+            assert_eq!(known.admit(&request("/", &[host])), Err(NotOurs::Unclear), "{host}");
         }
     }
 
     #[test]
     fn one_host_and_both_authorities_have_to_be_known() {
         let known = KnownHosts::new(&Hosts::default(), 8100);
-        assert!(!known.admit(&request("/", &[])));
-        assert!(!known.admit(&request("/", &["127.0.0.1:8100", "127.0.0.1:8100"])));
-        assert!(known.admit(&request("http://127.0.0.1:8100/", &["127.0.0.1:8100"])));
-        assert!(!known.admit(&request("http://evil.example/", &["127.0.0.1:8100"])));
-        assert!(!known.admit(&request("http://127.0.0.1:8100/", &["evil.example"])));
-        assert!(!known.admit(&request("http://127.0.0.1:8100/", &[])));
+        let (ours, unclear, misdirected) = (Ok(()), Err(NotOurs::Unclear), Err(NotOurs::Misdirected));
+        let here = "127.0.0.1:8100";
+        for (target, hosts, expected) in [
+            ("/", &[][..], unclear),
+            ("/", &[here, here], unclear),
+            ("http://127.0.0.1:8100/", &[here], ours),
+            ("http://evil.example/", &[here], misdirected),
+            ("http://a@127.0.0.1:8100/", &[here], unclear),
+            ("http://127.0.0.1:8100/", &["evil.example"], misdirected),
+            ("http://127.0.0.1:8100/", &[], unclear),
+        ] {
+            assert_eq!(known.admit(&request(target, hosts)), expected, "{target} {hosts:?}");
+        }
     }
 
     #[test]

@@ -56,20 +56,23 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
             let (status, text) = answer(address, &format!("GET /livez HTTP/1.1\r\nhost: {host}")).await;
             assert_eq!(status, 200, "{host}: {text}");
         }
-        for head in [
-            format!("GET /livez HTTP/1.1\r\nhost: evil.example:{port}"),
-            "GET /livez HTTP/1.1\r\nhost: 127.0.0.1:1".to_owned(),
-            "GET /livez HTTP/1.1".to_owned(),
-            "GET /livez HTTP/1.0".to_owned(),
-            format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nhost: 127.0.0.1:{port}"),
-            format!("GET http://evil.example/livez HTTP/1.1\r\nhost: 127.0.0.1:{port}"),
-            format!("DELETE /nowhere HTTP/1.1\r\nhost: evil.example:{port}"),
+        let (misdirected, unclear) = ((421, "misdirected"), (400, "bad-request"));
+        for (head, (expected, problem)) in [
+            (format!("GET /livez HTTP/1.1\r\nhost: evil.example:{port}"), misdirected),
+            ("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:1".to_owned(), misdirected),
+            ("GET /livez HTTP/1.1".to_owned(), unclear),
+            ("GET /livez HTTP/1.1\r\nhost:".to_owned(), unclear),
+            ("GET /livez HTTP/1.1\r\nhost: evil@127.0.0.1".to_owned(), unclear),
+            ("GET /livez HTTP/1.0".to_owned(), unclear),
+            (format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nhost: 127.0.0.1:{port}"), unclear),
+            (format!("GET http://evil.example/livez HTTP/1.1\r\nhost: 127.0.0.1:{port}"), misdirected),
+            (format!("DELETE /nowhere HTTP/1.1\r\nhost: evil.example:{port}"), misdirected),
         ] {
             let (status, text) = answer(address, &head).await;
-            assert_eq!(status, 421, "{head}: {text}");
+            assert_eq!(status, expected, "{head}: {text}");
             let lower = text.to_ascii_lowercase();
             assert!(lower.contains("application/problem+json") && lower.contains("x-trace-id"), "{text}");
-            assert!(text.contains("/problems/misdirected") && !text.contains("evil"), "{text}");
+            assert!(text.contains(&format!("/problems/{problem}")) && !text.contains("evil"), "{text}");
         }
     }
     shutdown.trigger();

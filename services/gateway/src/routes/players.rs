@@ -1,6 +1,11 @@
 //! Registration.
 
-use axum::{extract::State, response::Response};
+use std::net::SocketAddr;
+
+use axum::{
+    extract::{ConnectInfo, State},
+    response::Response,
+};
 use chassis::{
     http::{IdempotencyKey, Json},
     problem::Problem,
@@ -52,9 +57,10 @@ pub(crate) struct Registered {
 )]
 pub(crate) async fn register(
     State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     key: IdempotencyKey,
     Json(registration): Json<Registration>,
 ) -> Result<Response, Problem> {
-    let body = gateway.peers.register(key.as_str(), &registration).await?;
+    let body = gateway.peers.register(key.as_str(), peer.ip(), &registration).await?;
     Ok(writes::body_response(StatusCode::CREATED, body))
 }

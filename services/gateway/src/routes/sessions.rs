@@ -1,6 +1,8 @@
 //! Logging in and out.
 
-use axum::extract::State;
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, State};
 use chassis::{
     http::{IdempotencyKey, Json},
     problem::Problem,
@@ -51,10 +53,11 @@ pub(crate) struct Session {
 )]
 pub(crate) async fn log_in(
     State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     key: IdempotencyKey,
     Json(credentials): Json<Credentials>,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
-    let session = gateway.peers.log_in(key.as_str(), &credentials).await?;
+    let session = gateway.peers.log_in(key.as_str(), peer.ip(), &credentials).await?;
     let token = gateway.tokens.issue(&session.player_id, &session.session_id, session.expires_at_epoch_s)?;
     let body = Session {
         token,

@@ -116,3 +116,17 @@ async fn how_long_an_account_waits_is_passed_on() {
     assert_eq!(refused.headers().get("retry-after").expect("a header"), "27");
     assert_eq!(problem(refused).await, (429, "/problems/too-many-requests".to_owned()));
 }
+
+#[tokio::test]
+async fn user_is_told_from_which_network_somebody_wants_in() {
+    let stage = Stage::set(Broker::Settles).await;
+    let log_in = json!({ "email": "ada@players.example", "password": "password of ada" });
+    let registration = json!({ "email": "ada@players.example", "password": "password of ada", "display_name": "Ada", "currency": "EUR" });
+    for (path, body) in [("/api/v1/sessions", log_in), ("/api/v1/players", registration)] {
+        // What a client claims about itself is not believed.
+        let request = stage.request(Method::POST, path).header("x-client-network", "192.0.2.1");
+        let answer = request.header("idempotency-key", "k").json(&body).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::CREATED, "{path}");
+    }
+    assert_eq!(stage.behind.networks(), ["127.0.0.1", "127.0.0.1"]);
+}

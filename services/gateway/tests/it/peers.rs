@@ -37,6 +37,7 @@ struct Inner {
     webhooks: Mutex<Vec<(HeaderMap, String)>>,
     session_checks: AtomicUsize,
     log_ins: AtomicUsize,
+    networks: Mutex<Vec<String>>,
     targets: Mutex<Vec<String>>,
 }
 
@@ -100,6 +101,17 @@ impl Behind {
         self.inner.log_ins.load(Ordering::SeqCst)
     }
 
+    /// From which networks log-ins and registrations came, as user was told.
+    pub(crate) fn networks(&self) -> Vec<String> {
+        self.inner.networks.lock().expect("unpoisoned").clone()
+    }
+
+    fn someone_wants_in(&self, headers: &HeaderMap) {
+        self.inner.log_ins.fetch_add(1, Ordering::SeqCst);
+        let network = headers["x-client-network"].to_str().expect("text").to_owned();
+        self.inner.networks.lock().expect("unpoisoned").push(network);
+    }
+
     /// What was asked for: the path and the query of each call.
     pub(crate) fn targets(&self) -> Vec<String> {
         self.inner.targets.lock().expect("unpoisoned").clone()
@@ -122,7 +134,7 @@ async fn only_ours(State(behind): State<Behind>, request: Request, next: Next) -
 }
 
 async fn register(State(behind): State<Behind>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
-    behind.inner.log_ins.fetch_add(1, Ordering::SeqCst);
+    behind.someone_wants_in(&headers);
     assert!(headers.contains_key("idempotency-key"), "user is told the key");
     if body["email"] == "taken@players.example" {
         let problem = json!({ "type": "/problems/email-taken", "title": "Taken", "status": 409, "trace_id": "not yours" });
@@ -131,8 +143,8 @@ async fn register(State(behind): State<Behind>, headers: HeaderMap, Json(body): 
     (StatusCode::CREATED, Json(json!({ "player_id": "p-1" }))).into_response()
 }
 
-async fn log_in(State(behind): State<Behind>, Json(body): Json<Value>) -> Response {
-    behind.inner.log_ins.fetch_add(1, Ordering::SeqCst);
+async fn log_in(State(behind): State<Behind>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    behind.someone_wants_in(&headers);
     if body["email"] == "guessed@players.example" {
         let problem =
             json!({ "type": "/problems/too-many-requests", "title": "Too many requests", "status": 429 });

@@ -6,7 +6,7 @@ use chassis::problem::Problem;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::Api;
+use super::{Api, network::ClientNetwork};
 use crate::sessions::Opened;
 
 /// Longer ones were never accepted at registration, and are not worth hashing.
@@ -22,12 +22,13 @@ pub(super) struct Body {
 pub(super) async fn log_in(
     State(api): State<Api>,
     key: Option<IdempotencyKey>,
+    ClientNetwork(network): ClientNetwork,
     Json(body): Json<Body>,
 ) -> Result<(StatusCode, Json<Opened>), Problem> {
     if body.email.len() > CREDENTIAL_BYTES_MAX || body.password.len() > CREDENTIAL_BYTES_MAX {
         return Err(crate::error::UserError::WrongCredentials.into());
     }
-    let player = api.players.authenticate(&body.email, body.password).await?;
+    let player = api.players.authenticate(&body.email, body.password, network.as_deref()).await?;
     telemetry::set_user(&player.id);
     let opened = api.sessions.log_in(&player, key.as_ref().map(IdempotencyKey::as_str)).await?;
     Ok((StatusCode::CREATED, Json(opened)))

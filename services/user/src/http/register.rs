@@ -6,7 +6,7 @@ use chassis::problem::Problem;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, problems};
+use super::{Api, network::ClientNetwork, problems};
 use crate::players::Registration;
 
 #[derive(Deserialize)]
@@ -26,11 +26,12 @@ pub(super) struct Answer {
 pub(super) async fn register(
     State(api): State<Api>,
     key: IdempotencyKey,
+    ClientNetwork(network): ClientNetwork,
     Json(body): Json<Body>,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     let asked = Registration::new(body.email, body.password, body.display_name, &body.currency)
         .map_err(|error| problems::invalid(&error))?;
-    let player_id = api.players.register(key.as_str(), &asked).await?;
+    let player_id = api.players.register(key.as_str(), &asked, network.as_deref()).await?;
     telemetry::set_user(&player_id);
     Ok((StatusCode::CREATED, Json(Answer { player_id })))
 }

@@ -1,4 +1,4 @@
-//! Guesses of a password: bounded by account, counted by all replicas together, and never the end of an account.
+//! Guesses of a password: bounded by network and by account, counted by all replicas together, and never the end of an account.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -40,7 +40,11 @@ fn is_refused(outcome: &Result<user::players::PlayerDocument, UserError>) -> boo
 }
 
 async fn guess(players: &Players, email: &str, count: usize) -> (usize, usize) {
-    let outcomes = join_all((0..count).map(|_| players.authenticate(email, "wrong".into()))).await;
+    guess_from(players, email, count, None).await
+}
+
+async fn guess_from(players: &Players, email: &str, count: usize, network: Option<&str>) -> (usize, usize) {
+    let outcomes = join_all((0..count).map(|_| players.authenticate(email, "wrong".into(), network))).await;
     let refused = outcomes.iter().filter(|outcome| is_refused(outcome)).count();
     let wrong = outcomes.iter().filter(|outcome| matches!(outcome, Err(UserError::WrongCredentials))).count();
     (wrong, refused)
@@ -84,14 +88,17 @@ async fn the_right_password_is_let_in_after_the_wait_and_before_it_nobody() {
     let right = "password of somebody";
     let asked =
         Registration::new(email.clone(), right.into(), "Somebody".into(), "EUR").expect("a registration");
-    players.register("k", &asked).await.expect("registered");
+    players.register("k", &asked, None).await.expect("registered");
     for _ in 0..2 {
         let (wrong, refused) = guess(&players, &email, 30).await;
         assert_eq!((wrong, refused), (10, 20), "what was forgotten is counted anew");
-        assert!(is_refused(&players.authenticate(&email, right.into()).await), "it waits for everybody");
+        assert!(
+            is_refused(&players.authenticate(&email, right.into(), None).await),
+            "it waits for everybody"
+        );
         let player =
             testkit::eventually("the end of the wait", std::time::Duration::from_secs(60), || async {
-                players.authenticate(&email, right.into()).await.ok()
+                players.authenticate(&email, right.into(), None).await.ok()
             })
             .await;
         assert_eq!(player.email, email);
@@ -105,10 +112,10 @@ async fn a_repeated_registration_is_no_way_to_guess() {
     let asked = |password: &str| {
         Registration::new(email.clone(), password.into(), "Somebody".into(), "EUR").expect("a registration")
     };
-    players.register("k", &asked("password of somebody")).await.expect("registered");
+    players.register("k", &asked("password of somebody"), None).await.expect("registered");
     let begun = passwords.work().begun;
     let guess = asked("password of nobody");
-    let outcomes = join_all((0..30).map(|_| players.register("k", &guess))).await;
+    let outcomes = join_all((0..30).map(|_| players.register("k", &guess, None))).await;
     let refused =
         outcomes.iter().filter(|outcome| matches!(outcome, Err(UserError::TooManyAttempts { .. }))).count();
     assert_eq!((passwords.work().begun - begun, refused), (10, 20));
@@ -116,11 +123,35 @@ async fn a_repeated_registration_is_no_way_to_guess() {
     let (_, other) = own();
     let first = Registration::new(other.clone(), "password of somebody".into(), "A".into(), "EUR")
         .expect("a registration");
-    players.register("k", &first).await.expect("registered");
+    players.register("k", &first, None).await.expect("registered");
     let begun = passwords.work().begun;
-    let taken = players.register("another key", &first).await;
-    assert!(matches!(taken, Err(UserError::EmailTaken)), "{taken:?}");
+    for _ in 0..20 {
+        let taken = players.register("another key", &first, None).await;
+        assert!(matches!(taken, Err(UserError::EmailTaken)), "{taken:?}");
+    }
     assert_eq!(passwords.work().begun, begun, "an address that is taken costs no hash");
+    let owner = players.authenticate(&other, "password of somebody".into(), None).await;
+    assert!(owner.is_ok(), "and it shuts nobody out: {owner:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_guesses_from_one_network_shuts_out_nobody_who_comes_from_another() {
+    let (mut config, email) = own();
+    config.attempts.account_failures_max = 25;
+    let ((one, _), (two, _)) = (replica(&config).await, replica(&config).await);
+    let right = "password of somebody";
+    let asked =
+        Registration::new(email.clone(), right.into(), "Somebody".into(), "EUR").expect("a registration");
+    one.register("k", &asked, Some("192.0.2.1")).await.expect("registered");
+    let owner = async || two.authenticate(&email, right.into(), Some("192.0.2.1")).await;
+    for attacker in ["198.51.100.1", "198.51.100.2"] {
+        assert_eq!(guess_from(&one, &email, 15, Some(attacker)).await, (10, 5), "{attacker}");
+        assert_eq!(guess_from(&two, &email, 1, Some(attacker)).await, (0, 1), "replicas count together");
+        assert!(owner().await.is_ok(), "the owner gets in");
+    }
+    // So many networks take part that the account rests, in every replica.
+    assert_eq!(guess_from(&one, &email, 10, Some("198.51.100.3")).await, (5, 5));
+    assert!(is_refused(&owner().await));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,6 +170,10 @@ async fn whoever_has_to_wait_is_told_how_long() {
     assert!((1..=30).contains(&wait_s), "{wait_s}");
     let problem: serde_json::Value = refused.json().await.unwrap();
     assert_eq!(problem["type"], "/problems/too-many-requests");
+    let elsewhere =
+        platform.request(reqwest::Method::POST, "/sessions").header("x-client-network", "192.0.2.1");
+    let wrong = elsewhere.json(&body).send().await.expect("an answer");
+    assert_eq!(wrong.status(), 401, "whoever comes from another network need not wait");
     platform.end().await;
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn config() -> Config {
         },
         attempts: Attempts {
             failures_max: 10,
+            account_failures_max: 100,
             window_s: 60,
             wait_s_min: 30,
             wait_s_max: 300,

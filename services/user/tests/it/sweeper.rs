@@ -29,7 +29,7 @@ async fn leave_two_events(config: &user::config::Config, name: &str) -> String {
     let players = dying(config).await;
     let (email, password) = (format!("{name}@players.example"), format!("password of {name}"));
     let asked = Registration::new(email, password, name.to_owned(), "EUR").expect("a registration");
-    let id = players.register(name, &asked).await.expect("stored, though not told");
+    let id = players.register(name, &asked, None).await.expect("stored, though not told");
     let change = Change::Preferences { email_enabled: false };
     players.change(&id, "mail-1", &change).await.expect("stored, though not told");
     id

@@ -1,0 +1,21 @@
+//! Where the one comes from whom the gateway asks for.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+/// The header with the client's network, as the gateway saw it.
+const CLIENT_NETWORK_HEADER: &str = "x-client-network";
+
+/// An address, or the /64 of an IPv6 address; nothing where the caller names none.
+pub(super) struct ClientNetwork(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientNetwork {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let network = parts.headers.get(CLIENT_NETWORK_HEADER).and_then(|value| value.to_str().ok());
+        Ok(Self(network.map(str::to_owned)))
+    }
+}
