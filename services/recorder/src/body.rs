@@ -96,6 +96,15 @@ pub enum Opened<'a> {
 }
 
 impl Opened<'_> {
+    /// Bytes that were decompressed for it, whether they are in memory or not.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Plain(plain) => plain.len() as u64,
+            Self::Skimmed(skimmed) => skimmed.bytes(),
+        }
+    }
+
     /// The envelope in it.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! Copies for a real Sentry, where a DSN of one is given for a project.
 //!
-//! Promise: forwarding never delays and never changes what is kept. Its queue is bounded in number and in bytes. What the
-//! other side limits is left out item by item; what does not fit, is refused or fails is dropped, never retried. Every loss
-//! is counted by project, shown in the status, and told to the other side in a client report, as an SDK would.
+//! Promise: forwarding never delays and never changes what is kept. Its queues are bounded in number and in bytes, errors go
+//! before spans and logs ([`queue`]), and a few requests are on their way at once. What the other side limits is left out item
+//! by item; what does not fit, is refused or fails is dropped, never retried. Every loss is counted by project and category,
+//! shown in the status, and told to the other side in a client report, as an SDK would.
 
 mod copy;
 mod lane;
+mod queue;
 mod targets;
 mod volume;
 mod worker;
@@ -14,8 +16,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use telemetry::Reason;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,12 +29,13 @@ pub use volume::Volume;
 
 use copy::Keys;
 use lane::Lane;
+use queue::Queue;
 use worker::Worker;
 
-/// Copies that wait, for each project.
-const WAITING_MAX: usize = 128;
-/// Bytes of all copies that wait. A body that is larger is not forwarded.
+/// Bytes of all copies of one class that wait; each project has an equal share of it.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The least share: enough for the two largest bodies that are forwarded.
+const SHARE_BYTES_MIN: usize = 2 * crate::body::SMALL_BYTES;
 
 /// Where the copies of one project go.
 #[derive(Clone, Debug)]
@@ -54,17 +55,15 @@ struct Copy {
     encoding: Encoding,
     body: Bytes,
     volumes: Vec<Volume>,
-    _bytes: OwnedSemaphorePermit,
 }
 
 /// Where copies are handed over and counted, by project.
-type Lanes = HashMap<u32, (mpsc::Sender<Copy>, Arc<Lane>)>;
+type Lanes = HashMap<u32, (Arc<Queue>, Arc<Lane>)>;
 
 /// Handle for handing copies over; clones share it.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
     lanes: Arc<Lanes>,
-    bytes: Arc<Semaphore>,
 }
 
 impl Forwarder {
@@ -82,16 +81,15 @@ impl Forwarder {
         if !targets.is_empty() {
             let client = worker::client()?;
             let keys = Keys::new(projects, &targets);
+            let share = (WAITING_BYTES_MAX / targets.len()).max(SHARE_BYTES_MIN);
             for target in targets {
-                let (sender, receiver) = mpsc::channel(WAITING_MAX);
-                let lane = Arc::new(Lane::new(&target.name));
-                lanes.insert(target.project, (sender, Arc::clone(&lane)));
+                let (queue, lane) = (Arc::new(Queue::new(share)), Arc::new(Lane::new(&target.name)));
+                lanes.insert(target.project, (Arc::clone(&queue), Arc::clone(&lane)));
                 let keys = keys.clone();
-                workers.push(Worker::new(target, keys, receiver, lane, client.clone(), envelope_bytes_max));
+                workers.push(Worker::new(target, keys, queue, lane, client.clone(), envelope_bytes_max));
             }
         }
-        let bytes = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
-        Ok((Self { lanes: Arc::new(lanes), bytes }, Copying(workers)))
+        Ok((Self { lanes: Arc::new(lanes) }, Copying(workers)))
     }
 
     /// True where a project's envelopes are forwarded.
@@ -102,29 +100,11 @@ impl Forwarder {
 
     /// Offers a copy, and says what would be lost with it; never waits.
     pub fn offer(&self, project: u32, kind: BodyKind, encoding: Encoding, body: Body, volumes: Vec<Volume>) {
-        let Some((sender, lane)) = self.lanes.get(&project) else { return };
-        let lost = match self.copy(kind, encoding, body, volumes) {
-            Ok(copy) => sender.try_send(copy).map_err(|refused| refused.into_inner().volumes),
-            Err(volumes) => Err(volumes),
-        };
-        if let Err(volumes) = lost {
-            lane.count_queue_full();
-            lane.lose(Reason::QueueOverflow, &volumes);
-        }
-    }
-
-    fn copy(
-        &self,
-        kind: BodyKind,
-        encoding: Encoding,
-        body: Body,
-        volumes: Vec<Volume>,
-    ) -> Result<Copy, Vec<Volume>> {
-        let Body::Memory(body) = body else { return Err(volumes) };
-        let size = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        match Arc::clone(&self.bytes).try_acquire_many_owned(size) {
-            Ok(bytes) => Ok(Copy { kind, encoding, body, volumes, _bytes: bytes }),
-            Err(_) => Err(volumes),
+        let Some((queue, lane)) = self.lanes.get(&project) else { return };
+        // A body that waits in a file is larger than what is forwarded.
+        let Body::Memory(body) = body else { return lane.lose_for_queue(&volumes) };
+        for lost in queue.push(Copy { kind, encoding, body, volumes }) {
+            lane.lose_for_queue(&lost.volumes);
         }
     }
 

@@ -40,6 +40,14 @@ use crate::{
 /// The embedded configuration.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
+/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
+/// generated where it is started, and a library is compiled once for its program and its tests.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let part = contracts::parts::Part::Recorder;
+    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), DEFAULTS), run)
+}
+
 /// Runs the recorder until it is told to end.
 ///
 /// # Errors

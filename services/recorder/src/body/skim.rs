@@ -17,6 +17,7 @@ pub struct Skimmed {
     text: Vec<u8>,
     header: Range<usize>,
     items: Vec<SkimmedItem>,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -27,6 +28,12 @@ struct SkimmedItem {
 }
 
 impl Skimmed {
+    /// Bytes that were decompressed for it, kept or not.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The envelope, borrowing from here.
     ///
     /// # Errors
@@ -51,6 +58,7 @@ pub(super) fn skim(reader: impl BufRead, limits: Limits) -> Result<Skimmed, Body
     if skimming.reader.limit() == 0 {
         return Err(BodyError::TooLarge { limit: limits.envelope_bytes_max });
     }
+    skimming.skimmed.bytes = envelope_bytes_max + 1 - skimming.reader.limit();
     read.map(|()| skimming.skimmed)
 }
 

@@ -76,8 +76,8 @@ pub(super) struct Recipe<'a> {
     pub(super) keys: &'a Keys,
     /// The largest envelope.
     pub(super) bytes_max: usize,
-    /// Whether a category is limited now.
-    pub(super) is_limited: &'a dyn Fn(Category) -> bool,
+    /// Whether a category is limited now; `None` stands for what has no category, such as client reports.
+    pub(super) is_limited: &'a dyn Fn(Option<Category>) -> bool,
     /// An item to be added.
     pub(super) report: Option<Vec<u8>>,
 }
@@ -97,7 +97,7 @@ pub(super) fn for_target(
     let (mut sent, mut left_out, mut left_out_items, mut items) = (Vec::new(), Vec::new(), 0, 0);
     for item in &envelope.items {
         let volumes = Volume::of_item(item);
-        if volumes.first().is_some_and(|volume| (recipe.is_limited)(volume.category)) {
+        if (recipe.is_limited)(volumes.first().map(|volume| volume.category)) {
             left_out.extend(volumes);
             left_out_items += 1;
             continue;
@@ -108,7 +108,7 @@ pub(super) fn for_target(
             out.write_all(piece)?;
         }
     }
-    let empty = items == 0 && left_out_items > 0;
+    let empty = items == 0 && (left_out_items > 0 || (recipe.is_limited)(None));
     if let Some(report) = recipe.report.filter(|_| !empty) {
         out.write_all(&report)?;
     }
@@ -150,7 +150,11 @@ mod tests {
     }
 
     fn copied(envelope: &[u8], limited: &[Category], report: Option<Vec<u8>>) -> (Option<String>, Made) {
-        let is_limited = |category| limited.contains(&category);
+        // No limit names client reports; a limit of everything holds them back too, as in Sentry's own SDKs.
+        let is_limited = |category: Option<Category>| match category {
+            Some(category) => limited.contains(&category),
+            None => limited.len() == Category::ALL.len(),
+        };
         let recipe =
             Recipe { key: "theirgame", keys: &keys(), bytes_max: 10_000, is_limited: &is_limited, report };
         let made = for_target(BodyKind::Envelope, Encoding::Identity, envelope, recipe).expect("a copy");
@@ -196,5 +200,17 @@ mod tests {
         let (text, made) = copied(only, &[Category::Transaction], None);
         assert_eq!(text, None, "nothing is left to send");
         assert_eq!(made.left_out, [volume(Category::Transaction, 1), volume(Category::Span, 3)]);
+    }
+
+    #[test]
+    fn client_reports_are_held_back_by_a_limit_of_everything_only() {
+        let envelope = b"{}\n{\"type\":\"client_report\"}\n{}\n";
+        let (text, made) = copied(envelope, &[Category::Default, Category::Error], None);
+        assert_eq!(
+            (text.as_deref(), made.left_out_items),
+            (Some("{}\n{\"type\":\"client_report\"}\n{}\n"), 0)
+        );
+        let (text, made) = copied(envelope, Category::ALL, Some(b"{\"type\":\"r\"}\n1\n".to_vec()));
+        assert_eq!((text, made.left_out_items, made.left_out.as_slice()), (None, 1, &[][..]));
     }
 }

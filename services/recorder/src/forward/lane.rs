@@ -40,7 +40,12 @@ struct Told {
     warned: Option<Instant>,
     /// Losses that the other side has not been told yet.
     losses: BTreeMap<(&'static str, &'static str), u64>,
+    /// All losses, by category and reason.
+    dropped: Dropped,
 }
+
+/// Losses by category and reason, in the words of Sentry's client reports.
+type Dropped = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
 
 /// Why the last copy that failed did.
 #[derive(Clone, Debug, Serialize)]
@@ -70,6 +75,8 @@ pub struct ForwardState {
     pub dropped_rate_limited: u64,
     /// Copies that were refused, or not answered in time.
     pub dropped_failed: u64,
+    /// What was lost with all these: by category, and by reason.
+    pub dropped: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// Why the last failed copy failed.
     pub last_error: Option<LastError>,
 }
@@ -83,6 +90,8 @@ impl Lane {
 
     pub(super) fn state(&self) -> ForwardState {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // Once: a second lock in the expression below would wait for the first, which lives to its end.
+        let told = self.told();
         ForwardState {
             project: self.name.clone(),
             sent: read(&self.sent),
@@ -91,7 +100,8 @@ impl Lane {
             dropped_queue_full: read(&self.queue_full),
             dropped_rate_limited: read(&self.rate_limited),
             dropped_failed: read(&self.refused) + read(&self.unreachable),
-            last_error: self.told().last_error.clone(),
+            dropped: told.dropped.clone(),
+            last_error: told.last_error.clone(),
         }
     }
 
@@ -99,8 +109,10 @@ impl Lane {
         self.count(&self.sent, "sent");
     }
 
-    pub(super) fn count_queue_full(&self) {
+    /// Counts a copy that found no room.
+    pub(super) fn lose_for_queue(&self, volumes: &[Volume]) {
         self.count(&self.queue_full, "queue_full");
+        self.lose(Reason::QueueOverflow, volumes);
     }
 
     pub(super) fn count_rate_limited(&self) {
@@ -142,11 +154,15 @@ impl Lane {
         );
     }
 
-    /// Notes a loss for the next client report.
+    /// Counts a loss, and notes it for the next client report; except one that the other side has counted itself.
     pub(super) fn lose(&self, reason: Reason, volumes: &[Volume]) {
         let mut told = self.told();
         for Volume { category, quantity } in volumes {
-            *told.losses.entry((reason.as_str(), category.as_str())).or_default() += quantity;
+            let (reason_name, category) = (reason.as_str(), category.as_str());
+            *told.dropped.entry(category).or_default().entry(reason_name).or_default() += quantity;
+            if reason != Reason::RatelimitedByServer {
+                *told.losses.entry((reason_name, category)).or_default() += quantity;
+            }
         }
     }
 

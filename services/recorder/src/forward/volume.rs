@@ -28,8 +28,8 @@ impl Volume {
         envelope.items.iter().flat_map(Self::of_item).collect()
     }
 
-    /// What one item counts as; the category that limits it comes first. Client reports count as nothing and are never
-    /// limited.
+    /// What one item counts as; the category that limits it comes first. Client reports count as nothing: no
+    /// limit names them.
     pub(super) fn of_item(item: &Item<'_>) -> Vec<Self> {
         let bytes = item.payload_bytes();
         let json = item.json().unwrap_or_default();

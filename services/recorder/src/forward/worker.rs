@@ -1,4 +1,4 @@
-//! Sends the copies of one project, one after the other.
+//! Sends the copies of one project, a few at a time.
 
 use std::{
     error::Error,
@@ -6,16 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use http::{HeaderMap, StatusCode};
 use telemetry::{Category, Reason, transport::RateLimits};
-use tokio::sync::mpsc;
 
 use super::{
     Copy, Target, Volume,
     copy::{self, Keys, Made, Recipe},
     lane::{Lane, Losses},
+    queue::Queue,
 };
 
+/// Requests of one project that are on their way at once. One of them is kept for what goes first.
+const IN_FLIGHT_MAX: usize = 4;
 /// A Sentry that has not answered by then has lost the copy.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Losses are told this long after the last copy, if no further one takes them along.
@@ -36,7 +39,7 @@ pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
 pub(super) struct Worker {
     target: Target,
     keys: Keys,
-    receiver: mpsc::Receiver<Copy>,
+    queue: Arc<Queue>,
     lane: Arc<Lane>,
     client: reqwest::Client,
     envelope_bytes_max: usize,
@@ -47,20 +50,25 @@ impl Worker {
     pub(super) fn new(
         target: Target,
         keys: Keys,
-        receiver: mpsc::Receiver<Copy>,
+        queue: Arc<Queue>,
         lane: Arc<Lane>,
         client: reqwest::Client,
         envelope_bytes_max: usize,
     ) -> Self {
         let limits = Arc::default();
-        Self { target, keys, receiver, lane, client, envelope_bytes_max, limits }
+        Self { target, keys, queue, lane, client, envelope_bytes_max, limits }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Sends for ever.
+    pub(super) async fn run(self) {
+        join_all((0..IN_FLIGHT_MAX).map(|number| self.send_each(number > 0))).await;
+    }
+
+    /// One request after the other.
+    async fn send_each(&self, takes_rest: bool) {
         loop {
-            match tokio::time::timeout(REPORT_IDLE, self.receiver.recv()).await {
-                Ok(Some(copy)) => self.copy(copy).await,
-                Ok(None) => return,
+            match tokio::time::timeout(REPORT_IDLE, self.queue.next(takes_rest)).await {
+                Ok(copy) => self.copy(copy).await,
                 Err(_) => self.report().await,
             }
         }
@@ -91,6 +99,9 @@ impl Worker {
 
     /// Tells losses that no copy took along.
     async fn report(&self) {
+        if is_limited(&self.limits, None) {
+            return;
+        }
         let losses = self.lane.take_losses();
         if let Some(report) = losses.report() {
             let body = [&b"{}\n"[..], &report].concat();
@@ -104,11 +115,7 @@ impl Worker {
         let (kind, encoding, body, limits) =
             (copy.kind, copy.encoding, copy.body.clone(), Arc::clone(&self.limits));
         let made = tokio::task::spawn_blocking(move || {
-            let now = Instant::now();
-            let is_limited = |category: Category| {
-                let limits = limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                limits.is_limited(category, now)
-            };
+            let is_limited = |category| is_limited(&limits, category);
             let recipe = Recipe { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
             copy::for_target(kind, encoding, &body, recipe)
         });
@@ -142,7 +149,7 @@ impl Worker {
         }
         self.lane.give_back(losses);
         if status == StatusCode::TOO_MANY_REQUESTS {
-            // The other side has counted these itself.
+            self.lane.lose(Reason::RatelimitedByServer, volumes);
             self.lane.count_rate_limited();
         } else {
             self.lane.lose(Reason::SendError, volumes);
@@ -154,6 +161,17 @@ impl Worker {
     fn learn(&self, status: StatusCode, headers: &HeaderMap) {
         let mut limits = self.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         limits.learn(status, headers, Instant::now());
+    }
+}
+
+/// Whether a category may not be sent now. What has none (client reports) is named by no limit, so only a limit of everything
+/// holds it back.
+fn is_limited(limits: &std::sync::Mutex<RateLimits>, category: Option<Category>) -> bool {
+    let limits = limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let now = Instant::now();
+    match category {
+        Some(category) => limits.is_limited(category, now),
+        None => Category::ALL.iter().all(|category| limits.is_limited(*category, now)),
     }
 }
 

@@ -27,15 +27,19 @@ const PENDING_BYTES_MAX: usize = 32 * 1024;
 pub(super) struct Pace {
     /// The largest body.
     pub(super) bytes_max: usize,
-    /// It may take this long in any case.
+    /// It is waited for this long in any case.
     pub(super) patience: Duration,
     /// And a second longer for each of these bytes.
     pub(super) bytes_per_s_min: u64,
+    /// But never longer than this from any moment on: what came fast earns nobody hours of silence.
+    pub(super) patience_max: Duration,
 }
 
 impl Pace {
-    fn deadline(&self, begun: Instant, arrived: u64) -> Instant {
-        begun + self.patience + Duration::from_secs_f64(arrived as f64 / self.bytes_per_s_min as f64)
+    /// How long the sender is waited for now: it had `left`, used up `waited` of that, and sent these bytes.
+    fn left(&self, left: Duration, waited: Duration, bytes: usize) -> Duration {
+        let earned = Duration::from_secs_f64(bytes as f64 / self.bytes_per_s_min as f64);
+        (left.saturating_sub(waited) + earned).min(self.patience_max)
     }
 }
 
@@ -112,16 +116,18 @@ pub(super) async fn arrive(body: &mut HttpBody, spool: &Spool, pace: Pace) -> Re
     if body.size_hint().lower() > pace.bytes_max as u64 {
         return Err(too_large());
     }
-    let begun = Instant::now();
+    let mut left = pace.patience;
     let mut arrived = 0_usize;
     let mut pending = BytesMut::new();
     let mut spooled: Option<Spooled> = None;
     loop {
-        let deadline = pace.deadline(begun, arrived as u64);
-        let frame = tokio::time::timeout_at(deadline, body.frame()).await.map_err(|_| Refusal::TooSlow)?;
+        // Only the waiting counts: how long our own disk takes is nothing that a sender can help.
+        let begun = Instant::now();
+        let frame = tokio::time::timeout(left, body.frame()).await.map_err(|_| Refusal::TooSlow)?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Refusal::Unreadable(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let data = frame.into_data().unwrap_or_default();
+        left = pace.left(left, begun.elapsed(), data.len());
         arrived += data.len();
         if arrived > pace.bytes_max {
             return Err(too_large());
@@ -141,4 +147,38 @@ pub(super) async fn arrive(body: &mut HttpBody, spool: &Spool, pace: Pace) -> Re
     file.write(pending.freeze()).await?;
     let body = Body::File(Blob { file: file.file, offset: 0, bytes: file.reserved.bytes });
     Ok(Arrived { body, _reserved: Some(file.reserved) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn pace() -> Pace {
+        Pace { bytes_max: 1 << 20, patience: 10 * S, bytes_per_s_min: 1_000, patience_max: 30 * S }
+    }
+
+    #[test]
+    fn bytes_earn_time_up_to_a_bound() {
+        let pace = pace();
+        assert_eq!(pace.left(10 * S, 4 * S, 2_000), 8 * S);
+        assert_eq!(pace.left(10 * S, 4 * S, 0), 6 * S, "a frame without bytes earns nothing");
+        assert_eq!(pace.left(10 * S, S, 178_000_000), 30 * S, "however fast it was before");
+        assert_eq!(pace.left(S, 2 * S, 0), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_stands_still_after_a_fast_beginning_is_given_up() {
+        let frames = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'a'; 500_000]))]);
+        let mut body = HttpBody::from_stream(futures::StreamExt::chain(frames, futures::stream::pending()));
+        let directory = tempfile::tempdir().expect("a folder");
+        let spool = Spool::new(directory.path(), 1 << 20);
+        let short = Duration::from_millis(20);
+        // By its rate alone it might be silent for six days.
+        let pace = Pace { patience: 60 * S, bytes_per_s_min: 1, patience_max: short, ..pace() };
+        let outcome = tokio::time::timeout(60 * S, arrive(&mut body, &spool, pace)).await;
+        assert!(matches!(outcome.expect("given up"), Err(Refusal::TooSlow)));
+        assert_eq!(spool.used_bytes.load(Ordering::Relaxed), 0, "the spool is free again");
+    }
 }

@@ -34,9 +34,10 @@ use crate::{
     },
 };
 
-/// How long a body may take, and the pace that makes it longer.
+/// How long a body is waited for, the pace that makes it longer, and how long from any moment on.
 const PATIENCE: Duration = Duration::from_secs(10);
 const BYTES_PER_S_MIN: u64 = 16 * 1024;
+const PATIENCE_MAX: Duration = Duration::from_secs(20);
 /// The same for senders that have not said who they are: their whole body is a few lines.
 const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(3);
 /// How much of a refused body is heard out, and for how long.
@@ -125,12 +126,22 @@ async fn arrive_from(
         _ => limits.body_bytes_max.min(limits.envelope_bytes_max),
     };
     if has_key {
-        let pace = Pace { bytes_max: largest, patience: PATIENCE, bytes_per_s_min: BYTES_PER_S_MIN };
+        let pace = Pace {
+            bytes_max: largest,
+            patience: PATIENCE,
+            bytes_per_s_min: BYTES_PER_S_MIN,
+            patience_max: PATIENCE_MAX,
+        };
         return arrive(body, &ingest.spool, pace).await;
     }
     let listening = ingest.admission.listen().await?;
     let bytes_max = largest.min(SMALL_BYTES);
-    let pace = Pace { bytes_max, patience: ANONYMOUS_PATIENCE, bytes_per_s_min: BYTES_PER_S_MIN };
+    let pace = Pace {
+        bytes_max,
+        patience: ANONYMOUS_PATIENCE,
+        bytes_per_s_min: BYTES_PER_S_MIN,
+        patience_max: ANONYMOUS_PATIENCE,
+    };
     let arrived = arrive(body, &ingest.spool, pace).await;
     drop(listening);
     arrived

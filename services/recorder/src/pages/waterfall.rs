@@ -194,7 +194,8 @@ impl<'a> Drawing<'a> {
 
     fn row(&self, span: &Span, depth: usize) -> SpanRow {
         let left = self.percent(span.start).min(100.0 - BAR_MIN);
-        let width = ((span.end - span.start) / self.length * 100.0).clamp(BAR_MIN, 100.0 - left);
+        // `100.0 - left` can be less than `BAR_MIN` by a rounding error, which `clamp` would answer with a panic.
+        let width = ((span.end - span.start) / self.length * 100.0).max(BAR_MIN).min(100.0 - left);
         let side = match left {
             left if left + width <= LABEL_FITS_BELOW => "after",
             left if left > LABEL_FITS_FROM => "before",

@@ -343,16 +343,19 @@ impl Parts {
 }
 
 impl Part {
-    /// Adds one streamed span. The segment speaks for the part, or the root; else the first span names it.
+    /// Adds one streamed span. The earliest root speaks for the part, else a segment; else the first span names it.
     fn add(&mut self, span: &SpanV2<'_>, end: f64) {
         self.spans = self.spans.saturating_add(1);
-        self.start = self.start.min(span.start_timestamp.or(end));
+        let start = span.start_timestamp.or(end);
+        let is_earliest = start < self.start;
+        self.start = self.start.min(start);
         self.end = self.end.max(end);
         let is_root = span.parent_span_id.is_none();
         if span.is_segment || is_root {
             self.failed |= failed(span.status.clone());
         }
-        if self.label.is_none() || is_root || (span.is_segment && !self.root) {
+        let is_first_root = is_root && (!self.root || is_earliest);
+        if self.label.is_none() || is_first_root || (span.is_segment && !self.root) {
             self.label = label(span.attributes.text("sentry.op"), span.name.clone());
         }
         self.root |= is_root;

@@ -17,6 +17,12 @@ const VALUE_BYTES_MAX: usize = 8_192;
 const FRAMES_MAX: usize = 250;
 /// Exceptions that are read of a chain (Sentry: 50); of more the outermost.
 const EXCEPTIONS_MAX: usize = 50;
+/// Longest source line that is read: more than Sentry groups by.
+const CONTEXT_LINE_BYTES_MAX: usize = 128;
+/// Parameters of a message that are read.
+const PARAMS_MAX: usize = 64;
+/// What an SDK writes as a user's address where the server shall fill in its own view. The recorder does not keep addresses.
+const AUTOMATIC_ADDRESS: &str = "{{auto}}";
 /// Parts of a fingerprint that are read.
 const FINGERPRINT_MAX: usize = 64;
 
@@ -112,8 +118,10 @@ pub struct ErrorEvent {
     pub kind: Option<String>,
     /// When it happened.
     pub timestamp: Timestamp,
-    /// `error`, `fatal`, `warning`, ….
+    /// `fatal`, `error`, `warning`, `info` or `debug`; `error` where the sender says nothing that Sentry knows.
     pub level: Option<String>,
+    /// The language of the program, as its SDK calls it.
+    pub platform: Option<String>,
     /// The release that sent it.
     pub release: Option<String>,
     /// The environment that sent it.
@@ -169,6 +177,8 @@ pub struct Frame {
     pub filename: Option<String>,
     /// Line in the source file.
     pub lineno: Option<u64>,
+    /// The text of that line, without the space around it.
+    pub context_line: Option<String>,
     /// Whether it is the application's own code.
     pub in_app: Option<bool>,
 }
@@ -197,7 +207,8 @@ impl ErrorEvent {
             event_id: fields.text("event_id"),
             kind: fields.text("type"),
             timestamp: fields.time("timestamp"),
-            level: fields.short("level", LABEL_BYTES_MAX),
+            level: Some(level(fields.text("level").as_deref()).to_owned()),
+            platform: fields.short("platform", LABEL_BYTES_MAX),
             release: fields.short("release", LABEL_BYTES_MAX),
             environment: fields.short("environment", LABEL_BYTES_MAX),
             transaction: fields.short("transaction", LABEL_BYTES_MAX),
@@ -257,17 +268,15 @@ impl ErrorEvent {
         cut(title.unwrap_or_else(|| "(no message)".to_owned()), TITLE_BYTES_MAX)
     }
 
-    /// Where it happened: the innermost in-app frame, else the transaction.
+    /// Where it happened: the transaction, else the innermost in-app frame.
     #[must_use]
     pub fn culprit(&self) -> Option<String> {
-        let frame = self.main_stack().frames.iter().rev().find(|frame| frame.in_app == Some(true));
-        match frame {
-            Some(frame) => {
-                let place = frame.module.as_deref().or(frame.filename.as_deref()).unwrap_or_default();
-                Some(format!("{} {place}", frame.function.as_deref().unwrap_or("?")).trim().to_owned())
-            }
-            None => self.transaction.clone(),
-        }
+        let frame = || self.main_stack().frames.iter().rev().find(|frame| frame.in_app == Some(true));
+        self.transaction.clone().or_else(|| {
+            let frame = frame()?;
+            let place = frame.place();
+            Some(format!("{} {place}", frame.function.as_deref().unwrap_or("?")).trim().to_owned())
+        })
     }
 
     /// False when any exception of the chain was not handled.
@@ -306,12 +315,20 @@ impl Stacktrace {
 }
 
 impl Frame {
+    /// The module, else the file; empty where the frame names neither.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.module.as_deref().or(self.filename.as_deref()).unwrap_or_default()
+    }
+
     fn read(fields: &Fields<'_>) -> Self {
+        let line = fields.short("context_line", CONTEXT_LINE_BYTES_MAX);
         Self {
             function: fields.short("function", LABEL_BYTES_MAX),
             module: fields.short("module", LABEL_BYTES_MAX),
             filename: fields.short("filename", LABEL_BYTES_MAX),
             lineno: fields.number("lineno"),
+            context_line: line.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()),
             in_app: fields.truth("in_app"),
         }
     }
@@ -322,10 +339,15 @@ impl Message {
         let Some(value) = value else { return Self::default() };
         let fields = Fields::of(Some(value));
         let text = fields::text(value).map(|text| cut(text, VALUE_BYTES_MAX));
-        Self {
-            template: fields.short("message", VALUE_BYTES_MAX),
-            formatted: text.or_else(|| fields.short("formatted", VALUE_BYTES_MAX)),
-        }
+        let template = fields.short("message", VALUE_BYTES_MAX);
+        let filled_in = || {
+            let params = fields.list("params");
+            let params =
+                params.into_iter().take(PARAMS_MAX).map(|value| fields::text(value).unwrap_or_default());
+            Some(cut(fill_in(template.as_deref()?, params)?, VALUE_BYTES_MAX))
+        };
+        let formatted = text.or_else(|| fields.short("formatted", VALUE_BYTES_MAX)).or_else(filled_in);
+        Self { template, formatted }
     }
 
     fn or(self, other: Self) -> Self {
@@ -377,7 +399,36 @@ fn fingerprint(parts: Vec<&RawValue>) -> Vec<String> {
 
 /// The best name for counting distinct users.
 fn user(fields: &Fields<'_>) -> Option<String> {
-    ["id", "username", "email", "ip_address"].into_iter().find_map(|name| fields.short(name, LABEL_BYTES_MAX))
+    let named = ["id", "username", "email", "ip_address"].into_iter();
+    let mut names = named.filter_map(|name| fields.short(name, LABEL_BYTES_MAX));
+    names.find(|name| name != AUTOMATIC_ADDRESS)
+}
+
+/// The level as Sentry stores it. Old Python clients send the number of the standard library's level.
+fn level(said: Option<&str>) -> &'static str {
+    match said.unwrap_or_default() {
+        "fatal" | "critical" | "50" => "fatal",
+        "warning" | "30" => "warning",
+        "info" | "log" | "20" => "info",
+        "debug" | "10" => "debug",
+        _ => "error",
+    }
+}
+
+/// A template of `%s`, `%d` or `{}` with the parameters in their places, one after the other; `None` where it has no place for them.
+fn fill_in(template: &str, mut params: impl Iterator<Item = String>) -> Option<String> {
+    let (mut text, mut rest, mut is_filled) = (String::new(), template, false);
+    while let Some((at, place)) =
+        ["%s", "%d", "{}"].into_iter().filter_map(|p| Some((rest.find(p)?, p))).min()
+    {
+        let Some(param) = params.next() else { break };
+        text.push_str(rest.get(..at)?);
+        text.push_str(&param);
+        rest = rest.get(at + place.len()..)?;
+        is_filled = true;
+    }
+    text.push_str(rest);
+    is_filled.then_some(text)
 }
 
 fn first_line(text: &str) -> &str {
@@ -425,6 +476,7 @@ mod tests {
         for (event, expected) in [
             (r#"{"message":{"formatted":"bet 7","message":"bet %s","params":7}}"#, "bet 7"),
             (r#"{"message":{"formatted":null,"message":"bet %s"}}"#, "bet %s"),
+            (r#"{"message":{"message":"user %s lost %s {}","params":["bob",5]}}"#, "user bob lost 5 {}"),
             (r#"{"logentry":{"message":{}},"message":"plain"}"#, "plain"),
             (r#"{"message":12}"#, "12"),
             (r#"{"exception":{"values":null},"message":"m"}"#, "m"),
@@ -461,11 +513,36 @@ mod tests {
         ] {
             let event =
                 ErrorEvent::parse(&format!(r#"{{"message":"m","transaction":"t","threads":{threads}}}"#));
+            assert_eq!(event.culprit().as_deref(), Some("t"), "{threads}: the transaction comes first");
+            let event = ErrorEvent { transaction: None, ..event };
             assert_eq!(event.culprit().as_deref(), Some(culprit), "{threads}");
         }
         let own =
             r#"{"message":"m","stacktrace":{"frames":[{"function":"d","module":"game","in_app":true}]}}"#;
         assert_eq!(ErrorEvent::parse(own).culprit().as_deref(), Some("d game"));
+    }
+
+    #[test]
+    fn levels_are_those_that_sentry_stores() {
+        let levels = [
+            ("null", "error"),
+            ("40", "error"),
+            (r#""40""#, "error"),
+            (r#""loud""#, "error"),
+            ("30", "warning"),
+        ];
+        let more = [(r#""log""#, "info"), (r#""fatal""#, "fatal"), ("{}", "error")];
+        for (said, stored) in levels.into_iter().chain(more) {
+            let event = ErrorEvent::parse(&format!(r#"{{"message":"m","level":{said}}}"#));
+            assert_eq!(event.level.as_deref(), Some(stored), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_the_server_should_fill_in_is_no_user() {
+        let user = |json: &str| ErrorEvent::parse(&format!(r#"{{"user":{json}}}"#)).user;
+        assert_eq!(user(r#"{"ip_address":"{{auto}}"}"#), None);
+        assert_eq!(user(r#"{"ip_address":"10.0.0.7"}"#).as_deref(), Some("10.0.0.7"));
     }
 
     #[test]

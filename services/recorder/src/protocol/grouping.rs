@@ -1,7 +1,7 @@
 //! Which error events are one issue.
 //!
 //! Promise: the reporter's fingerprint decides; else the exceptions' types and in-app frames (functions, not line
-//! numbers, so that an issue survives an edit); else type and text. An event without exceptions is grouped by the stack of
+//! numbers, so that an issue survives an edit; with the text of the line where the language's SDKs send it); else type and text. An event without exceptions is grouped by the stack of
 //! its thread, as Sentry does it; else by the message's template.
 
 use uuid::Uuid;
@@ -11,8 +11,10 @@ use super::event::{ErrorEvent, Exception, Frame, Stacktrace};
 /// A frozen namespace: changing it renames every issue.
 const NAMESPACE: Uuid = Uuid::from_bytes(*b"pitboss-issues-1");
 
-/// Sentry's placeholder for "what you would have chosen".
-const DEFAULTS: [&str; 2] = ["{{ default }}", "{{default}}"];
+/// The languages in which Sentry groups by the text of a frame's line too.
+const GROUPED_BY_LINE: [&str; 5] = ["javascript", "node", "php", "python", "ruby"];
+/// Sentry does not group by longer lines: they are somebody's minified file.
+const LINE_CHARACTERS_MAX: usize = 120;
 
 /// The issue that an event of this project belongs to: 32 hexadecimal digits.
 #[must_use]
@@ -22,46 +24,80 @@ pub fn issue_id(project: u32, event: &ErrorEvent) -> Uuid {
         default_parts(event, &mut parts);
     } else {
         for part in &event.fingerprint {
-            if DEFAULTS.contains(&part.as_str()) {
-                default_parts(event, &mut parts);
-            } else {
-                parts.push(format!("fingerprint {part}"));
+            match variable(part) {
+                Some("default") => default_parts(event, &mut parts),
+                Some(name) => parts.push(format!("fingerprint {}", value_of(name, event).unwrap_or(part))),
+                None => parts.push(format!("fingerprint {part}")),
             }
         }
     }
     Uuid::new_v5(&NAMESPACE, &length_prefixed(&parts))
 }
 
-fn default_parts(event: &ErrorEvent, parts: &mut Vec<String>) {
-    for exception in &event.exceptions {
-        exception_parts(exception, parts);
+/// The name between the braces of `{{ name }}`.
+fn variable(part: &str) -> Option<&str> {
+    Some(part.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim())
+}
+
+/// What a variable of a fingerprint stands for; `None` for one that is not known or has no value.
+fn value_of<'a>(name: &str, event: &'a ErrorEvent) -> Option<&'a str> {
+    let exception = event.main_exception();
+    let frames = || event.main_stack().frames.iter().rev();
+    let frame = || frames().find(|frame| frame.in_app == Some(true)).or_else(|| frames().next());
+    match name {
+        "error.type" | "type" => exception?.class.as_deref(),
+        "error.value" | "value" => exception?.value.as_deref(),
+        "stack.function" | "function" => frame()?.function.as_deref(),
+        "stack.module" | "module" => frame()?.module.as_deref(),
+        "message" => event.message_text().or_else(|| exception?.value.as_deref()),
+        "transaction" => event.transaction.as_deref(),
+        "level" => event.level.as_deref(),
+        _ => None,
     }
-    if event.exceptions.is_empty() && !stack_parts(&event.stacktrace, parts) {
+}
+
+fn default_parts(event: &ErrorEvent, parts: &mut Vec<String>) {
+    let by_line = event.platform.as_deref().is_some_and(|platform| GROUPED_BY_LINE.contains(&platform));
+    for exception in &event.exceptions {
+        exception_parts(exception, by_line, parts);
+    }
+    if event.exceptions.is_empty() && !stack_parts(&event.stacktrace, by_line, parts) {
         let message = event.message.template.as_deref().or(event.message_text()).unwrap_or_default();
         parts.push(format!("message {message}"));
     }
 }
 
-fn exception_parts(exception: &Exception, parts: &mut Vec<String>) {
+fn exception_parts(exception: &Exception, by_line: bool, parts: &mut Vec<String>) {
     parts.push(format!("type {}", exception.class.as_deref().unwrap_or_default()));
-    if !stack_parts(&exception.stacktrace, parts) {
+    if !stack_parts(&exception.stacktrace, by_line, parts) {
         parts.push(format!("value {}", exception.value.as_deref().unwrap_or_default()));
     }
 }
 
-/// The in-app frames, or all where there is none of ours; false for an empty stack.
-fn stack_parts(stack: &Stacktrace, parts: &mut Vec<String>) -> bool {
+/// The in-app frames, or all where there is none of ours; false for an empty stack. However deep a function calls itself, it
+/// counts once.
+fn stack_parts(stack: &Stacktrace, by_line: bool, parts: &mut Vec<String>) -> bool {
     let before = parts.len();
-    parts.extend(stack.frames.iter().filter(|frame| frame.in_app == Some(true)).map(frame_part));
+    let mut frames: Vec<&Frame> = stack.frames.iter().collect();
+    frames.dedup_by(|one, other| {
+        (one.place(), &one.function, one.lineno) == (other.place(), &other.function, other.lineno)
+    });
+    parts.extend(
+        frames.iter().filter(|frame| frame.in_app == Some(true)).map(|frame| frame_part(frame, by_line)),
+    );
     if parts.len() == before {
-        parts.extend(stack.frames.iter().map(frame_part));
+        parts.extend(frames.iter().map(|frame| frame_part(frame, by_line)));
     }
     parts.len() > before
 }
 
-fn frame_part(frame: &Frame) -> String {
-    let place = frame.module.as_deref().or(frame.filename.as_deref()).unwrap_or_default();
-    format!("frame {place} {}", frame.function.as_deref().unwrap_or_default())
+fn frame_part(frame: &Frame, by_line: bool) -> String {
+    let part = format!("frame {} {}", frame.place(), frame.function.as_deref().unwrap_or_default());
+    let line = frame.context_line.as_deref().filter(|line| line.chars().count() <= LINE_CHARACTERS_MAX);
+    match line {
+        Some(line) if by_line => format!("{part} line {line}"),
+        _ => part,
+    }
 }
 
 /// Parts that cannot run into one another.
@@ -106,8 +142,44 @@ mod tests {
         };
         assert_eq!(with(r#"["a","b"]"#, "x"), with(r#"["a","b"]"#, "y"));
         assert_ne!(with(r#"["a","b"]"#, "x"), with(r#"["ab"]"#, "x"));
-        assert_eq!(with(r#"["{{ default }}"]"#, "x"), id(r#"{"message":"x"}"#));
+        for default in ["{{ default }}", "{{default}}", "{{  default}}"] {
+            assert_eq!(with(&format!(r#"["{default}"]"#), "x"), id(r#"{"message":"x"}"#), "{default}");
+        }
         assert_ne!(with(r#"["{{ default }}","a"]"#, "x"), with(r#"["{{ default }}","a"]"#, "y"));
+    }
+
+    #[test]
+    fn variables_of_a_fingerprint_have_the_events_values() {
+        let with = |fingerprint: &str, class: &str| {
+            let exception = format!(r#"[{{"type":"{class}","value":"v"}}]"#);
+            id(&format!(r#"{{"fingerprint":["{fingerprint}"],"exception":{exception}}}"#))
+        };
+        assert_ne!(with("{{ error.type }}", "Parse"), with("{{ error.type }}", "Index"));
+        assert_eq!(with("{{ error.type }}", "Parse"), with("{{error.type}}", "Parse"), "spacing");
+        assert_eq!(with("{{ error.value }}", "Parse"), with("{{ error.value }}", "Index"));
+        assert_eq!(with("{{ no.such }}", "Parse"), with("{{ no.such }}", "Index"), "itself");
+    }
+
+    #[test]
+    fn the_text_of_a_line_counts_where_its_language_sends_it() {
+        let with = |platform: &str, line: &str| {
+            let frames = format!(r#"[{{"function":"two","context_line":"  {line}"}}]"#);
+            let exception = format!(r#"[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]"#);
+            id(&format!(r#"{{"platform":"{platform}","exception":{exception}}}"#))
+        };
+        assert_ne!(with("python", "raise A"), with("python", "raise B"));
+        assert_eq!(with("native", "raise A"), with("native", "raise B"));
+        let long = "x".repeat(LINE_CHARACTERS_MAX + 1);
+        assert_eq!(with("python", &long), with("python", &format!("{long}y")));
+    }
+
+    #[test]
+    fn recursion_of_any_depth_is_one_issue() {
+        let with = |depth: usize| {
+            let frames = vec![r#"{"function":"rec","lineno":4}"#; depth].join(",");
+            id(&format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":[{frames}]}}}}]}}"#))
+        };
+        assert_eq!(with(3), with(5));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) async fn list(
 }
 
 fn write_envelope(out: &mut Out, opened: &Opened<'_>) -> Result<(), WriteError> {
-    let Opened { source, envelope } = opened;
+    let Opened { source, envelope, .. } = opened;
     let received_at = source.received_at;
     write!(out, "{{\"seq\":{},\"received_at\":{received_at:.6},\"project\":", source.seq)?;
     serde_json::to_writer(&mut *out, source.name)?;

@@ -211,6 +211,8 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) struct Opened<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) envelope: &'a Envelope<'a>,
+    /// Bytes that were decompressed for it, attachments that nobody looks into among them.
+    pub(crate) bytes: u64,
 }
 
 /// Calls `each` for every envelope of the page that has one of the kinds, until it says that it has enough.
@@ -252,7 +254,7 @@ pub(crate) fn with_envelope<T>(
     let Ok(envelope) = opened.envelope() else { return Ok(None) };
     let name = query.projects.name(project);
     let source = Source { seq, received_at: seconds(received_at_us), project, name: &name };
-    each(Opened { source, envelope: &envelope }).map(Some)
+    each(Opened { source, envelope: &envelope, bytes: opened.bytes() }).map(Some)
 }
 
 /// Writes a value as one line.

@@ -31,8 +31,10 @@ const TRACES_LISTED: u32 = 100;
 const TRACES_MAX: u32 = 5_000;
 /// Envelopes of one trace that are read.
 const ENVELOPES_MAX: u32 = 5_000;
-/// Bytes of them that are read, decompressed.
+/// Bytes of their payloads that are looked into.
 const READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Bytes that are decompressed for these, with attachments that are passed over: two or three of the largest.
+const DECOMPRESSED_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Memory that one trace may take, about.
 const TRACE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -130,12 +132,13 @@ pub(crate) fn assemble(
     let kept = query.index.read(|connection| read::count_of_trace(connection, trace_id))?;
     let mut reader = query.journal.reader();
     let mut assembly = Assembly::new(trace_id, bytes_max);
-    let (mut read, mut bytes) = (0, 0);
+    let (mut read, mut bytes, mut decompressed) = (0, 0, 0);
     for row in rows {
-        if bytes >= READ_BYTES_MAX {
+        if bytes >= READ_BYTES_MAX || decompressed >= DECOMPRESSED_BYTES_MAX {
             break;
         }
         with_envelope(query, &mut reader, row, |opened| {
+            decompressed += opened.bytes;
             bytes += opened.envelope.items.iter().map(|item| item.payload.len() as u64).sum::<u64>();
             assembly.add(opened.source, opened.envelope);
             Ok(())

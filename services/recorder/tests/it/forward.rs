@@ -128,6 +128,12 @@ async fn forwarding_to(host: &str) -> Recorder {
     Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await
 }
 
+/// What was lost, by category and reason.
+async fn dropped_of(recorder: &Recorder) -> Value {
+    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
+    status["forward"][0]["dropped"].clone()
+}
+
 async fn last_error(recorder: &Recorder) -> Value {
     let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
     status["forward"][0]["last_error"].clone()
@@ -185,11 +191,15 @@ async fn a_429_without_categories_stops_everything_for_its_time() {
     let (stub, host) =
         Stub::start(vec![(429, vec![("retry-after", "600".to_owned())]), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
-    for _ in 0..3 {
-        recorder.keep(3, ENVELOPE).await;
+    recorder.keep(3, ENVELOPE).await;
+    until(&recorder, "dropped_rate_limited", 1).await;
+    for body in [ENVELOPE, "{}\n{\"type\":\"client_report\"}\n{\"discarded_events\":[]}\n", ENVELOPE] {
+        recorder.keep(3, body).await;
     }
-    until(&recorder, "dropped_rate_limited", 3).await;
-    assert_eq!((stub.types().len(), state(&recorder, "sent").await), (1, Some(0)));
+    until(&recorder, "dropped_rate_limited", 4).await;
+    assert_eq!((stub.types().len(), state(&recorder, "sent").await), (1, Some(0)), "reports wait too");
+    let dropped = json!({"error": {"ratelimited_by_server": 1, "ratelimit_backoff": 2}});
+    assert_eq!(dropped_of(&recorder).await, dropped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,4 +273,64 @@ async fn every_envelope_of_a_trace_names_the_key_of_its_root_project() {
         .collect();
     keys.sort();
     assert_eq!(keys, ["theirgame", "theirgateway", "theirgateway"], "payment has no project over there");
+}
+
+/// A Sentry that answers nothing until it is told to.
+struct Held {
+    types: Arc<Mutex<Vec<Vec<String>>>>,
+    release: Arc<tokio::sync::Semaphore>,
+}
+
+impl Held {
+    async fn start() -> (Self, String) {
+        let held = Self { types: Arc::default(), release: Arc::new(tokio::sync::Semaphore::new(0)) };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let (types, release) = (Arc::clone(&held.types), Arc::clone(&held.release));
+        let routes = Router::new().fallback(move |body: Bytes| {
+            let (types, release) = (Arc::clone(&types), Arc::clone(&release));
+            async move {
+                let mut text = String::new();
+                flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).expect("gzip");
+                let items =
+                    lines(&text).iter().filter_map(|line| line["type"].as_str().map(str::to_owned)).collect();
+                types.lock().expect("whole").push(items);
+                release.acquire().await.expect("open").forget();
+                StatusCode::OK
+            }
+        });
+        telemetry::spawn(async move { axum::serve(listener, routes).await });
+        (held, host)
+    }
+
+    async fn until_got(&self, count: usize) -> Vec<Vec<String>> {
+        testkit::eventually("requests over there", Duration::from_secs(20), || async {
+            let types = self.types.lock().expect("whole").clone();
+            (types.len() >= count).then_some(types)
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_go_before_transactions_and_on_a_request_of_their_own() {
+    let (held, host) = Held::start().await;
+    let recorder = forwarding_to(&host).await;
+    let span = || transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0);
+    for _ in 0..3 {
+        recorder.keep(3, span()).await;
+    }
+    assert_eq!(held.until_got(3).await.len(), 3, "several are on their way at once");
+    for _ in 0..147 {
+        recorder.keep(3, span()).await;
+    }
+    recorder.keep(3, ENVELOPE).await;
+    let types = held.until_got(4).await;
+    assert_eq!(types[3][0], "event", "no transaction takes the last request: {types:?}");
+    // 128 wait, and the older ones are given up.
+    until(&recorder, "dropped_queue_full", 19).await;
+    assert_eq!(dropped_of(&recorder).await["transaction"], json!({"queue_overflow": 19}));
+    assert_eq!(dropped_of(&recorder).await["error"], Value::Null);
+    held.release.add_permits(1_000);
+    until(&recorder, "sent", 132).await;
 }

@@ -106,6 +106,21 @@ async fn what_senders_wrote_is_never_markup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_span_at_the_very_end_of_its_trace_is_drawn() {
+    let recorder = Recorder::start(&[]).await;
+    let span = |name: &str, parent: Option<&str>, start: f64| {
+        transaction(TRACE, &name.repeat(16), parent, "queue.process", &format!("at-{start}"), start)
+    };
+    recorder.keep(1, span("a", None, 100.0)).await;
+    // Each takes 20 ms; the last one begins at 99.8 % of the trace's length.
+    for (name, start) in [("b", 104.98), ("c", 109.98)] {
+        recorder.keep(3, span(name, Some(&"a".repeat(16)), start)).await;
+    }
+    let html = page(&recorder, &format!("/traces/{TRACE}")).await;
+    assert!(html.contains("at-109.98"), "{html}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_spans_and_a_circle_end() {
     let recorder = Recorder::start(&[]).await;
     let spans: Vec<_> = (1..3_000)

@@ -173,6 +173,19 @@ async fn a_trace_whose_root_is_elsewhere_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_streamed_roots_the_earliest_names_the_trace() {
+    let recorder = Recorder::start(&[]).await;
+    let root = |id: &str, name: &str, start: f64| {
+        json!({"trace_id": TRACE, "span_id": id.repeat(16), "name": name, "status": "ok", "is_segment": true,
+            "start_timestamp": start, "end_timestamp": start + 0.5})
+    };
+    let spans =
+        json!({"items": [root("b", "second", 2.0), root("a", "first", 1.0), root("c", "third", 3.0)]});
+    recorder.keep(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
+    assert_eq!(recorder.lines("/api/v1/traces").await[0]["root"], "first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_that_loses_its_head_is_still_listed() {
     let more =
         [("PITBOSS__RECORDER__SEGMENT_BYTES", "20000"), ("PITBOSS__RECORDER__RETENTION_BYTES", "60000")];
@@ -252,4 +265,23 @@ async fn more_envelopes_than_are_read_are_counted() {
     futures::stream::iter(sends).buffer_unordered(64).collect::<Vec<_>>().await;
     let found = trace(&recorder, TRACE).await;
     assert_eq!((&found["truncated"], &found["left_out"]["envelopes"]), (&json!(true), &json!(10)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attachments_that_are_passed_over_are_counted_toward_what_a_trace_may_cost() {
+    const ATTACHMENT_BYTES: usize = 150 << 20;
+    let recorder = Recorder::start(&[]).await;
+    let event = error(TRACE, "aaaaaaaaaaaaaaaa", "E", "with a dump", "anna");
+    let mut plain =
+        format!("{event}{{\"type\":\"attachment\",\"length\":{ATTACHMENT_BYTES}}}\n").into_bytes();
+    plain.resize(plain.len() + ATTACHMENT_BYTES, b'a');
+    let body = zstd::encode_all(&plain[..], 1).expect("memory");
+    for _ in 0..6 {
+        let sent = recorder.post(1, body.clone()).header("content-encoding", "zstd").send();
+        assert_eq!(sent.await.expect("an answer").status(), 200);
+    }
+    let found = trace(&recorder, TRACE).await;
+    let (truncated, left_out) = (&found["truncated"], &found["left_out"]["envelopes"]);
+    assert_eq!((truncated, left_out), (&json!(true), &json!(2)), "four are more than 512 MiB");
+    assert_eq!(found["errors"].as_array().map(Vec::len), Some(4));
 }

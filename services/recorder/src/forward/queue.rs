@@ -1,0 +1,166 @@
+//! What waits to be copied for one project.
+//!
+//! Two classes, as in the transport of the services themselves: errors, check-ins, sessions and feedback go first, and have
+//! room that spans, logs and metrics cannot take. A full class gives up its oldest: what is new says more about now.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use telemetry::Category;
+use tokio::sync::Notify;
+
+use super::{Copy, Volume};
+
+/// Copies that wait, in each class.
+const WAITING_MAX: usize = 128;
+
+/// The queue of one project.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    bytes_max: usize,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    first: Class,
+    rest: Class,
+}
+
+#[derive(Debug, Default)]
+struct Class {
+    copies: VecDeque<Copy>,
+    bytes: usize,
+}
+
+impl Class {
+    fn pop(&mut self) -> Option<Copy> {
+        let copy = self.copies.pop_front()?;
+        self.bytes -= copy.body.len();
+        Some(copy)
+    }
+
+    /// Puts it last, in place of the oldest where there is no room; answers what found none.
+    fn push(&mut self, copy: Copy, bytes_max: usize) -> Vec<Copy> {
+        if copy.body.len() > bytes_max {
+            return vec![copy];
+        }
+        let mut lost = Vec::new();
+        while self.copies.len() >= WAITING_MAX || self.bytes + copy.body.len() > bytes_max {
+            let Some(oldest) = self.pop() else { break };
+            lost.push(oldest);
+        }
+        self.bytes += copy.body.len();
+        self.copies.push_back(copy);
+        lost
+    }
+}
+
+impl Queue {
+    /// A queue for so many bytes in each class.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { waiting: Mutex::default(), bytes_max, changed: Notify::new() }
+    }
+
+    /// Queues a copy, and answers those that found no room: older ones, or itself.
+    pub(super) fn push(&self, copy: Copy) -> Vec<Copy> {
+        let mut waiting = self.waiting();
+        let class = if goes_first(&copy.volumes) { &mut waiting.first } else { &mut waiting.rest };
+        let lost = class.push(copy, self.bytes_max);
+        drop(waiting);
+        self.changed.notify_waiters();
+        lost
+    }
+
+    /// Waits for the next copy: what goes first, then the rest where the asker takes of it.
+    pub(super) async fn next(&self, takes_rest: bool) -> Copy {
+        loop {
+            // Made before the look: a copy that comes right after it is not missed.
+            let changed = self.changed.notified();
+            if let Some(copy) = self.take(takes_rest) {
+                return copy;
+            }
+            changed.await;
+        }
+    }
+
+    fn take(&self, takes_rest: bool) -> Option<Copy> {
+        let mut waiting = self.waiting();
+        let copy = waiting.first.pop();
+        if takes_rest { copy.or_else(|| waiting.rest.pop()) } else { copy }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Whole after every statement.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn goes_first(volumes: &[Volume]) -> bool {
+    let first = [Category::Error, Category::Monitor, Category::Session, Category::Feedback];
+    volumes.iter().any(|volume| first.contains(&volume.category))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::poll;
+
+    use super::*;
+    use crate::journal::{BodyKind, Encoding};
+
+    fn copy(category: Category, name: u8, bytes: usize) -> Copy {
+        let volumes = vec![Volume { category, quantity: 1 }];
+        let body = Bytes::from(vec![name; bytes]);
+        Copy { kind: BodyKind::Envelope, encoding: Encoding::Identity, body, volumes }
+    }
+
+    fn names(copies: &[Copy]) -> Vec<u8> {
+        copies.iter().map(|copy| copy.body[0]).collect()
+    }
+
+    #[tokio::test]
+    async fn an_error_is_neither_refused_for_transactions_nor_sent_behind_them() {
+        let queue = Queue::new(1_000);
+        for _ in 0..WAITING_MAX {
+            assert!(queue.push(copy(Category::Transaction, 1, 2)).is_empty());
+        }
+        for (name, category) in
+            [(7, Category::Error), (8, Category::Monitor), (9, Category::Feedback), (10, Category::Session)]
+        {
+            assert!(queue.push(copy(category, name, 2)).is_empty());
+        }
+        for name in [7, 8, 9] {
+            assert_eq!(queue.next(true).await.body[0], name);
+        }
+        assert_eq!(queue.next(false).await.body[0], 10);
+        assert!(poll!(Box::pin(queue.next(false))).is_pending(), "one sender leaves transactions alone");
+        assert_eq!(queue.next(true).await.body[0], 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_class_gives_up_its_oldest_and_only_that_class() {
+        let queue = Queue::new(1_000);
+        queue.push(copy(Category::Error, 9, 1));
+        for name in 0..3 {
+            assert!(queue.push(copy(Category::Transaction, name, 300)).is_empty());
+        }
+        assert_eq!(names(&queue.push(copy(Category::LogItem, 4, 500))), [0, 1], "by bytes");
+        assert_eq!(names(&queue.push(copy(Category::LogItem, 5, 1_001))), [5], "never fits");
+        let small = (0..WAITING_MAX).map(|_| queue.push(copy(Category::Span, 6, 1)).len());
+        assert_eq!(small.sum::<usize>(), 2, "by number: the two that were there");
+        assert_eq!(queue.next(true).await.body[0], 9);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_what_comes() {
+        let queue = Queue::new(1_000);
+        let mut next = Box::pin(queue.next(true));
+        assert!(poll!(next.as_mut()).is_pending());
+        queue.push(copy(Category::Transaction, 1, 2));
+        assert_eq!(next.await.body[0], 1);
+    }
+}
