@@ -43,7 +43,8 @@ pub struct Target {
     pub recorder_url: String,
     /// What exempts from the limit per address.
     pub operator_token: Option<String>,
-    ports: Ports,
+    /// Absent where the gateway's port leaves no room for the ports that are counted from it: 80 and 443 of a proxy.
+    ports: Option<Ports>,
     host: String,
     http: reqwest::Client,
     /// Where the local runtime keeps its processes; absent for a platform that something else runs.
@@ -78,11 +79,14 @@ impl Target {
         let Some((host, port)) = gateway.host_str().zip(gateway.port_or_known_default()) else {
             bail!("`{gateway}` names no host: an address looks like http://127.0.0.1:8100");
         };
-        let ports = Ports::new(port)?;
+        let ports = Ports::new(port).ok();
         let host = host.to_owned();
-        let recorder_url = match recorder {
-            Some(url) => base(url),
-            None => format!("http://{host}:{}", ports.recorder_query()),
+        let recorder_url = match (recorder, ports) {
+            (Some(url), _) => base(url),
+            (None, Some(ports)) => format!("http://{host}:{}", ports.recorder_query()),
+            (None, None) => bail!(
+                "the recorder's address does not follow from {gateway}, for no other ports are counted from port {port}: add --recorder URL"
+            ),
         };
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_DEADLINE).build();
         Ok(Self {
@@ -104,7 +108,7 @@ impl Target {
     /// A page on a part's ops port, where the part has one.
     #[must_use]
     pub fn ops_url(&self, part: Part, path: &str) -> Option<String> {
-        self.ports.ops(part).map(|port| format!("http://{}:{port}{path}", self.host))
+        self.ports?.ops(part).map(|port| format!("http://{}:{port}{path}", self.host))
     }
 
     /// A client without proxies.
@@ -158,5 +162,15 @@ mod tests {
         assert_eq!(target.recorder_url, "http://10.0.0.7");
         assert_eq!(target.ops_url(Part::Gateway, "").as_deref(), Some("http://[::1]:8130"));
         assert!(Target::at(&"mailto:a@b".parse().unwrap(), None).is_err());
+    }
+
+    #[test]
+    fn behind_a_proxy_the_recorder_has_to_be_named() {
+        install_tls();
+        let gateway = "https://casino.example.com".parse().unwrap();
+        let error = Target::at(&gateway, None).unwrap_err().to_string();
+        assert!(error.contains("add --recorder URL"), "{error}");
+        let target = Target::at(&gateway, Some(&"http://10.0.0.7".parse().unwrap())).unwrap();
+        assert_eq!(target.ops_url(Part::Gateway, "/metrics"), None);
     }
 }

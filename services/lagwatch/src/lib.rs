@@ -15,6 +15,14 @@ use contracts::topics::Group;
 use crate::config::Config;
 use crate::watch::{Board, Watch};
 
+/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
+/// generated where it is started, and a library is compiled once for its program and its tests.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let part = contracts::parts::Part::Lagwatch;
+    chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
+}
+
 /// Runs the service until `shutdown` or until a part fails.
 ///
 /// # Errors

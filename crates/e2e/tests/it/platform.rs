@@ -5,9 +5,12 @@
 
 mod command_line;
 mod console;
+mod conventions;
+mod edge;
 mod kill;
 mod one_bet;
 mod personal_data;
+mod producers;
 mod raw;
 
 use std::io::Write as _;
@@ -59,7 +62,7 @@ fn start() -> (String, String) {
     (url_of(Part::Gateway), format!("http://127.0.0.1:{}", ports().recorder_query()))
 }
 
-fn ports() -> Ports {
+pub(crate) fn ports() -> Ports {
     let base = setting("PITBOSS_TEST_PLATFORM_PORT_BASE").parse().expect("a port");
     Ports::new(base).expect("room for every port")
 }

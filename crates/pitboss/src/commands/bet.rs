@@ -54,7 +54,7 @@ pub async fn run(args: &BetArgs, target: &Target, output: &Output) -> Result<Exi
         let took_ms = started.elapsed().as_secs_f64() * 1000.0;
         let result = answer.result()?;
         if output.json {
-            let line = json!({ "bet": result, "trace_id": answer.trace_id, "took_ms": took_ms });
+            let line = json!({ "bet": result, "player_id": player.player_id, "trace_id": answer.trace_id, "took_ms": took_ms });
             output.line(&line.to_string());
         } else {
             output.line(&format!(

@@ -4,7 +4,7 @@
 //! it is one blocking request and starts no runtime.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 pub struct ReadyArgs {
     /// The service's ops port: 127.0.0.1:8130 is the gateway's
     #[arg(value_name = "HOST:PORT")]
-    address: SocketAddr,
+    address: String,
 }
 
 /// Asks `/readyz`. Exit code 0 when the service is ready, 1 when it is not; the reason goes to standard error.
@@ -31,7 +31,7 @@ pub struct ReadyArgs {
 /// # Errors
 /// When nothing answers there.
 pub fn run(args: &ReadyArgs, output: &Output) -> Result<ExitCode> {
-    let address = args.address;
+    let address = args.address.as_str();
     let (status, body) = ask(address).with_context(|| format!("no answer at {address}"))?;
     if status == 200 {
         return Ok(ExitCode::SUCCESS);
@@ -40,8 +40,9 @@ pub fn run(args: &ReadyArgs, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn ask(address: SocketAddr) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+fn ask(address: &str) -> Result<(u16, String)> {
+    let resolved = address.to_socket_addrs().context("an address looks like 127.0.0.1:8130")?.next();
+    let mut stream = TcpStream::connect_timeout(&resolved.context("the name has no address")?, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
     // In one piece: `write!` on a socket sends each part of the text by itself.
@@ -64,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn answering(answer: &'static str) -> SocketAddr {
+    fn answering(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -73,22 +74,23 @@ mod tests {
             let _read = stream.read(&mut request).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        address
+        address.to_string()
     }
 
     #[test]
     fn status_and_reason_are_read() {
         let up = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-        assert_eq!(ask(up).unwrap(), (200, "ok".to_owned()));
+        assert_eq!(ask(&up).unwrap(), (200, "ok".to_owned()));
         let down =
             answering("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\nkafka: no assignment");
-        assert_eq!(ask(down).unwrap(), (503, "kafka: no assignment".to_owned()));
+        assert_eq!(ask(&down).unwrap(), (503, "kafka: no assignment".to_owned()));
     }
 
     #[test]
     fn what_is_no_answer_is_an_error() {
-        assert!(ask(answering("hello")).is_err());
+        assert!(ask(&answering("hello")).is_err());
+        assert!(ask("no-port").unwrap_err().to_string().contains("looks like"));
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(ask(closed).is_err());
+        assert!(ask(&closed.to_string()).is_err());
     }
 }

@@ -81,7 +81,7 @@ async fn client_reports(target: &Target) -> Result<BTreeMap<String, u64>> {
 async fn drops(target: &Target) -> Result<BTreeMap<String, u64>> {
     let mut drops = BTreeMap::new();
     for service in Part::SERVICES {
-        let url = target.ops_url(*service, "/metrics").context("a service has an ops port")?;
+        let url = target.ops_url(*service, "/metrics").context("no ops port follows from the gateway's port: load asks each service what telemetry it lost, so it needs addresses without a proxy")?;
         let page = get(target, &url).await?;
         drops.extend(counters(service.as_str(), &page)?);
     }

@@ -1,7 +1,8 @@
 //! Draws a trace as a tree: one line a span, service, op and what it worked on, when it began and how long it took, and a bar
 //! where the terminal is wide enough.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 
 use console::{Style, measure_text_width, truncate_str};
 
@@ -18,7 +19,7 @@ const TIMES_COLUMNS: usize = 22;
 #[must_use]
 pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     let mut children: BTreeMap<Option<&str>, Vec<&Span>> = BTreeMap::new();
-    let known: std::collections::HashSet<&str> = trace.spans.iter().map(|s| s.span_id.as_str()).collect();
+    let known: HashSet<&str> = trace.spans.iter().map(|s| s.span_id.as_str()).collect();
     for span in &trace.spans {
         // A span whose parent did not arrive is drawn at the left margin rather than not at all.
         let parent = span.parent_span_id.as_deref().filter(|p| known.contains(p));
@@ -27,11 +28,14 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     for siblings in children.values_mut() {
         siblings.sort_by(|a, b| a.start.total_cmp(&b.start));
     }
+    let (spans, services) = (trace.spans.len(), trace.services.len());
+    if spans == 0 {
+        return without_spans(trace);
+    }
     let begin = trace.spans.iter().map(|s| s.start).fold(f64::INFINITY, f64::min);
     let end = trace.spans.iter().map(|s| s.end).fold(f64::NEG_INFINITY, f64::max);
-    let page = Page { children, begin, length_ms: (end - begin) * 1000.0, columns, colours };
-
-    let (spans, services) = (trace.spans.len(), trace.services.len());
+    let drawn = RefCell::default();
+    let page = Page { children, drawn, begin, length_ms: (end - begin).max(0.0) * 1000.0, columns, colours };
     let mut out = format!(
         "trace {} · {spans} spans · {services} services · {:.1} ms\n",
         trace.trace_id, page.length_ms
@@ -40,20 +44,50 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     for root in page.children.get(&None).into_iter().flatten() {
         page.span(&mut out, root, "", "");
     }
+    // Spans that are each other's parents hang on no root.
+    for span in &trace.spans {
+        if !page.drawn.borrow().contains(span.span_id.as_str()) {
+            page.span(&mut out, span, "", "");
+        }
+    }
     out
+}
+
+/// A trace of which only errors or logs were recorded.
+fn without_spans(trace: &Trace) -> String {
+    let mut out = format!(
+        "trace {} · no span was recorded · {} errors · {} logs\n",
+        trace.trace_id,
+        trace.errors.len(),
+        trace.logs.len()
+    );
+    for error in &trace.errors {
+        let text = |field: &str| plain(error[field].as_str().unwrap_or_default());
+        out.push_str(&format!("  {} error: {}\n", text("project"), text("title")));
+    }
+    out
+}
+
+/// The text without what a terminal would obey: whoever writes a trace chooses its names.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 struct Page<'a> {
     children: BTreeMap<Option<&'a str>, Vec<&'a Span>>,
+    /// The ids of the spans that have a line.
+    drawn: RefCell<HashSet<&'a str>>,
     begin: f64,
     length_ms: f64,
     columns: usize,
     colours: bool,
 }
 
-impl Page<'_> {
-    /// One span and all below it. `lead` stands before this line's text, `below` before those of its children.
-    fn span(&self, out: &mut String, span: &Span, lead: &str, below: &str) {
+impl<'a> Page<'a> {
+    /// One span and all below it, except what has a line already. `lead` stands before this line's text, `below` before those of its
+    /// children.
+    fn span(&self, out: &mut String, span: &'a Span, lead: &str, below: &str) {
+        let is_first_of_its_id = self.drawn.borrow_mut().insert(&span.span_id);
         let bar = if self.columns >= BAR_FROM_COLUMNS { BAR_COLUMNS + 1 } else { 0 };
         let room = self.columns.saturating_sub(TIMES_COLUMNS + bar).max(20);
         let text = truncate_str(&format!("{lead}{}", self.label(span)), room, "…").into_owned();
@@ -64,9 +98,14 @@ impl Page<'_> {
             out.push_str(&format!("{:padding$} {}", "", self.bar(span, at_ms)));
         }
         out.push('\n');
+        if !is_first_of_its_id {
+            return;
+        }
         let below_me = self.children.get(&Some(span.span_id.as_str()));
-        let count = below_me.map_or(0, Vec::len);
-        for (index, child) in below_me.into_iter().flatten().enumerate() {
+        let is_new = |child: &&&Span| !self.drawn.borrow().contains(child.span_id.as_str());
+        let below_me: Vec<_> = below_me.into_iter().flatten().filter(is_new).collect();
+        let count = below_me.len();
+        for (index, child) in below_me.into_iter().enumerate() {
             let (branch, rest) = if index + 1 == count { ("└─ ", "   ") } else { ("├─ ", "│  ") };
             self.span(out, child, &format!("{below}{branch}"), &format!("{below}{rest}"));
         }
@@ -74,11 +113,15 @@ impl Page<'_> {
 
     fn label(&self, span: &Span) -> String {
         let failed = span.status.as_deref().is_some_and(|s| s != "ok");
-        let service = self.paint(Style::new().bold().color256(colour_of(&span.project)), &span.project);
-        let op = self.paint(Style::new().cyan(), &span.op);
-        let what = span.description.as_deref().unwrap_or_default();
+        let service =
+            self.paint(Style::new().bold().color256(colour_of(&span.project)), &plain(&span.project));
+        let op = self.paint(Style::new().cyan(), &plain(&span.op));
+        let what = plain(span.description.as_deref().unwrap_or_default());
         let status = if failed {
-            self.paint(Style::new().red(), &format!(" [{}]", span.status.as_deref().unwrap_or_default()))
+            self.paint(
+                Style::new().red(),
+                &format!(" [{}]", plain(span.status.as_deref().unwrap_or_default())),
+            )
         } else {
             String::new()
         };
@@ -151,6 +194,32 @@ mod tests {
             assert!(lines[4].contains("   └─ game queue."), "{text}");
             assert!(lines[2..].iter().all(|l| measure_text_width(l) <= columns.max(42)), "{columns}: {text}");
         }
+    }
+
+    #[test]
+    fn spans_that_are_each_others_parents_are_drawn_once() {
+        let mut trace = trace();
+        trace.spans[1].parent_span_id = Some("c".into());
+        trace.spans.push(span("d", Some("d"), "function", 10.0, 10.001));
+        let text = render(&trace, 80, false);
+        assert_eq!(text.lines().count(), 2 + 4, "{text}");
+    }
+
+    #[test]
+    fn a_trace_of_errors_alone_shows_them() {
+        let mut trace = trace();
+        trace.spans.clear();
+        trace.errors.push(serde_json::json!({ "project": "game", "title": "Refused: no" }));
+        let text = render(&trace, 80, false);
+        assert!(text.contains("no span was recorded") && text.contains("game error: Refused: no"), "{text}");
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_name_of_a_trace() {
+        let mut trace = trace();
+        trace.spans[0].description = Some("a\u{1b}[31m\nb".into());
+        let text = render(&trace, 80, false);
+        assert_eq!((text.lines().count(), text.contains('\u{1b}')), (5, false), "{text}");
     }
 
     #[test]

@@ -9,16 +9,16 @@ use uuid::Uuid;
 
 use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, platform, raw};
 
-const TOPIC: &str = "casino.bets.commands.v1";
+pub(crate) const BETS: &str = "casino.bets.commands.v1";
 /// A JVM starts, sends and ends; then the bet runs through.
-const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 /// A key before each line.
 pub(crate) const KEYED: [&str; 2] = ["--reader-property", "parse.key=true"];
-/// Headers before that.
-const WITH_HEADERS: [&str; 4] =
-    ["--reader-property", "parse.headers=true", "--reader-property", "headers.separator=;"];
+/// Headers before that, with a sign between them that is in none of them.
+pub(crate) const SIGNS: [&str; 4] =
+    ["--reader-property", "parse.headers=true", "--reader-property", "headers.separator=#"];
 
-fn line(player: &Player, stake_minor: i64) -> String {
+pub(crate) fn line(player: &Player, stake_minor: i64) -> String {
     let data = serde_json::json!({
         "playerId": player.player_id, "game": "slots", "stake": { "minor": stake_minor.to_string(), "currency": CURRENCY },
     });
@@ -31,14 +31,14 @@ pub(crate) fn produce(topic: &str, options: &[&str], lines: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-async fn player(platform: &Platform) -> Player {
-    let player = platform.gateway.register(CURRENCY).await.expect("registered");
-    platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
+pub(crate) async fn player(platform: &Platform, currency: &str) -> Player {
+    let player = platform.gateway.register(currency).await.expect("registered");
+    platform.gateway.deposit(&player, DEPOSIT_MINOR, currency).await.expect("deposited");
     player
 }
 
 /// The player's bets, once there are `count` of them.
-async fn history(platform: &Platform, player: &Player, count: usize) -> Vec<Value> {
+pub(crate) async fn history(platform: &Platform, player: &Player, count: usize) -> Vec<Value> {
     eventually(&format!("{count} bets in the history"), SETTLES_WITHIN, || async {
         let url = format!("{}/api/v1/me/bets", platform.gateway_url);
         let response = platform.http.get(url).bearer_auth(&player.token).send().await.ok()?;
@@ -53,8 +53,8 @@ async fn history(platform: &Platform, player: &Player, count: usize) -> Vec<Valu
 async fn one_line_without_key_and_headers_is_a_bet_that_settles() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform).await;
-    produce(TOPIC, &[], &format!("{}\n", line(&player, 300)));
+    let player = player(platform, CURRENCY).await;
+    produce(BETS, &[], &format!("{}\n", line(&player, 300)));
     let bets = history(platform, &player, 1).await;
     assert_eq!(bets.len(), 1);
     let payout = bets[0]["payout_minor"].as_i64().expect("a payout");
@@ -69,14 +69,14 @@ async fn one_line_without_key_and_headers_is_a_bet_that_settles() {
 async fn trace_headers_are_continued() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform).await;
+    let player = player(platform, CURRENCY).await;
     let since = raw::last_seq(platform).await;
     let trace_id = Uuid::new_v4().simple().to_string();
     let headers = format!(
         "traceparent:00-{trace_id}-00f067aa0ba902b7-01;baggage:sentry-trace_id={trace_id},sentry-sampled=true"
     );
     let typed = format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100));
-    produce(TOPIC, &[KEYED.as_slice(), &WITH_HEADERS].concat(), &typed);
+    produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
     history(platform, &player, 1).await;
     let services = eventually("the whole flow in the given trace", SETTLES_WITHIN, || async {
         let transactions = raw::items(platform, since, "transaction").await;
@@ -105,12 +105,12 @@ async fn errors_about(platform: &Platform, since: u64, field: &str) -> usize {
     errors.iter().filter(|(project, event)| project == "game" && event.to_string().contains(field)).count()
 }
 
-/// The dead letters of game's bets, each as its headers, key and value.
-fn dead_letters() -> Vec<[String; 3]> {
-    let topic = format!("{TOPIC}.dlq.game");
+/// The records of a dead-letter topic, each as its headers, key and value.
+pub(crate) fn dead_letters(topic: &str) -> Vec<[String; 3]> {
     let from_the_start =
-        ["--partition", "0", "--offset", "earliest", "--timeout-ms", "20000", "--topic", &topic];
-    let whole = ["--formatter-property", "print.headers=true", "--formatter-property", "print.key=true"];
+        ["--partition", "0", "--offset", "earliest", "--timeout-ms", "20000", "--topic", topic];
+    let whole = ["print.headers=true", "headers.separator=#", "print.key=true"];
+    let whole = whole.map(|property| ["--formatter-property", property]).concat();
     let consumer = ["kafka", "console-consumer"];
     let output = cli(&[consumer.as_slice(), &from_the_start, &whole].concat(), None);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -126,7 +126,7 @@ fn dead_letters() -> Vec<[String; 3]> {
 async fn a_malformed_line_between_two_good_ones_harms_neither() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform).await;
+    let player = player(platform, CURRENCY).await;
     let since = raw::last_seq(platform).await;
     let note = format!("note:{}", Uuid::new_v4().simple());
     let fields = [("stakee", player.player_id.as_str()), ("staek", "null")];
@@ -138,7 +138,7 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
         "{note}\t{key}\t{first}\n{note}\t{key}\t{bad}\n{note}\t{key}\t{last}\n{note}\tno-key\t{bad_without_key}\n"
     );
     let no_key = ["--reader-property", "null.marker=no-key"];
-    produce(TOPIC, &[KEYED.as_slice(), &WITH_HEADERS, &no_key].concat(), &typed);
+    produce(BETS, &[KEYED.as_slice(), &SIGNS, &no_key].concat(), &typed);
     assert_eq!(history(platform, &player, 2).await.len(), 2);
     for (field, _) in fields {
         eventually("the error event", SETTLES_WITHIN, || async {
@@ -147,12 +147,12 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
         .await;
     }
 
-    let letters = dead_letters();
+    let letters = dead_letters(&format!("{BETS}.dlq.game"));
     for (value, (_, key)) in [bad, bad_without_key].iter().zip(fields) {
         let kept: Vec<_> = letters.iter().filter(|[.., v]| v == value).collect();
         assert_eq!(kept.len(), 1, "one dead letter whose value is {value}: {letters:?}");
         assert_eq!(kept[0][1], key, "as it came");
-        assert!(kept[0][0].split(',').any(|header| header == note), "as it came: {}", kept[0][0]);
+        assert!(kept[0][0].split('#').any(|header| header == note), "as it came: {}", kept[0][0]);
     }
 
     // Whatever game had to say of the bad lines, it has said before this bet's trace.

@@ -1,0 +1,36 @@
+//! Every name on the telemetry that a whole platform sent is one of Sentry's published conventions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use testkit::conventions::complaints;
+use testkit::eventually;
+
+use super::{platform, raw};
+
+/// Metrics and logs are sent every few seconds.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
+const JUDGED: [&str; 3] = ["transaction", "log", "trace_metric"];
+
+#[tokio::test]
+async fn all_that_a_platform_sends_follows_them() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = super::console::player(platform, super::CURRENCY).await;
+    let key = uuid::Uuid::new_v4().to_string();
+    platform.gateway.bet(&player, 100, super::CURRENCY, &key).await.expect("answered");
+
+    let mut faults = BTreeSet::new();
+    for kind in JUDGED {
+        // From the beginning on: what the other tests made the platform send is judged too.
+        let items = eventually(kind, ARRIVES_WITHIN, || async {
+            let items = raw::items(platform, 0, kind).await;
+            (!items.is_empty()).then_some(items)
+        })
+        .await;
+        for (project, item) in items {
+            faults.extend(complaints(kind, &item).into_iter().map(|fault| format!("{project}: {fault}")));
+        }
+    }
+    assert_eq!(faults, BTreeSet::new());
+}

@@ -1,0 +1,61 @@
+//! The edge of a whole platform: whose names its listeners answer to, and which requests are the same.
+
+use contracts::parts::Part;
+use reqwest::StatusCode;
+use reqwest::header::HOST;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{CURRENCY, Platform, console, platform, ports};
+
+#[tokio::test]
+async fn no_listener_answers_to_a_strangers_name() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let mut listeners = vec![ports().recorder_query()];
+    for part in Part::SERVICES {
+        listeners.push(ports().http(*part));
+        listeners.extend(ports().ops(*part));
+    }
+    for port in listeners {
+        let ask = |host: String| {
+            let request = platform.http.get(format!("http://127.0.0.1:{port}/livez")).header(HOST, host);
+            async { request.send().await.map(|answer| answer.status()) }
+        };
+        assert_eq!(
+            ask(format!("rebound.example:{port}")).await.ok(),
+            Some(StatusCode::MISDIRECTED_REQUEST),
+            "{port}"
+        );
+        assert_ne!(
+            ask(format!("127.0.0.1:{port}")).await.ok(),
+            Some(StatusCode::MISDIRECTED_REQUEST),
+            "{port}"
+        );
+    }
+}
+
+async fn bet(platform: &Platform, token: &str, keys: &[&str]) -> (StatusCode, Value) {
+    let body = json!({ "game": "slots", "stake_minor": 100, "currency": CURRENCY });
+    let mut request = platform.http.post(format!("{}/api/v1/bets", platform.gateway_url)).bearer_auth(token);
+    for key in keys {
+        request = request.header("idempotency-key", *key);
+    }
+    let answer = request.json(&body).send().await.expect("answered");
+    (answer.status(), answer.json().await.expect("JSON"))
+}
+
+#[tokio::test]
+async fn two_keys_are_refused_and_a_quoted_key_is_the_same_key() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = console::player(platform, CURRENCY).await;
+    let [one, other] = [(); 2].map(|()| Uuid::new_v4().to_string());
+    for keys in [[one.as_str(), &other], [&other, &one]] {
+        assert_eq!(bet(platform, &player.token, &keys).await.0, StatusCode::BAD_REQUEST);
+    }
+    let (_, plain) = bet(platform, &player.token, &[&one]).await;
+    let (_, quoted) = bet(platform, &player.token, &[&format!("\"{one}\"")]).await;
+    assert_eq!(plain["bet_id"], quoted["bet_id"]);
+    assert_eq!(console::history(platform, &player, 1).await.len(), 1, "one bet, and none of the refused");
+}

@@ -1,0 +1,200 @@
+//! What other producers write, through the whole platform: every codec, the forms of CloudEvents, headers that occur twice, dead
+//! letters that are copied back, voids and made-up games.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use contracts::parts::Part;
+use pitboss::player::Player;
+use serde_json::{Value, json};
+use testkit::eventually;
+use uuid::Uuid;
+
+use super::console::{BETS, KEYED, SETTLES_WITHIN, SIGNS, dead_letters, history, line, player, produce};
+use super::{DEPOSIT_MINOR, Platform, internal, platform, raw, url_of};
+
+const PAYMENTS: &str = "casino.payments.commands.v1";
+const PLACE_BET: &str = "casino.bets.v1.PlaceBet";
+const STRUCTURED: &str = "content-type:application/cloudevents+json";
+/// So many names of games are made up.
+const MADE_UP_GAMES: usize = 300;
+
+#[tokio::test]
+async fn every_codec_of_the_stock_producer_is_read() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = player(platform, "EUR").await;
+    let typed = format!("{0}\t{1}\n{0}\t{1}\n", player.player_id, line(&player, 100));
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+    for codec in codecs {
+        produce(BETS, &[KEYED.as_slice(), &[&format!("--compression-codec={codec}")]].concat(), &typed);
+    }
+    assert_eq!(history(platform, &player, 2 * codecs.len()).await.len(), 2 * codecs.len());
+    let answer = platform.gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await;
+    assert!(answer.expect("answered").status.is_success(), "a bet behind them");
+}
+
+/// A CloudEvent in structured mode, with more attributes.
+fn structured(player: &Player, more: &Value) -> String {
+    let mut event =
+        json!({ "specversion": "1.0", "id": Uuid::new_v4(), "source": "/e2e", "type": PLACE_BET });
+    event["data"] = serde_json::from_str::<Value>(&line(player, 100)).expect("JSON")["data"].clone();
+    for (name, value) in more.as_object().expect("an object") {
+        event[name] = value.clone();
+    }
+    event.to_string()
+}
+
+#[tokio::test]
+async fn a_cloud_event_is_a_bet_in_every_form_that_sdks_write() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = player(platform, "EUR").await;
+    let data = serde_json::from_str::<Value>(&line(&player, 100)).expect("JSON")["data"].to_string();
+    let mut encoded = serde_json::from_str::<Value>(&structured(&player, &json!({}))).expect("JSON");
+    encoded.as_object_mut().expect("an object").remove("data");
+    encoded["data_base64"] = BASE64.encode(&data).into();
+    let copies = format!("ce_specversion:1.0#ce_type:{PLACE_BET}#ce_id:{}", Uuid::new_v4());
+    let extensions =
+        json!({ "partitionkey": "x", "traceparent": "not one", "dataschema": "https://example.org/p.json" });
+    let events = [
+        (format!("{STRUCTURED}; charset=UTF-8#{copies}"), structured(&player, &json!({}))),
+        (
+            STRUCTURED.to_owned(),
+            structured(&player, &json!({ "datacontenttype": "application/json; charset=utf-8" })),
+        ),
+        (STRUCTURED.to_owned(), structured(&player, &extensions)),
+        (STRUCTURED.to_owned(), encoded.to_string()),
+        (format!("content-type:application/json#{}", copies.replace("1.0#", "1.0#ce_source:/e2e#")), data),
+    ];
+    let typed = events.iter().fold(String::new(), |mut typed, (headers, value)| {
+        writeln!(typed, "{headers}\t{}\t{value}", player.player_id).expect("a string takes all");
+        typed
+    });
+    produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
+    // The first one's copy of the id is the last one's id: the copies are not read.
+    assert_eq!(history(platform, &player, events.len()).await.len(), events.len());
+}
+
+#[tokio::test]
+async fn of_two_trace_headers_the_last_is_continued() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = player(platform, "EUR").await;
+    let since = raw::last_seq(platform).await;
+    let [first, last] = [(); 2].map(|()| Uuid::new_v4().simple().to_string());
+    let header = |trace_id: &str| format!("traceparent:00-{trace_id}-00f067aa0ba902b7-01");
+    let typed =
+        format!("{}#{}\t{}\t{}\n", header(&first), header(&last), player.player_id, line(&player, 100));
+    produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
+    history(platform, &player, 1).await;
+    let transactions = eventually("game in the last trace", SETTLES_WITHIN, || async {
+        let transactions = raw::items(platform, since, "transaction").await;
+        raw::trace(&last, &transactions).services.iter().any(|s| s == "game").then_some(transactions)
+    })
+    .await;
+    assert!(raw::trace(&first, &transactions).spans.is_empty(), "the first trace was continued too");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = player(platform, "EUR").await;
+    // The right form in the wrong topic.
+    let typed = line(&player, 700);
+    produce(PAYMENTS, &KEYED, &format!("{}\t{typed}\n", player.player_id));
+    let letter = eventually("the dead letter", SETTLES_WITHIN, || async {
+        let letters = tokio::task::spawn_blocking(|| dead_letters(&format!("{PAYMENTS}.dlq.payment")));
+        letters.await.expect("it ends").into_iter().find(|[.., value]| *value == typed)
+    })
+    .await;
+    let copy = letter.join("\t") + "\n";
+    for _ in 0..2 {
+        produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &copy);
+    }
+    // Another bet of the player behind both copies: when it is there, so are they.
+    produce(BETS, &KEYED, &format!("{}\t{}\n", player.player_id, line(&player, 100)));
+    let bets = history(platform, &player, 2).await;
+    let mut stakes: Vec<_> = bets.iter().map(|bet| bet["stake_minor"].as_i64().expect("a stake")).collect();
+    stakes.sort_unstable();
+    assert_eq!(stakes, [100, 700]);
+    let payouts: i64 = bets.iter().map(|bet| bet["payout_minor"].as_i64().expect("a payout")).sum();
+    let balance = platform.gateway.balance(&player, "EUR").await.expect("a balance");
+    assert_eq!(balance, DEPOSIT_MINOR - 800 + payouts);
+}
+
+/// What analytics has summed up in a currency that no other test plays in, a row a game.
+async fn summary(platform: &Platform, currency: &str) -> Vec<Value> {
+    let url = format!("{}/api/v1/summary", url_of(Part::Analytics));
+    let summary = internal(platform, &url).await.unwrap_or_default();
+    let games = summary["games"].as_array().cloned().unwrap_or_default();
+    games.into_iter().filter(|row| row["currency"] == currency).collect()
+}
+
+#[tokio::test]
+async fn a_void_is_subtracted_from_the_summary_once() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = player(platform, "GBP").await;
+    let typed = format!(
+        "{0}\t{1}\n{0}\t{2}\n",
+        player.player_id,
+        line_in(&player, 100, "GBP"),
+        line_in(&player, 300, "GBP")
+    );
+    produce(BETS, &KEYED, &typed);
+    let bets = history(platform, &player, 2).await;
+    let of = |stake: i64| bets.iter().find(|bet| bet["stake_minor"] == stake).expect("a bet of this stake");
+    let void = |wager: &str| {
+        let data = json!({ "wagerId": wager, "playerId": player.player_id, "reason": "e2e" });
+        format!("{}\t{}\n", player.player_id, json!({ "type": "casino.payments.v1.VoidWager", "data": data }))
+    };
+    let wager = of(300)["bet_id"].as_str().expect("an id");
+    let unseen = Uuid::new_v4().to_string();
+    produce(PAYMENTS, &KEYED, &[void(wager), void(wager), void(&unseen)].concat());
+    let kept = of(100)["payout_minor"].as_i64().expect("a payout");
+    // A bet behind them: when it is counted, all three have been handled. The third is of no bet that anybody has counted.
+    let last = platform.gateway.bet(&player, 200, "GBP", &Uuid::new_v4().to_string()).await;
+    let kept = kept + last.expect("answered").result().expect("a result").payout_minor;
+    let rows = eventually("the last bet in the summary", SETTLES_WITHIN, || async {
+        let rows = summary(platform, "GBP").await;
+        rows.iter().any(|row| row["bets"] == 2 && row["voided"] == 1).then_some(rows)
+    })
+    .await;
+    let sum = |field: &str| rows.iter().filter_map(|row| row[field].as_i64()).sum::<i64>();
+    assert_eq!([sum("stake_minor"), sum("payout_minor")], [300, kept], "{rows:?}");
+    let balance = platform.gateway.balance(&player, "GBP").await.expect("a balance");
+    assert_eq!(balance, DEPOSIT_MINOR - 300 + kept);
+}
+
+fn line_in(player: &Player, stake_minor: i64, currency: &str) -> String {
+    line(player, stake_minor).replace("\"EUR\"", &format!("\"{currency}\""))
+}
+
+#[tokio::test]
+async fn made_up_games_are_one_row_and_one_label() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let player = player(platform, "SEK").await;
+    let typed = (0..MADE_UP_GAMES).fold(String::new(), |mut typed, n| {
+        let bet = line_in(&player, 100, "SEK").replace("\"slots\"", &format!("\"made-up-{n}\""));
+        writeln!(typed, "{}\t{bet}", player.player_id).expect("a string takes all");
+        typed
+    });
+    produce(BETS, &KEYED, &typed);
+    let rows = eventually("all of them in the summary", SETTLES_WITHIN, || async {
+        let rows = summary(platform, "SEK").await;
+        let rejected: i64 = rows.iter().filter_map(|row| row["rejected"].as_i64()).sum();
+        (rejected == i64::try_from(MADE_UP_GAMES).expect("a small number")).then_some(rows)
+    })
+    .await;
+    assert_eq!(rows.iter().map(|row| &row["game"]).collect::<Vec<_>>(), ["unknown"]);
+    for part in [Part::Gateway, Part::Game, Part::Analytics] {
+        let url = format!("http://127.0.0.1:{}/metrics", super::ports().ops(part).expect("an ops listener"));
+        let metrics = platform.http.get(url).send().await.expect("answered").text().await.expect("text");
+        assert!(metrics.contains("# TYPE"), "{part}: {metrics}");
+        assert!(!metrics.contains("made-up"), "{part}: a name that a client made up is a label");
+    }
+}
