@@ -47,8 +47,10 @@ pub fn redis() -> String {
     server("PITBOSS_TEST_REDIS")
 }
 
-/// The processor time that this thread has used: a busy machine does not change it. The kernel counts it to the nanosecond;
-/// the numbers in `/proc` are only brought up to date by its timer, some milliseconds apart.
+/// The processor time that this thread has used.
+///
+/// A busy machine does not change it. The kernel counts it to the nanosecond; the numbers in `/proc` are only brought up to date
+/// by its timer, some milliseconds apart.
 #[must_use]
 pub fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -39,8 +39,10 @@ pub use commands::Commands;
 pub use config::{Bets, Config, Limits, Peers, Security, Sessions};
 pub use routes::docs::Description;
 
-/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
-/// generated where it is started, and a library is compiled once for its program and its tests.
+/// The whole program: reads the configuration and calls [`run`].
+///
+/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
+/// once more.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Gateway;

@@ -38,8 +38,10 @@ use provider::pool::Pool;
 /// How often the document store is asked for a sign of life, and how long a start waits between two tries.
 const STORE_PROBE_MS: u64 = 1_000;
 
-/// The whole program: reads the configuration and calls [`run`]. It is part of the library because the code of all that `run` calls is
-/// generated where it is started, and a library is compiled once for its program and its tests.
+/// The whole program: reads the configuration and calls [`run`].
+///
+/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
+/// once more.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Payment;

@@ -144,6 +144,12 @@ pub(crate) struct Program {
     pub(crate) query: String,
 }
 
+/// The program that `./pitboss test` built to run, which keeps to its memory; else the one that was built without the optimiser.
+fn program() -> PathBuf {
+    let built = std::env::var_os("PITBOSS_BIN").map(|folder| PathBuf::from(folder).join("recorder"));
+    built.unwrap_or_else(|| env!("CARGO_BIN_EXE_recorder").into())
+}
+
 impl Program {
     /// Starts it on free ports and waits until it is ready. What was free may be somebody else's by then: it is given others.
     pub(crate) async fn start(directory: &Path, more: &[(&str, &str)]) -> Self {
@@ -165,7 +171,7 @@ impl Program {
         let (ingest, query, ops) = (free(), free(), free());
         let stderr =
             std::fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_recorder"))
+        let child = Command::new(program())
             .envs(settings(directory))
             .env("PITBOSS__HTTP__ADDRESS", ingest.to_string())
             .env("PITBOSS__QUERY__ADDRESS", query.to_string())

@@ -73,7 +73,7 @@ async fn trace_headers_are_continued() {
     let since = raw::last_seq(platform).await;
     let trace_id = Uuid::new_v4().simple().to_string();
     let headers = format!(
-        "traceparent:00-{trace_id}-00f067aa0ba902b7-01;baggage:sentry-trace_id={trace_id},sentry-sampled=true"
+        "traceparent:00-{trace_id}-00f067aa0ba902b7-01#baggage:sentry-trace_id={trace_id},sentry-sampled=true"
     );
     let typed = format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100));
     produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
