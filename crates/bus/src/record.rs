@@ -1,6 +1,6 @@
 //! One Kafka record, owned: what came from the broker, byte for byte, and what goes there.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
@@ -153,14 +153,10 @@ pub(crate) fn to_native(headers: &[(String, Bytes)]) -> OwnedHeaders {
 
 /// Leaves the last header of each name.
 pub(crate) fn each_once(headers: &mut Vec<(String, Bytes)>) {
-    let last: HashMap<String, usize> =
-        headers.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
-    let mut index = 0;
-    headers.retain(|(name, _)| {
-        let is_last = last.get(name) == Some(&index);
-        index += 1;
-        is_last
-    });
+    let mut seen = HashSet::with_capacity(headers.len());
+    // From the end on, so the answer about the first header stands last.
+    let mut are_last: Vec<bool> = headers.iter().rev().map(|(name, _)| seen.insert(name.as_str())).collect();
+    headers.retain(|_| are_last.pop().unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The internal token: which requests come from our own services.
+//! The internal token: which requests come from our own services; and what else stands in the headers of such requests.
 //!
 //! It travels as `x-internal-token` and is compared in constant time. [`crate::http::internal`] demands it of every request to a
 //! router; an empty configured token means that nobody is inside.
@@ -11,6 +11,14 @@ use crate::config::Secret;
 
 /// The header that carries the token.
 pub const INTERNAL_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-internal-token");
+
+/// The header that tells user which session is meant.
+///
+/// The id is as good as the session: it stands in no path, so no log and no span shows it.
+pub const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("x-session-id");
+
+/// The header that tells user from which network a client of the gateway comes: an address, or the /64 of an IPv6 address.
+pub const CLIENT_NETWORK_HEADER: HeaderName = HeaderName::from_static("x-client-network");
 
 /// `[security]` of a service that has no other secret.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]

@@ -15,7 +15,7 @@ pub const STATE_VARIABLE: &str = "PITBOSS_STATE";
 /// Another folder for fetched programs than `.pitboss/tools/`.
 pub const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
 /// Another folder of our own programs than the one that cargo builds into.
-pub const PROGRAMS_VARIABLE: &str = "PITBOSS_PROGRAMS";
+pub const PROGRAMS_VARIABLE: &str = "PITBOSS_BIN";
 /// Another base of all ports.
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
 /// The process with which a platform that it starts ends.

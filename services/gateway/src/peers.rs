@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chassis::{
     Failure,
     http::IDEMPOTENCY_KEY_HEADER,
-    internal::{INTERNAL_TOKEN_HEADER, Internal},
+    internal::{CLIENT_NETWORK_HEADER, INTERNAL_TOKEN_HEADER, Internal, SESSION_ID_HEADER},
     problem::Problem,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
@@ -28,10 +28,6 @@ use crate::{
 
 /// An answer of a peer is small: a page of history is the largest.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Carries a session's id to user. The id is as good as the session: it stands in no path, so no log and no span shows it.
-const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("x-session-id");
-/// Carries the network of whoever wants in to user, which counts wrong passwords by it.
-const CLIENT_NETWORK_HEADER: &str = "x-client-network";
 
 /// The clients.
 #[derive(Debug)]
@@ -95,6 +91,14 @@ impl Peers {
         self.client.request(method, url).route(route).header(INTERNAL_TOKEN_HEADER, self.internal.value())
     }
 
+    /// A new one of `what` at user, for a client that has no session. User counts wrong passwords by the client's network.
+    fn of_client(&self, what: &str, key: &str, from: IpAddr) -> RequestBuilder {
+        let url = path(&self.user, &["internal", "v1", what]);
+        self.call(Method::POST, &url, format!("/internal/v1/{what}"))
+            .header_str(CLIENT_NETWORK_HEADER.as_str(), &allotment(from).to_string())
+            .header_str(IDEMPOTENCY_KEY_HEADER, key)
+    }
+
     fn of_session(&self, method: Method, bearer: &Bearer) -> Result<RequestBuilder, Problem> {
         let mut session_id = HeaderValue::from_str(&bearer.session_id)
             .map_err(|_| Problem::unauthorized("the token is not valid, or not any more"))?;
@@ -130,10 +134,7 @@ impl Peers {
         from: IpAddr,
         body: &B,
     ) -> Result<Bytes, Problem> {
-        let url = path(&self.user, &["internal", "v1", "players"]);
-        let call = self.call(Method::POST, &url, "/internal/v1/players");
-        let call = call.header_str(CLIENT_NETWORK_HEADER, &allotment(from).to_string());
-        success(ask(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)
+        success(ask(self.of_client("players", key, from).json(body)).await?)
     }
 
     /// Logs in whoever asks from this address.
@@ -143,11 +144,8 @@ impl Peers {
         from: IpAddr,
         body: &B,
     ) -> Result<NewSession, Problem> {
-        let url = path(&self.user, &["internal", "v1", "sessions"]);
-        let call = self.call(Method::POST, &url, "/internal/v1/sessions");
-        let call = call.header_str(CLIENT_NETWORK_HEADER, &allotment(from).to_string());
         // Here a 401 is meant for the player.
-        json(read(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)
+        json(read(self.of_client("sessions", key, from).json(body)).await?)
     }
 
     /// The player's profile.

@@ -3,7 +3,8 @@
 //!
 //! Keeps "at most one more per kill": a claim is renewed while its holder lives, so it runs out only under a dead or frozen one;
 //! whoever takes it over counts an attempt whose outcome is unknown ([`crate::domain::delivery`]), if the mail was about to be
-//! handed over by then. Nobody writes about a notification that somebody else has claimed since. Times are the store's, so it does not matter whose clock is wrong.
+//! handed over by then. Nobody writes about a notification that somebody else has claimed since. Times are the store's, so it does
+//! not matter whose clock is wrong.
 
 use money::Money;
 use serde::{Deserialize, Serialize};

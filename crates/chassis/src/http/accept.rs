@@ -43,7 +43,8 @@ struct Served {
 
 /// Serves `router` on `listener` until `stop`, then lets open requests finish and returns when the last connection is gone.
 ///
-/// A request for another host (`http.hosts`) is answered with 421, one for no host or several with 400. The peer's address is in every request as [`ConnectInfo`].
+/// A request for another host (`http.hosts`) is answered with 421, one for no host or several with 400. The peer's address is in
+/// every request as [`ConnectInfo`].
 ///
 /// # Errors
 /// When the listener has no address.

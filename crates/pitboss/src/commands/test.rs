@@ -117,7 +117,6 @@ async fn prepare_and_test(
         .env("PITBOSS_TEST_MONGO", infra_ports.mongo_uri())
         .env("PITBOSS_TEST_REDIS", infra_ports.redis_url())
         .env("PITBOSS_TEST_KAFKA_LIBS", infra::kafka::jars(layout))
-        .env("PITBOSS_BIN", &programs)
         .env(PROGRAMS_VARIABLE, &programs)
         .env("PITBOSS_TOOLS", checkout.layout.tools())
         .env("PITBOSS_TEST_PLATFORM_STATE", platform.state())

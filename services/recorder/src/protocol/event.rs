@@ -271,11 +271,10 @@ impl ErrorEvent {
     /// Where it happened: the transaction, else the innermost in-app frame.
     #[must_use]
     pub fn culprit(&self) -> Option<String> {
-        let frame = || self.main_stack().frames.iter().rev().find(|frame| frame.in_app == Some(true));
         self.transaction.clone().or_else(|| {
-            let frame = frame()?;
-            let place = frame.place();
-            Some(format!("{} {place}", frame.function.as_deref().unwrap_or("?")).trim().to_owned())
+            let frame = self.main_stack().innermost_in_app()?;
+            let function = frame.function.as_deref().unwrap_or("?");
+            Some(format!("{function} {}", frame.place()).trim().to_owned())
         })
     }
 
@@ -305,6 +304,12 @@ impl Exception {
 }
 
 impl Stacktrace {
+    /// The innermost frame of the application's own code.
+    #[must_use]
+    pub fn innermost_in_app(&self) -> Option<&Frame> {
+        self.frames.iter().rev().find(|frame| frame.in_app == Some(true))
+    }
+
     fn read(fields: &Fields<'_>) -> Self {
         let frames = fields.list("frames");
         let innermost = frames.len().saturating_sub(FRAMES_MAX);

@@ -42,8 +42,8 @@ fn variable(part: &str) -> Option<&str> {
 /// What a variable of a fingerprint stands for; `None` for one that is not known or has no value.
 fn value_of<'a>(name: &str, event: &'a ErrorEvent) -> Option<&'a str> {
     let exception = event.main_exception();
-    let frames = || event.main_stack().frames.iter().rev();
-    let frame = || frames().find(|frame| frame.in_app == Some(true)).or_else(|| frames().next());
+    let stack = event.main_stack();
+    let frame = || stack.innermost_in_app().or(stack.frames.last());
     match name {
         "error.type" | "type" => exception?.class.as_deref(),
         "error.value" | "value" => exception?.value.as_deref(),

@@ -3,12 +3,10 @@
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
+use chassis::internal::CLIENT_NETWORK_HEADER;
 use http::request::Parts;
 
-/// The header with the client's network, as the gateway saw it.
-const CLIENT_NETWORK_HEADER: &str = "x-client-network";
-
-/// An address, or the /64 of an IPv6 address; nothing where the caller names none.
+/// The client's network, as the gateway saw it; nothing where the caller names none.
 pub(super) struct ClientNetwork(pub(super) Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for ClientNetwork {

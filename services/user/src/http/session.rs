@@ -2,14 +2,13 @@
 
 use axum::extract::{FromRequestParts, State};
 use chassis::http::Json;
+use chassis::internal::SESSION_ID_HEADER;
 use chassis::problem::Problem;
 use http::request::Parts;
 
 use super::Api;
 use crate::sessions::SessionView;
 
-/// The header with the session's id.
-const SESSION_ID_HEADER: &str = "x-session-id";
 /// A session's id is a UUID.
 const SESSION_ID_BYTES_MAX: usize = 64;
 

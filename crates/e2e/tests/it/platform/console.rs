@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, platform, raw};
 
 pub(crate) const BETS: &str = "casino.bets.commands.v1";
+pub(crate) const PLACE_BET: &str = "casino.bets.v1.PlaceBet";
 /// A JVM starts, sends and ends; then the bet runs through.
 pub(crate) const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 /// A key before each line.
@@ -18,11 +19,20 @@ pub(crate) const KEYED: [&str; 2] = ["--reader-property", "parse.key=true"];
 pub(crate) const SIGNS: [&str; 4] =
     ["--reader-property", "parse.headers=true", "--reader-property", "headers.separator=#"];
 
+/// The data of a `PlaceBet`.
+pub(crate) fn data(player: &Player, game: &str, stake_minor: i64, currency: &str) -> Value {
+    serde_json::json!({
+        "playerId": player.player_id, "game": game, "stake": { "minor": stake_minor.to_string(), "currency": currency },
+    })
+}
+
+/// The shortest form of a bet.
+pub(crate) fn line_of(data: &Value) -> String {
+    serde_json::json!({ "type": PLACE_BET, "data": data }).to_string()
+}
+
 pub(crate) fn line(player: &Player, stake_minor: i64) -> String {
-    let data = serde_json::json!({
-        "playerId": player.player_id, "game": "slots", "stake": { "minor": stake_minor.to_string(), "currency": CURRENCY },
-    });
-    serde_json::json!({ "type": "casino.bets.v1.PlaceBet", "data": data }).to_string()
+    line_of(&data(player, "slots", stake_minor, CURRENCY))
 }
 
 /// Types lines into the stock producer.
@@ -93,7 +103,7 @@ async fn trace_headers_are_continued() {
 /// A line that is a bet but for the field that is not one.
 fn bad_line(player: &Player, field: &str) -> String {
     serde_json::json!({
-        "type": "casino.bets.v1.PlaceBet",
+        "type": PLACE_BET,
         "data": { "playerId": player.player_id, "game": "slots", field: "no field of a bet" },
     })
     .to_string()

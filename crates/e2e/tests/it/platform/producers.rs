@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use testkit::eventually;
 use uuid::Uuid;
 
-use super::console::{BETS, KEYED, SETTLES_WITHIN, SIGNS, dead_letters, history, line, player, produce};
-use super::{DEPOSIT_MINOR, Platform, internal, platform, raw, url_of};
+use super::console::{
+    BETS, KEYED, PLACE_BET, SETTLES_WITHIN, SIGNS, data, dead_letters, history, line, line_of, player,
+    produce,
+};
+use super::{CURRENCY, DEPOSIT_MINOR, Platform, internal, platform, raw, url_of};
 
 const PAYMENTS: &str = "casino.payments.commands.v1";
-const PLACE_BET: &str = "casino.bets.v1.PlaceBet";
 const STRUCTURED: &str = "content-type:application/cloudevents+json";
 /// So many names of games are made up.
 const MADE_UP_GAMES: usize = 300;
@@ -24,47 +26,47 @@ const MADE_UP_GAMES: usize = 300;
 async fn every_codec_of_the_stock_producer_is_read() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform, "EUR").await;
+    let player = player(platform, CURRENCY).await;
     let typed = format!("{0}\t{1}\n{0}\t{1}\n", player.player_id, line(&player, 100));
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
     for codec in codecs {
         produce(BETS, &[KEYED.as_slice(), &[&format!("--compression-codec={codec}")]].concat(), &typed);
     }
     assert_eq!(history(platform, &player, 2 * codecs.len()).await.len(), 2 * codecs.len());
-    let answer = platform.gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await;
+    let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await;
     assert!(answer.expect("answered").status.is_success(), "a bet behind them");
 }
 
 /// A CloudEvent in structured mode, with more attributes.
-fn structured(player: &Player, more: &Value) -> String {
+fn structured(player: &Player, more: &Value) -> Value {
     let mut event =
         json!({ "specversion": "1.0", "id": Uuid::new_v4(), "source": "/e2e", "type": PLACE_BET });
-    event["data"] = serde_json::from_str::<Value>(&line(player, 100)).expect("JSON")["data"].clone();
+    event["data"] = data(player, "slots", 100, CURRENCY);
     for (name, value) in more.as_object().expect("an object") {
         event[name] = value.clone();
     }
-    event.to_string()
+    event
 }
 
 #[tokio::test]
 async fn a_cloud_event_is_a_bet_in_every_form_that_sdks_write() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform, "EUR").await;
-    let data = serde_json::from_str::<Value>(&line(&player, 100)).expect("JSON")["data"].to_string();
-    let mut encoded = serde_json::from_str::<Value>(&structured(&player, &json!({}))).expect("JSON");
+    let player = player(platform, CURRENCY).await;
+    let data = data(&player, "slots", 100, CURRENCY).to_string();
+    let mut encoded = structured(&player, &json!({}));
     encoded.as_object_mut().expect("an object").remove("data");
     encoded["data_base64"] = BASE64.encode(&data).into();
     let copies = format!("ce_specversion:1.0#ce_type:{PLACE_BET}#ce_id:{}", Uuid::new_v4());
     let extensions =
         json!({ "partitionkey": "x", "traceparent": "not one", "dataschema": "https://example.org/p.json" });
     let events = [
-        (format!("{STRUCTURED}; charset=UTF-8#{copies}"), structured(&player, &json!({}))),
+        (format!("{STRUCTURED}; charset=UTF-8#{copies}"), structured(&player, &json!({})).to_string()),
         (
             STRUCTURED.to_owned(),
-            structured(&player, &json!({ "datacontenttype": "application/json; charset=utf-8" })),
+            structured(&player, &json!({ "datacontenttype": "application/json; charset=utf-8" })).to_string(),
         ),
-        (STRUCTURED.to_owned(), structured(&player, &extensions)),
+        (STRUCTURED.to_owned(), structured(&player, &extensions).to_string()),
         (STRUCTURED.to_owned(), encoded.to_string()),
         (format!("content-type:application/json#{}", copies.replace("1.0#", "1.0#ce_source:/e2e#")), data),
     ];
@@ -81,7 +83,7 @@ async fn a_cloud_event_is_a_bet_in_every_form_that_sdks_write() {
 async fn of_two_trace_headers_the_last_is_continued() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform, "EUR").await;
+    let player = player(platform, CURRENCY).await;
     let since = raw::last_seq(platform).await;
     let [first, last] = [(); 2].map(|()| Uuid::new_v4().simple().to_string());
     let header = |trace_id: &str| format!("traceparent:00-{trace_id}-00f067aa0ba902b7-01");
@@ -101,7 +103,7 @@ async fn of_two_trace_headers_the_last_is_continued() {
 async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
     let platform = platform();
     let _peace = platform.peacefully().await;
-    let player = player(platform, "EUR").await;
+    let player = player(platform, CURRENCY).await;
     // The right form in the wrong topic.
     let typed = line(&player, 700);
     produce(PAYMENTS, &KEYED, &format!("{}\t{typed}\n", player.player_id));
@@ -121,7 +123,7 @@ async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
     stakes.sort_unstable();
     assert_eq!(stakes, [100, 700]);
     let payouts: i64 = bets.iter().map(|bet| bet["payout_minor"].as_i64().expect("a payout")).sum();
-    let balance = platform.gateway.balance(&player, "EUR").await.expect("a balance");
+    let balance = platform.gateway.balance(&player, CURRENCY).await.expect("a balance");
     assert_eq!(balance, DEPOSIT_MINOR - 800 + payouts);
 }
 
@@ -138,12 +140,8 @@ async fn a_void_is_subtracted_from_the_summary_once() {
     let platform = platform();
     let _peace = platform.peacefully().await;
     let player = player(platform, "GBP").await;
-    let typed = format!(
-        "{0}\t{1}\n{0}\t{2}\n",
-        player.player_id,
-        line_in(&player, 100, "GBP"),
-        line_in(&player, 300, "GBP")
-    );
+    let bet = |stake: i64| line_of(&data(&player, "slots", stake, "GBP"));
+    let typed = format!("{0}\t{1}\n{0}\t{2}\n", player.player_id, bet(100), bet(300));
     produce(BETS, &KEYED, &typed);
     let bets = history(platform, &player, 2).await;
     let of = |stake: i64| bets.iter().find(|bet| bet["stake_minor"] == stake).expect("a bet of this stake");
@@ -169,17 +167,13 @@ async fn a_void_is_subtracted_from_the_summary_once() {
     assert_eq!(balance, DEPOSIT_MINOR - 300 + kept);
 }
 
-fn line_in(player: &Player, stake_minor: i64, currency: &str) -> String {
-    line(player, stake_minor).replace("\"EUR\"", &format!("\"{currency}\""))
-}
-
 #[tokio::test]
 async fn made_up_games_are_one_row_and_one_label() {
     let platform = platform();
     let _peace = platform.peacefully().await;
     let player = player(platform, "SEK").await;
     let typed = (0..MADE_UP_GAMES).fold(String::new(), |mut typed, n| {
-        let bet = line_in(&player, 100, "SEK").replace("\"slots\"", &format!("\"made-up-{n}\""));
+        let bet = line_of(&data(&player, &format!("made-up-{n}"), 100, "SEK"));
         writeln!(typed, "{}\t{bet}", player.player_id).expect("a string takes all");
         typed
     });
