@@ -11,6 +11,10 @@ const GAME_BYTES_MAX: usize = 32;
 /// The longest e-mail address (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
 
+/// The largest amount of one stake, payout, deposit or withdrawal, in minor units: nine million of them fit into a 64-bit sum, and
+/// each is exact in a JSON number.
+pub const TRANSFER_MINOR_MAX: i64 = 1_000_000_000_000;
+
 /// A field that does not hold what its documentation says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
@@ -120,6 +124,15 @@ pub(crate) fn amount(field: &'static str, value: Option<&Money>, sign: Sign) -> 
         }
         Sign::Positive | Sign::NotNegative | Sign::Any => Ok(()),
     }
+}
+
+/// An amount that is added to balances and to sums: at most [`TRANSFER_MINOR_MAX`].
+pub(crate) fn transfer(field: &'static str, value: Option<&Money>, sign: Sign) -> Checked {
+    amount(field, value, sign)?;
+    if value.is_some_and(|amount| amount.minor > TRANSFER_MINOR_MAX) {
+        return Err(FieldError::new(format!("{field}.minor"), "is above 1000000000000"));
+    }
+    Ok(())
 }
 
 /// An amount that may be absent.

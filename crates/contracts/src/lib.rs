@@ -28,7 +28,7 @@ pub use class::{Classify, ErrorClass};
 pub use decode_error::DecodeError;
 pub use event::{Encoded, Event, Format, Place, RecordView, TraceExtension};
 pub use event_type::{EventType, UnknownEventType};
-pub use field::FieldError;
+pub use field::{FieldError, TRANSFER_MINOR_MAX};
 pub use game::{Game, UnknownGame};
 pub use ids::{EventId, RequestHash};
 pub use message::Message;

@@ -3,7 +3,7 @@
 use crate::EventType;
 use crate::field::{
     FieldError, Sign, amount, currency_code, email, event_id, game, known_enum, optional_amount, player_id,
-    positive, same_currency, text,
+    positive, same_currency, text, transfer,
 };
 use crate::message::Contract;
 use crate::proto::common::v1::{Money, RejectReason};
@@ -28,8 +28,10 @@ fn reversed(stake: Option<&Money>, payout: Option<&Money>) -> Checked {
     if stake.is_some() != payout.is_some() {
         return Err(FieldError::new("reversedPayout", "must be present exactly when `reversedStake` is"));
     }
-    optional_amount("reversedStake", stake, Sign::NotNegative)?;
-    optional_amount("reversedPayout", payout, Sign::NotNegative)?;
+    if stake.is_some() {
+        transfer("reversedStake", stake, Sign::NotNegative)?;
+        transfer("reversedPayout", payout, Sign::NotNegative)?;
+    }
     same_currency("reversedPayout", stake, payout)
 }
 
@@ -68,8 +70,8 @@ contract!(bets PlaceBet, |m| {
 contract!(bets BetSettled, |m| {
     event_id("betId", &m.bet_id)?;
     game(&m.game)?;
-    amount("stake", m.stake.as_ref(), Sign::Positive)?;
-    amount("payout", m.payout.as_ref(), Sign::NotNegative)?;
+    transfer("stake", m.stake.as_ref(), Sign::Positive)?;
+    transfer("payout", m.payout.as_ref(), Sign::NotNegative)?;
     amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
     same_currency("payout", m.stake.as_ref(), m.payout.as_ref())?;
     same_currency("balanceAfter", m.stake.as_ref(), m.balance_after.as_ref())?;
@@ -101,8 +103,8 @@ contract!(bets BetConflict, |m| event_id("betId", &m.bet_id));
 contract!(payments ApplyWager, |m| {
     event_id("wagerId", &m.wager_id)?;
     game(&m.game)?;
-    amount("stake", m.stake.as_ref(), Sign::Positive)?;
-    amount("payout", m.payout.as_ref(), Sign::NotNegative)?;
+    transfer("stake", m.stake.as_ref(), Sign::Positive)?;
+    transfer("payout", m.payout.as_ref(), Sign::NotNegative)?;
     same_currency("payout", m.stake.as_ref(), m.payout.as_ref())
 });
 
@@ -111,22 +113,22 @@ contract!(payments VoidWager, |m| {
     text("reason", &m.reason, 1, REASON_BYTES_MAX)
 });
 
-contract!(payments Deposit, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
+contract!(payments Deposit, |m| transfer("amount", m.amount.as_ref(), Sign::Positive));
 
-contract!(payments Withdraw, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
+contract!(payments Withdraw, |m| transfer("amount", m.amount.as_ref(), Sign::Positive));
 
 contract!(payments ProviderReported, |m| {
     event_id("paymentId", &m.payment_id)?;
     known_enum::<ProviderOutcome>("outcome", m.outcome)?;
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)?;
-    amount("amount", m.amount.as_ref(), Sign::Positive)
+    transfer("amount", m.amount.as_ref(), Sign::Positive)
 }, enum outcome: ProviderOutcome);
 
 contract!(payments WagerApplied, |m| {
     event_id("wagerId", &m.wager_id)?;
     game(&m.game)?;
-    amount("stake", m.stake.as_ref(), Sign::Positive)?;
-    amount("payout", m.payout.as_ref(), Sign::NotNegative)?;
+    transfer("stake", m.stake.as_ref(), Sign::Positive)?;
+    transfer("payout", m.payout.as_ref(), Sign::NotNegative)?;
     amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
     same_currency("payout", m.stake.as_ref(), m.payout.as_ref())?;
     same_currency("balanceAfter", m.stake.as_ref(), m.balance_after.as_ref())?;
@@ -152,7 +154,7 @@ contract!(payments WagerVoided, |m| {
 
 contract!(payments DepositCompleted, |m| {
     event_id("paymentId", &m.payment_id)?;
-    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    transfer("amount", m.amount.as_ref(), Sign::Positive)?;
     amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
     same_currency("balanceAfter", m.amount.as_ref(), m.balance_after.as_ref())?;
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)
@@ -160,13 +162,13 @@ contract!(payments DepositCompleted, |m| {
 
 contract!(payments DepositFailed, |m| {
     event_id("paymentId", &m.payment_id)?;
-    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    transfer("amount", m.amount.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 
 contract!(payments WithdrawalCompleted, |m| {
     event_id("paymentId", &m.payment_id)?;
-    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    transfer("amount", m.amount.as_ref(), Sign::Positive)?;
     amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
     same_currency("balanceAfter", m.amount.as_ref(), m.balance_after.as_ref())?;
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)
@@ -174,7 +176,7 @@ contract!(payments WithdrawalCompleted, |m| {
 
 contract!(payments WithdrawalFailed, |m| {
     event_id("paymentId", &m.payment_id)?;
-    amount("amount", m.amount.as_ref(), Sign::Positive)?;
+    transfer("amount", m.amount.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 

@@ -1,7 +1,12 @@
 //! What is refused, and that the reason is told precisely without repeating the payload.
 
 use bytes::Bytes;
-use contracts::{Classify, ErrorClass, Event, EventType, Format, RecordView, headers};
+use contracts::proto::bets::v1::PlaceBet;
+use contracts::proto::common::v1::Money;
+use contracts::proto::payments::v1::Deposit;
+use contracts::{
+    Classify, ErrorClass, Event, EventType, Format, Message, RecordView, TRANSFER_MINOR_MAX, headers,
+};
 
 use crate::samples;
 
@@ -93,6 +98,31 @@ fn mistyped_lines() {
     for (line, reason) in cases {
         assert_eq!(line_refusal(&line), reason, "{line}");
     }
+}
+
+#[test]
+fn transfer_above_the_limit_is_refused_and_a_stake_that_is_only_asked_for_is_not() {
+    let deposit = |minor: i64| {
+        let amount = Some(Money { minor, currency: "EUR".into() });
+        Message::from(Deposit { player_id: "p".into(), amount }).validate()
+    };
+    assert_eq!(deposit(TRANSFER_MINOR_MAX), Ok(()));
+    let refused = deposit(TRANSFER_MINOR_MAX + 1).expect_err("nine million of them are no 64-bit sum");
+    assert_eq!(refused.to_string(), format!("field `amount.minor` is above {TRANSFER_MINOR_MAX}"));
+    let settled = |payout: i64| {
+        let mut event = samples::message(EventType::BetSettled);
+        let Message::BetSettled(bet) = &mut event else { unreachable!() };
+        bet.payout = Some(Money { minor: payout, currency: "EUR".into() });
+        event.validate()
+    };
+    assert_eq!(settled(TRANSFER_MINOR_MAX), Ok(()));
+    assert!(settled(TRANSFER_MINOR_MAX + 1).is_err());
+    // Game answers a stake of any size: it moves nothing.
+    let stake = Some(Money { minor: i64::MAX, currency: "EUR".into() });
+    assert_eq!(
+        Message::from(PlaceBet { player_id: "p".into(), game: "slots".into(), stake }).validate(),
+        Ok(())
+    );
 }
 
 #[test]

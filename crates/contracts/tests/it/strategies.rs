@@ -2,7 +2,9 @@
 
 use contracts::proto::common::v1::Money;
 use contracts::proto::{bets::v1 as bets, payments::v1 as payments, players::v1 as players};
-use contracts::{Event, EventType, KycStatus, Message, ProviderOutcome, RejectReason, ids};
+use contracts::{
+    Event, EventType, KycStatus, Message, ProviderOutcome, RejectReason, TRANSFER_MINOR_MAX, ids,
+};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 
@@ -27,7 +29,11 @@ fn money(minor: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Option<M
 }
 
 fn positive() -> impl Strategy<Value = Option<Money>> {
-    money(1..=i64::MAX)
+    money(1..=TRANSFER_MINOR_MAX)
+}
+
+fn not_negative() -> impl Strategy<Value = Option<Money>> {
+    money(0..=TRANSFER_MINOR_MAX)
 }
 
 fn any_amount() -> impl Strategy<Value = Option<Money>> {
@@ -36,8 +42,7 @@ fn any_amount() -> impl Strategy<Value = Option<Money>> {
 
 /// What a void moved back, or nothing.
 fn reversed() -> impl Strategy<Value = (Option<Money>, Option<Money>)> {
-    proptest::option::of((money(0..=i64::MAX), money(0..=i64::MAX)))
-        .prop_map(|amounts| amounts.unwrap_or_default())
+    proptest::option::of((not_negative(), not_negative())).prop_map(|amounts| amounts.unwrap_or_default())
 }
 
 fn reason() -> impl Strategy<Value = i32> {
@@ -49,7 +54,7 @@ fn bet() -> BoxedStrategy<Message> {
         (name(), name(), positive())
             .prop_map(|(player_id, game, stake)| { bets::PlaceBet { player_id, game, stake }.into() }),
         (
-            (id(), name(), name(), positive(), money(0..=i64::MAX), any_amount()),
+            (id(), name(), name(), positive(), not_negative(), any_amount()),
             proptest::collection::vec("[a-z]{1,32}", 0..=16),
             any::<i64>(),
         )
@@ -84,7 +89,7 @@ fn bet() -> BoxedStrategy<Message> {
 
 fn payment_command() -> BoxedStrategy<Message> {
     prop_oneof![
-        (id(), name(), name(), positive(), money(0..=i64::MAX)).prop_map(
+        (id(), name(), name(), positive(), not_negative()).prop_map(
             |(wager_id, player_id, game, stake, payout)| {
                 payments::ApplyWager { wager_id, player_id, game, stake, payout }.into()
             }
@@ -109,7 +114,7 @@ fn payment_event() -> BoxedStrategy<Message> {
     let wager = || (id(), name(), name(), positive());
     let payment = || (id(), name(), positive());
     prop_oneof![
-        (wager(), money(0..=i64::MAX), any_amount(), 1..=i64::MAX).prop_map(
+        (wager(), not_negative(), any_amount(), 1..=i64::MAX).prop_map(
             |((wager_id, player_id, game, stake), payout, balance_after, seq)| {
                 payments::WagerApplied { wager_id, player_id, game, stake, payout, balance_after, seq }.into()
             }
