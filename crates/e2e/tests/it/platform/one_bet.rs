@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pitboss::player::BetResult;
-use pitboss::trace::edges;
+use futures::future::join_all;
+use pitboss::player::{BetResult, Player};
+use pitboss::trace::{Trace, edges};
 use testkit::eventually;
 use uuid::Uuid;
 
@@ -66,6 +67,60 @@ async fn defects_once_whole(trace_id: &str, since: u64) -> Vec<String> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Players who bet at the same time until one of them has a big win.
+const PLAYERS: usize = 10;
+/// About one spin in 108 pays twenty stakes or more: that none of 2 500 does happens once in ten thousand million runs.
+const ROUNDS_MAX: usize = 250;
+const BIG_WIN_STAKES: i64 = 20;
+
+/// A big win that was settled in time: its trace.
+async fn big_win(players: &[Player]) -> String {
+    let gateway = &platform().gateway;
+    let stake_minor = 100;
+    for _ in 0..ROUNDS_MAX {
+        let bets = players.iter().map(async |player| {
+            let asked = tokio::time::Instant::now();
+            let key = Uuid::new_v4().to_string();
+            let answer = gateway.bet(player, stake_minor, CURRENCY, &key).await.expect("answered");
+            let result = answer.result().ok().filter(|_| asked.elapsed() < IN_TIME)?;
+            (result.payout_minor >= BIG_WIN_STAKES * stake_minor).then_some(answer.trace_id)?
+        });
+        if let Some(trace_id) = join_all(bets).await.into_iter().flatten().next() {
+            return trace_id;
+        }
+    }
+    panic!("no big win in {} bets", ROUNDS_MAX * PLAYERS);
+}
+
+#[tokio::test]
+async fn a_big_win_and_its_mail_are_one_tree_with_exactly_the_listed_edges() {
+    let platform = platform();
+    let _peace = platform.peacefully().await;
+    let mut players = Vec::new();
+    for _ in 0..PLAYERS {
+        let player = platform.gateway.register(CURRENCY).await.expect("registered");
+        platform.gateway.deposit(&player, DEPOSIT_MINOR, CURRENCY).await.expect("deposited");
+        players.push(player);
+    }
+    let since = raw::last_seq(platform).await;
+    let trace_id = big_win(&players).await;
+
+    let trace = async || raw::trace(&trace_id, &raw::items(platform, since, "transaction").await);
+    let count = |trace: &Trace, destination: &str| {
+        trace.spans.iter().filter(|span| edges::destination(span) == destination).count()
+    };
+    eventually("the transaction of the mail", ARRIVES_WITHIN, || async {
+        (count(&trace().await, "send mail") > 0).then_some(())
+    })
+    .await;
+    assert_eq!(defects_once_whole(&trace_id, since).await, Vec::<String>::new());
+    tokio::time::sleep(MORE_WITHIN).await;
+    assert_eq!(defects(&trace_id, since).await, Vec::<String>::new(), "after all that was late");
+    let trace = trace().await;
+    assert_eq!(count(&trace, "insert sent"), 1);
+    assert!((2..=4).contains(&count(&trace, "update sent")), "handed over, and taken: {:?}", trace.spans);
 }
 
 #[tokio::test]
