@@ -1,8 +1,12 @@
-//! How many tests passed, from what `cargo test` says.
+//! How many tests passed, and why the others failed, from what `cargo test` says.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
+
+/// The most lines of one failed test, and the most characters of each, that are said again at the end.
+const LINES_MAX: usize = 12;
+const LINE_CHARS_MAX: usize = 400;
 
 /// The count over all test programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +17,16 @@ pub(super) struct Summary {
     passed: u32,
     failed: u32,
     ignored: u32,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
+    /// The failed test whose output is being read.
+    reading: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Failure {
+    name: String,
+    /// How its output begins, up to the backtrace.
+    said: Vec<String>,
 }
 
 impl Summary {
@@ -32,7 +45,25 @@ impl Summary {
         } else if let Some(name) =
             plain.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
-            self.failures.push(name.to_owned());
+            self.failures.push(Failure { name: name.to_owned(), said: vec![] });
+        } else {
+            self.read_output(&plain);
+        }
+    }
+
+    /// What a failed test said follows a line `---- its::name stdout ----`, when all tests of its program are over.
+    fn read_output(&mut self, line: &str) {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            // The last one of that name: another program, over by now, may have had one too.
+            self.reading = self.failures.iter().rposition(|failure| failure.name == name);
+        } else if ["stack backtrace:", "failures:", "note: run with"].iter().any(|end| line.starts_with(end))
+        {
+            self.reading = None;
+        } else if let Some(failure) = self.reading.and_then(|index| self.failures.get_mut(index))
+            && !line.trim().is_empty()
+            && failure.said.len() < LINES_MAX
+        {
+            failure.said.push(line.chars().take(LINE_CHARS_MAX).collect());
         }
     }
 
@@ -46,8 +77,11 @@ impl Summary {
         let mut text = format!(
             "\n{passed} tests passed, {failed} failed, {ignored} ignored in {programs} test programs\n"
         );
-        for failure in failures {
-            text.push_str(&format!("  failed: {failure}\n"));
+        for Failure { name, said } in failures {
+            text.push_str(&format!("  failed: {name}\n"));
+            for line in said {
+                text.push_str(&format!("    {line}\n"));
+            }
         }
         if self.passed == 0 && self.failed == 0 {
             text.push_str("  no test ran\n");
@@ -74,5 +108,28 @@ mod tests {
         let text = summary.text();
         assert!(text.contains("45 tests passed, 1 failed, 1 ignored in 2 test programs"), "{text}");
         assert!(text.contains("failed: a::b"), "{text}");
+    }
+
+    #[test]
+    fn why_a_test_failed_is_said_again_at_the_end() {
+        let mut summary = Summary::default();
+        let output = "test a ... FAILED\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\n\n\
+            thread 'b' (1) panicked at tests/it/b.rs:1:2:\nleft: 1\nstack backtrace:\n   0: deep\n\n\
+            ---- a stdout ----\nError: broken\nnote: run with `RUST_BACKTRACE=1`\n\nfailures:\n    a\n    b\n";
+        output.lines().for_each(|line| summary.hear(line));
+        let text = summary.text();
+        let why = "  failed: a\n    Error: broken\n  failed: b\n    thread 'b' (1) panicked at tests/it/b.rs:1:2:\n    left: 1\n";
+        assert!(text.contains(why), "{text}");
+        assert!(!text.contains("deep"), "{text}");
+    }
+
+    #[test]
+    fn a_talkative_failure_is_cut() {
+        let mut summary = Summary::default();
+        summary.hear("test a ... FAILED");
+        summary.hear("---- a stdout ----");
+        (0..1_000).for_each(|_| summary.hear(&"é".repeat(1_000)));
+        assert!(summary.text().lines().count() < 20, "{}", summary.text());
+        assert!(summary.text().lines().all(|line| line.chars().count() <= LINE_CHARS_MAX + 4));
     }
 }
