@@ -1,11 +1,11 @@
 //! How often one account may be tried. Guesses are counted twice, in whichever replica: by account and network of the guesser,
 //! and, more loosely, by account alone.
 //!
-//! The promises: wrong passwords of one account reach the hasher a bounded number of times in a window, also when they come at
-//! once; whoever guesses from one network shuts out nobody who comes from another; whoever knows the password gets in after the
-//! wait; the memory is bounded. Replicas count together in the cache; while it is away each counts alone ([`Account`]). An
-//! address that nobody has is counted like any other, so the answers tell nothing about it. What stands in the cache is a hash
-//! of the address, and of the network.
+//! The promises: of one account a bounded number of wrong passwords is checked and answered in a window, also when they come at
+//! once (whoever hangs up before the answer has learnt nothing, and is not counted); whoever guesses from one network shuts out
+//! nobody who comes from another; whoever knows the password gets in after the wait; the memory is bounded. Replicas count
+//! together in the cache; while it is away each counts alone ([`Account`]). An address that nobody has is counted like any other,
+//! so the answers tell nothing about it. What stands in the cache is a hash of the address, and of the network.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,8 @@ struct Shared {
 /// One attempt that was let through. Dropped without a word, it counts as nothing: nobody was told whether the guess was right.
 pub(crate) struct Attempt {
     shared: Arc<Shared>,
+    /// Whether the counts still hold it as being checked.
+    in_flight: bool,
     /// By account and network.
     by_network: Count,
     /// By account.
@@ -92,7 +94,7 @@ impl Attempts {
         let by_account = Count { key: hash(email_key), rule: self.shared.account_rule };
         self.shared.begin(&by_network, &by_account, now_ms)?;
         // From here on the attempt ends with this value, also when the caller goes away while the cache is asked.
-        let attempt = Attempt { shared: Arc::clone(&self.shared), by_network, by_account };
+        let attempt = Attempt { shared: Arc::clone(&self.shared), in_flight: true, by_network, by_account };
         for count in attempt.counts() {
             self.shared.wait_with_all(count, now_ms).await?;
         }
@@ -102,10 +104,15 @@ impl Attempts {
 
 impl Attempt {
     /// The guess was wrong.
-    pub(crate) async fn failed(self) {
+    pub(crate) async fn failed(mut self) {
         let now_ms = DateTime::now().timestamp_millis();
+        // In one step from being checked to failed: counted as both while the cache is asked, it would take another one's place.
+        self.in_flight = false;
         for count in self.counts() {
-            self.shared.update(&count.key, |account| account.failed(&count.rule, now_ms));
+            self.shared.update(&count.key, |account| {
+                account.failed(&count.rule, now_ms);
+                account.end();
+            });
         }
         for count in self.counts() {
             if let Err(error) = self.shared.failed_everywhere(count, now_ms).await {
@@ -134,6 +141,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if !self.in_flight {
+            return;
+        }
         for count in self.counts() {
             self.shared.update(&count.key, Account::end);
         }
@@ -231,5 +241,83 @@ impl Shared {
         self.cache.remove(&failures).await?;
         self.update(key, |account| account.wait(until_ms));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::players::alone;
+
+    const NOW_MS: i64 = 1_793_534_400_000;
+
+    /// An account, and one network at it.
+    fn counts(attempts: &Attempts, account: &str) -> [Count; 2] {
+        let Shared { network_rule, account_rule, .. } = &*attempts.shared;
+        [
+            Count { key: hash(&format!("{account}\n")), rule: *network_rule },
+            Count { key: hash(account), rule: *account_rule },
+        ]
+    }
+
+    fn begin(attempts: &Attempts, account: &str, now_ms: i64) -> bool {
+        let [by_network, by_account] = counts(attempts, account);
+        match attempts.shared.begin(&by_network, &by_account, now_ms) {
+            Ok(()) => true,
+            Err(UserError::TooManyAttempts { wait_s }) => {
+                assert_eq!(wait_s, 1);
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn fail(attempts: &Attempts, account: &str, now_ms: i64) {
+        for count in counts(attempts, account) {
+            attempts.shared.update(&count.key, |account| {
+                account.failed(&count.rule, now_ms);
+                account.end();
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_guess_is_counted_once_while_the_cache_is_asked() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let attempts = alone::attempts_with_cache(&silent.local_addr().unwrap().to_string(), 1_000);
+        let first = attempts.begin("a", None).await.unwrap();
+        let mut failing = Box::pin(first.failed());
+        assert!(futures::poll!(&mut failing).is_pending(), "this cache never answers");
+        let now_ms = DateTime::now().timestamp_millis();
+        for number in 2..=10 {
+            assert!(begin(&attempts, "a", now_ms), "guess {number} of 10");
+        }
+        assert!(!begin(&attempts, "a", now_ms));
+    }
+
+    #[test]
+    fn when_the_memory_is_full_new_accounts_wait_and_known_ones_do_not() {
+        let attempts = alone::attempts(4);
+        for account in ["a", "b"] {
+            assert!(begin(&attempts, account, NOW_MS), "{account}");
+            fail(&attempts, account, NOW_MS);
+        }
+        assert!(!begin(&attempts, "c", NOW_MS));
+        assert!(begin(&attempts, "a", NOW_MS));
+        assert_eq!(attempts.shared.lock().len(), 4);
+    }
+
+    #[test]
+    fn accounts_that_have_rested_make_room_and_those_being_tried_do_not() {
+        let attempts = alone::attempts(4);
+        for account in ["rested", "tried"] {
+            assert!(begin(&attempts, account, NOW_MS), "{account}");
+        }
+        fail(&attempts, "rested", NOW_MS);
+        // The window is a minute long.
+        assert!(!begin(&attempts, "c", NOW_MS + 59_999));
+        assert!(begin(&attempts, "c", NOW_MS + 60_000));
+        assert!(!begin(&attempts, "d", NOW_MS + 60_000), "two accounts are being tried");
+        assert_eq!(attempts.shared.lock().len(), 4);
     }
 }

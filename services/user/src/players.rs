@@ -234,3 +234,6 @@ impl Players {
 fn bson_of(value: &impl serde::Serialize) -> Result<store::bson::Bson, UserError> {
     serialize_to_bson(value).map_err(|_| UserError::Corrupt("a document cannot be written"))
 }
+
+#[cfg(test)]
+pub(crate) mod alone;

@@ -85,3 +85,32 @@ impl Players {
         self.players.find_readable(old, doc! { "oldest_event_at": 1 }, limit).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use store::mongo::Mongo;
+
+    use super::super::{Registration, alone};
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[tokio::test]
+    async fn what_is_old_is_old_by_the_stores_clock_and_not_by_ours() {
+        let mongo = Mongo::connect(&testkit::patient::mongo("relay")).await.unwrap();
+        let asked = Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
+        // Nobody hears of it, so it waits.
+        alone::players(&mongo).await.register("k", &asked.unwrap(), None).await.unwrap();
+        for off_ms in [HOUR_MS, -HOUR_MS] {
+            let wrong = alone::players(&mongo.clone().with_clock_off_by(off_ms)).await;
+            let old = wrong.waiting(1_800_000, &[], 10).await.unwrap();
+            assert!(old.is_empty(), "half an hour has not passed; the clock is off by {off_ms} ms");
+            testkit::eventually("what waits", Duration::from_secs(60), || async {
+                wrong.waiting(0, &[], 10).await.unwrap().pop()
+            })
+            .await;
+        }
+        mongo.drop_database().await.unwrap();
+    }
+}

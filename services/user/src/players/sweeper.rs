@@ -98,3 +98,29 @@ impl Sweeper {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use store::mongo::Mongo;
+
+    use super::super::{Registration, alone};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thousand_players_are_left_alone_and_then_all_are_tried_anew() {
+        let mongo = Mongo::connect(&testkit::patient::mongo("sweeper")).await.unwrap();
+        let players = alone::players(&mongo).await;
+        let asked = Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
+        let id = players.register("k", &asked.unwrap(), None).await.unwrap();
+        let mut damaged = players.find(&id).await.unwrap().unwrap();
+        damaged.outbox[0].event.bytes.bytes = vec![0xff; 3];
+        let config = config::Sweeper { interval_ms: 1_000, age_ms: 5_000, batch_max: 100 };
+        let mut sweeper = Sweeper::new(players, config);
+        sweeper.parked = vec!["another".to_owned(); PARKED_MAX - 1];
+        for expected in [PARKED_MAX, 1, 2] {
+            sweeper.relay_or_park(&damaged).await.unwrap();
+            assert_eq!((sweeper.parked.len(), sweeper.parked.last()), (expected, Some(&id)));
+        }
+        mongo.drop_database().await.unwrap();
+    }
+}
