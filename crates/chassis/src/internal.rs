@@ -88,6 +88,13 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_could_be_guessed_is_refused() {
+        let is_taken =
+            |bytes: usize| Security { internal_token: "x".repeat(bytes).into() }.validate().is_ok();
+        assert!(is_taken(32) && !is_taken(31) && !is_taken(0));
+    }
+
+    #[test]
     fn without_a_configured_token_nobody_is() {
         let nobody = Internal::new(Secret::default());
         assert!(!nobody.is(&headers(&[""])) && !nobody.is(&headers(&[])));

@@ -157,3 +157,53 @@ pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<
         RuntimeError::file("write", path)(error)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    /// Where an earlier process with the id of this one would have left its draft.
+    fn draft_of(path: &Path) -> PathBuf {
+        PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()))
+    }
+
+    #[test]
+    fn what_a_draft_was_open_to_the_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secrets.json");
+        let draft = draft_of(&file);
+        fs::write(&draft, "longer than what is written now").unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
+        write_private(&file, b"short").unwrap();
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode_of(&file)), ("short", 0o600));
+        assert!(!draft.exists());
+    }
+
+    #[test]
+    fn a_draft_is_closed_to_others_before_anything_is_written_to_it() {
+        const MORE_THAN_A_PIPE_HOLDS: usize = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secrets.json");
+        // A pipe, so that it can be looked at while it is written: the writer waits for the reader.
+        let draft = draft_of(&file);
+        mkfifo(&draft, Mode::S_IRWXU).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
+        let writing = std::thread::spawn(move || write_private(&file, &vec![b'x'; MORE_THAN_A_PIPE_HOLDS]));
+        let mut reader = fs::File::open(&draft).unwrap();
+        reader.read_exact(&mut [0]).unwrap();
+        let mode = mode_of(&draft);
+        std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+        // That a pipe cannot be synced is no matter here.
+        drop(writing.join().unwrap());
+        assert_eq!(mode, 0o600);
+    }
+}

@@ -1,11 +1,12 @@
-//! Test support for every crate: where the real servers of this test run are, names that no other test uses, waiting for a
-//! condition instead of sleeping, and one printed seed.
+//! Test support for every crate: where the real servers of this test run are, settings that wait for them long enough, names that
+//! no other test uses, waiting for a condition instead of sleeping, and one printed seed.
 //!
 //! `./pitboss test` starts Kafka, a MongoDB server and Redis on free ports and names them in the environment; a test never
 //! starts what another one shares.
 
 pub mod conventions;
 pub mod guard;
+pub mod patient;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -231,3 +231,18 @@ fn integer(group: &Document, field: &str) -> i64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_beyond_64_bits_is_the_end_of_their_range() {
+        let group = doc! {
+            "small": 7_i32, "large": i64::MAX, "above": 1.0e19_f64, "below": -1.0e19_f64, "text": "many",
+        };
+        let fields = ["small", "large", "above", "below", "text", "absent"];
+        let sums = fields.map(|field| integer(&group, field));
+        assert_eq!(sums, [7, i64::MAX, i64::MAX, i64::MIN, 0, 0]);
+    }
+}

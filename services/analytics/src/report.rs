@@ -73,7 +73,7 @@ impl Reporter {
             if rollup.level != Level::Hour || rollup.bucket.start_s != Level::Hour.start_s(now_ms) {
                 continue;
             }
-            // Marks of older builds name buckets as clients had typed them.
+            // A bucket's game is text, and older builds named buckets as clients had typed them: no label comes from there.
             let (game, currency) = (Game::label(&rollup.bucket.game), rollup.bucket.currency.as_str());
             if let Some(ppm) = rollup.totals.rtp_ppm() {
                 metric::gauge(Metric::BetsRtpRatio, ratio(ppm), &[("game", game), ("currency", currency)]);
@@ -90,4 +90,29 @@ impl Reporter {
 /// Millionths as a share: a figure for a graph, nothing is computed with it.
 fn ratio(ppm: i64) -> f64 {
     f64::from(i32::try_from(ppm).unwrap_or(i32::MAX)) / 1_000_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::bucket::Bucket;
+    use crate::domain::totals::Totals;
+
+    #[test]
+    fn the_gauge_of_a_bucket_with_a_typed_name_has_the_label_of_an_unknown_game() {
+        let hour_s = Level::Hour.start_s(OffsetDateTime::now_utc().unix_timestamp().saturating_mul(1_000));
+        // Of this hour and of the next one: it may begin before the report.
+        let rollups = [hour_s, hour_s.saturating_add(Level::Hour.length_s())].map(|start_s| Rollup {
+            level: Level::Hour,
+            bucket: Bucket { start_s, game: "as-somebody-typed-it".to_owned(), currency: "TST".to_owned() },
+            totals: Totals::of(Kind::BetSettled, 1, 100, 50),
+        });
+        Reporter::new(Arc::new(Mutex::new(ActivePlayers::new(1_000, 1)))).report(&rollups);
+        let metrics = metric::render_prometheus();
+        let gauges: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("pitboss_bets_rtp_ratio") && line.contains("TST"))
+            .collect();
+        assert_eq!(gauges, [r#"pitboss_bets_rtp_ratio{currency="TST",game="unknown"} 0.5"#]);
+    }
 }

@@ -228,3 +228,6 @@ impl Rollups {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

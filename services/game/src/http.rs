@@ -9,8 +9,8 @@ use axum::routing::get;
 use crate::bets::Bets;
 use crate::domain::bet::Rules;
 
-/// All routes.
-pub(crate) fn routes(bets: Bets, rules: &Rules) -> Router {
+/// All routes, without what keeps strangers out.
+pub fn routes(bets: Bets, rules: &Rules) -> Router {
     let table = pay_table::PayTableView::of(rules);
     Router::new()
         .route("/internal/v1/bets/{bet_id}", get(bet::show).with_state(bets))

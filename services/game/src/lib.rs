@@ -15,7 +15,7 @@ pub mod domain;
 pub mod error;
 pub mod events;
 pub mod handlers;
-mod http;
+pub mod http;
 pub mod rng;
 pub mod sweeper;
 

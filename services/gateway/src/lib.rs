@@ -80,12 +80,6 @@ async fn end_with_the_producer(
     }
 }
 
-/// The paths of the public interface and of the page, for the test that no route is forgotten in.
-#[must_use]
-pub fn paths() -> Vec<String> {
-    chassis::http::paths(&routes::table())
-}
-
 fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {
     let operator = gateway.operator.clone();
     let trust = TrustPolicy::outside(config.security.public_keys().map(str::to_owned))
@@ -111,6 +105,12 @@ impl Standalone {
     /// The routes with everything around them.
     pub fn router(&self, config: &Config) -> axum::Router {
         router(&self.gateway, config)
+    }
+
+    /// The paths that are served, for the test that no route is forgotten in.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        chassis::http::paths(&routes::router(&self.gateway))
     }
 
     /// As if this came by on an event topic; `false` when nobody waits for it.

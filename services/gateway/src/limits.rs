@@ -184,6 +184,29 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_knows_more_keys_than_configured() {
+        let limits = RateLimits::new(&Limits {
+            per_player_per_s: 1,
+            per_player_burst: 1,
+            per_address_per_s: 1,
+            per_address_burst: 1,
+            credentials_per_address_per_s: 1,
+            credentials_per_address_burst: 1,
+            keys_max: 100,
+        });
+        for number in 0..5_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            limits.address(address, true).ok();
+            limits.address(address, false).ok();
+            limits.player(&number.to_string()).ok();
+        }
+        let known =
+            [limits.players.by_key.len(), limits.addresses.by_key.len(), limits.credentials.by_key.len()];
+        let most = 100 + COUNT_EVERY as usize;
+        assert!(known.iter().all(|keys| *keys <= most), "{known:?}, {most} at most");
+    }
+
+    #[test]
     fn one_ipv6_network_is_one_party() {
         let party = |text: &str| allotment(text.parse().expect("an address"));
         assert_eq!(party("2001:db8:1:2::1"), party("2001:db8:1:2:ffff::9"));

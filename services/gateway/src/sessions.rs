@@ -96,4 +96,16 @@ mod tests {
         sessions.remember(&bearer, sessions.ended.load(Ordering::SeqCst));
         assert!(is_known(), "the next look is remembered again");
     }
+
+    #[test]
+    fn no_more_sessions_are_remembered_than_configured() {
+        let sessions = Sessions::new(&config::Sessions { known_for_ms: 3_600_000, known_max: 10 });
+        for number in 0..1_000 {
+            let bearer = Bearer { id: "p-1".to_owned(), session_id: format!("s-{number}") };
+            sessions.remember(&bearer, 0);
+        }
+        let known = sessions.known.expect("a memory");
+        known.run_pending_tasks();
+        assert!((1..=10).contains(&known.entry_count()), "{}", known.entry_count());
+    }
 }

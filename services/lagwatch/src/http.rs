@@ -41,3 +41,24 @@ async fn show(State(source): State<Source>) -> Result<Json<Lag>, Problem> {
         age_ms: u64::try_from(reading.taken_at.elapsed().as_millis()).unwrap_or(u64::MAX),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::watch::Reading;
+
+    #[tokio::test]
+    async fn a_reading_that_is_missing_or_too_old_is_a_503() {
+        let board = Arc::new(Board::default());
+        let status = async |age_max_s: u64| {
+            let source = Source { board: Arc::clone(&board), age_max: Duration::from_secs(age_max_s) };
+            show(State(source)).await.map_or_else(|problem| problem.status().as_u16(), |_| 200)
+        };
+        assert_eq!(status(3_600).await, 503);
+        let taken_at = Instant::now().checked_sub(Duration::from_secs(31)).unwrap();
+        board.hang(Reading { lags: Arc::default(), taken_at });
+        assert_eq!((status(3_600).await, status(30).await), (200, 503));
+    }
+}

@@ -29,8 +29,7 @@ impl Board {
         reading.filter(|reading| reading.taken_at.elapsed() <= age_max)
     }
 
-    fn hang(&self, lags: Vec<PartitionLag>) {
-        let reading = Reading { lags: lags.into(), taken_at: Instant::now() };
+    pub(crate) fn hang(&self, reading: Reading) {
         *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
     }
 }
@@ -66,7 +65,7 @@ impl Watch {
             match looked {
                 Ok(lags) => {
                     tell(&lags);
-                    self.board.hang(lags);
+                    self.board.hang(Reading { lags: lags.into(), taken_at: Instant::now() });
                     was_seeing = true;
                 }
                 Err(error) => {

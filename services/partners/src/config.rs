@@ -85,3 +85,20 @@ impl ServiceConfig for Config {
         self.smtp.connections_max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_asked_for_as_many_files_as_mail_clients_may_connect() {
+        let environment = [
+            ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
+            ("PITBOSS__SMTP__CONNECTIONS_MAX", "777"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config: Config =
+            chassis::config::load(include_str!("defaults.toml"), None, environment.into()).unwrap();
+        assert_eq!(config.more_connections_max(), 777);
+    }
+}

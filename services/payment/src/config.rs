@@ -81,3 +81,24 @@ impl ServiceConfig for Config {
         &self.drain
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(concurrent_max: &str) -> Result<Config, chassis::config::ConfigErrors> {
+        let environment = [
+            ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
+            ("PITBOSS__PROVIDER__CONCURRENT_MAX", concurrent_max),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        chassis::config::load(include_str!("defaults.toml"), None, environment.into())
+    }
+
+    #[test]
+    fn pool_of_one_slot_is_refused() {
+        assert_eq!(with("2").unwrap().provider.concurrent_max, 2);
+        let refused = with("1").unwrap_err();
+        assert!(refused.lines().iter().all(|line| line.starts_with("provider.concurrent_max")), "{refused}");
+    }
+}

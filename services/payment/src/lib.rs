@@ -145,3 +145,26 @@ async fn probe(mongo: Mongo, ready: ReadyFlag, stop: CancellationToken) -> Resul
         ready.set(mongo.ping().await.is_ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// The probe learns it again each second; what is decided before that must not be an hour off.
+    #[tokio::test]
+    async fn the_stores_time_is_known_before_the_service_begins() {
+        let kafka = bus::Config { bootstrap_servers: testkit::kafka(), ..bus::Config::default() };
+        let mongo = Mongo::open(&testkit::patient::mongo("pay")).await.unwrap();
+        let mongo = mongo.with_clock_off_by(HOUR_MS);
+        let (door, _waiting) = mpsc::channel(1);
+        let intents = Intents::new(&mongo, door, 1_000);
+        let outbox = Arc::new(Producer::new(&kafka).unwrap());
+        let ledger = Ledger::new(mongo.clone(), outbox, Arc::new(intents.clone()));
+        assert!(prepare(&mongo, &ledger, &intents, &Shutdown::new()).await.unwrap());
+        let off_ms = mongo.now().timestamp_millis() - bson::DateTime::now().timestamp_millis();
+        mongo.drop_database().await.unwrap();
+        assert!(off_ms.abs() < HOUR_MS / 2, "{off_ms}");
+    }
+}

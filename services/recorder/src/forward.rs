@@ -135,3 +135,39 @@ impl Copying {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{body::SMALL_BYTES, protocol::auth::Dsn};
+
+    fn forwarder(targets: u32) -> Forwarder {
+        let target = |project: u32| Target {
+            project,
+            name: format!("project-{project}"),
+            dsn: Dsn::parse("http://theirs@127.0.0.1/7").expect("a DSN"),
+        };
+        let projects = Projects::new(Vec::new()).expect("projects");
+        Forwarder::new((1..=targets).map(target).collect(), &projects, 1_000).expect("a client").0
+    }
+
+    #[tokio::test]
+    async fn projects_share_the_room_and_each_has_enough_for_two() {
+        // Another test of this process may have been first.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        for (targets, room) in [(1, 32), (2, 16), (64, 2)] {
+            let forwarder = forwarder(targets);
+            let offer = || {
+                let body = Body::from(vec![b'a'; SMALL_BYTES]);
+                forwarder.offer(1, BodyKind::Envelope, Encoding::Identity, body, Vec::new());
+            };
+            let lost = || forwarder.states().iter().map(|state| state.dropped_queue_full).sum::<u64>();
+            for _ in 0..room {
+                offer();
+            }
+            assert_eq!(lost(), 0, "{room} of the largest fit, with {targets} targets");
+            offer();
+            assert_eq!(lost(), 1, "one more does not, with {targets} targets");
+        }
+    }
+}

@@ -256,3 +256,32 @@ fn opened(session: SessionDocument) -> Opened {
         session_id: session.id,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::players::alone;
+
+    #[tokio::test]
+    async fn a_slow_look_up_does_not_bring_an_ended_session_back() {
+        let mongo = Mongo::connect(&testkit::patient::mongo("sessions")).await.unwrap();
+        let cache = Cache::new(&testkit::patient::redis()).unwrap();
+        let config = config::Sessions { lifetime_s: 86_400, cache_ttl_s: 86_400 };
+        let sessions = Sessions::open(&mongo, alone::players(&mongo).await, cache, config).await.unwrap();
+        let found = SessionView {
+            player_id: "p-1".to_owned(),
+            kyc_status: "pending".to_owned(),
+            self_excluded_until_epoch_ms: None,
+            expires_at_epoch_s: epoch_s(DateTime::now()) + 86_400,
+        };
+        // What a look-up read before the session ended, it keeps after.
+        let [ended, stands] = ["ended", "stands"].map(testkit::unique);
+        sessions.log_out(&ended).await.unwrap();
+        for id in [&ended, &stands] {
+            sessions.keep(id, &found).await;
+        }
+        assert_eq!(sessions.find(&ended).await.unwrap(), None);
+        assert_eq!(sessions.find(&stands).await.unwrap(), Some(found), "what is kept is found");
+        mongo.drop_database().await.unwrap();
+    }
+}

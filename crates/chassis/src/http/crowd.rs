@@ -409,6 +409,71 @@ mod tests {
         }
     }
 
+    fn crowd(change: impl FnOnce(&mut Http)) -> Arc<Crowd> {
+        let mut http = Http::at("127.0.0.1:0".parse().expect("an address"));
+        change(&mut http);
+        Arc::new(Crowd::new(&http))
+    }
+
+    #[tokio::test]
+    async fn an_address_makes_room_among_its_own_connections_only() {
+        let crowd = crowd(|http| http.connections_per_address_max = 2);
+        let comes = async |address: u8| crowd.place(SocketAddr::from(([10, 0, 0, address], 1))).await;
+        let others = comes(1).await.expect("a place");
+        // Older than every other connection: without regard to addresses it would be the one to go.
+        while others.conn.waited().is_zero() {
+            std::hint::spin_loop();
+        }
+        let own = [comes(2).await.expect("a place"), comes(2).await.expect("a place")];
+        let next = comes(2).await.expect("room is made");
+        assert!(!others.conn.close.is_cancelled(), "another address has nothing to do with it");
+        let gone = own.iter().filter(|place| place.conn.close.is_cancelled()).count();
+        assert_eq!((gone, crowd.open().of(IpAddr::from([10, 0, 0, 2]))), (1, 2));
+        for place in own.iter().chain([&next]) {
+            place.conn.request_began();
+        }
+        assert!(comes(2).await.is_none(), "all of its places are at work");
+        assert!(comes(1).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn this_machine_has_a_share_of_its_own() {
+        let crowd = crowd(|http| {
+            (http.connections_per_address_max, http.connections_loopback_max) = (1, 3);
+        });
+        for (address, share) in [([10_u8, 0, 0, 1], 1), ([127, 0, 0, 1], 3)] {
+            let comes = async || crowd.place(SocketAddr::from((address, 1))).await;
+            let mut busy = Vec::new();
+            for _ in 0..share {
+                let place = comes().await.expect("a place");
+                place.conn.request_began();
+                busy.push(place);
+            }
+            assert!(comes().await.is_none(), "{address:?} has more than {share}");
+        }
+    }
+
+    #[test]
+    fn waits_for_one_answer_to_be_read_add_up() {
+        let crowd = crowd(|http| http.stall_deadline_ms = 600_000);
+        let place = crowd.seat(&mut crowd.open(), IpAddr::from([10, 0, 0, 1]));
+        let conn = &place.conn;
+        conn.request_began();
+        conn.enter(Phase::Unread);
+        while conn.waited().is_zero() {
+            std::hint::spin_loop();
+        }
+        conn.sent(1);
+        assert!(conn.unread_us.load(Ordering::Relaxed) > 0, "a wait that is over is remembered");
+        conn.enter(Phase::Unread);
+        assert!(!conn.is_overdue(&crowd.patience));
+        conn.unread_us.store(601_000_000, Ordering::Relaxed);
+        assert!(conn.is_overdue(&crowd.patience), "this wait has just begun, but the client had its time");
+        conn.request_began();
+        conn.enter(Phase::Unread);
+        assert!(!conn.is_overdue(&crowd.patience), "another answer, another time");
+    }
+
     #[test]
     fn one_customer_is_one_address() {
         let of = |text: &str| shared_by(text.parse().expect("an address"));

@@ -31,7 +31,7 @@ async fn answer(address: std::net::SocketAddr, head: &str) -> (u16, String) {
 #[tokio::test]
 async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
     let edges = Edges::local(&["query"]).await.expect("free ports");
-    let mut config = crate::life::config(1_000);
+    let mut config = crate::life::config(60_000);
     config.http.hosts = Hosts::parse("casino").expect("a name");
     let (http, ops) =
         (edges.http.local_addr().expect("an address"), edges.ops.local_addr().expect("an address"));
@@ -43,7 +43,7 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
     // The second one without any layer of ours, as a router of its own would be.
     let routes = || Router::new().route("/livez", get(|| async { "here" }));
     life.serve(chassis::http::router(routes(), &config.http, TrustPolicy::inside()));
-    life.serve_on("query", query_listener, routes(), Http::at(query));
+    life.serve_on("query", query_listener, routes(), testkit::patient::http(query));
     let running = telemetry::spawn(life.run());
     for address in [http, ops, query] {
         let port = address.port();
@@ -79,6 +79,30 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
     running.await.expect("no panic").expect("drained");
 }
 
+/// Whoever asks for another host is a stranger, also at a listener that believes its callers.
+#[tokio::test]
+async fn the_trace_of_a_misdirected_request_is_not_continued() {
+    crate::telemetry_up();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let http: Http = testkit::patient::http(address);
+    let routes = Router::new().route("/", get(|| async { "here" }));
+    let router = chassis::http::router(routes, &http, TrustPolicy::inside());
+    let stop = CancellationToken::new();
+    telemetry::spawn(chassis::http::serve(listener, router, http, stop.clone()));
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (host, expected, is_continued) in [
+        (address.to_string(), 200, true),
+        ("evil.example".to_owned(), 421, false),
+        ("a@evil.example".to_owned(), 400, false),
+    ] {
+        let trace = format!("traceparent: 00-{trace_id}-00f067aa0ba902b7-01");
+        let (status, text) = answer(address, &format!("GET / HTTP/1.1\r\nhost: {host}\r\n{trace}")).await;
+        assert_eq!((status, text.contains(trace_id)), (expected, is_continued), "{host}: {text}");
+    }
+    stop.cancel();
+}
+
 #[tokio::test]
 async fn every_internal_route_wants_the_token() {
     crate::telemetry_up();
@@ -90,7 +114,7 @@ async fn every_internal_route_wants_the_token() {
     let internal = Internal::new(Secret::from("internal-token-of-32-bytes-and-more"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let http = Http::at(address);
+    let http: Http = testkit::patient::http(address);
     let router = chassis::http::layered(
         chassis::http::internal(routes, internal.clone()),
         &http,

@@ -42,7 +42,7 @@ pub(crate) fn config(drain_deadline_ms: u64) -> Config {
     crate::telemetry_up();
     let nowhere = "127.0.0.1:0".parse().expect("an address");
     Config {
-        http: Http::at(nowhere),
+        http: testkit::patient::http(nowhere),
         ops: Ops { address: nowhere },
         drain: Drain { deadline_ms: drain_deadline_ms },
     }

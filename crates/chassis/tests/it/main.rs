@@ -2,8 +2,10 @@
 
 mod configuration;
 mod crowd;
+mod descriptors;
 mod hosts;
 mod life;
+mod ops;
 mod serving;
 
 /// Telemetry that sends nothing, once for all tests: answers name their trace, and clients have their crypto.

@@ -41,8 +41,8 @@ async fn served(http: Http) -> (String, CancellationToken) {
 }
 
 fn small() -> Http {
-    let http = Http::at("127.0.0.1:0".parse().expect("an address"));
-    Http { body_bytes_max: 64, request_deadline_ms: 30_000, ..http }
+    let http = testkit::patient::http("127.0.0.1:0".parse().expect("an address"));
+    Http { body_bytes_max: 64, ..http }
 }
 
 async fn problem(request: reqwest::RequestBuilder) -> (u16, String) {
@@ -97,6 +97,32 @@ async fn a_body_without_a_length_is_bounded_too() {
     let mut answer = vec![0; 64];
     let length = stream.read(&mut answer).await.expect("reads");
     assert!(answer[..length].starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer[..length]));
+}
+
+/// What is answered to a request with these headers besides its host; `None` when the connection is closed instead.
+async fn status_with(address: &str, headers: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let head = format!("GET /nothing HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n");
+    // Of a head that is too large not all is taken.
+    stream.write_all(head.as_bytes()).await.ok();
+    let mut status_line = [0; 12];
+    stream.read_exact(&mut status_line).await.ok()?;
+    String::from_utf8_lossy(&status_line).rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn head_with_65_headers_or_70_kb_is_refused() {
+    let (address, _stop) = served(small()).await;
+    let many = |count: usize| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<Vec<_>>().concat();
+    let long = |bytes: usize| format!("x-long: {}\r\n", "y".repeat(bytes));
+    // The bound is 32 KiB; what one read brings beyond it is still parsed.
+    for (headers, what) in [(many(63), "64 headers"), (long(30_000), "30 000 bytes")] {
+        assert_eq!(status_with(&address, &headers).await, Some(404), "{what}");
+    }
+    for (headers, what) in [(many(64), "65 headers"), (long(70_000), "70 000 bytes")] {
+        let status = status_with(&address, &headers).await;
+        assert!(matches!(status, Some(431) | None), "{what}: {status:?}");
+    }
 }
 
 #[tokio::test]

@@ -115,4 +115,29 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&dotenv).unwrap(), theirs);
         }
     }
+
+    #[test]
+    fn what_cannot_be_read_is_somebody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        // A link to itself: nobody can read it, also root cannot.
+        let file = folder.path().join("compose.env");
+        std::os::unix::fs::symlink(&file, &file).unwrap();
+        let variables = BTreeMap::from([("A".to_owned(), "secret".to_owned())]);
+        assert!(write(&file, &variables).unwrap_err().to_string().contains("left as it is"));
+        assert!(file.is_symlink());
+    }
+
+    #[test]
+    fn every_secret_that_a_service_reads_is_among_the_variables() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = runtime::Layout::new(folder.path(), None, None);
+        layout.create().unwrap();
+        let secrets = Secrets::load_or_make(&layout).unwrap();
+        let variables = variables(&secrets, 8101);
+        for part in Part::SERVICES {
+            for (name, secret) in secrets.read_by(*part) {
+                assert_eq!(variables.get(name), Some(&secret), "{name} of {part}");
+            }
+        }
+    }
 }

@@ -237,3 +237,27 @@ fn free_base() -> Result<u16> {
         |base: &u16| ports::in_use((*base..*base + PLATFORM_PORTS).map(|port| ("", port))).is_empty();
     candidates.find(is_free).context("no free block of ports")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_kept_as_they_were_when_the_tests_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("built");
+        std::fs::create_dir(&built).unwrap();
+        let layout = Layout::new(folder.path(), None, None).with_programs(built.clone());
+        let names: Vec<&str> = Part::SERVICES.iter().map(|part| part.as_str()).chain(["pitboss"]).collect();
+        for name in &names {
+            std::fs::write(built.join(name), "built to run").unwrap();
+        }
+        let kept = keep_programs(&layout, &folder.path().join("kept")).unwrap();
+        for name in &names {
+            // As cargo does it: another file under the same name.
+            std::fs::remove_file(built.join(name)).unwrap();
+            std::fs::write(built.join(name), "built for tests").unwrap();
+            assert_eq!(std::fs::read_to_string(kept.join(name)).unwrap(), "built to run", "{name}");
+        }
+    }
+}

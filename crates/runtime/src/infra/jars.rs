@@ -1,8 +1,8 @@
 //! The jars of the broker against the list in the repository, `deploy/kafka-jars.sha256`.
 //!
-//! Promise: no jar is run that is not, byte for byte, the one that was reviewed. All are checked after they were fetched and before
-//! each start of the broker (a fifth of a second); a file that the list does not name is refused as well, because it would be on the
-//! class path.
+//! Promise: no command runs a jar that is not, byte for byte, the one that was reviewed. All are checked after they were fetched, and
+//! each time before a command starts the broker or one of its tools (a fifth of a second); what the supervisor brings back in between
+//! is not looked at anew. A file that the list does not name is refused as well, because it would be on the class path.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -266,7 +266,7 @@ rootLogger.appenderRef.err.ref=err
 /// The command that runs one of Kafka's own tools with its own arguments; the broker's address is added where none is given.
 ///
 /// # Errors
-/// When Java or the jars are missing.
+/// When Java is missing, or the jars are not there or not the reviewed ones.
 pub fn tool(
     layout: &Layout,
     tool: Tool,
@@ -280,6 +280,7 @@ pub fn tool(
             advice: "run ./pitboss up once".to_owned(),
         });
     }
+    infra::jars::verify(&jars(layout))?;
     let logging = layout.config().join("kafka-tool-log4j2.properties");
     write_private(&logging, TOOL_LOGGING.as_bytes())?;
     let mut command = Command::new(java);
@@ -340,6 +341,21 @@ mod tests {
         assert!(pom.contains("<artifactId>kafka_2.13</artifactId><version>4.3.0</version>"), "{pom}");
         assert!(pom.contains("<artifactId>kafka-tools</artifactId><version>4.3.0</version>"), "{pom}");
         assert!(pom.contains("<artifactId>log4j-slf4j-impl</artifactId><version>2.25.4</version>"), "{pom}");
+    }
+
+    #[tokio::test]
+    async fn neither_broker_nor_tool_is_run_with_a_jar_that_was_not_reviewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path(), None, None);
+        layout.create().unwrap();
+        std::fs::create_dir_all(jars(&layout)).unwrap();
+        std::fs::write(jars(&layout).join("another.jar"), "another").unwrap();
+        let broker = prepare(&layout, 8120, 8121).await.map(drop);
+        let topics = tool(&layout, Tool::Topics, "127.0.0.1:8120", &[]).map(drop);
+        for refused in [broker, topics] {
+            let why = refused.unwrap_err().to_string();
+            assert!(why.contains("another.jar is not in the list of jars"), "{why}");
+        }
     }
 
     #[test]

@@ -75,3 +75,29 @@ impl Context {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreadable(id: &str) -> StoreError {
+        StoreError::Unreadable { collection: "players", id: id.to_owned(), reason: "as told".to_owned() }
+    }
+
+    #[test]
+    fn what_was_reported_is_remembered_up_to_a_bound() {
+        let (clock, reported) = (Clock::default(), Mutex::default());
+        let context = Context { namespace: "test".to_owned(), operation_timeout_ms: 1, clock, reported };
+        let remembered = || context.reported.lock().unwrap().len();
+        for error in [unreadable("a"), unreadable("a"), StoreError::timed_out("players", 1), unreadable("b")]
+        {
+            context.report_once(&error);
+        }
+        assert_eq!(remembered(), 2, "each unreadable document once, and nothing else");
+        let others = (0..REPORTED_MAX).map(|number| ("others", number.to_string()));
+        context.reported.lock().unwrap().extend(others);
+        let full = remembered();
+        context.report_once(&unreadable("c"));
+        assert_eq!(remembered(), full, "strangers cannot fill the memory");
+    }
+}

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use store::redis::{Cache, Config};
 
-/// As patient as a busy machine needs it: how soon the cache gives up is another test's affair.
+/// How soon the cache gives up is another test's affair.
 fn cache() -> Cache {
-    let config = Config { operation_timeout_ms: 20_000, ..Config::new(testkit::redis()) };
-    Cache::new(&config).expect("a Redis URL")
+    Cache::new(&testkit::patient::redis()).expect("a Redis URL")
 }
 
 #[tokio::test]

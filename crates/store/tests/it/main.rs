@@ -1,4 +1,5 @@
 //! The store against a real MongoDB server and a real Redis.
 
 mod cache;
+mod damage;
 mod documents;

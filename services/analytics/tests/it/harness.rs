@@ -36,13 +36,11 @@ pub(crate) fn config() -> Config {
     let settings = [
         ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
         ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("analytics")),
-        ("PITBOSS__MONGO__URI", testkit::mongo()),
-        ("PITBOSS__MONGO__DATABASE", testkit::unique("analytics")),
         ("PITBOSS__ROLLUPS__INTERVAL_MS", "50".to_owned()),
         ("PITBOSS__ROLLUPS__TAKEOVER_INTERVAL_MS", "50".to_owned()),
     ];
-    let environment: HashMap<_, _> =
-        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let settings = testkit::patient::environment("analytics").into_iter().chain(settings);
+    let environment: HashMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap()
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod folding;
+mod groups;
 mod harness;
 mod names;
 mod newest;

@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, Router, Tail};
+use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
 use chassis::{Edges, Shutdown};
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{ApplyWager, WagerApplied};
-use contracts::{Event, EventId, EventType, Message, Topic, ids};
+use contracts::{Event, EventId, EventType, Group, Message, Topic, ids};
 use game::config::Config;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
@@ -72,15 +72,13 @@ pub(crate) async fn config(sweep_after_ms: &str) -> Config {
     let settings = [
         ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
         ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("game")),
-        ("PITBOSS__MONGO__URI", testkit::mongo()),
-        ("PITBOSS__MONGO__DATABASE", testkit::unique("game")),
         ("PITBOSS__SECURITY__INTERNAL_TOKEN", INTERNAL_TOKEN.to_owned()),
         ("PITBOSS__SWEEPER__FIRST_AFTER_MS", sweep_after_ms.to_owned()),
         ("PITBOSS__SWEEPER__INTERVAL_MS", "50".to_owned()),
         ("PITBOSS__SWEEPER__PER_SECOND_MAX", "100".to_owned()),
     ];
-    let environment: HashMap<_, _> =
-        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let settings = testkit::patient::environment("game").into_iter().chain(settings);
+    let environment: HashMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     let config: Config =
         chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
     bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
@@ -120,6 +118,14 @@ impl Platform {
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
         try_get(self.address, path).await.unwrap()
     }
+
+    /// How many records of that topic game has parked, and how often was asked: each question leaves one more there. The topic
+    /// of dead letters has one partition, so a record is told how many came before it.
+    pub(crate) async fn parked(&self, topic: Topic) -> i64 {
+        let topic = topic.dlq(Group::Game);
+        let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
+        self.producer.publish_raw(&probe).await.unwrap().offset
+    }
 }
 
 pub(crate) async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
@@ -140,11 +146,24 @@ pub(crate) async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) 
 }
 
 async fn try_get(address: std::net::SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
+    let token = ("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned());
+    request(address, "GET", path, &[token]).await
+}
+
+/// One request on a connection of its own, with exactly these headers: the status and the body.
+pub(crate) async fn request(
+    address: std::net::SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(String, String)],
+) -> Option<(u16, serde_json::Value)> {
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nx-internal-token: {INTERNAL_TOKEN}\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
+    for (name, value) in headers {
+        head.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
+    }
+    head.push_str("connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -3,9 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the measured return belongs in the output of the test")]
 
+mod broken;
+mod claiming;
+mod clocks;
 mod endings;
+mod guard;
 mod harness;
 mod placing;
+mod reported;
+mod reports;
 mod return_to_player;
 mod skew;
+mod stage;
 mod sweeping;

@@ -2,7 +2,7 @@
 
 use contracts::proto::bets::v1::{BetSettled, BetVoided};
 use contracts::proto::payments::v1::{CommandConflict, WagerVoided};
-use contracts::{Event, EventType, ids};
+use contracts::{Event, EventType, Topic, ids};
 use game::document::BetDocument;
 use game::domain::life::State;
 use store::bson::{DateTime, Document, doc};
@@ -54,20 +54,30 @@ fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
         };
         documents.insert_one(&stored).await.unwrap();
 
+        let parked = platform.parked(Topic::BetsCommands).await;
         platform.publish(&newer_state).await;
         platform.publish(&newer_amount).await;
-        // Payment's answer about it, and a conflict that looks through the player's undecided bets.
-        let asked = ids::follower_id(&newer_amount.id, EventType::ApplyWager);
+        // One beside them that can be read: the commands before it have been dealt with when payment is asked for it.
+        let beside = bet(&harmed, 100);
+        platform.publish(&beside).await;
+        let asked = platform.seen.wait(&harmed, EventType::ApplyWager, 1).await.remove(0);
+        assert_eq!(apply_wager(&asked).wager_id, beside.id.as_str());
+        // Two records and the first question; a record that comes again is parked again.
+        assert!(platform.parked(Topic::BetsCommands).await >= parked + 3, "both are parked");
+        // A conflict has to end it: all of the player's undecided bets are looked through for that.
         let conflict = CommandConflict {
-            command_id: "nobody's".to_owned(),
+            command_id: asked.event.id.to_string(),
             command_type: EventType::ApplyWager.as_str().to_owned(),
             player_id: harmed.clone(),
         };
-        platform.publish(&Event::follower(&asked, "payment", conflict)).await;
-        for player in [&harmed, &other] {
+        platform.publish(&Event::follower(&asked.event.id, "payment", conflict)).await;
+        let voided = platform.seen.wait(&harmed, EventType::BetVoided, 1).await.remove(0);
+        let told: BetVoided = voided.event.message.try_into().unwrap();
+        assert_eq!(told.bet_id, beside.id.as_str());
+        for (player, commands) in [(&harmed, 2), (&other, 1)] {
             let readable = bet(player, 100);
             platform.publish(&readable).await;
-            let asked = platform.seen.wait(player, EventType::ApplyWager, 1).await.remove(0);
+            let asked = platform.seen.wait(player, EventType::ApplyWager, commands).await.remove(commands - 1);
             platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
             let settled = platform.seen.wait(player, EventType::BetSettled, 1).await.remove(0);
             let told: BetSettled = settled.event.message.try_into().unwrap();
@@ -89,11 +99,14 @@ fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
         let placed = bet(&player, 100);
         platform.publish(&placed).await;
         let first = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
-        assert_eq!(first.event.request_hash, Some(ids::request_hash(&first.event.message)));
+        let hash = ids::request_hash(&first.event.message);
+        let documents = platform.mongo.collection::<Document>("bets");
+        let decided = documents.find_one(doc! { "_id": placed.id.as_str() }).await.unwrap().unwrap();
+        assert_eq!(decided.get_str("wager_hash").ok(), Some(hash.as_str()), "stored when it was decided");
+        assert_eq!(first.event.request_hash, Some(hash));
 
         // As if this build computed another hash than the one that decided the bet.
         let stored = "a".repeat(64);
-        let documents = platform.mongo.collection::<Document>("bets");
         let change = doc! { "$set": { "wager_hash": &stored } };
         documents.update_one(doc! { "_id": placed.id.as_str() }, change).await.unwrap();
         platform.publish(&bet_as(&placed.id, &player, 100)).await;

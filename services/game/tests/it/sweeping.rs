@@ -1,8 +1,7 @@
 //! Sweeping: payment is asked again, with the same command, a few times; and not at all while it has yet to read older ones.
 
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,90 +11,14 @@ use bus::{
 };
 use contracts::proto::payments::v1::WagerRejected;
 use contracts::{Event, EventType, Group, RejectReason, Topic};
-use game::bets::Bets;
-use game::config::Config;
-use game::sweeper::{Backlog, Sweeper, backlogs};
-use store::bson::{DateTime, Document, doc};
-use store::mongo::{Collection, Mongo};
+use game::sweeper::{Backlog, backlogs};
+use store::bson::{DateTime, doc};
 use tokio::task::JoinHandle;
 
-use crate::harness::{
-    PATIENCE, Platform, RUNTIME, Seen, applied, apply_wager, bet, config, eur, identity, watch,
-};
+use crate::harness::{PATIENCE, Platform, RUNTIME, applied, apply_wager, bet, config, eur, identity};
+use crate::reports;
 use crate::skew::decided;
-
-/// Payment's backlog as the test says; counts how often it was asked about.
-#[derive(Clone, Default)]
-struct Played {
-    is_behind: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl Backlog for Played {
-    async fn is_older_than(&self, _age: Duration) -> Result<bool, ClientError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        Ok(self.is_behind.load(Ordering::SeqCst))
-    }
-}
-
-impl Played {
-    fn behind() -> Self {
-        let played = Self::default();
-        played.is_behind.store(true, Ordering::SeqCst);
-        played
-    }
-
-    async fn wait_for_looks(&self, count: usize) {
-        testkit::eventually("the sweeper to have looked", PATIENCE, || async {
-            (self.asked.load(Ordering::SeqCst) >= count).then_some(())
-        })
-        .await;
-    }
-}
-
-/// A sweeper alone, over a store and a topic of its own.
-struct Stage {
-    seen: Seen,
-    bets: Bets,
-    documents: Collection<Document>,
-    stop: CancellationToken,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-impl Stage {
-    async fn start(config: Config, backlog: impl Backlog) -> Self {
-        Self::start_with(config, backlog, |sweeper| sweeper).await
-    }
-
-    async fn start_with<B: Backlog>(
-        config: Config,
-        backlog: B,
-        change: impl FnOnce(Sweeper<B>) -> Sweeper<B>,
-    ) -> Self {
-        let mongo = Mongo::connect(&config.mongo).await.unwrap();
-        let bets = Bets::open(&mongo).await.unwrap();
-        let producer = Producer::new(&config.kafka).unwrap();
-        let seen = Seen::default();
-        watch(&config.kafka, &producer, seen.clone()).await;
-        let stop = CancellationToken::new();
-        let sweeper = change(Sweeper::new(bets.clone(), producer, backlog, config.sweeper));
-        telemetry::spawn(sweeper.run(stop.clone()));
-        Self { seen, bets, documents: mongo.collection("bets"), stop }
-    }
-
-    /// So many undecided bets of one player whose time has come.
-    async fn due(&self, player: &str, count: usize) {
-        for _ in 0..count {
-            self.bets.insert(&decided(player, Some(DateTime::from_millis(0)))).await.unwrap();
-        }
-    }
-}
+use crate::stage::{Played, Stage};
 
 #[test]
 fn nothing_is_asked_again_while_payment_has_older_commands_unread() {
@@ -171,61 +94,15 @@ fn apply_wager_for(player: &str) -> Event {
 /// What is held back for too long is told of, once, however often the sweeper looks.
 #[test]
 fn bets_that_are_held_back_for_too_long_are_told_of_once() {
+    reports::listen();
     RUNTIME.block_on(async {
-        let told = Told::listen();
         let backlog = Played::behind();
-        let started = Stage::start_with(config("100").await, backlog.clone(), |sweeper| {
-            sweeper.telling_after(Duration::ZERO)
-        });
-        let stage = started.await;
+        let stage = Stage::set(&config("100").await).await;
+        stage.run(stage.sweeper(&stage.bets, backlog.clone()).telling_after(Duration::ZERO));
         stage.due(&testkit::unique("player"), 1).await;
         backlog.wait_for_looks(20).await;
-        assert_eq!(told.count("were held back for"), 1);
+        assert_eq!(reports::about("were held back for").len(), 1);
     });
-}
-
-/// Counts what was told as an error.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
-
-impl Told {
-    /// From now on; there is one in the whole process.
-    fn listen() -> Self {
-        let told = Self::default();
-        tracing::subscriber::set_global_default(told.clone()).expect("the only one of these tests");
-        told
-    }
-
-    fn count(&self, words: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|told| told.contains(words)).count()
-    }
-}
-
-impl tracing::Subscriber for Told {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() == tracing::Level::ERROR && metadata.is_event()
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
-        tracing::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut words = Words::default();
-        event.record(&mut words);
-        self.0.lock().unwrap().push(words.0);
-    }
-    fn enter(&self, _: &tracing::Id) {}
-    fn exit(&self, _: &tracing::Id) {}
-}
-
-#[derive(Default)]
-struct Words(String);
-
-impl tracing::field::Visit for Words {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        let _infallible = write!(self.0, "{field}={value:?} ");
-    }
 }
 
 #[test]
@@ -249,34 +126,21 @@ fn an_unanswered_bet_is_asked_for_a_few_times_with_the_same_bytes_and_then_given
     });
 }
 
+/// One look finds all four, so nothing but the pauses takes time; without them the four take milliseconds, also on a machine
+/// that is many times slower.
 #[test]
 fn a_process_repeats_a_few_commands_a_second() {
     RUNTIME.block_on(async {
         let mut config = config("100").await;
-        config.sweeper.per_second_max = 10;
-        let stage = Stage::start(config, Played::default()).await;
+        (config.sweeper.per_second_max, config.sweeper.interval_ms) = (1, 10_000);
+        let stage = Stage::set(&config).await;
         let player = testkit::unique("player");
+        stage.due(&player, 4).await;
         let began = Instant::now();
-        stage.due(&player, 11).await;
-        stage.seen.wait(&player, EventType::ApplyWager, 11).await;
-        // Ten pauses lie between eleven commands; a slow machine only makes it longer.
-        assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
-    });
-}
-
-/// What a process stores whose clock is an hour ahead is due when it should be.
-#[test]
-fn no_clock_keeps_a_bet_from_being_asked_for() {
-    const HOUR_MS: i64 = 3_600_000;
-    RUNTIME.block_on(async {
-        let config = config("100").await;
-        let ahead = Mongo::connect(&config.mongo).await.unwrap().with_clock_off_by(HOUR_MS);
-        let bets = Bets::open(&ahead).await.unwrap();
-        bets.learn_time().await.unwrap();
-        let stage = Stage::start(config, Played::default()).await;
-        let player = testkit::unique("player");
-        bets.insert(&decided(&player, Some(bets.now()))).await.unwrap();
-        stage.seen.wait(&player, EventType::ApplyWager, 1).await;
+        stage.run(stage.sweeper(&stage.bets, Played::default()));
+        stage.seen.wait(&player, EventType::ApplyWager, 4).await;
+        // Three pauses of a second lie between four commands; a slow machine only makes it longer.
+        assert!(began.elapsed() >= Duration::from_millis(2_900), "{:?}", began.elapsed());
     });
 }
 

@@ -52,7 +52,7 @@ fn body(path: &str) -> Value {
 #[tokio::test]
 async fn every_route_is_known() {
     let stage = Stage::set(Broker::Silent).await;
-    let paths = gateway::paths();
+    let paths = stage.gateway.paths();
     let known: Vec<_> = PLAYER_ROUTES.iter().chain(&PUBLIC_ROUTES).collect();
     for (_, path) in &known {
         assert!(paths.iter().any(|served| served == path), "{path} is not served: {paths:?}");

@@ -1,6 +1,8 @@
 //! The gateway as its callers see it: over HTTP, with stand-ins for what lies behind.
 
 mod auth;
+mod behind;
+mod configuration;
 mod history;
 mod idempotency;
 mod kafka;

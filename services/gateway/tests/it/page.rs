@@ -4,6 +4,22 @@ use reqwest::{Method, StatusCode};
 
 use crate::stage::{Broker, Stage};
 
+/// Where the script's text is all that can be looked at.
+#[tokio::test]
+async fn the_button_that_logs_out_ends_the_session() {
+    let stage = Stage::set(Broker::Silent).await;
+    let file = async |path: &str| {
+        let answer = stage.request(Method::GET, path).send().await.expect("an answer");
+        answer.text().await.expect("a body")
+    };
+    assert!(file("/").await.contains(r#"<button id="leave""#));
+    let script = file("/app.js").await;
+    let (_, rest) = script.split_once("const logOut").expect("a log-out");
+    let (log_out, rest) = rest.split_once("\n});").expect("its end");
+    assert!(log_out.contains(r#"await call("DELETE", "/api/v1/sessions/current");"#), "{log_out}");
+    assert!(rest.contains(r#"el("leave").addEventListener("click", logOut);"#));
+}
+
 #[tokio::test]
 async fn the_page_needs_nobody_else_and_says_so() {
     let stage = Stage::set(Broker::Silent).await;

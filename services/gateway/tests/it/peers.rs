@@ -5,14 +5,14 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use axum::{
     Json, Router,
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -39,6 +39,8 @@ struct Inner {
     log_ins: AtomicUsize,
     networks: Mutex<Vec<String>>,
     targets: Mutex<Vec<String>>,
+    token_changed: AtomicBool,
+    log_outs_break: AtomicBool,
 }
 
 impl Behind {
@@ -74,6 +76,16 @@ impl Behind {
     /// A session that stood.
     pub(crate) fn end_session(&self, session_id: &str) {
         self.inner.sessions.lock().expect("unpoisoned").remove(session_id);
+    }
+
+    /// From now on the services behind know another internal token; only sessions can still be looked at.
+    pub(crate) fn change_the_token(&self) {
+        self.inner.token_changed.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on a log-out ends the session, and its answer is a failure.
+    pub(crate) fn break_log_outs(&self) {
+        self.inner.log_outs_break.store(true, Ordering::SeqCst);
     }
 
     /// What game knows of a bet.
@@ -126,7 +138,9 @@ impl Behind {
 /// As the services behind do it: whoever does not carry the token, exactly once, is nobody.
 async fn only_ours(State(behind): State<Behind>, request: Request, next: Next) -> Response {
     let tokens: Vec<_> = request.headers().get_all("x-internal-token").iter().collect();
-    if tokens != [INTERNAL_TOKEN] {
+    let is_look = request.method() == Method::GET && request.uri().path() == "/internal/v1/sessions/current";
+    let has_changed = behind.inner.token_changed.load(Ordering::SeqCst) && !is_look;
+    if tokens != [INTERNAL_TOKEN] || has_changed {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     behind.inner.targets.lock().expect("unpoisoned").push(request.uri().to_string());
@@ -150,6 +164,10 @@ async fn log_in(State(behind): State<Behind>, headers: HeaderMap, Json(body): Js
             json!({ "type": "/problems/too-many-requests", "title": "Too many requests", "status": 429 });
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "27")], Json(problem)).into_response();
     }
+    if body["email"] == "wrong@players.example" {
+        let problem = json!({ "type": "/problems/unauthorized", "title": "Log in first", "status": 401, "detail": "the password is wrong" });
+        return (StatusCode::UNAUTHORIZED, Json(problem)).into_response();
+    }
     behind.open_session("s-1", "p-1");
     let session = json!({ "player_id": "p-1", "session_id": "s-1", "expires_at_epoch_s": 4_102_444_800_u64 });
     Json(session).into_response()
@@ -161,7 +179,10 @@ fn session_id(headers: &HeaderMap) -> &str {
 
 async fn end_session(State(behind): State<Behind>, headers: HeaderMap) -> StatusCode {
     behind.end_session(session_id(&headers));
-    StatusCode::NO_CONTENT
+    match behind.inner.log_outs_break.load(Ordering::SeqCst) {
+        true => StatusCode::INTERNAL_SERVER_ERROR,
+        false => StatusCode::NO_CONTENT,
+    }
 }
 
 async fn session(State(behind): State<Behind>, headers: HeaderMap) -> Response {
@@ -212,6 +233,9 @@ async fn balances(Path(id): Path<String>) -> Response {
 }
 
 async fn webhook(State(behind): State<Behind>, headers: HeaderMap, body: String) -> StatusCode {
+    if headers.get("x-card-signature").is_some_and(|signature| signature == "forged") {
+        return StatusCode::UNAUTHORIZED;
+    }
     behind.inner.webhooks.lock().expect("unpoisoned").push((headers, body));
     StatusCode::OK
 }

@@ -10,7 +10,7 @@ async fn status(stage: &Stage, method: Method, path: &str) -> StatusCode {
 
 /// A memory that outlasts every test: what is over here is over because it was ended.
 fn long_memory(config: &mut gateway::Config) {
-    config.sessions.known_for_ms = 60_000;
+    config.sessions.known_for_ms = 3_600_000;
 }
 
 #[tokio::test]
@@ -51,6 +51,32 @@ async fn a_session_that_stood_a_moment_ago_is_not_asked_for_again() {
         StatusCode::UNAUTHORIZED,
         "what is known is whose it is"
     );
+}
+
+#[tokio::test]
+async fn that_a_session_does_not_stand_is_asked_each_time() {
+    let stage = Stage::set_with(Broker::Settles, long_memory).await;
+    let asked = async || {
+        let request = stage.request(Method::GET, "/api/v1/me").bearer_auth(token("p-1", "s-new"));
+        request.send().await.expect("an answer").status()
+    };
+    for _ in 0..2 {
+        assert_eq!(asked().await, StatusCode::UNAUTHORIZED);
+    }
+    stage.behind.open_session("s-new", "p-1");
+    assert_eq!(asked().await, StatusCode::OK);
+    assert_eq!(stage.behind.session_checks(), 3);
+}
+
+/// The session has ended, but the answer that says so got lost.
+#[tokio::test]
+async fn after_a_log_out_that_failed_the_session_is_looked_at_again() {
+    let stage = Stage::set_with(Broker::Settles, long_memory).await;
+    assert_eq!(status(&stage, Method::GET, "/api/v1/me").await, StatusCode::OK);
+    stage.behind.break_log_outs();
+    let log_out = status(&stage, Method::DELETE, "/api/v1/sessions/current").await;
+    assert_eq!(log_out, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(status(&stage, Method::GET, "/api/v1/me").await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

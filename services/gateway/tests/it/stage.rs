@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::peers::Behind;
 
 /// How long anything may take here, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Signs the tests' tokens.
 pub(crate) const JWT_SECRET: &str = "a secret of the tests that is long enough";
 /// Makes a request the operator's.
@@ -174,20 +174,17 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let url: url::Url = format!("http://{peers}").parse().expect("a url");
     Config {
-        http: Http { body_bytes_max: 16_384, request_deadline_ms: 120_000, ..Http::at(nowhere) },
+        http: Http { body_bytes_max: 16_384, ..testkit::patient::http(nowhere) },
         ops: Ops { address: nowhere },
         drain: Drain { deadline_ms: 60_000 },
         kafka: bus::Config::default(),
-        redis: store::redis::Config {
-            operation_timeout_ms: 20_000,
-            ..store::redis::Config::new(testkit::redis())
-        },
+        redis: testkit::patient::redis(),
         peers: Peers {
             user: url.clone(),
             game: url.clone(),
             payment: url.clone(),
             recorder: url,
-            deadline_ms: 30_000,
+            deadline_ms: 60_000,
         },
         security: Security {
             jwt_secret: Secret::from(JWT_SECRET),
@@ -225,7 +222,7 @@ impl Stage {
         behind.open_session("s-2", "p-2");
         let mut config = config(peers);
         // Only who waits in vain is to wait a short time.
-        config.bets.wait_ms = if broker == Broker::Silent { 400 } else { 10_000 };
+        config.bets.wait_ms = if broker == Broker::Silent { 400 } else { 60_000 };
         change(&mut config);
         let broker = Arc::new(StandIn {
             behaviour: Mutex::new(broker),

@@ -1,4 +1,4 @@
-//! Lagwatch's promise: lag is seen from outside, also of a group that nobody is in.
+//! Lagwatch's promises: lag is seen from outside, also of a group that nobody is in, and told to nobody under another name.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -39,8 +39,12 @@ fn config() -> Config {
 }
 
 async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
+    get_of(address, &address.to_string(), path).await
+}
+
+async fn get_of(address: SocketAddr, host: &str, path: &str) -> Option<(u16, Value)> {
     let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
@@ -99,6 +103,28 @@ async fn the_lag_of_a_dead_group_is_seen_and_goes_when_it_comes_back() {
     assert!(gone.1 < 0.001, "no lag has no age");
     stop.cancel();
     consuming.await.unwrap().unwrap();
+    shutdown.trigger();
+    let ended = service.await.unwrap();
+    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
+}
+
+/// A web page that points its own name at this machine, or a proxy whose name was not configured.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_another_host_is_refused() {
+    let config = config();
+    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+    let edges = Edges::local(&[]).await.unwrap();
+    let listeners = [edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap()];
+    let shutdown = Shutdown::new();
+    let service = telemetry::spawn(lagwatch::run(config, edges, shutdown.clone()));
+    for address in listeners {
+        for path in ["/api/v1/lag", "/readyz"] {
+            assert_ne!(get(address, path).await.unwrap().0, 421, "{path}");
+            for host in ["lag.example", "lagwatch"] {
+                assert_eq!(get_of(address, host, path).await.unwrap().0, 421, "{path} of {host}");
+            }
+        }
+    }
     shutdown.trigger();
     let ended = service.await.unwrap();
     assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));

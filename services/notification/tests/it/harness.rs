@@ -1,42 +1,33 @@
-//! The real service in this process, on a namespace, a database and a mail server of its own.
+//! A namespace, a database and a mail server of a test's own, with one process of the real service on them, or more.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bus::{Producer, RawRecord};
-use chassis::{Edges, Failure, Shutdown};
 use contracts::proto::bets::v1::BetSettled;
 use contracts::proto::common::v1::Money;
 use contracts::proto::players::v1::{PlayerRegistered, PreferencesChanged};
 use contracts::{Event, Format, Group, Message, Topic};
 use notification::config::Config;
-use store::bson::{Document, doc};
+use store::bson::{DateTime, Document, doc};
 use store::mongo::Mongo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::JoinHandle;
 
+use crate::process::Process;
 use crate::smtp::MailServer;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every request to notification has to carry.
-const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
+pub(crate) const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
 
 pub(crate) struct Platform {
     pub(crate) mails: MailServer,
+    /// The store itself, whatever way the process takes to it.
     pub(crate) mongo: Mongo,
-    address: SocketAddr,
     producer: Producer,
     config: Config,
-    shutdown: Shutdown,
-    service: Option<JoinHandle<Result<(), Failure>>>,
-}
-
-impl Drop for Platform {
-    fn drop(&mut self) {
-        self.shutdown.trigger();
-    }
+    process: Option<Process>,
 }
 
 impl Platform {
@@ -50,51 +41,64 @@ impl Platform {
         let settings = [
             ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
             ("PITBOSS__KAFKA__NAMESPACE", testkit::unique("notification")),
-            ("PITBOSS__MONGO__URI", testkit::mongo()),
-            ("PITBOSS__MONGO__DATABASE", testkit::unique("notify")),
             ("PITBOSS__PEERS__SMTP", smtp.to_string()),
             ("PITBOSS__SECURITY__INTERNAL_TOKEN", INTERNAL_TOKEN.to_owned()),
             ("PITBOSS__MAIL__POLL_INTERVAL_MS", "20".to_owned()),
             ("PITBOSS__MAIL__PAUSE_MS_MIN", "20".to_owned()),
+            // A busy machine ends late, and in good order all the same.
+            ("PITBOSS__DRAIN__DEADLINE_MS", "60000".to_owned()),
         ];
-        let mut environment: HashMap<_, _> =
-            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let all = testkit::patient::environment("notify").into_iter().chain(settings);
+        let mut environment: HashMap<_, _> = all.map(|(name, value)| (name.to_owned(), value)).collect();
         environment.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config: Config =
             chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
         bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
-        let mongo = Mongo::connect(&config.mongo).await.unwrap();
+        let directly = store::mongo::Config { uri: testkit::mongo(), ..config.mongo.clone() };
+        let mongo = Mongo::connect(&directly).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
-        let mut platform =
-            Self { mails, mongo, address: smtp, producer, config, shutdown: Shutdown::new(), service: None };
-        platform.run().await;
-        platform
+        let process = Some(Process::start(&config).await);
+        Self { mails, mongo, producer, config, process }
     }
 
-    async fn run(&mut self) {
-        let edges = Edges::local(&[]).await.unwrap();
-        let ops = edges.ops.local_addr().unwrap();
-        self.address = edges.http.local_addr().unwrap();
-        self.shutdown = Shutdown::new();
-        self.service =
-            Some(telemetry::spawn(notification::run(self.config.clone(), edges, self.shutdown.clone())));
-        testkit::eventually("notification to be ready", PATIENCE, || async move {
-            (ask(ops, "GET", "/readyz").await?.0 == 200).then_some(())
-        })
-        .await;
+    /// Starts another process on the same store, in the same group, which sends its mails elsewhere.
+    pub(crate) async fn another(&self, smtp: SocketAddr) -> Process {
+        let mut config = self.config.clone();
+        config.mongo.uri = testkit::mongo();
+        config.peers.smtp = smtp.to_string();
+        Process::start(&config).await
     }
 
     /// Asks the service itself, as one of ours.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
-        ask(self.address, method, path).await.unwrap()
+        let token = [("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned())];
+        self.process().ask(method, path, &token).await
+    }
+
+    /// The first process.
+    pub(crate) fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
+    /// Ends the process in good order.
+    pub(crate) async fn end(&mut self) {
+        self.process.take().unwrap().end().await;
+    }
+
+    /// Ends the process in the middle of whatever it does.
+    pub(crate) async fn die(&mut self) {
+        self.process.take().unwrap().die().await;
+    }
+
+    /// Starts another process in the place of one that has ended.
+    pub(crate) async fn begin(&mut self) {
+        self.process = Some(Process::start(&self.config).await);
     }
 
     /// Ends the process and starts another one.
     pub(crate) async fn restart(&mut self) {
-        self.shutdown.trigger();
-        let ended = self.service.take().unwrap().await.unwrap();
-        assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
-        self.run().await;
+        self.end().await;
+        self.begin().await;
     }
 
     pub(crate) async fn publish(&self, event: &Event) {
@@ -126,7 +130,7 @@ impl Platform {
 
     /// Registers a player and waits until they are known.
     pub(crate) async fn register(&self, player: &str) -> String {
-        let email = format!("{player}@mail.example");
+        let email = address(player);
         self.publish(&registered(player, &email)).await;
         let contacts = self.mongo.collection::<Document>("contacts");
         testkit::eventually("the contact", PATIENCE, || async {
@@ -136,9 +140,41 @@ impl Platform {
         email
     }
 
+    /// Puts a contact and a notification that is due into the store, as the handlers leave them, and with `more` in it. No record is
+    /// in hand meanwhile, so nobody but the courier touches them.
+    pub(crate) async fn store_due(&self, player: &str, more: Document) -> (Event, String) {
+        let (big, email) = (win(player, 100, 2_000), address(player));
+        let contacts = self.mongo.collection::<Document>("contacts");
+        contacts.insert_one(&doc! { "_id": player, "email": &email }).await.unwrap();
+        let at = DateTime::from_system_time(big.time.into());
+        let mut due = doc! {
+            "_id": id(&big), "player_id": player, "state": "due", "owner": "", "due_at": DateTime::from_millis(0),
+            "attempts": 0, "unknown": 0, "put_off": 0, "trace": {},
+            "win": {
+                "event_id": big.id.as_str(), "game": "slots", "at": at,
+                "stake": { "minor": 100_i64, "currency": "EUR" }, "payout": { "minor": 2_000_i64, "currency": "EUR" },
+            },
+        };
+        due.extend(more);
+        self.sent().insert_one(&due).await.unwrap();
+        (big, email)
+    }
+
+    /// Changes a notification behind the service's back.
+    pub(crate) async fn set(&self, event: &Event, change: Document) {
+        let updated =
+            self.sent().update_one(doc! { "_id": id(event) }, doc! { "$set": change }).await.unwrap();
+        assert_eq!(updated, 1, "there is no notification of {}", event.id);
+    }
+
+    /// How a notification stands now.
+    pub(crate) async fn find(&self, event: &Event) -> Document {
+        self.sent().find_one(doc! { "_id": id(event) }).await.unwrap().unwrap()
+    }
+
     /// How a notification stands, once it stands so.
     pub(crate) async fn wait_for(&self, event: &Event, state: &str) -> Document {
-        let id = format!("{}/email", event.id);
+        let id = id(event);
         testkit::eventually(&format!("{id} to be {state}"), PATIENCE, || async {
             self.sent().find_one(doc! { "_id": &id, "state": state }).await.unwrap()
         })
@@ -154,17 +190,22 @@ impl Platform {
     }
 }
 
-async fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16, serde_json::Value)> {
-    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nx-internal-token: {INTERNAL_TOKEN}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).unwrap_or_default()))
+fn id(event: &Event) -> String {
+    format!("{}/email", event.id)
+}
+
+/// Where the mail of a player goes.
+pub(crate) fn address(player: &str) -> String {
+    format!("{player}@mail.example")
+}
+
+/// What a notification says of the attempts at it: all, those with an unknown outcome, those that were put off.
+pub(crate) fn tally(notification: &Document) -> (i64, i64, i64) {
+    let number = |name: &str| {
+        let value = notification.get(name).unwrap();
+        value.as_i64().or_else(|| value.as_i32().map(i64::from)).unwrap()
+    };
+    (number("attempts"), number("unknown"), number("put_off"))
 }
 
 fn event(message: impl Into<Message>) -> Event {

@@ -1,11 +1,9 @@
 //! Bad mailboxes and slow servers: a mail is repeated a bounded number of times, and holds up nobody else.
 
-use std::time::Duration;
+use store::bson::{DateTime, doc};
 
-use store::bson::{DateTime, Document, doc};
-
-use crate::harness::{PATIENCE, Platform, win};
-use crate::smtp::Mailbox;
+use crate::harness::{PATIENCE, Platform, tally, win};
+use crate::smtp::{MailServer, Mailbox};
 
 /// The server has the mail and does not say so. Nobody was killed, and the player gets it twice at most.
 #[tokio::test(flavor = "multi_thread")]
@@ -40,19 +38,31 @@ async fn a_mail_whose_outcome_is_unknown_is_sent_once_more_and_then_parked() {
     assert_eq!(platform.ask("POST", &path).await.0, 404, "it is no longer parked");
 }
 
-/// Slow is not silent: a server that answers within the time that the protocol gives it gets a mail once.
+/// Slow is not silent: a server that answers within the time that the protocol gives it gets a mail once. The claim is renewed
+/// meanwhile, so nobody else takes the mail over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_accepts_late_gets_a_mail_once() {
-    let claim = ("PITBOSS__MAIL__CLAIM_MS", "2000");
-    let platform = Platform::start_with(&[claim]).await;
+    let platform = Platform::start().await;
     let player = testkit::unique("player");
     let email = platform.register(&player).await;
-    // Longer than a claim: it is renewed while the server is waited for.
-    platform.mails.let_be(&player, Mailbox::TakesLate(Duration::from_secs(5)));
+    platform.mails.let_be(&player, Mailbox::TakesWhenTold);
     let big = win(&player, 100, 2_000);
     platform.publish(&big).await;
+    platform.mails.until_here(&email, 1).await;
+    let (others_mails, smtp) = MailServer::start().await;
+    let _other = platform.another(smtp).await;
+    let claimed = platform.find(&big).await;
+    let runs_out_at = claimed.get_datetime("due_at").ok().copied();
+    let renewed = testkit::eventually("the claim to hold for longer", PATIENCE, || async {
+        let now = platform.find(&big).await;
+        (now.get_datetime("due_at").ok().copied() > runs_out_at).then_some(now)
+    })
+    .await;
+    assert_eq!(renewed.get_str("owner").ok(), claimed.get_str("owner").ok(), "somebody took it over");
+    platform.mails.let_be(&player, Mailbox::Good);
     let sent = platform.wait_for(&big, "sent").await;
-    assert_eq!((sent.get_i32("attempts").ok(), platform.mails.to(&email).len()), (Some(1), 1));
+    assert_eq!(tally(&sent), (1, 0, 0));
+    assert_eq!((platform.mails.to(&email).len(), others_mails.to(&email).len()), (1, 0));
 }
 
 /// The lane and the places are free although every mail of one player is put off, or never answered.
@@ -82,6 +92,31 @@ async fn a_bad_mailbox_holds_up_neither_other_players_nor_the_group() {
     }
 }
 
+/// As many bad mailboxes as places: one place of two stays free for mails that were not tried before.
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_that_were_tried_before_get_half_of_the_places() {
+    let mut platform = Platform::start_with(&[("PITBOSS__MAIL__CONCURRENT_MAX", "2")]).await;
+    // They are due at the same moment, before every other mail, when the next process looks for the first time.
+    platform.end().await;
+    for _ in 0..2 {
+        let player = testkit::unique("bad");
+        platform.mails.let_be(&player, Mailbox::TakesAndSaysNothing);
+        let tried = doc! { "attempts": 1, "put_off": 1, "due_at": DateTime::from_millis(-1) };
+        platform.store_due(&player, tried).await;
+    }
+    platform.begin().await;
+    let count = async |state: &str| platform.sent().count(doc! { "state": state }).await.unwrap();
+    testkit::eventually("a bad mailbox to have a place", PATIENCE, || async {
+        (count("claimed").await > 0).then_some(())
+    })
+    .await;
+    let other = testkit::unique("other");
+    platform.register(&other).await;
+    platform.flush(&other).await;
+    assert_eq!((count("claimed").await, count("due").await), (1, 1));
+}
+
+/// Also when somebody has looked at it and it is tried again: then from the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_put_off_too_often_is_parked() {
     let platform = Platform::start_with(&[("PITBOSS__MAIL__PUT_OFF_MAX", "3")]).await;
@@ -91,36 +126,40 @@ async fn a_mail_that_is_put_off_too_often_is_parked() {
     let big = win(&player, 100, 2_000);
     platform.publish(&big).await;
     let parked = platform.wait_for(&big, "parked").await;
-    assert_eq!((parked.get_i32("attempts").ok(), parked.get_str("why").ok()), (Some(3), Some("code 451")));
+    assert_eq!((tally(&parked), parked.get_str("why").ok()), ((3, 0, 3), Some("code 451")));
+    let (status, listed) = platform.ask("GET", "/internal/v1/parked").await;
+    assert_eq!(status, 200);
+    let told = &listed["parked"][0];
+    assert_eq!((&told["attempts"], &told["unknown"], &told["put_off"]), (&3.into(), &0.into(), &3.into()));
+    assert!(!listed.to_string().contains('@'), "an address is told: {listed}");
+
+    assert_eq!(platform.ask("POST", &format!("/internal/v1/parked/{}/retry", big.id)).await.0, 202);
+    let parked_again = platform.wait_for(&big, "parked").await;
+    assert_eq!(tally(&parked_again), (6, 0, 3));
     assert_eq!(platform.mails.to(&email).len(), 0);
 }
 
-/// Processes that die before they hand a mail over have certainly not sent it: that is no unknown outcome.
+/// A process that dies before it hands a mail over has certainly not sent it: that is no unknown outcome. Once its claim has run
+/// out another one takes the mail over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_before_the_hand_over_is_no_unknown_outcome() {
-    let platform = Platform::start().await;
+    let mut platform = Platform::start().await;
     let player = testkit::unique("player");
-    let email = format!("{player}@mail.example");
-    let big = win(&player, 100, 2_000);
-    platform.publish(&big).await;
-    platform.wait_for(&big, "waiting").await;
-    let contacts = platform.mongo.collection::<Document>("contacts");
-    contacts.insert_one(&doc! { "_id": &player, "email": &email }).await.unwrap();
+    platform.mails.let_be(&player, Mailbox::WaitsBeforeTheContent);
     // One attempt has an unknown outcome already: a second one would park the mail.
-    let as_the_dead_left_it = doc! { "$set": {
-        "state": "claimed", "owner": "the dead", "held_back_by": "the dead", "due_at": DateTime::from_millis(0),
-        "attempts": 2, "unknown": 1,
-    } };
-    let id = format!("{}/email", big.id);
-    platform.mails.let_be(&player, Mailbox::TakesAndSaysNothing);
-    platform.sent().update_one(doc! { "_id": &id }, as_the_dead_left_it).await.unwrap();
-    testkit::eventually("the server to have the mail", PATIENCE, || async {
-        (platform.mails.to(&email).len() == 1).then_some(())
-    })
-    .await;
-    let claimed = platform.sent().find_one(doc! { "_id": &id }).await.unwrap().unwrap();
+    let (big, email) = platform.store_due(&player, doc! { "attempts": 1, "unknown": 1 }).await;
+    platform.mails.until_waited(1).await;
+    let (others_mails, smtp) = MailServer::start().await;
+    others_mails.let_be(&player, Mailbox::TakesAndSaysNothing);
+    let _other = platform.another(smtp).await;
+    platform.die().await;
+    platform.mails.until_left(1).await;
+    platform.set(&big, doc! { "due_at": DateTime::from_millis(0) }).await;
+    others_mails.until_here(&email, 1).await;
+    let claimed = platform.find(&big).await;
     assert_eq!(claimed.get_str("state").ok(), Some("claimed"));
     assert!(!claimed.contains_key("held_back_by"), "whoever takes this claim over does not know: {claimed}");
+    assert_eq!(platform.mails.to(&email).len(), 0);
 }
 
 /// A claim whose holder had handed the mail over, and one of an older build, which did not say.
@@ -152,10 +191,7 @@ async fn an_end_while_the_server_has_the_mail_costs_one_more() {
     platform.mails.let_be(&player, Mailbox::TakesAndSaysNothing);
     let big = win(&player, 100, 2_000);
     platform.publish(&big).await;
-    testkit::eventually("the server to have the mail", PATIENCE, || async {
-        (platform.mails.to(&email).len() == 1).then_some(())
-    })
-    .await;
+    platform.mails.until_here(&email, 1).await;
     platform.mails.let_be(&player, Mailbox::Good);
     platform.restart().await;
     let sent = platform.wait_for(&big, "sent").await;

@@ -3,8 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod big_wins;
+mod ending;
+mod guard;
 mod harness;
 mod mailboxes;
+mod process;
+mod receiver;
 mod skew;
 mod smtp;
+mod smtp_answers;
+mod store_errors;
+mod traces;
+mod two_processes;
 mod waiting;
+mod way;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use store::bson::{DateTime, Document, doc};
 
-use crate::harness::{PATIENCE, Platform, win};
+use crate::harness::{PATIENCE, Platform, tally, win};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_cannot_be_read_hold_up_nobody_else() {
@@ -80,5 +80,25 @@ async fn what_an_older_build_had_claimed_is_sent_when_its_record_comes_again() {
     platform.publish(&big).await;
     let sent = platform.wait_for(&big, "sent").await;
     assert_eq!((sent.get_i32("attempts").ok(), sent.get_i32("unknown").ok()), (Some(2), Some(1)));
+    assert_eq!(platform.mails.to(&email).len(), 1);
+}
+
+/// The same with all that its mail says, and the player was not known here: the registration sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_build_had_claimed_is_sent_when_its_player_registers() {
+    let platform = Platform::start().await;
+    let player = testkit::unique("player");
+    let big = win(&player, 100, 2_000);
+    let old = doc! {
+        "_id": format!("{}/email", big.id), "player_id": &player, "state": "claimed", "owner": "the dead/x",
+        "claimed_at": DateTime::now(), "attempts": 1,
+        "win": {
+            "event_id": big.id.as_str(), "game": "slots", "at": DateTime::now(),
+            "stake": { "minor": 100_i64, "currency": "EUR" }, "payout": { "minor": 2_000_i64, "currency": "EUR" },
+        },
+    };
+    platform.sent().insert_one(&old).await.unwrap();
+    let email = platform.register(&player).await;
+    assert_eq!(tally(&platform.wait_for(&big, "sent").await), (2, 1, 0));
     assert_eq!(platform.mails.to(&email).len(), 1);
 }

@@ -3,11 +3,7 @@
 
 use store::bson::{DateTime, Document, doc};
 
-use crate::harness::{PATIENCE, Platform, prefers, registered, win};
-
-fn address(player: &str) -> String {
-    format!("{player}@mail.example")
-}
+use crate::harness::{PATIENCE, Platform, address, prefers, registered, win};
 
 /// The mail, and the marker's: nothing else came, also not of what was told again.
 async fn assert_mails(platform: &Platform, player: &str, expected: usize) {

@@ -4,4 +4,5 @@
 mod card;
 mod guard;
 mod mail;
+mod pages;
 mod world;

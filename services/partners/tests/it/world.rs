@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use chassis::config::{Drain, Http, Ops, Secret};
+use chassis::config::{Drain, Ops, Secret};
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Security};
 use chassis::{Edges, Shutdown};
 use partners::config::{Config, SMTP, Smtp, Storage};
@@ -43,7 +43,7 @@ impl World {
         };
         change(&mut smtp_config);
         let config = Config {
-            http: Http::at(http),
+            http: testkit::patient::http(http),
             ops: Ops { address: ops },
             drain: Drain::default(),
             security: Security { internal_token: Secret::from(TOKEN) },

@@ -130,19 +130,56 @@ pub async fn run(ledger: Ledger, sweep: Sweep, stop: CancellationToken) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// Counts what somebody is told of.
+    #[derive(Clone, Default)]
+    struct Told(Arc<AtomicUsize>);
+
+    impl Told {
+        fn count(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    impl tracing::Subscriber for Told {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::ERROR && metadata.is_event()
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+            tracing::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        fn enter(&self, _: &tracing::Id) {}
+        fn exit(&self, _: &tracing::Id) {}
+    }
 
     #[test]
     fn a_failing_account_is_left_alone_longer_each_time_and_reported_once() {
-        let mut failed = Failed::default();
-        let passing = LedgerError::Contended { attempts: 1 };
-        for n in 1..=20 {
-            failed.note("p", &passing);
-            assert_eq!(failed.accounts["p"].reported, n >= FAILURES_MAX, "{n}");
-        }
-        assert_eq!(failed.left_alone(), ["p"]);
-        assert!(failed.accounts["p"].until <= Instant::now() + ALONE_MAX);
-        failed.note("q", &LedgerError::Unreadable("x".to_owned()));
-        assert!(failed.accounts["q"].reported, "that does not pass");
+        let told = Told::default();
+        tracing::subscriber::with_default(told.clone(), || {
+            let mut failed = Failed::default();
+            let passing = LedgerError::Contended { attempts: 1 };
+            for n in 1..=20_u32 {
+                let pause = ALONE_MIN.saturating_mul(2_u32.saturating_pow((n - 1).min(10)));
+                let before = Instant::now();
+                failed.note("p", &passing);
+                assert!(failed.accounts["p"].until >= before + pause.min(ALONE_MAX), "{n}");
+                assert_eq!(told.count(), usize::from(n >= FAILURES_MAX), "{n}");
+            }
+            assert_eq!(failed.left_alone(), ["p"]);
+            assert!(failed.accounts["p"].until <= Instant::now() + ALONE_MAX);
+            for _ in 0..3 {
+                failed.note("q", &LedgerError::Unreadable("x".to_owned()));
+                assert_eq!(told.count(), 2, "that does not pass, and is told of once");
+            }
+        });
     }
 }

@@ -120,14 +120,20 @@ async fn a_withdrawal_given_back_by_hand_before_anybody_asked_is_never_asked_for
     let mut by_hand = told("w", "p", 60, false);
     by_hand.id = event_id("typed");
     assert!(matches!(by_hand.run(&ledger).await.unwrap(), Verdict::Decided(_)));
+    payment("w2", "p", PaymentKind::Withdrawal, 10).run(&ledger).await.unwrap();
     ledger.trim().await.unwrap();
+    // Both are overdue, and w for longer: whoever takes up w2 has come past it.
+    for (id, due_ms) in [("w", 1), ("w2", 2)] {
+        world.rewrite(id, bson::doc! { "next_attempt_at": bson::DateTime::from_millis(due_ms) }).await;
+    }
     let before = provider.asked();
     let service = Running::start(&world, &provider).await;
-    send(&world, "w2", withdraw(10)).await;
     assert_eq!(answer(&world, "w2").await.event_type, EventType::WithdrawalCompleted);
-    assert_eq!(provider.asked(), before + 1, "w2 alone was asked for");
     assert_eq!(balance(&service).await, 90);
-    service.ends_sound(world, &provider).await;
+    service.stop().await;
+    assert_eq!(provider.asked(), before + 1, "w2 alone was asked for, and nothing is under way any more");
+    Audit::with_statement(&world, &provider).await.assert_sound();
+    world.end().await;
 }
 
 /// What a build without the gate left: settled by hand in the ledger, and still to be asked for.
@@ -157,15 +163,31 @@ async fn of_a_question_and_a_settlement_by_hand_exactly_one_begins() {
     let (ledger, _door) = world.ledger_with_intents();
     let (intents, _door) = world.intents();
     let mut asked = 0;
-    for n in 0..30 {
+    for n in 0..40 {
         let id = format!("d{n}");
         payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-        let (claimed, admitted) = tokio::join!(intents.claim(&id, true), intents.admit(&id, false));
-        let claimed = claimed.unwrap().is_some();
-        assert_ne!(claimed, admitted.unwrap() == Admission::Admitted, "{id}");
+        let (question, by_hand) = (intents.claim(&id, true), intents.admit(&id, false));
+        // Either one first, and both at once, in either order.
+        let (claimed, admitted) = match n % 4 {
+            0 => (question.await, by_hand.await),
+            1 => {
+                let admitted = by_hand.await;
+                (question.await, admitted)
+            }
+            2 => tokio::join!(question, by_hand),
+            _ => {
+                let (admitted, claimed) = tokio::join!(by_hand, question);
+                (claimed, admitted)
+            }
+        };
+        let (claimed, admitted) = (claimed.unwrap().is_some(), admitted.unwrap() == Admission::Admitted);
+        assert_ne!(claimed, admitted, "{id}");
+        if n % 4 < 2 {
+            assert_eq!(claimed, n % 4 == 0, "{id}: the first one wins");
+        }
         asked += usize::from(claimed);
     }
-    println!("asked {asked} times, settled by hand {} times", 30 - asked);
+    println!("asked {asked} times, settled by hand {} times", 40 - asked);
     world.end().await;
 }
 
@@ -176,9 +198,7 @@ async fn a_refusal_counts_only_while_nobody_else_has_asked() {
     let (intents, _door) = world.intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     intents.claim("d", true).await.unwrap().expect("the first");
-    let documents = world.mongo.collection::<bson::Document>("intents");
-    let lapsed = bson::doc! { "$set": { "next_attempt_at": bson::DateTime::from_millis(0) } };
-    documents.update_one(bson::doc! { "_id": "d" }, lapsed).await.unwrap();
+    world.rewrite("d", bson::doc! { "next_attempt_at": bson::DateTime::from_millis(0) }).await;
     intents.claim("d", false).await.unwrap().expect("the lease of the first is over");
     let late = intents.record("d", &Answer::new(false, ""), Some(1)).await.unwrap();
     assert_eq!(late, Recorded::Overtaken);
@@ -202,6 +222,7 @@ async fn a_capture_that_the_ledger_does_not_know_is_an_error_event() {
     ledger.trim().await.unwrap();
     assert!(reports::about(&id).is_empty());
     let service = Running::start(&world, &provider).await;
+    service.is_up().await;
     let captured = serde_json::json!({
         "payment_id": id, "reference": "ref", "status": "captured", "amount_minor": 100, "currency": "EUR",
     });

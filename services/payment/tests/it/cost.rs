@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use contracts::EventType;
 use payment::ledger::{Hooks, Killed, Step};
 
+use crate::audit::Audit;
 use crate::world::{World, wager};
 
 /// Counts the steps.
@@ -39,5 +41,10 @@ async fn one_bet_takes_each_step_once() {
     }
     assert_eq!(steps.get(&Step::IntentEnded), None, "a bet is no payment");
     assert!(steps[&Step::Trimmed] <= BETS / 10, "{steps:?}");
+    // It waits until all that was published has been heard, and counts no copies.
+    Audit::at_rest(&world).await.assert_sound();
+    let heard = world.heard.all();
+    let records = heard.iter().filter(|published| published.event_type == EventType::WagerApplied).count();
+    assert_eq!(records, BETS, "one for each bet");
     world.end().await;
 }

@@ -9,7 +9,11 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
+use chassis::config::Secret;
+use chassis::internal::Internal;
 use serde_json::{Value, json};
+
+use crate::service::TOKEN;
 
 /// What it does with a new order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +113,8 @@ impl Provider {
             .route("/card/v1/charges/void", post(void_charge))
             .route("/card/v1/payouts/void", post(void_payout))
             .with_state(books.clone());
+        // As the real one: it has no ear for strangers.
+        let routes = chassis::http::internal(routes, Internal::new(Secret::from(TOKEN)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         telemetry::spawn(async move { axum::serve(listener, routes).await.unwrap() });

@@ -15,7 +15,7 @@ use crate::service::{Running, answer, bet_of, deposit, send};
 use crate::world::{World, payment, wager};
 
 /// What `fields` of the account would be, had a newer build written it.
-async fn newer(world: &World, collection: &'static str, id: &str, fields: Document) {
+pub(crate) async fn newer(world: &World, collection: &'static str, id: &str, fields: Document) {
     let documents = world.mongo.collection::<Document>(collection);
     let matched = documents.update_one(doc! { "_id": id }, doc! { "$set": fields }).await.unwrap();
     assert_eq!(matched, 1, "{collection} {id}");
@@ -51,6 +51,26 @@ async fn a_fifth_currency_parks_its_players_commands_alone() {
     assert_eq!((account.balances[&Currency::Eur], account.tail.len()), (80, 0), "swept");
     let reported = reports::about(&theirs);
     assert_eq!(reported.len(), 1, "{reported:?}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_cannot_be_read_is_answered_500_and_reported_once() {
+    reports::listen();
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let theirs = testkit::unique("newer");
+    world.fund(&theirs, 100).await;
+    // Nothing is in its tail: no sweeper finds it.
+    newer(&world, "accounts", &theirs, doc! { "balances.JPY": 5_000_i64 }).await;
+    let service = Running::start(&world, &provider).await;
+    service.is_up().await;
+    for _ in 0..2 {
+        let (status, _) = service.get(&format!("/internal/v1/accounts/{theirs}/balances")).await;
+        assert_eq!(status, 500, "asking again does not help");
+    }
+    let reported = reports::about(&theirs);
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    service.stop().await;
     world.end().await;
 }
 

@@ -2,19 +2,20 @@
 
 use std::net::SocketAddr;
 
-use chassis::config::{Drain, Http, Ops, Secret};
+use chassis::config::{Drain, Ops, Secret};
 use chassis::{Edges, Shutdown};
 use contracts::proto::payments::v1::{ApplyWager, Deposit, Withdraw};
 use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
 use contracts::{Event, EventType, Message, ids};
 use payment::config::{Config, LedgerConfig, Peers, Security};
+use payment::provider::intent::State;
 use payment::provider::{pool, signature};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::audit::Audit;
 use crate::provider::{Mood, Provider};
-use crate::world::{PATIENCE, Published, World, eur, event_id};
+use crate::world::{LEASE_MS, PATIENCE, Published, World, eur, event_id};
 
 pub(crate) const SECRET: &str = "the provider's secret";
 
@@ -38,34 +39,56 @@ impl Running {
         provider: &Provider,
         change: impl FnOnce(&mut pool::Config),
     ) -> Self {
-        let mut provider_config = pool_config();
-        change(&mut provider_config);
+        Self::start_as(world, provider, |config| change(&mut config.provider)).await
+    }
+
+    /// With a configuration of the test's own.
+    pub(crate) async fn start_as(
+        world: &World,
+        provider: &Provider,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let edges = Edges::local(&[]).await.unwrap();
         let http = edges.http.local_addr().unwrap();
-        let config = Config {
-            http: Http::at(http),
+        let mut config = Config {
+            http: testkit::patient::http(http),
             ops: Ops { address: edges.ops.local_addr().unwrap() },
             drain: Drain { deadline_ms: 60_000 },
             kafka: world.kafka.clone(),
             mongo: world.mongo_config.clone(),
             peers: Peers { partners: format!("http://{}", provider.address) },
             security: security(),
-            provider: provider_config,
+            provider: pool_config(),
             ledger: LedgerConfig {
                 trim_interval_ms: 200,
                 sweep_interval_ms: 200,
                 sweep_older_than_ms: 3_000,
             },
         };
+        change(&mut config);
         let shutdown = Shutdown::new();
         let service = payment::run(config, edges, shutdown.clone());
         let running = telemetry::spawn(async move { service.await.map_err(|failure| failure.story()) });
         Self { http, shutdown, running }
     }
 
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// Waits until it serves; what is asked before that may have to wait longer than its time-out.
+    pub(crate) async fn is_up(&self) {
+        let client = telemetry::http::Client::new().unwrap();
+        let url = self.url("/internal/v1/payments/nothing");
+        testkit::eventually("payment to answer", PATIENCE, || async {
+            client.get(&url).header_str("x-internal-token", TOKEN).send().await.ok()
+        })
+        .await;
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let client = telemetry::http::Client::new().unwrap();
-        let request = client.get(&format!("http://{}{path}", self.http));
+        let request = client.get(&self.url(path));
         let answer = request.header_str("x-internal-token", TOKEN).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
@@ -74,7 +97,7 @@ impl Running {
         let body = body.to_string();
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let client = telemetry::http::Client::new().unwrap();
-        let request = client.post(&format!("http://{}/internal/v1/webhooks/card-provider", self.http));
+        let request = client.post(&self.url("/internal/v1/webhooks/card-provider"));
         let request = request.header_str("x-internal-token", TOKEN);
         let signed = request.header_str(signature::HEADER, &signature::sign(secret, body.as_bytes(), now));
         signed.body(body).send().await.unwrap().status().as_u16()
@@ -99,7 +122,7 @@ pub(crate) fn pool_config() -> pool::Config {
         concurrent_max: 4,
         timeout_ms: 300,
         waiting_max: 16,
-        lease_ms: 1_500,
+        lease_ms: LEASE_MS,
         sweep_interval_ms: 100,
         attempts_max: 60,
         escalate_after_ms: 600_000,
@@ -256,14 +279,11 @@ async fn whatever_the_provider_does_money_moves_once_or_not_at_all() {
 async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     let world = World::new().await;
     let provider = Provider::start().await;
-    provider.set(Mood::Loses);
+    // The card is charged, and no question ever tells.
+    provider.set(Mood::TakesAndFallsSilent);
     let service = Running::start(&world, &provider).await;
     send(&world, "told", deposit(100)).await;
-    let intents = world.mongo.collection::<bson::Document>("intents");
-    testkit::eventually("the intent", PATIENCE, || async {
-        intents.find_one(bson::doc! { "_id": "told" }).await.ok().flatten()
-    })
-    .await;
+    testkit::eventually("the charge", PATIENCE, || async { (provider.captured() == 1).then_some(()) }).await;
     let told = |minor: i64| {
         json!({
             "payment_id": "told", "reference": "ref-0", "status": "captured", "amount_minor": minor, "currency": "EUR",
@@ -275,12 +295,7 @@ async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     assert_eq!(service.webhook(&told(100), SECRET).await, 202);
     assert_eq!(answer(&world, "told").await.event_type, EventType::DepositCompleted);
     assert_eq!(service.webhook(&told(100), SECRET).await, 202, "said twice, it is the same");
-    provider.set(Mood::Fine);
-    testkit::eventually("the end of the intent", PATIENCE, || async {
-        let filter = bson::doc! { "_id": "told", "state": "settled" };
-        intents.find_one(filter).await.ok().flatten()
-    })
-    .await;
+    world.listed("told", "the end of the payment", |intent| intent.state == State::Settled).await;
     send(&world, "after", bet("after", 1, 0)).await;
     answer(&world, "after").await;
     assert_eq!(balance(&service).await, 99);

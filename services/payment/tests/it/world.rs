@@ -19,7 +19,10 @@ use store::mongo::{Config as MongoConfig, Mongo};
 use tokio::sync::mpsc;
 
 /// How long a test waits for what must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For how long a payment in hand is left to its holder.
+pub(crate) const LEASE_MS: u64 = 1_500;
 
 /// One record of the event topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl World {
             ..bus::Config::default()
         };
         bus::admin::ensure_topics(&kafka, &catalogue()).await.expect("topics");
-        let mongo_config = MongoConfig::new(testkit::mongo(), testkit::unique("pay"));
+        let mongo_config: MongoConfig = testkit::patient::mongo("pay");
         let mongo = Mongo::connect(&mongo_config).await.expect("a MongoDB server");
         let producer = Producer::new(&kafka).expect("a producer");
         let heard = Heard::default();
@@ -142,7 +145,7 @@ impl World {
     /// The list of payments, and the door at which nobody stands.
     pub(crate) fn intents(&self) -> (Intents, mpsc::Receiver<String>) {
         let (door, waiting) = mpsc::channel(16);
-        (Intents::new(&self.mongo, door, 1_500), waiting)
+        (Intents::new(&self.mongo, door, LEASE_MS), waiting)
     }
 
     /// A new process that keeps a list of payments, at which nobody asks.
@@ -180,6 +183,14 @@ impl World {
             intents.find(payment).await.ok().flatten().filter(holds)
         })
         .await;
+    }
+
+    /// Writes `fields` into a payment on the list, as time or another build may have left it.
+    pub(crate) async fn rewrite(&self, payment: &str, fields: bson::Document) {
+        let intents = self.mongo.collection::<bson::Document>("intents");
+        let change = bson::doc! { "$set": fields };
+        let matched = intents.update_one(bson::doc! { "_id": payment }, change).await.unwrap();
+        assert_eq!(matched, 1, "{payment} is on the list");
     }
 
     pub(crate) async fn end(self) {

@@ -203,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn several_limited_categories_are_left_out_of_one_copy() {
+        let envelope = b"{}\n{\"type\":\"check_in\"}\n{}\n{\"type\":\"event\"}\n{}\n{\"type\":\"attachment\",\"length\":3}\nabc\n{\"type\":\"log\"}\n{\"items\":[{}]}\n";
+        let limited = [Category::Monitor, Category::Attachment, Category::LogItem];
+        let (text, made) = copied(envelope, &limited, None);
+        assert_eq!(text.as_deref(), Some("{}\n{\"type\":\"event\"}\n{}\n"));
+        let volume = |category, quantity| Volume { category, quantity };
+        let left_out = [
+            volume(Category::Monitor, 1),
+            volume(Category::Attachment, 3),
+            volume(Category::LogItem, 1),
+            volume(Category::LogByte, 14),
+        ];
+        assert_eq!((made.left_out.as_slice(), made.left_out_items), (&left_out[..], 3));
+        assert_eq!(made.sent, [volume(Category::Error, 1)]);
+    }
+
+    #[test]
     fn client_reports_are_held_back_by_a_limit_of_everything_only() {
         let envelope = b"{}\n{\"type\":\"client_report\"}\n{}\n";
         let (text, made) = copied(envelope, &[Category::Default, Category::Error], None);

@@ -195,3 +195,31 @@ impl Losses {
         client_report(losses).map(String::into_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use telemetry::Category;
+
+    use super::*;
+
+    const LOST: [Volume; 1] = [Volume { category: Category::Error, quantity: 2 }];
+
+    #[test]
+    fn a_loss_that_the_other_side_has_counted_is_shown_and_not_told() {
+        let lane = Lane::new("game");
+        lane.lose(Reason::RatelimitedByServer, &LOST);
+        assert_eq!(lane.state().dropped["error"]["ratelimited_by_server"], 2);
+        assert!(lane.take_losses().report().is_none());
+    }
+
+    #[test]
+    fn losses_that_are_given_back_add_to_what_was_lost_meanwhile() {
+        let lane = Lane::new("game");
+        lane.lose(Reason::QueueOverflow, &LOST);
+        let taken = lane.take_losses();
+        lane.lose(Reason::QueueOverflow, &LOST);
+        lane.give_back(taken);
+        assert_eq!(lane.take_losses().0, BTreeMap::from([(("queue_overflow", "error"), 4)]));
+        assert_eq!(lane.state().dropped["error"]["queue_overflow"], 4, "each is shown once");
+    }
+}

@@ -73,3 +73,55 @@ fn entries(json: &str) -> u64 {
     signals::each_entry(json, |_| count += 1);
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(item_type: &str, payload: &str) -> Vec<(&'static str, u64)> {
+        let body = format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{payload}\n");
+        let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+        let volumes = Volume::of_envelope(&envelope).into_iter();
+        volumes.map(|volume| (volume.category.as_str(), volume.quantity)).collect()
+    }
+
+    #[test]
+    fn each_type_counts_in_its_own_category() {
+        for (item_type, category) in [
+            ("event", "error"),
+            ("check_in", "monitor"),
+            ("feedback", "feedback"),
+            ("user_report", "feedback"),
+            ("profile", "profile"),
+            ("profile_chunk", "profile_chunk"),
+            ("replay_event", "replay"),
+            ("replay_recording", "replay"),
+            ("replay_video", "replay"),
+            ("session", "session"),
+            ("span", "span"),
+            ("statsd", "default"),
+        ] {
+            assert_eq!(counted(item_type, "{}"), [(category, 1)], "{item_type}");
+        }
+        assert_eq!(
+            counted("event", r#"{"type":"feedback"}"#),
+            [("feedback", 1)],
+            "in whatever item it comes"
+        );
+        assert_eq!(counted("attachment", "abc"), [("attachment", 3)], "in bytes");
+        assert!(counted("client_report", "{}").is_empty(), "no limit names it");
+    }
+
+    #[test]
+    fn batches_count_by_their_entries() {
+        let batch = r#"{"items":[{},7,{}]}"#;
+        let bytes = batch.len() as u64;
+        assert_eq!(counted("span", batch), [("span", 2)]);
+        assert_eq!(counted("log", batch), [("log_item", 2), ("log_byte", bytes)]);
+        assert_eq!(counted("trace_metric", batch), [("trace_metric", 2), ("trace_metric_byte", bytes)]);
+        let transaction = r#"{"spans":[{},null,{}]}"#;
+        assert_eq!(counted("transaction", transaction), [("transaction", 1), ("span", 3)], "its root is one");
+        let sums = r#"{"attrs":{"release":"r"},"aggregates":[{},{}]}"#;
+        assert_eq!(counted("sessions", sums), [("session", 2)]);
+    }
+}

@@ -44,6 +44,7 @@ pub(super) struct Worker {
     client: reqwest::Client,
     envelope_bytes_max: usize,
     limits: Arc<std::sync::Mutex<RateLimits>>,
+    report_idle: Duration,
 }
 
 impl Worker {
@@ -56,7 +57,7 @@ impl Worker {
         envelope_bytes_max: usize,
     ) -> Self {
         let limits = Arc::default();
-        Self { target, keys, queue, lane, client, envelope_bytes_max, limits }
+        Self { target, keys, queue, lane, client, envelope_bytes_max, limits, report_idle: REPORT_IDLE }
     }
 
     /// Sends for ever.
@@ -67,7 +68,7 @@ impl Worker {
     /// One request after the other.
     async fn send_each(&self, takes_rest: bool) {
         loop {
-            match tokio::time::timeout(REPORT_IDLE, self.queue.next(takes_rest)).await {
+            match tokio::time::timeout(self.report_idle, self.queue.next(takes_rest)).await {
                 Ok(copy) => self.copy(copy).await,
                 Err(_) => self.report().await,
             }
@@ -197,4 +198,68 @@ fn story(error: &reqwest::Error) -> String {
     }
     let kind = if error.is_timeout() { "not answered in time" } else { "cannot be reached" };
     crate::protocol::fields::cut(format!("{kind}: {}", causes.join(": ")), REASON_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::{Router, body::Bytes};
+    use http::{HeaderValue, header};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{projects::Projects, protocol::auth::Dsn};
+
+    const LOST: [Volume; 1] = [Volume { category: Category::Error, quantity: 3 }];
+
+    /// A worker for somebody who takes everything, and the reports that arrive there.
+    async fn worker() -> (Worker, Arc<Mutex<Vec<Value>>>) {
+        // Another test of this process may have been first.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let dsn = format!("http://theirs@{}/7", listener.local_addr().expect("an address"));
+        let reports: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let got = Arc::clone(&reports);
+        let routes = Router::new().fallback(move |body: Bytes| {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            let report = serde_json::from_str(text.lines().next_back().expect("a line")).expect("JSON");
+            got.lock().expect("whole").push(report);
+            async { StatusCode::OK }
+        });
+        telemetry::spawn(async move { axum::serve(listener, routes).await });
+        let target = Target { project: 1, name: "game".to_owned(), dsn: Dsn::parse(&dsn).expect("a DSN") };
+        let keys = Keys::new(&Projects::new(Vec::new()).expect("projects"), &[]);
+        let (queue, lane) = (Arc::new(Queue::new(1_000)), Arc::new(Lane::new("game")));
+        (Worker::new(target, keys, queue, lane, client().expect("a client"), 1_000), reports)
+    }
+
+    #[tokio::test]
+    async fn losses_that_no_copy_takes_along_are_told_after_a_while() {
+        let (worker, reports) = worker().await;
+        let worker = Worker { report_idle: Duration::from_millis(10), ..worker };
+        let lane = Arc::clone(&worker.lane);
+        lane.lose(Reason::QueueOverflow, &LOST);
+        let told = testkit::eventually("a report", Duration::from_secs(20), || async {
+            reports.lock().expect("whole").first().cloned()
+        });
+        let told = tokio::select! {
+            () = worker.run() => panic!("it sends for ever"),
+            told = told => told,
+        };
+        let expected = serde_json::json!([{"reason": "queue_overflow", "category": "error", "quantity": 3}]);
+        assert_eq!(told["discarded_events"], expected);
+        assert!(lane.take_losses().report().is_none(), "once");
+    }
+
+    #[tokio::test]
+    async fn no_report_is_sent_under_a_limit_of_everything() {
+        let (worker, reports) = worker().await;
+        let wait = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("600"))]);
+        worker.learn(StatusCode::TOO_MANY_REQUESTS, &wait);
+        worker.lane.lose(Reason::QueueOverflow, &LOST);
+        worker.report().await;
+        assert!(reports.lock().expect("whole").is_empty());
+        assert!(worker.lane.take_losses().report().is_some(), "it is told when the limit has ended");
+    }
 }

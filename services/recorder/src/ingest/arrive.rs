@@ -181,4 +181,33 @@ mod tests {
         assert!(matches!(outcome.expect("given up"), Err(Refusal::TooSlow)));
         assert_eq!(spool.used_bytes.load(Ordering::Relaxed), 0, "the spool is free again");
     }
+
+    fn large() -> HttpBody {
+        HttpBody::from(vec![b'a'; 500_000])
+    }
+
+    #[tokio::test]
+    async fn a_body_for_which_the_spool_has_no_room_is_refused_until_there_is_some() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let spool = Spool::new(directory.path(), 900_000);
+        let first = arrive(&mut large(), &spool, pace()).await.expect("there is room for one");
+        let second = arrive(&mut large(), &spool, pace()).await;
+        assert!(matches!(second, Err(Refusal::Busy)), "{second:?}");
+        assert_eq!(
+            spool.used_bytes.load(Ordering::Relaxed),
+            500_000,
+            "the second has given back what it took"
+        );
+        drop(first);
+        arrive(&mut large(), &spool, pace()).await.expect("there is room again");
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_cannot_be_written_is_no_fault_of_the_sender() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let spool = Spool::new(&directory.path().join("missing"), 1 << 20);
+        let refused = arrive(&mut large(), &spool, pace()).await;
+        assert!(matches!(refused, Err(Refusal::Spool)), "{refused:?}");
+        assert_eq!(Refusal::Spool.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

@@ -244,3 +244,6 @@ pub(super) fn report_damage(directory: &Path, base: u64, file: &File, from: u64,
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -441,6 +441,9 @@ fn first_line(text: &str) -> &str {
 }
 
 #[cfg(test)]
+mod long_lists;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -491,6 +494,8 @@ mod tests {
         ] {
             assert_eq!(title(event), expected, "{event}");
         }
+        let empty = ErrorEvent::parse(r#"{"exception":{"values":[{},{"type":null}]},"message":"m"}"#);
+        assert!(empty.exceptions.is_empty(), "an exception without anything is none: {empty:?}");
         let frames = r#"[{"function":"f","lineno":-1},{"function":"g","lineno":7,"in_app":true}]"#;
         let event = format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]}}"#);
         let event = ErrorEvent::parse(&event);

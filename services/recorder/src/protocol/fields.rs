@@ -248,4 +248,13 @@ mod tests {
         }
         assert_eq!(cut("äää".to_owned(), 3), "ä");
     }
+
+    #[test]
+    fn members_above_the_limit_are_not_read() {
+        let members: Vec<String> = (0..=MEMBERS_MAX).map(|number| format!("\"m{number}\":1")).collect();
+        let json = format!("{{{}}}", members.join(","));
+        let fields = Fields::parse(&json);
+        assert_eq!(fields.iter().count(), MEMBERS_MAX);
+        assert!(fields.get("m0").is_some() && fields.get(&format!("m{MEMBERS_MAX}")).is_none());
+    }
 }

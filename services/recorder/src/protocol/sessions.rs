@@ -117,4 +117,14 @@ mod tests {
         assert_eq!((sums[1].did.as_deref(), sums[1].counts.crashed), (Some("d"), 3));
         assert!(read(r#"{"sid":"s"}"#).is_empty() && read("[]").is_empty());
     }
+
+    #[test]
+    fn a_number_that_no_sum_can_have_is_cut() {
+        let largest = u64::MAX;
+        let sums = read(&format!(
+            r#"{{"aggregates":[{{"exited":{largest},"errored":{largest},"abnormal":{largest},"unhandled":{largest},"crashed":4294967294}}],"attrs":{{"release":"r"}}}}"#
+        ));
+        let [healthy, errored, abnormal, unhandled] = [4_294_967_295; 4];
+        assert_eq!(sums[0].counts, Counts { healthy, errored, abnormal, unhandled, crashed: 4_294_967_294 });
+    }
 }

@@ -140,10 +140,13 @@ mod tests {
 
     #[test]
     fn bad_entries_hide_no_others() {
-        let mut bodies = Vec::new();
+        let (mut bodies, mut entries) = (Vec::new(), 0);
         let batch = r#"{"version":2,"items":[null,7,"x",{"body":"a","attributes":null},{"body":"b","timestamp":{}}]}"#;
-        assert!(each_entry(batch, |entry| bodies.extend(entry.text("body"))));
-        assert_eq!(bodies, ["a", "b"]);
+        assert!(each_entry(batch, |entry| {
+            bodies.extend(entry.text("body"));
+            entries += 1;
+        }));
+        assert_eq!((bodies, entries), (vec!["a".to_owned(), "b".to_owned()], 2), "a 7 is no entry");
         for nothing in [r#"{"items":null}"#, r#"{"items":{}}"#, "[]", "7", ""] {
             assert!(!each_entry(nothing, |_| panic!("no entry")), "{nothing}");
         }

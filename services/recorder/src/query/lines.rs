@@ -272,3 +272,6 @@ pub(crate) fn one_line(out: &mut Out, json: &[u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

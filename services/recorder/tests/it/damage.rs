@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Recorder, error};
+use crate::support::{Program, Recorder, client, error, lines, log};
 
 fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(directory.join("data/segments")).expect("segments");
@@ -23,8 +23,12 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
 /// Flips a bit of the record that holds this text.
 fn flip(path: &Path, text: &str, before: usize) {
     let bytes = std::fs::read(path).expect("a segment");
-    let at =
-        bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the record") - before;
+    let at = bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the record");
+    flip_at(path, at - before);
+}
+
+fn flip_at(path: &Path, at: usize) {
+    let bytes = std::fs::read(path).expect("a segment");
     let file = OpenOptions::new().write(true).open(path).expect("a segment");
     file.write_all_at(&[bytes[at] ^ 0x10], at as u64).expect("a flipped bit");
 }
@@ -80,7 +84,46 @@ async fn records_behind_damage_are_found_wherever_it_is() {
         let recorder = Recorder::start_in(directory, &[]).await;
         assert_eq!(kept(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9, 10], "{into_head:?}, the next start");
         let directory = recorder.stop().await;
-        assert_eq!(files(directory.path(), "damaged").len(), 1, "once");
+        assert_eq!(files(directory.path(), "damaged").len(), 1, "under the same name");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_reported_once_however_often_it_is_met() {
+    let recorder = Recorder::start(&[]).await;
+    for number in 1..=3 {
+        recorder.keep(1, envelope(number)).await;
+    }
+    let directory = recorder.stop().await;
+    flip(&files(directory.path(), "segment")[0], "value-2-", 0);
+    // Each start reads the segment to its end, and the first one reads it again for the index.
+    std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
+    for start in 1..=2 {
+        let program = Program::start(directory.path(), &[]).await;
+        let listing = client().get(format!("{}/api/v1/envelopes", program.query)).send().await;
+        let listing = listing.expect("an answer").text().await.expect("text");
+        assert_eq!(lines(&listing).len(), 2, "start {start}");
+    }
+    let log = log(directory.path());
+    assert_eq!(log.matches("a journal segment is damaged").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_first_bytes_of_a_segment_costs_nothing() {
+    let recorder = Recorder::start(&[]).await;
+    for number in 1..=3 {
+        recorder.keep(1, envelope(number)).await;
+    }
+    let mut directory = recorder.stop().await;
+    // In the name of the layout, and in the two copies of the marker behind it.
+    for at in [3, 17, 25] {
+        let segment = files(directory.path(), "segment")[0].clone();
+        flip_at(&segment, at);
+        std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
+        let recorder = Recorder::start_in(directory, &[]).await;
+        assert_eq!(kept(&recorder).await, [1, 2, 3], "byte {at}");
+        directory = recorder.stop().await;
+        flip_at(&segment, at);
     }
 }
 
@@ -113,12 +156,15 @@ async fn damage_in_an_old_segment_stops_neither_queries_nor_the_index() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_torn_end_is_kept_under_its_own_name() {
     let mut directory = None;
-    for number in 1..=3 {
+    for number in 1..=4 {
         let recorder = match directory.take() {
             Some(directory) => Recorder::start_in(directory, &[]).await,
             None => Recorder::start(&[]).await,
         };
-        recorder.keep(1, envelope(number)).await;
+        // The second and the fourth end lie where the one before them was cut off.
+        if number % 2 == 1 {
+            recorder.keep(1, envelope(number)).await;
+        }
         let stopped = recorder.stop().await;
         let segment = &files(stopped.path(), "segment")[0];
         let file = OpenOptions::new().write(true).open(segment).expect("a segment");
@@ -127,12 +173,13 @@ async fn every_torn_end_is_kept_under_its_own_name() {
         directory = Some(stopped);
     }
     let recorder = Recorder::start_in(directory.expect("a folder"), &[]).await;
-    assert_eq!(kept(&recorder).await, [1, 2, 3]);
-    let torn: Vec<_> = files(recorder.directory.path(), "torn")
+    assert_eq!(kept(&recorder).await, [1, 3]);
+    let mut torn: Vec<_> = files(recorder.directory.path(), "torn")
         .iter()
         .map(|path| std::fs::read(path).expect("a file"))
         .collect();
-    assert_eq!(torn, [b"torn 1", b"torn 2", b"torn 3"]);
+    torn.sort();
+    assert_eq!(torn, [b"torn 1", b"torn 2", b"torn 3", b"torn 4"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,4 +204,9 @@ async fn a_segment_of_the_first_layout_is_read_and_continued_in_a_new_one() {
     let recorder = Recorder::start_in(directory, &[]).await;
     assert_eq!(recorder.keep(1, envelope(4)).await, 4);
     assert_eq!(kept(&recorder).await, [1, 2, 3, 4]);
+    let [old, new] =
+        <[PathBuf; 2]>::try_from(files(recorder.directory.path(), "segment")).expect("two files");
+    assert_eq!(std::fs::read(old).expect("a segment"), bytes, "the old one is not written to");
+    assert!(new.ends_with(format!("{:020}.segment", 4)), "{}", new.display());
+    assert!(std::fs::read(new).expect("a segment").starts_with(b"pitboss-journal2"));
 }

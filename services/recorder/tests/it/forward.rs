@@ -2,36 +2,24 @@
 //! real door; where it does not, a stub that answers as it is told.
 
 use std::{
-    collections::VecDeque,
     io::Read as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{Router, body::Bytes, response::IntoResponse as _};
+use axum::{Router, body::Bytes};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Recorder, key, lines, transaction};
-
-const ENVELOPE: &str = "{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\",\"trace\":{\"public_key\":\"ours\"}}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n";
+use crate::{
+    stub::{ENVELOPE, Stub, forward, forwarding_to, until},
+    support::{Recorder, key, lines, transaction},
+};
 
 async fn forwarder(other: &Recorder) -> Recorder {
     let host = other.ingest.strip_prefix("http://").expect("http");
     let dsn = format!("http://{}@{host}/2", key(2));
     Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await
-}
-
-async fn state(recorder: &Recorder, field: &str) -> Option<u64> {
-    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
-    status["forward"][0][field].as_u64()
-}
-
-async fn until(recorder: &Recorder, field: &str, count: u64) {
-    testkit::eventually(field, Duration::from_secs(20), || async {
-        (state(recorder, field).await >= Some(count)).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,69 +62,13 @@ async fn a_sentry_that_hangs_delays_nobody_and_drops_are_counted() {
     assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 200);
 }
 
-/// A status, and headers.
-type Answer = (u16, Vec<(&'static str, String)>);
-
-/// What the stub answers next (the last one again and again), and the envelopes it got, one list of items each.
-#[derive(Clone, Default)]
-struct Stub {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    got: Arc<Mutex<Vec<Vec<Value>>>>,
-}
-
-impl Stub {
-    async fn start(answers: Vec<Answer>) -> (Self, String) {
-        let stub = Self { answers: Arc::new(Mutex::new(answers.into())), got: Arc::default() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let host = listener.local_addr().expect("an address").to_string();
-        let serving = stub.clone();
-        let routes = Router::new().fallback(move |body: Bytes| {
-            let serving = serving.clone();
-            async move { serving.answer(&body) }
-        });
-        telemetry::spawn(async move { axum::serve(listener, routes).await });
-        (stub, host)
-    }
-
-    fn answer(&self, body: &[u8]) -> axum::response::Response {
-        let mut text = String::new();
-        if flate2::read::GzDecoder::new(body).read_to_string(&mut text).is_err() {
-            text = String::from_utf8_lossy(body).into_owned();
-        }
-        self.got.lock().expect("whole").push(lines(&text));
-        let mut answers = self.answers.lock().expect("whole");
-        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        let (status, headers) = next.expect("an answer");
-        let mut response = StatusCode::from_u16(status).expect("a status").into_response();
-        for (name, value) in headers {
-            response.headers_mut().insert(name, value.parse().expect("a header"));
-        }
-        response
-    }
-
-    /// Types of the items of each envelope that arrived.
-    fn types(&self) -> Vec<Vec<String>> {
-        let types = |lines: &Vec<Value>| {
-            lines.iter().filter_map(|line| line["type"].as_str().map(str::to_owned)).collect()
-        };
-        self.got.lock().expect("whole").iter().map(types).collect()
-    }
-}
-
-async fn forwarding_to(host: &str) -> Recorder {
-    let dsn = format!("http://theirs@{host}/7");
-    Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await
-}
-
 /// What was lost, by category and reason.
 async fn dropped_of(recorder: &Recorder) -> Value {
-    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
-    status["forward"][0]["dropped"].clone()
+    forward(recorder).await["dropped"].take()
 }
 
 async fn last_error(recorder: &Recorder) -> Value {
-    let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
-    status["forward"][0]["last_error"].clone()
+    forward(recorder).await["last_error"].take()
 }
 
 fn error_and_attachment() -> String {
@@ -162,7 +94,7 @@ async fn a_limited_category_is_left_out_and_the_rest_goes_on() {
     until(&recorder, "dropped_rate_limited", 1).await;
     recorder.keep(3, error_and_attachment()).await;
     until(&recorder, "sent", 2).await;
-    assert_eq!(state(&recorder, "left_out").await, Some(2), "a transaction and an attachment");
+    assert_eq!(forward(&recorder).await["left_out"], 2, "a transaction and an attachment");
     let types = stub.types();
     assert_eq!(types.len(), 2, "{types:?}");
     assert_eq!(types[1], no_types(&["event", "client_report"]), "limits on a 200 count, and errors go on");
@@ -197,7 +129,8 @@ async fn a_429_without_categories_stops_everything_for_its_time() {
         recorder.keep(3, body).await;
     }
     until(&recorder, "dropped_rate_limited", 4).await;
-    assert_eq!((stub.types().len(), state(&recorder, "sent").await), (1, Some(0)), "reports wait too");
+    assert_eq!(stub.types().len(), 1, "reports wait too");
+    assert_eq!(forward(&recorder).await["sent"], 0);
     let dropped = json!({"error": {"ratelimited_by_server": 1, "ratelimit_backoff": 2}});
     assert_eq!(dropped_of(&recorder).await, dropped);
 }

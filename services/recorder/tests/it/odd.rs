@@ -200,7 +200,7 @@ async fn messages_are_named_grouped_and_shown_with_their_threads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn feedback_is_no_error_and_check_ins_keep_both_ends() {
+async fn feedback_is_listed_and_is_no_error() {
     let recorder = Recorder::start(&[]).await;
     let feedback =
         r#"{"type":"feedback","contexts":{"feedback":{"message":"it is slow","contact_email":"x"}}}"#;
@@ -208,6 +208,11 @@ async fn feedback_is_no_error_and_check_ins_keep_both_ends() {
     recorder.keep(1, item("feedback", feedback)).await;
     assert!(recorder.lines("/api/v1/issues").await.is_empty());
     assert_eq!(recorder.lines("/api/v1/feedback").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ends_of_a_check_in_are_listed_and_a_page_can_end_between_them() {
+    let recorder = Recorder::start(&[]).await;
     // Java's check-ins: both ends under one id, which is also the envelope's.
     let id = "ab".repeat(16);
     for status in ["in_progress", "ok"] {
@@ -216,11 +221,13 @@ async fn feedback_is_no_error_and_check_ins_keep_both_ends() {
             format!(r#"{{"check_in_id":"{id}","monitor_slug":"sweep","status":"{status}","duration":[]}}"#);
         recorder.keep(1, format!("{header}\n{{\"type\":\"check_in\"}}\n{check_in}\n")).await;
     }
-    let kept = recorder.lines("/api/v1/check-ins").await;
-    assert_eq!(
-        kept.iter().map(|line| line["status"].as_str()).collect::<Vec<_>>(),
-        [Some("in_progress"), Some("ok")]
-    );
+    for (page, expected) in
+        [("", vec!["in_progress", "ok"]), ("?limit=1", vec!["in_progress"]), ("?since=1", vec!["ok"])]
+    {
+        let listed = recorder.lines(&format!("/api/v1/check-ins{page}")).await;
+        let statuses: Vec<_> = listed.iter().filter_map(|line| line["status"].as_str()).collect();
+        assert_eq!(statuses, expected, "{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,14 +296,26 @@ async fn repeated_slashes_and_chunks_without_a_last_newline_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_hosts_name_reaches_neither_listener() {
-    let recorder = Recorder::start(&[]).await;
-    for url in [format!("{}/api/v1/envelopes", recorder.query), format!("{}/api/0/health/", recorder.ingest)]
-    {
-        for (host, status) in [("evil.example", 421), ("evil.example:8110", 421)] {
-            let answer = recorder.client.get(&url).header("host", host).send().await.expect("an answer");
-            assert_eq!(answer.status(), status, "{url} as {host}");
-        }
-        assert_eq!(recorder.client.get(&url).send().await.expect("an answer").status(), 200);
+async fn each_listener_answers_to_its_own_names_and_to_no_others() {
+    let names =
+        [("PITBOSS__HTTP__HOSTS", "recorder.example"), ("PITBOSS__QUERY__HOSTS", "pages.example:8110")];
+    let recorder = Recorder::start(&names).await;
+    let query = format!("{}/api/v1/envelopes", recorder.query);
+    let ingest = format!("{}/api/0/health/", recorder.ingest);
+    for (url, host, status) in [
+        (&query, "pages.example:8110", 200),
+        (&ingest, "pages.example:8110", 421),
+        // What the whole process is called, the pages are called too.
+        (&query, "recorder.example", 200),
+        (&ingest, "recorder.example", 200),
+        (&query, "evil.example", 421),
+        (&query, "evil.example:8110", 421),
+        (&ingest, "evil.example", 421),
+    ] {
+        let answer = recorder.client.get(url).header("host", host).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{url} as {host}");
+    }
+    for url in [query, ingest] {
+        assert_eq!(recorder.client.get(&url).send().await.expect("an answer").status(), 200, "{url}");
     }
 }

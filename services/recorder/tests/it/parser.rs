@@ -105,6 +105,48 @@ fn everything(body: &[u8]) {
     }
 }
 
+/// Types and payloads.
+type Items = Vec<(String, Vec<u8>)>;
+
+/// The items as they are read from memory and, piece by piece, from a file.
+fn both_ways(bytes: &[u8]) -> [Option<Items>; 2] {
+    let items = |envelope: &Envelope<'_>| -> Items {
+        envelope.items.iter().map(|item| (item.item_type().into_owned(), item.payload.to_vec())).collect()
+    };
+    let file = in_a_file(bytes);
+    let skimmed = body::open(BodyKind::Envelope, Encoding::Identity, &file, LIMITS);
+    let skimmed = skimmed.ok().and_then(|opened| opened.envelope().ok().map(|envelope| items(&envelope)));
+    [Envelope::parse(bytes).ok().map(|envelope| items(&envelope)), skimmed]
+}
+
+#[test]
+fn both_kinds_of_line_ends_are_read_the_same_from_a_file() {
+    let item = |item_type: &str, payload: &str| (item_type.to_owned(), payload.as_bytes().to_vec());
+    for (body, expected) in [
+        (
+            "{}\r\n{\"type\":\"a\",\"length\":3}\r\nx\ny\r\n\r\n{\"type\":\"b\"}\r\nz\r\n",
+            Some(vec![item("a", "x\ny"), item("b", "z\r")]),
+        ),
+        (
+            "{}\n\r\r\n{\"type\":\"a\",\"length\":0}\n\r\n\n{\"type\":\"b\",\"length\":1}\nz\r\n",
+            Some(vec![item("a", ""), item("b", "z")]),
+        ),
+        ("{}\n{\"type\":\"a\",\"length\":1}\nz\r", None),
+        ("{}\n{\"type\":\"a\",\"length\":1}\nz\r{\"type\":\"b\"}\n", None),
+        ("{}\n{\"type\":\"a\",\"length\":1}\nz\n\r\n", Some(vec![item("a", "z")])),
+    ] {
+        assert_eq!(both_ways(body.as_bytes()), [expected.clone(), expected], "{body:?}");
+    }
+    // A file is read 32 KiB at a time: at one of these lengths the two bytes of a line end lie in two pieces.
+    for bytes in 32 * 1024 - 64..32 * 1024 {
+        let payload = "x".repeat(bytes);
+        let body =
+            format!("{{}}\n{{\"type\":\"a\",\"length\":{bytes}}}\n{payload}\r\n{{\"type\":\"b\"}}\nz\n");
+        let expected = Some(vec![item("a", &payload), item("b", "z")]);
+        assert!(both_ways(body.as_bytes()) == [expected.clone(), expected], "{bytes}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 

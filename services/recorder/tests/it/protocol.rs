@@ -97,6 +97,24 @@ async fn every_encoding_is_kept_as_it_came_and_answered_as_it_was_meant() {
     assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 5);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_deflate_is_taken_and_comes_back_whatever_its_size() {
+    let recorder = Recorder::start(&[]).await;
+    for bytes in [10, 1_000_000] {
+        let mut plain = format!("{{}}\n{{\"type\":\"attachment\",\"length\":{bytes}}}\n").into_bytes();
+        plain.resize(plain.len() + bytes, b'a');
+        let mut bare = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        bare.write_all(&plain).expect("memory");
+        let body = bare.finish().expect("memory");
+        let answer = recorder.post(3, body).header("content-encoding", "deflate").send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{bytes}");
+        let seq = answer.headers()["x-recorder-seq"].to_str().expect("text").to_owned();
+        let raw = recorder.get(&format!("/api/v1/envelopes/{seq}/raw")).await.bytes().await.expect("bytes");
+        assert_eq!(raw, plain, "{bytes}");
+    }
+}
+
 /// The same bytes in every encoding.
 pub(crate) fn encoded(plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     use flate2::{Compression, write};

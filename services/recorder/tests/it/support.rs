@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     sync::Once,
     time::{Duration, Instant},
 };
@@ -169,7 +169,7 @@ impl Program {
             listener.local_addr().expect("an address")
         };
         let (ingest, query, ops) = (free(), free(), free());
-        let stderr =
+        let log =
             std::fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a log");
         let child = Command::new(program())
             .envs(settings(directory))
@@ -178,8 +178,8 @@ impl Program {
             .env("PITBOSS__OPS__ADDRESS", ops.to_string())
             .env_remove("SENTRY_DSN")
             .envs(more.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(stderr)
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
             .spawn()
             .expect("the recorder's program");
         let program = Self { child, ingest: format!("http://{ingest}"), query: format!("http://{query}") };
@@ -234,7 +234,7 @@ impl Drop for Program {
 }
 
 /// What the programs of a folder have said.
-fn log(directory: &Path) -> String {
+pub(crate) fn log(directory: &Path) -> String {
     std::fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 

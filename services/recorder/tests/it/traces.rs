@@ -170,6 +170,8 @@ async fn a_trace_whose_root_is_elsewhere_is_listed() {
         (&json!("http.server POST /x"), &json!("gateway")),
         "a real root is preferred"
     );
+    let of_game = recorder.lines("/api/v1/traces?project=game").await;
+    assert!(of_game.is_empty(), "where there is a root, the first part stands for nothing: {of_game:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -167,6 +167,18 @@ async fn pages_have_every_entry_once_in_order() {
     mongo.drop_database().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_entry_hides_no_other_of_its_page() {
+    let (mongo, history) = filled(&[1_000, 3_000]).await;
+    let place = format!("{:016x}:damaged", END_US - 2_000);
+    let damaged = store::bson::doc! { "_id": "damaged", "player_id": "p-1", "kind": "bet", "place": place };
+    mongo.collection("bet_history").insert_one(&damaged).await.expect("the store answers");
+    let page = history.page("p-1", Kind::Bet, 10, None).await.expect("a page");
+    let ids: Vec<&str> = page.entries.iter().map(|entry| entry.id.as_str()).collect();
+    assert_eq!((ids, page.next), (vec!["bet-0", "bet-1"], None));
+    mongo.drop_database().await.unwrap();
+}
+
 /// The median of some pages, in the middle of the history.
 async fn median_page(history: &History, before: &str) -> Duration {
     let mut times = Vec::new();

@@ -3,10 +3,13 @@
 mod access;
 mod attempts;
 mod changes;
+mod configuration;
 mod history;
+mod no_guess;
 mod passwords;
 mod platform;
 mod registration;
 mod rules;
 mod sessions;
+mod stored_sessions;
 mod sweeper;

@@ -45,7 +45,7 @@ impl Handle for Heard {
 pub(crate) fn config() -> Config {
     let local = "127.0.0.1:0".parse().expect("an address");
     Config {
-        http: chassis::config::Http::at(local),
+        http: testkit::patient::http(local),
         ops: chassis::config::Ops { address: local },
         drain: chassis::config::Drain::default(),
         kafka: bus::Config {
@@ -54,28 +54,26 @@ pub(crate) fn config() -> Config {
             client_id: "user".to_owned(),
             ..bus::Config::default()
         },
-        mongo: store::mongo::Config::new(testkit::mongo(), testkit::unique("user")),
-        redis: store::redis::Config {
-            operation_timeout_ms: 20_000,
-            ..store::redis::Config::new(testkit::redis())
-        },
+        mongo: testkit::patient::mongo("user"),
+        redis: testkit::patient::redis(),
         security: chassis::internal::Security { internal_token: INTERNAL_TOKEN.into() },
         passwords: Passwords {
             memory_kib: 1_024,
             iterations: 1,
             concurrency: 2,
             waiting_max: 64,
-            wait_ms: 60_000,
+            wait_ms: 600_000,
         },
+        // No window and no wait ends by itself while a test is running.
         attempts: Attempts {
             failures_max: 10,
             account_failures_max: 100,
-            window_s: 60,
-            wait_s_min: 30,
-            wait_s_max: 300,
+            window_s: 86_400,
+            wait_s_min: 86_400,
+            wait_s_max: 86_400,
             accounts_max: 1_000,
         },
-        sessions: Sessions { lifetime_s: 3_600, cache_ttl_s: 60 },
+        sessions: Sessions { lifetime_s: 86_400, cache_ttl_s: 86_400 },
         sweeper: Sweeper { interval_ms: 50, age_ms: 5_000, batch_max: 100 },
     }
 }
@@ -142,6 +140,16 @@ impl Platform {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// Asks for a change, again with the same key while the answer is 503, as that asks for: a change is given up after four
+    /// seconds, and a busy machine may need longer for one.
+    pub(crate) async fn change(&self, method: &str, path: &str, key: &str, body: Value) -> (u16, Value) {
+        testkit::eventually("an answer to a change", PATIENCE * 5, || async {
+            let answer = self.ask(method, path, key, Some(body.clone())).await;
+            (answer.0 != 503).then_some(answer)
+        })
+        .await
+    }
+
     /// A request of one of our own services.
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}/internal/v1{path}", self.base);
@@ -177,6 +185,20 @@ impl Platform {
         testkit::eventually("events of a player", PATIENCE, || async {
             let heard = self.heard(player_id);
             (heard.len() >= count).then_some(heard)
+        })
+        .await
+    }
+
+    /// Waits until this many different events of the player were heard: each once, in the order in which they were first heard.
+    pub(crate) async fn hear_each(&self, player_id: &str, count: usize) -> Vec<Event> {
+        testkit::eventually("different events of a player", PATIENCE, || async {
+            let mut each: Vec<Event> = Vec::new();
+            for event in self.heard(player_id) {
+                if each.iter().all(|known| known.id != event.id) {
+                    each.push(event);
+                }
+            }
+            (each.len() >= count).then_some(each)
         })
         .await
     }

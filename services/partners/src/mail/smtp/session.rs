@@ -236,3 +236,100 @@ fn announced_bytes(parameters: &str) -> Option<usize> {
     let mut pairs = parameters.split_ascii_whitespace().filter_map(|parameter| parameter.split_once('='));
     pairs.find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))?.1.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::time::{Instant, timeout};
+    use tokio_util::sync::CancellationToken;
+
+    use super::Session;
+    use crate::config::Smtp;
+    use crate::mail::Mailbox;
+    use crate::mail::smtp::line::{COMMAND_BYTES_MAX, Line};
+
+    /// How long a test waits for what must happen.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A session that is not run, and both sides of its connection.
+    struct Stage {
+        session: Session,
+        read: BufReader<OwnedReadHalf>,
+        write: OwnedWriteHalf,
+        client: TcpStream,
+        mailbox: Mailbox,
+        _folder: TempDir,
+    }
+
+    impl Stage {
+        async fn new(idle_deadline_ms: u64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mailbox = Mailbox::open(&folder.path().join("mail.jsonl"), 1 << 20).unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = TcpSocket::new_v4().unwrap();
+            client.set_recv_buffer_size(4_096).unwrap();
+            let client = client.connect(address).await.unwrap();
+            let (read, write) = listener.accept().await.unwrap().0.into_split();
+            let config = Smtp {
+                address,
+                message_bytes_max: 4_096,
+                recipients_max: 3,
+                connections_max: 4,
+                idle_deadline_ms,
+                session_deadline_ms: 600_000,
+                kept_bytes_max: 1 << 20,
+                accept_delay_ms: 0,
+            };
+            let session = Session::new(config.into(), mailbox.clone(), CancellationToken::new());
+            Self { session, read: BufReader::new(read), write, client, mailbox, _folder: folder }
+        }
+    }
+
+    /// Else a client that is always ahead of the server would be listened to for as long as it likes.
+    #[tokio::test]
+    async fn a_line_that_is_there_already_is_not_read_after_the_end_of_the_session() {
+        let mut stage = Stage::new(600_000).await;
+        stage.client.write_all(b"NOOP\r\n").await.unwrap();
+        assert!(stage.read.fill_buf().await.unwrap().starts_with(b"N"), "it is there");
+        let now = Instant::now();
+        let line = stage.session.line(&mut stage.read, COMMAND_BYTES_MAX, now).await.unwrap();
+        assert_eq!(line, None);
+        let later = now + Duration::from_secs(600);
+        let line = stage.session.line(&mut stage.read, COMMAND_BYTES_MAX, later).await.unwrap();
+        assert_eq!(line, Some(Line::Whole(b"NOOP".to_vec())), "nothing else kept it");
+    }
+
+    #[tokio::test]
+    async fn half_a_mail_is_not_kept_when_the_session_ends_or_the_client_leaves() {
+        for leaves in [false, true] {
+            let mut stage = Stage::new(600_000).await;
+            stage.client.write_all(b"Subject: half\r\n\r\nbody\r\n").await.unwrap();
+            let mut ends_at = Instant::now() + Duration::from_millis(200);
+            if leaves {
+                ends_at += Duration::from_secs(600);
+                stage.client.shutdown().await.unwrap();
+            }
+            let content = stage.session.content(&mut stage.read, ends_at);
+            let answer = timeout(PATIENCE, content).await.expect("it listens for ever").unwrap();
+            assert_eq!(answer, None, "leaves: {leaves}");
+            assert_eq!(stage.mailbox.since(0, 10, usize::MAX).messages, [], "leaves: {leaves}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_answer_is_given_up() {
+        let mut stage = Stage::new(50).await;
+        // More than the kernel keeps for a client that reads nothing.
+        let answer = "x".repeat(32 << 20);
+        let said = timeout(PATIENCE, stage.session.say(&mut stage.write, &answer)).await;
+        let error = said.expect("it waits for ever").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        drop(stage.client);
+    }
+}

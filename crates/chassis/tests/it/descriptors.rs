@@ -1,0 +1,65 @@
+//! What the configuration promises to hold open is compared with the limit of open files before anything begins.
+
+use std::{collections::HashMap, process::ExitCode};
+
+use chassis::{
+    Edges, Failure, Service, Shutdown,
+    config::{Drain, Http, Ops, ServiceConfig, load},
+};
+use nix::sys::resource::{Resource, getrlimit};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+#[derive(Debug, Deserialize, Serialize, Validate)]
+struct Config {
+    more_connections_max: usize,
+    #[validate(nested)]
+    http: Http,
+    ops: Ops,
+    #[serde(default)]
+    #[validate(nested)]
+    drain: Drain,
+}
+
+impl ServiceConfig for Config {
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn ops(&self) -> &Ops {
+        &self.ops
+    }
+
+    fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    fn more_connections_max(&self) -> usize {
+        self.more_connections_max
+    }
+}
+
+/// How a process ends whose own interface and further listeners may hold so many connections.
+fn ended(http: usize, more: usize) -> ExitCode {
+    let defaults = format!(
+        "more_connections_max = {more}\n[http]\naddress = \"127.0.0.1:0\"\nconnections_max = {http}\n[ops]\naddress = \"127.0.0.1:0\"\n"
+    );
+    load::<Config>(&defaults, None, HashMap::new()).expect("nothing else is wrong with it");
+    let service = Service::new(contracts::Part::Game, "0.0.0", defaults.leak());
+    chassis::main(service, |_: Config, _: Edges, _: Shutdown| async { Ok::<(), Failure>(()) })
+}
+
+#[test]
+fn more_connections_than_the_process_can_open_are_refused() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    let hard = usize::try_from(hard).expect("fits");
+    for (what, http, more) in [
+        ("the further listeners' alone", 1, hard),
+        ("with the service's own", 1_000, hard.saturating_sub(1_000)),
+        // The process itself needs 256.
+        ("with the 64 of the ops listener", 1_000, hard.saturating_sub(1_300)),
+    ] {
+        // 64: a bad configuration.
+        assert_eq!(format!("{:?}", ended(http, more)), format!("{:?}", ExitCode::from(64)), "{what}");
+    }
+}

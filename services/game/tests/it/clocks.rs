@@ -1,0 +1,74 @@
+//! Clocks: what is stored and compared later is told by the store's clock, however wrong a process's own is.
+
+use std::sync::Arc;
+
+use bus::{CancellationToken, Consumer};
+use contracts::{EventType, Group};
+use game::bets::Bets;
+use game::domain::bet::Rules;
+use game::domain::machine::Machine;
+use game::handlers::{self, Game};
+use game::rng::RandomStops;
+use store::bson::DateTime;
+
+use crate::harness::{RUNTIME, apply_wager, bet, config};
+use crate::skew::decided;
+use crate::stage::{Played, Stage};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// The sweeper's own clock is an hour ahead or behind.
+#[test]
+fn a_sweeper_with_a_wrong_clock_asks_for_what_is_due_and_for_nothing_else() {
+    RUNTIME.block_on(async {
+        for off_ms in [HOUR_MS, -HOUR_MS] {
+            let stage = Stage::set(&config("100").await).await;
+            let player = testkit::unique("player");
+            let now_ms = stage.bets.now().timestamp_millis();
+            let due = decided(&player, Some(DateTime::from_millis(now_ms)));
+            let not_due = decided(&player, Some(DateTime::from_millis(now_ms + HOUR_MS / 2)));
+            for bet in [&due, &not_due] {
+                stage.bets.insert(bet).await.unwrap();
+            }
+            let wrong = Bets::open(&stage.mongo.clone().with_clock_off_by(off_ms)).await.unwrap();
+            stage.run(stage.sweeper(&wrong, Played::default()));
+            // One look is over before the next begins: what else it had asked for would stand between the two.
+            let asked = stage.seen.wait(&player, EventType::ApplyWager, 2).await;
+            let wagers: Vec<String> = asked.iter().take(2).map(|asked| apply_wager(asked).wager_id).collect();
+            assert_eq!(wagers, [due.id.as_str(), due.id.as_str()], "off by {off_ms} ms");
+        }
+    });
+}
+
+/// The store's time is an hour away from what this process's clock says: which of them was asked can be told.
+#[test]
+fn a_bet_is_stored_with_the_stores_time() {
+    const SWEEP_AFTER_MS: u32 = 5_000;
+    RUNTIME.block_on(async {
+        let config = config("100").await;
+        let stage = Stage::set(&config).await;
+        let store = stage.mongo.clone().with_clock_off_by(HOUR_MS);
+        let bets = Bets::open(&store).await.unwrap();
+        let rules = Rules::new(Machine::published(), config.stakes.limits());
+        let (producer, stops) = (stage.producer.clone(), RandomStops::from_os());
+        let game = Arc::new(Game::new(bets, producer.clone(), rules, stops, u64::from(SWEEP_AFTER_MS)));
+        let router = handlers::router(&game);
+        let consumer = Consumer::new(&config.kafka, Group::Game, router, producer).unwrap();
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let running = telemetry::spawn(async move { consumer.run(token, |_| ()).await.unwrap() });
+
+        let player = testkit::unique("player");
+        let placed = bet(&player, 100);
+        let before = store.now();
+        stage.producer.publish(&placed).await.unwrap();
+        stage.seen.wait(&player, EventType::ApplyWager, 1).await;
+        let after = store.now();
+        let stored = stage.bets.find(placed.id.as_str()).await.unwrap().unwrap();
+        assert!((before..=after).contains(&stored.decided_at), "{before} to {after}: {}", stored.decided_at);
+        let sweep_at_ms = stored.decided_at.timestamp_millis() + i64::from(SWEEP_AFTER_MS);
+        assert_eq!(stored.sweep_at, Some(DateTime::from_millis(sweep_at_ms)));
+        stop.cancel();
+        running.await.unwrap();
+    });
+}

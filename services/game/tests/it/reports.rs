@@ -1,0 +1,52 @@
+//! What was reported as an error that somebody must act on.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, Once, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+static REPORTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static LISTENING: Once = Once::new();
+
+/// From now on errors are kept.
+pub(crate) fn listen() {
+    LISTENING.call_once(|| {
+        tracing::subscriber::set_global_default(Listener).expect("the only subscriber of these tests");
+    });
+}
+
+/// Everything that was reported with these words, which no other test causes.
+pub(crate) fn about(words: &str) -> Vec<String> {
+    let reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    reports.iter().filter(|report| report.contains(words)).cloned().collect()
+}
+
+struct Listener;
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR && metadata.is_event()
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        REPORTS.lock().unwrap_or_else(PoisonError::into_inner).push(words.0);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+struct Words(String);
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let _infallible = write!(self.0, "{field}={value:?} ");
+    }
+}

@@ -1,0 +1,100 @@
+//! Sweepers alone, over a store and a topic of their own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{CancellationToken, ClientError, Producer};
+use game::bets::Bets;
+use game::config::{Config, SweeperConfig};
+use game::sweeper::{Backlog, Sweeper};
+use store::bson::{DateTime, Document};
+use store::mongo::{Collection, Mongo};
+
+use crate::harness::{PATIENCE, Seen, watch};
+use crate::skew::decided;
+
+/// Payment's backlog as the test says; counts how often it was asked about.
+#[derive(Clone, Default)]
+pub(crate) struct Played {
+    pub(crate) is_behind: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Backlog for Played {
+    async fn is_older_than(&self, _age: Duration) -> Result<bool, ClientError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.is_behind.load(Ordering::SeqCst))
+    }
+}
+
+impl Played {
+    pub(crate) fn behind() -> Self {
+        let played = Self::default();
+        played.is_behind.store(true, Ordering::SeqCst);
+        played
+    }
+
+    pub(crate) async fn wait_for_looks(&self, count: usize) {
+        testkit::eventually("the sweeper to have looked", PATIENCE, || async {
+            (self.asked.load(Ordering::SeqCst) >= count).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A store, a topic, and whoever sweeps there.
+pub(crate) struct Stage {
+    pub(crate) seen: Seen,
+    pub(crate) bets: Bets,
+    pub(crate) documents: Collection<Document>,
+    pub(crate) mongo: Mongo,
+    pub(crate) producer: Producer,
+    config: SweeperConfig,
+    stop: CancellationToken,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Stage {
+    /// Nobody sweeps yet.
+    pub(crate) async fn set(config: &Config) -> Self {
+        let mongo = Mongo::connect(&config.mongo).await.unwrap();
+        let bets = Bets::open(&mongo).await.unwrap();
+        let producer = Producer::new(&config.kafka).unwrap();
+        let seen = Seen::default();
+        watch(&config.kafka, &producer, seen.clone()).await;
+        let (documents, stop) = (mongo.collection("bets"), CancellationToken::new());
+        Self { seen, bets, documents, mongo, producer, config: config.sweeper.clone(), stop }
+    }
+
+    /// One sweeper runs.
+    pub(crate) async fn start(config: Config, backlog: impl Backlog) -> Self {
+        let stage = Self::set(&config).await;
+        stage.run(stage.sweeper(&stage.bets, backlog));
+        stage
+    }
+
+    /// A sweeper of this stage that knows the store by `bets`.
+    pub(crate) fn sweeper<B: Backlog>(&self, bets: &Bets, backlog: B) -> Sweeper<B> {
+        Sweeper::new(bets.clone(), self.producer.clone(), backlog, self.config.clone())
+    }
+
+    /// Lets it run until the stage goes.
+    pub(crate) fn run<B: Backlog>(&self, sweeper: Sweeper<B>) {
+        telemetry::spawn(sweeper.run(self.stop.clone()));
+    }
+
+    /// So many undecided bets of one player whose time has come.
+    pub(crate) async fn due(&self, player: &str, count: usize) {
+        for _ in 0..count {
+            self.bets.insert(&decided(player, Some(DateTime::from_millis(0)))).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Secrets that could be guessed are refused at the start.
+
+use std::collections::HashMap;
+
+/// What is wrong with the defaults under good secrets, but for this one.
+fn complaints(variable: &str, secret: &str) -> String {
+    let good = "x".repeat(32);
+    let secrets = ["JWT_SECRET", "INTERNAL_TOKEN", "OPERATOR_TOKEN"];
+    let environment: HashMap<String, String> = secrets
+        .into_iter()
+        .map(|name| (name, if name == variable { secret } else { good.as_str() }))
+        .map(|(name, secret)| (format!("PITBOSS__SECURITY__{name}"), secret.to_owned()))
+        .collect();
+    let defaults = include_str!("../../src/defaults.toml");
+    let loaded = chassis::config::load::<gateway::Config>(defaults, None, environment);
+    loaded.err().map(|errors| errors.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_secret_that_is_too_short_is_refused() {
+    for (variable, setting, bytes_min) in [
+        ("JWT_SECRET", "security.jwt_secret", 32),
+        ("INTERNAL_TOKEN", "security.internal_token", 32),
+        ("OPERATOR_TOKEN", "security.operator_token", 16),
+    ] {
+        assert_eq!(complaints(variable, &"x".repeat(bytes_min)), "", "{setting} of {bytes_min} bytes");
+        let said = complaints(variable, &"x".repeat(bytes_min - 1));
+        assert!(said.contains(setting), "{setting} of {} bytes: {said:?}", bytes_min - 1);
+    }
+    for (variable, is_needed) in [("JWT_SECRET", true), ("INTERNAL_TOKEN", true), ("OPERATOR_TOKEN", false)] {
+        assert_eq!(complaints(variable, "").is_empty(), !is_needed, "{variable} is left out");
+    }
+}

@@ -1,0 +1,71 @@
+//! The trace of a mail, judged by the bytes that went to Sentry: in a process of its own, since telemetry is one per process.
+
+use std::process::Command;
+
+use serde_json::Value;
+use telemetry::spans;
+use tracing::Instrument as _;
+
+use crate::harness::{Platform, win};
+use crate::receiver::Receiver;
+
+const IN_SCENARIO: &str = "NOTIFICATION_TRACE_SCENARIO";
+
+#[test]
+fn a_mail_is_a_transaction_of_its_wins_trace() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "traces::scenario", "--ignored", "--nocapture"])
+        .env(IN_SCENARIO, "1")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+}
+
+#[test]
+#[ignore = "the process of the test above"]
+fn scenario() {
+    if std::env::var(IN_SCENARIO).is_err() {
+        return;
+    }
+    let receiver = Receiver::start();
+    let mut config = telemetry::Config::silent("notification");
+    config.dsn = Some(format!("http://key@{}/7", receiver.address));
+    config.transport.compress_above_bytes = usize::MAX;
+    let telemetry = telemetry::init(config).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let event_id = runtime.block_on(async {
+        let event_id = win_and_mail().await;
+        telemetry.shutdown(10_000).await;
+        event_id
+    });
+    judge(&receiver.transactions(), &event_id);
+}
+
+/// A win in a trace, whose mail has been sent when this returns, and the process has ended.
+async fn win_and_mail() -> String {
+    let mut platform = Platform::start().await;
+    let player = testkit::unique("player");
+    platform.register(&player).await;
+    let big = win(&player, 100, 2_000);
+    platform.publish(&big).instrument(spans::background("bet", [])).await;
+    platform.wait_for(&big, "sent").await;
+    platform.end().await;
+    big.id.to_string()
+}
+
+fn judge(transactions: &[Value], event_id: &str) {
+    let find = |what: &str, is_it: &dyn Fn(&Value) -> bool| {
+        let found: Vec<&Value> = transactions.iter().filter(|transaction| is_it(transaction)).collect();
+        assert_eq!(found.len(), 1, "{what}: {transactions:#?}");
+        found[0]["contexts"]["trace"].clone()
+    };
+    let bet = find("the bet", &|transaction| transaction["transaction"] == "bet");
+    let handled = find("the record's handling", &|transaction| {
+        transaction["contexts"]["trace"]["data"]["messaging.message.id"] == event_id
+    });
+    let mail = find("the mail", &|transaction| transaction["transaction"] == "send mail");
+    assert_eq!(mail["trace_id"], bet["trace_id"], "one trace");
+    assert_eq!(mail["parent_span_id"], handled["span_id"], "child of what stored the win");
+    assert_eq!(mail["status"], "ok");
+}

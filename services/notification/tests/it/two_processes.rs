@@ -1,0 +1,71 @@
+//! Two processes on one store: one of them has a mail, and the other one leaves it alone.
+
+use store::bson::{DateTime, doc};
+
+use crate::harness::{Platform, tally};
+use crate::smtp::{MailServer, Mailbox};
+use crate::way::{Way, Words};
+
+const CLAIM: Words = &["$inc", "held_back_by"];
+
+/// Both have found a mail; the first one's claim is on its way while the second one claims.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_another_process_has_claimed_meanwhile_is_left_to_it() {
+    let way = Way::start().await;
+    let platform = Platform::start_with(&[("PITBOSS__MONGO__URI", way.uri().as_str())]).await;
+    let player = testkit::unique("player");
+    way.hold(CLAIM);
+    let (big, email) = platform.store_due(&player, doc! {}).await;
+    way.until_met(CLAIM, 1).await;
+    let (others_mails, smtp) = MailServer::start().await;
+    others_mails.let_be(&player, Mailbox::TakesWhenTold);
+    let _other = platform.another(smtp).await;
+    others_mails.until_here(&email, 1).await;
+    let claimed = platform.find(&big).await;
+
+    way.let_pass(CLAIM);
+    way.until_answered(CLAIM).await;
+    let after = platform.find(&big).await;
+    assert_eq!(after.get_str("owner").ok(), claimed.get_str("owner").ok(), "it is the second one's still");
+    others_mails.let_be(&player, Mailbox::Good);
+    let sent = platform.wait_for(&big, "sent").await;
+    assert_eq!(tally(&sent), (1, 0, 0));
+    assert_eq!((platform.mails.to(&email).len(), others_mails.to(&email).len()), (0, 1));
+}
+
+/// The first process stood still for longer than its claim held, and goes on when the second one has the mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_a_claim_hands_nothing_over_and_notes_nothing() {
+    // Nothing is renewed meanwhile: what is lost is found out at the hand-over.
+    let platform = Platform::start_with(&[("PITBOSS__MAIL__CLAIM_MS", "600000")]).await;
+    let player = testkit::unique("player");
+    platform.mails.let_be(&player, Mailbox::WaitsBeforeTheContent);
+    let (big, email) = platform.store_due(&player, doc! {}).await;
+    platform.mails.until_waited(1).await;
+    let claimed = platform.find(&big).await;
+    let first = claimed.get_str("owner").unwrap();
+    assert_eq!(claimed.get_str("held_back_by").ok(), Some(first), "nothing is handed over so far");
+
+    let (others_mails, smtp) = MailServer::start().await;
+    others_mails.let_be(&player, Mailbox::WaitsBeforeTheContent);
+    let _other = platform.another(smtp).await;
+    platform.set(&big, doc! { "due_at": DateTime::from_millis(0) }).await;
+    others_mails.until_waited(1).await;
+    let taken_over = platform.find(&big).await;
+    let second = taken_over.get_str("owner").unwrap();
+    assert_ne!(second, first);
+
+    platform.mails.let_be(&player, Mailbox::Good);
+    platform.mails.until_left(1).await;
+    assert_eq!(platform.mails.to(&email).len(), 0);
+    let after = platform.find(&big).await;
+    assert_eq!(
+        (after.get_str("owner").ok(), after.get_str("held_back_by").ok()),
+        (Some(second), Some(second))
+    );
+    others_mails.let_be(&player, Mailbox::Good);
+    let sent = platform.wait_for(&big, "sent").await;
+    // The first one had certainly not handed it over: its attempt counts as put off.
+    assert_eq!(tally(&sent), (2, 0, 1));
+    assert_eq!((platform.mails.to(&email).len(), others_mails.to(&email).len()), (0, 1));
+}

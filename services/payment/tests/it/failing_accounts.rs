@@ -1,0 +1,98 @@
+//! What the sweeper does about what cannot be relayed: it never adds to the trouble, and tells somebody once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bson::doc;
+use bus::CancellationToken;
+use payment::domain::PaymentKind;
+use payment::ledger::sweeper::{self, Sweep};
+use payment::ledger::{Admission, Entry, Hooks, Killed, Ledger, Payments, Step};
+use store::StoreError;
+
+use crate::reports;
+use crate::rollback::newer;
+use crate::sweeping::DiesDeciding;
+use crate::world::{PATIENCE, World, payment, wager};
+
+/// Notes when somebody tries to relay something of one account.
+struct Tries {
+    player_id: String,
+    at: Mutex<Vec<Instant>>,
+}
+
+impl Hooks for Tries {
+    fn reached(&self, step: Step, player_id: &str) -> Result<(), Killed> {
+        if step == Step::RowWritten && player_id == self.player_id {
+            self.at.lock().unwrap().push(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn account_that_cannot_be_relayed_is_left_alone_for_longer_each_time_and_reported_once() {
+    reports::listen();
+    let world = World::new().await;
+    let theirs = testkit::unique("newer");
+    world.fund(&theirs, 100).await;
+    let dying = world.ledger_with(Arc::new(DiesDeciding));
+    wager("left", &theirs, 10, 0).run(&dying).await.unwrap_err();
+    let of_tomorrow = doc! { "tail.0.event.type": "casino.payments.v9.WagerApplauded" };
+    newer(&world, "accounts", &theirs, of_tomorrow).await;
+    let tries = Arc::new(Tries { player_id: theirs.clone(), at: Mutex::default() });
+    let (sweep, stop) = (Sweep { interval_ms: 10, older_than_ms: 0 }, CancellationToken::new());
+    let running = telemetry::spawn(sweeper::run(world.ledger_with(tries.clone()), sweep, stop.clone()));
+    let at = testkit::eventually("three tries", PATIENCE, || async {
+        Some(tries.at.lock().unwrap().clone()).filter(|at| at.len() >= 3)
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert!(at[1].duration_since(at[0]) >= Duration::from_secs(1), "{at:?}");
+    assert!(at[2].duration_since(at[1]) >= Duration::from_secs(2), "{at:?}");
+    let reported = reports::about(&theirs);
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    world.end().await;
+}
+
+/// A list on a store that does not answer; counts how often it was asked.
+#[derive(Default)]
+struct Away(AtomicUsize);
+
+#[async_trait]
+impl Payments for Away {
+    async fn ensure(&self, _player_id: &str, _entry: &Entry) -> Result<(), StoreError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(StoreError::Transient { collection: "intents", reason: "it is away".to_owned() })
+    }
+
+    async fn admit(&self, _payment_id: &str, _captured: bool) -> Result<Admission, StoreError> {
+        Ok(Admission::Unknown)
+    }
+
+    async fn end(&self, _payment_id: &str, _captured: Option<bool>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn sweep_ends_at_the_first_account_when_the_store_is_away() {
+    let world = World::new().await;
+    for player_id in ["a", "b", "c"] {
+        let dying = world.ledger_with(Arc::new(DiesDeciding));
+        payment(player_id, player_id, PaymentKind::Deposit, 100).run(&dying).await.unwrap_err();
+    }
+    testkit::eventually("a moment after the last decision", PATIENCE, || async {
+        let last = world.ledger().account("c").await.unwrap().unwrap();
+        last.oldest_tail_at.filter(|at| *at < world.mongo.now())
+    })
+    .await;
+    let away = Arc::new(Away::default());
+    let ledger = Ledger::new(world.mongo.clone(), Arc::new(world.producer.clone()), away.clone());
+    assert_eq!(ledger.sweep(0).await.unwrap(), 1);
+    assert_eq!(away.0.load(Ordering::SeqCst), 1, "the next account would fare no better");
+    world.end().await;
+}

@@ -1,0 +1,92 @@
+//! Without the internal token nobody asks payment for anything; and payment carries it to the card provider.
+
+use bson::DateTime;
+use chassis::config::Secret;
+use chassis::internal::Internal;
+use money::Currency;
+use payment::http::App;
+use payment::ledger::StoredKind;
+use payment::provider::client::{CardProvider, Unknown};
+use payment::provider::intent::{Intent, State};
+use telemetry::propagation::StoredTrace;
+use testkit::guard::every_route_refuses;
+
+use crate::provider::Provider;
+use crate::service::{Running, TOKEN};
+use crate::world::World;
+
+/// The paths of all routes of payment.
+fn paths(world: &World) -> Vec<String> {
+    let (ledger, _door) = world.ledger_with_intents();
+    let (intents, _door) = world.intents();
+    let app = App {
+        ledger,
+        intents,
+        producer: world.producer.clone(),
+        webhook_secret: Secret::default(),
+        webhook_secret_old: Secret::default(),
+    };
+    chassis::http::paths(&payment::http::routes(app))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_wants_the_internal_token() {
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let paths = paths(&world);
+    assert!(paths.len() >= 3 && paths.iter().any(|path| path.ends_with("/card-provider")), "{paths:?}");
+    let service = Running::start(&world, &provider).await;
+    service.is_up().await;
+    let credentials = [
+        ("no token", vec![]),
+        ("an empty one", vec![("x-internal-token", String::new())]),
+        ("a wrong one", vec![("x-internal-token", TOKEN.to_uppercase())]),
+        ("an operator's", vec![("x-operator-token", TOKEN.to_owned())]),
+        ("a player's", vec![("authorization", format!("Bearer {TOKEN}"))]),
+    ];
+    let client = telemetry::http::Client::new().unwrap();
+    let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {
+        let mut request = client.request(method.parse().unwrap(), &service.url(&path));
+        for (name, value) in headers {
+            request = request.header_str(&name, &value);
+        }
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    every_route_refuses(&paths, &credentials, 401, ask).await;
+    assert_eq!(service.get("/internal/v1/payments/x").await.0, 404, "with the token it is looked for");
+    service.stop().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn provider_is_asked_with_the_internal_token() {
+    let provider = Provider::start().await;
+    let url = format!("http://{}", provider.address);
+    let client = |token: &str| CardProvider::new(&url, 30_000, Internal::new(Secret::from(token))).unwrap();
+    let intent = Intent {
+        payment_id: "d".to_owned(),
+        player_id: "p".to_owned(),
+        kind: StoredKind::Deposit,
+        amount_minor: 100,
+        currency: Currency::Eur,
+        state: State::Requested,
+        captured: None,
+        provider_reference: None,
+        attempts: 1,
+        void_wanted: false,
+        reports: 0,
+        escalated: false,
+        next_attempt_at: DateTime::from_millis(0),
+        created_at: DateTime::from_millis(0),
+        trace: StoredTrace::default(),
+    };
+    let stranger = client("an internal token of somebody else's");
+    for asked in [stranger.ask(&intent).await, stranger.look_up(&intent).await, stranger.void(&intent).await]
+    {
+        assert!(matches!(asked, Err(Unknown::Status(status)) if status.as_u16() == 401), "{asked:?}");
+    }
+    assert_eq!(provider.asked(), 0, "the provider of these tests looks at it");
+    let ours = client(TOKEN);
+    for asked in [ours.ask(&intent).await, ours.look_up(&intent).await, ours.void(&intent).await] {
+        assert!(asked.unwrap().captured);
+    }
+}

@@ -1,0 +1,121 @@
+//! The list of payments: who may take one in hand, and when.
+
+use std::sync::Arc;
+
+use bson::{DateTime, doc};
+use payment::domain::PaymentKind;
+use payment::ledger::{Ledger, Payments as _};
+use payment::provider::client::Answer;
+use payment::provider::intent::State;
+use payment::provider::intents::Intents;
+use store::mongo::Mongo;
+use tokio::sync::mpsc;
+
+use crate::reports;
+use crate::world::{World, payment};
+
+const HOUR_MS: i64 = 3_600_000;
+const HALF_AN_HOUR_MS: u64 = 1_800_000;
+
+/// A process that leaves a payment in hand to its holder for half an hour: no test takes so long.
+fn process(world: &World, mongo: &Mongo) -> (Ledger, Intents) {
+    // Nobody stands at the door.
+    let (door, _) = mpsc::channel(1);
+    let intents = Intents::new(mongo, door, HALF_AN_HOUR_MS);
+    let outbox = Arc::new(world.producer.clone());
+    (Ledger::new(mongo.clone(), outbox, Arc::new(intents.clone())), intents)
+}
+
+/// How often `id` was taken in hand after an attempt to do so; `None`: it was refused.
+async fn claimed(intents: &Intents, id: &str, fresh: bool) -> Option<i64> {
+    intents.claim(id, fresh).await.unwrap().map(|intent| intent.attempts)
+}
+
+#[tokio::test]
+async fn payment_in_hand_is_not_claimed_before_its_lease_is_over() {
+    let world = World::new().await;
+    let (ledger, intents) = process(&world, &world.mongo);
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    assert_eq!(claimed(&intents, "d", false).await, None, "a new one is left to whoever is at the door");
+    assert_eq!(claimed(&intents, "d", true).await, Some(1));
+    assert_eq!(claimed(&intents, "d", true).await, None, "it is new once");
+    assert_eq!(claimed(&intents, "d", false).await, None, "the lease runs");
+    world.rewrite("d", doc! { "next_attempt_at": DateTime::from_millis(0) }).await;
+    assert_eq!(claimed(&intents, "d", false).await, Some(2));
+    assert_eq!(claimed(&intents, "d", false).await, None, "and runs again");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn lease_is_measured_by_the_stores_time() {
+    let world = World::new().await;
+    for off_ms in [-HOUR_MS, HOUR_MS] {
+        // What the store's time is, the process knows: it is its own clock that is an hour off.
+        let (ledger, intents) = process(&world, &world.mongo.clone().with_clock_off_by(off_ms));
+        let id = format!("d{off_ms}");
+        payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+        assert_eq!(claimed(&intents, &id, false).await, None, "{off_ms}");
+        assert_eq!(claimed(&intents, &id, true).await, Some(1), "{off_ms}");
+        assert_eq!(claimed(&intents, &id, false).await, None, "{off_ms}");
+        assert!(intents.due(State::Requested, 10).await.unwrap().is_empty(), "{off_ms}");
+        let over = intents.find(&id).await.unwrap().unwrap().next_attempt_at.timestamp_millis() - HOUR_MS;
+        world.rewrite(&id, doc! { "next_attempt_at": DateTime::from_millis(over) }).await;
+        assert_eq!(intents.due(State::Requested, 10).await.unwrap().len(), 1, "{off_ms}: half an hour ago");
+        assert_eq!(claimed(&intents, &id, false).await, Some(2), "{off_ms}");
+        intents.end(&id, None).await.unwrap();
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn payment_with_a_word_or_an_end_is_not_claimed() {
+    let world = World::new().await;
+    let (ledger, intents) = process(&world, &world.mongo);
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    for state in [State::Reported, State::Closed, State::Settled, State::Parked] {
+        let due = DateTime::from_millis(0);
+        world.rewrite("d", doc! { "state": state.as_str(), "next_attempt_at": due }).await;
+        assert_eq!(claimed(&intents, "d", true).await, None, "{state:?}");
+        assert_eq!(claimed(&intents, "d", false).await, None, "{state:?}");
+    }
+    world.rewrite("d", doc! { "state": State::Requested.as_str() }).await;
+    assert_eq!(claimed(&intents, "d", false).await, Some(1), "nothing else kept it");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn end_against_the_providers_word_is_an_error_event() {
+    reports::listen();
+    let world = World::new().await;
+    let (ledger, intents) = process(&world, &world.mongo);
+    let ids = [testkit::unique("ends-as-told"), testkit::unique("ends-otherwise")];
+    for (id, end) in ids.iter().zip([true, false]) {
+        payment(id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+        claimed(&intents, id, true).await.expect("in hand");
+        intents.record(id, &Answer::new(true, "ref"), None).await.unwrap();
+        for _ in 0..2 {
+            intents.end(id, Some(end)).await.unwrap();
+        }
+        let intent = intents.find(id).await.unwrap().unwrap();
+        assert_eq!((intent.state, intent.captured), (State::Settled, Some(true)), "the word stands");
+    }
+    assert_eq!(reports::about(&ids[0]), Vec::<String>::new());
+    let reported = reports::about(&ids[1]);
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    assert!(reported[0].contains("a payment was captured"), "{reported:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn open_payment_is_told_of_once_and_an_ended_one_never() {
+    let world = World::new().await;
+    let (ledger, intents) = process(&world, &world.mongo);
+    for id in ["open", "ended"] {
+        payment(id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    }
+    intents.end("ended", Some(true)).await.unwrap();
+    assert!(!intents.tell("ended").await.unwrap());
+    assert!(intents.tell("open").await.unwrap());
+    assert!(!intents.tell("open").await.unwrap(), "somebody knows");
+    world.end().await;
+}

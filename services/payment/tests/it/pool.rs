@@ -1,0 +1,104 @@
+//! The pool alone, over a list that nobody else works off: when it asks, and what becomes of a payment that was not answered.
+
+use std::sync::Arc;
+
+use bus::CancellationToken;
+use bus::lag::BacklogReader;
+use chassis::config::Secret;
+use chassis::internal::Internal;
+use contracts::{Group, Topic};
+use payment::domain::PaymentKind;
+use payment::ledger::Ledger;
+use payment::provider::client::CardProvider;
+use payment::provider::intent::{Intent, State};
+use payment::provider::pool::{self, Pool};
+use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
+
+use crate::provider::{Mood, Provider};
+use crate::reports;
+use crate::service::{TOKEN, pool_config};
+use crate::world::{World, payment};
+
+/// What a question of these tests may take.
+const TIMEOUT_MS: u64 = 300;
+
+/// A client of whoever is at `url`.
+fn client_of(url: &str) -> CardProvider {
+    CardProvider::new(url, TIMEOUT_MS, Internal::new(Secret::from(TOKEN))).unwrap()
+}
+
+/// A pool over these servers, at which nothing runs yet.
+pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Pool {
+    let (intents, _door) = world.intents();
+    Pool {
+        provider: client_of(&format!("http://{}", provider.address)),
+        intents,
+        producer: world.producer.clone(),
+        ledger,
+        backlog: Arc::new(
+            BacklogReader::new(&world.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap(),
+        ),
+        config: pool_config(),
+    }
+}
+
+/// Runs the pool until it has taken the payment `id` in hand and nothing is under way any more.
+async fn taken_in_hand(world: &World, pool: Pool, door: mpsc::Receiver<String>, id: &str) -> Intent {
+    let (intents, stop) = (pool.intents.clone(), CancellationToken::new());
+    let running = telemetry::spawn(pool.run(door, stop.clone()));
+    world.listed(id, "a payment in hand", |intent| intent.attempts > 0).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    intents.find(id).await.unwrap().expect("it is on the list")
+}
+
+#[tokio::test]
+async fn question_that_could_end_after_the_lease_is_not_begun() {
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let (ledger, door) = world.ledger_with_intents();
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    let config = pool::Config { timeout_ms: TIMEOUT_MS, lease_ms: TIMEOUT_MS, ..pool_config() };
+    let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
+    let intent = taken_in_hand(&world, pool, door, "d").await;
+    assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
+    assert_eq!(provider.asked(), 0);
+    world.end().await;
+}
+
+/// The question takes its whole time; then there is not enough left of the lease to ask what became of it.
+#[tokio::test]
+async fn look_up_that_could_end_after_the_lease_is_not_begun() {
+    let (world, provider) = (World::new().await, Provider::start().await);
+    provider.set(Mood::TakesAndHangs);
+    let (ledger, door) = world.ledger_with_intents();
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    let lease_ms = 2 * TIMEOUT_MS - 1;
+    let config = pool::Config { timeout_ms: TIMEOUT_MS, lease_ms, ..pool_config() };
+    let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
+    let intent = taken_in_hand(&world, pool, door, "d").await;
+    assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
+    // A slow machine may ask less, and try more often.
+    let (asked, attempts) = (provider.asked(), intent.attempts);
+    assert!(i64::try_from(asked).unwrap() <= attempts, "{asked} questions in {attempts} attempts");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn attempt_that_did_not_reach_the_provider_does_not_park_the_payment() {
+    reports::listen();
+    let (world, provider) = (World::new().await, Provider::start().await);
+    let (ledger, door) = world.ledger_with_intents();
+    let id = testkit::unique("not-reached");
+    payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    // Held, so that nobody else gets the port, and nobody listens at it.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let away = client_of(&format!("http://{}", nobody.local_addr().unwrap()));
+    let config = pool::Config { attempts_max: 1, ..pool_config() };
+    let pool = Pool { provider: away, config, ..pool_of(&world, &provider, ledger) };
+    let intent = taken_in_hand(&world, pool, door, &id).await;
+    assert_eq!((intent.state, intent.escalated), (State::Requested, false), "it is asked for again");
+    assert_eq!(reports::about(&id), Vec::<String>::new());
+    world.end().await;
+}

@@ -1,0 +1,92 @@
+//! What copies lost is told to the other side once it takes something: nothing that fails in between loses the report.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::{
+    stub::{ENVELOPE, Stub, forward, forwarding_to, until},
+    support::{Recorder, transaction},
+};
+
+fn attachment(bytes: usize) -> Vec<u8> {
+    let mut envelope = format!("{{}}\n{{\"type\":\"attachment\",\"length\":{bytes}}}\n").into_bytes();
+    envelope.resize(envelope.len() + bytes, b'a');
+    envelope
+}
+
+/// Sends an error, and waits until it is counted as this.
+async fn send(recorder: &Recorder, counted_as: &str, count: u64) {
+    recorder.keep(3, ENVELOPE).await;
+    until(recorder, counted_as, count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_refused_is_told_again() {
+    let (stub, host) = Stub::start(vec![(403, Vec::new()), (403, Vec::new()), (200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    send(&recorder, "refused", 1).await;
+    send(&recorder, "refused", 2).await;
+    send(&recorder, "sent", 1).await;
+    send(&recorder, "sent", 2).await;
+    let told = [
+        json!({}),
+        json!({"error": {"send_error": 1}}),
+        json!({"error": {"send_error": 2}}),
+        json!({}), // what was taken is told
+    ];
+    assert_eq!(stub.told(), told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_does_not_arrive_is_told_again() {
+    let (stub, host) = Stub::start_after(2, vec![(200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    send(&recorder, "dropped_failed", 1).await;
+    send(&recorder, "dropped_failed", 2).await;
+    send(&recorder, "sent", 1).await;
+    assert_eq!(stub.told(), [json!({"error": {"network_error": 2}})]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_cannot_be_made_is_counted_and_takes_no_losses_along() {
+    let (stub, host) = Stub::start(vec![(403, Vec::new()), (200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    send(&recorder, "refused", 1).await;
+    // Small as it comes, and larger than a copy may be in memory.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&attachment(9_000_000)).expect("memory");
+    let body = gzip.finish().expect("memory");
+    let answer = recorder.post(3, body).header("content-encoding", "gzip").send().await.expect("an answer");
+    assert_eq!(answer.status(), 200, "it is kept all the same");
+    until(&recorder, "dropped_failed", 2).await;
+    let lost = json!({"error": {"send_error": 1}, "attachment": {"internal_sdk_error": 9_000_000}});
+    assert_eq!(forward(&recorder).await["dropped"], lost);
+    send(&recorder, "sent", 1).await;
+    assert_eq!(stub.told(), [json!({}), lost]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_which_nothing_is_left_takes_no_losses_along() {
+    let limits = ("x-sentry-rate-limits", "600:transaction:organization".to_owned());
+    let (stub, host) = Stub::start(vec![(200, vec![limits]), (403, Vec::new()), (200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    send(&recorder, "sent", 1).await;
+    send(&recorder, "refused", 1).await;
+    let span = transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0);
+    recorder.keep(3, span).await;
+    until(&recorder, "dropped_rate_limited", 1).await;
+    send(&recorder, "sent", 2).await;
+    let lost = json!({"error": {"send_error": 1}, "transaction": {"ratelimit_backoff": 1}, "span": {"ratelimit_backoff": 2}});
+    assert_eq!(stub.told(), [json!({}), json!({}), lost]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_to_be_forwarded_is_counted_as_lost() {
+    let (stub, host) = Stub::start(vec![(200, Vec::new())]).await;
+    let recorder = forwarding_to(&host).await;
+    recorder.keep(3, attachment(200_000)).await;
+    assert_eq!(forward(&recorder).await["dropped_queue_full"], 1);
+    send(&recorder, "sent", 1).await;
+    assert_eq!(stub.told(), [json!({"attachment": {"queue_overflow": 200_000}})]);
+}

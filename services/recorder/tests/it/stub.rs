@@ -1,0 +1,111 @@
+//! A Sentry that answers as it is told, and a recorder that forwards to it.
+
+use std::{
+    collections::VecDeque,
+    io::Read as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes, response::IntoResponse as _};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Recorder, lines};
+
+/// An error.
+pub(crate) const ENVELOPE: &str = "{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\",\"trace\":{\"public_key\":\"ours\"}}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n";
+
+/// A status, and headers.
+pub(crate) type Answer = (u16, Vec<(&'static str, String)>);
+
+/// What the stub answers next (the last one again and again), and the envelopes it got, one list of lines each.
+#[derive(Clone, Default)]
+pub(crate) struct Stub {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    pub(crate) got: Arc<Mutex<Vec<Vec<Value>>>>,
+}
+
+impl Stub {
+    /// Starts it; with its address, host and port.
+    pub(crate) async fn start(answers: Vec<Answer>) -> (Self, String) {
+        Self::start_after(0, answers).await
+    }
+
+    /// Starts one that hangs up on this many connections before it answers any.
+    pub(crate) async fn start_after(hung_up: usize, answers: Vec<Answer>) -> (Self, String) {
+        let stub = Self { answers: Arc::new(Mutex::new(answers.into())), got: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let serving = stub.clone();
+        let routes = Router::new().fallback(move |body: Bytes| {
+            let serving = serving.clone();
+            async move { serving.answer(&body) }
+        });
+        telemetry::spawn(async move {
+            for _ in 0..hung_up {
+                drop(listener.accept().await.expect("a connection"));
+            }
+            axum::serve(listener, routes).await
+        });
+        (stub, host)
+    }
+
+    fn answer(&self, body: &[u8]) -> axum::response::Response {
+        let mut text = String::new();
+        if flate2::read::GzDecoder::new(body).read_to_string(&mut text).is_err() {
+            text = String::from_utf8_lossy(body).into_owned();
+        }
+        self.got.lock().expect("whole").push(lines(&text));
+        let mut answers = self.answers.lock().expect("whole");
+        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        let (status, headers) = next.expect("an answer");
+        let mut response = StatusCode::from_u16(status).expect("a status").into_response();
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value.parse().expect("a header"));
+        }
+        response
+    }
+
+    /// Types of the items of each envelope that arrived.
+    pub(crate) fn types(&self) -> Vec<Vec<String>> {
+        let types = |lines: &Vec<Value>| {
+            lines.iter().filter_map(|line| line["type"].as_str().map(str::to_owned)).collect()
+        };
+        self.got.lock().expect("whole").iter().map(types).collect()
+    }
+
+    /// What each envelope that arrived tells of losses, by category and reason.
+    pub(crate) fn told(&self) -> Vec<Value> {
+        let told = |lines: &Vec<Value>| {
+            let mut losses = json!({});
+            for loss in lines.iter().filter_map(|line| line["discarded_events"].as_array()).flatten() {
+                let [category, reason] =
+                    ["category", "reason"].map(|name| loss[name].as_str().expect("a name"));
+                losses[category][reason] = loss["quantity"].clone();
+            }
+            losses
+        };
+        self.got.lock().expect("whole").iter().map(told).collect()
+    }
+}
+
+/// A recorder that forwards what project 3 sends.
+pub(crate) async fn forwarding_to(host: &str) -> Recorder {
+    let dsn = format!("http://theirs@{host}/7");
+    Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await
+}
+
+/// How the copies of the first project that is forwarded fare.
+pub(crate) async fn forward(recorder: &Recorder) -> Value {
+    let mut status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
+    status["forward"][0].take()
+}
+
+/// Waits until one of its counts has come so far.
+pub(crate) async fn until(recorder: &Recorder, field: &str, count: u64) {
+    testkit::eventually(field, Duration::from_secs(20), || async {
+        (forward(recorder).await[field].as_u64() >= Some(count)).then_some(())
+    })
+    .await;
+}
