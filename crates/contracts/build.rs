@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-/// Every package below `proto/`, as the serde generator wants them.
+/// Every package below `proto/`, as prefixes for the serde generator.
 const PACKAGES: [&str; 4] =
     [".casino.common.v1", ".casino.bets.v1", ".casino.payments.v1", ".casino.players.v1"];
 
@@ -23,13 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), &encoded)?;
 
     prost_build::Config::new().compile_fds(descriptors)?;
-    // Unknown fields are refused (the default: `ignore_unknown_fields` is not called) and names come out in
-    // camelCase, as proto3 JSON has them.
+    // The JSON form refuses unknown fields, because `ignore_unknown_fields` is not called. Names are camelCase, as in
+    // proto3 JSON.
     pbjson_build::Builder::new().register_descriptors(&encoded)?.build(&PACKAGES)?;
     Ok(())
 }
 
-/// All `.proto` files below a folder.
+/// Collects all `.proto` files below a folder.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

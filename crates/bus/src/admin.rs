@@ -1,7 +1,7 @@
-//! Topics as the catalogue has them: created where they are missing, corrected where they differ.
+//! Topic administration: creates missing topics and corrects settings that differ from the catalogue.
 //!
-//! Idempotent, and it says what it did. More partitions would move keys between partitions, so a different number is
-//! refused and left to a migration.
+//! It is idempotent and returns its changes. More partitions would move keys between partitions, so a different count is refused
+//! and needs a migration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,72 +20,72 @@ use crate::error::ClientError;
 use crate::names::Names;
 use crate::retry::Backoff;
 
-/// How long one request may take.
+/// Time-out of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a new topic may take until every partition has a leader.
+/// Deadline for all partitions of a new topic to get a leader.
 const LEADERS_DEADLINE: Duration = Duration::from_secs(20);
 
-/// What was done to one topic.
+/// A change to one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicChange {
-    /// It was not there.
+    /// The topic was missing.
     Created {
-        /// The catalogue's name.
+        /// Catalogue name.
         topic: String,
-        /// With so many partitions.
+        /// Its number of partitions.
         partitions: i32,
     },
-    /// A setting was another.
+    /// A setting differed.
     ConfigChanged {
-        /// The catalogue's name.
+        /// Catalogue name.
         topic: String,
-        /// The setting.
+        /// Name of the setting.
         name: String,
-        /// What it was; none when it had never been set.
+        /// Previous value. None when it was never set.
         from: Option<String>,
-        /// What it is now.
+        /// New value.
         to: String,
     },
 }
 
-/// Why the topics are not as the catalogue has them.
+/// Reason why the topics do not match the catalogue.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// The broker could not be asked.
+    /// A request to the broker failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The broker refused something about one topic.
+    /// The broker rejected a request for one topic.
     #[error("{topic}: {doing}: {code}")]
     Refused {
-        /// The catalogue's name.
+        /// Catalogue name.
         topic: String,
-        /// What was being done.
+        /// Operation that failed.
         doing: &'static str,
-        /// What the broker said.
+        /// Error code of the broker.
         code: RDKafkaErrorCode,
     },
-    /// A topic has another number of partitions; changing it moves keys, so that is a migration.
+    /// A topic has another number of partitions. Changing it moves keys, so it needs a migration.
     #[error("{topic} has {found} partitions where the catalogue has {wanted}: drain it and migrate")]
     PartitionsDiffer {
-        /// The catalogue's name.
+        /// Catalogue name.
         topic: String,
-        /// How many there are.
+        /// Number on the broker.
         found: usize,
-        /// How many there should be.
+        /// Number in the catalogue.
         wanted: i32,
     },
     /// A topic has no leader for some partition.
     #[error("{topic} has a partition without a leader after {waited_ms} ms")]
     NoLeader {
-        /// The catalogue's name.
+        /// Catalogue name.
         topic: String,
-        /// How long it was waited for.
+        /// Time waited.
         waited_ms: u64,
     },
 }
 
-/// Creates the topics that are missing and sets what differs; returns what it did, nothing when all was as it should be.
+/// Creates missing topics and corrects settings that differ. Returns the changes, none if everything matched.
 pub async fn ensure_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
     let problems = config.problems();
     if !problems.is_empty() {
@@ -138,7 +138,7 @@ impl Admin {
                     changes
                         .push(TopicChange::Created { topic: spec.name.clone(), partitions: spec.partitions });
                 }
-                // somebody else does the same at this moment
+                // another instance created it at the same moment
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => {
                     return Err(AdminError::Refused { topic: spec.name.clone(), doing: "creating it", code });
@@ -148,7 +148,7 @@ impl Admin {
         Ok(changes)
     }
 
-    /// Creation is acknowledged before every partition can be written to.
+    /// Waits for the leaders, because creation is acknowledged before every partition can be written to. Also checks the counts.
     async fn await_leaders(&self, specs: &[TopicSpec]) -> Result<(), AdminError> {
         let began = Instant::now();
         let mut backoff = Backoff::new(10, 500);
@@ -175,7 +175,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Sets what differs. Settings that the catalogue does not name go back to the broker's default.
+    /// Corrects settings that differ. In a corrected topic, other settings return to the broker's default.
     async fn correct(&self, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
         let physical: Vec<String> = specs.iter().map(|spec| self.names.physical(&spec.name)).collect();
         let asked: Vec<ResourceSpecifier<'_>> =
@@ -234,7 +234,7 @@ impl Admin {
         Ok(())
     }
 
-    /// What the broker has, by its own names.
+    /// Returns the broker's topics by their physical names.
     async fn partition_counts(&self) -> Result<BTreeMap<String, Partitions>, ClientError> {
         const DOING: &str = "asking for the topics";
         let client = Arc::clone(&self.client);

@@ -1,18 +1,18 @@
-//! The memory budget, and the set of partitions that we ourselves paused.
+//! The memory budget, and the set of partitions that this consumer paused.
 //!
-//! Promises: **what is held never exceeds the budget by more than one record**; **one partition never takes more than its
-//! share of it**, so that one record that stands still costs bounded memory and rests its own partition only; and **we
-//! never resume a partition that we did not pause**. No I/O, no clock.
+//! It guarantees that **the records in flight exceed the budget by at most one record**. **One partition exceeds its share by at
+//! most one record**, so a blocked record costs bounded memory and pauses only its own partition. **A partition that this
+//! consumer did not pause is never resumed.** The module does no I/O and reads no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::TopicPartition;
 
-/// One partition's share of the budget is one part of this many.
+/// A partition's share of the budget is the budget divided by this.
 const SHARES: usize = 4;
 
-/// Records and bytes in hand. Fetching stops at the limit and starts again below half of it: pausing throws away what
-/// librdkafka had fetched ahead, so it must be rare.
+/// Records and bytes in flight. Pausing discards what librdkafka has prefetched, so it must be rare: fetching pauses at the limit
+/// and resumes only at half of it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     records_max: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Budget {
     shares: BTreeMap<TopicPartition, Share>,
 }
 
-/// What one partition holds.
+/// Bytes in flight of one partition.
 #[derive(Debug, Default)]
 struct Share {
     bytes: usize,
@@ -57,14 +57,14 @@ impl Budget {
         }
     }
 
-    /// Whether fetching has to rest altogether.
+    /// Returns true while all fetching must pause.
     #[cfg(test)]
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Whether fetching this partition has to rest. `ahead` are its records from the first unfinished to the last
-    /// delivered, those in between that are done included.
+    /// Returns true while fetching from this partition must pause. `ahead` counts its records from the first unfinished one to
+    /// the last delivered one, including finished ones in between.
     pub(crate) fn rests(&mut self, partition: &TopicPartition, ahead: usize) -> bool {
         let (ahead_max, bytes_max) = ((self.records_max / SHARES).max(2), (self.bytes_max / SHARES).max(1));
         let Some(share) = self.shares.get_mut(partition) else { return self.full };
@@ -85,7 +85,7 @@ impl Budget {
     }
 }
 
-/// What to tell librdkafka so that it agrees with what we want.
+/// Partitions that librdkafka must pause and resume.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PauseChange {
     pub(crate) pause: Vec<TopicPartition>,
@@ -94,15 +94,15 @@ pub(crate) struct PauseChange {
 
 /// The partitions that we paused.
 ///
-/// librdkafka keeps a pause while a partition is away, and over the next assignment: one that left while it was paused is
-/// never fetched again until somebody resumes it. So this set outlives assignments too.
+/// librdkafka keeps a pause across a revocation and the next assignment. A partition that was revoked while paused would never be
+/// fetched again without a resume, so this set also outlives assignments.
 #[derive(Debug, Default)]
 pub(crate) struct PausedSet {
     paused: BTreeSet<TopicPartition>,
 }
 
 impl PausedSet {
-    /// Partitions came (again). Those of them that are still paused from the last time: they have to be resumed.
+    /// Removes newly assigned partitions. Returns those that are still paused from before, which the caller must resume.
     pub(crate) fn came<'a>(
         &mut self,
         partitions: impl IntoIterator<Item = &'a TopicPartition>,
@@ -110,17 +110,15 @@ impl PausedSet {
         partitions.into_iter().filter_map(|partition| self.paused.take(partition)).collect()
     }
 
-    /// Nothing is paused.
     pub(crate) fn is_empty(&self) -> bool {
         self.paused.is_empty()
     }
 
-    /// Whether this one is paused.
     pub(crate) fn contains(&self, partition: &TopicPartition) -> bool {
         self.paused.contains(partition)
     }
 
-    /// Moves to what is wanted for the partitions that are owned now.
+    /// Updates the set for the owned partitions and returns the difference.
     pub(crate) fn change<'a>(
         &mut self,
         mut wants_paused: impl FnMut(&TopicPartition) -> bool,

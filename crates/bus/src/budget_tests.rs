@@ -1,4 +1,4 @@
-//! The budget and the paused set under random work: bounded, with hysteresis, and never resuming what is not ours.
+//! Property tests of the budget and the paused set: bounded, with hysteresis, and only our own pauses are lifted.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ const BYTES_MAX: usize = 1_000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A record arrives, if its partition is not paused.
+    /// A record arrives if its partition is not paused.
     Arrive {
         partition: i32,
         bytes: usize,
     },
-    /// The oldest is done.
+    /// The oldest record is done.
     Done,
     Assign(i32),
     Revoke(i32),
@@ -35,7 +35,7 @@ fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
 
-/// librdkafka's side: what is assigned, and which of it is paused.
+/// State of librdkafka: the assigned partitions, and the paused ones.
 #[derive(Default)]
 struct Broker {
     owned: BTreeSet<TopicPartition>,
@@ -112,7 +112,7 @@ fn fetching_starts_again_only_at_half() {
     assert!(!budget.is_full());
 }
 
-/// One record that stands still: what is done behind it counts, for its own partition alone.
+/// Finished records behind a blocked one count, but only for its own partition.
 #[test]
 fn a_partition_rests_at_its_share_of_records_done_or_not_and_no_other_does() {
     let mut budget = Budget::new(40, 1_000);

@@ -1,4 +1,4 @@
-//! librdkafka's settings, in one place: what its defaults get wrong for us, and why.
+//! librdkafka's settings for every client, with the reason for each deviation from its defaults.
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -6,71 +6,71 @@ use rdkafka::error::KafkaError;
 
 use crate::config::Config;
 
-/// A batch of several records is no larger than the largest record may be; half of what the topics take.
+/// Maximum size of a batch of several records. It equals the largest allowed record, half of the topics' limit.
 const BATCH_BYTES_MAX: usize = contracts::topics::RECORD_BYTES_MAX;
 
-/// The codecs that librdkafka has to be built with.
+/// Codecs that librdkafka must be built with.
 const CODECS: &str = "gzip,snappy,lz4,zstd";
-/// A fetch and what is unpacked of it: a batch that would be larger than this is one that cannot be read. (librdkafka holds only
-/// zstd to the second.)
+/// Maximum size of a fetch response and of its decompressed content. A batch that decompresses to more is unreadable. (librdkafka
+/// enforces the second limit only for zstd.)
 const RECEIVE_BYTES_MAX: usize = 16_777_216;
-/// A dead letter before it is compressed: more than what can be read, with its headers.
+/// Maximum size of a dead letter before compression: more than the largest readable record with its headers.
 const LETTER_BYTES_MAX: usize = 2 * RECEIVE_BYTES_MAX;
 
-/// What every client shares.
+/// Settings of every client.
 fn base(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
-        // one of the two names for this, never both: which one wins is undefined
+        // do not also set its alias `metadata.broker.list`: the precedence is undefined
         .set("bootstrap.servers", &config.bootstrap_servers)
         .set("client.id", &config.client_id)
-        // every codec that a stock producer offers: a build without one refuses to start, instead of fetching a batch for ever
+        // every codec of a stock producer: a build without one fails at start, instead of fetching a batch forever
         .set("builtin.features", CODECS)
         .set("allow.auto.create.topics", "false")
-        // a bet waits behind each small packet
+        // Nagle's algorithm would delay the small packets of a bet
         .set("socket.nagle.disable", "true")
-        // the default of 5 minutes hides a topic that was created after us
+        // the default of 5 minutes delays the discovery of topics that are created later
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("reconnect.backoff.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Warning);
     client
 }
 
-/// Awaited, idempotent, on the partition that Java tools would choose.
+/// Settings of the producer: acknowledged by all replicas, idempotent, partitioned like Java's tools.
 pub(crate) fn producer(config: &Config) -> ClientConfig {
     let mut client = base(config);
     client
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        // librdkafka's own default hashes with CRC32: a key of the console would land elsewhere
+        // librdkafka's default hashes keys with CRC32, so the console tools would use another partition for the same key
         .set("partitioner", "murmur2_random")
-        // a bet's record travels alone: to compress a few hundred bytes costs four times (twice here, in the broker, and at each
-        // reader) and saves nothing
+        // A bet's record is sent alone. Compressing a few hundred bytes saves nothing and costs CPU four times: twice here, once
+        // in the broker and once at each reader.
         .set("compression.type", "none")
         .set("linger.ms", config.linger_ms.to_string())
         .set("message.timeout.ms", config.message_timeout_ms.to_string())
-        // far more than a record of ours has; the broker enforces each topic's own limit
+        // far larger than our records, because the broker enforces each topic's own limit
         .set("message.max.bytes", "2097152")
-        // a batch is refused as a whole, so that one of many small records must stay below the smallest topic's limit
+        // the broker rejects a batch as a whole, so a batch of small records must stay below the smallest topic's limit
         .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", "10000")
         .set("queue.buffering.max.kbytes", "16384");
     client
 }
 
-/// Of dead letters: compressed, because what its producer compressed may not fit into the dead-letter topic otherwise. lz4, for
-/// librdkafka unpacks it whatever comes out, while of zstd it gives up below what it may receive.
+/// Settings of the dead-letter producer. It compresses, because a record that its producer compressed may not fit otherwise. It
+/// uses lz4, because librdkafka decompresses lz4 to any size, but may give up on zstd even below its receive limit.
 pub(crate) fn letters(config: &Config) -> ClientConfig {
     let mut client = producer(config);
     client
         .set("compression.type", "lz4")
         .set("message.max.bytes", LETTER_BYTES_MAX.to_string())
-        // a record that is larger than the queue would wait for ever for room in it
+        // a record larger than the queue would wait forever for space
         .set("queue.buffering.max.kbytes", (2 * LETTER_BYTES_MAX / 1_024).to_string());
     client
 }
 
-/// A consumer that never fetches far ahead and never commits by itself.
+/// Settings of a reader that prefetches little and never commits by itself.
 fn fetching(config: &Config) -> ClientConfig {
     let mut client = base(config);
     client
@@ -83,17 +83,17 @@ fn fetching(config: &Config) -> ClientConfig {
         .set("receive.message.max.bytes", RECEIVE_BYTES_MAX.to_string())
         .set("fetch.min.bytes", config.fetch_min_bytes.to_string())
         .set("fetch.wait.max.ms", config.fetch_wait_max_ms.to_string())
-        // with the small queue above, the default of a second would be a second of latency
+        // with the small queue above, the default of one second would add a second of latency
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.error.backoff.ms", "100")
         .set("check.crcs", "true");
     client
 }
 
-/// How often a reader says how far it is: by this a partition is found that stands though there is something to read.
+/// Statistics interval of readers. The statistics reveal a partition that makes no progress although it has unread records.
 const STATISTICS_INTERVAL_MS: &str = "1000";
 
-/// A member of a group.
+/// Settings of a group member.
 pub(crate) fn member(config: &Config, group: &str) -> ClientConfig {
     let mut client = fetching(config);
     client.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
@@ -108,32 +108,32 @@ pub(crate) fn member(config: &Config, group: &str) -> ClientConfig {
     client
 }
 
-/// A reader outside every group. librdkafka wants a group name even for `assign`; nothing is ever committed under it.
+/// Settings of a reader without a group. librdkafka requires a group name even for `assign`, but nothing is committed under it.
 pub(crate) fn outsider(config: &Config) -> ClientConfig {
     let mut client = fetching(config);
     client.set("group.id", nobody(config)).set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     client
 }
 
-/// Asks about partitions and groups without joining any. It sees what is not committed yet: the end of a partition is its
-/// high watermark, and an open transaction is lag.
+/// Settings of a client that reads the state of partitions and groups without joining. It also sees uncommitted records, so a
+/// partition ends at its high watermark and an open transaction counts as lag.
 pub(crate) fn observer(config: &Config, group: &str) -> ClientConfig {
     let mut client = fetching(config);
     client.set("group.id", group).set("isolation.level", "read_uncommitted");
     client
 }
 
-/// The group name where no group is meant.
+/// Group name of clients outside every group.
 pub(crate) fn nobody(config: &Config) -> String {
     format!("{}.outside", config.client_id)
 }
 
-/// Administration.
+/// Settings of the administration client.
 pub(crate) fn admin(config: &Config) -> ClientConfig {
     base(config)
 }
 
-/// librdkafka's own log goes where ours goes. Its errors are about connections that it repairs by itself, so they warn.
+/// Writes librdkafka's log to ours. Its errors are logged as warnings, because it recovers from most lost connections by itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Logged;
 
@@ -147,7 +147,7 @@ impl ClientContext for Logged {
     }
 }
 
-/// For clients whose caller tells what failed: they only log for whoever works on the code.
+/// For clients whose caller reports failures. Logs only at debug level.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Quiet;
 
@@ -187,7 +187,7 @@ mod tests {
         let client = base(&Config::default());
         assert!(client.create::<BaseConsumer>().is_ok());
         let mut without = client;
-        without.set("builtin.features", "gzip,snappy,lz4,zstd,sasl_gssapi"); // one that this build has not
+        without.set("builtin.features", "gzip,snappy,lz4,zstd,sasl_gssapi"); // not in this build
         assert!(without.create::<BaseConsumer>().is_err());
     }
 }

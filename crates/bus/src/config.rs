@@ -1,6 +1,6 @@
 //! The settings of every Kafka client in a process.
 //!
-//! Defaults are the ones that were measured; a field exists only where two deployments, or a test, need another value.
+//! The defaults were measured. A setting exists only where two deployments, or a test, need different values.
 
 use std::time::Duration;
 
@@ -12,56 +12,56 @@ use crate::names::Names;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `host:port[,host:port…]` of the brokers that a client asks first.
+    /// `host:port[,host:port…]` of the brokers that a client contacts first.
     pub bootstrap_servers: String,
-    /// Who this process is, in the broker's logs, in group listings and in the `dlq-service` header.
+    /// Name of this process in the broker's logs, in group listings and in the `dlq-service` header.
     pub client_id: String,
-    /// Put before every topic and group name, with a dot. Empty in production; tests share one broker through it.
+    /// Prefix of every topic and group name, followed by a dot. Empty in production. Tests use it to share one broker.
     pub namespace: String,
-    /// A stable member name (static membership). Unique in the group, or the newcomer is fenced.
+    /// Stable member name (static membership). It must be unique in the group, else the broker fences one of the two members.
     pub group_instance_id: Option<String>,
-    /// How long a silent member keeps its partitions.
+    /// Session time-out: a member without a heartbeat for this long loses its partitions.
     pub session_timeout_ms: u32,
-    /// How often a member says that it lives; at most a third of the session time-out.
+    /// Heartbeat interval, at most a third of the session time-out.
     pub heartbeat_interval_ms: u32,
-    /// How long the producer waits for company before it sends; 0 because a bet waits behind it.
+    /// Time for which the producer collects a batch before sending. 0, because a bet waits for it.
     pub linger_ms: u32,
-    /// After this a publish that was not acknowledged is given up, its outcome unknown.
+    /// Time after which an unacknowledged publish is given up with an unknown outcome.
     pub message_timeout_ms: u32,
-    /// How long a publish waits for room in the producer's queue before it is refused.
+    /// Maximum wait for space in the producer's queue before a publish is refused.
     pub queue_full_timeout_ms: u32,
-    /// How many records may be worked on at once: one per lane, a key always in the same lane.
+    /// Maximum number of records handled concurrently. Records of one key are handled one after the other.
     pub lanes: usize,
-    /// Records held by this process before it stops fetching.
+    /// Number of records in flight at which this process stops fetching.
     pub in_flight_records_max: usize,
-    /// Bytes of records held by this process before it stops fetching.
+    /// Bytes of records in flight at which this process stops fetching.
     pub in_flight_bytes_max: usize,
-    /// What librdkafka may fetch ahead on top of that; its own default of 64 MiB is a service's whole allowance.
+    /// Prefetch buffer of librdkafka, on top of that. Its default of 64 MiB would be a service's whole memory allowance.
     pub prefetch_kbytes_max: u32,
-    /// How much the broker gathers before it answers a fetch. 1 where somebody waits for the record; more where nobody does,
-    /// for each answer wakes broker and consumer, whether it holds one record or a hundred.
+    /// Minimum size of a fetch response. 1 where a client waits for the record. Larger elsewhere, because each response wakes
+    /// broker and consumer, whether it holds one record or a hundred.
     pub fetch_min_bytes: u32,
-    /// How long it gathers at most: what a record may be late at a consumer that does not ask for each at once.
+    /// Maximum time for which the broker waits for that size. This is the most that it delays a record.
     pub fetch_wait_max_ms: u32,
-    /// How often the offset frontier is committed.
+    /// Interval between offset commits.
     pub commit_interval_ms: u64,
-    /// How long a commit may take before a hand-over or a stop goes on without it.
+    /// Deadline of a commit, after which a hand-over or a shutdown continues without it.
     pub commit_deadline_ms: u64,
-    /// How long partitions that move away are given to finish what was begun.
+    /// Deadline for finishing the records in flight of revoked partitions.
     pub revoke_drain_deadline_ms: u64,
-    /// How long a stopping process gives the records in hand.
+    /// Deadline for finishing the records in flight at shutdown.
     pub stop_drain_deadline_ms: u64,
-    /// How long leaving the group and closing the client may take before they are abandoned.
+    /// Deadline for leaving the group and for closing the client. Afterwards they are abandoned.
     pub close_deadline_ms: u64,
-    /// One attempt that runs longer, or a frontier that stands still for longer with work in hand, is a stuck process.
+    /// The process is stuck if an attempt runs longer, or a frontier with records in flight stands still for longer.
     pub stall_deadline_ms: u64,
-    /// The first pause before a transient failure is tried again.
+    /// Backoff before the first retry of a transient failure.
     pub retry_backoff_min_ms: u64,
-    /// The longest pause between two attempts.
+    /// Maximum backoff between two attempts.
     pub retry_backoff_max_ms: u64,
-    /// A record that keeps failing is reported after this, and again each time that it passes; it is never skipped.
+    /// Interval of reports about a record that keeps failing. A group never skips the record, a tail does after the first report.
     pub retry_alert_after_ms: u64,
-    /// Replicas of the topics that [`crate::admin::ensure_topics`] creates; -1 leaves it to the broker.
+    /// Replication factor of the topics that [`crate::admin::ensure_topics`] creates. -1 uses the broker's default.
     pub replication_factor: i32,
 }
 
@@ -98,7 +98,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Everything that is wrong with these settings, so that all of it can be said at once.
+    /// Returns every problem with these settings, so that all can be reported at once.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

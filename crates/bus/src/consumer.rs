@@ -1,14 +1,14 @@
-//! The consumer of a group: one owner task holds all state, lanes work beside it.
+//! The consumer of a group: one owner task holds all state, and handlers run in lanes beside it.
 //!
 //! ```text
-//!  librdkafka ──poll──► owner ──► lane = hash(key) % N ──► handler
+//!  librdkafka ──poll──► owner ──► lane = hash(key) ──────► handler
 //!                         ▲  ledger per partition and assignment │
 //!                         └──────── completion(epoch, offset) ◄──┘
 //! ```
 //!
-//! Promises: a committed offset never passes an unfinished one; records of one key are handled in order; what is held is
-//! bounded; partitions that move away are drained, committed and only then given back; a stop finishes what was begun,
-//! within a deadline. Delivery is at least once: a killed or frozen process leaves work that comes again.
+//! It guarantees that a committed offset never passes an unfinished record, that records of one key are handled in order, and
+//! that memory is bounded. Revoked partitions are drained, committed and only then given back. A shutdown finishes records in
+//! flight within a deadline. Delivery is at least once: the records in flight of a killed or frozen process are redelivered.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ mod work;
 use context::{MemberContext, Rebalance};
 pub(crate) use owner::{Mode, Owner};
 
-/// librdkafka asks for one rebalance at a time; room for more would hide that the owner does not answer.
+/// Capacity of the rebalance channel. librdkafka requests one rebalance at a time, so more would only hide an unresponsive owner.
 const REBALANCE_EVENTS_MAX: usize = 16;
 
 pub(crate) type Client = StreamConsumer<MemberContext>;
@@ -52,7 +52,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// A member of `group` that reads what the group reads. Joins when it runs; dead letters go out through `producer`.
+    /// Creates a member of `group` that reads the group's topics. It joins in [`Self::run`]. `producer` publishes dead letters.
     pub fn new(
         config: &Config,
         group: Group,
@@ -70,17 +70,17 @@ impl Consumer {
         Ok(Self { owner: Owner::new(config, client, rebalances, processor, Mode::Member) })
     }
 
-    /// What it holds, to be watched while it runs.
+    /// Returns the load figures, for monitoring while it runs.
     #[must_use]
     pub fn load(&self) -> Arc<Load> {
         self.owner.load()
     }
 
-    /// Consumes until `shutdown`, then stops in order. `ready` hears whether records can be taken.
+    /// Consumes until `shutdown`, then drains and closes. Calls `ready` with true while records can be taken.
     ///
     /// # Errors
-    /// When it ended for another reason: the process should end too and be started again. The reason was reported
-    /// already; do not report it twice.
+    /// When the consumer stopped for another reason. The process should then exit and be restarted. The error was already
+    /// reported, so do not report it again.
     pub async fn run(
         self,
         shutdown: CancellationToken,
@@ -90,7 +90,7 @@ impl Consumer {
     }
 }
 
-/// All that is wrong with the settings and the routes, at once.
+/// Checks settings and routes. Returns all problems at once.
 pub(crate) fn check(config: &Config, topics: &[Topic], router: &Router) -> Result<(), ClientError> {
     let mut problems = config.problems();
     for event_type in router.types() {
@@ -113,7 +113,7 @@ pub(crate) fn connect(
     Ok((Arc::new(client), rebalances))
 }
 
-/// Reads `partitions` from the given offsets, outside any group.
+/// Assigns `positions`, outside any group.
 pub(crate) fn assign_at(client: &Client, positions: &TopicPartitionList) -> Result<(), ClientError> {
     client.assign(positions).map_err(ClientError::kafka("assigning partitions"))
 }

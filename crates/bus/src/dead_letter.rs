@@ -1,12 +1,12 @@
-//! Dead letters: the record as it came, and why it could not be handled.
+//! Dead letters: the original record, with the reason why it could not be handled.
 //!
-//! Promises: **a record is passed only after its dead letter was acknowledged.** Key, value and headers are the
-//! original's, byte for byte, repeated headers too; what we know about the failure stands in `dlq-*` headers, never payload. A
-//! record that is parked again says where it appeared FIRST and why it was parked LAST: these headers are replaced, not piled
-//! up, and of several `traceparent` or `sentry-trace` only the one that counts is kept.
+//! It guarantees that **a record is passed only after its dead letter was acknowledged**. Key, value and headers are the
+//! original's, byte for byte, with repeated headers. `dlq-*` headers describe the failure, without payload. When a record is
+//! dead-lettered again, they name its FIRST place and its LAST failure: they are replaced, not accumulated. Of several
+//! `traceparent` or `sentry-trace` headers, only the effective one is kept.
 //!
-//! **No record is too large to be parked.** Its dead letter is compressed, as its producer may have compressed it. Where the broker
-//! refuses it all the same, what fits is parked and says what is missing, and an error event names the place where the whole is.
+//! **No record is too large for a dead letter.** It is compressed, because the original may have been. If the broker still
+//! rejects it, it holds what fits and states what is missing, and an error event names the place of the whole record.
 
 use std::fmt;
 
@@ -22,19 +22,19 @@ use crate::record::Record;
 mod part;
 use part::Part;
 
-/// What is tried, one after the other, when a dead letter is too large: so many bytes of its record.
+/// Number of record bytes to keep, tried in this order while a dead letter is too large.
 const PART_BYTES: [usize; 5] = [1_048_576, 262_144, 65_536, 16_384, 4_096];
-/// The longest error message that a dead letter carries.
+/// Maximum length of the error message in a dead letter.
 const ERROR_MESSAGE_BYTES_MAX: usize = 512;
 
-/// Why a record was dead-lettered: the closed set of `dlq-error-class`.
+/// Reason of a dead letter: the closed set of `dlq-error-class`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeadLetterClass {
-    /// The codec could not read it.
+    /// The codec could not decode the record.
     Undecodable,
-    /// The handler said that it can never be handled.
+    /// The handler reported that the record can never be handled.
     Poison,
-    /// The handler panicked on it, every time.
+    /// The handler panicked on the record too often.
     Panic,
 }
 
@@ -48,14 +48,14 @@ impl DeadLetterClass {
     }
 }
 
-/// What is said about a record that could not be handled.
+/// Failure of a record that could not be handled.
 pub(crate) struct Verdict<'a> {
     pub(crate) class: DeadLetterClass,
     pub(crate) reason: &'a (dyn fmt::Display + Sync),
     pub(crate) attempts: u32,
 }
 
-/// A dead letter that is not the whole record.
+/// Error event for a dead letter that is not the whole record.
 #[derive(Debug, thiserror::Error)]
 #[error("{place} is too large for {topic}: what fits is there, the whole record only where it came from")]
 struct Cut {
@@ -63,7 +63,7 @@ struct Cut {
     topic: String,
 }
 
-/// Writes a dead letter and waits for its acknowledgement. What is too large is cut.
+/// Publishes a dead letter and waits for its acknowledgement. Cuts the record if it is too large.
 pub(crate) async fn keep(
     producer: &Producer,
     group: Group,
@@ -151,13 +151,13 @@ fn headers_of(
     native
 }
 
-/// What this header has to say: a record that was cut before is still a part of the first one.
+/// Returns the value of a cut header. A record that was cut before keeps the value of the first cut.
 fn missing(record: &Record, part: &Part<'_>, name: &str) -> Option<usize> {
     let before = record.header(name).map(|value| std::str::from_utf8(value).ok()?.parse().ok());
     before.map(Option::unwrap_or_default).or_else(|| part.cut(name))
 }
 
-/// One line of bounded length, cut between characters.
+/// Returns one line of bounded length, cut at a character boundary.
 fn bounded(message: &str) -> String {
     let mut end = message.len().min(ERROR_MESSAGE_BYTES_MAX);
     while !message.is_char_boundary(end) {

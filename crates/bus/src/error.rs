@@ -1,41 +1,41 @@
-//! What can go wrong with Kafka, told apart by what to do about it.
+//! Errors of the Kafka clients, classified by the caller's next step.
 
 use std::error::Error;
 
 use contracts::class::{Classify, ErrorClass};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Why a publish did not end in an acknowledgement.
+/// Reason why a publish was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The record was certainly not written, and cannot be: too large, or not a record at all.
+    /// The record was certainly not written and never can be: it is too large or invalid.
     #[error("the record for {topic} cannot be written: {reason}")]
     Unwritable {
-        /// Where it should have gone.
+        /// Topic of the record.
         topic: String,
-        /// What was wrong with it.
+        /// Reason of the rejection.
         reason: String,
     },
-    /// The record was certainly not written; the same record may be accepted later.
+    /// The record was certainly not written. The same record may be accepted later.
     #[error("the record for {topic} was refused: {source}")]
     Refused {
-        /// Where it should have gone.
+        /// Topic of the record.
         topic: String,
-        /// What librdkafka said.
+        /// Error of librdkafka.
         source: KafkaError,
     },
-    /// Nobody knows whether it was written. Publish the same event again, under the same id, or wait and look.
+    /// The record may or may not have been written. Publish the same event again, under the same id, or wait and check.
     #[error("the outcome of the publish to {topic} is unknown: {source}")]
     OutcomeUnknown {
-        /// Where it was going.
+        /// Topic of the record.
         topic: String,
-        /// What librdkafka said.
+        /// Error of librdkafka.
         source: KafkaError,
     },
-    /// The producer has given up for good (it was fenced, or lost its sequence): only a new process helps.
+    /// The producer failed permanently (it was fenced, or lost its sequence). Only a new process helps.
     #[error("the producer is dead: {source}")]
     Dead {
-        /// What librdkafka said.
+        /// Error of librdkafka.
         source: Box<dyn Error + Send + Sync>,
     },
 }
@@ -79,24 +79,24 @@ impl Classify for PublishError {
     }
 }
 
-/// Why a client could not be made or asked.
+/// Reason why a client could not be created or a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The settings do not make sense; all of it is said at once.
+    /// The settings are invalid. Lists every problem.
     #[error("bad Kafka settings: {}", .0.join("; "))]
     Config(Vec<String>),
-    /// librdkafka refused.
+    /// librdkafka returned an error.
     #[error("{doing}: {source}")]
     Kafka {
-        /// What was being done.
+        /// Operation that failed.
         doing: &'static str,
-        /// What librdkafka said.
+        /// Error of librdkafka.
         source: KafkaError,
     },
-    /// The blocking task that asked did not come back.
+    /// The blocking task of the request was cancelled.
     #[error("{doing}: the task was cancelled")]
     Cancelled {
-        /// What was being done.
+        /// Operation that failed.
         doing: &'static str,
     },
 }
@@ -116,51 +116,51 @@ impl Classify for ClientError {
     }
 }
 
-/// Why a consumer ended other than by being told to.
+/// Reason why a consumer stopped without a shutdown signal.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumerError {
-    /// The client could not be made, or said something that cannot be lived with.
+    /// The client could not be created, or reported an error that it cannot recover from.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// A handler said that going on could do harm.
+    /// A handler reported that continuing could do harm.
     #[error("the handler of {topic}/{partition}/{offset} stopped the consumer: {source}")]
     Handler {
-        /// Where the record is.
+        /// Topic of the record.
         topic: String,
-        /// Its partition.
+        /// Partition of the record.
         partition: i32,
-        /// Its offset: not completed, it comes again.
+        /// Offset of the record. It is not completed, so the record is redelivered.
         offset: i64,
-        /// What the handler said.
+        /// Error of the handler.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A poison record could not be kept, so it was not passed either.
+    /// The dead letter of a poison record could not be written, so the record was not passed either.
     #[error("the dead letter of {topic}/{partition}/{offset} could not be written: {source}")]
     DeadLetter {
-        /// Where the record is.
+        /// Topic of the record.
         topic: String,
-        /// Its partition.
+        /// Partition of the record.
         partition: i32,
-        /// Its offset: not completed, it comes again.
+        /// Offset of the record. It is not completed, so the record is redelivered.
         offset: i64,
-        /// What the producer said.
+        /// Error of the producer.
         source: Box<PublishError>,
     },
-    /// Work does not end: better a new process than a silent one.
+    /// Work makes no progress. A restart is better than a process that hangs silently.
     #[error("stuck: {what} for {stalled_ms} ms")]
     Stalled {
-        /// What does not move.
+        /// The slot or frontier that is stuck.
         what: String,
-        /// For how long.
+        /// Duration of the stall.
         stalled_ms: u64,
     },
-    /// A worker vanished without a word, or the ledger was told something that cannot be.
+    /// A worker ended without a result, or the ledger received a contradictory update.
     #[error("broken invariant: {0}")]
     Invariant(String),
 }
 
 impl ConsumerError {
-    /// How the end of this consumer is told in metrics.
+    /// Name of this error in reports (`error.kind`).
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What a service writes: one handler per event type, and the class of what went wrong.
+//! Handler interface of the services: one handler per event type, with classified errors.
 
 use std::error::Error;
 use std::fmt;
@@ -10,30 +10,30 @@ use contracts::{Event, EventType};
 
 use crate::record::Record;
 
-/// One decoded record on its way through a handler.
+/// One decoded record, as a handler receives it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What the record says.
+    /// The decoded event.
     pub event: Event,
-    /// The record itself.
+    /// The record that carried the event.
     pub record: Arc<Record>,
-    /// Which attempt this is in this process: 1 for the first.
+    /// Number of this attempt in this process, from 1.
     pub attempt: u32,
 }
 
-/// How a handled record ended. A business "no" is an outcome, never an error.
+/// Result of a handled record. A business rejection is an outcome, never an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It had its effect.
+    /// The handler applied the effect.
     Applied,
-    /// Its effect was there already.
+    /// The effect existed already.
     Duplicate,
-    /// The business said no, and said so in an event.
+    /// The business rules rejected it, and an event reports that.
     Rejected,
 }
 
 impl Outcome {
-    /// The name in spans and metrics.
+    /// Name in spans and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,11 +46,11 @@ impl Outcome {
 
 /// Handles one type of event.
 ///
-/// Records of one key are never handled at the same time or out of order. A record may come again after a crash, a
-/// hand-over or a time-out, so a handler is idempotent.
+/// Records of one key are never handled concurrently or out of order. A record may be redelivered after a crash, a hand-over or a
+/// time-out, so a handler must be idempotent.
 #[async_trait]
 pub trait Handle: Send + Sync {
-    /// Does what the event asks for; returns only when the effect would survive a crash.
+    /// Applies the event. Returns only when the effect would survive a crash.
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError>;
 }
 
@@ -61,37 +61,37 @@ impl<H: Handle + ?Sized> Handle for Arc<H> {
     }
 }
 
-/// Why a handler failed, with the class that decides what happens to the record.
+/// Error of a handler, with the class that decides what happens to the record.
 ///
-/// Not itself an [`Error`], so that every classified error converts with `?`.
+/// It does not implement [`Error`], so that every classified error converts with `?`.
 pub struct HandlerError {
     class: ErrorClass,
     source: Box<dyn Error + Send + Sync>,
 }
 
 impl HandlerError {
-    /// This record can never be handled: it is dead-lettered, reported, and passed.
+    /// The record can never be handled. It is reported, dead-lettered and passed.
     pub fn poison(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { class: ErrorClass::Poison, source: source.into() }
     }
 
-    /// It may work later: the same record is tried again, its lane waits.
+    /// The record may succeed later. It is retried while its lane waits.
     pub fn transient(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { class: ErrorClass::Transient, source: source.into() }
     }
 
-    /// Going on could do harm: the consumer stops with this error.
+    /// Continuing could do harm. The consumer stops with this error.
     pub fn fatal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { class: ErrorClass::Fatal, source: source.into() }
     }
 
-    /// What happens to the record.
+    /// Returns the class, which decides what happens to the record.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         self.class
     }
 
-    /// What went wrong.
+    /// Returns the cause.
     #[must_use]
     pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
         self.source.as_ref()
@@ -123,23 +123,23 @@ where
     }
 }
 
-/// The types that a group handles. Any other known type completes without a transaction of its own.
+/// The types that a group handles. Every other known type completes without a transaction.
 #[derive(Default)]
 pub struct Router {
     routes: Vec<(EventType, Arc<dyn Handle>)>,
 }
 
 impl Router {
-    /// A router that handles nothing yet.
+    /// Creates a router without handlers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sends `event_type` to `handler`.
+    /// Routes `event_type` to `handler`.
     ///
     /// # Panics
-    /// When the type has a handler already: that is a mistake in the program, seen at its first start.
+    /// When the type already has a handler. That is a programming error, visible at the first start.
     #[must_use]
     pub fn on(mut self, event_type: EventType, handler: impl Handle + 'static) -> Self {
         assert!(self.find(event_type).is_none(), "{} has two handlers", event_type.as_str());
@@ -147,7 +147,7 @@ impl Router {
         self
     }
 
-    /// The types that have a handler.
+    /// Returns the types that have a handler.
     pub fn types(&self) -> impl Iterator<Item = EventType> + '_ {
         self.routes.iter().map(|(event_type, _)| *event_type)
     }

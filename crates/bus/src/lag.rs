@@ -1,9 +1,9 @@
-//! Lag, read from outside every group: also of a group that is dead and reports nothing.
+//! Consumer lag, read from outside every group, so also for a group without members.
 //!
-//! Two numbers for each partition, because each lies alone: how many records are unread, up to the high watermark (as Kafka's own
-//! tools count: another producer's open transaction is lag), and how old the oldest of them is. An age is the record's where
-//! its time can be believed, else how long this reader has seen the group stand there: never years, never below zero, and never a
-//! zero that stands for "unknown". (Clocks may differ a little: a record from a few seconds ahead of ours is new.)
+//! Each partition has two numbers, because one alone misleads. One is the count of unread records up to the high watermark, with
+//! other producers' open transactions, as in Kafka's own tools. The other is the age of the oldest: the time since its plausible
+//! timestamp, or since this reader first saw the group there, whichever is longer. It is never years, never negative, and never 0
+//! for "unknown". A timestamp a few seconds ahead counts as new, because clocks differ slightly.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,46 +29,46 @@ mod gate;
 pub use backlog::{Backlog, BacklogReader};
 pub use gate::Gate;
 
-/// How long one question to the broker may take.
+/// Time-out of one request to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long reading the oldest unread records may take, all partitions together.
+/// Deadline for reading the oldest unread records of all partitions.
 const OLDEST_DEADLINE: Duration = Duration::from_secs(3);
 
-/// One group's distance from the end of one partition.
+/// Lag of one group on one partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartitionLag {
-    /// The catalogue's name of the group.
+    /// Catalogue name of the group.
     pub group: String,
-    /// The catalogue's name of the topic.
+    /// Catalogue name of the topic.
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// Records that the group has not committed.
+    /// Number of records that the group has not committed.
     pub lag_messages: i64,
-    /// The age of the oldest of them, at least; 0 when there is none. None when nothing is known about it yet.
+    /// Lower bound for the age of the oldest of them. 0 when there is none. None while it is unknown.
     pub lag_seconds: Option<f64>,
-    /// Where the group would continue; none when it never committed here.
+    /// Offset at which the group would continue. None when it never committed here.
     pub committed: Option<i64>,
-    /// The end of the partition: its high watermark.
+    /// High watermark of the partition.
     pub end: i64,
-    /// Members of the group now; 0 is a dead group.
+    /// Number of current members. 0 means that no consumer runs.
     pub members: usize,
 }
 
-/// Reads the lag of groups, keeping its connections.
+/// Reads the lag of groups over persistent connections.
 pub struct Reader {
     groups: Vec<Member>,
     partitions: Observer,
     names: Names,
-    /// One question at a time: the reader of the oldest records is at one place at a time.
+    /// The lock also allows only one read at a time, because the client that reads the oldest records has one assignment.
     memory: Mutex<Memory>,
 }
 
 type Observer = Arc<BaseConsumer<Quiet>>;
 type Ends = BTreeMap<TopicPartition, (i64, i64)>;
 
-/// A group that is asked about.
+/// A group whose lag is read.
 struct Member {
     group: Group,
     topics: Vec<Topic>,
@@ -76,15 +76,15 @@ struct Member {
     counts_members: bool,
 }
 
-/// What is known from the looks before.
+/// State that is kept between reads.
 #[derive(Default)]
 struct Memory {
     counts: BTreeMap<Topic, i32>,
-    /// Where each group stood in each partition, and since when it was seen there.
+    /// Offset of each group in each partition, and the time at which it was first seen there.
     stands: BTreeMap<(Group, TopicPartition), (i64, Instant)>,
 }
 
-/// How far one group is in one partition.
+/// Position of one group in one partition.
 struct Stand {
     group: Group,
     partition: TopicPartition,
@@ -92,9 +92,9 @@ struct Stand {
     first_unread: i64,
     end: i64,
     members: usize,
-    /// By the oldest unread record's own time, where that can be believed.
+    /// Age of the oldest unread record by its timestamp, where that is plausible.
     age_ms: Option<i64>,
-    /// For how long it has been seen there.
+    /// Time for which the group has been seen at this offset.
     seen_for: Duration,
 }
 
@@ -122,14 +122,14 @@ impl Stand {
     }
 }
 
-/// The lag of `groups`, once.
+/// Reads the lag of `groups` once.
 pub async fn read(config: &Config, groups: &[Group]) -> Result<Vec<PartitionLag>, ClientError> {
     let reader = Arc::new(Reader::new(config, groups)?);
     reader.read().await
 }
 
 impl Reader {
-    /// A reader for these groups; those that keep no offsets on the broker are left out.
+    /// Creates a reader for these groups, without those that keep no offsets on the broker.
     pub fn new(config: &Config, groups: &[Group]) -> Result<Self, ClientError> {
         let asked =
             groups.iter().filter(|group| group.commits()).map(|group| (*group, group.reads().to_vec()));
@@ -161,7 +161,7 @@ impl Reader {
         Ok(Self { groups: members, partitions, names, memory: Mutex::default() })
     }
 
-    /// The lag now.
+    /// Reads the present lag.
     pub async fn read(self: &Arc<Self>) -> Result<Vec<PartitionLag>, ClientError> {
         Ok(self.stands().await?.iter().map(Stand::lag).collect())
     }
@@ -174,7 +174,7 @@ impl Reader {
 
     fn read_blocking(&self) -> Result<Vec<Stand>, ClientError> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        // Committed first, ends second: the other way round a busy group would seem to be ahead.
+        // Committed offsets are read before the ends. In the other order, a busy group would seem to be ahead.
         let mut stands = Vec::new();
         for member in &self.groups {
             stands.extend(self.committed(member, &mut memory)?);
@@ -226,7 +226,7 @@ impl Reader {
         Ok(partitions.into_iter().map(stand).collect())
     }
 
-    /// The beginning and the end of each partition, two questions to each broker for all of them.
+    /// Reads the first and the end offset of each partition, with two requests to each broker.
     fn ends(&self, stands: &[Stand]) -> Result<Ends, ClientError> {
         const DOING: &str = "asking for the ends of partitions";
         let mut partitions: Vec<&TopicPartition> = stands.iter().map(|stand| &stand.partition).collect();
@@ -258,12 +258,12 @@ impl Reader {
         Ok(found)
     }
 
-    /// Reads the oldest unread record of every partition that has one. Groups that stand at the same offset share it.
+    /// Reads the oldest unread record of every partition that has one. Groups at the same offset share the read.
     fn ages(&self, stands: &mut [Stand]) -> Result<(), ClientError> {
         let mut rounds: Vec<BTreeMap<TopicPartition, i64>> = Vec::new();
         for stand in stands.iter().filter(|stand| stand.unread() > 0) {
             let start = stand.first_unread;
-            // one partition can only be read from one place at a time: another place waits for the next round
+            // a partition can be read at only one offset at a time, so another offset waits for the next round
             let round = rounds
                 .iter_mut()
                 .find(|round| round.get(&stand.partition).is_none_or(|known| *known == start));
@@ -280,7 +280,7 @@ impl Reader {
         let now_ms = now_ms();
         for stand in stands.iter_mut().filter(|stand| stand.unread() > 0) {
             let position = (stand.partition.clone(), stand.first_unread);
-            // what was not read in time says nothing about clocks
+            // a record that was not read in time proves nothing about clocks
             let Some(timestamp_ms) = oldest.get(&position) else { continue };
             let age = latency::age(*timestamp_ms, now_ms, &stand.partition.topic);
             stand.age_ms = age.ms;
@@ -314,7 +314,7 @@ impl Reader {
 }
 
 impl Memory {
-    /// Remembers where the groups stand, and says for how long they have been seen there.
+    /// Stores the groups' positions, and sets the time for which each was seen there.
     fn see(&mut self, stands: &mut [Stand], now: Instant) {
         for stand in stands {
             let key = (stand.group, stand.partition.clone());

@@ -1,16 +1,16 @@
-//! Lanes: many keys at once, one key never twice at once.
+//! Lanes run records of different keys concurrently, and records of one key one after the other.
 //!
-//! Promise: **work of one key starts in the order in which it was pushed, each only after the one before has ended**, and
-//! a key that stands still holds back no other key. Every key has a lane of its own for as long as it has work; a fixed
-//! number of slots bounds what runs at once. No I/O, no clock.
+//! It guarantees that **work of one key starts in the order in which it was pushed, each piece after its predecessor ended**. A
+//! blocked key does not block other keys while a slot is free. Every key has its own lane while it has work. A fixed number of
+//! slots limits concurrency. The module does no I/O and reads no clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A lane's name: what a key hashes to.
+/// Name of a lane: the hash of its key.
 pub(crate) type LaneKey = u64;
 
-/// The number of a place in which work runs, below the number of slots.
+/// Index of a slot in which work runs.
 pub(crate) type Slot = usize;
 
 #[derive(Debug)]
@@ -19,12 +19,12 @@ struct Lane<T> {
     busy: bool,
 }
 
-/// The lanes of one consumer and what waits in them.
+/// The lanes of one consumer, with their waiting work.
 #[derive(Debug)]
 pub(crate) struct Lanes<T> {
-    /// Only those that are busy or have work: as many as records in hand at most.
+    /// Only lanes that are busy or have work, so at most as many as records in flight.
     lanes: HashMap<LaneKey, Lane<T>>,
-    /// Idle lanes with work, in the order in which they came to be so: no lane starves.
+    /// Idle lanes with work, first in, first out, so that no lane starves.
     ready: VecDeque<LaneKey>,
     /// The lane whose work runs in each slot.
     running: Vec<Option<LaneKey>>,
@@ -33,7 +33,7 @@ pub(crate) struct Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    /// Lanes of which at most `slots` run at once.
+    /// Creates lanes of which at most `slots` run at once.
     pub(crate) fn new(slots: usize) -> Self {
         let slots = slots.max(1);
         Self {
@@ -45,7 +45,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// The lane of a record. Without a key no order is promised, so such a record has a lane of its own.
+    /// Returns the lane of a record. Records without a key have no order, so each gets its own lane.
     pub(crate) fn lane_of(key: Option<&[u8]>, partition: i32, offset: i64) -> LaneKey {
         let mut hasher = DefaultHasher::new();
         match key {
@@ -55,7 +55,7 @@ impl<T> Lanes<T> {
         hasher.finish()
     }
 
-    /// Puts work at the end of a lane.
+    /// Appends work to a lane.
     pub(crate) fn push(&mut self, key: LaneKey, work: T) {
         let lane = self.lanes.entry(key).or_insert_with(|| Lane { waiting: VecDeque::new(), busy: false });
         if !lane.busy && lane.waiting.is_empty() {
@@ -65,7 +65,7 @@ impl<T> Lanes<T> {
         self.waiting += 1;
     }
 
-    /// The next work that may start now; its lane and its slot are busy until [`Self::finish`].
+    /// Starts the next work. Its lane and its slot stay busy until [`Self::finish`].
     pub(crate) fn start(&mut self) -> Option<(Slot, T)> {
         let slot = *self.free.last()?;
         while let Some(key) = self.ready.pop_front() {
@@ -81,7 +81,7 @@ impl<T> Lanes<T> {
         None
     }
 
-    /// The work in a slot has ended. Answers its lane.
+    /// Frees a slot after its work ended. Returns its lane.
     pub(crate) fn finish(&mut self, slot: Slot) -> LaneKey {
         let key = self.running[slot].take();
         assert!(key.is_some(), "slot {slot} finished what it had not started");
@@ -98,7 +98,7 @@ impl<T> Lanes<T> {
         key
     }
 
-    /// Takes waiting work out, in the order of each lane; what runs is not touched.
+    /// Removes waiting work, in the order of each lane. Running work continues.
     pub(crate) fn withdraw(&mut self, mut unwanted: impl FnMut(LaneKey, &T) -> bool) -> Vec<T> {
         let mut withdrawn = Vec::new();
         for (key, lane) in &mut self.lanes {
@@ -108,23 +108,22 @@ impl<T> Lanes<T> {
         }
         self.waiting -= withdrawn.len();
         self.lanes.retain(|_, lane| lane.busy || !lane.waiting.is_empty());
-        // A lane stands in `ready` exactly once while it is idle and has work, or it would start two at once.
+        // A lane is in `ready` exactly once while it is idle and has work, else two of its records would run at once.
         self.ready.retain(|key| self.lanes.contains_key(key));
         withdrawn
     }
 
-    /// Whether work like this waits behind what runs in the slot.
+    /// Returns true if matching work waits behind the work in the slot.
     pub(crate) fn waits_behind(&self, slot: Slot, wanted: impl FnMut(&T) -> bool) -> bool {
         let lane = self.running[slot].and_then(|key| self.lanes.get(&key));
         lane.is_some_and(|lane| lane.waiting.iter().any(wanted))
     }
 
-    /// Nothing waits and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting == 0 && self.busy() == 0
     }
 
-    /// Every slot is taken: what is ready has to wait.
+    /// Returns true when every slot is taken, so that ready work must wait.
     pub(crate) fn is_saturated(&self) -> bool {
         self.free.is_empty()
     }

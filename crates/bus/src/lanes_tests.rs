@@ -1,4 +1,4 @@
-//! Lanes under random work: order per key, one at a time, nothing lost; and lanes broken on purpose.
+//! Property tests of the lanes: order per key, one at a time, nothing lost. Lanes that are broken on purpose must fail.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ enum Step {
     },
     Start,
     Finish(prop::sample::Index),
-    /// The work of every key of this remainder is taken back.
+    /// Withdraws the work of every key with this remainder.
     Withdraw {
         remainder: u8,
     },
@@ -35,14 +35,14 @@ struct Work {
     number: u32,
 }
 
-/// Where a key goes: the rule, or a broken one.
+/// Choice of a lane: the real one, or a broken one.
 type LaneOf = fn(Work) -> LaneKey;
 
 fn by_key(work: Work) -> LaneKey {
     Lanes::<Work>::lane_of(Some(&[work.key]), 0, i64::from(work.number))
 }
 
-/// Broken on purpose: gives each record of a key another lane.
+/// Broken on purpose: spreads the records of one key over several lanes.
 fn by_position(work: Work) -> LaneKey {
     Lanes::<Work>::lane_of(None, 0, i64::from(work.number))
 }
@@ -91,7 +91,7 @@ fn holds(steps: Vec<Step>, lane_of: LaneOf) -> Result<(), TestCaseError> {
         prop_assert_eq!(lanes.waiting(), waiting);
         prop_assert_eq!(lanes.busy(), running.len());
     }
-    // nothing is lost: with everything finished, all the rest starts
+    // nothing is lost: once everything is finished, all waiting work starts
     while !lanes.is_idle() {
         while let Some((lane, work)) = lanes.start() {
             let next = pushed.get_mut(&work.key).map(|numbers| numbers.remove(0));

@@ -1,43 +1,43 @@
-//! How long a record was on its way, from times that nobody vouches for.
+//! Latency of a record, computed from timestamps that may be wrong.
 //!
-//! Promise: **a latency is true or there is none**: never years, never below zero, never a zero that stands for an error. Our topics
-//! carry the broker's time (`LogAppendTime`, docs/adr/0009); what the producer says about when it sent the record counts
-//! only where it agrees with that. What does not agree is counted by the caller.
+//! It guarantees that **a latency is true or absent**: never years, never negative, never a zero that means an error. Our topics
+//! carry the broker's time (`LogAppendTime`, docs/adr/0009). The producer's send time is used only where it agrees with that. The
+//! caller counts timestamps that do not agree.
 
 use contracts::Topic;
 
 use crate::record::Record;
 
-/// When the producer sent the record, in seconds since 1970 as decimal text: the header of Sentry's own SDKs, so that
-/// their queues and ours show the same latency.
+/// Header with the producer's send time, in seconds since 1970 as decimal text. Sentry's own SDKs use the same header, so their
+/// queues and ours show the same latency.
 pub(crate) const ENQUEUED_TIME: &str = "sentry-task-enqueued-time";
 
-/// A producer that waited longer for its broker has given up.
+/// Maximum plausible time between send and append. A producer gives up on its broker before that.
 const SEND_MS_MAX: i64 = 120_000;
-/// On a topic that is none of ours nothing says how old a record may be.
+/// Maximum plausible age of a record on a foreign topic, whose retention is unknown.
 const AGE_MS_MAX: i64 = 90 * 24 * 60 * 60 * 1_000;
-/// How far the broker's clock may be ahead of ours before we believe neither: what keeps its time by the network is far closer.
+/// Maximum lead of the broker's clock over ours. Beyond it neither is used: clocks synchronised by the network differ far less.
 const SKEW_MS_MAX: i64 = 5_000;
 
-/// What the times of a record say.
+/// Latency by the timestamps of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Latency {
-    /// Milliseconds from the producer to us; none when it cannot be told.
+    /// Milliseconds from the producer to us. None when unknown.
     pub(crate) ms: Option<i64>,
-    /// A time was ahead of a later one, absurd, or absent.
+    /// A timestamp was later than one that must follow it, implausible, or missing.
     pub(crate) is_skewed: bool,
 }
 
-/// The latency of a record that was received at `received_ms`.
+/// Computes the latency of a record that was received at `received_ms`.
 pub(crate) fn of(record: &Record, received_ms: i64) -> Latency {
     let enqueued = record.header(ENQUEUED_TIME).map(|value| enqueued_ms(value));
     between(record.timestamp_ms, enqueued, received_ms, age_ms_max(&record.topic))
 }
 
-/// The age of a record, where its time can be believed.
+/// Computes the age of a record, where its timestamp is plausible.
 ///
-/// A record from a little ahead of our clock has just been written: its age is 0, and skewed. From further ahead than
-/// [`SKEW_MS_MAX`] it has no age, as one without a time: whoever asks for a gate keeps it shut, and the skew is counted.
+/// A timestamp slightly ahead of our clock belongs to a new record: its age is 0, marked as skewed. A timestamp that is missing
+/// or further ahead than [`SKEW_MS_MAX`] gives no age. A gate that depends on it then stays closed, and the skew is counted.
 pub(crate) fn age(timestamp_ms: Option<i64>, now_ms: i64, topic: &str) -> Latency {
     let age = timestamp_ms.filter(|time| *time > 0).and_then(|time| now_ms.checked_sub(time));
     match age {
@@ -47,12 +47,12 @@ pub(crate) fn age(timestamp_ms: Option<i64>, now_ms: i64, topic: &str) -> Latenc
     }
 }
 
-/// A record that is older than its topic keeps any is not there: its time is wrong.
+/// Maximum plausible age. A record older than its topic's retention is deleted, so such a timestamp is wrong.
 fn age_ms_max(topic: &str) -> i64 {
     Topic::of_record(topic).map_or(AGE_MS_MAX, Topic::retention_ms)
 }
 
-/// `enqueued_ms` is `Some(None)` where the producer says something that is no time.
+/// `enqueued_ms` is `Some(None)` when the producer's header is not a valid time.
 fn between(
     timestamp_ms: Option<i64>,
     enqueued_ms: Option<Option<i64>>,
@@ -72,7 +72,7 @@ fn between(
     }
 }
 
-/// The header's time in whole milliseconds.
+/// Parses the header's time into whole milliseconds.
 fn enqueued_ms(value: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= 32)?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -85,7 +85,7 @@ fn enqueued_ms(value: &[u8]) -> Option<i64> {
     whole.checked_add(millis.parse().ok()?)
 }
 
-/// What we write there.
+/// Value of the header for a record that is sent now.
 pub(crate) fn enqueued_now() -> String {
     let now = crate::lag::now_ms();
     format!("{}.{:03}", now / 1_000, now % 1_000)

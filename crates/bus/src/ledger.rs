@@ -1,14 +1,14 @@
-//! The offset ledger: what may be committed, and never more.
+//! The offset ledger tracks which offsets may be committed.
 //!
-//! Promise: **the frontier of a partition never passes an offset that was delivered and is not finished**, whatever
-//! order records finish in, however often they come, and whoever owned the partition before. Everything that is
-//! committed is a frontier of this ledger. No I/O, no clock: the property tests drive exactly this code.
+//! It guarantees that **the frontier of a partition (the offset to commit) never passes a delivered offset that is not
+//! finished**, in any order of completion, for any redelivery and any change of owner. Every committed offset is a frontier of
+//! this ledger. The module does no I/O and reads no clock, so the property tests run exactly this code.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-/// A partition of a topic, by the catalogue's name.
+/// A partition of a topic, by the topic's catalogue name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicPartition {
     pub(crate) topic: Arc<str>,
@@ -27,35 +27,35 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// Counts the assignments of this process. What an earlier assignment still has running is told apart by it.
+/// Number of an assignment in this process. It identifies work that still runs for an earlier assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Epoch(pub(crate) u64);
 
-/// The offset that a group would continue at. The one convention for offsets to commit in this crate: rdkafka has two.
+/// Offset at which a group continues. All offsets to commit in this crate use this convention, because rdkafka has two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NextOffset(pub(crate) i64);
 
-/// What the ledger says about a record that was just delivered.
+/// Answer of the ledger to a delivered record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivered {
-    /// Work on it, under this assignment.
+    /// New: handle it under this assignment.
     New(Epoch),
-    /// It came before under this assignment: in hand or done. Drop it.
+    /// Delivered before under this assignment. Drop it.
     Redelivered,
-    /// The partition is not ours, or is moving away. Drop it.
+    /// The partition is not ours, or is being revoked. Drop it.
     NotOurs,
 }
 
-/// What the ledger says about a record that was finished or given back.
+/// Answer of the ledger to a record that was finished or given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finished {
-    /// It counts.
+    /// The ledger counted it.
     Counted,
-    /// It belongs to an assignment that is over: whoever has the partition now gets it again.
+    /// It belongs to an ended assignment. The partition's present owner receives the record again.
     Stale,
 }
 
-/// A completion that cannot be: the owner's books are wrong.
+/// A completion of a record that is not in flight: a bug in the owner's bookkeeping.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{partition}: offset {offset} was finished but is not in hand")]
 pub(crate) struct NotInHand {
@@ -71,18 +71,18 @@ enum State {
     Abandoned,
 }
 
-/// One partition under one assignment.
+/// State of one partition under one assignment.
 #[derive(Debug)]
 struct Partition {
     epoch: Epoch,
-    /// In the order of delivery, so ascending; starts at the oldest that is not done.
+    /// In order of delivery, so ascending. The first entry is the oldest one that is not done.
     entries: VecDeque<(i64, State)>,
     in_hand: usize,
     last_delivered: Option<i64>,
     frontier: Option<NextOffset>,
     committed: Option<NextOffset>,
     leaving: bool,
-    /// The reader had no position when this assignment began, so the one that it has now is of this assignment.
+    /// The reader had no position when this assignment began, so its present position belongs to this assignment.
     is_fresh: bool,
 }
 
@@ -113,7 +113,7 @@ impl Partition {
         Delivered::New(self.epoch)
     }
 
-    /// False when the offset is not in hand.
+    /// Returns false when the offset is not in flight.
     fn settle(&mut self, offset: i64, state: State) -> bool {
         let Ok(index) = self.entries.binary_search_by_key(&offset, |(known, _)| *known) else { return false };
         let Some(entry) = self.entries.get_mut(index).filter(|(_, state)| *state == State::InHand) else {
@@ -128,8 +128,8 @@ impl Partition {
         true
     }
 
-    /// The reader stands at `position`, behind offsets that no record will ever come for (the end of a transaction, an
-    /// aborted record): they are passed once everything before them is done.
+    /// Moves the frontier to the reader's `position` once everything before it is done. Some offsets before it hold no record
+    /// that is ever delivered (the end of a transaction, an aborted record).
     fn reach(&mut self, position: NextOffset) {
         let is_ahead = self.last_delivered.is_none_or(|last| last < position.0)
             && self.frontier.is_none_or(|frontier| frontier < position);
@@ -146,7 +146,7 @@ impl Partition {
     }
 }
 
-/// The ledger of all partitions that this process owns.
+/// Ledger of all partitions that this process owns.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     partitions: BTreeMap<TopicPartition, Partition>,
@@ -154,7 +154,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Begins a new assignment of a partition. Whatever an earlier one had in hand is stale from here on.
+    /// Begins a new assignment of a partition. Records in flight from an earlier one become stale.
     pub(crate) fn assign(&mut self, partition: TopicPartition) -> Epoch {
         self.assignments += 1;
         let epoch = Epoch(self.assignments);
@@ -162,39 +162,39 @@ impl Ledger {
         epoch
     }
 
-    /// The reader has no position in this partition yet: one that it has later is of this assignment.
+    /// Marks that the reader has no position in this partition yet, so a later position belongs to this assignment.
     pub(crate) fn is_fresh(&mut self, partition: &TopicPartition) {
         if let Some(owned) = self.partitions.get_mut(partition) {
             owned.is_fresh = true;
         }
     }
 
-    /// Takes no more records of a partition; what is in hand may still finish and count.
+    /// Takes no more records of a partition. Records in flight may still finish and count.
     pub(crate) fn leave(&mut self, partition: &TopicPartition) {
         if let Some(owned) = self.partitions.get_mut(partition) {
             owned.leaving = true;
         }
     }
 
-    /// Ends an assignment: nothing counts any more.
+    /// Ends an assignment. Later completions do not count.
     pub(crate) fn revoke(&mut self, partition: &TopicPartition) -> Option<Epoch> {
         self.partitions.remove(partition).map(|owned| owned.epoch)
     }
 
-    /// A record came from the broker.
+    /// Registers a record from the broker.
     pub(crate) fn deliver(&mut self, partition: &TopicPartition, offset: i64) -> Delivered {
         self.partitions.get_mut(partition).map_or(Delivered::NotOurs, |owned| owned.deliver(offset))
     }
 
-    /// The reader stands there: everything below was delivered, or never will be. Only for partitions whose records are
-    /// all taken in hand as they come.
+    /// Registers the reader's position: every record below it was delivered. Only for partitions whose records are all registered
+    /// as they arrive.
     pub(crate) fn reach(&mut self, partition: &TopicPartition, position: NextOffset) {
         if let Some(owned) = self.partitions.get_mut(partition) {
             owned.reach(position);
         }
     }
 
-    /// A record was handled, or passed for a reason: it never has to come again.
+    /// Marks a record as handled, or passed for a reason. It needs no redelivery.
     pub(crate) fn complete(
         &mut self,
         partition: &TopicPartition,
@@ -204,7 +204,7 @@ impl Ledger {
         self.settle(partition, epoch, offset, State::Done)
     }
 
-    /// A record was given back unfinished: it must come again, to us or to another member.
+    /// Gives a record back unfinished. It must be redelivered, to this or another member.
     pub(crate) fn abandon(
         &mut self,
         partition: &TopicPartition,
@@ -233,7 +233,7 @@ impl Ledger {
         }
     }
 
-    /// Every frontier that the broker does not know yet.
+    /// Returns every frontier that the broker does not have yet.
     pub(crate) fn to_commit(&self) -> Vec<(TopicPartition, Epoch, NextOffset)> {
         let dirty = |(partition, owned): (&TopicPartition, &Partition)| {
             owned.to_commit().map(|next| (partition.clone(), owned.epoch, next))
@@ -241,40 +241,39 @@ impl Ledger {
         self.partitions.iter().filter_map(dirty).collect()
     }
 
-    /// The broker confirmed a commit. An older assignment's confirmation is ignored.
+    /// Registers a confirmed commit. Ignores the confirmation of an older assignment.
     pub(crate) fn committed(&mut self, partition: &TopicPartition, epoch: Epoch, next: NextOffset) {
         if let Some(owned) = self.partitions.get_mut(partition).filter(|owned| owned.epoch == epoch) {
             owned.committed = owned.committed.max(Some(next));
         }
     }
 
-    /// How far this partition is finished, under the present assignment.
+    /// Returns the frontier of this partition under the present assignment.
     pub(crate) fn frontier(&self, partition: &TopicPartition) -> Option<NextOffset> {
         self.partitions.get(partition).and_then(|owned| owned.frontier)
     }
 
-    /// Records of this partition that are neither done nor given back.
+    /// Number of records of this partition that are neither done nor given back.
     pub(crate) fn in_hand(&self, partition: &TopicPartition) -> usize {
         self.partitions.get(partition).map_or(0, |owned| owned.in_hand)
     }
 
-    /// Records from the frontier to the last that was delivered, done or not: what this partition costs in memory, and
-    /// what would come again after a crash.
+    /// Number of records from the frontier to the last delivered one, done or not. They occupy memory and would be redelivered
+    /// after a crash.
     pub(crate) fn ahead(&self, partition: &TopicPartition) -> usize {
         self.partitions.get(partition).map_or(0, |owned| owned.entries.len())
     }
 
-    /// The offset after the last that was delivered (or passed) under this assignment.
+    /// Returns the offset after the last one that was delivered or passed under this assignment.
     pub(crate) fn expected(&self, partition: &TopicPartition) -> Option<i64> {
         self.partitions.get(partition)?.last_delivered.map(|last| last + 1)
     }
 
-    /// The partitions that may be fetched from: owned, and not moving away.
+    /// Returns the partitions that may be fetched: owned, and not being revoked.
     pub(crate) fn fetching(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.iter().filter(|(_, owned)| !owned.leaving).map(|(partition, _)| partition)
     }
 
-    /// Every owned partition.
     pub(crate) fn owned(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.keys()
     }

@@ -1,5 +1,5 @@
-//! The ledger under random histories, against a model that remembers everything; and a ledger broken on purpose, which
-//! the same check must catch.
+//! Property tests of the ledger, against a model that keeps the whole history. The same check must fail for a ledger that is
+//! broken on purpose.
 
 use std::collections::BTreeMap;
 
@@ -10,33 +10,33 @@ use super::*;
 
 const PARTITIONS: i32 = 3;
 
-/// One thing that can happen to a consumer.
+/// One event in the life of a consumer.
 #[derive(Clone, Debug)]
 enum Step {
     Assign(i32),
     Leave(i32),
     Revoke(i32),
-    /// The next record of a partition; the log has gaps, as compaction leaves them.
+    /// Delivers the next record of a partition. The log has gaps, as after compaction.
     Deliver {
         partition: i32,
         gap: i64,
     },
-    /// A record that had been delivered is delivered again.
+    /// Delivers a delivered record again.
     Redeliver {
         partition: i32,
         back: i64,
     },
-    /// The reader stands behind the last record, and behind this many offsets that are none.
+    /// The reader's position is after the last record and this many offsets without a record.
     Reach {
         partition: i32,
         beyond: i64,
     },
-    /// One of the records in hand is finished, in any order.
+    /// Finishes one of the records in flight, in any order.
     Finish {
         pick: prop::sample::Index,
         done: bool,
     },
-    /// The broker confirms all that is to be committed.
+    /// The broker confirms every pending commit.
     Commit,
 }
 
@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the check drives: the ledger, or a broken one.
+/// Ledger under test: the real one, or a broken one.
 trait Books: Default {
     fn ledger(&mut self) -> &mut Ledger;
     fn frontier_of(&self, partition: &TopicPartition) -> Option<NextOffset>;
@@ -71,7 +71,7 @@ impl Books for Ledger {
     }
 }
 
-/// Broken on purpose: says that everything delivered may be committed, as a consumer does that commits before it works.
+/// Broken on purpose: offers every delivered offset for commit, like a consumer that commits before it works.
 #[derive(Default)]
 struct CommitsBeforeItWorks(Ledger);
 
@@ -86,7 +86,7 @@ impl Books for CommitsBeforeItWorks {
     }
 }
 
-/// What the model remembers of one assignment.
+/// Model of one assignment.
 #[derive(Default)]
 struct Model {
     epoch: Option<Epoch>,
@@ -94,12 +94,12 @@ struct Model {
     /// Every offset delivered under this assignment, and whether it is done.
     delivered: BTreeMap<i64, bool>,
     frontier: Option<NextOffset>,
-    /// Where the reader stood when everything was done.
+    /// Position of the reader when everything was done.
     reached: Option<NextOffset>,
 }
 
 impl Model {
-    /// One past the longest finished prefix, or where the reader stood.
+    /// One past the longest finished prefix, or the reader's position if that is higher.
     fn expected_frontier(&self) -> Option<NextOffset> {
         let finished = self.delivered.iter().take_while(|(_, done)| **done);
         finished.last().map(|(offset, _)| NextOffset(offset + 1)).max(self.reached)

@@ -1,12 +1,11 @@
-//! Kafka, and nothing else that knows it.
+//! Kafka access for all services: producer, group consumer, tail, topic administration and lag.
 //!
-//! One bet through this crate: the gateway's [`Producer`] publishes the command and waits for all in-sync replicas; game's
-//! [`Consumer`] takes it, in the player's lane, into one transaction that continues the gateway's trace, and commits the
-//! offset after the handler is done; the gateway's [`Tail`] hears the result.
+//! One bet through this crate: the gateway's [`Producer`] publishes the command and waits for all in-sync replicas. Game's
+//! [`Consumer`] hands it, in the player's lane, to the handler. It does so inside one transaction that continues the gateway's
+//! trace, and commits the offset after the handler returned. The gateway's [`Tail`] receives the result.
 //!
-//! Delivery is at least once, in order per key. What that means in detail stands where it is kept: `ledger` (what may be
-//! committed), `lanes` (order), `budget` (memory), `consumer` (assignments, stopping), `process` (errors, transactions),
-//! `dead_letter` (what cannot be handled), `producer` (what an error of a publish says).
+//! Delivery is at least once, in order per key. The details are in `ledger` (offsets to commit), `lanes` (order), `budget`
+//! (memory), `consumer` (assignments, shutdown), `process` (errors, transactions), `dead_letter` and `producer` (publish errors).
 
 mod budget;
 mod clients;

@@ -1,8 +1,8 @@
-//! What a consumer holds right now, for whoever watches it from outside.
+//! Load figures of a consumer, readable from outside while it runs.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Figures of one consumer, kept by its owner. Each with its denominator: nothing dropped of nothing taken proves nothing.
+/// Figures of one consumer, updated by its owner. Each has its denominator: zero drops of zero records prove nothing.
 #[derive(Debug, Default)]
 pub struct Load {
     records: AtomicUsize,
@@ -25,25 +25,25 @@ macro_rules! figures {
 
 impl Load {
     figures! {
-        /// Records in hand.
+        /// Records in flight.
         records: usize;
-        /// The most records that were ever in hand at once.
+        /// Maximum number of records in flight so far.
         records_peak: usize;
-        /// What the records in hand cost.
+        /// Memory cost of the records in flight, in bytes.
         bytes: usize;
-        /// The most that they ever cost at once.
+        /// Maximum of that cost so far.
         bytes_peak: usize;
-        /// The most records, done or not, that any partition ever had from its first unfinished one on.
+        /// Maximum number of records, done or not, from a partition's first unfinished one to its last delivered one.
         ahead_peak: usize;
-        /// Records taken in hand so far.
+        /// Records taken into processing so far.
         taken: u64;
-        /// Records dropped because they had come before, or belonged to nobody here.
+        /// Records dropped because they were redelivered, or because their partition is not assigned here.
         redelivered: u64;
-        /// How often fetching had to rest, of all partitions or of one, because the budget was full.
+        /// Number of times that fetching was paused, for one partition or all: full budget, unreadable batch, or shutdown.
         rests: u64;
         /// Commits that the broker confirmed.
         commits: u64;
-        /// Commits that failed and were repeated; some around every rebalance.
+        /// Commits that failed and were repeated. Some failures are normal around a rebalance.
         commits_failed: u64;
     }
 

@@ -1,11 +1,10 @@
-//! The one place where a catalogue name becomes the name that the broker knows, and back.
+//! Translation between catalogue names and the broker's names of topics and groups.
 //!
-//! With a namespace many tests share one broker; identities (`record_id`) are made from the catalogue name, so they do
-//! not depend on it.
+//! A namespace lets many tests share one broker. Identities (`record_id`) use the catalogue name, so they do not depend on it.
 
 use std::sync::Arc;
 
-/// Translates topic and group names at the edge; everything inside uses catalogue names.
+/// Translates topic and group names at the edge. All other code uses catalogue names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     prefix: Option<Arc<str>>,
@@ -16,7 +15,7 @@ impl Names {
         Self { prefix: (!namespace.is_empty()).then(|| format!("{namespace}.").into()) }
     }
 
-    /// The broker's name for a name of the catalogue.
+    /// Returns the broker's name for a catalogue name.
     pub(crate) fn physical(&self, logical: &str) -> String {
         match &self.prefix {
             Some(prefix) => format!("{prefix}{logical}"),
@@ -24,7 +23,7 @@ impl Names {
         }
     }
 
-    /// The catalogue's name for a name of the broker.
+    /// Returns the catalogue name for a broker's name.
     pub(crate) fn logical<'a>(&self, physical: &'a str) -> &'a str {
         match &self.prefix {
             Some(prefix) => physical.strip_prefix(prefix.as_ref()).unwrap_or(physical),

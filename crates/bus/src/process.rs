@@ -1,8 +1,8 @@
-//! One record from its lane to its end: decode, one transaction, attempts, and the dead letter where it must be.
+//! Processing of one record: decoding, one transaction, attempts, and a dead letter where needed.
 //!
-//! Promises: **one `queue.process` transaction per handled record**, child of that record's `queue.publish`; a transient
-//! failure is tried again in place and never skipped; a poison record is reported in its own trace, kept, and only then
-//! passed.
+//! It guarantees **one `queue.process` transaction per handled record**, as a child of the record's `queue.publish`. A transient
+//! failure is retried in place, and never skipped inside a group. A poison record is reported in its own trace, dead-lettered,
+//! and then passed.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::record::Record;
 use crate::retry::Backoff;
 use crate::watch::{HoldGuard, LaneWatch};
 
-/// A handler that panics on one record this often is not going to stop: the record is poison.
+/// Number of panics on one record after which it is poison.
 const PANICS_MAX: u32 = 3;
 
-/// What every record of one consumer is processed with.
+/// Shared state for processing the records of one consumer.
 pub(crate) struct Processor {
     pub(crate) group: Group,
     pub(crate) router: Router,
@@ -38,12 +38,12 @@ pub(crate) struct Processor {
     pub(crate) retry: RetryPolicy,
 }
 
-/// What to do about failures that may pass.
+/// Policy for transient failures.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryPolicy {
     backoff: Backoff,
     alert_after: Duration,
-    /// False only outside groups: nobody waits for an old answer, so holding a lane for it would harm the new ones.
+    /// False only outside groups. No client waits for an old answer there, so holding its lane would delay the new ones.
     pub(crate) hold: bool,
 }
 
@@ -57,35 +57,35 @@ impl RetryPolicy {
     }
 }
 
-/// One record on its way.
+/// One record to process.
 pub(crate) struct Job {
     pub(crate) record: Arc<Record>,
     pub(crate) received_at: std::time::SystemTime,
-    /// Cancelled when the partition leaves or the process stops: a record that only waits for its next attempt is
-    /// given back; an attempt that runs is left to end.
+    /// Cancelled when the partition is revoked or the process stops. A record that waits for its next attempt is then given back.
+    /// A running attempt continues to its end.
     pub(crate) leaving: CancellationToken,
     pub(crate) watch: Arc<LaneWatch>,
 }
 
-/// How a record ended.
+/// Result of processing a record.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// It never has to come again.
+    /// The record needs no redelivery.
     Done,
-    /// It was given back.
+    /// The record was given back unfinished.
     Abandoned,
-    /// The consumer has to stop; the record is not finished.
+    /// The consumer must stop. The record is not finished.
     Failed(ConsumerError),
 }
 
-/// Why an attempt did not end in an outcome.
+/// Reason why an attempt had no outcome.
 enum Failure {
     Handler(HandlerError),
     Panic,
 }
 
 impl Processor {
-    /// Takes one record to its end.
+    /// Processes one record to its end.
     pub(crate) async fn run(&self, job: &Job) -> Ended {
         let record = &job.record;
         let decoded = decode(record);
@@ -110,12 +110,12 @@ impl Processor {
         let unfinished = spans::unfinished(&span);
         let ended = work.instrument(span.clone()).await;
         unfinished.finished();
-        // What the handler left running may hold the span; the record is processed all the same.
+        // Tasks that the handler left running may hold the span, although the record is processed.
         spans::end(&span);
         ended
     }
 
-    /// The `queue.process` span, child of the span whose context the record carries.
+    /// Creates the `queue.process` span, as a child of the span in the record's headers.
     fn transaction(&self, job: &Job, read: Option<&(Event, TraceExtension)>) -> Span {
         let record = &job.record;
         let carried = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
@@ -204,7 +204,7 @@ impl Processor {
         metric::count(metric, 1, &[("topic", &record.topic), ("group", self.group.as_str())]);
     }
 
-    /// What a failed attempt means; `panics` of the attempts so far ended in one.
+    /// Decides what follows a failed attempt. `panics` counts the attempts so far that panicked.
     fn judge(&self, delivery: &Delivery, failure: Failure, panics: u32, pauses: &mut Pauses<'_>) -> Judged {
         let error = match failure {
             Failure::Panic if panics >= PANICS_MAX => {
@@ -230,7 +230,7 @@ impl Processor {
         }
     }
 
-    /// Tried again in place. When it lasts, somebody is told; the record is never skipped inside a group.
+    /// Retries in place, and reports a failure that lasts. A record is never skipped inside a group.
     fn transient(&self, delivery: &Delivery, error: &HandlerError, pauses: &mut Pauses<'_>) -> Judged {
         tracing::debug!(
             event.id = %delivery.event.id,
@@ -268,10 +268,10 @@ impl Processor {
         self.keep(job, job.record.view().identity().as_str(), &verdict).await
     }
 
-    /// Writes the dead letter. While it cannot be written the lane waits: passing the record would lose it.
+    /// Writes the dead letter. The lane waits until that succeeds, because passing the record would lose it.
     async fn keep(&self, job: &Job, message_id: &str, verdict: &Verdict<'_>) -> Ended {
         self.count(Metric::BusRecordsPoison, &job.record);
-        // what was reported made this span a failed one already; this says in which way
+        // The report already marked this span as failed. This sets the precise status.
         spans::set_error(&Span::current(), Status::InvalidArgument);
         let mut pauses = Pauses::new(&self.retry, &job.watch);
         loop {
@@ -308,7 +308,7 @@ enum Judged {
     Ended(Ended),
 }
 
-/// Why a record cannot be read.
+/// Reason why a record cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 enum Undecodable {
     #[error("the name of a header is not UTF-8")]
@@ -324,7 +324,7 @@ fn decode(record: &Record) -> Result<(Event, TraceExtension), Undecodable> {
     Ok(Event::decode_traced(&record.view())?)
 }
 
-/// One call of the handler. A panic is the handler's bug: it costs the record its attempt, not the process its life.
+/// Calls the handler once. A panic is a bug in the handler. It costs the record one attempt and does not end the process.
 async fn attempt(handler: &dyn Handle, delivery: &Delivery, watch: &LaneWatch) -> Result<Outcome, Failure> {
     let _running = watch.attempt();
     match AssertUnwindSafe(handler.handle(delivery)).catch_unwind().await {
@@ -360,13 +360,13 @@ fn report(error: &(dyn std::error::Error + 'static), record: &Record, class: &'s
     );
 }
 
-/// The pauses between the attempts at one record, and when somebody has to be told.
+/// Pauses between the attempts at one record, with the interval of its reports.
 struct Pauses<'a> {
     backoff: Backoff,
     alert_after: Duration,
     since: Instant,
     watch: &'a LaneWatch,
-    /// From the first pause to the end of the record: the lane stands still on purpose.
+    /// Held from the first pause to the end of the record, because the lane then waits on purpose.
     holding: Option<HoldGuard<'a>>,
 }
 
@@ -381,7 +381,7 @@ impl<'a> Pauses<'a> {
         }
     }
 
-    /// True once each time that the limit has passed.
+    /// Returns true once per report interval.
     fn alert_is_due(&mut self) -> bool {
         let due = self.since.elapsed() >= self.alert_after;
         if due {
@@ -390,7 +390,7 @@ impl<'a> Pauses<'a> {
         due
     }
 
-    /// False when the record has to be given back instead.
+    /// Waits for the next attempt. Returns false when the record must be given back instead.
     async fn pause(&mut self, leaving: &CancellationToken) -> bool {
         self.holding.get_or_insert_with(|| self.watch.hold());
         let pause = self.backoff.next(rand::random());

@@ -1,7 +1,7 @@
-//! Publishing, awaited.
+//! Publishing with acknowledgement.
 //!
-//! Promise: **`Ok` means that all in-sync replicas have the record**, and an error says whether it certainly has not
-//! been written or whether nobody knows. Each publish is one `queue.publish` span, whose context rides in the headers.
+//! It guarantees that **`Ok` means that all in-sync replicas have the record**. An error states whether the record was certainly
+//! not written or whether that is unknown. Each publish is one `queue.publish` span, whose context is sent in the headers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,20 +23,20 @@ use crate::record::{RawRecord, each_once, to_native};
 mod delivery;
 use delivery::{Client, Lazy, Outgoing};
 
-/// Where a record was written.
+/// Position of a published record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The partition that its key chose.
+    /// Partition that the key selected.
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
 }
 
-/// The process's one producer; clones share it.
+/// The producer of the process. Clones share it.
 #[derive(Clone)]
 pub struct Producer {
     client: Client,
-    /// Of dead letters, which are compressed.
+    /// Client for dead letters, which are compressed.
     letters: Arc<Lazy>,
     names: Names,
     format: Format,
@@ -45,7 +45,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// A producer with these settings. Connects in the background.
+    /// Creates a producer. It connects in the background.
     pub fn new(config: &Config) -> Result<Self, ClientError> {
         let problems = config.problems();
         if !problems.is_empty() {
@@ -63,19 +63,19 @@ impl Producer {
         })
     }
 
-    /// The same producer, writing values in another form.
+    /// Returns the same producer with another value format.
     #[must_use]
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// Who publishes: the name in the `dlq-service` header.
+    /// Name of the publishing service, for the `dlq-service` header.
     pub(crate) fn service(&self) -> &str {
         &self.service
     }
 
-    /// Publishes an event and waits until it is safe.
+    /// Publishes an event and waits for its acknowledgement.
     pub async fn publish(&self, event: &Event) -> Result<Published, PublishError> {
         let encoded = event.encode(self.format);
         let raw = RawRecord {
@@ -88,7 +88,7 @@ impl Producer {
         self.publish_traced(raw, event.id.as_str(), Some(event_type.as_str())).await
     }
 
-    /// Publishes a record that is encoded already, with the trace headers of the current span.
+    /// Publishes an encoded record, with the trace headers of the current span.
     pub async fn publish_raw(&self, record: &RawRecord) -> Result<Published, PublishError> {
         let text = |name: &str| {
             headers::last(&record.headers, name).map(|value| String::from_utf8_lossy(value).into_owned())
@@ -122,8 +122,8 @@ impl Producer {
         self.send(&self.client, outgoing, &span).await
     }
 
-    /// Publishes bytes and headers exactly as given: a dead letter keeps the trace that it came with. `error_type` says
-    /// in its span why it is one.
+    /// Publishes bytes and headers exactly as given, so a dead letter keeps its record's trace. `error_type` names the failure in
+    /// the span.
     pub(crate) async fn publish_verbatim(
         &self,
         topic: &str,
@@ -181,7 +181,7 @@ impl Producer {
         }
     }
 
-    /// Waits until everything that was published is acknowledged or given up, at most for `deadline`.
+    /// Waits until every published record is acknowledged or given up, at most for `deadline`.
     pub async fn flush(&self, deadline: Duration) -> Result<(), ClientError> {
         let clients = [Some(&self.client), self.letters.get()].map(|client| client.cloned());
         let until = Instant::now() + deadline;
@@ -197,7 +197,7 @@ impl Producer {
     }
 }
 
-/// How a failure is told in the span and in the metrics.
+/// Returns the span status and the metric of a failure.
 fn told(error: &PublishError) -> (Status, Metric) {
     match error {
         PublishError::Unwritable { .. } => (Status::InvalidArgument, Metric::BusPublishRefused),

@@ -1,4 +1,4 @@
-//! One Kafka record, owned: what came from the broker, byte for byte, and what goes there.
+//! Owned Kafka records: one as it was read, byte for byte, and one to publish.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,34 +11,34 @@ use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
 
 use crate::names::Names;
 
-/// What one record costs besides its bytes: the structs, the ledger's entry, the lane's entry.
+/// Memory cost of a record besides its bytes: the structs, and its entries in the ledger and the lane.
 const RECORD_OVERHEAD_BYTES: usize = 512;
 
-/// A header as it came: its value may be null.
+/// A header as received. Its value may be null.
 pub(crate) type Came<'a> = (&'a str, Option<&'a [u8]>);
 
-/// A record as it was read.
+/// A record as it was read from the broker.
 #[derive(Debug)]
 pub struct Record {
-    /// The catalogue's name of the topic (without a test's namespace).
+    /// Catalogue name of the topic (without a test's namespace).
     pub topic: String,
-    /// The partition that it was read from.
+    /// Partition that it was read from.
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
-    /// The key, where it has one. The console's default is none.
+    /// The key, if there is one. The console producer sends none by default.
     pub key: Option<Bytes>,
-    /// The headers in their order; a name may come more than once. One whose value is null is not set, so not here.
+    /// The headers in their order. A name may occur more than once. Headers with a null value are left out.
     pub headers: Vec<(String, Bytes)>,
-    /// The value; empty for a tombstone too.
+    /// The value. Empty for a tombstone too.
     pub value: Bytes,
-    /// The record's time in milliseconds since the epoch: the broker's on our topics, else its producer's claim.
+    /// Timestamp in milliseconds since the epoch. The broker sets it on our topics, elsewhere the producer may have set it.
     pub timestamp_ms: Option<i64>,
-    /// The value was null, not empty: kept apart so that a dead letter is the same record.
+    /// The value was null, not empty. The distinction keeps a dead letter identical to its record.
     pub(crate) is_tombstone: bool,
-    /// Set where [`Self::headers`] cannot hold what came: null values, or a name that is not UTF-8.
+    /// Set where [`Self::headers`] cannot represent the headers: null values, or a name that is not UTF-8.
     pub(crate) native_headers: Option<OwnedHeaders>,
-    /// The headers could not be read at all: the record is poison, whatever its value says.
+    /// The headers could not be read. The record is then poison, regardless of its value.
     pub(crate) headers_unreadable: bool,
 }
 
@@ -63,8 +63,8 @@ impl Record {
         record
     }
 
-    /// rdkafka panics on a header name that is not UTF-8, and anybody who may write to a topic can send one. The panic
-    /// is caught here, the record becomes poison, and librdkafka's own copy keeps the bytes for the dead letter.
+    /// rdkafka panics on a header name that is not UTF-8, and any producer can send one. This function catches the panic, so the
+    /// record becomes poison. librdkafka's own copy keeps the bytes for the dead letter.
     fn read_headers(&mut self, message: &BorrowedMessage<'_>) {
         let Some(borrowed) = message.headers() else { return };
         let mut has_null = false;
@@ -83,13 +83,13 @@ impl Record {
         }
     }
 
-    /// The last header of this name, exactly: whoever sends a record on appends.
+    /// Returns the last header with exactly this name, because forwarding appends headers.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&Bytes> {
         headers::last(&self.headers, name)
     }
 
-    /// What the codec needs to see.
+    /// Returns the parts that the codec needs.
     #[must_use]
     pub fn view(&self) -> RecordView<'_> {
         RecordView {
@@ -102,13 +102,13 @@ impl Record {
         }
     }
 
-    /// What holding this record costs, for the memory budget.
+    /// Returns the memory cost of this record, for the budget.
     pub(crate) fn cost_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
         RECORD_OVERHEAD_BYTES + self.key.as_ref().map_or(0, Bytes::len) + self.value.len() + headers
     }
 
-    /// The headers as they came, null values too; `None` where the name of one cannot be read.
+    /// Returns the headers as received, with null values, or `None` where a name cannot be read.
     pub(crate) fn headers_as_they_came(&self) -> Option<Vec<Came<'_>>> {
         match &self.native_headers {
             _ if self.headers_unreadable => None,
@@ -117,12 +117,12 @@ impl Record {
         }
     }
 
-    /// The headers that were read, where not all could be.
+    /// Returns the headers that could be read, where not all could.
     pub(crate) fn headers_that_were_read(&self) -> Vec<Came<'_>> {
         self.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_ref()))).collect()
     }
 
-    /// librdkafka's own copy, for headers that nobody here can read.
+    /// Returns librdkafka's own copy of the headers, for those that this crate cannot read.
     pub(crate) fn headers_verbatim(&self) -> OwnedHeaders {
         match &self.native_headers {
             Some(native) => native.clone(),
@@ -131,13 +131,13 @@ impl Record {
     }
 }
 
-/// A record to publish as it is; [`crate::Producer::publish_raw`] puts in the trace and the time of sending, and writes
-/// each header once, the last of its name.
+/// A record to publish. [`crate::Producer::publish_raw`] adds the trace and the send time, and keeps only the last header of each
+/// name.
 #[derive(Clone, Debug)]
 pub struct RawRecord {
-    /// The catalogue's name of the topic.
+    /// Catalogue name of the topic.
     pub topic: String,
-    /// The key that chooses the partition; none spreads records at random.
+    /// The key, which selects the partition. Records without one are spread at random.
     pub key: Option<Bytes>,
     /// The headers in their order, without trace headers.
     pub headers: Vec<(String, Bytes)>,
@@ -151,10 +151,10 @@ pub(crate) fn to_native(headers: &[(String, Bytes)]) -> OwnedHeaders {
     })
 }
 
-/// Leaves the last header of each name.
+/// Keeps only the last header of each name.
 pub(crate) fn each_once(headers: &mut Vec<(String, Bytes)>) {
     let mut seen = HashSet::with_capacity(headers.len());
-    // From the end on, so the answer about the first header stands last.
+    // Starts at the end, so `pop` yields the answer for the first header first.
     let mut are_last: Vec<bool> = headers.iter().rev().map(|(name, _)| seen.insert(name.as_str())).collect();
     headers.retain(|_| are_last.pop().unwrap_or_default());
 }
@@ -163,7 +163,7 @@ pub(crate) fn each_once(headers: &mut Vec<(String, Bytes)>) {
 pub(crate) mod tests {
     use super::*;
 
-    /// An empty one.
+    /// Returns an empty record.
     pub(crate) fn record() -> Record {
         Record {
             topic: "casino.bets.commands.v1".to_owned(),
@@ -179,7 +179,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Its time grows with the number of headers, not with its square: else this does not end.
+    /// The run time must grow linearly with the number of headers. With quadratic growth this test would not finish.
     #[test]
     fn of_very_many_headers_each_stays_once() {
         let one = |n: usize| (format!("{n:x}"), Bytes::new());

@@ -1,8 +1,8 @@
-//! How long to wait before a record is tried again.
+//! Backoff between the attempts at a record.
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter in its upper half: many lanes that failed together do not return together.
+/// Exponential backoff with jitter in its upper half, so that many lanes that failed together do not retry together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     next_ms: u64,
@@ -14,7 +14,7 @@ impl Backoff {
         Self { next_ms: min_ms.max(1), max_ms: max_ms.max(min_ms).max(1) }
     }
 
-    /// The next pause; `jitter` is a random number in 0..=1.
+    /// Returns the next pause. `jitter` is a random number in 0..=1.
     pub(crate) fn next(&mut self, jitter: f64) -> Duration {
         let full = Duration::from_millis(self.next_ms);
         self.next_ms = self.next_ms.saturating_mul(2).min(self.max_ms);

@@ -1,9 +1,9 @@
-//! The gateway's consumer: no group, every partition from the end.
+//! The gateway's consumer reads every partition from its end, outside any group.
 //!
-//! Every instance hears every answer, so replicas do not split them. It is ready only once its positions are known:
-//! from then on no record is missed, also over a lost connection. What cannot be read is kept once by every instance;
-//! what keeps failing is reported and passed, since nobody waits for an old answer. New partitions are seen at the next
-//! start: adding some is a migration.
+//! Every instance receives every answer, because no group divides the partitions. A tail becomes ready once its positions are
+//! known. From then on it misses no record, not even after a lost connection. Each instance writes one dead letter for an
+//! unreadable record. A record that keeps failing is reported and passed, because no client waits for an old answer. New
+//! partitions are read only after a restart, because adding them is a migration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use crate::process::{Processor, RetryPolicy};
 use crate::producer::Producer;
 use crate::retry::Backoff;
 
-/// How long one question to the broker may take.
+/// Time-out of one request to the broker.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads all partitions of some topics from the end, outside any group.
+/// Reads all partitions of some topics from their ends, outside any group.
 pub struct Tail {
     client: Arc<Client>,
     owner: Owner,
@@ -38,7 +38,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// A tail of `topics`. What it cannot read goes to `<topic>.dlq.gateway` through `producer`.
+    /// Creates a tail of `topics`. Unreadable records go to `<topic>.dlq.gateway` through `producer`.
     pub fn new(
         config: &Config,
         topics: &[Topic],
@@ -58,17 +58,17 @@ impl Tail {
         })
     }
 
-    /// What it holds, to be watched while it runs.
+    /// Returns the load figures, for monitoring while it runs.
     #[must_use]
     pub fn load(&self) -> Arc<Load> {
         self.owner.load()
     }
 
-    /// Consumes until `shutdown`. `ready` hears true once the positions are known.
+    /// Consumes until `shutdown`. Calls `ready` with true once the positions are known.
     ///
     /// # Errors
-    /// When it ended for another reason: the process should end too and be started again. The reason was reported
-    /// already; do not report it twice.
+    /// When the tail stopped for another reason. The process should then exit and be restarted. The error was already reported,
+    /// so do not report it again.
     pub async fn run(
         mut self,
         shutdown: CancellationToken,
@@ -78,7 +78,7 @@ impl Tail {
         ready(false);
         let Some(positions) = self.positions_or(&shutdown).await else {
             drop(self.client);
-            return self.owner.run(shutdown, ready).await; // told to stop before it began
+            return self.owner.run(shutdown, ready).await; // stopped before it began
         };
         for (partition, next) in &positions {
             self.owner.own(partition);
@@ -103,7 +103,7 @@ impl Tail {
         consumer::assign_at(&self.client, &list)
     }
 
-    /// Asks until the broker answers; None when told to stop meanwhile.
+    /// Asks until the broker answers. Returns None at shutdown.
     async fn positions_or(
         &mut self,
         shutdown: &CancellationToken,
@@ -125,7 +125,7 @@ impl Tail {
     }
 }
 
-/// The end of every partition, on a blocking thread.
+/// Reads the end of every partition. Runs on a blocking thread.
 fn ends(
     client: &Client,
     names: &Names,

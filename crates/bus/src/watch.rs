@@ -1,17 +1,17 @@
-//! The watchdog's eyes: what each lane is doing, and since when.
+//! Activity of each slot, for the watchdog.
 //!
-//! We poll Kafka whatever the handlers do, so `max.poll.interval.ms` never fires for a stuck one; this does instead.
+//! The owner polls Kafka whatever the handlers do, so `max.poll.interval.ms` never detects a stuck handler. The watchdog does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What one lane does. Written by its worker, read by the owner's tick.
+/// Activity of one slot. Its worker writes it, and the owner's tick reads it.
 #[derive(Debug)]
 pub(crate) struct LaneWatch {
     origin: Instant,
-    /// Milliseconds after `origin` at which the running attempt began, plus one; 0 when none runs.
+    /// Start of the running attempt in milliseconds after `origin`, plus one. 0 when none runs.
     attempt_began: AtomicU64,
-    /// More than 0 while the lane waits on purpose for the next attempt.
+    /// More than 0 while the record waits on purpose for its next attempt.
     holding: AtomicU64,
 }
 
@@ -20,19 +20,19 @@ impl LaneWatch {
         Self { origin, attempt_began: AtomicU64::new(0), holding: AtomicU64::new(0) }
     }
 
-    /// An attempt runs until the guard is dropped.
+    /// Marks an attempt as running until the guard is dropped.
     pub(crate) fn attempt(&self) -> AttemptGuard<'_> {
         self.attempt_began.store(self.now_ms() + 1, Ordering::Relaxed);
         AttemptGuard(self)
     }
 
-    /// The lane waits on purpose until the guard is dropped.
+    /// Marks the slot as waiting on purpose until the guard is dropped.
     pub(crate) fn hold(&self) -> HoldGuard<'_> {
         self.holding.fetch_add(1, Ordering::Relaxed);
         HoldGuard(self)
     }
 
-    /// For how long the running attempt has been running.
+    /// Returns the run time of the current attempt.
     pub(crate) fn running_for(&self) -> Option<Duration> {
         let began = self.attempt_began.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.now_ms().saturating_sub(began)))

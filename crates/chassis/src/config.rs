@@ -1,11 +1,13 @@
-//! Configuration: embedded defaults, then an optional file, then the environment — read once, without side effects.
+//! Loads a service's configuration from embedded defaults, an optional file and the environment, in this order.
+//!
+//! Loading happens once and has no side effects.
 //!
 //! * The defaults are TOML inside the program and document every field.
-//! * `PITBOSS_CONFIG` names a TOML file; a setting in it that nothing reads is refused, because somebody mistyped it.
-//! * `PITBOSS__<SECTION>__<FIELD>` comes last. All parts of the platform share one environment, so what another part reads
-//!   is no error here.
+//! * `PITBOSS_CONFIG` names a TOML file. A setting in it that the service does not know is refused as a likely typing error.
+//! * `PITBOSS__<SECTION>__<FIELD>` variables come last. All parts of the platform share one environment, so a variable of another
+//!   part is not an error.
 //!
-//! All errors are collected, not only the first: one round of fixing, not many.
+//! All errors are collected, so that an operator can fix them in one round.
 
 mod load;
 mod redact;
@@ -26,46 +28,46 @@ pub use redact::redacted;
 pub use secret::Secret;
 pub use sections::{Drain, Http, Ops};
 
-/// The variable that names the optional configuration file.
+/// Environment variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
 
-/// Connections of a further listener of which nothing else is said.
+/// Default limit of connections for each further listener.
 const MORE_CONNECTIONS_MAX: usize = 64;
 
-/// What the chassis must know of a service's configuration to start and to end it.
+/// Settings that the chassis needs to start and to shut down a service.
 pub trait ServiceConfig: DeserializeOwned + Serialize + Validate + Send + 'static {
     /// The service's own HTTP interface.
     fn http(&self) -> &Http;
     /// The ops listener.
     fn ops(&self) -> &Ops;
-    /// How long an orderly end may take.
+    /// Time limit of an orderly shutdown.
     fn drain(&self) -> &Drain;
-    /// Further listeners, by name; they appear in [`crate::Edges::more`].
+    /// Further listeners, by name. They appear in [`crate::Edges::more`].
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         Vec::new()
     }
-    /// How many connections those further listeners accept, all together: the process makes sure that it may open so many files.
+    /// Number of connections that those listeners accept together. The process raises its limit of open files accordingly.
     fn more_connections_max(&self) -> usize {
         MORE_CONNECTIONS_MAX.saturating_mul(self.more_addresses().len())
     }
 }
 
-/// What a configuration is made from, as values, so that tests need no environment.
+/// Inputs of a configuration, as values, so that tests need no environment.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The embedded defaults, TOML.
     pub defaults: String,
-    /// The file that lies over them.
+    /// The file that overrides the defaults.
     pub file: Option<PathBuf>,
-    /// The environment that lies over both; only `PITBOSS__*` is looked at.
+    /// The environment, which overrides both. Only `PITBOSS__*` variables are read.
     pub environment: HashMap<String, String>,
 }
 
 impl Sources {
-    /// The given defaults under this process's environment and the file that it names.
+    /// The given defaults, this process's environment, and the file that the environment names.
     #[must_use]
     pub fn of_process(defaults: &str) -> Self {
-        // `vars` panics on a variable that is not UTF-8, and nobody's foreign variable may stop a service.
+        // `vars` panics on a variable that is not UTF-8, and a variable of another program must not stop a service.
         let environment: HashMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -74,12 +76,12 @@ impl Sources {
     }
 }
 
-/// Everything that is wrong with a configuration, one line each.
+/// All errors of a configuration, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub(crate) Vec<String>);
 
 impl ConfigErrors {
-    /// The lines.
+    /// One line for each error.
     #[must_use]
     pub fn lines(&self) -> &[String] {
         &self.0
@@ -95,18 +97,15 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Loads, checks and returns a configuration from explicit sources.
+/// Loads, validates and returns a configuration from explicit sources.
 ///
 /// # Errors
-/// All that is wrong: unreadable file, wrong types, unknown settings of the file, broken rules.
+/// All errors together: an unreadable file, wrong types, unknown settings in the file, violated rules.
 pub fn load_from<C: DeserializeOwned + Serialize + Validate>(sources: &Sources) -> Result<C, ConfigErrors> {
     load::load(sources)
 }
 
-/// As [`load_from`], in the three layers' own words.
-///
-/// # Errors
-/// See [`load_from`].
+/// Does the same as [`load_from`], with the three layers as separate arguments.
 pub fn load<C: DeserializeOwned + Serialize + Validate>(
     defaults: &str,
     file: Option<&Path>,

@@ -1,18 +1,18 @@
-//! File descriptors: every connection that the configuration allows must be possible, or the configuration is refused.
+//! Raises the limit of open files (file descriptors) to the number that the configured connections need.
 //!
-//! The usual soft limit is 1 024, and a process may raise it up to the hard one.
+//! The usual soft limit is 1 024, and a process may raise it up to the hard limit. A configuration that needs more is refused.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{Failure, config::ConfigErrors};
 
-/// What a process needs besides its clients' connections: the broker's and the stores' connections, files, pipes, listeners.
+/// Descriptors for other uses than the clients' connections: connections to the broker and the stores, files, pipes, listeners.
 const RESERVE: u64 = 256;
 
-/// Raises the soft limit to what so many connections need.
+/// Raises the soft limit to the number that `connections_max` connections need.
 ///
 /// # Errors
-/// [`Failure::Configuration`] when the hard limit does not allow it.
+/// [`Failure::Configuration`] when the hard limit is too low.
 pub(crate) fn ensure(connections_max: usize) -> Result<(), Failure> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|errno| Failure::missing("cannot read the limit of open files", errno))?;
@@ -26,7 +26,7 @@ pub(crate) fn ensure(connections_max: usize) -> Result<(), Failure> {
     }
 }
 
-/// The soft limit to set; `None` where it is high enough already.
+/// The soft limit to set, or `None` if the current one is high enough.
 fn wanted(connections_max: usize, soft: u64, hard: u64) -> Result<Option<u64>, String> {
     let needed = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(RESERVE);
     if needed > hard {

@@ -1,6 +1,6 @@
-//! Where a process touches the world: its listeners.
+//! Listeners of a process.
 //!
-//! They are made outside `run` and handed in, so that a test starts the real service in its own process, on free ports.
+//! They are bound outside `run` and passed in, so that a test can start the real service in its own process, on free ports.
 
 use std::{collections::BTreeMap, io, net::SocketAddr};
 
@@ -8,22 +8,22 @@ use tokio::net::TcpListener;
 
 use crate::{Failure, config::ServiceConfig};
 
-/// The listeners of one process, bound and not yet served.
+/// The listeners of one process, bound but not yet served.
 #[derive(Debug)]
 pub struct Edges {
     /// The service's own HTTP interface.
     pub http: TcpListener,
     /// Liveness, readiness, metrics, version.
     pub ops: TcpListener,
-    /// What else the service listens on, by name ([`ServiceConfig::more_addresses`]).
+    /// Further listeners of the service, by name ([`ServiceConfig::more_addresses`]).
     pub more: BTreeMap<&'static str, TcpListener>,
 }
 
 impl Edges {
-    /// Binds what the configuration names.
+    /// Binds the configured addresses.
     ///
     /// # Errors
-    /// [`Failure::Missing`] with the address and its setting, when one cannot be had.
+    /// [`Failure::Missing`] with the address and its setting, when an address cannot be bound.
     pub async fn bind<C: ServiceConfig>(config: &C) -> Result<Self, Failure> {
         let mut more = BTreeMap::new();
         for (name, address) in config.more_addresses() {
@@ -36,10 +36,7 @@ impl Edges {
         })
     }
 
-    /// Free ports of this machine, for tests.
-    ///
-    /// # Errors
-    /// When the machine has none to give.
+    /// Binds free loopback ports, for tests.
     pub async fn local(more: &[&'static str]) -> io::Result<Self> {
         let mut named = BTreeMap::new();
         for name in more {
@@ -52,10 +49,10 @@ impl Edges {
         })
     }
 
-    /// Takes a further listener out, to be served by [`crate::Life::serve_on`] or by the service itself.
+    /// Removes and returns a further listener, to be served by [`crate::Life::serve_on`] or by the service itself.
     ///
     /// # Errors
-    /// When the configuration's `more_addresses` does not name it: a mistake in the service.
+    /// When the configuration's `more_addresses` does not name it, which is a bug in the service.
     pub fn take(&mut self, name: &str) -> Result<TcpListener, Failure> {
         self.more.remove(name).ok_or_else(|| Failure::failed(format!("no listener is named {name}")))
     }

@@ -1,40 +1,40 @@
-//! Why a process ended, and the exit code that says it to the supervisor.
+//! Reason for the end of a process, and the exit code that reports it to the supervisor.
 
 use std::{error::Error, process::ExitCode};
 
 use crate::config::ConfigErrors;
 
-/// The reason of an end that was not asked for.
+/// Reason for an end that was not requested.
 ///
-/// It does not implement [`Error`] itself, so that `?` turns every error into [`Failure::Failed`]; what is missing from
-/// outside is told apart on purpose, with [`Failure::missing`].
+/// It does not implement [`Error`] itself, so that `?` turns every error into [`Failure::Failed`]. A missing external resource
+/// has to be distinguished explicitly, with [`Failure::missing`].
 #[derive(Debug)]
 pub enum Failure {
-    /// The configuration was refused; exit 64.
+    /// The configuration was refused (exit code 64).
     Configuration(ConfigErrors),
-    /// Something that the process needs is not there: a port, a file, a broker; exit 69.
+    /// Something that the process needs is missing: a port, a file, a broker (exit code 69).
     Missing {
-        /// What is needed, in words that help the reader.
+        /// The missing resource, described for the reader of the log.
         what: String,
-        /// Why it cannot be had.
+        /// Reason why it is missing.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The process could not keep its promise; exit 1.
+    /// Any other failure (exit code 1).
     Failed(Box<dyn Error + Send + Sync>),
 }
 
 impl Failure {
-    /// Something needed is missing.
+    /// Creates a [`Failure::Missing`].
     pub fn missing(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Missing { what: what.into(), source: source.into() }
     }
 
-    /// The process could not keep its promise.
+    /// Creates a [`Failure::Failed`].
     pub fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(source.into())
     }
 
-    /// The number that the process ends with.
+    /// Exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -44,7 +44,7 @@ impl Failure {
         }
     }
 
-    /// The whole story in one line: the failure and what caused it.
+    /// The failure and its causes in one line.
     #[must_use]
     pub fn story(&self) -> String {
         match self {
@@ -67,7 +67,7 @@ impl From<&Failure> for ExitCode {
     }
 }
 
-/// An error with its causes; a cause that its effect already quotes is not told twice.
+/// An error with its causes. A cause that its effect already quotes is not repeated.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut story = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! HTTP as every service serves it: for its own names only, bounded, traced, and with problems for answers where it says no.
+//! HTTP server of all services: checks the host, bounds and traces each request, and answers errors as problems.
 
 mod accept;
 mod crowd;

@@ -1,7 +1,7 @@
-//! The internal token: which requests come from our own services; and what else stands in the headers of such requests.
+//! Internal token, which identifies requests from our own services, and the other headers of such requests.
 //!
-//! It travels as `x-internal-token` and is compared in constant time. [`crate::http::internal`] demands it of every request to a
-//! router; an empty configured token means that nobody is inside.
+//! The token travels as `x-internal-token` and is compared in constant time. [`crate::http::internal`] demands it for every
+//! request to a router. With an empty configured token every request is refused.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -9,39 +9,39 @@ use validator::Validate;
 
 use crate::config::Secret;
 
-/// The header that carries the token.
+/// Header that carries the token.
 pub const INTERNAL_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-internal-token");
 
-/// The header that tells user which session is meant.
+/// Header that names the session in requests to the user service.
 ///
-/// The id is as good as the session: it stands in no path, so no log and no span shows it.
+/// The id gives access to the session. It is never part of a path, so that no log and no span shows it.
 pub const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("x-session-id");
 
-/// The header that tells user from which network a client of the gateway comes: an address, or the /64 of an IPv6 address.
+/// Header that names the network of the gateway's client to the user service: an address, or the /64 of an IPv6 address.
 pub const CLIENT_NETWORK_HEADER: HeaderName = HeaderName::from_static("x-client-network");
 
-/// `[security]` of a service that has no other secret.
+/// `[security]` section of a service that has no other secret.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Security {
-    /// What every request to this service has to carry.
+    /// Token that every request to this service has to carry.
     #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
     pub internal_token: Secret,
 }
 
-/// Knows the internal token: says whether a request carries it, and gives it to requests of ours.
+/// The internal token: checks it in incoming requests and provides it for our own requests.
 #[derive(Clone, Debug)]
 pub struct Internal {
     token: Secret,
 }
 
 impl Internal {
-    /// The services whose token is `token`.
+    /// Uses `token` as the internal token.
     #[must_use]
     pub fn new(token: Secret) -> Self {
         Self { token }
     }
 
-    /// Whether these headers carry the token, exactly once.
+    /// Returns `true` if these headers carry the token exactly once.
     #[must_use]
     pub fn is(&self, headers: &HeaderMap) -> bool {
         let mut given = headers.get_all(INTERNAL_TOKEN_HEADER).iter();
@@ -49,8 +49,8 @@ impl Internal {
         self.token.matches(given.as_bytes())
     }
 
-    /// The token as the value of [`INTERNAL_TOKEN_HEADER`], marked as sensitive. Empty where the token is no header value: nobody
-    /// accepts that.
+    /// The token as the value of [`INTERNAL_TOKEN_HEADER`], marked as sensitive. If the token is not a valid header value, the
+    /// value is empty and always refused.
     #[must_use]
     pub fn value(&self) -> HeaderValue {
         let value = HeaderValue::from_str(self.token.expose());

@@ -1,9 +1,9 @@
-//! What every process of the platform has in common, so that a service's own code is only its own subject.
+//! Common code of every process of the platform, so that a service contains only its own subject.
 //!
-//! The promise kept here: a process refuses a bad configuration with *all* its errors (exit 64), is ready only when its parts
-//! are, and on a signal ends in one order — readiness off, stop accepting, drain HTTP, stop consumers, flush the producer,
-//! flush telemetry — within a stated time. Four verbs in four places: configuration has no side effects ([`config`]),
-//! building binds ([`Edges::bind`]), running spawns ([`Life`]), draining ends ([`Life::run`]).
+//! It guarantees that a process refuses a bad configuration with *all* its errors (exit code 64) and is ready only when its parts
+//! are. On a signal it shuts down in a fixed order and within a deadline: readiness off, stop accepting, drain HTTP, stop
+//! consumers, flush the producer, flush telemetry. The steps are separate: [`config`] loads without side effects, [`Edges::bind`]
+//! binds, [`Life`] spawns and [`Life::run`] drains.
 //!
 //! ```no_run
 //! use chassis::{Edges, Failure, Life, Service, Shutdown, config::{Drain, Http, Ops, ServiceConfig}};

@@ -1,8 +1,8 @@
-//! The life of a process after its building: spawn, wait for a reason to end, drain in order.
+//! Runs a process after start-up: spawns its parts, waits for a reason to end, and drains in order.
 //!
-//! The order is the promise: readiness off (nobody new is sent here), stop accepting, drain HTTP (whoever waits for an answer
-//! still gets it, because the consumers are alive), stop consumers (they finish what they hold and commit), flush the producer.
-//! Telemetry is flushed last, by [`crate::main`], because all of this is worth a trace.
+//! It guarantees the order. Readiness goes off first, so that no new requests are sent here. The listeners stop accepting and
+//! HTTP drains. Requests in flight still get their answer, because the consumers are running. Then the consumers finish what they
+//! hold, commit and stop, and the producer is flushed. [`crate::main`] flushes telemetry last, because all of this is traced.
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
@@ -20,14 +20,14 @@ use crate::{
     http, ops,
 };
 
-/// Of the drain's time, the last fifth belongs to the flushing, whatever came before it.
+/// Divisor of the drain time: the last fifth is reserved for flushing, however long the earlier phases take.
 const FLUSH_SHARE: u32 = 5;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Ended = (&'static str, bool, Result<(), BoxError>);
 type Flush = Box<dyn FnOnce(Duration) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send>;
 
-/// One process's life. Made early, so that `/livez` answers while the rest is still being built.
+/// The life of one process. It is created early, so that `/livez` answers during start-up.
 pub struct Life {
     readiness: Readiness,
     shutdown: Shutdown,
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Life {
 }
 
 impl Life {
-    /// Starts the ops listener; the process is alive and not ready.
+    /// Starts the ops listener. From then on the process is alive, but not ready.
     #[must_use]
     pub fn start<C: ServiceConfig>(edges: Edges, config: &C, shutdown: Shutdown) -> Self {
         let Edges { http, ops: ops_listener, more: _ } = edges;
@@ -85,19 +85,19 @@ impl Life {
         }
     }
 
-    /// Where parts register their readiness.
+    /// Readiness, where parts register themselves.
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// The wish to end, for what is built slowly.
+    /// Shutdown signal, for slow start-up code.
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
 
-    /// Serves the service's own interface (wrap its routes with [`http::router`] first). A second call has nothing to serve on.
+    /// Serves the service's own interface (wrap its routes with [`http::router`] first). A second call does nothing.
     pub fn serve(&mut self, router: Router) {
         if let Some(listener) = self.listener.take() {
             let http = self.http.clone();
@@ -105,15 +105,15 @@ impl Life {
         }
     }
 
-    /// Serves a further interface on a listener of its own ([`Edges::take`] it before the start). The process's names (`http.hosts`)
-    /// hold there, too.
+    /// Serves a further interface on a separate listener ([`Edges::take`] it before the start). The process's host names
+    /// (`http.hosts`) hold there, too.
     pub fn serve_on(&mut self, name: &'static str, listener: TcpListener, router: Router, http: Http) {
         let http = Http { hosts: http.hosts.and(&self.http.hosts), ..http };
         let stop = self.stop_accepting.clone();
         self.serve_with(name, move |_| async move { http::serve(listener, router, http, stop).await });
     }
 
-    /// Runs any server that stops accepting at its token and returns when it has drained.
+    /// Runs any server. It must stop accepting when its token is cancelled, and return when it has drained.
     pub fn serve_with<F, E>(&mut self, name: &'static str, serve: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -124,7 +124,7 @@ impl Life {
         self.servers.spawn(telemetry::with_hub(ended));
     }
 
-    /// Runs a consumer: it ends when its token says so, after finishing what it holds. An earlier end is a failure.
+    /// Runs a consumer. It must finish what it holds and return when its token is cancelled. An earlier return is a failure.
     pub fn consume<F, E>(&mut self, name: &'static str, consume: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -135,7 +135,7 @@ impl Life {
         self.consumers.spawn(telemetry::with_hub(ended));
     }
 
-    /// Runs work beside the consumers (a sweeper, a start-up job): stopped together with them, and it may end earlier by itself.
+    /// Runs work beside the consumers (a sweeper, a start-up job). It is stopped together with them and may return earlier.
     pub fn background<F, E>(&mut self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -146,7 +146,7 @@ impl Life {
         self.consumers.spawn(telemetry::with_hub(ended));
     }
 
-    /// Flushes something after the consumers have ended, within the time it is given: `life.on_flush("producer", …)`.
+    /// Registers a flush for after the consumers. It gets the remaining time: `life.on_flush("producer", …)`.
     pub fn on_flush<F, E>(&mut self, name: &'static str, flush: impl FnOnce(Duration) -> F + Send + 'static)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -159,10 +159,10 @@ impl Life {
         self.flushes.push((name, boxed));
     }
 
-    /// Lives until the end is asked for or a part fails, then drains.
+    /// Runs until shutdown is requested or a part fails, then drains.
     ///
     /// # Errors
-    /// The part that failed, or what could not be drained in time.
+    /// The part that failed, or the parts that did not drain in time.
     pub async fn run(mut self) -> Result<(), Failure> {
         self.readiness.started();
         let cause = self.reason_to_end().await;
@@ -173,7 +173,7 @@ impl Life {
         cause.and(drained)
     }
 
-    /// Waits for a signal (`Ok`) or for a part that ended without being told to.
+    /// Waits for a signal (`Ok`) or for a part that ended without a request.
     async fn reason_to_end(&mut self) -> Result<(), Failure> {
         loop {
             let joined = tokio::select! {
@@ -217,7 +217,7 @@ impl Life {
     }
 }
 
-/// Waits for all of one phase; what is not done in time is aborted and named.
+/// Waits for all parts of one phase. At the deadline it aborts the rest and adds the phase to `late`.
 async fn finish(parts: &mut JoinSet<Ended>, deadline: Instant, phase: &str, late: &mut Vec<String>) {
     loop {
         match timeout_at(deadline, parts.join_next()).await {
@@ -238,7 +238,7 @@ fn part_failed(name: &str, error: impl Into<BoxError>) -> Failure {
     Failure::failed(PartFailed { name: name.to_owned(), source: error.into() })
 }
 
-/// A part that the process cannot live without has ended.
+/// A part that the process needs has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} failed: {source}")]
 struct PartFailed {

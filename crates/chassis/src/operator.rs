@@ -1,28 +1,28 @@
-//! The operator's token: who may do what no player may.
+//! Operator's token, which authorises requests that players may not send.
 //!
-//! It travels as `x-operator-token`. Compared in constant time; an empty configured token means that nobody is the operator.
+//! It travels as `x-operator-token` and is compared in constant time. With an empty configured token every request is refused.
 
 use http::HeaderMap;
 
 use crate::config::Secret;
 
-/// The header that carries the token.
+/// Header that carries the token.
 pub const OPERATOR_TOKEN_HEADER: &str = "x-operator-token";
 
-/// Knows the operator's token and says whether a request carries it.
+/// The operator's token, and the check that a request carries it.
 #[derive(Clone, Debug)]
 pub struct Operator {
     token: Secret,
 }
 
 impl Operator {
-    /// The operator whose token is `token`.
+    /// Uses `token` as the operator's token.
     #[must_use]
     pub fn new(token: Secret) -> Self {
         Self { token }
     }
 
-    /// Whether these headers carry the operator's token.
+    /// Returns `true` if these headers carry the operator's token.
     #[must_use]
     pub fn is(&self, headers: &HeaderMap) -> bool {
         headers.get(OPERATOR_TOKEN_HEADER).is_some_and(|given| self.token.matches(given.as_bytes()))

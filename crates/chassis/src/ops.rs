@@ -1,4 +1,4 @@
-//! The ops listener: `/livez`, `/readyz`, `/metrics`, `/version`. Its own port, never published; no debug routes yet.
+//! Ops listener with `/livez`, `/readyz`, `/metrics` and `/version`. Its port is never published. There are no debug routes yet.
 
 use axum::{
     Router,
@@ -11,10 +11,10 @@ use serde_json::json;
 
 use crate::{Readiness, problem::Problem};
 
-/// Probes and a scraper need a handful of connections.
+/// Enough for probes and a scraper.
 pub(crate) const CONNECTIONS_MAX: usize = 64;
 
-/// What the process says it is.
+/// Identity of the process, as `/version` reports it.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) service: &'static str,

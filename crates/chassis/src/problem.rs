@@ -1,5 +1,5 @@
-//! Errors over HTTP: `application/problem+json` (RFC 9457) with a stable type, the trace id and, where one was sent, the id
-//! of the Sentry event.
+//! HTTP errors as `application/problem+json` (RFC 9457), with a stable type, the trace id and, if an event was sent, the id of
+//! the Sentry event.
 
 use std::borrow::Cow;
 
@@ -11,15 +11,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// An answer that says no, and why, in a form that programs can decide on.
+/// An error answer in a form that programs can act on.
 ///
-/// Decide on `type`; it never changes for the same reason. `title` belongs to the type, `detail` to the occurrence.
+/// Programs decide by `type`, which never changes for the same reason. `title` belongs to the type, `detail` to the occurrence.
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     slug: Cow<'static, str>,
     title: Cow<'static, str>,
-    // Kept small: a problem travels in the `Err` of every route.
+    // Kept small, because a problem travels in the `Err` of every route.
     detail: Option<Box<str>>,
     sentry_event_id: Option<Box<str>>,
     more: Map<String, Value>,
@@ -42,7 +42,7 @@ struct Body<'a> {
 }
 
 impl Problem {
-    /// A problem of type `/problems/<slug>`.
+    /// Creates a problem of type `/problems/<slug>`.
     pub fn new(
         status: StatusCode,
         slug: impl Into<Cow<'static, str>>,
@@ -59,41 +59,41 @@ impl Problem {
         }
     }
 
-    /// What is wrong this time, for a person; no personal data.
+    /// Sets the description of this occurrence, for a person. It must not contain personal data.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into().into_boxed_str());
         self
     }
 
-    /// A further member of the body.
+    /// Adds a member to the body.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
     }
 
-    /// A header of the answer, such as `retry-after`.
+    /// Adds a header to the answer, such as `retry-after`.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
         self.headers.get_or_insert_default().append(name, value.into());
         self
     }
 
-    /// The Sentry event that tells the rest, as [`telemetry::report`] answered it.
+    /// Sets the id of the Sentry event with the details, as [`telemetry::report`] returned it.
     #[must_use]
     pub fn sentry_event(mut self, event_id: Option<String>) -> Self {
         self.sentry_event_id = event_id.map(String::into_boxed_str);
         self
     }
 
-    /// The status that it is answered with.
+    /// Status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The last part of its type.
+    /// Last part of the type.
     #[must_use]
     pub fn slug(&self) -> &str {
         &self.slug
@@ -104,7 +104,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood").detail(detail)
     }
 
-    /// 401: nobody, or nobody any more.
+    /// 401: no credentials, or credentials that are no longer valid.
     #[must_use]
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first")
@@ -112,7 +112,7 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// 403: known, and not allowed.
+    /// 403: authenticated, but not allowed.
     #[must_use]
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed").detail(detail)
@@ -124,14 +124,14 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here")
     }
 
-    /// 422: a body that can be read and does not say what is expected.
+    /// 422: the body can be parsed, but its content is invalid.
     #[must_use]
     pub fn invalid_body(detail: impl Into<String>) -> Self {
         let title = "The body is not what is expected here";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", title).detail(detail)
     }
 
-    /// 422: this idempotency key was used for something else.
+    /// 422: the idempotency key was used for another request.
     #[must_use]
     pub fn idempotency_conflict() -> Self {
         let title = "This key belongs to another request";
@@ -139,7 +139,7 @@ impl Problem {
             .detail("the same Idempotency-Key was used with another body; this request had no effect")
     }
 
-    /// 503: not now; the same request may be repeated.
+    /// 503: temporarily unavailable. The same request may be retried.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now, please repeat")
@@ -147,7 +147,7 @@ impl Problem {
             .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// 500: our fault. What went wrong is for the log, not for the caller.
+    /// 500: an error of the server. The cause goes to the log, not to the caller.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke on our side")

@@ -1,4 +1,4 @@
-//! From `main` to the exit code: configuration → telemetry → listeners → run → flush.
+//! Runs a service from `main` to the exit code: configuration → telemetry → listeners → run → flush.
 
 use std::{future::Future, process::ExitCode, sync::OnceLock, time::Duration};
 
@@ -15,15 +15,15 @@ use crate::{
     ops::{self, Identity},
 };
 
-/// One: a service waits most of the time, and a second worker is woken only to find that the first has taken the task. With two,
-/// a bet was 300 context switches instead of 240. What computes for long (passwords) has threads of its own.
+/// One worker, because a service waits most of the time. A second one is often woken only to find that the first has taken the
+/// task. With two, a bet took 300 context switches instead of 240. Long computations (passwords) have their own threads.
 const WORKER_THREADS: usize = 1;
-/// File and password work; the default of 512 threads is 512 stacks at worst.
+/// Threads for file and password work. With the default of 512 there could be 512 stacks.
 const BLOCKING_THREADS_MAX: usize = 8;
-/// How long the last envelopes may take to leave.
+/// Time limit for sending the last telemetry envelopes.
 const TELEMETRY_FLUSH_MS: u64 = 2_000;
 
-/// What a program says about itself in its `main`.
+/// Description of a program, passed by its `main`.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
     part: Part,
@@ -41,7 +41,7 @@ impl Service {
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
-/// Who this process is; in a test that starts services by hand, nobody in particular.
+/// Identity of this process, or a placeholder in a test that starts services by hand.
 pub(crate) fn identity() -> Identity {
     IDENTITY.get().cloned().unwrap_or(Identity {
         service: "test",
@@ -50,9 +50,9 @@ pub(crate) fn identity() -> Identity {
     })
 }
 
-/// The whole of a service's `main`: loads the configuration, starts telemetry, binds, runs, drains, and says how it went.
+/// Complete `main` of a service: loads the configuration, starts telemetry, binds, runs, drains and reports the result.
 ///
-/// Exit codes: 0 ended as asked, 1 failed, 64 bad configuration, 69 something needed is missing.
+/// Exit codes: 0 shut down as requested, 1 failed, 64 bad configuration, 69 something needed is missing.
 pub fn main<C, R, F>(service: Service, run: R) -> ExitCode
 where
     C: ServiceConfig,
@@ -63,7 +63,7 @@ where
     match try_main(service, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // The last word goes to stderr as well as to the log: telemetry may not be up, or already down.
+            // The failure goes to stderr as well as to the log, because telemetry may not be up yet or already be down.
             say(&format!("{name}: {}", failure.story()));
             ExitCode::from(&failure)
         }
@@ -84,9 +84,9 @@ where
     let telemetry_config = telemetry::Config::from_env(name);
     let identity =
         Identity { service: name, version: service.version, release: Some(telemetry_config.release.clone()) };
-    // Set once per process; a second `main` in one process is no case of ours.
+    // Set once per process. A second `main` in one process is not supported.
     IDENTITY.get_or_init(|| identity);
-    // Before any thread exists: threads inherit the hub that is current when they first look.
+    // Before any thread exists, because threads inherit the hub that is current when they first use it.
     let telemetry = telemetry::init(telemetry_config)?;
     let runtime = runtime().map_err(|error| Failure::missing("cannot start the async runtime", error))?;
     let outcome = runtime.block_on(async {
@@ -97,7 +97,7 @@ where
         telemetry.shutdown(TELEMETRY_FLUSH_MS).await;
         outcome
     });
-    // Blocking work that hangs must not hold the process back.
+    // Blocking work that hangs must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
 }
@@ -131,7 +131,7 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-/// The first SIGTERM or SIGINT asks for the end; the second one is the end.
+/// The first SIGTERM or SIGINT requests shutdown. The second one exits immediately.
 fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

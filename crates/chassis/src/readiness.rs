@@ -1,4 +1,4 @@
-//! Whether the process may be sent work: every registered part says so for itself.
+//! Readiness of the process, reported by each registered part.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-/// The parts of a process and their readiness. Clones share it.
+/// The parts of a process and their readiness. Clones share the state.
 ///
 /// A process is ready when it has started, is not draining, and every part is ready.
 #[derive(Clone, Debug, Default)]
@@ -23,17 +23,17 @@ struct Shared {
     parts: Mutex<BTreeMap<&'static str, Arc<AtomicBool>>>,
 }
 
-/// What one part says about itself. Clones speak for the same part.
+/// Readiness of one part. Clones belong to the same part.
 #[derive(Clone, Debug)]
 pub struct ReadyFlag(Arc<AtomicBool>);
 
 impl ReadyFlag {
-    /// States whether the part can do its work now.
+    /// Sets whether the part can do its work now.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
 
-    /// What was stated last.
+    /// The value that was set last.
     #[must_use]
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
@@ -41,14 +41,14 @@ impl ReadyFlag {
 }
 
 impl Readiness {
-    /// Adds a part that is not ready yet; the same name again is the same part.
+    /// Adds a part that is not ready yet. The same name again returns the same part.
     #[must_use]
     pub fn register(&self, part: &'static str) -> ReadyFlag {
         let mut parts = self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner);
         ReadyFlag(Arc::clone(parts.entry(part).or_default()))
     }
 
-    /// Whether the process may be sent work.
+    /// Returns `true` if the process can be sent work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared.started.load(Ordering::Acquire)
@@ -56,14 +56,14 @@ impl Readiness {
             && self.parts().iter().all(|(_, ready)| *ready)
     }
 
-    /// Each part by name.
+    /// Readiness of each part by name.
     #[must_use]
     pub fn parts(&self) -> Vec<(&'static str, bool)> {
         let parts = self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.iter().map(|(name, ready)| (*name, ready.load(Ordering::Acquire))).collect()
     }
 
-    /// Why the process is not ready, apart from its parts.
+    /// Phase of the process, which explains a missing readiness apart from its parts.
     #[must_use]
     pub(crate) fn phase(&self) -> &'static str {
         if self.shared.draining.load(Ordering::Acquire) {

@@ -1,37 +1,37 @@
-//! The wish that a process end: asked for by a signal, by a test, or by a part that cannot go on.
+//! Request to shut down a process, triggered by a signal, by a test, or by a part that cannot continue.
 
 use tokio_util::sync::CancellationToken;
 
-/// One per process; clones are the same wish. Asking twice is the same as asking once.
+/// Shutdown request of a process. Clones share it. Triggering it again has no effect.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     token: CancellationToken,
 }
 
 impl Shutdown {
-    /// A shutdown that nobody has asked for yet.
+    /// A shutdown that has not been requested yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks for the end.
+    /// Requests the shutdown.
     pub fn trigger(&self) {
         self.token.cancel();
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until the shutdown is requested.
     pub async fn requested(&self) {
         self.token.cancelled().await;
     }
 
-    /// Whether the end was asked for.
+    /// Returns `true` if the shutdown was requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// The same wish as a token, for what starts up slowly and must give up when the process is told to end.
+    /// The request as a token, for slow start-up code that must give up on shutdown.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.token.clone()

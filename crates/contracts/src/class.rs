@@ -1,13 +1,13 @@
-//! What kind of error an error is: the type decides, never its text.
+//! Error classes, which follow from the type of an error and never from its text.
 
-/// What a consumer does about an error.
+/// Reaction of a consumer to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// The record can never be handled: keep it aside, report it, go on.
+    /// The record can never be processed. The consumer parks it as a dead letter, reports it and continues.
     Poison,
-    /// The same record may succeed later: hold it and try again.
+    /// The same record may succeed later. The consumer pauses and retries it.
     Transient,
-    /// This process must not go on: stop it and let the supervisor start another.
+    /// This process must not continue. It exits, and the supervisor starts another instance.
     Fatal,
 }
 
@@ -22,7 +22,7 @@ impl ErrorClass {
     }
 }
 
-/// An error that knows its class.
+/// An error that has an [`ErrorClass`].
 pub trait Classify {
     /// The class of this error.
     fn class(&self) -> ErrorClass;

@@ -1,47 +1,47 @@
-//! Why a record is not one of our events. Every case is poison: the same bytes will never read differently.
+//! Reasons to refuse a record. Every one is poison, because the same bytes always decode to the same result.
 
 use crate::field::FieldError;
 use crate::{Classify, ErrorClass, EventType, headers, topics};
 
-/// Why a record was refused. The message says precisely what was wrong and repeats nothing of the payload; names
-/// that came with the record (a type, a header, a field) are shortened and made printable.
+/// Reason why a record was refused. The text names the exact problem and contains nothing of the payload. Names from
+/// the record (a type, a header, a field) are shortened and made printable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// No bytes at all; they would read as a protobuf message of defaults.
+    /// No bytes at all, which would decode as a protobuf message of defaults.
     #[error("the value is empty")]
     EmptyValue,
-    /// A value beyond the bound.
+    /// A value larger than [`topics::RECORD_BYTES_MAX`].
     #[error("the value has {bytes} bytes, more than {}", topics::RECORD_BYTES_MAX)]
     ValueTooLarge {
-        /// How many it has.
+        /// Size of the value.
         bytes: usize,
     },
-    /// Too many headers.
+    /// More headers than [`headers::COUNT_MAX`].
     #[error("{count} headers, more than {}", headers::COUNT_MAX)]
     TooManyHeaders {
-        /// How many there are.
+        /// Number of headers.
         count: usize,
     },
-    /// A header, or all together, beyond the bound.
+    /// One header that is too large, or all headers together.
     #[error("header `{name}` makes the headers too large")]
     HeaderTooLarge {
-        /// Which one passed the bound.
+        /// Name of the header that exceeded the limit.
         name: String,
     },
-    /// A header that is not what its name promises.
+    /// A header with an invalid value.
     #[error("header `{name}` {problem}")]
     Header {
-        /// Which one.
+        /// Name of the header.
         name: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
-    /// An attribute of a structured event that is not what its name promises.
+    /// An attribute of a structured event with an invalid value.
     #[error("attribute `{name}` {problem}")]
     Attribute {
-        /// Which one.
+        /// Name of the attribute.
         name: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// CloudEvents headers without a type.
@@ -50,21 +50,21 @@ pub enum DecodeError {
     /// Neither CloudEvents headers nor a JSON object.
     #[error("no `{}` header, and the value is not a JSON object", headers::CE_TYPE)]
     NotAnEvent,
-    /// A type that is none of ours.
+    /// A type that is not in [`EventType`].
     #[error("unknown event type `{name}`")]
     UnknownType {
         /// The type, shortened.
         name: String,
     },
-    /// A type on a topic that it does not travel on.
+    /// A type on a topic other than [`EventType::topic`].
     #[error("`{event_type}` does not belong on `{topic}`")]
     WrongTopic {
         /// The type.
         event_type: EventType,
-        /// The topic it was found on.
+        /// The topic of the record.
         topic: topics::Topic,
     },
-    /// A content type that we do not read.
+    /// A content type that the decoder does not support.
     #[error("unknown content type `{name}`")]
     UnknownContentType {
         /// The content type, shortened.
@@ -76,7 +76,7 @@ pub enum DecodeError {
         /// The content type, shortened.
         name: String,
     },
-    /// A CloudEvent in a format that we do not read.
+    /// A CloudEvent in a format that the decoder does not support.
     #[error(
         "CloudEvents format `{name}` is not supported: only `{}` is",
         headers::APPLICATION_CLOUDEVENTS_JSON
@@ -85,34 +85,34 @@ pub enum DecodeError {
         /// The content type, shortened.
         name: String,
     },
-    /// A value that is not UTF-8 where JSON was promised.
+    /// A value that is not UTF-8 although it must be JSON.
     #[error("the value is not UTF-8")]
     NotUtf8,
-    /// JSON that is not what it should be.
+    /// Invalid JSON, or JSON that does not match the message.
     #[error("{what}: {problem}")]
     Json {
-        /// What was being read.
+        /// The document: the structured event, or the message's type.
         what: &'static str,
-        /// What was wrong, and where.
+        /// The problem and its position.
         problem: String,
     },
     /// A schema registry's frame that ends too early.
     #[error("the schema registry's frame ends too early")]
     Frame,
-    /// Protobuf that does not read.
+    /// Invalid protobuf.
     #[error("{event_type}: {problem}")]
     Protobuf {
-        /// The type it should have been.
+        /// The expected type.
         event_type: EventType,
-        /// What was wrong.
+        /// The problem.
         problem: String,
     },
-    /// A well-formed message with a field that says nonsense.
+    /// A well-formed message with an invalid field.
     #[error("{event_type}: {problem}")]
     Field {
         /// The type.
         event_type: EventType,
-        /// The field and what is wrong with it.
+        /// The field and its problem.
         problem: FieldError,
     },
 }

@@ -1,9 +1,9 @@
 //! [`Event`]: one CloudEvent around one [`Message`], and its form on Kafka.
 //!
-//! Written in binary mode (attributes in headers, the message as protobuf or JSON in the value). Read in binary mode
-//! and in structured mode (one JSON object), as people type it into a console and as SDKs of other languages write it
-//! (`docs/PRODUCERS.md`). The content type selects the mode. The envelope takes what CloudEvents allows; in the message
-//! what is unknown is refused, except for unknown protobuf fields: whoever wrote those is newer than we are.
+//! It writes binary mode only: attributes in headers, the message as protobuf or JSON in the value. It reads binary mode
+//! and structured mode (one JSON object), which people type into a console and SDKs of other languages write
+//! (`docs/PRODUCERS.md`). The content type selects the mode. The envelope may hold everything that CloudEvents allows.
+//! An unknown JSON field of the message is refused. Unknown protobuf fields are skipped, as their producer is newer.
 
 mod binary;
 mod envelope;
@@ -26,67 +26,67 @@ use crate::{EventType, Topic, headers};
 pub use place::Place;
 use record_headers::RecordHeaders;
 
-/// Longest source we take.
+/// Longest `source` that is accepted.
 const SOURCE_BYTES_MAX: usize = 256;
 
-/// One event: who says what, when, about which player, and what it follows from.
+/// One event: its message, producer, time and cause.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// The identity that tells a duplicate.
+    /// The identity by which consumers recognise a duplicate.
     pub id: EventId,
-    /// Which part made it.
+    /// The part that created it.
     pub source: String,
-    /// When it was made.
+    /// Time of its creation.
     pub time: OffsetDateTime,
-    /// The event it follows from.
+    /// The event that caused it.
     pub causation_id: Option<EventId>,
     /// The hash of the client's request, on commands.
     pub request_hash: Option<RequestHash>,
-    /// What it says.
+    /// The content.
     pub message: Message,
 }
 
-/// How the value of a record is written.
+/// Encoding of a record's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `application/protobuf`: what our services write.
+    /// `application/protobuf`, which Pitboss services write.
     Protobuf,
-    /// `application/json`: what people read.
+    /// `application/json`, which people can read.
     Json,
 }
 
-/// An event in the form that the producer sends. Trace headers are added by the producer.
+/// An encoded event. The producer adds the trace headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// Where it goes.
+    /// The destination.
     pub topic: Topic,
     /// The player's id, so that a player's events stay in order.
     pub key: Bytes,
     /// The CloudEvents attributes and the content type.
     pub headers: Vec<(String, Bytes)>,
-    /// The message.
+    /// The encoded message.
     pub value: Bytes,
 }
 
-/// A record as it was read, before anybody knows what it is.
+/// A record as it was read, before it is decoded.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordView<'a> {
-    /// Where it was read.
+    /// The topic it was read from.
     pub topic: &'a str,
-    /// Of which partition.
+    /// The partition it was read from.
     pub partition: i32,
-    /// At which offset.
+    /// Its offset.
     pub offset: i64,
-    /// The broker's timestamp; the event's time where it says none itself.
+    /// The broker's timestamp. It is the event's time if the event has none.
     pub timestamp_ms: Option<i64>,
-    /// All headers that have a value, in order; names may repeat. A header whose value is null is not set.
+    /// All headers that have a value, in order. Names may repeat. A header with a null value is left out.
     pub headers: &'a [(String, Bytes)],
-    /// The value; empty where there is none.
+    /// The value, empty if there is none.
     pub value: &'a [u8],
 }
 
-/// CloudEvents' distributed tracing extension: the trace in which the event was made, as its producer says it. It counts
-/// only where the record has no trace header of its own.
+/// CloudEvents' distributed tracing extension: the trace in which the producer created the event. It is used only if the
+/// record has no trace header of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceExtension {
     /// The attribute `traceparent`, unchecked.
@@ -96,7 +96,7 @@ pub struct TraceExtension {
 }
 
 impl TraceExtension {
-    /// Its attributes under the names of the headers that they stand for.
+    /// Its attributes under the names of the corresponding trace headers.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let parent = self.traceparent.as_deref().map(|text| (headers::TRACEPARENT, text));
         let state = self.tracestate.as_deref().map(|text| (headers::TRACESTATE, text));
@@ -104,14 +104,14 @@ impl TraceExtension {
     }
 }
 
-/// A record as one of the modes has read it.
+/// A record as one of the two modes has decoded it.
 struct Read {
     attributes: Attributes,
     message: Message,
     trace: TraceExtension,
 }
 
-/// What a record says about itself, apart from its message.
+/// The CloudEvents attributes of a record.
 #[derive(Debug, Default)]
 struct Attributes {
     id: Option<EventId>,
@@ -123,7 +123,7 @@ struct Attributes {
 }
 
 impl Event {
-    /// A command, made now: `id` is [`ids::command_id`] and `request_hash` [`ids::request_hash`].
+    /// Creates a command with the current time. `id` is [`ids::command_id`] and `request_hash` is [`ids::request_hash`].
     pub fn command(
         id: EventId,
         source: impl Into<String>,
@@ -140,7 +140,7 @@ impl Event {
         }
     }
 
-    /// What follows from `cause`, made now. The id is derived from the cause: made again, it is the same event.
+    /// Creates an event that follows from `cause`, with the current time. The same cause and type give the same id.
     pub fn follower(cause: &EventId, source: impl Into<String>, message: impl Into<Message>) -> Self {
         let message = message.into();
         Self {
@@ -165,22 +165,22 @@ impl Event {
         self.message.event_type()
     }
 
-    /// Whose event it is.
+    /// The id of the player that the event belongs to.
     pub fn player_id(&self) -> &str {
         self.message.player_id()
     }
 
-    /// The hash that came with the event, or that of its content where none came: the first consumer computes it.
+    /// The hash from the event, or the hash of its content if the event has none. The first consumer computes it.
     pub fn request_hash_or_computed(&self) -> RequestHash {
         self.request_hash.clone().unwrap_or_else(|| ids::request_hash(&self.message))
     }
 
-    /// Reads a record. Refuses whatever is not exactly one valid event of ours.
+    /// Decodes a record. It refuses everything that is not exactly one valid Pitboss event.
     pub fn decode(record: &RecordView<'_>) -> Result<Self, DecodeError> {
         Self::decode_traced(record).map(|(event, _)| event)
     }
 
-    /// [`Self::decode`], and the trace that the event itself names.
+    /// Does the same as [`Self::decode`] and also returns the event's own trace extension.
     pub fn decode_traced(record: &RecordView<'_>) -> Result<(Self, TraceExtension), DecodeError> {
         if record.value.is_empty() {
             return Err(DecodeError::EmptyValue);
@@ -198,14 +198,14 @@ impl Event {
         Ok((Self::assemble(record, read.attributes, read.message)?, read.trace))
     }
 
-    /// Checks what binary and structured mode have in common, and fills in what may be absent.
+    /// Checks the rules common to both modes and fills in absent attributes.
     fn assemble(
         record: &RecordView<'_>,
         attributes: Attributes,
         message: Message,
     ) -> Result<Self, DecodeError> {
         let event_type = message.event_type();
-        // A name that is none of our topics has no rule: tests and one-off copies read from wherever they like.
+        // An unknown topic has no rule, so that tests and one-off copies may read from any topic.
         if let Some(topic) = Topic::of_record(record.topic)
             && topic != event_type.topic()
         {
@@ -217,7 +217,7 @@ impl Event {
                 problem: "is not the message's player id",
             });
         }
-        // Only an event that says its id itself may come with a first place that cannot be read.
+        // An unreadable first place is tolerated only if the event has an id, because otherwise that place gives it its id.
         let first = match attributes.id {
             Some(_) => record.first_appearance().unwrap_or(record.place()),
             None => record.first_appearance()?,
@@ -235,7 +235,7 @@ impl Event {
         })
     }
 
-    /// Writes the event in binary mode.
+    /// Encodes the event in binary mode.
     pub fn encode(&self, format: Format) -> Encoded {
         let event_type = self.event_type();
         let (content_type, value) = match format {
@@ -262,26 +262,26 @@ impl Event {
     }
 }
 
-/// The time as CloudEvents writes it. Only years beyond 9999 have no such form; they are cut to the epoch.
+/// Formats a time as CloudEvents requires. Years outside 0 to 9999 cannot be written, and become the epoch.
 fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".to_owned())
 }
 
-/// Reads a CloudEvents time, with `Z` or any offset, as the same moment in UTC.
+/// Parses a CloudEvents time, with `Z` or any offset, and converts it to UTC.
 fn parse_time(text: &str) -> Option<OffsetDateTime> {
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
-    // In UTC it may fall into a year that has no such form again.
+    // The conversion to UTC can move the time into a year that RFC 3339 cannot express.
     (0..=9_999).contains(&moment.year()).then_some(moment)
 }
 
-/// The type by its name.
+/// Looks up the type by its name.
 fn known_type(name: &str) -> Result<EventType, DecodeError> {
     name.parse().map_err(|_| DecodeError::UnknownType { name: printable(name) })
 }
 
-/// Which mode a record is in. A content type of CloudEvents decides alone, whatever headers stand beside it; a type in a
-/// header makes it binary; else a JSON object is an event as people type it, or as Python's first SDK writes it (that
-/// one names the data's content type).
+/// Returns true if a record is in structured mode. A CloudEvents content type decides alone, whatever the other headers
+/// are. Otherwise a `ce_type` header means binary mode. Without either, a JSON object is a structured event, as people
+/// type it and as Python's first SDK writes it (with the content type of the data in the header).
 fn is_structured(all: RecordHeaders<'_>, value: &[u8]) -> Result<bool, DecodeError> {
     let media_type = all.media_type()?;
     if let Some(media_type) = &media_type {

@@ -1,4 +1,4 @@
-//! [`EventType`]: the closed list of what travels, and where.
+//! [`EventType`]: the closed list of event types with their topics.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ macro_rules! event_types {
         }
 
         impl EventType {
-            /// Every type there is.
+            /// All event types.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// The full name: package and message, such as `casino.bets.v1.PlaceBet`.
@@ -38,7 +38,7 @@ macro_rules! event_types {
                 }
             }
 
-            /// The one topic this type travels on.
+            /// The topic of this type.
             pub const fn topic(self) -> Topic {
                 match self {
                     $(Self::$name => Topic::$topic,)*
@@ -76,7 +76,7 @@ event_types! {
 }
 
 impl EventType {
-    /// Whether it asks for something (and so carries a request hash) rather than tells what happened.
+    /// Returns true for a command, which carries a request hash, and false for an event that reports a fact.
     pub const fn is_command(self) -> bool {
         matches!(self.topic(), Topic::BetsCommands | Topic::PaymentsCommands)
     }
@@ -94,7 +94,7 @@ impl From<EventType> for &'static str {
     }
 }
 
-/// The text names no event type of ours.
+/// The text is not the name of an [`EventType`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown event type")]
 pub struct UnknownEventType;

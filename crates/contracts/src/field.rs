@@ -1,31 +1,30 @@
-//! Checks of single fields, each answering with the field's name and what is wrong, never with its value.
+//! Checks of single fields. An error holds the field's name and the problem, never the field's value.
 
 use std::fmt;
 
 use crate::proto::common::v1::Money;
 
-/// The longest player id; it is part of ledger keys (`player_id/seq`), so its alphabet is narrow.
+/// Longest player id. It is part of ledger keys (`player_id/seq`), so its alphabet is narrow.
 const PLAYER_ID_BYTES_MAX: usize = 64;
-/// The longest name of a game.
+/// Longest name of a game.
 const GAME_BYTES_MAX: usize = 32;
-/// The longest e-mail address (RFC 5321).
+/// Longest e-mail address (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
 
-/// The largest amount of one stake, payout, deposit or withdrawal, in minor units: nine million of them fit into a 64-bit sum, and
-/// each is exact in a JSON number.
+/// Largest amount of one stake, payout, deposit or withdrawal, in minor units. A 64-bit sum holds nine million of them,
+/// and a JSON number holds each one exactly.
 pub const TRANSFER_MINOR_MAX: i64 = 1_000_000_000_000;
 
-/// A field that does not hold what its documentation says.
+/// A field whose value violates its documentation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// The field's path in JSON, such as `stake.minor`.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: &'static str,
 }
 
 impl FieldError {
-    /// An error about `field`.
     pub(crate) fn new(field: impl Into<String>, problem: &'static str) -> Self {
         Self { field: field.into(), problem }
     }
@@ -41,14 +40,14 @@ impl std::error::Error for FieldError {}
 
 type Checked = Result<(), FieldError>;
 
-/// What an amount may be.
+/// Allowed range of an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     /// Above zero.
     Positive,
     /// Zero or above.
     NotNegative,
-    /// Anything: a balance is told as it is.
+    /// Any amount, because a balance may be negative.
     Any,
 }
 
@@ -57,7 +56,7 @@ pub(crate) fn player_id(value: &str) -> Checked {
     name("playerId", value, PLAYER_ID_BYTES_MAX)
 }
 
-/// A game's name, of the same alphabet. Whether there is such a game is a business question.
+/// A game's name, in the same alphabet. It need not be a known [`Game`](crate::Game), which is a business rule.
 pub(crate) fn game(value: &str) -> Checked {
     name("game", value, GAME_BYTES_MAX)
 }
@@ -83,7 +82,7 @@ pub(crate) fn event_id(field: &'static str, value: &str) -> Checked {
     crate::ids::check_id(value).map_err(|_| FieldError::new(field, "is not an event id"))
 }
 
-/// Text for people: bounded, no control characters.
+/// Text for people: limited length, no control characters.
 pub(crate) fn text(field: &'static str, value: &str, bytes_min: usize, bytes_max: usize) -> Checked {
     if value.len() < bytes_min {
         return Err(FieldError::new(field, "is missing or empty"));
@@ -97,7 +96,7 @@ pub(crate) fn text(field: &'static str, value: &str, bytes_min: usize, bytes_max
     Ok(())
 }
 
-/// An e-mail address, roughly: the mail server is the judge of the rest.
+/// An e-mail address, checked only roughly. The e-mail server validates the rest.
 pub(crate) fn email(value: &str) -> Checked {
     text("email", value, 1, EMAIL_BYTES_MAX)?;
     let parts = value.split_once('@');
@@ -109,7 +108,7 @@ pub(crate) fn email(value: &str) -> Checked {
     Ok(())
 }
 
-/// An amount that must be there.
+/// A required amount.
 pub(crate) fn amount(field: &'static str, value: Option<&Money>, sign: Sign) -> Checked {
     let Some(amount) = value else {
         return Err(FieldError::new(field, "is missing"));
@@ -126,7 +125,7 @@ pub(crate) fn amount(field: &'static str, value: Option<&Money>, sign: Sign) -> 
     }
 }
 
-/// An amount that is added to balances and to sums: at most [`TRANSFER_MINOR_MAX`].
+/// An amount that is added to balances and sums: at most [`TRANSFER_MINOR_MAX`].
 pub(crate) fn transfer(field: &'static str, value: Option<&Money>, sign: Sign) -> Checked {
     amount(field, value, sign)?;
     if value.is_some_and(|amount| amount.minor > TRANSFER_MINOR_MAX) {
@@ -135,12 +134,12 @@ pub(crate) fn transfer(field: &'static str, value: Option<&Money>, sign: Sign) -
     Ok(())
 }
 
-/// An amount that may be absent.
+/// An optional amount.
 pub(crate) fn optional_amount(field: &'static str, value: Option<&Money>, sign: Sign) -> Checked {
     if value.is_none() { Ok(()) } else { amount(field, value, sign) }
 }
 
-/// The code of a currency we hold.
+/// The code of a supported currency.
 pub(crate) fn currency_code(field: &str, value: &str) -> Checked {
     match value.parse::<money::Currency>() {
         Ok(_) => Ok(()),
@@ -149,7 +148,7 @@ pub(crate) fn currency_code(field: &str, value: &str) -> Checked {
     }
 }
 
-/// Amounts of one message are of one currency.
+/// Two amounts of one message, which must have the same currency.
 pub(crate) fn same_currency(field: &'static str, left: Option<&Money>, right: Option<&Money>) -> Checked {
     match (left, right) {
         (Some(one), Some(other)) if one.currency != other.currency => {
@@ -159,7 +158,7 @@ pub(crate) fn same_currency(field: &'static str, left: Option<&Money>, right: Op
     }
 }
 
-/// An enum number that has a name and is not the zero one.
+/// A known enum number other than zero, which means "unspecified".
 pub(crate) fn known_enum<E: TryFrom<i32>>(field: &'static str, value: i32) -> Checked {
     if value == 0 {
         return Err(FieldError::new(field, "is missing or unspecified"));

@@ -1,7 +1,7 @@
-//! [`Game`]: the closed list of games, so that a name that a client typed never becomes a dimension.
+//! [`Game`]: the closed list of games, so that a name from a client never becomes a metric dimension.
 //!
-//! A field `game` in a message is whatever its sender typed (its alphabet is checked, no more). Whoever counts, labels,
-//! groups or names by it goes through [`Game`] or [`Game::label`] first.
+//! A field `game` in a message holds the client's text (only its alphabet is checked). Code that counts, labels, groups
+//! or names by it must use [`Game`] or [`Game::label`] first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ pub enum Game {
 }
 
 impl Game {
-    /// Every game there is.
+    /// All games.
     pub const ALL: &'static [Self] = &[Self::Slots];
 
-    /// What [`Self::label`] answers for a name that is no game of ours. No game may have this name.
+    /// The label for an unknown name, returned by [`Self::label`]. No game may have this name.
     pub const UNKNOWN: &'static str = "unknown";
 
     /// The name on the wire, in documents and in labels.
@@ -27,7 +27,7 @@ impl Game {
         }
     }
 
-    /// The name to count under: that of the game, or [`Self::UNKNOWN`] for all others together.
+    /// The label for a game's name in metrics. All unknown names share [`Self::UNKNOWN`].
     pub fn label(name: &str) -> &'static str {
         name.parse::<Self>().map_or(Self::UNKNOWN, Self::as_str)
     }
@@ -39,7 +39,7 @@ impl fmt::Display for Game {
     }
 }
 
-/// The text is the name of none of our games. It is not repeated: it may come from a stranger.
+/// The text is not the name of a game. The error omits the text, because it may come from an untrusted client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown game")]
 pub struct UnknownGame;
@@ -47,7 +47,7 @@ pub struct UnknownGame;
 impl FromStr for Game {
     type Err = UnknownGame;
 
-    /// Only the exact name: `Slots` is another game than `slots`, and none of ours.
+    /// Accepts only the exact name: `Slots` is not `slots`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.iter().copied().find(|game| game.as_str() == text).ok_or(UnknownGame)
     }

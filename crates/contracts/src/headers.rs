@@ -1,37 +1,36 @@
-//! Names of the Kafka headers, once for everybody: CloudEvents binary mode, trace context, dead letters; and which one of
-//! several counts.
+//! Names of all Kafka headers (CloudEvents binary mode, trace context, dead letters) and the rule for duplicates.
 //!
-//! The rule is Kafka's own (`lastHeader`): of several headers of one name the LAST valid one counts, because whoever
-//! forwards a record or instruments a producer appends. Names are compared byte for byte.
+//! Of several headers of one name the LAST valid one counts, as in Kafka's own `lastHeader`. The reason is that a
+//! process that forwards a record or instruments a producer appends its header. Names are compared byte for byte.
 
 use bytes::Bytes;
 
-/// The identity that tells a duplicate.
+/// The identity by which consumers recognise a duplicate.
 pub const CE_ID: &str = "ce_id";
 /// The event type, `casino.<area>.v1.<Name>`.
 pub const CE_TYPE: &str = "ce_type";
-/// Which part made the event.
+/// The part that created the event.
 pub const CE_SOURCE: &str = "ce_source";
-/// When the event was made, RFC 3339.
+/// Time of the event's creation, RFC 3339.
 pub const CE_TIME: &str = "ce_time";
 /// The player's id.
 pub const CE_SUBJECT: &str = "ce_subject";
 /// Always [`SPEC_VERSION`].
 pub const CE_SPECVERSION: &str = "ce_specversion";
-/// The id of the event this one follows from.
+/// The id of the event that caused this one.
 pub const CE_CAUSATIONID: &str = "ce_causationid";
 /// The hash of the client request that a command carries.
 pub const CE_REQUESTHASH: &str = "ce_requesthash";
-/// CloudEvents' tracing extension: the trace in which the event was made.
+/// CloudEvents' tracing extension: the trace in which the event was created.
 pub const CE_TRACEPARENT: &str = "ce_traceparent";
-/// CloudEvents' tracing extension: vendors' additions.
+/// CloudEvents' tracing extension: additions of tracing vendors.
 pub const CE_TRACESTATE: &str = "ce_tracestate";
-/// What every CloudEvents header begins with.
+/// Prefix of every CloudEvents header.
 pub const CE_PREFIX: &str = "ce_";
-/// The version of CloudEvents we speak.
+/// The supported version of CloudEvents.
 pub const SPEC_VERSION: &str = "1.0";
 
-/// How the value is encoded.
+/// The encoding of the value.
 pub const CONTENT_TYPE: &str = "content-type";
 /// [`CONTENT_TYPE`] of a protobuf value.
 pub const APPLICATION_PROTOBUF: &str = "application/protobuf";
@@ -40,16 +39,16 @@ pub const APPLICATION_JSON: &str = "application/json";
 /// [`CONTENT_TYPE`] of a CloudEvent in structured mode.
 pub const APPLICATION_CLOUDEVENTS_JSON: &str = "application/cloudevents+json";
 
-/// W3C trace context: which span this record was published in.
+/// W3C trace context: the span that published this record.
 pub const TRACEPARENT: &str = "traceparent";
-/// W3C trace context: vendors' additions.
+/// W3C trace context: additions of tracing vendors.
 pub const TRACESTATE: &str = "tracestate";
-/// W3C baggage; may occur several times.
+/// W3C baggage. It may occur several times.
 pub const BAGGAGE: &str = "baggage";
-/// Sentry's own form of the trace context.
+/// Sentry's form of the trace context.
 pub const SENTRY_TRACE: &str = "sentry-trace";
 
-/// What every header begins with that a dead letter is given.
+/// Prefix of every header that parking a record adds.
 pub const DLQ_PREFIX: &str = "dlq-";
 /// The topic where a parked or retried record appeared first.
 pub const DLQ_TOPIC: &str = "dlq-original-topic";
@@ -65,28 +64,28 @@ pub const DLQ_GROUP: &str = "dlq-consumer-group";
 pub const DLQ_SERVICE: &str = "dlq-service";
 /// The class of the error, `poison`, `transient` or `fatal`.
 pub const DLQ_ERROR_CLASS: &str = "dlq-error-class";
-/// What was wrong, bounded, without payload.
+/// The error's text, of limited length and without payload.
 pub const DLQ_ERROR_MESSAGE: &str = "dlq-error-message";
-/// How often it was tried.
+/// Number of attempts.
 pub const DLQ_ATTEMPTS: &str = "dlq-attempts";
-/// When it was parked, RFC 3339.
+/// Time of parking, RFC 3339.
 pub const DLQ_AT: &str = "dlq-failed-at";
-/// How many bytes the value had, on a dead letter that was too large for its topic: only their beginning is there.
+/// Original size of the value in bytes, on a dead letter that was too large for its topic and holds only the beginning.
 pub const DLQ_VALUE_TRUNCATED: &str = "dlq-value-truncated";
-/// How many headers are missing, on such a dead letter.
+/// Number of missing headers on such a dead letter.
 pub const DLQ_HEADERS_DROPPED: &str = "dlq-headers-dropped";
-/// How many bytes the key had, on such a dead letter: it has none.
+/// Original size of the key in bytes on such a dead letter, which has no key.
 pub const DLQ_KEY_DROPPED: &str = "dlq-key-dropped";
-/// What says of a dead letter that it is not the whole record.
+/// Headers that mark a dead letter as an incomplete record.
 pub const DLQ_CUTS: [&str; 3] = [DLQ_VALUE_TRUNCATED, DLQ_HEADERS_DROPPED, DLQ_KEY_DROPPED];
 
-/// The last header of this name; `None` where there is none.
+/// Returns the last header of this name.
 pub fn last<'a>(pairs: &'a [(String, Bytes)], name: &str) -> Option<&'a Bytes> {
     pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// The last header of this name that `check` takes; where it takes none, why it refused the last one; `None` where there
-/// is no header of this name.
+/// Returns the last header of this name that `check` accepts. If it accepts none, returns the error for the last one.
+/// Returns `None` if there is no header of this name.
 pub fn last_valid<'a, T, E>(
     pairs: &'a [(String, Bytes)],
     name: &str,
@@ -102,19 +101,18 @@ pub fn last_valid<'a, T, E>(
     refused
 }
 
-/// Whether the codec leaves this header's size and number alone: trace headers and CloudEvents' tracing extension, damaged
-/// ones too, are telemetry's to judge and never refuse a record; a dead letter carries more headers than the record that it
-/// was.
+/// Returns true for headers that do not count towards the limits. Telemetry judges trace headers and CloudEvents' tracing
+/// extension, so invalid ones never refuse a record. A dead letter carries more headers than its original record.
 pub(crate) fn is_exempt(name: &str) -> bool {
     let trace = [TRACEPARENT, TRACESTATE, BAGGAGE, SENTRY_TRACE, CE_TRACEPARENT, CE_TRACESTATE];
     name.starts_with(DLQ_PREFIX) || trace.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Most headers a record may carry, trace headers and those of dead letters apart.
+/// Largest number of headers of a record, apart from trace headers and dead-letter headers.
 pub const COUNT_MAX: usize = 64;
 /// Longest header name.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest header value.
 pub const VALUE_BYTES_MAX: usize = 8_192;
-/// Most bytes of all names and values together.
+/// Largest total size of all names and values.
 pub const TOTAL_BYTES_MAX: usize = 32_768;

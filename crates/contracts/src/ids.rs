@@ -1,8 +1,8 @@
-//! Identities: the same cause gives the same id in every process, so a repeated event is known for what it is.
+//! Derived identities: the same cause gives the same id in every process, so consumers recognise a repeated event.
 //!
-//! Every derived id is a UUIDv5 of one fixed namespace over length-prefixed fields, of which the first says what
-//! kind of id it is: no two kinds and no two splittings of the same text can meet. `schemas/identity-vectors.json`
-//! holds vectors for whoever computes them elsewhere.
+//! Every derived id is a UUIDv5 in one fixed namespace over length-prefixed fields. The first field is the kind of id.
+//! So two kinds, or two ways to split the same text, can never give the same id. `schemas/identity-vectors.json` holds
+//! test vectors for implementations outside Pitboss.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::{EventType, Message};
 
-/// The namespace of every derived id. Never change it: ids of stored bets would change with it.
+/// The namespace of every derived id. Never change it, because the ids of stored bets would change.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x5b1d_6a4e_0c8f_4f0b_9a53_7069_7462_6f73);
 
-/// The longest id we take from outside.
+/// The longest id that is accepted from outside.
 pub const ID_BYTES_MAX: usize = 128;
 
-/// The text is no event id. It is not repeated: it may come from a stranger.
+/// The text is not a valid event id. The error omits the text, because it may come from an untrusted client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// No text at all.
@@ -33,7 +33,7 @@ pub enum IdError {
     NotVisibleAscii,
 }
 
-/// The rule for ids from outside.
+/// Validates an id from outside.
 pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
@@ -47,7 +47,7 @@ pub(crate) fn check_id(text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
-/// The identity of an event (`ce_id`): bounded, visible ASCII.
+/// The identity of an event (`ce_id`): at most [`ID_BYTES_MAX`] bytes of visible ASCII.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventId(String);
@@ -58,11 +58,11 @@ impl EventId {
         &self.0
     }
 
-    /// The id of UUIDv5 over the fields.
+    /// Derives a UUIDv5 from the kind and the fields.
     fn derived(kind: &str, fields: &[&str]) -> Self {
         let mut name = Vec::with_capacity(128);
         for field in std::iter::once(&kind).chain(fields) {
-            // Wider than any field can be long, so that the prefix never depends on a bound chosen elsewhere.
+            // A 64-bit length fits any field, so the prefix never depends on a limit that is defined elsewhere.
             name.extend_from_slice(&(field.len() as u64).to_be_bytes());
             name.extend_from_slice(field.as_bytes());
         }
@@ -106,7 +106,7 @@ impl TryFrom<String> for EventId {
     }
 }
 
-/// The id of a command that a client asked for: the same key again is the same command.
+/// The id of a command that a client requested. The same idempotency key gives the same command.
 pub fn command_id(player_id: &str, route: &str, idempotency_key: &str) -> EventId {
     EventId::derived("command", &[player_id, route, idempotency_key])
 }
@@ -116,17 +116,17 @@ pub fn follower_id(cause: &EventId, event_type: EventType) -> EventId {
     EventId::derived("follower", &[cause.as_str(), event_type.as_str()])
 }
 
-/// The id of a record that came without one: where it appeared first.
+/// The id of a record without one, derived from its first place.
 pub fn record_id(topic: &str, partition: i32, offset: i64) -> EventId {
     EventId::derived("record", &[topic, &partition.to_string(), &offset.to_string()])
 }
 
-/// The id of what the provider reported about a payment: the answer and the webhook are one event.
+/// The id of the provider's report about a payment. The provider's answer and its webhook give the same event.
 pub fn provider_reported_id(payment_id: &EventId) -> EventId {
     EventId::derived("provider-reported", &[payment_id.as_str(), "capture"])
 }
 
-/// The hash of what a client asked for: the same id with another hash is a conflict. Lower-case hex SHA-256.
+/// The hash of a client's request, as lower-case hexadecimal SHA-256. The same id with another hash is a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RequestHash(String);
@@ -175,11 +175,11 @@ impl TryFrom<String> for RequestHash {
     }
 }
 
-/// The hash of a command's content: its type and its protobuf form, which is deterministic.
+/// The hash of a command's type and its protobuf form, which is deterministic.
 pub fn request_hash(message: &Message) -> RequestHash {
     let mut hasher = Sha256::new();
     hasher.update(message.event_type().as_str().as_bytes());
-    // No event type has a zero byte in its name: type and content cannot be split another way.
+    // No event type has a zero byte in its name, so the border between type and content is unambiguous.
     hasher.update([0]);
     hasher.update(message.encode_protobuf());
     RequestHash(hex::encode(hasher.finalize()))

@@ -1,13 +1,13 @@
-//! Reading JSON so that an error names the field and the kind of mistake, and never repeats a value.
+//! JSON decoding with errors that name the field and the kind of mistake, and never contain a value.
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Longest piece of somebody's text (a field's name) in a message of ours.
+/// Longest excerpt of a client's text (a field's name) in an error.
 const ECHO_CHARS_MAX: usize = 48;
 
-/// Reads one JSON document, all of it; `part` is what positions in errors are counted in.
+/// Decodes one JSON document completely. `part` names the text in which errors count lines and columns.
 pub(crate) fn read<T: DeserializeOwned>(text: &str, part: &str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -18,18 +18,18 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, part: &str) -> Result<T, Str
     Ok(value)
 }
 
-/// The JSON form of a message whose enums all have names: its maps have string keys and it has no floats, so nothing
-/// in it can fail. If something ever did, null is refused by every reader.
+/// The JSON form of a message whose enum numbers all have names. It cannot fail, because such a message has only string
+/// keys and no floats. After an unexpected failure it returns null, which every reader refuses.
 pub(crate) fn to_value(message: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(message).unwrap_or(serde_json::Value::Null)
 }
 
-/// The same as text, with the fields in the order in which they are declared.
+/// The same as text, with the fields in the order of their declaration.
 pub(crate) fn to_bytes(message: &impl Serialize) -> Bytes {
     serde_json::to_vec(message).map_or_else(|_| Bytes::from_static(b"null"), Bytes::from)
 }
 
-/// What was wrong, in words that hold nothing of the payload but (shortened) names of fields.
+/// Describes the error. The text contains nothing of the payload but shortened field names.
 fn describe(path: &str, error: &serde_json::Error, part: &str) -> String {
     let place = format!("line {} column {} of {part}", error.line(), error.column());
     let problem = problem(error);
@@ -39,7 +39,7 @@ fn describe(path: &str, error: &serde_json::Error, part: &str) -> String {
     }
 }
 
-/// The kind of mistake. serde writes values into its messages, so only the parts that cannot hold one are kept.
+/// The kind of mistake. serde's messages can contain values, so only the safe parts of them are kept.
 fn problem(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     match error.classify() {
@@ -67,7 +67,7 @@ fn problem(error: &serde_json::Error) -> String {
     kind.to_owned()
 }
 
-/// A stranger's text made fit for a message: visible ASCII, shortened.
+/// Makes an untrusted text safe for an error message: visible ASCII, shortened.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown: String = text
         .chars()

@@ -1,12 +1,12 @@
-//! The contracts between the parts of Pitboss: event types and their messages (generated from `proto/`), topics and
-//! consumer groups, header names, identities, the envelope codec, ports and versions.
+//! Contracts between the parts of Pitboss: event types and their messages (generated from `proto/`), topics, consumer
+//! groups, header names, identities, the envelope codec, ports and versions.
 //!
-//! The promise: two parts that never share code still mean the same thing. Every name exists once, as a variant of
-//! a closed enum; what comes off a topic is either exactly one of our messages or refused with a reason, and never
-//! guessed; the same cause gives the same identity in every process.
+//! It guarantees that two parts that share no other code agree on every name and meaning. Every name exists once, as a
+//! variant of a closed enum. The decoder returns exactly one valid Pitboss message or an error with the reason. It never
+//! guesses. The same cause gives the same identity in every process.
 //!
-//! One bet through this crate: the gateway makes a `PlaceBet` [`Event`] whose id is [`ids::command_id`], encodes it
-//! for [`Topic::BetsCommands`]; game decodes it, and its `ApplyWager` is a [`Event::follower`] of it.
+//! One bet through this crate: the gateway creates a `PlaceBet` [`Event`] with the id [`ids::command_id`] and encodes it
+//! for [`Topic::BetsCommands`]. The game service decodes it and publishes an `ApplyWager` as its [`Event::follower`].
 
 pub mod class;
 mod decode_error;

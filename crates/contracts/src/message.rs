@@ -1,4 +1,4 @@
-//! [`Message`]: any one of the messages that travel on our topics, and its two wire forms.
+//! [`Message`]: any one of the messages on Pitboss topics, with its protobuf and JSON forms.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -11,26 +11,26 @@ use crate::field::FieldError;
 use crate::json;
 use crate::proto::{bets, payments, players};
 
-/// What every message type of `proto/` that is an event can do.
+/// Common interface of the message types in `proto/` that are events.
 pub trait Contract: prost::Message + Default + Clone + Serialize + DeserializeOwned + Into<Message> {
     /// The type's name on the wire.
     const EVENT_TYPE: EventType;
 
-    /// Whose event it is: the key of its record.
+    /// The player that the event belongs to, which is the key of its record.
     fn player_id(&self) -> &str;
 
-    /// Whether every field holds what its documentation says. Run on everything that is decoded.
+    /// Checks that every field holds what its documentation says. It runs on everything that is decoded.
     fn validate(&self) -> Result<(), FieldError>;
 
-    /// Replaces enum numbers without a name by zero, so that the JSON form of a message that nobody validated is
-    /// still JSON (and refused by whoever reads it).
+    /// Replaces unknown enum numbers by zero. So even a message that was never validated has valid JSON, which every
+    /// reader refuses.
     fn drop_unknown_enums(&mut self) {}
 }
 
-/// Lists the event types once: the variants, the conversions and the dispatch by type all come from here.
+/// Lists the event types once. The variants, the conversions and the dispatch by type are generated from this list.
 macro_rules! messages {
     ($($area:ident $name:ident,)*) => {
-        /// One event's content. A variant for every type; there is no "other".
+        /// The content of one event. Every type has a variant, and there is none for other types.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Message {
             $(
@@ -49,7 +49,7 @@ macro_rules! messages {
             impl TryFrom<Message> for $area::v1::$name {
                 type Error = Message;
 
-                /// The content, if it is of this type; else the message back.
+                /// Returns the content if it is of this type, otherwise the message itself as the error.
                 fn try_from(message: Message) -> Result<Self, Message> {
                     match message {
                         Message::$name(content) => Ok(content),
@@ -67,21 +67,21 @@ macro_rules! messages {
                 }
             }
 
-            /// Whose event it is: the key of its record, so that a player's events stay in order.
+            /// The player that the event belongs to. It is the key of its record, so that a player's events stay in order.
             pub fn player_id(&self) -> &str {
                 match self {
                     $(Self::$name(content) => Contract::player_id(content),)*
                 }
             }
 
-            /// Whether every field holds what its documentation says.
+            /// Checks that every field holds what its documentation says.
             pub fn validate(&self) -> Result<(), FieldError> {
                 match self {
                     $(Self::$name(content) => content.validate(),)*
                 }
             }
 
-            /// The protobuf form. Deterministic: fields in order of their numbers, no maps.
+            /// The protobuf form. It is deterministic: fields in order of their numbers, no maps.
             pub fn encode_protobuf(&self) -> Bytes {
                 let encoded = match self {
                     $(Self::$name(content) => content.encode_to_vec(),)*
@@ -100,7 +100,7 @@ macro_rules! messages {
                 }
             }
 
-            /// The JSON form as it goes on the wire: [`Self::to_json`] in the order of the fields' numbers.
+            /// The JSON form on the wire: [`Self::to_json`] with the fields in the order of their numbers.
             pub fn encode_json(&self) -> Bytes {
                 match self {
                     $(Self::$name(content) => {
@@ -111,14 +111,14 @@ macro_rules! messages {
                 }
             }
 
-            /// Reads the protobuf form of a type and validates it. Unknown fields are skipped: somebody is newer.
+            /// Decodes and validates the protobuf form of a type. Unknown fields are skipped, as their producer is newer.
             pub fn from_protobuf(event_type: EventType, value: &[u8]) -> Result<Self, DecodeError> {
                 match event_type {
                     $(EventType::$name => read_protobuf::<$area::v1::$name>(value),)*
                 }
             }
 
-            /// Reads the JSON form of a type and validates it. Unknown fields are refused: somebody mistyped.
+            /// Decodes and validates the JSON form of a type. Unknown fields are refused, as they are typing errors.
             pub fn from_json(event_type: EventType, text: &str) -> Result<Self, DecodeError> {
                 match event_type {
                     $(EventType::$name => read_json::<$area::v1::$name>(text),)*

@@ -1,20 +1,20 @@
-//! The parts of a running Pitboss: their names, ports and Sentry projects.
+//! Parts of a running Pitboss: their names, ports and Sentry projects.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The base that all ports are counted from, unless told otherwise.
+/// The default base of all ports.
 pub const BASE_PORT_DEFAULT: u16 = 8100;
 
 /// The highest base that leaves room for every port.
 pub const BASE_PORT_MAX: u16 = u16::MAX - 99;
 
-/// Something that runs as a process of its own: our services, and the servers they need.
+/// A program that runs as a separate process: a Pitboss service, or a server that the services need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// The HTTP and WebSocket edge.
     Gateway,
-    /// The independent witness of what went to Sentry.
+    /// Independent record of everything that is sent to Sentry.
     Recorder,
     /// Players, sessions, history.
     User,
@@ -22,13 +22,13 @@ pub enum Part {
     Game,
     /// The ledger.
     Payment,
-    /// Figures.
+    /// Rollups of figures.
     Analytics,
     /// Messages to players.
     Notification,
-    /// Lag, seen from outside.
+    /// Consumer lag, measured from outside the services.
     Lagwatch,
-    /// The outside world, played.
+    /// Simulation of the outside systems.
     Partners,
     /// The broker.
     Kafka,
@@ -39,7 +39,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Every part.
+    /// All parts.
     pub const ALL: &'static [Self] = &[
         Self::Gateway,
         Self::Recorder,
@@ -55,7 +55,7 @@ impl Part {
         Self::Redis,
     ];
 
-    /// Our services, in the order of their ops ports.
+    /// The Pitboss services, in the order of their ops ports.
     pub const SERVICES: &'static [Self] = &[
         Self::Gateway,
         Self::Recorder,
@@ -68,7 +68,7 @@ impl Part {
         Self::Partners,
     ];
 
-    /// The name: of the program, in logs, in `status`, as the service in telemetry.
+    /// The name of the program, in logs, in `status` and as the service in telemetry.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
@@ -86,12 +86,12 @@ impl Part {
         }
     }
 
-    /// Whether it is a program of ours.
+    /// Returns true for a Pitboss service, false for the broker and the stores.
     pub const fn is_service(self) -> bool {
         !matches!(self, Self::Kafka | Self::Mongo | Self::Redis)
     }
 
-    /// The main port, counted from the base.
+    /// The offset of the main port from the base.
     const fn port_offset(self) -> u16 {
         match self {
             Self::Gateway => 0,
@@ -116,7 +116,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// The text names no part.
+/// The text is not the name of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "unknown part: expected one of gateway, recorder, user, game, payment, analytics, notification, lagwatch, partners, kafka, mongo, redis"
@@ -134,7 +134,7 @@ impl FromStr for Part {
 /// Every port of one checkout, counted from one base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
-    /// What all others are counted from.
+    /// The port that all others are counted from.
     base: u16,
 }
 
@@ -163,22 +163,22 @@ impl Ports {
         self.base
     }
 
-    /// The main port of a part: HTTP of a service (the recorder's ingest), the server's own of the others.
+    /// The main port of a part: HTTP of a service (ingest of the recorder), or the native port of another server.
     pub const fn http(self, part: Part) -> u16 {
         self.base + part.port_offset()
     }
 
-    /// The ops port (`/livez /readyz /metrics /version`, debug) of a service; servers that are not ours have none.
+    /// The ops port (`/livez /readyz /metrics /version`, debug) of a service. Other servers have none.
     pub const fn ops(self, part: Part) -> Option<u16> {
         if part.is_service() { Some(self.base + 30 + part.port_offset()) } else { None }
     }
 
-    /// The recorder's queries and pages, apart from its ingest so that one can play dead without the other.
+    /// The port of the recorder's queries and pages. Ingest has another port, so that each can be unavailable alone.
     pub const fn recorder_query(self) -> u16 {
         self.base + 10
     }
 
-    /// The mail server that `partners` plays.
+    /// The e-mail server that `partners` simulates.
     pub const fn smtp(self) -> u16 {
         self.base + 9
     }
@@ -204,10 +204,10 @@ impl Ports {
     }
 }
 
-/// Sentry projects that are not a part of the backend: the browser applications.
+/// Sentry projects of the browser applications, which are not parts.
 pub const WEB_PROJECTS: [(&str, u32); 2] = [("player-web", 10), ("admin-web", 11)];
 
-/// The number in the DSN of a service (SDKs insist on one); servers that are not ours have none.
+/// The project number in the DSN of a service, which SDKs require. Other servers have none.
 pub const fn sentry_project_id(part: Part) -> Option<u32> {
     match part {
         Part::Gateway => Some(1),

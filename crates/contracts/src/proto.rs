@@ -28,7 +28,7 @@ macro_rules! package {
 }
 
 package! {
-    /// What several areas speak about.
+    /// Types that several areas share.
     common
 }
 package! {

@@ -1,4 +1,4 @@
-//! Topics and consumer groups, and the catalogue from which topics are created. The broker creates none by itself.
+//! Topics and consumer groups, and the catalogue for creating topics. The broker does not create topics automatically.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,26 +9,26 @@ use crate::Part;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// How much one record may weigh, on the broker and in the decoder.
+/// Largest size of one record, on the broker and in the decoder.
 pub const RECORD_BYTES_MAX: usize = 262_144;
 
-/// A topic that events travel on. All are keyed by the player's id.
+/// A topic for events. The player's id is the key of every record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
-    /// What players want to bet.
+    /// Bets that players want to place.
     BetsCommands,
-    /// What became of bets.
+    /// Results of bets.
     BetsEvents,
-    /// What the ledger is asked to do.
+    /// Commands to the ledger.
     PaymentsCommands,
-    /// What the ledger decided.
+    /// Decisions of the ledger.
     PaymentsEvents,
-    /// Who players are and what they allow themselves.
+    /// Players, their status, limits and preferences.
     PlayersEvents,
 }
 
 impl Topic {
-    /// Every topic there is.
+    /// All topics.
     pub const ALL: &'static [Self] = &[
         Self::BetsCommands,
         Self::BetsEvents,
@@ -48,24 +48,24 @@ impl Topic {
         }
     }
 
-    /// How many partitions it has. More would move keys between partitions: a migration, not a setting.
+    /// Number of partitions. A change would move keys between partitions, so it needs a migration.
     pub const fn partitions(self) -> i32 {
         6
     }
 
-    /// How long records are kept.
+    /// The time that the broker keeps records.
     pub const fn retention_ms(self) -> i64 {
         match self {
-            // A command is of use until it is decided; a week covers a long outage.
+            // A command matters only until it is decided. A week covers a long outage.
             Self::BetsCommands | Self::PaymentsCommands => 7 * DAY_MS,
-            // Long enough to rebuild what is folded from them.
+            // Long enough to rebuild the rollups of these events.
             Self::BetsEvents | Self::PaymentsEvents => 30 * DAY_MS,
-            // Few records, each of which says who somebody is.
+            // Few records, which hold the players' personal data.
             Self::PlayersEvents => 90 * DAY_MS,
         }
     }
 
-    /// Which of our services write to it. (The console may write to any.)
+    /// Services that write to it. (The console may write to any topic.)
     pub const fn writers(self) -> &'static [Part] {
         match self {
             Self::BetsCommands => &[Part::Gateway],
@@ -76,17 +76,17 @@ impl Topic {
         }
     }
 
-    /// Where a group parks records of this topic that it cannot handle.
+    /// The topic where a group parks records of this topic that it cannot process.
     pub fn dlq(self, group: Group) -> String {
         format!("{}.dlq.{}", self.name(), group.as_str())
     }
 
-    /// Where a group keeps records of this topic that it will try again.
+    /// The topic where a group keeps records of this topic for a retry.
     pub fn retry(self, group: Group) -> String {
         format!("{}.retry.{}", self.name(), group.as_str())
     }
 
-    /// The topic that a record belongs to by the name of where it was read, retry and dead-letter topics included.
+    /// The topic that a record belongs to, by the name of the topic it was read from (a retry or dead-letter topic too).
     pub fn of_record(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|topic| {
             name.strip_prefix(topic.name()).is_some_and(|rest| {
@@ -102,7 +102,7 @@ impl fmt::Display for Topic {
     }
 }
 
-/// The text is the name of none of our topics.
+/// The text is not the name of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown topic")]
 pub struct UnknownTopic;
@@ -115,25 +115,25 @@ impl FromStr for Topic {
     }
 }
 
-/// Who reads topics: the consumer groups, and the gateway, which has no group on the broker.
+/// A reader of topics: a consumer group, or the gateway, which has no group on the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Group {
     /// Decides bets.
     Game,
-    /// Keeps the ledger.
+    /// Maintains the ledger.
     Payment,
-    /// Keeps the players' history.
+    /// Maintains the players' history.
     User,
-    /// Folds events into figures.
+    /// Aggregates events into rollups.
     Analytics,
     /// Sends messages to players.
     Notification,
-    /// Answers waiting requests. Every instance reads all partitions from the end; the name is for dead letters.
+    /// Completes waiting requests. Every instance reads all partitions from the end. Only dead letters use the name.
     Gateway,
 }
 
 impl Group {
-    /// Everybody who reads.
+    /// All readers.
     pub const ALL: &'static [Self] =
         &[Self::Game, Self::Payment, Self::User, Self::Analytics, Self::Notification, Self::Gateway];
 
@@ -149,7 +149,7 @@ impl Group {
         }
     }
 
-    /// What it reads.
+    /// The topics it reads.
     pub const fn reads(self) -> &'static [Topic] {
         match self {
             Self::Game => &[Topic::BetsCommands, Topic::PaymentsEvents],
@@ -161,7 +161,7 @@ impl Group {
         }
     }
 
-    /// Whether it commits offsets on the broker.
+    /// Returns true if it commits offsets on the broker.
     pub const fn commits(self) -> bool {
         !matches!(self, Self::Gateway)
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Group {
     }
 }
 
-/// The text is the id of none of our groups.
+/// The text is not the id of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown consumer group")]
 pub struct UnknownGroup;
@@ -186,26 +186,26 @@ impl FromStr for Group {
     }
 }
 
-/// One topic as it is created. Replication is the deployment's business and not in here.
+/// Settings of a topic for its creation, except replication, which depends on the deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TopicSpec {
     /// The name on the broker.
     pub name: String,
-    /// How many partitions.
+    /// Number of partitions.
     pub partitions: i32,
     /// The topic's settings, in the order of their names.
     pub configs: Vec<(String, String)>,
 }
 
-/// What the broker takes on our topics. More than [`RECORD_BYTES_MAX`], so that what we refuse is refused by us, with
-/// a reason, and not by the broker.
+/// The broker's record limit on Pitboss topics. It is above [`RECORD_BYTES_MAX`], so that the decoder and not the broker
+/// refuses a large record, with a reason.
 const TOPIC_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
-/// What it takes as a dead letter: the largest record of a topic and the headers that say why it is there.
+/// The broker's record limit on dead-letter topics: a topic's largest record and the headers about the failure.
 const DLQ_BYTES_MAX: usize = 8 * RECORD_BYTES_MAX;
 
-/// Every topic that is created: those above and a dead-letter topic for each reader of each.
+/// Every topic to create: all of [`Topic::ALL`], and one dead-letter topic for each topic of each reader.
 ///
-/// Retry topics have their names ([`Topic::retry`]) and are created together with the consumer that reads them.
+/// Retry topics ([`Topic::retry`]) are not included. They are created together with the consumer that reads them.
 pub fn catalogue() -> Vec<TopicSpec> {
     let mut specs: Vec<TopicSpec> = Topic::ALL
         .iter()
@@ -215,7 +215,7 @@ pub fn catalogue() -> Vec<TopicSpec> {
         })
         .collect();
     for group in Group::ALL {
-        // Dead letters are few and read by people: one partition keeps their order; kept long enough to be looked at.
+        // Dead letters are few, and people read them: one partition keeps their order, 90 days leave time to inspect them.
         specs
             .extend(group.reads().iter().map(|topic| spec(topic.dlq(*group), 1, 90 * DAY_MS, DLQ_BYTES_MAX)));
     }
@@ -226,8 +226,8 @@ fn spec(name: String, partitions: i32, retention_ms: i64, record_bytes_max: usiz
     let configs = [
         ("cleanup.policy", "delete".to_owned()),
         ("max.message.bytes", record_bytes_max.to_string()),
-        // A record's time is its producer's claim: with an event's time of last month, retention would delete an
-        // acknowledged command before anybody read it (docs/adr/0009).
+        // By default the producer chooses a record's time. With an event's time of last month, retention would delete an
+        // acknowledged command before a consumer reads it (docs/adr/0009).
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("retention.ms", retention_ms.to_string()),
     ];

@@ -1,4 +1,4 @@
-//! What each message must hold, beyond being well-formed: the rules in the comments of `proto/`.
+//! Validation rules for each well-formed message, as the comments in `proto/` define them.
 
 use crate::EventType;
 use crate::field::{
@@ -11,19 +11,19 @@ use crate::proto::payments::v1::ProviderOutcome;
 use crate::proto::players::v1::KycStatus;
 use crate::proto::{bets, payments, players};
 
-/// Longest words of an operator.
+/// Longest reason that an operator enters.
 const REASON_BYTES_MAX: usize = 200;
-/// Most symbols on a pay line, and the longest symbol.
+/// Largest number of symbols on a pay line. The next constant is the longest symbol.
 const REELS_MAX: usize = 16;
 const SYMBOL_BYTES_MAX: usize = 32;
-/// Longest name that a provider gives a payment.
+/// Longest reference that a provider gives a payment.
 const REFERENCE_BYTES_MAX: usize = 128;
 /// Longest display name of a player.
 const DISPLAY_NAME_BYTES_MAX: usize = 64;
 
 type Checked = Result<(), FieldError>;
 
-/// What a void moved back: both amounts or neither, in one currency.
+/// The amounts that a void reversed: both or neither, in one currency.
 fn reversed(stake: Option<&Money>, payout: Option<&Money>) -> Checked {
     if stake.is_some() != payout.is_some() {
         return Err(FieldError::new("reversedPayout", "must be present exactly when `reversedStake` is"));
@@ -35,7 +35,7 @@ fn reversed(stake: Option<&Money>, payout: Option<&Money>) -> Checked {
     same_currency("reversedPayout", stake, payout)
 }
 
-/// Implements [`Contract`] for a message: its rules, and which of its fields are enums.
+/// Implements [`Contract`] for a message from its rules and its enum field.
 macro_rules! contract {
     ($area:ident $name:ident, |$message:ident| $rules:expr $(, enum $field:ident: $kind:ty)?) => {
         impl Contract for $area::v1::$name {

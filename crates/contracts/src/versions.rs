@@ -1,10 +1,10 @@
-//! The versions of the programs Pitboss runs, read from the one file that has them: `deploy/versions.toml`.
+//! Versions of the programs that Pitboss runs, from their only source, `deploy/versions.toml`.
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-/// All of the file.
+/// The content of the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Versions {
@@ -16,25 +16,25 @@ pub struct Versions {
     pub redis: Redis,
     /// The Java that runs the broker.
     pub java: Java,
-    /// What tests use of Python.
+    /// Python packages for tests.
     pub python: Python,
-    /// The system in the image of our programs.
+    /// The base system of the service images.
     pub debian: Debian,
     /// The toolchain.
     pub rust: Rust,
 }
 
-/// The broker and what it needs beside it.
+/// The broker and its dependencies.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// Apache Kafka.
     pub version: String,
-    /// The Scala it is built with, part of its artifact's name.
+    /// The Scala version in the artifact's name.
     pub scala: String,
-    /// The logging binding, which the artifacts do not bring along.
+    /// The logging binding, which the artifacts do not include.
     pub log4j_slf4j_impl: String,
-    /// The plugin of Maven that fetches all of it.
+    /// The Maven plugin that downloads the artifacts.
     pub maven_dependency_plugin: String,
     /// The container image.
     pub image: String,
@@ -44,9 +44,9 @@ pub struct Kafka {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mongo {
-    /// The oldest `mongod` that will do.
+    /// The oldest supported `mongod`.
     pub minimum: String,
-    /// The crate that is built where no `mongod` is at hand.
+    /// The crate that is built if no `mongod` is installed.
     pub secantus_mdb: String,
     /// The container image.
     pub image: String,
@@ -56,7 +56,7 @@ pub struct Mongo {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
-    /// The oldest server that will do.
+    /// The oldest supported server.
     pub minimum: String,
     /// The container image.
     pub image: String,
@@ -66,7 +66,7 @@ pub struct Redis {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Java {
-    /// The oldest that will do.
+    /// The oldest supported version.
     pub minimum: String,
 }
 
@@ -76,13 +76,13 @@ pub struct Java {
 pub struct Python {
     /// Sentry's own ingestion library.
     pub sentry_relay: String,
-    /// An SDK of another language.
+    /// Sentry's SDK for Python, as an SDK of another language.
     pub sentry_sdk: String,
-    /// What makes the SDK compress with br.
+    /// The package that lets the SDK compress with br.
     pub brotli: String,
 }
 
-/// The system in the image of our programs.
+/// The base system of the service images.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Debian {
@@ -105,7 +105,7 @@ static VERSIONS: LazyLock<Versions> = LazyLock::new(|| {
         .expect("deploy/versions.toml is compiled in and read by a test of this crate")
 });
 
-/// The versions.
+/// The versions from the compiled-in file.
 pub fn versions() -> &'static Versions {
     &VERSIONS
 }

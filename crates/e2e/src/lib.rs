@@ -1,3 +1,3 @@
-//! Black-box and chaos tests against the built programs, and the tests that hold the shape of the whole workspace.
+//! Black-box and chaos tests against the built programs, and tests of the shape of the whole workspace.
 //!
-//! Everything is under `tests/it`; this library is empty on purpose.
+//! All tests are under `tests`. This library is empty on purpose.

@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Currency, UnknownCurrency};
 
-/// An amount of minor units (cents) in one currency. It may be negative: a posting takes as well as gives.
+/// An amount of minor units (cents) in one currency. It may be negative, because a posting also takes money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
-    /// Minor units; private so that nobody computes with them unchecked and puts the result back.
+    /// Minor units. Private, so that no caller changes them with unchecked arithmetic.
     minor: i64,
-    /// What the minor units are units of.
+    /// Currency of the minor units.
     currency: Currency,
 }
 
-/// Why an amount could not be computed or read.
+/// Reason why an amount could not be computed or parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// The result does not fit 64 bits of minor units.
     #[error("the amount does not fit 64 bits of minor units")]
     Overflow,
-    /// Two currencies met in one computation.
+    /// Two amounts in one computation have different currencies.
     #[error("two currencies in one sum: {left} and {right}")]
     CurrencyMismatch {
         /// The currency of the amount the operation was called on.
@@ -37,77 +37,77 @@ pub enum MoneyError {
         /// The currency that does not balance.
         currency: Currency,
     },
-    /// More postings in one decision than a decision can have.
+    /// A decision has more postings than allowed.
     #[error("more than {limit} postings in one decision")]
     TooManyPostings {
-        /// How many are allowed.
+        /// Maximum number of postings.
         limit: usize,
     },
     /// The text is not an amount such as `12.34 EUR`.
     #[error("not an amount such as `12.34 EUR`")]
     Malformed,
-    /// The currency of the text is not one we hold.
+    /// The text names an unknown currency.
     #[error(transparent)]
     UnknownCurrency(#[from] UnknownCurrency),
 }
 
 impl Money {
-    /// An amount of `minor` units.
+    /// Creates an amount of `minor` units.
     pub const fn new(minor: i64, currency: Currency) -> Self {
         Self { minor, currency }
     }
 
-    /// Nothing, in a currency.
+    /// Returns zero in a currency.
     pub const fn zero(currency: Currency) -> Self {
         Self::new(0, currency)
     }
 
-    /// The amount in minor units.
+    /// Returns the amount in minor units.
     pub const fn minor(self) -> i64 {
         self.minor
     }
 
-    /// The currency of the amount.
+    /// Returns the currency of the amount.
     pub const fn currency(self) -> Currency {
         self.currency
     }
 
-    /// Whether the amount is below zero.
+    /// Returns true if the amount is below zero.
     pub const fn is_negative(self) -> bool {
         self.minor < 0
     }
 
-    /// Whether the amount is above zero; zero itself is neither.
+    /// Returns true if the amount is above zero. Zero is neither positive nor negative.
     pub const fn is_positive(self) -> bool {
         self.minor > 0
     }
 
-    /// Whether the amount is nothing.
+    /// Returns true if the amount is zero.
     pub const fn is_zero(self) -> bool {
         self.minor == 0
     }
 
-    /// The sum of two amounts of one currency.
+    /// Returns the sum of two amounts of one currency.
     pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
         self.same_currency(other)?;
         let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::Overflow)?;
         Ok(Self::new(minor, self.currency))
     }
 
-    /// The difference of two amounts of one currency.
+    /// Returns the difference of two amounts of one currency.
     pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
         self.same_currency(other)?;
         let minor = self.minor.checked_sub(other.minor).ok_or(MoneyError::Overflow)?;
         Ok(Self::new(minor, self.currency))
     }
 
-    /// The amount with the other sign.
+    /// Returns the negated amount.
     pub fn checked_neg(self) -> Result<Self, MoneyError> {
         let minor = self.minor.checked_neg().ok_or(MoneyError::Overflow)?;
         Ok(Self::new(minor, self.currency))
     }
 
-    /// The amount `factor` times, as a pay table multiplies a stake.
+    /// Returns the amount multiplied by `factor`, as a pay table multiplies a stake.
     pub fn checked_mul(self, factor: u32) -> Result<Self, MoneyError> {
         let minor = self.minor.checked_mul(i64::from(factor)).ok_or(MoneyError::Overflow)?;
         Ok(Self::new(minor, self.currency))
@@ -124,7 +124,7 @@ impl Money {
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = self.currency.minor_per_major();
-        // The divisor is a power of ten and never zero; `unsigned_abs` has room for i64::MIN.
+        // The divisor is a power of ten, so never zero. `unsigned_abs` has room for i64::MIN.
         let absolute = self.minor.unsigned_abs();
         let major = absolute.checked_div(unit).unwrap_or(absolute);
         let minor = absolute.checked_rem(unit).unwrap_or(0);
@@ -137,7 +137,7 @@ impl fmt::Display for Money {
 impl FromStr for Money {
     type Err = MoneyError;
 
-    /// Reads exactly what [`Display`](fmt::Display) writes: all minor digits, one space, the code.
+    /// Parses the format of [`Display`](fmt::Display): all minor digits, one space, the code. Leading zeros are accepted.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (number, code) = text.split_once(' ').ok_or(MoneyError::Malformed)?;
         let currency: Currency = code.parse()?;
@@ -161,7 +161,7 @@ impl FromStr for Money {
     }
 }
 
-/// A run of ASCII digits; `u64::from_str` alone would also take a plus sign.
+/// Parses ASCII digits only. `u64::from_str` alone would also accept a plus sign.
 fn digits(text: &str) -> Result<u64, MoneyError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(MoneyError::Malformed);

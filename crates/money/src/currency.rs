@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A currency of the platform, by its ISO 4217 code; on the wire and in documents the code itself.
+/// A currency of the platform, by its ISO 4217 code. The wire format and the documents contain the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
@@ -20,10 +20,10 @@ pub enum Currency {
 }
 
 impl Currency {
-    /// Every currency there is.
+    /// All supported currencies.
     pub const ALL: [Self; 4] = [Self::Eur, Self::Usd, Self::Gbp, Self::Sek];
 
-    /// The ISO 4217 code, as it is written everywhere.
+    /// Returns the ISO 4217 code.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Eur => "EUR",
@@ -33,14 +33,14 @@ impl Currency {
         }
     }
 
-    /// How many digits the minor unit takes: 2 means that 100 minor units are one major unit.
+    /// Returns the number of digits of the minor unit: 2 means that 100 minor units are one major unit.
     pub const fn exponent(self) -> u32 {
         match self {
             Self::Eur | Self::Usd | Self::Gbp | Self::Sek => 2,
         }
     }
 
-    /// Minor units in one major unit, derived from [`Self::exponent`].
+    /// Returns the number of minor units in one major unit.
     pub(crate) const fn minor_per_major(self) -> u64 {
         10_u64.pow(self.exponent())
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Currency {
     }
 }
 
-/// The text is no code of a currency we hold. The text itself is not repeated: it may come from a stranger.
+/// The text is not the code of a supported currency. The error does not repeat it, because the client is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown currency: expected one of EUR, USD, GBP, SEK")]
 pub struct UnknownCurrency;
@@ -60,7 +60,7 @@ pub struct UnknownCurrency;
 impl FromStr for Currency {
     type Err = UnknownCurrency;
 
-    /// Only the exact upper-case code: `eur` is refused rather than guessed at.
+    /// Accepts only the exact upper-case code. `eur` is refused.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|currency| currency.code() == text).ok_or(UnknownCurrency)
     }

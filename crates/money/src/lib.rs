@@ -1,8 +1,8 @@
-//! Amounts of money, as everything in Pitboss counts them: integer minor units and a currency.
+//! Money amounts for all of Pitboss: integer minor units and a currency.
 //!
-//! The promise: no amount is ever rounded, no sum ever wraps, and two currencies are never added. Arithmetic is
-//! checked and answers an error; there is no conversion from a float and no operator that could panic. Ledger
-//! [`Postings`] can only be built balanced, so money is moved and never made.
+//! It guarantees that no amount is rounded, no sum wraps, and two currencies are never added. Arithmetic is checked and returns
+//! an error. No conversion from a float exists, and no operator that could panic. Ledger [`Postings`] can only be built balanced,
+//! so money is moved and never created.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 mod amount;

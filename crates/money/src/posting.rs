@@ -1,4 +1,4 @@
-//! Ledger entries: who gives, who gets, and the rule that nothing is made on the way.
+//! Ledger entries: the account of each posting, its amount, and the rule that all amounts sum to zero.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Currency, Money, MoneyError};
 
-/// The longest name of a player, a game or a provider.
+/// Maximum length of the name of a player, a game or a provider, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Most postings one decision can have: a wager needs four, a void four more.
+/// Maximum number of postings of one decision. A wager needs four, a void four more.
 const POSTINGS_MAX: usize = 16;
 
-/// An account that money is posted to; written `player:<id>`, `house:<game>`, `provider:<name>`, `suspense`.
+/// An account for postings, written `player:<id>`, `house:<game>`, `provider:<name>` or `suspense`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Account {
-    /// What the platform owes a player.
+    /// The platform's debt to a player.
     Player(String),
-    /// What a game has won or lost.
+    /// Money that a game has won or lost.
     House(String),
-    /// What came in or went out through a payment provider.
+    /// Money that came in or went out through a payment provider.
     Provider(String),
-    /// Where money waits whose owner is not yet known, such as an unknown provider outcome.
+    /// Money without a known owner, such as after an unknown provider outcome.
     Suspense,
 }
 
@@ -44,7 +44,7 @@ impl From<Account> for String {
     }
 }
 
-/// The text is no posting account. The text itself is not repeated.
+/// The text is not a valid account. The error does not repeat it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an account: expected player:<id>, house:<game>, provider:<name> or suspense")]
 pub struct AccountError;
@@ -78,28 +78,28 @@ impl TryFrom<String> for Account {
     }
 }
 
-/// One leg of a ledger entry: what an account gets (positive) or gives (negative).
+/// One leg of a ledger entry: the amount that an account gets (positive) or gives (negative).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
-    /// Whose account.
+    /// Account of the leg.
     pub account: Account,
-    /// How much.
+    /// Amount of the leg.
     pub amount: Money,
 }
 
 impl Posting {
-    /// A leg of `amount` for `account`.
+    /// Creates a leg of `amount` for `account`.
     pub const fn new(account: Account, amount: Money) -> Self {
         Self { account, amount }
     }
 }
 
-/// The legs of one decision, which sum to zero in every currency; empty for a rejection.
+/// Legs of one decision, which sum to zero in every currency. Empty for a rejection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Postings(Vec<Posting>);
 
 impl Postings {
-    /// Takes the legs if they balance. The sums are 128 bits wide: no order of legs can overflow them.
+    /// Accepts the legs if they balance. The sums are 128 bits wide, so no order of legs can overflow them.
     pub fn balanced(postings: Vec<Posting>) -> Result<Self, MoneyError> {
         if postings.len() > POSTINGS_MAX {
             return Err(MoneyError::TooManyPostings { limit: POSTINGS_MAX });
@@ -117,27 +117,27 @@ impl Postings {
         Ok(Self(postings))
     }
 
-    /// No legs: a decision that moves nothing.
+    /// Returns no legs, for a decision that moves no money.
     pub const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// The legs in the order they were given.
+    /// Returns the legs in the given order.
     pub fn iter(&self) -> std::slice::Iter<'_, Posting> {
         self.0.iter()
     }
 
-    /// How many legs there are.
+    /// Returns the number of legs.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is moved.
+    /// Returns true if there are no legs.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The legs themselves, for storing.
+    /// Returns the legs as a vector, for storage.
     pub fn into_vec(self) -> Vec<Posting> {
         self.0
     }

@@ -1,6 +1,6 @@
-//! Building the programs.
+//! Builds the programs with cargo.
 //!
-//! Everywhere the whole workspace is named, so that cargo chooses the same features each time and compiles every dependency once:
+//! Every build names the whole workspace, so that cargo chooses the same features each time and compiles every dependency once:
 //! for `./pitboss`, for the programs, and for the tests.
 
 use std::path::Path;
@@ -11,14 +11,14 @@ use runtime::Layout;
 use runtime::fetch::{self, Job};
 use tokio::process::Command;
 
-/// The first build of everything takes several minutes on two cores; this is for a slow machine.
+/// Long enough for a slow machine. The first build of everything takes several minutes on two cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(5_400);
 
-/// A cargo whose progress can be read from a pipe.
+/// Returns a cargo command whose progress can be read from a pipe.
 fn command(root: &Path) -> Command {
     let mut cargo = fetch::bound("cargo");
     cargo.current_dir(root).env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100");
-    // Where the programs are looked for; somebody's own setting for other projects does not count here.
+    // The programs are expected here, so the user's own setting for other projects does not apply.
     cargo.env("CARGO_TARGET_DIR", root.join("target"));
     cargo
 }
@@ -26,7 +26,7 @@ fn command(root: &Path) -> Command {
 /// Builds every program of the workspace.
 ///
 /// # Errors
-/// When the build fails; the error shows the end of its log.
+/// When the build fails. The error shows the end of its log.
 pub async fn build_programs(layout: &Layout, told: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
     let mut cargo = command(layout.root());
     cargo.args(["build", "--workspace", "--bins"]);
@@ -36,7 +36,7 @@ pub async fn build_programs(layout: &Layout, told: &(dyn Fn(&str) + Send + Sync)
     Ok(())
 }
 
-/// What of a line of cargo's is worth showing in one line: `123/456 tokio` of a progress bar, else the line.
+/// Shortens a line of cargo's output: `123/456 tokio` for a progress bar, otherwise the line itself.
 #[must_use]
 pub fn progress(line: &str) -> String {
     let line = console::strip_ansi_codes(line);

@@ -1,4 +1,4 @@
-//! Which checkout this is, where its platform's state lies, and from where its ports are counted.
+//! Finds this checkout, the folder of its platform's state, and the base of its ports.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,27 @@ use contracts::parts::{BASE_PORT_DEFAULT, Ports};
 use runtime::{Layout, dotenv};
 use serde::{Deserialize, Serialize};
 
-/// The root of the checkout, set by the script `./pitboss`.
+/// Root of the checkout, set by the script `./pitboss`.
 const ROOT_VARIABLE: &str = "PITBOSS_ROOT";
-/// Another state folder than `.pitboss/`.
+/// State folder in place of `.pitboss/`.
 pub const STATE_VARIABLE: &str = "PITBOSS_STATE";
-/// Another folder for fetched programs than `.pitboss/tools/`.
+/// Folder for fetched programs in place of `.pitboss/tools/`.
 pub const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
-/// Another folder of our own programs than the one that cargo builds into.
+/// Folder of our own programs in place of the one that cargo builds into.
 pub const PROGRAMS_VARIABLE: &str = "PITBOSS_BIN";
-/// Another base of all ports.
+/// Base of all ports in place of the default.
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
-/// The process with which a platform that it starts ends.
+/// Process whose end shuts down a platform that is started by it.
 pub const END_WITH_VARIABLE: &str = "PITBOSS_END_WITH";
 
-/// What was decided when the platform was brought up, for the commands that come later.
+/// Decisions of `up`, for later commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// What all ports are counted from.
+    /// Base of all ports.
     pub port_base: u16,
-    /// The release that the services report.
+    /// Release that the services report.
     pub release: String,
-    /// Whether an `up` came to its end. One that was killed may have left anything undone.
+    /// `true` after a finished `up`. A killed one may have left any step undone.
     #[serde(default)]
     pub complete: bool,
 }
@@ -38,9 +38,9 @@ pub struct Running {
 pub struct Checkout {
     /// Its folders.
     pub layout: Layout,
-    /// What `.env` says.
+    /// Variables of `.env`.
     pub dotenv: BTreeMap<String, String>,
-    /// The base that was asked for, by option, variable or `.env`.
+    /// Requested base port, by option, variable or `.env`.
     asked_base: Option<u16>,
 }
 
@@ -48,7 +48,7 @@ impl Checkout {
     /// Finds the checkout that this program belongs to.
     ///
     /// # Errors
-    /// When it belongs to none, or `.env` is not understood.
+    /// When it belongs to none, or `.env` cannot be parsed.
     pub fn find(port_base: Option<u16>) -> Result<Self> {
         let root = root()?;
         let dotenv = dotenv::read(&root.join(".env"))?;
@@ -72,7 +72,7 @@ impl Checkout {
         Ok(checkout)
     }
 
-    /// The ports: as asked for, else as the platform was brought up, else the default.
+    /// Returns the ports: from the requested base, else from that of the running platform, else from the default.
     ///
     /// # Errors
     /// When the base leaves no room for all of them.
@@ -82,13 +82,13 @@ impl Checkout {
         Ok(Ports::new(base)?)
     }
 
-    /// The same checkout with its state elsewhere.
+    /// Returns the same checkout with another state folder.
     #[must_use]
     pub fn with_state(&self, state: PathBuf) -> Self {
         Self { layout: self.layout.with_state(state), ..self.clone() }
     }
 
-    /// What the services get from `.env` and the terminal.
+    /// Variables of `.env` and the terminal that are passed on to the services.
     #[must_use]
     pub fn handed_on(&self) -> BTreeMap<String, String> {
         let terminal =
@@ -96,24 +96,21 @@ impl Checkout {
         dotenv::handed_on(self.dotenv.clone().into_iter().chain(terminal))
     }
 
-    /// What was decided when the platform was brought up; `None` when it was not.
+    /// Decisions of the last `up`, or `None` if the platform is down.
     #[must_use]
     pub fn running(&self) -> Option<Running> {
         let text = std::fs::read(self.running_file()).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// Writes down what was decided.
-    ///
-    /// # Errors
-    /// When the disk refuses.
+    /// Stores the decisions of an `up`.
     pub fn set_running(&self, running: &Running) -> Result<()> {
         let path = self.running_file();
         std::fs::write(&path, serde_json::to_vec(running)?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Forgets it: the platform is down.
+    /// Deletes them, because the platform is down.
     pub fn clear_running(&self) {
         drop(std::fs::remove_file(self.running_file()));
     }

@@ -1,4 +1,4 @@
-//! The words of the command line, and which command each of them is.
+//! Command line arguments and their dispatch to the commands.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -78,10 +78,10 @@ enum Command {
     Supervise(supervise::SuperviseArgs),
 }
 
-/// Runs the command that the words mean.
+/// Runs the command that the arguments name.
 #[must_use]
 pub fn main(words: Vec<OsString>) -> ExitCode {
-    // A part on its way to becoming a process of its own: nothing else of the command line concerns it.
+    // This process is about to become a part, so the rest of the command line does not apply.
     if let [_, subcommand, parent, program, args @ ..] = words.as_slice()
         && subcommand == runtime::child::EXEC_PART
     {
@@ -89,8 +89,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     }
     let cli = Cli::parse_from(words);
     let output = Output::new(cli.json);
-    // Nothing else of this process uses TLS, and no part speaks it; the client wants to know which one it would be. Whoever
-    // installed one before may keep it.
+    // The HTTP client needs a TLS provider, although no part uses TLS. A provider that was installed before stays.
     drop(rustls::crypto::ring::default_provider().install_default());
     match run(cli, &output) {
         Ok(code) => code,
@@ -110,7 +109,7 @@ fn become_part(parent: &OsString, program: &OsString, args: &[OsString]) -> Exit
     ExitCode::from(69)
 }
 
-/// The error and what caused it, as far as each says something that was not said before.
+/// The error and its causes. A cause that the text already contains is left out.
 fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
@@ -129,7 +128,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
-    // These work where there is no checkout: in a container, beside any broker.
+    // These work without a checkout: in a container, beside any broker.
     match &cli.command {
         Command::Supervise(args) => return supervise::run(args),
         Command::Ready(args) => return ready::run(args, output),
@@ -140,7 +139,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
     }
     let checkout = Checkout::find(cli.port_base)?;
     match &cli.command {
-        // These become another program, or start others, and need no tasks.
+        // These need no async runtime.
         Command::Kafka(args) => return kafka::run(args, &checkout),
         Command::Bench(args) => return bench::run(args, &checkout, output),
         Command::Secrets(args) => return secrets::run(args, &checkout, output),
@@ -174,7 +173,7 @@ async fn run_async(command: Command, checkout: &Checkout, output: &Output) -> Re
         Command::Trace(args) => trace::run(&args, &Target::of(checkout, &args.target).await?, output).await,
         Command::Load(args) => load::run(&args, &Target::of(checkout, &args.target).await?, output).await,
         Command::Topics(args) => topics::run(&args, Some(checkout), output).await,
-        // Done without tasks, above.
+        // Handled above, without the async runtime.
         Command::Kafka(_)
         | Command::Bench(_)
         | Command::Secrets(_)
@@ -183,7 +182,7 @@ async fn run_async(command: Command, checkout: &Checkout, output: &Output) -> Re
     }
 }
 
-/// The process whose end is the end of a platform that only a test run knows: set by `./pitboss test` for whoever starts one.
+/// Process whose end shuts down a platform of a test run. `./pitboss test` sets it for all platforms that its tests start.
 pub(crate) fn end_with() -> Option<ProcessId> {
     std::env::var(crate::checkout::END_WITH_VARIABLE).ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! One module per command; each has its arguments and a `run` that returns the exit code.
+//! Commands, one module each, with their arguments and a `run` that returns the exit code.
 
 pub mod bench;
 pub mod bet;

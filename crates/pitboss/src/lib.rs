@@ -1,7 +1,7 @@
-//! The command line of Pitboss: it brings the platform up and down, plays bets, puts load on it, and shows traces.
+//! Command line of Pitboss: brings the platform up and down, plays bets, puts load on it, and shows traces.
 //!
-//! Each command prints facts on standard output (with `--json` for machines) and everything else on standard error, and exits 0
-//! only when what it was asked for holds: 1 it does not, 2 wrong usage, 64 bad configuration, 69 something needed is missing.
+//! Each command prints facts on standard output (with `--json` for programs) and everything else on standard error. Exit codes: 0
+//! the result holds, 1 it does not, 2 wrong usage, 64 bad configuration, 69 something needed is missing.
 
 pub mod cargo;
 pub mod checkout;

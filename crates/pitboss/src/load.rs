@@ -1,7 +1,7 @@
-//! Load on the gateway: an open loop at a given rate, or as fast as a number of players can go one bet after the other.
+//! Load on the gateway: an open loop at a given rate, or players that each send one bet after the other.
 //!
-//! Open loop means that a bet is sent when its time has come, whatever became of the ones before it, and that its latency
-//! counts from that intended time: a platform that stalls cannot hide it by being asked less.
+//! In the open loop a bet is sent at its intended time, whatever the result of earlier bets, and its latency counts from that
+//! time. So a platform that stalls cannot hide it by receiving fewer bets.
 
 pub mod driver;
 pub mod losses;
@@ -14,26 +14,26 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::player::{Gateway, Player};
 
-/// How many players are registered at the same time; each costs the user service a password hash.
+/// Number of players that are registered at the same time. Each costs the user service a password hash.
 const REGISTRATIONS_AT_ONCE: usize = 4;
 
-/// What is asked of the platform.
+/// Parameters of a load run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Bets a second; `None`: as fast as the players can go, each one bet after the other.
+    /// Bets a second, or `None` for players that send one bet after the other.
     pub rate_per_s: Option<f64>,
-    /// How long bets are sent.
+    /// Time for which bets are sent.
     pub duration: Duration,
-    /// Among how many players the bets are spread.
+    /// Number of players that share the bets.
     pub players: usize,
-    /// What each bet stakes, in minor units.
+    /// Stake of each bet, in minor units.
     pub stake_minor: i64,
     /// The players' currency.
     pub currency: String,
 }
 
 impl Plan {
-    /// What each player deposits first: enough that no bet of the run is refused for want of money, whatever the reels show.
+    /// Deposit of each player before the run. It covers all bets of the run, whatever the reels show.
     #[must_use]
     pub fn deposit_minor(&self) -> i64 {
         const BETS_PER_S_AT_MOST: f64 = 2_000.0;
@@ -43,7 +43,7 @@ impl Plan {
     }
 }
 
-/// Registers the plan's players and fills their accounts; `progress` is called for each.
+/// Registers the plan's players and makes their deposits. `progress` is called for each.
 ///
 /// # Errors
 /// When the gateway refuses one of them or cannot be reached.

@@ -1,4 +1,4 @@
-//! The program `pitboss`; `./pitboss` at the root builds it when needed and hands over to it.
+//! The program `pitboss`. The script `./pitboss` at the root builds it when needed and runs it.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What the command line prints: lines for people or JSON for machines on standard output, problems and progress on standard error.
+//! Output of the command line: text or JSON on standard output, problems and progress on standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use console::{Style, Term};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Columns where there is no terminal to ask.
+/// Width of the output without a terminal.
 const COLUMNS_DEFAULT: usize = 120;
-/// How often a spinner moves.
+/// Interval between two steps of a spinner.
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
 
-/// Where and how to print.
+/// Form of the output.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Facts as JSON, one object a line.
+    /// Print facts as JSON, one object a line.
     pub json: bool,
-    /// Whether standard output takes colours: a terminal, and `NO_COLOR` is not set.
+    /// Use colours: standard output is a terminal, and `NO_COLOR` is not set.
     pub colours: bool,
-    /// How wide standard output is.
+    /// Width of standard output.
     pub columns: usize,
 }
 
 impl Output {
-    /// For this process's standard output.
+    /// Settings for this process's standard output.
     #[must_use]
     pub fn new(json: bool) -> Self {
         let terminal = Term::stdout();
@@ -31,23 +31,23 @@ impl Output {
         Self { json, colours: !json && console::colors_enabled() && std::io::stdout().is_terminal(), columns }
     }
 
-    /// One line on standard output. A reader that went away (`| head`) is no error.
+    /// Prints a line on standard output. A closed pipe (`| head`) is not an error.
     pub fn line(&self, text: &str) {
         let _gone = writeln!(std::io::stdout().lock(), "{text}");
     }
 
-    /// Text that ends with its own newline.
+    /// Prints text that ends with its own newline.
     pub fn text(&self, text: &str) {
         let _gone = write!(std::io::stdout().lock(), "{text}");
     }
 
-    /// Something that does not hold, on standard error.
+    /// Reports a problem on standard error.
     pub fn problem(&self, text: &str) {
         let mark = Style::new().red().for_stderr().apply_to("✗");
         let _gone = writeln!(std::io::stderr().lock(), "{mark} {text}");
     }
 
-    /// A bar over `length` steps; hidden where standard error is no terminal.
+    /// Returns a progress bar over `length` steps. It is hidden if standard error is not a terminal.
     #[must_use]
     pub fn progress(&self, length: u64, what: &'static str) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
@@ -58,7 +58,7 @@ impl Output {
         bar
     }
 
-    /// A line that changes while something goes on; hidden where standard error is no terminal.
+    /// Returns a line that changes during an operation. It is hidden if standard error is not a terminal.
     #[must_use]
     pub fn spinner(&self, what: &'static str) -> ProgressBar {
         let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());

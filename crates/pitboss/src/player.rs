@@ -1,7 +1,7 @@
-//! A player at the gateway: the few calls of its HTTP interface that the command line makes itself.
+//! Client of the gateway that acts as a player, with the few HTTP calls that the command line needs.
 //!
-//! Used by `up` (one bet to show), `bet` and `load`. Nothing here knows how the platform works behind the gateway; what it is
-//! told is what a browser is told.
+//! Used by `up` (one bet to show), `bet` and `load`. It knows nothing about the platform behind the gateway, and gets the same
+//! answers as a browser.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// How long a call may take. The gateway answers a bet within 2 s, settled or not; the rest is for a machine under load.
+/// Deadline of a call. The gateway answers a bet within 2 s, settled or not. The rest is for a machine under load.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The gateway of a running platform.
@@ -24,49 +24,49 @@ pub struct Gateway {
 /// A registered player with a valid session.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Player {
-    /// The player's id, the key of everything that is said about them on Kafka.
+    /// Id of the player, which is the key of all records about the player on Kafka.
     pub player_id: String,
-    /// The JWT of the session.
+    /// JWT of the session.
     pub token: String,
 }
 
-/// What the gateway said of a bet.
+/// Answer of the gateway to a bet.
 #[derive(Clone, Debug)]
 pub struct BetAnswer {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The trace that the bet became, 32 hexadecimal digits.
+    /// Trace of the bet, 32 hexadecimal digits.
     pub trace_id: Option<String>,
-    /// The body exactly as it came: the same idempotency key must yield the same bytes.
+    /// The unchanged body, because the same idempotency key must return the same bytes.
     pub body: String,
 }
 
 /// The body of a settled or rejected bet.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BetResult {
-    /// The bet's id.
+    /// Id of the bet.
     pub bet_id: String,
     /// `won`, `lost` or `rejected`.
     pub outcome: String,
-    /// The symbols that the reels show, from left to right.
+    /// Symbols that the reels show, from left to right.
     #[serde(default)]
     pub reels: Vec<String>,
-    /// What was paid out, in minor units.
+    /// Payout in minor units.
     #[serde(default)]
     pub payout_minor: i64,
-    /// The balance after the bet, in minor units.
+    /// Balance after the bet, in minor units.
     #[serde(default)]
     pub balance_minor: i64,
-    /// Why a rejected bet was rejected.
+    /// Reason of a rejection.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
 impl BetAnswer {
-    /// The result, where the bet ended within the gateway's time.
+    /// Result of a bet that ended within the gateway's time.
     ///
     /// # Errors
-    /// When the answer is not a final one (202, or an error); the message holds the status and the body.
+    /// When the answer is not final (202, or an error). The message holds the status and the body.
     pub fn result(&self) -> Result<BetResult> {
         if self.status != StatusCode::OK {
             bail!("the gateway answered {}: {}", self.status, self.body.trim());
@@ -77,10 +77,7 @@ impl BetAnswer {
 }
 
 impl Gateway {
-    /// A client for the gateway at `base_url`; with an operator's token it is exempt from the limit per address.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be built.
+    /// Creates a client for the gateway at `base_url`. An operator's token exempts it from the limit per address.
     pub fn new(base_url: impl Into<String>, operator_token: Option<String>) -> Result<Self> {
         let client = Client::builder()
             .no_proxy()
@@ -91,7 +88,7 @@ impl Gateway {
         Ok(Self { client, base_url: base_url.into(), operator_token })
     }
 
-    /// Registers a player that nobody else uses, and logs in.
+    /// Registers a new player and logs in.
     ///
     /// # Errors
     /// When the gateway refuses or cannot be reached.
@@ -119,11 +116,11 @@ impl Gateway {
         Ok(Player { player_id: registered.player_id, token: session.token })
     }
 
-    /// Deposits `amount_minor` through the card provider and returns the balance after it, in minor units.
+    /// Deposits `amount_minor` through the card provider and returns the balance after it, in minor units. It retries with the
+    /// same key, which is the same deposit.
     ///
     /// # Errors
-    /// When the deposit is not completed within [`CALL_DEADLINE`]; until then it is asked for again with its key, which is
-    /// the same deposit.
+    /// When the deposit is not completed within [`CALL_DEADLINE`].
     pub async fn deposit(&self, player: &Player, amount_minor: i64, currency: &str) -> Result<i64> {
         #[derive(Deserialize)]
         struct Deposited {
@@ -145,10 +142,10 @@ impl Gateway {
         }
     }
 
-    /// Places a bet on the slot machine. `Err` only when no answer came at all.
+    /// Places a bet on the slot machine.
     ///
     /// # Errors
-    /// When the gateway cannot be reached or the call times out: the outcome is unknown, repeat with the same key.
+    /// Only when there is no answer at all. The outcome is then unknown, and the caller can retry with the same key.
     pub async fn bet(
         &self,
         player: &Player,
@@ -164,7 +161,7 @@ impl Gateway {
         Ok(BetAnswer { status, trace_id, body: response.text().await? })
     }
 
-    /// The player's balance in `currency`, in minor units.
+    /// Balance of the player in `currency`, in minor units.
     ///
     /// # Errors
     /// When the gateway refuses, cannot be reached, or does not know the currency.

@@ -1,7 +1,7 @@
-//! The phases of a long command: shown while they go on, timed, and named in the end.
+//! Phases of a long command, with progress, timing and a final list.
 //!
-//! On a terminal one line changes in place; elsewhere (a log, CI) there is a line when a phase begins, one every 20 s, and one when it
-//! ends. All of it goes to standard error.
+//! On a terminal one line changes in place. Elsewhere (a log, CI) there is a line when a phase begins, one every 20 s, and one
+//! when it ends. All of it goes to standard error.
 
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
@@ -14,12 +14,12 @@ use serde::Serialize;
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
 const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
 
-/// One phase that is over.
+/// A finished phase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Phase {
-    /// What was done.
+    /// Name of the phase.
     pub name: String,
-    /// How long it took.
+    /// Duration of the phase.
     pub seconds: f64,
 }
 
@@ -31,7 +31,7 @@ pub struct Steps {
     done: Vec<Phase>,
 }
 
-/// A phase that goes on.
+/// A phase in progress.
 #[derive(Debug)]
 pub struct Step {
     name: &'static str,
@@ -66,7 +66,7 @@ impl Steps {
         Step { name, began: now, bar, told: Mutex::new(now) }
     }
 
-    /// Ends a phase that did what it should; `result` is said with it.
+    /// Ends a successful phase and reports it with `result`.
     pub fn end(&mut self, step: Step, result: &str) {
         let seconds = step.began.elapsed().as_secs_f64();
         if let Some(bar) = &step.bar {
@@ -77,13 +77,13 @@ impl Steps {
         self.done.push(Phase { name: step.name.to_owned(), seconds });
     }
 
-    /// The phases that are over.
+    /// The finished phases.
     #[must_use]
     pub fn phases(&self) -> &[Phase] {
         &self.done
     }
 
-    /// How long it is since the first began.
+    /// Time since the phases began.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.began.elapsed()
@@ -91,7 +91,7 @@ impl Steps {
 }
 
 impl Step {
-    /// Says how far it is.
+    /// Reports progress.
     pub fn tell(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
@@ -113,7 +113,7 @@ impl Drop for Step {
     }
 }
 
-/// A line on standard error; a reader that went away is no error.
+/// Prints a line on standard error. A closed pipe is not an error.
 pub fn say(text: &str) {
     use std::io::Write as _;
     let _gone = writeln!(std::io::stderr().lock(), "{text}");

@@ -1,7 +1,7 @@
-//! The running platform, as the commands that play on it see it.
+//! Running platform that commands play on.
 //!
-//! It is the local runtime's, or one that something else runs (the compose file, another machine) and that is reached by its
-//! published addresses alone.
+//! The local runtime runs it, or something else does (the compose file, another machine). In the latter case it is reached only
+//! by its published addresses.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use runtime::{Layout, RuntimeError, pids};
 
 use crate::checkout::Checkout;
 
-/// No answer of the recorder takes longer.
+/// Deadline of an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Which platform is meant.
@@ -34,28 +34,28 @@ pub struct TargetArgs {
     recorder: Option<Url>,
 }
 
-/// Where the platform is, and what is needed to talk to it.
+/// Addresses of a platform, and the means to send requests to it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The gateway, without a slash at the end.
+    /// URL of the gateway, without a slash at the end.
     pub gateway_url: String,
-    /// The recorder's queries and pages, without a slash at the end.
+    /// URL of the recorder's queries and pages, without a slash at the end.
     pub recorder_url: String,
-    /// What exempts from the limit per address.
+    /// Operator's token, which exempts from the limit per address.
     pub operator_token: Option<String>,
-    /// Absent where the gateway's port leaves no room for the ports that are counted from it: 80 and 443 of a proxy.
+    /// `None` if no other ports can be counted from the gateway's port, such as 80 and 443 of a proxy.
     ports: Option<Ports>,
     host: String,
     http: reqwest::Client,
-    /// Where the local runtime keeps its processes; absent for a platform that something else runs.
+    /// Folders of the local runtime. `None` for a platform that something else runs.
     local: Option<Layout>,
 }
 
 impl Target {
-    /// The platform that `args` mean.
+    /// Finds the platform that `args` name.
     ///
     /// # Errors
-    /// When no platform is up there (exit code 69), or an address is not one of a platform.
+    /// When no platform is up there (exit code 69), or an address is invalid.
     pub async fn of(checkout: &Checkout, args: &TargetArgs) -> Result<Self> {
         let ports = checkout.ports()?;
         let local = Url::parse(&format!("http://127.0.0.1:{}", ports.http(Part::Gateway)))?;
@@ -105,22 +105,22 @@ impl Target {
         self.http.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// A page on a part's ops port, where the part has one.
+    /// URL of a page on a part's ops port, if the part has one.
     #[must_use]
     pub fn ops_url(&self, part: Part, path: &str) -> Option<String> {
         self.ports?.ops(part).map(|port| format!("http://{}:{port}{path}", self.host))
     }
 
-    /// A client without proxies.
+    /// HTTP client without proxies.
     #[must_use]
     pub fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    /// The most memory that each part's process ever held (VmHWM); empty for a platform that the local runtime does not run.
+    /// Peak memory of each part's process (VmHWM). Empty for a platform that the local runtime does not run.
     ///
     /// # Errors
-    /// When the local runtime knows nothing of any part: zero of zero parts would look like a small platform.
+    /// When no part of the local runtime runs, because zero parts would look like a small platform.
     pub fn memory_bytes(&self) -> Result<BTreeMap<String, u64>> {
         let Some(layout) = &self.local else { return Ok(BTreeMap::new()) };
         let parts = pids::recorded(layout).into_iter().filter(|r| r.process.is_alive());
@@ -138,7 +138,7 @@ fn base(url: &Url) -> String {
 mod tests {
     use super::*;
 
-    /// As `cli::main` does; another test may have been first.
+    /// As `cli::main` does. Another test may have installed it before.
     fn install_tls() {
         drop(rustls::crypto::ring::default_provider().install_default());
     }

@@ -1,5 +1,4 @@
-//! One trace as the recorder tells it: fetching it until it is whole, comparing it with what one bet must look like, and
-//! drawing it as a tree.
+//! One trace from the recorder: fetches it until it is complete, compares it with the trace of one bet, and draws it as a tree.
 
 pub mod edges;
 pub mod tree;
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// How often the recorder is asked while a trace is not whole yet.
+/// Interval at which an incomplete trace is fetched again.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A trace, assembled by the recorder from the envelopes of every service.
@@ -19,7 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub struct Trace {
     /// 32 hexadecimal digits.
     pub trace_id: String,
-    /// Every span of every transaction, the transactions' own included.
+    /// Every span of every transaction, including the transactions' own.
     #[serde(default)]
     pub spans: Vec<Span>,
     /// Error events that belong to the trace.
@@ -31,46 +30,46 @@ pub struct Trace {
     /// Metrics that were emitted in the trace.
     #[serde(default)]
     pub metrics: Vec<serde_json::Value>,
-    /// Parents that are named by a span and are not in the trace.
+    /// Parents that a span names and that are not in the trace.
     #[serde(default)]
     pub missing_parents: Vec<String>,
-    /// The services that took part.
+    /// Services that took part.
     #[serde(default)]
     pub services: Vec<String>,
 }
 
-/// One span, as Sentry has it.
+/// One span in Sentry's form.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Span {
     /// 16 hexadecimal digits.
     pub span_id: String,
-    /// The parent's id; absent for the root of the trace.
+    /// Id of the parent. Absent for the root of the trace.
     pub parent_span_id: Option<String>,
-    /// The service that sent it.
+    /// Service that sent the span.
     pub project: String,
-    /// What kind of work it is: `http.server`, `queue.publish`, `db`, …
+    /// Kind of work: `http.server`, `queue.publish`, `db`, …
     #[serde(default)]
     pub op: String,
-    /// What it worked on.
+    /// Object of the work.
     #[serde(default)]
     pub description: Option<String>,
     /// `ok` or a Sentry status.
     #[serde(default)]
     pub status: Option<String>,
-    /// Seconds since the epoch.
+    /// Start, in seconds since the epoch.
     pub start: f64,
-    /// Seconds since the epoch.
+    /// End, in seconds since the epoch.
     pub end: f64,
     /// Attributes.
     #[serde(default)]
     pub data: serde_json::Map<String, serde_json::Value>,
-    /// Whether this is the span of a transaction itself.
+    /// `true` for the span of a transaction itself.
     #[serde(default)]
     pub is_transaction: bool,
 }
 
 impl Span {
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     #[must_use]
     pub fn duration_ms(&self) -> f64 {
         (self.end - self.start) * 1000.0
@@ -84,7 +83,7 @@ impl Span {
 }
 
 impl Trace {
-    /// Everything that keeps this trace from being one unbroken tree; empty when it is one.
+    /// Returns all defects that keep this trace from being one unbroken tree. Empty if there are none.
     #[must_use]
     pub fn defects(&self) -> Vec<String> {
         let mut defects = Vec::new();
@@ -114,10 +113,10 @@ impl Trace {
     }
 }
 
-/// Asks the recorder at `recorder_url` for the trace; `None` when it has nothing of it.
+/// Fetches the trace from the recorder at `recorder_url`. Returns `None` if the recorder has no data of it.
 ///
 /// # Errors
-/// When the recorder cannot be reached or answers something else than a trace.
+/// When the recorder cannot be reached or its answer is not a trace.
 pub async fn fetch(client: &reqwest::Client, recorder_url: &str, trace_id: &str) -> Result<Option<Trace>> {
     let url = format!("{recorder_url}/api/v1/traces/{trace_id}");
     let response =
@@ -131,11 +130,11 @@ pub async fn fetch(client: &reqwest::Client, recorder_url: &str, trace_id: &str)
     Ok(Some(response.json().await.context("the recorder's answer is not a trace")?))
 }
 
-/// Fetches the trace of a bet until it has every edge that one bet must have, or `deadline` passes; then it is returned as it
-/// is, for the caller to judge.
+/// Fetches the trace of a bet until it has every edge of one bet, or `deadline` passes. The caller has to check the trace,
+/// because it is returned incomplete at the deadline.
 ///
 /// # Errors
-/// When the recorder cannot be reached, or nothing of the trace arrived in time.
+/// When the recorder cannot be reached, or nothing of the trace arrives in time.
 pub async fn fetch_whole_bet(
     client: &reqwest::Client,
     recorder_url: &str,

@@ -1,9 +1,9 @@
-//! Starting a process so that it cannot outlive whoever started it.
+//! Starts processes that cannot outlive the process that started them.
 //!
-//! A part, or a program that fetches or builds, is started through this program once more (`pitboss exec-part`): that asks the
-//! kernel for SIGKILL at its parent's end, checks that the parent is still there, and becomes the part. Process id and output stay
-//! the same. Rust could do this between fork and exec only with unsafe code, and a watcher process could be killed as well; the
-//! kernel cannot.
+//! A part, or a program that fetches or builds, is started through this program a second time (`pitboss exec-part`). That asks
+//! the kernel for SIGKILL at its parent's end, checks that the parent still lives, and replaces itself with the part. Process id
+//! and output stay the same. Rust could do this between fork and exec only with unsafe code. A watcher process could itself be
+//! killed, but the kernel cannot.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -15,24 +15,21 @@ use nix::unistd::{Pid, getppid};
 
 use crate::{PartSpec, RuntimeError};
 
-/// The name of the hidden subcommand that calls [`exec_part`].
+/// Name of the hidden subcommand that calls [`exec_part`].
 pub const EXEC_PART: &str = "exec-part";
 
-/// The command that becomes `program`, bound to this process, as the leader of a process group of its own.
+/// Returns the command that becomes `program`, bound to the life of this process, as the leader of its own process group.
 ///
-/// What is added to it are the program's own arguments. To be started by a thread that lives as long as the program shall.
+/// Arguments added to it are the program's own. It has to be spawned by a thread that lives as long as the program should.
 #[must_use]
 pub fn bound(program: impl AsRef<OsStr>) -> Command {
-    // The program of this very process, also when the file was replaced by a newer build meanwhile.
+    // The executable of this very process, even if a newer build has replaced the file.
     let mut command = Command::new("/proc/self/exe");
     command.arg(EXEC_PART).arg(std::process::id().to_string()).arg(program).process_group(0);
     command
 }
 
-/// The command that runs `spec` with both outputs into `output`, as the leader of a process group of its own.
-///
-/// # Errors
-/// When the pipe's end cannot be doubled.
+/// Returns the command that runs `spec` with both outputs into `output`, as the leader of its own process group.
 pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, RuntimeError> {
     let doubled = output.try_clone().map_err(|e| RuntimeError::io("cannot double a pipe", e))?;
     let mut command = bound(&spec.program);
@@ -47,13 +44,13 @@ pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, 
     Ok(command)
 }
 
-/// Becomes the program, bound to the life of the process `parent`. Returns only when that fails.
+/// Replaces this process with the program, bound to the life of the process `parent`. Returns only on failure.
 #[must_use]
 pub fn exec_part(parent: i32, program: &OsString, args: &[OsString]) -> RuntimeError {
     if let Err(errno) = prctl::set_pdeathsig(Signal::SIGKILL) {
         return RuntimeError::io("cannot bind the process to whoever started it", errno);
     }
-    // The parent may have ended before the kernel was asked.
+    // The parent may have ended before the request to the kernel.
     if getppid() != Pid::from_raw(parent) {
         return RuntimeError::Refused("whoever started it ended meanwhile".to_owned());
     }

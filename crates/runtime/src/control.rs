@@ -1,7 +1,7 @@
-//! How a command talks to the supervisor: one line of JSON there, one line back, over a socket in the state folder.
+//! Protocol between a command and the supervisor: a request and a response, one line of JSON each, over a Unix socket.
 //!
-//! The socket is reached through its folder's descriptor (`/proc/self/fd/…`): a socket's path may have 107 bytes, a checkout's
-//! may have more.
+//! The socket is in the state folder. It is reached through its folder's descriptor (`/proc/self/fd/…`), because a socket's path
+//! may have only 107 bytes and a checkout's path may be longer.
 
 use std::fs::File;
 use std::io;
@@ -17,71 +17,71 @@ pub use crate::machine::Applied;
 use crate::part::{PartSpec, PartState, Status};
 use crate::{Layout, RuntimeError, logfile};
 
-/// No line is longer.
+/// Maximum length of a line.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 
-/// How long the supervisor may take to answer; it does nothing that blocks. Ending everything is what takes longer.
+/// Deadline for an answer of the supervisor, which does nothing that blocks. Only shutting down takes longer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-/// How long ending everything may take: each part has a deadline of its own, after which it is killed.
+/// Deadline for shutting down everything. Each part has its own deadline, after which it is killed.
 const END_DEADLINE: Duration = Duration::from_secs(90);
-/// How often a condition is looked at again.
+/// Interval between two checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What may be asked.
+/// Request to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Request {
-    /// What is every part doing?
+    /// Return the status of every part.
     Status,
-    /// Make this plan true.
+    /// Apply this plan.
     Apply {
         /// The parts.
         parts: Vec<PartSpec>,
-        /// Leave alone what runs and is not among them.
+        /// Leave running parts alone that are not in the plan.
         keep_others: bool,
     },
-    /// Do something to one part.
+    /// Act on one part.
     Part {
-        /// What.
+        /// The action.
         action: Action,
-        /// To which.
+        /// Name of the part.
         name: String,
     },
-    /// End everything, and yourself; answered when all is gone.
+    /// Shut down everything, including the supervisor. Answered when all parts have ended.
     ShutDown,
 }
 
-/// What can be done to one part.
+/// Action on one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Start what was stopped.
+    /// Start a stopped part.
     Start,
-    /// End in good order; stays down.
+    /// Shut down in order. The part stays down.
     Stop,
-    /// End in good order and start.
+    /// Shut down in order and start again.
     Restart,
-    /// Kill; comes back.
+    /// Kill. The part is restarted.
     Kill,
-    /// Make it stand still; stays so.
+    /// Freeze until thawed.
     Freeze,
-    /// Let it go on.
+    /// Thaw.
     Thaw,
 }
 
-/// What is answered.
+/// Response of the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Response {
-    /// To [`Request::Status`].
+    /// Answer to [`Request::Status`].
     Status(Status),
-    /// To [`Request::Apply`].
+    /// Answer to [`Request::Apply`].
     Applied(Applied),
-    /// To everything else that was done.
+    /// Answer to every other request that was carried out.
     Done,
-    /// Why it was not done.
+    /// Reason why the request was refused.
     Refused(String),
-    /// There is no such part; there are these.
+    /// The part is unknown. Names of the known parts.
     UnknownPart(String),
 }
 
@@ -91,7 +91,7 @@ fn socket(layout: &Layout) -> Result<(File, PathBuf), RuntimeError> {
     Ok((folder, path))
 }
 
-/// Listens in place of a supervisor that is gone. Only to be called by the holder of the supervisor's lock.
+/// Listens in place of an earlier supervisor. Only the holder of the supervisor's lock may call this.
 pub(crate) fn listen(layout: &Layout) -> Result<UnixListener, RuntimeError> {
     let (_folder, path) = socket(layout)?;
     match std::fs::remove_file(&path) {
@@ -121,14 +121,14 @@ pub(crate) async fn write_line<T: Serialize>(stream: &mut UnixStream, value: &T)
     stream.flush().await
 }
 
-/// A command's end of the line.
+/// Client of the supervisor, for commands.
 #[derive(Clone, Debug)]
 pub struct Client {
     layout: Layout,
 }
 
 impl Client {
-    /// The supervisor of this platform, whether or not it runs.
+    /// Creates a client for the supervisor of this platform, whether or not it runs.
     #[must_use]
     pub fn new(layout: &Layout) -> Self {
         Self { layout: layout.clone() }
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    /// What every part is doing.
+    /// Returns the status of every part.
     ///
     /// # Errors
     /// [`RuntimeError::NotRunning`] when there is no supervisor.
@@ -171,7 +171,7 @@ impl Client {
         }
     }
 
-    /// Makes a plan true, see [`Request::Apply`].
+    /// Applies a plan, see [`Request::Apply`].
     ///
     /// # Errors
     /// When there is no supervisor or it refuses the plan.
@@ -182,10 +182,10 @@ impl Client {
         }
     }
 
-    /// Does something to one part; returns as soon as it is under way.
+    /// Acts on one part. Returns as soon as the action has begun.
     ///
     /// # Errors
-    /// When there is no such part, or it is in no state for that.
+    /// When the part is unknown, or its state does not allow the action.
     pub async fn act(&self, action: Action, name: &str) -> Result<(), RuntimeError> {
         match self.ask(&Request::Part { action, name: name.to_owned() }, ANSWER_DEADLINE).await? {
             Response::Done => Ok(()),
@@ -193,10 +193,10 @@ impl Client {
         }
     }
 
-    /// Ends everything and the supervisor; returns when all is gone.
+    /// Shuts down everything, including the supervisor. Returns when all parts have ended.
     ///
     /// # Errors
-    /// When there is no supervisor, or it does not come to an end.
+    /// When there is no supervisor, or it does not end in time.
     pub async fn shut_down(&self) -> Result<(), RuntimeError> {
         match self.ask(&Request::ShutDown, END_DEADLINE).await? {
             Response::Done => Ok(()),
@@ -204,8 +204,7 @@ impl Client {
         }
     }
 
-    /// Waits until every one of `names` is ready. `deaths_before` is how often each had died when the waiting began: one more
-    /// death and the waiting ends with that part's log.
+    /// Waits until all `names` are ready. When one of them has died, the error shows the end of that part's log.
     ///
     /// # Errors
     /// When one dies before it is ready, or the deadline passes.
@@ -252,10 +251,7 @@ impl Client {
         RuntimeError::NotReady { part, waited_s: deadline.as_secs(), why, log, tail }
     }
 
-    /// Waits until the part is in one of the states.
-    ///
-    /// # Errors
-    /// When the deadline passes before.
+    /// Waits until the part is in one of the states, or fails at the deadline.
     pub async fn wait_state(
         &self,
         name: &str,

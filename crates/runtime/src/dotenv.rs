@@ -1,13 +1,13 @@
-//! `.env`: what a person sets for this checkout, in the file's plainest form — `NAME=value`, `#` comments, optional quotes.
+//! Reads `.env`, the settings of this checkout, in the file's simplest form: `NAME=value`, `#` comments, optional quotes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::RuntimeError;
 
-/// Which variables are handed on to the services, from `.env` and from the terminal (which wins): those that a service reads.
-/// Everything else that a process gets is decided by the runtime, so that `up` means the same in every terminal, and so that a
-/// token for another tool, such as `SENTRY_AUTH_TOKEN`, stays where it is.
+/// Variables that are passed on to the services from `.env` and from the terminal (which wins), because a service reads them. The
+/// runtime decides everything else that a process gets. So `up` means the same in every terminal, and a token for another tool,
+/// such as `SENTRY_AUTH_TOKEN`, is not passed on.
 const HANDED_ON: [&str; 6] = [
     "PITBOSS_LOG_FORMAT",
     "SENTRY_ENVIRONMENT",
@@ -16,10 +16,10 @@ const HANDED_ON: [&str; 6] = [
     "RUST_LOG",
     "RUST_BACKTRACE",
 ];
-/// The same by how they begin: settings of all services, and where the recorder sends copies.
+/// Prefixes of further such variables: settings of all services, and targets of the recorder's copies.
 const HANDED_ON_PREFIXES: [&str; 2] = ["PITBOSS__", "PITBOSS_FORWARD_DSN_"];
 
-/// The way out of a network that has only a proxy; for the recorder where it sends copies to a real Sentry.
+/// Proxy variables, which the recorder needs to send copies to a real Sentry from a network that has only a proxy.
 pub const PROXIES: [&str; 8] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -31,10 +31,10 @@ pub const PROXIES: [&str; 8] = [
     "no_proxy",
 ];
 
-/// Reads the file; none where there is none.
+/// Reads the file. Returns no variables if there is no file.
 ///
 /// # Errors
-/// When a line is not understood, or the file cannot be read.
+/// When a line cannot be parsed or the file cannot be read.
 pub fn read(path: &Path) -> Result<BTreeMap<String, String>, RuntimeError> {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text).map_err(|why| RuntimeError::Refused(format!("{}: {why}", path.display()))),
@@ -65,7 +65,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     Ok(variables)
 }
 
-/// Those of the variables that are handed on to the services.
+/// Returns those variables that are passed on to the services.
 #[must_use]
 pub fn handed_on(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     variables

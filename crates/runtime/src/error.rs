@@ -1,33 +1,33 @@
-//! What can go wrong, in the words that the person in front of the terminal gets: what, where it is written, what to do.
+//! Errors of the local runtime. Each message contains what failed, where it is logged and what to do.
 
 use std::path::{Path, PathBuf};
 
 use crate::ports::PortInUse;
 
-/// How many last lines of a log are shown with a failure.
+/// Number of log lines shown with a failure.
 pub const LOG_LINES_SHOWN: usize = 15;
 
 /// A failure of the local runtime.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// Something that is needed is not on this machine, or is too old.
+    /// Something that is needed is missing on this machine or too old.
     #[error("{what}\n  {advice}")]
     Missing {
-        /// What is missing.
+        /// The missing thing.
         what: String,
-        /// What to do.
+        /// Advice for the user.
         advice: String,
     },
-    /// A fetched or built program could not be had.
+    /// A program could not be fetched or built.
     #[error("{what} failed: {why}\n  log: {}{}", log.display(), shown(tail))]
     Fetch {
-        /// What was tried.
+        /// The attempted step.
         what: String,
-        /// Why it failed.
+        /// Reason for the failure.
         why: String,
-        /// Where everything is written.
+        /// Log with the complete output.
         log: PathBuf,
-        /// The last lines of it.
+        /// Last lines of the log.
         tail: Vec<String>,
     },
     /// A part ended before it was ready.
@@ -35,65 +35,65 @@ pub enum RuntimeError {
     DiedAtStart {
         /// The part.
         part: String,
-        /// How it ended: exit code or signal.
+        /// Exit code or signal.
         how: String,
         /// Its log.
         log: PathBuf,
-        /// The last lines of it.
+        /// Last lines of the log.
         tail: Vec<String>,
     },
-    /// A part runs and does not become ready.
+    /// A part runs but does not become ready.
     #[error("{part} is not ready after {waited_s} s ({why})\n  log: {}{}", log.display(), shown(tail))]
     NotReady {
         /// The part.
         part: String,
-        /// How long it was waited for.
+        /// Waiting time in seconds.
         waited_s: u64,
-        /// What it says of itself.
+        /// State of the part.
         why: String,
         /// Its log.
         log: PathBuf,
-        /// The last lines of it.
+        /// Last lines of the log.
         tail: Vec<String>,
     },
-    /// Ports that are needed belong to somebody else.
+    /// Other processes use ports that are needed.
     #[error("{}\n  end those processes, or start the platform elsewhere: ./pitboss up --port-base 18100", lines(.0))]
     PortsInUse(Vec<PortInUse>),
     /// No supervisor is running.
     #[error("the platform is not running; start it with ./pitboss up")]
     NotRunning,
-    /// Another command is changing the platform at this moment.
+    /// Another command is changing the platform now.
     #[error("another ./pitboss command is at work on this platform (process {pid}); wait for it, or end it")]
     Busy {
-        /// Who holds the lock, as far as it is written down.
+        /// Process that holds the lock, if known.
         pid: String,
     },
     /// No part has that name.
     #[error("there is no part \"{name}\"; there are: {known}")]
     UnknownPart {
-        /// What was asked for.
+        /// Requested name.
         name: String,
-        /// What there is.
+        /// Known names.
         known: String,
     },
-    /// The supervisor refused, in its own words.
+    /// A refusal, with its reason.
     #[error("{0}")]
     Refused(String),
-    /// A plan of parts that cannot be carried out.
+    /// The plan of parts is invalid.
     #[error("the plan of parts is wrong: {0}")]
     Plan(String),
-    /// The operating system refused.
+    /// An operating system call failed.
     #[error("{what}: {source}{}", hint(source))]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// Why it failed.
+        /// Reason for the failure.
         source: std::io::Error,
     },
 }
 
 impl RuntimeError {
-    /// The exit code of the command that meets this: 2 usage, 69 something needed is missing, 1 everything else.
+    /// Exit code of a command that fails with this error: 2 usage, 69 something needed is missing, 1 everything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -103,12 +103,12 @@ impl RuntimeError {
         }
     }
 
-    /// An input/output failure with what was tried.
+    /// Creates a [`RuntimeError::Io`] with the attempted operation.
     pub fn io(what: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
         Self::Io { what: what.into(), source: source.into() }
     }
 
-    /// As [`RuntimeError::io`], about one file.
+    /// Creates a [`RuntimeError::Io`] about one file.
     pub(crate) fn file(verb: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let what = format!("cannot {verb} {}", path.display());
         move |source| Self::Io { what, source }
@@ -123,7 +123,7 @@ fn shown(tail: &[String]) -> String {
     tail.iter().map(|line| format!("\n  | {line}")).collect()
 }
 
-/// Three failures have a cause that people find in a minute when told, and in an hour when not.
+/// Names three causes that take a minute to find with a hint and an hour without one.
 fn hint(source: &std::io::Error) -> &'static str {
     match source.kind() {
         std::io::ErrorKind::StorageFull => "\n  the disk is full: make room and try again",

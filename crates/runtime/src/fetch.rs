@@ -1,4 +1,4 @@
-//! Running the programs that fetch and build: everything they say goes to a log, their progress to whoever watches.
+//! Runs the programs that fetch and build. Their output goes to a log, and their progress to a callback.
 
 mod group;
 
@@ -18,20 +18,20 @@ use crate::{Layout, RuntimeError, child, process};
 use group::Group;
 pub use group::end_left;
 
-/// No line of progress is longer.
+/// Maximum length of a progress line. The rest of a longer line is ignored.
 const LINE_BYTES_MAX: usize = 4 << 10;
 
-/// Hears each line that a program says, also the ones that it ends with a carriage return to write over them.
+/// Callback for each line of a program's output, including lines that end with a carriage return and are overwritten.
 pub type Told<'a> = dyn Fn(&str) + Send + Sync + 'a;
 
-/// What is run.
+/// Description of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// What it is, in words.
+    /// Description of the work, for messages.
     pub what: &'a str,
-    /// Where everything that it says is kept.
+    /// Log of all output.
     pub log: &'a Path,
-    /// How long it may take.
+    /// Time limit.
     pub deadline: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Job<'_> {
     }
 }
 
-/// A command for [`run`] that the kernel ends with this process; what is added to it are the program's own arguments.
+/// Returns a command for [`run`] that the kernel kills together with this process. Arguments added to it are the program's own.
 #[must_use]
 pub fn bound(program: impl AsRef<OsStr>) -> Command {
     Command::from(child::bound(program))
@@ -63,11 +63,11 @@ pub fn bound(program: impl AsRef<OsStr>) -> Command {
 
 /// Runs a program (of [`bound`]) to its end.
 ///
-/// It is killed with all that it started when this is dropped. When this process is killed the kernel ends the program, and the next
-/// command what that had started: an interrupted command leaves nothing behind.
+/// Dropping this future kills the program with everything that it started. When this process is killed, the kernel kills the
+/// program, and the next command kills what the program had started. So an interrupted command leaves nothing behind.
 ///
 /// # Errors
-/// When it cannot be started, fails or takes too long; the message names the log and shows its end.
+/// When it cannot be started, fails or takes too long. The message names the log and shows its end.
 pub async fn run(
     layout: &Layout,
     mut command: Command,
@@ -96,8 +96,7 @@ pub async fn run(
     job.outcome(ended)
 }
 
-/// Runs a program that must not be killed in the middle: it comes to its end also when this process does not, and so speaks to
-/// its log alone.
+/// Runs a program that must not be killed in the middle. It finishes even if this process ends, so it writes to its log only.
 ///
 /// # Errors
 /// As [`run`].

@@ -1,4 +1,4 @@
-//! The servers that are not ours: how each is had, configured and started.
+//! Third-party servers: how each is obtained, configured and started.
 
 mod jars;
 pub mod kafka;
@@ -12,7 +12,7 @@ use contracts::parts::{Part, Ports};
 
 use crate::{Layout, PartSpec, RuntimeError};
 
-/// Which ports the three servers get.
+/// Ports of the three servers.
 #[derive(Clone, Copy, Debug)]
 pub struct InfraPorts {
     /// The broker's listener for clients.
@@ -37,36 +37,33 @@ impl From<Ports> for InfraPorts {
 }
 
 impl InfraPorts {
-    /// Free ports, for servers that only a test run knows.
-    ///
-    /// # Errors
-    /// When the machine has none.
+    /// Free ports, for the servers of a test run.
     pub fn free() -> Result<Self, RuntimeError> {
         let ports = crate::ports::free(4)?;
         let port = |n: usize| ports.get(n).copied().unwrap_or_default();
         Ok(Self { kafka: port(0), kafka_controller: port(1), mongo: port(2), redis: port(3) })
     }
 
-    /// The broker, as clients are told of it.
+    /// Bootstrap servers for Kafka clients.
     #[must_use]
     pub fn kafka_bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.kafka)
     }
 
-    /// The document store, as drivers are told of it. It is one node, also where it says that it is a replica set of one.
+    /// URI for MongoDB drivers. The server is a single node, even where it reports a replica set of one.
     #[must_use]
     pub fn mongo_uri(&self) -> String {
         format!("mongodb://127.0.0.1:{}/?directConnection=true", self.mongo)
     }
 
-    /// The cache, as clients are told of it.
+    /// URL for Redis clients.
     #[must_use]
     pub fn redis_url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.redis)
     }
 }
 
-/// Prepares what each needs before it is started the first time, and describes all three.
+/// Prepares each server for its first start, and describes all three.
 ///
 /// # Errors
 /// When a program is missing or the state folder cannot be used.
@@ -78,19 +75,19 @@ pub async fn prepare(layout: &Layout, ports: InfraPorts) -> Result<Vec<PartSpec>
     ])
 }
 
-/// The names of the three.
+/// Names of the three servers.
 #[must_use]
 pub fn names() -> Vec<String> {
     [Part::Kafka, Part::Mongo, Part::Redis].map(|p| p.as_str().to_owned()).to_vec()
 }
 
-/// The environment of a process that needs nothing from ours: no proxy, no options of Java, no tokens.
+/// Base environment of all processes: no proxy, no Java options, no tokens.
 pub(crate) fn plain_environment() -> BTreeMap<String, String> {
     let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
     kept.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
 }
 
-/// What a program file is made of, as far as its length and time of change tell.
+/// Identifies a program file by its length and modification time.
 pub(crate) fn fingerprint(program: &Path) -> String {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(program)

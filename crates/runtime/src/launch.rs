@@ -1,4 +1,4 @@
-//! Starting the supervisor, and ending it whatever state it is in.
+//! Starts the supervisor, and ends the platform whatever state it is in.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,16 +14,16 @@ use crate::pids::{self, SUPERVISOR};
 use crate::process::ProcessId;
 use crate::{Layout, RuntimeError, fetch, logfile, process};
 
-/// The name of the hidden subcommand that runs [`crate::supervisor::run`].
+/// Name of the hidden subcommand that runs [`crate::supervisor::run`].
 pub const SUPERVISE: &str = "supervise";
-/// How long the supervisor may take to answer the first time.
+/// Deadline for the supervisor's first answer.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Starts the supervisor in a session of its own, where no terminal's end reaches it, and waits until it answers. `end_with`: the
-/// process whose end is the end of everything.
+/// Starts the supervisor and waits until it answers. It runs in its own session, so that closing a terminal does not end it. When
+/// the process `end_with` ends, the supervisor shuts everything down.
 ///
 /// # Errors
-/// When it cannot be started or ends at once.
+/// When it cannot be started or ends immediately.
 pub async fn start(layout: &Layout, end_with: Option<&ProcessId>) -> Result<Client, RuntimeError> {
     let log = layout.log(SUPERVISOR);
     let output = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
@@ -53,21 +53,21 @@ pub async fn start(layout: &Layout, end_with: Option<&ProcessId>) -> Result<Clie
     }
 }
 
-/// What [`end`] found.
+/// Result of [`end`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Nothing ran.
+    /// Nothing was running.
     Nothing,
-    /// Everything ended in good order.
+    /// Everything was shut down in order.
     InOrder,
-    /// There was no supervisor any more, or it did not answer; these processes were left and have been killed.
+    /// There was no supervisor, or it did not answer. These processes were left behind and have been killed.
     LeftBehind(Vec<String>),
 }
 
-/// Ends the platform, whatever state it is in; no process of it runs when this returns.
+/// Ends the platform, whatever state it is in. None of its processes runs when this returns.
 ///
 /// # Errors
-/// When something does not end although it was killed.
+/// When a killed process does not disappear.
 pub async fn end(layout: &Layout) -> Result<Ended, RuntimeError> {
     let fetching = fetch::end_left(layout).await;
     if pids::supervisor_lives(layout)? {

@@ -1,4 +1,4 @@
-//! Where everything of the local runtime lies: under `.pitboss/`, so that removing one folder removes all of it.
+//! Paths of the local runtime. All are under `.pitboss/`, so that removing one folder removes everything.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::RuntimeError;
 
-/// The folders of one local platform.
+/// Folders of one local platform.
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
@@ -16,8 +16,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The platform of the checkout at `root`: state in `.pitboss/` unless `state` names another folder, fetched programs in
-    /// `.pitboss/tools/` unless `tools` does. Platforms with states of their own share one checkout's tools.
+    /// Layout of the checkout at `root`. State is in `.pitboss/` unless `state` names another folder, and fetched programs are in
+    /// `.pitboss/tools/` unless `tools` does. Platforms with separate states share the tools of one checkout.
     #[must_use]
     pub fn new(root: &Path, state: Option<PathBuf>, tools: Option<PathBuf>) -> Self {
         let usual = root.join(".pitboss");
@@ -26,19 +26,19 @@ impl Layout {
         Self { root: root.to_owned(), state: state.unwrap_or(usual), tools, programs }
     }
 
-    /// The same checkout and tools with its state elsewhere: the throw-away servers of the tests.
+    /// The same checkout and tools with another state folder, for the temporary servers of the tests.
     #[must_use]
     pub fn with_state(&self, state: PathBuf) -> Self {
         Self { state, ..self.clone() }
     }
 
-    /// The same platform with the programs of the folder `programs` instead of those that cargo built last.
+    /// The same platform with the programs in `programs` instead of those that cargo built last.
     #[must_use]
     pub fn with_programs(&self, programs: PathBuf) -> Self {
         Self { programs, ..self.clone() }
     }
 
-    /// The checkout.
+    /// Root of the checkout.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -50,58 +50,55 @@ impl Layout {
         &self.state
     }
 
-    /// Fetched and built programs.
+    /// Folder of fetched and built programs.
     #[must_use]
     pub fn tools(&self) -> &Path {
         &self.tools
     }
 
-    /// The data of a part; forgotten by `down --volumes`.
+    /// Data folder of a part, deleted by `down --volumes`.
     #[must_use]
     pub fn data(&self, part: &str) -> PathBuf {
         self.state.join("data").join(part)
     }
 
-    /// All parts' data.
+    /// Folder of all parts' data.
     #[must_use]
     pub fn all_data(&self) -> PathBuf {
         self.state.join("data")
     }
 
-    /// Generated configuration files.
+    /// Folder of generated configuration files.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.state.join("config")
     }
 
-    /// The log of a part.
+    /// Log file of a part.
     #[must_use]
     pub fn log(&self, part: &str) -> PathBuf {
         self.state.join("logs").join(format!("{part}.log"))
     }
 
-    /// What describes the running supervisor: locks, socket, process ids.
+    /// Folder of the running supervisor's locks, socket and process ids.
     #[must_use]
     pub fn run(&self) -> PathBuf {
         self.state.join("run")
     }
 
-    /// Secrets, readable by the owner only.
+    /// Folder of the secrets, readable by the owner only.
     #[must_use]
     pub fn secrets(&self) -> PathBuf {
         self.state.join("secrets")
     }
 
-    /// The folder of our own programs: where cargo builds them, unless another one was named.
+    /// Folder of our own programs. This is where cargo builds them, unless another folder was named.
     #[must_use]
     pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// Makes the folders; all of them are the owner's alone, because plans and logs can hold what is nobody else's.
-    ///
-    /// # Errors
-    /// When one cannot be made.
+    /// Creates the folders. Only the owner can read them, because plans and logs can hold private data.
     pub fn create(&self) -> Result<(), RuntimeError> {
         let folders = [
             self.state.clone(),
@@ -118,7 +115,7 @@ impl Layout {
     }
 }
 
-/// Makes a folder with its parents; the last one is readable by the owner only.
+/// Creates a folder and its missing parents, readable by the owner only.
 pub(crate) fn private_folder(folder: &Path) -> Result<(), RuntimeError> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -128,15 +125,15 @@ pub(crate) fn private_folder(folder: &Path) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-/// Writes a file so that a reader sees the old or the new content and never half of it; `0600`.
+/// Writes a file with mode `0600`. A reader sees the old or the new content, never a part of it.
 ///
 /// # Errors
-/// When it cannot be written; then nothing of it is left.
+/// When the file cannot be written. No draft is left behind then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
     write_with_mode(path, content, 0o600)
 }
 
-/// As [`write_private`], with these permissions.
+/// Does the same as [`write_private`], with another mode.
 pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), RuntimeError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
@@ -146,7 +143,7 @@ pub(crate) fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<
         use std::os::unix::fs::OpenOptionsExt;
         let mut file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
-        // Before the content: a draft that somebody left may be readable by more, and a mask may have taken something away.
+        // Before the content: an old draft may be readable by others, and the umask may have removed a permission.
         fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -171,7 +168,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    /// Where an earlier process with the id of this one would have left its draft.
+    /// Path of the draft that an earlier process with the id of this one would have left.
     fn draft_of(path: &Path) -> PathBuf {
         PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()))
     }
@@ -193,7 +190,7 @@ mod tests {
         const MORE_THAN_A_PIPE_HOLDS: usize = 1 << 20;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secrets.json");
-        // A pipe, so that it can be looked at while it is written: the writer waits for the reader.
+        // A pipe, so that the mode can be checked during the write: the writer waits for the reader.
         let draft = draft_of(&file);
         mkfifo(&draft, Mode::S_IRWXU).unwrap();
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o666)).unwrap();
@@ -202,7 +199,7 @@ mod tests {
         reader.read_exact(&mut [0]).unwrap();
         let mode = mode_of(&draft);
         std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
-        // That a pipe cannot be synced is no matter here.
+        // A pipe cannot be synced, so the result does not matter.
         drop(writing.join().unwrap());
         assert_eq!(mode, 0o600);
     }

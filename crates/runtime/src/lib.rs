@@ -1,17 +1,17 @@
-//! The local runtime: real servers and our services as processes of this machine, watched by one supervisor.
+//! Local runtime: runs third-party servers and our services as processes of this machine, watched by one supervisor.
 //!
-//! The way of one `./pitboss up` through this crate: [`tools`] says what the machine lacks, [`fetch`] gets the programs that no
-//! package of the machine has, [`infra`] and [`services`] describe every process as a [`PartSpec`], [`supervisor`] runs what is
-//! described and brings back what dies, [`control`] is how a command talks to it, and [`probe`] decides what "ready" means.
+//! One `./pitboss up` through this crate: [`tools`] reports what the machine lacks. [`fetch`] gets the programs that no package
+//! of the machine provides. [`infra`] and [`services`] describe every process as a [`PartSpec`]. [`supervisor`] runs the parts
+//! and restarts those that die. Commands talk to it through [`control`]. [`probe`] decides when a part is ready.
 //!
-//! Promises kept here:
-//! * what was killed or died comes back (after 0.5 s to 30 s), what was stopped or frozen does not until told ([`policy`],
-//!   `machine`: both pure, without a process or a clock);
-//! * no process outlives the supervisor, however that ends: each is told by the kernel when it goes ([`child`]), and what is
-//!   left nevertheless is found by process id *and* start time and removed by the next command ([`pids`]);
-//! * nothing waits for time to pass where a condition can be waited for.
+//! It guarantees three things:
+//! * A part that died or was killed is restarted (after 0.5 s to 30 s). A stopped or frozen part is not, until a command asks for
+//!   it ([`policy`] and `machine`, both pure, without a process or a clock).
+//! * No process outlives the supervisor. The kernel kills each part with it ([`child`]), and the next command finds leftovers by
+//!   process id *and* start time and kills them ([`pids`]).
+//! * Nothing waits for a fixed time where it can wait for a condition.
 //!
-//! This crate knows contracts (ports, versions) and nothing else of ours: topics are created by the command line.
+//! Of our crates it uses only contracts (ports, versions). The command line creates the topics.
 
 pub mod child;
 pub mod control;

@@ -1,17 +1,17 @@
-//! Logs that cannot fill a disk: one file and one older one per part, and reading their ends.
+//! Logs of bounded size (one current and one older file per part), and readers of their ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// When a log is this long it becomes the older one; so a part's logs never hold more than twice this.
+/// Length at which a log becomes the older one. A part's logs never exceed twice this.
 pub const LOG_BYTES_MAX: u64 = 8 << 20;
 
-/// The end of a log that is read for its last lines.
+/// Number of bytes at the end of a log that are read for its last lines.
 const TAIL_BYTES_MAX: u64 = 256 << 10;
 
-/// A log that is written.
+/// Writer of a bounded log.
 #[derive(Debug)]
 pub struct LogWriter {
     path: PathBuf,
@@ -22,19 +22,13 @@ pub struct LogWriter {
 
 impl LogWriter {
     /// Opens the log for appending.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
     pub fn open(path: &Path, length_max: u64) -> std::io::Result<Self> {
         let file = append(path)?;
         let length = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, length, length_max })
     }
 
-    /// Appends; a log that would become too long is set aside first, in the place of the one set aside before.
-    ///
-    /// # Errors
-    /// When the disk refuses.
+    /// Appends bytes. If the log would become too long, it first replaces the older log.
     pub fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         if self.length > 0 && self.length.saturating_add(bytes.len() as u64) > self.length_max {
             std::fs::rename(&self.path, older(&self.path))?;
@@ -68,7 +62,7 @@ fn older(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The last `count` lines of a log; none where there is no log.
+/// The last `count` lines of a log, or none if there is no log.
 #[must_use]
 pub fn tail(path: &Path, count: usize) -> Vec<String> {
     let mut lines = last_lines(path, count);
@@ -92,13 +86,13 @@ fn last_lines(path: &Path, count: usize) -> Vec<String> {
     let Ok(bytes) = read() else { return Vec::new() };
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    // A progress bar writes over its own line: only what was left standing is shown.
+    // A progress bar overwrites its own line, so only the final text is shown.
     let standing =
         |line: &&str| line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default().to_owned();
     lines.iter().skip(lines.len().saturating_sub(count)).map(standing).collect()
 }
 
-/// A log that is followed while somebody else writes it, through its being set aside.
+/// Follows a log that another process writes, even when the log is renamed.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
@@ -107,7 +101,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows from the present end.
+    /// Follows the log from its current end.
     #[must_use]
     pub fn from_end(path: &Path) -> Self {
         let metadata = std::fs::metadata(path).ok();
@@ -115,15 +109,12 @@ impl Follower {
         Self { path: path.to_owned(), inode, position }
     }
 
-    /// What was written since the last time.
-    ///
-    /// # Errors
-    /// When the log is there and cannot be read.
+    /// Returns the bytes written since the last call.
     pub fn read_new(&mut self) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let Ok(metadata) = std::fs::metadata(&self.path) else { return Ok(bytes) };
         if metadata.ino() != self.inode {
-            // The rest of the file that was set aside, then the new one from its start.
+            // The rest of the renamed file, then the new one from its start.
             if std::fs::metadata(older(&self.path)).is_ok_and(|m| m.ino() == self.inode) {
                 read_from(&older(&self.path), self.position, &mut bytes)?;
             }

@@ -1,7 +1,7 @@
-//! The supervisor's rules without a process, a clock or a socket: what happened goes in, what is to be done comes out.
+//! Rules of the supervisor as a state machine without processes, clocks or sockets: events go in, effects come out.
 //!
-//! A part is *wanted* unless it was stopped; a part that ends while it is wanted died. Each start has a generation, so that the
-//! late news of an earlier life (its end, a probe under way) is told apart from news of this one.
+//! A part is *wanted* unless it was stopped. A part that ends while it is wanted has died. Each start has a generation, so that a
+//! late event of an earlier start (its end, a probe in flight) is distinguished from an event of the current one.
 
 mod entry;
 #[cfg(test)]
@@ -14,54 +14,54 @@ use crate::part::{PartSpec, PartStatus, start_order};
 use crate::policy::RestartPolicy;
 use entry::{Entry, Phase};
 
-/// How soon a part that starts is asked again whether it is ready.
+/// Probe interval of a part that is starting.
 const PROBE_STARTING_MS: u64 = 100;
-/// How soon a part that was ready and is not is asked again.
+/// Probe interval of a part that was ready and is not.
 const PROBE_UNREADY_MS: u64 = 500;
-/// How soon a ready part is asked again.
+/// Probe interval of a ready part.
 const PROBE_READY_MS: u64 = 2_000;
 
-/// What is sent to a process.
+/// Signal for a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sig {
-    /// End in good order.
+    /// Shut down in order.
     Term,
-    /// End now.
+    /// End immediately.
     Kill,
-    /// Stand still.
+    /// Freeze.
     Stop,
-    /// Go on.
+    /// Thaw.
     Cont,
 }
 
-/// What is to be done.
+/// Effect that the supervisor has to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Start the process of the part and tell of it with [`Machine::spawned`].
+    /// Start the part's process and report the result with [`Machine::spawned`].
     Spawn { name: String, generation: u64 },
     /// Send a signal to the process group.
     Signal { pid: i32, signal: Sig },
-    /// Ask whether it is ready, after a while, and tell of it with [`Machine::probed`].
+    /// Probe the part after a delay and report the result with [`Machine::probed`].
     Probe { name: String, generation: u64, after_ms: u64 },
 }
 
-/// What a plan changed.
+/// Changes made by a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
-    /// New, or stopped before.
+    /// New parts, and parts that did not run.
     pub started: Vec<String>,
-    /// Running, and described otherwise than before.
+    /// Running parts whose spec changed.
     pub restarted: Vec<String>,
-    /// Frozen before.
+    /// Parts that were frozen.
     pub thawed: Vec<String>,
-    /// No longer in the plan.
+    /// Parts that are no longer in the plan.
     pub removed: Vec<String>,
-    /// Running as described.
+    /// Parts that run as planned.
     pub unchanged: Vec<String>,
 }
 
 impl Applied {
-    /// Whether nothing had to be done.
+    /// Returns `true` if the plan changed nothing.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.started.is_empty()
@@ -71,10 +71,10 @@ impl Applied {
     }
 }
 
-/// All parts and what each of them is doing.
+/// All parts and their states.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    /// In the order in which they start.
+    /// In start order.
     parts: Vec<Entry>,
     policy: RestartPolicy,
     ending: bool,
@@ -86,7 +86,7 @@ impl Machine {
         Self { parts: Vec::new(), policy, ending: false, effects: Vec::new() }
     }
 
-    /// What is to be done since the last time this was asked.
+    /// Returns the effects since the last call.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
@@ -100,7 +100,7 @@ impl Machine {
         self.parts.iter().filter_map(|e| Some((e.spec.name.clone(), e.pid?))).collect()
     }
 
-    /// What is told of every part; memory is for the caller to fill in.
+    /// Status of every part. The caller fills in the memory.
     pub(crate) fn status(&self) -> Vec<PartStatus> {
         let one = |e: &Entry| PartStatus {
             name: e.spec.name.clone(),
@@ -116,12 +116,12 @@ impl Machine {
         self.parts.iter().map(one).collect()
     }
 
-    /// Whether the end that was asked for is reached.
+    /// Returns `true` when the requested shutdown is complete.
     pub(crate) fn finished(&self) -> bool {
         self.ending && self.parts.iter().all(|e| e.phase == Phase::Stopped)
     }
 
-    /// When [`Machine::wake`] is to be called, where nothing happens before.
+    /// Time at which [`Machine::wake`] has to be called, unless an event comes before.
     pub(crate) fn next_wake_ms(&self) -> Option<u64> {
         let due = |e: &Entry| match e.phase {
             Phase::Pausing { until_ms } => Some(until_ms),
@@ -131,8 +131,8 @@ impl Machine {
         self.parts.iter().filter_map(due).min()
     }
 
-    /// Makes the plan true: starts what is new or stopped, restarts what is described otherwise, and, unless `keep_others`,
-    /// ends what is no longer in it.
+    /// Applies the plan: starts new and stopped parts, restarts those whose spec changed, and shuts down those that are no longer
+    /// in it, unless `keep_others`.
     pub(crate) fn apply(
         &mut self,
         now_ms: u64,
@@ -181,7 +181,7 @@ impl Machine {
             self.parts[index].next = Some(spec);
         }
         match self.parts[index].phase {
-            // Who asks for everything to be up does not want to wait for the end of a pause.
+            // A request to start everything should not wait for the end of a pause.
             Phase::Stopped | Phase::Pausing { .. } => {
                 self.want(index);
                 applied.started.push(name);
@@ -221,14 +221,14 @@ impl Machine {
         }
     }
 
-    /// Ends a part in good order; it stays down.
+    /// Shuts down a part in order. It stays down.
     pub(crate) fn stop(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
         let index = self.known(name)?;
         self.end(now_ms, index, false);
         Ok(())
     }
 
-    /// Ends a part in good order and starts it again.
+    /// Shuts down a part in order and starts it again.
     pub(crate) fn restart(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
         let index = self.known(name)?;
         if self.parts[index].runs() {
@@ -238,7 +238,7 @@ impl Machine {
         self.start(now_ms, name)
     }
 
-    /// Kills a part; it comes back, as whatever dies does.
+    /// Kills a part. It is restarted like any part that dies.
     pub(crate) fn kill(&mut self, name: &str) -> Result<(), RuntimeError> {
         let index = self.known(name)?;
         match self.parts[index].pid {
@@ -250,7 +250,7 @@ impl Machine {
         }
     }
 
-    /// Makes a part stand still; it stays so.
+    /// Freezes a part until it is thawed.
     pub(crate) fn freeze(&mut self, name: &str) -> Result<(), RuntimeError> {
         let index = self.known(name)?;
         let entry = &mut self.parts[index];
@@ -265,7 +265,7 @@ impl Machine {
         }
     }
 
-    /// Lets a frozen part go on.
+    /// Thaws a frozen part.
     pub(crate) fn thaw(&mut self, name: &str) -> Result<(), RuntimeError> {
         let index = self.known(name)?;
         match self.parts[index].phase {
@@ -277,7 +277,7 @@ impl Machine {
         }
     }
 
-    /// Ends everything, each part after those that need it.
+    /// Shuts down all parts, each after those that need it.
     pub(crate) fn shut_down(&mut self, now_ms: u64) {
         self.ending = true;
         for entry in &mut self.parts {
@@ -292,7 +292,7 @@ impl Machine {
         self.end_what_nobody_needs(now_ms);
     }
 
-    /// The process was started, or could not be.
+    /// Records that the process was started, or could not be.
     pub(crate) fn spawned(&mut self, now_ms: u64, name: &str, generation: u64, outcome: Result<i32, String>) {
         let Some(index) = self.index(name) else { return };
         let entry = &mut self.parts[index];
@@ -308,7 +308,7 @@ impl Machine {
         }
     }
 
-    /// The process ended.
+    /// Records that the process ended.
     pub(crate) fn ended(&mut self, now_ms: u64, name: &str, generation: u64, how: String) {
         let Some(index) = self.index(name) else { return };
         let policy = self.policy;
@@ -336,7 +336,7 @@ impl Machine {
         }
     }
 
-    /// A part answered whether it is ready.
+    /// Records the result of a probe.
     pub(crate) fn probed(&mut self, now_ms: u64, name: &str, generation: u64, ready: bool) {
         let Some(index) = self.index(name) else { return };
         let entry = &mut self.parts[index];
@@ -360,7 +360,7 @@ impl Machine {
         self.release_waiting(now_ms);
     }
 
-    /// Time has passed.
+    /// Carries out restarts and kills that are due.
     pub(crate) fn wake(&mut self, now_ms: u64) {
         for index in 0..self.parts.len() {
             match self.parts[index].phase {
@@ -432,7 +432,7 @@ impl Machine {
                 entry.phase = Phase::Stopping { kill_at_ms, again };
                 self.effects.push(Effect::Signal { pid, signal: Sig::Term });
                 if phase == Phase::Frozen {
-                    // A frozen process cannot hear the request to end before it goes on.
+                    // A frozen process handles the signal only after it is thawed.
                     self.effects.push(Effect::Signal { pid, signal: Sig::Cont });
                 }
             }

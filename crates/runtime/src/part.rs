@@ -1,4 +1,4 @@
-//! One part: what to run, what it needs first, when it is ready; and what is told of it while it runs.
+//! Description of a part: what to run, what it needs first, when it is ready. Also its status at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::RuntimeError;
 
-/// What kind of part it is.
+/// Kind of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A server that is not ours: Kafka, MongoDB, Redis.
+    /// A third-party server: Kafka, MongoDB, Redis.
     Infrastructure,
-    /// A service of ours.
+    /// One of our services.
     Service,
 }
 
-/// How it is found out that a part can be used.
+/// Check that a part is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "probe")]
 pub enum Probe {
-    /// It is ready as soon as its program runs.
+    /// The part is ready as soon as its program runs.
     Running,
     /// A port accepts connections.
     Tcp {
@@ -35,88 +35,87 @@ pub enum Probe {
         /// The path.
         path: String,
     },
-    /// The broker answers a metadata request and names itself.
+    /// The broker answers a metadata request and names a broker.
     Kafka {
         /// host:port
         address: String,
     },
-    /// The server answers a ping.
+    /// The server answers `hello` and accepts writes.
     Mongo {
         /// host:port
         address: String,
     },
-    /// The server answers PONG.
+    /// The server answers PING with PONG.
     Redis {
         /// host:port
         address: String,
     },
 }
 
-/// Everything that the supervisor needs to know to run a part.
+/// Everything that the supervisor needs to run a part.
 ///
-/// Two specs that are equal mean the same process: a part whose spec changed is restarted by the next `up`, one whose spec did
-/// not is left alone.
+/// Two equal specs mean the same process. The next `up` restarts a part whose spec changed and leaves the others alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartSpec {
-    /// The name that people use: `game`, `kafka`.
+    /// Name that people use: `game`, `kafka`.
     pub name: String,
-    /// What kind of part it is.
+    /// Kind of the part.
     pub kind: Kind,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Its whole environment: nothing else is inherited, so that two terminals start the same process.
+    /// Its whole environment. Nothing else is inherited, so that two terminals start the same process.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Where it runs.
+    /// Working directory.
     pub cwd: PathBuf,
-    /// The parts that must be ready before it is started for the first time.
+    /// Parts that must be ready before it starts. A restart after its death does not wait for them.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// The ports that it will listen on.
+    /// Ports that it listens on.
     #[serde(default)]
     pub ports: Vec<u16>,
-    /// Where people find it.
+    /// Address for people.
     pub address: String,
     /// Its version.
     pub version: String,
-    /// When it is ready.
+    /// Check that it is ready.
     pub ready: Probe,
-    /// How long it may take to end before it is killed.
+    /// Time that it may take to end before it is killed.
     pub stop_deadline_ms: u64,
-    /// What the program file is made of (length and time of change): a rebuilt program is another part.
+    /// Length and modification time of the program file, so that a rebuilt program is restarted.
     #[serde(default)]
     pub fingerprint: String,
 }
 
-/// What a part is doing.
+/// State of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartState {
-    /// It was stopped, or never started; it stays so until told.
+    /// Stopped, or never started. It stays so until a command starts it.
     Stopped,
-    /// It will be started when what it needs is ready.
+    /// Waits until the parts that it needs are ready.
     Waiting,
-    /// It runs and is not ready yet.
+    /// Runs, but is not ready yet.
     Starting,
-    /// It runs and is ready.
+    /// Runs and is ready.
     Ready,
-    /// It runs, was ready, and says that it is not at the moment.
+    /// Runs and was ready, but reports that it is not ready now.
     Unready,
-    /// It was frozen; it stays so until told.
+    /// Frozen until a command thaws it.
     Frozen,
-    /// It was told to end.
+    /// Was asked to shut down.
     Stopping,
-    /// It died and will be started again in a moment.
+    /// Died, and is restarted soon.
     Restarting,
-    /// It died five times in a minute; it is still tried again, ever more slowly.
+    /// Died five times in a minute. It is still restarted, after longer and longer pauses.
     CrashLooping,
 }
 
 impl PartState {
-    /// As it is printed.
+    /// Name of the state in output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,36 +132,36 @@ impl PartState {
     }
 }
 
-/// What is told of a part.
+/// Status of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartStatus {
-    /// The name that people use.
+    /// Name that people use.
     pub name: String,
-    /// What kind of part it is.
+    /// Kind of the part.
     pub kind: Kind,
-    /// Where people find it.
+    /// Address for people.
     pub address: String,
-    /// Its process, where its program runs.
+    /// Process id, if its program runs.
     pub pid: Option<i32>,
     /// Its version.
     pub version: String,
-    /// What it is doing.
+    /// Its state.
     pub state: PartState,
-    /// The most memory that this process ever held (VmHWM); 0 where it does not run.
+    /// Peak memory of this process (VmHWM), or 0 if it does not run.
     pub memory_bytes: u64,
-    /// How often it was started again after it died.
+    /// Number of restarts after a death.
     pub restarts: u32,
-    /// How it ended the last time, where it did not do so on command.
+    /// Cause of its last end, unless a command ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<String>,
 }
 
-/// What `status` prints.
+/// Output of `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Which runtime it is; this one is `local`.
+    /// Name of the runtime. This one is `local`.
     pub runtime: String,
-    /// The parts in the order in which they start.
+    /// Parts in start order.
     pub parts: Vec<PartStatus>,
 }
 
@@ -173,17 +172,17 @@ impl Status {
         self.parts.iter().find(|p| p.name == name)
     }
 
-    /// Whether there are parts and every one of them is ready.
+    /// Returns `true` if there are parts and all of them are ready.
     #[must_use]
     pub fn all_ready(&self) -> bool {
         !self.parts.is_empty() && self.parts.iter().all(|p| p.state == PartState::Ready)
     }
 }
 
-/// The parts in an order in which each comes after what it needs.
+/// Returns the names of the parts in an order in which each comes after the parts that it needs.
 ///
 /// # Errors
-/// When two have one name, one needs what is not there, or they need each other in a circle.
+/// When two parts have one name, a needed part is missing, or parts need each other in a cycle.
 pub fn start_order(parts: &[PartSpec]) -> Result<Vec<String>, RuntimeError> {
     let names: BTreeSet<&str> = parts.iter().map(|p| p.name.as_str()).collect();
     if names.len() != parts.len() {

@@ -1,7 +1,7 @@
-//! Which processes belong to this platform, written down so that the next command finds them whatever became of this one.
+//! Records the processes of this platform, so that the next command finds them even if this one is killed.
 //!
-//! The truth about a running supervisor is its lock, which the kernel takes back with the process. The file of process ids is for
-//! what a killed supervisor may have left: each is removed by the next `up` or `down`, and only if it is the very same process.
+//! A running supervisor is identified by its lock, which the kernel releases with the process. The file of process ids is for the
+//! processes that a killed supervisor may have left. The next `up` or `down` kills each one that is still the same process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -17,18 +17,18 @@ use crate::layout::write_private;
 use crate::process::ProcessId;
 use crate::{Layout, RuntimeError};
 
-/// The name under which the supervisor itself is written down.
+/// Name under which the supervisor itself is recorded.
 pub const SUPERVISOR: &str = "supervisor";
 
-/// How long the kernel may take to remove a process that was killed; longer means that it hangs in the kernel.
+/// Time in which the kernel removes a killed process. A process that needs longer hangs in the kernel.
 const GONE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A lock that one process holds and that ends with it.
+/// Lock that the kernel releases when its process ends.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held, not read: dropping it releases the lock")] Flock<File>);
 
 impl Lock {
-    /// Takes the lock of whoever changes the platform (`up`, `down`).
+    /// Takes the lock of a command that changes the platform (`up`, `down`).
     ///
     /// # Errors
     /// [`RuntimeError::Busy`] when another command holds it.
@@ -40,10 +40,7 @@ impl Lock {
         })
     }
 
-    /// Takes the supervisor's lock; `None` when a supervisor lives.
-    ///
-    /// # Errors
-    /// When the lock's file cannot be made.
+    /// Takes the supervisor's lock. Returns `None` when a supervisor lives.
     pub fn of_supervisor(layout: &Layout) -> Result<Option<Self>, RuntimeError> {
         Self::take(layout.run().join("supervisor.lock"))
     }
@@ -63,10 +60,7 @@ impl Lock {
     }
 }
 
-/// Whether a supervisor of this platform lives.
-///
-/// # Errors
-/// When the state folder cannot be read.
+/// Returns `true` if a supervisor of this platform lives.
 pub fn supervisor_lives(layout: &Layout) -> Result<bool, RuntimeError> {
     if !layout.run().exists() {
         return Ok(false);
@@ -74,10 +68,10 @@ pub fn supervisor_lives(layout: &Layout) -> Result<bool, RuntimeError> {
     Ok(Lock::of_supervisor(layout)?.is_none())
 }
 
-/// One process of the platform.
+/// Record of one process of the platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// The part, or `supervisor`.
+    /// Name of the part, or `supervisor`.
     pub name: String,
     /// The process.
     pub process: ProcessId,
@@ -87,17 +81,14 @@ fn path(layout: &Layout) -> PathBuf {
     layout.run().join("pids.json")
 }
 
-/// Writes down the processes that run now.
-///
-/// # Errors
-/// When the file cannot be written.
+/// Records the processes that run now.
 pub fn record(layout: &Layout, processes: &[Recorded]) -> Result<(), RuntimeError> {
     let text = serde_json::to_vec(processes)
         .map_err(|e| RuntimeError::io("cannot write process ids", std::io::Error::other(e)))?;
     write_private(&path(layout), &text)
 }
 
-/// The processes that were written down last; none where nothing readable is there.
+/// The processes that were recorded last, or none if there is no readable file.
 #[must_use]
 pub fn recorded(layout: &Layout) -> Vec<Recorded> {
     let mut text = String::new();
@@ -105,10 +96,10 @@ pub fn recorded(layout: &Layout) -> Vec<Recorded> {
     read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
-/// Waits until nothing that was killed lives any more; `lives` names what still does.
+/// Waits until all killed processes have disappeared. `lives` names one that still lives.
 ///
 /// # Errors
-/// When something does not go.
+/// When one still lives at the deadline.
 pub(crate) async fn wait_gone(lives: impl Fn() -> Option<String>) -> Result<(), RuntimeError> {
     let until = tokio::time::Instant::now() + GONE_DEADLINE;
     while let Some(what) = lives() {
@@ -120,14 +111,14 @@ pub(crate) async fn wait_gone(lives: impl Fn() -> Option<String>) -> Result<(), 
     Ok(())
 }
 
-/// Removes what a killed supervisor left behind and returns the names. Only to be called while no supervisor lives.
+/// Kills what a killed supervisor left behind and returns the names. May be called only while no supervisor lives.
 ///
 /// # Errors
-/// When one of them does not go although it was killed.
+/// When a killed process does not disappear.
 pub async fn clean_up(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
     let left: Vec<Recorded> = recorded(layout).into_iter().filter(|r| r.process.is_alive()).collect();
     for one in &left {
-        // Each part leads a process group of its own, so its children go with it.
+        // Each part leads its own process group, so its children are killed with it.
         if let Err(errno) = killpg(Pid::from_raw(one.process.pid), Signal::SIGKILL) {
             tracing::debug!(part = one.name, "went just now: {errno}");
         }

@@ -1,23 +1,23 @@
-//! When something that died is started again: pure, so that every rule of it is a test.
+//! Decides when a part that died is restarted. It is pure, so that every rule can be tested.
 //!
-//! The first death is followed by a pause of 0.5 s, each further one by twice the pause, up to 30 s. A life of 10 s or more is
-//! taken for a good one: the next pause is the shortest again, so a part that is killed now and then comes back at once. Five deaths
-//! within a minute are a crash loop, whatever the lives in between were like.
+//! The pause after the first death is 0.5 s. Each further death doubles it, up to 30 s. After a run of 10 s or more the next
+//! pause is the shortest again, so a part that is killed now and then restarts quickly. Five deaths within a minute are a crash
+//! loop, however long the runs in between were.
 
 use std::collections::VecDeque;
 
-/// The rules.
+/// Restart rules.
 #[derive(Clone, Copy, Debug)]
 pub struct RestartPolicy {
-    /// The first pause.
+    /// First pause.
     pub backoff_ms_min: u64,
-    /// The longest pause.
+    /// Longest pause.
     pub backoff_ms_max: u64,
-    /// A life this long makes the next pause the shortest again.
+    /// Run time after which the next pause is the shortest again.
     pub good_life_ms: u64,
-    /// This many deaths …
+    /// Number of deaths …
     pub crash_loop_deaths: usize,
-    /// … within this time are a crash loop.
+    /// … within this time that are a crash loop.
     pub crash_loop_window_ms: u64,
 }
 
@@ -33,28 +33,28 @@ impl Default for RestartPolicy {
     }
 }
 
-/// What follows from a death.
+/// Consequence of a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The pause before the next start.
+    /// Pause before the next start.
     pub pause_ms: u64,
-    /// Whether it dies too often.
+    /// `true` if the part is in a crash loop.
     pub crash_looping: bool,
 }
 
-/// The deaths of one part, as far as they matter.
+/// Recent deaths of one part.
 #[derive(Clone, Debug, Default)]
 pub struct Deaths {
-    /// When; never more than [`RestartPolicy::crash_loop_deaths`].
+    /// Times of the last deaths, at most [`RestartPolicy::crash_loop_deaths`].
     recent_ms: VecDeque<u64>,
-    /// How many without a good life between them.
+    /// Number of deaths without a good life between them.
     in_a_row: u32,
-    /// Five came within a minute, and no good life since: the pauses are long by then, so the window alone would forget it.
+    /// In a crash loop, without a good life since. The pauses are long by then, so the window alone would not show it.
     looping: bool,
 }
 
 impl Deaths {
-    /// Takes down a death at `now_ms` after a life of `lived_ms`.
+    /// Records a death at `now_ms` after a life of `lived_ms`.
     pub fn record(&mut self, now_ms: u64, lived_ms: u64, policy: &RestartPolicy) -> Verdict {
         self.in_a_row = if lived_ms >= policy.good_life_ms { 1 } else { self.in_a_row.saturating_add(1) };
         self.recent_ms.push_back(now_ms);
@@ -70,13 +70,13 @@ impl Deaths {
         Verdict { pause_ms, crash_looping: self.looping }
     }
 
-    /// Whether it died five times in a minute and had no good life since.
+    /// Returns `true` if it died five times in a minute and had no good life since.
     #[must_use]
     pub fn crash_looping(&self) -> bool {
         self.looping
     }
 
-    /// Forgets all of it: somebody started the part by hand.
+    /// Clears the record, because the part was started by hand.
     pub fn forgive(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! Ports: which are taken, and by whom.
+//! Finds free ports, and the owners of ports in use.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -7,14 +7,14 @@ use procfs::process::FDTarget;
 
 use crate::{RuntimeError, process};
 
-/// A port that somebody else listens on.
+/// A port that another process listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortInUse {
     /// The port.
     pub port: u16,
-    /// What it was wanted for.
+    /// Part that needs it.
     pub part: String,
-    /// Who has it: process id and command line, where that may be known.
+    /// Owner: process id and command line, if this user may see them.
     pub owner: Option<(i32, String)>,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for PortInUse {
     }
 }
 
-/// Those of the wanted ports that cannot be had, with who has them.
+/// Returns those of the wanted ports that are in use, with their owners.
 #[must_use]
 pub fn in_use<'a>(wanted: impl IntoIterator<Item = (&'a str, u16)>) -> Vec<PortInUse> {
     let taken = wanted.into_iter().filter(|(_, port)| !is_free(*port));
@@ -40,10 +40,7 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// So many different free ports.
-///
-/// # Errors
-/// When the machine has none.
+/// Returns `count` different free ports.
 pub fn free(count: usize) -> Result<Vec<u16>, RuntimeError> {
     // All are held until the last is found, so that none is found twice.
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
@@ -52,7 +49,7 @@ pub fn free(count: usize) -> Result<Vec<u16>, RuntimeError> {
     ports.map_err(|e| RuntimeError::io("no free port", e))
 }
 
-/// Who listens on the port.
+/// Process that listens on the port.
 #[must_use]
 pub fn owner(port: u16) -> Option<(i32, String)> {
     let entries = [procfs::net::tcp().unwrap_or_default(), procfs::net::tcp6().unwrap_or_default()].concat();

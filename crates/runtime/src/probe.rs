@@ -1,6 +1,6 @@
-//! What "ready" means: the answer to a real request of the part's own protocol, never a guess from time or an open port.
+//! Readiness probes. The platform's parts get a real request of their own protocol: an open port or elapsed time proves nothing.
 //!
-//! The requests are a few bytes each and written by hand, so that the supervisor carries no client of Kafka, MongoDB or Redis.
+//! The requests are a few bytes each and written by hand, so that the supervisor needs no client of Kafka, MongoDB or Redis.
 
 mod mongo;
 
@@ -11,16 +11,16 @@ use tokio::net::TcpStream;
 
 use crate::part::Probe;
 
-/// How long an answer may take. A part that is slower is not ready to be used.
+/// Deadline for an answer. A slower part is not ready to be used.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// No answer that is looked at is longer.
+/// Maximum length of an answer. The rest is not read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Asks once; the error says in words what was wrong.
+/// Probes a part once.
 ///
 /// # Errors
-/// When the part is not ready.
+/// The reason why the part is not ready.
 pub async fn ask(probe: &Probe) -> Result<(), String> {
     match tokio::time::timeout(ANSWER_DEADLINE, ask_without_limit(probe)).await {
         Ok(answer) => answer,
@@ -62,7 +62,7 @@ fn judge_http(answer: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A metadata request without topics: a broker that answers it and names a broker has joined its cluster.
+/// Sends a metadata request without topics. A broker that answers it and names a broker has joined its cluster.
 async fn kafka(address: &str) -> Result<(), String> {
     const METADATA: u16 = 3;
     const VERSION: u16 = 1;

@@ -1,25 +1,25 @@
-//! What the kernel says of a process: whether it is still the same one, and how much memory it ever held.
+//! Information of the kernel about a process: its identity and its peak memory.
 
 use procfs::process::Process;
 use serde::{Deserialize, Serialize};
 
-/// A process that cannot be mistaken for another one: ids are used again, an id with its start time and boot is not.
+/// Unique identity of a process. Ids are reused, but an id with its start time and boot is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
-    /// The id.
+    /// Process id.
     pub pid: i32,
-    /// When it was started, in ticks since the machine was.
+    /// Start time of the process, in ticks since the machine booted.
     pub start_ticks: u64,
-    /// Which start of the machine that was.
+    /// Id of that boot.
     pub boot_id: String,
 }
 
 impl ProcessId {
-    /// The process that has this id now, unless it has ended already.
+    /// Identity of the process that has this id now, or `None` if it has ended.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
         let stat = Process::new(pid).ok()?.stat().ok()?;
-        // A zombie only waits for its parent to read how it ended.
+        // A zombie has ended and only waits for its parent to read its exit status.
         (!matches!(stat.state, 'Z' | 'X')).then(|| Self {
             pid,
             start_ticks: stat.starttime,
@@ -27,13 +27,13 @@ impl ProcessId {
         })
     }
 
-    /// Whether the process was started since the machine was.
+    /// Returns `true` if the process was started in the current boot.
     #[must_use]
     pub(crate) fn is_of_this_boot(&self) -> bool {
         self.boot_id == boot_id()
     }
 
-    /// Whether this very process still runs.
+    /// Returns `true` if this same process still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         Self::of(self.pid).as_ref() == Some(self)
@@ -46,7 +46,7 @@ impl std::fmt::Display for ProcessId {
     }
 }
 
-/// The text is no process.
+/// The text is not a process identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected <process id>:<start>:<boot>")]
 pub struct NoProcessId;
@@ -67,8 +67,8 @@ fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// Whether a process has become its program. Every part is started through this program once more (`child`): until that has
-/// replaced itself, what the kernel says of the process is about this program and not about the part.
+/// Returns `true` if a process has become its program. Every part is started through this program a second time (`child`). Until
+/// that has replaced itself, the kernel's information about the process describes this program and not the part.
 #[must_use]
 pub(crate) fn has_become_its_program(pid: i32) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -80,7 +80,7 @@ pub(crate) fn has_become_its_program(pid: i32) -> bool {
     theirs.is_some() && theirs != program("self")
 }
 
-/// Whether a process has become its program and that has been loaded: it waits for something, or has computed for a while.
+/// Returns `true` if a process has become its program and has loaded it: it waits for something, or has computed for a while.
 #[must_use]
 pub(crate) fn is_at_work(pid: i32) -> bool {
     const LOADED_TICKS: u64 = 10;
@@ -90,14 +90,14 @@ pub(crate) fn is_at_work(pid: i32) -> bool {
     loaded && has_become_its_program(pid)
 }
 
-/// The most memory that the process ever held (VmHWM); 0 when it does not run.
+/// Peak memory of the process (VmHWM), or 0 if it does not run.
 #[must_use]
 pub fn memory_peak_bytes(pid: i32) -> u64 {
     let peak_kib = Process::new(pid).ok().and_then(|p| p.status().ok()).and_then(|s| s.vmhwm);
     peak_kib.unwrap_or(0).saturating_mul(1024)
 }
 
-/// The command line of a process, as a person would know it: program and first arguments, bounded.
+/// Command line of a process for people: program and first arguments, truncated.
 #[must_use]
 pub fn command_line(pid: i32) -> Option<String> {
     const LENGTH_MAX: usize = 80;
@@ -107,7 +107,7 @@ pub fn command_line(pid: i32) -> Option<String> {
     Some(line.chars().take(LENGTH_MAX).collect())
 }
 
-/// How a process ended, in words.
+/// Describes how a process ended.
 #[must_use]
 pub fn how_it_ended(status: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
@@ -129,7 +129,7 @@ pub fn how_it_ended(status: std::process::ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    /// Not a test: the process that the next one starts.
+    /// Not a test, but the process that the next test starts.
     #[test]
     #[ignore = "stands still until its input ends"]
     fn stands_still() {

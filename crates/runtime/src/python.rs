@@ -1,4 +1,4 @@
-//! A Python of its own for the tests that hold our envelopes against Sentry's own libraries.
+//! Python environment for the tests that compare our envelopes with Sentry's own libraries.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,27 +15,27 @@ fn home(layout: &Layout) -> PathBuf {
     layout.tools().join(format!("python-{}", versions.join("-")))
 }
 
-/// The interpreter that has the packages once [`prepare`] was here.
+/// Interpreter that has the packages after [`prepare`].
 #[must_use]
 pub fn interpreter(layout: &Layout) -> PathBuf {
     home(layout).join("bin").join("python")
 }
 
-/// Written last, so a folder that was left half made is made again.
+/// Marker that is written last, so that an incomplete folder is created again.
 fn complete(layout: &Layout) -> PathBuf {
     home(layout).join("complete")
 }
 
-/// Whether the interpreter has the packages.
+/// Returns `true` if the interpreter has the packages.
 #[must_use]
 pub fn is_prepared(layout: &Layout) -> bool {
     complete(layout).exists() && interpreter(layout).exists()
 }
 
-/// Makes the interpreter with its packages where it is not there.
+/// Creates the interpreter with its packages, unless it exists.
 ///
 /// # Errors
-/// When there is no `python3` with `venv`, or a package cannot be had.
+/// When there is no `python3` with `venv`, or a package cannot be installed.
 pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<(), RuntimeError> {
     if is_prepared(layout) {
         return Ok(());

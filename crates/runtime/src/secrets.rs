@@ -1,4 +1,4 @@
-//! The secrets of one local platform: made once, never printed, readable by the owner only; and who is told which.
+//! Secrets of one local platform: generated once, never printed, readable by the owner only, and passed to their readers only.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -14,19 +14,19 @@ use serde::{Deserialize, Serialize};
 use crate::layout::{write_private, write_with_mode};
 use crate::{Layout, RuntimeError};
 
-/// All secrets; `Debug` shows none of them.
+/// All secrets. `Debug` shows none of them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secrets {
-    /// Signs the sessions' tokens.
+    /// Key that signs session tokens.
     pub jwt_secret: String,
-    /// Lets its holder do what players may not: faults, forgetting, being exempt from the limit per address.
+    /// Operator's token, for what players may not do: cause faults, delete envelopes, be exempt from the limit per address.
     pub operator_token: String,
-    /// Signs the card provider's webhooks.
+    /// Key that signs the card provider's webhooks.
     pub webhook_secret: String,
-    /// Lets our services ask one another. Platforms of before have none: it is made for them.
+    /// Token of requests between our services. Older platforms have none, so it is generated for them.
     #[serde(default)]
     pub internal_token: String,
-    /// The public key of each Sentry project, by the project's name.
+    /// Public key of each Sentry project, by the project's name.
     pub dsn_keys: BTreeMap<String, String>,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// One project as the recorder is told of it.
+/// Entry of one project in the recorder's file.
 #[derive(Debug, Serialize)]
 struct Project<'a> {
     id: u32,
@@ -45,7 +45,7 @@ struct Project<'a> {
 }
 
 impl Secrets {
-    /// The secrets of this platform, made now where there are none. A project that is new gets its key, the others keep theirs.
+    /// Loads the secrets and generates missing ones. A new project gets a key, and the others keep theirs.
     ///
     /// # Errors
     /// When they cannot be read, are readable by others, or cannot be written.
@@ -89,14 +89,14 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// The secrets, where they were made before.
+    /// Loads the secrets, if they were generated before.
     #[must_use]
     pub fn load(layout: &Layout) -> Option<Self> {
         let text = std::fs::read(layout.secrets().join("secrets.json")).ok()?;
         serde_json::from_slice(&text).ok()
     }
 
-    /// The file that tells the recorder which projects there are.
+    /// File that lists the projects for the recorder.
     #[must_use]
     pub fn projects_file(layout: &Layout) -> PathBuf {
         layout.secrets().join("projects.json")
@@ -109,14 +109,14 @@ impl Secrets {
         let projects: Vec<Project<'_>> =
             all.iter().map(|(id, name)| Project { id: *id, name, public_key: key(name) }).collect();
         let text = json(&projects)?;
-        // Nothing in it is secret, and a container's user has to read it. Its folder is the owner's alone all the same.
+        // It holds no secret, and a container's user has to read it. Its folder is still the owner's alone.
         if std::fs::read(&path).is_ok_and(|old| old == text) && mode_of(&path)? == PUBLIC_MODE {
             return Ok(());
         }
         write_with_mode(&path, &text, PUBLIC_MODE)
     }
 
-    /// The secrets that this service reads, by variable; it gets no other one.
+    /// Secrets that this service reads, by variable. It gets no others.
     #[must_use]
     pub fn read_by(&self, part: Part) -> Vec<(&'static str, String)> {
         let all = [
@@ -131,13 +131,13 @@ impl Secrets {
             .collect()
     }
 
-    /// The public keys of all projects: a trace from outside that names one of them is continued.
+    /// Public keys of all projects. A trace from outside that names one of them is continued.
     #[must_use]
     pub fn public_keys(&self) -> String {
         self.dsn_keys.values().map(String::as_str).collect::<Vec<_>>().join(",")
     }
 
-    /// The DSN of a project, at the recorder's ingest port.
+    /// DSN of a project, at the recorder's ingest port.
     #[must_use]
     pub fn dsn(&self, project: &str, project_id: u32, ingest_port: u16) -> String {
         let key = self.dsn_keys.get(project).map_or("", String::as_str);
@@ -145,20 +145,20 @@ impl Secrets {
     }
 }
 
-/// Who may ask our services, or be asked by them.
+/// Services that send or receive internal requests.
 const INTERNAL: [Part; 6] =
     [Part::Gateway, Part::User, Part::Game, Part::Payment, Part::Notification, Part::Partners];
-/// The variables of the secrets.
+/// Variables of the secrets.
 const OPERATOR_TOKEN: &str = "PITBOSS__SECURITY__OPERATOR_TOKEN";
 const JWT_SECRET: &str = "PITBOSS__SECURITY__JWT_SECRET";
 const WEBHOOK_SECRET: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET";
 const INTERNAL_TOKEN: &str = "PITBOSS__SECURITY__INTERNAL_TOKEN";
-/// What the card provider signed with before; a person sets it for the time of a change, the runtime makes none.
+/// Previous signing key of the card provider. An operator sets it during a key change. The runtime generates none.
 pub(crate) const WEBHOOK_SECRET_OLD: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD";
-/// All that the runtime makes; whoever may read a variable of one must be in [`Secrets::read_by`].
+/// Variables of all generated secrets. A service that may read one must be in [`Secrets::read_by`].
 pub const VARIABLES: [&str; 4] = [OPERATOR_TOKEN, JWT_SECRET, WEBHOOK_SECRET, INTERNAL_TOKEN];
 
-/// Readable by everybody who gets into the folder.
+/// Readable by every user who can enter the folder.
 const PUBLIC_MODE: u32 = 0o644;
 
 fn mode_of(path: &std::path::Path) -> Result<u32, RuntimeError> {
@@ -201,7 +201,7 @@ fn random_text() -> Result<String, RuntimeError> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }
 
-/// 32 hexadecimal digits, as Sentry's own public keys are.
+/// Returns 32 hexadecimal digits, like Sentry's own public keys.
 fn random_key() -> Result<String, RuntimeError> {
     Ok(hex::encode(random::<16>()?))
 }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_leaves_no_draft() {
         let (_folder, layout) = layout();
-        // A container engine makes such a folder where it was to mount the file and found none.
+        // A container engine creates such a folder when the file that it has to mount is missing.
         std::fs::create_dir(Secrets::projects_file(&layout)).unwrap();
         Secrets::load_or_make(&layout).unwrap_err();
         let names = std::fs::read_dir(layout.secrets()).unwrap().map(|e| e.unwrap().file_name());

@@ -1,7 +1,7 @@
-//! Our services as parts: the environment that each gets, and what it needs before it is started.
+//! Describes our services as parts: the environment of each, and what it needs before it starts.
 //!
-//! All services get the same environment but for their own addresses, DSN and secrets: the chassis ignores what another part reads,
-//! and one list is easier to compare with the compose file than nine. A secret is for those who read it.
+//! All services get the same environment except for their own addresses, DSN and secrets. The chassis ignores variables of other
+//! parts, and one list is easier to compare with the compose file than nine. A secret goes only to the services that read it.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -13,27 +13,27 @@ use crate::part::{Kind, PartSpec, Probe};
 use crate::secrets::{self, Secrets};
 use crate::{Layout, RuntimeError, dotenv};
 
-/// What tells the recorder to send copies to a real Sentry.
+/// Prefixes of the variables that make the recorder send copies to a real Sentry.
 const FORWARDING: [&str; 2] = ["PITBOSS_FORWARD_DSN_", "PITBOSS__FORWARD__"];
-/// Longer than the services' own drain deadline, so that it is they who decide.
+/// Longer than the services' own drain deadline, so that theirs takes effect first.
 const STOP_DEADLINE_MS: u64 = 15_000;
 
-/// What all services are told.
+/// Input for the environments of all services.
 #[derive(Clone, Debug)]
 pub struct Surroundings<'a> {
-    /// The checkout.
+    /// Paths of the platform.
     pub layout: &'a Layout,
     /// The ports.
     pub ports: Ports,
     /// The secrets.
     pub secrets: &'a Secrets,
-    /// The release, `pitboss@<version>+<commit>`.
+    /// Release, `pitboss@<version>+<commit>`.
     pub release: &'a str,
-    /// What the person set, already reduced to what concerns services; it never overrides an address or a secret.
+    /// Variables that the user set, reduced to those for services. They never override an address or a secret.
     pub handed_on: &'a BTreeMap<String, String>,
 }
 
-/// The release of this checkout.
+/// Release of this checkout.
 #[must_use]
 pub fn release(layout: &Layout, version: &str) -> String {
     let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(layout.root()).output();
@@ -88,7 +88,7 @@ fn listens_on(part: Part, ports: Ports, ops_port: u16) -> Vec<u16> {
     all
 }
 
-/// The recorder comes before everything that reports to it, so that nothing of a start goes unseen.
+/// The recorder starts before everything that reports to it, so that it misses nothing of a start.
 fn needs(part: Part) -> &'static [Part] {
     match part {
         Part::Recorder => &[],
@@ -99,14 +99,14 @@ fn needs(part: Part) -> &'static [Part] {
     }
 }
 
-/// The whole environment of one service. The compose file is compared with it by a test.
+/// Complete environment of one service. A test compares the compose file with it.
 #[must_use]
 pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
     let Surroundings { layout, ports, secrets, release, handed_on } = surroundings;
     let infra = InfraPorts::from(*ports);
     let local = |port: u16| format!("127.0.0.1:{port}");
     let url = |port: u16| format!("http://127.0.0.1:{port}");
-    // The recorder would witness itself: whatever it reports would be one more thing to report.
+    // The recorder gets no DSN, because each of its reports would cause another one.
     let project = sentry_project_id(part).filter(|_| part != Part::Recorder);
     let dsn =
         project.map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
@@ -129,11 +129,11 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
         ("PITBOSS__RECORDER__DATA_DIR", layout.data(Part::Recorder.as_str()).display().to_string()),
         ("PITBOSS__SMTP__ADDRESS", local(ports.smtp())),
         ("PITBOSS__STORAGE__DIRECTORY", layout.data(part.as_str()).display().to_string()),
-        // Every arena of glibc's allocator keeps its own spare memory; two are enough for two cores.
+        // Every arena of glibc's allocator keeps its own spare memory. Two are enough for two cores.
         ("MALLOC_ARENA_MAX", "2".to_owned()),
         ("SENTRY_DSN", dsn),
     ];
-    // These are defaults: the person may want another rate or level.
+    // Defaults: the user may set another rate or level.
     let usual = [
         // Reached at 127.0.0.1 only.
         ("PITBOSS__HTTP__HOSTS", String::new()),
@@ -141,7 +141,7 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
         ("SENTRY_ENVIRONMENT", "local".to_owned()),
         ("SENTRY_TRACES_SAMPLE_RATE", "1.0".to_owned()),
         ("RUST_LOG", "info".to_owned()),
-        // A panic's stack goes to Sentry; std's own would read all debug information: 100 MB more for the first panic.
+        // A panic's stack goes to Sentry. A backtrace of std would load all debug information: 100 MB for the first panic.
         ("RUST_BACKTRACE", "0".to_owned()),
     ];
     let own = |pairs: &[(&str, String)]| {
@@ -156,8 +156,8 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
     environment
 }
 
-/// Whether a part is told what a person set. Real Sentry's DSNs and the way out to it are the recorder's business; secrets are
-/// decided by the runtime.
+/// Returns `true` if a part gets a variable that the user set. DSNs of a real Sentry and proxies are for the recorder only. The
+/// runtime decides the secrets.
 fn concerns(part: Part, name: &str, handed_on: &BTreeMap<String, String>) -> bool {
     let is_forwarding = |name: &str| FORWARDING.iter().any(|prefix| name.starts_with(prefix));
     if is_forwarding(name) {

@@ -1,6 +1,6 @@
-//! The one process that watches all parts: it carries out what `machine` decides.
+//! Supervisor: the one process that watches all parts and carries out the decisions of `machine`.
 //!
-//! It runs on one thread on purpose: the kernel binds a part's life to the *thread* that started it, and this one lives as long as
+//! It runs on one thread, because the kernel binds a part's life to the *thread* that started it, and this one lives as long as
 //! the supervisor. Every wait is a task in one set, and every task ends in an event.
 
 mod part_io;
@@ -22,9 +22,9 @@ use crate::policy::RestartPolicy;
 use crate::process::{ProcessId, has_become_its_program, how_it_ended, is_at_work, memory_peak_bytes};
 use crate::{Layout, RuntimeError, child, probe};
 
-/// How often the supervisor looks whether its state folder is still its own.
+/// Interval at which the supervisor checks for a reason to end, such as a removed state folder.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
-/// How long it tries to take its lock: another command may be looking whether it is taken at this very moment.
+/// Time limit for taking the lock, which another command holds for a moment when it checks for a supervisor.
 const LOCK_DEADLINE: Duration = Duration::from_secs(1);
 
 enum Event {
@@ -35,7 +35,7 @@ enum Event {
     Done,
 }
 
-/// Runs until told to end, or until the process `end_with` has ended; everything that it started is gone when it returns.
+/// Runs until it is asked to end, or the process `end_with` has ended. When it returns, all its processes have ended.
 ///
 /// # Errors
 /// When another supervisor runs this platform, or the state folder cannot be used.
@@ -62,7 +62,7 @@ pub async fn run(layout: &Layout, end_with: Option<ProcessId>) -> Result<(), Run
     supervisor.tasks.abort_all();
     drop(std::fs::remove_file(layout.run().join("control.sock")));
     pids::record(layout, &[]).or_else(|e| if layout.run().exists() { Err(e) } else { Ok(()) })?;
-    // The lock goes before the answer: whoever hears that all is gone may start anew at once.
+    // The lock is released before the answer, because the client may start the platform again as soon as it is answered.
     drop(lock);
     for mut stream in std::mem::take(&mut supervisor.farewells) {
         drop(write_line(&mut stream, &Response::Done).await);
@@ -88,7 +88,7 @@ async fn accept(listener: UnixListener) -> Event {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return Event::Connected(stream, listener),
-            // Too many open files, say: the next try is worth a moment.
+            // For example for lack of descriptors. It retries after a moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -96,12 +96,12 @@ async fn accept(listener: UnixListener) -> Event {
 
 struct Supervisor {
     layout: Layout,
-    /// The test run that all of this is for; without it nobody will ever ask for the end.
+    /// Test run that the platform serves. Once it has ended, no process will request the shutdown.
     end_with: Option<ProcessId>,
     machine: Machine,
     began: Instant,
     tasks: JoinSet<Event>,
-    /// Who waits to hear that everything has ended.
+    /// Clients that wait for the end of the shutdown.
     farewells: Vec<UnixStream>,
     recorded: Vec<(String, i32)>,
 }
@@ -214,7 +214,7 @@ impl Supervisor {
     fn status(&self) -> Status {
         let mut parts = self.machine.status();
         for part in &mut parts {
-            // Before that, process and memory are those of the program that becomes the part.
+            // Before that, process and memory are those of the launcher.
             part.pid = part.pid.filter(|pid| has_become_its_program(*pid));
             part.memory_bytes = part.pid.map_or(0, memory_peak_bytes);
         }
@@ -222,7 +222,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self) {
-        // Starting a part may fail at once, which has effects of its own.
+        // Starting a part may fail immediately, which has further effects.
         loop {
             let effects = self.machine.take_effects();
             if effects.is_empty() {
@@ -259,7 +259,7 @@ impl Supervisor {
         let mut command =
             tokio::process::Command::from(child::command(spec, writer).map_err(|e| e.to_string())?);
         let mut process = command.spawn().map_err(|e| e.to_string())?;
-        // The command holds the writing end; the log ends when the part's own copies of it are closed.
+        // The command holds the writing end. The log ends when the part's own copies of it are closed.
         drop(command);
         let pid = process.id().and_then(|id| i32::try_from(id).ok()).ok_or("it ended at once")?;
         let log = self.layout.log(name);
@@ -288,7 +288,7 @@ impl Supervisor {
         });
     }
 
-    /// Writes down which processes run, when that changed.
+    /// Records the running processes if they changed.
     fn record(&mut self, always: bool) -> Result<(), RuntimeError> {
         let pids = self.machine.pids();
         if pids == self.recorded && !always {

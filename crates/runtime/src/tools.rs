@@ -1,4 +1,4 @@
-//! What the machine must have: which programs, how new, how much room; and how to get what is missing.
+//! Requirements on the machine: programs, their versions and free space, with advice for what is missing.
 
 pub mod install;
 
@@ -15,15 +15,15 @@ use crate::{Layout, RuntimeError, infra};
 /// A program of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tool {
-    /// How people call it.
+    /// Name for people.
     pub name: &'static str,
-    /// The programs that will do, the first one preferred.
+    /// Programs that provide it, the first one preferred.
     pub programs: &'static [&'static str],
-    /// What makes it tell its version; none: it is not asked.
+    /// Argument that prints the version. `None` if the version is not read.
     pub version_argument: Option<&'static str>,
-    /// What it is needed for.
+    /// Purpose of the tool.
     pub needed_for: &'static str,
-    /// The package of Debian that has it.
+    /// Debian package of the tool.
     pub debian_package: &'static str,
 }
 
@@ -51,7 +51,7 @@ pub const REDIS: Tool = Tool {
     needed_for: "the cache",
     debian_package: "redis-server",
 };
-/// The document store, where it is there.
+/// The document store, if MongoDB is installed.
 pub const MONGOD: Tool = Tool {
     name: "mongod",
     programs: &["mongod"],
@@ -91,7 +91,7 @@ pub const MAKE: Tool = Tool {
     needed_for: "building the Kafka client",
     debian_package: "build-essential",
 };
-/// Builds everything of ours.
+/// Builds all our programs.
 pub const CARGO: Tool = Tool {
     name: "cargo",
     programs: &["cargo"],
@@ -99,7 +99,7 @@ pub const CARGO: Tool = Tool {
     needed_for: "building",
     debian_package: "",
 };
-/// Makes the environment of the tests that use Sentry's own libraries; called as the package that brings all of it.
+/// Creates the environment of the tests that use Sentry's own libraries. Named after the package that provides all of it.
 pub const PYTHON: Tool = Tool {
     name: "python3-venv",
     programs: &["python3"],
@@ -108,32 +108,32 @@ pub const PYTHON: Tool = Tool {
     debian_package: "python3-venv",
 };
 
-/// Whether a tool will do.
+/// Result of checking a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It will.
+    /// Usable.
     Good,
-    /// It is not there.
+    /// Missing.
     Missing,
-    /// It is older than this.
+    /// Older than this version.
     TooOld(String),
 }
 
-/// What was found of a tool.
+/// Result of looking for a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The tool.
     pub tool: Tool,
-    /// Where it is.
+    /// Its path, if found.
     pub path: Option<PathBuf>,
-    /// What it says its version is.
+    /// Version that it reports.
     pub version: Option<String>,
-    /// Whether it will do.
+    /// Result of the check.
     pub verdict: Verdict,
 }
 
 impl Finding {
-    /// What is wrong, in one line.
+    /// Describes the problem in one line, if there is one.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         let Tool { name, needed_for, .. } = self.tool;
@@ -148,7 +148,7 @@ impl Finding {
     }
 }
 
-/// Where a program is on this process's PATH.
+/// Path of a program on this process's PATH.
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
@@ -157,7 +157,7 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(runs)
 }
 
-/// The first of a tool's programs that is on the PATH.
+/// Path of the first of a tool's programs on the PATH.
 #[must_use]
 pub fn locate(tool: &Tool) -> Option<PathBuf> {
     tool.programs.iter().find_map(|program| on_path(program))
@@ -180,7 +180,7 @@ pub fn examine(tool: Tool, minimum: Option<&str>) -> Finding {
     Finding { tool, path: Some(path), version, verdict }
 }
 
-/// Looks for a Python that can make environments: Debian's own can only once `python3-venv` is there too.
+/// Looks for a Python that can create environments. Debian's Python can do so only with `python3-venv`.
 #[must_use]
 pub fn examine_python() -> Finding {
     let mut finding = examine(PYTHON, None);
@@ -195,7 +195,7 @@ pub fn examine_python() -> Finding {
     finding
 }
 
-/// What a program says its version is.
+/// Version that a program reports.
 #[must_use]
 pub fn told_version(program: &Path, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(std::process::Stdio::null()).output().ok()?;
@@ -203,12 +203,12 @@ pub fn told_version(program: &Path, argument: &str) -> Option<String> {
     version_in(&String::from_utf8_lossy(&said))
 }
 
-/// The first thing in a text that looks like a version.
+/// The first text that looks like a version.
 fn version_in(text: &str) -> Option<String> {
     static VERSION: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"\d+(\.\d+)+([-.][0-9A-Za-z.]+)?|\d+").ok());
     let pattern = VERSION.as_ref()?;
-    // "v=7.0.15" of redis, "17.0.15" in quotes of java; a number with dots is preferred to one without.
+    // "v=7.0.15" of redis, "17.0.15" in quotes of java. A number with dots is preferred to one without.
     let all: Vec<&str> = pattern.find_iter(text).map(|m| m.as_str()).collect();
     all.iter().find(|v| v.contains('.')).or(all.first()).map(|v| (*v).to_owned())
 }
@@ -223,7 +223,7 @@ fn is_at_least(version: &str, minimum: &str) -> bool {
     version >= minimum
 }
 
-/// Examines every tool that is needed to bring the platform up from where it is now: what is fetched already needs no fetcher.
+/// Examines every tool that the next `up` needs. A program that was fetched before needs no fetcher.
 #[must_use]
 pub fn examine_all(layout: &Layout) -> Vec<Finding> {
     let wanted = versions();
@@ -247,10 +247,7 @@ pub fn examine_all(layout: &Layout) -> Vec<Finding> {
     findings
 }
 
-/// The room that is left where a folder is, or will be, in bytes.
-///
-/// # Errors
-/// When the file system cannot be asked.
+/// Free bytes on the disk of a folder, which need not exist yet.
 pub fn free_disk_bytes(folder: &Path) -> Result<u64, RuntimeError> {
     let existing = folder.ancestors().find(|f| f.exists()).unwrap_or(Path::new("/"));
     let stat = statvfs(existing)
@@ -258,7 +255,7 @@ pub fn free_disk_bytes(folder: &Path) -> Result<u64, RuntimeError> {
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
-/// The memory that can be had now, in bytes; 0 when the kernel does not say.
+/// Available memory in bytes, or 0 if the kernel does not report it.
 #[must_use]
 pub fn available_memory_bytes() -> u64 {
     use procfs::Current;

@@ -1,66 +1,66 @@
-//! What can go wrong with the document store, by what has to happen next.
+//! Errors of the document store, classified by the caller's next step.
 
 use contracts::class::{Classify, ErrorClass};
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
-/// Server codes for "that key exists already".
+/// Server codes of a duplicate key.
 const DUPLICATE_KEY_CODES: [i32; 3] = [11000, 11001, 12582];
 
-/// Server codes that say that the request itself is wrong, so that asking again cannot help: BadValue, FailedToParse,
-/// Unauthorized, TypeMismatch, IllegalOperation, AuthenticationFailed, CommandNotFound, InvalidOptions,
-/// IndexOptionsConflict, IndexKeySpecsConflict, DocumentValidationFailure, Location40415 (unknown field).
+/// Server codes of an invalid request, which a retry cannot help: BadValue, FailedToParse, Unauthorized, TypeMismatch,
+/// IllegalOperation, AuthenticationFailed, CommandNotFound, InvalidOptions, IndexOptionsConflict, IndexKeySpecsConflict,
+/// DocumentValidationFailure, Location40415 (unknown field).
 const WRONG_REQUEST_CODES: [i32; 12] = [2, 9, 13, 14, 20, 18, 59, 72, 85, 86, 121, 40415];
 
 /// An operation on the document store failed.
 ///
-/// The texts name codes, indexes and addresses, never values: they end up in logs and at Sentry.
+/// The texts contain codes, indexes and addresses, never values, because they appear in logs and in Sentry.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A unique index already holds that key. Usually an answer rather than an error; left unhandled it is a mistake of ours.
+    /// A unique index already has that key. Usually this is an expected answer. If no caller handles it, it is a bug.
     #[error("{collection}: a unique key exists already (index {index})")]
     DuplicateKey {
-        /// The collection written to.
+        /// Collection of the write.
         collection: &'static str,
-        /// The index that refused, `?` when the server did not say.
+        /// Index that refused the write. `?` when the server did not name it.
         index: String,
     },
-    /// The store could not be reached, or did not answer in time: the outcome of a write is UNKNOWN. Read, then try again.
+    /// The store was unreachable or did not answer in time. The outcome of a write is UNKNOWN. Read, then retry.
     #[error("{collection}: the document store did not answer: {reason}")]
     Transient {
-        /// The collection asked for, or `-`.
+        /// Collection of the operation, or `-`.
         collection: &'static str,
-        /// What happened, without values.
+        /// Cause, without values.
         reason: String,
     },
-    /// A stored document cannot be read: a newer build wrote it, or it is damaged. It harms only whom it belongs to: keep aside
-    /// what asked for it, go on with all else.
+    /// A stored document cannot be decoded: a newer build wrote it, or it is damaged. It affects only its owner. Set the request
+    /// for it aside, and continue with all others.
     #[error("{collection}: a document cannot be read: {reason}")]
     Unreadable {
-        /// The collection asked for.
+        /// Collection of the document.
         collection: &'static str,
-        /// The document's `_id`; `?` where ids of that collection are secrets.
+        /// The document's `_id`. `?` where ids of that collection are secrets.
         id: String,
-        /// What does not fit, without values.
+        /// Cause, without values.
         reason: String,
     },
-    /// The request, the document or the set-up is wrong; trying again changes nothing.
+    /// The request, the document or the configuration is wrong. A retry does not help.
     #[error("{collection}: the document store refused: {reason}")]
     Fatal {
-        /// The collection asked for, or `-`.
+        /// Collection of the operation, or `-`.
         collection: &'static str,
-        /// What happened, without values.
+        /// Cause, without values.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// True when a unique index already holds the key.
+    /// Returns true when a unique index already has the key.
     #[must_use]
     pub fn is_duplicate_key(&self) -> bool {
         matches!(self, Self::DuplicateKey { .. })
     }
 
-    /// True when a stored document does not decode.
+    /// Returns true when a stored document does not decode.
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Unreadable { .. })
@@ -139,8 +139,8 @@ impl Classify for StoreError {
     }
 }
 
-/// A decoder's words without what it found: ``unknown variant `JPY`, expected one of …`` names a value of the document.
-/// What it expected, and the names of fields, are our own words.
+/// Removes the found values from a decoder's message: ``unknown variant `JPY`, expected one of …`` names a value of the document.
+/// Field names and expected values stay, because they come from our own code.
 fn without_values(text: &str) -> String {
     const TEXT_MAX: usize = 300;
     let (found, expected) = text.split_once(", expected ").unwrap_or((text, ""));
@@ -165,7 +165,7 @@ fn without_values(text: &str) -> String {
     clean.chars().take(TEXT_MAX).collect()
 }
 
-/// The index named in `E11000 duplicate key error collection: db.c index: email_1 dup key: { … }`.
+/// Returns the index named in `E11000 duplicate key error collection: db.c index: email_1 dup key: { … }`.
 fn index_in(message: &str) -> String {
     let mut words = message.split_ascii_whitespace();
     words.by_ref().find(|word| *word == "index:");

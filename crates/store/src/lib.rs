@@ -1,13 +1,13 @@
-//! The only crate that knows MongoDB and Redis.
+//! Access to MongoDB and Redis, for all services. No other crate depends on either driver.
 //!
-//! Promises kept here:
-//! - every write is acknowledged by a majority **and** in the journal before it counts; every read sees what a majority has;
-//! - reads that decide about money may be put in one causally consistent [`mongo::Session`];
-//! - everything is bounded: pools, server selection, connecting, one operation as a whole;
-//! - an error knows what should happen next ([`StoreError`] answers `class()`), and never carries a value of a document;
-//! - every operation of a transaction is a `db` span whose description is parameterised JSON ([`mongo::describe`]), every
-//!   cache access of one a `cache.*` span;
-//! - Redis is a cache: a failing one is an error that its caller may ignore, and is counted.
+//! It guarantees that:
+//! - every write is acknowledged by a majority **and** journalled before it counts, and reads return majority-committed data
+//! - reads that decide about money can share one causally consistent [`mongo::Session`]
+//! - pools, server selection, connecting and each operation as a whole are bounded
+//! - a [`StoreError`] has a `class()` that decides the next step, and never contains a value of a document
+//! - in a transaction, every operation is a `db` span whose description is parameterised JSON ([`mongo::describe`]), and every
+//!   cache access is a `cache.*` span
+//! - Redis is only a cache: its failures are counted, and callers may ignore them
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 mod error;

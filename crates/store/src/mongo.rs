@@ -1,4 +1,4 @@
-//! Documents: one client per process, majority and journal everywhere, and sessions for reads that decide.
+//! Documents: one client per process, majority and journalled writes, and sessions for reads that a decision depends on.
 
 mod clock;
 mod collection;
@@ -21,30 +21,30 @@ pub use index::Index;
 
 use crate::StoreError;
 
-/// Where the document store is and how long it may take.
+/// Address and limits of the document store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Connection string, e.g. `mongodb://127.0.0.1:8122/?directConnection=true`.
     pub uri: String,
-    /// Database of this service; no service reads another one's.
+    /// Database of this service. No service reads another's.
     pub database: String,
-    /// Most connections held to the server; a waiting operation counts against its own time-out.
+    /// Maximum number of connections to the server. The wait for one counts towards the operation's time-out.
     #[serde(default = "defaults::pool_size_max")]
     pub pool_size_max: u32,
-    /// How long an operation looks for a usable server.
+    /// Time-out for the selection of a usable server.
     #[serde(default = "defaults::server_selection_timeout_ms")]
     pub server_selection_timeout_ms: u64,
-    /// How long opening one connection may take.
+    /// Time-out for opening one connection.
     #[serde(default = "defaults::connect_timeout_ms")]
     pub connect_timeout_ms: u64,
-    /// How long one operation may take in all. After it the outcome of a write is unknown.
+    /// Time-out of one operation as a whole. Afterwards the outcome of a write is unknown.
     #[serde(default = "defaults::operation_timeout_ms")]
     pub operation_timeout_ms: u64,
 }
 
 impl Config {
-    /// The usual bounds for a server at `uri`.
+    /// Returns the default limits for a server at `uri`.
     #[must_use]
     pub fn new(uri: impl Into<String>, database: impl Into<String>) -> Self {
         Self {
@@ -73,7 +73,7 @@ mod defaults {
     }
 }
 
-/// A connected document store; cheap to clone.
+/// A connected document store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mongo {
     client: Client,
@@ -85,17 +85,17 @@ impl Mongo {
     /// Connects and waits until the server answers a ping, within the bounds of `config`.
     ///
     /// # Errors
-    /// `Fatal` for a connection string that cannot be read, `Transient` when the server does not answer.
+    /// `Fatal` for an invalid connection string, `Transient` when the server does not answer.
     pub async fn connect(config: &Config) -> Result<Self, StoreError> {
         let mongo = Self::open(config).await?;
         mongo.ping().await?;
         Ok(mongo)
     }
 
-    /// Like [`Mongo::connect`] without waiting for the server: connections are made when first needed.
+    /// Like [`Mongo::connect`], without waiting for the server: it connects on first use.
     ///
     /// # Errors
-    /// `Fatal` for a connection string that cannot be read.
+    /// `Fatal` for an invalid connection string.
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
         let mut options =
             ClientOptions::parse(&config.uri).await.map_err(|e| StoreError::from_driver("-", &e))?;
@@ -114,10 +114,7 @@ impl Mongo {
         Ok(Self { client, database, context: Arc::new(context) })
     }
 
-    /// Asks the server for a sign of life (readiness), and learns its time. Not a span: nobody's request waits for it.
-    ///
-    /// # Errors
-    /// `Transient` when it does not answer.
+    /// Checks that the server answers (for readiness), and reads its clock. It has no span, because no request waits for it.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let asked_ms = self.context.clock.local_ms();
         let hello = async { self.database.run_command(bson::doc! { "hello": 1 }).await };
@@ -128,19 +125,19 @@ impl Mongo {
         Ok(())
     }
 
-    /// Reports an unreadable document, once by each process; any other error is left to the caller.
+    /// Reports an unreadable document once per process. Any other error is left to the caller.
     pub fn report_once(&self, error: &StoreError) {
         self.context.report_once(error);
     }
 
-    /// The server's time, as of the latest [`Mongo::ping`]: what is written for a sweeper, and what it compares with, so that
-    /// one process with a wrong clock delays and hurries nothing. Differences below one second are ignored.
+    /// Returns the server's time, as of the latest [`Mongo::ping`]. Sweepers' timestamps are written and compared with it, so a
+    /// process with a wrong clock delays or hastens nothing. Differences below one second are ignored.
     #[must_use]
     pub fn now(&self) -> bson::DateTime {
         self.context.clock.now()
     }
 
-    /// As if this process's clock were wrong by `ms`, until the next [`Mongo::ping`]; for tests.
+    /// Simulates a clock that is wrong by `ms`, until the next [`Mongo::ping`]. For tests.
     #[must_use]
     pub fn with_clock_off_by(self, ms: i64) -> Self {
         let context = run::Context {
@@ -152,7 +149,8 @@ impl Mongo {
         Self { context: Arc::new(context), ..self }
     }
 
-    /// A collection of this service's database with documents of type `T`: majority reads, majority and journal writes.
+    /// Returns a collection of this service's database with documents of type `T`. Reads are majority reads, writes majority and
+    /// journalled.
     #[must_use]
     pub fn collection<T: Send + Sync>(&self, name: &'static str) -> Collection<T> {
         let options = CollectionOptions::builder()
@@ -166,16 +164,13 @@ impl Mongo {
     /// Starts a session in which every read sees at least what earlier reads and writes of the same session saw.
     ///
     /// # Errors
-    /// `Fatal` when the server knows no sessions, `Transient` when it cannot be reached.
+    /// `Fatal` when the server does not support sessions, `Transient` when it cannot be reached.
     pub async fn causal_session(&self) -> Result<Session, StoreError> {
         let start = async { self.client.start_session().causal_consistency(true).await };
         self.context.bounded("-", start).await.map(|inner| Session { inner })
     }
 
-    /// Forgets the database with everything in it (tests, `down --volumes`).
-    ///
-    /// # Errors
-    /// When the server refuses or does not answer.
+    /// Deletes the database with all its data (tests, `down --volumes`).
     pub async fn drop_database(&self) -> Result<(), StoreError> {
         self.context.bounded("-", async { self.database.drop().await }).await
     }
@@ -189,7 +184,7 @@ impl Mongo {
     }
 }
 
-/// A causally consistent session; see [`Mongo::causal_session`]. Used by one task at a time.
+/// A causally consistent session, see [`Mongo::causal_session`]. Used by one task at a time.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) inner: mongodb::ClientSession,

@@ -1,5 +1,5 @@
-//! The cache. Redis may lose everything at any moment: nothing here is the truth, so every caller may ignore an error,
-//! and none may wait long for an answer.
+//! The Redis cache. Redis may lose all data at any time, so another store is authoritative. Every caller may ignore an error, and
+//! no caller waits long for an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +14,16 @@ use telemetry::metric::{self, Metric};
 use telemetry::spans::Status;
 use tracing::Instrument as _;
 
-/// Where the cache is and how long it may take.
+/// Address and limits of the cache.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `redis://host:port[/database]`
     pub url: String,
-    /// Most connections; a connection carries one command at a time.
+    /// Maximum number of connections. A connection carries one command at a time.
     #[serde(default = "pool_size_max")]
     pub pool_size_max: usize,
-    /// How long one access may take in all, connecting included. Short: the truth is elsewhere.
+    /// Time-out of one access, including connecting. Short, because another store is authoritative.
     #[serde(default = "operation_timeout_ms")]
     pub operation_timeout_ms: u64,
 }
@@ -37,14 +37,14 @@ const fn operation_timeout_ms() -> u64 {
 }
 
 impl Config {
-    /// The usual bounds for a server at `url`.
+    /// Returns the default limits for a server at `url`.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), pool_size_max: pool_size_max(), operation_timeout_ms: operation_timeout_ms() }
     }
 }
 
-/// The cache did not answer. Never a reason to refuse a player.
+/// The cache did not answer. This is never a reason to refuse a player.
 #[derive(Debug, thiserror::Error)]
 #[error("the cache did not answer: {reason}")]
 pub struct CacheError {
@@ -57,7 +57,7 @@ impl Classify for CacheError {
     }
 }
 
-/// A pooled connection to the cache; cheap to clone.
+/// A pooled connection to the cache. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache {
     pool: Pool,
@@ -72,10 +72,10 @@ impl std::fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// Prepares the pool. Nothing is connected yet: a service starts also while Redis is down.
+    /// Creates the pool without connecting, so that a service can start while Redis is down.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// When the URL is invalid.
     pub fn new(config: &Config) -> Result<Self, CacheError> {
         let operation_timeout = Duration::from_millis(config.operation_timeout_ms);
         let connection = AsyncConnectionConfig::new()
@@ -93,16 +93,16 @@ impl Cache {
         Ok(Self { pool, operation_timeout, failures: Arc::default() })
     }
 
-    /// How often the cache did not answer since the start.
+    /// Returns the number of failed accesses since the start.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// The value under `key`, if there is one.
+    /// Returns the value under `key`, if there is one.
     ///
     /// # Errors
-    /// When the cache does not answer; go to the truth instead.
+    /// When the cache does not answer. Read the authoritative store instead.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, CacheError> {
         let span = telemetry::spans::cache_get(key);
         let answer: Result<Option<Vec<u8>>, _> = watched(&span, self.ask(redis::cmd("GET").arg(key))).await;
@@ -120,10 +120,7 @@ impl Cache {
         finish(&span, answer)
     }
 
-    /// Keeps `value` under `key` for `ttl_s` seconds.
-    ///
-    /// # Errors
-    /// When the cache does not answer.
+    /// Stores `value` under `key` for `ttl_s` seconds.
     pub async fn put(&self, key: &str, value: impl AsRef<[u8]>, ttl_s: u64) -> Result<(), CacheError> {
         let value = value.as_ref();
         let span = telemetry::spans::cache_put(key, value.len());
@@ -134,10 +131,7 @@ impl Cache {
         finish(&span, answer)
     }
 
-    /// Keeps `value` under `key` unless there is one already; true when it was kept.
-    ///
-    /// # Errors
-    /// When the cache does not answer.
+    /// Stores `value` under `key` for `ttl_s` seconds, unless the key exists. Returns true if it was stored.
     pub async fn put_if_absent(
         &self,
         key: &str,
@@ -152,21 +146,18 @@ impl Cache {
         finish(&span, answer).map(|reply| reply.is_some())
     }
 
-    /// Forgets `key`.
-    ///
-    /// # Errors
-    /// When the cache does not answer.
+    /// Removes `key`.
     pub async fn remove(&self, key: &str) -> Result<(), CacheError> {
         let span = telemetry::spans::cache_remove(key);
         let answer = watched(&span, self.ask::<i64>(redis::cmd("DEL").arg(key))).await;
         finish(&span, answer).map(drop)
     }
 
-    /// Counts one more under `key` in the current window and returns the count; the window ends `window_s` after its
-    /// first count. For rate limits: not a cache access, so no span.
+    /// Increments the counter under `key` and returns it. The counter expires `window_s` seconds after its first increment. Used
+    /// for rate limits, which are not cache accesses and so have no span.
     ///
     /// # Errors
-    /// When the cache does not answer; a rate limit then lets pass.
+    /// When the cache does not answer. A rate limit then allows the request.
     pub async fn incr_window(&self, key: &str, window_s: u64) -> Result<u64, CacheError> {
         let mut both = redis::pipe();
         both.atomic().cmd("INCR").arg(key).cmd("EXPIRE").arg(key).arg(window_s.max(1)).arg("NX").ignore();
@@ -177,10 +168,7 @@ impl Cache {
         self.bounded(call).await.map(|(count,)| count)
     }
 
-    /// Asks for a sign of life.
-    ///
-    /// # Errors
-    /// When the cache does not answer.
+    /// Checks that the cache answers.
     pub async fn ping(&self) -> Result<(), CacheError> {
         self.ask::<String>(&redis::cmd("PING")).await.map(drop)
     }
@@ -208,12 +196,12 @@ impl Cache {
     }
 }
 
-/// Redis' own words about the kind of failure; its detail may quote what was sent.
+/// Keeps only the kind of Redis' error, because its detail may quote the command.
 fn said(error: &RedisError) -> CacheError {
     CacheError { reason: format!("{:?}", error.kind()) }
 }
 
-/// Runs an access in its span; one that is dropped half-way is said to be cancelled.
+/// Runs an access in its span. An access that is dropped midway is marked as cancelled.
 async fn watched<R>(span: &tracing::Span, access: impl Future<Output = R>) -> R {
     let pending = telemetry::spans::unfinished(span);
     let answer = access.instrument(span.clone()).await;

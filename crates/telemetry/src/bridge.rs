@@ -1,11 +1,11 @@
-//! OpenTelemetry spans in, Sentry transactions out.
+//! Span processor that turns OpenTelemetry spans into Sentry transactions.
 //!
-//! One transaction per local root: a span whose parent is in another process, or that has none. Its spans are kept as they
-//! end, and go out together once the root has ended and none is open any more. The stock bridge loses what ends after its
-//! root; this one waits for it, for [`GRACE`], and what ends even later goes out as a small transaction of its own with the
-//! right parent. On the hot path a span costs two short locks and a move; JSON is written elsewhere ([`crate::writer`]).
+//! A local root is a span without a parent in this process. Each one becomes one transaction. The bridge stores its spans as
+//! they end and sends them together after the root and all other spans have ended. Sentry's stock bridge loses spans that end
+//! after their root. This bridge waits for them up to [`GRACE`]. A span that ends even later becomes a small transaction with
+//! the right parent. On the hot path a span costs two short locks and a move. The writer thread encodes JSON ([`crate::writer`]).
 //!
-//! Bounded: [`SPANS_PER_TRANSACTION_MAX`] spans a transaction, [`LIVE_SPANS_MAX`] spans in memory; what is above is counted.
+//! Limits: [`SPANS_PER_TRANSACTION_MAX`] spans a transaction, [`LIVE_SPANS_MAX`] spans in memory. Spans above them are counted.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -31,26 +31,26 @@ use frozen::Frozen;
 
 use root::{Ended, Root};
 
-/// Sentry's own limit; a span that begins later is counted as dropped, so that no kept span loses its parent.
+/// Sentry's own limit. Spans that begin later are counted as dropped, so that no kept span loses its parent.
 pub(crate) const SPANS_PER_TRANSACTION_MAX: u32 = 1_000;
-/// Spans open, kept or waiting to be written, all transactions together: about a kilobyte each.
+/// Limit of all spans that are open, stored or waiting for the writer, at about a kilobyte each.
 pub(crate) const LIVE_SPANS_MAX: usize = 8_192;
-/// How long an ended root waits for spans that are still open.
+/// Longest time that an ended root waits for open spans.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 const SHARDS: usize = 16;
 
-/// A local root that is complete, on its way to the writer.
+/// A complete transaction for the writer.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) root: SpanData,
     pub(crate) children: Vec<SpanData>,
     pub(crate) dsc: Arc<Dsc>,
-    /// Gives the room back once it is written.
+    /// Releases the spans' memory budget after the transaction is written.
     _live: LiveSpans,
 }
 
-/// Room taken for spans in memory; given back when dropped.
+/// A share of the [`LIVE_SPANS_MAX`] budget, released on drop.
 #[derive(Debug, Default)]
 pub(crate) struct LiveSpans(usize);
 
@@ -74,10 +74,10 @@ impl Drop for LiveSpans {
     }
 }
 
-/// An open span: whose transaction it belongs to, its room (none: it will be dropped), and its status so far.
+/// An open span: its transaction, its share of the budget (`None` if it will be dropped), and its current status.
 ///
-/// The status is kept here and not among the span's attributes: there each setting appends, the first ones are kept, and the
-/// last word of a span that was retried often would be lost.
+/// The status is not an attribute here, because setting an attribute appends and the SDK keeps only the first ones. The last
+/// status of a span that was retried often would be lost.
 #[derive(Debug)]
 struct Open {
     root: Arc<Root>,
@@ -85,7 +85,7 @@ struct Open {
     status: Option<Status>,
 }
 
-/// Span ids are random already.
+/// Identity hasher, because span ids are already random.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
 
@@ -116,7 +116,7 @@ pub(crate) struct Bridge {
 #[derive(Debug)]
 struct Inner {
     shards: [Shard; SHARDS],
-    /// Roots that ended while spans of theirs were open, in order of their end.
+    /// Roots that ended before their other spans, in order of their end.
     waiting: Mutex<Vec<(Instant, Arc<Root>)>>,
     frozen: Mutex<Frozen>,
     writer: Writer,
@@ -130,12 +130,12 @@ pub(crate) fn dsc_of_open_span(span_id: SpanId) -> Option<Arc<Dsc>> {
     bridge.shard(span_id).get(&key(span_id)).map(|open| Arc::clone(&open.root.dsc))
 }
 
-/// What was said of a trace that began here.
+/// The sampling context of a trace that began in this process.
 pub(crate) fn dsc_of_trace(trace_id: TraceId) -> Option<Arc<Dsc>> {
     locked(&RUNNING.get()?.inner.frozen).get(trace_id)
 }
 
-/// Sets the status of an open span; the last one set counts. Without effect on a span that is not recorded or has ended.
+/// Sets the status of an open span. The last one set wins. It has no effect on a span that is not recorded or has ended.
 pub(crate) fn set_status(span_id: SpanId, status: Status) {
     if let Some(bridge) = RUNNING.get()
         && let Some(open) = bridge.shard(span_id).get_mut(&key(span_id))
@@ -149,29 +149,29 @@ fn key(span_id: SpanId) -> u64 {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // what is guarded is whole after every statement, so a panic elsewhere does not spoil it
+    // the data is consistent after every statement, so a panic in another thread does not damage it
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bridge {
-    /// The process's bridge, in front of the writer.
+    /// Creates the bridge in front of the writer and makes it the process's bridge.
     pub(crate) fn start(writer: Writer) -> Self {
         let shards = std::array::from_fn(|_| Shard::default());
         let bridge = Self {
             inner: Arc::new(Inner { shards, waiting: Mutex::default(), frozen: Mutex::default(), writer }),
         };
-        // a second one (tests) keeps its own spans, and leaves propagation to the first
+        // a second bridge (in tests) stores its own spans, and propagation uses the first
         RUNNING.set(bridge.clone()).ok();
         bridge
     }
 
     fn shard(&self, span_id: SpanId) -> MutexGuard<'_, HashMap<u64, Open, BuildHasherDefault<IdHasher>>> {
-        // the low bits choose the place inside a shard
+        // the map inside a shard uses the low bits
         let index = usize::try_from(key(span_id) >> 60).unwrap_or_default() % SHARDS;
         locked(&self.inner.shards[index])
     }
 
-    /// Hands over the roots whose grace is over. The writer calls this while it is idle.
+    /// Sends the roots whose grace period is over. The writer thread calls this regularly.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut waiting = locked(&self.inner.waiting);
         let due: Vec<Arc<Root>> = waiting
@@ -204,9 +204,9 @@ impl Bridge {
         }
     }
 
-    /// A span begins: below an open one in its transaction, else as the root of a new one, with what `dsc` says.
+    /// Registers a span: in the transaction of its open local parent, otherwise as the root of a new one with the context `dsc`.
     ///
-    /// What begins below a span for which there was no room is dropped with it: it would be an orphan.
+    /// If the parent was dropped for lack of room, the span is dropped too, because it would be an orphan.
     fn begin(&self, span_context: &SpanContext, parent: &Context, dsc: impl FnOnce() -> Arc<Dsc>) {
         let parent = parent.span().span_context().clone();
         let local = parent.is_valid() && !parent.is_remote();
@@ -226,7 +226,7 @@ impl Bridge {
             .insert(key(span_context.span_id()), Open { root, live, status: None });
     }
 
-    /// What is said of the trace of a new local root: what came in, else what was said before, else our own word.
+    /// The sampling context of a new local root: from the remote caller, from an earlier root of the trace, or a new one.
     fn dsc_of_root(&self, span: &Span, span_context: &SpanContext, parent: &Context) -> Arc<Dsc> {
         propagation::remote_dsc(parent, span_context).unwrap_or_else(|| {
             locked(&self.inner.frozen).get_or_say(span_context.trace_id(), || {
@@ -268,7 +268,7 @@ impl SpanProcessor for Bridge {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let outcome = self.flush(timeout);
-        // whatever is open now can no longer be handed in: its end will not be told to us
+        // these spans can no longer be sent, because the SDK does not report their end to a processor that is shut down
         for shard in &self.inner.shards {
             let open = std::mem::take(&mut *locked(shard)).len();
             drop_spans(u64::try_from(open).unwrap_or(u64::MAX), Reason::Shutdown);

@@ -1,8 +1,8 @@
-//! What telemetry must know, and where it comes from: values by hand, or Sentry's standard variables.
+//! Configuration of telemetry, from code or from Sentry's standard environment variables.
 
 use std::env;
 
-/// How log lines look on standard output.
+/// Format of log lines on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// For people at a terminal.
@@ -17,27 +17,27 @@ pub enum LogFormat {
 pub struct Config {
     /// The service's name, as operators know it (`game`).
     pub service: String,
-    /// Where Sentry is; without one nothing is sent, but traces still propagate.
+    /// Sentry's DSN. Without one nothing is sent, but traces still propagate.
     pub dsn: Option<String>,
-    /// What runs, as `name@version`; releases are compared by it.
+    /// Name and version of the program, as `name@version`. Sentry compares releases by it.
     pub release: String,
-    /// Where it runs (`local`, `production`).
+    /// The environment it runs in (`local`, `production`).
     pub environment: String,
-    /// The share of NEW traces that is recorded; a trace begun elsewhere keeps the decision made there.
+    /// Share of NEW traces that is recorded. A trace that began elsewhere keeps the decision made there.
     pub traces_sample_rate: f64,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Which log lines appear, in `RUST_LOG` syntax.
+    /// Filter for log lines, in `RUST_LOG` syntax.
     pub log_filter: String,
-    /// Crates whose stack frames are "ours" in an issue.
+    /// Crates whose stack frames are marked as in-app in an issue.
     pub in_app: Vec<&'static str>,
-    /// Limits of the way out.
+    /// Limits of the transport.
     pub transport: crate::transport::Limits,
-    /// What was wrong with the environment's values; [`crate::init`] refuses to start with any.
+    /// Invalid values in the environment. [`crate::init`] returns an error if there are any.
     pub problems: Vec<String>,
 }
 
-/// Our crates: a frame in one of them is what a reader of an issue wants to see first.
+/// The Pitboss crates, whose frames matter most in an issue.
 const IN_APP: &[&str] = &[
     "analytics",
     "bus",
@@ -59,7 +59,7 @@ const IN_APP: &[&str] = &[
 const LOG_FILTER_DEFAULT: &str = "info,rdkafka=warn,librdkafka=warn,hyper=warn,reqwest=warn,mongodb=warn";
 
 impl Config {
-    /// A configuration that sends nothing: what tests and tools start from.
+    /// A configuration that sends nothing, as a base for tests and tools.
     pub fn silent(service: &str) -> Self {
         Self {
             service: service.to_owned(),
@@ -76,12 +76,12 @@ impl Config {
     }
 
     /// Reads `SENTRY_DSN`, `SENTRY_RELEASE`, `SENTRY_ENVIRONMENT`, `SENTRY_TRACES_SAMPLE_RATE`, `RUST_LOG` and
-    /// `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Wrong values are kept in `problems`.
+    /// `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Invalid values are listed in `problems`.
     pub fn from_env(service: &str) -> Self {
         Self::from_lookup(service, |name| env::var(name).ok())
     }
 
-    /// The same from any source of variables, so that it can be tested without touching the process.
+    /// Does the same with any source of variables, so that tests need not change the process's environment.
     pub fn from_lookup(service: &str, lookup: impl Fn(&str) -> Option<String>) -> Self {
         let var = |name: &str| lookup(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
         let mut config = Self::silent(service);

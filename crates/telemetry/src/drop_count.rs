@@ -1,11 +1,11 @@
-//! What was lost on the way out, counted by reason and category; every loss passes through [`lose`].
+//! Counters of telemetry that was lost on its way to Sentry, by reason and category. Every loss passes through [`lose`].
 //!
-//! The names are Sentry's own (client reports), so a loss reads the same in `/metrics`, in `telemetry::drops()` and in Sentry.
-//! What the sampler chose not to record is reported to Sentry in the same way, and is no loss: it has a count of its own.
+//! The names are those of Sentry's client reports, so a loss has the same name in `/metrics`, in `telemetry::drops()` and in
+//! Sentry. What the sampler excluded is reported to Sentry in the same way, but has its own counter because it is not a loss.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A closed list of names: an enum, all of it, and the text of each.
+/// Declares a closed list of names: an enum, all its variants, and the text of each.
 macro_rules! names {
     ($(#[doc = $about:literal])+ $list:ident { $($(#[doc = $help:literal])+ $variant:ident = $name:literal,)+ }) => {
         $(#[doc = $about])+
@@ -13,7 +13,7 @@ macro_rules! names {
         pub enum $list { $($(#[doc = $help])+ $variant,)+ }
 
         impl $list {
-            /// All of them, for iteration.
+            /// All variants.
             pub const ALL: &'static [$list] = &[$($list::$variant,)+];
 
             /// The name in counters and reports.
@@ -29,27 +29,27 @@ macro_rules! names {
 }
 
 names! {
-    /// Why something was lost.
+    /// Reason of a loss.
     Reason {
-        /// A queue on the way out was full.
+        /// A queue on the way to Sentry was full.
         QueueOverflow = "queue_overflow",
         /// More spans than one transaction may hold, or than may be open at once.
         BufferOverflow = "buffer_overflow",
-        /// Sentry had asked us to wait.
+        /// A rate limit of Sentry was in force.
         RatelimitBackoff = "ratelimit_backoff",
-        /// Sentry refused this very envelope with 429; Sentry counts these itself, so they are not reported to it again.
+        /// Sentry refused this envelope with 429. Sentry counts these itself, so they are not in a client report.
         RatelimitedByServer = "ratelimited_by_server",
-        /// Sentry could not be reached, or not in time.
+        /// Sentry could not be reached or did not respond in time.
         NetworkError = "network_error",
-        /// Sentry answered with an error (400, 413, 500, …).
+        /// Sentry responded with an error (400, 413, 500, …).
         SendError = "send_error",
-        /// Still queued when the process had to stop.
+        /// Still open, queued or in flight at the shutdown of the process.
         Shutdown = "shutdown",
-        /// It could not be written as JSON.
+        /// It could not be written as JSON, or the SDK reported an unknown reason.
         InternalSdkError = "internal_sdk_error",
         /// The sampler did not record it.
         SampleRate = "sample_rate",
-        /// A hook of the SDK dropped it.
+        /// A hook of the SDK dropped it, or it could not be parsed for scrubbing.
         EventProcessor = "event_processor",
         /// The SDK's `before_send` dropped it.
         BeforeSend = "before_send",
@@ -57,9 +57,9 @@ names! {
         CacheOverflow = "cache_overflow",
         /// The SDK sampled less because the system was busy.
         Backpressure = "backpressure",
-        /// The SDK found too little in it.
+        /// The SDK found too little data in it.
         InsufficientData = "insufficient_data",
-        /// The SDK was told to ignore it.
+        /// The SDK is configured to ignore it.
         Ignored = "ignored",
         /// The SDK found it malformed.
         Invalid = "invalid",
@@ -67,7 +67,7 @@ names! {
 }
 
 names! {
-    /// What was lost, in Sentry's data categories.
+    /// Kind of the lost data, in Sentry's data categories.
     Category {
         /// An error event.
         Error = "error",
@@ -89,7 +89,7 @@ names! {
         Attachment = "attachment",
         /// A check-in.
         Monitor = "monitor",
-        /// What a user wrote.
+        /// Feedback from a user.
         Feedback = "feedback",
         /// A profile.
         Profile = "profile",
@@ -97,13 +97,13 @@ names! {
         ProfileChunk = "profile_chunk",
         /// A session replay.
         Replay = "replay",
-        /// Anything else.
+        /// Any other data.
         Default = "default",
     }
 }
 
 impl Reason {
-    /// The name in a client report; `None` where Sentry wants no report.
+    /// The name in a client report, or `None` if Sentry wants no report.
     pub(crate) fn reported_as(self) -> Option<&'static str> {
         match self {
             Reason::RatelimitedByServer => None,
@@ -112,27 +112,27 @@ impl Reason {
         }
     }
 
-    /// Whether it is a loss, and not what was asked for.
+    /// Returns true for a real loss, and false for sampling, which was configured.
     pub(crate) fn is_loss(self) -> bool {
         self != Reason::SampleRate
     }
 }
 
 impl Category {
-    /// Few, small and not repeated by anything: these go out first, and nothing else takes their room.
+    /// Returns true for categories with priority. They are few, small and irreplaceable, and have a separate queue.
     pub(crate) fn goes_first(self) -> bool {
         matches!(self, Category::Error | Category::Monitor | Category::Session | Category::Feedback)
     }
 }
 
-/// A loss, about to be counted.
+/// One loss or a sum of losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drop {
-    /// Why.
+    /// Reason of the loss.
     pub reason: Reason,
-    /// What.
+    /// Kind of the lost data.
     pub category: Category,
-    /// How many.
+    /// Number of lost items or bytes.
     pub quantity: u64,
 }
 
@@ -150,25 +150,25 @@ pub(crate) fn lose(reason: Reason, category: Category, quantity: u64) {
     note(Drop { reason, category, quantity });
 }
 
-/// Counts a loss that somebody else names. A name that is not known here does not vanish: it is counted under the widest one.
+/// Counts a loss that the SDK reported by name. An unknown name is counted under the most general one.
 pub(crate) fn lose_named(reason: &str, category: &str, quantity: u64) {
     let reason = Reason::from_name(reason).unwrap_or(Reason::InternalSdkError);
     lose(reason, Category::from_name(category).unwrap_or(Category::Default), quantity);
 }
 
-/// Notes a loss for the next client report without counting it again (the report itself was lost).
+/// Notes a loss for the next client report without counting it again, because an earlier report was lost.
 pub(crate) fn note(drop: Drop) {
     if drop.reason.reported_as().is_some() {
         UNREPORTED[cell(drop.reason, drop.category)].fetch_add(drop.quantity, Ordering::Relaxed);
     }
 }
 
-/// What is to be reported; the caller reports it or notes it again.
+/// Takes the losses for the next client report. The caller must report them or [`note`] them again.
 pub(crate) fn take_unreported() -> Vec<Drop> {
     each_cell(|reason, category| UNREPORTED[cell(reason, category)].swap(0, Ordering::Relaxed))
 }
 
-/// Whether something was lost that nobody was told of. What was only sampled out can wait for company.
+/// Returns true if there are unreported losses. Sampling alone does not count, because its report is less urgent.
 pub(crate) fn is_loss_unreported() -> bool {
     let cells = cells().filter(|(reason, _)| reason.is_loss());
     cells.into_iter().any(|(reason, category)| UNREPORTED[cell(reason, category)].load(Ordering::Relaxed) > 0)
@@ -186,7 +186,7 @@ fn each_cell(read: impl Fn(Reason, Category) -> u64) -> Vec<Drop> {
         .collect()
 }
 
-/// How much was lost since the start, by reason, in items of any category (spans included, bytes not). Empty when nothing was.
+/// Losses since the start by reason, in items of all categories (spans included, bytes not). Reasons without losses are absent.
 pub fn drops() -> Vec<(&'static str, u64)> {
     let is_item = |category: Category| !matches!(category, Category::LogByte | Category::TraceMetricByte);
     let of = |reason: Reason| -> u64 {
@@ -196,12 +196,12 @@ pub fn drops() -> Vec<(&'static str, u64)> {
     losses.map(|reason| (reason.as_str(), of(*reason))).filter(|(_, count)| *count > 0).collect()
 }
 
-/// The same, one entry per reason and category, bytes included.
+/// Losses since the start by reason and category, bytes included.
 pub fn drops_by_category() -> Vec<Drop> {
     each_cell(lost).into_iter().filter(|drop| drop.reason.is_loss()).collect()
 }
 
-/// What the sampler chose not to record since the start: transactions and spans.
+/// Transactions and spans that the sampler excluded since the start.
 pub fn sampled_out() -> Vec<Drop> {
     each_cell(lost).into_iter().filter(|drop| !drop.reason.is_loss()).collect()
 }

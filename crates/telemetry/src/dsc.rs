@@ -1,7 +1,7 @@
-//! The dynamic sampling context: what the head of a trace says about it, the same on every hop and in every envelope.
+//! The dynamic sampling context: facts from the head of a trace, identical on every hop and in every envelope.
 //!
-//! Frozen where the trace begins, and passed on whole, with what a newer SDK than ours put into it. It rides in `baggage` as
-//! `sentry-*` entries, and as the `trace` header of each envelope (which the stock transport loses).
+//! It is frozen where the trace begins and passed on complete, including fields from a newer SDK. It travels in `baggage` as
+//! `sentry-*` entries, and in each envelope as the `trace` header, which Sentry's stock transport drops.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,13 +12,13 @@ use serde::Serialize;
 
 use crate::{sampling, scrub};
 
-/// Entries kept that are not named below, and the bytes of such a name.
+/// Limits of unknown fields: their number, and the length of a name.
 const OTHERS_MAX: usize = 16;
 const OTHER_NAME_BYTES_MAX: usize = 64;
 
 macro_rules! fields {
     ($($(#[doc = $help:literal])+ $field:ident,)+) => {
-        /// One trace's dynamic sampling context; numbers are text, as on the wire.
+        /// One trace's dynamic sampling context. Numbers are text, as on the wire.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
         pub struct Dsc {
             /// The trace, 32 hex digits.
@@ -28,14 +28,14 @@ macro_rules! fields {
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $field: Option<String>,
             )+
-            /// What else the head said, by its name behind `sentry-`: a newer SDK's, passed on as it came.
+            /// Other fields, by their name after `sentry-`. They come from a newer SDK and are passed on after scrubbing.
             #[serde(flatten)]
             pub others: BTreeMap<String, String>,
         }
 
         impl Dsc {
-            /// Sets a field by its name behind `sentry-`. The value may be a stranger's. What there is no room for, and what is no
-            /// number where one belongs, is left out.
+            /// Sets a field by its name after `sentry-`. The value may be untrusted. An invalid number, and a field above the
+            /// limits, is left out.
             pub(crate) fn set(&mut self, field: &str, value: &str) {
                 let Some(clean) = clean(field, value) else { return };
                 match field {
@@ -45,7 +45,7 @@ macro_rules! fields {
                 }
             }
 
-            /// All there is, by name behind `sentry-`, the named ones first.
+            /// All fields by their name after `sentry-`, the known ones first.
             pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
                 let named = [
                     ("trace_id", Some(&self.trace_id)),
@@ -78,12 +78,12 @@ fields! {
     transaction,
     /// The head's organisation, from its DSN.
     org_id,
-    /// The browser's session replay, when there is one.
+    /// The browser's session replay, if there is one.
     replay_id,
 }
 
-/// What may be kept of a field's value. An id or a number that has its shape is nobody's secret, whatever digits it has, and
-/// stays as it came. Any text is scrubbed, so is a name of a trace or a project that has another shape.
+/// Returns the safe form of a field's value. A well-formed id or number stays unchanged, because it is never a secret even if
+/// its digits look like one. Text is scrubbed, including a trace id or public key with another shape.
 fn clean<'a>(field: &str, value: &'a str) -> Option<Cow<'a, str>> {
     let is_number = match field {
         "trace_id" | "public_key" if is_id(value) => true,
@@ -106,7 +106,7 @@ fn is_digits(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A number from 0 to 1, as any language writes it (Python: `1e-05`).
+/// A number from 0 to 1, in any language's notation (Python: `1e-05`).
 fn is_share(value: &str) -> bool {
     let is_plain =
         value.len() <= 32 && value.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
@@ -125,12 +125,12 @@ impl Dsc {
         }
     }
 
-    /// Whether this context speaks of that trace; one that does not is ignored.
+    /// Returns true if this context belongs to that trace. Otherwise it must be ignored.
     pub(crate) fn speaks_of(&self, trace_id: TraceId) -> bool {
         self.trace_id == trace_id.to_string()
     }
 
-    /// What this process says of a trace that begins here, or that came without a context of its own.
+    /// Creates the context of a trace that begins in this process, or that arrived without one.
     pub(crate) fn of_head(trace_id: TraceId, sampled: bool, transaction: Option<&str>) -> Self {
         let identity = identity();
         let decision = sampling::Decision::of(trace_id, sampled);
@@ -149,7 +149,7 @@ impl Dsc {
         }
     }
 
-    /// What came along, with our own sampling decision where it differs; where it does not, nothing is changed.
+    /// Replaces the sampling decision if it differs from this process's own. Otherwise the context stays unchanged.
     pub(crate) fn decided_here(mut self, trace_id: TraceId, sampled: bool) -> Self {
         let said = sampled.to_string();
         if self.sampled.as_ref() != Some(&said) {
@@ -166,14 +166,14 @@ impl Dsc {
     }
 }
 
-/// The organisation that a DSN's host names (`o77.ingest.…`), as Sentry's SDKs read it, on their service and elsewhere.
+/// The organisation from a DSN's host (`o77.ingest.…`), found as Sentry's SDKs do, also on self-hosted servers.
 pub(crate) fn org_of_host(host: &str) -> Option<String> {
     let (first, _) = host.split_once('.')?;
     let number = first.strip_prefix('o')?;
     is_digits(number).then(|| number.to_owned())
 }
 
-/// What every trace that begins here says of us.
+/// Facts about this process in the context of every trace that begins here.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) public_key: Option<String>,

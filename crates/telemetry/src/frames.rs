@@ -1,8 +1,8 @@
-//! Stack frames of errors, cheaply: addresses from the unwinder, names from the program's own symbol table.
+//! Stack frames of errors, at low cost: addresses from the unwinder, names from the program's own symbol table.
 //!
-//! The SDK's way reads the debug information of the whole program: tens to hundreds of megabytes and a tenth of a second for
-//! the first error, in the thread that had it. The symbol table is a megabyte or two, read once; names are read from the file
-//! when they are needed. The line is known for the place that reported (the macro's or the panic's), and for no other frame.
+//! The SDK would read the debug information of the whole program. That takes tens to hundreds of megabytes and a tenth of a
+//! second for the first error, in the thread that had it. The symbol table is a megabyte or two and read once. Names are read
+//! from the file on demand. Only the frame that reported the error or panicked has a line, which comes from the macro or panic.
 
 use std::fs::File;
 use std::io;
@@ -17,11 +17,11 @@ mod symbols;
 
 use symbols::Symbols;
 
-/// Enough for the deepest handler; the runtime below it says nothing.
+/// Enough for the deepest handler. The runtime frames below it are of no interest.
 const FRAMES_MAX: usize = 64;
-/// Where the SDK's tracing layer keeps file and line of an event; ours are put at the same place.
+/// The context in which the SDK's tracing layer stores an event's file and line. This module uses the same one.
 const LOCATION_CONTEXT: &str = "Rust Tracing Location";
-/// Frames of the machinery that reports, at the top of every stack.
+/// Crates whose frames report the error, and are at the top of every stack.
 const MACHINERY: [&str; 9] = [
     "telemetry",
     "sentry",
@@ -34,7 +34,7 @@ const MACHINERY: [&str; 9] = [
     "backtrace",
 ];
 
-/// Gives every error that has no stack the current one.
+/// Attaches the current stack to every error event.
 pub(crate) struct AttachFrames {
     pub(crate) in_app: Vec<&'static str>,
 }
@@ -45,7 +45,7 @@ impl Integration for AttachFrames {
     }
 
     fn process_event(&self, mut event: Event<'static>, _: &ClientOptions) -> Option<Event<'static>> {
-        // the client makes an empty event at start, to learn its default attributes
+        // the client creates an empty event at the start, to collect its default attributes
         let is_empty = event.message.is_none() && event.logentry.is_none() && event.exception.is_empty();
         if is_empty || event.level < Level::Error {
             return Some(event);
@@ -66,7 +66,7 @@ impl Integration for AttachFrames {
     }
 }
 
-/// Notes where an error was reported, as the SDK's tracing layer does for its events.
+/// Stores the place where an error was reported, as the SDK's tracing layer does for its events.
 pub(crate) fn note_location(event: &mut Event<'static>, location: &Location<'_>) {
     let fields: Map<String, Value> = Map::from_iter([
         ("file".to_owned(), location.file().into()),
@@ -75,14 +75,14 @@ pub(crate) fn note_location(event: &mut Event<'static>, location: &Location<'_>)
     event.contexts.insert(LOCATION_CONTEXT.to_owned(), Context::Other(fields));
 }
 
-/// File and line belong to the innermost frame of ours.
+/// Sets file and line on the innermost in-app frame.
 fn locate(frames: &mut [Frame], location: &Map<String, Value>) {
     let Some(frame) = frames.iter_mut().find(|frame| frame.in_app == Some(true)) else { return };
     frame.filename = location.get("file").and_then(Value::as_str).map(str::to_owned);
     frame.lineno = location.get("line").and_then(Value::as_u64);
 }
 
-/// The current stack, innermost first, without the machinery.
+/// The current stack, innermost first, without the frames of [`MACHINERY`].
 fn current(in_app: &[&str]) -> Vec<Frame> {
     let Some(symbols) = symbols() else { return Vec::new() };
     let mut addresses = Vec::with_capacity(FRAMES_MAX * 2);
@@ -162,7 +162,7 @@ mod tests {
     fn names_the_functions_on_the_stack() {
         let names: Vec<String> =
             a_function_to_be_found().into_iter().filter_map(|frame| frame.function).collect();
-        // our own frames are machinery here, so what is seen begins with the test's caller
+        // the frames of this crate are removed as machinery, so the stack begins with the test's caller
         assert!(names.iter().any(|name| name.starts_with("core::ops::function::FnOnce")), "{names:#?}");
     }
 }

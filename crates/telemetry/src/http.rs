@@ -1,5 +1,5 @@
-//! HTTP on both sides: a layer that makes each request an `http.server` transaction, and a client whose calls are
-//! `http.client` spans and carry the trace on.
+//! HTTP server layer and client with tracing: each request is an `http.server` transaction, each call an `http.client` span
+//! that carries the trace in its headers.
 
 mod client;
 mod method;

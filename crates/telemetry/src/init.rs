@@ -1,4 +1,4 @@
-//! Puts it all together once per process, and takes it down within a deadline.
+//! Starts all of telemetry once per process, and shuts it down within a deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,13 +24,13 @@ use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
 use crate::{attributes, logs, metric, report};
 
-/// Why telemetry could not start.
+/// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// Values that make no sense; all of them.
+    /// All invalid values of the configuration.
     #[error("telemetry configuration: {}", .0.join("; "))]
     Invalid(Vec<String>),
-    /// It is process-wide and runs already.
+    /// Telemetry is process-wide and already runs.
     #[error("telemetry is already initialised in this process")]
     AlreadyInitialised,
     /// A thread or a client could not be created.
@@ -38,7 +38,7 @@ pub enum InitError {
     Failed(String),
 }
 
-/// Running telemetry; give it back to [`Telemetry::shutdown`] as the last thing a process does.
+/// Running telemetry. A process must call [`Telemetry::shutdown`] on it as its last action.
 #[must_use = "without shutdown the last seconds are lost"]
 pub struct Telemetry {
     client: Option<Arc<sentry::Client>>,
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Telemetry {
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Starts telemetry for this process: first thing in `main`, before other threads run.
+/// Starts telemetry for this process. Call it first in `main`, before other threads run.
 pub fn init(config: Config) -> Result<Telemetry, InitError> {
     let parsed = check(&config)?;
     if STARTED.swap(true, Ordering::SeqCst) {
@@ -114,9 +114,9 @@ fn check(config: &Config) -> Result<Parsed, InitError> {
     if problems.is_empty() { Ok(Parsed { dsn, filter }) } else { Err(InitError::Invalid(problems)) }
 }
 
-/// TLS needs one provider of cryptography chosen; two are linked, so nobody chooses by himself.
+/// Selects TLS's cryptography provider. Two are linked into the program, so rustls cannot select one by itself.
 pub(crate) fn install_crypto() {
-    // already chosen is fine
+    // an earlier call may have selected one already
     rustls::crypto::ring::default_provider().install_default().ok();
 }
 
@@ -139,7 +139,7 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .release(config.release.clone())
         .environment(config.environment.clone())
         .server_name(config.service.clone())
-        // chosen one by one: the SDK's panic hook blocks, its stack traces take all memory, its debug images carry paths
+        // chosen one by one: the SDK's panic hook blocks, its stack traces need much memory, its debug images contain paths
         .default_integrations(false)
         .attach_stacktrace(false)
         .send_default_pii(false)
@@ -158,7 +158,7 @@ fn is_event(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
 }
 
-/// Loud at the level of errors for reasons that heal by themselves; they stay log lines and breadcrumbs.
+/// Targets that log errors for transient reasons. Their events are log lines and breadcrumbs but not issues.
 const NOT_ISSUES: [&str; 5] = ["rdkafka", "librdkafka", "mongodb", "hyper", report::REPORTED_TARGET];
 
 fn is_issue(metadata: &Metadata<'_>) -> bool {
@@ -167,7 +167,7 @@ fn is_issue(metadata: &Metadata<'_>) -> bool {
         && !NOT_ISSUES.iter().any(|target| metadata.target().starts_with(target))
 }
 
-/// Other people's crates speak a lot at the level of information.
+/// Accepts events for Sentry's logs. Third-party crates log much at the level of information, so theirs begin at warnings.
 fn is_log(metadata: &Metadata<'_>) -> bool {
     if !metadata.is_event() {
         return false;
@@ -180,7 +180,7 @@ fn is_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= level
 }
 
-/// Only spans that say what kind of work they are become spans of the trace.
+/// Accepts only spans with a `sentry.op`.
 fn is_span_of_ours(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.fields().field(attributes::SENTRY_OP).is_some()
 }
@@ -199,7 +199,7 @@ fn install_subscriber(
         .with_tracked_inactivity(false);
     tracing_subscriber::registry()
         .with(otel.with_filter(filter_fn(is_span_of_ours)))
-        // spans are not lines: without this, the layer would write out the fields of each one for nothing
+        // the filter excludes spans, because the layer would format the fields of each one although they are never printed
         .with(
             fmt::layer()
                 .event_format(lines)
@@ -214,12 +214,12 @@ fn install_subscriber(
 }
 
 impl Telemetry {
-    /// Sends what there is, for at most `deadline_ms`; what is left then is counted as dropped. Whether all went out.
+    /// Sends what is pending, for at most `deadline_ms`, and counts the rest as dropped. Returns true if everything was sent.
     pub async fn shutdown(self, deadline_ms: u64) -> bool {
         let (done, finished) = tokio::sync::oneshot::channel();
         let work = move || {
             let all = self.shutdown_blocking(deadline_ms);
-            // nobody listens when the caller was cancelled
+            // the receiver is gone if the caller was cancelled
             done.send(all).ok();
         };
         if std::thread::Builder::new().name("telemetry-shutdown".to_owned()).spawn(work).is_err() {
@@ -228,19 +228,19 @@ impl Telemetry {
         finished.await.unwrap_or(false)
     }
 
-    /// The same for programs without a runtime.
+    /// Does the same for programs without an async runtime.
     pub fn shutdown_blocking(self, deadline_ms: u64) -> bool {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let Self { client, transport, provider } = self;
         metric::export_sums();
-        // the bridge stops taking spans and hands over those it has
+        // the bridge stops accepting spans and sends those it has
         let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
         let closed = client.is_none_or(|client| client.close(Some(left(deadline))));
         let sent = transport.is_none_or(|transport| transport.stop(left(deadline)));
         bridged && closed && sent
     }
 
-    /// Sends what there is without stopping; for tests and tools.
+    /// Sends what is pending without shutting down, for tests and tools.
     pub fn flush_blocking(&self, deadline_ms: u64) -> bool {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let bridged = self.provider.force_flush().is_ok();

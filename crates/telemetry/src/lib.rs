@@ -1,19 +1,19 @@
-//! Everything a Pitboss process says about itself: spans, errors, logs and metrics, out to Sentry.
+//! Telemetry of a Pitboss process: spans, errors, logs and metrics, sent to Sentry.
 //!
-//! The promises kept here: one bet is ONE trace over every hop; whatever is lost on the way out is counted by reason and
-//! reported; nothing personal leaves; and a Sentry that is slow, hung or gone never delays a request.
+//! It guarantees that one bet is ONE trace over every hop. Every loss on the way to Sentry is counted by reason and reported.
+//! No personal data leaves the process. A Sentry that is slow, hung or unreachable never delays a request.
 //!
-//! A span's way out, and the file to read for each step:
+//! The path of a span, and the file to read for each step:
 //!
 //! 1. [`spans`] builds a `tracing` span with the names that Sentry's pages filter by (`sentry.op`, `messaging.*`, `db.*`).
-//! 2. `tracing-opentelemetry` turns it into an OpenTelemetry span; [`sampling`] decides once, at the edge.
-//! 3. `bridge` collects the ended spans of one local root and hands them, whole, to a thread of its own.
-//! 4. That thread writes the transaction (`bridge/encode.rs`), scrubbing every string ([`scrub`]).
-//! 5. [`transport`] sends it: bounded queues (errors before spans), several in flight, rate limits obeyed, drops counted
+//! 2. `tracing-opentelemetry` converts it into an OpenTelemetry span. [`sampling`] decides once, where the trace begins.
+//! 3. `bridge` collects the ended spans of one local root and passes them together to the writer thread.
+//! 4. The writer thread encodes the transaction (`bridge/encode.rs`) and scrubs every string ([`scrub`]).
+//! 5. [`transport`] sends it: bounded queues (errors before spans), several requests in flight, rate limits, counted drops
 //!    ([`drops`]).
 //!
-//! Errors, logs and metrics are captured by the `sentry` crate, linked to the active OpenTelemetry span ([`mod@report`]) and
-//! leave through the same transport. [`propagation`] carries the trace over HTTP and Kafka headers.
+//! The `sentry` crate captures errors, logs and metrics. They are linked to the active OpenTelemetry span ([`mod@report`]) and
+//! leave through the same transport. [`propagation`] carries the trace in HTTP and Kafka headers.
 
 pub mod attributes;
 mod bridge;

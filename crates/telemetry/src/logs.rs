@@ -1,4 +1,4 @@
-//! Log lines on standard output: readable for people or JSON for machines, with the trace id, and scrubbed like all else.
+//! Log lines on standard output, as text for people or as JSON for machines. Each has the trace id and is scrubbed.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::LogFormat;
 use crate::{scrub, spans};
 
-/// Writes one event as one line.
+/// Formats one event as one line.
 #[derive(Debug, Clone)]
 pub(crate) struct Format {
     pub(crate) service: String,

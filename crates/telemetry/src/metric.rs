@@ -1,6 +1,6 @@
-//! Metrics: one closed list of names, told to Sentry (linked to the trace) and to Prometheus (`/metrics`).
+//! Metrics from one closed list, exported to Sentry (linked to the trace) and to Prometheus (`/metrics`).
 //!
-//! To add one, add a line to the list below: name, kind, unit, how it goes to Sentry, and what it means.
+//! To add a metric, add a line to the list below: name, kind, unit, export to Sentry, and a description.
 
 mod registry;
 mod sentry_export;
@@ -8,18 +8,18 @@ mod sentry_export;
 pub use registry::render_prometheus;
 pub(crate) use sentry_export::{export_sums, start_exporting};
 
-/// What a metric measures.
+/// Kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows.
+    /// A value that only grows.
     Counter,
-    /// What is, now.
+    /// The current value.
     Gauge,
-    /// How values are spread.
+    /// A distribution of values.
     Distribution,
 }
 
-/// Unit of a metric; Sentry and Prometheus write it differently.
+/// Unit of a metric. Sentry and Prometheus write it differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A plain number.
@@ -34,45 +34,45 @@ pub enum Unit {
     MinorUnit,
 }
 
-/// How a metric reaches Sentry.
+/// Export of a metric to Sentry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
-    /// Each value by itself, linked to its span: for what business asks about.
+    /// Each value separately, linked to its span. It is for business metrics.
     Each,
-    /// Counters as sums and gauges as last values, every few seconds: for what happens on every record.
+    /// Counters as sums and gauges as last values, every few seconds. It is for metrics that change with every record.
     Summed,
-    /// Not at all; Prometheus only.
+    /// No export to Sentry, only to Prometheus.
     Local,
 }
 
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal, $kind:ident, $unit:ident, $export:ident;)+) => {
-        /// Every metric there is.
+        /// All metrics of Pitboss.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Metric { $($(#[doc = $help])+ $variant,)+ }
 
         impl Metric {
-            /// All of them.
+            /// All metrics.
             pub const ALL: &'static [Metric] = &[$(Metric::$variant,)+];
 
-            /// The dotted name; Prometheus sees `pitboss_` and underscores.
+            /// The dotted name. Prometheus sees it with the prefix `pitboss_` and underscores.
             pub const fn name(self) -> &'static str { match self { $(Metric::$variant => $name,)+ } }
 
-            /// The name that Sentry sees: in our own namespace, for Sentry's conventions know none of ours.
+            /// The name in Sentry. It has the prefix `pitboss.`, because Sentry's conventions define none of these metrics.
             pub const fn sentry_name(self) -> &'static str {
                 match self { $(Metric::$variant => concat!("pitboss.", $name),)+ }
             }
 
-            /// What it measures.
+            /// Its kind.
             pub const fn kind(self) -> Kind { match self { $(Metric::$variant => Kind::$kind,)+ } }
 
-            /// In what.
+            /// Its unit.
             pub const fn unit(self) -> Unit { match self { $(Metric::$variant => Unit::$unit,)+ } }
 
-            /// How it reaches Sentry.
+            /// Its export to Sentry.
             pub const fn export(self) -> Export { match self { $(Metric::$variant => Export::$export,)+ } }
 
-            /// What it means, in a sentence.
+            /// Its description, in a sentence.
             pub const fn help(self) -> &'static str { match self { $(Metric::$variant => concat!($($help,)+).trim_ascii(),)+ } }
         }
     };
@@ -178,7 +178,7 @@ metrics! {
     TelemetrySeriesRefused = "telemetry.series.refused", Counter, None, Local;
 }
 
-/// Labels: few values each (a topic, a group, a game), never an id.
+/// Labels with few values each (a topic, a group, a game), never an id.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// Adds to a counter.

@@ -1,11 +1,11 @@
-//! The trace in headers, over HTTP and Kafka alike: `traceparent`, `tracestate`, `baggage`, `sentry-trace`.
+//! Trace propagation in HTTP and Kafka headers: `traceparent`, `tracestate`, `baggage`, `sentry-trace`.
 //!
-//! The stock Sentry propagator writes OpenTelemetry's ids but reads into a place of its own, so a trace breaks at the third
-//! hop; W3C alone loses Sentry's sampling context. Here both are one: the ids are OpenTelemetry's, and the `sentry-*` entries
-//! of `baggage` travel unchanged from the head to the last hop.
+//! The stock Sentry propagator writes OpenTelemetry's ids but reads into a separate place, so a trace breaks at the third hop.
+//! W3C headers alone lose Sentry's sampling context. This module combines both. The ids are OpenTelemetry's, and the `sentry-*`
+//! entries of `baggage` travel from the head to the last hop.
 //!
-//! Everything that comes in is bounded, and [`Trust`](trust::TrustPolicy) says what of it is believed. A header that is damaged
-//! or too large is dropped and counted; it never fails what it came with, and never joins two traces.
+//! All input is limited in size, and [`TrustPolicy`] decides which headers are trusted. An invalid or too
+//! large header is dropped and counted. It never causes its message to fail, and never joins two traces.
 
 use std::sync::Arc;
 
@@ -31,51 +31,51 @@ pub use trust::{Incoming, TrustPolicy, extract_untrusted};
 
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
-/// W3C vendor state, passed on as it came.
+/// W3C vendor state, passed on unchanged.
 pub const TRACESTATE: &str = "tracestate";
 /// W3C baggage: `sentry-*` and `pitboss.*`, nothing else.
 pub const BAGGAGE: &str = "baggage";
-/// Sentry's own trace header, for SDKs that know no W3C.
+/// Sentry's own trace header, for SDKs without W3C support.
 pub const SENTRY_TRACE: &str = "sentry-trace";
 
-/// W3C's level 2: the trace id is random in its last seven bytes.
+/// W3C's level 2: the last seven bytes of the trace id are random.
 const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
-/// The sampling context that arrived with a remote parent; rides in the OpenTelemetry context.
+/// The sampling context that arrived with a remote parent, stored in the OpenTelemetry context.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoteDsc(pub(crate) Arc<Dsc>);
 
-/// A trace whose id the head called random; rides along too, for the SDK forgets the flags of what it does not record.
+/// A trace whose id is random according to its head. It is in the context, because the SDK drops the flags of unrecorded spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RandomTrace(TraceId);
 
-/// The name of the trace header that this is, exactly; `None` for every other one.
+/// Returns the trace header's constant name, or `None` for any other header. The match is exact.
 fn trace_header(name: &str) -> Option<&'static str> {
     [TRACEPARENT, TRACESTATE, BAGGAGE, SENTRY_TRACE].into_iter().find(|known| *known == name)
 }
 
-/// Whether a record's header belongs to its trace: what [`inject`] replaces. Names are case-sensitive.
+/// Returns true if a record's header is a trace header, which [`inject`] replaces. Names are case-sensitive.
 pub fn is_trace_header(name: &str) -> bool {
     trace_header(name).is_some()
 }
 
-/// Whether this is a `traceparent` or a `sentry-trace` that names a trace: of several of one name the last such one counts.
+/// Returns true for a valid `traceparent` or `sentry-trace`. Of several with one name the last valid one counts.
 pub fn names_a_trace(name: &str, value: &[u8]) -> bool {
     wire::names_a_trace(name, value)
 }
 
-/// Reads a trace from headers that are believed (Kafka, our own services).
+/// Reads a trace from trusted headers (Kafka, Pitboss services).
 ///
-/// Names are exact. Of several `traceparent` or `sentry-trace` the last valid one counts; several `tracestate` are one list; of
-/// several `baggage` all are read. No usable header: an empty context, and the next span begins a new trace.
+/// Names are exact. Of several `traceparent` or `sentry-trace` the last valid one counts. Several `tracestate` form one list.
+/// The last 16 `baggage` are read. Without a usable header the context is empty, and the next span begins a new trace.
 pub fn extract<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Context {
     wire::Raw::read(headers).into_context()
 }
 
-/// The same for a message that may carry its trace inside, as an extension of its CloudEvent (`traceparent`, `tracestate`).
+/// Does the same for a message whose CloudEvents extension may carry a trace (`traceparent`, `tracestate`).
 ///
-/// A header comes from whoever sent the message last, the extension from whoever made the event: so it counts only where no
-/// header names a trace.
+/// The last sender of the message wrote the headers, and the event's creator wrote the extension. So the extension counts only
+/// if no header names a trace.
 pub fn extract_with_extension<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     extension: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -86,14 +86,14 @@ pub fn extract_with_extension<'a>(
     }
     let of_event = extension.into_iter().filter(|(name, _)| matches!(*name, TRACEPARENT | TRACESTATE));
     let mut inside = wire::Raw::read(of_event.map(|(name, value)| (name, value.as_bytes())));
-    // what the headers say besides a trace still holds
+    // the baggage from the headers still applies
     inside.baggage = raw.baggage;
     inside.into_context()
 }
 
-/// Puts the trace of `span` into a record's headers, in place of any that it had: each stands there once.
+/// Writes the trace of `span` into a record's headers, each exactly once, and removes existing trace headers.
 ///
-/// Without a trace (telemetry is off) the headers stay as they are.
+/// Without a trace (telemetry is off) they stay unchanged, except `baggage` if the context has Pitboss entries.
 pub fn inject(span: &Span, headers: &mut Vec<(String, Bytes)>) {
     let lines = headers_of(&span.context());
     let is_written = |name: &str| lines.iter().any(|(written, _)| *written == name);
@@ -102,12 +102,12 @@ pub fn inject(span: &Span, headers: &mut Vec<(String, Bytes)>) {
     headers.extend(lines.into_iter().map(|(name, value)| (name.to_owned(), Bytes::from(value))));
 }
 
-/// The current trace as headers: what an HTTP request to a service of ours carries.
+/// The current trace as headers, for an HTTP request to a Pitboss service.
 pub fn current_headers() -> Vec<(String, String)> {
     headers_of(&Context::current()).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Any context as headers; empty when there is no trace.
+/// The trace of a context as headers. Without a trace only baggage entries remain.
 pub fn headers_of(context: &Context) -> Vec<(&'static str, String)> {
     let active = context.span();
     let span_context = active.span_context();
@@ -130,8 +130,8 @@ pub fn headers_of(context: &Context) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// The sampling context that belongs to a span: the local root's, else the one that came in, else what was said of the trace
-/// before, else our own word for it.
+/// The sampling context of a span: from its open local root, otherwise from the remote caller, otherwise from an earlier span
+/// of the trace, otherwise a new one.
 pub(crate) fn dsc_of(context: &Context, span_context: &SpanContext) -> Arc<Dsc> {
     if let Some(dsc) = crate::bridge::dsc_of_open_span(span_context.span_id()) {
         return dsc;
@@ -141,7 +141,7 @@ pub(crate) fn dsc_of(context: &Context, span_context: &SpanContext) -> Arc<Dsc> 
         .unwrap_or_else(|| Arc::new(Dsc::of_span(span_context)))
 }
 
-/// What came in, when it speaks of this trace; with our own decision in it when we decided.
+/// The remote caller's sampling context, if it belongs to this trace, updated if this process made the sampling decision.
 pub(crate) fn remote_dsc(context: &Context, span_context: &SpanContext) -> Option<Arc<Dsc>> {
     let RemoteDsc(dsc) = context.get::<RemoteDsc>()?;
     if !dsc.speaks_of(span_context.trace_id()) {

@@ -1,7 +1,7 @@
-//! Errors, and how errors, logs and metrics learn which trace they belong to.
+//! Error reports, and the link from errors, logs and metrics to their trace.
 //!
-//! The `sentry` crate knows nothing of OpenTelemetry spans, so each is linked here by reading the active one: errors in an
-//! integration, logs and metrics in their `before_send` hooks, which run on the thread that spoke.
+//! The `sentry` crate does not know OpenTelemetry spans, so this module links each item to the active one: errors in an
+//! integration, logs and metrics in their `before_send` hooks, which run on the thread that created them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,16 +21,16 @@ use crate::attributes as names;
 use crate::spans::{self, Status};
 use crate::{frames, propagation};
 
-/// Where an error event keeps its sampling context until the envelope's header is written; it never reaches the wire.
+/// The context that holds an event's sampling context until the envelope's header is written. It is not sent.
 pub(crate) const DSC_CONTEXT: &str = "pitboss.dsc";
 
-/// The SDK adds a field of its own to such a context; ours are told apart by this.
+/// Prefix of the fields in such a context, because the SDK adds other fields to it.
 pub(crate) const DSC_PREFIX: &str = "sentry-";
 
-/// Events with this target are already errors in Sentry and only need to be logged.
+/// Target of log events whose error is already in Sentry.
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
 
-/// What may be a tag: each has few values, and none is a stranger's text. Sentry keeps an index by tag.
+/// Names that become tags. Each has few values and none is untrusted text, because Sentry keeps an index of tags.
 pub const TAGS: [&str; 14] = [
     "channel",
     "error.class",
@@ -48,13 +48,13 @@ pub const TAGS: [&str; 14] = [
     "service",
 ];
 
-/// Where an event keeps what is known about it and is no tag.
+/// The context with an event's details that are not tags.
 const DETAILS_CONTEXT: &str = "pitboss";
 
-/// Reports an error that somebody must act on, in the current trace, with its chain of causes, and logs it.
+/// Reports an error that needs action, in the current trace, with its chain of causes, and logs it.
 ///
-/// Call it once, where the error is handled. Of `details` those named in [`TAGS`] become tags; the others (ids, positions) stand
-/// in the event's context `pitboss`, for whoever reads it. Answers Sentry's event id.
+/// Call it once, where the error is handled. The `details` named in [`TAGS`] become tags. The others (ids, positions) are in the
+/// event's context `pitboss`, as information for the reader. Returns Sentry's event id.
 #[track_caller]
 pub fn report(error: &(dyn Error + 'static), details: &[(&str, &str)]) -> Option<String> {
     let mut event = sentry::event_from_error(error);
@@ -86,14 +86,14 @@ fn detail_line(details: &[(&str, &str)]) -> String {
     details.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// An error makes its span a failed one, unless the span's owner says otherwise later.
+/// Marks the active span as failed, unless the span's owner sets another status later.
 fn mark_failed() {
     if let Some((_, span_context)) = active() {
         crate::bridge::set_status(span_context.span_id(), Status::InternalError);
     }
 }
 
-/// Says whose request this is, by id, for everything reported in this scope and for the current transaction.
+/// Sets the user by id, for everything that is reported in this scope and for the current transaction.
 pub fn set_user(id: &str) {
     let user = sentry::User { id: Some(id.to_owned()), ..Default::default() };
     Hub::current().configure_scope(|scope| scope.set_user(Some(user)));
@@ -131,8 +131,8 @@ impl Integration for LinkErrors {
     }
 }
 
-/// The span of a log line, as SDKs of an older specification say it. The SDK has no field for the `span_id` that replaced it;
-/// the writer adds that beside.
+/// The attribute for a log line's span in SDKs of an older specification. The SDK has no field for its successor `span_id`,
+/// which the writer adds.
 pub(crate) const PARENT_SPAN_ID: &str = "sentry.trace.parent_span_id";
 
 /// Puts a log line into the active trace.
@@ -154,8 +154,8 @@ pub(crate) fn link_metric(mut metric: Metric) -> Option<Metric> {
     Some(metric)
 }
 
-/// Reports panics in their trace. The SDK's own hook waits for a flush in the thread that panicked, which in a server is a
-/// worker that other requests need; this one only captures.
+/// Reports panics in their trace. This hook only captures. The SDK's own hook waits for a flush in the thread that panicked,
+/// which in a server is a worker that other requests need.
 pub(crate) fn install_panic_hook() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {

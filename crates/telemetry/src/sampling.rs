@@ -1,7 +1,7 @@
-//! Who decides whether a trace is recorded: the place where it begins, with its own random number, and nobody after it.
+//! Sampling of traces. The process where a trace begins decides with its own random number, and the others follow.
 //!
-//! The number is a keyed hash of the trace id. So it needs no memory, it is the same wherever this process asks, and nobody
-//! outside can choose a trace id that makes us record.
+//! The number is a keyed hash of the trace id. So it needs no memory, it is the same everywhere in this process, and an outside
+//! caller cannot choose a trace id that forces recording.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
@@ -12,23 +12,23 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::drop_count::{Category, Reason, lose};
 
-/// What the receiver of a trace wants done about sampling; rides in the OpenTelemetry context.
+/// Sampling instruction of the code that received a trace, stored in the OpenTelemetry context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// Decide here, whatever the caller says: the headers came from outside.
+    /// Decide here and ignore the caller's decision, because the headers came from outside.
     DecideHere,
-    /// Record: an operator asked for it.
+    /// Record, because an operator requested it.
     Record,
 }
 
-/// Follows the parent, unless the trace begins here (or came from outside): then it decides with its own random number.
+/// Follows the parent, but decides with its own random number if the trace begins here or came from outside.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     rate: f64,
 }
 
 impl Sampler {
-    /// Records that share of new traces.
+    /// Creates a sampler that records this share of new traces.
     pub fn new(rate: f64) -> Self {
         Self { rate: rate.clamp(0.0, 1.0) }
     }
@@ -53,7 +53,7 @@ impl Sampler {
     }
 }
 
-/// Sentry is told of each transaction that is not recorded and of its spans (one more than it has children), by every process.
+/// Counts an unrecorded transaction and its spans (one more than it has children). Every process reports its own to Sentry.
 fn tell_sampled_out(context: Option<&Context>) {
     let parent = context.map(|context| context.span().span_context().clone());
     let is_child = parent.is_some_and(|parent| parent.is_valid() && !parent.is_remote());
@@ -86,7 +86,7 @@ impl ShouldSample for Sampler {
     }
 }
 
-/// The decision as it is told to others: rate and number as text.
+/// The decision in the form of a sampling context: rate and random number as text.
 pub(crate) struct Decision {
     pub(crate) rate: String,
     pub(crate) rand: String,
@@ -96,7 +96,7 @@ impl Decision {
     pub(crate) fn of(trace_id: TraceId, sampled: bool) -> Self {
         let rand = random_of(trace_id);
         let rate = RATE.get().copied().unwrap_or(1.0);
-        // an operator's request was recorded against the draw: said as what it was, a rate of 1
+        // an operator's request was recorded although the draw failed, so it is reported with a rate of 1
         let rate = if sampled && rand >= rate { 1.0 } else { rate };
         Self { rate: rate.to_string(), rand: format!("{rand:.6}") }
     }
@@ -108,7 +108,7 @@ pub(crate) fn set_rate(rate: f64) {
     RATE.set(rate).ok();
 }
 
-/// From 0 up to but not including 1, six digits (Sentry's precision), so that what is compared is what is told.
+/// A number from 0 up to but not including 1, with six digits (Sentry's precision), so that the compared and sent values agree.
 fn random_of(trace_id: TraceId) -> f64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     const STEPS: u64 = 1_000_000;

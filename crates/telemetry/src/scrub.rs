@@ -1,7 +1,7 @@
-//! Nothing personal leaves: e-mail addresses, bearer tokens, JWTs, card numbers, and whatever sits under a telling key.
+//! Removal of personal data: e-mail addresses, bearer tokens, JWTs, card numbers, and all values under a secret key.
 //!
-//! Applied where bytes are written (spans, errors, logs, metrics, log lines), so that no path can forget it. It works on
-//! text as it is, not on what somebody meant to send; the tests plant canaries in every field and look for them on the wire.
+//! It runs where bytes are written (spans, errors, logs, metrics, log lines), so that no path can skip it. It works on the text
+//! alone and needs no knowledge of its meaning. The tests plant canaries in every field and search for them on the wire.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 mod card;
 mod text;
 
-/// What stands where something was taken out.
+/// Replacement for removed text.
 pub const FILTERED: &str = "[Filtered]";
 
 /// Parts of a key that make its whole value secret.
@@ -45,12 +45,12 @@ const SECRET_KEYS: &[&str] = &[
 /// Keys that look secret and are not.
 const HARMLESS_KEYS: &[&str] = &["email_enabled", "token_count", "has_token", "event.type"];
 
-/// Text without what must not leave. Borrowed when there was nothing, which is nearly always.
+/// Text without secrets. It is borrowed if there were none, which is the usual case.
 pub fn text(input: &str) -> Cow<'_, str> {
     text::scrub(input)
 }
 
-/// Text that may be a release: `name@version` as a whole looks like an address without a dot, and is none.
+/// Scrubs text that may be a release. `name@version` looks like an e-mail address without a dot, but stays.
 pub(crate) fn name_at_version(input: &str) -> Cow<'_, str> {
     let is_one_word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
@@ -65,7 +65,7 @@ pub(crate) fn name_at_version(input: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether the value under this key is secret whatever it says.
+/// Returns true if every value under this key is secret.
 pub fn is_secret_key(key: &str) -> bool {
     if HARMLESS_KEYS.contains(&key) {
         return false;
@@ -73,17 +73,17 @@ pub fn is_secret_key(key: &str) -> bool {
     SECRET_KEYS.iter().any(|secret| contains_ignore_case(key, secret))
 }
 
-/// A number that is a card's.
+/// Returns true for a card number.
 pub(crate) fn is_card_number(number: u64) -> bool {
     number >= 100_000_000_000 && card::is_card(&number.to_string())
 }
 
-/// Scrubs a whole JSON document in place, keys and values.
+/// Scrubs a JSON document in place: values by their text, and whole values under secret keys.
 pub fn json(value: &mut Value) {
     scrub_json(value, 0);
 }
 
-/// Deeper than anything the SDK writes; what lies deeper is taken out whole.
+/// Deeper than anything the SDK writes. Deeper values are removed completely.
 const DEPTH_MAX: usize = 64;
 
 fn scrub_json(value: &mut Value, depth: usize) {
@@ -118,7 +118,7 @@ fn scrub_json(value: &mut Value, depth: usize) {
     }
 }
 
-/// Where a release stands, by itself or wrapped as an attribute.
+/// Keys of a release, as plain text or wrapped as an attribute.
 const RELEASE_KEYS: [&str; 2] = ["release", "sentry.release"];
 
 fn scrub_release(item: &mut Value) {
@@ -130,7 +130,7 @@ fn scrub_release(item: &mut Value) {
     }
 }
 
-/// Logs and metrics wrap each attribute as `{"value", "type"}`: the wrapper stays valid, its value goes.
+/// Logs and metrics wrap each attribute as `{"value", "type"}`. The wrapper stays valid and its value is replaced.
 fn filtered_like(item: &Value) -> Value {
     match item {
         Value::Object(map) if map.contains_key("value") && map.contains_key("type") => {

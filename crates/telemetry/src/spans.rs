@@ -1,7 +1,7 @@
 //! Constructors of spans, one per kind of work, with exactly the names that Sentry's pages filter by.
 //!
-//! A span made here is exported; any other `tracing` span is not (it has no `sentry.op`). The op says what kind of work it
-//! is, the description what exactly; the stock bridge sets both to the span's name, and every page stays empty.
+//! Only spans from this module are exported, because other `tracing` spans have no `sentry.op`. The op is the kind of work and
+//! the description its details. The stock bridge sets both to the span's name, so every page stays empty.
 
 use std::borrow::Cow;
 
@@ -17,34 +17,34 @@ mod unfinished;
 pub use status::Status;
 pub use unfinished::{Unfinished, unfinished};
 
-/// What is known when a record is published.
+/// Facts about a published record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PublishAttrs<'a> {
     /// The event's `ce_id`.
     pub message_id: &'a str,
     /// The topic.
     pub destination: &'a str,
-    /// `casino.<area>.v1.<Type>`, where it is known.
+    /// `casino.<area>.v1.<Type>`, if known.
     pub event_type: Option<&'a str>,
-    /// Bytes of the value.
+    /// Size of the value in bytes.
     pub body_size_bytes: usize,
 }
 
-/// What is known when a record is processed.
+/// Facts about a processed record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessAttrs<'a> {
     /// The event's `ce_id`.
     pub message_id: &'a str,
     /// The topic.
     pub destination: &'a str,
-    /// `casino.<area>.v1.<Type>`, where it is known.
+    /// `casino.<area>.v1.<Type>`, if known.
     pub event_type: Option<&'a str>,
-    /// Bytes of the value.
+    /// Size of the value in bytes.
     pub body_size_bytes: usize,
-    /// Milliseconds from the record's timestamp to its receipt, without the processing; `None` where the clocks disagree. Told
-    /// in whole milliseconds, and not at all when it is below zero or longer than a day.
+    /// Milliseconds from publish to receipt, without the processing, or `None` if the clocks disagree. It is sent in whole
+    /// milliseconds, and not sent if it is below zero or longer than a day.
     pub receive_latency_ms: Option<f64>,
-    /// How often it had been tried before.
+    /// Number of earlier attempts.
     pub retry_count: u32,
     /// The consumer group.
     pub consumer_group: &'a str,
@@ -54,7 +54,7 @@ pub struct ProcessAttrs<'a> {
     pub offset: i64,
 }
 
-/// A record on its way to Kafka: child of whatever caused it.
+/// A publish to Kafka, as a child of the current span.
 pub fn queue_publish(attrs: &PublishAttrs<'_>) -> Span {
     tracing::info_span!(
         "queue.publish",
@@ -73,7 +73,7 @@ pub fn queue_publish(attrs: &PublishAttrs<'_>) -> Span {
     )
 }
 
-/// One record in its handler: a transaction of its own, child of the `queue.publish` that `parent` names.
+/// One record in its handler: a transaction, as a child of the `queue.publish` that `parent` names.
 pub fn queue_process(attrs: &ProcessAttrs<'_>, parent: &Context) -> Span {
     let span = tracing::info_span!(
         parent: None,
@@ -100,8 +100,8 @@ pub fn queue_process(attrs: &ProcessAttrs<'_>, parent: &Context) -> Span {
     span
 }
 
-/// A span that is a part of a transaction, and none outside of one, as with Sentry's other SDKs: a sweeper that looks once a
-/// second and finds nothing would fill the list of transactions with its queries.
+/// Creates a span inside a transaction, and no span outside of one, like Sentry's other SDKs. Otherwise the queries of a
+/// sweeper that finds nothing every second would fill the list of transactions.
 macro_rules! part_span {
     ($($fields:tt)*) => {
         if Span::current().is_none() { Span::none() } else { tracing::info_span!($($fields)*) }
@@ -110,9 +110,8 @@ macro_rules! part_span {
 
 /// A database operation.
 ///
-/// `description_json` is the query as JSON with `"?"` for every value
-/// (`{"find":"wallets","filter":{"_id":"?"}}`): without all of these the Queries page shows nothing.
-/// No span outside of a transaction; the same holds for the cache.
+/// `description_json` is the query as JSON with `"?"` for every value (`{"find":"wallets","filter":{"_id":"?"}}`). Without all
+/// of these fields the Queries page is empty. Outside of a transaction there is no span. The same is true for the cache.
 pub fn db(system: &str, namespace: &str, collection: &str, operation: &str, description_json: &str) -> Span {
     part_span!(
         "db",
@@ -130,9 +129,9 @@ pub fn db(system: &str, namespace: &str, collection: &str, operation: &str, desc
     )
 }
 
-/// A read of the cache; say with [`set_attr`] and [`names::CACHE_HIT`] whether it hit.
+/// A read of the cache. Report a hit or miss with [`set_attr`] and [`names::CACHE_HIT`].
 ///
-/// What is told of a key is what kind it is ([`key_kind`]): the rest may be a credential, as a session's id is.
+/// The span contains only the kind of the key ([`key_kind`]), because the rest may be a credential, such as a session's id.
 pub fn cache_get(key: &str) -> Span {
     let kind = key_kind(key);
     let span = part_span!(
@@ -181,7 +180,7 @@ pub fn cache_remove(key: &str) -> Span {
     span
 }
 
-/// A cache key without the id in it: `session:?` of `session:4f1c…`. A key that is one plain word is its own kind.
+/// The cache key without its id: `session:?` of `session:4f1c…`. A key of one plain word stays unchanged.
 fn key_kind(key: &str) -> Cow<'_, str> {
     const WORD_BYTES_MAX: usize = 32;
     let is_word = |text: &str| {
@@ -196,12 +195,12 @@ fn key_kind(key: &str) -> Cow<'_, str> {
     }
 }
 
-/// A step of our own worth seeing in the trace.
+/// A step of Pitboss code that should be visible in the trace.
 pub fn function(name: &str) -> Span {
     tracing::info_span!("function", otel.name = name, sentry.op = "function", sentry.origin = "manual")
 }
 
-/// Work for nobody in particular (a sweep, a rollup): a transaction of its own, linked to the traces it serves.
+/// Work without a single caller (a sweep, a rollup): a transaction, linked to the traces that it serves.
 pub fn background(name: &str, links: impl IntoIterator<Item = SpanContext>) -> Span {
     let span = tracing::info_span!(
         parent: None,
@@ -211,31 +210,31 @@ pub fn background(name: &str, links: impl IntoIterator<Item = SpanContext>) -> S
         sentry.source = "task",
         sentry.origin = "manual",
     );
-    // at most what one OpenTelemetry span may hold; the others would be dropped there without a word
+    // at most as many as one OpenTelemetry span may hold, because the SDK would drop the others silently
     for link in links.into_iter().take(LINKS_MAX) {
         add_origin(&span, link);
     }
     span
 }
 
-/// Links a span to the one whose message it works on, without being its child: a batch, a replay.
+/// Links a span to the one whose message it processes, for a batch or a replay. The span does not become its child.
 pub fn add_origin(span: &Span, origin: SpanContext) {
     span.add_link_with_attributes(origin, vec![KeyValue::new(names::SENTRY_LINK_TYPE, "message_origin")]);
 }
 
-/// Links that one span may carry.
+/// Largest number of links of one span.
 pub const LINKS_MAX: usize = 128;
 
-/// Work done later on behalf of a stored trace (a relay for a dead handler): a transaction of its own, child of `parent`.
+/// Later work for a stored trace (a relay for a dead handler): a transaction, as a child of `parent`.
 pub fn continued(name: &str, parent: &Context) -> Span {
     let span = background(name, []);
     adopt(&span, parent);
     span
 }
 
-/// Makes `span`, not started yet, the child of what `parent` carries.
+/// Makes the span in `parent` the parent of `span`, which must not have started yet.
 fn adopt(span: &Span, parent: &Context) {
-    // refused only when telemetry is off or the span has begun; both leave a span that stands alone, which is right
+    // refused only if telemetry is off or the span has begun, and a span without a parent is right in both cases
     span.set_parent(parent.clone()).ok();
 }
 
@@ -252,29 +251,29 @@ pub fn set_attr(span: &Span, name: &'static str, value: impl Into<Value>) {
     span.set_attribute(name, value.into());
 }
 
-/// The work succeeded (also what an untouched span says).
+/// Marks the work as successful, which is also the default.
 pub fn set_ok(span: &Span) {
     set_status(span, Status::Ok);
 }
 
-/// The work failed, in Sentry's words.
+/// Marks the work as failed with one of Sentry's statuses.
 pub fn set_error(span: &Span, status: Status) {
     set_status(span, status);
 }
 
-/// Ends a span now, though something may still hold it.
+/// Ends a span now, even if children or tasks still hold it. Later attributes are lost, but later children are not.
 ///
-/// A `tracing` span lives as long as any child or task does, and a request is over when it is answered. What is said about it later is lost; children that end later are not.
+/// A `tracing` span lives as long as its last holder, but a request ends with its response.
 pub fn end(span: &Span) {
     span.context().span().end();
 }
 
-/// Sets the status; the last one set wins, however often it was set before.
+/// Sets the status. The last one set wins, after any number of earlier ones.
 pub fn set_status(span: &Span, status: Status) {
     crate::bridge::set_status(span.context().span().span_context().span_id(), status);
 }
 
-/// The trace that is active here, as 32 hex digits.
+/// The id of the active trace, as 32 hex digits.
 pub fn trace_id() -> Option<String> {
     let context = Context::current();
     let active = context.span();
@@ -282,12 +281,12 @@ pub fn trace_id() -> Option<String> {
     span_context.is_valid().then(|| span_context.trace_id().to_string())
 }
 
-/// The position of a span in its trace: what another trace links to.
+/// The position of a span in its trace, as the target of links from other traces.
 pub fn span_context(span: &Span) -> SpanContext {
     span.context().span().span_context().clone()
 }
 
-/// A latency as the conventions have it, an integer; one that cannot be is not told.
+/// A latency as an integer, which the conventions require, or `None` if it is impossible.
 fn whole_ms(latency_ms: f64) -> Option<i64> {
     const DAY_MS: f64 = 86_400_000.0;
     #[expect(clippy::cast_possible_truncation, reason = "from 0 to a day")]

@@ -1,4 +1,4 @@
-//! Spawning without losing the trace: a bare `tokio::spawn` drops the span and shares the caller's error scope.
+//! Spawning of tasks inside the trace. A bare `tokio::spawn` loses the span and shares the caller's error scope.
 
 use std::future::Future;
 
@@ -6,12 +6,12 @@ use sentry::{Hub, SentryFutureExt as _};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-/// Runs `future` with an error scope (tags, user, breadcrumbs) of its own, seeded from the current one.
+/// Runs `future` with a separate error scope (tags, user, breadcrumbs), copied from the current one.
 pub fn with_hub<F: Future>(future: F) -> impl Future<Output = F::Output> {
     future.bind_hub(Hub::new_from_top(Hub::current()))
 }
 
-/// `tokio::spawn` that keeps the current span and gives the task an error scope of its own.
+/// `tokio::spawn` that keeps the current span and gives the task a separate error scope.
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -22,7 +22,7 @@ where
     tokio::spawn(with_hub(future.in_current_span()))
 }
 
-/// `tokio::task::spawn_blocking` that keeps the current span and error scope.
+/// `tokio::task::spawn_blocking` that keeps the current span and copies the error scope.
 #[track_caller]
 pub fn spawn_blocking<F, T>(work: F) -> JoinHandle<T>
 where

@@ -1,10 +1,9 @@
-//! The way to Sentry: bounded queues, and one thread that keeps several requests in flight on reused connections.
+//! Transport to Sentry: bounded queues, and one thread that keeps several requests in flight on reused connections.
 //!
-//! Handing something over never waits: it is queued, or it is counted as dropped. Errors, check-ins and sessions have a queue
-//! and requests of their own, so that no number of spans keeps them back. The thread obeys rate limits, compresses
-//! what is large, gives up on what takes too long, and holds what it could not deliver while Sentry is unreachable (a refused
-//! connection means that nothing was sent, so trying again cannot send twice). Each loss is counted and told to Sentry in a
-//! `client_report`.
+//! Submitting never waits. An envelope is queued or counted as dropped. Errors, check-ins and sessions have a separate queue and
+//! separate requests, so that spans cannot delay them. The thread obeys rate limits, compresses large bodies and enforces
+//! time-outs. It holds undelivered envelopes while Sentry is unreachable. A refused connection means that nothing was sent, so
+//! a retry cannot send twice. Each loss is counted and reported to Sentry in a `client_report`.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,28 +23,28 @@ use queue::Queue;
 pub use rate_limits::RateLimits;
 pub use report::client_report;
 
-/// Limits of the way out.
+/// Limits of the transport.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Envelopes with errors, check-ins or sessions that may wait.
+    /// Largest number of queued envelopes with errors, check-ins or sessions.
     pub first_envelopes_max: usize,
-    /// Their bytes together.
+    /// Their total size.
     pub first_bytes_max: usize,
-    /// Other envelopes that may wait.
+    /// Largest number of other queued envelopes.
     pub queue_envelopes_max: usize,
-    /// Their bytes together.
+    /// Their total size.
     pub queue_bytes_max: usize,
-    /// Requests at once.
+    /// Largest number of requests in flight.
     pub in_flight_max: usize,
-    /// Requests, of those, that only errors, check-ins, sessions and reports may use. The others always have one.
+    /// Number of those requests that is reserved for errors, check-ins, sessions and reports. The others always have one.
     pub first_in_flight_min: usize,
-    /// For one request, all of it.
+    /// Time-out of one complete request.
     pub request_timeout_ms: u64,
-    /// For reaching the server.
+    /// Time-out of the connection to the server.
     pub connect_timeout_ms: u64,
-    /// Bodies above this are compressed; below, it costs more than it saves.
+    /// Size above which a body is compressed. Below, compression costs more than it saves.
     pub compress_above_bytes: usize,
-    /// How long an envelope is held while the server cannot be reached.
+    /// Longest time that an envelope is held while the server cannot be reached.
     pub unreachable_hold_ms: u64,
 }
 
@@ -66,7 +65,7 @@ impl Default for Limits {
     }
 }
 
-/// A written envelope, and what is lost if it is.
+/// An encoded envelope, with the items to count if it is lost.
 #[derive(Debug)]
 pub struct Outgoing {
     category: Category,
@@ -76,17 +75,17 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// An envelope whose items are of `category`, with what is lost when it is.
+    /// Creates an envelope whose items are of `category`, with the items to count if it is lost.
     pub fn new(category: Category, bytes: Vec<u8>, losses: Vec<(Category, u64)>) -> Self {
         Self { category, bytes, losses, queued_at: Instant::now() }
     }
 
-    /// Whether it is for the lane of its own: it holds an error, a check-in or a session.
+    /// Returns true if it belongs into the priority lane, because it contains an error, a check-in or a session.
     fn goes_first(&self) -> bool {
         self.losses.iter().any(|(category, _)| category.goes_first())
     }
 
-    /// Whether nothing is counted twice when it arrives twice: each item of it has an id that says so.
+    /// Returns true if a second delivery does no harm, because each of its items has an id by which Sentry finds duplicates.
     fn may_arrive_twice(&self) -> bool {
         let has_id = |(category, _): &(Category, u64)| {
             matches!(
@@ -104,7 +103,7 @@ impl Outgoing {
     }
 }
 
-/// The transport; share it in an [`Arc`].
+/// The transport. It is shared in an [`Arc`].
 pub struct Transport {
     shared: Arc<Shared>,
 }
@@ -127,12 +126,12 @@ struct Shared {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // whole after every statement
+        // consistent after every statement, so a panic in another thread does not damage it
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rate_limits(&self) -> MutexGuard<'_, RateLimits> {
-        // whole after every statement
+        // consistent after every statement, so a panic in another thread does not damage it
         self.rate_limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -151,8 +150,8 @@ impl Transport {
         Ok(Arc::new(Self { shared }))
     }
 
-    /// Queues an envelope, or counts it as dropped. Never waits for the network. [`Transport::wake`] has it sent, so that a
-    /// batch wakes the thread once.
+    /// Queues an envelope, or counts it as dropped. It never waits for the network. Call [`Transport::wake`] after it to send, so
+    /// that a batch wakes the thread once.
     pub fn submit(&self, outgoing: Outgoing) {
         if self.is_limited(outgoing.category) {
             outgoing.lose(Reason::RatelimitBackoff);
@@ -164,17 +163,17 @@ impl Transport {
         }
     }
 
-    /// Has what is queued sent.
+    /// Wakes the thread to send what is queued.
     pub fn wake(&self) {
         self.shared.wake.notify_one();
     }
 
-    /// Whether Sentry asked us not to send this now: then it need not even be written.
+    /// Returns true if a rate limit forbids sending this category now. Then it need not be encoded either.
     pub fn is_limited(&self, category: Category) -> bool {
         self.shared.rate_limits().is_limited(category, Instant::now())
     }
 
-    /// Waits until all that was handed over is answered for, client reports included.
+    /// Waits until everything that was submitted has a result, client reports included.
     pub fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut queue = self.shared.queue();
@@ -193,7 +192,7 @@ impl Transport {
         }
     }
 
-    /// Flushes, then stops; what is left at the deadline is counted as dropped. Whether nothing was.
+    /// Flushes, then stops. The rest at the deadline is counted as dropped. Returns true if there was no rest.
     pub fn stop(&self, timeout: Duration) -> bool {
         let all = self.flush(timeout);
         let left = self.shared.queue().close();
@@ -207,7 +206,7 @@ impl Transport {
     }
 }
 
-/// A client report that could not be sent: its losses wait for the next.
+/// Notes the losses of an unsent client report again for the next one.
 fn note_again(drops: &[Drop]) {
     for drop in drops {
         note(*drop);

@@ -1,4 +1,4 @@
-//! The thread that writes envelopes, so that no request does: transactions from the bridge, and what the SDK captured.
+//! The writer thread, which encodes the bridge's transactions and the SDK's envelopes, so that no request has to.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -16,18 +16,18 @@ mod sdk;
 use batch::{Haste, Place, Receiver, Refused, Room, Sender};
 pub(crate) use sdk::{Factory, SdkTransport};
 
-/// Jobs waiting to be written, besides those of the batch in hand. Transactions are bounded by their spans, too.
+/// Limits of queued jobs, without the batch in progress. The number of their spans limits transactions, too.
 const ROOM: Room = Room { first_max: 128, rest_max: 512 };
-/// How long a transaction waits for company, once the writer has nothing else to do: a batch wakes each thread on the way once.
+/// Time that an idle writer waits for more transactions, because a batch wakes each thread on the way only once.
 const LINGER: Duration = Duration::from_millis(50);
-/// How often an idle writer looks for roots whose grace is over.
+/// Interval at which the writer checks for roots whose grace period is over.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Job {
     Transaction(Box<Finished>),
     Captured(Box<Envelope>),
-    /// Everything before it is written: say so.
+    /// A request to signal that everything before it is written.
     Barrier(SyncSender<()>),
 }
 
@@ -35,7 +35,7 @@ impl Job {
     fn haste(&self) -> Haste {
         match self {
             Self::Transaction(_) => Haste::MayLinger,
-            // an error may be the last that this process says
+            // an error may be the last item of this process
             Self::Captured(envelope) if !sdk::goes_first(envelope) => Haste::MayLinger,
             Self::Captured(_) | Self::Barrier(_) => Haste::Now,
         }
@@ -50,13 +50,13 @@ impl Job {
     }
 }
 
-/// The way to the writer; never blocks.
+/// The sending end of the queue to the writer. It never blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     jobs: Sender<Job>,
 }
 
-/// The writer's end, until its thread runs.
+/// The receiving end, until the writer's thread runs.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     jobs: Receiver<Job>,
@@ -89,7 +89,7 @@ impl Writer {
         }
     }
 
-    /// Waits until what was handed over so far is written.
+    /// Waits until all jobs so far are written.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let (done, written) = sync_channel(1);
@@ -101,7 +101,7 @@ impl Writer {
                 Err(Refused::Full(_)) if Instant::now() >= deadline => return false,
                 Err(Refused::Full(returned)) => {
                     barrier = returned;
-                    // the queue tells nobody that it has room again
+                    // the queue does not signal that it has room again
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -111,7 +111,7 @@ impl Writer {
 }
 
 impl Jobs {
-    /// Runs until every [`Writer`] is gone; the bridge has one as long as the process lives.
+    /// Runs until every [`Writer`] is dropped. The bridge holds one as long as the process lives.
     pub(crate) fn spawn(self, about: About, transport: Arc<Transport>, bridge: Bridge) -> Result<(), String> {
         let run = move || {
             let mut swept = Instant::now();
@@ -137,7 +137,7 @@ impl Jobs {
     }
 }
 
-/// Leaves what is written in the transport's queue, to be sent when the batch is whole.
+/// Encodes a job into the transport's queue, which is sent when the batch is complete.
 fn write(job: Job, about: &About, transport: &Transport) {
     match job {
         Job::Transaction(finished) => {
@@ -153,7 +153,7 @@ fn write(job: Job, about: &About, transport: &Transport) {
             }
         }
         Job::Captured(envelope) => sdk::write(&envelope, transport),
-        // nobody waits any more when its time was up
+        // the receiver is gone if its time-out is over
         Job::Barrier(done) => drop(done.try_send(())),
     }
 }

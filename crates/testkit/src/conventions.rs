@@ -1,8 +1,8 @@
-//! A judge of names: is every attribute, op, metric and link of an envelope item one that Sentry's published conventions know?
+//! Checks every attribute, op, metric and link of an envelope item against Sentry's published conventions.
 //!
-//! The data is `@sentry/conventions` 0.33.0, condensed (`crates/telemetry/tests/conventions`). What is not in it must be in our
-//! own namespace (`pitboss.`) or on the short list of names that OpenTelemetry has and Sentry has not. Types must fit, and a
-//! deprecated name must have its replacement beside it with the same value.
+//! The data is `@sentry/conventions` 0.33.0, condensed (`crates/telemetry/tests/conventions`). Any other name must be in our own
+//! namespace (`pitboss.`) or on the short list of names that OpenTelemetry has and Sentry has not. Types must match. A deprecated
+//! name needs its replacement beside it, with the same value.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -17,13 +17,13 @@ const OURS: &str = "pitboss.";
 
 /// Names that OpenTelemetry's semantic conventions (1.44) have and Sentry's do not, with their type.
 const OPENTELEMETRY: [(&str, &str); 2] = [
-    // Sentry knows no consumer groups, and without one nobody can say which of several readers was slow
+    // Sentry has no consumer groups, and without them a slow reader cannot be distinguished from the others
     ("messaging.consumer.group.name", "string"),
-    // the documents that a query returned or touched
+    // number of documents that a query returned or touched
     ("db.response.returned_rows", "integer"),
 ];
 
-/// Deprecated without a replacement attribute: the log's top-level `span_id` replaces it.
+/// Deprecated without a replacement attribute, because the log's top-level `span_id` replaces it.
 const PARENT_SPAN_ID: &str = "sentry.trace.parent_span_id";
 
 const LINK_TYPES: [&str; 4] = ["previous_trace", "cache_origin", "message_origin", "server_request"];
@@ -51,10 +51,9 @@ fn conventions() -> &'static Conventions {
     CONVENTIONS.get_or_init(|| serde_json::from_str(DATA).expect("the condensed conventions are JSON"))
 }
 
-/// What is wrong with the names in one envelope item, a sentence each; empty when all is well.
+/// Returns every problem with the names in one envelope item, one sentence each.
 ///
-/// `item_type` is the item header's `type`: `transaction`, `span` (version 2), `log` and `trace_metric` are judged, of every
-/// other type nothing is said.
+/// `item_type` is the item header's `type`. Only `transaction`, `span` (version 2), `log` and `trace_metric` are checked.
 #[must_use]
 pub fn complaints(item_type: &str, payload: &Value) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -136,7 +135,7 @@ fn entry(what: &str, entry: &Value, complaints: &mut Vec<String>) {
     attributes(what, &data, complaints);
 }
 
-/// `{"name": {"value": …, "type": …}}` as `{"name": …}`.
+/// Converts `{"name": {"value": …, "type": …}}` to `{"name": …}`.
 fn unwrapped(wrapped: &Value, what: &str, complaints: &mut Vec<String>) -> Map<String, Value> {
     let mut plain = Map::new();
     for (name, attribute) in wrapped.as_object().into_iter().flatten() {
@@ -172,7 +171,7 @@ fn attributes(place: &str, data: &Map<String, Value>, complaints: &mut Vec<Strin
     }
 }
 
-/// The type of an attribute, and what is to be used in its place.
+/// Returns the type of an attribute, and its replacement if it is deprecated.
 fn known(name: &str) -> Option<(&'static str, Option<&'static Value>)> {
     let all = &conventions().attributes;
     if let Some(found) = all.get(name).or_else(|| dynamic(name).and_then(|template| all.get(&template))) {
@@ -181,7 +180,7 @@ fn known(name: &str) -> Option<(&'static str, Option<&'static Value>)> {
     OPENTELEMETRY.iter().find(|(known, _)| *known == name).map(|(_, kind)| (*kind, None))
 }
 
-/// `flag.evaluation.x` is `flag.evaluation.<key>`.
+/// Returns the template of a dynamic name: `flag.evaluation.<key>` for `flag.evaluation.x`.
 fn dynamic(name: &str) -> Option<String> {
     let (family, _) = name.rsplit_once('.')?;
     Some(format!("{family}.<key>"))

@@ -1,22 +1,22 @@
-//! The table of every route × every credential that must not do: what is promised of operator, internal and player routes.
+//! Checks that every route refuses every invalid credential, as operator, internal and player routes guarantee.
 
 use std::future::Future;
 
-/// The methods that are tried on every path, whether the path has them or not: nobody without a right learns which it has.
+/// Methods tried on every path, even those that it does not have, because an unauthorised client must not learn which it has.
 pub const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Who asks: a name for the message, and the headers that are sent.
+/// A client in the test: its name for the message, and its headers.
 pub type Credential<'a> = (&'a str, Vec<(&'a str, String)>);
 
-/// A path that no router has; it is tried as well.
+/// A path that no router has. It is tried too.
 const NOWHERE: &str = "/nowhere/at/all";
 
-/// Asks for every path with every method and every credential, and expects `expected` each time.
+/// Requests every path with every method and credential, and expects `expected` each time. Returns the number of requests.
 ///
-/// `ask` gets method, path and headers and answers with the status. Parameters of a path (`{player_id}`) are filled with `x`. Returns how often was asked.
+/// `ask` gets method, path and headers and returns the status. Path parameters (`{player_id}`) are replaced by `x`.
 ///
 /// # Panics
-/// When there is no path, or a status is another one; all of them are named.
+/// When there is no path or no credential, or when a status differs. The message lists all such requests.
 pub async fn every_route_refuses<F, Fut>(
     paths: &[String],
     credentials: &[Credential<'_>],

@@ -1,8 +1,8 @@
-//! Test support for every crate: where the real servers of this test run are, settings that wait for them long enough, names that
-//! no other test uses, waiting for a condition instead of sleeping, and one printed seed.
+//! Test support for every crate: addresses of the real servers, settings with generous time-outs, unique names, waiting for a
+//! condition instead of sleeping, and one printed seed.
 //!
-//! `./pitboss test` starts Kafka, a MongoDB server and Redis on free ports and names them in the environment; a test never
-//! starts what another one shares.
+//! `./pitboss test` starts Kafka, a MongoDB server and Redis on free ports and passes their addresses in the environment. A test
+//! never starts a server that other tests share.
 
 pub mod conventions;
 pub mod guard;
@@ -11,7 +11,7 @@ pub mod patient;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How often [`eventually`] looks again, in milliseconds.
+/// Polling interval of [`eventually`], in milliseconds.
 const POLL_INTERVAL_MS: u64 = 20;
 
 fn server(variable: &str) -> String {
@@ -21,7 +21,7 @@ fn server(variable: &str) -> String {
     }
 }
 
-/// Kafka's bootstrap address, `host:port`.
+/// Returns Kafka's bootstrap address, `host:port`.
 ///
 /// # Panics
 /// When the test was not started by `./pitboss test`.
@@ -30,7 +30,7 @@ pub fn kafka() -> String {
     server("PITBOSS_TEST_KAFKA")
 }
 
-/// The MongoDB server's connection string.
+/// Returns the MongoDB server's connection string.
 ///
 /// # Panics
 /// When the test was not started by `./pitboss test`.
@@ -39,7 +39,7 @@ pub fn mongo() -> String {
     server("PITBOSS_TEST_MONGO")
 }
 
-/// The Redis server's URL.
+/// Returns the Redis server's URL.
 ///
 /// # Panics
 /// When the test was not started by `./pitboss test`.
@@ -48,23 +48,23 @@ pub fn redis() -> String {
     server("PITBOSS_TEST_REDIS")
 }
 
-/// The processor time that this thread has used.
+/// Returns the processor time that this thread has used.
 ///
-/// A busy machine does not change it. The kernel counts it to the nanosecond; the numbers in `/proc` are only brought up to date
-/// by its timer, some milliseconds apart.
+/// It does not depend on the load of the machine. The kernel counts it in nanoseconds, whereas its timer updates the numbers in
+/// `/proc` only every few milliseconds.
 #[must_use]
 pub fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// A name for a topic, database or group that nothing else in this or an earlier run uses.
+/// Returns a name for a topic, database or group that is unique, also across runs.
 #[must_use]
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
 }
 
-/// The seed of this run: `PITBOSS_TEST_SEED` or a random one; printed, so that a failure can be repeated.
+/// Returns the seed of this run: `PITBOSS_TEST_SEED` or a random one. It is printed, so that a failure can be reproduced.
 ///
 /// # Panics
 /// When the variable is set and is not a number.
@@ -79,10 +79,10 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Looks at `condition` until it yields a value, and returns it.
+/// Polls `condition` until it yields a value, and returns the value.
 ///
 /// # Panics
-/// When `deadline` passes first; `what` names what was waited for.
+/// When `deadline` passes first. `what` names the condition in the message.
 pub async fn eventually<T, F, Fut>(what: &str, deadline: Duration, mut condition: F) -> T
 where
     F: FnMut() -> Fut,

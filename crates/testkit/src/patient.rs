@@ -1,8 +1,8 @@
-//! Settings that no machine is too slow for, for tests whose subject is not a bound.
+//! Settings with generous time-outs, for tests that are not about a time-out.
 //!
-//! Production gives up soon, so that a player is told to repeat. A test that does so too fails whenever the machine is busy: a
-//! document store that needs more than two seconds for one "hello" loses every operation that is under way. What is made here
-//! are settings of `store` and `chassis` in their serialised form, so that testkit needs neither crate.
+//! Production gives up early, so that a player can retry. With its time-outs, a test fails whenever the machine is busy: a
+//! document store that needs more than two seconds for one "hello" loses every operation in flight. This module builds settings
+//! of `store` and `chassis` in their serialised form, so that testkit depends on neither crate.
 
 use std::net::SocketAddr;
 
@@ -10,17 +10,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// For reaching a server, and for a cache in all.
+/// Time-out for reaching a server, and for one cache access as a whole.
 const REACH_MS: u64 = 60_000;
-/// For one operation of the document store, or one request, in all.
+/// Time-out of one operation of the document store, or of one request.
 const OPERATION_MS: u64 = 120_000;
-/// How long a connection may be idle: the most that may be set.
+/// Time-out of an idle connection: the largest allowed value.
 const IDLE_MS: u64 = 600_000;
 
-/// A `store::mongo::Config` for this run's document store, with a database of its own.
+/// Returns a `store::mongo::Config` for this run's document store, with its own database.
 ///
 /// # Panics
-/// When the test was not started by `./pitboss test`, or a setting is not called so any more.
+/// When the test was not started by `./pitboss test`, or a setting was renamed.
 #[must_use]
 pub fn mongo<C: DeserializeOwned + Serialize>(prefix: &str) -> C {
     made(&json!({
@@ -32,19 +32,19 @@ pub fn mongo<C: DeserializeOwned + Serialize>(prefix: &str) -> C {
     }))
 }
 
-/// A `store::redis::Config` for this run's cache.
+/// Returns a `store::redis::Config` for this run's cache.
 ///
 /// # Panics
-/// When the test was not started by `./pitboss test`, or a setting is not called so any more.
+/// When the test was not started by `./pitboss test`, or a setting was renamed.
 #[must_use]
 pub fn redis<C: DeserializeOwned + Serialize>() -> C {
     made(&json!({ "url": crate::redis(), "operation_timeout_ms": REACH_MS }))
 }
 
-/// A `chassis::config::Http` at this address.
+/// Returns a `chassis::config::Http` at this address.
 ///
 /// # Panics
-/// When a setting is not called so any more.
+/// When a setting was renamed.
 #[must_use]
 pub fn http<C: DeserializeOwned + Serialize>(address: SocketAddr) -> C {
     made(&json!({
@@ -56,8 +56,8 @@ pub fn http<C: DeserializeOwned + Serialize>(address: SocketAddr) -> C {
     }))
 }
 
-/// The same for a service that reads its configuration from variables (`chassis::config::load`): its document store and its
-/// interface.
+/// Returns such settings as environment variables, for the document store and the HTTP interface of a service that reads its
+/// configuration with `chassis::config::load`.
 ///
 /// # Panics
 /// When the test was not started by `./pitboss test`.
@@ -73,7 +73,7 @@ pub fn environment(prefix: &str) -> [(&'static str, String); 6] {
     ]
 }
 
-/// Settings that were given under these names; a name that is none would leave production's bound in force.
+/// Builds settings from these names. An unknown name would leave production's time-out in force, so it fails the test.
 fn made<C: DeserializeOwned + Serialize>(given: &Value) -> C {
     let config: C = serde_json::from_value(given.clone()).expect("settings of these names");
     let made = serde_json::to_value(&config).expect("settings");

@@ -1,29 +1,29 @@
-//! Analytics' settings; `defaults.toml` holds every default.
+//! Configuration of analytics. `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// All of them.
+/// All settings of analytics.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The internal interface.
+    /// Internal HTTP interface.
     #[validate(nested)]
     pub http: Http,
-    /// Liveness, readiness, metrics.
+    /// Ops interface: liveness, readiness, metrics.
     pub ops: Ops,
-    /// The orderly end.
+    /// Drain at shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// The broker.
+    /// Kafka broker.
     pub kafka: bus::Config,
-    /// The document store.
+    /// Document store.
     pub mongo: store::mongo::Config,
-    /// Recomputing.
+    /// Recomputing of rollups.
     #[validate(nested)]
     pub rollups: RollupsConfig,
-    /// Who counts as active.
+    /// Active players.
     #[validate(nested)]
     pub players: PlayersConfig,
 }
@@ -42,27 +42,27 @@ impl ServiceConfig for Config {
     }
 }
 
-/// `[rollups]`.
+/// `[rollups]`: intervals of recomputing.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct RollupsConfig {
-    /// How often touched buckets are recomputed: their cost is per interval and not per bet.
+    /// Interval of recomputing touched buckets. The cost is per interval and not per bet.
     #[validate(range(min = 10, max = 60_000))]
     pub interval_ms: u64,
-    /// How often to look for buckets that a dead process had marked and not recomputed.
+    /// Interval of checks for buckets that a dead process had marked and not recomputed.
     #[validate(range(min = 10, max = 3_600_000))]
     pub takeover_interval_ms: u64,
-    /// How old such a mark has to be; longer than a living process ever needs.
+    /// Minimum age of such a mark. It has to exceed the time that a living process needs.
     #[validate(range(min = 10, max = 86_400_000))]
     pub takeover_after_ms: u64,
 }
 
-/// `[players]`.
+/// `[players]`: limits of the count of active players.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct PlayersConfig {
-    /// A player is active who did something in so long.
+    /// A player is active for this long after an event.
     #[validate(range(min = 1_000, max = 86_400_000))]
     pub active_window_ms: u64,
-    /// How many are counted at most; it bounds memory.
+    /// Maximum number of players counted, which bounds memory.
     #[validate(range(min = 1, max = 1_000_000))]
     pub active_max: usize,
 }

@@ -1,4 +1,4 @@
-//! Analytics' documents: facts, the rollups computed from them, and the marks of buckets that have to be recomputed.
+//! Documents of analytics: facts, the rollups computed from them, and the marks of buckets that have to be recomputed.
 
 use serde::{Deserialize, Serialize};
 use store::bson::DateTime;
@@ -7,7 +7,7 @@ use crate::domain::bucket::{Bucket, Level};
 use crate::domain::fact::Fact;
 use crate::domain::totals::Totals;
 
-/// `analytics.facts`: one per event, under its `ce_id`. A replay finds it there and changes nothing.
+/// Document of `analytics.facts`: one per event, under its `ce_id`. A replay finds it and changes nothing.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FactDocument {
     /// The event's `ce_id`.
@@ -15,7 +15,7 @@ pub(crate) struct FactDocument {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) at: DateTime,
-    /// The slot's start in seconds since 1970: the first part of the index that bounds a recompute.
+    /// Start of the slot in seconds since 1970. First field of the index that bounds a recompute.
     pub(crate) slot_s: i64,
     pub(crate) game: String,
     pub(crate) currency: String,
@@ -40,9 +40,9 @@ impl FactDocument {
     }
 }
 
-/// `analytics.rollups`: the totals of one bucket. Replaced as a whole by totals of no fewer facts, never incremented.
+/// Document of `analytics.rollups`: totals of one bucket, replaced as a whole by totals of no fewer facts, never incremented.
 ///
-/// It is only ever read as a sum made by the store ([`crate::facts`]), so a document of another build stops nobody.
+/// It is read only through sums made by the store ([`crate::facts`]), so a document of another build causes no error.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RollupDocument {
     /// `<level>/<start>/<game>/<currency>`.
@@ -52,7 +52,7 @@ pub(crate) struct RollupDocument {
     pub(crate) start_s: i64,
     pub(crate) game: String,
     pub(crate) currency: String,
-    /// How many facts it was summed from: it tells the newer of two. Absent in documents from before it was stored.
+    /// Number of facts in the sum, which shows the newer of two sums. Absent in documents of older builds.
     pub(crate) facts: i64,
     pub(crate) bets: i64,
     pub(crate) stake_minor: i64,
@@ -89,10 +89,10 @@ impl RollupDocument {
     }
 }
 
-/// `analytics.dirty`: this process is about to add facts to this bucket and has not recomputed it since.
+/// Document of `analytics.dirty`: a process is about to add facts to this bucket and has not recomputed it since.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct DirtyMark {
-    /// `<process>/<generation>/<bucket>`: nobody else's mark, and never used twice.
+    /// `<process>/<generation>/<bucket>`, which is unique to the process and never reused.
     #[serde(rename = "_id")]
     pub(crate) id: String,
     pub(crate) marked_at: DateTime,

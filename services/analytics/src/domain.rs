@@ -1,5 +1,5 @@
-//! What is counted and how it is summed, without any clock, network or store. Imports only `std`, `money` and `contracts`
-//! (a test holds that).
+//! Facts and their sums, without clock, network or store. The module imports only `std`, `money` and `contracts`, which a test
+//! checks.
 
 pub mod active;
 pub mod bucket;

@@ -1,18 +1,18 @@
-//! What can go wrong in analytics, by what has to happen next.
+//! Errors of analytics, classified by the reaction that each needs.
 
 use contracts::class::{Classify, ErrorClass};
 use store::StoreError;
 
-/// An error of analytics.
+/// Error of analytics.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnalyticsError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The event lacks what its contract says it has.
+    /// The event lacks a field that its contract requires.
     #[error("the event has no {field}")]
     Incomplete {
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
     },
 }

@@ -1,7 +1,7 @@
-//! The store of facts, rollups and marks; every access is bounded by an index over (bucket, game, currency).
+//! Store of facts, rollups and marks. Every query is bounded by an index.
 //!
-//! Sums are made by the store and marks are read one by one: a document that another build wrote, or that is damaged, is left
-//! out of them and stops nothing.
+//! The store makes the sums, and marks are read one by one. So a damaged document, or one that another build wrote, is left out
+//! of a sum and stops nothing.
 
 use contracts::Game;
 use store::StoreError;
@@ -13,9 +13,9 @@ use crate::domain::bucket::{Bucket, Level};
 use crate::domain::fact::{Kind, NO_GAME};
 use crate::domain::totals::Totals;
 
-/// Games times currencies in one summary, with room for those of newer builds.
+/// Maximum number of game and currency pairs in one summary, with room for those of newer builds.
 const GROUPS_MAX: u32 = 1_000;
-/// The sums of a rollup; `facts` is apart, because old rollups have none.
+/// Summed fields of a rollup, except `facts`, which old rollups do not have.
 const SUMMED: [&str; 10] = [
     "bets",
     "stake_minor",
@@ -28,10 +28,10 @@ const SUMMED: [&str; 10] = [
     "withdrawn_minor",
     "registered",
 ];
-/// Marks that one look takes over.
+/// Maximum number of marks that one pass takes over.
 const MARKS_MAX: u32 = 1_000;
 
-/// `analytics.*`.
+/// Access to the collections of the database `analytics`.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     facts: Collection<FactDocument>,
@@ -40,13 +40,13 @@ pub(crate) struct Facts {
     mongo: Mongo,
 }
 
-/// The summary has more games and currencies than one answer may hold; nothing is left out silently.
+/// Error: the summary has more games and currencies than a response may hold. Nothing is left out silently.
 #[derive(Debug, thiserror::Error)]
 #[error("the summary has more than {GROUPS_MAX} games and currencies")]
 pub(crate) struct TooManyGroups;
 
 impl Facts {
-    /// The collections with their indexes.
+    /// Opens the collections and creates their indexes.
     pub(crate) async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let opened = Self {
             facts: mongo.collection("facts"),
@@ -63,17 +63,17 @@ impl Facts {
         Ok(opened)
     }
 
-    /// The store's time: marks are compared by whichever process looks.
+    /// Returns the store's time, because another process may compare the marks.
     pub(crate) fn now(&self) -> DateTime {
         self.mongo.now()
     }
 
-    /// Asks the store for its time, so that [`Facts::now`] is right however wrong this process's clock is.
+    /// Asks the store for its time, so that [`Facts::now`] is right even if this process's clock is wrong.
     pub(crate) async fn learn_time(&self) -> Result<(), StoreError> {
         self.mongo.ping().await
     }
 
-    /// Adds a fact; false when it was known.
+    /// Adds a fact. Returns false if it was already stored.
     pub(crate) async fn add(&self, fact: &FactDocument) -> Result<bool, StoreError> {
         match self.facts.insert_one(fact).await {
             Ok(()) => Ok(true),
@@ -82,7 +82,7 @@ impl Facts {
         }
     }
 
-    /// Says that a bucket will have to be recomputed. The same mark twice is one mark.
+    /// Marks a bucket that will have to be recomputed. Adding the same mark twice has no further effect.
     pub(crate) async fn mark(&self, mark: &DirtyMark) -> Result<(), StoreError> {
         match self.dirty.insert_one(mark).await {
             Err(error) if !error.is_duplicate_key() => Err(error),
@@ -90,7 +90,7 @@ impl Facts {
         }
     }
 
-    /// Takes marks back, after their buckets were recomputed.
+    /// Deletes marks after their buckets were recomputed.
     pub(crate) async fn unmark(&self, ids: &[String]) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
@@ -98,14 +98,14 @@ impl Facts {
         self.dirty.delete_many(doc! { "_id": { "$in": ids } }).await.map(drop)
     }
 
-    /// Marks that nobody has taken back for a long time: their process is dead. One that cannot be read is left out (the store
-    /// reports it once).
+    /// Returns marks older than `before`, whose process is dead. Marks that cannot be read are left out, and the store reports
+    /// them once.
     pub(crate) async fn abandoned(&self, before: DateTime) -> Result<Vec<DirtyMark>, StoreError> {
         let filter = doc! { "marked_at": { "$lt": before } };
         self.dirty.find_readable(filter, doc! { "marked_at": 1 }, MARKS_MAX).await
     }
 
-    /// The totals of a slot, from its facts.
+    /// Returns the totals of a slot, summed from its facts.
     pub(crate) async fn sum_facts(&self, slot: &Bucket) -> Result<Totals, StoreError> {
         let pipeline = vec![
             doc! { "$match": { "slot_s": slot.start_s, "game": &slot.game, "currency": &slot.currency } },
@@ -121,14 +121,14 @@ impl Facts {
         Ok(groups.iter().filter_map(totals_of_group).fold(Totals::default(), Totals::merge))
     }
 
-    /// The totals of a bucket, from its finer rollups.
+    /// Returns the totals of a bucket, summed from its finer rollups.
     pub(crate) async fn sum_rollups(
         &self,
         finer: Level,
         level: Level,
         bucket: &Bucket,
     ) -> Result<Totals, StoreError> {
-        // By their ids, which follow from the bucket: a range over `start_s` costs more with every rollup of that level.
+        // Selected by id, because the cost of a range over `start_s` grows with the number of rollups of that level.
         let ids: Vec<String> = bucket.parts(level, finer).map(|part| part.id(finer)).collect();
         let pipeline =
             vec![doc! { "$match": { "_id": { "$in": ids } } }, doc! { "$group": summed(Bson::Null) }];
@@ -136,18 +136,18 @@ impl Facts {
         Ok(groups.first().map(totals_of_rollups).unwrap_or_default())
     }
 
-    /// Stores what a bucket adds up to; false when what is stored already was summed from more facts.
+    /// Stores the totals of a bucket. Returns false if the stored totals were summed from more facts.
     ///
-    /// Facts are never deleted, so of two sums the one of more facts is the newer: a process that stood still between its
-    /// sum and this, or a write that the store applies late, takes nothing back.
+    /// Facts are never deleted, so of two sums the one of more facts is newer. A process that was paused between its sum and this
+    /// call, or a write that the store applies late, therefore reverts nothing.
     pub(crate) async fn put(&self, rollup: &RollupDocument) -> Result<bool, StoreError> {
         let not_newer = doc! { "_id": &rollup.id, "$or": [
-            // written before the number was stored
+            // Written before the number was stored.
             { "facts": { "$exists": false } },
             { "facts": { "$lte": rollup.facts } },
         ] };
         match self.rollups.replace_one(not_newer.clone(), rollup, true).await {
-            // There is one that is newer, or one that was made at this very moment and may be older.
+            // A newer rollup exists, or another process inserted one at this moment, which may be older.
             Err(error) if error.is_duplicate_key() => {
                 Ok(self.rollups.replace_one(not_newer, rollup, false).await? > 0)
             }
@@ -155,11 +155,11 @@ impl Facts {
         }
     }
 
-    /// The totals of a level's rollups from `from_s` until before `to_s`, per game and currency. Names that are no games of
-    /// ours (old rollups have what clients had typed) are one game, [`Game::UNKNOWN`].
+    /// Returns the totals of a level's rollups with `from_s` <= start < `to_s`, per game and currency. Unknown game names, which
+    /// old rollups have from clients, are summed as [`Game::UNKNOWN`].
     ///
     /// # Errors
-    /// When the store fails. More groups than an answer may hold are [`TooManyGroups`], in the value.
+    /// When the store fails. More groups than a response may hold are [`TooManyGroups`] in the value.
     pub(crate) async fn totals_between(
         &self,
         level: Level,
@@ -182,10 +182,10 @@ impl Facts {
     }
 }
 
-/// A `$group` of rollups by `key`.
+/// Builds a `$group` stage that sums rollups by `key`.
 fn summed(key: impl Into<Bson>) -> Document {
-    // Old rollups have no number of facts; each of their facts counted in exactly one of these. Unlike `$add`, `$sum` leaves
-    // out what is no number.
+    // Old rollups have no number of facts, but each of their facts was counted in exactly one of these fields. Unlike `$add`,
+    // `$sum` ignores values that are not numbers.
     let of_old = ["$bets", "$rejected", "$voided", "$payments_completed", "$payments_failed", "$registered"];
     let facts = doc! { "$ifNull": ["$facts", { "$sum": of_old.to_vec() }] };
     let mut group = doc! { "_id": key.into(), "facts": { "$sum": facts } };
@@ -209,7 +209,7 @@ fn totals_of_rollups(group: &Document) -> Totals {
     }
 }
 
-/// `None` for a rollup without a game or a currency as text: it is nobody's.
+/// Returns `None` for a rollup whose game or currency is not text.
 fn named_totals(group: &Document) -> Option<(String, String, Totals)> {
     let key = group.get_document("_id").ok()?;
     let (game, currency) = (key.get_str("game").ok()?, key.get_str("currency").ok()?);
@@ -221,7 +221,7 @@ fn totals_of_group(group: &Document) -> Option<Totals> {
     Some(Totals::of(kind, integer(group, "count"), integer(group, "in_minor"), integer(group, "out_minor")))
 }
 
-/// A sum as the server sends it: 32 or 64 bits by its size, and a float where 64 bits are not enough.
+/// Reads a sum as the server returns it: 32 or 64 bits depending on its size, and a float if it exceeds 64 bits.
 fn integer(group: &Document, field: &str) -> i64 {
     match group.get(field) {
         Some(Bson::Int32(n)) => i64::from(*n),

@@ -1,5 +1,5 @@
-//! Every event that is counted becomes a fact; what it counts as is decided in [`crate::domain::fact`], so one handler
-//! serves all types.
+//! Event handlers. Every counted event becomes a fact, and [`crate::domain::fact`] decides its kind, so one handler serves all
+//! types.
 
 mod fact;
 
@@ -11,7 +11,7 @@ use contracts::EventType;
 use crate::domain::active::ActivePlayers;
 use crate::rollups::Rollups;
 
-/// The types that are counted.
+/// Counted event types.
 const COUNTED: [EventType; 8] = [
     EventType::BetSettled,
     EventType::BetRejected,
@@ -23,7 +23,7 @@ const COUNTED: [EventType; 8] = [
     EventType::PlayerRegistered,
 ];
 
-/// The types that analytics handles.
+/// Returns the router with the event types that analytics handles.
 pub(crate) fn router(rollups: &Arc<Rollups>, active: &Arc<Mutex<ActivePlayers>>) -> Router {
     let on_fact = Arc::new(fact::OnFact::new(Arc::clone(rollups), Arc::clone(active)));
     COUNTED.into_iter().fold(Router::new(), |router, event_type| router.on(event_type, Arc::clone(&on_fact)))

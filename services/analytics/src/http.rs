@@ -1,4 +1,4 @@
-//! The internal interface: what the figures say.
+//! Internal HTTP interface with the figures.
 
 mod summary;
 
@@ -10,7 +10,7 @@ use axum::routing::get;
 use crate::domain::active::ActivePlayers;
 use crate::facts::Facts;
 
-/// All routes.
+/// Returns all routes.
 pub(crate) fn routes(facts: Facts, active: Arc<Mutex<ActivePlayers>>) -> Router {
     Router::new().route("/api/v1/summary", get(summary::show).with_state(summary::Sources { facts, active }))
 }

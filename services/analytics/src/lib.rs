@@ -1,11 +1,11 @@
-//! Analytics folds events into figures: return to player, bet volume, active players, payment success.
+//! Service that folds events into figures: return to player, bet volume, active players, payment success.
 //!
 //! One settled bet through this crate: `BetSettled` → a fact under the event's id ([`domain::fact`]) → once per interval the
 //! touched buckets are recomputed from their facts → gauges, and `GET /api/v1/summary`.
 //!
-//! Promises kept here: a replay changes nothing (facts are keyed by `ce_id`, rollups recomputed and never incremented); what
-//! a dead process had begun is finished by another, and an older sum never replaces a newer one; a recompute costs the same
-//! however long the history is.
+//! It guarantees that a replay changes nothing, because facts are keyed by `ce_id` and rollups are recomputed and never
+//! incremented. Another process finishes the work of a dead one, and an older sum never replaces a newer one. The cost of a
+//! recompute does not depend on the length of the history.
 
 pub mod config;
 mod document;
@@ -29,20 +29,20 @@ use crate::facts::Facts;
 use crate::report::Reporter;
 use crate::rollups::Rollups;
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
+/// time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Analytics;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
 }
 
-/// Runs the service until `shutdown` or until a part fails.
+/// Runs the service until `shutdown` is triggered or a part fails.
 ///
 /// # Errors
-/// [`Failure::Missing`] when the store or the broker cannot be reached at the start, else what failed.
+/// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;

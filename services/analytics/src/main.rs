@@ -1,4 +1,4 @@
-//! Analytics as a program: see `lib.rs`.
+//! Binary of the analytics service. The program itself is in `lib.rs`.
 
 fn main() -> std::process::ExitCode {
     analytics::main()

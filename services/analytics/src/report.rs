@@ -1,7 +1,7 @@
-//! What is told to Sentry and to `/metrics`: counters once per new fact (a replay counts nothing), gauges once per recompute.
+//! Metrics for Sentry and `/metrics`: counters change once per new fact (a replay changes none), gauges once per recompute.
 //!
-//! Counters only grow, so a void is not subtracted from them: what voids took back has counters of its own, and the figure
-//! without voids is the difference. The gauges follow the rollups, which are net of voids.
+//! Counters only grow, so a void is not subtracted from them. Reversed amounts have their own counters, and the difference is the
+//! figure without voided bets. The gauges follow the rollups, which are net of voids.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::domain::bucket::Level;
 use crate::domain::fact::{Fact, Kind};
 use crate::rollups::Rollup;
 
-/// Counts a fact that is new.
+/// Counts a new fact.
 pub(crate) fn counted(message: &Message, fact: &Fact) {
     let (game, currency) = (fact.game.as_str(), fact.currency.as_str());
     let (in_minor, out_minor) = (fact.in_minor.unsigned_abs(), fact.out_minor.unsigned_abs());
@@ -65,7 +65,7 @@ impl Reporter {
         Self { active }
     }
 
-    /// After each recompute: the current hour's return and success, and who is active.
+    /// Sets the gauges after a recompute: return and payment success of the current hour, and active players.
     pub(crate) fn report(&self, rollups: &[Rollup]) {
         let now_ms =
             i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Reporter {
             if rollup.level != Level::Hour || rollup.bucket.start_s != Level::Hour.start_s(now_ms) {
                 continue;
             }
-            // A bucket's game is text, and older builds named buckets as clients had typed them: no label comes from there.
+            // A bucket's game is text, and older builds used names that clients had typed. Such names must not become labels.
             let (game, currency) = (Game::label(&rollup.bucket.game), rollup.bucket.currency.as_str());
             if let Some(ppm) = rollup.totals.rtp_ppm() {
                 metric::gauge(Metric::BetsRtpRatio, ratio(ppm), &[("game", game), ("currency", currency)]);
@@ -87,7 +87,7 @@ impl Reporter {
     }
 }
 
-/// Millionths as a share: a figure for a graph, nothing is computed with it.
+/// Converts millionths to a share for a graph. No calculation uses it.
 fn ratio(ppm: i64) -> f64 {
     f64::from(i32::try_from(ppm).unwrap_or(i32::MAX)) / 1_000_000.0
 }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_gauge_of_a_bucket_with_a_typed_name_has_the_label_of_an_unknown_game() {
         let hour_s = Level::Hour.start_s(OffsetDateTime::now_utc().unix_timestamp().saturating_mul(1_000));
-        // Of this hour and of the next one: it may begin before the report.
+        // Rollups of this hour and the next, because the next hour may begin before the report.
         let rollups = [hour_s, hour_s.saturating_add(Level::Hour.length_s())].map(|start_s| Rollup {
             level: Level::Hour,
             bucket: Bucket { start_s, game: "as-somebody-typed-it".to_owned(), currency: "TST".to_owned() },

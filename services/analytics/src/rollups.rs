@@ -1,10 +1,10 @@
-//! Recomputing what new facts touched, once per interval, and never forgetting a bucket.
+//! Recomputes the buckets that new facts touched, once per interval.
 //!
-//! A fact's record is completed when the fact is stored; the rollup follows within an interval. So that a process may die in
-//! between, it marks the bucket in the store *before* it adds a fact, and takes the mark back only after the bucket was
-//! recomputed with that fact in it. Marks of dead processes are taken over. The marks of one interval are one *generation*:
-//! the recompute closes it, waits for the facts that were on their way, and then owns all of its buckets. Several processes
-//! may fold one bucket at the same time: of their sums, the one of the most facts stays.
+//! It guarantees that every touched bucket is recomputed even if a process dies. A record is completed when its fact is stored,
+//! and the rollup follows within an interval. So a process marks the bucket in the store *before* it adds a fact, and deletes the
+//! mark after the bucket was recomputed with that fact. Marks of dead processes are taken over. The marks of one interval form a
+//! *generation*: the recompute closes it, waits for facts in flight, and then owns all of its buckets. If several processes fold
+//! one bucket at a time, the sum of the most facts is kept.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -26,17 +26,17 @@ use crate::domain::totals::Totals;
 use crate::facts::Facts;
 use crate::report::Reporter;
 
-/// The rollups of one process.
+/// Rollups of one process.
 #[derive(Debug)]
 pub(crate) struct Rollups {
     facts: Facts,
     config: RollupsConfig,
-    /// Makes this process's marks its own.
+    /// Id that distinguishes this process's marks from those of others.
     process: String,
     generation: RwLock<Generation>,
 }
 
-/// One bucket as it was just recomputed.
+/// A bucket that was just recomputed.
 #[derive(Debug)]
 pub(crate) struct Rollup {
     pub(crate) level: Level,
@@ -44,7 +44,7 @@ pub(crate) struct Rollup {
     pub(crate) totals: Totals,
 }
 
-/// What was touched since the last recompute.
+/// Buckets touched since the last recompute.
 #[derive(Debug, Default)]
 struct Generation {
     number: u64,
@@ -55,11 +55,11 @@ struct Generation {
 struct Touched {
     /// Every bucket that may have got a fact, with the mark that was made for it.
     marks: HashMap<Bucket, Arc<OnceCell<String>>>,
-    /// Whose facts these are; of more traces than one span may link, the first.
+    /// Traces of the facts. If there are more than a span may link, the first ones.
     links: Vec<SpanContext>,
 }
 
-/// What has to be recomputed: the last generation, and what of earlier ones has failed so far.
+/// Work to recompute: the last generation, and earlier ones that have failed so far.
 #[derive(Debug, Default)]
 struct Due {
     slots: HashSet<Bucket>,
@@ -72,7 +72,7 @@ impl Generation {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers in whose trace a fact is about to be added.
+    /// Records the trace in which a fact is about to be added.
     fn link_current(&self) {
         let mut touched = self.touched();
         if touched.links.len() < spans::LINKS_MAX {
@@ -91,12 +91,12 @@ impl Rollups {
         }
     }
 
-    /// Stores a fact so that its bucket will be recomputed even if this process dies now; false when it was known.
+    /// Stores a fact so that its bucket is recomputed even if this process dies now. Returns false if it was already stored.
     ///
-    /// The bucket is recomputed whatever the store answers: a fact that is known may be one whose insert was applied
-    /// earlier without an answer, or after its time was up, and that no recompute has seen.
+    /// The bucket is recomputed regardless of the result. A known fact may come from an earlier insert that was applied without
+    /// an answer or after its time-out, and that no recompute has included.
     pub(crate) async fn add(&self, fact: &FactDocument, bucket: &Bucket) -> Result<bool, StoreError> {
-        // Held until the fact is in: a recompute that closes this generation waits for it.
+        // Held until the fact is stored. A recompute that closes this generation waits for it.
         let generation = self.generation.read().await;
         let mark = Arc::clone(generation.touched().marks.entry(bucket.clone()).or_default());
         mark.get_or_try_init(|| self.mark(generation.number, bucket)).await?;
@@ -116,7 +116,7 @@ impl Rollups {
         Ok(mark.id)
     }
 
-    /// Recomputes at every interval until told to stop, and once more then. What fails stays marked and is tried again.
+    /// Recomputes at every interval until `stop` is cancelled, and then once more. Buckets that fail stay marked and are retried.
     pub(crate) async fn run(
         self: Arc<Self>,
         reporter: Reporter,
@@ -151,7 +151,7 @@ impl Rollups {
         }
     }
 
-    /// Opens a new generation and adds the old one, now complete, to what has to be done.
+    /// Opens a new generation and adds the previous one, which is now complete, to the work that is due.
     async fn close_generation(&self, due: &mut Due) {
         let mut current = self.generation.write().await;
         let next = Generation { number: current.number.saturating_add(1), touched: Mutex::default() };
@@ -159,7 +159,7 @@ impl Rollups {
         drop(current);
         let closed = closed.touched.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (bucket, mark) in closed.marks {
-            // Where marking failed, no fact was added.
+            // If marking failed, no fact was added.
             if let Some(id) = mark.get() {
                 due.slots.insert(bucket);
                 due.marks.push(id.clone());
@@ -169,10 +169,10 @@ impl Rollups {
         due.links.extend(closed.links.into_iter().take(room));
     }
 
-    /// Recomputes what is due in a transaction of its own, linked to the records' traces, then takes the marks back.
+    /// Recomputes the due buckets in a separate transaction linked to the records' traces, then deletes their marks.
     async fn recompute(&self, due: &Due) -> Result<Vec<Rollup>, StoreError> {
         if due.slots.is_empty() {
-            // Nothing to compute, nothing to trace.
+            // Nothing to compute, so nothing to trace.
             return Ok(Vec::new());
         }
         let span = spans::background("recompute rollups", due.links.iter().cloned());
@@ -189,7 +189,7 @@ impl Rollups {
         done
     }
 
-    /// Slots from facts, minutes from slots, hours from minutes: each touched bucket once. Returns what was stored.
+    /// Sums slots from facts, minutes from slots, and hours from minutes, each touched bucket once. Returns the stored rollups.
     async fn fold(&self, slots: &HashSet<Bucket>) -> Result<Vec<Rollup>, StoreError> {
         let mut rollups = Vec::new();
         for level in Level::ALL {
@@ -199,7 +199,7 @@ impl Rollups {
                     None => self.facts.sum_facts(&bucket).await?,
                     Some(finer) => self.facts.sum_rollups(finer, level, &bucket).await?,
                 };
-                // Where another process's newer sum stays, the coarser level is summed from that one.
+                // If another process's newer sum is kept, the coarser level is summed from that one.
                 if self.facts.put(&RollupDocument::new(level, &bucket, totals)).await? {
                     rollups.push(Rollup { level, bucket, totals });
                 }
@@ -208,7 +208,7 @@ impl Rollups {
         Ok(rollups)
     }
 
-    /// Recomputes what dead processes had marked.
+    /// Recomputes the buckets that dead processes had marked.
     async fn take_over(&self) -> Result<(), StoreError> {
         self.facts.learn_time().await?;
         let age_ms = i64::try_from(self.config.takeover_after_ms).unwrap_or(i64::MAX);

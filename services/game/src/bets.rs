@@ -1,5 +1,5 @@
-//! The store of bets: insert once, end once, find what is stuck. Every access goes by `_id` or by a partial index over the
-//! undecided few, so no bet costs more because there were others.
+//! Store of bets: inserts them, ends them, and finds those that payment has not answered. Every query uses `_id` or a partial
+//! index over undecided bets, so its cost does not grow with the number of bets.
 
 use serde::Deserialize;
 use store::StoreError;
@@ -10,7 +10,7 @@ use crate::document::{BetDocument, COLLECTION};
 use crate::domain::life::{Applied, State, Step, step};
 use crate::error::GameError;
 
-/// `game.bets`.
+/// Access to the collection `game.bets`.
 #[derive(Clone, Debug)]
 pub struct Bets {
     collection: Collection<BetDocument>,
@@ -18,75 +18,75 @@ pub struct Bets {
     mongo: Mongo,
 }
 
-/// All of a bet that every build can read.
+/// The part of a bet that every build can read.
 #[derive(Clone, Debug, Deserialize)]
 struct BetId {
     #[serde(rename = "_id")]
     id: String,
 }
 
-/// What an insert found.
+/// Result of an insert.
 #[derive(Debug)]
 pub enum Insertion {
     /// The bet is new.
     Fresh,
-    /// There is a bet of this id already.
+    /// A bet with this id exists already.
     Known(Box<BetDocument>),
 }
 
-/// What payment said about a bet, ready to be stored.
+/// Payment's answer about a bet, ready to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
-    /// Stake and payout were applied, exactly these.
+    /// Payment applied exactly this stake and payout.
     Settled {
-        /// The stake that was applied.
+        /// Applied stake.
         stake_minor: i64,
-        /// The payout that was applied.
+        /// Applied payout.
         payout_minor: i64,
-        /// The balance after it.
+        /// Balance after it.
         balance_minor: i64,
-        /// When payment said so.
+        /// Time of payment's answer.
         at: DateTime,
     },
-    /// Nothing was applied.
+    /// Payment applied nothing.
     Rejected {
-        /// The contract's name for the reason.
+        /// Contract name of the reason.
         reason: String,
-        /// The balance, where payment told it.
+        /// Balance, where payment reported it.
         balance_minor: Option<i64>,
-        /// When payment said so.
+        /// Time of payment's answer.
         at: DateTime,
     },
-    /// It was taken back, or forbidden before it came.
+    /// The wager was reversed, or forbidden before payment applied it.
     Voided {
-        /// The operator's words.
+        /// Operator's reason.
         reason: String,
-        /// The stake and payout that were taken back, where payment told them.
+        /// Reversed stake and payout, where payment reported them.
         reversed: Option<(i64, i64)>,
-        /// When payment said so.
+        /// Time of payment's answer.
         at: DateTime,
     },
 }
 
-/// What an ending met.
+/// Result of ending a bet.
 #[derive(Debug)]
 pub enum Ended {
-    /// It moved the bet, which is now this.
+    /// The answer moved the bet, which is now in this state.
     Moved(BetDocument),
-    /// It had moved the bet before; this is how the bet stands.
+    /// The answer had moved the bet before. This is its current state.
     Repeated(BetDocument),
-    /// It says of a bet without effect that it has none, or what was taken back already.
+    /// The answer needs no change: no money had moved, or the stored void already reversed it.
     Unaffected,
-    /// It cannot be true together with how the bet stands.
+    /// The answer contradicts the stored state of this bet.
     Contradicted(BetDocument),
-    /// It speaks of another player than the one whose bet has this id.
+    /// The answer names another player than the owner of this bet.
     OfAnotherPlayer(BetDocument),
-    /// No bet of ours.
+    /// Game has no bet with this id.
     Unknown,
 }
 
 impl Ending {
-    /// The state that it leads to.
+    /// Returns the state that the answer leads to.
     #[must_use]
     pub fn state(&self) -> State {
         match self {
@@ -96,7 +96,7 @@ impl Ending {
         }
     }
 
-    /// Whether it forbids a wager that has not been applied.
+    /// Returns true for a void without reversed amounts, by which payment forbids a wager that it has not applied.
     fn takes_nothing_back(&self) -> bool {
         matches!(self, Self::Voided { reversed: None, .. })
     }
@@ -125,10 +125,7 @@ impl Ending {
 }
 
 impl Bets {
-    /// The collection, with its indexes.
-    ///
-    /// # Errors
-    /// When the store refuses the index.
+    /// Opens the collection and creates its indexes.
     pub async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let collection = mongo.collection::<BetDocument>(COLLECTION);
         let undecided = doc! { "state": State::Decided.as_str() };
@@ -137,10 +134,10 @@ impl Bets {
         Ok(Self { collection, ids: mongo.collection(COLLECTION), mongo: mongo.clone() })
     }
 
-    /// Stores a bet with its outcome, unless one of this id is stored already.
+    /// Stores a bet with its outcome, unless a bet with the same id exists.
     ///
     /// # Errors
-    /// When the store fails; the outcome is then unknown, and the same insert again finds out.
+    /// When the store fails. The outcome is then unknown, and repeating the insert resolves it.
     pub async fn insert(&self, bet: &BetDocument) -> Result<Insertion, GameError> {
         match self.collection.insert_one(bet).await {
             Ok(()) => Ok(Insertion::Fresh),
@@ -152,25 +149,22 @@ impl Bets {
         }
     }
 
-    /// The bet of that id.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Returns the bet with this id.
     pub async fn find(&self, bet_id: &str) -> Result<Option<BetDocument>, StoreError> {
         self.collection.find_one(doc! { "_id": bet_id }).await
     }
 
-    /// Ends a bet of this player in one compare-and-set; where that finds nothing, says why.
+    /// Ends a bet of this player in one compare-and-set. If no bet matched, the result is the reason.
     ///
     /// # Errors
-    /// When the store fails; the same ending again is then a repetition at worst.
+    /// When the store fails. It is safe to repeat the call: at worst the result is [`Ended::Repeated`].
     pub async fn end(&self, bet_id: &str, player_id: &str, ending: Ending) -> Result<Ended, StoreError> {
         let target = ending.state();
         let is_of_nothing = ending.takes_nothing_back();
         let from: Vec<&str> = target.reached_from().iter().map(|state| state.as_str()).collect();
         let mut filter = doc! { "_id": bet_id, "state": { "$in": from } };
         if is_of_nothing {
-            // A wager that was forbidden under a wrong name is never applied either (ADR 8), so the bet has to end.
+            // Payment never applies a wager that was forbidden under a wrong player name (ADR 8), so the bet has to end.
             let open = doc! { "state": State::Decided.as_str() };
             filter.insert("$or", vec![doc! { "player_id": player_id }, open]);
         } else {
@@ -187,48 +181,36 @@ impl Bets {
         Ok(match step(bet.state, target, bet.applied()) {
             Step::Repeat => Ended::Repeated(bet),
             Step::Nothing => Ended::Unaffected,
-            // `Move` would mean that the bet changed between the two calls: nobody moves a bet back, so it cannot be.
+            // `Move` cannot occur: the bet would have had to return to an earlier state between the two calls.
             Step::Contradiction | Step::Move => Ended::Contradicted(bet),
         })
     }
 
-    /// The store's time: what is stored and compared later, by whichever process, is told by one clock.
+    /// Returns the store's time. Stored times use this one clock, because another process may compare them later.
     #[must_use]
     pub fn now(&self) -> DateTime {
         self.mongo.now()
     }
 
-    /// Asks the store for its time, so that [`Bets::now`] is right however wrong this process's clock is.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Asks the store for its time, so that [`Bets::now`] is right even if this process's clock is wrong.
     pub async fn learn_time(&self) -> Result<(), StoreError> {
         self.mongo.ping().await
     }
 
-    /// At most `limit` undecided bets whose time to be asked for again has come, the oldest first. One that this build cannot
-    /// read is left out (the store reports it once).
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Returns at most `limit` undecided bets that are due to be asked for again, the oldest first. Bets that this build cannot
+    /// read are left out, and the store reports them once.
     pub async fn due(&self, now: DateTime, limit: u32) -> Result<Vec<BetDocument>, StoreError> {
         let filter = doc! { "state": State::Decided.as_str(), "sweep_at": { "$lte": now } };
         self.collection.find_readable(filter, doc! { "sweep_at": 1 }, limit).await
     }
 
-    /// Takes a due bet: true for exactly one of those who try.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Claims a due bet. Of several callers, exactly one gets true.
     pub async fn claim(&self, bet: &BetDocument, next: DateTime) -> Result<bool, StoreError> {
         let update = doc! { "$set": { "sweep_at": next }, "$inc": { "sweeps": 1 } };
         self.take(bet, update).await
     }
 
-    /// Takes a bet off the sweeper's list for good: true for exactly one of those who try.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Removes a bet permanently from the sweeper's list. Of several callers, exactly one gets true.
     pub async fn give_up(&self, bet: &BetDocument, now: DateTime) -> Result<bool, StoreError> {
         self.take(bet, doc! { "$set": { "unanswered_at": now }, "$unset": { "sweep_at": "" } }).await
     }
@@ -238,10 +220,7 @@ impl Bets {
         Ok(self.collection.update_one(filter, update).await? == 1)
     }
 
-    /// The ids of a player's undecided bets, for what names a bet only indirectly.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Returns the ids of a player's undecided bets, for events that name a bet only indirectly.
     pub async fn undecided_of(&self, player_id: &str, limit: u32) -> Result<Vec<String>, StoreError> {
         let filter = doc! { "state": State::Decided.as_str(), "player_id": player_id };
         let found = self.ids.find(filter, doc! {}, limit).await?;

@@ -1,4 +1,4 @@
-//! Game's settings; `defaults.toml` holds every default.
+//! Configuration of game. `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
 use chassis::internal::Security;
@@ -7,29 +7,29 @@ use validator::{Validate, ValidationError};
 
 use crate::domain::bet::StakeLimits;
 
-/// All of them.
+/// All settings of game.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The internal interface.
+    /// Internal HTTP interface.
     #[validate(nested)]
     pub http: Http,
-    /// Liveness, readiness, metrics.
+    /// Ops interface: liveness, readiness, metrics.
     pub ops: Ops,
-    /// The orderly end.
+    /// Drain at shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// Who may ask.
+    /// Token of the internal interface.
     #[validate(nested)]
     pub security: Security,
-    /// The broker.
+    /// Kafka broker.
     pub kafka: bus::Config,
-    /// The document store.
+    /// Document store.
     pub mongo: store::mongo::Config,
-    /// What may be staked.
+    /// Allowed stakes.
     #[validate(nested)]
     pub stakes: Stakes,
-    /// Asking payment again.
+    /// Repeated commands to payment.
     #[validate(nested)]
     pub sweeper: SweeperConfig,
 }
@@ -48,20 +48,20 @@ impl ServiceConfig for Config {
     }
 }
 
-/// `[stakes]`: what one bet may stake, in minor units of any currency.
+/// `[stakes]`: limits of one bet's stake, in minor units of any currency.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 #[validate(schema(function = "in_order"))]
 pub struct Stakes {
-    /// The least.
+    /// Smallest stake.
     #[validate(range(min = 1))]
     pub minor_min: i64,
-    /// The most; the largest multiplier times this has to stay countable.
+    /// Largest stake. Its product with the largest multiplier must not overflow.
     #[validate(range(min = 1, max = 1_000_000_000))]
     pub minor_max: i64,
 }
 
 impl Stakes {
-    /// The same for the domain.
+    /// Converts the settings for the domain.
     #[must_use]
     pub fn limits(self) -> StakeLimits {
         StakeLimits { minor_min: self.minor_min, minor_max: self.minor_max }
@@ -75,23 +75,23 @@ fn in_order(stakes: &Stakes) -> Result<(), ValidationError> {
     Err(ValidationError::new("order").with_message("minor_min is larger than minor_max".into()))
 }
 
-/// `[sweeper]`: bets that payment has not answered are asked for again, slowly and not for ever.
+/// `[sweeper]`: repeats commands for bets that payment has not answered, slowly and a limited number of times.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct SweeperConfig {
-    /// How often to look.
+    /// Interval between two sweeps.
     #[validate(range(min = 10, max = 3_600_000))]
     pub interval_ms: u64,
-    /// How long payment has before it is asked again. Nobody is asked while payment has commands unread, or game has answers
-    /// unread, that are older.
+    /// Wait for payment's answer before the first repetition. Nothing is repeated while payment has unread commands, or game has
+    /// unread answers, that are older than this.
     #[validate(range(min = 100, max = 3_600_000))]
     pub first_after_ms: u64,
-    /// The longest time between two askings; each is twice as long as the one before.
+    /// Longest wait between two repetitions of a bet. The wait doubles each time.
     #[validate(range(min = 100, max = 86_400_000))]
     pub interval_ms_max: u64,
-    /// How many commands this process may repeat in a second.
+    /// Commands that this process may repeat per second.
     #[validate(range(min = 1, max = 100))]
     pub per_second_max: u32,
-    /// How often one bet is asked for again before that is reported and given up.
+    /// Repetitions for one bet before it is reported and given up.
     #[validate(range(min = 1, max = 100))]
     pub repeats_max: i32,
 }

@@ -1,7 +1,7 @@
-//! `game.bets`: one document a bet, inserted with its outcome before anybody hears of it.
+//! Collection `game.bets`: one document per bet, inserted with its outcome before anything is published.
 //!
-//! Keeps "a redelivery never spins again": everything that is ever published about a bet is built from this document
-//! ([`crate::events`]), so the second time is the same bytes as the first.
+//! It guarantees that a redelivery never spins again: every event about a bet is built from this document ([`crate::events`]), so
+//! a repeated event has the same bytes as the first.
 
 use serde::{Deserialize, Serialize};
 use store::bson::DateTime;
@@ -9,83 +9,82 @@ use telemetry::propagation::StoredTrace;
 
 use crate::domain::life::{Applied, State};
 
-/// The collection's name; the database is `game`.
+/// Name of the collection in the database `game`.
 pub const COLLECTION: &str = "bets";
 
-/// One bet.
+/// Stored state of one bet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BetDocument {
-    /// The bet's id: the command's `ce_id`.
+    /// Id of the bet, which is the command's `ce_id`.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Whose bet it is.
+    /// Player who placed the bet.
     pub player_id: String,
-    /// The request's hash: the same id with another hash has no effect.
+    /// Hash of the request. The same id with another hash has no effect.
     pub request_hash: String,
-    /// The hash of the command to payment, as it was computed when the bet was decided: however payment's build reads that
-    /// command, the same command has the same hash. Absent for what game refused, and in bets of older builds.
+    /// Hash of the command to payment, computed when the bet was decided, so that the same command has the same hash in every
+    /// build. Absent for bets that game refused and for bets of older builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wager_hash: Option<String>,
-    /// Which game.
+    /// Name of the game.
     pub game: String,
-    /// Where the bet stands.
+    /// Current state.
     #[serde(with = "state_name")]
     pub state: State,
-    /// The stake in minor units; once settled, what was applied.
+    /// Stake in minor units. Once settled, the applied stake.
     pub stake_minor: i64,
-    /// The payout in minor units; once settled, what was applied.
+    /// Payout in minor units. Once settled, the applied payout.
     pub payout_minor: i64,
-    /// The currency of both, as it was asked for.
+    /// Currency of both amounts, as requested.
     pub currency: String,
-    /// What the reels showed; empty for what game refused.
+    /// Symbols on the reels. Empty for a bet that game refused.
     pub reels: Vec<String>,
-    /// Which table the payout follows.
+    /// Version of the pay table that the payout follows.
     pub pay_table_version: String,
-    /// When the bet was decided: the time of everything published about the decision.
+    /// Time of the decision. Events about the decision carry it.
     pub decided_at: DateTime,
-    /// When payment's answer was given.
+    /// Time of payment's answer, or of the refusal by game.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime>,
-    /// The balance after the bet.
+    /// Balance after the bet, where payment reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance_minor: Option<i64>,
-    /// The contract's name for why not.
+    /// Contract name of the reason for a rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reject_reason: Option<String>,
-    /// The operator's words for a void.
+    /// Operator's reason for a void.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void_reason: Option<String>,
-    /// When the bet was voided: a settled bet keeps `ended_at`, so its first event can be repeated as it was.
+    /// Time of the void. `ended_at` is kept, so `BetSettled` can be published again unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided_at: Option<DateTime>,
-    /// The stake that the void took back, where payment said so.
+    /// Stake that the void reversed, where payment reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed_stake_minor: Option<i64>,
-    /// The payout that the void took back, where payment said so.
+    /// Payout that the void reversed, where payment reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed_payout_minor: Option<i64>,
-    /// When the sweeper may next ask payment again; only while decided.
+    /// Earliest time at which the sweeper may ask payment again. Set only while the bet is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep_at: Option<DateTime>,
-    /// How often the sweeper has asked.
+    /// Number of times the sweeper has asked payment again.
     #[serde(default)]
     pub sweeps: i32,
-    /// When the sweeper stopped asking without an answer; an answer still settles the bet.
+    /// Time at which the sweeper gave up. A late answer still settles the bet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered_at: Option<DateTime>,
-    /// The trace of the command, for the sweeper's own transaction.
+    /// Trace of the command, continued by the sweeper's transaction.
     pub trace: StoredTrace,
 }
 
 impl BetDocument {
-    /// Whether payment had applied this bet, as far as game was told (a settled bet that was voided later stays one that was
-    /// settled).
+    /// Returns true if payment reported this bet as applied, also if the bet was voided later.
     #[must_use]
     pub fn was_settled(&self) -> bool {
         self.balance_minor.is_some() && self.reject_reason.is_none()
     }
 
-    /// What game knows about whether the money of this bet ever moved.
+    /// Returns the source from which game knows that the money of this bet moved.
     #[must_use]
     pub fn applied(&self) -> Applied {
         if self.was_settled() {
@@ -97,8 +96,8 @@ impl BetDocument {
         }
     }
 
-    /// The stake and payout that the void of this bet takes out of whatever is derived from game's events: as payment said,
-    /// else what had been applied. `None` when nobody was told that the bet was settled: nobody has counted it.
+    /// Returns the amounts that the void removes from derived figures: those that payment reported, or the applied ones. `None`
+    /// if `BetSettled` was never published, because no consumer has counted the bet.
     #[must_use]
     pub fn reversed(&self) -> Option<(i64, i64)> {
         let said = self.reversed_stake_minor.zip(self.reversed_payout_minor);

@@ -1,7 +1,7 @@
-//! What a bet is, without any clock, network or store: `decide(rules, command, source) -> decision`.
+//! Rules of a bet without clock, network or store: `decide(rules, command, source) -> decision`.
 //!
-//! Imports only `std`, `money` and `contracts` (a test holds that). Random numbers come in through
-//! [`machine::StopSource`], so even the generator stays outside.
+//! The module imports only `std`, `money` and `contracts`, which a test checks. Random numbers come in through
+//! [`machine::StopSource`], so the generator stays outside too.
 
 pub mod bet;
 pub mod life;

@@ -1,11 +1,11 @@
-//! What can go wrong in game, by what has to happen next.
+//! Errors of game, classified by the reaction that each needs.
 
 use bus::PublishError;
 use contracts::class::{Classify, ErrorClass};
 use contracts::ids::IdError;
 use store::StoreError;
 
-/// An error of game. A business "no" is none of these.
+/// Error of game. A business refusal is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum GameError {
     /// The store failed.
@@ -14,25 +14,25 @@ pub enum GameError {
     /// A publish failed, or its outcome is unknown.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// Nobody can say now whether payment has read what it was asked.
+    /// The broker did not report how far payment and game have read.
     #[error(transparent)]
     Lag(#[from] bus::ClientError),
-    /// A bet's id is taken and the bet cannot be found: bets are never deleted, so the store will show it.
+    /// The id of a bet exists but the bet was not found. Bets are never deleted, so a retry will find it.
     #[error("a bet's id is taken, and the bet is not there yet")]
     NotThereYet,
-    /// The event lacks what its contract says it has.
+    /// The event lacks a field that its contract requires.
     #[error("the event has no {field}")]
     Incomplete {
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
     },
-    /// The router sent a type here that the handler is not for: a mistake of ours.
+    /// The router passed an event of the wrong type, which is a bug in Pitboss.
     #[error("the handler was given a {0}")]
     WrongType(&'static str),
-    /// A stored bet cannot be told about: its id is none, or its reason has no name. It harms its own player only.
+    /// No event can be built from the stored bet: its id or another field is missing or invalid. Other bets are not affected.
     #[error("the stored bet is broken: {0}")]
     BrokenDocument(&'static str),
-    /// The random generator's lock was poisoned by a panic: the process starts anew.
+    /// A panic poisoned the lock of the random generator. The process has to restart.
     #[error("the random generator is lost")]
     GeneratorLost,
 }

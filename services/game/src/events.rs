@@ -1,5 +1,5 @@
-//! What game publishes about a bet: a function of its document and of nothing else — no clock, no counter — so that a
-//! repeated event is the same bytes under the same id.
+//! Events and commands about a bet. Each is a function of the bet's document alone, without clock or counter, so a repeated event
+//! has the same bytes and the same id.
 
 use contracts::proto::bets::v1::{BetConflict, BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::{Money, RejectReason};
@@ -12,13 +12,13 @@ use crate::document::BetDocument;
 use crate::domain::life::State;
 use crate::error::GameError;
 
-/// Who says so.
+/// Source of every event that game publishes.
 const SOURCE: &str = "game";
 
-/// What has to be said about a bet as it stands: payment is asked, or everybody is told how it ended.
+/// Builds the event that the bet's state calls for: the command to payment, or the terminal event.
 ///
 /// # Errors
-/// When the stored bet is broken.
+/// [`GameError::BrokenDocument`] when the stored bet is incomplete or invalid. The other builders fail in the same way.
 pub fn next(bet: &BetDocument) -> Result<Event, GameError> {
     match bet.state {
         State::Decided => apply_wager(bet),
@@ -28,23 +28,20 @@ pub fn next(bet: &BetDocument) -> Result<Event, GameError> {
     }
 }
 
-/// Asks payment to apply stake and payout in one step.
-///
-/// # Errors
-/// When the stored bet is broken.
+/// Builds the command to payment to apply stake and payout in one step.
 pub fn apply_wager(bet: &BetDocument) -> Result<Event, GameError> {
     let message = wager(bet);
     let hash = match &bet.wager_hash {
         Some(stored) => {
             stored.parse().map_err(|_| GameError::BrokenDocument("its wager's hash is not a hash"))?
         }
-        // A bet of an older build: payment computes the same, as it did for that build's command.
+        // A bet of an older build. Payment computes the same hash, as it did for that build's command.
         None => ids::request_hash(&message),
     };
     Ok(follower(bet, bet.decided_at, message)?.with_request_hash(hash))
 }
 
-/// The hash of the command to payment, to be stored with the bet.
+/// Returns the hash of the command to payment, to be stored with the bet.
 #[must_use]
 pub fn wager_hash(bet: &BetDocument) -> String {
     ids::request_hash(&wager(bet)).into()
@@ -61,10 +58,7 @@ fn wager(bet: &BetDocument) -> Message {
     wager.into()
 }
 
-/// The bet was settled, by what was applied.
-///
-/// # Errors
-/// When the stored bet is broken.
+/// Builds `BetSettled` from the applied amounts.
 pub fn settled(bet: &BetDocument) -> Result<Event, GameError> {
     let balance_minor = bet.balance_minor.ok_or(GameError::BrokenDocument("settled without a balance"))?;
     let message = BetSettled {
@@ -81,10 +75,7 @@ pub fn settled(bet: &BetDocument) -> Result<Event, GameError> {
     follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
 }
 
-/// The bet was answered with no.
-///
-/// # Errors
-/// When the stored bet is broken.
+/// Builds `BetRejected`.
 pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
     let reason = bet.reject_reason.as_deref().and_then(RejectReason::from_str_name);
     let message = BetRejected {
@@ -97,10 +88,7 @@ pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
     follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
 }
 
-/// The bet was voided, and what that took back of what was told as settled.
-///
-/// # Errors
-/// When the stored bet is broken.
+/// Builds `BetVoided`, with the reversed amounts if the bet had been published as settled.
 pub fn voided(bet: &BetDocument) -> Result<Event, GameError> {
     let (stake, payout) = bet.reversed().unzip();
     let message = BetVoided {
@@ -115,10 +103,8 @@ pub fn voided(bet: &BetDocument) -> Result<Event, GameError> {
     follower(bet, bet.voided_at.unwrap_or(bet.decided_at), message)
 }
 
-/// A command came under the id of another bet. Told to whoever owns the bet; one event however often it is tried.
-///
-/// # Errors
-/// When the stored bet is broken.
+/// Builds the report that a command used the id of another bet. It goes to the owner of the stored bet, and every attempt
+/// produces the same event.
 pub fn conflict(bet: &BetDocument) -> Result<Event, GameError> {
     let message = BetConflict { bet_id: bet.id.clone(), player_id: bet.player_id.clone() };
     follower(bet, bet.decided_at, message)
@@ -135,13 +121,13 @@ fn money(bet: &BetDocument, minor: i64) -> Money {
     Money { minor, currency: bet.currency.clone() }
 }
 
-/// A stored moment as an event carries it; both count milliseconds.
+/// Converts a stored time to an event's time. Both have milliseconds.
 fn moment(at: DateTime) -> OffsetDateTime {
     let nanos = i128::from(at.timestamp_millis()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// An event's moment as it is stored.
+/// Converts an event's time to a stored time.
 #[must_use]
 pub fn stored(at: OffsetDateTime) -> DateTime {
     let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);

@@ -1,4 +1,4 @@
-//! One file per event type; here what they share.
+//! Event handlers, one file per event type. This file has the shared parts.
 
 mod command_conflict;
 mod place_bet;
@@ -25,7 +25,7 @@ pub use wager_applied::OnWagerApplied;
 pub use wager_rejected::OnWagerRejected;
 pub use wager_voided::OnWagerVoided;
 
-/// What the handlers share.
+/// State shared by the handlers.
 pub struct Game {
     bets: Bets,
     producer: Producer,
@@ -35,7 +35,7 @@ pub struct Game {
 }
 
 impl Game {
-    /// A game over its store, its producer and its source of stops.
+    /// Creates the shared state.
     #[must_use]
     pub fn new(
         bets: Bets,
@@ -53,13 +53,13 @@ impl Game {
         Ok(self.rules.decide(ask, &mut *stops))
     }
 
-    /// Publishes what a bet calls for as it stands, and waits for the acknowledgement.
+    /// Publishes the event that the bet's state calls for and waits for the acknowledgement.
     async fn publish_next(&self, bet: &BetDocument) -> Result<(), GameError> {
         self.producer.publish(&events::next(bet)?).await?;
         Ok(())
     }
 
-    /// Ends a player's bet as payment said and tells everybody; a repetition tells the same again.
+    /// Ends a player's bet with payment's answer and publishes the event. A repeated answer publishes it again unchanged.
     async fn end(&self, bet_id: &str, player_id: &str, ending: Ending) -> Result<Outcome, HandlerError> {
         let target = ending.state();
         match self.bets.end(bet_id, player_id, ending).await? {
@@ -68,7 +68,7 @@ impl Game {
                 Ok(Outcome::Applied)
             }
             Ended::Repeated(bet) => {
-                // A settled bet that was voided later is told as settled again: the repeated event is the first one.
+                // A repeated `Settled` answer publishes the first event again, also if the bet was voided later.
                 let event =
                     if target == State::Settled { events::settled(&bet)? } else { events::next(&bet)? };
                 self.producer.publish(&event).await.map_err(GameError::from)?;
@@ -85,13 +85,13 @@ impl Game {
                 telemetry::report(&elsewhere, &[("bet.id", &bet.id), ("player.id", player_id)]);
                 Ok(Outcome::Rejected)
             }
-            // Payment also applies what the console asks of it: no bet of ours, nothing to settle.
+            // Payment also applies wagers that came from a console producer. Game has no bet for them.
             Ended::Unknown => Ok(Outcome::Duplicate),
         }
     }
 }
 
-/// Payment says of a bet what cannot be true together with what is stored. Nothing is changed; somebody has to look.
+/// Payment's answer contradicts the stored bet. The bet is not changed, and an operator has to investigate.
 #[derive(Debug, thiserror::Error)]
 #[error("payment says {answer} of a bet that is {state}")]
 struct Contradiction {
@@ -99,14 +99,14 @@ struct Contradiction {
     answer: &'static str,
 }
 
-/// Somebody has used the id of a stranger's bet for a wager of their own. The bet is left as it is; somebody has to look.
+/// A player's wager used the id of another player's bet. The bet is not changed, and an operator has to investigate.
 #[derive(Debug, thiserror::Error)]
 #[error("payment says {answer} of a bet that is another player's")]
 struct OfAnotherPlayer {
     answer: &'static str,
 }
 
-/// The types that game handles.
+/// Returns the router with the event types that game handles.
 #[must_use]
 pub fn router(game: &Arc<Game>) -> Router {
     Router::new()

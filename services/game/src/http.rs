@@ -1,4 +1,4 @@
-//! The internal interface: one bet by its id, and the pay table.
+//! Internal HTTP interface: one bet by its id, and the pay table.
 
 mod bet;
 mod pay_table;
@@ -9,7 +9,7 @@ use axum::routing::get;
 use crate::bets::Bets;
 use crate::domain::bet::Rules;
 
-/// All routes, without what keeps strangers out.
+/// Returns all routes, without the check of the internal token.
 pub fn routes(bets: Bets, rules: &Rules) -> Router {
     let table = pay_table::PayTableView::of(rules);
     Router::new()

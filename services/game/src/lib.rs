@@ -1,12 +1,12 @@
-//! Game decides bets: the rules, the slot machine and its random numbers.
+//! Service that decides bets: rules, slot machine and random numbers.
 //!
 //! One bet through this crate: `PlaceBet` → judged and spun ([`domain::bet`]) → stored with its outcome ([`document`]) →
-//! `ApplyWager` to payment → `WagerApplied` → the document is settled with what was applied → `BetSettled`. That is one
-//! insert and one publish, one update and one publish.
+//! `ApplyWager` to payment → `WagerApplied` → the document is settled with the applied amounts → `BetSettled`. That is one insert
+//! and one publish, one update and one publish.
 //!
-//! Promises kept here: a redelivery never spins again (the outcome is stored before anybody hears of it); the same id with
-//! another request has no effect; every accepted bet ends in exactly one terminal event; a repetition never feeds an overload; what is published about a bet is a
-//! function of its document, so a repeated event is the same bytes under the same id.
+//! It guarantees that a redelivery never spins again, because the outcome is stored before it is published. The same id with
+//! another request has no effect. Every accepted bet ends in exactly one terminal event. Repetitions never add to an overload.
+//! Every event about a bet is a function of its document, so a repeated event has the same bytes and the same id.
 
 pub mod bets;
 pub mod config;
@@ -34,20 +34,20 @@ use crate::handlers::Game;
 use crate::rng::RandomStops;
 use crate::sweeper::Sweeper;
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
+/// time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Game;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
 }
 
-/// Runs the service until `shutdown` or until a part fails.
+/// Runs the service until `shutdown` is triggered or a part fails.
 ///
 /// # Errors
-/// [`Failure::Missing`] when the store or the broker cannot be reached at the start, else what failed.
+/// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;

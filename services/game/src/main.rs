@@ -1,4 +1,4 @@
-//! Game as a program: see `lib.rs`.
+//! Binary of the game service. The program itself is in `lib.rs`.
 
 fn main() -> std::process::ExitCode {
     game::main()

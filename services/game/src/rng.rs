@@ -1,25 +1,25 @@
-//! Random stops: ChaCha20 from the rand project, seeded by the operating system in production and by a number in tests.
+//! Source of random stops: ChaCha20, seeded by the operating system in production and by a number in tests.
 //!
-//! The generator stands outside `domain/`, which only knows [`StopSource`]. An outcome is drawn once and stored before
-//! anybody hears of it, so nothing ever has to be drawn again from the same state.
+//! The generator is kept outside `domain/`, which only knows [`StopSource`]. An outcome is drawn once and stored before it is
+//! published, so no outcome has to be reproduced from a generator state.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use crate::domain::machine::StopSource;
 
-/// The production source of stops.
+/// Production implementation of [`StopSource`].
 #[derive(Debug)]
 pub struct RandomStops(ChaCha20Rng);
 
 impl RandomStops {
-    /// Seeded by the operating system: nobody can know the next stop.
+    /// Creates a generator seeded by the operating system, so that no one can predict the next stop.
     #[must_use]
     pub fn from_os() -> Self {
         Self(ChaCha20Rng::from_os_rng())
     }
 
-    /// The same stops for the same seed.
+    /// Creates a generator that returns the same stops for the same seed.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         Self(ChaCha20Rng::seed_from_u64(seed))

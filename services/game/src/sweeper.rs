@@ -1,12 +1,12 @@
-//! Asks payment again for bets that it has not answered.
+//! Sweeper that asks payment again for bets that it has not answered.
 //!
-//! It is the way out when an acknowledged command was lost all the same (retention, a dead letter that was discarded). In peace
-//! it finds nothing: one look at a partial index that is empty.
+//! It recovers bets whose acknowledged command was lost, for example by retention or with a discarded dead letter. Normally it
+//! finds nothing and costs one query on an empty partial index.
 //!
-//! Keeps "repetition never feeds an overload": a command that payment has yet to read is not lost, and neither is an answer that
-//! game has yet to read, so nothing is repeated while either has unread records that are older than the first wait. Then it
-//! repeats a few a second, and each bet a few times; after that the bet is reported once and left as it is. A late answer still
-//! settles it. What is held back for minutes is reported once.
+//! It guarantees that repetitions never add to an overload. A command that payment has not read is not lost, and neither is an
+//! answer that game has not read. So nothing is repeated while either has unread records that are older than the first wait.
+//! Otherwise it repeats a few commands per second, and each bet a limited number of times. After the last repetition it reports
+//! the bet once. A late answer still settles the bet. If bets are held back for minutes, that is reported once.
 
 use std::time::Duration;
 
@@ -27,16 +27,14 @@ use crate::document::BetDocument;
 use crate::error::GameError;
 use crate::events;
 
-/// Doubling stops here whatever the configured maximum is: 2^20 times any first wait is longer than any maximum.
+/// Limit of the doublings, so that the shift cannot overflow. 2^20 times the shortest first wait exceeds any configurable
+/// maximum.
 const DOUBLINGS_MAX: u32 = 20;
 
-/// What somebody has yet to read.
+/// Unread records of a consumer group.
 #[async_trait]
 pub trait Backlog: Send + Sync + 'static {
-    /// Whether there are unread records that are older than `age`. Nobody knows: yes.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
+    /// Returns true if records older than `age` are unread, or if their age is unknown.
     async fn is_older_than(&self, age: Duration) -> Result<bool, ClientError>;
 }
 
@@ -47,7 +45,7 @@ impl Backlog for BacklogReader {
     }
 }
 
-/// Of several, one that is behind is enough.
+/// A list of backlogs is older than `age` if one of them is.
 #[async_trait]
 impl<B: Backlog, const N: usize> Backlog for [B; N] {
     async fn is_older_than(&self, age: Duration) -> Result<bool, ClientError> {
@@ -60,10 +58,10 @@ impl<B: Backlog, const N: usize> Backlog for [B; N] {
     }
 }
 
-/// Where the answer to a bet may be waiting: payment's commands, and the events of payment that game has yet to read.
+/// Returns the backlogs that may hold the answer to a bet: payment's unread commands and game's unread payment events.
 ///
 /// # Errors
-/// When the settings make no sense.
+/// When the settings are invalid.
 pub fn backlogs(kafka: &bus::Config) -> Result<[BacklogReader; 2], ClientError> {
     Ok([
         BacklogReader::new(kafka, Group::Payment, &[Topic::PaymentsCommands])?,
@@ -71,7 +69,7 @@ pub fn backlogs(kafka: &bus::Config) -> Result<[BacklogReader; 2], ClientError> 
     ])
 }
 
-/// The sweeper of one process. Several may run: a bet is claimed before it is asked for.
+/// Sweeper of one process. Several processes may sweep, because a bet is claimed before its command is repeated.
 pub struct Sweeper<B> {
     bets: Bets,
     producer: Producer,
@@ -80,14 +78,14 @@ pub struct Sweeper<B> {
     gate: Gate,
 }
 
-/// A bet that payment never answered for. It stays decided; somebody has to look what became of its command.
+/// Payment never answered for a bet. The bet stays decided, and an operator has to find out what happened to its command.
 #[derive(Debug, thiserror::Error)]
 #[error("payment has not answered for a bet after {repeats} repetitions; it is not asked again")]
 struct Unanswered {
     repeats: i32,
 }
 
-/// Nothing is asked again any more, and that does not pass by itself.
+/// Repetitions have been held back for so long that the cause will not pass by itself.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "undecided bets are due and were held back for {held_back_s} s: payment or game has old records to read, or their lag is not known"
@@ -97,22 +95,22 @@ struct HeldBack {
 }
 
 impl<B: Backlog> Sweeper<B> {
-    /// A sweeper over the store of bets, which looks at `backlog` first.
+    /// Creates a sweeper that checks `backlog` before it repeats a command.
     #[must_use]
     pub fn new(bets: Bets, producer: Producer, backlog: B, config: SweeperConfig) -> Self {
         Self { bets, producer, backlog, config, gate: Gate::default() }
     }
 
-    /// The same, but what is held back is reported after so long.
+    /// Returns the sweeper with another time after which it reports held-back bets.
     #[must_use]
     pub fn telling_after(self, held_back: Duration) -> Self {
         Self { gate: Gate::telling_after(held_back), ..self }
     }
 
-    /// Looks at every interval until told to stop. A look that fails is logged; the next one comes anyway.
+    /// Sweeps at every interval until `stop` is cancelled. A failed sweep is logged and does not end the loop.
     ///
     /// # Errors
-    /// Never by itself.
+    /// None: the result is always `Ok`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), GameError> {
         let mut looks = ticks(self.config.interval_ms);
         let mut pace = ticks(1_000 / u64::from(self.config.per_second_max.max(1)));
@@ -156,7 +154,7 @@ impl<B: Backlog> Sweeper<B> {
         }
     }
 
-    /// One due bet. What is wrong with this bet alone is reported and does not end the look.
+    /// Handles one due bet. An error that concerns only this bet is reported and does not end the sweep.
     async fn see_to(&self, bet: &BetDocument) -> Result<(), GameError> {
         let span = spans::continued("sweep undecided bet", &bet.trace.context());
         let seen_to = async {
@@ -178,7 +176,7 @@ impl<B: Backlog> Sweeper<B> {
         seen_to
     }
 
-    /// Claims one bet and publishes its command again: same id, same bytes; payment answers what it knows.
+    /// Claims one bet and publishes its command again with the same id and bytes. Payment answers with what it has stored.
     async fn ask_again(&self, bet: &BetDocument) -> Result<(), GameError> {
         let command = events::apply_wager(bet)?;
         let now = self.bets.now();

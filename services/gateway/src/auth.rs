@@ -1,8 +1,8 @@
-//! Who asks: players' tokens and the operator's.
+//! Authentication of players by signed tokens (JWT).
 //!
-//! The promise kept here: one algorithm, pinned; `aud`, `iss`, `exp`, `sub` and `sid` required; no clock leeway. A token
-//! says who somebody is; whether the session still stands is asked of user ([`crate::sessions`]) for everything that is shown or
-//! done.
+//! It guarantees that only one pinned algorithm is accepted, that `aud`, `iss`, `exp`, `sub` and `sid` are required, and that
+//! there is no clock leeway. A token only proves who the player is. [`crate::sessions`] asks the user service whether the session
+//! is still open, for every read and write.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use http::header::AUTHORIZATION;
@@ -13,20 +13,20 @@ use chassis::problem::Problem;
 
 use crate::{config::Security, state::Gateway};
 
-/// What a token says.
+/// Claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Claims {
-    /// The player.
+    /// Player id.
     pub(crate) sub: String,
-    /// The session.
+    /// Session id.
     pub(crate) sid: String,
     pub(crate) aud: String,
     pub(crate) iss: String,
-    /// Seconds since the epoch. There is no `iat`: the same session is always the same token.
+    /// Expiry, in seconds since the epoch. There is no `iat`, so that one session always has the same token.
     pub(crate) exp: u64,
 }
 
-/// Makes and checks tokens.
+/// Issues and verifies tokens.
 pub(crate) struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
@@ -58,7 +58,7 @@ impl Tokens {
         }
     }
 
-    /// The token of a session.
+    /// Issues the token of a session.
     pub(crate) fn issue(
         &self,
         player_id: &str,
@@ -78,24 +78,24 @@ impl Tokens {
         })
     }
 
-    /// What a token says, when it may be believed.
+    /// Verifies a token and returns its claims.
     pub(crate) fn check(&self, token: &str) -> Result<Claims, Problem> {
-        // Why exactly is nobody's business but ours: an attacker learns nothing from it.
+        // The answer hides the exact reason, because it would help an attacker.
         decode::<Claims>(token, &self.decoding, &self.validation)
             .map(|data| data.claims)
             .map_err(|_| Problem::unauthorized("the token is not valid, or not any more"))
     }
 }
 
-/// Who carries a valid token, within their rate limit. Whether the session still stands is not known yet: this is for routes that
-/// find out while they do something else, and for the one that ends it. All others take a [`Player`].
+/// A player with a valid token, within the rate limit. The session may have ended already. Writes take this type because they
+/// check the session in parallel with other work, and log-out takes it too. All other routes take a [`Player`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bearer {
     pub(crate) id: String,
     pub(crate) session_id: String,
 }
 
-/// The player who asks, in a session that stands. Taking it as an argument is what makes a route need one.
+/// An authenticated player with an open session. A route requires both by taking this as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Player {
     pub(crate) id: String,

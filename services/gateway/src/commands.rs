@@ -1,13 +1,13 @@
-//! The way out for commands. A trait, so that a test can stand in for the broker.
+//! Publishing of commands, as a trait so that tests can replace the broker.
 
 use async_trait::async_trait;
 use bus::PublishError;
 use contracts::Event;
 
-/// Publishes commands; `Ok` means that the broker has acknowledged.
+/// Publishes commands.
 #[async_trait]
 pub trait Commands: Send + Sync {
-    /// Publishes one command and waits until it is safe.
+    /// Publishes one command. Returns `Ok` when the broker has acknowledged it.
     async fn publish(&self, command: &Event) -> Result<(), PublishError>;
 }
 

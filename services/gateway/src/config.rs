@@ -1,11 +1,11 @@
-//! The gateway's configuration; `defaults.toml` says what each field is for.
+//! The gateway's configuration. `defaults.toml` explains each field.
 
 use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use validator::{Validate, ValidationError};
 
-/// Everything that can be set.
+/// All settings of the gateway.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
     /// The public interface.
@@ -13,51 +13,51 @@ pub struct Config {
     pub http: Http,
     /// The ops listener.
     pub ops: Ops,
-    /// The orderly end.
+    /// Graceful shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// Where commands go and outcomes come from.
+    /// The broker for commands and outcome events.
     pub kafka: bus::Config,
     /// The cache of replies.
     pub redis: store::redis::Config,
-    /// The services behind.
+    /// The services behind the gateway.
     #[validate(nested)]
     pub peers: Peers,
     /// Tokens and keys.
     #[validate(nested)]
     pub security: Security,
-    /// How writes wait for their outcome.
+    /// Waiting for the outcomes of writes.
     #[validate(nested)]
     pub bets: Bets,
-    /// What is remembered of sessions.
+    /// The cache of open sessions.
     #[validate(nested)]
     pub sessions: Sessions,
-    /// Who may ask how often.
+    /// Rate limits.
     #[validate(nested)]
     pub limits: Limits,
 }
 
-/// The services that are asked over HTTP.
+/// The services that the gateway calls over HTTP.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Peers {
-    /// Sessions, profiles, history.
+    /// The user service: sessions, profiles, history.
     pub user: Url,
-    /// Bets by id, pay tables.
+    /// The game service: bets by id, pay tables.
     pub game: Url,
-    /// Balances, payments by id, the card provider's webhook.
+    /// The payment service: balances, payments by id, the card provider's webhook.
     pub payment: Url,
-    /// The recorder's pages as a browser reaches them; only linked to.
+    /// The recorder's pages as a browser reaches them. The gateway only links to them.
     pub recorder: Url,
-    /// How long one call may take.
+    /// Time limit of one call.
     #[validate(range(min = 10, max = 60_000))]
     pub deadline_ms: u64,
 }
 
-/// What is secret, and whom it makes somebody.
+/// Secrets and the identities that they prove.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Security {
-    /// Signs and checks players' tokens (HS256: as long as the hash, or longer).
+    /// Signs and verifies players' tokens. HS256 needs a secret at least as long as the hash.
     #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
     pub jwt_secret: Secret,
     /// `iss` of every token.
@@ -66,45 +66,45 @@ pub struct Security {
     /// `aud` of every token.
     #[validate(length(min = 1))]
     pub jwt_audience: String,
-    /// The operator's token; empty: nobody is the operator.
+    /// The operator's token. Without one there is no operator.
     #[validate(custom(function = "empty_or_long"))]
     pub operator_token: Secret,
-    /// What our own services ask each other with.
+    /// Token of the calls between Pitboss services.
     #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
     pub internal_token: Secret,
-    /// Our Sentry projects' public keys, comma-separated.
+    /// Public keys of our Sentry projects, comma-separated.
     pub public_keys: String,
 }
 
 impl Security {
-    /// [`Security::public_keys`], taken apart.
+    /// Returns the individual keys of [`Security::public_keys`].
     pub fn public_keys(&self) -> impl Iterator<Item = &str> {
         self.public_keys.split(',').map(str::trim).filter(|key| !key.is_empty())
     }
 }
 
-/// How writes wait.
+/// Waiting for the outcomes of writes.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Bets {
-    /// The limit after which the answer is 202.
+    /// Time after which a write is answered with 202.
     #[validate(range(min = 1, max = 30_000))]
     pub wait_ms: u64,
-    /// The most writes that wait at a time.
+    /// Largest number of writes that wait at the same time.
     #[validate(range(min = 1, max = 1_000_000))]
     pub waiters_max: usize,
-    /// How long a reply stays in the cache.
+    /// Time that a reply stays in the cache.
     #[validate(range(min = 1))]
     pub reply_ttl_s: u64,
 }
 
-/// What is remembered of sessions.
+/// The cache of open sessions.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Sessions {
-    /// For how long a session that stood is taken to stand still: for so long one that was ended elsewhere lives on here. 0: user
-    /// is asked each time.
+    /// Time that an open session stays cached. A session that was ended elsewhere is accepted here for as long. 0 disables the
+    /// cache.
     #[validate(range(max = 60_000))]
     pub known_for_ms: u64,
-    /// The most that are remembered at a time.
+    /// Largest number of cached sessions.
     #[validate(range(min = 1, max = 10_000_000))]
     pub known_max: u64,
 }
@@ -112,26 +112,26 @@ pub struct Sessions {
 /// Rate limits.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Limits {
-    /// Lasting rate of one player.
+    /// Sustained rate of one player.
     #[validate(range(min = 1))]
     pub per_player_per_s: u32,
-    /// What a player may ask at once after a pause.
+    /// Burst of one player.
     #[validate(range(min = 1))]
     pub per_player_burst: u32,
-    /// Lasting rate of one address.
+    /// Sustained rate of one address.
     #[validate(range(min = 1))]
     pub per_address_per_s: u32,
-    /// What an address may ask at once after a pause.
+    /// Burst of one address.
     #[validate(range(min = 1))]
     pub per_address_burst: u32,
-    /// Lasting rate of log-ins and registrations of one address: each costs a password's hash, and none of them counts as one
-    /// of the other requests.
+    /// Sustained rate of log-ins and registrations of one address. The limit is separate from the address's other requests,
+    /// because each of these costs a password hash.
     #[validate(range(min = 1))]
     pub credentials_per_address_per_s: u32,
-    /// How many of those an address may ask at once after a pause.
+    /// Burst of log-ins and registrations of one address.
     #[validate(range(min = 1))]
     pub credentials_per_address_burst: u32,
-    /// The most players, and the most addresses, told apart at a time.
+    /// Largest number of keys in each limit's map of players or addresses.
     #[validate(range(min = 1, max = 1_000_000))]
     pub keys_max: usize,
 }
@@ -150,7 +150,7 @@ impl ServiceConfig for Config {
     }
 }
 
-/// A short token could be guessed; none at all cannot.
+/// A short token could be guessed. An empty one disables the operator.
 fn empty_or_long(token: &Secret) -> Result<(), ValidationError> {
     if token.is_empty() || token.expose().len() >= 16 {
         return Ok(());

@@ -1,7 +1,7 @@
-//! What the gateway says, apart from how: pure values, no I/O, no clock.
+//! Content of the gateway's answers, as pure values without I/O and without a clock.
 //!
-//! The promise kept here: the answer to one command is the same bytes whichever way it was learnt — from the event, from the
-//! cache or from the service that owns it.
+//! It guarantees that the answer to a command has the same bytes from every source: the event, the cache, or the service that
+//! owns the outcome.
 
 pub(crate) mod answer;
 pub(crate) mod bet;

@@ -1,7 +1,7 @@
-//! What comes by on the event topics: whoever waits for it is told. One file per event type.
+//! Completes the HTTP request that waits for each outcome event. One file per event type.
 //!
-//! Every instance hears everything and answers only its own callers, so an event that nobody here waits for is a duplicate
-//! of something told elsewhere, never an error.
+//! Every instance receives all events and answers only its own clients. An event without a waiting request here counts as a
+//! duplicate and not as an error, because another instance may have answered it.
 
 mod bet_conflict;
 mod bet_rejected;
@@ -20,10 +20,10 @@ use contracts::{EventType, Message, Topic};
 
 use crate::state::Gateway;
 
-/// The topics that the gateway listens to.
+/// The topics that the gateway reads.
 pub(crate) const TOPICS: [Topic; 2] = [Topic::BetsEvents, Topic::PaymentsEvents];
 
-/// The types that end somebody's wait.
+/// The event types that complete a request.
 pub(crate) const TYPES: [EventType; 10] = [
     EventType::BetSettled,
     EventType::BetRejected,
@@ -37,12 +37,12 @@ pub(crate) const TYPES: [EventType; 10] = [
     EventType::CommandConflict,
 ];
 
-/// The routes of the tail.
+/// Routes each event type to the handler.
 pub(crate) fn router(gateway: &Gateway) -> Router {
     TYPES.into_iter().fold(Router::new(), |router, event_type| router.on(event_type, Teller(gateway.clone())))
 }
 
-/// Tells whoever waits.
+/// Completes the waiting requests.
 struct Teller(Gateway);
 
 #[async_trait]
@@ -52,7 +52,7 @@ impl Handle for Teller {
     }
 }
 
-/// Tells whoever waits for this message's cause; `false` when nobody here does.
+/// Completes the requests that wait for this event's command. Returns `false` when there is none in this process.
 pub(crate) fn tell(gateway: &Gateway, message: &Message) -> bool {
     match message {
         Message::BetSettled(event) => bet_settled::tell(gateway, event),

@@ -1,15 +1,14 @@
 //! The HTTP edge of the platform.
 //!
-//! It never touches a balance: a write becomes a command on Kafka, and the outcome that comes back on the event topics becomes
-//! the answer. One bet through this crate:
+//! It never changes a balance. A write becomes a Kafka command, and its outcome event the answer. One bet through this crate:
 //!
-//! 1. [`routes`] — `POST /api/v1/bets`: who asks (`auth`), how often (`limits`), what exactly (`domain`).
-//! 2. `writes` — the key becomes the command's id; a reply that is known is repeated; else a seat is taken (`waiters`).
-//! 3. `commands` — published, acknowledged.
-//! 4. `handlers` — the outcome comes by and is told to the seat; nothing came in time: 202, or the owner is asked.
+//! 1. [`routes`] — `POST /api/v1/bets`: authenticates (`auth`), limits the rate (`limits`) and parses the body (`domain`).
+//! 2. `writes` — derives the command's id from the key. It repeats a known reply or takes a seat among the `waiters`.
+//! 3. `commands` — publishes the command and waits for the acknowledgement.
+//! 4. `handlers` — completes the seat with the outcome event. If none arrives in time, `writes` asks the owner or answers 202.
 //!
-//! The promises kept here: the same key is the same command and the same bytes; 202 only after the broker's acknowledgement;
-//! one player never sees another's; everything that strangers can fill is bounded.
+//! It guarantees four things. The same key gives the same command and the same bytes. A 202 follows the broker's acknowledgement.
+//! A player never sees another player's data. Everything that clients can fill is bounded.
 
 mod auth;
 mod commands;
@@ -39,20 +38,20 @@ pub use commands::Commands;
 pub use config::{Bets, Config, Limits, Peers, Security, Sessions};
 pub use routes::docs::Description;
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
+/// `main.rs` that code would be generated a second time.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Gateway;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
 }
 
-/// Runs the gateway until it is told to end.
+/// Runs the gateway until shutdown.
 ///
 /// # Errors
-/// What made it end otherwise.
+/// The failure that ended it early.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let producer = Producer::new(&config.kafka)?;
@@ -67,8 +66,8 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     life.run().await
 }
 
-/// A producer that is dead for good ends the process, so that a new one takes its place. The other services' handlers fail
-/// with their producer; here nothing else would.
+/// Ends the process when the producer is permanently dead, so that a new process replaces it. In the other services the handlers
+/// fail together with their producer. Here nothing else would.
 async fn end_with_the_producer(
     gave_up: CancellationToken,
     stop: CancellationToken,
@@ -87,7 +86,7 @@ fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {
     chassis::http::layered(routes::router(gateway), &config.http, trust)
 }
 
-/// The gateway without Kafka: its routes over any [`Commands`], told of outcomes by hand. For tests.
+/// The gateway without Kafka, for tests: its routes over any [`Commands`], with events from [`Standalone::hear`].
 #[derive(Clone, Debug)]
 pub struct Standalone {
     gateway: state::Gateway,
@@ -97,35 +96,35 @@ impl Standalone {
     /// A gateway that publishes through `commands`.
     ///
     /// # Errors
-    /// When the configuration cannot be lived with.
+    /// When a client for Redis or for the services behind cannot be built from the configuration.
     pub fn new(config: &Config, commands: Arc<dyn Commands>) -> Result<Self, Failure> {
         Ok(Self { gateway: state::Gateway::new(config, commands)? })
     }
 
-    /// The routes with everything around them.
+    /// The routes with all their layers.
     pub fn router(&self, config: &Config) -> axum::Router {
         router(&self.gateway, config)
     }
 
-    /// The paths that are served, for the test that no route is forgotten in.
+    /// The served paths, for the test that compares its route list with them.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         chassis::http::paths(&routes::router(&self.gateway))
     }
 
-    /// As if this came by on an event topic; `false` when nobody waits for it.
+    /// Handles `message` like an event from Kafka. Returns `false` when no request waits for it.
     #[must_use]
     pub fn hear(&self, message: &Message) -> bool {
         handlers::tell(&self.gateway, message)
     }
 
-    /// Whether this process has to end, because it will never publish again.
+    /// True when this process has to end, because it can never publish again.
     #[must_use]
     pub fn has_given_up(&self) -> bool {
         self.gateway.gave_up.is_cancelled()
     }
 
-    /// How many commands are waited for now.
+    /// Number of commands with waiting requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.gateway.waiters.len()

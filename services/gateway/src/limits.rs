@@ -1,11 +1,11 @@
-//! How often one player and one address may ask, and how often one address may try to log in or register.
+//! Rate limits per player and per address, with a separate limit for log-ins and registrations.
 //!
-//! Log-ins and registrations have a limit of their own, because each costs a password's hash, and use up no other: whoever floods
-//! them takes nothing from the bets of their address. How often one account may be tried is user's to say: its replicas share
-//! that count.
+//! Log-ins and registrations have their own limit because each one costs a password hash. They do not count as other requests, so
+//! a flood of them takes nothing from the bets of the same address. The user service limits attempts per account, because its
+//! replicas share that count.
 //!
-//! The promise kept here: memory is bounded. A map of keys that anybody can fill is an attack; when it is full, keys that have
-//! rested are forgotten, and what is new shares one allowance until there is room.
+//! It guarantees bounded memory, because any client can add keys to a map. A full map evicts its idle keys. As long as it is
+//! full, all its requests share one allowance.
 
 use std::{
     hash::Hash,
@@ -28,12 +28,12 @@ use http::{HeaderValue, Method, StatusCode, header::RETRY_AFTER};
 
 use crate::{config::Limits, state::Gateway};
 
-/// Counting all keys of a sharded map is not free: done once in so many questions.
+/// Interval of the map's size check, in requests. Counting all keys of a sharded map is slow.
 const COUNT_EVERY: u32 = 256;
-/// Where a POST is a password to be hashed.
+/// Paths whose POST hashes a password.
 const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
 
-/// All limits.
+/// All rate limits.
 #[derive(Debug)]
 pub(crate) struct RateLimits {
     players: Bounded<String>,
@@ -54,7 +54,7 @@ impl RateLimits {
         }
     }
 
-    /// One more request of this player.
+    /// Counts one request of this player.
     pub(crate) fn player(&self, player_id: &str) -> Result<(), Problem> {
         self.players.check(player_id.to_owned()).map_err(|wait_s| too_many("player", wait_s))
     }
@@ -74,7 +74,7 @@ fn takes_a_password(request: &Request) -> bool {
     *request.method() == Method::POST && path.is_some_and(|path| CREDENTIALS.contains(&path))
 }
 
-/// Counts every request to its address, before anything is done for it. The operator is exempt.
+/// Counts every request to its address before any other work. The operator is exempt.
 pub(crate) async fn per_address(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let peer =
         request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
@@ -87,7 +87,7 @@ pub(crate) async fn per_address(State(gateway): State<Gateway>, request: Request
     next.run(request).await
 }
 
-/// What one party is given: an IPv4 address, or the /64 of an IPv6 address.
+/// The key of an address: an IPv4 address itself, or the /64 of an IPv6 address.
 pub(crate) fn allotment(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -103,7 +103,7 @@ fn too_many(whose: &str, wait_s: u64) -> Problem {
         .header(RETRY_AFTER, HeaderValue::from(wait_s))
 }
 
-/// A limiter by key whose map does not grow without end.
+/// A rate limiter by key with a bounded map.
 struct Bounded<K: Hash + Eq + Clone> {
     by_key: DefaultKeyedRateLimiter<K>,
     shared: DefaultDirectRateLimiter,
@@ -134,7 +134,7 @@ impl<K: Hash + Eq + Clone> Bounded<K> {
         }
     }
 
-    /// `Err` holds the seconds to wait.
+    /// Counts one request. `Err` holds the seconds to wait.
     fn check(&self, key: K) -> Result<(), u64> {
         self.keep_small();
         let refused = if self.full.load(Ordering::Relaxed) {
@@ -148,7 +148,7 @@ impl<K: Hash + Eq + Clone> Bounded<K> {
         }
     }
 
-    /// The map may pass its bound by the questions between two counts, not by more.
+    /// Evicts idle keys from a full map. Between two checks the map can exceed its bound by [`COUNT_EVERY`] keys.
     fn keep_small(&self) {
         if !self.questions.fetch_add(1, Ordering::Relaxed).is_multiple_of(COUNT_EVERY) {
             return;

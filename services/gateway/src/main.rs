@@ -1,4 +1,4 @@
-//! The gateway's process: everything it does is in the library.
+//! The gateway's binary. All code is in the library.
 
 fn main() -> std::process::ExitCode {
     gateway::main()

@@ -1,4 +1,4 @@
-//! Which service owns an outcome, and how it is asked for it by id.
+//! The service that owns an outcome, and look-ups of the outcome by id.
 
 use bytes::Bytes;
 use chassis::problem::Problem;
@@ -12,26 +12,26 @@ use crate::{
     state::Gateway,
 };
 
-/// The owner of a command's outcome.
+/// Service that owns a command's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Bets.
+    /// Owns bets.
     Game,
-    /// Deposits and withdrawals.
+    /// Owns deposits and withdrawals.
     Payment,
 }
 
-/// What the owner knows of a command.
+/// The owner's record of a command.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) player_id: String,
     pub(crate) request_hash: Option<String>,
-    /// The final body; `None` while it is not decided.
+    /// The final body, or `None` while the command is undecided.
     pub(crate) body: Option<Bytes>,
 }
 
 impl Owner {
-    /// Where the outcome can be asked for.
+    /// Path at which the client finds the outcome.
     pub(crate) fn location(self, id: &str) -> String {
         match self {
             Self::Game => format!("/api/v1/bets/{id}"),
@@ -39,7 +39,7 @@ impl Owner {
         }
     }
 
-    /// The body of what is not decided.
+    /// Body for an undecided command.
     pub(crate) fn pending(self, id: &str) -> Bytes {
         match self {
             Self::Game => bytes_of(&BetResult::pending(id)),
@@ -48,7 +48,7 @@ impl Owner {
     }
 }
 
-/// Asks the owner; `None` when it has not met the command.
+/// Asks the owner. Returns `None` when the owner does not know the command.
 pub(crate) async fn outcome(gateway: &Gateway, owner: Owner, id: &str) -> Result<Option<Known>, Problem> {
     match owner {
         Owner::Game => {
@@ -72,7 +72,7 @@ pub(crate) async fn outcome(gateway: &Gateway, owner: Owner, id: &str) -> Result
     }
 }
 
-/// What a player may see of a command by id: the outcome, or that it is pending; nothing of other players'.
+/// Returns a command's outcome, or "pending", to its own player. Another player gets a 404.
 pub(crate) async fn look_up(
     gateway: &Gateway,
     owner: Owner,
@@ -81,9 +81,9 @@ pub(crate) async fn look_up(
 ) -> Result<Bytes, Problem> {
     match outcome(gateway, owner, id).await? {
         Some(known) if known.player_id == player_id => Ok(known.body.unwrap_or_else(|| owner.pending(id))),
-        // Another player's: it does not exist, as far as this one is concerned.
+        // A command of another player: reported as missing.
         Some(_) => Err(Problem::not_found()),
-        // Accepted a moment ago, and still on its way to its owner.
+        // Accepted a moment ago, and unknown to its owner so far.
         None if gateway.replies.was_accepted(id, player_id).await => Ok(owner.pending(id)),
         None => Err(Problem::not_found()),
     }

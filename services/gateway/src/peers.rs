@@ -1,6 +1,6 @@
-//! The services behind, over HTTP: user, game, payment.
+//! HTTP clients of the user, game and payment services.
 //!
-//! What they say no to is passed on in their words; what they fail at is a 503 here, because repeating is safe.
+//! A service's rejection is passed on with its own text. A service's failure becomes a 503, because repeating is safe.
 
 use std::net::IpAddr;
 
@@ -26,10 +26,10 @@ use crate::{
     limits::allotment,
 };
 
-/// An answer of a peer is small: a page of history is the largest.
+/// Size limit of a peer's response. A page of history is the largest valid one.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
-/// The clients.
+/// The clients of all peers.
 #[derive(Debug)]
 pub(crate) struct Peers {
     client: Client,
@@ -39,7 +39,7 @@ pub(crate) struct Peers {
     payment: Url,
 }
 
-/// A new or known session.
+/// A session from a log-in: a new one, or the known one of a repeated key.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct NewSession {
     pub(crate) player_id: String,
@@ -57,14 +57,14 @@ struct Caused {
     event_id: String,
 }
 
-/// What a peer answered.
+/// Response of a peer.
 pub(crate) struct PeerAnswer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     retry_after: Option<HeaderValue>,
 }
 
-/// A problem of a peer, as far as it may be passed on.
+/// The part of a peer's problem that is passed on.
 #[derive(Deserialize)]
 struct PeerProblem {
     #[serde(default)]
@@ -86,12 +86,12 @@ impl Peers {
         })
     }
 
-    /// A call of ours: with the internal token, under a name without ids.
+    /// Starts an internal call: with the internal token, and with a route name that holds no ids.
     fn call(&self, method: Method, url: &str, route: impl Into<String>) -> RequestBuilder {
         self.client.request(method, url).route(route).header(INTERNAL_TOKEN_HEADER, self.internal.value())
     }
 
-    /// A new one of `what` at user, for a client that has no session. User counts wrong passwords by the client's network.
+    /// Starts a POST to the user service for a client without a session. That service counts wrong passwords per client network.
     fn of_client(&self, what: &str, key: &str, from: IpAddr) -> RequestBuilder {
         let url = path(&self.user, &["internal", "v1", what]);
         self.call(Method::POST, &url, format!("/internal/v1/{what}"))
@@ -108,7 +108,7 @@ impl Peers {
         Ok(self.call(method, &url, route).header(SESSION_ID_HEADER, session_id))
     }
 
-    /// Whether the session still stands, and is the bearer's own.
+    /// Checks that the session is open and belongs to the bearer.
     pub(crate) async fn check_session(&self, bearer: &Bearer) -> Result<(), Problem> {
         let answer = ask(self.of_session(Method::GET, bearer)?).await?;
         if answer.status == StatusCode::NOT_FOUND {
@@ -127,7 +127,7 @@ impl Peers {
         success(ask(self.of_session(Method::DELETE, bearer)?).await?).map(drop)
     }
 
-    /// Registers whoever asks from this address; user knows the key, so repeating is safe.
+    /// Registers the client at this address. The user service stores the key, so repeating is safe.
     pub(crate) async fn register<B: Serialize>(
         &self,
         key: &str,
@@ -137,24 +137,24 @@ impl Peers {
         success(ask(self.of_client("players", key, from).json(body)).await?)
     }
 
-    /// Logs in whoever asks from this address.
+    /// Logs in the client at this address.
     pub(crate) async fn log_in<B: Serialize>(
         &self,
         key: &str,
         from: IpAddr,
         body: &B,
     ) -> Result<NewSession, Problem> {
-        // Here a 401 is meant for the player.
+        // Not `ask`: a 401 here is meant for the player.
         json(read(self.of_client("sessions", key, from).json(body)).await?)
     }
 
-    /// The player's profile.
+    /// Returns the player's profile.
     pub(crate) async fn profile(&self, player_id: &str) -> Result<Bytes, Problem> {
         let url = path(&self.user, &["internal", "v1", "players", player_id]);
         success(ask(self.call(Method::GET, &url, "/internal/v1/players/{player_id}")).await?)
     }
 
-    /// A page of the player's history, latest first.
+    /// Returns a page of the player's history, latest first.
     pub(crate) async fn history(
         &self,
         player_id: &str,
@@ -169,7 +169,7 @@ impl Peers {
         json(ask(self.call(Method::GET, url.as_str(), "/internal/v1/players/{player_id}/bets")).await?)
     }
 
-    /// Stores a restriction; returns the id of the event that brings it to the ledger.
+    /// Stores a restriction. Returns the id of the event that carries it to the ledger.
     pub(crate) async fn restrict<B: Serialize>(
         &self,
         method: Method,
@@ -184,25 +184,25 @@ impl Peers {
         Ok(caused.event_id)
     }
 
-    /// A bet, as game knows it.
+    /// Returns the game service's record of a bet.
     pub(crate) async fn bet(&self, bet_id: &str) -> Result<Option<GameBet>, Problem> {
         let url = path(&self.game, &["internal", "v1", "bets", bet_id]);
         optional(ask(self.call(Method::GET, &url, "/internal/v1/bets/{bet_id}")).await?)
     }
 
-    /// What the slot machine pays.
+    /// Returns the slot machine's pay table.
     pub(crate) async fn pay_table(&self) -> Result<Bytes, Problem> {
         let url = path(&self.game, &["internal", "v1", "games", "slots", "pay-table"]);
         success(ask(self.call(Method::GET, &url, "/internal/v1/games/slots/pay-table")).await?)
     }
 
-    /// A payment, as payment knows it.
+    /// Returns the payment service's record of a payment.
     pub(crate) async fn payment(&self, payment_id: &str) -> Result<Option<StoredPayment>, Problem> {
         let url = path(&self.payment, &["internal", "v1", "payments", payment_id]);
         optional(ask(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
     }
 
-    /// The player's balances; a player whom the ledger has not met yet has none.
+    /// Returns the player's balances. They are empty for a player whom the ledger does not know yet.
     pub(crate) async fn balances(&self, player_id: &str) -> Result<Bytes, Problem> {
         let url = path(&self.payment, &["internal", "v1", "accounts", player_id, "balances"]);
         let answer = ask(self.call(Method::GET, &url, "/internal/v1/accounts/{player_id}/balances")).await?;
@@ -212,7 +212,7 @@ impl Peers {
         success(answer)
     }
 
-    /// Passes the card provider's call on as it came: payment checks its signature over these very bytes.
+    /// Forwards the card provider's call unchanged, because the payment service checks its signature.
     pub(crate) async fn card_webhook(
         &self,
         headers: Vec<(HeaderName, HeaderValue)>,
@@ -227,7 +227,7 @@ impl Peers {
     }
 }
 
-/// `base` with these segments after it, each percent-encoded: an id may hold any visible character.
+/// Appends the segments to `base`, percent-encoded, because an id may hold any visible character.
 fn url_of(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
@@ -240,7 +240,7 @@ fn path(base: &Url, segments: &[&str]) -> String {
     url_of(base, segments).into()
 }
 
-/// A call whose 401 is meant for us: a service behind has another internal token, and no player can do anything about it.
+/// Sends a call and turns a 401 into a 503. It means that the service has another internal token, which no player can fix.
 async fn ask(call: RequestBuilder) -> Result<PeerAnswer, Problem> {
     let answer = read(call).await?;
     if answer.status == StatusCode::UNAUTHORIZED {
@@ -307,7 +307,7 @@ fn optional<T: DeserializeOwned>(answer: PeerAnswer) -> Result<Option<T>, Proble
     json(answer).map(Some)
 }
 
-/// A peer's "no" in its own words, under this request's trace id.
+/// A peer's rejection with its own text. The answer gets this request's trace id instead of the peer's.
 fn passed_on(answer: &PeerAnswer) -> Problem {
     let Ok(problem) = serde_json::from_slice::<PeerProblem>(&answer.body) else {
         return Problem::new(answer.status, "refused", "The request was refused");

@@ -1,5 +1,5 @@
-//! Replies kept in Redis, so that a repeated key costs no second trip through Kafka. A convenience: Redis may forget all of
-//! it, or be gone, and the answers stay the same.
+//! Cache of replies in Redis, so that a repeated key costs no second trip through Kafka. Without Redis a write gets the same
+//! answer. Only a look-up of an accepted bet or payment then gives a 404 until its owner knows it.
 
 use std::{
     sync::{
@@ -15,10 +15,10 @@ use store::redis::{Cache, CacheError};
 
 use crate::domain::answer::Kept;
 
-/// After a failure the cache is left alone for so long: a stalled one must not cost every bet its time-out.
+/// Pause after a cache failure. Without it, every bet would wait for the time-out of a stalled Redis.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The kept replies.
+/// The cached replies.
 #[derive(Clone, Debug)]
 pub(crate) struct Replies {
     cache: Cache,
@@ -32,7 +32,7 @@ impl Replies {
         Self { cache, ttl_s, started: Instant::now(), paused_until_ms: Arc::default() }
     }
 
-    /// The reply that was kept for this command, if it still is.
+    /// Returns the cached reply to this command.
     pub(crate) async fn get(&self, id: &EventId) -> Option<Kept> {
         if self.is_paused() {
             return None;
@@ -41,7 +41,7 @@ impl Replies {
         self.noticed(found).flatten().and_then(|bytes| Kept::from_bytes(&bytes))
     }
 
-    /// Keeps a reply.
+    /// Caches a reply.
     pub(crate) async fn put(&self, id: &EventId, request_hash: &RequestHash, body: Bytes) {
         if self.is_paused() {
             return;
@@ -51,7 +51,7 @@ impl Replies {
         self.noticed(put);
     }
 
-    /// Remembers that this command was accepted and is not decided, until its owner knows of it.
+    /// Records that this command was accepted, for look-ups before its owner knows it.
     pub(crate) async fn accepted(&self, id: &EventId, player_id: &str) {
         if self.is_paused() {
             return;
@@ -60,7 +60,7 @@ impl Replies {
         self.noticed(put);
     }
 
-    /// Whether this player's command was accepted.
+    /// True when this player's command was accepted.
     pub(crate) async fn was_accepted(&self, id: &str, player_id: &str) -> bool {
         if self.is_paused() {
             return false;
@@ -75,7 +75,7 @@ impl Replies {
             Err(error) => {
                 let until =
                     self.now_ms().saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX));
-                // One line for each pause, not for each bet.
+                // Logged when the pause is extended, not for every bet.
                 if self.paused_until_ms.fetch_max(until, Ordering::Relaxed) < until {
                     tracing::warn!(error = %error, "replies are not cached for a moment");
                 }

@@ -1,4 +1,4 @@
-//! Limits and self-exclusion: stored by user, enforced by payment, answered when payment says so.
+//! Sets limits and self-exclusion. The user service stores them, and the payment service's event completes the request.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -18,22 +18,22 @@ use crate::{
     writes::body_response,
 };
 
-/// Which restriction.
+/// A kind of restriction.
 #[derive(Clone, Debug)]
 pub(crate) struct Restriction {
     pub(crate) method: Method,
-    /// Its name in user's interface.
+    /// Name in the user service's interface.
     pub(crate) what: &'static str,
-    /// Its name in the command's id.
+    /// Route in the command's id.
     pub(crate) route: &'static str,
 }
 
-/// The answer when the ledger enforces it.
+/// Answer to a restriction that the ledger enforces.
 pub(crate) fn applied() -> Answer {
     Answer::result(&RestrictionResult { status: RestrictionStatus::Applied })
 }
 
-/// Asks user to store the restriction and waits until payment enforces it.
+/// Stores the restriction at the user service and waits until the payment service enforces it.
 pub(crate) async fn perform<B: Serialize>(
     gateway: &Gateway,
     player: &Bearer,
@@ -53,7 +53,7 @@ pub(crate) async fn perform<B: Serialize>(
             Err(Problem::idempotency_conflict())
         };
     }
-    // User is told the derived id: keys of two players, or of two routes, never meet there.
+    // The user service gets the derived id as its key, so keys of two players or two routes never collide there.
     let cause =
         gateway.peers.restrict(restriction.method, &player.id, restriction.what, id.as_str(), body).await?;
     let Some(answer) = wait_for(gateway, &cause, request_hash).await? else {
@@ -78,7 +78,7 @@ async fn wait_for(
         Err(NoSeat::Full) => return Ok(None),
     };
     seat.published();
-    // Seated first, asked second: whichever way the event and this request cross, one of the two sees it.
+    // The seat comes before this check, so either the event finds the seat or the check finds the event.
     if gateway.recent_restrictions.has(cause) {
         gateway.waiters.answer(cause, &applied());
     }

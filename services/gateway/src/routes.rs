@@ -1,4 +1,4 @@
-//! The public interface, one file per resource, and what lies around all of it.
+//! The public interface: one file per resource, and the layers around all of them.
 
 pub(crate) mod bets;
 pub(crate) mod docs;
@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{limits, state::Gateway};
 
-/// Every path and what answers there. Whatever is not here does not exist.
+/// All routes. Every other path is a 404.
 pub(crate) fn table() -> Router<Gateway> {
     let api = Router::new()
         .route("/players", post(players::register))
@@ -48,15 +48,15 @@ pub(crate) fn table() -> Router<Gateway> {
         .route("/favicon.svg", get(pages::icon))
 }
 
-/// The table with what lies around it. CORS headers are never sent, so no other site's script can read an answer.
+/// The routes with their layers. CORS headers are never sent, so scripts of other sites cannot read an answer.
 pub(crate) fn router(gateway: &Gateway) -> Router {
-    // What does not exist is counted and answered like everything else.
+    // Unknown paths pass the same layers, so they are rate-limited too.
     chassis::http::with_problems(table().with_state(gateway.clone()))
         .layer(middleware::from_fn_with_state(gateway.clone(), limits::per_address))
         .layer(middleware::from_fn(security_headers))
 }
 
-/// What every answer says to a browser; a page adds its own content policy.
+/// Sets the security headers of every answer. A page sets its own content policy first.
 async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -64,7 +64,7 @@ async fn security_headers(request: Request, next: Next) -> Response {
     set(headers, header::X_FRAME_OPTIONS, "DENY");
     set(headers, header::REFERRER_POLICY, "no-referrer");
     set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    // An answer is about one player at one moment, unless a route says otherwise.
+    // An answer belongs to one player at one moment, so only a route can allow caching.
     set(headers, header::CACHE_CONTROL, "no-store");
     set(headers, header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     response

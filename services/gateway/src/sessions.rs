@@ -1,7 +1,7 @@
-//! Whether a session still stands: user's word, remembered for a moment.
+//! Checks of sessions at the user service, cached for a moment.
 //!
-//! The promise kept here: a session that was ended is over at once in the process that ended it, and within
-//! `sessions.known_for_ms` (a second) of its last look in every other, for reads as for writes. Only a "yes" is remembered.
+//! It guarantees that a log-out takes effect at once in this process, for reads and writes. Another instance rejects the session
+//! within `sessions.known_for_ms` (one second) of its last check. Only a positive result is cached.
 
 use std::{
     sync::{
@@ -16,12 +16,12 @@ use moka::sync::Cache;
 
 use crate::{auth::Bearer, config, peers::Peers};
 
-/// The sessions that stood a moment ago, by id, with their players.
+/// Sessions that were open a moment ago, by id, with their players.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
-    /// `None`: nothing is remembered.
+    /// `None` when nothing is cached.
     known: Option<Cache<String, String>>,
-    /// How many sessions were ended here.
+    /// Number of sessions ended by this process.
     ended: Arc<AtomicU64>,
 }
 
@@ -36,7 +36,7 @@ impl Sessions {
         Self { known, ended: Arc::default() }
     }
 
-    /// Whether the session stands and is the bearer's own.
+    /// Checks that the session is open and belongs to the bearer.
     pub(crate) async fn check(&self, bearer: &Bearer, peers: &Peers) -> Result<(), Problem> {
         let known = self.known.as_ref().and_then(|known| known.get(&bearer.session_id));
         if known.is_some_and(|player_id| player_id == bearer.id) {
@@ -48,8 +48,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Remembers a "yes" that was asked for when so many sessions had been ended. One that a log-out has overtaken may be about
-    /// the session that ended, and is not remembered.
+    /// Caches a positive result. `ended` is the counter before the check. If a log-out came since, it may have ended this
+    /// session, so the result is not cached.
     fn remember(&self, bearer: &Bearer, ended: u64) {
         let Some(known) = &self.known else { return };
         let is_overtaken = || self.ended.load(Ordering::SeqCst) != ended;
@@ -57,13 +57,13 @@ impl Sessions {
             return;
         }
         known.insert(bearer.session_id.clone(), bearer.id.clone());
-        // The log-out may have forgotten the session just before it was remembered.
+        // A log-out may have evicted the session just before the insert.
         if is_overtaken() {
             known.invalidate(&bearer.session_id);
         }
     }
 
-    /// Forgets a session, and every look that is under way.
+    /// Evicts a session and discards the result of every check in flight.
     fn forget(&self, bearer: &Bearer) {
         self.ended.fetch_add(1, Ordering::SeqCst);
         if let Some(known) = &self.known {
@@ -71,10 +71,10 @@ impl Sessions {
         }
     }
 
-    /// Ends the session, in user and here. One that has ended already has ended.
+    /// Ends the session at the user service and here. Ending it again succeeds.
     pub(crate) async fn end(&self, bearer: &Bearer, peers: &Peers) -> Result<(), Problem> {
         let ended = peers.end_session(bearer).await;
-        // Also when nobody knows whether it has ended: the next look asks.
+        // Also after an error, because the session may have ended. The next check asks the user service.
         self.forget(bearer);
         ended
     }

@@ -1,4 +1,4 @@
-//! What every route needs, shared.
+//! The state that all routes share.
 
 use std::{
     collections::VecDeque,
@@ -16,10 +16,10 @@ use crate::{
     sessions::Sessions, waiters::Waiters,
 };
 
-/// How many applied restrictions are remembered for requests that are slower than their own outcome.
+/// Number of applied restrictions that are kept for requests that take their seat after the event.
 const RECENT_RESTRICTIONS_MAX: usize = 1_024;
 
-/// The gateway's state; clones share it.
+/// The gateway's state. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Gateway {
     inner: Arc<Inner>,
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) peers: Peers,
     pub(crate) sessions: Sessions,
     pub(crate) commands: Arc<dyn Commands>,
-    /// Cancelled when `commands` will never take one again: only a new process helps.
+    /// Cancelled when `commands` can never publish again. Only a new process can.
     pub(crate) gave_up: CancellationToken,
     pub(crate) wait: Duration,
     pub(crate) recorder_url: String,
@@ -76,7 +76,7 @@ impl Gateway {
     }
 }
 
-/// The last few ids, for those who begin to wait after what they wait for.
+/// The latest ids, for requests that start to wait after their event.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     ids: Mutex<VecDeque<String>>,

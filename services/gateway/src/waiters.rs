@@ -1,8 +1,7 @@
-//! Who waits for which outcome.
+//! Requests that wait for outcomes. Each command has one place, where each waiting request has a seat.
 //!
-//! The promises kept here: one command id has one place at most, so the same key that comes again while the first is in
-//! flight joins its wait instead of asking again; a place is freed when the last one who waits there goes away, also when
-//! they hang up; and there are never more places than configured.
+//! It guarantees three things. A request with the same key joins the command in flight instead of publishing it again. A place is
+//! freed with its last seat, also when the client disconnects. There are never more places than configured.
 
 use std::{
     collections::HashMap,
@@ -15,25 +14,25 @@ use tokio::sync::watch;
 
 use crate::domain::answer::Answer;
 
-/// How far one command is.
+/// Progress of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Somebody is publishing it.
+    /// The leader is publishing it.
     Publishing,
-    /// The broker has it.
+    /// The broker has acknowledged it.
     Published,
-    /// Whoever was publishing it failed or hung up; the next one may try.
+    /// The leader failed or disconnected. The next seat may publish.
     Abandoned,
-    /// It has ended.
+    /// The outcome is known.
     Answered(Answer),
 }
 
-/// Why there is no seat.
+/// Reason for a refused seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoSeat {
     /// All places are taken.
     Full,
-    /// The same key is in flight with another request.
+    /// The key is in flight with another request.
     OtherRequest,
 }
 
@@ -51,7 +50,7 @@ struct Place {
     seats: usize,
 }
 
-/// One request's seat at a place; leaving is dropping it.
+/// One request's seat at a place. Dropping it leaves the place.
 #[derive(Debug)]
 pub(crate) struct Seat {
     waiters: Arc<Waiters>,
@@ -65,7 +64,7 @@ impl Waiters {
         Arc::new(Self { places: Mutex::default(), places_max })
     }
 
-    /// Takes a seat. The first one at a place leads: it must publish, and say so.
+    /// Takes a seat. The first one at a place leads: it must publish and then call [`Seat::published`].
     pub(crate) fn sit(self: &Arc<Self>, id: &EventId, request_hash: &RequestHash) -> Result<Seat, NoSeat> {
         let mut places = self.lock();
         let full = places.len() >= self.places_max;
@@ -91,7 +90,7 @@ impl Waiters {
         Ok(seat)
     }
 
-    /// Tells all who wait for `id`; `false` when nobody does (another instance's, or a console's).
+    /// Answers all seats that wait for `id`. Returns `false` without any: the command came from another instance or a console.
     pub(crate) fn answer(&self, id: &str, answer: &Answer) -> bool {
         let Ok(id) = id.parse::<EventId>() else { return false };
         let places = self.lock();
@@ -100,47 +99,47 @@ impl Waiters {
         true
     }
 
-    /// How many places are taken.
+    /// Number of taken places.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<EventId, Place>> {
-        // Nothing panics while it is held; and a map of waiters is whole after each of its operations.
+        // A poisoned lock is safe to use: no code panics under it, and each operation leaves the map consistent.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seat {
-    /// Whether this one has to publish.
+    /// True when this seat has to publish.
     pub(crate) fn leads(&self) -> bool {
         self.leads
     }
 
-    /// The leader says that the broker has the command. An answer that was faster stays.
+    /// Records the broker's acknowledgement. An answer that came earlier stays.
     pub(crate) fn published(&mut self) {
         self.leads = false;
         self.progress_to(Progress::Published);
     }
 
-    /// Waits until this place is answered or abandoned, at most for `within`; returns how far it is then.
+    /// Waits up to `within` for an answer or for an abandoned place. Returns the progress at that time.
     pub(crate) async fn wait(&mut self, within: Duration) -> Progress {
         self.wait_until(within, |progress| matches!(progress, Progress::Answered(_) | Progress::Abandoned))
             .await
     }
 
-    /// As [`Seat::wait`], but content with the broker's acknowledgement.
+    /// Like [`Seat::wait`], but also returns at the broker's acknowledgement.
     pub(crate) async fn wait_published(&mut self, within: Duration) -> Progress {
         self.wait_until(within, |progress| *progress != Progress::Publishing).await
     }
 
     async fn wait_until(&mut self, within: Duration, ended: impl FnMut(&Progress) -> bool) -> Progress {
-        // The sender lives as long as a seat does, so the only failure is the time-out; how far it is then is the answer.
+        // The sender lives as long as a seat, so the only error is the time-out. The current progress is then the result.
         drop(tokio::time::timeout(within, self.progress.wait_for(ended)).await);
         self.progress.borrow().clone()
     }
 
-    /// At an abandoned place, the first to ask becomes the leader.
+    /// Takes the lead at an abandoned place. Only the first caller succeeds.
     pub(crate) fn try_to_lead(&mut self) -> bool {
         let waiters = Arc::clone(&self.waiters);
         let mut places = waiters.lock();

@@ -1,8 +1,8 @@
-//! One write from its key to its answer: the same key is the same command, whoever asks how often.
+//! Handles one write from its key to its answer.
 //!
-//! The promises kept here: the command's id is derived from player, route and key, so publishing it again is harmless; a
-//! repeated key gets the same bytes, from this process's waiters, from the cache, or from the service that owns the outcome;
-//! the same key with another body is refused without an effect; 202 is said only after the broker has acknowledged.
+//! It guarantees four things. The command's id is derived from player, route and key, so publishing it again is harmless. A
+//! repeated key gets the same bytes: from the waiters, from the cache, or from the service that owns the outcome. The same key
+//! with another body is refused without an effect. A 202 follows the broker's acknowledgement.
 
 use std::time::Duration;
 
@@ -29,26 +29,26 @@ use crate::{
     waiters::{NoSeat, Progress, Seat},
 };
 
-/// Who commands say they come from.
+/// Source name in the commands.
 const SOURCE: &str = "gateway";
-/// Of the time to wait, this much is kept for asking the owner, should the outcome's event not come by.
+/// Part of the wait that is reserved for asking the owner when the outcome event does not arrive.
 const ASKING: Duration = Duration::from_millis(250);
 
-/// A write in the making.
+/// One write request.
 #[derive(Debug)]
 pub(crate) struct Write {
-    /// Who asks; whether the session stands is found out here.
+    /// The player. [`perform`] checks the session.
     pub(crate) player: Bearer,
     /// Part of the command's id: the method and the path.
     pub(crate) route: &'static str,
     pub(crate) key: IdempotencyKey,
     pub(crate) message: Message,
-    /// Who knows how it ended.
+    /// Service that owns the outcome.
     pub(crate) owner: Owner,
     pub(crate) respond_async: bool,
 }
 
-/// Whether the client would rather not wait (RFC 7240).
+/// True when the client prefers not to wait (`respond-async`, RFC 7240).
 pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
     headers
         .get_all("prefer")
@@ -60,7 +60,7 @@ pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
 
 /// Publishes the write and answers it with its outcome.
 pub(crate) async fn perform(gateway: &Gateway, write: Write) -> Result<Response, Problem> {
-    // What the consumers could not read would be nobody's: no outcome, no refusal.
+    // Consumers could not read an invalid command, so it would get neither an outcome nor a refusal.
     write.message.validate().map_err(|wrong| Problem::invalid_body(wrong.to_string()))?;
     let begun = Instant::now();
     let id = ids::command_id(&write.player.id, write.route, write.key.as_str());
@@ -157,7 +157,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// From the request to its outcome, for the one who asked first.
+    /// Measures a bet from request to outcome, only for the request that published it.
     fn measure(&self) {
         if self.write.owner == Owner::Game {
             metric::distribution(Metric::BetsLatency, self.begun.elapsed().as_secs_f64() * 1_000.0, &[]);
@@ -174,20 +174,20 @@ impl Waiting<'_> {
         if self.write.respond_async { seat.wait_published(left).await } else { seat.wait(left).await }
     }
 
-    /// Two requests came with one key, on two instances perhaps, and all who wait for that key hear of it. The owner knows
-    /// which of the two it took. As long as it does not say, this may be the one: nobody is told that it had no effect.
+    /// Handles a conflict event, which reaches all requests with this key on all instances. The owner knows which request it
+    /// accepted. Until it answers, this may be the accepted one, so the client gets a 503 and no conflict.
     async fn whose_conflict(&self) -> Result<Response, Problem> {
         let undecided = "another request came with this key, and which of the two counts is not known yet; repeat with the same key";
         self.ask_the_owner().await.unwrap_or_else(|| Err(Problem::unavailable(undecided)))
     }
 
-    /// The event has not come by in time (or is long gone, when the key is an old one): its owner may know. `None` when it
-    /// has not met the command, or cannot be asked.
+    /// Asks the owner, because the event did not arrive in time, or came long ago for an old key. Returns `None` when the owner
+    /// does not know the command or cannot be asked.
     async fn ask_the_owner(&self) -> Option<Result<Response, Problem>> {
         let left = self.deadline.saturating_duration_since(Instant::now()).max(ASKING / 2);
         let asked = owner::outcome(self.gateway, self.write.owner, self.id.as_str());
         let known = tokio::time::timeout(left, asked).await.ok()?.ok()??;
-        // An operator gave a command of another player the id that this one has by rights: this one can never be decided.
+        // An operator gave another player's command the id of this one, so this command can never be decided.
         if known.player_id != self.write.player.id {
             return Some(Err(Problem::idempotency_conflict()));
         }
@@ -199,7 +199,7 @@ impl Waiting<'_> {
         Some(Ok(final_response(body)))
     }
 
-    /// 202: acknowledged by the broker, not decided yet.
+    /// Answers 202: acknowledged by the broker, not decided yet.
     async fn accepted(&self) -> Response {
         self.gateway.replies.accepted(self.id, &self.write.player.id).await;
         let mut response = body_response(StatusCode::ACCEPTED, self.write.owner.pending(self.id.as_str()));
@@ -220,7 +220,7 @@ fn final_response(body: Bytes) -> Response {
     body_response(StatusCode::OK, body)
 }
 
-/// JSON bytes as they are: serialising them again could change them.
+/// Sends JSON bytes unchanged, because serialising them again could change them.
 pub(crate) fn body_response(status: StatusCode, body: Bytes) -> Response {
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     (status, content_type, Body::from(body)).into_response()

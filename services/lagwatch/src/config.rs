@@ -1,24 +1,24 @@
-//! Lagwatch's settings; `defaults.toml` holds every default.
+//! Configuration of lagwatch. `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// All of them.
+/// All settings of lagwatch.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The internal interface.
+    /// Internal HTTP interface.
     #[validate(nested)]
     pub http: Http,
-    /// Liveness, readiness, metrics.
+    /// Ops interface: liveness, readiness, metrics.
     pub ops: Ops,
-    /// The orderly end.
+    /// Drain at shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// The broker.
+    /// Kafka broker.
     pub kafka: bus::Config,
-    /// Looking.
+    /// Interval and age of readings.
     #[validate(nested)]
     pub watch: WatchConfig,
 }
@@ -37,13 +37,13 @@ impl ServiceConfig for Config {
     }
 }
 
-/// `[watch]`.
+/// `[watch]`: interval and age of readings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct WatchConfig {
-    /// How often every group is looked at.
+    /// Interval between two readings of every group.
     #[validate(range(min = 100, max = 600_000))]
     pub interval_ms: u64,
-    /// How old a reading may be and still be given as an answer.
+    /// Maximum age of a reading in a response.
     #[validate(range(min = 100, max = 3_600_000))]
     pub answer_age_ms_max: u64,
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/lag`: `{groups: [{group, topic, partition, lag_messages, lag_seconds, committed, end, members}]}`.
+//! `GET /api/v1/lag`: `{groups: [{group, topic, partition, lag_messages, lag_seconds, committed, end, members}], age_ms}`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct Source {
     age_max: Duration,
 }
 
-/// The answer: the contract's member and how old the reading is.
+/// Response body: the lag of every partition and the age of the reading.
 #[derive(Debug, Serialize)]
 struct Lag {
     groups: Vec<PartitionLag>,

@@ -1,7 +1,7 @@
-//! Lagwatch reads watermarks and committed offsets from outside every group: lag in messages and in seconds, also of a group
-//! that is dead and can report nothing itself.
+//! Service that reads watermarks and committed offsets from outside every consumer group. It reports lag in messages and seconds,
+//! also of a dead group that cannot report it.
 //!
-//! It needs nothing but the broker, holds no state, and is ready only while it can see.
+//! It needs only the broker, stores nothing, and is ready only while it can read the lag.
 
 pub mod config;
 mod http;
@@ -15,20 +15,20 @@ use contracts::topics::Group;
 use crate::config::Config;
 use crate::watch::{Board, Watch};
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
+/// time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Lagwatch;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
 }
 
-/// Runs the service until `shutdown` or until a part fails.
+/// Runs the service until `shutdown` is triggered or a part fails.
 ///
 /// # Errors
-/// What failed.
+/// The error of the part that failed. A broker that cannot be reached is not an error.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let reader = Arc::new(bus::lag::Reader::new(&config.kafka, Group::ALL)?);

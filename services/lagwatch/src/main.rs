@@ -1,4 +1,4 @@
-//! Lagwatch as a program: see `lib.rs`.
+//! Binary of the lagwatch service. The program itself is in `lib.rs`.
 
 fn main() -> std::process::ExitCode {
     lagwatch::main()

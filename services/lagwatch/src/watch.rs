@@ -1,4 +1,4 @@
-//! The loop that looks, and the board that the last reading hangs on.
+//! Loop that reads the lag of every group, and the board that keeps the last reading.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +9,13 @@ use bus::lag::{PartitionLag, Reader};
 use chassis::ReadyFlag;
 use telemetry::metric::{self, Metric};
 
-/// The last reading.
+/// Keeps the last reading.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     reading: Mutex<Option<Reading>>,
 }
 
-/// What was seen, and when.
+/// Lag of every partition, with the time of the reading.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) lags: Arc<[PartitionLag]>,
@@ -23,7 +23,7 @@ pub(crate) struct Reading {
 }
 
 impl Board {
-    /// The last reading, unless it is older than `age_max`.
+    /// Returns the last reading, unless it is older than `age_max`.
     pub(crate) fn reading(&self, age_max: Duration) -> Option<Reading> {
         let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reading.filter(|reading| reading.taken_at.elapsed() <= age_max)
@@ -34,7 +34,7 @@ impl Board {
     }
 }
 
-/// Looks at every group, again and again.
+/// Reads the lag of every group at an interval.
 pub(crate) struct Watch {
     reader: Arc<Reader>,
     board: Arc<Board>,
@@ -47,7 +47,7 @@ impl Watch {
         Self { reader, board, interval: Duration::from_millis(interval_ms), ready }
     }
 
-    /// Until told to stop. A look that fails is logged once, at the first of a row: the broker being away is no news twice.
+    /// Runs until `stop` is cancelled. Logs only the first of consecutive failures.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -79,7 +79,7 @@ impl Watch {
     }
 }
 
-/// Sets the gauges. An age that could not be read leaves its gauge alone.
+/// Sets the gauges. The gauge of an unknown age is not changed.
 fn tell(lags: &[PartitionLag]) {
     for lag in lags {
         let partition = lag.partition.to_string();

@@ -1,33 +1,33 @@
-//! Notification's settings; `defaults.toml` holds every default.
+//! Configuration of notification. `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// All of them.
+/// All settings of notification.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The internal interface.
+    /// Internal HTTP interface.
     #[validate(nested)]
     pub http: Http,
-    /// Liveness, readiness, metrics.
+    /// Ops interface: liveness, readiness, metrics.
     pub ops: Ops,
-    /// The orderly end.
+    /// Drain at shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// The broker.
+    /// Kafka broker.
     pub kafka: bus::Config,
-    /// The document store.
+    /// Document store.
     pub mongo: store::mongo::Config,
-    /// Who may ask.
+    /// Token of the internal interface.
     #[validate(nested)]
     pub security: Security,
-    /// Where others are.
+    /// Addresses of other servers.
     #[validate(nested)]
     pub peers: Peers,
-    /// How mail is sent.
+    /// Sending of e-mails.
     #[validate(nested)]
     pub mail: MailConfig,
 }
@@ -46,7 +46,7 @@ impl ServiceConfig for Config {
     }
 }
 
-/// `[peers]`.
+/// `[peers]`: addresses of other servers.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Peers {
     /// `host:port` of the mail server.
@@ -54,53 +54,53 @@ pub struct Peers {
     pub smtp: String,
 }
 
-/// `[mail]`.
+/// `[mail]`: sender, attempts and time-outs of e-mails.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct MailConfig {
-    /// The sender.
+    /// Sender.
     pub from: String,
-    /// The domain of Message-IDs, and our name for the mail server.
+    /// Domain of Message-IDs, and the name that the mail server gets in EHLO.
     #[validate(length(min = 1, max = 200))]
     pub domain: String,
-    /// Mails under way at a time, each on a connection of its own; mails that were tried before have at most half of them.
+    /// E-mails in flight at a time, each on its own connection. Those with earlier attempts use at most half of them.
     #[validate(range(min = 1, max = 64))]
     pub concurrent_max: u32,
-    /// How often to look for mails whose time has come; a new win is seen at once.
+    /// Interval of checks for due e-mails. A new win is handled at once.
     #[validate(range(min = 10, max = 60_000))]
     pub poll_interval_ms: u64,
-    /// How long a claim keeps others from sending the same mail after its holder has died. A living one renews it.
+    /// Time for which a claim keeps other processes from the e-mail after its holder has died. A living holder renews it.
     #[validate(range(min = 200, max = 600_000))]
     pub claim_ms: u64,
-    /// How often a mail is sent again whose outcome is unknown; each may be one too many.
+    /// Repetitions of an e-mail with an unknown outcome. Each may deliver it twice.
     #[validate(range(max = 10))]
     pub repeats_of_unknown_max: u32,
-    /// How often a mail may be put off before it is given up.
+    /// Number of times that an e-mail may be put off before it is given up.
     #[validate(range(min = 1, max = 100))]
     pub put_off_max: u32,
-    /// The first pause before a mail is tried again; each is twice as long as the one before.
+    /// First pause before a retry. Each pause is twice as long as the one before.
     #[validate(range(min = 1, max = 3_600_000))]
     pub pause_ms_min: u64,
-    /// The longest pause.
+    /// Longest pause.
     #[validate(range(min = 1, max = 86_400_000))]
     pub pause_ms_max: u64,
-    /// How long the mail server may take for each step.
+    /// Time-out of the mail server for each step.
     #[validate(nested)]
     pub timeouts: SmtpTimeouts,
 }
 
-/// `[mail.timeouts]`: the least that RFC 5321, 4.5.3.2, asks of a client. Shorter ones send mails again that have arrived.
+/// `[mail.timeouts]`: minimum of RFC 5321, 4.5.3.2. Shorter time-outs repeat e-mails that have arrived.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct SmtpTimeouts {
-    /// To connect and be greeted.
+    /// Time-out for connection and greeting.
     #[validate(range(min = 10, max = 3_600_000))]
     pub greeting_ms: u64,
-    /// For the sender, and for each recipient.
+    /// Time-out for the sender, and for each recipient.
     #[validate(range(min = 10, max = 3_600_000))]
     pub command_ms: u64,
-    /// To say that the content may come.
+    /// Time-out for the permission to send the content.
     #[validate(range(min = 10, max = 3_600_000))]
     pub data_ms: u64,
-    /// To take the content, and to answer its final dot.
+    /// Time-out for the content and the answer to its final dot.
     #[validate(range(min = 10, max = 3_600_000))]
     pub accepted_ms: u64,
 }

@@ -1,11 +1,11 @@
-//! `notification.contacts`: where a player's mail goes and whether they want it; folded from `players.events`.
+//! Collection `notification.contacts`: each player's address and e-mail preference, folded from `players.events`.
 
 use serde::{Deserialize, Serialize};
 use store::StoreError;
 use store::bson::{DateTime, doc};
 use store::mongo::{Collection, Mongo};
 
-/// One player's contact. The e-mail address is personal data: it is never logged.
+/// Contact of one player. The e-mail address is personal data, so it is never logged.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Contact {
     #[serde(rename = "_id")]
@@ -15,15 +15,15 @@ pub(crate) struct Contact {
     pub(crate) email: Option<String>,
     #[serde(default)]
     pub(crate) display_name: Option<String>,
-    /// Absent means yes.
+    /// Absent means enabled.
     #[serde(default)]
     pub(crate) email_enabled: Option<bool>,
-    /// When the preferences were stated: an older statement that comes again does not win.
+    /// Time of the preferences, so that a redelivered older statement does not replace a newer one.
     #[serde(default)]
     pub(crate) preferences_at: Option<DateTime>,
 }
 
-/// The collection.
+/// Access to the collection.
 #[derive(Clone)]
 pub(crate) struct Contacts {
     collection: Collection<Contact>,
@@ -34,7 +34,7 @@ impl Contacts {
         Self { collection: mongo.collection("contacts") }
     }
 
-    /// A player registered; preferences stated meanwhile stay.
+    /// Stores a registration. Preferences that were stored earlier are kept.
     pub(crate) async fn register(
         &self,
         player_id: &str,
@@ -45,7 +45,7 @@ impl Contacts {
         self.upsert(doc! { "_id": player_id }, change).await
     }
 
-    /// A player stated preferences; only the newest statement counts.
+    /// Stores preferences. Only the newest statement counts.
     pub(crate) async fn prefer(
         &self,
         player_id: &str,
@@ -60,13 +60,13 @@ impl Contacts {
         self.collection.update_one(older, change).await.map(drop)
     }
 
-    /// The contact of a player who has registered.
+    /// Returns the contact of a player who has registered.
     pub(crate) async fn find(&self, player_id: &str) -> Result<Option<Contact>, StoreError> {
         let contact = self.collection.find_one(doc! { "_id": player_id }).await?;
         Ok(contact.filter(|contact| contact.email.is_some()))
     }
 
-    /// Two upserts of one new key at the same moment: one of them makes it, the other finds it the second time.
+    /// Upserts and retries once. Of two upserts of one new key at the same time, one fails and finds the document on the retry.
     async fn upsert(
         &self,
         filter: store::bson::Document,

@@ -1,8 +1,8 @@
-//! The courier: a bounded pool that sends what is due in `notification.sent`, beside the consumer.
+//! Courier: a bounded pool beside the consumer that sends the due notifications of `notification.sent`.
 //!
-//! Keeps "one bad mailbox or a slow server holds up nobody else": no lane waits for a mail; one player has at most one mail
-//! under way; what was tried before has at most half of the places. A place is held as long as the server may take for a mail,
-//! which is minutes; the claim is renewed meanwhile.
+//! It guarantees that a bad mailbox or a slow server does not delay other players. No lane waits for an e-mail, each player has
+//! at most one e-mail in flight, and e-mails with earlier attempts use at most half of the places. A place is occupied for as
+//! long as the server may take, which is minutes. The claim is renewed meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use crate::domain::win::{self, CHANNEL};
 use crate::mailer::{HandedOver, Mailer};
 use crate::notifications::{Claim, Notification, Notifications};
 
-/// After the stop, what is under way has so long to end: less than a process has to drain.
+/// Time that e-mails in flight have after the stop. It is shorter than the drain of a process.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-/// The pause after a store that did not answer.
+/// Pause after the store did not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// A claim is renewed so often in its time.
+/// Number of renewals during the lifetime of a claim.
 const RENEWALS_PER_CLAIM: u64 = 3;
 
-/// What couriers need.
+/// Shared state of the deliveries.
 pub(crate) struct Courier {
     notifications: Notifications,
     contacts: Contacts,
@@ -40,14 +40,14 @@ pub(crate) struct Courier {
     wake: Arc<Notify>,
 }
 
-/// A mail that was given up or refused. It is listed; somebody has to look.
+/// An e-mail was given up or refused. It is listed, and an operator has to act.
 #[derive(Debug, thiserror::Error)]
 #[error("a mail was not sent and will not be: {why}")]
 struct NotSent {
     why: String,
 }
 
-/// The mails under way: whose, and whether they had been tried before.
+/// E-mails in flight, with their players and whether they had earlier attempts.
 #[derive(Debug, Default)]
 struct UnderWay {
     tasks: JoinSet<()>,
@@ -67,7 +67,7 @@ impl UnderWay {
         self.mails.values().filter(|(_, tried)| *tried).count()
     }
 
-    /// Whichever ends next, also by a panic (which was reported).
+    /// Waits for the next delivery that ends, also by a panic (which was reported).
     async fn ended(&mut self) {
         match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => drop(self.mails.remove(&id)),
@@ -88,7 +88,7 @@ impl Courier {
         Self { notifications, contacts, mailer, config, wake }
     }
 
-    /// Sends until told to stop, then lets what is under way end, for a short time.
+    /// Sends until `stop` is cancelled, then waits a short time for the e-mails in flight.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         let courier = Arc::new(self);
         let mut ticks = tokio::time::interval(Duration::from_millis(courier.config.poll_interval_ms));
@@ -119,7 +119,7 @@ impl Courier {
         Ok(())
     }
 
-    /// Fills the free places with what is due: one mail of a player at a time.
+    /// Fills the free places with due e-mails, one per player at a time.
     async fn take_up(
         self: &Arc<Self>,
         under_way: &mut UnderWay,
@@ -153,14 +153,14 @@ impl Courier {
                 }));
                 under_way.mails.insert(task.id(), (player_id, tried));
             }
-            // Others were quicker, or there is no place for these now: the next look finds what is left.
+            // Other processes were faster, or there is no place for these now. The next pass finds the rest.
             if !has_claimed {
                 return Ok(());
             }
         }
     }
 
-    /// One attempt at one claimed notification, in a transaction that continues the win's trace.
+    /// Makes one attempt at a claimed notification, in a transaction that continues the win's trace.
     async fn deliver(&self, notification: &Notification, claim: &Claim, hurry: &CancellationToken) {
         let span = spans::continued("send mail", &notification.trace.context());
         let so_far = self.so_far(notification);
@@ -170,7 +170,7 @@ impl Courier {
             let attempt = self.attempt(notification, claim, so_far.tally, hurry).instrument(span.clone());
             let attempt = tokio::select! {
                 attempt = attempt => attempt,
-                // It is lost only to somebody who takes this process for dead, and who counts this attempt.
+                // The claim is lost only to a process that considers this one dead and counts this attempt.
                 () = self.keep(claim) => None,
             };
             attempt.map(|attempt| after(attempt, so_far.tally, &self.limits()))
@@ -181,8 +181,8 @@ impl Courier {
         spans::end(&span);
     }
 
-    /// Where a notification stands before this attempt: one whose last holder has died has an outcome that nobody knows, unless
-    /// it had certainly not handed the mail over yet.
+    /// Returns the state before this attempt. If the last holder died, its outcome is unknown, unless it had certainly not handed
+    /// the e-mail over yet.
     fn so_far(&self, notification: &Notification) -> Step {
         if notification.was_claimed() {
             let died = if notification.was_handed_over() {
@@ -195,7 +195,7 @@ impl Courier {
         Step { state: State::Due, tally: notification.tally(), pause_ms: 0, why: None }
     }
 
-    /// `None`: nothing has been tried, and the claim was given back.
+    /// Returns `None` if nothing was tried and the claim was released.
     async fn attempt(
         &self,
         notification: &Notification,
@@ -249,7 +249,7 @@ impl Courier {
         self.mailer.send(to, mail, win.at.to_system_time(), self.hand_over(claim), handed_over).await
     }
 
-    /// Stores that the mail is handed over from here on; false where that is not certain, and then it must not be.
+    /// Stores that the e-mail is handed over from now on. If this returns false, the e-mail must not be handed over.
     async fn hand_over(&self, claim: &Claim) -> bool {
         self.notifications.hand_over(claim).await.unwrap_or_else(|error| {
             tracing::warn!(error = %error, "that a mail is handed over could not be stored, so it is tried again");
@@ -271,7 +271,7 @@ impl Courier {
         }
     }
 
-    /// Notes what an attempt led to, however often the store has to be asked; and says so when it is an end to be looked at.
+    /// Stores the step after an attempt, with retries until the store answers. Reports an e-mail that was refused or given up.
     async fn note(&self, claim: &Claim, step: &Step, hurry: &CancellationToken) {
         let span = tracing::Span::current();
         match step.state {

@@ -1,5 +1,5 @@
-//! Which events are worth a mail, what it says, and how often it is tried, without any clock, network or store. Imports only
-//! `std`, `money` and `contracts` (a test holds that).
+//! Rules for e-mails: which events cause one, its text, and the number of attempts. The module has no clock, network or store and
+//! imports only `std`, `money` and `contracts`, which a test checks.
 
 pub mod delivery;
 pub mod win;

@@ -1,22 +1,22 @@
-//! What can go wrong in notification's handlers, by what has to happen next. How a mail ended is no error
+//! Errors of notification's handlers, classified by the reaction that each needs. The result of sending an e-mail is not an error
 //! ([`crate::domain::delivery`]).
 
 use contracts::class::{Classify, ErrorClass};
 use store::StoreError;
 
-/// An error of notification.
+/// Error of notification.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotificationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The event lacks what its contract says it has, or holds what it may not.
+    /// The event lacks a field that its contract requires, or the field is invalid.
     #[error("the event has no usable {field}")]
     Incomplete {
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
     },
-    /// The router sent a type here that the handler is not for: a mistake of ours.
+    /// The router passed an event of the wrong type, which is a bug in Pitboss.
     #[error("the handler was given a {0}")]
     WrongType(&'static str),
 }

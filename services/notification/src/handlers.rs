@@ -1,4 +1,4 @@
-//! One file per event type; here what they share. No handler sends anything: that is the courier's ([`crate::courier`]).
+//! Event handlers, one file per event type. No handler sends an e-mail. The courier does ([`crate::courier`]).
 
 mod bet_settled;
 mod player_registered;
@@ -15,19 +15,19 @@ use crate::contacts::Contacts;
 use crate::domain::delivery::State;
 use crate::notifications::{Notifications, Win};
 
-/// What the handlers share.
+/// State shared by the handlers.
 pub(crate) struct Desk {
     pub(crate) contacts: Contacts,
     pub(crate) notifications: Notifications,
-    /// Tells the courier that something is due.
+    /// Wakes the courier when something is due.
     pub(crate) wake: Arc<Notify>,
 }
 
 impl Desk {
-    /// Stores a notification about a win, due at once or waiting for its player; false when it was known.
+    /// Stores a notification about a win, due at once or waiting for its player. Returns false if it was already stored.
     ///
-    /// Registration and win both release what waits after their own write, so whichever is second sees the first; and neither
-    /// is finished before it has, so after a death it does so again.
+    /// Registration and win both release waiting notifications after their own write, so the second one sees the first. Neither
+    /// record is finished before that, so it is repeated after a death.
     async fn add(&self, win: Win, player_id: &str) -> Result<bool, StoreError> {
         let is_known = self.contacts.find(player_id).await?.is_some();
         let state = if is_known { State::Due } else { State::Waiting };
@@ -46,7 +46,7 @@ impl Desk {
         Ok(())
     }
 
-    /// What waits for this player, who is known, is due.
+    /// Marks as due the notifications that wait for this player, who is known.
     async fn release(&self, player_id: &str) -> Result<(), StoreError> {
         self.notifications.release(player_id).await?;
         self.wake.notify_one();
@@ -54,7 +54,7 @@ impl Desk {
     }
 }
 
-/// The types that notification handles.
+/// Returns the router with the event types that notification handles.
 pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     Router::new()
         .on(EventType::BetSettled, bet_settled::OnBetSettled(Arc::clone(desk)))

@@ -1,4 +1,4 @@
-//! The internal interface: the mails that were given up, and trying one of them again.
+//! Internal HTTP interface: lists the e-mails that were given up and retries one of them.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use tokio::sync::Notify;
 
 use crate::notifications::{Notification, Notifications};
 
-/// Most in one answer.
+/// Maximum number of entries in one response.
 const PARKED_MAX: u32 = 1_000;
 
-/// What the routes need.
+/// Shared state of the routes.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     pub(crate) notifications: Notifications,
     pub(crate) wake: Arc<Notify>,
 }
 
-/// All routes.
+/// Returns all routes.
 pub(crate) fn routes(sources: Sources) -> Router {
     Router::new()
         .route("/internal/v1/parked", get(parked))
@@ -33,22 +33,22 @@ pub(crate) fn routes(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// Which part of the list.
+/// Query parameters of the list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Page {
-    /// The time of the last one that is known.
+    /// Time of the last entry that the client has.
     after_epoch_ms: i64,
     limit: Option<u32>,
 }
 
-/// A part of the list, the oldest first.
+/// One page of the list, the oldest first.
 #[derive(Debug, Serialize)]
 struct Parked {
     parked: Vec<ParkedView>,
 }
 
-/// One mail that was given up; whose address it has is not told.
+/// An e-mail that was given up. It does not contain the address.
 #[derive(Debug, Serialize)]
 struct ParkedView {
     event_id: String,

@@ -1,14 +1,14 @@
-//! Notification tells players what they want to hear: for now one mail for a big win.
+//! Service that notifies players. At present it sends one e-mail for a big win.
 //!
 //! One big win through this crate: `BetSettled` → is it big ([`domain::win`]) → stored in `notification.sent` under the event's
-//! id and channel, due at once or waiting for its player's registration → the record is done. Beside the consumer the courier
-//! takes up what is due: claim, contact, SMTP, and what that leads to ([`domain::delivery`]).
+//! id and channel, due at once or waiting for its player's registration → the record is done. Beside the consumer, the courier
+//! handles what is due: claim, contact, SMTP, and the step that follows from the result ([`domain::delivery`]).
 //!
-//! Promises kept here: a replay sends nothing again; a process that dies between sending and noting it causes at most one
-//! more mail, with the same Message-ID, so the reader's mail program shows one; a mail whose outcome is unknown is repeated
-//! once and then given up, one that is put off for some hours; what was given up is reported and listed; no mailbox holds up
-//! another player or the group; who wants no mail gets none; a win that is read before its player's registration is not
-//! forgotten.
+//! It guarantees that a replay sends nothing again. If a process dies between sending an e-mail and storing that, at most one
+//! more follows with the same Message-ID, so the reader's mail program shows one. An e-mail with an unknown outcome is repeated
+//! once and then given up, and one that the server puts off is retried for some hours. E-mails that were given up are reported
+//! and listed. A bad mailbox delays neither another player nor the group. A player who wants no e-mail gets none. A win that is
+//! read before its player's registration waits for it.
 
 pub mod config;
 mod contacts;
@@ -36,20 +36,20 @@ use crate::http::Sources;
 use crate::mailer::Mailer;
 use crate::notifications::Notifications;
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
+/// time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Notification;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
 }
 
-/// Runs the service until `shutdown` or until a part fails.
+/// Runs the service until `shutdown` is triggered or a part fails.
 ///
 /// # Errors
-/// [`Failure::Missing`] when the store or the broker cannot be reached at the start, else what failed.
+/// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;

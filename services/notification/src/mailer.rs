@@ -1,8 +1,8 @@
-//! One mail over SMTP, on a connection of its own. What the server says is told by its code only: its words may quote an address.
+//! Sends one e-mail over SMTP on a new connection. Reports only the code of an answer, because its text may quote an address.
 //!
-//! Keeps "certainly not taken" apart from "nobody knows": only once the whole mail has been handed over may it have been taken
-//! without an answer. Each step has the time that RFC 5321 (4.5.3.2) gives a server for it, up to ten minutes after the final
-//! dot; a client that gives up earlier sends mails again that have arrived.
+//! It distinguishes "certainly not accepted" from "unknown": a server can accept an e-mail without an answer only after the whole
+//! e-mail was handed over. Each step has the time-out of RFC 5321 (4.5.3.2), up to ten minutes after the final dot. A client that
+//! gives up earlier repeats e-mails that have arrived.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -19,10 +19,10 @@ use crate::config::{MailConfig, SmtpTimeouts};
 use crate::domain::delivery::Attempt;
 use crate::domain::win::Mail;
 
-/// How long a server may take to say goodbye; the mail has been dealt with.
+/// Time-out for the answer to QUIT. The e-mail has been handled by then.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends mails of one sender to one server.
+/// Sends e-mails of one sender to one server.
 #[derive(Debug)]
 pub(crate) struct Mailer {
     host: String,
@@ -32,17 +32,17 @@ pub(crate) struct Mailer {
     timeouts: SmtpTimeouts,
 }
 
-/// The settings name no mail server or no sender.
+/// Error: the settings name no usable mail server or sender.
 #[derive(Debug, thiserror::Error)]
 #[error("[{0}] of the configuration is not usable")]
 pub(crate) struct Unusable(&'static str);
 
-/// Whether the mail has been handed over: from then on the outcome is unknown until the server says it.
+/// Set when the e-mail is handed over. From then on the outcome is unknown until the server answers.
 #[derive(Debug, Default)]
 pub(crate) struct HandedOver(AtomicBool);
 
 impl HandedOver {
-    /// Whether it has.
+    /// Returns true if the e-mail was handed over.
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
@@ -57,13 +57,13 @@ impl Mailer {
         Ok(Self { host: host.to_owned(), port, from, domain, timeouts })
     }
 
-    /// The domain of Message-IDs.
+    /// Domain of Message-IDs.
     pub(crate) fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// Tries once to send a mail, and says how that ended. `hand_over` is awaited right before the content is offered, and has to
-    /// agree; `handed_over` tells whoever stops waiting what is known by then.
+    /// Tries once to send an e-mail. `hand_over` is awaited just before the content is offered and has to return true.
+    /// `handed_over` shows a caller that stops waiting if the outcome is unknown.
     pub(crate) async fn send(
         &self,
         to: &str,
@@ -93,7 +93,7 @@ impl Mailer {
             .map_err(|_| "a header is not allowed")
     }
 
-    /// `Err` ends the attempt early; both are how it ended.
+    /// Submits the message. An `Err` ends the attempt early and is its result too.
     async fn submit(
         &self,
         message: &Message,
@@ -123,12 +123,12 @@ impl Mailer {
                 return Err(Attempt::Unknown("no answer after the mail was handed over".to_owned()));
             }
         };
-        // Whatever it answers: the mail has been dealt with.
+        // The answer to QUIT does not matter, because the e-mail has been handled.
         drop(tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await);
         Ok(attempt)
     }
 
-    /// Connects and is greeted. A refusal here is about the server, not about this mail, so it is never for good.
+    /// Connects and reads the greeting. A refusal here concerns the server and not this e-mail, so it is never permanent.
     async fn connect(&self) -> Result<AsyncSmtpConnection, Attempt> {
         let server = (self.host.as_str(), self.port);
         let hello = ClientId::Domain(self.domain.clone());
@@ -144,7 +144,7 @@ impl Mailer {
     }
 }
 
-/// What the server has to know about the addresses.
+/// Returns the parameters that the server needs for the addresses.
 fn parameters(to: &[Address], connection: &AsyncSmtpConnection) -> Result<Vec<MailParameter>, Attempt> {
     if to.iter().all(|address| AsRef::<str>::as_ref(address).is_ascii()) {
         return Ok(Vec::new());
@@ -155,14 +155,14 @@ fn parameters(to: &[Address], connection: &AsyncSmtpConnection) -> Result<Vec<Ma
     Err(Attempt::Refused("the server takes no addresses beyond ASCII".to_owned()))
 }
 
-/// The time for a step is over.
+/// The time-out of a step expired.
 struct TimedOut;
 
 async fn within<R>(time_ms: u64, step: impl Future<Output = R>) -> Result<R, TimedOut> {
     tokio::time::timeout(Duration::from_millis(time_ms), step).await.map_err(|_| TimedOut)
 }
 
-/// A step before the content: whatever goes wrong, the mail has not been taken.
+/// Runs a step before the content. If it fails, the e-mail has certainly not been accepted.
 async fn before_data<R>(time_ms: u64, step: impl Future<Output = Result<R, Error>>) -> Result<R, Attempt> {
     match within(time_ms, step).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -173,7 +173,7 @@ async fn before_data<R>(time_ms: u64, step: impl Future<Output = Result<R, Error
     }
 }
 
-/// What an answer of the server means; `None` where it gave none.
+/// Returns the meaning of the server's answer, or `None` if it did not answer.
 fn said(error: &Error) -> Option<Attempt> {
     let code = error.status()?;
     let why = format!("code {code}");

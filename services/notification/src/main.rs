@@ -1,4 +1,4 @@
-//! Notification as a program: see `lib.rs`.
+//! Binary of the notification service. The program itself is in `lib.rs`.
 
 fn main() -> std::process::ExitCode {
     notification::main()

@@ -1,10 +1,10 @@
-//! `notification.sent`: one document per event and channel. It is stored before anybody sets out to send it, claimed for each
-//! attempt, and says what became of each.
+//! Collection `notification.sent`: one document per event and channel. It is stored before the first attempt, claimed for each
+//! attempt, and records each result.
 //!
-//! Keeps "at most one more per kill": a claim is renewed while its holder lives, so it runs out only under a dead or frozen one;
-//! whoever takes it over counts an attempt whose outcome is unknown ([`crate::domain::delivery`]), if the mail was about to be
-//! handed over by then. Nobody writes about a notification that somebody else has claimed since. Times are the store's, so it does
-//! not matter whose clock is wrong.
+//! It guarantees at most one more e-mail per kill. A claim is renewed while its holder lives, so it expires only if the holder is
+//! dead or frozen. If the e-mail may have been handed over by then, the process that takes over counts an attempt with an unknown
+//! outcome ([`crate::domain::delivery`]). No process writes to a notification that another one has claimed since. All times are
+//! the store's, so a wrong clock of a process does no harm.
 
 use money::Money;
 use serde::{Deserialize, Serialize};
@@ -18,20 +18,20 @@ use crate::domain::win::CHANNEL;
 
 const COLLECTION: &str = "sent";
 
-/// A big win as its mail tells it.
+/// Data of a big win for its e-mail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Win {
-    /// The event; it names the notification and the mail.
+    /// Id of the event. It identifies the notification and the e-mail.
     pub(crate) event_id: String,
     pub(crate) game: String,
     pub(crate) stake: Money,
     pub(crate) payout: Money,
-    /// When the bet was settled: the date of the mail, whenever that goes out.
+    /// Time of the settlement, which is the date of the e-mail even if that is sent later.
     pub(crate) at: DateTime,
 }
 
-/// One notification. What older builds did not store has a default: theirs were claimed without a time and often without what
-/// their mail says; the record that they had in hand comes again and brings it ([`Notifications::add`]).
+/// One notification. Older builds stored fewer fields, which have defaults. Their claims have no time and often no win, which the
+/// redelivered record supplies ([`Notifications::add`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Notification {
     /// `<ce_id>/<channel>`.
@@ -40,29 +40,29 @@ pub(crate) struct Notification {
     pub(crate) player_id: String,
     pub(crate) state: String,
     pub(crate) win: Win,
-    /// Who holds the claim.
+    /// Holder of the claim.
     #[serde(default)]
     owner: String,
-    /// The owner, for as long as the mail has certainly not been handed over under this claim. Older builds did not store it, so
-    /// their claims have another owner here or none.
+    /// Equal to `owner` while the e-mail has certainly not been handed over under this claim. Older builds did not store it, so
+    /// in their claims it differs or is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_back_by: Option<String>,
-    /// How often somebody set out to send it.
+    /// Number of attempts.
     #[serde(default)]
     pub(crate) attempts: i32,
-    /// How many of these had an unknown outcome, and how many were put off.
+    /// Number of attempts with an unknown outcome. `put_off` is the number of those that were put off.
     #[serde(default)]
     unknown: u32,
     #[serde(default)]
     put_off: u32,
-    /// When it may be taken up: what is due then, what is claimed when the claim has run out. Absent for all others.
+    /// Due time: the next attempt of a due notification, or the end of a claim. Absent in all other states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<DateTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_at: Option<DateTime>,
-    /// The trace of the win, which the mail is a part of.
+    /// Trace of the win, which the e-mail continues.
     #[serde(default)]
     pub(crate) trace: StoredTrace,
 }
@@ -72,18 +72,18 @@ impl Notification {
         Tally { unknown: self.unknown, put_off: self.put_off }
     }
 
-    /// Whether this was claimed when it was found: its holder is dead.
+    /// Returns true if this was claimed when it was found, which means that its holder is dead.
     pub(crate) fn was_claimed(&self) -> bool {
         self.state == State::Claimed.as_str()
     }
 
-    /// Whether that holder may have handed the mail over: then nobody knows how its attempt ended.
+    /// Returns true if that holder may have handed the e-mail over, so the outcome of its attempt is unknown.
     pub(crate) fn was_handed_over(&self) -> bool {
         self.held_back_by.as_ref() != Some(&self.owner)
     }
 }
 
-/// The collection.
+/// Access to the collection.
 #[derive(Clone, Debug)]
 pub(crate) struct Notifications {
     collection: Collection<Notification>,
@@ -92,12 +92,12 @@ pub(crate) struct Notifications {
 }
 
 impl Notifications {
-    /// `claim_ms`: how long a claim holds without being renewed.
+    /// Opens the collection. A claim lasts `claim_ms` without renewal.
     pub(crate) fn new(mongo: &Mongo, claim_ms: u64) -> Self {
         Self { collection: mongo.collection(COLLECTION), mongo: mongo.clone(), claim_ms }
     }
 
-    /// Creates the indexes; once at start.
+    /// Creates the indexes. Called once at start-up.
     pub(crate) async fn ensure_indexes(&self) -> Result<(), StoreError> {
         let open = Index::on(doc! { "due_at": 1 }).partial(doc! { "due_at": { "$exists": true } });
         self.collection.ensure_index(open).await?;
@@ -106,7 +106,7 @@ impl Notifications {
         self.collection.ensure_index(given_up).await
     }
 
-    /// Stores a new notification, due at once or waiting for its player; false when it was known.
+    /// Stores a new notification, due at once or waiting for its player. Returns false if it was already stored.
     pub(crate) async fn add(&self, win: Win, player_id: &str, state: State) -> Result<bool, StoreError> {
         let fresh = Notification {
             id: id(&win.event_id),
@@ -130,8 +130,7 @@ impl Notifications {
         }
     }
 
-    /// What an older build had claimed when it ended: this build sends it, and counts that attempt as one whose outcome is
-    /// unknown.
+    /// Marks as due what an older build had claimed when it ended. Its attempt counts as one with an unknown outcome.
     async fn adopt(&self, fresh: &Notification) -> Result<bool, StoreError> {
         let of_older =
             doc! { "_id": &fresh.id, "state": State::Claimed.as_str(), "due_at": { "$exists": false } };
@@ -143,7 +142,7 @@ impl Notifications {
         Ok(self.collection.update_one(of_older, doc! { "$set": set }).await? == 1)
     }
 
-    /// What waits for this player is due now; also what an older build had claimed for the same reason.
+    /// Marks as due the notifications that wait for this player, including those that an older build had claimed while waiting.
     pub(crate) async fn release(&self, player_id: &str) -> Result<(), StoreError> {
         let waiting = doc! { "player_id": player_id, "state": State::Waiting.as_str() };
         let due = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE };
@@ -157,13 +156,13 @@ impl Notifications {
         self.collection.update_many(of_older, doc! { "$set": due_again }).await.map(drop)
     }
 
-    /// Asks the store for its time: claims are compared by it, however wrong this process's clock is.
+    /// Asks the store for its time, so that claims are compared correctly even if this process's clock is wrong.
     pub(crate) async fn learn_time(&self) -> Result<(), StoreError> {
         self.mongo.ping().await
     }
 
-    /// At most `limit` notifications whose time has come, the longest due first, none of these players. Those that were tried
-    /// before only when `also_tried`.
+    /// Returns at most `limit` due notifications of players not in `but_of`, the longest due first. Includes those with earlier
+    /// attempts only if `also_tried`.
     pub(crate) async fn due(
         &self,
         but_of: &[String],
@@ -180,7 +179,7 @@ impl Notifications {
         self.collection.find_readable(filter, doc! { "due_at": 1 }, limit).await
     }
 
-    /// Claims a due notification as it was found; `None` when somebody else was quicker.
+    /// Claims a due notification as it was found. Returns `None` if another process claimed it first.
     pub(crate) async fn claim(&self, found: &Notification) -> Result<Option<Claim>, StoreError> {
         let owner = uuid::Uuid::now_v7().simple().to_string();
         let as_found =
@@ -196,19 +195,19 @@ impl Notifications {
         Ok((taken == 1).then(|| Claim { id: found.id.clone(), owner }))
     }
 
-    /// Stores that from here on the mail may have been handed over; false when the claim has been lost meanwhile.
+    /// Stores that the e-mail may have been handed over from now on. Returns false if the claim was lost.
     pub(crate) async fn hand_over(&self, claim: &Claim) -> Result<bool, StoreError> {
         let change = doc! { "$unset": { "held_back_by": "" }, "$set": { "due_at": self.runs_out_at() } };
         Ok(self.collection.update_one(claim.held(), change).await? == 1)
     }
 
-    /// Keeps a claim from running out; false when it has, and somebody else has taken it over.
+    /// Renews a claim. Returns false if it expired and another process took it over.
     pub(crate) async fn renew(&self, claim: &Claim) -> Result<bool, StoreError> {
         let change = doc! { "$set": { "due_at": self.runs_out_at() } };
         Ok(self.collection.update_one(claim.held(), change).await? == 1)
     }
 
-    /// Notes what an attempt led to; false when the claim has been lost meanwhile.
+    /// Stores the result of an attempt. Returns false if the claim was lost.
     pub(crate) async fn note(&self, claim: &Claim, step: &Step) -> Result<bool, StoreError> {
         let mut set = doc! {
             "state": step.state.as_str(), "unknown": step.tally.unknown, "put_off": step.tally.put_off,
@@ -233,7 +232,7 @@ impl Notifications {
         Ok(self.collection.update_one(claim.held(), change).await? == 1)
     }
 
-    /// Gives a claim back as if it had never been made: nothing has been tried.
+    /// Releases a claim as if it had never been made, because nothing was tried.
     pub(crate) async fn give_back(
         &self,
         claim: &Claim,
@@ -248,13 +247,13 @@ impl Notifications {
         self.collection.update_one(claim.held(), change).await.map(drop)
     }
 
-    /// Those that were given up, the oldest first, after this moment.
+    /// Returns notifications that were given up after this time, the oldest first.
     pub(crate) async fn parked(&self, after: DateTime, limit: u32) -> Result<Vec<Notification>, StoreError> {
         let filter = doc! { "state": State::Parked.as_str(), "ended_at": { "$gt": after } };
         self.collection.find_readable(filter, doc! { "ended_at": 1 }, limit).await
     }
 
-    /// Somebody has looked at one that was given up: it is tried again from the start. False when there is none.
+    /// Retries a notification that was given up, with counters reset. Returns false if no notification with this id was given up.
     pub(crate) async fn try_again(&self, event_id: &str) -> Result<bool, StoreError> {
         let parked = doc! { "_id": id(event_id), "state": State::Parked.as_str() };
         let set = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE, "unknown": 0, "put_off": 0 };
@@ -267,7 +266,7 @@ impl Notifications {
     }
 }
 
-/// The right to send one notification, until it runs out.
+/// Right to send one notification, until it expires.
 #[derive(Debug)]
 pub(crate) struct Claim {
     id: String,
@@ -275,7 +274,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// The notification's id.
+    /// Id of the notification.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -285,7 +284,7 @@ impl Claim {
     }
 }
 
-/// Before any clock.
+/// Due time that is earlier than any clock.
 const AT_ONCE: DateTime = DateTime::from_millis(0);
 
 fn later(now: DateTime, by_ms: u64) -> DateTime {
@@ -293,7 +292,7 @@ fn later(now: DateTime, by_ms: u64) -> DateTime {
     DateTime::from_millis(now.timestamp_millis().saturating_add(by_ms))
 }
 
-/// As `serde` reads it back.
+/// Converts an amount to the form that `serde` reads.
 fn stored(amount: Money) -> Document {
     doc! { "minor": amount.minor(), "currency": amount.currency().code() }
 }

@@ -1,7 +1,7 @@
-//! The card provider: keys that are answered the same for ever, and a statement of its own.
+//! Card provider: the same answer for the same key forever, and a statement that is independent of the merchant's books.
 //!
-//! The statement is on disk and is read from there. In memory stand the place of each line and a digest of its key, about fifty
-//! bytes whatever the line says: a key that was forgotten would move money again.
+//! The statement is on disk and is read from there. Memory holds only the offset of each line and a digest of its key, about
+//! fifty bytes per line. A key is never evicted, because a request under an evicted key would move money again.
 
 pub mod http;
 
@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::journal::{Journal, JournalError};
 
-/// Amounts that end in this many minor units are declined: so that anybody can see a decline on purpose.
+/// Amounts that end in this many minor units are declined, so that a client can cause a decline on purpose.
 pub const DECLINED_ENDING_MINOR: i64 = 13;
 
-/// Money in or out.
+/// Direction of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -28,68 +28,68 @@ pub enum Kind {
     Payout,
 }
 
-/// How it ended.
+/// Outcome of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The money moved.
     Captured,
-    /// It did not, and will not.
+    /// The money did not move and never will.
     Declined,
-    /// It did not, and the merchant saw to it that it will not.
+    /// The merchant voided the key. The money did not move and never will.
     Voided,
 }
 
-/// One line of the statement.
+/// Line of the statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// 1, 2, 3, in the order of the answers.
+    /// Number in the order of the answers: 1, 2, 3.
     pub sequence: u64,
-    /// In or out.
+    /// Direction of the order.
     pub kind: Kind,
-    /// What the merchant asked under.
+    /// Idempotency key of the request.
     pub idempotency_key: String,
-    /// The merchant's name for it.
+    /// The merchant's id of the payment.
     pub payment_id: String,
-    /// Our name for it.
+    /// The provider's reference for the order.
     pub reference: String,
-    /// How it ended.
+    /// Outcome of the order.
     pub status: Status,
-    /// How much.
+    /// Amount in minor units.
     pub amount_minor: i64,
-    /// Of what.
+    /// ISO 4217 code of the currency.
     pub currency: String,
-    /// When.
+    /// Time of the answer.
     pub at_epoch_ms: i64,
 }
 
-/// What a merchant asks for.
+/// Order of a merchant.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// The merchant's name for it.
+    /// The merchant's id of the payment.
     pub payment_id: String,
-    /// How much; above zero.
+    /// Amount in minor units, above zero.
     pub amount_minor: i64,
-    /// ISO 4217.
+    /// ISO 4217 code of the currency.
     pub currency: String,
 }
 
-/// Why an order was not taken.
+/// Reason why an order was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Not an order.
+    /// The order is invalid.
     #[error("{0}")]
     Invalid(&'static str),
     /// The key was used for another order.
     #[error("the idempotency key belongs to another order")]
     OtherOrder,
-    /// It could not be kept, so it was not taken.
+    /// The order could not be stored, so it was not accepted.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
-/// The provider; clones are the same one.
+/// Card provider. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Card {
     books: Arc<Mutex<Books>>,
@@ -98,23 +98,23 @@ pub struct Card {
 #[derive(Debug)]
 struct Books {
     journal: Journal,
-    /// Where each line begins in the journal.
+    /// Offset of each line in the journal.
     places: Vec<u64>,
-    /// Which line is the one of a key.
+    /// Index of each key's line in `places`.
     by_key: HashMap<KeyDigest, usize>,
 }
 
-/// What a key is known by: long enough that no two keys share one.
+/// Digest of a key, long enough that no two keys share one.
 type KeyDigest = [u8; 16];
 
 impl Books {
-    /// Line number `position`, counted from 0, and those after it, at most `limit`.
+    /// Returns at most `limit` lines from the line `position` on, counted from 0.
     fn lines(&self, position: usize, limit: usize) -> Result<Vec<Line>, JournalError> {
         let place = |position: usize| self.places.get(position).copied().unwrap_or(self.journal.end());
         self.journal.read(place(position), place(position.saturating_add(limit)))
     }
 
-    /// The line of a key.
+    /// Returns the line of a key.
     fn line_of(&self, key: &str) -> Result<Option<Line>, JournalError> {
         let Some(position) = self.by_key.get(&digest(key)) else { return Ok(None) };
         Ok(self.lines(*position, 1)?.pop())
@@ -122,10 +122,7 @@ impl Books {
 }
 
 impl Card {
-    /// Opens the books.
-    ///
-    /// # Errors
-    /// When they cannot be read.
+    /// Opens the statement at `path`.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let (mut places, mut by_key) = (Vec::new(), HashMap::new());
         let journal = Journal::open(path, |place, line: Line| {
@@ -135,24 +132,24 @@ impl Card {
         Ok(Self { books: Arc::new(Mutex::new(Books { journal, places, by_key })) })
     }
 
-    /// Takes an order, once per key: the same key and order again is answered with the same line. Blocks for the disk.
+    /// Accepts an order, once per key. The same order under the same key gets the same line. Blocks on the disk.
     ///
     /// # Errors
-    /// See [`Refusal`]; then no money has moved.
+    /// See [`Refusal`]. No money has moved then.
     pub fn take(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
         self.keep(kind, key, order, decide(order.amount_minor))
     }
 
-    /// Voids a key, for ever: no order under it moves money from now on. A key that was answered before is answered the same.
-    /// Blocks for the disk.
+    /// Voids a key forever, so that no order under it moves money. A key that was answered before gets the same answer. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// See [`Refusal`]; then nothing is voided.
+    /// See [`Refusal`]. Nothing is voided then.
     pub fn void(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
         self.keep(kind, key, order, Status::Voided)
     }
 
-    /// The line of a key; `status` where it has none yet.
+    /// Returns the line of a key. A new key gets a line with `status`.
     fn keep(&self, kind: Kind, key: &str, order: &Order, status: Status) -> Result<Line, Refusal> {
         check(key, order)?;
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,26 +178,20 @@ impl Card {
         Ok(line)
     }
 
-    /// What became of a key. Blocks for the disk.
-    ///
-    /// # Errors
-    /// When it cannot be read.
+    /// Returns the line of a key, if there is one of this kind. Blocks on the disk.
     pub fn find(&self, kind: Kind, key: &str) -> Result<Option<Line>, JournalError> {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(books.line_of(key)?.filter(|line| line.kind == kind))
     }
 
-    /// At most `limit` lines after `since`. Blocks for the disk.
-    ///
-    /// # Errors
-    /// When they cannot be read.
+    /// Returns at most `limit` lines after `since`. Blocks on the disk.
     pub fn statement(&self, since: u64, limit: usize) -> Result<Vec<Line>, JournalError> {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.lines(usize::try_from(since).unwrap_or(usize::MAX), limit)
     }
 }
 
-/// The rule, for everybody to know: see [`DECLINED_ENDING_MINOR`].
+/// Applies the public rule of [`DECLINED_ENDING_MINOR`].
 fn decide(amount_minor: i64) -> Status {
     if amount_minor.rem_euclid(100) == DECLINED_ENDING_MINOR { Status::Declined } else { Status::Captured }
 }
@@ -224,7 +215,7 @@ fn check(key: &str, order: &Order) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Our name for an order: a function of its key, so that it would be the same even from empty books.
+/// Returns the reference of an order. It depends only on the key, so it would be the same even from an empty statement.
 fn reference(key: &str) -> String {
     let digest = Sha256::digest(key.as_bytes());
     let short: Vec<u8> = digest.iter().copied().take(9).collect();

@@ -1,4 +1,4 @@
-//! What partners can be told from outside; the defaults and their reasons stand in `defaults.toml`.
+//! Configuration of partners. `defaults.toml` holds the default values and the reasons for them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,63 +8,63 @@ use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// The name of the SMTP listener.
+/// Name of the SMTP listener.
 pub const SMTP: &str = "smtp";
 
-/// The whole configuration.
+/// Configuration of the service.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Config {
-    /// The card provider, and a look into the mail box.
+    /// HTTP interface of the card provider and the mailbox.
     #[validate(nested)]
     pub http: Http,
-    /// Liveness, readiness, metrics.
+    /// Liveness, readiness and metrics endpoints.
     pub ops: Ops,
-    /// The orderly end.
+    /// Orderly shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// What every request to the card provider and to the mail box has to carry.
+    /// Token that every request to the card provider and the mailbox carries.
     #[validate(nested)]
     pub security: Security,
-    /// The mail server.
+    /// Mail server.
     #[validate(nested)]
     pub smtp: Smtp,
-    /// Where everything is kept.
+    /// Storage of the statement and the e-mails.
     pub storage: Storage,
 }
 
-/// The mail server and its bounds.
+/// Mail server and its limits.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Smtp {
-    /// Where to listen.
+    /// Address to listen on.
     pub address: SocketAddr,
-    /// The largest mail.
+    /// Largest size of an e-mail, in bytes.
     #[validate(range(min = 1_024, max = 16_777_216))]
     pub message_bytes_max: usize,
-    /// Most recipients of one mail.
+    /// Largest number of recipients of one e-mail.
     #[validate(range(min = 1, max = 1_000))]
     pub recipients_max: usize,
-    /// Most clients at a time; more are told to come back.
+    /// Largest number of clients at a time. Further clients are asked to come back later.
     #[validate(range(min = 1, max = 10_000))]
     pub connections_max: usize,
-    /// How long a client may say nothing.
+    /// Longest time that a client may stay silent.
     #[validate(range(min = 10, max = 600_000))]
     pub idle_deadline_ms: u64,
-    /// How long a client may be listened to in all, whatever it says; a mail that is complete by then is kept and answered.
+    /// Longest time of a session, whatever the client sends. An e-mail that is complete by then is kept and answered.
     #[validate(range(min = 10, max = 3_600_000))]
     pub session_deadline_ms: u64,
-    /// The mails held in memory, in bytes; older ones are on disk only.
+    /// Bytes of e-mails held in memory. Older ones are only on disk.
     #[validate(range(min = 1_024, max = 1_073_741_824))]
     pub kept_bytes_max: usize,
-    /// How long the server thinks between a mail's final dot and its answer: real ones do, and clients have to wait.
+    /// Delay between the final dot of an e-mail and its answer. Real servers have one, and their clients have to wait.
     #[validate(range(max = 600_000))]
     pub accept_delay_ms: u64,
 }
 
-/// Where everything is kept.
+/// Storage of the statement and the e-mails.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Storage {
-    /// A folder of our own.
+    /// Folder that no other service uses.
     pub directory: PathBuf,
 }
 

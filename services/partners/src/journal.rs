@@ -1,4 +1,4 @@
-//! A file of JSON lines that is synced before anybody hears of a line, and read back at the start.
+//! File of JSON lines. A line is synced to disk before its writer continues, and all lines are read back at start.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
@@ -8,30 +8,30 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The file cannot be used.
+/// Reason why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The disk.
+    /// Error of the disk.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A line in the middle is not one of ours.
+    /// A line before the end of the file cannot be parsed.
     #[error("line {line} of the journal cannot be read")]
     Damaged {
-        /// Counted from 1.
+        /// Line number, counted from 1.
         line: u64,
     },
-    /// What stands in the file now is not what was read or written: somebody else writes to it.
+    /// The file does not hold what was read or written before, so another process writes to it.
     #[error("the journal was changed by somebody else")]
     Changed,
-    /// Something cannot be written as JSON: a mistake of ours.
+    /// An entry cannot be encoded as JSON. This is a bug in this service.
     #[error("an entry cannot be written: {0}")]
     Unwritable(#[from] serde_json::Error),
-    /// An earlier write failed half-way and could not be undone; only a restart reads the truth again.
+    /// An earlier write failed half-way and could not be undone. Only a restart reads the true content again.
     #[error("an earlier write failed")]
     Broken,
 }
 
-/// The file, at its end.
+/// Journal file, open for appending.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: File,
@@ -40,8 +40,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the file and hands over what is in it, entry by entry, each with the place where it begins. A last line without an
-    /// end was never answered for: it is cut off.
+    /// Opens the file and passes each entry to `read`, with the offset where it begins. A last line without an end was never
+    /// acknowledged and is cut off.
     pub(crate) fn open<T: DeserializeOwned>(
         path: &Path,
         read: impl FnMut(u64, T),
@@ -53,12 +53,12 @@ impl Journal {
         Ok(Self { file, bytes, broken: false })
     }
 
-    /// Where the next entry begins.
+    /// Returns the offset of the next entry.
     pub(crate) fn end(&self) -> u64 {
         self.bytes
     }
 
-    /// Reads the entries again that begin at `from` and end before `to`, each of which is the place of an entry, or the end.
+    /// Reads the entries again from offset `from` up to `to`. Each must be the offset of an entry, or the end of the file.
     pub(crate) fn read<T: DeserializeOwned>(&self, from: u64, to: u64) -> Result<Vec<T>, JournalError> {
         let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut bytes, from)?;
@@ -66,7 +66,7 @@ impl Journal {
         lines.map(|line| serde_json::from_slice(line).map_err(|_| JournalError::Changed)).collect()
     }
 
-    /// Appends one entry; when this returns, it is on disk. A failed write leaves nothing behind.
+    /// Appends one entry, which is on disk when this returns. A failed write is undone.
     pub(crate) fn append<T: Serialize>(&mut self, entry: &T) -> Result<(), JournalError> {
         if self.broken {
             return Err(JournalError::Broken);

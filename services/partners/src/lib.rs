@@ -1,9 +1,9 @@
-//! Partners: the outside world, played — a card provider over HTTP and a mail server over SMTP.
+//! Partners: simulated external services, which are a card provider over HTTP and a mail server over SMTP.
 //!
-//! It shares no code with those who use it, so that what it kept is a second account of what happened: payment's ledger is
-//! compared with the card provider's own statement, and mails are counted where they arrived. The promise: whatever was
-//! answered is on disk, synced, before it is answered, and a key that was answered once is answered the same for ever. Whoever has no
-//! internal token moves no money and reads no mail.
+//! They share only infrastructure crates with their clients, so their records are independent evidence. Payment's ledger is
+//! compared with the card provider's own statement, and e-mails are counted where they arrived. Partners guarantees that an
+//! answer is on disk, synced, before it is sent, and that a key gets the same answer forever. Without the internal token a client
+//! moves no money and reads no e-mail.
 
 pub mod card;
 pub mod config;
@@ -21,15 +21,15 @@ use mail::Mailbox;
 
 pub use journal::JournalError;
 
-/// Every route of both partners, without the layers around them.
+/// Returns all routes of both partners, without the layers around them.
 pub fn routes(card: Card, mailbox: Mailbox) -> Router {
     card::http::routes(card).merge(mail::http::routes(mailbox))
 }
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Entry point of the program. Reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
+/// `main.rs` that code would be generated a second time.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Partners;
@@ -39,7 +39,7 @@ pub fn main() -> std::process::ExitCode {
 /// Runs the partners until `shutdown`.
 ///
 /// # Errors
-/// When the folder cannot be used, or a listener fails.
+/// When the storage folder cannot be used, or a listener fails.
 pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let smtp = edges.take(config::SMTP)?;
     let mut life = Life::start(edges, &config, shutdown);

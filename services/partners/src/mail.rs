@@ -1,7 +1,7 @@
-//! The mail box: what arrived over SMTP, in order, on disk.
+//! Mailbox: the e-mails that arrived over SMTP, in order.
 //!
-//! All of it is on disk; in memory stand the newest mails, up to a bound in bytes. What was dropped from there is counted, so
-//! that nobody takes a part for the whole.
+//! All e-mails are on disk. Memory holds the newest ones, up to a limit in bytes. Evicted e-mails are counted, so that a reader
+//! never takes a part for the whole.
 
 pub mod http;
 pub mod smtp;
@@ -15,37 +15,37 @@ use serde::{Deserialize, Serialize};
 use crate::card::now_epoch_ms;
 use crate::journal::{Journal, JournalError};
 
-/// One mail, as it arrived.
+/// E-mail, as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mail {
-    /// 1, 2, 3, in order of arrival.
+    /// Number in order of arrival: 1, 2, 3.
     pub sequence: u64,
-    /// The envelope's sender; empty for a bounce.
+    /// Sender of the envelope, empty for a bounce.
     pub from: String,
-    /// The envelope's recipients.
+    /// Recipients of the envelope.
     pub to: Vec<String>,
-    /// The `Message-ID` header, without its brackets.
+    /// `Message-ID` header, without its brackets.
     pub message_id: Option<String>,
-    /// The `Subject` header as it was written.
+    /// `Subject` header, not decoded.
     pub subject: Option<String>,
-    /// Headers and body; bytes that are not UTF-8 are shown as replacement characters.
+    /// Headers and body. Bytes that are not UTF-8 become replacement characters.
     pub raw: String,
-    /// When it was accepted.
+    /// Time of acceptance.
     pub received_at_epoch_ms: i64,
 }
 
-/// The mail box; clones are the same one.
+/// Mailbox. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Mailbox {
     shelf: Arc<Mutex<Shelf>>,
 }
 
-/// A part of the mail box.
+/// Part of the mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Messages {
-    /// The oldest first.
+    /// E-mails, oldest first.
     pub messages: Vec<Mail>,
-    /// How many of the oldest mails are no longer shown: they are on disk only.
+    /// Number of the oldest e-mails that are only on disk and are not returned.
     pub dropped: u64,
 }
 
@@ -55,13 +55,13 @@ struct Shelf {
     newest: Newest,
 }
 
-/// The newest mails, up to a bound.
+/// Newest e-mails, up to a limit in bytes.
 #[derive(Debug)]
 struct Newest {
     mails: VecDeque<Mail>,
     bytes: usize,
     bytes_max: usize,
-    /// The sequence of the newest mail.
+    /// Sequence of the newest e-mail.
     last: u64,
 }
 
@@ -87,7 +87,7 @@ impl Newest {
 }
 
 impl Mail {
-    /// About how many bytes it takes in memory, and at least in an answer.
+    /// Returns the approximate size in memory, which is also the least size in an answer.
     fn weight(&self) -> usize {
         let texts = [Some(&self.raw), Some(&self.from), self.message_id.as_ref(), self.subject.as_ref()];
         let texts = texts.into_iter().flatten().chain(&self.to).map(String::len);
@@ -96,20 +96,17 @@ impl Mail {
 }
 
 impl Mailbox {
-    /// Opens the mail box; at most `kept_bytes_max` of mails are held in memory.
-    ///
-    /// # Errors
-    /// When it cannot be read.
+    /// Opens the mailbox. Memory holds at most `kept_bytes_max` bytes of e-mails.
     pub fn open(path: &Path, kept_bytes_max: usize) -> Result<Self, JournalError> {
         let mut newest = Newest::up_to(kept_bytes_max);
         let journal = Journal::open(path, |_, mail| newest.push(mail))?;
         Ok(Self { shelf: Arc::new(Mutex::new(Shelf { journal, newest })) })
     }
 
-    /// Keeps a mail; when this returns, it is on disk. Blocks for it.
+    /// Keeps an e-mail, which is on disk when this returns. Blocks on the disk.
     ///
     /// # Errors
-    /// When it could not be kept; then it was not accepted.
+    /// When the e-mail could not be kept, so it was not accepted.
     pub fn keep(&self, from: &str, to: &[String], content: &[u8]) -> Result<u64, JournalError> {
         let raw = String::from_utf8_lossy(content).into_owned();
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +126,7 @@ impl Mailbox {
         Ok(sequence)
     }
 
-    /// The mails after `since`: at most `limit`, and not more than `bytes_max` but for the first.
+    /// Returns the e-mails after `since`, at most `limit`. They have at most `bytes_max`, but the first is always returned.
     #[must_use]
     pub fn since(&self, since: u64, limit: usize, bytes_max: usize) -> Messages {
         let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +142,7 @@ impl Mailbox {
     }
 }
 
-/// The first header of that name, folded lines joined.
+/// Returns the first header with that name, with folded lines joined.
 fn header(raw: &str, name: &str) -> Option<String> {
     let mut value: Option<String> = None;
     for line in raw.lines() {

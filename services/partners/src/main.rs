@@ -1,4 +1,4 @@
-//! Partners: the outside world, played.
+//! Entry point of partners, the simulated external services.
 
 fn main() -> std::process::ExitCode {
     partners::main()

@@ -1,4 +1,4 @@
-//! What payment can be told from outside; the defaults and their reasons stand in `defaults.toml`.
+//! Configuration of payment. `defaults.toml` holds the default values and the reasons for them.
 
 use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
@@ -6,66 +6,66 @@ use validator::Validate;
 
 use crate::provider::pool;
 
-/// The whole configuration.
+/// Configuration of the service.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Config {
-    /// The internal interface.
+    /// Internal HTTP interface.
     #[validate(nested)]
     pub http: Http,
-    /// Liveness, readiness, metrics.
+    /// Liveness, readiness and metrics endpoints.
     pub ops: Ops,
-    /// The orderly end.
+    /// Orderly shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// The broker.
+    /// Connection to the broker.
     pub kafka: bus::Config,
-    /// The document store.
+    /// Connection to the document store.
     pub mongo: store::mongo::Config,
-    /// Who else there is.
+    /// Addresses of other services.
     pub peers: Peers,
-    /// Secrets.
+    /// Tokens and webhook secrets.
     #[validate(nested)]
     pub security: Security,
-    /// How the provider is asked.
+    /// Pool that sends requests to the card provider.
     #[validate(nested)]
     pub provider: pool::Config,
-    /// How the ledger cleans up behind itself.
+    /// Trimming and sweeping of account tails.
     #[validate(nested)]
     pub ledger: LedgerConfig,
 }
 
-/// Addresses of others.
+/// Addresses of other services.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Peers {
-    /// Where the card provider is: `http://127.0.0.1:8108`.
+    /// Base URL of the card provider, such as `http://127.0.0.1:8108`.
     pub partners: String,
 }
 
-/// What nobody else may know.
+/// Secrets shared with other services and the card provider.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Security {
-    /// What every request to this service, and of it to the partners, has to carry.
+    /// Token that every request to this service carries. Payment sends the same token to the partners.
     #[validate(length(min = 32, message = "at least 32 bytes are needed (`./pitboss up` makes one)"))]
     pub internal_token: Secret,
-    /// What the provider signs its webhooks with; empty: webhooks are refused.
+    /// Secret that the provider signs its webhooks with. Webhooks are refused when both webhook secrets are empty.
     #[serde(default)]
     pub webhook_secret: Secret,
-    /// What the provider signed them with before, for as long as it is changing over; empty: nothing else.
+    /// Previous webhook secret, accepted while the provider changes over. An empty value is ignored.
     #[serde(default)]
     pub webhook_secret_old: Secret,
 }
 
-/// Trim and sweep.
+/// Intervals of trimming and sweeping.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, Validate)]
 pub struct LedgerConfig {
-    /// The longest that a relayed decision stays in its account's tail.
+    /// Longest time that a relayed decision stays in its account's tail.
     #[validate(range(min = 1, max = 60_000))]
     pub trim_interval_ms: u64,
-    /// How often the sweeper looks.
+    /// Interval between two sweeps.
     #[validate(range(min = 10, max = 600_000))]
     pub sweep_interval_ms: u64,
-    /// What is younger is somebody's work in hand. Well above `trim_interval_ms`, or decisions are published twice in peace.
+    /// Age at which a decision counts as left behind. Well above `trim_interval_ms`, or events are published twice.
     #[validate(range(min = 100, max = 600_000))]
     pub sweep_older_than_ms: u64,
 }

@@ -1,10 +1,10 @@
-//! What an account decides, and nothing else: `decide(state, command) -> decision`.
+//! Decisions of an account as a pure function: `decide(state, command) -> decision`.
 //!
-//! Pure: no clock, no I/O, no async. The promises kept here, for every state and every command:
-//! - postings of a decision sum to zero, and the new balance is the old one plus the player's postings (I1);
-//! - no balance is ever below zero (I6);
-//! - a rejection moves nothing (I5);
-//! - wins, completions and rollbacks always land, whatever limits or exclusions say (I11).
+//! The code uses no clock, no I/O and no async. It guarantees for every state and every command:
+//! - The postings of a decision sum to zero. The new balance is the old one plus the player's postings (I1).
+//! - No balance is below zero (I6).
+//! - A rejection moves nothing (I5).
+//! - Limits and exclusions never reject a settlement or a rollback (I11).
 
 mod account;
 mod command;
@@ -19,10 +19,10 @@ pub use command::{Command, PaymentKind, PendingPayment, ProviderReport, Wager, W
 pub use decision::{DecideError, Decision, Outcome};
 pub use payment::PROVIDER;
 
-/// Decides about one command. `at_ms` is the time of the decision, in milliseconds since the epoch.
+/// Decides one command. `at_ms` is the time of the decision, in milliseconds since the epoch.
 ///
 /// # Errors
-/// Only what no honest sender can cause: see [`DecideError`].
+/// For a command that no correct sender produces, and for a self-exclusion that has ended already. See [`DecideError`].
 pub fn decide(account: &AccountState, command: &Command, at_ms: i64) -> Result<Decision, DecideError> {
     let mut decision = match command {
         Command::ApplyWager(wager) => wager::decide(account, wager, at_ms),

@@ -1,4 +1,4 @@
-//! One handler per event type: understands the message, hands the request to the ledger, says how it ended.
+//! Event handlers, one per event type. Each parses the message, passes the request to the ledger and returns the outcome.
 
 mod apply_wager;
 mod deposit;
@@ -16,7 +16,7 @@ use money::Money;
 
 use crate::ledger::{Incoming, Ledger, LedgerError, Request, Verdict};
 
-/// Everything that the group `payment` handles.
+/// Returns the router with all handlers of the consumer group `payment`.
 #[must_use]
 pub fn router(ledger: &Ledger) -> Router {
     Router::new()
@@ -33,7 +33,7 @@ pub fn router(ledger: &Ledger) -> Router {
         )
 }
 
-/// Carries a request through and names the end of the record.
+/// Executes a request and maps the verdict to the outcome of the record.
 async fn carry(ledger: &Ledger, delivery: &Delivery, request: Request) -> Result<Outcome, HandlerError> {
     let event = &delivery.event;
     let incoming = Incoming {
@@ -52,7 +52,7 @@ async fn carry(ledger: &Ledger, delivery: &Delivery, request: Request) -> Result
     })
 }
 
-/// The content of a delivery that the router has sent to the right handler.
+/// Returns the content of a delivery. Fails when the router chose the wrong handler.
 fn content<T: TryFrom<Message>>(delivery: &Delivery) -> Result<T, HandlerError> {
     let message = delivery.event.message.clone();
     T::try_from(message).map_err(|_| not_a_command("routed to the wrong handler"))

@@ -1,4 +1,4 @@
-//! Payment's internal interface: balances, payments, and the provider's webhook. Only the gateway calls it.
+//! Internal HTTP interface of payment: balances, payments and the provider's webhook. Only the gateway calls it.
 
 mod balances;
 mod payments;
@@ -16,18 +16,18 @@ use contracts::{Classify, ErrorClass};
 use crate::ledger::Ledger;
 use crate::provider::intents::Intents;
 
-/// What the routes need.
+/// State shared by the routes.
 #[derive(Clone)]
 pub struct App {
     /// Accounts and decisions.
     pub ledger: Ledger,
     /// Payments at the provider.
     pub intents: Intents,
-    /// Where a webhook's report goes.
+    /// Publishes the report that a webhook causes.
     pub producer: Producer,
-    /// What the provider signs its webhooks with; empty: webhooks are refused.
+    /// Secret that the provider signs its webhooks with. Webhooks are refused when both secrets are empty.
     pub webhook_secret: Secret,
-    /// The one before it; empty: none.
+    /// Previous webhook secret, or empty.
     pub webhook_secret_old: Secret,
 }
 
@@ -37,7 +37,7 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// All routes.
+/// Returns all routes.
 pub fn routes(app: App) -> Router {
     Router::new()
         .route("/internal/v1/accounts/{player_id}/balances", get(balances::get))
@@ -46,8 +46,8 @@ pub fn routes(app: App) -> Router {
         .with_state(Arc::new(app))
 }
 
-/// An error as an answer: what may work later is 503; anything else is 500. A document that cannot be read is told of where it is
-/// found, once, and not with each request.
+/// Maps an error to an HTTP answer: 503 when a retry may succeed, otherwise 500. The code that finds an unreadable document
+/// reports it once, so this function only logs a warning for it.
 fn problem(error: &(impl Classify + std::error::Error)) -> Problem {
     match error.class() {
         ErrorClass::Transient => {

@@ -1,19 +1,19 @@
-//! The ledger: one compare-and-set per decision, then ledger row, event, acknowledgement, in this order only.
+//! Ledger of all decisions: one compare-and-set per decision, then ledger row, event and acknowledgement, in this order only.
 //!
-//! This protocol is model-checked (`models/`); change it there first. Step by step:
+//! This protocol is model-checked. Change the models in `models/` first. Its steps:
 //!
-//! 1. [`Ledger::execute`] reads the account, then (unless the account's tail answers) the ledger, in one causally
-//!    consistent session, then writes the decision by compare-and-set on the version that it read.
-//! 2. [`relay`] takes every decision of that account which this process has not itself seen acknowledged, lowest `seq`
-//!    first: ledger row, publish, acknowledgement, only then the next.
-//! 3. What this process saw through is trimmed from the tail: with its next write to the account, or in bulk ([`trim`]).
+//! 1. [`Ledger::execute`] reads the account. Unless the account's tail holds the answer, it then reads the ledger in the same
+//!    causally consistent session. It writes the decision by compare-and-set on the version that it read.
+//! 2. [`relay`] handles each decision of that account that this process has not seen acknowledged, lowest `seq` first. It writes
+//!    the ledger row, publishes the event and waits for the acknowledgement before it takes the next one.
+//! 3. A process trims the tail of decisions that it has relayed, with its next write to the account or in bulk ([`trim`]).
 //! 4. [`sweeper`] does 2 and 3 for decisions that a dead process left behind.
-//! 5. Two players' decisions under one key, made at the same moment: the ledger takes one, the other is taken back
+//! 5. Two players' decisions can take one key at the same moment. The ledger accepts one, and the other is reverted
 //!    ([`take_back`], docs/adr/0008).
-//! 6. A report settles a payment only on the provider's recorded word, or before anybody asks it; the payment is off the
-//!    provider's list before its end is told.
+//! 6. A report settles a payment only when it agrees with the provider's recorded answer, or before the provider is asked. The
+//!    payment leaves the provider's list before its outcome is published.
 //!
-//! A command that comes again finds its decision, in the tail or in the ledger, and is answered with the same bytes.
+//! A redelivered command finds its decision in the tail or in the ledger, and the answer has the same bytes.
 
 mod accounts;
 mod documents;
@@ -51,10 +51,10 @@ use in_hand::InHand;
 use rows::Rows;
 use seen::Seen;
 
-/// Most decisions in a tail; full, the lane waits for the relay.
+/// Largest number of decisions in a tail. A command that finds it full relays and trims it first.
 pub const TAIL_ENTRIES_MAX: usize = 128;
 
-/// What a process needs to keep accounts; cheap to clone.
+/// Ledger of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     mongo: Mongo,
@@ -74,7 +74,7 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// A ledger over this database. `outbox` publishes, `payments` keeps what the provider has to be asked.
+    /// Creates a ledger on this database. `outbox` publishes events, and `payments` keeps the list of payments for the provider.
     #[must_use]
     pub fn new(mongo: Mongo, outbox: Arc<dyn Outbox>, payments: Arc<dyn Payments>) -> Self {
         Self {
@@ -89,50 +89,36 @@ impl Ledger {
         }
     }
 
-    /// With something that watches (and, in tests, breaks) each step.
+    /// Sets hooks that observe each step and, in tests, break it.
     #[must_use]
     pub fn with_hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
         self.hooks = hooks;
         self
     }
 
-    /// Creates the indexes; once at start.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
+    /// Creates the indexes. Called once at start.
     pub async fn ensure_indexes(&self) -> Result<(), StoreError> {
         self.accounts.ensure_indexes().await?;
         self.rows.ensure_indexes().await
     }
 
-    /// What a player holds; `None` when nothing ever happened to that account.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Returns an account, or `None` when nothing ever happened to it.
     pub async fn account(&self, player_id: &str) -> Result<Option<AccountDoc>, LedgerError> {
         Ok(self.accounts.find(player_id).await.inspect_err(|error| self.mongo.report_once(error))?)
     }
 
-    /// The recorded decision about a command, looked up by the command's id alone.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Returns the recorded decision about a command, with its player. The lookup uses the command's id alone.
     pub async fn decision(&self, command_id: &str) -> Result<Option<(String, Entry)>, LedgerError> {
         self.rows.by_command(command_id).await
     }
 
-    /// The decision that settled a payment, whoever reported its end; `None` while there is none.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Returns the decision that settled a payment, whether the provider or an operator reported it. `None` while it is open.
     pub async fn settlement(&self, payment_id: &EventId) -> Result<Option<Entry>, LedgerError> {
         self.rows.by_any(&lookup::settlement_keys(payment_id)).await
     }
 
-    /// Makes sure that an account exists and holds `currency`. Says nothing to anybody, so it is no decision.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Makes sure that an account exists and holds `currency`. Returns true when something changed. It publishes nothing, so it
+    /// is not a decision.
     pub async fn open(&self, player_id: &str, currency: money::Currency) -> Result<bool, LedgerError> {
         self.accounts.open(player_id, Some(currency)).await
     }

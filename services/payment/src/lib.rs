@@ -1,11 +1,11 @@
-//! Payment: the ledger of the platform, and its only hand in money.
+//! Payment: the ledger of the platform. Only this service moves money.
 //!
-//! One bet through this crate: `ApplyWager` arrives ([`handlers`]); the ledger reads the player's account, lets the pure
-//! [`domain`] decide, writes decision and balance in one compare-and-set, copies the decision to the ledger and publishes its
-//! event ([`ledger`]); only then is the record complete. Deposits and withdrawals are decided the same way, twice: when they
-//! are asked for, and when the card provider ([`provider`]) has answered. [`http`] tells balances to the gateway.
+//! One bet through this crate: `ApplyWager` arrives ([`handlers`]). The ledger reads the player's account and lets the pure
+//! [`domain`] decide. It writes decision and balance in one compare-and-set, copies the decision to the ledger and publishes its
+//! event ([`ledger`]). Only then is the record complete.
 //!
-//! What may not break, whatever dies in between: see [`ledger`].
+//! Deposits and withdrawals take two decisions, one on the request and one on the answer of the card provider ([`provider`]).
+//! [`http`] returns balances to the gateway. [`ledger`] lists the guarantees that hold when a process dies at any step.
 #![deny(clippy::float_arithmetic)]
 
 pub mod config;
@@ -35,23 +35,20 @@ use provider::client::CardProvider;
 use provider::intents::Intents;
 use provider::pool::Pool;
 
-/// How often the document store is asked for a sign of life, and how long a start waits between two tries.
+/// Interval of the store's health check, and pause between two attempts to prepare the store at start-up.
 const STORE_PROBE_MS: u64 = 1_000;
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Entry point of the program. Reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
+/// `main.rs` that code would be generated a second time.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Payment;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), include_str!("defaults.toml")), run)
 }
 
-/// Runs payment until `shutdown`.
-///
-/// # Errors
-/// When a part that it cannot live without fails.
+/// Runs payment until `shutdown`. Fails when a required part fails.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let store_ready = life.readiness().register("mongo");
@@ -89,7 +86,7 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     life.background("provider", |stop| pool.run(waiting, stop));
     life.background("store probe", |stop| probe(mongo, store_ready, stop));
 
-    // After the consumer has ended: what it relayed last leaves the tails too, so the next process sweeps nothing.
+    // Runs after the consumer has ended. It trims the decisions relayed last, so the next process has nothing to sweep.
     let trimmed = ledger.clone();
     life.on_flush("trim", move |_| async move { trimmed.trim().await });
     let flushed = producer.clone();
@@ -106,7 +103,7 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     life.run().await
 }
 
-/// Waits for the store and creates the indexes. False: the end was asked for first.
+/// Waits for the store and creates the indexes. Returns false when a shutdown was requested first.
 async fn prepare(
     mongo: &Mongo,
     ledger: &Ledger,
@@ -115,7 +112,7 @@ async fn prepare(
 ) -> Result<bool, Failure> {
     loop {
         let prepared: Result<(), StoreError> = async {
-            // Learns the store's time before anything is written by it.
+            // Reads the store's time before any write uses it.
             mongo.ping().await?;
             ledger.ensure_indexes().await?;
             intents.ensure_indexes().await
@@ -135,7 +132,7 @@ async fn prepare(
     }
 }
 
-/// Keeps readiness honest while the store comes and goes.
+/// Updates readiness as the store becomes available or unavailable.
 async fn probe(mongo: Mongo, ready: ReadyFlag, stop: CancellationToken) -> Result<(), StoreError> {
     loop {
         tokio::select! {
@@ -152,7 +149,7 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    /// The probe learns it again each second; what is decided before that must not be an hour off.
+    /// The probe reads the store's time each second. Decisions made before its first run must not be an hour off either.
     #[tokio::test]
     async fn the_stores_time_is_known_before_the_service_begins() {
         let kafka = bus::Config { bootstrap_servers: testkit::kafka(), ..bus::Config::default() };

@@ -1,4 +1,4 @@
-//! Payment: the ledger of the platform.
+//! Entry point of payment, the ledger of the platform.
 
 fn main() -> std::process::ExitCode {
     payment::main()

@@ -1,14 +1,14 @@
-//! The card provider: a stranger that answers late, twice, or not at all.
+//! Card provider: an external service that may answer late, twice or not at all.
 //!
-//! The promises kept here: a payment is on the list ([`intents`]) before anybody asks the provider; it is asked from a
-//! bounded pool ([`pool`]), never inside a lane that strangers share; every question about one payment carries the same
-//! idempotency key; an outcome that is not known is asked for, and "not found" is not an answer, because the request may
-//! still arrive; a refusal is final only as the answer to the first question ever; what was answered is recorded, and then becomes
-//! `ProviderReported` on the command topic, under the one id that a webhook ([`signature`]) uses too.
+//! A payment is on the list ([`intents`]) before the provider is asked. A bounded pool ([`pool`]) sends the requests, never a
+//! consumer lane, where other players would wait. All requests about one payment carry the same idempotency key. An unknown
+//! outcome is looked up. "Not found" is no outcome, because the request may still arrive. A refusal is final only as the answer
+//! to the very first request. The answer is recorded and then becomes `ProviderReported` on the command topic, under the id that
+//! a webhook ([`signature`]) uses too.
 //!
-//! Nobody but the provider settles a payment for which it was asked: a report by hand is refused then, and one that says
-//! "declined" has the key voided, after which it can never move money. Nobody asks for a payment that the ledger has settled.
-//! Attempts are bounded: a payment without an outcome is parked and reported, and never keeps others waiting.
+//! Once the provider was asked, only its own answer settles the payment. A report by hand is refused unless it says the same. A
+//! "declined" by hand makes the pool void the key, which can then never move money. The pool does not ask for a payment that the
+//! ledger has settled. After a bounded number of attempts it parks and reports a payment, so that no others wait.
 
 pub mod client;
 pub mod intent;

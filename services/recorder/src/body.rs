@@ -1,7 +1,7 @@
-//! From the bytes as they came to an envelope: decompression with a limit, and the older single-event form.
+//! Opens a received body as an envelope: it limits decompression and accepts the older single-event form.
 //!
-//! Promise: memory stays within [`Limits::memory_bytes_max`] and one buffer, whatever a bomb announces and however large an
-//! attachment is: payloads that nobody looks into stay where they are ([`skim`]).
+//! It guarantees that memory stays within [`Limits::memory_bytes_max`] plus one buffer, even for a decompression bomb or a
+//! large attachment. Payloads that are not parsed are never read into memory ([`skim`]).
 
 mod limits;
 mod skim;
@@ -24,79 +24,79 @@ use crate::{
 
 pub use skim::Skimmed;
 
-/// zstd's window, as a power of two: 8 MiB, what the format tells every decoder to support.
+/// Limit of zstd's window, as a power of two: 8 MiB, the size that the format recommends every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-/// What is read into memory before its whole length is known.
+/// Largest part of a body that is read into memory before the whole length is known.
 pub const SMALL_BYTES: usize = 128 * 1024;
-/// A single event, as `/store/` takes it.
+/// Largest single event on `/store/`.
 const STORE_BYTES_MAX: usize = 1024 * 1024;
-/// brotli's working buffer.
+/// Size of brotli's working buffer.
 const BROTLI_BUFFER_BYTES: usize = 4096;
-/// What is read from a decoder at a time.
+/// Size of one read from a decoder.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
 
-/// How large a decompressed envelope may be.
+/// Size limits of a decompressed envelope.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// All of it.
+    /// Limit of the whole envelope.
     pub envelope_bytes_max: usize,
-    /// What is read into memory: headers, and the items that somebody looks into.
+    /// Limit of the part that is read into memory: headers and the items that are parsed.
     pub memory_bytes_max: usize,
 }
 
-/// Why a body cannot be read.
+/// Error when a body cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is larger than the limit once decompressed.
+    /// The decompressed body exceeds the limit.
     #[error("larger than {limit} bytes when decompressed")]
     TooLarge {
-        /// The limit.
+        /// Limit in bytes.
         limit: usize,
     },
-    /// One item is larger than its type may be.
+    /// One item exceeds the limit of its type.
     #[error("payload too large: the limit for {item_type} is {limit}")]
     ItemTooLarge {
         /// The item's type.
         item_type: String,
-        /// In bytes; for sessions, how many.
+        /// Limit in bytes, or in items for sessions.
         limit: u64,
     },
-    /// The items that have to be read are larger than the limit, all together.
+    /// The parsed items together exceed the memory limit.
     #[error("payload too large: more than {limit} bytes of events, spans, logs and metrics")]
     TooMuchToRead {
-        /// The limit.
+        /// Limit in bytes.
         limit: usize,
     },
-    /// It is not what its encoding says.
+    /// The body does not match its content encoding.
     #[error("failed to decode the body: {0}")]
     Encoding(String),
-    /// It is not an event, as `/store/` wants one.
+    /// The body is not an event in the form that `/store/` accepts.
     #[error("not an event: {0}")]
     Event(String),
-    /// It is not an envelope.
+    /// The body is not an envelope.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
 }
 
 impl BodyError {
-    /// True where a smaller body would have been taken.
+    /// Returns true when a smaller body would have been accepted.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. } | Self::ItemTooLarge { .. } | Self::TooMuchToRead { .. })
     }
 }
 
-/// A body that was opened.
+/// An opened body.
 #[derive(Debug)]
 pub enum Opened<'a> {
-    /// All of it, decompressed.
+    /// The whole body, decompressed.
     Plain(Cow<'a, [u8]>),
-    /// What is looked into.
+    /// The headers and the items that are parsed.
     Skimmed(Skimmed),
 }
 
 impl Opened<'_> {
-    /// Bytes that were decompressed for it, whether they are in memory or not.
+    /// Returns the number of decompressed bytes, including those that are not in memory.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
@@ -105,10 +105,7 @@ impl Opened<'_> {
         }
     }
 
-    /// The envelope in it.
-    ///
-    /// # Errors
-    /// When it is none, or one item is larger than its type may be.
+    /// Parses the envelope and checks the size of each item against the limit of its type.
     pub fn envelope(&self) -> Result<Envelope<'_>, BodyError> {
         let envelope = match self {
             Self::Plain(plain) => Envelope::parse(plain)?,
@@ -121,10 +118,7 @@ impl Opened<'_> {
     }
 }
 
-/// Opens a body: a small one as a whole, a larger one as far as somebody looks into it.
-///
-/// # Errors
-/// When it is too large or not what it says.
+/// Opens a body: a small one completely, of a larger one only the parts that are parsed.
 pub fn open(
     kind: BodyKind,
     encoding: Encoding,
@@ -163,11 +157,11 @@ fn skim_body(encoding: Encoding, body: &Body, limits: Limits) -> Result<Skimmed,
     }
 }
 
-/// What a body is decoded with.
+/// Decompression of a body.
 #[derive(Clone, Copy, Debug)]
 enum Decoding {
     Named(Encoding),
-    /// RFC 1951, which some clients send as `deflate`.
+    /// RFC 1951 without the zlib header, which some clients send as `deflate`.
     BareDeflate,
 }
 
@@ -186,10 +180,7 @@ fn decoder<'a>(decoding: Decoding, body: impl Read + 'a) -> io::Result<Box<dyn R
     })
 }
 
-/// A body as its sender had it before compression, to be read to its end.
-///
-/// # Errors
-/// When it is not what its encoding says.
+/// Returns a reader that decompresses a body.
 pub fn decompressing(encoding: Encoding, body: &Body) -> io::Result<Box<dyn Read + '_>> {
     if encoding == Encoding::Deflate {
         let mut first = [0; 1];
@@ -202,11 +193,9 @@ pub fn decompressing(encoding: Encoding, body: &Body) -> io::Result<Box<dyn Read
     decoder(Decoding::Named(encoding), body.reader())
 }
 
-/// The envelope in a body that is in memory, as the sender wrote it (for [`BodyKind::Store`]: as a sender of today would have
-/// written it).
+/// Decompresses a body in memory and returns its envelope.
 ///
-/// # Errors
-/// When the body is too large or not what it says.
+/// A [`BodyKind::Store`] event is wrapped in an envelope, as a current SDK would send it.
 pub fn plain(
     kind: BodyKind,
     encoding: Encoding,
@@ -234,8 +223,8 @@ fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [
     plain.map(Cow::Owned)
 }
 
-/// Reads to the end, or to the limit. What is not small is measured first and then read into exactly as much memory as it
-/// needs: the second pass is cheaper than a buffer that doubles, and a bomb is never in memory.
+/// Reads to the end or to the limit. A body that is not small is measured first and then read into a buffer of its exact
+/// size. The second pass costs less than a growing buffer, and a decompression bomb is never in memory.
 fn bounded<R: Read>(decoder: impl Fn() -> io::Result<R>, limit: usize) -> Result<Vec<u8>, BodyError> {
     let read = |plain: &mut Vec<u8>, most: usize| -> Result<usize, BodyError> {
         decoder().and_then(|reader| reader.take(most as u64 + 1).read_to_end(plain)).map_err(undecodable)
@@ -260,7 +249,7 @@ fn undecodable(error: io::Error) -> BodyError {
     BodyError::Encoding(error.to_string())
 }
 
-/// Wraps one event as an envelope. Clients of long ago send it in base64, and compressed under it.
+/// Wraps one event as an envelope. Very old clients send the event in base64, optionally compressed with zlib.
 fn store_to_envelope(body: &[u8], limit: usize) -> Result<Vec<u8>, BodyError> {
     let json =
         if body.trim_ascii_start().starts_with(b"{") { Cow::Borrowed(body) } else { legacy(body, limit)? };

@@ -1,4 +1,4 @@
-//! Everything that can be set; `defaults.toml` documents each field's default.
+//! Configuration of the recorder. `defaults.toml` documents the default of each field.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -8,80 +8,80 @@ use validator::Validate;
 
 use crate::body;
 
-/// Name of the query listener among the edges.
+/// Name of the query listener among the listeners of the process ([`chassis::Edges`]).
 pub const QUERY: &str = "query.address";
 
 /// The recorder's configuration.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The ingest listener: what SDKs talk to.
+    /// Ingest listener, which SDKs send to.
     #[validate(nested)]
     pub http: Http,
-    /// The query listener: what people and tests talk to; it answers while ingest plays dead.
+    /// Query listener for people and tests. It answers even while ingest simulates an outage.
     #[validate(nested)]
     pub query: Http,
-    /// Liveness, readiness, metrics, version.
+    /// Listener for liveness, readiness, metrics and version.
     pub ops: Ops,
-    /// The orderly end.
+    /// Settings of the orderly shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
-    /// Where things are kept.
+    /// Storage settings.
     #[validate(nested)]
     pub recorder: Recorder,
-    /// How large things may be.
+    /// Size limits.
     #[validate(nested)]
     pub limits: Limits,
-    /// Who may do what.
+    /// Access control.
     #[serde(default)]
     pub security: Security,
-    /// DSNs of a real Sentry by project name, for copies; `PITBOSS_FORWARD_DSN_<SERVICE>` adds to them.
+    /// DSNs of a real Sentry by project name, for copies. `PITBOSS_FORWARD_DSN_<SERVICE>` adds to them and overrides them.
     #[serde(default)]
     pub forward: BTreeMap<String, Secret>,
 }
 
-/// `[recorder]`.
+/// Section `[recorder]`.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Recorder {
-    /// Directory of the segments and of the index; made where it is not there.
+    /// Directory of the segments and the index. The recorder creates it when it is missing.
     pub data_dir: PathBuf,
-    /// JSON list of `{id, name, public_key}`: who may send.
+    /// JSON list of `{id, name, public_key}`: the projects that may send.
     pub projects_file: PathBuf,
-    /// A segment that has reached this size is followed by a new one.
+    /// Size at which a new segment is started.
     #[validate(range(min = 4_096))]
     pub segment_bytes: u64,
-    /// The oldest segments are deleted while all together are larger than this.
+    /// Total size of the segments above which the oldest are deleted.
     #[validate(range(min = 8_192))]
     pub retention_bytes: u64,
-    /// Envelopes are gathered this long for one transaction of the index, unless a query waits for it.
+    /// Time for gathering envelopes into one transaction of the index. A waiting query ends it early.
     #[validate(range(max = 10_000))]
     pub index_gather_ms: u64,
-    /// Answers 200 before anything is kept. It breaks the recorder's one promise and exists so that the test of that
-    /// promise can be seen to fail.
+    /// Answers 200 before the envelope is stored. This breaks the recorder's guarantee on purpose, so that the test of the
+    /// guarantee can be shown to fail.
     #[serde(default)]
     pub answer_before_write: bool,
 }
 
-/// `[limits]`.
+/// Section `[limits]`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Limits {
-    /// The largest compressed body, as it comes. What is not compressed may be as large as an envelope.
+    /// Largest compressed body. An uncompressed body may be as large as an envelope.
     #[validate(range(min = 1, max = 134_217_728))]
     pub body_bytes_max: usize,
-    /// The largest envelope, decompressed. It is read piece by piece.
+    /// Largest decompressed envelope. It is read piece by piece.
     #[validate(range(min = 1, max = 260_000_000))]
     pub envelope_bytes_max: usize,
-    /// What is read into memory of an envelope: events, spans, logs and metrics, but no attachments. A few of them are in
-    /// memory at a time.
+    /// Largest part of an envelope that is read into memory: events, spans, logs and metrics, but no attachments. A few
+    /// envelopes are in memory at a time.
     #[validate(range(min = 1, max = 16_777_216))]
     pub memory_bytes_max: usize,
-    /// Bodies on their way that do not fit into memory wait in files; all of them together.
+    /// Total size of the incoming bodies that wait in files because they do not fit into memory.
     #[validate(range(min = 1))]
     pub spool_bytes_max: u64,
 }
 
 impl Limits {
-    /// How far an envelope is read.
+    /// Returns the limits for opening a body.
     #[must_use]
     pub fn body(&self) -> body::Limits {
         body::Limits {
@@ -91,10 +91,10 @@ impl Limits {
     }
 }
 
-/// `[security]`.
+/// Section `[security]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Security {
-    /// Who carries it may forget everything and may let ingest play dead. Empty: nobody.
+    /// Token that permits deleting all envelopes and simulating outages of ingest. An empty token disables both.
     #[serde(default)]
     pub operator_token: Secret,
 }

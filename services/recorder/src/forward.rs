@@ -1,9 +1,9 @@
-//! Copies for a real Sentry, where a DSN of one is given for a project.
+//! Forwards copies of envelopes to a real Sentry, for each project that has a DSN there.
 //!
-//! Promise: forwarding never delays and never changes what is kept. Its queues are bounded in number and in bytes, errors go
-//! before spans and logs ([`queue`]), and a few requests are on their way at once. What the other side limits is left out item
-//! by item; what does not fit, is refused or fails is dropped, never retried. Every loss is counted by project and category,
-//! shown in the status, and told to the other side in a client report, as an SDK would.
+//! It guarantees that forwarding never delays or changes what is stored. Queues are bounded in number and in bytes, errors
+//! go before spans and logs ([`queue`]), and only a few requests are in flight. Items that the target limits are left out.
+//! A copy that does not fit, is refused or fails is dropped and never retried. Every loss is counted by project and
+//! category, shown in the status, and reported to the target in a client report, as an SDK does.
 
 mod copy;
 mod lane;
@@ -32,23 +32,23 @@ use lane::Lane;
 use queue::Queue;
 use worker::Worker;
 
-/// Bytes of all copies of one class that wait; each project has an equal share of it.
+/// Total size of the waiting copies of one class. Each project has an equal share.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The least share: enough for the two largest bodies that are forwarded.
+/// Smallest share of a project: room for two copies of the largest size that is forwarded.
 const SHARE_BYTES_MIN: usize = 2 * crate::body::SMALL_BYTES;
 
-/// Where the copies of one project go.
+/// Destination of the copies of one project.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Numeric id of the project here.
+    /// Numeric id of the project in the recorder.
     pub project: u32,
-    /// Its name.
+    /// Name of the project.
     pub name: String,
-    /// Its DSN over there.
+    /// DSN of the project in the target Sentry.
     pub dsn: crate::protocol::auth::Dsn,
 }
 
-/// One copy on its way.
+/// A copy that waits to be sent.
 #[derive(Debug)]
 struct Copy {
     kind: BodyKind,
@@ -57,20 +57,17 @@ struct Copy {
     volumes: Vec<Volume>,
 }
 
-/// Where copies are handed over and counted, by project.
+/// Queue and counters by project id.
 type Lanes = HashMap<u32, (Arc<Queue>, Arc<Lane>)>;
 
-/// Handle for handing copies over; clones share it.
+/// Handle for queueing copies. Clones share the queues.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
     lanes: Arc<Lanes>,
 }
 
 impl Forwarder {
-    /// A forwarder for these targets, and what does its work.
-    ///
-    /// # Errors
-    /// When there is a target and no HTTP client can be made.
+    /// Returns the forwarder for these targets and the task that sends its copies.
     pub fn new(
         targets: Vec<Target>,
         projects: &Projects,
@@ -92,23 +89,23 @@ impl Forwarder {
         Ok((Self { lanes: Arc::new(lanes) }, Copying(workers)))
     }
 
-    /// True where a project's envelopes are forwarded.
+    /// Returns true when the envelopes of this project are forwarded.
     #[must_use]
     pub fn takes(&self, project: u32) -> bool {
         self.lanes.contains_key(&project)
     }
 
-    /// Offers a copy, and says what would be lost with it; never waits.
+    /// Queues a copy without waiting. `volumes` are counted as lost if the copy is dropped.
     pub fn offer(&self, project: u32, kind: BodyKind, encoding: Encoding, body: Body, volumes: Vec<Volume>) {
         let Some((queue, lane)) = self.lanes.get(&project) else { return };
-        // A body that waits in a file is larger than what is forwarded.
+        // A body in a file is larger than any copy that is forwarded.
         let Body::Memory(body) = body else { return lane.lose_for_queue(&volumes) };
         for lost in queue.push(Copy { kind, encoding, body, volumes }) {
             lane.lose_for_queue(&lost.volumes);
         }
     }
 
-    /// How the copies of each project fare.
+    /// Returns the state of each project's copies, ordered by project name.
     #[must_use]
     pub fn states(&self) -> Vec<ForwardState> {
         let mut states: Vec<_> = self.lanes.values().map(|(_, lane)| lane.state()).collect();
@@ -117,15 +114,14 @@ impl Forwarder {
     }
 }
 
-/// The sending side, to be run beside the listeners.
+/// Sends the queued copies while the listeners run.
 #[derive(Debug)]
 pub struct Copying(Vec<Worker>);
 
 impl Copying {
-    /// Sends until it is told to stop; what waits then is lost, as it would be with any Sentry SDK.
+    /// Sends until `stop` is cancelled. Copies that still wait are lost, as with any Sentry SDK.
     ///
-    /// # Errors
-    /// Never; a copy that fails is counted.
+    /// Never fails: a failed copy is counted.
     pub async fn run(self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let sending = join_all(self.0.into_iter().map(Worker::run));
         tokio::select! {
@@ -153,7 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn projects_share_the_room_and_each_has_enough_for_two() {
-        // Another test of this process may have been first.
+        // Another test in this process may have installed a provider already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         for (targets, room) in [(1, 32), (2, 16), (64, 2)] {
             let forwarder = forwarder(targets);

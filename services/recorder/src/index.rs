@@ -1,8 +1,7 @@
-//! What finds things in the journal: a SQLite file that is derived from the segments and from nothing else.
+//! Index of the journal: a SQLite file that is derived only from the segments.
 //!
-//! Promise: an index that is missing, damaged or behind catches up from the segments by itself, and a query that comes
-//! after an answer of 200 sees what was answered (it waits for the indexer, within a bound, and says so when that was
-//! not enough).
+//! It guarantees that a missing, damaged or outdated index catches up from the segments by itself. A query after a response
+//! of 200 sees that envelope: it waits for the indexer up to a limit, and reports how many envelopes are missing after it.
 
 pub mod read;
 mod schema;
@@ -25,26 +24,26 @@ use crate::{
 
 pub use read::Page;
 
-/// How long a query waits for the indexer.
+/// Longest time that a query waits for the indexer.
 const WAIT: Duration = Duration::from_secs(5);
-/// Connections for queries; more queries wait for one.
+/// Number of connections for queries. Further queries wait for one.
 const READERS: usize = 2;
 
-/// How far the index has come.
+/// Progress of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
     /// Everything up to this `seq` is indexed.
     pub indexed: u64,
-    /// Everything below this `seq` is forgotten.
+    /// Everything below this `seq` is deleted.
     pub purged: u64,
-    /// The indexer has ended.
+    /// The indexer thread has exited.
     pub ended: bool,
 }
 
-/// Why the index cannot be used.
+/// Error of the index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// SQLite refused.
+    /// SQLite returned an error.
     #[error("the index: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// The segments could not be read.
@@ -52,7 +51,7 @@ pub enum IndexError {
     Journal(#[from] std::io::Error),
 }
 
-/// Handle for queries; clones share it.
+/// Handle for queries. Clones share the connections.
 #[derive(Clone)]
 pub struct Index {
     readers: Arc<[Mutex<Connection>; READERS]>,
@@ -66,22 +65,21 @@ impl std::fmt::Debug for Index {
     }
 }
 
-/// How the index works.
+/// Options of the index.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The SQLite file.
+    /// Path of the SQLite file.
     pub path: PathBuf,
-    /// Envelopes are gathered this long for one transaction, unless a query waits.
+    /// Time for gathering envelopes into one transaction. A waiting query ends it early.
     pub gather: Duration,
-    /// An envelope that is larger once decompressed was never accepted.
+    /// Limits for opening stored envelopes.
     pub limits: Limits,
 }
 
 impl Index {
-    /// Opens the index (anew, when it is damaged or not of this journal) and starts the indexer.
+    /// Opens the index and starts the indexer thread.
     ///
-    /// # Errors
-    /// When the file cannot be made.
+    /// A damaged index, one of another version, or one that is ahead of the journal is rebuilt.
     pub fn open(options: Options, journal: &Journal) -> Result<(Self, JoinHandle<()>), IndexError> {
         let progress = Arc::clone(journal.progress());
         let (writer, reached) = write::Writer::open(options.clone(), journal)?;
@@ -92,13 +90,13 @@ impl Index {
         Ok((Self { readers, reached: receiver, progress }, thread))
     }
 
-    /// How far the index has come.
+    /// Returns the progress of the index.
     #[must_use]
     pub fn reached(&self) -> Reached {
         *self.reached.borrow()
     }
 
-    /// Waits until everything that is durable now is indexed; returns how many envelopes are missing after all.
+    /// Waits until everything that is durable now is indexed. Returns the number of envelopes that are still missing.
     pub async fn caught_up(&self) -> u64 {
         let wanted = self.progress.state();
         let mut reached = self.reached.clone();
@@ -106,25 +104,22 @@ impl Index {
             |now: &Reached| now.ended || (now.indexed >= wanted.durable && now.purged >= wanted.floor);
         if !there(&reached.borrow()) {
             self.progress.demand();
-            // Either way the number below says how it stands.
+            // After a time-out too, the number below is correct.
             let waited = tokio::time::timeout(WAIT, reached.wait_for(there)).await;
             drop(waited);
         }
         wanted.durable.saturating_sub(self.reached().indexed)
     }
 
-    /// Waits until the indexer has ended.
+    /// Waits until the indexer thread has exited.
     pub async fn ended(&self) {
         let mut reached = self.reached.clone();
-        // A sender that is gone has ended, too.
+        // A closed channel means the same.
         let ended = reached.wait_for(|now| now.ended).await;
         drop(ended);
     }
 
     /// Runs a query on this thread, which may block.
-    ///
-    /// # Errors
-    /// When SQLite refuses.
     pub fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, IndexError> {
         let connection = self
             .readers

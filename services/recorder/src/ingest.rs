@@ -1,6 +1,6 @@
-//! What SDKs talk to: the Sentry protocol as a Sentry server speaks it.
+//! Ingest endpoints, which speak the protocol of a Sentry server.
 //!
-//! Promise: 200 means kept. Everything else is said in Sentry's own form, `{"detail": …}`, before anything was kept.
+//! They guarantee that 200 means stored. All checks come before that. A refusal has Sentry's own form, `{"detail": …}`.
 
 mod admission;
 mod answer;
@@ -28,30 +28,30 @@ pub use admission::Admission;
 pub use arrive::Spool;
 pub use mode::{Mode, ModeSwitch};
 
-/// What the endpoints work with; clones share it.
+/// State of the endpoints. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Ingest {
-    /// Where bodies wait that are too large for memory.
+    /// Files for incoming bodies that are too large for memory.
     pub spool: Spool,
-    /// Where envelopes are kept.
+    /// Storage of the envelopes.
     pub journal: Journal,
-    /// Who may send.
+    /// Projects that may send.
     pub projects: Arc<Projects>,
-    /// How large things may be.
+    /// Size limits.
     pub limits: Limits,
-    /// How many may be worked on.
+    /// Limits of concurrent work.
     pub admission: Admission,
-    /// Whether it plays dead.
+    /// Switch for simulated outages.
     pub mode: Arc<ModeSwitch>,
-    /// Where copies go.
+    /// Forwarding of copies.
     pub forwarder: Forwarder,
-    /// What was answered, for the status query.
+    /// Response counts for the status query.
     pub answered: Arc<Answered>,
-    /// Answers before anything is kept: only for the twin that the tests must see fail.
+    /// Answers before the envelope is stored. Only tests set this, because their check of the guarantee must detect it.
     pub answer_before_write: bool,
 }
 
-/// Counts of answers.
+/// Response counts.
 #[derive(Debug, Default)]
 pub struct Answered {
     kept: AtomicU64,
@@ -69,14 +69,14 @@ impl Answered {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Answered 200, 4xx, 5xx.
+    /// Returns the numbers of responses with 2xx, 4xx and 5xx.
     #[must_use]
     pub fn counts(&self) -> [u64; 3] {
         [&self.kept, &self.refused, &self.failed].map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
-/// The ingest listener's routes.
+/// Returns the routes of the ingest listener.
 pub fn router(ingest: Ingest) -> Router {
     let answered = Arc::clone(&ingest.answered);
     let mode = Arc::clone(&ingest.mode);
@@ -86,7 +86,7 @@ pub fn router(ingest: Ingest) -> Router {
         .route("/api/{project}/store/", post(receive::store))
         .route("/api/{project}/store", post(receive::store))
         .with_state(ingest)
-        // The limits are ours, and stricter about memory than one number.
+        // The recorder enforces its own limits, which bound memory more strictly than a single number.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(move |request, next: middleware::Next| {
             let mode = Arc::clone(&mode);
@@ -105,14 +105,14 @@ pub fn router(ingest: Ingest) -> Router {
         .merge(endpoints)
         .route("/api/0/health/", get(|| async { "ok" }))
         .fallback(|| async { answer::Refusal::NoSuchEndpoint });
-    // Routes are looked up after the path was put right, so this goes around all of them.
+    // The path must be corrected before routing, so this layer wraps all routes.
     Router::new()
         .fallback_service(routes)
         .layer(middleware::map_request(single_slashes))
         .layer(CatchPanicLayer::new())
 }
 
-/// SDKs join paths with a slash too many (a DSN that ends with one, a path of a proxy); Sentry takes it.
+/// Merges repeated slashes, which SDKs send for a DSN with a final slash or a proxy's path, and which Sentry accepts.
 async fn single_slashes(mut request: Request) -> Request {
     if request.uri().path().contains("//") {
         let mut path = String::with_capacity(request.uri().path().len());

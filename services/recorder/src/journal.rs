@@ -1,9 +1,9 @@
-//! Every byte that was answered with 200, in the order of arrival.
+//! Append-only store of every body that was acknowledged with 200, in order of arrival.
 //!
-//! Promise: an append is answered only after the bytes are in an append-only segment file AND that file was synchronised
-//! (`fdatasync`). Requests that wait together share one synchronisation. What a crash left half-written at the end is cut
-//! off at the next start, damage in the middle is passed over, and both are put aside under names of their own; the index
-//! beside it is derived and may be thrown away at any time.
+//! It guarantees that an append is acknowledged only after the bytes are in a segment file and that file is synchronised
+//! (`fdatasync`). Requests that wait at the same time share one synchronisation. The next start after a crash cuts off a
+//! half-written end, and reading skips damage in the middle. Both are first copied to separate files. The index is derived
+//! from the journal and may be deleted at any time.
 
 mod body;
 mod frame;
@@ -24,44 +24,44 @@ pub use frame::{BodyKind, Encoding};
 pub use progress::{Indexed, Place, Progress};
 pub use reader::{Cursor, Reader, Stored};
 
-/// How the journal keeps what it is given.
+/// Options of the journal.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the segment files are.
+    /// Directory of the segment files.
     pub directory: PathBuf,
-    /// A segment that has reached this size is followed by a new one.
+    /// Size at which a new segment is started.
     pub segment_bytes: u64,
-    /// The oldest segments are deleted while all together are larger than this.
+    /// Total size of the segments above which the oldest are deleted.
     pub retention_bytes: u64,
-    /// Makes what was written to a file survive a power cut; replaced in tests only.
+    /// Makes written bytes of a file survive a power cut. Only tests replace it.
     pub sync: fn(&File) -> io::Result<()>,
 }
 
-/// Why something was not kept. The sender was not answered with 200.
+/// Reason why an envelope was not stored. The sender did not receive 200.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Writing failed, most likely because the disk is full; later appends may succeed.
+    /// Writing failed, most likely because the disk is full. Later appends may succeed.
     #[error("the journal could not be written: {0}")]
     Write(String),
-    /// The disk failed to synchronise, or the writer is gone: nothing can be promised any more.
+    /// Synchronising failed, or the writer has exited. The journal can guarantee nothing any more.
     #[error("the journal is closed")]
     Closed,
 }
 
-/// One envelope to be kept.
+/// One envelope to store.
 #[derive(Debug)]
 pub struct Append {
-    /// When it arrived, in microseconds since the epoch.
+    /// Time of arrival, in microseconds since the epoch.
     pub received_at_us: u64,
     /// Numeric id of the project.
     pub project: u32,
     /// Envelope or single event.
     pub kind: BodyKind,
-    /// How the body is compressed.
+    /// Compression of the body.
     pub encoding: Encoding,
-    /// The body as it came.
+    /// Body as received.
     pub body: Body,
-    /// What the index will keep of it.
+    /// Data for the index.
     pub digest: Digest,
 }
 
@@ -71,7 +71,7 @@ enum Command {
     Close,
 }
 
-/// Handle on the journal; clones share it.
+/// Handle on the journal. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Journal {
     commands: mpsc::Sender<Command>,
@@ -79,14 +79,13 @@ pub struct Journal {
     progress: Arc<Progress>,
 }
 
-/// Envelopes that wait for the writer; more wait in their requests.
+/// Largest number of envelopes in the queue of the writer. Further requests wait.
 const WAITING_MAX: usize = 256;
 
 impl Journal {
-    /// Opens the journal, repairs its end and starts its writer.
+    /// Opens the journal, repairs its end and starts its writer thread.
     ///
-    /// # Errors
-    /// When the directory cannot be read or written, or a segment is not one of ours.
+    /// Fails when the directory cannot be read or written, or contains a segment that Pitboss did not write.
     pub fn open(options: Options) -> io::Result<(Self, JoinHandle<()>)> {
         let recovered = recovery::recover(&options)?;
         let progress = Arc::new(Progress::new(recovered.state));
@@ -99,65 +98,56 @@ impl Journal {
         Ok((Self { commands, directory, progress }, thread))
     }
 
-    /// Keeps an envelope; returns its place in the order of arrival once it cannot be lost any more.
-    ///
-    /// # Errors
-    /// When it was not kept.
+    /// Stores an envelope. Returns its position in the order of arrival once it cannot be lost any more.
     pub async fn append(&self, append: Append) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Append(append, reply)).await.map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    /// Hands an envelope over without waiting until it is kept: breaks the recorder's promise on purpose, so that the
-    /// tests' check of that promise can be seen red.
+    /// Hands over an envelope without waiting until it is stored.
     ///
-    /// # Errors
-    /// When the writer is gone.
+    /// This breaks the recorder's guarantee on purpose, so that the test of the guarantee can be shown to fail.
     pub async fn append_unsafely(&self, append: Append) -> Result<(), JournalError> {
         let (reply, _) = oneshot::channel();
         self.commands.send(Command::Append(append, reply)).await.map_err(|_| JournalError::Closed)
     }
 
-    /// Forgets everything that was kept so far; returns the first `seq` that is not forgotten.
-    ///
-    /// # Errors
-    /// When a file could not be deleted or made.
+    /// Deletes everything that is stored. Returns the first `seq` that is not deleted.
     pub async fn forget(&self) -> Result<u64, JournalError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Forget(reply)).await.map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
 
-    /// Lets the writer finish what it holds, and end. What comes later is not kept and not answered with 200.
+    /// Lets the writer finish its queue and exit. Later appends fail, so they are not acknowledged.
     pub async fn close(&self) {
-        // The writer that is gone already needs no closing.
+        // A writer that has already exited needs no closing.
         let sent = self.commands.send(Command::Close).await;
         drop(sent);
     }
 
-    /// Waits until the writer has ended: told to, or because the disk cannot be trusted any more.
+    /// Waits until the writer has exited, after `close` or because the disk cannot be trusted any more.
     pub async fn ended(&self) {
         self.commands.closed().await;
     }
 
-    /// What is durable, and what the index still has to see.
+    /// Returns the state that the writer shares with the indexer.
     #[must_use]
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 
-    /// Reads what was kept.
+    /// Returns a reader of the stored envelopes.
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(self.directory.as_ref().clone())
     }
 }
 
-/// `fdatasync`: the bytes and the file's length are on the disk.
+/// Calls `fdatasync`, which puts the bytes and the file's length on the disk.
 ///
-/// # Errors
-/// When the disk says no; then nothing can be promised any more.
+/// After an error the journal can guarantee nothing any more.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }

@@ -1,16 +1,16 @@
-//! The independent witness: takes what any Sentry SDK sends, keeps every byte that it answered 200 for, and answers what
-//! was in it.
+//! Independent witness of the telemetry: accepts what any Sentry SDK sends, stores every byte that it acknowledges with
+//! 200, and answers queries about it.
 //!
-//! An envelope's way in, and the file to read for each step:
+//! One envelope through this crate, with the file to read for each step:
 //!
-//! 1. [`ingest`] admits it (key, sizes, encodings; `ingest/receive.rs`) and reads its digest ([`protocol::digest`]).
-//! 2. [`journal`] appends the bytes as they came and answers once they are synchronised (`journal/writer.rs`).
-//! 3. [`index`] notes what the digest says, many envelopes a transaction (`index/write.rs`).
-//! 4. [`query`] and [`pages`] find envelopes by the index and read them from the journal again.
+//! 1. [`ingest`] admits it (key, sizes, encodings: `ingest/receive.rs`) and reads its digest ([`protocol::digest`]).
+//! 2. [`journal`] appends the received bytes and acknowledges them once they are synchronised (`journal/writer.rs`).
+//! 3. [`index`] stores the digests of many envelopes in one transaction (`index/write.rs`).
+//! 4. [`query`] and [`pages`] find envelopes in the index and read them from the journal.
 //!
-//! The recorder shares no code with what it witnesses: of the telemetry crate it uses the log, metrics of its own, and the
-//! reading of Sentry's rate limits for the copies that it forwards. Its own events should go nowhere (no DSN), else it
-//! would witness itself.
+//! The recorder shares no code with the telemetry that it checks. From the telemetry crate it uses logs, its own metrics,
+//! task spawning, and, for forwarded copies, rate limits and client reports. Its own events should have no DSN, because it
+//! would otherwise record itself.
 
 pub mod body;
 pub mod config;
@@ -37,23 +37,21 @@ use crate::{
     query::{Query, Shared},
 };
 
-/// The embedded configuration.
+/// Embedded default configuration.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Runs the whole program: reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is in the library, because in `main.rs` the compiler would generate the code of all that `run` calls a second time.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Recorder;
     chassis::main(chassis::Service::new(part, env!("CARGO_PKG_VERSION"), DEFAULTS), run)
 }
 
-/// Runs the recorder until it is told to end.
+/// Runs the recorder until shutdown.
 ///
-/// # Errors
-/// When what it needs is missing, or it cannot keep its promise.
+/// Fails when a resource is missing, or when it can no longer store or find envelopes.
 pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let query_listener = edges.take(QUERY)?;
     let mut life = Life::start(edges, &config, shutdown);
@@ -90,7 +88,7 @@ pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result
     let operator = Operator::new(config.security.operator_token.clone());
     let closing = journal.clone();
     let (watched, watched_index) = (journal.clone(), index.clone());
-    // A recorder that cannot keep or find anything any more ends, and the supervisor starts it again.
+    // A recorder that can no longer store or find anything exits, so that the supervisor restarts it.
     life.consume("journal", |stop| async move {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -129,7 +127,7 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
     Ok(Opened { journal, index, threads: vec![writer, indexer] })
 }
 
-/// The listeners are closed; the journal's threads write what they hold, index it, and end.
+/// Closes the journal after the listeners. Its threads write what they hold, index it and exit.
 async fn end(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), EndError> {
     const THREADS: EndError = EndError("a thread of the journal");
     journal.close().await;
@@ -140,7 +138,7 @@ async fn end(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), EndEr
     .map_err(|_| THREADS)?
 }
 
-/// A thread ended that was not told to.
+/// A thread exited without being asked to.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} ended by itself")]
 struct EndError(&'static str);

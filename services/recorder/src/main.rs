@@ -1,4 +1,4 @@
-//! The recorder's process.
+//! Binary of the recorder.
 
 fn main() -> std::process::ExitCode {
     recorder::main()

@@ -1,7 +1,7 @@
-//! Pages for people: recent traces and issues, one trace as a waterfall, one issue.
+//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue.
 //!
-//! Promise: plain HTML without scripts and without anything from elsewhere; whatever a sender wrote is text, never markup
-//! (askama escapes, and the content security policy would stop the rest).
+//! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
+//! escapes it and the content security policy blocks the rest.
 
 mod format;
 mod waterfall;
@@ -38,16 +38,16 @@ use crate::{
 use format::{Service, clock, duration_ms};
 use waterfall::{Row, Waterfall};
 
-/// Traces and issues on the first page.
+/// Number of traces and of issues on the first page.
 const LISTED: u32 = 60;
-/// Memory that the trace of a page may take, about; its JSON has more.
+/// Approximate memory limit of the trace on a page. The JSON query has a higher one.
 const TRACE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Content type of a page.
 const HTML: &str = "text/html; charset=utf-8";
-/// Styles inside the page, nothing else from anywhere.
+/// Content security policy: styles inside the page, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The pages' routes.
+/// Returns the routes of the pages.
 pub fn router() -> Router<Query> {
     Router::new()
         .route("/", get(recent))
@@ -94,7 +94,7 @@ struct TraceLine {
     errors: u64,
     failed: u64,
     duration: String,
-    /// Of the longest trace in the list, in percent.
+    /// Share of the longest trace in the list, in percent.
     share: f64,
 }
 
@@ -171,7 +171,7 @@ async fn trace(State(query): State<Query>, Path(trace_id): Path<String>) -> Resu
     if !traces::is_known(&query, id).await? {
         return Ok(nothing("No envelope has any part of this trace."));
     }
-    // Written while it is read, like every answer that may be large.
+    // Streamed, like every response that may be large.
     let mut response = stream(&query, HTML, move |query, out| {
         let Some(trace) = traces::assemble(query, id, TRACE_BYTES_MAX)? else { return Ok(()) };
         TracePage::new(trace, query).write_into(out)?;
@@ -218,11 +218,11 @@ impl From<&Frame> for FrameLine {
 struct ExceptionLine {
     class: String,
     value: String,
-    /// The innermost first, as people read it.
+    /// Frames, innermost first, as people read them.
     frames: Vec<FrameLine>,
 }
 
-/// The exceptions of an event, the outermost first; else the stack of its thread.
+/// Returns the exceptions of an event, outermost first, then the stack of its thread if it has one.
 fn stacks(event: &ErrorEvent) -> Vec<ExceptionLine> {
     let frames = |stack: &Stacktrace| stack.frames.iter().rev().map(FrameLine::from).collect::<Vec<_>>();
     let mut lines: Vec<_> = event

@@ -1,10 +1,10 @@
-//! Which projects exist: numeric id, name and public key, from one JSON file.
+//! Projects that may send: numeric id, name and public key, from one JSON file.
 
 use std::{collections::HashMap, fs, path::Path};
 
 use serde::Deserialize;
 
-/// A DSN of ours has 32 hexadecimal digits; anything else in the file is a mistake, but not a reason to refuse.
+/// Longest accepted key. Our DSNs have 32 hexadecimal digits, but other alphanumeric keys are accepted too.
 const KEY_BYTES_MAX: usize = 64;
 
 /// One project.
@@ -19,21 +19,21 @@ pub struct Project {
     pub public_key: String,
 }
 
-/// Why the file is refused.
+/// Error of loading the projects.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectsError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the projects file: {0}")]
     Read(#[from] std::io::Error),
-    /// It is not a list of projects.
+    /// The file is not a list of projects.
     #[error("the projects file is not a list of {{id, name, public_key}}: {0}")]
     Parse(#[from] serde_json::Error),
-    /// Two projects share what must be unique, or a field is unusable.
+    /// Two projects share an id, name or key, or a field is unusable.
     #[error("the projects file: {0}")]
     Content(String),
 }
 
-/// Every project, by id, by name and by key.
+/// All projects, by id and by key.
 #[derive(Clone, Debug)]
 pub struct Projects {
     by_id: HashMap<u32, Project>,
@@ -41,18 +41,12 @@ pub struct Projects {
 }
 
 impl Projects {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
+    /// Reads and checks the file.
     pub fn load(path: &Path) -> Result<Self, ProjectsError> {
         Self::new(serde_json::from_slice(&fs::read(path)?)?)
     }
 
     /// Checks a list of projects.
-    ///
-    /// # Errors
-    /// Says which project is wrong.
     pub fn new(projects: Vec<Project>) -> Result<Self, ProjectsError> {
         let (mut by_id, mut by_key, mut names) = (HashMap::new(), HashMap::new(), HashMap::new());
         for project in projects {
@@ -73,26 +67,26 @@ impl Projects {
         Ok(Self { by_id, by_key })
     }
 
-    /// The project that a key belongs to.
+    /// Returns the project of a key.
     #[must_use]
     pub fn of_key(&self, key: &str) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
-    /// The project's name; its number where it is not in the file any more.
+    /// Returns the project's name, or its number when the file does not contain it any more.
     #[must_use]
     pub fn name(&self, id: u32) -> String {
         self.by_id.get(&id).map_or_else(|| id.to_string(), |project| project.name.clone())
     }
 
-    /// The project that a query names, by number or by name.
+    /// Returns the project that a query names, by name or by number.
     #[must_use]
     pub fn find(&self, name_or_id: &str) -> Option<u32> {
         let named = self.by_id.values().find(|project| project.name == name_or_id).map(|project| project.id);
         named.or_else(|| name_or_id.parse().ok().filter(|id| self.by_id.contains_key(id)))
     }
 
-    /// Every project.
+    /// Returns all projects.
     pub fn all(&self) -> impl Iterator<Item = &Project> {
         self.by_id.values()
     }

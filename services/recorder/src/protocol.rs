@@ -1,7 +1,7 @@
-//! What an envelope means, without any I/O, clock or task.
+//! Interprets envelopes without any I/O, clock or task.
 //!
-//! Promise: arbitrary bytes never panic here; time and memory grow linearly with their length; one invalid field never
-//! costs more than itself; what is not understood is kept by the journal anyway and never guessed.
+//! It guarantees that arbitrary bytes cause no panic, and that time and memory grow linearly with their length. One invalid
+//! field costs only itself. Data that is not understood is still stored by the journal, and never guessed.
 
 pub mod auth;
 pub mod digest;
@@ -14,7 +14,7 @@ pub mod signals;
 pub mod timestamp;
 pub mod trace;
 
-/// Seconds since the epoch, as everywhere in Sentry.
+/// Converts microseconds to seconds since the epoch, the unit that Sentry uses.
 #[must_use]
 pub fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6

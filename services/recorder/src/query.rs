@@ -1,7 +1,7 @@
-//! What people, tests and the command line ask.
+//! Query endpoints for people, tests and the command line.
 //!
-//! Promise: an answer of 200 on the ingest port is visible here (the query waits for the index, and `x-recorder-index-lag`
-//! says how many envelopes are missing when that was not enough); no answer is built in memory as a whole.
+//! They guarantee that an envelope that was acknowledged with 200 is visible. A query waits for the index, and
+//! `x-recorder-index-lag` gives the number of envelopes that are still missing. No large response is in memory as a whole.
 
 mod admin;
 mod envelopes;
@@ -32,7 +32,7 @@ use crate::{
 };
 use lines::Answers;
 
-/// What the queries work with; clones share it.
+/// State of the queries. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub(crate) index: Index,
@@ -44,23 +44,23 @@ pub struct Query {
     answered: Arc<Answered>,
     forwarder: Forwarder,
     pub(crate) answers: Answers,
-    /// One trace is put together at a time: the largest thing that an answer needs memory for.
+    /// Lock for assembling one trace at a time, because no other part of a response needs as much memory.
     pub(crate) assembling: Arc<Mutex<()>>,
 }
 
-/// What the queries share with the ingest side.
+/// State that the queries share with ingest.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// Whether ingest plays dead.
+    /// Switch for simulated outages of ingest.
     pub mode: Arc<ModeSwitch>,
-    /// What ingest answered.
+    /// Response counts of ingest.
     pub answered: Arc<Answered>,
-    /// Where copies go.
+    /// Forwarding of copies.
     pub forwarder: Forwarder,
 }
 
 impl Query {
-    /// Queries on this index and journal.
+    /// Creates the state of the queries.
     #[must_use]
     pub fn new(
         index: Index,
@@ -76,7 +76,7 @@ impl Query {
     }
 }
 
-/// The query listener's routes.
+/// Returns the routes of the query listener.
 pub fn router(query: Query) -> Router {
     Router::new()
         .route("/api/v1/envelopes", get(envelopes::list).delete(admin::forget))
@@ -105,7 +105,7 @@ pub fn router(query: Query) -> Router {
         .layer(CatchPanicLayer::new())
 }
 
-/// What every listing takes: `?since=&project=&limit=`.
+/// Parameters of every listing: `?since=&project=&limit=`. Only the listing of envelopes uses `type`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
     #[serde(default)]
@@ -119,13 +119,13 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// The project that was asked for.
+    /// Returns the requested project.
     pub(crate) fn project(&self) -> Option<&str> {
         self.project.as_deref()
     }
 }
 
-/// A project that nobody knows is a mistake of the asker, not an empty answer.
+/// Checks the parameters. An unknown project is an error of the client, not an empty result.
 pub(crate) fn page(query: &Query, wanted: &Wanted, limit: u32) -> Result<Page, Problem> {
     let project = match wanted.project.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => {
@@ -137,7 +137,7 @@ pub(crate) fn page(query: &Query, wanted: &Wanted, limit: u32) -> Result<Page, P
     Ok(Page { since: wanted.since.unwrap_or(0), project, limit: wanted.limit.unwrap_or(limit) })
 }
 
-/// Runs a query that may block, after the index has caught up; with the number of envelopes that are missing in it.
+/// Runs a blocking query after the index has caught up. Also returns the number of envelopes that the result lacks.
 pub(crate) async fn ask<T, F>(query: &Query, question: F) -> Result<(T, u64), Problem>
 where
     T: Send + 'static,
@@ -159,7 +159,7 @@ where
     }
 }
 
-/// Marks an answer that does not show everything yet.
+/// Marks a response that lacks recent envelopes.
 pub(crate) fn with_lag(lag: u64, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
     if lag > 0 {

@@ -1,11 +1,10 @@
-//! How often one account may be tried. Guesses are counted twice, in whichever replica: by account and network of the guesser,
-//! and, more loosely, by account alone.
+//! Limits wrong passwords per account. Each guess counts by account and network, and with a looser limit by account alone.
 //!
-//! The promises: of one account a bounded number of wrong passwords is checked and answered in a window, also when they come at
-//! once (whoever hangs up before the answer has learnt nothing, and is not counted); whoever guesses from one network shuts out
-//! nobody who comes from another; whoever knows the password gets in after the wait; the memory is bounded. Replicas count
-//! together in the cache; while it is away each counts alone ([`Account`]). An address that nobody has is counted like any other,
-//! so the answers tell nothing about it. What stands in the cache is a hash of the address, and of the network.
+//! It guarantees that a bounded number of wrong passwords per account and window is answered, even when they arrive at once. A
+//! guess from one network does not block other networks below the looser limit. The right password is accepted after the wait.
+//! Memory is bounded. A client that disconnects before the answer learns nothing, so its guess is not counted. Replicas count
+//! together in the cache, and each counts alone while it is away ([`Account`]). An unknown address is counted like any other, so
+//! answers reveal nothing about it. The cache holds only hashes of addresses and networks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,17 +17,17 @@ use crate::config;
 use crate::domain::attempts::{Account, Rule};
 use crate::error::UserError;
 
-/// SHA-256 of the normalised e-mail address, or of it and a network.
+/// SHA-256 of the normalised e-mail address, or of the address and a network.
 type Key = [u8; 32];
 
-/// What attempts are counted by, and the rule for it.
+/// A key to count attempts by, with its rule.
 #[derive(Clone, Copy)]
 struct Count {
     key: Key,
     rule: Rule,
 }
 
-/// The counters; cheap to clone.
+/// The counters. Cheap to clone.
 #[derive(Clone)]
 pub struct Attempts {
     shared: Arc<Shared>,
@@ -38,16 +37,16 @@ struct Shared {
     cache: Cache,
     /// For guesses from one network.
     network_rule: Rule,
-    /// For all of them.
+    /// For guesses from all networks together.
     account_rule: Rule,
     accounts_max: usize,
     accounts: Mutex<HashMap<Key, Account>>,
 }
 
-/// One attempt that was let through. Dropped without a word, it counts as nothing: nobody was told whether the guess was right.
+/// One accepted attempt. If it is dropped without a result, it counts as nothing, because the caller learnt nothing.
 pub(crate) struct Attempt {
     shared: Arc<Shared>,
-    /// Whether the counts still hold it as being checked.
+    /// True while the counts include it as being checked.
     in_flight: bool,
     /// By account and network.
     by_network: Count,
@@ -66,7 +65,7 @@ impl std::fmt::Debug for Attempts {
 }
 
 impl Attempts {
-    /// With these bounds.
+    /// Creates counters with these limits.
     #[must_use]
     pub fn new(cache: Cache, config: config::Attempts) -> Self {
         let ms = |seconds: u32| i64::from(seconds).saturating_mul(1_000);
@@ -82,18 +81,18 @@ impl Attempts {
         Self { shared: Arc::new(Shared { cache, network_rule, account_rule, accounts_max, accounts }) }
     }
 
-    /// Begins an attempt at the account of this address, in the form in which addresses are unique, from this network. Callers
-    /// that name none are one network together.
+    /// Begins an attempt at the account with this normalised address, from this network. Callers without a network share one
+    /// count.
     ///
     /// # Errors
-    /// [`UserError::TooManyAttempts`] when that network, or the account, has to wait.
+    /// [`UserError::TooManyAttempts`] when the network or the account has to wait.
     pub(crate) async fn begin(&self, email_key: &str, network: Option<&str>) -> Result<Attempt, UserError> {
         let now_ms = DateTime::now().timestamp_millis();
         let both = [email_key, network.unwrap_or_default()].join("\n");
         let by_network = Count { key: hash(&both), rule: self.shared.network_rule };
         let by_account = Count { key: hash(email_key), rule: self.shared.account_rule };
         self.shared.begin(&by_network, &by_account, now_ms)?;
-        // From here on the attempt ends with this value, also when the caller goes away while the cache is asked.
+        // From here on, dropping this value ends the attempt, even when the caller disconnects during the cache read.
         let attempt = Attempt { shared: Arc::clone(&self.shared), in_flight: true, by_network, by_account };
         for count in attempt.counts() {
             self.shared.wait_with_all(count, now_ms).await?;
@@ -103,10 +102,10 @@ impl Attempts {
 }
 
 impl Attempt {
-    /// The guess was wrong.
+    /// Counts a wrong guess.
     pub(crate) async fn failed(mut self) {
         let now_ms = DateTime::now().timestamp_millis();
-        // In one step from being checked to failed: counted as both while the cache is asked, it would take another one's place.
+        // Moves from in flight to failed in one step. Counted as both during the cache writes, it would block another guess.
         self.in_flight = false;
         for count in self.counts() {
             self.shared.update(&count.key, |account| {
@@ -121,8 +120,8 @@ impl Attempt {
         }
     }
 
-    /// The guess was right: what came from its network before is forgotten. What came from others is not, for it was not the
-    /// owner's.
+    /// Handles the right password: the failures of its network are deleted. Failures from other networks stay, because they were
+    /// not the owner's.
     pub(crate) async fn succeeded(self) {
         let key = &self.by_network.key;
         self.shared.update(key, Account::succeeded);
@@ -150,7 +149,7 @@ impl Drop for Attempt {
     }
 }
 
-/// The counters of one account, or of one network at it, in the cache.
+/// Prefixes of the cache keys for one account, or for one network at it.
 const FAILURES: &str = "log-in-failures";
 const STRIKES: &str = "log-in-strikes";
 const WAIT: &str = "log-in-wait";
@@ -178,7 +177,7 @@ impl Shared {
         let room = self.accounts_max.saturating_sub(unknown.count());
         if accounts.len() > room {
             accounts.retain(|_, account| account.matters(now_ms));
-            // Full of accounts that are being guessed at: whoever comes now waits until one of them has rested.
+            // Full of accounts with recent guesses. New ones are refused until one of these becomes idle.
             if accounts.len() > room {
                 return Err(refused(1_000));
             }
@@ -191,19 +190,19 @@ impl Shared {
         begun.map_err(refused)
     }
 
-    /// Refuses where the replicas together let this count wait.
+    /// Refuses the attempt while all replicas together let this count wait.
     async fn wait_with_all(&self, count: &Count, now_ms: i64) -> Result<(), UserError> {
         let Some(until_ms) = self.waits_everywhere(&count.key).await.filter(|until_ms| now_ms < *until_ms)
         else {
             return Ok(());
         };
-        // A clock that is ahead does not shut anybody out for longer than the rule.
+        // A clock that is ahead cannot extend the wait beyond the rule's maximum.
         let until_ms = until_ms.min(now_ms.saturating_add(count.rule.wait_ms_max));
         self.update(&count.key, |account| account.wait(until_ms));
         Err(refused(until_ms.saturating_sub(now_ms)))
     }
 
-    /// The entry is there for as long as an attempt is.
+    /// Changes an entry. It exists as long as an attempt of it is in flight.
     fn update(&self, key: &Key, change: impl FnOnce(&mut Account)) {
         if let Some(account) = self.lock().get_mut(key) {
             change(account);
@@ -211,11 +210,11 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Account>> {
-        // Nothing panics while it is held, and each account is whole after each of its operations.
+        // A poisoned lock is safe to use: no code panics under it, and each operation leaves the account consistent.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until when the replicas together let this one wait.
+    /// Returns the end of the wait that all replicas share.
     async fn waits_everywhere(&self, key: &Key) -> Option<i64> {
         match self.cache.get(&cache_key(WAIT, key)).await {
             Ok(found) => std::str::from_utf8(&found?).ok()?.parse().ok(),
@@ -251,7 +250,7 @@ mod tests {
 
     const NOW_MS: i64 = 1_793_534_400_000;
 
-    /// An account, and one network at it.
+    /// Counts of an account and of one network at it.
     fn counts(attempts: &Attempts, account: &str) -> [Count; 2] {
         let Shared { network_rule, account_rule, .. } = &*attempts.shared;
         [

@@ -1,11 +1,11 @@
-//! The settings of `user`; `defaults.toml` holds every default.
+//! The settings of `user`. `defaults.toml` holds every default.
 
 use chassis::config::{Drain, Http, Ops, ServiceConfig};
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// All of them.
+/// All settings.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
     /// The internal interface.
@@ -13,7 +13,7 @@ pub struct Config {
     pub http: Http,
     /// Liveness, readiness, metrics.
     pub ops: Ops,
-    /// The orderly end.
+    /// Graceful shutdown.
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
@@ -21,21 +21,21 @@ pub struct Config {
     pub kafka: bus::Config,
     /// The document store.
     pub mongo: store::mongo::Config,
-    /// The cache of sessions, and where replicas count wrong passwords together.
+    /// The cache of sessions and the replicas' shared counts of wrong passwords.
     pub redis: store::redis::Config,
-    /// Who may ask.
+    /// The internal token of callers.
     #[validate(nested)]
     pub security: Security,
-    /// How passwords are hashed.
+    /// Hashing of passwords.
     #[validate(nested)]
     pub passwords: Passwords,
-    /// How often an account may be tried.
+    /// Limits of wrong passwords.
     #[validate(nested)]
     pub attempts: Attempts,
-    /// How long a log-in lasts.
+    /// Lifetime of sessions.
     #[validate(nested)]
     pub sessions: Sessions,
-    /// Publishing what a dead process left.
+    /// Publishing of events that a dead process left.
     #[validate(nested)]
     pub sweeper: Sweeper,
 }
@@ -54,25 +54,25 @@ impl ServiceConfig for Config {
     }
 }
 
-/// `[passwords]`: argon2id. The memory is held all the time: `concurrency` times `memory_kib`.
+/// `[passwords]`: argon2id. `concurrency` times `memory_kib` of memory is held permanently.
 ///
-/// `concurrency` is the most; one core always stays free of hashing, where there is more than one.
+/// `concurrency` is a maximum. On a machine with several cores one core always stays free of hashing.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Passwords {
     /// Memory of one hash.
     #[validate(range(min = 1_024, max = 65_536))]
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     #[validate(range(min = 1, max = 32))]
     pub iterations: u32,
-    /// How many are computed at a time.
+    /// Largest number of hashes computed at the same time.
     #[validate(range(min = 1, max = 16))]
     pub concurrency: usize,
-    /// How many requests may wait or be computed at a time; further ones are answered with 503.
+    /// Largest number of requests that wait or are computed at the same time. Further ones are answered with 503.
     #[validate(range(min = 1, max = 10_000))]
     pub waiting_max: usize,
-    /// How long a request may wait for its turn before it is answered with 503. Less than what its caller waits: nothing is
-    /// computed for somebody who has given up.
+    /// Longest wait for a turn before the answer is 503. It is shorter than the caller's time-out, so no hash is computed for a
+    /// caller that has given up.
     #[validate(range(min = 1, max = 600_000))]
     pub wait_ms: u64,
 }
@@ -80,22 +80,22 @@ pub struct Passwords {
 /// `[attempts]`: wrong passwords of one account.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Attempts {
-    /// How many from one network in one window, before that network waits.
+    /// Failures from one network in one window before that network waits.
     #[validate(range(min = 1, max = 1_000))]
     pub failures_max: u32,
-    /// How many from all networks together, before the account waits for everybody.
+    /// Failures from all networks together before the account waits for all of them.
     #[validate(range(min = 1, max = 100_000))]
     pub account_failures_max: u32,
-    /// The window.
+    /// Length of the window.
     #[validate(range(min = 1, max = 86_400))]
     pub window_s: u32,
-    /// The first wait; each further one is twice as long.
+    /// The first wait. Each further one is twice as long.
     #[validate(range(min = 1, max = 86_400))]
     pub wait_s_min: u32,
-    /// The longest wait: after it the right password is let in, whatever was before.
+    /// The longest wait. After it the right password is accepted, whatever happened before.
     #[validate(range(min = 1, max = 86_400))]
     pub wait_s_max: u32,
-    /// The most accounts, and networks at accounts, that are counted at a time.
+    /// Largest number of counts in memory, for accounts and for networks at accounts.
     #[validate(range(min = 2, max = 1_000_000))]
     pub accounts_max: usize,
 }
@@ -103,10 +103,10 @@ pub struct Attempts {
 /// `[sessions]`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Sessions {
-    /// From log-in to expiry.
+    /// Time from log-in to expiry.
     #[validate(range(min = 1, max = 31_536_000))]
     pub lifetime_s: u32,
-    /// How long the cache may answer for the truth.
+    /// Time for which a cached session is used without asking the store.
     #[validate(range(min = 1, max = 86_400))]
     pub cache_ttl_s: u32,
 }
@@ -114,13 +114,13 @@ pub struct Sessions {
 /// `[sweeper]`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
 pub struct Sweeper {
-    /// How often to look.
+    /// Interval between sweeps.
     #[validate(range(min = 10, max = 3_600_000))]
     pub interval_ms: u64,
-    /// What is younger is still in somebody's hands: in peace nothing is published twice.
+    /// Age from which events are swept. A younger one is left to its own process, so normally none is published twice.
     #[validate(range(min = 10, max = 3_600_000))]
     pub age_ms: u32,
-    /// How many players one look may take.
+    /// Largest number of players in one sweep.
     #[validate(range(min = 1, max = 10_000))]
     pub batch_max: u32,
 }

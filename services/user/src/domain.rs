@@ -1,4 +1,4 @@
-//! The rules, without I/O and without a clock: what a player may change, and what becomes of an entry of the history.
+//! Rules without I/O and without a clock: changes of a player's standing, entries of the history, and limits of attempts.
 
 pub mod attempts;
 pub mod change;

@@ -1,4 +1,4 @@
-//! What can go wrong in here, and what has to happen next.
+//! Errors of `user`, and their class for retries.
 
 use contracts::{Classify, ErrorClass};
 use store::StoreError;
@@ -6,31 +6,31 @@ use store::StoreError;
 use crate::domain::Refusal;
 use crate::passwords::PasswordError;
 
-/// A failure of `user`, or its "no".
+/// A failure of `user`, or its refusal of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// The document store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An event could not be published; it stays in its outbox.
+    /// An event could not be published. It stays in its outbox.
     #[error(transparent)]
     Publish(#[from] bus::PublishError),
     /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// There is no such player.
+    /// The player does not exist.
     #[error("there is no such player")]
     NoSuchPlayer,
     /// The e-mail address belongs to another player.
     #[error("the e-mail address is taken")]
     EmailTaken,
-    /// The account was tried too often, and waits.
+    /// The account was tried too often and has to wait.
     #[error("too many attempts at one account")]
     TooManyAttempts {
-        /// For how long, in seconds.
+        /// Seconds to wait.
         wait_s: u64,
     },
-    /// E-mail address and password do not belong together.
+    /// E-mail address and password do not match.
     #[error("the e-mail address or the password is wrong")]
     WrongCredentials,
     /// The idempotency key was used for another request.
@@ -39,10 +39,10 @@ pub enum UserError {
     /// The rules do not allow the change.
     #[error("the change is refused: {0:?}")]
     Refused(Refusal),
-    /// Too much is waiting for this player.
+    /// Not decided now: the outbox is full, or the retries ran out. The caller can repeat it with the same key.
     #[error("too many changes of this player wait to be published")]
     Busy,
-    /// A stored document contradicts itself or another one: its player's affairs rest until somebody has looked, and nobody else's.
+    /// A stored document is invalid or contradicts another one. It affects only this player, until an operator repairs it.
     #[error("a stored document is wrong: {0}")]
     Corrupt(&'static str),
 }

@@ -1,4 +1,4 @@
-//! What the group `user` reads: the events that end a bet or a payment, each into the history.
+//! Consumes the events that end a bet or a payment, in the group `user`, and records each in the history.
 
 mod bet_rejected;
 mod bet_settled;
@@ -14,7 +14,7 @@ use contracts::{EventType, FieldError, Message};
 use crate::domain::Entry;
 use crate::history::{History, HistoryError, Recorded};
 
-/// The types that are handled; all others complete by themselves.
+/// Routes the handled types. All others complete without a handler.
 pub(crate) fn router(history: &History) -> Router {
     Router::new()
         .on(EventType::BetSettled, bet_settled::Handler(history.clone()))
@@ -26,12 +26,12 @@ pub(crate) fn router(history: &History) -> Router {
         .on(EventType::WithdrawalFailed, withdrawal_failed::Handler(history.clone()))
 }
 
-/// An event arrived at a handler of another type: the router is wired wrongly.
+/// An event arrived at a handler of another type, so the router is wired wrongly.
 #[derive(Debug, thiserror::Error)]
 #[error("a handler was given another type of event")]
 struct Misrouted;
 
-/// Records one event, read as `M` and turned into an entry by `entry`.
+/// Records one event, read as `M` and converted to an entry by `entry`.
 async fn record<M: TryFrom<Message>>(
     history: &History,
     delivery: &Delivery,

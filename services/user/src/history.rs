@@ -1,7 +1,7 @@
-//! `user.bet_history`: how every bet and payment of a player ended, latest first.
+//! `user.bet_history`: the outcome of every bet and payment of a player, latest first.
 //!
-//! The promises: an event recorded twice is one entry; a page costs the same however long the history is, because its
-//! order is one indexed string and a page is read in windows of time that grow until it is full ([`window`]).
+//! It guarantees that an event recorded twice gives one entry, and that a page costs the same at any length of the history. The
+//! sort key is one indexed string, and a page is read in windows of time that grow until it is full ([`window`]).
 
 mod window;
 
@@ -16,70 +16,70 @@ use crate::domain::{Entry, Kind, Outcome};
 
 pub use window::is_place;
 
-/// Most entries of one page.
+/// Largest number of entries on one page.
 pub const PAGE_MAX: u32 = 100;
 
 /// One entry, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryDocument {
-    /// The bet or payment.
+    /// Id of the bet or payment.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Whose.
+    /// Id of the player.
     pub player_id: String,
     /// `bet`, `deposit` or `withdrawal`.
     pub kind: String,
-    /// Its place: microseconds of its end in hexadecimal, then its id. Text order is time order.
+    /// Sort key: the time of the outcome in microseconds, in hexadecimal, then the id. Text order is time order.
     pub place: String,
     /// `settled`, `rejected`, `voided`, `completed` or `failed`.
     pub outcome: String,
-    /// Which game, of a bet.
+    /// The game, for a bet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub game: Option<String>,
-    /// What was staked or paid.
+    /// The stake or the amount paid.
     pub amount_minor: i64,
-    /// What was paid out for a bet.
+    /// Payout of a bet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payout_minor: Option<i64>,
-    /// The balance right after.
+    /// The balance right afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance_minor: Option<i64>,
-    /// The currency of all of them.
+    /// Currency of all amounts.
     pub currency: Currency,
-    /// The symbols, of a settled bet.
+    /// The symbols, for a settled bet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reels: Vec<String>,
-    /// Why not, or why undone.
+    /// Reason for a rejection, a failure or a void.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it ended.
+    /// Time of the outcome.
     pub at: DateTime,
-    /// The event that told of it.
+    /// Id of the event with the outcome.
     pub event_id: String,
-    /// The trace it ended in.
+    /// Trace of the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
-/// Whether recording changed anything.
+/// Result of recording an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
-    /// It did.
+    /// The entry is new or changed.
     New,
-    /// It was there already.
+    /// The entry was known.
     Known,
 }
 
-/// Why an entry could not be recorded.
+/// Reason why an entry could not be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The event is incomplete, though it was decoded: a rule of ours and one of the contracts differ.
+    /// The decoded event is incomplete, so a rule here differs from one of the contracts.
     #[error(transparent)]
     Incomplete(#[from] contracts::FieldError),
-    /// The id belongs to somebody else's bet.
+    /// The id belongs to another player's bet or payment.
     #[error("the id of the bet or payment belongs to another player")]
     OtherPlayer,
 }
@@ -93,36 +93,33 @@ impl Classify for HistoryError {
     }
 }
 
-/// A page, and where the next one begins.
+/// A page, and the start of the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The entries, latest first.
     pub entries: Vec<HistoryDocument>,
-    /// What to ask for next; absent at the end.
+    /// Value of `before` for the next page. Absent on the last page.
     pub next: Option<String>,
 }
 
-/// The history; cheap to clone.
+/// The history. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct History {
     entries: Collection<HistoryDocument>,
 }
 
 impl History {
-    /// Makes sure of the index.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
+    /// Opens the collection and creates a missing index.
     pub async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let entries: Collection<HistoryDocument> = mongo.collection("bet_history");
         entries.ensure_index(Index::on(doc! { "player_id": 1, "kind": 1, "place": 1 })).await?;
         Ok(Self { entries })
     }
 
-    /// Records how something ended. A second event about it changes nothing, unless it undoes the first.
+    /// Records an outcome. A second event about it changes nothing, unless it is a void.
     ///
     /// # Errors
-    /// When the store fails, or the id is somebody else's.
+    /// [`HistoryError::OtherPlayer`] when the id belongs to another player.
     pub async fn record(&self, event: &Event, entry: Entry) -> Result<Recorded, HistoryError> {
         let outcome = entry.outcome;
         let document = document(event, entry);
@@ -132,7 +129,7 @@ impl History {
             Err(error) => return Err(error.into()),
         }
         let Some(known) = self.entries.find_one(doc! { "_id": &document.id }).await? else {
-            // Nothing is ever deleted here: the reader is behind, and another try will see it.
+            // Entries are never deleted, so the replica that was read lags behind, and a retry finds the entry.
             let reason = "an entry that exists was not found".to_owned();
             return Err(StoreError::Transient { collection: "bet_history", reason }.into());
         };
@@ -144,7 +141,7 @@ impl History {
         if known.event_id == document.event_id || !undone {
             return Ok(Recorded::Known);
         }
-        // It keeps its place and what was played; only how it ended is new.
+        // A void changes only the outcome. The entry keeps its place and the data of the played bet.
         let undo = doc! { "$set": {
             "outcome": document.outcome, "reason": document.reason, "event_id": document.event_id,
         }};
@@ -152,10 +149,7 @@ impl History {
         Ok(Recorded::New)
     }
 
-    /// One page of a player's entries of this kind, without those that this version cannot read.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Returns one page of a player's entries of this kind, without entries that this version cannot read.
     pub async fn page(
         &self,
         player_id: &str,
@@ -169,7 +163,7 @@ impl History {
         for window in window::before(before, now_us) {
             let mut filter = doc! { "player_id": player_id, "kind": kind.as_str() };
             filter.insert("place", window.range());
-            // One more than asked for tells whether there is a next page.
+            // Reads one entry more than requested, to find out whether there is a next page.
             let missing = wanted.saturating_sub(entries.len()).saturating_add(1);
             let missing = u32::try_from(missing).unwrap_or(u32::MAX);
             entries.extend(self.entries.find_readable(filter, doc! { "place": -1 }, missing).await?);

@@ -1,7 +1,7 @@
-//! The internal interface: one file per route. Only our own services call it, and every route wants their token.
+//! The internal interface for other Pitboss services: one file per route. Every route requires the internal token.
 //!
-//! A session's id is as good as the session: it comes in a header and never in a path, so that no log, no span and no address
-//! bar of a tool shows it.
+//! A session's id grants access like the session itself. It comes in a header and never in a path, so that no log, span or
+//! address bar of a tool shows it.
 
 mod bets;
 mod changed;
@@ -26,7 +26,7 @@ use crate::history::History;
 use crate::players::Players;
 use crate::sessions::Sessions;
 
-/// What the routes work with.
+/// State of the routes.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) players: Players,
@@ -34,12 +34,12 @@ pub(crate) struct Api {
     pub(crate) history: History,
 }
 
-/// All routes, for whoever has the internal token.
+/// All routes, behind the check of the internal token.
 pub(crate) fn routes(api: Api, internal: Internal) -> Router {
     chassis::http::internal(table().with_state(api), internal)
 }
 
-/// Every path and what answers there.
+/// Every path and its handlers.
 pub(crate) fn table() -> Router<Api> {
     Router::new()
         .route("/internal/v1/players", post(register::register))

@@ -1,12 +1,11 @@
-//! User knows the players: who they are, whether their session stands, what they allow themselves, and their history.
+//! The service for players: identity, sessions, self-imposed limits and history.
 //!
-//! In the life of one bet it comes in twice. Before: the gateway asks whether the session stands ([`sessions`], answered
-//! by the cache, with the document store as the truth). After: `BetSettled` becomes an entry of the player's [`history`].
+//! One bet through this crate: before the bet, the gateway asks whether the session is open ([`sessions`], served by the cache,
+//! with the document store as the source of truth). After it, `BetSettled` becomes an entry of the player's [`history`].
 //!
-//! Promises kept here: a registration or change and the event that tells of it are one write ([`players`]); the same
-//! idempotency key is the same answer, or 422; a lost cache costs time and nothing else; a page of the history costs the
-//! same at its end as at its beginning; a password is hashed with bounded memory and never leaves ([`passwords`]); one account
-//! is guessed at a bounded number of times ([`attempts`]).
+//! It guarantees six things. A registration or change and its event are one write ([`players`]). The same idempotency key gets
+//! the same answer or a 422. A lost cache only costs time. A page of the history costs the same at any depth. A password is
+//! hashed in bounded memory and never leaves the service ([`passwords`]). Guesses at one account are bounded ([`attempts`]).
 
 pub mod attempts;
 pub mod config;
@@ -33,16 +32,16 @@ use crate::passwords::Passwords;
 use crate::players::{Players, Sweeper};
 use crate::sessions::Sessions;
 
-/// The paths of the internal interface, for the test that no route is forgotten in.
+/// Paths of the internal interface, for the test that compares its route list with them.
 #[must_use]
 pub fn paths() -> Vec<String> {
     chassis::http::paths(&http::table())
 }
 
-/// The whole program: reads the configuration and calls [`run`].
+/// Reads the configuration and calls [`run`].
 ///
-/// It stands here because the compiler generates the code of all that `run` calls where it is started. In `main.rs` it would do so
-/// once more.
+/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
+/// `main.rs` that code would be generated a second time.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::User;
@@ -52,7 +51,7 @@ pub fn main() -> std::process::ExitCode {
 /// Runs the service until `shutdown` or until a part fails.
 ///
 /// # Errors
-/// [`Failure::Missing`] when the document store cannot be reached at the start, else what failed.
+/// [`Failure::Missing`] when the document store is unreachable at the start, or the failure of a part.
 pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
     let mut life = Life::start(edges, &config, shutdown);
     let mongo =

@@ -1,4 +1,4 @@
-//! The `user` program; see [`user::run`].
+//! The binary of `user`. See [`user::run`].
 
 fn main() -> std::process::ExitCode {
     user::main()

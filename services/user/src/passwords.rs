@@ -1,8 +1,8 @@
-//! Passwords: argon2id on threads of their own, a bounded number of them, with memory that is allocated once.
+//! Hashes and verifies passwords: argon2id on a bounded number of its own threads, with memory that is allocated once.
 //!
-//! The promises: a password is never stored or logged; a flood of log-ins costs bounded memory, leaves at least one core to
-//! everything else, and is refused rather than queued without end; a hash that nobody waits for any more is not begun; an
-//! unknown e-mail address takes as long as a wrong password.
+//! It guarantees four things. A password is never stored or logged. A flood of log-ins has bounded memory, leaves one of several
+//! cores to other work, and is refused instead of queued without bound. No hash starts after its caller has left. An unknown
+//! e-mail address takes as long as a wrong password.
 
 mod hasher;
 
@@ -23,10 +23,10 @@ pub use self::hasher::Work;
 /// Length of salt and hash.
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// The most memory that a stored password may ask for: what the configuration may ask for.
+/// Largest memory of a stored password's hash, equal to the limit in the configuration.
 const MEMORY_KIB_MAX: u32 = 65_536;
 
-/// A hashed password, with everything that is needed to check another one against it.
+/// A hashed password with all parameters for verifying another one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPassword {
     algorithm: String,
@@ -42,19 +42,19 @@ impl std::fmt::Debug for StoredPassword {
     }
 }
 
-/// Why nothing could be said about a password.
+/// Reason why a password could not be hashed or verified.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// Too many others wait.
+    /// Too many requests wait.
     #[error("too many passwords are being checked")]
     Overloaded,
-    /// The stored password is none of ours.
+    /// The stored password has an unknown form.
     #[error("a stored password is not readable")]
     Unreadable,
     /// The hash could not be computed.
     #[error("a password could not be hashed: {0}")]
     Hash(argon2::Error),
-    /// The process is ending.
+    /// The process is shutting down.
     #[error("the process is ending")]
     Ending,
 }
@@ -68,7 +68,7 @@ impl Classify for PasswordError {
     }
 }
 
-/// Hashes and checks passwords; cheap to clone.
+/// Hashes and verifies passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
     shared: Arc<Shared>,
@@ -76,12 +76,12 @@ pub struct Passwords {
 
 struct Shared {
     config: config::Passwords,
-    /// A seat in the waiting room; none free means that the request is refused at once.
+    /// Seats for waiting and computing. A request without a seat is refused at once.
     seats: Arc<Semaphore>,
-    /// A turn at computing.
+    /// Turns at computing.
     turns: Arc<Semaphore>,
     hasher: Hasher,
-    /// What unknown players are checked against.
+    /// The stored password for checks of unknown players.
     nobody: StoredPassword,
 }
 
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// With these bounds. Starts the threads that hash; they end with the last clone.
+    /// Starts the hashing threads with these limits. The threads end with the last clone.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -116,7 +116,7 @@ impl Passwords {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// What has been computed so far.
+    /// Work of the threads so far.
     #[must_use]
     pub fn work(&self) -> Work {
         self.shared.hasher.work()
@@ -125,7 +125,7 @@ impl Passwords {
     /// Hashes a new password.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many others wait.
+    /// [`PasswordError::Overloaded`] when too many requests wait.
     pub async fn hash(&self, password: String) -> Result<StoredPassword, PasswordError> {
         let config = self.shared.config;
         let salt: [u8; SALT_BYTES] = rand::random();
@@ -140,10 +140,10 @@ impl Passwords {
         })
     }
 
-    /// Whether `password` is the stored one.
+    /// Checks `password` against the stored one.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many others wait.
+    /// [`PasswordError::Overloaded`] when too many requests wait.
     pub async fn verify(&self, password: String, stored: &StoredPassword) -> Result<bool, PasswordError> {
         let salt = hex::decode(&stored.salt).map_err(|_| PasswordError::Unreadable)?;
         let expected = hex::decode(&stored.hash).map_err(|_| PasswordError::Unreadable)?;
@@ -155,10 +155,10 @@ impl Passwords {
         Ok(bool::from(hash.as_slice().ct_eq(&expected)))
     }
 
-    /// Takes as long as [`Self::verify`] and says no: for an e-mail address that nobody has.
+    /// Takes as long as [`Self::verify`] and returns `false`, for an unknown e-mail address.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many others wait.
+    /// [`PasswordError::Overloaded`] when too many requests wait.
     pub async fn verify_nobody(&self, password: String) -> Result<bool, PasswordError> {
         self.verify(password, &self.shared.nobody).await.map(|_| false)
     }
@@ -172,7 +172,7 @@ impl Passwords {
     ) -> Result<[u8; HASH_BYTES], PasswordError> {
         let seat =
             Arc::clone(&self.shared.seats).try_acquire_owned().map_err(|_| PasswordError::Overloaded)?;
-        // A caller that hangs up meanwhile leaves its seat, and nothing is computed for it.
+        // A caller that disconnects here frees its seat, and nothing is computed for it.
         let turn = Arc::clone(&self.shared.turns).acquire_owned();
         let patience = Duration::from_millis(self.shared.config.wait_ms);
         let turn = tokio::time::timeout(patience, turn)
@@ -180,14 +180,14 @@ impl Passwords {
             .map_err(|_elapsed| PasswordError::Overloaded)?
             .map_err(|_closed| PasswordError::Ending)?;
         let (answer, answered) = oneshot::channel();
-        // Seat and turn go along: a caller that hangs up does not make room while its hash is still computed.
+        // The job holds seat and turn, so a caller that disconnects later makes no room while its hash is computed.
         let job = Job { password, salt, memory_kib, iterations, answer, held: [seat, turn] };
         self.shared.hasher.give(job).map_err(|_| PasswordError::Ending)?;
         answered.await.map_err(|_| PasswordError::Ending)?.map_err(PasswordError::Hash)
     }
 }
 
-/// How many hashes are computed at a time: as configured, and always one core less than there are (but one).
+/// Number of hashing threads: as configured, but one of several cores stays free.
 fn threads(configured: usize, cores: usize) -> usize {
     configured.min(cores.saturating_sub(1)).max(1)
 }

@@ -1,8 +1,8 @@
-//! Players: the document each has, and the events that are not published yet in that same document.
+//! Stores players. A player's document also holds the events that are not published yet (the outbox).
 //!
-//! The promises: what a player changes and the event that tells of it are ONE write, so neither is ever without the
-//! other; a repeated request finds its first decision; an event that a dead process left is published by the sweeper.
-//! The order is that of payment's accounts: read the player, then the changes, then compare-and-set on the version.
+//! It guarantees that a change and its event are ONE write, so neither exists without the other. A repeated request gets the
+//! first decision. The sweeper publishes an event that a dead process left. A change reads the player, then the changes, and then
+//! does a compare-and-set on the version. The payment service's accounts use the same order.
 
 mod document;
 mod relay;
@@ -24,12 +24,12 @@ use crate::error::UserError;
 use crate::passwords::Passwords;
 use document::{ChangeRow, OutboxEntry};
 
-/// Who made our events, in `ce_source`.
+/// `ce_source` of the events.
 pub(crate) const SOURCE: &str = "/pitboss/user";
-/// Most events of one player that wait to be published.
+/// Largest number of unpublished events of one player.
 const OUTBOX_MAX: usize = 128;
 
-/// The players; cheap to clone.
+/// The players. Cheap to clone.
 #[derive(Clone)]
 pub struct Players {
     mongo: Mongo,
@@ -47,10 +47,7 @@ impl std::fmt::Debug for Players {
 }
 
 impl Players {
-    /// Makes sure of the indexes.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
+    /// Opens the collections and creates missing indexes.
     pub async fn open(
         mongo: &Mongo,
         producer: Producer,
@@ -66,19 +63,16 @@ impl Players {
         Ok(Self { mongo: mongo.clone(), players, changes, producer, passwords, attempts })
     }
 
-    /// The player, if there is one.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Returns the player, if there is one.
     pub async fn find(&self, player_id: &str) -> Result<Option<PlayerDocument>, StoreError> {
         self.players.find_one(doc! { "_id": player_id }).await
     }
 
-    /// The player with this e-mail address and password; asked from this network.
+    /// Returns the player with this e-mail address and password. `network` is the client's network.
     ///
     /// # Errors
-    /// [`UserError::WrongCredentials`] for either being wrong, in the same time; [`UserError::TooManyAttempts`] after too many
-    /// of those.
+    /// [`UserError::WrongCredentials`] when either is wrong, after the same time. [`UserError::TooManyAttempts`] after too many
+    /// of these.
     pub async fn authenticate(
         &self,
         email: &str,
@@ -91,7 +85,7 @@ impl Players {
         match &authenticated {
             Ok(_) => attempt.succeeded().await,
             Err(UserError::WrongCredentials) => attempt.failed().await,
-            // Nothing was checked, or nobody was told.
+            // Not counted: no password was checked, or the caller does not learn the result.
             Err(_) => {}
         }
         authenticated
@@ -117,11 +111,11 @@ impl Players {
         self.players.find_one(doc! { "email_key": email_key }).await
     }
 
-    /// Registers a player and tells of it; asked from this network. The same key and body again is the same player.
+    /// Registers a player and publishes the event. The same key and body again return the same player.
     ///
     /// # Errors
-    /// [`UserError::EmailTaken`], [`UserError::OtherRequest`], [`UserError::TooManyAttempts`] after too many of those, or a
-    /// failing store.
+    /// [`UserError::EmailTaken`], [`UserError::OtherRequest`], or [`UserError::TooManyAttempts`] after too many repetitions with
+    /// a different body.
     pub async fn register(
         &self,
         key: &str,
@@ -129,9 +123,9 @@ impl Players {
         network: Option<&str>,
     ) -> Result<String, UserError> {
         let email_key = document::email_key(&asked.email);
-        // Nobody is known yet: the key is that of whoever has this address, so that strangers' keys never meet.
+        // There is no player id yet, so the address stands for it in the command id. Keys of different clients never collide.
         let command_id = ids::command_id(&email_key, "user/register", key);
-        // Before anything is hashed: an address that is taken costs one read.
+        // Checked before hashing, so an address that is taken costs one read.
         if let Some(known) = self.with_email(&email_key).await? {
             return self.registered_before(&known, &command_id, asked, network).await;
         }
@@ -142,7 +136,7 @@ impl Players {
                 self.relay_or_leave(&player).await;
                 Ok(player.id)
             }
-            // The same request at the same moment, or somebody else's with the same address: the document tells.
+            // The address was registered at the same moment, by the same request or another. The stored document decides.
             Err(StoreError::DuplicateKey { .. }) => match self.with_email(&email_key).await? {
                 Some(known) => self.registered_before(&known, &command_id, asked, network).await,
                 None => Err(UserError::Busy),
@@ -158,11 +152,11 @@ impl Players {
         asked: &Registration,
         network: Option<&str>,
     ) -> Result<String, UserError> {
-        // Compares no password, so it is no guess: whoever registers with the address of another does not shut that one out.
+        // Compares no password, so it is no guess. Registering with another player's address does not lock that player out.
         if known.id != command_id.as_str() {
             return Err(UserError::EmailTaken);
         }
-        // A repetition compares passwords: it is a way to guess, like a log-in.
+        // A repetition compares passwords, so it counts as a guess like a log-in.
         let attempt = self.attempts.begin(&document::email_key(&asked.email), network).await?;
         let same = known.request_hash == asked.request_hash(&known.id).as_str();
         if same && self.passwords.verify(asked.password.clone(), &known.password).await? {
@@ -172,19 +166,19 @@ impl Players {
         Err(UserError::OtherRequest)
     }
 
-    /// Changes a player's standing and tells of it; the id of the event that does. The same key and change again is
-    /// the same event.
+    /// Changes a player's standing and publishes the event. Returns the event's id. The same key and change again return the same
+    /// id.
     ///
     /// # Errors
-    /// [`UserError::Refused`] by the rules, [`UserError::OtherRequest`], [`UserError::Busy`], or a failing store.
+    /// [`UserError::Refused`] by the rules, [`UserError::OtherRequest`], or [`UserError::Busy`].
     pub async fn change(&self, player_id: &str, key: &str, change: &Change) -> Result<EventId, UserError> {
         let command_id = ids::command_id(player_id, change.route(), key);
         let message = change.message(player_id);
-        // Somebody else wrote first, or nobody knows whether we did: read again, and the reads will tell.
+        // After a lost race or an unknown result of the write, the next attempt reads the decision.
         retry::CHANGE.until_decided(|| self.try_change(player_id, &command_id, change, &message)).await
     }
 
-    /// One try; [`UserError::Busy`] when somebody else wrote first.
+    /// One attempt. Returns [`UserError::Busy`] when another writer was first or the outbox is full.
     async fn try_change(
         &self,
         player_id: &str,

@@ -1,7 +1,7 @@
-//! Sessions: the document store has the truth, the cache answers for it, and losing the cache loses nothing.
+//! Sessions. The document store is the source of truth, the cache serves look-ups, and losing the cache loses nothing.
 //!
-//! The promises: a session that has ended stays ended, also for a look-up that began before and comes to the cache after; its
-//! id, which is as good as the session, stands in no key of the cache and so in no span.
+//! It guarantees that an ended session stays ended, even when a look-up that began earlier writes to the cache later. A session's
+//! id grants access like the session itself, so no cache key and therefore no span contains it.
 
 use contracts::ids;
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,9 @@ use crate::config;
 use crate::error::UserError;
 use crate::players::{PlayerDocument, Players};
 
-/// Most sessions of one player whose cached form is forgotten after a change; others last as long as the cache keeps them.
+/// Number of a player's sessions that a change evicts from the cache. Further ones stay until their TTL ends.
 const SESSIONS_FORGOTTEN_MAX: u32 = 64;
-/// What the cache holds for a session that was ended.
+/// Cache value of an ended session.
 const ENDED: &[u8] = b"ended";
 
 /// `user.sessions`.
@@ -27,47 +27,47 @@ struct SessionDocument {
     #[serde(rename = "_id")]
     id: String,
     player_id: String,
-    /// The request that opened it, where it came with a key: the same request again is the same session.
+    /// The request that opened it, if it had a key. The same request again returns the same session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     command_id: Option<String>,
     created_at: DateTime,
     expires_at: DateTime,
 }
 
-/// A session that has just been opened, or opened before by the same request.
+/// A session that was opened now, or earlier by the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Opened {
-    /// Whose.
+    /// Id of the player.
     pub player_id: String,
-    /// Its id: 122 random bits.
+    /// Id of the session: 122 random bits.
     pub session_id: String,
-    /// When it ends.
+    /// End of the session.
     pub expires_at_epoch_s: i64,
 }
 
-/// What the gateway wants to know of a session.
+/// The session as the gateway gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionView {
-    /// Whose.
+    /// Id of the player.
     pub player_id: String,
     /// `pending`, `verified` or `rejected`.
     pub kyc_status: String,
-    /// Until when the player has excluded themselves.
+    /// End of the self-exclusion.
     pub self_excluded_until_epoch_ms: Option<i64>,
-    /// When it ends.
+    /// End of the session.
     pub expires_at_epoch_s: i64,
 }
 
-/// What the cache says of a session.
+/// Cached state of a session.
 enum Cached {
     Stands(SessionView),
     Ended,
-    /// Nothing, or nothing that can be believed: the store knows.
+    /// Nothing, or an invalid value. The store has to be asked.
     Unknown,
 }
 
-/// The sessions; cheap to clone.
+/// The sessions. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     sessions: Collection<SessionDocument>,
@@ -77,10 +77,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Makes sure of the indexes.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
+    /// Opens the collection and creates missing indexes.
     pub async fn open(
         mongo: &Mongo,
         players: Players,
@@ -91,19 +88,16 @@ impl Sessions {
         let keyed = doc! { "command_id": { "$exists": true } };
         sessions.ensure_index(Index::on(doc! { "command_id": 1 }).unique().partial(keyed)).await?;
         sessions.ensure_index(Index::on(doc! { "player_id": 1 })).await?;
-        // Removed by the store some time after the end; a look-up checks the end itself.
+        // The store removes an expired session some time later, so a look-up checks the expiry itself.
         sessions.ensure_index(Index::on(doc! { "expires_at": 1 }).ttl_s(0)).await?;
         Ok(Self { sessions, players, cache, config })
     }
 
-    /// Opens a session for a player who has just proved who they are.
-    ///
-    /// # Errors
-    /// A failing store.
+    /// Opens a session for an authenticated player.
     pub async fn log_in(&self, player: &PlayerDocument, key: Option<&str>) -> Result<Opened, UserError> {
-        // The key is the player's own: nobody else's can be in its way.
+        // The command id contains the player's id, so keys of different players never collide.
         let command_id = key.map(|key| ids::command_id(&player.id, "user/log-in", key).to_string());
-        // Twice: what stands in the way of the first insert may have expired, and is then removed.
+        // Two attempts: an expired session may block the first insert, and is then removed.
         for _ in 0..2 {
             let now_s = epoch_s(DateTime::now());
             let ends_at_s = now_s.saturating_add(i64::from(self.config.lifetime_s));
@@ -112,7 +106,7 @@ impl Sessions {
                 player_id: player.id.clone(),
                 command_id: command_id.clone(),
                 created_at: DateTime::now(),
-                // Whole seconds, as everybody is told: the end is the same for all who look at it.
+                // Whole seconds, as in the answer, so that the session ends at the same time for every process.
                 expires_at: DateTime::from_millis(ends_at_s.saturating_mul(1_000)),
             };
             match self.sessions.insert_one(&session).await {
@@ -138,10 +132,7 @@ impl Sessions {
         Err(UserError::Busy)
     }
 
-    /// The session, unless it has ended or never was.
-    ///
-    /// # Errors
-    /// When the store fails; a failing cache is no reason.
+    /// Returns the session, unless it has ended or never existed. A failing cache is no error.
     pub async fn find(&self, session_id: &str) -> Result<Option<SessionView>, UserError> {
         let now_s = epoch_s(DateTime::now());
         match self.cached(session_id).await {
@@ -163,22 +154,19 @@ impl Sessions {
         Ok(Some(found))
     }
 
-    /// Ends a session. Once this has returned, no look-up of any replica finds it; while the cache is away, some may for as
-    /// long as the cache keeps what it knows (`sessions.cache_ttl_s`).
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Ends a session. After this, no replica finds it. Only while the cache is away can a replica still find it, for up to
+    /// `sessions.cache_ttl_s`.
     pub async fn log_out(&self, session_id: &str) -> Result<(), UserError> {
         self.sessions.delete_one(doc! { "_id": session_id }).await?;
-        // Not only forgotten: a look-up that read the session a moment ago would put it back.
+        // Marked instead of removed, because a look-up that read the session a moment ago would put it back.
         if let Err(error) = self.cache.put(&cache_key(session_id), ENDED, self.ttl_s()).await {
             tracing::warn!(error = %error, "an ended session may stay in the cache");
         }
         Ok(())
     }
 
-    /// Makes the cache forget what it says about a player. A look-up that is under way may put the old answer back; it
-    /// lasts as long as the cache keeps it, and what matters is enforced by the ledger.
+    /// Evicts a player's sessions from the cache. A look-up in flight may put the old state back until its TTL ends. The ledger
+    /// enforces limits and exclusion regardless.
     pub async fn player_changed(&self, player_id: &str) {
         let of_player = doc! { "player_id": player_id };
         match self.sessions.find_readable(of_player, doc! { "_id": 1 }, SESSIONS_FORGOTTEN_MAX).await {
@@ -206,7 +194,7 @@ impl Sessions {
         match serde_json::from_slice(&bytes) {
             Ok(found) => Cached::Stands(found),
             Err(_) => {
-                // Rubbish would be in the way of the truth.
+                // An invalid value would block the correct one.
                 self.forget(session_id).await;
                 Cached::Unknown
             }
@@ -217,7 +205,7 @@ impl Sessions {
         u64::from(self.config.cache_ttl_s)
     }
 
-    /// Never over what is there: that may say that the session has ended.
+    /// Caches a session, but never replaces a value, which may be the mark of an ended session.
     async fn keep(&self, session_id: &str, found: &SessionView) {
         let Ok(bytes) = serde_json::to_vec(found) else { return };
         if let Err(error) = self.cache.put_if_absent(&cache_key(session_id), bytes, self.ttl_s()).await {
@@ -274,7 +262,7 @@ mod tests {
             self_excluded_until_epoch_ms: None,
             expires_at_epoch_s: epoch_s(DateTime::now()) + 86_400,
         };
-        // What a look-up read before the session ended, it keeps after.
+        // A look-up caches a session after its end, having read it before.
         let [ended, stands] = ["ended", "stands"].map(testkit::unique);
         sessions.log_out(&ended).await.unwrap();
         for id in [&ended, &stands] {

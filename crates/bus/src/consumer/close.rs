@@ -1,4 +1,4 @@
-//! The end of a consumer, in order: last commit, answers owed to librdkafka, producer, client; each behind a deadline.
+//! Close of a consumer: last commit, outstanding rebalance answers, producer, client. Every step that can block has a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::context::{Rebalance, list_of};
 use super::owner::{Owner, Phase};
 use crate::error::ConsumerError;
 
-/// Between two tries of the last commit: while the group rebalances the broker takes none, and what is not committed
-/// comes again.
+/// Pause between two attempts at the last commit. The broker rejects commits during a rebalance, and uncommitted records are
+/// redelivered.
 const LAST_COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Owner {
@@ -45,7 +45,7 @@ impl Owner {
         loop {
             self.start_commit();
             if self.commit.is_none() {
-                return; // the broker has all there is
+                return; // everything is committed
             }
             let Ok(committed) = timeout_at(until, Commit::ended(&mut self.commit)).await else { break };
             let was_refused = matches!(committed, Committed::Failed(_));
@@ -57,7 +57,7 @@ impl Owner {
         tracing::warn!("the last commit was not confirmed in time; finished records may come again");
     }
 
-    /// A rebalance that nobody has answered would keep the client from closing.
+    /// Answers outstanding rebalances, because an unanswered one would keep the client from closing.
     fn answer_what_is_owed(&mut self) {
         self.finish_handover();
         while let Ok(event) = self.rebalances.try_recv() {
@@ -76,7 +76,7 @@ impl Owner {
         }
     }
 
-    /// Leaving the group blocks, and has been seen never to return: it happens elsewhere, and is not waited for for ever.
+    /// Leaving the group can hang, so it runs on a blocking thread with a deadline.
     async fn drop_client(self) {
         let deadline: Duration = self.config.close_deadline();
         let client = Arc::clone(&self.client);
@@ -89,7 +89,7 @@ impl Owner {
 }
 
 impl Drop for Owner {
-    /// Also when nobody waited for the end: a client that closes with a rebalance unanswered never comes back.
+    /// Also needed when `close` did not run to its end: a client that closes with an unanswered rebalance never returns.
     fn drop(&mut self) {
         self.client.context().close();
         self.answer_what_is_owed();

@@ -1,7 +1,7 @@
-//! Commits: synchronous, off the owner task, one at a time.
+//! Offset commits: synchronous, off the owner task, one at a time.
 //!
-//! An asynchronous commit that fails is never heard of again, so each is synchronous, on a blocking thread. Around a
-//! rebalance some fail; the frontier is kept and committed again at the next tick.
+//! The failure of an asynchronous commit is never reported, so each commit is synchronous, on a blocking thread. Some commits
+//! fail around a rebalance. Their frontiers are kept and committed again at the next tick.
 
 use std::sync::Arc;
 
@@ -17,32 +17,31 @@ use crate::error::ClientError;
 use crate::ledger::{Epoch, NextOffset, TopicPartition};
 use crate::names::Names;
 
-/// How often the broker is asked whether it really has what it confirmed: a commit answers for all of its partitions
-/// with one word.
+/// Number of commits between two checks of what the broker stored. A commit has only one result for all of its partitions.
 const VERIFY_EVERY: u64 = 20;
 
-/// How long that question may take, in milliseconds.
+/// Time-out of that check, in milliseconds.
 const VERIFY_TIMEOUT_MS: u64 = 5_000;
 
 type Frontiers = Vec<(TopicPartition, Epoch, NextOffset)>;
 
-/// A commit on its way.
+/// A commit in flight.
 pub(crate) struct Commit {
     task: JoinHandle<Committed>,
 }
 
-/// How a commit ended.
+/// Result of a commit.
 pub(crate) enum Committed {
-    /// The broker has these.
+    /// The broker stored these frontiers.
     Confirmed(Frontiers),
-    /// It has not; they are committed again.
+    /// The broker did not store them. They are committed again.
     Failed(KafkaError),
-    /// The thread that committed is gone.
+    /// The committing thread ended without a result.
     Vanished,
 }
 
 impl Commit {
-    /// Waits for the commit in flight; for ever when there is none.
+    /// Waits for the commit in flight, or forever when there is none.
     pub(super) async fn ended(commit: &mut Option<Self>) -> Committed {
         match commit {
             Some(commit) => (&mut commit.task).await.unwrap_or(Committed::Vanished),
@@ -52,10 +51,10 @@ impl Commit {
 }
 
 impl Owner {
-    /// Passes offsets at the end of a partition that are no records (the end of a transaction, aborted records): no record
-    /// comes that would carry the frontier over them, and they would be lag for ever.
+    /// Passes offsets at the end of a partition that hold no records (the end of a transaction, aborted records). No delivery
+    /// would move the frontier past them, so they would be lag forever.
     pub(super) fn pass_what_is_no_record(&mut self) {
-        // while stopping, records that come are dropped: the reader is behind them and we are not
+        // during a shutdown received records are dropped, so the reader is ahead of the ledger
         if self.phase.is_running() && self.mode == Mode::Member {
             for (partition, position) in self.positions() {
                 if let Some(next) = position
@@ -67,7 +66,7 @@ impl Owner {
         }
     }
 
-    /// Where the reader stands in each assigned partition, without asking the broker.
+    /// Returns the reader's position in each assigned partition, without a request to the broker.
     pub(super) fn positions(&self) -> Vec<(TopicPartition, Option<NextOffset>)> {
         let Ok(list) = self.client.position() else { return Vec::new() };
         if list.count() == 0 {
@@ -84,7 +83,7 @@ impl Owner {
         list.elements().iter().map(of).collect()
     }
 
-    /// Commits every frontier that the broker does not have, unless a commit is on its way.
+    /// Commits every frontier that the broker does not have, unless a commit is in flight.
     pub(super) fn start_commit(&mut self) {
         if self.commit.is_some() || self.mode == Mode::Tail {
             return;
@@ -136,7 +135,7 @@ impl Owner {
     }
 }
 
-/// On a blocking thread. The lists are locals: one that lived longer than the consumer would keep it from closing.
+/// Runs on a blocking thread. The lists are local variables: one that outlives the consumer would keep it from closing.
 fn commit(client: &Client, names: &Names, frontiers: Frontiers, verify: bool) -> Committed {
     let offsets = frontiers.iter().map(|(partition, _, next)| (partition, *next));
     let committed = offsets_of(offsets, names).and_then(|list| {
@@ -154,7 +153,7 @@ fn commit(client: &Client, names: &Names, frontiers: Frontiers, verify: bool) ->
     }
 }
 
-/// Drops what the broker does not have after all: it stays to be committed.
+/// Drops frontiers that the broker did not store, so that they are committed again.
 fn really_stored(mut frontiers: Frontiers, stored: &rdkafka::TopicPartitionList, names: &Names) -> Frontiers {
     frontiers.retain(|(partition, _, next)| {
         let found = stored.find_partition(&names.physical(&partition.topic), partition.partition);

@@ -1,8 +1,8 @@
-//! librdkafka's side of a rebalance: the callback says what happened and never waits.
+//! librdkafka's rebalance callback passes events to the owner and never waits.
 //!
-//! An assignment and a revocation are answered by the owner, the latter only when the work is done. Inline are only the
-//! two cases in which waiting would be wrong: partitions that are lost already, and a client that is closing (a deferred
-//! answer would keep the close from ever returning).
+//! The owner answers assignments and revocations, the latter only when the work is done. The callback answers inline where
+//! waiting is wrong or impossible: for partitions that are already lost, for a client that is closing (a deferred answer would
+//! block the close forever), and when the owner's channel is full.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,14 +19,14 @@ use crate::clients;
 use crate::ledger::{NextOffset, TopicPartition};
 use crate::names::Names;
 
-/// What the group decided about our partitions.
+/// Decision of the group about our partitions.
 #[derive(Debug)]
 pub(crate) enum Rebalance {
-    /// Ours as soon as we say so.
+    /// Assigned, once the owner confirms.
     Assigned(Vec<TopicPartition>),
-    /// To be given back as soon as we can.
+    /// Revoked. They are given back as soon as their work is done.
     Revoked(Vec<TopicPartition>),
-    /// Gone, and answered: somebody else may have them already.
+    /// Lost, and already answered. Another member may have them.
     Lost(Vec<TopicPartition>),
 }
 
@@ -43,12 +43,12 @@ impl MemberContext {
         Self { names, events, closing: AtomicBool::new(false), reports: Reports::default() }
     }
 
-    /// What librdkafka says about its reading.
+    /// Returns librdkafka's reports about its reading.
     pub(crate) fn reports(&self) -> &Reports {
         &self.reports
     }
 
-    /// From here on every rebalance is answered inline.
+    /// Makes the callback answer every later rebalance inline.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
@@ -107,7 +107,7 @@ impl ConsumerContext for MemberContext {
     }
 }
 
-/// The partitions in librdkafka's list. `elements()` must not be asked of an empty one.
+/// Returns the partitions in librdkafka's list. `elements()` must not be called on an empty list.
 pub(crate) fn partitions(list: &TopicPartitionList, names: &Names) -> Vec<TopicPartition> {
     if list.count() == 0 {
         return Vec::new();
@@ -116,7 +116,7 @@ pub(crate) fn partitions(list: &TopicPartitionList, names: &Names) -> Vec<TopicP
     list.elements().iter().map(|element| own(element.topic(), element.partition())).collect()
 }
 
-/// A list for librdkafka. Always a local of the caller: one that outlives the consumer keeps its close from returning.
+/// Creates a list for librdkafka. Keep it in a local variable: one that outlives the consumer keeps it from closing.
 pub(crate) fn list_of<'a>(
     partitions: impl IntoIterator<Item = &'a TopicPartition>,
     names: &Names,
@@ -128,7 +128,7 @@ pub(crate) fn list_of<'a>(
     list
 }
 
-/// A list with offsets.
+/// Creates a list with offsets.
 pub(crate) fn offsets_of<'a>(
     offsets: impl IntoIterator<Item = (&'a TopicPartition, NextOffset)>,
     names: &Names,

@@ -1,11 +1,10 @@
-//! What cannot be fetched or opened at one offset: found, told once, never passed.
+//! Detection of batches that cannot be fetched or decoded. Each is reported once and never passed.
 //!
-//! Promises: **a batch that librdkafka cannot read is an error event that names topic, partition and offset, within seconds**; the
-//! consumer is not ready until it is behind it; and no record behind a damaged batch is taken before it. librdkafka fetches
-//! such a batch for ever, or (a wrong checksum) goes on somewhere else. Its complaint knows the partition, but rdkafka 0.39 passes on
-//! only the text, which names no more than the batch's first offset. So the partition is found by what stands: it has something to
-//! read, brokers answer, and nothing comes. It then rests, and is tried again every few seconds. No I/O in [`Damage`]; the clock
-//! comes in.
+//! It guarantees that **an unreadable batch causes an error event with topic, partition and offset within seconds**. The consumer
+//! is not ready until it is past the batch, and takes no record behind it before. librdkafka fetches such a batch forever, or
+//! (wrong checksum) continues elsewhere. Its complaint has the partition, but rdkafka 0.39 passes on only the text, which names
+//! at most the batch's first offset. So the partition is found by its standstill: records are unread, brokers answer, and nothing
+//! arrives. It then rests and is retried every few seconds. [`Damage`] does no I/O and gets the time from its caller.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,24 +18,24 @@ use super::owner::{Mode, Owner};
 use super::statistics::{Reading, Readings};
 use crate::ledger::{NextOffset, TopicPartition};
 
-/// A partition that stands this long while brokers answer is stuck; with a complaint that fits, sooner.
+/// A partition without progress for this long is stuck if its broker answers. A matching complaint shortens the time.
 const STANDS_FOR: Duration = Duration::from_secs(3);
 const STANDS_FOR_WITH_COMPLAINT: Duration = Duration::from_secs(1);
-/// How many fetches must have been sent to its broker meanwhile: each but the last was answered.
+/// Minimum number of fetches sent to its broker meanwhile. All but the last were answered.
 const FETCHES_MIN: u64 = 2;
-/// A complaint is about what happens now.
+/// Maximum age of a complaint. An older one is about something else.
 const COMPLAINT_AGE_MAX: Duration = Duration::from_secs(10);
-/// A complaint names the first offset of a batch; a reader that has just begun may stand so far behind it.
+/// Maximum records of a batch. A complaint names its first offset, and a new reader may start this far behind that.
 const BATCH_RECORDS_MAX: i64 = 1_000_000;
 const COMPLAINTS_MAX: usize = 16;
-/// How long a damaged partition rests before it is tried again.
+/// Pause before a damaged partition is retried.
 const REST: Duration = Duration::from_secs(5);
-/// A partition that is tried again and has nothing to read for this long is healed: its end was cut off.
+/// A retried partition with nothing to read for this long is healed: the damaged end of its log was removed.
 const NOTHING_LEFT_AFTER: Duration = Duration::from_secs(3);
-/// How long the broker may take to say where the partitions began; asked only when something is damaged.
+/// Time-out of the request for start offsets. It is sent only when something is damaged.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A place that cannot be read.
+/// An unreadable position.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{partition} cannot be read at offset {offset}: {reason}")]
 pub(crate) struct Unreadable {
@@ -52,15 +51,15 @@ struct Complaint {
     heard_at: Instant,
 }
 
-/// Where the next record of a partition should be.
+/// Offset of a partition's next record.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     offset: i64,
-    /// Nothing was delivered before it: it may be in the middle of a batch.
+    /// No record was delivered before it, so it may be in the middle of a batch.
     is_start: bool,
 }
 
-/// Since when a partition stands.
+/// Start of a partition's standstill.
 #[derive(Debug)]
 struct Standing {
     place: i64,
@@ -81,33 +80,33 @@ enum PlaceState {
     Trying { since: Instant },
 }
 
-/// What is known about damage in the partitions of one consumer.
+/// Known damage in the partitions of one consumer.
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     complaints: VecDeque<Complaint>,
-    /// Where partitions began of which nothing was delivered yet.
+    /// Start offsets of partitions without a delivered record.
     starts: BTreeMap<TopicPartition, i64>,
     standing: BTreeMap<TopicPartition, Standing>,
     places: BTreeMap<TopicPartition, Place>,
 }
 
 impl Damage {
-    /// Something cannot be read now.
+    /// Returns true while any position is unreadable.
     pub(crate) fn is_there(&self) -> bool {
         !self.places.is_empty()
     }
 
-    /// This partition has a place that cannot be read.
+    /// Returns true while this partition has an unreadable position.
     pub(crate) fn is_at(&self, partition: &TopicPartition) -> bool {
         self.places.contains_key(partition)
     }
 
-    /// Whether the partition rests until it is tried again.
+    /// Returns true while the partition rests before its retry.
     pub(crate) fn rests(&self, partition: &TopicPartition) -> bool {
         self.places.get(partition).is_some_and(|place| matches!(place.state, PlaceState::Resting { .. }))
     }
 
-    /// The partition is no longer ours.
+    /// Removes a partition that is no longer ours.
     pub(crate) fn forget(&mut self, partition: &TopicPartition) {
         self.places.remove(partition);
         self.standing.remove(partition);
@@ -130,10 +129,10 @@ impl Damage {
         self.complaints.retain(|complaint| now.duration_since(complaint.heard_at) < COMPLAINT_AGE_MAX);
     }
 
-    /// The newest complaint that may be about what this partition should have from `expected` on and before `end`.
+    /// Returns the newest complaint that may be about this partition, at `expected` or later and before `end`.
     ///
-    /// What was delivered was read, so a batch behind it begins at `expected` or later. Only a reader that has just begun may
-    /// stand within a batch that begins before; a complaint that is known to be another partition's is none about that.
+    /// Delivered records were readable, so a batch behind them begins at `expected` or later. Only a new reader may stand within
+    /// a batch that begins earlier. A complaint that is known to be another partition's does not count for that case.
     fn fitting(&self, partition: &TopicPartition, expected: Expected, end: i64) -> Option<&Complaint> {
         let is_anothers = |complaint: &Complaint| {
             self.places.iter().any(|(other, place)| other != partition && place.reason == complaint.reason)
@@ -146,7 +145,7 @@ impl Damage {
         self.complaints.iter().rev().find(fits)
     }
 
-    /// The same for one that stands at `place`, as far as it is known where the partition ends.
+    /// Like [`Self::fitting`], for a partition that stands at `place`. A partition whose end is unknown has no upper bound.
     fn suspicion(
         &self,
         partition: &TopicPartition,
@@ -157,7 +156,7 @@ impl Damage {
         self.fitting(partition, place, end)
     }
 
-    /// A record came: is it behind a batch that was dropped without being read? Answers the place where it is new.
+    /// Returns Some if the record is behind a batch that was dropped unread. Contains the position of the batch if it is new.
     fn jumped(
         &mut self,
         partition: &TopicPartition,
@@ -174,8 +173,8 @@ impl Damage {
         Some(self.found(partition, expected.offset, reason, now))
     }
 
-    /// Looks at what librdkafka says about its reading, of the partitions that we ourselves did not pause. Each has with it
-    /// the offset that the next record should have, where something was delivered.
+    /// Checks librdkafka's readings of the partitions that this consumer did not pause. `fetched` maps each of them to the offset
+    /// of its next record, if any was delivered.
     fn judge(
         &mut self,
         readings: &Readings,
@@ -201,7 +200,7 @@ impl Damage {
         found
     }
 
-    /// The offset at which a partition stands, when it has stood long enough.
+    /// Returns the offset at which a partition stands, once it has stood there long enough.
     fn stands(
         &mut self,
         partition: &TopicPartition,
@@ -209,21 +208,21 @@ impl Damage {
         expected: Option<i64>,
         now: Instant,
     ) -> Option<i64> {
-        // After a wrong checksum librdkafka reads its next offset from the middle of the batch: only ours is true then.
+        // After a wrong checksum librdkafka takes its next offset from inside the batch, so only our own offset is right.
         let start = expected.or_else(|| self.starts.get(partition).copied());
         let named = self.complained_about(start);
         let place = match named {
             Some(named) => named,
-            None if reading.is_lost() => return None, // finding its way back: what was known holds
+            None if reading.is_lost() => return None, // still looking for its position: the earlier state remains valid
             None if reading.next > reading.end => start.unwrap_or(reading.next),
             None => reading.next,
         };
-        // What waits to be taken is of all partitions: others that catch up are no reason to doubt a complaint.
+        // Waiting records may be of other partitions, which are catching up. They do not disprove a complaint.
         let has_something = match named {
             Some(named) if reading.is_not_past(named) => reading.has_unread_at(place),
             _ => reading.has_something_at(place),
         };
-        // Refused at the offset from the middle, it looks for its way again and again: it may be seen at nothing else.
+        // Rejected at that offset, the reader looks for its position again and again. The statistics may show nothing else.
         if !reading.is_lost() && !has_something {
             self.standing.remove(partition);
             return None;
@@ -242,12 +241,12 @@ impl Damage {
         is_stuck.then_some(place)
     }
 
-    /// This place, where the next record should be, when a complaint names just that.
+    /// Returns `start`, where the next record should be, if a complaint names exactly that offset.
     fn complained_about(&self, start: Option<i64>) -> Option<i64> {
         start.filter(|start| self.complaints.iter().any(|complaint| complaint.offset == *start))
     }
 
-    /// A place that is tried again is healed when the reader got past it, or when nothing is left there.
+    /// Removes a retried position as healed, once the reader is past it or nothing is left there.
     fn heals(&mut self, partition: &TopicPartition, reading: &Reading, now: Instant) {
         let Some(Place { offset, state: PlaceState::Trying { since }, .. }) = self.places.get(partition)
         else {
@@ -257,7 +256,7 @@ impl Damage {
         let is_lost = reading.is_lost() || reading.next > reading.end;
         let is_quiet = now.duration_since(*since) >= NOTHING_LEFT_AFTER
             && self.suspicion(partition, at, reading).is_none();
-        // what was fetched and not taken may lie behind a batch that was dropped unread
+        // records that were fetched and not taken may be behind a batch that was dropped unread
         let is_past = reading.queued == 0 && reading.next > *offset;
         let is_empty = !reading.has_something_at(reading.next);
         if !is_lost && is_quiet && (is_past || is_empty) {
@@ -281,7 +280,7 @@ impl Damage {
         is_new.then(|| Unreadable { partition: partition.clone(), offset, reason })
     }
 
-    /// The places whose rest is over: they are tried from here on.
+    /// Returns the positions whose rest is over. From then on they are being retried.
     fn take_due(&mut self, now: Instant) -> Vec<(TopicPartition, NextOffset)> {
         let mut due = Vec::new();
         for (partition, place) in &mut self.places {
@@ -294,7 +293,7 @@ impl Damage {
     }
 }
 
-/// The offset that a complaint names: the number after "offset" or "at".
+/// Returns the offset that a complaint names: the number after "offset" or "at".
 fn offset_in(reason: &str) -> Option<i64> {
     let words: Vec<&str> = reason.split([' ', ',', '(', ')']).collect();
     let named = |pair: &[&str]| match pair {
@@ -305,7 +304,7 @@ fn offset_in(reason: &str) -> Option<i64> {
 }
 
 impl Owner {
-    /// librdkafka complained about something that it read.
+    /// Takes librdkafka's complaints about its reading.
     pub(super) fn on_complaint(&mut self) {
         let now = Instant::now();
         let heard = self.client.context().reports().complaints();
@@ -318,7 +317,7 @@ impl Owner {
         self.note_starts();
     }
 
-    /// Where partitions began of which nothing came yet. Asked of the broker, and only when something is damaged.
+    /// Asks the broker for the start offsets of partitions without a delivered record. Called only after a complaint.
     fn note_starts(&mut self) {
         let unknown: Vec<TopicPartition> = self
             .ledger
@@ -340,12 +339,12 @@ impl Owner {
         }
     }
 
-    /// A partition that is read from here on.
+    /// Registers the offset from which a partition is read.
     pub(crate) fn starts_at(&mut self, partition: &TopicPartition, next: NextOffset) {
         self.damage.starts.insert(partition.clone(), next.0);
     }
 
-    /// Whether this record must not be taken: something before it in its partition was not read.
+    /// Returns true if this record must not be taken, because something before it in its partition was not read.
     pub(super) fn is_beyond_damage(&mut self, partition: &TopicPartition, offset: i64) -> bool {
         if self.damage.is_quiet() {
             return false;
@@ -362,7 +361,7 @@ impl Owner {
                 true
             }
             None => {
-                // A reader that began anew brings what lies before the place once more: that is no way past it.
+                // A restarted reader delivers records before the position again. They do not prove that it is past the position.
                 let reached = self.damage.places.get(partition).is_some_and(|place| offset >= place.offset);
                 if reached {
                     self.damage.places.remove(partition);
@@ -373,7 +372,7 @@ impl Owner {
         }
     }
 
-    /// At each tick: what stands, and what is tried again.
+    /// Runs at each tick: finds partitions that stand still, and retries those whose rest is over.
     pub(super) fn look_for_damage(&mut self) {
         if !self.phase.is_running() {
             return;

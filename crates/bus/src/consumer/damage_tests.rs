@@ -1,4 +1,4 @@
-//! Damage by what librdkafka says, with a clock of the test's own.
+//! Detection of damage from librdkafka's reports, with a simulated clock.
 
 use super::*;
 
@@ -14,22 +14,22 @@ fn readings(next: i64, end: i64, fetches: u64) -> Readings {
     Readings::from([(tp(0), Reading { next, end, queued: 0, fetches })])
 }
 
-/// Where something was delivered up to here.
+/// Next offset after delivered records.
 fn after(offset: i64) -> Expected {
     Expected { offset, is_start: false }
 }
 
-/// Where a reader begins.
+/// Start offset of a new reader.
 fn from(offset: i64) -> Expected {
     Expected { offset, is_start: true }
 }
 
-/// Partition 0 alone, of which nothing was delivered.
+/// Partition 0 alone, without a delivered record.
 fn fetched() -> BTreeMap<TopicPartition, Option<i64>> {
     BTreeMap::from([(tp(0), None)])
 }
 
-/// What was found in partition 0, if it stands at `next` for `seconds` while `fetches` were sent.
+/// Damage found in partition 0 when it stands at `next` after `seconds`, with `fetches` sent so far.
 fn stood(damage: &mut Damage, began: Instant, seconds: u64, next: i64, fetches: u64) -> Vec<Unreadable> {
     damage.judge(&readings(next, 9, fetches), &fetched(), began + Duration::from_secs(seconds))
 }
@@ -54,7 +54,7 @@ fn a_partition_that_stands_while_brokers_answer_is_told_once() {
     assert!(found[0].to_string().starts_with("t/0 cannot be read at offset 5: "), "{}", found[0]);
     assert!(damage.is_there() && damage.rests(&tp(0)) && !damage.rests(&tp(1)));
 
-    // it is tried again, and stands again: no second word about the same place
+    // retried, it stands again: no second report about the same position
     assert_eq!(damage.take_due(began + Duration::from_secs(4)), vec![]);
     assert_eq!(damage.take_due(began + Duration::from_secs(8)), vec![(tp(0), NextOffset(5))]);
     assert!(!damage.rests(&tp(0)) && damage.is_there());
@@ -62,7 +62,7 @@ fn a_partition_that_stands_while_brokers_answer_is_told_once() {
     assert_eq!(stood(&mut damage, began, 9, 5, 50), vec![]);
     assert!(damage.rests(&tp(0)));
 
-    // tried once more, it gets on
+    // retried once more, it makes progress
     assert_eq!(damage.take_due(began + Duration::from_secs(14)).len(), 1);
     assert_eq!(stood(&mut damage, began, 15, 6, 60), vec![]);
     assert!(damage.is_there(), "not sure yet");
@@ -126,7 +126,7 @@ fn a_place_whose_end_was_cut_off_is_healed() {
     assert!(!damage.is_there());
 }
 
-/// After a wrong checksum librdkafka takes its next offset from the middle of the batch, is refused, and begins anew.
+/// After a wrong checksum librdkafka takes its next offset from the middle of the batch, is rejected, and starts again.
 #[test]
 fn a_reader_that_runs_in_circles_behind_a_wrong_checksum_is_found_at_the_batch() {
     let (mut damage, began) = (Damage::default(), Instant::now());
@@ -140,7 +140,7 @@ fn a_reader_that_runs_in_circles_behind_a_wrong_checksum_is_found_at_the_batch()
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].offset, found[0].reason.as_str()), (5, CRC));
 
-    // tried again, it runs in the same circle: no second word, and no recovery
+    // retried, it runs in the same circle: no second report, and no recovery
     damage.take_due(began + Duration::from_secs(9));
     for (second, next) in [(9, 7_161_123_820_666_187_381), (10, 0), (12, 5), (14, 7_161_123_820_666_187_381)]
     {
@@ -151,7 +151,7 @@ fn a_reader_that_runs_in_circles_behind_a_wrong_checksum_is_found_at_the_batch()
     }
 }
 
-/// The statistics may fall together with the same moment of every circle: the end is never known.
+/// Every snapshot of the statistics may show the same moment of the circle, in which the end is unknown.
 #[test]
 fn a_reader_that_is_only_seen_while_it_looks_for_its_way_is_found_at_the_batch() {
     let (mut damage, began) = (Damage::default(), Instant::now());
@@ -169,7 +169,7 @@ fn a_reader_that_is_only_seen_while_it_looks_for_its_way_is_found_at_the_batch()
     assert_eq!((found[0].offset, found[0].reason.as_str()), (5, CRC));
 }
 
-/// A transaction's marker makes a gap in every partition of the transaction.
+/// A transaction's marker leaves a gap in every partition of the transaction.
 #[test]
 fn a_gap_of_a_healthy_partition_is_not_damage_of_another() {
     let (mut damage, now) = (Damage::default(), Instant::now());
@@ -187,13 +187,13 @@ fn a_reader_that_begins_within_a_damaged_batch_does_not_pass_it() {
     damage.hear(CRC.to_owned(), now);
     let found = damage.jumped(&tp(0), 12, from(8), now).expect("beyond damage").expect("new");
     assert_eq!((found.offset, found.reason.as_str()), (8, CRC));
-    // it is known whose it is by now
+    // by now the damage is known to belong to partition 0
     damage.hear(CRC.to_owned(), now);
     assert_eq!(damage.jumped(&tp(1), 12, from(8), now), None);
     assert_eq!(damage.jumped(&tp(0), 12, from(8), now), Some(None), "tried again, it is the same place");
 }
 
-/// All partitions share one queue: what others have in it says nothing about one that a complaint names.
+/// All partitions share one queue, so waiting records of others do not disprove a complaint about this one.
 #[test]
 fn a_damaged_partition_is_found_while_others_catch_up() {
     let (mut damage, began) = (Damage::default(), Instant::now());

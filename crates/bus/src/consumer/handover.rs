@@ -1,8 +1,8 @@
-//! Partitions come and go.
+//! Assignment and revocation of partitions.
 //!
-//! Promise: a partition that is revoked is given back only after its records in hand are done (or the deadline has
-//! passed) and the frontier is committed. A partition that is lost is let go at once: its epoch ends, so nothing that
-//! still runs can count.
+//! It guarantees that a revoked partition is given back only after its records in flight are done and the frontier is committed,
+//! or after the deadlines have passed. A lost partition is released at once. Its epoch ends, so work that still runs cannot
+//! count.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use super::owner::Owner;
 use crate::error::ClientError;
 use crate::ledger::TopicPartition;
 
-/// Partitions on their way to another member.
+/// Partitions that are being handed over to another member.
 #[derive(Debug)]
 pub(crate) struct Handover {
     pub(super) partitions: Vec<TopicPartition>,
@@ -25,9 +25,9 @@ pub(crate) struct Handover {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// What is in hand is finished; no more is taken.
+    /// Records in flight finish. No more are taken.
     Draining,
-    /// The last frontier is on its way.
+    /// The last frontier is being committed.
     Committing,
 }
 
@@ -46,7 +46,7 @@ impl Owner {
         }
         let list = list_of(partitions, &self.names);
         if let Err(source) = self.client.incremental_assign(&list) {
-            // rdkafka's own default ignores this, and then nothing is ever fetched
+            // rdkafka's own default ignores this error, and then nothing is ever fetched
             let cause = ClientError::Kafka { doing: "taking over partitions", source };
             self.begin_stop(Some(cause.into()));
             return;
@@ -65,7 +65,7 @@ impl Owner {
         self.apply_pause();
     }
 
-    /// Begins the books of a partition.
+    /// Begins the bookkeeping of a partition.
     pub(crate) fn own(&mut self, partition: &TopicPartition) {
         let before = self.leaving.insert(partition.clone(), CancellationToken::new());
         if let Some(token) = before {
@@ -91,10 +91,10 @@ impl Owner {
             "partitions were lost: this member was away too long"
         );
         self.disown(partitions);
-        self.handover = None; // librdkafka has its answer
+        self.handover = None; // librdkafka was already answered
     }
 
-    /// Ends the books of partitions: what waits is given back, what runs no longer counts.
+    /// Ends the bookkeeping of partitions. Waiting records are given back, and running ones no longer count.
     fn disown(&mut self, partitions: &[TopicPartition]) {
         self.withdraw_partitions(partitions);
         for partition in partitions {
@@ -108,7 +108,7 @@ impl Owner {
         self.apply_pause();
     }
 
-    /// Takes a hand-over as far as it can go now.
+    /// Advances a hand-over as far as it can go now.
     pub(super) fn advance_handover(&mut self) {
         let Some(handover) = &self.handover else { return };
         let is_due = Instant::now() >= handover.deadline;
@@ -139,7 +139,7 @@ impl Owner {
             Ok(()) => {
                 tracing::info!(kafka.partitions = handover.partitions.len(), "partitions were handed over");
             }
-            // the group has moved on without us; it tells us what is ours in the next round
+            // The group has moved on without this member. The next rebalance states which partitions are ours.
             Err(error) => tracing::warn!(kafka.error = %error, "handing over partitions was refused"),
         }
     }

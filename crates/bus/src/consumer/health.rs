@@ -1,4 +1,4 @@
-//! Whether the brokers can be reached: librdkafka says when they are gone, never when they are back, so we ask.
+//! Reachability of the brokers. librdkafka reports when all are gone, but never when one is back, so the consumer asks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 
 use super::owner::Owner;
 
-/// How long the question may take.
+/// Time-out of the request.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is known about the way to the brokers.
+/// Known state of the connection to the brokers.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     is_cut_off: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Health {
 }
 
 impl Owner {
-    /// All brokers are gone: nothing can be taken until one answers.
+    /// Marks all brokers as unreachable. The consumer is not ready until one answers.
     pub(super) fn on_cut_off(&mut self) {
         if !self.health.is_cut_off && self.phase.is_running() {
             tracing::warn!("no broker can be reached");
@@ -29,7 +29,7 @@ impl Owner {
         self.tell_ready();
     }
 
-    /// While cut off, asks once a tick at most, off this task.
+    /// While cut off, sends one request at a time on a blocking thread, at most one per tick.
     pub(super) fn look_for_brokers(&mut self) {
         if !self.health.is_cut_off {
             return;
@@ -51,7 +51,7 @@ impl Owner {
         }
     }
 
-    /// Any topic that we read will do.
+    /// Returns any topic that this group reads.
     fn a_topic(&self) -> String {
         let topic = self.processor.group.reads().first().map_or("", |topic| topic.name());
         self.names.physical(topic)

@@ -1,7 +1,7 @@
-//! The owner task: it alone changes the ledger, the lanes, the budget and the assignment.
+//! The owner task. It alone changes the ledger, the lanes, the budget and the assignment.
 //!
-//! One loop, biased: being told to stop, then rebalances, completions, commits, the tick, and last new records. Polling
-//! never stops while it lives, so the member never leaves its group because a handler is slow.
+//! One loop handles events by priority: shutdown, rebalances, completions, commits, the tick, then new records. It polls as long
+//! as it lives, so a slow handler never costs the member its place in the group.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,25 +32,25 @@ use crate::process::Processor;
 use crate::record::Record;
 use crate::watch::LaneWatch;
 
-/// Whether this consumer is in a group.
+/// Membership of this consumer in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// In a group: partitions come and go, offsets are committed.
+    /// In a group: partitions are assigned and revoked, and offsets are committed.
     Member,
-    /// Outside: all partitions from the end, nothing is committed.
+    /// Outside any group: all partitions from the end, without commits.
     Tail,
 }
 
-/// Hears whether records can be taken.
+/// Callback that receives true while records can be taken.
 pub(crate) type Ready = Box<dyn Fn(bool) + Send + Sync>;
 
-/// Where a consumer is in its life; it never goes back.
+/// Life cycle of a consumer. It never goes back.
 pub(super) enum Phase {
     /// Records are taken.
     Running,
-    /// What is in hand is finished, no more is taken.
+    /// Records in flight finish. No more are taken.
     Stopping(Stop),
-    /// Nothing is waited for any more but the last commit and the answers owed to librdkafka.
+    /// Only the last commit and the outstanding answers to librdkafka remain.
     Closing,
 }
 
@@ -60,7 +60,7 @@ impl Phase {
     }
 }
 
-/// Why and until when the consumer winds down.
+/// Deadline and cause of a shutdown.
 pub(super) struct Stop {
     pub(super) deadline: Instant,
     pub(super) cause: Option<ConsumerError>,
@@ -78,11 +78,11 @@ pub(crate) struct Owner {
     pub(super) ledger: Ledger,
     pub(super) lanes: Lanes<Queued>,
     pub(super) watches: Vec<Arc<LaneWatch>>,
-    /// The partition whose record runs in each slot.
+    /// Partition of the record that runs in each slot.
     pub(super) working_on: Vec<Option<TopicPartition>>,
     pub(super) budget: Budget,
     pub(super) paused: PausedSet,
-    /// Cancelled when a partition moves away: a record of it that only waits for its next attempt is given back.
+    /// Cancelled when a partition is revoked. A record that waits for its next attempt is then given back.
     pub(super) leaving: BTreeMap<TopicPartition, CancellationToken>,
     pub(super) commit: Option<Commit>,
     pub(super) commits: u64,
@@ -96,7 +96,7 @@ pub(crate) struct Owner {
     pub(super) damage: Damage,
 }
 
-/// What woke the owner.
+/// Event that woke the owner.
 enum Wake {
     Stop,
     Rebalance(Rebalance),
@@ -114,7 +114,7 @@ impl Owner {
         processor: Processor,
         mode: Mode,
     ) -> Self {
-        // each slot has at most one completion on its way, so a worker never waits for room
+        // each slot has at most one completion in flight, so there is always room for it
         let (completed, completions) = mpsc::channel(config.lanes + 1);
         let origin = Instant::now();
         let watch = || Arc::new(LaneWatch::new(origin));
@@ -169,7 +169,7 @@ impl Owner {
         Arc::clone(&self.load)
     }
 
-    /// The partitions are known from the start: outside a group nobody assigns any.
+    /// Marks the partitions as known. Outside a group no rebalance assigns them.
     pub(crate) fn is_assigned(&mut self) {
         self.has_assignment = true;
     }
@@ -218,14 +218,14 @@ impl Owner {
         }
     }
 
-    /// Says whether records can be taken.
+    /// Reports readiness: whether records can be taken.
     pub(super) fn tell_ready(&self) {
         let is_ready =
             self.phase.is_running() && self.has_assignment && !self.is_cut_off() && !self.damage.is_there();
         (self.ready)(is_ready);
     }
 
-    /// Most errors are connections that librdkafka repairs; only what it calls fatal ends us.
+    /// Only a fatal error or fencing stops the consumer. librdkafka recovers from most others, which are lost connections.
     fn on_client_error(&mut self, error: KafkaError) {
         let fenced = error.rdkafka_error_code() == Some(RDKafkaErrorCode::FencedInstanceId);
         if fenced || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
@@ -239,8 +239,8 @@ impl Owner {
         }
     }
 
-    /// Winds down: no more records are taken, those in hand are finished while the deadline allows. A cause that comes
-    /// while it winds down already is told too, and nothing more is begun.
+    /// Begins a shutdown: no more records are taken, and those in flight finish until the deadline. A cause is reported and
+    /// waiting records are then withdrawn, even if a shutdown is already in progress.
     pub(super) fn begin_stop(&mut self, cause: Option<ConsumerError>) {
         if let Some(cause) = &cause {
             tell(cause, &self.processor.group);
@@ -250,7 +250,7 @@ impl Owner {
         match &mut self.phase {
             Phase::Running => {
                 let deadline = match &cause {
-                    // what is stuck will not be done in ten seconds either
+                    // stuck work will not finish before a deadline either
                     Some(ConsumerError::Stalled { .. }) => now,
                     _ => now + self.config.stop_drain_deadline(),
                 };
@@ -278,7 +278,7 @@ impl Owner {
     }
 }
 
-/// Reports why the consumer stops; a handler's error was reported in its own trace already.
+/// Reports why the consumer stops. A handler's error was already reported in its own trace.
 fn tell(cause: &ConsumerError, group: &Group) {
     if matches!(cause, ConsumerError::Handler { .. }) {
         tracing::warn!(kafka.group = group.as_str(), "the consumer stops: {cause}");

@@ -1,4 +1,4 @@
-//! What librdkafka says about its reading, beside the records: complaints without a partition, and statistics.
+//! librdkafka's reports about its reading, besides the records: complaints that name no partition, and statistics.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -9,50 +9,49 @@ use serde::Deserialize;
 use crate::ledger::TopicPartition;
 use crate::names::Names;
 
-/// Complaints that nobody took are forgotten beyond this many.
+/// Maximum number of complaints kept for the owner. The oldest is dropped first.
 const COMPLAINTS_MAX: usize = 32;
-/// The same complaint is logged again only after this: librdkafka repeats it at each fetch.
+/// Pause before the same complaint is logged again, because librdkafka repeats it at each fetch.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// How far one partition is read.
+/// Read progress of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
-    /// What is fetched next.
+    /// Offset that is fetched next.
     pub(crate) next: i64,
     /// One past the last offset that may be read.
     pub(crate) end: i64,
-    /// Records that were fetched and wait to be taken, of all partitions: they share one queue.
+    /// Fetched records that wait to be taken, of all partitions, because they share one queue.
     pub(crate) queued: i64,
-    /// Fetches that were sent to the partition's broker so far.
+    /// Number of fetches sent to the partition's broker so far.
     pub(crate) fetches: u64,
 }
 
 impl Reading {
-    /// The broker has something there that was not fetched, and nothing waits before it.
+    /// Returns true if the broker has a record there that was not fetched, and no fetched record waits.
     pub(crate) fn has_something_at(&self, offset: i64) -> bool {
         self.queued == 0 && self.has_unread_at(offset)
     }
 
-    /// The same, whatever waits: it may be of other partitions.
+    /// Like [`Self::has_something_at`], but ignores waiting records, which may be of other partitions.
     pub(crate) fn has_unread_at(&self, offset: i64) -> bool {
         0 <= offset && offset < self.end && self.next != self.end
     }
 
-    /// The reader is not past this offset, as far as what it says makes sense.
+    /// Returns true if the reader is not past this offset, or if its position is implausible.
     pub(crate) fn is_not_past(&self, offset: i64) -> bool {
         self.next <= offset || self.next > self.end
     }
 
-    /// It is not known where the reader or the end is: it is being looked for.
+    /// Returns true if the position or the end is unknown, so that librdkafka is still looking for it.
     pub(crate) fn is_lost(&self) -> bool {
         self.next < 0 || self.end < 0
     }
 }
 
-/// By partition.
 pub(crate) type Readings = BTreeMap<TopicPartition, Reading>;
 
-/// The newest of each kind, until the owner takes it.
+/// The newest complaints and readings, until the owner takes them.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     complaints: Mutex<VecDeque<String>>,
@@ -61,7 +60,7 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Keeps a complaint; answers whether it is news.
+    /// Stores a complaint. Returns true if it must be logged.
     pub(crate) fn complain(&self, reason: &str) -> bool {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         if complaints.len() >= COMPLAINTS_MAX {
@@ -82,7 +81,7 @@ impl Reports {
         is_news
     }
 
-    /// Keeps what the statistics say.
+    /// Stores the readings in librdkafka's statistics.
     pub(crate) fn read(&self, statistics: &[u8], names: &Names) {
         match readings_in(statistics, names) {
             Ok(readings) => *self.readings.lock().unwrap_or_else(PoisonError::into_inner) = Some(readings),
@@ -90,7 +89,7 @@ impl Reports {
         }
     }
 
-    /// Takes the complaints.
+    /// Takes the stored complaints.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }

@@ -1,4 +1,4 @@
-//! The watchdog: a process that does not get on ends, and is started again, instead of standing there looking healthy.
+//! The watchdog stops a process that makes no progress, so that it is restarted instead of hanging while it looks healthy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::watch::LaneWatch;
 
 pub(crate) struct Watchdog {
     deadline: Duration,
-    /// When each partition with work in hand last got on.
+    /// Frontier of each partition with records in flight, and the time of its last change.
     progress: BTreeMap<TopicPartition, (Option<NextOffset>, Instant)>,
 }
 
@@ -19,8 +19,8 @@ impl Watchdog {
         Self { deadline, progress: BTreeMap::new() }
     }
 
-    /// Looks at every slot and every partition. `is_held` says whether a partition stands still on purpose: behind a
-    /// record that waits for its next attempt. That is reported elsewhere.
+    /// Checks every slot and every partition. `is_held` returns true for a partition that stands still on purpose, behind a
+    /// record that waits for its next attempt. Such a record is reported elsewhere.
     pub(crate) fn look(
         &mut self,
         ledger: &Ledger,
@@ -91,7 +91,7 @@ mod tests {
         assert!(dog.look(&ledger, &lanes, is_held).is_ok());
         wait();
         assert!(dog.look(&ledger, &lanes, is_held).is_ok());
-        // another partition's held record is no excuse
+        // a held record of another partition is no excuse for this one
         ledger.assign(other.clone());
         ledger.deliver(&other, 7);
         assert!(dog.look(&ledger, &lanes, is_held).is_ok());

@@ -1,4 +1,4 @@
-//! Records in, completions out, and the memory between them.
+//! Intake of records, their completion, and the memory between.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,7 +25,7 @@ pub(crate) struct Queued {
     leaving: CancellationToken,
 }
 
-/// What a worker says at its end.
+/// Result that a worker sends at its end.
 #[derive(Debug)]
 pub(crate) struct Completion {
     slot: Slot,
@@ -36,7 +36,7 @@ pub(crate) struct Completion {
     ended: Ended,
 }
 
-/// Sends the completion whatever happens to the worker: a record without one would hold its frontier for ever.
+/// Sends the completion even if the worker panics. A record without a completion would hold its frontier forever.
 struct Worker {
     completed: mpsc::Sender<Completion>,
     completion: Option<Completion>,
@@ -53,7 +53,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(completion) = self.completion.take() {
-            // refused only when the owner is gone, and nobody waits then
+            // fails only when the owner is gone, and then no completion is needed
             self.completed.try_send(completion).ok();
         }
     }
@@ -62,15 +62,15 @@ impl Drop for Worker {
 impl Owner {
     pub(super) fn on_record(&mut self, record: Record) {
         if !self.phase.is_running() {
-            return; // not in the ledger, so it comes again to whoever has the partition next
+            return; // not in the ledger, so it is redelivered to the partition's next owner
         }
         let partition = TopicPartition::new(record.topic.as_str(), record.partition);
         if self.is_beyond_damage(&partition, record.offset) {
-            return; // it comes again behind what cannot be read now
+            return; // it is redelivered after the batch that is unreadable now
         }
         let epoch = match self.ledger.deliver(&partition, record.offset) {
             Delivered::New(epoch) => epoch,
-            // seen after incremental assignments: the same offsets twice in consecutive polls
+            // seen after incremental assignments: two consecutive polls return the same offsets
             Delivered::Redelivered | Delivered::NotOurs => {
                 self.load.dropped();
                 tracing::debug!(
@@ -104,7 +104,7 @@ impl Owner {
         }
     }
 
-    /// Starts whatever may start.
+    /// Starts all work that may start now.
     pub(super) fn dispatch(&mut self) {
         while let Some((slot, queued)) = self.lanes.start() {
             self.working_on[slot] = Some(queued.partition.clone());
@@ -142,7 +142,7 @@ impl Owner {
         };
         match ended {
             Ended::Done => {}
-            // what comes after it in its lane must not overtake it
+            // its successors in its lane must not overtake it
             Ended::Abandoned => self.withdraw(|key, queued| {
                 key == lane && queued.epoch == epoch && queued.partition == partition
             }),
@@ -159,7 +159,7 @@ impl Owner {
         }
     }
 
-    /// Takes waiting records out of their lanes and gives them back.
+    /// Removes waiting records from their lanes and gives them back.
     pub(super) fn withdraw(&mut self, unwanted: impl FnMut(LaneKey, &Queued) -> bool) {
         for queued in self.lanes.withdraw(unwanted) {
             self.budget.give_back(&queued.partition, queued.cost_bytes);
@@ -170,8 +170,8 @@ impl Owner {
         }
     }
 
-    /// Whether a partition stands still on purpose: one of its records waits for its next attempt, or waits behind one
-    /// that does, or for a slot while such ones have them all.
+    /// Returns true if a partition stands still on purpose. One of its records waits for its next attempt or behind such a
+    /// record, or all slots are busy and one of them holds such a record.
     pub(super) fn is_held(&self, partition: &TopicPartition) -> bool {
         let mut holding = (0..self.watches.len()).filter(|slot| self.watches[*slot].is_holding()).peekable();
         if self.lanes.is_saturated() && holding.peek().is_some() {
@@ -183,12 +183,12 @@ impl Owner {
         })
     }
 
-    /// Takes the waiting records of partitions that are leaving.
+    /// Gives back the waiting records of partitions that are leaving.
     pub(super) fn withdraw_partitions(&mut self, partitions: &[TopicPartition]) {
         self.withdraw(|_, queued| partitions.contains(&queued.partition));
     }
 
-    /// Makes librdkafka fetch, or rest, as the budget says: everything, or the partition that has used up its share.
+    /// Pauses or resumes fetching as the budget, a shutdown or damage requires: for all partitions, or for one at its share.
     pub(super) fn apply_pause(&mut self) {
         let Self { phase, budget, paused, ledger, damage, .. } = self;
         let stops = !phase.is_running();
@@ -217,7 +217,7 @@ impl Owner {
         }
     }
 
-    /// A partition that has just left cannot be paused; that is no news.
+    /// Logs a refusal only at debug level, because a partition that has just left cannot be paused.
     fn paused_as_told(&self, result: Result<(), rdkafka::error::KafkaError>) {
         if let Err(error) = result {
             tracing::debug!(kafka.error = %error, "pausing or resuming was refused");

@@ -1,4 +1,4 @@
-//! How much of a record its dead letter carries: all of it, or what fits.
+//! The part of a record that its dead letter carries: all of it, or what fits.
 
 use contracts::headers;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
@@ -6,29 +6,29 @@ use telemetry::propagation::{self, SENTRY_TRACE, TRACEPARENT};
 
 use crate::record::{Came, Record};
 
-/// What a header costs besides its name and its value, at most.
+/// Maximum overhead of a header besides its name and its value.
 const HEADER_OVERHEAD_BYTES: usize = 10;
 
-/// What a dead letter carries of its record.
+/// The part of a record that its dead letter carries.
 pub(super) struct Part<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: OwnedHeaders,
-    /// What is missing: the header that says so, and how much it was.
+    /// Missing parts: the header that reports each, and its amount.
     cuts: Vec<(&'static str, usize)>,
 }
 
 impl<'a> Part<'a> {
-    /// All of it.
+    /// The whole record.
     pub(super) fn whole(record: &'a Record) -> Self {
         let headers = match record.headers_as_they_came() {
             Some(came) => native(&originals(&came)),
-            None => record.headers_verbatim(), // a name that is not UTF-8: nothing can be taken out
+            None => record.headers_verbatim(), // a name is not UTF-8, so no header can be removed
         };
         Self { key: record.key.as_deref(), value: value_of(record), headers, cuts: Vec::new() }
     }
 
-    /// What fits into so many bytes: the key or none, the headers that there is room for, and the beginning of the value.
+    /// The part that fits into `bytes_max`: the key or none, the headers that fit, and the beginning of the value.
     pub(super) fn within(record: &'a Record, bytes_max: usize) -> Self {
         let (mut left, mut cuts) = (bytes_max, Vec::new());
         let mut cut = |name, amount| cuts.push((name, amount));
@@ -72,7 +72,7 @@ impl<'a> Part<'a> {
         !self.cuts.is_empty()
     }
 
-    /// How much there was of what this header says is missing.
+    /// Returns the amount for this header: size of a dropped key, number of dropped headers, or full size of a truncated value.
     pub(super) fn cut(&self, name: &str) -> Option<usize> {
         self.cuts.iter().find(|(cut, _)| *cut == name).map(|(_, amount)| *amount)
     }
@@ -88,9 +88,9 @@ fn native(came: &[Came<'_>]) -> OwnedHeaders {
     })
 }
 
-/// The record's own headers as they came, without what an earlier dead letter added. Of several `traceparent` or `sentry-trace`
-/// stays the one that counts. Lists (`baggage`, `tracestate`) stay in their parts: joined, the parts of two traces would be one
-/// trace's, and too long a list is nobody's.
+/// Returns the record's own headers as received, without those of an earlier dead letter. Of several `traceparent` or
+/// `sentry-trace` headers, the effective one stays. Lists (`baggage`, `tracestate`) stay separate: joined, the entries of two
+/// traces would look like one trace's, and readers discard a list that is too long.
 fn originals<'a>(came: &[Came<'a>]) -> Vec<Came<'a>> {
     let single = [TRACEPARENT, SENTRY_TRACE].map(|name| (name, that_counts(came, name)));
     let stays = |index: usize, (name, value): &Came<'_>| {
@@ -105,7 +105,7 @@ fn originals<'a>(came: &[Came<'a>]) -> Vec<Came<'a>> {
         .collect()
 }
 
-/// Which header of this name readers take: the last that names a trace, else the last.
+/// Returns the index of the header of this name that readers use: the last that names a trace, else the last.
 fn that_counts(came: &[Came<'_>], name: &str) -> Option<usize> {
     let last = |counts: &dyn Fn(&[u8]) -> bool| {
         came.iter().rposition(|(other, value)| *other == name && value.is_some_and(counts))
@@ -121,7 +121,7 @@ mod tests {
     const FIRST: &[u8] = b"00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
     const SECOND: &[u8] = b"00-fedcba9876543210fedcba9876543210-fedcba9876543210-01";
 
-    /// Its time grows with the number of headers, not with its square: else this does not end.
+    /// The run time must grow linearly with the number of headers. With quadratic growth this test would not finish.
     #[test]
     fn a_record_of_very_many_headers_is_kept_whole() {
         const COUNT: usize = 400_000;
@@ -152,7 +152,7 @@ mod tests {
         let expected: Vec<Came<'_>> =
             [1, 2, 3, 4, 5, 8, 9].into_iter().map(|index: usize| came[index]).collect();
         assert_eq!(kept, expected);
-        // whoever reads the dead letter reads what its consumer read
+        // a reader of the dead letter sees the same trace as its consumer did
         let read = |headers: &[Came<'_>]| {
             let valued = headers.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
             propagation::headers_of(&propagation::extract(valued))

@@ -1,4 +1,4 @@
-//! How far one group is behind, as one number: what somebody asks who would otherwise add to it.
+//! Backlog of one group as one number, for a caller that must not add to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,45 +9,45 @@ use super::Reader;
 use crate::config::Config;
 use crate::error::ClientError;
 
-/// What a group has yet to read on some topics.
+/// Unread records of a group on some topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
-    /// Records up to the high watermark that the group has not committed.
+    /// Number of records up to the high watermark that the group has not committed.
     pub messages: u64,
-    /// The age of the oldest of them, in milliseconds: 0 when there is none (or when its time is a few seconds ahead of our
-    /// clock), `None` when it cannot be told (its time is absurd, or it could not be read).
+    /// Age of the oldest of them, in milliseconds. 0 when there is none, or when its timestamp is a few seconds ahead of our
+    /// clock. `None` when unknown: its timestamp is implausible, or it could not be read.
     pub oldest_age_ms: Option<u64>,
 }
 
 impl Backlog {
-    /// Whether something is unread that is older than this. True when that cannot be told: whoever would add to a
-    /// backlog had better not.
+    /// Returns true if the oldest unread record is older than `age`. Also true when its age is unknown, because the caller should
+    /// then not add to the backlog.
     #[must_use]
     pub fn is_older_than(self, age: Duration) -> bool {
         self.oldest_age_ms.is_none_or(|ms| Duration::from_millis(ms) > age)
     }
 }
 
-/// Asks for the backlog of one group, keeping its connections: three requests to the broker when nothing is unread, and
-/// one short read when something is.
+/// Reads the backlog of one group over persistent connections. A read takes three requests to the broker, and one short fetch if
+/// records are unread.
 pub struct BacklogReader {
     reader: Arc<Reader>,
 }
 
 impl BacklogReader {
-    /// A reader of `group` over `topics`.
+    /// Creates a reader of `group` over `topics`.
     ///
     /// # Errors
-    /// When the settings make no sense. The broker is not asked yet.
+    /// When the settings are invalid. The broker is not contacted yet.
     pub fn new(config: &Config, group: Group, topics: &[Topic]) -> Result<Self, ClientError> {
         let asked = std::iter::once((group, topics.to_vec()));
         Ok(Self { reader: Arc::new(Reader::over(config, asked, false)?) })
     }
 
-    /// The backlog now.
+    /// Reads the present backlog.
     ///
     /// # Errors
-    /// When the broker cannot be asked. That is not "no backlog".
+    /// When the broker does not answer. That does not mean "no backlog".
     pub async fn read(&self) -> Result<Backlog, ClientError> {
         let mut backlog = Backlog { messages: 0, oldest_age_ms: Some(0) };
         for stand in self.reader.stands().await?.iter().filter(|stand| stand.unread() > 0) {

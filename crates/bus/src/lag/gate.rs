@@ -1,11 +1,11 @@
-//! The gate before repetitions, which is closed while whoever has to answer lags. One that stays closed is reported, once.
+//! A gate that holds back repeated requests while the answering group lags. It reports once when it stays closed too long.
 
 use std::time::{Duration, Instant};
 
-/// A gate that was closed for this long is reported: no lag of a group that works lasts so long.
+/// Time after which a closed gate is reported. The lag of a working group does not last that long.
 const CLOSED_MAX: Duration = Duration::from_secs(300);
 
-/// Tells a gate that is closed for a moment from one that stays closed.
+/// Distinguishes a gate that is closed briefly from one that stays closed.
 #[derive(Debug)]
 pub struct Gate {
     closed_max: Duration,
@@ -25,14 +25,14 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A gate that is reported after it was closed for `closed_max`.
+    /// Creates a gate that is reported after it was closed for `closed_max`.
     #[must_use]
     pub fn telling_after(closed_max: Duration) -> Self {
         Self { closed_max, closed: None }
     }
 
-    /// Takes note of whether the gate holds something back now. Returns for how long it has done so when that is too long and the
-    /// caller was not told yet.
+    /// Records whether the gate is closed now. Returns how long it has been closed once that reaches the limit, and then not
+    /// again until it was open.
     pub fn note(&mut self, is_closed: bool) -> Option<Duration> {
         self.overdue(is_closed, Instant::now())
     }

@@ -1,7 +1,7 @@
-//! librdkafka's producer, and the thread that hands its acknowledgements to those who wait for them.
+//! librdkafka's producer, and the thread that passes each acknowledgement to its waiting caller.
 //!
-//! `rdkafka::FutureProducer` is not used: its thread polls for 100 ms at a time, and the end of each such poll, when less than
-//! a millisecond is left, is a spin. That is one per cent of a core for every idle producer; ours polls ten times longer.
+//! `rdkafka::FutureProducer` is not used because its thread polls for only 100 ms at a time. Each such poll ends in a busy loop
+//! when less than a millisecond is left, which costs an idle producer one per cent of a core. This thread polls ten times longer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,16 +17,16 @@ use tokio::sync::oneshot;
 use super::Published;
 use crate::clients::Logged;
 
-/// An acknowledgement ends a poll's wait at once; so long at most the thread waits for one more after its producer was dropped,
-/// before it gives up what is unanswered and closes the client: blocking work that belongs on no worker.
+/// Time-out of one poll. An acknowledgement ends a poll at once. After its producer was dropped, the thread finishes the poll,
+/// drops unanswered records and closes the client. That blocks, so it must not happen on an async worker.
 const POLL: Duration = Duration::from_secs(1);
-/// How soon a full queue is looked at again.
+/// Pause before the next attempt when the queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(10);
 
 type Waiter = oneshot::Sender<KafkaResult<Published>>;
 type Record<'a> = BaseRecord<'a, [u8], [u8], Box<Waiter>>;
 
-/// What is sent, once encoded: borrowed, because a publish may be tried again by the caller.
+/// Encoded record to send. It borrows, because the caller may retry a publish.
 pub(super) struct Outgoing<'a> {
     pub(super) topic: &'a str,
     pub(super) key: Option<&'a [u8]>,
@@ -34,13 +34,13 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: OwnedHeaders,
 }
 
-/// The client; clones share it, and the last one ends its thread.
+/// The client. Clones share it, and the last one ends its thread.
 #[derive(Clone)]
 pub(super) struct Client {
     inner: Arc<Polled>,
 }
 
-/// Dropped in this order: when the thread hears that it is over, it has the last handle of the producer.
+/// The fields are dropped in this order, so the thread holds the last handle of the producer when it learns of the end.
 struct Polled {
     producer: Arc<BaseProducer<Delivery>>,
     _ends: EndOnDrop,
@@ -54,7 +54,7 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Logs as every client does, and tells each waiter what became of its record.
+/// Logs like every client, and sends each waiting caller the result of its record.
 struct Delivery(Logged);
 
 impl ClientContext for Delivery {
@@ -75,13 +75,13 @@ impl ProducerContext for Delivery {
             Ok(record) => Ok(Published { partition: record.partition(), offset: record.offset() }),
             Err((error, _)) => Err(error.clone()),
         };
-        // nobody waits for a publish whose caller was cancelled
+        // a send fails only if the publish's caller was cancelled
         drop(waiter.send(told));
     }
 }
 
 impl Client {
-    /// Connects in the background.
+    /// Creates a client. It connects in the background.
     pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let producer: Arc<BaseProducer<Delivery>> = Arc::new(config.create_with_context(Delivery(Logged))?);
         let is_over = Arc::new(AtomicBool::new(false));
@@ -98,7 +98,7 @@ impl Client {
         Ok(Self { inner: Arc::new(Polled { producer, _ends: EndOnDrop(is_over) }) })
     }
 
-    /// Hands a record to librdkafka and waits for the brokers' answer; for room in the queue at most `queue_full_timeout`.
+    /// Sends a record and waits for the brokers' answer. Waits at most `queue_full_timeout` for space in the queue.
     pub(super) async fn send(
         &self,
         outgoing: Outgoing<'_>,
@@ -118,17 +118,17 @@ impl Client {
             };
             tokio::time::sleep(QUEUE_FULL_PAUSE).await;
         }
-        // the waiter is only dropped unanswered with the whole client, which this call keeps alive
+        // the waiter is dropped unanswered only with the whole client, which this call keeps alive
         told.await.unwrap_or(Err(KafkaError::Canceled))
     }
 
-    /// Blocks until all that was sent is answered, at most for `deadline`.
+    /// Blocks until every sent record is answered, at most for `deadline`.
     pub(super) fn flush(&self, deadline: Duration) -> KafkaResult<()> {
         self.inner.producer.flush(deadline)
     }
 }
 
-/// A client that is made when it is first needed: most processes never park a record.
+/// A client that is created on first use, because most processes never write a dead letter.
 pub(super) struct Lazy {
     config: ClientConfig,
     client: OnceLock<Client>,
@@ -139,7 +139,7 @@ impl Lazy {
         Self { config, client: OnceLock::new() }
     }
 
-    /// The client; made now, where there is none. Of two that are made at once one stays.
+    /// Returns the client, and creates it on first use. Of two concurrent creations, one stays.
     pub(super) fn get_or_make(&self) -> KafkaResult<&Client> {
         match self.client.get() {
             Some(client) => Ok(client),
@@ -150,7 +150,7 @@ impl Lazy {
         }
     }
 
-    /// The client, where there is one.
+    /// Returns the client, if it was created.
     pub(super) fn get(&self) -> Option<&Client> {
         self.client.get()
     }
@@ -164,7 +164,7 @@ fn is_full(error: &KafkaError) -> bool {
 mod tests {
     use super::*;
 
-    /// Of brokers that nobody runs.
+    /// Returns a client whose broker does not exist.
     fn unreachable() -> Client {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", "127.0.0.1:9").set("queue.buffering.max.messages", "1");
@@ -183,7 +183,7 @@ mod tests {
         assert!(first.is_err(), "there is nobody to acknowledge it: {first:?}");
         let second = client.send(record(), Duration::from_millis(20)).await;
         assert!(is_full(&second.unwrap_err()));
-        // the first one is answered at the end, and its caller is gone
+        // the first record is answered only here, when its caller is gone
         drop(client);
     }
 

@@ -1,4 +1,4 @@
-//! Topics as the catalogue has them.
+//! Topic administration against a real broker.
 
 use bus::admin::{AdminError, TopicChange, ensure_topics};
 use contracts::{Group, TopicSpec};
@@ -26,7 +26,7 @@ async fn topics_are_created_once_and_corrected_when_they_differ() {
         }
         other => panic!("{other:?}"),
     }
-    // A broker that has taken a setting may still tell the one before it.
+    // A broker may briefly return the previous value of a changed setting.
     testkit::eventually("nothing to do", DEADLINE, || async {
         ensure_topics(&config, &specs).await.ok().filter(Vec::is_empty).map(drop)
     })

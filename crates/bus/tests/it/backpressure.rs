@@ -1,4 +1,4 @@
-//! Memory stays bounded while handlers rest, and everything is handled afterwards.
+//! Memory stays bounded while handlers block, and every record is handled afterwards.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn rests_and_goes_on(config: Config, records_max: usize, bytes_max: usize)
     let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
     testkit::eventually("fetching to rest", DEADLINE, || async { (consumer.load.rests() > 0).then_some(()) })
         .await;
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to take more, if it would
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to take more, if the bound were not kept
     assert!(consumer.load.records_peak() <= records_max, "{} records in hand", consumer.load.records_peak());
     assert!(consumer.load.bytes_peak() <= bytes_max, "{} bytes in hand", consumer.load.bytes_peak());
     gate.0.add_permits(10);
@@ -55,16 +55,16 @@ async fn records_in_hand_are_bounded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_in_hand_are_bounded() {
     let config = Config { in_flight_bytes_max: 30_000, ..broker_for(Group::Game).await };
-    // one record costs between one and two kilobytes, headers and bookkeeping included
+    // one record costs between one and two kilobytes, including headers and bookkeeping
     rests_and_goes_on(config, usize::MAX, 32_000).await;
 }
 
-/// librdkafka keeps the pause of a partition that goes away: nobody would ever fetch it again once it came back.
+/// librdkafka keeps the pause of a revoked partition. Without a resume it would never be fetched again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_left_while_it_rested_is_fetched_when_it_comes_back() {
     let config = Config {
         in_flight_records_max: 20,
-        revoke_drain_deadline_ms: 200, // nothing in hand can be finished
+        revoke_drain_deadline_ms: 200, // no record in flight can finish
         ..broker_for(Group::Game).await
     };
     published(&config, 600).await;
@@ -80,7 +80,7 @@ async fn a_partition_that_left_while_it_rested_is_fetched_when_it_comes_back() {
     shut.0.add_permits(10);
     committed_reaches(&config, Group::Game, 600).await;
     guest.stop().await.expect("stops in order");
-    published(&config, 12).await; // too few for the one that stays to rest, and so to resume, once more
+    published(&config, 12).await; // too few for the remaining member to pause, and so to resume, once more
     committed_reaches(&config, Group::Game, 612).await;
     resting.stop().await.expect("stops in order");
 }

@@ -1,8 +1,8 @@
-//! Members that join, leave, are killed and are frozen, over a real broker, by a printed seed.
+//! Chaos test on a real broker: members join, leave, are killed and are frozen, by a printed seed.
 //!
-//! Asserted: nothing is missing; the committed offset never passes a record that nobody has handled, looked at again and
-//! again while it runs; the records of one key are never handled out of order; a member that is told to leave leaves in
-//! order, also one that had been frozen. The same check, over members that commit before they work, must fail.
+//! It asserts that no record is missing, and that committed offsets never pass an unhandled record at any check during the run.
+//! Records of one key are never handled out of order. A member that is asked to leave exits in order, even after it was frozen.
+//! The same check must fail for members that commit before they work.
 
 mod crowd;
 mod judge;
@@ -46,7 +46,7 @@ async fn broker() -> Config {
     config
 }
 
-/// Publishes until told to stop: every key in its order, many keys at once. Returns how many.
+/// Publishes until the run is over: each key in order, many keys at once. Returns the number of records.
 async fn publish_until(config: Config, is_over: Arc<AtomicBool>) -> usize {
     let producer = Producer::new(&config).expect("a producer");
     let mut count = 0;
@@ -69,7 +69,7 @@ struct Outcome {
     published: usize,
 }
 
-/// One run: members doing `work`, a plan of actions, records all the while; then the drain and the verdict.
+/// One run: members do `work` and the plan's actions run while records arrive. The drain and the verdict follow.
 async fn run(seed: u64, plan: &[Action], work: Work, start_with: usize) -> Outcome {
     let config = broker().await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -137,7 +137,7 @@ async fn members_that_join_leave_are_killed_and_frozen_lose_nothing() {
     assert_eq!(verdict.reordered, 0, "{verdict:?}");
 }
 
-/// Whether a kill falls between a commit and its work is chance, so a run in which none did is followed by another.
+/// A kill falls between a commit and its work only by chance. A run without such a kill is followed by another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_check_catches_members_that_commit_before_they_work() {
     let plan = [Action::Kill, Action::Join].repeat(3);

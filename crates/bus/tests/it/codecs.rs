@@ -1,4 +1,4 @@
-//! Every codec that a stock producer offers, as real batches on a real broker.
+//! Every codec of a stock producer, as real batches on a real broker.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn every_codec_of_a_stock_producer_is_read() {
         let producer: FutureProducer = ClientConfig::new()
             .set("bootstrap.servers", &config.bootstrap_servers)
             .set("compression.type", codec)
-            .set("linger.ms", "100") // one batch: a codec is only used on what gets smaller by it
+            .set("linger.ms", "100") // one batch, because a codec is used only where it saves space
             .create()
             .expect("a producer with this codec");
         let sends = (0..RECORDS).map(|_| {

@@ -1,4 +1,4 @@
-//! From a publish to a handler and a committed offset.
+//! The path from a publish to a handler and a committed offset.
 
 use bus::Producer;
 use contracts::{EventType, Group, Message, Topic, headers};
@@ -62,7 +62,7 @@ async fn a_line_from_the_console_without_key_and_headers_is_an_event() {
     assert_eq!(seen[0].event.player_id(), "console");
     let Message::PlaceBet(bet) = &seen[0].event.message else { panic!("{:?}", seen[0].event) };
     assert_eq!(bet.stake.as_ref().map(|stake| stake.minor), Some(100));
-    // the identity comes from the catalogue's name, so it does not depend on where the test runs
+    // the identity uses the catalogue name, so it does not depend on the test's namespace
     let (partition, offset) = (seen[0].partition, seen[0].offset);
     let expected = contracts::ids::record_id(Topic::BetsCommands.name(), partition, offset);
     assert_eq!(seen[0].event.id, expected);

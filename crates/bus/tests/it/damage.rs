@@ -1,5 +1,5 @@
-//! What cannot be fetched or opened at one offset: told within seconds with its place, not ready, never passed. In processes
-//! of their own, since the error events are read from what went to Sentry.
+//! Unreadable batches are reported within seconds with their position, never passed, and end readiness. Each scenario runs in its
+//! own process, because the error events are read from what that process sent to Sentry.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::support::{
 
 const IN_SCENARIO: &str = "BUS_DAMAGE_SCENARIO";
 const BETS: Topic = Topic::BetsCommands;
-/// The promise, and what a busy machine may add to a second here and there.
+/// The promised seconds, with a reserve for a busy machine.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
-/// Runs an ignored test in a process of its own.
+/// Runs an ignored test in its own process.
 pub(crate) fn run(scenario: &str) {
     let output = Command::new(std::env::current_exe().expect("this test binary"))
         .args(["--exact", scenario, "--ignored", "--nocapture"])
@@ -47,7 +47,7 @@ fn a_batch_with_a_wrong_checksum_is_not_passed_over() {
     run("damage::wrong_checksum");
 }
 
-/// Runs a scenario with a Sentry of its own.
+/// Runs a scenario with its own Sentry server.
 pub(crate) fn scenario<F: Future<Output = ()>>(scenario: impl FnOnce(Arc<Receiver>) -> F) {
     if std::env::var(IN_SCENARIO).is_err() {
         return;
@@ -63,7 +63,7 @@ pub(crate) fn scenario<F: Future<Output = ()>>(scenario: impl FnOnce(Arc<Receive
     });
 }
 
-/// The error events about a place that cannot be read.
+/// Returns the error events about an unreadable position.
 fn events(receiver: &Receiver) -> Vec<Value> {
     let items = receiver.items().into_iter().filter(|(kind, _)| kind == "event").map(|(_, event)| event);
     items.filter(|event| event.to_string().contains("cannot be read at offset")).collect()
@@ -87,7 +87,7 @@ fn batch_of(config: &Config, codec: &str) -> FutureProducer {
         .expect("a producer")
 }
 
-/// A kilobyte of zstd that becomes more than we ever unpack: the broker takes it, librdkafka fetches it for ever.
+/// A kilobyte of zstd that decompresses to more than our limit. The broker accepts it, and librdkafka would fetch it forever.
 #[test]
 #[ignore = "the process of a test above"]
 fn unpackable() {
@@ -110,17 +110,17 @@ fn unpackable() {
         assert!(took < TOLD_WITHIN, "told after {took:?}");
         assert!(!consumer.is_ready(), "ready though a partition cannot be read");
 
-        // the others go on, and it is told once however often it is tried
+        // other partitions continue, and retries cause no second report
         let other = players_in(4).next().expect("a key");
         producer.publish(&place_bet(&other, 1)).await.expect("published");
         handler.wait_for(2).await;
-        tokio::time::sleep(Duration::from_secs(9)).await; // it is tried again meanwhile
+        tokio::time::sleep(Duration::from_secs(9)).await; // it is retried meanwhile
         assert_eq!(events(&receiver).len(), 1);
         assert!(!consumer.is_ready());
         let place = (BETS.name().to_owned(), 2);
         assert_eq!(committed(&config, Group::Game).expect("offsets").get(&place), Some(&1));
 
-        // somebody decides to give it up
+        // an operator decides to delete it
         delete_before(&config, &topic, 2, 2).await;
         let seen = handler.wait_for(3).await;
         assert_eq!(seen[2].event.id.as_str(), format!("{player}-3"));
@@ -143,13 +143,13 @@ async fn delete_before(config: &Config, topic: &str, partition: i32, offset: i64
     admin.delete_records(&list, &AdminOptions::new()).await.expect("deleted");
 }
 
-/// librdkafka drops such a batch and goes on with the next: its records would be lost.
+/// librdkafka drops such a batch and continues with the next, so its records would be lost.
 #[test]
 #[ignore = "the process of a test above"]
 fn wrong_checksum() {
     scenario(|receiver| async move {
         let config = broker_for(Group::Game).await;
-        // One player: only of one key is the order promised.
+        // One player, because only the order of one key is guaranteed.
         let player = players_in(2).next().expect("a key");
         let proxy = Proxy::start(&config.bootstrap_servers, b"damaged-here").await;
         let producer = bus::Producer::new(&config).expect("a producer");
@@ -166,7 +166,7 @@ fn wrong_checksum() {
         let took = told(&receiver, "casino.bets.commands.v1/2 cannot be read at offset 1").await;
         assert!(took < TOLD_WITHIN, "told after {took:?}");
         assert!(!consumer.is_ready(), "ready though a partition cannot be read");
-        tokio::time::sleep(Duration::from_secs(7)).await; // it is tried again meanwhile
+        tokio::time::sleep(Duration::from_secs(7)).await; // it is retried meanwhile
         assert_eq!(handler.ids(), vec![format!("{player}-0")], "nothing behind it is taken before it");
         let place = (BETS.name().to_owned(), 2);
         assert_eq!(committed(&config, Group::Game).expect("offsets").get(&place), Some(&1));

@@ -1,4 +1,4 @@
-//! What cannot be handled is kept as it came, and harms nobody.
+//! Records that cannot be handled are kept unchanged, and other records are not affected.
 
 use bus::{HandlerError, Outcome, Producer};
 use contracts::{Group, Topic, headers};
@@ -69,7 +69,7 @@ async fn key_value_and_headers_of_a_dead_letter_are_the_originals_byte_for_byte(
         ("null", None),
         ("twice", Some(vec![])),
         (headers::TRACEPARENT, Some(b"not a trace".to_vec())),
-        // joined, the contexts of two traces would be one's
+        // joined, the contexts of two traces would look like one
         (headers::BAGGAGE, Some(b"a=b".to_vec())),
         (headers::BAGGAGE, Some(b"c=d".to_vec())),
     ];
@@ -137,7 +137,7 @@ async fn a_handler_that_always_panics_on_a_record_does_not_take_the_process_with
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_record_that_a_topic_takes_can_still_be_kept() {
     let config = broker_for(Group::Game).await;
-    // does not compress, and stays just below the topic's limit
+    // incompressible, and just below the topic's limit
     let noise = noise(contracts::topics::RECORD_BYTES_MAX * 2 - 200);
     publish_bare(&config, BETS.name(), None, &noise).await;
     let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
@@ -147,7 +147,7 @@ async fn the_largest_record_that_a_topic_takes_can_still_be_kept() {
     consumer.stop().await.expect("stops in order");
 }
 
-/// Three megabytes of one letter are a few kilobytes on the broker.
+/// Three megabytes of one letter take a few kilobytes on the broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_its_producer_compressed_is_kept_whole() {
     let config = broker_for(Group::Game).await;
@@ -178,7 +178,7 @@ fn what_no_dead_letter_topic_takes_is_parked_in_part_and_its_place_is_told() {
     crate::damage::run("dead_letters::too_large");
 }
 
-/// More than our own client sends, and a dead-letter topic that takes less than the topic.
+/// A record larger than our own client sends, and a dead-letter topic with a lower limit than the topic.
 #[test]
 #[ignore = "the process of a test above"]
 fn too_large() {
@@ -203,7 +203,7 @@ fn too_large() {
             let value = part.and_then(|part| part.value.as_deref()).expect("the beginning of the value");
             assert!((1_024..size).contains(&value.len()), "{} of {size} bytes", value.len());
         }
-        // the group goes on
+        // the group continues
         let producer = Producer::new(&config).expect("a producer");
         producer.publish(&place_bet("p", 1)).await.expect("published");
         handler.wait_for(1).await;
@@ -219,7 +219,7 @@ fn too_large() {
     });
 }
 
-/// What does not compress.
+/// Returns incompressible bytes.
 fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = || {
@@ -231,7 +231,7 @@ fn noise(bytes: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(bytes).collect()
 }
 
-/// Only panics count towards the limit, and what the dead letter says is what happened.
+/// Only panics count towards the limit of panics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_after_transient_failures_does_not_park_the_record() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
@@ -248,7 +248,7 @@ async fn a_panic_after_transient_failures_does_not_park_the_record() {
     consumer.stop().await.expect("stops in order");
 }
 
-/// A line for one topic that was typed into another, corrected with a tool that copies everything, twice.
+/// A bet that was published to the wrong topic, and twice moved with a tool that copies everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replayed_dead_letter_is_the_event_that_it_was_however_often_it_is_replayed() {
     let config = broker_for(Group::Payment).await;
@@ -301,7 +301,7 @@ async fn a_record_that_is_parked_again_says_where_it_was_first_and_why_last_each
     replay(&config, &first, BETS.name()).await;
     let again = stored(&config, &BETS.dlq(Group::Game), 2).await.remove(1);
 
-    // `header` demands that each stands there once
+    // `header` asserts that each occurs only once
     assert_eq!(first.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some("the first verdict"));
     assert_eq!(again.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some("the second verdict"));
     for (name, value) in [

@@ -1,4 +1,4 @@
-//! Members that come and go in order: nothing is lost, nothing is handled twice, no key is reordered.
+//! Members that join and leave in order: no record is lost or handled twice, and no key is reordered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use contracts::Group;
 
 use crate::support::{Remember, Running, bets, broker_for, committed_reaches, place_bet};
 
-/// Takes a moment, so that there is always something in hand when partitions move.
+/// Handles slowly, so that records are in flight whenever partitions move.
 struct Slowly(Arc<Remember>);
 
 #[async_trait]

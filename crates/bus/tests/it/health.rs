@@ -1,4 +1,4 @@
-//! Readiness follows the broker: gone when no broker answers, back when one does, without a record having to come.
+//! Readiness follows the broker: it ends when no broker answers and returns with one, without a new record.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rdkafka::mocking::MockCluster;
 
 use crate::support::{DEADLINE, Remember, Running, bets};
 
-/// A cluster inside this process: the only broker that a test may take away from nobody else.
+/// Starts a cluster inside this process, so that stopping its broker affects no other test.
 fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Config) {
     let cluster = MockCluster::new(1).expect("a mock cluster");
     for topic in Topic::ALL {

@@ -1,4 +1,4 @@
-//! Lag from outside: of a group that never was, of one that reads, of one that is dead.
+//! Lag, read from outside: of a group that never existed, of a running one, and of a stopped one.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use contracts::{Group, Topic};
 
 use crate::support::{DEADLINE, Remember, Running, bets, broker_for, committed_reaches, place_bet};
 
-/// The lag with every age: the reader would rather leave one out than keep its caller waiting.
+/// Reads until every age is known. The reader omits an age rather than delay its caller.
 async fn with_ages<E>(read: impl AsyncFn() -> Result<Vec<PartitionLag>, E>) -> Vec<PartitionLag> {
     testkit::eventually("every age to be read", DEADLINE, || async {
         let lags = read().await.ok()?;
@@ -27,7 +27,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     let producer = Producer::new(&config).expect("a producer");
     let reader = Arc::new(Reader::new(&config, &[Group::Game, Group::Gateway]).expect("a reader"));
 
-    // nobody has read anything, and there is nothing to read
+    // no group has read a record, and there is none to read
     let lags = reader.read().await.expect("lag");
     assert_eq!(lags.len(), 12, "six partitions of two topics; the gateway has no group");
     assert_eq!(total(&lags), 0);
@@ -35,7 +35,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
         lags.iter().all(|lag| lag.members == 0 && lag.committed.is_none() && lag.lag_seconds == Some(0.0))
     );
 
-    // a group that never was: everything is unread, and it gets older
+    // a group that never existed: all records are unread and grow older
     for number in 0..30 {
         producer.publish(&place_bet(&format!("player-{number}"), number)).await.expect("published");
     }
@@ -49,7 +49,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
         assert_eq!(lag.topic == Topic::BetsCommands.name(), lag.end > 0, "{lag:?}");
     }
 
-    // a group that reads all but what one player's record holds
+    // a group that handles all records but one player's
     let handler = Remember::new(|delivery| match delivery.event.player_id() {
         "player-7" => Err(HandlerError::transient("held")),
         _ => Ok(Outcome::Applied),
@@ -57,14 +57,14 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     let consumer = Running::start(&config, Group::Game, bets(handler)).ready().await;
     testkit::eventually("the lag to shrink", DEADLINE, || async {
         let lags = reader.read().await.ok()?;
-        // whoever shares the held player's lane waits too
+        // later records in the partition of the held one stay uncommitted too
         let is_reading = (1..15).contains(&total(&lags));
         (is_reading && lags.iter().all(|lag| lag.members == 1)).then_some(())
     })
     .await;
     consumer.stop().await.expect("stops in order");
 
-    // the same group, dead
+    // the same group, stopped
     let lags = with_ages(async || bus::lag::read(&config, &[Group::Game]).await).await;
     let held: Vec<_> = lags.iter().filter(|lag| lag.lag_messages > 0).collect();
     assert!((1..15).contains(&total(&lags)), "{held:?}");

@@ -1,4 +1,4 @@
-//! The bus on a real Kafka: every promise of the crate where it can be seen from outside.
+//! The bus on a real Kafka: every guarantee of the crate that is visible from outside.
 
 mod admin;
 mod backpressure;

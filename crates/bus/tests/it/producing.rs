@@ -1,4 +1,4 @@
-//! What a publish promises, and what its errors say.
+//! Guarantees of a publish, and the meaning of its errors.
 
 use bus::{Config, Producer, PublishError, RawRecord};
 use contracts::class::{Classify as _, ErrorClass};
@@ -6,7 +6,7 @@ use contracts::{Group, Topic};
 
 use crate::support::{broker_for, bytes, place_bet, stored_in};
 
-/// Java's murmur2, as its tests have it: where a key of the stock tools lands.
+/// Java's murmur2, which decides the partition of a key in the stock tools.
 pub(crate) fn murmur2(key: &[u8]) -> i32 {
     const M: i32 = 0x5bd1_e995;
     let mut hash = 0x9747_b28c_u32.cast_signed() ^ i32::try_from(key.len()).expect("short");
@@ -30,7 +30,7 @@ pub(crate) fn murmur2(key: &[u8]) -> i32 {
 
 #[test]
 fn our_murmur2_is_javas() {
-    // the vectors of Kafka's own UtilsTest
+    // test vectors of Kafka's own UtilsTest
     assert_eq!(murmur2(b"21"), -973_932_308);
     assert_eq!(murmur2(b"foobar"), -790_332_482);
     assert_eq!(murmur2(b"a-little-bit-long-string"), -985_981_536);
@@ -94,7 +94,7 @@ async fn a_record_that_is_sent_on_carries_each_header_once_the_last_of_its_name(
     assert_eq!(found[0].headers.len(), 4, "{:?}", found[0].headers);
 }
 
-/// Now in seconds, not later than any clock that writes milliseconds.
+/// Returns the current time in whole seconds, not later than any clock that writes milliseconds.
 fn bus_time() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     since.as_secs_f64().floor()
@@ -117,7 +117,7 @@ async fn a_record_that_is_too_large_is_poison_and_not_unknown() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_acknowledgement_the_outcome_is_unknown_not_failed() {
-    // a port that takes connections and never answers
+    // a port that accepts connections and never answers
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let config = Config {
         bootstrap_servers: silent.local_addr().expect("an address").to_string(),

@@ -1,5 +1,5 @@
-//! A way between a client and the broker that damages what the broker answers to a fetch: the only kind of damage that
-//! harms nobody else. Addresses in answers are replaced by its own, so the client stays on it.
+//! A proxy between a client and the broker that damages fetch responses. Other kinds of damage would affect other tests. It
+//! replaces the broker's address in responses with its own, so the client stays on it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use std::collections::HashSet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Kafka's number for a fetch.
+/// Kafka's API key of a fetch request.
 const FETCH: i16 = 1;
 const HOST: &[u8] = b"127.0.0.1";
 
-/// Runs until the test ends.
+/// A proxy that runs until the test ends.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     damages: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    /// A way to `broker` on which a byte of every `marker` in a fetched batch is wrong.
+    /// Starts a proxy to `broker` that changes a byte of every `marker` in a fetched batch.
     pub(crate) async fn start(broker: &str, marker: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -37,7 +37,7 @@ impl Proxy {
         Self { address, damages }
     }
 
-    /// From here on everything comes through as it is.
+    /// Ends the damage. Later responses pass unchanged.
     pub(crate) fn heal(&self) {
         self.damages.store(false, Ordering::SeqCst);
     }

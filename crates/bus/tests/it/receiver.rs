@@ -1,4 +1,4 @@
-//! A plain TCP server that takes what would go to Sentry.
+//! A plain TCP server that receives what would go to Sentry.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-/// Takes envelopes as a Sentry server does, and nothing more.
+/// Accepts envelopes like a Sentry server, without further checks.
 pub(crate) struct Receiver {
     pub(crate) address: std::net::SocketAddr,
     items: Arc<Mutex<Vec<(String, Value)>>>,
@@ -27,7 +27,7 @@ impl Receiver {
         Self { address, items }
     }
 
-    /// The kind and the payload of each item so far.
+    /// Returns the type and the payload of each item received so far.
     pub(crate) fn items(&self) -> Vec<(String, Value)> {
         self.items.lock().expect("not poisoned").clone()
     }
@@ -61,7 +61,7 @@ fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>) -> bool {
     count > 0
 }
 
-/// The end of the request's head, the length of its body, and whether that is compressed.
+/// Returns the end of the request's head, the length of its body, and whether the body is compressed.
 fn head(received: &[u8]) -> Option<(usize, usize, bool)> {
     let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&received[..end]).to_lowercase();

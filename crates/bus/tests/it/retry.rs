@@ -1,4 +1,4 @@
-//! What may pass is tried again in place; what will not, is not.
+//! Transient failures are retried in place. Other failures are not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,7 @@ async fn a_held_record_is_not_skipped_others_go_on_and_a_stop_gives_it_back() {
     let producer = Producer::new(&config).expect("a producer");
     let held = producer.publish(&place_bet("held", 1)).await.expect("published");
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
-    handler.wait_for(8).await; // well past the alert
+    handler.wait_for(8).await; // well after the alert
     for number in 0..20 {
         producer.publish(&place_bet(&format!("other-{number}"), 1)).await.expect("published");
     }
@@ -104,7 +104,7 @@ async fn while_the_dead_letter_cannot_be_written_the_record_is_not_passed() {
     bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
 
     let handler = Remember::new(|_| Err(HandlerError::poison("never")));
-    // only the dead letter is to be given up soon
+    // only the publish of the dead letter must be given up early
     let patient = bus::Config { message_timeout_ms: 30_000, ..config.clone() };
     let producer = Producer::new(&patient).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");

@@ -1,4 +1,4 @@
-//! How a consumer ends: in order, within its deadlines, and with an error when it cannot get on.
+//! Stop of a consumer: in order, within its deadlines, and with an error when it is stuck.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::support::{
     DEADLINE, Remember, Running, bets, broker_for, committed_reaches, committed_sum, place_bet,
 };
 
-/// Begins, and ends when it is let.
+/// Signals its begin, and ends when the test permits it.
 struct Gate {
     begun: Semaphore,
     may_end: Semaphore,
@@ -35,7 +35,7 @@ impl Handle for Gate {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_finishes_and_commits_what_was_begun() {
-    // No deadline of the stop's own comes into it: only the gate decides when it is over.
+    // The drain deadline is far away, so only the gate decides when the stop ends.
     let config = bus::Config {
         stop_drain_deadline_ms: 120_000,
         close_deadline_ms: 20_000,
@@ -58,7 +58,7 @@ async fn a_stop_finishes_and_commits_what_was_begun() {
     consumer.ended().await.expect("stops in order");
     assert_eq!(committed_sum(&config, Group::Game), i64::try_from(taken.taken()).expect("few"));
 
-    // what was not taken comes to the next member, and nothing comes twice
+    // untaken records go to the next member, and no record is handled twice
     let handler = Remember::all();
     let next = Running::start(&config, Group::Game, bets(handler.clone()));
     committed_reaches(&config, Group::Game, 5).await;
@@ -110,7 +110,7 @@ async fn a_consumer_without_a_broker_stops_when_told() {
     assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
 }
 
-/// Whatever the consumer does at that moment, a record that ended fatally is not overtaken by the next of its key.
+/// A record that failed fatally is not overtaken by the next one of its key, whatever the consumer does at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fatal_failure_during_a_stop_is_told_and_nothing_of_its_key_goes_on() {
     let config = bus::Config { stop_drain_deadline_ms: 120_000, ..broker_for(Group::Game).await };

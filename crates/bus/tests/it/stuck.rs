@@ -1,4 +1,4 @@
-//! One record that cannot be handled costs bounded memory, whatever comes behind it, and rests its own partition only.
+//! A record that cannot be handled costs bounded memory, whatever follows it, and pauses only its own partition.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{
 const HELD_PARTITION: i32 = 1;
 const OTHER_PARTITION: i32 = 3;
 const BEHIND: u64 = 150;
-/// A quarter of what the process may hold.
+/// A quarter of the process's limit.
 const SHARE: usize = 10;
 
 struct Stuck {
@@ -61,7 +61,7 @@ impl Stuck {
         seen.iter().filter(|seen| seen.partition == partition && seen.event.player_id() != self.held).count()
     }
 
-    /// Another partition goes on to its end, the held one rests at its share; healed, everything is handled.
+    /// The other partition is read to its end, and the held one pauses at its share. Once healed, every record is handled.
     async fn judge(&self) {
         let consumer = Running::start(&self.config, Group::Game, bets(self.handler.clone())).ready().await;
         testkit::eventually("the other partition to go on", DEADLINE, || async {
@@ -72,7 +72,7 @@ impl Stuck {
             (consumer.load.rests() > 0).then_some(())
         })
         .await;
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to take more, if it would
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to take more, if the bound were not kept
         let (ahead, held) = (consumer.load.ahead_peak(), consumer.load.records());
         assert!(ahead <= SHARE, "{ahead} records of one partition from its first unfinished one on");
         assert!((1..=SHARE).contains(&held), "{held} records in hand");

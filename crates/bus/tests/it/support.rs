@@ -1,4 +1,4 @@
-//! What the tests share: a namespace of their own on the broker, events to send, handlers that remember, raw reads.
+//! Shared test support: an own namespace on the broker, events to publish, handlers that record, and raw reads.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ use rdkafka::message::Headers as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use testkit::eventually;
 
-/// Long enough for a rebalance on a busy machine; nothing waits for it when all is well.
+/// Long enough for a rebalance on a busy machine. A test that passes never waits for it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A namespace of its own, with the topics that `group` reads and their dead-letter topics.
+/// Creates a namespace with the topics that `group` reads and their dead-letter topics.
 pub(crate) async fn broker_for(group: Group) -> Config {
     let config = namespace();
     bus::admin::ensure_topics(&config, &specs_for(group)).await.expect("topics can be created");
@@ -56,12 +56,12 @@ pub(crate) fn place_bet(player: &str, number: u64) -> Event {
     Event::command(id, "/test", hash, message)
 }
 
-/// The bus's name for a topic.
+/// Returns the broker's name of a topic.
 pub(crate) fn physical(config: &Config, topic: &str) -> String {
     format!("{}.{topic}", config.namespace)
 }
 
-/// One handled record, as a handler saw it.
+/// One handled record, as its handler saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) event: Event,
@@ -72,7 +72,7 @@ pub(crate) struct Seen {
 
 type Answer = dyn Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync;
 
-/// Remembers what it handled; what it answers is up to the test.
+/// Records what it handled. The test decides what it returns.
 pub(crate) struct Remember {
     seen: Mutex<Vec<Seen>>,
     answer: Box<Answer>,
@@ -168,7 +168,7 @@ impl Running {
     }
 }
 
-/// A record as the broker has it, read without the bus.
+/// A record on the broker, read without the bus.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stored {
     pub(crate) key: Option<Vec<u8>>,
@@ -177,7 +177,7 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// The one header of this name: what we write carries each once.
+    /// Returns the only header of this name. Our producers write each header once.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let mut found = self.headers.iter().filter(|(key, _)| key == name);
         let only = found.next()?;
@@ -186,7 +186,7 @@ impl Stored {
     }
 }
 
-/// Waits until partition 0 of a topic (dead-letter topics have no other) has `count` records, and reads them.
+/// Waits until partition 0 of a topic has `count` records, and reads them. Dead-letter topics have only this partition.
 pub(crate) async fn stored(config: &Config, topic: &str, count: usize) -> Vec<Stored> {
     stored_in(config, topic, 0, count).await
 }
@@ -222,8 +222,8 @@ pub(crate) fn raw_consumer(config: &Config, group: &str) -> BaseConsumer {
         .expect("a raw consumer")
 }
 
-/// What the group has committed, by topic and partition; nothing where it never committed. `None`: the broker did not say
-/// in time.
+/// Returns the group's committed offsets by topic and partition, without partitions that it never committed. `None` when the
+/// broker did not answer in time.
 pub(crate) fn committed(config: &Config, group: Group) -> Option<BTreeMap<(String, i32), i64>> {
     let observer = raw_consumer(config, &physical(config, group.as_str()));
     let mut list = TopicPartitionList::new();
@@ -256,7 +256,7 @@ pub(crate) async fn committed_reaches(config: &Config, group: Group, sum: i64) {
     .await;
 }
 
-/// A producer without the bus, as the stock console tool is one.
+/// Publishes without the bus, like the stock console producer.
 pub(crate) async fn publish_bare(config: &Config, topic: &str, key: Option<&[u8]>, value: &[u8]) {
     let producer = bus_free_producer(config);
     let name = physical(config, topic);
@@ -280,20 +280,20 @@ pub(crate) fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// Like [`stored`], of any partition.
+/// Like [`stored`], for any partition.
 pub(crate) async fn stored_in(config: &Config, topic: &str, partition: i32, count: usize) -> Vec<Stored> {
     let (config, topic) = (config.clone(), physical(config, topic));
     let read = telemetry::spawn_blocking(move || read_all(&config, &topic, partition, count));
     read.await.expect("read does not panic")
 }
 
-/// Keys of players whose records go to partition `partition` of six.
+/// Returns ids of players whose records go to partition `partition` of six.
 pub(crate) fn players_in(partition: i32) -> impl Iterator<Item = String> {
     let names = (0..).map(|number| format!("player-{number}"));
     names.filter(move |name| (crate::producing::murmur2(name.as_bytes()) & 0x7fff_ffff) % 6 == partition)
 }
 
-/// Copies a dead letter back to a topic with everything it has, as any tool would.
+/// Copies a dead letter unchanged back to a topic, as any tool would.
 pub(crate) async fn replay(config: &Config, letter: &Stored, topic: &str) {
     use rdkafka::message::{Header, OwnedHeaders};
     let name = physical(config, topic);
@@ -306,13 +306,13 @@ pub(crate) async fn replay(config: &Config, letter: &Stored, topic: &str) {
     bus_free_producer(config).send(record, Duration::from_secs(10)).await.expect("published");
 }
 
-/// Where partition 0 of a topic ends.
+/// Returns the end offset of partition 0 of a topic.
 pub(crate) fn end_of(config: &Config, topic: &str) -> i64 {
     let watermarks = raw_consumer(config, "raw").fetch_watermarks(&physical(config, topic), 0, DEADLINE);
     watermarks.expect("watermarks").1
 }
 
-/// A counter of this process as Prometheus would read it, summed over the series that have all these labels.
+/// Returns a counter of this process as Prometheus would read it, summed over the series that have all these labels.
 pub(crate) fn counted(name: &str, labels: &[(&str, &str)]) -> f64 {
     let has = |line: &str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
     let text = telemetry::metric::render_prometheus();

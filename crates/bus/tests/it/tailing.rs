@@ -1,4 +1,4 @@
-//! The tail: no group, everything from the moment it is ready, nothing from before.
+//! The tail: no group, every record from the moment it is ready, none from before.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A record's time is its producer's claim: on our topics the broker's counts, and elsewhere an absurd one is counted.
+//! Timestamps of records: our topics use the broker's. On other topics an implausible one of the producer is counted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,7 @@ fn skewed() -> f64 {
     counted("pitboss_bus_records_skewed", &[("topic", TOPIC.name())])
 }
 
-/// One test, because the counter is the process's.
+/// A single test, because the counter belongs to the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absurd_time_is_the_brokers_on_our_topics_and_counted_on_others() {
     let config = broker_for(Group::Game).await;
@@ -44,7 +44,7 @@ async fn an_absurd_time_is_the_brokers_on_our_topics_and_counted_on_others() {
     consumer.stop().await.expect("stops in order");
     assert!((skewed() - before).abs() < 0.1, "the broker's time is no skew");
 
-    // a topic as somebody else made it
+    // a topic with settings that are not ours
     let config = namespace();
     let mut specs = specs_for(Group::Game);
     for (name, value) in specs.iter_mut().flat_map(|spec| &mut spec.configs) {

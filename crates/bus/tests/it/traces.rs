@@ -1,5 +1,5 @@
-//! The traces of records, judged by the bytes that went to Sentry: in a process of its own, since telemetry is one per
-//! process, against a plain TCP server.
+//! Traces of records, checked by the bytes that went to a plain TCP server in place of Sentry. It runs in its own process,
+//! because telemetry exists once per process.
 
 use std::process::Command;
 
@@ -48,7 +48,7 @@ fn scenario() {
     judge(&receiver.items());
 }
 
-/// Two bets of ours, of which one is tried twice; one of the console that brings its trace; one malformed line.
+/// Two bets of ours, of which one is retried, and two console records with their own trace, of which one is malformed.
 async fn traffic() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
     let handler = Remember::new(|delivery| {

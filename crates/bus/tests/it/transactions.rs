@@ -1,4 +1,4 @@
-//! Other producers' transactions: an open one is lag that grows, what is left of an ended one is none.
+//! Transactions of other producers: an open one is growing lag, the remains of an ended one are not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn markers_and_aborted_records_are_no_lag_once_they_are_read() {
     let config = broker_for(Group::Game).await;
     let handler = Remember::all();
     let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
-    // the first of a partition: nothing but aborted records and their marker
+    // the first in its partition: only aborted records and their marker
     end(open_transaction(&config, 3).await, false).await;
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     no_lag(&config, &reader, 4).await;
@@ -82,7 +82,7 @@ async fn markers_and_aborted_records_are_no_lag_once_they_are_read() {
     assert_eq!(handler.seen().len(), 6);
     consumer.stop().await.expect("stops in order");
 
-    // and whoever comes next begins behind them
+    // the next member starts behind them
     let next = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     let player = players_in(PARTITION).next().expect("a key");
     Producer::new(&config).expect("a producer").publish(&place_bet(&player, 1)).await.expect("published");

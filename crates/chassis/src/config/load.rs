@@ -1,7 +1,7 @@
-//! Layers, and how all errors are found although deserialising stops at the first.
+//! Merges the configuration layers, deserialises them and collects all errors.
 //!
-//! When a value is refused, its line is kept, the value is replaced by its default and the whole is tried again: a default
-//! is known to be good. So each round finds one more error, and the number of rounds is bounded.
+//! Deserialisation stops at the first error. The loader therefore records the error, replaces the refused value with its default
+//! and tries again: a default is known to be valid. Each round finds one more error, so the number of rounds is bounded.
 
 use config::{
     Config, ConfigBuilder, ConfigError, Environment, File, FileFormat, Source, ValueKind,
@@ -13,10 +13,10 @@ use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::{ConfigErrors, Sources};
 
-/// More errors than this are not worth reading at once.
+/// Limit of reported errors. A longer list is not worth reading.
 const ERRORS_MAX: usize = 50;
 
-/// A layer, or all of them: settings by name.
+/// Settings of one layer or of all merged layers, by name.
 type Table = config::Map<String, config::Value>;
 
 pub(super) fn load<C: DeserializeOwned + Serialize + Validate>(sources: &Sources) -> Result<C, ConfigErrors> {
@@ -56,7 +56,7 @@ fn settings(builder: ConfigBuilder<DefaultState>) -> Result<Table, ConfigError> 
     builder.build()?.collect()
 }
 
-/// Values stay text: a token of digits is not a number, and whoever wants a number parses it.
+/// Values stay text, so that a token of digits does not become a number. Number fields parse their text.
 fn environment(sources: &Sources) -> Environment {
     Environment::with_prefix("PITBOSS")
         .prefix_separator("__")
@@ -65,7 +65,7 @@ fn environment(sources: &Sources) -> Environment {
         .source(Some(sources.environment.clone()))
 }
 
-/// The configuration, where at least a repaired one can be had, and the errors on the way.
+/// Returns the errors, and the configuration if replacing the refused values made one possible.
 fn deserialise<C: DeserializeOwned>(mut settings: Table, defaults: &Table) -> (Option<C>, Vec<String>) {
     let mut errors = Vec::new();
     while errors.len() < ERRORS_MAX {
@@ -75,7 +75,7 @@ fn deserialise<C: DeserializeOwned>(mut settings: Table, defaults: &Table) -> (O
         };
         let key = key_of(&error);
         let line = line(&key, &error);
-        // A default that is refused as well would be found for ever.
+        // A default that is refused as well would be reported forever.
         if errors.contains(&line) {
             break;
         }
@@ -87,7 +87,7 @@ fn deserialise<C: DeserializeOwned>(mut settings: Table, defaults: &Table) -> (O
     (None, errors)
 }
 
-/// Puts the default in the place of a refused value, or nothing where there is none; `false` when there was no value.
+/// Replaces a refused value with its default, or removes it if there is no default. Returns `false` if there was no value.
 fn repair(settings: &mut Table, defaults: &Table, key: &str) -> bool {
     let Some((section, rest)) = key.split_once('.') else {
         let default = defaults.get(key).cloned();
@@ -104,7 +104,7 @@ fn repair(settings: &mut Table, defaults: &Table, key: &str) -> bool {
     }
 }
 
-/// The setting that an error is about; of a list, the list.
+/// Setting that an error is about. For an element of a list, the list.
 fn key_of(error: &ConfigError) -> String {
     let key = match error {
         ConfigError::Type { key: Some(key), .. }
@@ -115,7 +115,7 @@ fn key_of(error: &ConfigError) -> String {
     key.split('[').next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
-/// One line in the form `key: what is wrong`, without the key a second time.
+/// Error as one line of the form `key: what is wrong`, without repeating the key.
 fn line(key: &str, error: &ConfigError) -> String {
     if key.is_empty() {
         return error.to_string();
@@ -131,7 +131,7 @@ fn line(key: &str, error: &ConfigError) -> String {
     }
 }
 
-/// Names every setting of `given` that is not in `known`.
+/// Reports every setting of `given` that is missing in `known`.
 fn unknown(given: &Table, known: &Value, path: &str, report: &mut impl FnMut(&str)) {
     let Value::Object(known) = known else { return };
     for (name, value) in given {
@@ -144,7 +144,7 @@ fn unknown(given: &Table, known: &Value, path: &str, report: &mut impl FnMut(&st
     }
 }
 
-/// Each broken rule as `key: message`; the value itself is never shown, it may be a secret.
+/// Adds each violated rule as `key: message`. The value is never shown, because it may be a secret.
 fn broken_rules(errors: &ValidationErrors, path: &str, lines: &mut Vec<String>) {
     for (field, kind) in errors.errors() {
         let key = if path.is_empty() { field.to_string() } else { format!("{path}.{field}") };

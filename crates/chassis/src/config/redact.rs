@@ -1,4 +1,4 @@
-//! The configuration as it may be shown: no secret, also where a field forgot to be a [`super::Secret`].
+//! Renders the configuration for the log without secrets, even where a field is not declared as a [`super::Secret`].
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,10 +6,10 @@ use url::Url;
 
 use super::secret::REDACTED;
 
-/// Words in a field's name that make its value a secret.
+/// Words in a field's name that mark its value as a secret.
 const SECRET_WORDS: [&str; 6] = ["token", "secret", "password", "dsn", "private", "credential"];
 
-/// The configuration as JSON for the log: fields with telling names are masked, passwords inside addresses are cut out.
+/// The configuration as JSON for the log. Fields whose name suggests a secret are masked, and passwords in URLs are replaced.
 #[must_use]
 pub fn redacted<C: Serialize>(config: &C) -> Value {
     let mut value = serde_json::to_value(config).unwrap_or(Value::Null);
@@ -33,7 +33,7 @@ fn mask(value: &mut Value, name: &str) {
     }
 }
 
-/// `mongodb://user:pass@host` → `mongodb://user:***@host`; `None` where there is no password.
+/// `mongodb://user:pass@host` → `mongodb://user:***@host`, or `None` if there is no password.
 fn without_password(text: &str) -> Option<String> {
     let mut url = Url::parse(text).ok()?;
     url.password()?;

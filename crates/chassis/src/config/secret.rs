@@ -1,31 +1,31 @@
-//! A setting that must never be seen.
+//! Configuration value that is never printed.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
-/// What a secret looks like wherever it is shown.
+/// Replacement for a secret in all output.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// A configured secret: neither `Debug` nor `Serialize` shows it, and it has no `Display`.
+/// A configured secret. Neither `Debug` nor `Serialize` shows it, and it has no `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself, for the one place that needs it.
+    /// The plain secret, for the code that uses it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether `given` is this secret, compared in constant time. Nothing is an empty secret.
+    /// Compares `given` with the secret in constant time. An empty secret matches nothing.
     #[must_use]
     pub fn matches(&self, given: &[u8]) -> bool {
         !self.is_empty() && bool::from(given.ct_eq(self.0.as_bytes()))
     }
 
-    /// Whether nothing is configured.
+    /// Returns `true` if no secret is configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

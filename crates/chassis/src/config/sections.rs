@@ -1,4 +1,4 @@
-//! The sections that every service has.
+//! Configuration sections that every service has.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,59 +7,59 @@ use validator::Validate;
 
 use crate::http::Hosts;
 
-/// `[http]`: the service's own interface and its bounds.
+/// `[http]`: address and limits of the service's own interface.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Http {
-    /// Where to listen.
+    /// Address to listen on.
     pub address: SocketAddr,
-    /// The largest body of a request; a bet is about 100 bytes.
+    /// Largest request body. A bet is about 100 bytes.
     #[serde(default = "body_bytes_max")]
     #[validate(range(min = 1, max = 67_108_864))]
     pub body_bytes_max: usize,
-    /// How long a request may be worked on before it is answered with 503.
+    /// Time limit for handling a request. A request that exceeds it is answered with 503.
     #[serde(default = "request_deadline_ms")]
     #[validate(range(min = 1, max = 600_000))]
     pub request_deadline_ms: u64,
-    /// How long a connection may be idle between two requests.
+    /// Time limit of an idle connection between two requests.
     #[serde(default = "header_deadline_ms")]
     #[validate(range(min = 1, max = 600_000))]
     pub header_deadline_ms: u64,
-    /// How long a client may take to send a request's headers: the first one's from the moment it connects, a further one's from
-    /// its first byte.
+    /// Time limit for sending a request's headers. It starts with the connection for the first request, and with the first byte
+    /// for every further one.
     #[serde(default = "first_header_deadline_ms")]
     #[validate(range(min = 1, max = 600_000))]
     pub first_header_deadline_ms: u64,
-    /// How long a client may let us wait in all while it sends a body or reads an answer, besides what
-    /// [`Http::bytes_per_s_min`] earns it.
+    /// Total time that a client may stall while it sends a body or reads an answer, besides the time that it earns through
+    /// [`Http::bytes_per_s_min`].
     #[serde(default = "stall_deadline_ms")]
     #[validate(range(min = 1, max = 600_000))]
     pub stall_deadline_ms: u64,
-    /// The slowest rate at which a client may send a body or read an answer.
+    /// Slowest rate at which a client may send a body or read an answer.
     #[serde(default = "bytes_per_s_min")]
     #[validate(range(min = 1))]
     pub bytes_per_s_min: u64,
-    /// How many connections are open at a time. When all are taken, the one that has waited longest for its client makes room;
-    /// when none waits for its client, new ones wait in the kernel's queue.
+    /// Limit of open connections. At the limit, the connection that has waited longest for its client is closed. If none waits
+    /// for its client, new connections wait in the kernel's queue.
     #[serde(default = "connections_max")]
     #[validate(range(min = 1, max = 100_000))]
     pub connections_max: usize,
-    /// How many of them one address may have (one /64 network, in IPv6).
+    /// Limit of connections for one address (for one /64 network in IPv6).
     #[serde(default = "connections_per_address_max")]
     #[validate(range(min = 1, max = 100_000))]
     pub connections_per_address_max: usize,
-    /// How many of them this machine may have. The services behind and the load generator are there, so by default it is not less
-    /// than [`Http::connections_max`].
+    /// Limit of connections from this machine. Other services and the load generator run there, so the default is not less than
+    /// [`Http::connections_max`].
     #[serde(default = "connections_loopback_max")]
     #[validate(range(min = 1, max = 100_000))]
     pub connections_loopback_max: usize,
-    /// The names that this process is reached by, besides 127.0.0.1, localhost and `[::1]` with the listener's own port; they hold
-    /// for all of its listeners. A request for any other host is answered with 421, one for none or several with 400.
+    /// Host names of this process besides 127.0.0.1, localhost and `[::1]` with the listener's own port. They apply to all its
+    /// listeners. A request for another host is answered with 421, a request for no host or several hosts with 400.
     #[serde(default)]
     pub hosts: Hosts,
 }
 
 impl Http {
-    /// The defaults at an address.
+    /// The default settings for an address.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self {
@@ -90,17 +90,17 @@ impl Http {
     }
 }
 
-/// `[ops]`: liveness, readiness, metrics and version, on a listener of its own that is never published.
+/// `[ops]`: liveness, readiness, metrics and version, on a separate listener that is never published.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Ops {
-    /// Where to listen.
+    /// Address to listen on.
     pub address: SocketAddr,
 }
 
-/// `[drain]`: the orderly end.
+/// `[drain]`: orderly shutdown.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Drain {
-    /// From the signal to the last flush. The supervisor kills a little later, so it must be the shorter of the two.
+    /// Time from the signal to the last flush. It must be shorter than the time after which the supervisor kills the process.
     #[serde(default = "deadline_ms")]
     #[validate(range(min = 100, max = 600_000))]
     pub deadline_ms: u64,
@@ -140,7 +140,7 @@ fn stall_deadline_ms() -> u64 {
     5_000
 }
 
-/// A telephone line of the last century.
+/// The rate of a dial-up modem.
 fn bytes_per_s_min() -> u64 {
     4 * 1024
 }

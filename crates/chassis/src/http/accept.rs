@@ -1,8 +1,7 @@
-//! The accept loop: only requests that are meant for this listener, a bounded number of connections, bounded patience with each
-//! client, and an orderly end.
+//! Accept loop of every HTTP listener: checks hosts, limits connections and slow clients, and drains on shutdown.
 //!
-//! axum's own `serve` bounds nothing of it, so the loop is here; the protocol is hyper's. Every listener of every process is served
-//! by this function, so what is promised here and in `crowd` and `hosts` holds for all of them.
+//! axum's own `serve` has none of these limits, so the loop is here. hyper implements the protocol. Every listener of every
+//! process is served by [`serve`], so the guarantees of this module, of `crowd` and of `hosts` hold for all of them.
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -24,14 +23,14 @@ use super::{
 };
 use crate::config::Http;
 
-/// A connection's headers, all together. hyper's default is 400 KiB; nothing of ours needs more than this.
+/// Limit for all headers of a request together. hyper's default is 400 KiB, and no Pitboss client needs more than this.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
-/// How many headers a request may have.
+/// Limit of headers in a request.
 const HEADERS_MAX: usize = 64;
-/// After a failed accept (out of descriptors, mostly): the kernel keeps the connection waiting meanwhile.
+/// Pause after a failed accept, mostly for lack of descriptors. Meanwhile the connection waits in the kernel's queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What all connections of a listener share.
+/// State that all connections of a listener share.
 #[derive(Clone)]
 struct Served {
     known: KnownHosts,
@@ -41,13 +40,10 @@ struct Served {
     flow: Flow,
 }
 
-/// Serves `router` on `listener` until `stop`, then lets open requests finish and returns when the last connection is gone.
+/// Serves `router` on `listener` until `stop`. Then it lets open requests finish and returns when the last connection has closed.
 ///
-/// A request for another host (`http.hosts`) is answered with 421, one for no host or several with 400. The peer's address is in
-/// every request as [`ConnectInfo`].
-///
-/// # Errors
-/// When the listener has no address.
+/// A request for another host (`http.hosts`) is answered with 421, a request for no host or several hosts with 400. Every request
+/// carries the peer's address as [`ConnectInfo`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -89,7 +85,7 @@ async fn accept_until(
                 let connection = connection(stream, peer, served.clone(), stop.clone(), place);
                 telemetry::spawn(connections.track_future(connection));
             }
-            // Its address has more than its share already.
+            // The client's address already has its share of the connections.
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -99,7 +95,7 @@ async fn accept_until(
     }
 }
 
-/// When all places are taken by connections that we work on, one more waits here and the others outside of the process.
+/// Accepts a connection. If all places hold requests in progress, it waits here, and further ones wait in the kernel's queue.
 async fn accept(
     listener: &TcpListener,
     crowd: &Arc<Crowd>,
@@ -138,7 +134,7 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // The crowd's patience decides: this one knows no difference between a slow request and a quiet client.
+        // The crowd has the deadlines. This time-out cannot distinguish a slow request from an idle client.
         .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
@@ -148,7 +144,7 @@ async fn connection(
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
-                // An idle connection closes now, a busy one after its answer.
+                // An idle connection closes now, and a busy one after its answer.
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -156,7 +152,7 @@ async fn connection(
     };
     tokio::select! {
         ended = drained => if let Err(error) = ended {
-            // A client that hangs up is everyday life at an edge.
+            // Clients that hang up are normal at an edge.
             tracing::debug!(error = %error, "a connection ended early");
         },
         () = place.conn.condemned() => tracing::debug!("a connection was closed because its client was too slow"),

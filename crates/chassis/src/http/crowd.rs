@@ -1,11 +1,11 @@
-//! The open connections of one listener: how many there may be, which are waiting for their client, and which have to go.
+//! Limits the open connections of one listener and closes those that wait too long for their client.
 //!
-//! Promise: clients that send nothing, send slowly or do not read can never keep others out. A connection is either worked on by
-//! us, or it waits for its client. When all places are taken, the connection that has waited longest for its client makes room:
-//! first one that never got an answer, then any other. A newcomer has a moment to say what it wants before it counts as one of the
-//! former, unless newcomers have taken a good part of the places: so neither clients that were answered once nor a flood of new ones
-//! push it out before its request arrives. Only connections that we work on make newcomers wait. Besides, no address has more than
-//! its share, and each kind of waiting has a deadline.
+//! It guarantees that clients that send nothing, send slowly or do not read cannot keep others out. A connection is either in
+//! progress or waits for its client. When all places are taken, the connection that has waited longest for its client is closed.
+//! Those that never got an answer are closed first. A new connection counts as one of them only after a grace period, unless
+//! newcomers hold a large part of the places. So neither idle clients nor a flood of new ones push it out before its request
+//! arrives. New connections wait only for connections in progress. No address has more than its share, and each kind of waiting
+//! has a deadline.
 
 use std::{
     collections::HashMap,
@@ -22,25 +22,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Http;
 
-/// A connection is a newcomer for this long, while its first request has not arrived.
+/// Grace period of a connection whose first request has not arrived (a newcomer).
 const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
-/// Newcomers are spared while they hold no more than one of so many places.
+/// Newcomers are spared while they hold at most one of this many places.
 const NEWCOMERS_SHARE: usize = 4;
 
-/// What a connection is doing. All but [`Phase::Working`] are waiting for the client.
+/// State of a connection. In all states but [`Phase::Working`] it waits for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// We work on a request, or have something to send.
+    /// A request is in progress, or the server has something to send.
     Working = 0,
     /// Accepted, and the first request has not arrived.
     Opening = 1,
-    /// Between two requests; not a byte of the next one is here.
+    /// Between two requests. No byte of the next one has arrived.
     Idle = 2,
-    /// A part of a further request's head is here.
+    /// A part of a further request's head has arrived.
     Head = 3,
-    /// The rest of a body is awaited.
+    /// The rest of a request's body is awaited.
     Body = 4,
-    /// The client does not read what we have to send.
+    /// The client does not read what the server has to send.
     Unread = 5,
 }
 
@@ -59,24 +59,24 @@ impl Phase {
     }
 }
 
-/// One connection. Its own task writes it; the crowd reads it to decide who has to go.
+/// One connection. Its own task writes it, and the crowd reads it to decide which connection to close.
 #[derive(Debug)]
 pub(super) struct Conn {
-    /// The phase in the lowest bits; above them since when, in microseconds since the listener began.
+    /// The phase in the lowest bits. The bits above hold its start, in microseconds since the listener began.
     mark: AtomicU64,
     began: Instant,
-    /// Whether a request was answered here.
+    /// `true` after a request was answered on this connection.
     answered: AtomicBool,
-    /// Whether a request is in our hands: from its head to the end of our answer.
+    /// `true` while a request is in progress, from its head to the end of its answer.
     serving: AtomicBool,
-    /// How long the client let us wait with this answer so far, and how much of it it took.
+    /// Time for which the client has stalled the current answer so far, and number of its bytes that the client has taken.
     unread_us: AtomicU64,
     sent_bytes: AtomicU64,
     close: CancellationToken,
     pressure: Arc<Pressure>,
 }
 
-/// Somebody waits for a place.
+/// Signals that a new connection waits for a place.
 #[derive(Debug, Default)]
 struct Pressure {
     waiting: AtomicBool,
@@ -92,7 +92,7 @@ impl Conn {
         Phase::of(self.mark.load(Ordering::Relaxed))
     }
 
-    /// From now on the connection is in this phase.
+    /// Sets the phase and its start.
     pub(super) fn enter(&self, phase: Phase) {
         self.mark.store((self.now_us() << PHASE_BITS) | phase as u64, Ordering::Relaxed);
         if phase != Phase::Working && self.pressure.waiting.load(Ordering::Relaxed) {
@@ -100,12 +100,12 @@ impl Conn {
         }
     }
 
-    /// Since when the connection is in its phase.
+    /// Start of the current phase.
     fn since_us(&self) -> u64 {
         self.mark.load(Ordering::Relaxed) >> PHASE_BITS
     }
 
-    /// A request's head is complete.
+    /// Records that a request's head is complete.
     pub(super) fn request_began(&self) {
         self.serving.store(true, Ordering::Relaxed);
         self.unread_us.store(0, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Conn {
         self.enter(Phase::Working);
     }
 
-    /// The answer is complete, as far as we are concerned.
+    /// Records that the server has handed over the whole answer.
     pub(super) fn answer_ended(&self) {
         self.serving.store(false, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl Conn {
         }
     }
 
-    /// The client took these bytes of an answer.
+    /// Records that the client took these bytes of an answer.
     pub(super) fn sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         if self.phase() == Phase::Unread {
@@ -132,12 +132,12 @@ impl Conn {
         }
     }
 
-    /// Resolves when the connection has to be closed at once.
+    /// Resolves when the connection has to be closed immediately.
     pub(super) async fn condemned(&self) {
         self.close.cancelled().await;
     }
 
-    /// How long the connection has been in its phase.
+    /// Time in the current phase.
     fn waited(&self) -> Duration {
         Duration::from_micros(self.now_us().saturating_sub(self.since_us()))
     }
@@ -149,7 +149,7 @@ impl Conn {
     fn is_overdue(&self, patience: &Patience) -> bool {
         let waited = self.waited();
         match self.phase() {
-            // A body has a clock of its own: its request can still be answered.
+            // A body has its own deadline, because its request can still be answered.
             Phase::Working | Phase::Body => false,
             Phase::Opening | Phase::Head => waited > patience.head,
             Phase::Idle => waited > patience.idle,
@@ -162,7 +162,7 @@ impl Conn {
     }
 }
 
-/// How fast a body has to come or an answer has to be read: with so much delay in all, and so many bytes a second.
+/// Limits for a slow body or a slow reader: a total time of stalling, and a minimum rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     stall: Duration,
@@ -177,7 +177,7 @@ impl Flow {
         }
     }
 
-    /// How long we wait, all in all, for a client that moved so many bytes.
+    /// Total time to wait for a client that has moved this many bytes.
     pub(super) fn allowance(&self, moved_bytes: u64) -> Duration {
         let earned_ms = moved_bytes.saturating_mul(1_000).checked_div(self.bytes_per_s_min).unwrap_or(0);
         self.stall.saturating_add(Duration::from_millis(earned_ms))
@@ -211,7 +211,7 @@ struct Open {
     per_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place; dropped, the place is free.
+/// Place of a connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     id: u64,
@@ -248,7 +248,7 @@ impl Crowd {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection: at once, or as soon as there is one. `None`: its address has its share, and all of it is busy.
+    /// Waits for a place for a new connection. Returns `None` if its address has reached its share and all of it is in progress.
     pub(super) async fn place(self: &Arc<Self>, peer: SocketAddr) -> Option<Place> {
         let address = shared_by(peer.ip());
         let share = if address.is_loopback() { self.loopback_max } else { self.per_address_max };
@@ -287,7 +287,7 @@ impl Crowd {
         Place { id, conn, crowd: Arc::clone(self) }
     }
 
-    /// Closes, for ever, what waits too long for its client.
+    /// Closes connections that wait too long for their client. It never returns.
     pub(super) async fn watch(&self) {
         let shortest = self.patience.head.min(self.patience.idle).min(self.patience.flow.stall);
         let pause = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
@@ -325,8 +325,8 @@ impl Open {
         Some(conn)
     }
 
-    /// Closes the connection (of this address) that has waited longest for its client: strangers first, newcomers last while they
-    /// are few among so many places; false where all are busy.
+    /// Closes the connection (of this address) that has waited longest for its client: first those that never got an answer, and
+    /// last the newcomers while they are few among `places`. Returns `false` if all are in progress.
     fn make_room(&mut self, address: Option<IpAddr>, places: usize, grace: Duration) -> bool {
         let waiting = || {
             self.connections.iter().filter(|(_, (theirs, conn))| {
@@ -347,7 +347,7 @@ impl Open {
     }
 }
 
-/// Whom an address stands for: of an IPv6 network that is given to one customer, the network.
+/// Address that a limit counts. For IPv6 it is the /64 network, because one customer gets a whole network.
 fn shared_by(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(flow.allowance(2_500), Duration::from_millis(7_500));
     }
 
-    /// A full house: answered clients that are idle, and newcomers of so long a grace, each with an address of its own.
+    /// A full crowd: answered clients that are idle, and newcomers with this grace period, each from a different address.
     async fn full_house(answered: u8, newcomers: u8, grace: Duration) -> (Arc<Crowd>, Vec<Place>) {
         let http = Http::at("127.0.0.1:0".parse().expect("an address"));
         let connections_max = usize::from(answered.saturating_add(newcomers));
@@ -388,7 +388,7 @@ mod tests {
         (crowd, places)
     }
 
-    /// Which of the places had to go when one more came.
+    /// Indexes of the places that were closed for one more connection.
     async fn gone(crowd: &Arc<Crowd>, places: &[Place]) -> Vec<usize> {
         let _next = crowd.place(SocketAddr::from(([10, 0, 1, 0], 1))).await.expect("a place");
         let gone = places.iter().enumerate().filter(|(_, place)| place.conn.close.is_cancelled());
@@ -420,7 +420,7 @@ mod tests {
         let crowd = crowd(|http| http.connections_per_address_max = 2);
         let comes = async |address: u8| crowd.place(SocketAddr::from(([10, 0, 0, address], 1))).await;
         let others = comes(1).await.expect("a place");
-        // Older than every other connection: without regard to addresses it would be the one to go.
+        // The oldest connection, which would be closed if addresses were ignored.
         while others.conn.waited().is_zero() {
             std::hint::spin_loop();
         }

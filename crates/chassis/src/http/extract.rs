@@ -49,7 +49,7 @@ impl From<JsonRejection> for Problem {
 
 impl From<PathRejection> for Problem {
     fn from(_: PathRejection) -> Self {
-        // A path that does not parse names nothing.
+        // A path that does not parse names no resource.
         Self::not_found()
     }
 }
@@ -60,7 +60,7 @@ impl From<QueryRejection> for Problem {
     }
 }
 
-/// 413, for a declared length as for a body that turned out too long.
+/// 413, both for a declared length and for a body that turned out too long.
 pub(super) fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large")
 }

@@ -1,9 +1,8 @@
-//! Which server a request is meant for: anything that names another one is refused with 421, on every listener, and anything that
-//! names none or several with 400 (RFC 9112, section 3.2).
+//! Refuses requests for other hosts on every listener: 421 for another host, 400 for none or several (RFC 9112, section 3.2).
 //!
-//! Promise: a web page that points its own name at this machine (DNS rebinding) reaches nothing. A request must carry exactly one
-//! `Host`, and that and the authority of an absolute target must both be ours: a loopback name with the listener's own port, or a
-//! configured name (`http.hosts`).
+//! It guarantees that a web page that points its own name at this machine (DNS rebinding) reaches no route. A request must carry
+//! exactly one `Host`. Its value and the authority of an absolute target must both be known: a loopback name with the listener's
+//! own port, or a configured name (`http.hosts`).
 
 use std::{fmt, sync::Arc};
 
@@ -14,15 +13,15 @@ use telemetry::propagation::TrustPolicy;
 
 use crate::problem::Problem;
 
-/// The names under which this machine reaches itself.
+/// Names under which this machine reaches itself.
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
-/// The port of an authority that names none.
+/// Port of an authority that names none.
 const HTTP_PORT: u16 = 80;
 
-/// Further names of this process, `http.hosts`: `user,casino.example:8443`.
+/// Further host names of this process (`http.hosts`): `user,casino.example:8443`.
 ///
-/// A name without a port holds for every port, because a published port may differ from the listener's; a name with a port for
-/// that port only. In the environment the names stand in one variable, comma-separated.
+/// A name without a port holds for every port, because a published port may differ from the listener's. A name with a port holds
+/// for that port only. In the environment the names are one comma-separated variable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts(Vec<Name>);
 
@@ -33,16 +32,16 @@ struct Name {
 }
 
 impl Hosts {
-    /// Reads comma-separated names.
+    /// Parses comma-separated names.
     ///
     /// # Errors
-    /// The name that is none, in words.
+    /// A message that quotes the first invalid name.
     pub fn parse(text: &str) -> Result<Self, String> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         names.map(Name::parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// These names and those.
+    /// Returns these names and `others` together.
     #[must_use]
     pub fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(&others.0).cloned().collect())
@@ -99,7 +98,7 @@ impl<'de> de::Visitor<'de> for Visitor {
     }
 }
 
-/// Host and port of an authority; `None` where it is none of the plain form. User information has no place in it.
+/// Host and port of an authority. `None` if it is not `host` or `host:port`. User information is not allowed.
 fn taken_apart(authority: &str) -> Option<(&str, Option<u16>)> {
     let end = if authority.starts_with('[') { authority.find(']')?.saturating_add(1) } else { 0 };
     let (host, port) = match authority.get(end..)?.find(':') {
@@ -117,7 +116,7 @@ fn taken_apart(authority: &str) -> Option<(&str, Option<u16>)> {
     Some((host, port))
 }
 
-/// Whom one listener answers for; clones share it.
+/// Hosts that one listener answers for. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct KnownHosts {
     port: u16,
@@ -125,12 +124,12 @@ pub(super) struct KnownHosts {
 }
 
 impl KnownHosts {
-    /// The loopback names with the listener's own port, and the configured ones.
+    /// The loopback names with the listener's own port, and the configured names.
     pub(super) fn new(hosts: &Hosts, port: u16) -> Self {
         Self { port, names: hosts.0.clone().into() }
     }
 
-    /// Whether the request is meant for this listener, or why it is not.
+    /// Checks that the request is meant for this listener.
     pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<(), NotOurs> {
         let host = only_host(request.headers()).and_then(taken_apart).ok_or(NotOurs::Unclear)?;
         let target = request.uri().authority();
@@ -149,19 +148,19 @@ impl KnownHosts {
     }
 }
 
-/// The value of `Host`, where there is exactly one.
+/// The value of `Host`, if there is exactly one.
 fn only_host(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
     hosts.next().is_none().then_some(host)
 }
 
-/// Why a request is not meant for this listener.
+/// Reason why a request is not meant for this listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotOurs {
-    /// It names no host, several, or one that is none.
+    /// It names no host, several hosts, or an invalid one.
     Unclear,
-    /// It names another one.
+    /// It names another host.
     Misdirected,
 }
 
@@ -181,7 +180,7 @@ impl NotOurs {
     }
 }
 
-/// What answers a request that is not meant for this listener. It has a trace of its own: the stranger's is never continued.
+/// Router that refuses requests. It starts a new trace, because the trace of an untrusted client is never continued.
 pub(super) fn refusing(why: NotOurs) -> Router {
     let refusal = Router::new().fallback(move || async move { why.problem() });
     refusal.layer(telemetry::http::server_layer(TrustPolicy::outside(std::iter::empty::<String>())))

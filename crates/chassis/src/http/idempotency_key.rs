@@ -1,8 +1,8 @@
-//! `Idempotency-Key`: the client's name for one write, so that repeating it is safe.
+//! Reads `Idempotency-Key`, the client's name for one write, which makes it safe to repeat the write.
 //!
-//! The promise kept here: one request has one key, in whatever form it is written. Quotes are syntax (a structured string,
-//! draft-ietf-httpapi-idempotency-key-header), so `"k1"` is `k1`; the same value twice, on two lines or in a list, is one
-//! key; two values are refused, because taking either of them would let the same write take effect twice.
+//! It guarantees that one request has one key, in whatever form it is written. Quotes are syntax (a structured string,
+//! draft-ietf-httpapi-idempotency-key-header), so `"k1"` is `k1`. The same value twice, on two lines or in a list, is one key.
+//! Two values are refused, because using either of them would let the same write take effect twice.
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::{HeaderMap, StatusCode, request::Parts};
@@ -11,33 +11,33 @@ use crate::problem::Problem;
 
 /// The header's name.
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
-/// Long enough for any UUID or hash, and as long as an event id may be.
+/// Long enough for any UUID or hash, and equal to the limit of an event id.
 const KEY_BYTES_MAX: usize = 128;
 
 /// A checked key: 1 to 128 visible ASCII characters without quotes, backslashes and commas.
 ///
-/// As an argument of a route it makes the route need one; as `Option` the route takes a request without one.
+/// A route with an argument of this type requires a key. With an `Option` of it the key is optional.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
-/// Why the header is no key. The value is not repeated: it comes from a stranger.
+/// Reason why the header is not a valid key. The value is not repeated, because it comes from an untrusted client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// There is no header, where one is needed.
+    /// The header is missing but required.
     #[error("send a key of your choice, and the same one when you repeat the request")]
     Missing,
-    /// A value without a character.
+    /// The value is empty.
     #[error("the key is empty")]
     Empty,
-    /// More than 128 bytes.
+    /// The value is longer than 128 bytes.
     #[error("the key is longer than {KEY_BYTES_MAX} bytes")]
     TooLong,
-    /// Spaces, control characters, quotes, backslashes, commas, or anything beyond ASCII.
+    /// The value has spaces, control characters, quotes, backslashes, commas, or characters beyond ASCII.
     #[error(
         "the key may hold visible ASCII without quotes, backslashes and commas, and may stand in double quotes"
     )]
     Alphabet,
-    /// Two values that differ.
+    /// There are two different values.
     #[error("one request has one key, and this one came with several")]
     Several,
 }
@@ -46,12 +46,12 @@ impl IdempotencyKey {
     /// The key of a request, if it has one.
     ///
     /// # Errors
-    /// When what came is no key, or is more than one.
+    /// When the value is not a valid key, or when there are several values.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, KeyError> {
         let mut found: Option<&str> = None;
         for line in headers.get_all(IDEMPOTENCY_KEY_HEADER) {
             let line = line.to_str().map_err(|_| KeyError::Alphabet)?;
-            // No key has a comma, quoted or not: splitting needs no look at the quotes.
+            // No valid key has a comma, quoted or not, so splitting can ignore the quotes.
             for member in line.split(',') {
                 let key = unquoted(member.trim_matches([' ', '\t']))?;
                 if found.is_some_and(|known| known != key) {
@@ -63,7 +63,7 @@ impl IdempotencyKey {
         Ok(found.map(|key| Self(key.to_owned())))
     }
 
-    /// The key, without the quotes that it may have come in.
+    /// The key without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The layers around every route, from the outside in: trace and count, panic, deadline, body limit, internal token.
+//! Layers around every route, from the outside in: trace and count, panic, deadline, body limit, internal token.
 
 use std::{any::Any, time::Duration};
 
@@ -15,28 +15,26 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::extract::too_large;
 use crate::{config::Http, internal::Internal, problem::Problem};
 
-/// A service's routes with everything around them: [`with_problems`] and [`layered`]. A service with layers of its own puts
-/// them between the two.
+/// Wraps a service's routes in [`with_problems`] and [`layered`]. A service with its own layers puts them between the two.
 pub fn router(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
     layered(with_problems(routes), http, trust)
 }
 
-/// Problems where axum would answer with plain text: no such path, no such method.
+/// Answers an unknown path or method with a problem, where axum would answer with plain text.
 pub fn with_problems(routes: Router) -> Router {
     routes.fallback(|| async { Problem::not_found() }).method_not_allowed_fallback(|| async {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
     })
 }
 
-/// Routes that only our own services may ask: every request without the internal token is a 401, whatever its path and method.
+/// Restricts routes to our own services. Every request without the internal token is a 401, whatever its path and method.
 ///
-/// Has [`with_problems`] in it; put [`layered`] around it.
+/// It includes [`with_problems`]. Put [`layered`] around it.
 pub fn internal(routes: Router, internal: Internal) -> Router {
     with_problems(routes).layer(middleware::from_fn_with_state(internal, only_internal))
 }
 
-/// The paths of a router's routes, for tests that must not forget one. Read from axum's own description of a router: it has no
-/// other list.
+/// Paths of a router's routes, for tests that must cover all of them. Parsed from `Debug` output, because axum offers no list.
 #[must_use]
 pub fn paths<S>(routes: &Router<S>) -> Vec<String> {
     let described = format!("{routes:?}");
@@ -51,10 +49,10 @@ pub fn paths<S>(routes: &Router<S>) -> Vec<String> {
     paths
 }
 
-/// The common layers.
+/// Adds the common layers.
 ///
-/// A trace that comes in is judged by `trust`; a panic in a handler becomes a 500 and an event, never a
-/// closed connection; a request that takes too long becomes a 503; a body that is too large a 413.
+/// `trust` decides whether an incoming trace is continued. A panic in a handler becomes a 500 and an event. A request that takes
+/// too long becomes a 503, and a body that is too large a 413.
 pub fn layered(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
     routes
         .layer(DefaultBodyLimit::max(http.body_bytes_max))
@@ -71,7 +69,7 @@ async fn only_internal(State(internal): State<Internal>, request: Request, next:
     Problem::unauthorized("the internal token is needed").into_response()
 }
 
-/// A body that announces its excess is refused before a byte of it is read.
+/// Refuses a body by its declared length, before a byte of it is read.
 async fn refuse_declared_length(State(bytes_max): State<usize>, request: Request, next: Next) -> Response {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match declared.map(str::parse::<usize>) {
@@ -87,7 +85,7 @@ async fn within_deadline(State(deadline): State<Duration>, request: Request, nex
     }
 }
 
-/// The panic hook has reported it with its stack; here only the answer is made. The payload may hold anything: not shown.
+/// Answers after a panic, which the hook has already reported with its stack. The payload may hold anything, so it is not shown.
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }

@@ -1,4 +1,4 @@
-//! Where it is seen that a connection waits for its client: at its socket, in the body of a request, and at the end of an answer.
+//! Detects that a connection waits for its client: at its socket, in the body of a request, and at the end of an answer.
 
 use std::{
     error::Error,
@@ -21,7 +21,7 @@ use tokio::{
 
 use super::crowd::{Conn, Flow, Phase};
 
-/// The socket.
+/// Socket that records when the client does not read and when it begins a further request.
 pub(super) struct Watched {
     stream: TokioIo<TcpStream>,
     conn: Arc<Conn>,
@@ -49,7 +49,7 @@ impl Read for Watched {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        // What is read between two requests is the next one, or the client's end, which closes the connection anyway.
+        // Data between two requests begins the next one. The client's end of stream closes the connection anyway.
         if result.is_ready() && self.conn.phase() == Phase::Idle {
             self.conn.enter(Phase::Head);
         }
@@ -85,7 +85,7 @@ impl Write for Watched {
     }
 }
 
-/// The client sent its body too slowly; the request is answered with 408 where its extractor is one of ours.
+/// The client sent its body too slowly. The `Json` extractor of this crate answers with 408.
 #[derive(Debug)]
 pub(crate) struct BodyTooSlow;
 
@@ -98,7 +98,7 @@ impl fmt::Display for BodyTooSlow {
 impl Error for BodyTooSlow {}
 
 impl BodyTooSlow {
-    /// Whether this is behind an error.
+    /// Returns `true` if this error is among the causes of `error`.
     pub(super) fn is_behind(error: &(dyn Error + 'static)) -> bool {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -111,13 +111,13 @@ impl BodyTooSlow {
     }
 }
 
-/// A request's body that fails when it comes too slowly.
+/// Request body that fails when it arrives too slowly.
 pub(super) struct Arriving {
     incoming: Incoming,
     conn: Arc<Conn>,
     flow: Flow,
     bytes: u64,
-    /// How long it was waited for before the wait that is going on.
+    /// Total of the waits before the current one.
     waited: std::time::Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -172,14 +172,14 @@ impl HttpBody for Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        // Whoever waited for the body has given up.
+        // The reader of the body has given up.
         if self.waiting.is_some() {
             self.conn.enter(Phase::Working);
         }
     }
 }
 
-/// An answer's body, which says when it has been handed over.
+/// Answer body that reports when it has been handed over.
 pub(super) struct Leaving {
     body: Body,
     conn: Arc<Conn>,

@@ -1,4 +1,4 @@
-//! Layers, all errors at once, and nothing secret shown.
+//! Configuration layers, reporting of all errors together, and redaction of secrets.
 
 use std::{collections::HashMap, path::Path};
 

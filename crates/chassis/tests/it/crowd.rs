@@ -1,4 +1,4 @@
-//! Clients that send nothing, send slowly or do not read keep nobody out.
+//! Clients that send nothing, send slowly or do not read cannot keep other clients out.
 
 use std::{
     convert::Infallible,
@@ -25,20 +25,20 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Longer than anything here may take; a test that reaches it has failed.
+/// Longer than anything here may take, so a test that reaches it has failed.
 const LONG: Duration = Duration::from_secs(60);
 
 struct Edge {
     address: SocketAddr,
-    /// Requests that are being worked on at `/work`, and what lets them end.
+    /// Number of `/work` requests in progress, and the semaphore that lets them finish.
     working: Arc<AtomicUsize>,
     release: Arc<Semaphore>,
-    /// Answers of `/endless` that came to an end.
+    /// Number of `/endless` answers that have ended.
     broken_off: Arc<AtomicUsize>,
     _stop: DropGuard,
 }
 
-/// Says when it is dropped.
+/// Counts its own drop.
 struct Ended(Arc<AtomicUsize>);
 
 impl Drop for Ended {
@@ -47,7 +47,7 @@ impl Drop for Ended {
     }
 }
 
-/// A listener whose patience is so long that only the rule under test can be the reason.
+/// Limits of a listener that are so long that only the rule under test can close a connection.
 fn patient() -> Http {
     let ms = 600_000;
     let http = Http::at("127.0.0.1:0".parse().expect("an address"));
@@ -107,7 +107,7 @@ impl Edge {
         format!("{request} HTTP/1.1\r\nhost: {}\r\n", self.address)
     }
 
-    /// Whether a client that behaves is answered now.
+    /// Returns `true` if a well-behaved client is answered now.
     async fn answers(&self) -> bool {
         let client = reqwest::Client::builder().no_proxy().timeout(LONG).build().expect("a client");
         let answer = client.get(format!("http://{}/", self.address)).send().await;
@@ -122,7 +122,7 @@ impl Edge {
     }
 }
 
-/// The status that is answered on this connection; `None` when it is closed without an answer.
+/// Status of the answer on this connection, or `None` if it is closed without an answer.
 async fn status(stream: &mut TcpStream) -> Option<u16> {
     let mut answer = [0; 12];
     tokio::time::timeout(LONG, stream.read_exact(&mut answer))
@@ -179,7 +179,7 @@ async fn a_house_full_of_work_makes_the_next_one_wait_and_no_work_is_lost() {
     for stream in &mut busy {
         assert_eq!(status(stream).await, Some(200));
     }
-    // One that has been answered is idle now and makes room.
+    // A connection that has been answered is idle now and makes room.
     assert_eq!(status(&mut next).await, Some(200));
 }
 
@@ -206,13 +206,13 @@ async fn a_first_head_that_does_not_come_has_its_own_deadline() {
     for bytes in ["", "GET / HTTP/1.1\r\nhost:"] {
         assert!(is_closed(&mut edge.open(bytes).await).await);
     }
-    // Much older than those two, and idle: it is served again.
+    // Much older than those two, and idle, but it is served again.
     let mut rest = [0; 4_096];
     drop(answered.try_read(&mut rest));
     answered.write_all(format!("{}\r\n", edge.head("GET /")).as_bytes()).await.expect("still open");
     let read = tokio::time::timeout(LONG, answered.read(&mut rest)).await.expect("in time").expect("read");
     assert!(String::from_utf8_lossy(&rest[..read]).contains("200 OK"));
-    // A further head that begins and does not end is no idle connection.
+    // A further head that begins and does not end is not an idle connection.
     answered.write_all(b"GET / HT").await.expect("still open");
     assert!(is_closed(&mut answered).await);
 }

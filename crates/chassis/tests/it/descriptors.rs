@@ -1,4 +1,4 @@
-//! What the configuration promises to hold open is compared with the limit of open files before anything begins.
+//! The configured connections are compared with the limit of open files at start-up.
 
 use std::{collections::HashMap, process::ExitCode};
 
@@ -39,7 +39,7 @@ impl ServiceConfig for Config {
     }
 }
 
-/// How a process ends whose own interface and further listeners may hold so many connections.
+/// Exit code of a process whose own interface and further listeners may hold this many connections.
 fn ended(http: usize, more: usize) -> ExitCode {
     let defaults = format!(
         "more_connections_max = {more}\n[http]\naddress = \"127.0.0.1:0\"\nconnections_max = {http}\n[ops]\naddress = \"127.0.0.1:0\"\n"

@@ -1,4 +1,4 @@
-//! Every listener answers for its own names only, and internal routes for our own services only.
+//! Every listener answers for its own host names only, and internal routes for our own services only.
 
 use axum::{
     Router,
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Status and body of what is answered to these lines.
+/// Status and text of the answer to these lines.
 async fn answer(address: std::net::SocketAddr, head: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.expect("writes");
@@ -40,7 +40,7 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
     let query_listener = edges.take("query").expect("a listener");
     let shutdown = Shutdown::new();
     let mut life = Life::start(edges, &config, shutdown.clone());
-    // The second one without any layer of ours, as a router of its own would be.
+    // The second router has none of our layers, as a service's own router may.
     let routes = || Router::new().route("/livez", get(|| async { "here" }));
     life.serve(chassis::http::router(routes(), &config.http, TrustPolicy::inside()));
     life.serve_on("query", query_listener, routes(), testkit::patient::http(query));
@@ -79,7 +79,7 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
     running.await.expect("no panic").expect("drained");
 }
 
-/// Whoever asks for another host is a stranger, also at a listener that believes its callers.
+/// A client that asks for another host is not trusted, even by a listener that trusts its callers.
 #[tokio::test]
 async fn the_trace_of_a_misdirected_request_is_not_continued() {
     crate::telemetry_up();

@@ -1,4 +1,4 @@
-//! From start to drained: the order of the end is the promise.
+//! Process life from start to drained, with the guaranteed order of the shutdown.
 
 use std::{
     sync::{Arc, Mutex},
@@ -59,7 +59,7 @@ async fn status(url: &str) -> Option<u16> {
     client.get(url).send().await.ok().map(|answer| answer.status().as_u16())
 }
 
-/// One request that is slow, one consumer, one flush; each writes down when it ended.
+/// One slow request, one consumer and one flush, each of which logs when it ended.
 #[tokio::test]
 async fn the_end_comes_in_order_and_open_requests_are_answered() {
     let log = Log::default();
@@ -174,7 +174,7 @@ async fn what_does_not_drain_is_left_behind_in_time_and_named() {
     shutdown.trigger();
     let begun = Instant::now();
     let failure = life.run().await.expect_err("not drained");
-    // It never ends by itself: any bound shows that it was not waited for.
+    // The consumer never ends by itself, so any bound shows that the drain did not wait for it.
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert!(failure.story().contains("consumers: not drained in time"), "{}", failure.story());
     assert!(*flushed.lock().expect("unpoisoned"), "the flush has its share of the time");

@@ -1,4 +1,4 @@
-//! The chassis as services use it: configuration from its three layers, and a life from start to drained.
+//! Tests of the chassis as services use it: configuration from its three layers, and the life from start to drained.
 
 mod configuration;
 mod crowd;
@@ -8,7 +8,7 @@ mod life;
 mod ops;
 mod serving;
 
-/// Telemetry that sends nothing, once for all tests: answers name their trace, and clients have their crypto.
+/// Starts telemetry once for all tests, without sending anything. Answers need it for their trace, and clients for their crypto.
 fn telemetry_up() {
     static TELEMETRY: std::sync::OnceLock<telemetry::Telemetry> = std::sync::OnceLock::new();
     TELEMETRY.get_or_init(|| telemetry::init(telemetry::Config::silent("chassis")).expect("telemetry"));

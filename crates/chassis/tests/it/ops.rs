@@ -1,4 +1,4 @@
-//! The ops listener has bounds of its own, whatever those of the service's interface are.
+//! The ops listener has its own limits, whatever the limits of the service's interface are.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How long an idle connection stays open by itself; the end of one that has to make room comes at once.
+/// Time that an idle connection stays open. A connection that has to make room is closed immediately.
 const IDLE: Duration = Duration::from_secs(60);
 
 #[tokio::test]

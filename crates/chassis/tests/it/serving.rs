@@ -1,4 +1,4 @@
-//! HTTP as every service serves it: bounds hold, and every "no" is a problem.
+//! HTTP server of every service: its limits hold, and every error is answered as a problem.
 
 use std::time::Duration;
 
@@ -99,11 +99,11 @@ async fn a_body_without_a_length_is_bounded_too() {
     assert!(answer[..length].starts_with(b"HTTP/1.1 413"), "{}", String::from_utf8_lossy(&answer[..length]));
 }
 
-/// What is answered to a request with these headers besides its host; `None` when the connection is closed instead.
+/// Status of the answer to a request with these headers besides its host, or `None` if the connection is closed instead.
 async fn status_with(address: &str, headers: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     let head = format!("GET /nothing HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n");
-    // Of a head that is too large not all is taken.
+    // The server does not read all of a head that is too large, so the write may fail.
     stream.write_all(head.as_bytes()).await.ok();
     let mut status_line = [0; 12];
     stream.read_exact(&mut status_line).await.ok()?;
@@ -115,7 +115,7 @@ async fn head_with_65_headers_or_70_kb_is_refused() {
     let (address, _stop) = served(small()).await;
     let many = |count: usize| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<Vec<_>>().concat();
     let long = |bytes: usize| format!("x-long: {}\r\n", "y".repeat(bytes));
-    // The bound is 32 KiB; what one read brings beyond it is still parsed.
+    // The limit is 32 KiB. Bytes beyond it that arrive with the same read are still parsed.
     for (headers, what) in [(many(63), "64 headers"), (long(30_000), "30 000 bytes")] {
         assert_eq!(status_with(&address, &headers).await, Some(404), "{what}");
     }

@@ -22,7 +22,7 @@ pub(super) fn decode(all: RecordHeaders<'_>, value: &[u8]) -> Result<Read, Decod
     Ok(Read { attributes, message, trace: trace(all) })
 }
 
-/// The tracing extension. A damaged one is none: it never refuses a record.
+/// The tracing extension. An invalid one counts as absent and never refuses a record.
 fn trace(all: RecordHeaders<'_>) -> TraceExtension {
     let text = |name| all.text(name).ok().flatten().map(str::to_owned);
     TraceExtension { traceparent: text(headers::CE_TRACEPARENT), tracestate: text(headers::CE_TRACESTATE) }

@@ -1,4 +1,4 @@
-//! The JSON object of a CloudEvent in structured mode, with whatever extensions its producer gave it.
+//! The JSON object of a CloudEvent in structured mode, with any extensions that its producer added.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The attributes that we read, and the data. Null is "not set"; any other name is an extension and is passed over.
+/// The attributes that the decoder reads, and the data. Null means "not set". Other names are extensions and ignored.
 #[derive(Debug, Default)]
 pub(super) struct Envelope {
     pub(super) event_type: Option<String>,
@@ -22,11 +22,11 @@ pub(super) struct Envelope {
     pub(super) data_base64: Option<String>,
     pub(super) traceparent: Option<String>,
     pub(super) tracestate: Option<String>,
-    /// A name of those above in another letter case: `ID` would be an extension, and the event would have no id.
+    /// A known name in another letter case. `ID` would count as an extension, and the event would have no id.
     pub(super) miscased: Option<&'static str>,
 }
 
-/// The names of the fields above that hold text which must be right.
+/// Known names that are refused in another letter case: all fields above but the trace.
 const NAMES: [&str; 11] = [
     "type",
     "id",
@@ -42,7 +42,7 @@ const NAMES: [&str; 11] = [
 ];
 
 impl Envelope {
-    /// Where an attribute that is text goes.
+    /// The field for a text attribute.
     fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
         Some(match name {
             "type" => &mut self.event_type,
@@ -81,7 +81,7 @@ impl Envelope {
     }
 }
 
-/// A trace that is not even text refuses nothing.
+/// Reads a trace attribute. A value that is not text counts as absent and never refuses the event.
 fn text_or_nothing<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<String>, A::Error> {
     let value: Box<RawValue> = map.next_value()?;
     Ok(serde_json::from_str(value.get()).ok())
@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for Envelope {
                 let mut envelope = Envelope::default();
                 let mut seen = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    // Two readers that choose differently between two values are an open door: nobody chooses.
+                    // Two readers that choose different values of a duplicate name would be a security hole, so it is refused.
                     if seen.contains(&name) {
                         return Err(Error::custom(format_args!("duplicate field `{name}`")));
                     }

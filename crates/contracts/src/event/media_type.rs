@@ -1,14 +1,14 @@
-//! A media type as it decides: lower case, without its parameters.
+//! Media types, reduced to the part that selects a decoder.
 
 use crate::decode_error::DecodeError;
 use crate::headers;
 use crate::json::printable;
 
-/// What every CloudEvents format in structured or batched mode begins with.
+/// Prefix of every CloudEvents format in structured or batched mode.
 const CLOUDEVENTS_PREFIX: &str = "application/cloudevents";
-/// What a batch begins with.
+/// Prefix of a batch.
 const CLOUDEVENTS_BATCH_PREFIX: &str = "application/cloudevents-batch";
-/// Other names under which protobuf travels.
+/// Media types of protobuf, the older names included.
 const PROTOBUF_NAMES: [&str; 3] =
     [headers::APPLICATION_PROTOBUF, "application/x-protobuf", "application/vnd.google.protobuf"];
 
@@ -23,17 +23,17 @@ impl MediaType {
         Self(essence.trim().to_ascii_lowercase())
     }
 
-    /// Whether the value is JSON: `application/json`, or a type with the suffix `+json`.
+    /// Returns true for JSON: `application/json`, or a type with the suffix `+json`.
     pub(super) fn is_json(&self) -> bool {
         self.0.ends_with("/json") || self.0.ends_with("+json")
     }
 
-    /// Whether the value is protobuf.
+    /// Returns true for protobuf.
     pub(super) fn is_protobuf(&self) -> bool {
         PROTOBUF_NAMES.contains(&self.0.as_str())
     }
 
-    /// Whether it names a CloudEvent in structured mode that is read here; another CloudEvents format is refused by name.
+    /// Returns true for a CloudEvent in structured mode as JSON. Another CloudEvents format is an error that names it.
     pub(super) fn is_structured(&self) -> Result<bool, DecodeError> {
         if self.0 == headers::APPLICATION_CLOUDEVENTS_JSON {
             return Ok(true);
@@ -48,7 +48,7 @@ impl MediaType {
         Ok(false)
     }
 
-    /// The refusal of a type that is not read here.
+    /// The error for an unsupported type.
     pub(super) fn unknown(&self) -> DecodeError {
         DecodeError::UnknownContentType { name: printable(&self.0) }
     }

@@ -1,19 +1,19 @@
-//! The bytes of a message: JSON or protobuf, with or without a schema registry's frame.
+//! Decoding of a message's bytes: JSON or protobuf, with or without a schema registry's frame.
 
 use super::media_type::MediaType;
 use crate::EventType;
 use crate::decode_error::DecodeError;
 use crate::message::Message;
 
-/// The first byte of a schema registry's frame; neither JSON nor a protobuf message begins with it.
+/// The first byte of a schema registry's frame. Neither JSON nor a protobuf message begins with it.
 const FRAME_MAGIC: u8 = 0;
-/// The frame's magic byte and schema id.
+/// Size of the frame's magic byte and schema id.
 const FRAME_BYTES: usize = 5;
 /// The deepest nesting that a frame's message index may name.
 const FRAME_INDEXES_MAX: u64 = 16;
 
-/// Reads a message of this type. The media type decides the form; without one the first byte does, and nothing is
-/// trimmed: a line feed is a valid protobuf tag.
+/// Decodes a message of this type. The media type selects the form. Without a media type the first byte selects it.
+/// Whitespace is not trimmed, because a line feed is a valid protobuf tag.
 pub(super) fn read(
     event_type: EventType,
     media_type: Option<&MediaType>,
@@ -45,7 +45,7 @@ fn read_json(event_type: EventType, body: &[u8]) -> Result<Message, DecodeError>
     Message::from_json(event_type, text)
 }
 
-/// What a schema registry's frame (magic byte, schema id) is around; the value itself where there is no frame.
+/// The content of a schema registry's frame (magic byte, schema id), or the value itself if it has no frame.
 pub(super) fn unframed(value: &[u8]) -> Result<&[u8], DecodeError> {
     if value.first() != Some(&FRAME_MAGIC) {
         return Ok(value);
@@ -53,10 +53,10 @@ pub(super) fn unframed(value: &[u8]) -> Result<&[u8], DecodeError> {
     value.get(FRAME_BYTES..).ok_or(DecodeError::Frame)
 }
 
-/// What follows the message indexes (zigzag varints, their count first; a single zero stands for the first message).
+/// The bytes after the message indexes (zigzag varints after their count). A single zero means the first message.
 fn after_indexes(framed: &[u8]) -> Result<&[u8], DecodeError> {
     let (count, mut rest) = varint(framed)?;
-    // Zigzag: an even number n stands for n/2, an odd one for a negative count.
+    // Zigzag: an even number n encodes n/2, an odd number encodes a negative count.
     if count % 2 == 1 || count / 2 > FRAME_INDEXES_MAX {
         return Err(DecodeError::Frame);
     }
@@ -66,7 +66,7 @@ fn after_indexes(framed: &[u8]) -> Result<&[u8], DecodeError> {
     Ok(rest)
 }
 
-/// One base-128 number and what follows it.
+/// Reads one base-128 number and returns it with the bytes after it.
 fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
     let mut number = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(9) {

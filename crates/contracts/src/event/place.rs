@@ -1,7 +1,7 @@
-//! Where a record appeared first: the identity of a record without an id of its own.
+//! Place where a record appeared first, which is the identity of a record without an id.
 //!
-//! Promise: a record that is replayed, however often and with whatever tool, is the same event, because its dead letter
-//! carries this place along and a replay copies it. Copied to another topic it still is.
+//! It guarantees that a replayed record stays the same event, whatever tool replays it, however often and to whatever
+//! topic. A dead letter carries the first place in its headers, and a replay copies them.
 
 use std::str::FromStr;
 
@@ -20,29 +20,29 @@ pub struct Place<'a> {
     pub partition: i32,
     /// The offset, from 0.
     pub offset: i64,
-    /// The record's timestamp there, in milliseconds since 1970: its producer's claim.
+    /// The record's timestamp there, in milliseconds since 1970. On Pitboss topics the broker sets it.
     pub timestamp_ms: Option<i64>,
 }
 
 impl Place<'_> {
-    /// The id of a record that first appeared here and has none of its own.
+    /// The id for a record that appeared here first and has no id.
     pub fn event_id(&self) -> EventId {
         ids::record_id(self.topic, self.partition, self.offset)
     }
 }
 
 impl<'a> RecordView<'a> {
-    /// Where this view of the record was read.
+    /// The place where this view of the record was read.
     pub const fn place(&self) -> Place<'a> {
         let Self { topic, partition, offset, timestamp_ms, .. } = *self;
         Place { topic, partition, offset, timestamp_ms }
     }
 
-    /// Where the record appeared first: what its `dlq-original-*` headers say, else where it was read.
+    /// The place where the record appeared first, from its `dlq-original-*` headers. Without them, where it was read.
     ///
     /// # Errors
-    /// When only some of topic, partition and offset are there, or one is not what it should be: another copy of the
-    /// record would then get another identity, and have its effect again.
+    /// If topic, partition or offset is invalid, or only some of them are present. Another copy of the record would then
+    /// get another identity and take effect a second time.
     pub fn first_appearance(&self) -> Result<Place<'a>, DecodeError> {
         let names = [headers::DLQ_TOPIC, headers::DLQ_PARTITION, headers::DLQ_OFFSET];
         if names.iter().all(|name| headers::last(self.headers, name).is_none()) {
@@ -57,8 +57,8 @@ impl<'a> RecordView<'a> {
         })
     }
 
-    /// The best name for the record, readable or not: its `ce_id`, else the id of its first appearance, else that of
-    /// where it was read.
+    /// The best available id for the record, readable or not: its `ce_id`, otherwise the id of its first appearance,
+    /// otherwise the id of the place where it was read.
     pub fn identity(&self) -> EventId {
         let said = last_valid(self.headers, headers::CE_ID, |value| {
             std::str::from_utf8(value).map_err(|_| ())?.parse::<EventId>().map_err(|_| ())
@@ -78,7 +78,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// A number as we write it: zero or above, no sign, no leading zeros.
+/// Parses a number as Pitboss writes it: zero or above, no sign, no leading zeros.
 fn number<T: FromStr + ToString>(text: &str) -> Option<T> {
     let number: T = text.parse().ok()?;
     (number.to_string() == text && !text.starts_with('-')).then_some(number)

@@ -1,4 +1,4 @@
-//! The headers of a record, read by name: of several the last valid one counts.
+//! Typed access to the headers of a record by name. Of several headers with one name the last valid one counts.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use crate::ids::{EventId, RequestHash};
 use crate::json::printable;
 use time::OffsetDateTime;
 
-/// The attributes that only binary mode puts into headers. A retried record of an older build may carry `ce_id` alone.
+/// Attributes that only binary mode puts into headers. `ce_id` is not listed: an older build's retried record may have it alone.
 const BINARY_ONLY: [&str; 6] = [
     headers::CE_SOURCE,
     headers::CE_TIME,
@@ -23,21 +23,21 @@ const BINARY_ONLY: [&str; 6] = [
     headers::CE_REQUESTHASH,
 ];
 
-/// The headers of one record, within their bounds. Those that nobody asks for (extensions, headers of others) are none
-/// of the codec's business.
+/// The headers of one record, within the size limits. The codec ignores headers that it does not read, such as
+/// extensions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordHeaders<'a>(&'a [(String, Bytes)]);
 
 type Picked<T> = Result<Option<T>, DecodeError>;
 
 impl<'a> RecordHeaders<'a> {
-    /// Takes them if they are within their bounds.
+    /// Accepts the headers if they are within the size limits.
     pub(super) fn new(pairs: &'a [(String, Bytes)]) -> Result<Self, DecodeError> {
         check_sizes(pairs)?;
         Ok(Self(pairs))
     }
 
-    /// Refuses what is left of a record that was too large to be parked: it may read as another event than it was.
+    /// Refuses a dead letter that was cut to fit its topic, because the rest may decode to another event.
     pub(super) fn check_whole(self) -> Result<(), DecodeError> {
         match headers::DLQ_CUTS.into_iter().find(|name| self.has(name)) {
             Some(name) => Err(DecodeError::Header { name, problem: CUT_PROBLEM }),
@@ -45,12 +45,12 @@ impl<'a> RecordHeaders<'a> {
         }
     }
 
-    /// What the value is said to be.
+    /// The declared content type of the value.
     pub(super) fn media_type(self) -> Picked<MediaType> {
         Ok(self.text(headers::CONTENT_TYPE)?.map(MediaType::of))
     }
 
-    /// The type; of a known and an unknown one the known one counts, wherever it stands.
+    /// The event type. Among known and unknown ones the last known one counts.
     pub(super) fn event_type(self) -> Picked<EventType> {
         let valid = last_valid(self.0, headers::CE_TYPE, |value| {
             let text =
@@ -60,39 +60,39 @@ impl<'a> RecordHeaders<'a> {
         valid.transpose()
     }
 
-    /// The identity.
+    /// The event's id.
     pub(super) fn id(self) -> Picked<EventId> {
         self.parsed(headers::CE_ID, ID_PROBLEM)
     }
 
-    /// What it follows from.
+    /// The id of the event that caused it.
     pub(super) fn causation_id(self) -> Picked<EventId> {
         self.parsed(headers::CE_CAUSATIONID, ID_PROBLEM)
     }
 
-    /// The hash of the request.
+    /// The hash of the client's request.
     pub(super) fn request_hash(self) -> Picked<RequestHash> {
         self.parsed(headers::CE_REQUESTHASH, HASH_PROBLEM)
     }
 
-    /// When it was made.
+    /// Time of the event's creation.
     pub(super) fn time(self) -> Picked<OffsetDateTime> {
         self.checked(headers::CE_TIME, |text| parse_time(text).ok_or(TIME_PROBLEM))
     }
 
-    /// Who made it.
+    /// The part that created it.
     pub(super) fn source(self) -> Picked<&'a str> {
         let bounded =
             |text: &'a str| if text.len() <= SOURCE_BYTES_MAX { Ok(text) } else { Err("is too long") };
         self.checked(headers::CE_SOURCE, bounded)
     }
 
-    /// Any text.
+    /// A header of any text.
     pub(super) fn text(self, name: &'static str) -> Picked<&'a str> {
         self.checked(name, Ok)
     }
 
-    /// Text that has one of few values.
+    /// A header of text that must pass `check`.
     pub(super) fn checked<T>(
         self,
         name: &'static str,
@@ -106,19 +106,19 @@ impl<'a> RecordHeaders<'a> {
         self.checked(name, |text| text.parse().map_err(|_| problem))
     }
 
-    /// Whether there is a header of this name, valid or not.
+    /// Returns true if there is a header of this name, valid or not.
     pub(super) fn has(self, name: &str) -> bool {
         headers::last(self.0, name).is_some()
     }
 
-    /// Whether there are attributes that make sense in binary mode only.
+    /// Returns true if there are attributes that are meaningful only in binary mode.
     pub(super) fn has_binary_attributes(self) -> bool {
         BINARY_ONLY.iter().any(|name| self.has(name))
     }
 }
 
 const CUT_PROBLEM: &str = "says that this is only a part of a record";
-/// What is wrong with an identity, a hash, a time.
+/// Problems of an id, a hash and a time.
 pub(super) const ID_PROBLEM: &str = "is not 1 to 128 visible ASCII characters";
 pub(super) const HASH_PROBLEM: &str = "is not 64 lower-case hexadecimal digits";
 pub(super) const TIME_PROBLEM: &str = "is not an RFC 3339 time";

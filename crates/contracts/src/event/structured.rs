@@ -1,6 +1,6 @@
-//! CloudEvents structured mode: one JSON object, as people type it and as SDKs write it. Only `type` and `data` (or
-//! `data_base64`) are required; what stands in headers beside it is a copy and is not looked at, but for `ce_id` where
-//! the object has no `id`.
+//! CloudEvents structured mode: one JSON object, as people type it and as SDKs write it.
+//!
+//! Only `type` and `data` (or `data_base64`) are required. CloudEvents headers are copies and ignored (`ce_id` fills in `id`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use crate::ids::EventId;
 use crate::message::Message;
 use crate::{EventType, headers, json};
 
-/// What the errors call it.
+/// Name of the document in errors.
 const WHAT: &str = "structured event";
 
 pub(super) fn decode(all: RecordHeaders<'_>, value: &[u8]) -> Result<Read, DecodeError> {
@@ -58,7 +58,7 @@ fn attributes(all: RecordHeaders<'_>, envelope: &Envelope) -> Result<Attributes,
     })
 }
 
-/// The data's content type where it stands in the header, as `cloudevents.v1` of Python writes it.
+/// The data's content type if the header has it, as Python's `cloudevents.v1` writes it.
 fn data_type(all: RecordHeaders<'_>) -> Result<Option<MediaType>, DecodeError> {
     Ok(match all.media_type()? {
         Some(media_type) if !media_type.is_structured()? => Some(media_type),
@@ -66,7 +66,7 @@ fn data_type(all: RecordHeaders<'_>) -> Result<Option<MediaType>, DecodeError> {
     })
 }
 
-/// The message, inline as JSON or as base64 of whatever `datacontenttype` says.
+/// The message, inline as JSON or in base64 with the content type that `datacontenttype` names.
 fn message(
     event_type: EventType,
     envelope: &Envelope,

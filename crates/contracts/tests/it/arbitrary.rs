@@ -1,5 +1,5 @@
-//! Whatever comes off a topic is read or refused: no panic, a bounded reason, no dependence on the order of
-//! headers but for "the last valid one counts".
+//! Any record is decoded or refused: no panic, a reason of limited length. The order of headers has no effect but that
+//! the last valid one of a name counts.
 
 use bytes::Bytes;
 use contracts::{Event, EventType, Format, RecordView, headers};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::strategies;
 
-/// Names that mean something, and some that do not.
+/// Known header names, and unknown ones.
 const NAMES: &[&str] = &[
     headers::CE_ID,
     headers::CE_TYPE,
@@ -28,7 +28,7 @@ const NAMES: &[&str] = &[
     "Content-Type",
     "x",
 ];
-/// Values that mean something for one of them, and some that do not.
+/// Valid values of known headers, and invalid ones.
 const VALUES: &[&str] = &[
     "",
     "1.0",
@@ -54,7 +54,7 @@ fn header() -> impl Strategy<Value = (String, Bytes)> {
     (proptest::sample::select(NAMES).prop_map(str::to_owned), value)
 }
 
-/// A value: of an event in one of its forms, a piece of it, with or without a frame; or anything.
+/// A value: an event in one of its forms, possibly cut or in a frame, or random bytes.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let written = (strategies::event(), 0..5_usize, any::<proptest::sample::Index>(), any::<bool>())
         .prop_map(|(event, form, place, cut)| {
@@ -110,7 +110,7 @@ proptest! {
         value in value(),
         kind in proptest::sample::select(EventType::ALL.to_vec()),
     ) {
-        // The shuffled names, and for each the values in the order in which they came.
+        // The shuffled names, each with its values in their original order.
         let mut rest = pairs.clone();
         let reordered: Vec<(String, Bytes)> = shuffled
             .iter()
@@ -121,7 +121,7 @@ proptest! {
         prop_assert_eq!(one, Event::decode_traced(&view(topic, &reordered, &value)));
     }
 
-    /// An envelope with any extensions, in any order, is the event of its known attributes.
+    /// An envelope with any extensions, in any order, decodes to the event of its known attributes.
     #[test]
     fn extensions_change_nothing(
         event in strategies::event(),

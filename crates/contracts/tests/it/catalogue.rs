@@ -1,4 +1,4 @@
-//! Topics, groups and types fit together.
+//! Topics, groups and types are consistent.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! CloudEvents as other people's software writes them: which mode, which attributes, which headers, which frames.
+//! CloudEvents as third-party software writes them: modes, attributes, headers and frames.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -32,7 +32,7 @@ fn json() -> String {
     String::from_utf8(bet().encode_json().to_vec()).expect("JSON is text")
 }
 
-/// An envelope with these members beside the type, the id and the data.
+/// An envelope with these members in addition to the type, the id and the data.
 fn envelope(members: &str) -> String {
     let (comma, data) = (if members.is_empty() { "" } else { "," }, json());
     format!(r#"{{"type":"{PLACE_BET}","id":"e-1"{comma}{members},"data":{data}}}"#)
@@ -80,7 +80,7 @@ fn headers_beside_a_structured_event_are_copies_that_nobody_reads() {
         header("ce_specversion", "0.3"),
     ];
     assert_eq!(decode(&pairs, envelope("").as_bytes()).unwrap().id.as_str(), "e-1");
-    // Without an id of its own it keeps the one that a retried record carries.
+    // An envelope without an id keeps the id in the header of a retried record.
     let nameless = format!(r#"{{"type":"{PLACE_BET}","id":null,"data":{}}}"#, json());
     assert_eq!(decode(&pairs, nameless.as_bytes()).unwrap().id.as_str(), "another");
 }
@@ -176,7 +176,7 @@ fn data_in_base64_is_read_by_its_content_type() {
         let event = decode(&[header("content-type", STRUCTURED)], value.as_bytes());
         assert_eq!(event.map(|event| event.message), Ok(bet()), "{value}");
     }
-    // `cloudevents.v1` of Python leaves it out of the envelope and says it in the header.
+    // Python's `cloudevents.v1` leaves the content type out of the envelope and puts it into the header.
     let spaced = format!("\n {text}");
     let pairs = [header("content-type", "application/json")];
     let event = decode(&pairs, base64_envelope("", spaced.as_bytes()).as_bytes());
@@ -232,7 +232,7 @@ fn a_schema_registrys_frame_comes_off_json_as_off_protobuf() {
     assert_eq!(decode(&json_type, &[0, 0, 0, 0, 1]), Err("the value is empty".to_owned()));
     let cut = "the schema registry's frame ends too early".to_owned();
     assert_eq!(decode(&json_type, &[0, 0, 0]), Err(cut.clone()));
-    // A negative count of message indexes, and more of them than messages nest.
+    // Negative counts of message indexes, and a count above the limit.
     for indexes in [&[1][..], &[0x7f], &[34]] {
         assert_eq!(decode(&typed(None), &framed(indexes, b"x")), Err(cut.clone()), "{indexes:?}");
     }

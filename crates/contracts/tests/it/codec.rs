@@ -1,4 +1,4 @@
-//! Properties of the codec: what is written is read; what is read was meant; nothing makes it fall over.
+//! Properties of the codec: encoded events decode to the same event, and damaged input is refused without a panic.
 
 use bytes::Bytes;
 use contracts::proto::bets::v1::PlaceBet;
@@ -53,7 +53,7 @@ proptest! {
         }
     }
 
-    /// A line with one character changed is another valid line or is refused; it never falls over.
+    /// A line with one character changed is another valid line or is refused, without a panic.
     #[test]
     fn a_mistyped_line_is_refused_or_means_something(
         event in strategies::event(), place in any::<proptest::sample::Index>(), typo in any::<char>(),
@@ -88,7 +88,7 @@ fn the_console_line_of_the_contract_is_a_bet() {
 
 #[test]
 fn the_proto_names_of_fields_are_read_as_well() {
-    // proto3 JSON readers take both spellings; we write only the first.
+    // proto3 JSON readers accept both spellings. Pitboss writes only camelCase.
     let line = r#"{"type":"casino.bets.v1.PlaceBet","data":{"player_id":"p-1","game":"slots","stake":{"minor":100,"currency":"EUR"}}}"#;
     assert!(Event::decode(&view("casino.bets.commands.v1", &[], line.as_bytes())).is_ok());
 }
@@ -107,7 +107,7 @@ fn unknown_protobuf_fields_are_skipped() {
     let event = samples::event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     let mut value = encoded.value.to_vec();
-    // Field 999, wire type 0, value 1: somebody is newer than we are.
+    // Field 999, wire type 0, value 1: a field of a newer producer.
     value.extend_from_slice(&[0xb8, 0x3e, 0x01]);
     let decoded = Event::decode(&view(encoded.topic.name(), &encoded.headers, &value));
     assert_eq!(decoded.as_ref(), Ok(&event));

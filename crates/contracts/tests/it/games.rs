@@ -1,4 +1,4 @@
-//! A name that a client typed is one of few games, or "unknown": nothing else leaves as a dimension.
+//! A game's name from a client becomes a label of a known game or "unknown", so clients cannot create metric dimensions.
 
 use contracts::Game;
 

@@ -1,4 +1,4 @@
-//! What is generated from the code and checked in under `schemas/`: stale files fail, `UPDATE_SCHEMAS=1` rewrites them.
+//! Checks the generated files under `schemas/`: stale files fail the test, `UPDATE_SCHEMAS=1` rewrites them.
 
 mod asyncapi;
 mod json_schema;
@@ -36,7 +36,7 @@ fn topics() -> Value {
     json!({ "topics": specs.collect::<Vec<Value>>() })
 }
 
-/// The same value with the keys of every object in order, whatever features other crates switch on in serde_json.
+/// The same value with the keys of every object sorted, whatever serde_json features other crates enable.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -102,7 +102,7 @@ fn the_samples_are_valid_by_the_schemas_and_mistyped_ones_are_not() {
     }
 }
 
-/// The schema and the decoder agree on which fields may be left out, field by field.
+/// The schema and the decoder agree on every field that may be left out.
 #[test]
 fn schema_and_decoder_agree_on_what_is_required() {
     let mut checked = 0;

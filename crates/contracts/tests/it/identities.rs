@@ -1,4 +1,4 @@
-//! Identities agree with the vectors in `schemas/`, which were computed by another program.
+//! Identities agree with the vectors in `schemas/`, which another program computed.
 
 use contracts::{EventId, EventType, Message, ids};
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ fn request_hashes_agree_with_the_vectors() {
     }
 }
 
-/// Joining fields without lengths, as it must not be done: the twin that shows why.
+/// Joins fields without lengths. This wrong variant shows why the lengths are needed.
 fn joined_id(fields: [&str; 3]) -> uuid::Uuid {
     uuid::Uuid::new_v5(&ids::NAMESPACE, fields.concat().as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The contracts as others see them: wire forms, refusals, identities, schemas, catalogue.
+//! Tests of the contracts through the public interface: wire forms, refusals, identities, schemas, catalogue.
 
 mod arbitrary;
 mod catalogue;

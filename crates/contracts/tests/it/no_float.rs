@@ -1,4 +1,4 @@
-//! No field of any contract is a float: money and everything else is counted in integers.
+//! No field of any contract is a float, because money and all other quantities are integers.
 
 use contracts::proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;

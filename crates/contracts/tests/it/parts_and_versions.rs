@@ -1,4 +1,4 @@
-//! Ports do not collide, and versions are named once.
+//! Ports do not collide, and every version is defined once.
 
 use std::collections::HashMap;
 

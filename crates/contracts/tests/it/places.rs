@@ -1,4 +1,4 @@
-//! The identity of a record without `ce_id`: where it appeared first, however often and wherever it is copied.
+//! The identity of a record without `ce_id` is its first place, however often and wherever it is copied.
 
 use bytes::Bytes;
 use contracts::{Classify, ErrorClass, Event, EventId, Group, Place, RecordView, Topic, headers, ids};
@@ -9,7 +9,7 @@ fn header(name: &str, value: &str) -> (String, Bytes) {
     (name.to_owned(), Bytes::from(value.to_owned()))
 }
 
-/// What a dead letter carries of the place where its record appeared first.
+/// The headers by which a dead letter carries the first place of its record.
 fn carried(topic: &str, partition: &str, offset: &str) -> Vec<(String, Bytes)> {
     vec![
         header(headers::DLQ_TOPIC, topic),
@@ -28,7 +28,7 @@ fn id(topic: &str, offset: i64, pairs: &[(String, Bytes)]) -> EventId {
     read(topic, offset, pairs).expect("a bet").id
 }
 
-/// Case C3: the right form on the wrong topic is parked; its dead letter is copied to the right topic, twice.
+/// Case C3: a valid record on the wrong topic is parked. Its dead letter is copied to the right topic, twice.
 #[test]
 fn every_replay_is_the_event_of_the_first_appearance_also_on_another_topic() {
     let (wrong, right) = (Topic::PaymentsCommands.name(), Topic::BetsCommands.name());
@@ -124,7 +124,7 @@ fn every_record_has_a_name_readable_or_not() {
     assert_eq!(view(&said).identity().as_str(), "b");
 }
 
-/// The beginning of a value may read as another event than the whole.
+/// The beginning of a value may decode to another event than the whole value.
 #[test]
 fn a_part_of_a_record_is_refused_whatever_it_reads_as() {
     let topic = Topic::BetsCommands.name();

@@ -1,4 +1,4 @@
-//! Records that real producers of other languages wrote (`tests/fixtures/producers`), and what becomes of each.
+//! Decodes records that real producers in other languages wrote (`tests/fixtures/producers`).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use contracts::proto::common::v1::Money;
 use contracts::{Event, Message, RecordView, TraceExtension};
 use serde::Deserialize;
 
-/// What one producer wrote.
+/// The records of one producer.
 #[derive(Deserialize)]
 struct Fixture {
     written_by: String,
@@ -24,7 +24,7 @@ struct Record {
     value: String,
 }
 
-/// When every event was made: 2026-11-27T10:00:00Z.
+/// Time of every event's creation: 2026-11-27T10:00:00Z.
 const MADE_AT_S: i64 = 1_795_773_600;
 
 fn fixtures() -> BTreeMap<&'static str, Fixture> {

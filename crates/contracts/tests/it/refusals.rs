@@ -1,4 +1,4 @@
-//! What is refused, and that the reason is told precisely without repeating the payload.
+//! Refused records, with a precise reason that does not contain the payload.
 
 use bytes::Bytes;
 use contracts::proto::bets::v1::PlaceBet;
@@ -11,7 +11,7 @@ use contracts::{
 use crate::samples;
 
 const TOPIC: &str = "casino.bets.commands.v1";
-/// Planted in payloads; must not be seen in any message.
+/// Planted in payloads. No error text may contain it.
 const SECRET: &str = "hunter2-4929";
 
 fn header(name: &str, value: &str) -> (String, Bytes) {
@@ -32,7 +32,7 @@ fn line_refusal(line: &str) -> String {
     refusal(TOPIC, &[], line.as_bytes())
 }
 
-/// A bet as somebody types it, with other data.
+/// A bet in the form that people type, with other data.
 fn bet(data: &str) -> String {
     format!(r#"{{"type":"casino.bets.v1.PlaceBet","data":{data}}}"#)
 }
@@ -117,7 +117,7 @@ fn transfer_above_the_limit_is_refused_and_a_stake_that_is_only_asked_for_is_not
     };
     assert_eq!(settled(TRANSFER_MINOR_MAX), Ok(()));
     assert!(settled(TRANSFER_MINOR_MAX + 1).is_err());
-    // Game answers a stake of any size: it moves nothing.
+    // A `PlaceBet` may have a stake of any size, because it moves no money. The game service decides it.
     let stake = Some(Money { minor: i64::MAX, currency: "EUR".into() });
     assert_eq!(
         Message::from(PlaceBet { player_id: "p".into(), game: "slots".into(), stake }).validate(),
@@ -219,7 +219,7 @@ fn too_much_of_anything() {
     let many: Vec<(String, Bytes)> = (0..65).map(|_| header("baggage", &"x".repeat(9_000))).collect();
     assert_eq!(refusal(TOPIC, &many, b"?"), "no `ce_type` header, and the value is not a JSON object");
 
-    // Deep nesting must not eat the stack.
+    // Deep nesting must not overflow the stack.
     let nested = format!(r#"{{"type":"casino.bets.v1.PlaceBet","data":{}}}"#, "[".repeat(100_000));
     refusal(TOPIC, &[], nested.as_bytes());
 }
@@ -239,7 +239,7 @@ fn broken_protobuf() {
     let cut = &bet.value[..bet.value.len() - 1];
     let message = refusal(TOPIC, &bet.headers, cut);
     assert!(message.starts_with("casino.bets.v1.PlaceBet: failed to decode Protobuf message"), "{message}");
-    // A JSON text that claims to be protobuf, and the other way round.
+    // JSON with the content type of protobuf, and the reverse.
     refusal(TOPIC, &bet.headers, br#"{"playerId":"hunter2-4929"}"#);
     let json = [header("ce_type", "casino.bets.v1.PlaceBet"), header("content-type", "application/json")];
     refusal(TOPIC, &json, &bet.value);

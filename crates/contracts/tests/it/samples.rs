@@ -1,4 +1,4 @@
-//! One event of every type with every field filled, for snapshots and schemas.
+//! One event of every type with every field set, for snapshots and schemas.
 
 use contracts::proto::common::v1::Money;
 use contracts::proto::{bets::v1 as bets, payments::v1 as payments, players::v1 as players};
@@ -13,7 +13,7 @@ fn eur(minor: i64) -> Option<Money> {
     Some(Money { minor, currency: "EUR".into() })
 }
 
-/// The message of this type with nothing left out.
+/// The message of this type with every field set.
 pub(crate) fn message(event_type: EventType) -> Message {
     match event_type.topic() {
         contracts::Topic::BetsCommands | contracts::Topic::BetsEvents => bet(event_type),
@@ -172,7 +172,7 @@ fn player(event_type: EventType) -> Message {
     }
 }
 
-/// The event around it, with everything fixed.
+/// The event around it, with fixed id, time and cause.
 pub(crate) fn event(event_type: EventType) -> Event {
     let message = message(event_type);
     let cause = ids::command_id(PLAYER, "POST /api/v1/bets", "key-1");

@@ -40,7 +40,7 @@ fn any_amount() -> impl Strategy<Value = Option<Money>> {
     money(i64::MIN..=i64::MAX)
 }
 
-/// What a void moved back, or nothing.
+/// The amounts that a void reversed, or none.
 fn reversed() -> impl Strategy<Value = (Option<Money>, Option<Money>)> {
     proptest::option::of((not_negative(), not_negative())).prop_map(|amounts| amounts.unwrap_or_default())
 }
@@ -210,7 +210,7 @@ pub(crate) fn message() -> BoxedStrategy<Message> {
 
 /// Any valid event.
 pub(crate) fn event() -> BoxedStrategy<Event> {
-    // Years 1970 to 2255: what nanoseconds in 64 bits can say, and RFC 3339 too.
+    // Years 1970 to 2262, the range of nanoseconds in 64 bits. RFC 3339 can express them.
     let time = any::<i64>().prop_map(|nanos| {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos).abs()).expect("within the years above")
     });

@@ -1,4 +1,4 @@
-//! What a void says about the amounts that it moved back, to readers of both ages.
+//! Reversed amounts of a void, read by builds with and without the fields for them.
 
 use contracts::proto::bets::v1::BetVoided;
 use contracts::proto::common::v1::Money;

@@ -1,4 +1,4 @@
-//! Every message in every wire form, byte for byte. A change here is a change for every reader and every stored record.
+//! Every message in every wire form, byte for byte. A change here affects every reader and every stored record.
 
 use bytes::Bytes;
 use contracts::{Event, EventType, Format, RecordView, ids};
@@ -6,7 +6,7 @@ use contracts::{Event, EventType, Format, RecordView, ids};
 use crate::codec::structured;
 use crate::samples;
 
-/// One wire form as text: bytes that are not text in hexadecimal.
+/// One wire form as text. Bytes that are not text are in hexadecimal.
 fn show(event: &Event, format: Format) -> String {
     let encoded = event.encode(format);
     let mut text = format!("topic: {}\nkey: {}\n", encoded.topic, String::from_utf8_lossy(&encoded.key));
@@ -21,7 +21,7 @@ fn show(event: &Event, format: Format) -> String {
     text
 }
 
-/// What a person types into the console for the same message: no key, no headers.
+/// The line that a person types into the console for the same message: no key, no headers.
 fn show_line(event: &Event) -> String {
     format!("topic: {}\n\n{}\n", event.event_type().topic(), structured(event))
 }

@@ -1,4 +1,4 @@
-//! A cluster of the compose file on free ports, under a project name of its own.
+//! Cluster of the compose file on free ports, under a unique project name.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail, ensure};
 use contracts::parts::{BASE_PORT_DEFAULT, Part, Ports};
 use regex::Regex;
 
-/// The compose file publishes this many ports from its base on, the replicas' included.
+/// Number of ports that the compose file publishes from its base on, including those of the replicas.
 const PORTS: u16 = 60;
-/// The label that `deploy/containers/images.sh` puts on images that stand in for others.
+/// Label of the images that `deploy/containers/images.sh` builds as stand-ins for others.
 const STAND_IN: &str = "{{index .Config.Labels \"pitboss.stand-in\"}}";
 
 /// The container engine of this machine.
 pub(crate) struct Engine;
 
 impl Engine {
-    /// Whether there is one.
+    /// Checks that an engine with the compose plugin answers. The error names what is missing.
     pub(crate) fn find() -> Result<Self, String> {
         for (args, what) in [
             (["info", "--format", "{{.ServerVersion}}"].as_slice(), "no container engine answers"),
@@ -43,7 +43,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Builds the programs' image and writes the file with other ports, and secrets of its own, into a folder.
+    /// Builds the programs' image, and writes the compose file with other ports and new secrets into a folder.
     pub(crate) fn prepare() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let ports = free_ports()?;
@@ -68,7 +68,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops every container; each of ours must end by itself, with exit code 0.
+    /// Stops every container. Each of our services must exit by itself, with code 0.
     pub(crate) fn stop(&self) -> Result<()> {
         self.compose(&["stop"])?;
         for part in Part::SERVICES {
@@ -80,7 +80,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills a service for good: the engine does not restart what was killed through it.
+    /// Kills a service for good, because the engine does not restart a container that was killed through it.
     pub(crate) fn kill(&self, service: &str) -> Result<()> {
         self.compose(&["kill", service]).map(drop)
     }
@@ -89,7 +89,7 @@ impl Cluster {
         self.compose(&["--profile", "replicas", "down", "--volumes"]).map(drop)
     }
 
-    /// Neither containers nor networks nor volumes of the project exist.
+    /// Checks that no container, network or volume of the project exists.
     pub(crate) fn leaves_nothing(&self) -> Result<()> {
         let filter = format!("label=com.docker.compose.project={}", self.project);
         for list in [["ps", "--all"].as_slice(), &["network", "ls"], &["volume", "ls"]] {
@@ -126,7 +126,7 @@ impl Cluster {
         format!("127.0.0.1:{}", self.ports.http(Part::Kafka))
     }
 
-    /// Runs the command line with the cluster's secrets; its standard output.
+    /// Runs the command line with the cluster's secrets, and returns its standard output.
     pub(crate) fn pitboss(&self, args: &[&str]) -> Result<String> {
         self.pitboss_with_input(args, "")
     }
@@ -188,19 +188,19 @@ fn tools() -> PathBuf {
     std::env::var_os("PITBOSS_TOOLS").map_or_else(|| root().join(".pitboss/tools"), PathBuf::from)
 }
 
-/// A base from which on every port is free now.
+/// A base from which every port is free now.
 fn free_ports() -> Result<Ports> {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let base = (18_200..30_000).step_by(100).find(|base| (*base..base + PORTS).all(free));
     Ok(Ports::new(base.context("no free ports")?)?)
 }
 
-/// The file with everything published from another base on; what is inside the containers stays.
+/// Returns the file with all published ports moved to another base. Ports inside the containers stay.
 fn shifted(text: &str, base: u16) -> Result<String> {
     let published = Regex::new(r"127\.0\.0\.1:(8\d{3})(:8\d{3})?")?;
     let shift = |found: &regex::Captures<'_>| {
         let port: u16 = found[1].parse().unwrap_or(0);
-        // Without a second port it is an address that the outside is told, or a check inside the container.
+        // Without a second port it is an advertised address, or a check inside the container.
         let inside = found.get(2).map_or("", |port| port.as_str());
         format!("127.0.0.1:{}{inside}", port - BASE_PORT_DEFAULT + base)
     };

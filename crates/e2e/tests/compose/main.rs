@@ -1,8 +1,8 @@
-//! Runs `docker-compose.kafka.yml` for real: the cluster becomes healthy, bets settle by HTTP and by the console producer and become whole
-//! traces, a stopped cluster comes back with its data, a second gateway and a second payment share the work, and nothing stays
-//! behind.
+//! Runs `docker-compose.kafka.yml` with a real container engine, and leaves nothing behind.
 //!
-//! It needs a container engine and says so where there is none. With `PITBOSS_TEST_COMPOSE=1` a missing engine is a failure.
+//! The cluster becomes healthy. Bets by HTTP and by the console producer settle and become complete traces. A stopped cluster
+//! restarts with its data. A second gateway and a second payment share the work. Without a container engine the test is skipped
+//! with a message, but with `PITBOSS_TEST_COMPOSE=1` it fails.
 
 #![allow(clippy::print_stderr, reason = "a harness of its own tells its progress itself")]
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, vec![trial]).exit_code()
 }
 
-/// One cluster through its whole life: it takes half a minute to start, so its tests share it.
+/// Runs one cluster through its whole life. Its start takes half a minute, so all tests share it.
 fn the_cluster_works() -> anyhow::Result<()> {
     let cluster = Cluster::prepare()?;
     let outcome = life(&cluster);

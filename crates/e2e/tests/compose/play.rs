@@ -1,4 +1,4 @@
-//! What somebody does with the cluster from the host: bets, the console producer, load.
+//! Actions on the cluster from the host: bets, the console producer, load.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use uuid::Uuid;
 
 use crate::cluster::Cluster;
 
-/// A JVM starts, sends and ends; then the bet runs through.
+/// Time for a JVM to start, send and exit, and for the bet to settle.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
-/// A group notices a new member, or a dead one, within its session time-out.
+/// Time in which a group notices a new or a dead member, which takes up to its session time-out.
 const REBALANCES_WITHIN: Duration = Duration::from_secs(60);
 
-/// What must have outlived a stop.
+/// State that must survive a stop.
 pub(crate) struct Kept {
     trace_id: String,
     token: String,
     balance_minor: i64,
 }
 
-/// Bets through a gateway; the command compares the trace with `schemas/bet-trace.json`.
+/// Plays bets through a gateway. The command compares the trace with `schemas/bet-trace.json`.
 pub(crate) fn bet_by_http(cluster: &Cluster, gateway_url: String) -> Result<()> {
     let addresses = ["--gateway", &gateway_url, "--recorder", &cluster.recorder_url()];
     cluster.pitboss(&[["bet", "--count", "3", "--trace"].as_slice(), &addresses].concat())?;
@@ -29,7 +29,7 @@ pub(crate) fn bet_by_http(cluster: &Cluster, gateway_url: String) -> Result<()> 
     Ok(())
 }
 
-/// One line typed into the stock console producer, with a trace header of its own.
+/// Sends one line with its own trace header through the stock console producer.
 pub(crate) fn bet_by_console(cluster: &Cluster) -> Result<Kept> {
     let gateway = cluster.gateway_url();
     let name = Uuid::new_v4().simple().to_string();
@@ -67,7 +67,7 @@ fn flow() -> BTreeSet<String> {
     ["game", "payment", "user", "analytics", "notification"].map(str::to_owned).into()
 }
 
-/// Load holds only with every bet answered and every trace whole.
+/// Runs a load, which succeeds only if every bet is answered and every trace is complete.
 pub(crate) fn load(cluster: &Cluster) -> Result<()> {
     let gateway = cluster.gateway_url();
     let shape = ["--rate", "5", "--duration-s", "5", "--warm-up-s", "5", "--players", "5"];

@@ -1,4 +1,4 @@
-//! One binary for all tests that look at the workspace as a whole or at the running platform from outside.
+//! One binary for all tests of the workspace as a whole and of the running platform from outside.
 #![allow(missing_docs, reason = "tests are named for what they hold")]
 
 mod platform;

@@ -1,7 +1,7 @@
-//! The running platform, from outside: HTTP, the stock Kafka tools, signals, and what the recorder received.
+//! Tests of the running platform from outside: HTTP, the stock Kafka tools, signals, and the data that the recorder received.
 //!
-//! All tests of this room share ONE platform, started by the real command line as a user would; each test has players of its own.
-//! Those that kill parts run in one test, for the others must not meet a dead service.
+//! All tests of this module share ONE platform, started by the real command line as a user would. Each test has its own players.
+//! All kills are in one test, because the other tests must not meet a dead service.
 
 mod command_line;
 mod console;
@@ -25,7 +25,7 @@ use runtime::secrets::Secrets;
 use serde_json::Value;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Deposited for each player of a test, in minor units.
+/// Deposit of each player of a test, in minor units.
 pub(crate) const DEPOSIT_MINOR: i64 = 100_000;
 pub(crate) const CURRENCY: &str = "EUR";
 
@@ -36,10 +36,10 @@ pub(crate) struct Platform {
     pub(crate) http: reqwest::Client,
 }
 
-/// Peaceful tests hold it for reading, the one that kills for writing.
+/// Peaceful tests hold it for reading. A test that kills, or that needs the platform alone, holds it for writing.
 static PEACE: RwLock<()> = RwLock::const_new(());
 
-/// The platform of this run, started by whoever asks first; with clients of the caller's own, for a client's connections end with
+/// The platform of this run, started by the first caller. Each caller gets new clients, because a client's connections end with
 /// the runtime of the test that opened them.
 pub(crate) fn platform() -> &'static Platform {
     static ADDRESSES: OnceLock<(String, String)> = OnceLock::new();
@@ -52,7 +52,7 @@ fn setting(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run this test through `./pitboss test`"))
 }
 
-/// Starts the platform as a user would; the addresses of the gateway and of the recorder's queries.
+/// Starts the platform as a user would. Returns the addresses of the gateway and of the recorder's queries.
 fn start() -> (String, String) {
     // Another test of this process may have installed it already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
@@ -67,7 +67,7 @@ pub(crate) fn ports() -> Ports {
     Ports::new(base).expect("room for every port")
 }
 
-/// Where a service answers.
+/// URL of a service.
 pub(crate) fn url_of(service: Part) -> String {
     format!("http://127.0.0.1:{}", ports().http(service))
 }
@@ -99,7 +99,7 @@ pub(crate) fn operator_token() -> String {
     std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).trim().to_owned()
 }
 
-/// What services show each other and nobody else, as JSON; absent when the service does not answer.
+/// Answer of an internal route as JSON, or `None` if the service does not answer.
 pub(crate) async fn internal(platform: &Platform, url: &str) -> Option<Value> {
     let layout = Layout::new(Path::new("/"), Some(state_folder()), None);
     let token = Secrets::load(&layout).expect("secrets").internal_token;
@@ -112,7 +112,7 @@ pub(crate) fn state_folder() -> PathBuf {
     PathBuf::from(setting("PITBOSS_TEST_PLATFORM_STATE"))
 }
 
-/// Runs the command line against this run's platform, `input` on its standard input.
+/// Runs the command line against this run's platform, with `input` on its standard input.
 pub(crate) fn cli(args: &[&str], input: Option<&str>) -> Output {
     let program = PathBuf::from(setting("PITBOSS_BIN")).join("pitboss");
     let mut command = Command::new(&program);
@@ -132,7 +132,7 @@ pub(crate) fn cli(args: &[&str], input: Option<&str>) -> Output {
     child.wait_with_output().expect("the program ends")
 }
 
-/// What every part is doing. The exit code says whether all are ready, which a test that kills does not ask for.
+/// Status of every part. The exit code is ignored, because a test that kills does not need all parts to be ready.
 pub(crate) fn status() -> Value {
     let output = cli(&["status", "--json"], None);
     let text = String::from_utf8_lossy(&output.stdout);

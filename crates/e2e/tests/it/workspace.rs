@@ -1,4 +1,4 @@
-//! The shape of the workspace: who depends on whom, what a `domain/` may import, how long a file may be.
+//! Shape of the workspace: dependencies between crates, imports of a `domain/`, length of files.
 
 mod compose;
 mod dependency_rule;
@@ -12,7 +12,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace's root")
 }
 
-/// Every `.rs` file under `folder`, however deep.
+/// Every `.rs` file under `folder`, at any depth.
 pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return found };

@@ -1,11 +1,11 @@
-//! Arithmetic agrees with 128-bit arithmetic or answers an error; text and JSON forms come back unchanged.
+//! Arithmetic matches 128-bit arithmetic or returns an error. Text and JSON round trips change nothing.
 
 use money::{Currency, Money, MoneyError};
 use proptest::prelude::*;
 
 use super::{amount, currency};
 
-/// What the wide computation says the narrow one must answer.
+/// Expected 64-bit result of a 128-bit computation.
 fn narrowed(wide: i128, currency: Currency) -> Result<Money, MoneyError> {
     i64::try_from(wide).map(|minor| Money::new(minor, currency)).map_err(|_| MoneyError::Overflow)
 }
@@ -55,7 +55,7 @@ proptest! {
     #[test]
     fn any_text_is_read_back_as_written_or_refused(text in "[-+]?[0-9]{0,20}[.]?[0-9]{0,3} ?[A-Z]{0,4}") {
         if let Ok(amount) = text.parse::<Money>() {
-            // Leading zeros and a negative zero are the only texts that read but are not what we would write.
+            // Only leading zeros and a negative zero are parsed without being what `Display` would write.
             let trimmed = text.trim_start_matches('-').trim_start_matches('0');
             prop_assert!(amount.to_string().contains(trimmed), "{text} was read as {amount}");
         }

@@ -1,4 +1,4 @@
-//! Properties of amounts and postings, with twins that are broken on purpose.
+//! Properties of amounts and postings, with counter-examples that are broken on purpose.
 
 mod amounts;
 mod postings;
@@ -6,12 +6,11 @@ mod postings;
 use money::{Currency, Money};
 use proptest::prelude::*;
 
-/// Any currency.
 fn currency() -> impl Strategy<Value = Currency> {
     proptest::sample::select(Currency::ALL.to_vec())
 }
 
-/// Any amount, the extremes included.
+/// Any amount, including the extremes.
 fn amount() -> impl Strategy<Value = Money> {
     let minor = prop_oneof![
         8 => any::<i64>(),

@@ -1,11 +1,11 @@
-//! Conservation: postings move money and never make it; the check is seen to fail on a twin that makes some.
+//! Conservation: postings move money and never create it. The check must fail for postings that create some.
 
 use money::{Account, Currency, Money, MoneyError, Posting, Postings};
 use proptest::prelude::*;
 
 use super::{amount, currency};
 
-/// Transfers between two accounts, as every decision of the ledger is made of.
+/// Transfers between two accounts, like those of every ledger decision.
 fn transfers() -> impl Strategy<Value = Vec<Posting>> {
     let transfer = (amount(), "[a-z0-9-]{1,12}").prop_filter_map("has no negative", |(amount, name)| {
         let back = amount.checked_neg().ok()?;
@@ -14,7 +14,7 @@ fn transfers() -> impl Strategy<Value = Vec<Posting>> {
     proptest::collection::vec(transfer, 0..8).prop_map(|pairs| pairs.into_iter().flatten().collect())
 }
 
-/// The invariant, written without the code under test.
+/// The invariant, computed without the code under test.
 fn sum_minor(postings: &[Posting], currency: Currency) -> i128 {
     let of_currency = postings.iter().filter(|posting| posting.amount.currency() == currency);
     of_currency.map(|posting| i128::from(posting.amount.minor())).sum()
@@ -31,7 +31,7 @@ proptest! {
         }
     }
 
-    /// The twin: one leg is off by some cents, and must be refused whatever the other legs are.
+    /// One leg is off by some cents. The postings must be refused, whatever the other legs are.
     #[test]
     fn money_from_nowhere_is_refused(
         mut postings in transfers(), off in 1_i64..=1_000_000, currency in currency()

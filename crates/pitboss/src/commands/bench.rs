@@ -1,7 +1,7 @@
-//! `pitboss bench history`: whether a bet costs more when many were played before it.
+//! `pitboss bench history`: measures whether a bet costs more after many earlier bets.
 //!
-//! Two platforms side by side, one with few bets stored and one with many; the same load on each in turns (A B B A), so that
-//! what the machine does meanwhile falls on both. Once with one player's history, once spread over many players.
+//! Two platforms run side by side, one with few stored bets and one with many. They get the same load in turns (A B B A), so that
+//! other work of the machine affects both. This is repeated for each number of players that share the history.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::checkout::{Checkout, PORT_BASE_VARIABLE, STATE_VARIABLE, TOOLS_VARIAB
 use crate::output::Output;
 use crate::steps::say;
 
-/// Port blocks of the two platforms.
+/// Base ports of the two platforms.
 const PORT_BASES: [u16; 2] = [28_100, 28_300];
-/// The rate at which history is made, in bets a second; well below what one player's lane can do.
+/// Rate at which history is created, in bets a second. It is well below the limit of one player's lane.
 const FILL_RATE_PER_S: u64 = 60;
-/// The most that a bet may cost with a long history, as a multiple of what it costs with a short one.
+/// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
 /// Benchmarks that need platforms of their own.
@@ -61,7 +61,7 @@ struct HistoryArgs {
     rate_per_s: u64,
 }
 
-/// What was measured for one number of players.
+/// Result for one number of players.
 #[derive(Debug, Serialize)]
 struct Measured {
     bench: &'static str,
@@ -72,19 +72,19 @@ struct Measured {
     ratio_max: f64,
 }
 
-/// What was measured on one platform.
+/// Result for one platform.
 #[derive(Debug, Serialize)]
 struct Figures {
     /// Bets stored before the first measurement and after the last.
     bets_stored: [u64; 2],
-    /// Of each measurement.
+    /// One value for each measurement.
     p50_ms: Vec<f64>,
 }
 
-/// Runs the benchmark. Exit code 0 only when every ratio is at most 1.1.
+/// Runs the benchmark. Exit code 0 only if every ratio is at most 1.1.
 ///
 /// # Errors
-/// When a platform does not come up or a load run fails.
+/// When a platform does not start or a load run fails.
 pub fn run(args: &BenchArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     let Bench::History(args) = &args.what;
     let mut holds = true;
@@ -111,7 +111,7 @@ fn history(args: &HistoryArgs, players: u16, tools: &Path) -> Result<Measured> {
         stored: 0,
     });
     let measured = measure(args, &mut sides);
-    // Whatever became of the measurement, no process of either may stay.
+    // No process of either platform may remain, whatever the result of the measurement.
     let stopped = sides.each_ref().map(|side| side.pitboss(&["down", "--volumes"]));
     let [small, large] = measured?;
     for stopped in stopped {
@@ -133,7 +133,7 @@ fn measure(args: &HistoryArgs, sides: &mut [Side; 2]) -> Result<[Figures; 2]> {
         side.pitboss(&["up", "--yes", "--no-build"])?;
         side.fill(args.fill_rate_per_s, bets)?;
     }
-    // Not counted: what the fill left behind is worked off meanwhile.
+    // Not counted, because the platforms still work off the backlog of the fill.
     for side in sides.iter_mut() {
         side.p50_ms(args.rate_per_s, args.seconds)?;
     }
@@ -161,7 +161,7 @@ struct Side {
 }
 
 impl Side {
-    /// Makes history. A bet that was accepted and not settled in time is stored all the same; any other failure is too few.
+    /// Creates history. A bet that was accepted but not settled in time is stored too. Fails when more than 1 % are missing.
     fn fill(&mut self, rate_per_s: u64, bets: u64) -> Result<()> {
         let report = self.load(rate_per_s, bets.div_ceil(rate_per_s))?.1;
         if self.stored < bets - bets / 100 {
@@ -174,7 +174,7 @@ impl Side {
         Ok(())
     }
 
-    /// One load run. One with an error is no measurement.
+    /// Returns the p50 of one load run. A run with an error is not a measurement.
     fn p50_ms(&mut self, rate_per_s: u64, seconds: u64) -> Result<f64> {
         let (holds, report) = self.load(rate_per_s, seconds)?;
         if !holds {
@@ -183,7 +183,7 @@ impl Side {
         report["latency_ms"]["p50"].as_f64().context("load reported no p50")
     }
 
-    /// A load run: whether all of it held, and its report.
+    /// Runs a load and returns whether all of it held, and its report.
     fn load(&mut self, rate_per_s: u64, seconds: u64) -> Result<(bool, Value)> {
         let numbers = [rate_per_s, seconds, u64::from(self.players)].map(|number| number.to_string());
         let [rate, seconds, players] = numbers.each_ref().map(String::as_str);
@@ -204,7 +204,7 @@ impl Side {
         Ok(())
     }
 
-    /// This program for this platform; what it says of its progress is seen.
+    /// Command that runs this program for this platform. Its progress on standard error stays visible.
     fn command(&self, args: &[&str]) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
         command
@@ -234,7 +234,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// The middle value; of an even number, the mean of the two in the middle.
+/// The middle value. For an even number of values, the mean of the two in the middle.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

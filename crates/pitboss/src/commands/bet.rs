@@ -1,4 +1,4 @@
-//! `pitboss bet`: plays one bet over HTTP and, when asked, shows its trace.
+//! `pitboss bet`: plays bets over HTTP and, on request, shows the trace of the last one.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::player::Gateway;
 use crate::target::{Target, TargetArgs};
 use crate::trace;
 
-/// How long the trace of one bet may take to be whole in the recorder.
+/// Time limit for the trace of one bet to be complete in the recorder.
 pub const TRACE_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Registers a player, deposits, and plays one bet after the other.
@@ -36,10 +36,10 @@ pub struct BetArgs {
     trace: bool,
 }
 
-/// Plays the bets. Exit code 0 only when each was settled or rejected in time.
+/// Plays the bets. Exit code 0 only if each was settled or rejected in time.
 ///
 /// # Errors
-/// When the platform is not up, or one of its answers is not what the interface promises.
+/// When the platform is not up, or an answer is not a valid one.
 pub async fn run(args: &BetArgs, target: &Target, output: &Output) -> Result<ExitCode> {
     let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
     let player = gateway.register(&args.currency).await?;
@@ -77,13 +77,13 @@ pub async fn run(args: &BetArgs, target: &Target, output: &Output) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// So many bets may be too slow for an answer in time before `up` says that something is wrong.
+/// Number of attempts at a bet that is answered in time, before `up` reports a problem.
 const FIRST_BETS_MAX: usize = 3;
 
-/// One bet of a new player, for `up`: its trace, whole.
+/// Plays one bet of a new player, for `up`, and returns its trace, which may be incomplete after [`TRACE_DEADLINE`].
 ///
 /// # Errors
-/// When any step fails, or the trace is not whole within [`TRACE_DEADLINE`].
+/// When a step fails, or nothing of the trace arrives in time.
 pub async fn show_one(target: &Target) -> Result<trace::Trace> {
     let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
     let player = gateway.register("EUR").await?;
@@ -93,7 +93,7 @@ pub async fn show_one(target: &Target) -> Result<trace::Trace> {
         if answer.result().is_ok() {
             break;
         }
-        // the first bet of a cold broker may take longer than the gateway waits
+        // The first bet of a cold broker may take longer than the gateway waits.
         answer = gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await?;
     }
     answer.result()?;

@@ -1,4 +1,4 @@
-//! `pitboss doctor`: what this machine has and lacks, and what to do about it. Exit code 69 where something is missing.
+//! `pitboss doctor`: reports what this machine has and lacks, with advice. Exit code 69 if something is missing.
 
 use std::process::ExitCode;
 
@@ -27,7 +27,7 @@ pub struct DoctorArgs {
     yes: bool,
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Look {
     what: String,
@@ -36,10 +36,10 @@ struct Look {
     advice: String,
 }
 
-/// Looks at everything.
+/// Runs all checks.
 ///
 /// # Errors
-/// When something was to be installed and could not be.
+/// When a requested installation fails.
 pub async fn run(args: &DoctorArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     if args.install {
         checkout.layout.create()?;
@@ -109,7 +109,7 @@ fn tool(finding: &tools::Finding) -> Look {
     Look { what: finding.tool.name.to_owned(), found, good, advice: advice.unwrap_or_default() }
 }
 
-/// Never bad: `up` does without it.
+/// Never a failure, because `up` does not need it.
 fn python_for_tests(layout: &Layout) -> Look {
     if python::is_prepared(layout) {
         let found = python::interpreter(layout).display().to_string();

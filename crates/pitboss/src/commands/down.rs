@@ -1,4 +1,4 @@
-//! `pitboss down`: no process of the platform runs after it, whatever state it was in before.
+//! `pitboss down`: ends all processes of the platform, whatever state it is in.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ pub struct DownArgs {
 /// Stops everything.
 ///
 /// # Errors
-/// When something does not end although it was killed.
+/// When a killed process does not disappear.
 pub async fn run(args: &DownArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     let layout = &checkout.layout;
     if !layout.state().exists() {

@@ -1,4 +1,4 @@
-//! `pitboss kafka …`: Kafka's own command line tools with their own options, pointed at this platform's broker.
+//! `pitboss kafka …`: runs Kafka's own command line tools with their own options, against this platform's broker.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -54,7 +54,7 @@ impl ToolArgs {
     }
 }
 
-/// Becomes the tool: its input, output and exit code are this process's own.
+/// Replaces this process with the tool, so that input, output and exit code are the tool's.
 ///
 /// # Errors
 /// When Java or Kafka's jars are missing (exit code 69).

@@ -1,5 +1,5 @@
-//! `pitboss load`: bets at a given rate, with a live line, percentiles, errors by kind, memory, and whether every answered
-//! bet became a whole trace.
+//! `pitboss load`: sends bets at a given rate, with a live line. Reports percentiles, errors by kind, memory, and whether every
+//! settled bet became a complete trace.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,15 +19,15 @@ use crate::player::{Gateway, Player};
 use crate::target::{Target, TargetArgs};
 use crate::trace::{edges, fetch_whole_bet};
 
-/// How often the live line is drawn.
+/// Interval at which the live line is drawn.
 const LIVE_INTERVAL: Duration = Duration::from_millis(500);
-/// Outcomes that wait to be counted at most.
+/// Capacity of the queue of outcomes that are not counted yet.
 const OUTCOMES_MAX: usize = 8_192;
-/// How long the last trace may take to be whole after the load; all of them together.
+/// Time limit after the load for all traces together to be complete.
 const TRACE_DEADLINE: Duration = Duration::from_secs(30);
-/// Traces asked for at the same time.
+/// Number of traces that are fetched at the same time.
 const TRACES_AT_ONCE: usize = 4;
-/// How many defects are named.
+/// Number of defects that are shown.
 const DEFECTS_SHOWN: usize = 5;
 
 /// Load on the gateway, latencies counted from the intended time of sending.
@@ -63,7 +63,7 @@ pub struct LoadArgs {
     no_traces: bool,
 }
 
-/// A rate in bets a second, or as fast as it goes.
+/// A rate in bets a second, or as fast as possible.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate(Option<f64>);
 
@@ -77,7 +77,7 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-/// Runs the load. Exit code 0 only when no bet failed, every answered bet is a whole trace, and nobody dropped telemetry.
+/// Runs the load. Exit code 0 only if no bet failed, every settled bet has a complete trace, and no telemetry was lost.
 ///
 /// # Errors
 /// When the platform is not up or the players cannot be prepared.
@@ -116,7 +116,7 @@ pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<Ex
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Sends the plan's bets and counts what became of them.
+/// Sends the plan's bets and counts the outcomes.
 async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
     let live = output.spinner("first bets");
     let (sender, mut outcomes) = mpsc::channel::<Outcome>(OUTCOMES_MAX);
@@ -136,7 +136,7 @@ async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Outpu
     tally
 }
 
-/// The players of the file where there is one, else new ones, kept in it for the next run.
+/// Reads the players from the file if it exists. Otherwise registers new ones and writes them to the file for the next run.
 async fn players(
     gateway: &Gateway,
     plan: &Plan,
@@ -153,7 +153,7 @@ async fn players(
             bail!("{} holds {held} players: say --players {held}, or name another file", file.display());
         }
         for player in &players {
-            // half of what is deposited are the stakes of all their bets
+            // The stakes of all bets of a player are half of its deposit.
             if gateway.balance(player, &plan.currency).await.unwrap_or(0) < plan.deposit_minor() / 2 {
                 gateway.deposit(player, plan.deposit_minor(), &plan.currency).await?;
             }
@@ -182,7 +182,7 @@ fn print(report: &Report, output: &Output) -> Result<()> {
 async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) -> Result<Traces> {
     let bar = output.progress(trace_ids.len() as u64, "looking for the traces");
     let mut traces = Traces { answered: trace_ids.len(), ..Traces::default() };
-    // A trace that is not whole when the deadline has passed is looked at once and not waited for.
+    // A trace that is incomplete at the deadline is fetched once more, without waiting.
     let until = Instant::now() + TRACE_DEADLINE;
     let mut checks = stream::iter(trace_ids)
         .map(|id| async move {

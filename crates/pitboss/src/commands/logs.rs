@@ -1,4 +1,4 @@
-//! `pitboss logs <part>`: the end of a part's log, and what is added to it.
+//! `pitboss logs <part>`: prints the end of a part's log, and follows it on request.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use runtime::logfile::{self, Follower};
 use crate::checkout::Checkout;
 use crate::output::Output;
 
-/// How often a followed log is looked at.
+/// Interval at which a followed log is read.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Which log, and how much of it.
@@ -27,13 +27,13 @@ pub struct LogsArgs {
     lines: usize,
 }
 
-/// Prints it.
+/// Prints the log.
 ///
 /// # Errors
 /// When there is no such log (exit code 2).
 pub async fn run(args: &LogsArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     let path = checkout.layout.log(&args.part);
-    // A part's name is no path: nothing outside the folder of logs is read.
+    // A part's name is not a path, so nothing outside the folder of logs is read.
     let is_name = args.part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if !is_name || !path.is_file() {
         return Err(RuntimeError::UnknownPart { name: args.part.clone(), known: known(checkout) }.into());

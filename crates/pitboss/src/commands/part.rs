@@ -1,4 +1,4 @@
-//! `pitboss start | stop | restart | kill | freeze | thaw`: one part, and what became of it.
+//! `pitboss start | stop | restart | kill | freeze | thaw`: acts on one part and reports the result.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use runtime::part::PartState;
 use crate::checkout::Checkout;
 use crate::output::Output;
 
-/// How long a part may take to be ready, or to end.
+/// Deadline for a part to be ready, or to end.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Which part.
@@ -21,10 +21,10 @@ pub struct PartArgs {
     part: String,
 }
 
-/// Does it, and waits until it is done: started means ready, stopped means ended.
+/// Carries out the action and waits for its effect: a started part is ready, a stopped part has ended.
 ///
 /// # Errors
-/// When there is no such part (exit code 2), the platform is not up (69), or it does not come to pass in time.
+/// When the part is unknown (exit code 2), the platform is not up (69), or the effect does not occur in time.
 pub async fn run(action: Action, args: &PartArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     let client = Client::new(&checkout.layout);
     let name = &args.part;

@@ -1,7 +1,7 @@
-//! `pitboss ready HOST:PORT`: asks one service's ops port whether it is ready.
+//! `pitboss ready HOST:PORT`: checks readiness at one service's ops port.
 //!
-//! It is the health check in `docker-compose.kafka.yml`, where no curl is in the image. It runs every few seconds in every container, so
-//! it is one blocking request and starts no runtime.
+//! It is the health check in `docker-compose.kafka.yml`, because the image has no curl. It runs every few seconds in every
+//! container, so it is one blocking request and starts no async runtime.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -13,9 +13,9 @@ use clap::Args;
 
 use crate::output::Output;
 
-/// How long connecting and each read may take; the service's own checks answer from memory.
+/// Deadline for connecting and for each read. The service answers from memory.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// What is read of the answer at most.
+/// Maximum number of bytes that are read of the answer.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// Which service.
@@ -26,10 +26,10 @@ pub struct ReadyArgs {
     address: String,
 }
 
-/// Asks `/readyz`. Exit code 0 when the service is ready, 1 when it is not; the reason goes to standard error.
+/// Requests `/readyz`. Exit code 0 if the service is ready, 1 if it is not. The reason goes to standard error.
 ///
 /// # Errors
-/// When nothing answers there.
+/// When there is no answer.
 pub fn run(args: &ReadyArgs, output: &Output) -> Result<ExitCode> {
     let address = args.address.as_str();
     let (status, body) = ask(address).with_context(|| format!("no answer at {address}"))?;
@@ -45,7 +45,7 @@ fn ask(address: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&resolved.context("the name has no address")?, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    // In one piece: `write!` on a socket sends each part of the text by itself.
+    // Written in one piece, because `write!` on a socket sends each part of the text separately.
     stream.write_all(
         format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;

@@ -1,7 +1,7 @@
-//! `pitboss secrets --env`: the secrets of this platform as variables, in a file for the compose file and other programs.
+//! `pitboss secrets --env`: writes the platform's secrets as variables to a file, for the compose file and other programs.
 //!
-//! Promise: the file is the owner's alone from its first byte, nothing that somebody else wrote is replaced, and a terminal never
-//! shows a secret.
+//! It guarantees that only the owner can read the file from its first byte, that a file from another source is never replaced,
+//! and that a terminal never shows a secret.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -18,9 +18,9 @@ use serde_json::json;
 use crate::checkout::Checkout;
 use crate::output::Output;
 
-/// The first line of every file that this command writes: such a file may be replaced.
+/// First line of every file that this command writes. Only such a file may be replaced.
 const HEADING: &str = "# Secrets of a local platform, made by `./pitboss secrets --env`. For its owner only.";
-/// The name that stands for standard output.
+/// Argument that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
 
 /// In which form, and where to.
@@ -31,10 +31,10 @@ pub struct SecretsArgs {
     env: Option<Option<PathBuf>>,
 }
 
-/// Writes the secrets; makes them first where there are none.
+/// Writes the secrets, and generates them first if there are none.
 ///
 /// # Errors
-/// When they cannot be made, read or written, somebody else's file is in the way, or they would be shown on a terminal.
+/// When they cannot be generated, read or written, a file from another source is in the way, or the output is a terminal.
 pub fn run(args: &SecretsArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     let file = args.env.clone().flatten();
     let to_standard_output = file.as_deref() == Some(Path::new(STANDARD_OUTPUT));
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_somebody_elses() {
         let folder = tempfile::tempdir().unwrap();
-        // A link to itself: nobody can read it, also root cannot.
+        // A link to itself, which not even root can read.
         let file = folder.path().join("compose.env");
         std::os::unix::fs::symlink(&file, &file).unwrap();
         let variables = BTreeMap::from([("A".to_owned(), "secret".to_owned())]);

@@ -1,5 +1,5 @@
-//! `pitboss status`: what every part is doing, and how copies for a real Sentry fare. Exit code 0 only when all parts are
-//! ready; a Sentry that takes nothing does not change it.
+//! `pitboss status`: shows the state of every part and of the copies for a real Sentry. Exit code 0 only if all parts are ready,
+//! even if Sentry accepts no copy.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,50 +17,50 @@ use serde::{Deserialize, Serialize};
 use crate::checkout::Checkout;
 use crate::output::Output;
 
-/// How often a watched status is drawn again.
+/// Interval at which a watched status is drawn.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The recorder is asked this long; a status does not wait for it.
+/// Deadline for the recorder's answer, without which the status is shown too.
 const RECORDER_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How the copies of one project for a real Sentry fare, as the recorder tells it.
+/// State of one project's copies for a real Sentry, as the recorder reports it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Forwarding {
     /// The project.
     pub project: String,
-    /// Copies that were taken.
+    /// Copies that Sentry accepted.
     pub sent: u64,
-    /// Items that were left out because their category is limited.
+    /// Items that were left out because their category is rate-limited.
     pub left_out: u64,
-    /// Copies that were answered with an error, such as that of a wrong DSN.
+    /// Copies that were answered with an error, such as for a wrong DSN.
     pub refused: u64,
-    /// Copies that did not fit into the queue.
+    /// Copies that were dropped because the queue was full.
     pub dropped_queue_full: u64,
-    /// Copies that were limited as a whole.
+    /// Copies that were dropped because a rate limit covers them as a whole.
     pub dropped_rate_limited: u64,
     /// Copies that were refused, or not answered in time.
     pub dropped_failed: u64,
-    /// Why the last one failed that did.
+    /// The last failure.
     pub last_error: Option<ForwardingError>,
 }
 
-/// Why a copy failed.
+/// Failure of a copy.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ForwardingError {
-    /// When, in seconds since the epoch.
+    /// Time, in seconds since the epoch.
     pub at: f64,
-    /// The answer's status, where there was one.
+    /// HTTP status of the answer, if there was one.
     pub status: Option<u16>,
-    /// What the other side or the network said.
+    /// Reason given by Sentry or by the network.
     pub reason: String,
 }
 
-/// What `status --json` prints.
+/// Output of `status --json`.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
     status: &'a Status,
-    /// Absent where nothing is forwarded, or the recorder does not answer.
+    /// Absent if nothing is forwarded, or the recorder does not answer.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     forward: &'a [Forwarding],
 }
@@ -73,7 +73,7 @@ pub struct StatusArgs {
     watch: bool,
 }
 
-/// Prints it.
+/// Prints the status.
 ///
 /// # Errors
 /// When the supervisor does not answer.
@@ -91,7 +91,7 @@ pub async fn run(args: &StatusArgs, checkout: &Checkout, output: &Output) -> Res
             None => Vec::new(),
         };
         if args.watch && !output.json {
-            // A reader that is no terminal gets one table after the other.
+            // Without a terminal, the tables are printed one after the other.
             drop(Term::stdout().clear_screen());
         }
         print(&status, &forward, output)?;
@@ -106,7 +106,7 @@ pub async fn run(args: &StatusArgs, checkout: &Checkout, output: &Output) -> Res
     }
 }
 
-/// Asks the recorder. Whatever goes wrong: the recorder's own line says how it is.
+/// Asks the recorder. `None` on any failure, because the recorder's own line shows its state.
 async fn forwarding(checkout: &Checkout) -> Option<Vec<Forwarding>> {
     #[derive(Deserialize)]
     struct Recorder {
@@ -133,7 +133,7 @@ fn print(status: &Status, forward: &[Forwarding], output: &Output) -> Result<()>
     Ok(())
 }
 
-/// How copies fare, as a table.
+/// The state of the copies as a table.
 #[must_use]
 pub fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
     let mut table = Table::new();
@@ -216,7 +216,7 @@ fn row(part: &PartStatus, colours: bool) -> Vec<Cell> {
     ]
 }
 
-/// Bytes as people read them.
+/// Bytes in a form for people.
 #[must_use]
 pub fn mebibytes(bytes: u64) -> String {
     match bytes {

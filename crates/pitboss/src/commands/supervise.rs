@@ -1,4 +1,4 @@
-//! `pitboss supervise`, hidden: the process that watches all parts.
+//! `pitboss supervise` (hidden): the process that watches all parts.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -25,12 +25,12 @@ pub struct SuperviseArgs {
     end_with: Option<ProcessId>,
 }
 
-/// Runs the supervisor in a session of its own until it is told to end.
+/// Runs the supervisor in its own session until it is asked to end.
 ///
 /// # Errors
-/// When another one runs this platform, or the state folder cannot be used.
+/// When another supervisor runs this platform, or the state folder cannot be used.
 pub fn run(args: &SuperviseArgs) -> Result<ExitCode> {
-    // A process that leads its group already has a session's worth of distance; anything else would be a mistake in `launch`.
+    // EPERM means that the process leads its group already, which is separate enough. Any other error is a bug in `launch`.
     match nix::unistd::setsid() {
         Ok(_) | Err(nix::errno::Errno::EPERM) => {}
         Err(errno) => return Err(RuntimeError::io("cannot leave the terminal's session", errno).into()),

@@ -1,5 +1,5 @@
-//! `pitboss test`: every test, against a broker, a document store and a cache that are started for it on free ports in a folder of its
-//! own, and stopped whatever becomes of the tests.
+//! `pitboss test`: runs every test against a broker, a document store and a cache. It starts them on free ports in a separate
+//! folder and stops them in any case.
 
 mod summary;
 
@@ -26,13 +26,13 @@ use crate::steps::{Steps, say};
 use summary::Summary;
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-/// All tests together; a test that hangs ends here at the latest.
+/// Time limit of all tests together. It also ends a test that hangs.
 const TESTS_DEADLINE: Duration = Duration::from_secs(4_800);
-/// How long cargo's output is read on after cargo has ended.
+/// Time for which cargo's output is read after cargo has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Folders of test runs begin with this.
+/// Prefix of the folders of test runs.
 const FOLDER_PREFIX: &str = "test-";
-/// A platform of its own takes this many ports from its base on.
+/// Number of ports that a platform takes from its base on.
 const PLATFORM_PORTS: u16 = 40;
 
 /// What is passed on.
@@ -49,10 +49,10 @@ pub struct TestArgs {
     args: Vec<OsString>,
 }
 
-/// Runs the tests; their exit code is this one's.
+/// Runs the tests. Exit code 0 only if all of them passed.
 ///
 /// # Errors
-/// When the servers cannot be started or the tests do not compile.
+/// When the programs cannot be built, the servers cannot be started, or the tests exceed their time limit.
 pub async fn run(args: &TestArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     checkout.layout.create()?;
     sweep(&checkout.layout).await?;
@@ -128,8 +128,8 @@ async fn prepare_and_test(
     run_tests(command).await
 }
 
-/// Keeps the programs under `folder`, by a second name each: `cargo test` builds programs without the optimiser and puts them in
-/// the place of those that were built to run.
+/// Keeps the programs under `folder` as hard links, because `cargo test` builds programs without the optimiser and replaces those
+/// that were built to run.
 fn keep_programs(layout: &Layout, folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     for name in Part::SERVICES.iter().map(|part| part.as_str()).chain(["pitboss"]) {
@@ -141,8 +141,8 @@ fn keep_programs(layout: &Layout, folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// Sentry's own libraries. Where they cannot be fetched the tests are told of an interpreter without them all the same: those that need
-/// them fail instead of passing over it in silence, and all others run.
+/// Prepares Sentry's own libraries. If they cannot be fetched, the tests still get the path of the interpreter. The tests that
+/// need it then fail instead of being skipped silently, and all others run.
 async fn python(layout: &Layout, steps: &mut Steps) -> PathBuf {
     let step = steps.begin("Python for tests");
     match python::prepare(layout, &|line| step.tell(line)).await {
@@ -173,7 +173,7 @@ fn cargo_test(root: &Path, args: &[OsString]) -> Command {
     command
 }
 
-/// Runs the tests, shows what they say as they say it, and counts.
+/// Runs the tests, shows their output as it comes, and counts the results.
 async fn run_tests(mut command: Command) -> Result<Summary> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut lines = BufReader::new(child.stdout.take().context("cargo has no output")?).split(b'\n');
@@ -185,7 +185,7 @@ async fn run_tests(mut command: Command) -> Result<Summary> {
                 child.wait().await?.success()
             }
             status = child.wait() => {
-                // What a failed test has left running may hold the pipe open for as long as it lives.
+                // A process that a failed test has left running may hold the pipe open.
                 drop(tokio::time::timeout(LAST_WORDS, tell(&mut lines, &mut summary)).await);
                 status?.success()
             }
@@ -199,7 +199,7 @@ async fn run_tests(mut command: Command) -> Result<Summary> {
     Ok(summary)
 }
 
-/// Shows and counts until the end of the output.
+/// Shows and counts lines until the end of the output.
 async fn tell(lines: &mut Split<BufReader<ChildStdout>>, summary: &mut Summary) -> std::io::Result<()> {
     let mut stdout = tokio::io::stdout();
     while let Some(line) = lines.next_segment().await? {
@@ -210,7 +210,7 @@ async fn tell(lines: &mut Split<BufReader<ChildStdout>>, summary: &mut Summary) 
     stdout.flush().await
 }
 
-/// Ends and removes what earlier test runs left: failed ones keep their folder, killed ones may even have left processes.
+/// Ends and removes what earlier test runs left. A failed run keeps its folder, and a killed one may have left processes.
 async fn sweep(layout: &Layout) -> Result<()> {
     for entry in std::fs::read_dir(layout.state())?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -220,7 +220,7 @@ async fn sweep(layout: &Layout) -> Result<()> {
         let old = layout.with_state(entry.path());
         let used = pids::recorded(&old).iter().any(|r: &Recorded| r.process.is_alive());
         if used && ProcessId::of(pid).is_some() {
-            continue; // another run, at this moment
+            continue; // another run is in progress
         }
         launch::end(&old.with_state(entry.path().join("platform"))).await?;
         launch::end(&old).await?;
@@ -229,7 +229,7 @@ async fn sweep(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// A base with as many free ports after it as a platform takes.
+/// A base port that is followed by as many free ports as a platform takes.
 fn free_base() -> Result<u16> {
     let first = 20_000 + u16::try_from(std::process::id() % 100)? * 100;
     let mut candidates = (first..32_000).chain(20_000..first).step_by(100);

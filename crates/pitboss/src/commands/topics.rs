@@ -1,4 +1,4 @@
-//! `pitboss topics create`: the catalogue's topics on any broker.
+//! `pitboss topics create`: creates the catalogue's topics on any broker.
 
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ enum What {
 }
 
 impl TopicsArgs {
-    /// Whether a broker is named, so that no checkout is needed.
+    /// Returns `true` if a broker is named, so that no checkout is needed.
     #[must_use]
     pub fn names_a_broker(&self) -> bool {
         let What::Create { bootstrap_servers } = &self.what;
@@ -37,7 +37,7 @@ impl TopicsArgs {
     }
 }
 
-/// Creates the topics and prints what was changed.
+/// Creates the topics and prints the changes.
 ///
 /// # Errors
 /// When no broker is named and there is no checkout, or the broker cannot be reached or rejects a change.
@@ -60,10 +60,7 @@ pub async fn run(args: &TopicsArgs, checkout: Option<&Checkout>, output: &Output
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the broker's topics those of the catalogue.
-///
-/// # Errors
-/// When the broker cannot be reached or refuses.
+/// Creates and corrects the broker's topics as in the catalogue.
 pub async fn create(bootstrap_servers: String) -> Result<Vec<TopicChange>> {
     let config = bus::Config { bootstrap_servers, ..bus::Config::default() };
     Ok(bus::admin::ensure_topics(&config, &catalogue()).await?)

@@ -1,4 +1,4 @@
-//! `pitboss trace <id>`: one trace from the recorder, as a tree.
+//! `pitboss trace <id>`: shows one trace from the recorder as a tree.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct TraceArgs {
 /// Shows the trace that `args` name.
 ///
 /// # Errors
-/// When the recorder cannot be reached or has nothing of it.
+/// When the recorder cannot be reached or has no data of the trace.
 pub async fn run(args: &TraceArgs, target: &Target, output: &Output) -> Result<ExitCode> {
     if args.trace_id.len() != 32 || !args.trace_id.bytes().all(|b| b.is_ascii_hexdigit()) {
         bail!("`{}` is no trace id: 32 hexadecimal digits, as in the header x-trace-id", args.trace_id);
@@ -35,10 +35,10 @@ pub async fn run(args: &TraceArgs, target: &Target, output: &Output) -> Result<E
     show(&args.trace_id.to_lowercase(), target, output, deadline, args.bet).await
 }
 
-/// Prints the trace; with `as_bet` its differences from the trace of one bet decide the exit code.
+/// Prints the trace. With `as_bet`, differences from the trace of one bet decide the exit code.
 ///
 /// # Errors
-/// When the recorder cannot be reached or has nothing of it.
+/// When the recorder cannot be reached or has no data of the trace.
 pub async fn show(
     id: &str,
     target: &Target,

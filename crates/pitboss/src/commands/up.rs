@@ -1,4 +1,4 @@
-//! `pitboss up`: everything, from nothing, and the trace of one bet to show for it. A second `up` changes nothing and says so.
+//! `pitboss up`: brings everything up from nothing and shows the trace of one bet. A second `up` reports that nothing changed.
 
 pub mod prepare;
 mod report;
@@ -37,7 +37,7 @@ pub struct UpArgs {
 }
 
 impl UpArgs {
-    /// The parts that are meant; all where none is named.
+    /// The selected parts, or all parts if none is named.
     fn parts(&self) -> Result<Vec<Part>> {
         if self.only.is_empty() {
             return Ok(Part::ALL.to_vec());
@@ -51,7 +51,7 @@ impl UpArgs {
     }
 }
 
-/// What this run of `up` started, and must stop when it fails.
+/// Supervisor and parts that this `up` started, and must stop when it fails.
 #[derive(Debug, Default)]
 struct Started {
     supervisor: bool,
@@ -61,7 +61,7 @@ struct Started {
 /// Brings everything up.
 ///
 /// # Errors
-/// When something is missing, in use, or dies at start; what was started is stopped then.
+/// When something is missing, in use, or dies at start. Everything that was started is stopped then.
 pub async fn run(args: &UpArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
     let layout = &checkout.layout;
     layout.create()?;
@@ -139,7 +139,7 @@ async fn stop_what_was_started(checkout: &Checkout, started: &Started) {
         }
         return;
     }
-    // The platform ran before: only what this command touched is stopped.
+    // The platform ran before, so only the parts that this command touched are stopped.
     let client = runtime::control::Client::new(layout);
     for part in &started.parts {
         say(&format!("  stopping {part}"));

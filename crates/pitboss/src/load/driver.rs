@@ -1,4 +1,4 @@
-//! Sends the bets and times them.
+//! Sends the bets and measures their latencies.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use super::Plan;
 use super::report::Kind;
 use crate::player::{BetAnswer, Gateway, Player};
 
-/// Bets under way at most; what cannot be sent because of it is counted as [`Kind::NotSent`], not left out.
+/// Maximum number of bets in flight. A bet that cannot be sent because of it is counted as [`Kind::NotSent`], not left out.
 const IN_FLIGHT_MAX: usize = 4_096;
 
-/// What became of one bet.
+/// Result of one bet.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// Kind of result.
     pub kind: Kind,
-    /// From the time at which it was to be sent to the whole answer.
+    /// Time from the intended sending to the complete answer.
     pub latency: Duration,
-    /// Its trace, when an answer came.
+    /// Trace of the bet, if there was an answer.
     pub trace_id: Option<String>,
 }
 
-/// Sends the plan's bets; every outcome goes to `outcomes`, which is closed when the last bet has ended.
+/// Sends the plan's bets. Every outcome goes to `outcomes`, which is closed when the last bet has ended.
 pub async fn run(gateway: &Gateway, players: &[Player], plan: &Plan, outcomes: mpsc::Sender<Outcome>) {
     match plan.rate_per_s {
         Some(rate) => open_loop(gateway, players, plan, rate, &outcomes).await,
@@ -45,7 +45,7 @@ async fn open_loop(
     let mut under_way = FuturesUnordered::new();
     for (index, player) in (0..bets).zip(players.iter().cycle()) {
         let intended = start + Duration::from_secs_f64(f64::from(index) / rate);
-        // What is under way goes on while the next bet's time has not come.
+        // Bets in flight continue until the next bet is due.
         loop {
             tokio::select! {
                 biased;
@@ -77,7 +77,7 @@ async fn closed_loop(gateway: &Gateway, players: &[Player], plan: &Plan, outcome
 }
 
 async fn report(outcomes: &mpsc::Sender<Outcome>, outcome: Outcome) {
-    // The receiver outlives the run; if it does not, the run was given up and nobody wants the figures.
+    // The receiver outlives the run. If it does not, the run was aborted and its outcomes are not needed.
     let _given_up = outcomes.send(outcome).await;
 }
 

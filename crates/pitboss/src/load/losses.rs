@@ -1,7 +1,7 @@
-//! What senders lost on the way to the recorder while the load ran: as they told the recorder, and as they counted it themselves.
+//! Telemetry that senders lost on the way to the recorder during the load, as they reported it and as they counted it themselves.
 //!
-//! A client report does not tell everything: a loss that the receiver answered for (429) is in none, and a report can be lost too.
-//! So the counters on the ops ports are read as well.
+//! Client reports are incomplete: they omit losses that the receiver answered for (429), and a report itself can be lost. So the
+//! counters on the ops ports are read as well.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,28 @@ use serde_json::Value;
 
 use crate::target::Target;
 
-/// The counter's name on `/metrics`.
+/// Name of the counter on `/metrics`.
 const COUNTER: &str = "pitboss_telemetry_drops_total";
 
-/// Items that were lost.
+/// Numbers of lost items.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Losses {
-    /// What the senders told the recorder, by project, reason and category.
+    /// Losses that the senders reported to the recorder, by project, reason and category.
     pub client_reports: BTreeMap<String, u64>,
-    /// What the services' own counters say, by service, reason and category.
+    /// Losses that the services counted themselves, by service, reason and category.
     pub drops: BTreeMap<String, u64>,
 }
 
 impl Losses {
-    /// Everything up to now.
+    /// Reads all losses up to now.
     ///
     /// # Errors
-    /// When the recorder or a service does not answer: what nobody tells is not zero.
+    /// When the recorder or a service does not answer, because a missing count is not zero.
     pub async fn read(target: &Target) -> Result<Self> {
         Ok(Self { client_reports: client_reports(target).await?, drops: drops(target).await? })
     }
 
-    /// What came to it after `before`.
+    /// Returns the losses after `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -42,14 +42,14 @@ impl Losses {
         }
     }
 
-    /// Whether nothing was lost.
+    /// Returns `true` if nothing was lost.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.client_reports.is_empty() && self.drops.is_empty()
     }
 }
 
-/// A counter that became smaller has begun anew, with its process.
+/// Growth of each counter. A counter that became smaller has restarted with its process.
 fn growth(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     let grown = after.iter().map(|(name, count)| {
         let known = before.get(name).filter(|known| *known <= count);
@@ -93,7 +93,7 @@ async fn get(target: &Target, url: &str) -> Result<String> {
     Ok(response.error_for_status()?.text().await?)
 }
 
-/// The drop counters on one `/metrics` page. One that does not name them is another program's, and its zero would mean nothing.
+/// Parses the drop counters of one `/metrics` page. A page without the counter is refused: its zero would mean nothing.
 fn counters(service: &str, page: &str) -> Result<BTreeMap<String, u64>> {
     if !page.contains(&format!("# TYPE {COUNTER} counter")) {
         bail!("{service} does not tell on /metrics what telemetry it dropped ({COUNTER})");
@@ -126,7 +126,7 @@ mod tests {
         let after = counts(&[
             ("game queue_overflow span", 3),
             ("payment network_error span", 2),
-            // fewer than before: the process is another one, and all of its losses are new
+            // Fewer than before: the process has restarted, and all of its losses are new.
             ("user network_error span", 4),
         ]);
         let grown = counts(&[("payment network_error span", 2), ("user network_error span", 4)]);

@@ -1,4 +1,4 @@
-//! Counts outcomes and says what a run came to.
+//! Counts outcomes and builds the report of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,19 +10,19 @@ use serde::Serialize;
 use super::driver::Outcome;
 use super::losses::Losses;
 
-/// Latencies are told apart to three digits, from 1 µs to 2 minutes.
+/// Latencies are recorded with three digits, from 1 µs to 2 minutes.
 const LATENCY_MAX_US: u64 = 120_000_000;
 
-/// How a bet ended, as the driver saw it.
+/// Result of a bet, as the driver saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// 200 with a settled bet.
     Settled,
-    /// 200 with a bet that was rejected for a business reason; not an error.
+    /// 200 with a bet that was rejected for a business reason. This is not an error.
     Rejected,
     /// 202: accepted, but not settled within the gateway's time.
     NotInTime,
-    /// 200 with a body that is no bet.
+    /// 200 with a body that is not a bet.
     Malformed,
     /// Another HTTP status.
     Status(u16),
@@ -32,7 +32,7 @@ pub enum Kind {
     Connect,
     /// The connection broke.
     Broken,
-    /// Too many were under way: it was never sent.
+    /// Never sent, because too many bets were in flight.
     NotSent,
 }
 
@@ -52,11 +52,11 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Counts while a run goes on.
+/// Counters of a run in progress.
 pub struct Tally {
     latency_us: Histogram<u64>,
     kinds: BTreeMap<Kind, u64>,
-    /// The traces of the settled bets, to be looked for in the recorder.
+    /// Traces of the settled bets, to be checked in the recorder.
     pub trace_ids: Vec<String>,
 }
 
@@ -69,36 +69,36 @@ pub struct LatencyMs {
     pub p95: f64,
     /// 99th percentile.
     pub p99: f64,
-    /// The slowest.
+    /// Maximum.
     pub max: f64,
 }
 
-/// What became of the traces of the settled bets.
+/// State of the settled bets' traces.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Traces {
     /// Settled bets that named a trace.
     pub answered: usize,
-    /// Of these, whole in the recorder: one root, no orphan, every edge of one bet.
+    /// Those of them that are complete in the recorder: one root, no orphan, every edge of one bet.
     pub complete: usize,
-    /// The first few that are not, and why.
+    /// The first incomplete traces, with a defect of each.
     pub first_defects: Vec<String>,
-    /// What senders lost while the load ran.
+    /// Losses of the senders during the load.
     #[serde(flatten)]
     pub losses: Losses,
 }
 
-/// What was sent before counting began: its errors count as the run's do, its latencies are its own.
+/// Bets before the measurement. Their errors count as the run's do, but their latencies are separate.
 #[derive(Clone, Debug, Serialize)]
 pub struct WarmUp {
-    /// How long it was.
+    /// Duration of the warm-up.
     pub duration_s: f64,
     /// Bets that were to be sent.
     pub sent: u64,
     /// Bets that were settled in time.
     pub settled: u64,
-    /// Those that neither settled nor were rejected, by kind.
+    /// Bets that were neither settled nor rejected, by kind.
     pub errors: BTreeMap<String, u64>,
-    /// As in the report.
+    /// Latencies, as in the report.
     pub latency_ms: LatencyMs,
 }
 
@@ -112,9 +112,9 @@ impl From<Report> for WarmUp {
 /// The report of a run, as `--json` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The rate that was asked for; absent when the players went as fast as they could.
+    /// Requested rate. Absent when each player sent one bet after the other.
     pub rate_per_s: Option<f64>,
-    /// How long bets were sent.
+    /// Time for which bets were sent.
     pub duration_s: f64,
     /// Settled bets a second.
     pub settled_per_s: f64,
@@ -126,14 +126,14 @@ pub struct Report {
     pub rejected: u64,
     /// All others by kind.
     pub errors: BTreeMap<String, u64>,
-    /// From the intended time of sending to the whole answer.
+    /// Time from the intended sending to the complete answer.
     pub latency_ms: LatencyMs,
-    /// Present when there was one.
+    /// Present if there was a warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<WarmUp>,
     /// Peak resident memory (VmHWM) of each part after the run.
     pub memory_bytes: BTreeMap<String, u64>,
-    /// Present unless the check was switched off.
+    /// Present unless the check was disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<Traces>,
 }
@@ -141,7 +141,7 @@ pub struct Report {
 impl Default for Tally {
     fn default() -> Self {
         Self {
-            // Three digits and this maximum are a valid pair of arguments; `new` cannot fail either.
+            // Three digits and this maximum are a valid pair of arguments, and `new` cannot fail either.
             latency_us: Histogram::new_with_max(LATENCY_MAX_US, 3)
                 .unwrap_or_else(|_| Histogram::<u64>::new(3).expect("3 digits")),
             kinds: BTreeMap::new(),
@@ -161,13 +161,13 @@ impl Tally {
         }
     }
 
-    /// How many bets have ended.
+    /// Number of bets that have ended.
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.kinds.values().sum()
     }
 
-    /// How many of them neither settled nor were rejected.
+    /// Number of bets that were neither settled nor rejected, by kind.
     #[must_use]
     pub fn errors(&self) -> BTreeMap<String, u64> {
         let fine = [Kind::Settled, Kind::Rejected];
@@ -185,7 +185,7 @@ impl Tally {
         LatencyMs { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: self.latency_us.max() as f64 / 1000.0 }
     }
 
-    /// The line that is shown while the run goes on.
+    /// The line that is shown during the run.
     #[must_use]
     pub fn live_line(&self) -> String {
         let latency = self.latency_ms();
@@ -221,7 +221,7 @@ impl Tally {
 }
 
 impl Report {
-    /// Whether every bet was answered with a result and every settled bet's trace is whole, with nothing dropped.
+    /// Returns `true` if every bet was answered with a result and every settled bet's trace is complete, with no losses.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.sent > 0
@@ -230,7 +230,7 @@ impl Report {
             && self.traces.as_ref().is_none_or(|traces| self.all_traced(traces))
     }
 
-    /// Every settled bet has to have named its trace, and there has to be one: all of none are whole, too.
+    /// Every settled bet must have named its trace. There must be one, because no traces at all would count as complete.
     fn all_traced(&self, traces: &Traces) -> bool {
         let settled = self.all_settled();
         settled > 0
@@ -239,7 +239,7 @@ impl Report {
             && traces.losses.is_empty()
     }
 
-    /// With those of the warm-up.
+    /// Settled bets, including those of the warm-up.
     fn all_settled(&self) -> u64 {
         self.settled + self.warm_up.as_ref().map_or(0, |warm_up| warm_up.settled)
     }
@@ -340,7 +340,7 @@ mod tests {
         assert!(!Tally::default().report(None, Duration::from_secs(1)).holds());
     }
 
-    /// `settled` settled bets and what became of their traces.
+    /// Report of `settled` settled bets with these traces.
     fn report(settled: usize, traces: Traces) -> Report {
         let mut tally = Tally::default();
         for _ in 0..settled {

@@ -1,8 +1,7 @@
-//! The edges that the trace of one settled bet must have: `schemas/bet-trace.json`, the list that documentation, command line
-//! and tests share.
+//! Edges that the trace of one settled bet must have: `schemas/bet-trace.json`, shared by documentation, command line and tests.
 //!
-//! An edge is (service, op, destination) with the number of times it occurs. The trace of a bet has these and no others; a
-//! database or cache call more is a finding, not noise.
+//! An edge is (service, op, destination) with the number of times that it occurs. The trace of a bet has these edges and no
+//! others. An additional database or cache call is a finding, not noise.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,22 +10,22 @@ use serde::Deserialize;
 
 use super::{Span, Trace};
 
-/// The list as it stands in the repository.
+/// The list in the repository.
 const LIST: &str = include_str!("../../../../schemas/bet-trace.json");
 
 /// One expected edge.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
-    /// The service that sends it.
+    /// Service that sends the span.
     pub service: String,
-    /// The span's op.
+    /// Op of the span.
     pub op: String,
     /// Topic, route, `operation collection`, or cache key without its id.
     pub destination: String,
-    /// How often it occurs at least.
+    /// Minimum number of occurrences.
     pub min: u32,
-    /// How often it occurs at most.
+    /// Maximum number of occurrences.
     pub max: u32,
 }
 
@@ -36,17 +35,17 @@ struct List {
 }
 
 static EXPECTED: LazyLock<Vec<Edge>> = LazyLock::new(|| {
-    // The list is compiled in and a test parses it: it cannot be malformed in a program that was tested.
+    // The list is compiled in and a test parses it, so it is valid in a program that was tested.
     serde_json::from_str::<List>(LIST).map(|list| list.edges).unwrap_or_default()
 });
 
-/// The edges that one bet must have.
+/// Edges that one bet must have.
 #[must_use]
 pub fn expected() -> &'static [Edge] {
     &EXPECTED
 }
 
-/// What a span worked on, without anything that differs from bet to bet.
+/// Object of a span's work, without anything that differs between bets.
 #[must_use]
 pub fn destination(span: &Span) -> String {
     if span.op.starts_with("queue.") {
@@ -67,14 +66,14 @@ pub fn destination(span: &Span) -> String {
     description.to_owned()
 }
 
-/// `GET http://host:port/path` without the scheme and the host, which differ from machine to machine.
+/// Removes scheme and host from `GET http://host:port/path`, because they differ between machines.
 fn without_host(description: &str) -> String {
     let Some((method, url)) = description.split_once(' ') else { return description.to_owned() };
     let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|slash| rest.get(slash..)));
     format!("{method} {}", path.unwrap_or(url))
 }
 
-/// Everything that keeps a trace from being the trace of one bet: what breaks the tree, then what differs from the list.
+/// Returns all differences from the trace of one bet: first the defects of the tree, then the differences from the list.
 #[must_use]
 pub fn findings(trace: &Trace) -> Vec<String> {
     let mut found = trace.defects();
@@ -82,7 +81,7 @@ pub fn findings(trace: &Trace) -> Vec<String> {
     found
 }
 
-/// How a trace differs from the trace of one bet; empty when it does not.
+/// Returns the differences between a trace and the list. Empty if there are none.
 #[must_use]
 pub fn differences(trace: &Trace) -> Vec<String> {
     let mut counts: BTreeMap<(String, String, String), u32> = BTreeMap::new();
@@ -158,7 +157,7 @@ mod tests {
         }
     }
 
-    /// A bet's trace as it must be: the first edge is the root, a `queue.process` hangs below its publish, all else below the root.
+    /// A correct trace: the first edge is the root, a `queue.process` is below its publish, and all others are below the root.
     fn good() -> Trace {
         let edges: Vec<&Edge> = expected().iter().filter(|edge| edge.min > 0).collect();
         let publish_of = |edge: &Edge| {
@@ -188,7 +187,7 @@ mod tests {
         trace.spans.iter_mut().find(|s| s.project == service && s.op == op).expect("a span of the list")
     }
 
-    /// What is done to a good trace.
+    /// Fault that a test adds to a good trace.
     type Spoil = fn(&mut Trace);
 
     #[test]

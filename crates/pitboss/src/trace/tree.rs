@@ -1,5 +1,4 @@
-//! Draws a trace as a tree: one line a span, service, op and what it worked on, when it began and how long it took, and a bar
-//! where the terminal is wide enough.
+//! Draws a trace as a tree, one line a span: start, duration, service, op and object, and a bar if the terminal is wide.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -8,20 +7,20 @@ use console::{Style, measure_text_width, truncate_str};
 
 use super::{Span, Trace};
 
-/// From this width on a bar is drawn behind each line.
+/// Minimum width of the terminal for a bar behind each line.
 const BAR_FROM_COLUMNS: usize = 110;
-/// Columns of the bar.
+/// Width of the bar.
 const BAR_COLUMNS: usize = 30;
-/// Columns of the two numbers at the left: start and duration.
+/// Width of the two numbers at the left: start and duration.
 const TIMES_COLUMNS: usize = 22;
 
-/// The tree as text, at most `columns` wide; colours only when `colours` says so.
+/// The tree as text, at most `columns` wide, with colours if `colours` is set.
 #[must_use]
 pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     let mut children: BTreeMap<Option<&str>, Vec<&Span>> = BTreeMap::new();
     let known: HashSet<&str> = trace.spans.iter().map(|s| s.span_id.as_str()).collect();
     for span in &trace.spans {
-        // A span whose parent did not arrive is drawn at the left margin rather than not at all.
+        // A span whose parent is missing is drawn at the left margin, so that it is not lost.
         let parent = span.parent_span_id.as_deref().filter(|p| known.contains(p));
         children.entry(parent).or_default().push(span);
     }
@@ -44,7 +43,7 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     for root in page.children.get(&None).into_iter().flatten() {
         page.span(&mut out, root, "", "");
     }
-    // Spans that are each other's parents hang on no root.
+    // Spans that are each other's parents are below no root.
     for span in &trace.spans {
         if !page.drawn.borrow().contains(span.span_id.as_str()) {
             page.span(&mut out, span, "", "");
@@ -53,7 +52,7 @@ pub fn render(trace: &Trace, columns: usize, colours: bool) -> String {
     out
 }
 
-/// A trace of which only errors or logs were recorded.
+/// Renders a trace for which only errors or logs were recorded.
 fn without_spans(trace: &Trace) -> String {
     let mut out = format!(
         "trace {} · no span was recorded · {} errors · {} logs\n",
@@ -68,14 +67,14 @@ fn without_spans(trace: &Trace) -> String {
     out
 }
 
-/// The text without what a terminal would obey: whoever writes a trace chooses its names.
+/// Replaces control characters, which a terminal would obey. The sender of a trace chooses its names.
 fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
 struct Page<'a> {
     children: BTreeMap<Option<&'a str>, Vec<&'a Span>>,
-    /// The ids of the spans that have a line.
+    /// Ids of the spans that have a line.
     drawn: RefCell<HashSet<&'a str>>,
     begin: f64,
     length_ms: f64,
@@ -84,8 +83,8 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// One span and all below it, except what has a line already. `lead` stands before this line's text, `below` before those of its
-    /// children.
+    /// Draws a span and all below it, except spans that have a line already. `lead` is the prefix of this line, and `below` the
+    /// prefix of its children's lines.
     fn span(&self, out: &mut String, span: &'a Span, lead: &str, below: &str) {
         let is_first_of_its_id = self.drawn.borrow_mut().insert(&span.span_id);
         let bar = if self.columns >= BAR_FROM_COLUMNS { BAR_COLUMNS + 1 } else { 0 };
@@ -141,7 +140,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The same colour for the same service in every tree; from the part of the palette that is readable on black and on white.
+/// Returns the same colour for the same service in every tree, from the colours that are readable on black and on white.
 fn colour_of(service: &str) -> u8 {
     const PALETTE: [u8; 8] = [33, 35, 130, 133, 37, 167, 99, 142];
     let sum = service.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));

@@ -1,4 +1,4 @@
-//! The commands themselves: their words, their JSON and their exit codes.
+//! The commands: their arguments, their JSON and their exit codes.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,4 @@
-//! The supervisor's own end, in good order and not: nothing of the platform may outlive it, and nothing else may be touched.
+//! End of the supervisor, orderly or not: no process of the platform outlives it, and no other process is touched.
 
 use std::process::Command;
 
@@ -28,7 +28,7 @@ async fn a_killed_supervisor_takes_its_parts_along_and_the_next_command_goes_on(
 #[tokio::test]
 async fn what_a_killed_supervisor_left_is_removed_by_the_next_command() {
     let stage = Stage::empty();
-    // A part that was not bound to its supervisor, as a set-uid program would not be.
+    // A part that was not bound to its supervisor, such as a set-uid program.
     let mut left = std::os::unix::process::CommandExt::process_group(Command::new("sleep").arg("1000"), 0)
         .spawn()
         .unwrap();
@@ -72,7 +72,7 @@ async fn the_end_in_good_order_ends_everything_in_order() {
     stage.client.apply(vec![says("kafka"), game], false).await.unwrap();
     let pids = [stage.until_state("game", PartState::Ready).await.pid, stage.part("kafka").await.pid];
     let supervisor = stage.supervisor();
-    // A signal that comes before the trap is set would simply end the shell.
+    // A signal before the trap is set would simply end the shell.
     until("both have set their traps", async || {
         std::fs::read_to_string(&traps).is_ok_and(|t| t.lines().count() == 2)
     })
@@ -88,9 +88,9 @@ async fn a_supervisor_that_does_not_answer_is_ended_all_the_same() {
     let stage = Stage::with_supervisor().await;
     stage.client.apply(vec![sleeper("game")], false).await.unwrap();
     let game = stage.until_state("game", PartState::Ready).await.pid.unwrap();
-    // Its socket is gone: it hears nothing any more.
+    // Without its socket it receives no requests.
     std::fs::remove_file(stage.layout.run().join("control.sock")).unwrap();
-    // Whether the kernel or this command was faster with the parts makes no difference.
+    // Either the kernel or this command ends the parts first. Both are correct.
     assert_ne!(launch::end(&stage.layout).await.unwrap(), Ended::InOrder);
     until("the part is gone", async || !lives(game)).await;
 }

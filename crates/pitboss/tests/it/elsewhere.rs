@@ -1,4 +1,4 @@
-//! The program where there is no checkout: in a container, beside services of ours.
+//! The program without a checkout: in a container, beside our services.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::stage::said;
 fn ready_needs_no_checkout_and_says_why_a_service_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("pitboss");
-    // By another process: one of this one's that is started meanwhile would hold the file open, and then nobody can run it.
+    // Copied by another process, because a child started by a parallel test would inherit the open file and block its execution.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pitboss")).arg(&program).status().unwrap();
     assert!(copied.success());
     let run = |args: &[&str]| {

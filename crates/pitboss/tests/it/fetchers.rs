@@ -1,4 +1,4 @@
-//! What fetches for an `up` that does not come to its end: neither it nor what it started may go on.
+//! Programs that fetch for an `up` that does not finish: neither they nor their children may continue.
 
 use std::process::Child;
 
@@ -8,12 +8,12 @@ use runtime::{fetch, infra, tools};
 use crate::machine::Machine;
 use crate::stage::{lives, signal, until};
 
-/// An `up` whose Maven takes its time.
+/// An `up` whose Maven takes long.
 struct Fetching {
     machine: Machine,
     up: Child,
     maven: i32,
-    /// What Maven started in turn.
+    /// Child of Maven.
     child: i32,
 }
 
@@ -37,13 +37,13 @@ impl Fetching {
         until("Maven runs", async || read().is_some()).await;
         let (maven, child) = read().expect("read before");
         let begun = Self { machine, up, maven, child };
-        // The command writes down what it waits for just after it was started.
+        // The command records Maven just after starting it.
         let record = begun.machine.stage.layout.run().join(format!("fetch-{maven}.json"));
         until("it is written down", async || record.exists()).await;
         begun
     }
 
-    /// Kills the command; what Maven started outlives that.
+    /// Kills the command. Maven's child survives that.
     async fn killed(&mut self) {
         self.up.kill().expect("killed");
         self.up.wait().expect("ended");
@@ -77,7 +77,7 @@ async fn down_ends_what_a_killed_up_was_fetching() {
 async fn the_next_up_ends_what_a_killed_one_was_fetching_before_it_fetches_anew() {
     let mut fetching = Fetching::begun().await;
     fetching.killed().await;
-    // A Maven that looks whether the earlier one's child still runs (a zombie does not).
+    // A Maven that checks whether the earlier one's child still runs (a zombie does not).
     let script = "case $1 in --version) echo 'Apache Maven 3.8.7'; exit ;; esac
         if read -r stat 2>/dev/null </proc/CHILD/stat; then
             case $stat in *') Z '*) ;; *) echo two at once ;; esac

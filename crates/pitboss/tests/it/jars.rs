@@ -1,10 +1,10 @@
-//! Kafka's jars are taken from Maven only where they are the reviewed ones.
+//! Jars from Maven are used only if they are the reviewed ones.
 
 use runtime::infra;
 
 use crate::machine::Machine;
 
-/// A Maven that writes down its words and brings a jar that nobody asked for.
+/// A Maven that records its arguments and delivers an unlisted jar.
 const MAVEN: &str = "case $1 in --version) echo 'Apache Maven 3.8.7'; exit ;; esac
     echo \"$*\" > WORDS
     for word in \"$@\"; do case $word in -DoutputDirectory=*) folder=${word#*=} ;; esac; done

@@ -1,11 +1,11 @@
-//! A part before it is one: so far its process runs the program of the supervisor.
+//! A part during its launch, while its process still runs the supervisor's program.
 
 use runtime::part::{PartSpec, PartState, Probe};
 use runtime::pids;
 
 use crate::stage::{Stage, sleeper, until};
 
-/// A part that keeps the supervisor's program for as long as it lives: it is the supervisor of another platform.
+/// A part that runs the supervisor's program as long as it lives: it is the supervisor of another platform.
 fn never_becomes_a_part(name: &str, platform: &Stage, ready: Probe) -> PartSpec {
     let layout = &platform.layout;
     let mut args = vec!["supervise".to_owned()];
@@ -29,7 +29,7 @@ async fn a_process_that_is_not_the_part_yet_is_neither_ready_nor_shown() {
     for platform in [&one, &other] {
         until("the other supervisor answers", async || platform.client.status().await.is_ok()).await;
     }
-    // Both had been asked whether they are ready before this one was, which is ready.
+    // Both were probed before this one, which is ready.
     stage.client.apply(vec![sleeper("payment")], true).await.unwrap();
     stage.until_state("payment", PartState::Ready).await;
     for name in ["game", "user"] {

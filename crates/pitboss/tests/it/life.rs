@@ -1,4 +1,4 @@
-//! A part's life under the supervisor: what comes back, what does not, and what is said of it.
+//! Life of a part under the supervisor: restarts, stops, freezes, and the reported status.
 
 use nix::sys::signal::Signal;
 use runtime::RuntimeError;
@@ -17,7 +17,7 @@ async fn what_is_killed_comes_back_as_another_process() {
     let part = stage.until_state("game", PartState::Ready).await;
     assert_eq!((part.restarts, part.last_exit.as_deref()), (1, Some("killed by SIGKILL")));
     assert!(!lives(first));
-    // The same by a hand that the supervisor knows nothing of.
+    // The same by a signal that the supervisor did not send.
     signal(part.pid.unwrap(), Signal::SIGKILL);
     until("a second restart", async || stage.part("game").await.restarts == 2).await;
 }
@@ -47,7 +47,7 @@ async fn frozen_stands_still_until_thawed() {
     stage.client.act(Action::Thaw, "game").await.unwrap();
     assert_eq!(stage.until_state("game", PartState::Ready).await.pid, Some(pid));
     assert_ne!(kernel_state(pid), Some('T'));
-    // Frozen again, it can be stopped all the same, and without waiting for its deadline.
+    // A frozen part can be stopped too, without waiting for its deadline.
     stage.client.act(Action::Freeze, "game").await.unwrap();
     stage.client.act(Action::Stop, "game").await.unwrap();
     stage.until_state("game", PartState::Stopped).await;
@@ -97,7 +97,7 @@ async fn a_part_waits_for_what_it_needs_and_death_at_start_is_told_with_the_log(
     let listens = |port: u16| Probe::Tcp { address: format!("127.0.0.1:{port}") };
     let kafka = PartSpec { ready: listens(port), ..sleeper("kafka") };
     let game = PartSpec {
-        // it is never ready, however late its death is noticed
+        // It never becomes ready, however late its death is noticed.
         ready: listens(never),
         needs: vec!["kafka".to_owned()],
         ..shell("game", "echo the reels are stuck >&2; exit 69")

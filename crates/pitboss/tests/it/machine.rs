@@ -1,4 +1,4 @@
-//! A machine that has just the programs that a test puts on it, so that nothing depends on what this one has.
+//! Simulated machine with only the programs that a test installs, so that no test depends on what this machine has.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// With a Java, and with Kafka and the document store there, as far as anybody looks.
+    /// Creates a machine with a Java, and with Kafka and the document store as far as the checks look.
     pub(crate) fn new() -> Self {
         let stage = Stage::empty();
         let programs = stage.folder.path().join("programs");
@@ -26,24 +26,24 @@ impl Machine {
         machine
     }
 
-    /// Puts a program on it: a script of the shell, without any other program that is not on it too.
+    /// Installs a program: a shell script that can use only other installed programs.
     pub(crate) fn has(&self, name: &str, script: &str) {
         write_program(&self.programs.join(name), script);
     }
 
-    /// Puts a program of this machine on it.
+    /// Installs a program of the real machine.
     pub(crate) fn has_ours(&self, name: &str) {
         let ours = tools::on_path(name).unwrap_or_else(|| panic!("{name} is needed: see ./pitboss doctor"));
         std::os::unix::fs::symlink(ours, self.programs.join(name)).unwrap();
     }
 
-    /// What is started as the document store.
+    /// Installs the script that is started as the document store.
     pub(crate) fn has_document_store(&self, script: &str) {
         let home = format!("secantus-mdb-{}/bin/secantusd-rs", versions().mongo.secantus_mdb);
         write_program(&self.stage.layout.tools().join(home), script);
     }
 
-    /// The command line, on this machine.
+    /// The command line on the simulated machine.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let layout = &self.stage.layout;
         let mut command = Command::new(env!("CARGO_BIN_EXE_pitboss"));
@@ -59,7 +59,7 @@ impl Machine {
         command
     }
 
-    /// Runs a command that is to end with this code; returns what it said.
+    /// Runs a command that must end with this exit code, and returns its output.
     pub(crate) fn says(&self, args: &[&str], code: i32) -> String {
         let output = self.command(args).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));
@@ -67,7 +67,7 @@ impl Machine {
     }
 }
 
-/// Written by another process: one of this one's that is started meanwhile would hold the file open, and then nobody can run it.
+/// Written by another process, because a child started by a parallel test would inherit the open file and block its execution.
 pub(crate) fn write_program(path: &Path, script: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 755 "$0""#;
@@ -75,7 +75,7 @@ pub(crate) fn write_program(path: &Path, script: &str) {
     assert!(written.success());
 }
 
-/// A base from which the document store's port and the cache's are free.
+/// A base port from which the ports of the document store and of the cache are free.
 fn free_base() -> u16 {
     let candidates = ports::free(20).unwrap().into_iter().map(|redis| redis - 23);
     let is_free = |base: &u16| ports::in_use([("mongo", base + 22), ("redis", base + 23)]).is_empty();

@@ -1,4 +1,4 @@
-//! The supervisor and the commands that talk to it, with small fake parts in place of servers.
+//! Tests of the supervisor and the commands that talk to it, with small fake parts in place of servers.
 
 mod commands;
 mod death;

@@ -1,4 +1,4 @@
-//! Which of our programs are taken: those that cargo built last, or those of the folder that is named.
+//! Choice of our programs: those that cargo built last, or those in a given folder.
 
 use contracts::parts::Part;
 
@@ -22,7 +22,7 @@ fn programs_are_taken_from_the_folder_that_is_named() {
     for part in Part::SERVICES {
         std::fs::write(programs.join(part.as_str()), "").unwrap();
     }
-    // All but the command line itself, which the tests need as well: that is found out before anything is started.
+    // All but the command line itself, which the tests need as well. Its absence is reported before anything is started.
     let output = machine.command(&["test", "--no-build"]).env("PITBOSS_BIN", &programs).output().unwrap();
     let missing = programs.join("pitboss").display().to_string();
     let told = said(&output);

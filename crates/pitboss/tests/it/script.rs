@@ -1,4 +1,4 @@
-//! `./pitboss`, the script: what it says before there is a program that could say anything.
+//! Messages of the script `./pitboss` before there is a built program.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use runtime::tools;
 use crate::machine::write_program;
 use crate::stage::{checkout, said};
 
-/// What the script itself uses, and what it looks for.
+/// Programs that the script uses or looks for.
 const USED: [&str; 11] =
     ["dirname", "find", "head", "sed", "sort", "cut", "mkdir", "mv", "chmod", "cc", "make"];
 
@@ -36,7 +36,7 @@ impl Fresh {
         self.folder.path().join(name)
     }
 
-    /// A cargo that says this version, and builds a program that says which words it was handed.
+    /// Installs a cargo that reports this version and builds a program that prints its arguments.
     fn has_cargo(&self, version: &str) {
         let build = r#"printf '#!/bin/sh\necho handed "$@"\n' > target/debug/pitboss; chmod 755 target/debug/pitboss"#;
         let script = format!(
@@ -76,7 +76,7 @@ fn without_a_cargo_that_will_do_it_says_so_and_builds_nothing() {
     assert!(told.contains("cargo is 1.65.0 (") && told.contains(&format!("{wanted} or newer")), "{told}");
     assert!(!fresh.path("target/debug/pitboss").exists());
 
-    // rustup takes the version that the checkout names, whatever it says elsewhere.
+    // rustup uses the version that the checkout names, whatever version it reports elsewhere.
     write_program(&fresh.path("programs/rustup"), "exit 0");
     let output = fresh.status();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "handed status\n", "{}", said(&output));

@@ -1,4 +1,4 @@
-//! A state folder with a real supervisor in it, and what the tests do to it.
+//! State folder with a real supervisor, for the tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use runtime::part::{Kind, PartSpec, PartState, PartStatus, Probe};
 use runtime::process::ProcessId;
 use runtime::{Layout, pids};
 
-/// Generous: the machine that runs the tests may be busy with building.
+/// Generous, because the machine that runs the tests may be busy with building.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stage {
@@ -38,7 +38,7 @@ impl Stage {
         stage
     }
 
-    /// Starts the supervisor as `up` does, but from the program and not from the test that runs here.
+    /// Starts the supervisor as `up` does, but from the program and not from this test.
     pub(crate) async fn start_supervisor(&self, end_with: Option<&ProcessId>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pitboss"));
         command
@@ -52,12 +52,12 @@ impl Stage {
             command.args(["--end-with", &process.to_string()]);
         }
         let mut child = command.spawn().unwrap();
-        // Reaped by a thread of its own, as init does it for the real one.
+        // A separate thread reaps it, as init does for the real one.
         std::thread::spawn(move || child.wait());
         until("the supervisor answers", async || self.client.status().await.is_ok()).await;
     }
 
-    /// The command line, on this folder.
+    /// Runs the command line on this folder.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_pitboss"))
             .args(args)
@@ -84,7 +84,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // A test that failed half way must not leave processes; the supervisor's end is the end of all of them.
+        // A test that failed half way must not leave processes. All of them end with the supervisor.
         if let Some(supervisor) =
             pids::recorded(&self.layout).into_iter().find(|r| r.name == pids::SUPERVISOR)
             && supervisor.process.is_alive()
@@ -94,18 +94,18 @@ impl Drop for Stage {
     }
 }
 
-/// The checkout that these sources belong to.
+/// Checkout of these sources.
 pub(crate) fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// Everything that a command said.
+/// Complete output of a command.
 pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 pub(crate) fn signal(pid: i32, signal: Signal) {
-    // Whether it was there to hear it is for the test to look at.
+    // The test itself checks whether the process received it.
     drop(kill(Pid::from_raw(pid), signal).map_err(|errno| errno.to_string()));
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn shell(name: &str, script: &str) -> PartSpec {
     }
 }
 
-/// A part that does nothing, for long.
+/// A part that only sleeps.
 pub(crate) fn sleeper(name: &str) -> PartSpec {
     shell(name, "exec sleep 1000")
 }
@@ -142,13 +142,13 @@ pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     }
 }
 
-/// The state of a process as the kernel has it: `S`, `T`, …; none where it is gone.
+/// State of a process in the kernel: `S`, `T`, …, or `None` if it has ended.
 pub(crate) fn kernel_state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim().chars().next()
 }
 
-/// Whether it runs; a zombie does not.
+/// Returns `true` if the process runs. A zombie does not.
 pub(crate) fn lives(pid: i32) -> bool {
     kernel_state(pid).is_some_and(|state| state != 'Z')
 }

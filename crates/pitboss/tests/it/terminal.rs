@@ -1,4 +1,4 @@
-//! What a terminal is not shown.
+//! Secrets are not shown on a terminal.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use runtime::tools;
 
 use crate::stage::{Stage, checkout, said};
 
-/// Runs the words after it on a terminal of their own and passes on what they say there, and their exit code.
+/// Runs its arguments on a new terminal and passes on their output and exit code.
 const ON_A_TERMINAL: &str = "import os, pty, sys; sys.exit(os.WEXITSTATUS(pty.spawn(sys.argv[1:])))";
 
 #[test]

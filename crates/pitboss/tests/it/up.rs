@@ -1,4 +1,4 @@
-//! `up` where something is not as it must be, and `up` once more; `doctor` and `test` on a machine that lacks things.
+//! `up` on a machine with a problem, a second `up`, and `doctor` and `test` on a machine that lacks programs.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ fn a_tool_that_is_missing_or_too_old_is_told_before_anything_is_started() {
 #[test]
 fn a_full_disk_is_told_before_anything_is_started() {
     let machine = Machine::new();
-    // A file system on which nothing is ever free.
+    // A file system that never has free space.
     let output = machine.command(&ONLY_REDIS).env("PITBOSS_TOOLS", Path::new("/proc")).output().unwrap();
     assert_eq!(output.status.code(), Some(69), "{}", said(&output));
     assert!(said(&output).contains("the disk of /proc has 0 MiB free"), "{}", said(&output));
@@ -102,7 +102,7 @@ fn doctor_says_what_is_missing_and_what_to_do() {
     assert_eq!(java["good"], true);
     says(&java, "found", "17.0.15");
 
-    // Debian's Python before python3-venv is there too.
+    // Debian's Python without python3-venv.
     machine.has("python3", "case $1 in --version) echo 'Python 3.11.2' ;; *) exit 1 ;; esac");
     let python = look("python3-venv");
     assert_eq!(python["good"], true, "up does without it");

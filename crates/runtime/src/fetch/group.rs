@@ -1,7 +1,7 @@
-//! The programs that fetch and build, written down while they run, so that those of a killed command are found and ended.
+//! Records the running programs that fetch and build, so that the next command can kill those of a killed command.
 //!
-//! The kernel ends the program itself with the command that started it (`child`); what the program had started in turn goes on, in
-//! its process group. The number of a group is given to nobody else while a process is in it, so what is found there is ours.
+//! The kernel kills the program itself together with the command that started it (`child`). The program's children continue in
+//! its process group. The kernel does not reuse the number of a group that has members, so the members belong to the program.
 
 use std::path::PathBuf;
 
@@ -15,36 +15,36 @@ use crate::pids::wait_gone;
 use crate::process::ProcessId;
 use crate::{Layout, RuntimeError};
 
-/// Files of running programs begin with this.
+/// Prefix of the files that record running programs.
 const FILE_PREFIX: &str = "fetch-";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// What it does, in words.
+    /// Description of the work.
     what: String,
-    /// The command that waits for it: while that lives, nobody else may end it.
+    /// Command that waits for the program. No other command may kill the program while this one lives.
     owner: ProcessId,
-    /// The first process of the group.
+    /// First process of the group.
     leader: ProcessId,
 }
 
-/// A program that runs, with everything that it starts; all of it is killed when this is dropped before the program has ended.
+/// A running program with everything that it starts. Dropping it before the program has ended kills all of it.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// `None`: it had ended before it could be written down.
+    /// `None` if the program had ended before it could be recorded.
     leader: Option<ProcessId>,
     record: PathBuf,
     ended: bool,
 }
 
 impl Group {
-    /// Writes down the group that the child `pid` of this process leads.
+    /// Records the group that the child `pid` of this process leads.
     pub(super) fn of(layout: &Layout, what: &str, pid: i32) -> Result<Self, RuntimeError> {
         let record = layout.run().join(format!("{FILE_PREFIX}{pid}.json"));
         let leader = ProcessId::of(pid);
         let group = Self { leader: leader.clone(), record, ended: false };
         let owner = ProcessId::of(std::process::id().cast_signed());
-        // A child that has ended already needs nobody to find it.
+        // A child that has already ended needs no record.
         if let (Some(owner), Some(leader)) = (owner, leader) {
             let text = serde_json::to_vec(&Record { what: what.to_owned(), owner, leader })
                 .map_err(|e| RuntimeError::io("cannot write process ids", std::io::Error::other(e)))?;
@@ -53,7 +53,7 @@ impl Group {
         Ok(group)
     }
 
-    /// The program has ended by itself.
+    /// Records that the program has ended by itself.
     pub(super) fn over(mut self) {
         self.ended = true;
     }
@@ -71,10 +71,10 @@ impl Drop for Group {
     }
 }
 
-/// Ends what killed commands left fetching or building, and returns what that was. What a living command waits for is left alone.
+/// Kills what killed commands left fetching or building, and returns what it was. Programs of living commands are left alone.
 ///
 /// # Errors
-/// When a process does not go although it was killed.
+/// When a killed process does not disappear.
 pub async fn end_left(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
     let mut ended = Vec::new();
     for path in records(layout) {
@@ -101,7 +101,7 @@ fn records(layout: &Layout) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(is_record).collect()
 }
 
-/// Whether there was anything to end.
+/// Kills the group. Returns `false` if it had no members.
 async fn end(record: &Record) -> Result<bool, RuntimeError> {
     if !has_members(&record.leader) {
         return Ok(false);
@@ -113,7 +113,7 @@ async fn end(record: &Record) -> Result<bool, RuntimeError> {
     Ok(true)
 }
 
-/// Whether a process of the group that `leader` began lives. A number that another process has by now is no group of ours.
+/// Returns `true` if a process of `leader`'s group lives. If another process has the leader's number, the group is another one.
 fn has_members(leader: &ProcessId) -> bool {
     let another = ProcessId::of(leader.pid).is_some_and(|now| now != *leader);
     if another || !leader.is_of_this_boot() {

@@ -1,8 +1,8 @@
-//! The jars of the broker against the list in the repository, `deploy/kafka-jars.sha256`.
+//! Verifies the broker's jars against the list in the repository, `deploy/kafka-jars.sha256`.
 //!
-//! Promise: no command runs a jar that is not, byte for byte, the one that was reviewed. All are checked after they were fetched, and
-//! each time before a command starts the broker or one of its tools (a fifth of a second); what the supervisor brings back in between
-//! is not looked at anew. A file that the list does not name is refused as well, because it would be on the class path.
+//! It guarantees that no command runs a jar that differs from the reviewed one in a single byte. All jars are checked after
+//! fetching, and again each time before a command starts the broker or one of its tools (a fifth of a second). A restart by the
+//! supervisor in between does not check them. An unlisted file is refused too, because it would be on the class path.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 use crate::RuntimeError;
 
-/// The list, in the form of `sha256sum`.
+/// The list, in the format of `sha256sum`.
 const LIST: &str = include_str!("../../../../deploy/kafka-jars.sha256");
 
 /// Compares the folder with the list.
 ///
 /// # Errors
-/// The first file that differs, lacks or is too many, and what to do.
+/// The first file that differs, is missing or is not listed, with advice.
 pub(super) fn verify(folder: &Path) -> Result<(), RuntimeError> {
     compare(folder, LIST).map_err(|why| RuntimeError::Missing {
         what: format!("{}: {why}", folder.display()),

@@ -1,7 +1,7 @@
-//! Apache Kafka: its jars by Maven, one KRaft node, and its own command line tools.
+//! Apache Kafka: fetches its jars with Maven, and runs one KRaft node and Kafka's own command line tools.
 //!
-//! The scripts of a Kafka distribution are wrappers around main classes; with the jars on the class path the same classes are run here,
-//! so the tools are Kafka's own with all their options.
+//! The scripts of a Kafka distribution are wrappers around main classes. Here the same classes run with the jars on the class
+//! path, so the tools are Kafka's own, with all their options.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ use crate::{Layout, RuntimeError, infra, tools};
 
 const FETCH_DEADLINE: Duration = Duration::from_secs(900);
 const FORMAT_DEADLINE: Duration = Duration::from_secs(60);
-/// A broker writes down where its logs end, so that its next start is short.
+/// Leaves the broker time to record where its logs end, which makes its next start short.
 const STOP_DEADLINE_MS: u64 = 20_000;
 
-/// One node on two cores: little heap, the collector and the compiler that start fastest. (With the second compiler a request
-/// costs half as much after some minutes, and the first ten seconds of a load are lost to compiling: docs/adr/0007.) It gives up
-/// rather than limp on.
+/// JVM options for one node on two cores: a small heap, and the collector and the compiler that start fastest. With the second
+/// compiler a request costs half as much after some minutes, but the first ten seconds of a load are lost to compiling
+/// (docs/adr/0007). The broker exits when it is out of memory.
 const SERVER_JVM: [&str; 5] = [
     "-Xmx512m",
     "-XX:+UseSerialGC",
@@ -63,22 +63,22 @@ fn home(layout: &Layout) -> PathBuf {
     layout.tools().join(format!("kafka-{}", versions().kafka.version))
 }
 
-/// The folder of Kafka's jars.
+/// Folder of Kafka's jars.
 #[must_use]
 pub fn jars(layout: &Layout) -> PathBuf {
     home(layout).join("libs")
 }
 
-/// Whether the jars are there. The folder gets its name only when it is complete.
+/// Returns `true` if the jars were fetched. The folder gets its name only when it is complete.
 #[must_use]
 pub fn is_fetched(layout: &Layout) -> bool {
     jars(layout).is_dir()
 }
 
-/// Fetches the jars with Maven; nothing where they are there. The folder gets its name once all are the reviewed ones.
+/// Fetches the jars with Maven, unless they were fetched before. The folder gets its name only after all jars were verified.
 ///
 /// # Errors
-/// When Maven is missing or fails, or what came is not what `deploy/kafka-jars.sha256` says.
+/// When Maven is missing or fails, or a jar does not match `deploy/kafka-jars.sha256`.
 pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
     if is_fetched(layout) {
         return Ok(());
@@ -91,7 +91,7 @@ pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
     let mut maven = fetch::bound("mvn");
     maven
         .current_dir(&home)
-        // -C: with Maven 3 a file whose checksum is wrong is only warned about otherwise.
+        // -C: without it Maven 3 only warns about a file with a wrong checksum.
         .args(["-B", "-C", &copy_dependencies(), "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", draft.display()));
     let log = layout.log("fetch-kafka");
@@ -101,7 +101,7 @@ pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
     std::fs::rename(&draft, jars(layout)).map_err(RuntimeError::file("rename", &draft))
 }
 
-/// The goal, with its plugin's version: else Maven takes whichever it finds.
+/// The Maven goal, with its plugin's version. Without a version Maven would use any that it finds.
 fn copy_dependencies() -> String {
     let version = &versions().kafka.maven_dependency_plugin;
     format!("org.apache.maven.plugins:maven-dependency-plugin:{version}:copy-dependencies")
@@ -128,10 +128,10 @@ fn pom() -> String {
     )
 }
 
-/// Writes the configuration, formats the data folder where it is new, and describes the broker.
+/// Writes the configuration, formats a new data folder, and describes the broker.
 ///
 /// # Errors
-/// When Java is missing, the jars are not there or not the reviewed ones, or formatting fails.
+/// When Java or the jars are missing, a jar does not match the list, or formatting fails.
 pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result<PartSpec, RuntimeError> {
     let java = java()?;
     infra::jars::verify(&jars(layout))?;
@@ -181,7 +181,7 @@ fn class_path(layout: &Layout) -> String {
     format!("{}/*", jars(layout).display())
 }
 
-/// 22 characters, as Kafka makes them. Never one that begins with a dash: its tools would take it for an option.
+/// Returns 22 characters, as in Kafka's own ids. An id never begins with a dash, which Kafka's tools would take for an option.
 fn cluster_id(random: uuid::Uuid) -> String {
     let mut bytes = random.into_bytes();
     bytes[0] &= 0x7f;
@@ -189,7 +189,7 @@ fn cluster_id(random: uuid::Uuid) -> String {
 }
 
 async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result<(), RuntimeError> {
-    // A folder without meta.properties was never formatted to its end; whatever is in it is no broker's data.
+    // A folder without meta.properties was never formatted completely, so it holds no broker data.
     drop(std::fs::remove_dir_all(layout.data("kafka")));
     let cluster_id = cluster_id(uuid::Uuid::new_v4());
     let mut storage_tool = fetch::bound(java);
@@ -209,9 +209,9 @@ async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result
     .await
 }
 
-/// One broker that is its own controller. What a cluster would replicate is kept once; what a large cluster would spread over
-/// many partitions and threads is small, so that it starts fast and stays small. A broker that was killed may not come back before the
-/// controller takes its old self for dead, so that time is short.
+/// Configuration of one broker that is its own controller. There is one replica of everything, and few partitions and threads, so
+/// that it starts fast and stays small. The session time-out is short, because a killed broker may not return before the
+/// controller considers its old session dead.
 fn server_properties(layout: &Layout, port: u16, controller_port: u16) -> String {
     let data = layout.data("kafka");
     format!(
@@ -263,10 +263,10 @@ rootLogger.level=warn
 rootLogger.appenderRef.err.ref=err
 ";
 
-/// The command that runs one of Kafka's own tools with its own arguments; the broker's address is added where none is given.
+/// Returns the command that runs one of Kafka's own tools with these arguments. The broker's address is added unless it is given.
 ///
 /// # Errors
-/// When Java is missing, or the jars are not there or not the reviewed ones.
+/// When Java or the jars are missing, or a jar does not match the list.
 pub fn tool(
     layout: &Layout,
     tool: Tool,

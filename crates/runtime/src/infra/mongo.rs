@@ -1,4 +1,4 @@
-//! The document store: `mongod` where it is on the PATH, else a server that speaks its protocol, built once by cargo.
+//! Document store: `mongod` if it is on the PATH, otherwise a server with the same protocol that cargo builds once.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use crate::part::{Kind, PartSpec, Probe};
 use crate::{Layout, RuntimeError, infra, tools};
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(3_600);
-/// The name of the replica set of one that a `mongod` is made.
+/// Name of the single-node replica set that a `mongod` is made.
 ///
-/// Outside of a set it answers a majority read with whatever is newest, also with what is not in its journal yet and is gone when it
-/// is killed. (The server that cargo builds says by itself that it is such a set.)
+/// Outside a set, `mongod` answers a majority read with the newest data, including writes that are not in its journal yet and are
+/// lost when it is killed. (The server that cargo builds reports such a set by itself.)
 pub const REPLICA_SET: &str = "pitboss";
 const STOP_DEADLINE_MS: u64 = 20_000;
 
-/// Which server it is.
+/// Kind of server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// MongoDB itself, with the version that it tells.
+    /// MongoDB itself, with the version that it reports.
     Mongod(PathBuf, String),
     /// The server that cargo built.
     Secantus(PathBuf),
 }
 
 impl Server {
-    /// Which server it is, in words.
+    /// Describes the server for output.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -43,12 +43,12 @@ fn home(layout: &Layout) -> PathBuf {
     layout.tools().join(format!("secantus-mdb-{}", versions().mongo.secantus_mdb))
 }
 
-/// Changed pages stay in memory until the checkpoint of each minute: by default four threads write them out as soon as they are
-/// 5 % of the cache, which was a sixth of what the server did. What is acknowledged is in the log before that.
+/// Keeps changed pages in memory until the checkpoint of each minute. By default four threads write them out as soon as they are
+/// 5 % of the cache, which was a sixth of the server's work. Acknowledged writes are in the log before that.
 const STORE_EVICTION: &str =
     "eviction=(threads_min=1,threads_max=1),eviction_dirty_target=20,eviction_dirty_trigger=40";
 
-/// The server that there is; `None`: one must be built first.
+/// The available server, or `None` if one must be built first.
 #[must_use]
 pub fn find(layout: &Layout) -> Option<Server> {
     if let Some(path) = tools::locate(&tools::MONGOD) {
@@ -59,10 +59,7 @@ pub fn find(layout: &Layout) -> Option<Server> {
     built.is_file().then_some(Server::Secantus(built))
 }
 
-/// Builds the server where none is there. An interrupted build goes on where it was.
-///
-/// # Errors
-/// When cargo fails.
+/// Builds the server if none is available. An interrupted build continues where it stopped.
 pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
     if find(layout).is_some() {
         return Ok(());
@@ -86,15 +83,15 @@ pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
         told,
     )
     .await?;
-    // Several hundred megabytes that nobody needs any more.
+    // Several hundred megabytes that are no longer needed.
     drop(std::fs::remove_dir_all(objects));
     Ok(())
 }
 
-/// Makes the data folder and describes the server.
+/// Creates the data folder and describes the server.
 ///
 /// # Errors
-/// When there is no server, or the folder cannot be made.
+/// When there is no server, or the folder cannot be created.
 pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
     let data = layout.data("mongo");
     private_folder(&data)?;

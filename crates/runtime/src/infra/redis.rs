@@ -1,5 +1,5 @@
-//! The cache. It keeps nothing on disk on purpose: it may lose everything without a cent moving, and a cache that forgets at
-//! every start shows at once where somebody took it for more than a cache.
+//! Cache server, which stores nothing on disk. No money depends on it, so it may lose everything. Because it is empty after every
+//! start, code that uses it as a store is noticed soon.
 
 use contracts::parts::Part;
 
@@ -8,7 +8,7 @@ use crate::part::{Kind, PartSpec, Probe};
 use crate::{Layout, RuntimeError, infra, tools};
 
 const STOP_DEADLINE_MS: u64 = 5_000;
-/// When full it forgets what was not used for the longest time.
+/// Memory limit, at which the least recently used keys are evicted.
 const MEMORY_MAX: &str = "64mb";
 
 /// Describes the cache.

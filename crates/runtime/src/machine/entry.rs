@@ -1,4 +1,4 @@
-//! One part as the supervisor sees it.
+//! State of one part in the supervisor.
 
 use crate::part::{PartSpec, PartState};
 use crate::policy::Deaths;
@@ -18,7 +18,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) spec: PartSpec,
-    /// What replaces `spec` at the next start.
+    /// Spec that replaces `spec` at the next start.
     pub(super) next: Option<PartSpec>,
     pub(super) phase: Phase,
     pub(super) generation: u64,
@@ -28,7 +28,7 @@ pub(super) struct Entry {
     pub(super) deaths: Deaths,
     pub(super) restarts: u32,
     pub(super) last_exit: Option<String>,
-    /// Not in the plan any more: forgotten as soon as it has ended.
+    /// Not in the plan any more. It is removed as soon as it has ended.
     pub(super) leaving: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The rules, one by one, and a random walk that checks what must hold after every step.
+//! Tests of each rule, and a random walk that checks invariants after every step.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) fn spec(name: &str, needs: &[&str]) -> PartSpec {
     }
 }
 
-/// A machine whose effects are carried out at once by nothing at all.
+/// A machine whose effects are carried out immediately, without processes.
 struct Stage {
     machine: Machine,
     now_ms: u64,
@@ -44,7 +44,7 @@ impl Stage {
         stage
     }
 
-    /// Spawns what is to be spawned, answers no probe, keeps the signals.
+    /// Reports every spawn as successful, ignores probes, and records the signals.
     fn settle(&mut self) {
         for effect in self.machine.take_effects() {
             match effect {
@@ -237,7 +237,7 @@ fn a_program_that_cannot_be_started_is_a_death() {
     assert_eq!(machine.status()[0].last_exit.as_deref(), Some("no such file"));
 }
 
-/// Whatever is done in whatever order: a part has a process exactly when its phase says so, and in the end all are gone.
+/// After any sequence of actions, a part has a process exactly if its phase requires one. All parts end on shutdown.
 #[test]
 fn a_random_walk_keeps_the_invariants() {
     use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,7 +1,7 @@
-//! Whether the document store takes writes.
+//! Checks that the document store accepts writes, and initiates its replica set.
 //!
-//! A `mongod` that is to be a replica set of one waits until it is told of its members once. Nobody but whoever starts it can know
-//! when it can hear that, so it is told here, when it says that it waits; the compose file's health check does the same.
+//! A `mongod` that is to be a replica set of one waits until it receives its member list once. Only its starter can know when it
+//! accepts that, so the probe sends it when the server reports that it waits. The compose file's health check does the same.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -13,7 +13,7 @@ pub(super) async fn ask(address: &str) -> Result<(), String> {
     if has(&hello, &boolean("isWritablePrimary", true)) {
         return Ok(());
     }
-    // So it says in place of its members when it has none, or is not among them.
+    // The server reports this in place of its members when it has none, or is not among them.
     if has(&hello, &boolean("isreplicaset", true)) {
         tell_members(address).await?;
     }
@@ -25,7 +25,7 @@ async fn tell_members(address: &str) -> Result<(), String> {
     let set = [text("_id", REPLICA_SET), int32("version", 1), nested(ARRAY, "members", &[member])];
     let told = answer(address, &[nested(DOCUMENT, "replSetInitiate", &set)]).await?;
     if has(&told, &text("codeName", "AlreadyInitialized")) {
-        // It was told at another port; its one member is not this server any more.
+        // It was initiated at another port, so its one member is no longer this server.
         answer(address, &[nested(DOCUMENT, "replSetReconfig", &set), boolean("force", true)]).await?;
     }
     Ok(())
@@ -42,7 +42,7 @@ async fn answer(address: &str, command: &[Vec<u8>]) -> Result<Vec<u8>, String> {
     Ok(answer)
 }
 
-/// A document as OP_MSG.
+/// Encodes a command as OP_MSG.
 fn message(elements: &[Vec<u8>]) -> Vec<u8> {
     const OP_MSG: u32 = 2013;
     let body = [vec![0; 5], document(elements)].concat(); // flags and the kind of the one section
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that gives these answers, one after the other; and what it was asked.
+    /// Server that sends these answers one after the other, and the requests that it received.
     fn server(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

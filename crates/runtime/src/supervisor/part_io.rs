@@ -1,4 +1,4 @@
-//! What a part writes, kept within bounds.
+//! Writes a part's output to its bounded log.
 
 use std::io::PipeReader;
 use std::os::fd::OwnedFd;
@@ -12,8 +12,8 @@ use tokio::net::unix::pipe::Receiver;
 use crate::Layout;
 use crate::logfile::{LOG_BYTES_MAX, LogWriter};
 
-/// Copies everything that comes out of the pipe into the log until the last writer is gone. A disk that refuses loses lines and
-/// nothing else: the pipe is read on, so that no part ever stands still because of its log.
+/// Copies the pipe into the log until the last writer has closed it. If the disk fails, lines are lost but the pipe is still
+/// read, so that no part ever blocks on its log.
 pub(super) async fn keep_log(reader: PipeReader, path: &Path) {
     let mut receiver = match Receiver::from_owned_fd(OwnedFd::from(reader)) {
         Ok(receiver) => receiver,
@@ -47,7 +47,7 @@ pub(super) async fn keep_log(reader: PipeReader, path: &Path) {
     }
 }
 
-/// Adds a line of the supervisor's own to a part's log.
+/// Adds a line of the supervisor to a part's log.
 pub(super) fn note(layout: &Layout, part: &str, text: &str) {
     let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let line = format!("--- pitboss {at} {part} {text}\n");

@@ -1,4 +1,4 @@
-//! Installing what is missing on Debian and its kin, and saying what to install anywhere else.
+//! Installs missing packages on Debian and its derivatives, and names them on other systems.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,21 +8,21 @@ use super::{Finding, Verdict, on_path};
 use crate::fetch::{self, Job};
 use crate::{Layout, RuntimeError};
 
-/// How long the package manager may take.
+/// Time limit of the package manager.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(1_200);
 
-/// Who may install packages here.
+/// Method to install packages on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installer {
-    /// This process, with `apt-get`.
+    /// By this process, with `apt-get`.
     Apt,
-    /// Somebody with other rights, with `apt-get`.
+    /// By root, with `apt-get`.
     AptByRoot,
-    /// Nobody knows how.
+    /// Unknown package manager.
     Unknown,
 }
 
-/// What this process may do on this machine.
+/// Determines how packages can be installed on this machine.
 #[must_use]
 pub fn installer() -> Installer {
     let debian = Path::new("/etc/debian_version").exists() && on_path("apt-get").is_some();
@@ -33,14 +33,14 @@ pub fn installer() -> Installer {
     }
 }
 
-/// The packages that would help.
+/// Packages that provide the missing tools.
 #[must_use]
 pub fn packages(findings: &[Finding]) -> BTreeSet<&'static str> {
     let missing = findings.iter().filter(|f| f.verdict != Verdict::Good);
     missing.map(|f| f.tool.debian_package).filter(|p| !p.is_empty()).collect()
 }
 
-/// Everything that is wrong with the tools as one error that says what to do; `None` when nothing is.
+/// Describes all problems with the tools as one error with advice. Returns `None` without problems.
 #[must_use]
 pub fn complaint(findings: &[Finding], installer: Installer) -> Option<RuntimeError> {
     let complaints: Vec<String> = findings.iter().filter_map(Finding::complaint).collect();
@@ -71,21 +71,21 @@ pub fn complaint(findings: &[Finding], installer: Installer) -> Option<RuntimeEr
     Some(RuntimeError::Missing { what: complaints.join("\n"), advice: advice.trim_start().to_owned() })
 }
 
-/// Installs packages with `apt-get`, which comes to its end whatever becomes of this process: half of it breaks a machine.
+/// Installs packages with `apt-get`. It finishes even if this process ends, because half an installation breaks a machine.
 ///
 /// # Errors
-/// When `apt-get` fails; its log says why.
+/// When `apt-get` fails. Its log has the reason.
 pub async fn install(layout: &Layout, packages: &BTreeSet<&'static str>) -> Result<(), RuntimeError> {
     let apt = |arguments: &[&str]| {
         let mut command = tokio::process::Command::new("apt-get");
-        // A package that brings a server must not start one of its own: this asks Debian's scripts not to.
+        // A package of a server must not start the server. This asks Debian's scripts not to.
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
         command
     };
     let log = layout.log("apt-get-update");
     let update = Job { what: "apt-get update", log: &log, deadline: INSTALL_DEADLINE };
     fetch::run_apart(apt(&["update"]), &update).await?;
-    // An interrupted command's apt-get may still be at work.
+    // The `apt-get` of an interrupted command may still be running.
     let patience = format!("DPkg::Lock::Timeout={}", INSTALL_DEADLINE.as_secs());
     let mut arguments = vec!["install", "-y", "--no-install-recommends", "-o", &patience];
     arguments.extend(packages);

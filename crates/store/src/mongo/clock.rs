@@ -1,18 +1,18 @@
-//! The store's time: what sweepers compare must not depend on whose clock wrote it.
+//! The store's time. Sweepers compare timestamps of many processes, which must not depend on the clock that wrote them.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bson::DateTime;
 
-/// What clocks differ in peace. A smaller difference is left alone, so that times do not jitter with each reading.
+/// Normal difference between clocks. A smaller one is ignored, so that times do not jitter with each reading.
 const IGNORED_MS: i64 = 1_000;
 
-/// This process's clock, corrected by the store's.
+/// This process's clock, corrected to the store's.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// How far the store is ahead of this process.
+    /// Lead of the store's clock over this process's.
     ahead_ms: AtomicI64,
-    /// How far this process is wrong, in a test.
+    /// Simulated error of this process's clock, for tests.
     off_by_ms: i64,
 }
 
@@ -21,12 +21,12 @@ impl Clock {
         Self { off_by_ms: ms, ..Self::default() }
     }
 
-    /// The store's time, as far as it was learned.
+    /// Returns the store's time, according to the latest answer.
     pub(crate) fn now(&self) -> DateTime {
         DateTime::from_millis(self.local_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
     }
 
-    /// Learns from an answer of the store that was asked for at `asked_ms`, by this process's clock.
+    /// Updates the correction from an answer to a request that was sent at `asked_ms` by this process's clock.
     pub(crate) fn learn(&self, asked_ms: i64, theirs: DateTime) {
         let answered_ms = self.local_ms();
         let middle_ms = asked_ms.saturating_add(answered_ms.saturating_sub(asked_ms) / 2);

@@ -1,4 +1,4 @@
-//! The operations of one collection. Each is one span, one time limit, one class of error.
+//! Operations of one collection. Each has one span, one time-out and one classified error.
 
 use std::marker::PhantomData;
 
@@ -16,14 +16,14 @@ use super::describe::{self, Change};
 use super::{Index, Mongo, Session};
 use crate::StoreError;
 
-/// So many unreadable documents are passed over in one list at most: a bound for one read, not for what there may be.
+/// Maximum number of unreadable documents that one read skips. It bounds the read, not the number of such documents.
 const PASSED_OVER_MAX: usize = 10_000;
 
-/// A collection with documents of type `T`; cheap to clone.
+/// A collection with documents of type `T`. Cheap to clone.
 #[derive(Debug)]
 pub struct Collection<T: Send + Sync> {
     inner: mongodb::Collection<T>,
-    /// The same, read undecoded: a document that does not decode must not hide those beside it.
+    /// The same collection, read without decoding, so that an undecodable document does not hide the others.
     raw: mongodb::Collection<RawDocumentBuf>,
     name: &'static str,
     secret_ids: bool,
@@ -38,21 +38,21 @@ impl<T: Send + Sync> Clone for Collection<T> {
     }
 }
 
-/// How an upsert ended.
+/// Result of an upsert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upserted {
-    /// Documents that matched.
+    /// Number of documents that matched.
     pub matched: u64,
-    /// True when none did, and one was made.
+    /// True when none matched and one was inserted.
     pub inserted: bool,
 }
 
-/// How an unordered insert ended.
+/// Result of an unordered insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inserted {
-    /// Documents that are new.
+    /// Number of new documents.
     pub inserted: usize,
-    /// Documents whose key existed already.
+    /// Number of documents whose key already existed.
     pub duplicates: usize,
 }
 
@@ -62,31 +62,31 @@ impl<T: Send + Sync> Collection<T> {
         Self { inner, raw, name, secret_ids: false, mongo, _documents: PhantomData }
     }
 
-    /// The `_id`s of this collection are secrets: they stand in no error and no report.
+    /// Marks the `_id`s of this collection as secrets, which appear in no error and no report.
     #[must_use]
     pub fn with_secret_ids(self) -> Self {
         Self { secret_ids: true, ..self }
     }
 
-    /// The collection's name.
+    /// Returns the collection's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Makes sure that an index exists. Not a span: it is done at start.
+    /// Creates an index unless it exists. It has no span, because it runs at start.
     ///
     /// # Errors
-    /// `Fatal` when another index with these keys but other options exists.
+    /// `Fatal` when an index with these keys but other options exists.
     pub async fn ensure_index(&self, index: Index) -> Result<(), StoreError> {
         let create = async { self.inner.create_index(index.into_model()).await };
         self.mongo.context().bounded(self.name, create).await.map(drop)
     }
 
-    /// Updates at most one document; the number that matched (0: the compare-and-set lost).
+    /// Updates at most one document. Returns the number that matched (0: the compare-and-set lost).
     ///
     /// # Errors
-    /// See [`StoreError`]; after `Transient` the outcome is unknown.
+    /// See [`StoreError`]. After `Transient` the outcome is unknown.
     pub async fn update_one(&self, filter: Document, change: impl Into<Change>) -> Result<u64, StoreError> {
         let change = change.into();
         let text = describe::update("update", self.name, &filter, &change);
@@ -94,10 +94,7 @@ impl<T: Send + Sync> Collection<T> {
         Ok(self.run("update", &text, call).await?.matched_count)
     }
 
-    /// Updates every document that matches; the number that did.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    /// Updates every document that matches. Returns their number.
     pub async fn update_many(&self, filter: Document, change: impl Into<Change>) -> Result<u64, StoreError> {
         let change = change.into();
         let text = describe::update("update", self.name, &filter, &change);
@@ -105,10 +102,10 @@ impl<T: Send + Sync> Collection<T> {
         Ok(self.run("update", &text, call).await?.matched_count)
     }
 
-    /// Updates the document that matches, or makes it from the filter's equalities and `$setOnInsert`.
+    /// Updates the document that matches, or inserts it from the filter's equalities and `$setOnInsert`.
     ///
     /// # Errors
-    /// `DuplicateKey` when somebody else made it at the same moment; see [`StoreError`].
+    /// `DuplicateKey` when another process inserted it at the same moment. See [`StoreError`].
     pub async fn upsert_one(
         &self,
         filter: Document,
@@ -121,10 +118,10 @@ impl<T: Send + Sync> Collection<T> {
         Ok(Upserted { matched: answer.matched_count, inserted: answer.upserted_id.is_some() })
     }
 
-    /// Many single updates in ONE command, in no order: one journal sync instead of many. The number that matched.
+    /// Sends many single updates in ONE unordered command: one journal sync instead of many. Returns the number that matched.
     ///
     /// # Errors
-    /// See [`StoreError`]; some of them may have happened.
+    /// See [`StoreError`]. Some of the updates may have been applied.
     pub async fn update_bulk(&self, updates: Vec<(Document, Change)>) -> Result<u64, StoreError> {
         let updates: Vec<Bson> =
             updates.into_iter().map(|(filter, change)| bulk_entry(filter, change)).collect();
@@ -137,40 +134,28 @@ impl<T: Send + Sync> Collection<T> {
         bulk_matched(self.name, &answer)
     }
 
-    /// Deletes at most one document; the number deleted.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    /// Deletes at most one document. Returns the number deleted.
     pub async fn delete_one(&self, filter: Document) -> Result<u64, StoreError> {
         let text = describe::filtered("delete", self.name, &filter);
         let call = async { self.inner.delete_one(filter).await };
         Ok(self.run("delete", &text, call).await?.deleted_count)
     }
 
-    /// Deletes every document that matches; the number deleted.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    /// Deletes every document that matches. Returns the number deleted.
     pub async fn delete_many(&self, filter: Document) -> Result<u64, StoreError> {
         let text = describe::filtered("delete", self.name, &filter);
         let call = async { self.inner.delete_many(filter).await };
         Ok(self.run("delete", &text, call).await?.deleted_count)
     }
 
-    /// How many documents match.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    /// Returns the number of documents that match.
     pub async fn count(&self, filter: Document) -> Result<u64, StoreError> {
         let text = describe::filtered("count", self.name, &filter);
         let call = async { self.inner.count_documents(filter).await };
         self.run("count", &text, call).await
     }
 
-    /// The results of a pipeline, at most `limit` of them.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    /// Returns the results of a pipeline, at most `limit` of them.
     pub async fn aggregate(
         &self,
         mut pipeline: Vec<Document>,
@@ -196,16 +181,16 @@ impl<T: Serialize + Send + Sync> Collection<T> {
     /// Inserts one document.
     ///
     /// # Errors
-    /// `DuplicateKey` when a unique key exists already; see [`StoreError`].
+    /// `DuplicateKey` when a unique key already exists. See [`StoreError`].
     pub async fn insert_one(&self, document: &T) -> Result<(), StoreError> {
         let call = async { self.inner.insert_one(document).await };
         self.run("insert", &describe::insert(self.name), call).await.map(drop)
     }
 
-    /// Inserts many documents in one command; those whose unique key exists already are left as they are and counted.
+    /// Inserts many documents in one command. Those whose unique key already exists are skipped and counted.
     ///
     /// # Errors
-    /// See [`StoreError`]; some documents may be in.
+    /// See [`StoreError`]. Some of the documents may have been inserted.
     pub async fn insert_many_unordered(&self, documents: &[T]) -> Result<Inserted, StoreError> {
         if documents.is_empty() {
             return Ok(Inserted { inserted: 0, duplicates: 0 });
@@ -220,10 +205,7 @@ impl<T: Serialize + Send + Sync> Collection<T> {
         Ok(Inserted { inserted: documents.len().saturating_sub(duplicates), duplicates })
     }
 
-    /// Replaces at most one document (or, with `upsert`, makes it); the number that matched.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    /// Replaces at most one document (or inserts it, with `upsert`). Returns the number that matched.
     pub async fn replace_one(&self, filter: Document, document: &T, upsert: bool) -> Result<u64, StoreError> {
         let text = describe::filtered("replace", self.name, &filter);
         let call = async { self.inner.replace_one(filter, document).upsert(upsert).await };
@@ -232,20 +214,20 @@ impl<T: Serialize + Send + Sync> Collection<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync> Collection<T> {
-    /// The document that matches.
+    /// Returns the document that matches.
     ///
     /// # Errors
-    /// `Unreadable` when it does not decode; see [`StoreError`].
+    /// `Unreadable` when it does not decode. See [`StoreError`].
     pub async fn find_one(&self, filter: Document) -> Result<Option<T>, StoreError> {
         let text = describe::find(self.name, &filter, None, false);
         let call = async { self.raw.find_one(filter).await };
         self.run("find", &text, call).await?.map(|found| self.decode(&found)).transpose()
     }
 
-    /// [`Collection::find_one`] in a causally consistent session: a read that decides.
+    /// [`Collection::find_one`] in a causally consistent session, for a read that a decision depends on.
     ///
     /// # Errors
-    /// `Unreadable` when it does not decode; see [`StoreError`].
+    /// `Unreadable` when it does not decode. See [`StoreError`].
     pub async fn find_one_in(
         &self,
         session: &mut Session,
@@ -256,11 +238,11 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
         self.run("find", &text, call).await?.map(|found| self.decode(&found)).transpose()
     }
 
-    /// At most `limit` documents that match, in the order of `sort` (empty: in any). For a decision that needs all of them: one
-    /// that does not decode fails the read. Sweepers and lists use [`Collection::find_readable`].
+    /// Returns at most `limit` documents that match, in the order of `sort` (empty: any order). For a decision that needs all of
+    /// them, so one that does not decode fails the read. Sweepers and lists use [`Collection::find_readable`].
     ///
     /// # Errors
-    /// `Unreadable` when one does not decode; see [`StoreError`].
+    /// `Unreadable` when one does not decode. See [`StoreError`].
     pub async fn find(&self, filter: Document, sort: Document, limit: u32) -> Result<Vec<T>, StoreError> {
         let sort = (!sort.is_empty()).then_some(sort);
         let text = describe::find(self.name, &filter, sort.as_ref(), true);
@@ -279,7 +261,7 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
     /// [`Collection::find`] in a causally consistent session.
     ///
     /// # Errors
-    /// `Unreadable` when one does not decode; see [`StoreError`].
+    /// `Unreadable` when one does not decode. See [`StoreError`].
     pub async fn find_in(
         &self,
         session: &mut Session,
@@ -298,11 +280,11 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
         self.run("find", &text, call).await?.iter().map(|found| self.decode(found)).collect()
     }
 
-    /// At most `limit` documents that match and decode, in the order of `sort`; an unreadable one takes nobody's place and is
-    /// reported once by this process. For sweepers and lists, where one player's document must not stop the others'.
+    /// Returns at most `limit` documents that match and decode, in the order of `sort`. Unreadable ones do not count towards
+    /// `limit` and are reported once per process. For sweepers and lists, where one player's document must not stop the others.
     ///
     /// # Errors
-    /// See [`StoreError`]; never `Unreadable`.
+    /// See [`StoreError`]. Never `Unreadable`.
     pub async fn find_readable(
         &self,
         filter: Document,
@@ -332,10 +314,10 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
         Ok(readable)
     }
 
-    /// Updates at most one document and returns it as it is afterwards.
+    /// Updates at most one document and returns its new state.
     ///
     /// # Errors
-    /// `Unreadable` when it does not decode: then it WAS updated; see [`StoreError`].
+    /// `Unreadable` when it does not decode, although it WAS updated. See [`StoreError`].
     pub async fn find_one_and_update(
         &self,
         filter: Document,
@@ -359,7 +341,7 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
     }
 }
 
-/// The `_id`, for whoever has to find the document.
+/// Returns the `_id`, so that an operator can find the document.
 fn id_of(found: &RawDocumentBuf) -> String {
     match found.get("_id") {
         Ok(Some(id)) => match id.as_str() {
@@ -370,8 +352,8 @@ fn id_of(found: &RawDocumentBuf) -> String {
     }
 }
 
-/// What the answer to a bulk says: the driver does not read it, so neither a failed write nor a write that is not yet at a
-/// majority may pass here.
+/// Evaluates the answer to a bulk command. The driver does not read it, so a failed write and a write without a majority must
+/// become errors here.
 fn bulk_matched(name: &'static str, answer: &Document) -> Result<u64, StoreError> {
     let code = |failure: &Document| failure.get_i32("code").unwrap_or_default();
     if let Ok(errors) = answer.get_array("writeErrors") {
@@ -395,7 +377,7 @@ fn bulk_entry(filter: Document, change: Change) -> Bson {
     Bson::Document(doc! { "q": filter, "u": change, "multi": false })
 }
 
-/// The number of duplicates, when duplicates are all that went wrong.
+/// Returns the number of duplicates, if only duplicates failed.
 fn duplicates_only(error: &mongodb::error::Error) -> Option<usize> {
     let mongodb::error::ErrorKind::InsertMany(failure) = error.kind.as_ref() else { return None };
     let errors = failure.write_errors.as_ref()?;

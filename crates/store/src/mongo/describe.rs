@@ -1,16 +1,16 @@
-//! What an operation looked like, without its values: the description of a `db` span.
+//! Descriptions of operations without their values, for `db` spans.
 //!
-//! Sentry groups MongoDB queries by this text, so it is valid JSON, has `"?"` for every value, keeps the order of the
-//! keys, and is the same for lists of any length. Nothing a player typed can be in it: only field names and operators are.
+//! Sentry groups MongoDB queries by this text. So it is valid JSON, has `"?"` for every value, keeps the order of the keys, and
+//! is the same for lists of any length. It contains only field names and operators, never a player's input.
 
 use std::fmt::Write as _;
 
 use bson::{Bson, Document};
 
-/// Longest description in bytes. What would be longer is described by its operation and collection alone.
+/// Maximum length of a description in bytes. A longer one is reduced to its operation and collection.
 const DESCRIPTION_BYTES_MAX: usize = 2_048;
 
-/// Deepest nesting described; below it everything is `"?"`.
+/// Maximum depth of nesting. Everything below is `"?"`.
 const DEPTH_MAX: usize = 12;
 
 /// `{"find":"accounts","filter":{"_id":"?"},"sort":{…},"limit":"?"}`
@@ -56,7 +56,7 @@ pub fn aggregate(collection: &str, pipeline: &[Document]) -> String {
     describe("aggregate", collection, &[("pipeline", Part::Documents(pipeline))])
 }
 
-/// An update as the driver takes it.
+/// An update in the driver's form.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// `{$set: …, $push: …}`
@@ -137,7 +137,7 @@ fn write_document(document: &Document, depth: usize, out: &mut String) {
         }
         out.push_str(&quoted(key));
         out.push(':');
-        // What is stored as it stands is a value however deep it is.
+        // The operand of `$literal` is stored as it is, so it is a value at any depth.
         if key == "$literal" {
             out.push_str("\"?\"")
         } else {
@@ -155,7 +155,7 @@ fn write_value(value: &Bson, depth: usize, out: &mut String) {
     }
 }
 
-/// Repeated equal shapes are written once, so `$in` over 3 and over 300 values is one query to Sentry.
+/// Writes consecutive equal shapes once, so `$in` over 3 and over 300 values is one query in Sentry.
 fn write_array(items: &[Bson], depth: usize, out: &mut String) {
     let mut shapes: Vec<String> = Vec::new();
     for item in items {
@@ -174,7 +174,7 @@ fn write_array(items: &[Bson], depth: usize, out: &mut String) {
     out.push(']');
 }
 
-/// A JSON string. Field names are ours, but a map keyed by something foreign must not break the JSON.
+/// Returns a JSON string. Field names are ours, but a map with foreign keys must not break the JSON.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len().saturating_add(2));
     out.push('"');

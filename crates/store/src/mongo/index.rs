@@ -1,4 +1,4 @@
-//! Indexes, as a service declares them at start.
+//! Index declarations, which a service makes at start.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use bson::Document;
 use mongodb::IndexModel;
 use mongodb::options::IndexOptions;
 
-/// One index of a collection; creating it again changes nothing.
+/// One index of a collection. Creating it again has no effect.
 #[derive(Debug, Clone)]
 pub struct Index {
     keys: Document,
@@ -16,27 +16,27 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index over `keys`, in this order: `Index::on(doc! { "player_id": 1, "at": -1 })`.
+    /// Creates an index over `keys`, in this order: `Index::on(doc! { "player_id": 1, "at": -1 })`.
     #[must_use]
     pub fn on(keys: Document) -> Self {
         Self { keys, unique: false, partial: None, ttl_s: None }
     }
 
-    /// No two documents with the same keys.
+    /// Allows no two documents with the same keys.
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;
         self
     }
 
-    /// Only documents that match `filter` are in the index.
+    /// Restricts the index to documents that match `filter`.
     #[must_use]
     pub fn partial(mut self, filter: Document) -> Self {
         self.partial = Some(filter);
         self
     }
 
-    /// Documents go this long after the date in the (single) key field.
+    /// Deletes documents this long after the date in the (single) key field.
     #[must_use]
     pub fn ttl_s(mut self, seconds: u64) -> Self {
         self.ttl_s = Some(seconds);

@@ -1,4 +1,4 @@
-//! One operation: its span, its time limit, its error.
+//! Execution of one operation: its span, its time-out, its error.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -13,21 +13,21 @@ use tracing::Instrument as _;
 use super::clock::Clock;
 use crate::StoreError;
 
-/// So many unreadable documents are reported by one process; the others are only counted.
+/// Maximum number of unreadable documents that one process reports. Others are only counted.
 const REPORTED_MAX: usize = 10_000;
 
-/// What every operation of one client shares.
+/// State that all operations of one client share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) namespace: String,
     pub(crate) operation_timeout_ms: u64,
     pub(crate) clock: Clock,
-    /// Unreadable documents that were reported, by collection and id.
+    /// Reported unreadable documents, by collection and id.
     pub(crate) reported: Mutex<HashSet<(&'static str, String)>>,
 }
 
 impl Context {
-    /// Reports an unreadable document, unless this process has done so before.
+    /// Reports an unreadable document once per process.
     pub(crate) fn report_once(&self, error: &StoreError) {
         let StoreError::Unreadable { collection, id, .. } = error else { return };
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +37,7 @@ impl Context {
         }
     }
 
-    /// Runs a driver call within the operation time-out. A time-out is `Transient`: the outcome is unknown.
+    /// Runs a driver call within the operation's time-out. A time-out is `Transient`, because the outcome is unknown.
     pub(crate) async fn bounded<R>(
         &self,
         collection: &'static str,
@@ -50,7 +50,7 @@ impl Context {
         }
     }
 
-    /// [`Context::bounded`] inside a `db` span. A duplicate key is an answer, so it leaves the span's status ok.
+    /// [`Context::bounded`] inside a `db` span. A duplicate key is an expected answer, so the span's status remains ok.
     pub(crate) async fn traced<R>(
         &self,
         collection: &'static str,

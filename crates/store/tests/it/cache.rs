@@ -1,10 +1,10 @@
-//! The cache: what it keeps, and that its absence costs little.
+//! The cache: storage, counting windows, and quick failure while it is down.
 
 use std::time::{Duration, Instant};
 
 use store::redis::{Cache, Config};
 
-/// How soon the cache gives up is another test's affair.
+/// Returns a cache with long time-outs, because these tests are not about time-outs.
 fn cache() -> Cache {
     Cache::new(&testkit::patient::redis()).expect("a Redis URL")
 }
@@ -35,7 +35,7 @@ async fn a_window_counts_every_call_once_also_from_many_tasks() {
 
 #[tokio::test]
 async fn a_dead_cache_is_a_quick_counted_error() {
-    // A listener that never answers: worse than a refused connection.
+    // A listener that never answers, which is worse than a refused connection.
     let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cache = Cache::new(&Config::new(format!("redis://{}", deaf.local_addr().unwrap()))).unwrap();
     let started = Instant::now();

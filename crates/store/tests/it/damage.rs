@@ -1,4 +1,4 @@
-//! Documents that cannot be read: how much of them is told, and how many a list passes over.
+//! Unreadable documents: what their errors reveal, and how many of them a list skips.
 
 use store::bson::{Document, doc};
 use store::mongo::Collection;
@@ -18,7 +18,7 @@ async fn an_id_that_is_a_secret_stands_in_no_error() {
     mongo.drop_database().await.unwrap();
 }
 
-/// A bound for one read: whatever comes after so many is not looked at.
+/// The bound of one read: a document after that many unreadable ones is not read.
 #[tokio::test]
 async fn a_list_passes_over_ten_thousand_unreadable_documents_and_no_more() {
     let (mongo, counters) = counters().await;

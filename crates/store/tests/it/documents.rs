@@ -1,4 +1,4 @@
-//! Documents: compare-and-set, unique keys, bulk updates, sessions, time limits.
+//! Documents: compare-and-set, unique keys, bulk updates, sessions, time-outs.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ async fn a_session_reads_what_was_written_and_find_is_sorted_and_limited() {
     mongo.drop_database().await.unwrap();
 }
 
-/// Each bound for itself: the other one is longer than anybody waits here.
+/// Tests each time-out alone. The other one is longer than this test waits.
 #[tokio::test]
 async fn a_server_that_is_gone_is_transient_within_its_bounds() {
     let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,7 +108,7 @@ async fn a_server_that_is_gone_is_transient_within_its_bounds() {
     {
         let config =
             Config { server_selection_timeout_ms, operation_timeout_ms, ..Config::new(uri.as_str(), "gone") };
-        // Less than the half minute for which the driver by itself looks for a server.
+        // Less than the half minute of the driver's default server selection.
         let connecting = tokio::time::timeout(Duration::from_secs(25), Mongo::connect(&config));
         let error = connecting.await.expect("in time").unwrap_err();
         assert_eq!(error.class(), ErrorClass::Transient);
@@ -126,7 +126,7 @@ async fn an_unreadable_document_stops_nobody_elses() {
     for (id, version) in [("a", 1), ("b", 2), ("c", 3)] {
         counters.insert_one(&Counter { version, ..counter(id) }).await.unwrap();
     }
-    // The unreadable ones come first, and there are more of them than are asked for.
+    // The unreadable documents sort first, and there are more of them than `limit`.
     let found = counters.find_readable(doc! {}, doc! { "version": -1 }, 2).await.unwrap();
     assert_eq!(found.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c", "b"]);
     let one = counters.find_one(doc! { "_id": "damaged-1" }).await.unwrap_err();

@@ -1,14 +1,14 @@
-//! What a name becomes on its way to Sentry.
+//! Mapping of attribute, log field and label names to the names that are sent to Sentry.
 //!
-//! Sentry's conventions and OpenTelemetry own their names; everything else that we say stands under `pitboss.`, so that no name
-//! of ours is taken for one of theirs (`event.id` is a number there). A name that they have and a log line spells differently is
-//! theirs in the end (`kafka.topic`). Standard output and Prometheus keep the short names.
+//! Sentry's conventions and OpenTelemetry define some names. Every other Pitboss name gets the prefix `pitboss.`, so that it is
+//! never confused with theirs (`event.id` is a number there). A log field that means one of their names but is spelled
+//! differently is renamed (`kafka.topic`). Standard output and Prometheus keep the short names.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// What kind of value a name of theirs has.
+/// Value type of a name from the conventions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -20,10 +20,10 @@ pub(crate) enum Kind {
 use Kind::{Flag, Text, Texts, Whole};
 
 const OURS: &str = "pitboss.";
-/// The SDK's own attributes.
+/// Prefix of the SDK's own attributes.
 const SENTRYS: &str = "sentry.";
 
-/// The names of theirs that we use, in order.
+/// Names from the conventions that Pitboss uses, sorted.
 const THEIRS: [(&str, Kind); 39] = [
     ("cache.hit", Flag),
     ("cache.item_size", Whole),
@@ -66,7 +66,7 @@ const THEIRS: [(&str, Kind); 39] = [
     ("user.id", Text),
 ];
 
-/// Log fields and metric labels that mean a name of theirs.
+/// Log fields and metric labels, with the names that the conventions have for them.
 const SPELLED: [(&str, &str); 14] = [
     ("code.module.name", "code.namespace"),
     ("error", "exception.message"),
@@ -88,7 +88,7 @@ fn theirs(name: &str) -> Option<(&'static str, Kind)> {
     THEIRS.binary_search_by_key(&name, |(known, _)| known).ok().map(|index| THEIRS[index])
 }
 
-/// A span attribute's name on the wire.
+/// Returns the name under which a span attribute is sent.
 pub(crate) fn of_attribute(name: &str) -> Cow<'_, str> {
     if name.starts_with(OURS) || name.starts_with(SENTRYS) || theirs(name).is_some() {
         return Cow::Borrowed(name);
@@ -96,7 +96,7 @@ pub(crate) fn of_attribute(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{OURS}{name}"))
 }
 
-/// A log field or metric label with its value: under their name when they have one and the value is of its kind.
+/// Returns the name and value under which a log field or metric label is sent. A convention's name needs a value of its type.
 pub(crate) fn of_field(name: &str, value: Value) -> (Cow<'_, str>, Value) {
     let spelled = SPELLED.iter().find(|(known, _)| *known == name).map(|(_, theirs)| *theirs);
     let Some((known, kind)) = theirs(spelled.unwrap_or(name)) else {
@@ -108,7 +108,7 @@ pub(crate) fn of_field(name: &str, value: Value) -> (Cow<'_, str>, Value) {
     }
 }
 
-/// The value as that kind; what cannot be is given back.
+/// Converts the value to that type, or returns it unchanged as the error.
 fn typed(kind: Kind, value: Value) -> Result<Value, Value> {
     match (kind, value) {
         (Text, Value::Number(number)) => Ok(Value::String(number.to_string())),
@@ -121,7 +121,7 @@ fn typed(kind: Kind, value: Value) -> Result<Value, Value> {
     }
 }
 
-/// The word for a value's type that stands beside it in a log or a metric.
+/// Name of a value's type, which accompanies the value in a log or a metric.
 pub(crate) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Bool(_) => "boolean",

@@ -1,4 +1,4 @@
-//! A transaction as Sentry wants it, written straight from the spans: no intermediate tree, every string scrubbed.
+//! Encoder for Sentry transactions. It writes directly from the spans, without an intermediate tree, and scrubs every string.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::dsc::Dsc;
 use crate::scrub;
 use crate::spans::Status;
 
-/// What every transaction says about the process it comes from.
+/// Facts about the process, which every transaction contains.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
     pub(crate) service: String,
@@ -32,7 +32,7 @@ impl About {
     }
 }
 
-/// Descriptions longer than this are cut: Sentry does the same, later and at our cost.
+/// Longest description. Sentry would cut a longer one too, but only after it was sent.
 const DESCRIPTION_BYTES_MAX: usize = 2_048;
 
 /// Writes the envelope's header, the item's header and the transaction to `out`.
@@ -40,7 +40,7 @@ pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>)
     let event_id = uuid::Uuid::new_v4().as_simple().to_string();
     let header = Header { event_id: &event_id, sent_at: now_rfc3339(), sdk: SDK, trace: Some(&finished.dsc) };
     serde_json::to_writer(&mut *out, &header)?;
-    // the item's header states the length, so the body is written first, behind room for it
+    // the item's header contains the length, so space for it is reserved and the body is written first
     const ITEM_HEADER: usize = 64;
     out.push(b'\n');
     let item_at = out.len();
@@ -49,7 +49,7 @@ pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>)
     serde_json::to_writer(&mut *out, &Transaction::of(finished, about, &event_id))?;
     let length = out.len() - body_at;
     out.push(b'\n');
-    // JSON may be followed by spaces; the last byte of the room ends the line
+    // JSON may be followed by spaces, and the last byte of the space ends the line
     let item = format!(r#"{{"type":"transaction","length":{length}}}"#);
     if let Some(room) = out.get_mut(item_at..body_at) {
         room[..item.len()].copy_from_slice(item.as_bytes());
@@ -69,7 +69,7 @@ pub(crate) struct Header<'a> {
     pub(crate) trace: Option<&'a Dsc>,
 }
 
-/// Who wrote it.
+/// Name and version of the SDK.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Sdk {
     name: &'static str,
@@ -118,7 +118,7 @@ struct Contexts<'a> {
     trace: Trace<'a>,
 }
 
-/// `contexts.trace` of the root and each entry of `spans` say the same things.
+/// The root as `contexts.trace`, or one entry of `spans`, which have the same fields.
 #[derive(Serialize)]
 struct Trace<'a> {
     trace_id: Hex<16>,
@@ -194,10 +194,10 @@ impl Serialize for Spans<'_> {
     }
 }
 
-/// Attributes as an object: the last value of a name wins, what steers the bridge stays out, and a name of ours says so.
+/// Attributes as an object. The last value of a name wins, [`STEERING`] names are left out, and own names get their prefix.
 struct Data<'a> {
     attributes: &'a [KeyValue],
-    /// Spans say that they go out with their transaction; links do not.
+    /// True for spans, which have a trace lifecycle, and false for links.
     is_span: bool,
 }
 
@@ -251,13 +251,13 @@ impl Serialize for AttributeValue<'_> {
             Value::Array(Array::String(values)) => {
                 serializer.collect_seq(values.iter().map(|value| Text(value.as_str())))
             }
-            // neither enum is closed; a kind to come is said in its own words
+            // the enums are not exhaustive, so a future variant is written as OpenTelemetry formats it
             other => Text(&other.as_str()).serialize(serializer),
         }
     }
 }
 
-/// Text that leaves: scrubbed as it is written.
+/// Text that is scrubbed while it is written.
 struct Text<'a>(&'a str);
 
 impl Serialize for Text<'_> {
@@ -266,7 +266,7 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// Ids as hex without an allocation each.
+/// An id that is written as hex without an allocation.
 struct Hex<const N: usize>([u8; N]);
 
 impl<const N: usize> Serialize for Hex<N> {
@@ -325,7 +325,7 @@ fn description(span: &SpanData) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// What was set in Sentry's words; else what OpenTelemetry says; else what the HTTP answer says; else it went well.
+/// The span's Sentry status if set, otherwise OpenTelemetry's status, otherwise from the HTTP status code, otherwise `ok`.
 fn status(span: &SpanData) -> &'static str {
     if let Some(status) = text_attribute(span, names::SENTRY_STATUS).and_then(Status::from_name) {
         return status.as_str();

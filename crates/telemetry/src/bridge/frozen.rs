@@ -1,7 +1,7 @@
-//! What this process said of the traces that began here, for the spans that begin after the rest of theirs has gone out.
+//! Sampling contexts of traces that began in this process, for spans that begin after their transaction was sent.
 //!
-//! A sampling context is frozen once it has left the process, so such a span must not say it anew. Bounded: of the newest
-//! [`TRACES_MAX`] traces.
+//! A sampling context must not change after it has left the process, so such a span must not create a new one. Only the
+//! newest [`TRACES_MAX`] traces are kept.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use opentelemetry::trace::TraceId;
 
 use crate::dsc::Dsc;
 
-/// About half a kilobyte each.
+/// Each takes about half a kilobyte.
 const TRACES_MAX: usize = 512;
 
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Frozen {
         self.said.get(&trace_id).map(Arc::clone)
     }
 
-    /// What was said first of that trace; `say` when nothing was.
+    /// Returns the first sampling context of that trace, or stores the one that `say` creates.
     pub(super) fn get_or_say(&mut self, trace_id: TraceId, say: impl FnOnce() -> Dsc) -> Arc<Dsc> {
         if let Some(said) = self.get(trace_id) {
             return said;

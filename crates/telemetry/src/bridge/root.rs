@@ -1,4 +1,4 @@
-//! One local root and the spans below it, until they can go out together.
+//! One local root and the spans below it, until they can be sent together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::{Finished, LiveSpans, SPANS_PER_TRANSACTION_MAX};
 use crate::dsc::Dsc;
 
-/// A transaction in the making.
+/// An incomplete transaction.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) dsc: Arc<Dsc>,
@@ -25,29 +25,29 @@ struct State {
     root: Option<SpanData>,
     children: Vec<SpanData>,
     live: LiveSpans,
-    /// It has gone out; what ends now is late.
+    /// The transaction was sent, so spans that end from now on are late.
     flushed: bool,
-    /// There was no room for its root: nothing of it goes out.
+    /// There was no room for the root, so no span of the transaction is sent.
     abandoned: bool,
 }
 
-/// What the end of a span led to.
+/// Result of the end of a span.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It waits for its root.
+    /// There is nothing to send yet.
     Kept,
-    /// It was the root, and spans of it are still open.
+    /// The root ended while spans of it are still open.
     Waiting,
-    /// It was the last one.
+    /// The last span ended.
     Complete(Box<Finished>),
-    /// Its transaction had gone out; it goes alone.
+    /// The transaction was already sent, so this span is sent alone.
     Late(Box<Finished>),
-    /// It was the root and there was no room for it; so many children go with it.
+    /// The root ended but there was no room for it. This number of children is dropped with it.
     Abandoned(usize),
 }
 
 impl Root {
-    /// A new transaction whose root has just begun.
+    /// Creates a transaction whose root has just begun.
     pub(super) fn new(span_id: SpanId, dsc: Arc<Dsc>) -> Self {
         let state = State {
             begun: 1,
@@ -62,11 +62,11 @@ impl Root {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // whole after every statement
+        // consistent after every statement, so a panic in another thread does not damage it
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A span begins below it. `None`: it has gone out, begin another. Else whether there is room for the span.
+    /// Adds a span. Returns `None` if the transaction was already sent, otherwise true if there is room for the span.
     pub(super) fn join(&self) -> Option<bool> {
         let mut state = self.state();
         if state.abandoned {
@@ -77,7 +77,7 @@ impl Root {
         }
         state.begun += 1;
         state.open += 1;
-        // one place is the root's
+        // the root takes one extra place
         Some(state.begun <= SPANS_PER_TRANSACTION_MAX + 1)
     }
 
@@ -126,7 +126,7 @@ impl Root {
         Some(Finished { root, children, dsc: Arc::clone(&self.dsc), _live: live })
     }
 
-    /// What there is, without waiting any longer.
+    /// Takes the ended spans without waiting for the open ones.
     pub(super) fn flush(&self) -> Option<Finished> {
         self.take(&mut self.state())
     }

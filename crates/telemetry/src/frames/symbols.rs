@@ -5,9 +5,9 @@ use std::io;
 
 use super::read_at;
 
-/// More symbols than any program of ours has, by far; more is a file that is not what it seems.
+/// Far more symbols than any Pitboss program has. A file with more is not a valid program.
 const SYMBOLS_MAX: u64 = 2_000_000;
-/// Mangled names of deeply generic code are long; what is longer is not worth reading.
+/// Longest mangled name that is read. Names of deeply generic code are long.
 const NAME_BYTES_MAX: usize = 4_096;
 
 const SECTION_SYMTAB: u32 = 2;
@@ -21,13 +21,13 @@ struct Symbol {
     name: u32,
 }
 
-/// The table.
+/// The symbol table.
 #[derive(Debug)]
 pub(super) struct Symbols {
     file: File,
     names_at: u64,
     names_length: u64,
-    /// Where the program was loaded.
+    /// The address where the program was loaded.
     base: u64,
     sorted: Vec<Symbol>,
 }
@@ -49,7 +49,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 impl Symbols {
-    /// Of the file this process runs from, also when a newer one has taken its name.
+    /// Reads the symbols of the file that this process runs from, even if a newer file has replaced it.
     pub(super) fn of_this_program() -> io::Result<Self> {
         let file = File::open("/proc/self/exe")?;
         let header = read_at(&file, 0, 64)?;
@@ -70,7 +70,7 @@ impl Symbols {
         Ok(Self { file, names_at: names.offset, names_length: names.length, base, sorted })
     }
 
-    /// The demangled name of the function that holds this address.
+    /// The demangled name of the function that contains this address.
     pub(super) fn name(&self, address: u64) -> Option<String> {
         let address = address.checked_sub(self.base)?;
         let after = self.sorted.partition_point(|symbol| symbol.address <= address);
@@ -133,7 +133,7 @@ impl Sections {
         })
     }
 
-    /// The symbols, and the section with their names.
+    /// The symbol section, and the section with the names.
     fn symbol_table(&self) -> Option<(Section, Section)> {
         let table = self.0.iter().find(|section| section.kind == SECTION_SYMTAB)?;
         Some((*table, *self.0.get(usize::try_from(table.link).ok()?)?))

@@ -1,4 +1,4 @@
-//! Requests out, to services of ours and to partners: a span each, the trace in the headers, and a time-out always.
+//! HTTP client for Pitboss services and partners. Each request has a span, the trace in its headers, and a time-out.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::spans::{self, Status};
 /// Limits of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// For one request, from the first byte to the last, unless the request says otherwise.
+    /// Time-out of one request from start to end, unless the request sets its own.
     pub timeout_ms: u64,
-    /// For reaching the server.
+    /// Time-out of the connection to the server.
     pub connect_timeout_ms: u64,
     /// Connections kept for reuse, per server.
     pub idle_connections_max: usize,
@@ -29,65 +29,65 @@ impl Default for Options {
     }
 }
 
-/// A `reqwest` client that speaks telemetry. Proxies from the environment are not used: our peers are named outright.
+/// A `reqwest` client with tracing. It ignores proxies from the environment, because all its peers are addressed directly.
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: reqwest::Client,
 }
 
-/// A request that did not get an answer.
+/// A request that did not get a response.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The client could not be built.
     #[error("HTTP client could not be built")]
     Build(#[source] reqwest::Error),
-    /// The request itself is not one (a bad URL, an unserialisable body).
+    /// The request is invalid (a bad URL, a body that cannot be serialised).
     #[error("{method} {route}: not a valid request")]
     Invalid {
         /// Its method.
         method: Method,
-        /// What was asked, without ids.
+        /// Its route, without ids.
         route: String,
-        /// What was wrong.
+        /// The problem.
         #[source]
         source: reqwest::Error,
     },
-    /// Nobody answered in time. Whether the request had an effect is unknown.
+    /// There was no response in time. The request may have had an effect.
     #[error("{method} {route}: no answer in time")]
     TimedOut {
         /// Its method.
         method: Method,
-        /// What was asked, without ids.
+        /// Its route, without ids.
         route: String,
     },
-    /// The server could not be reached: the request had no effect.
+    /// The server could not be reached, so the request had no effect.
     #[error("{method} {route}: server not reached")]
     NotReached {
         /// Its method.
         method: Method,
-        /// What was asked, without ids.
+        /// Its route, without ids.
         route: String,
     },
-    /// The connection broke. Whether the request had an effect is unknown.
+    /// The connection broke. The request may have had an effect.
     #[error("{method} {route}: connection broken")]
     Broken {
         /// Its method.
         method: Method,
-        /// What was asked, without ids.
+        /// Its route, without ids.
         route: String,
-        /// How.
+        /// The problem.
         #[source]
         source: reqwest::Error,
     },
 }
 
 impl Client {
-    /// A client with the default limits.
+    /// Creates a client with the default limits.
     pub fn new() -> Result<Self, ClientError> {
         Self::with(&Options::default())
     }
 
-    /// A client with limits of one's own.
+    /// Creates a client with the given limits.
     pub fn with(options: &Options) -> Result<Self, ClientError> {
         crate::init::install_crypto();
         let inner = reqwest::Client::builder()
@@ -128,7 +128,7 @@ impl Client {
     }
 }
 
-/// A request in the making.
+/// A request that was not sent yet.
 #[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
@@ -139,50 +139,50 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    /// What is asked for without its ids (`/internal/v1/players/{player_id}`): the span's name, else the URL's path is cut to its
-    /// first segments.
+    /// Sets the route, which is the URL's path without ids (`/internal/v1/players/{player_id}`) and names the span. Without it,
+    /// the span's name has the first segments of the path.
     pub fn route(mut self, route: impl Into<String>) -> Self {
         self.route = Some(route.into());
         self
     }
 
-    /// A header.
+    /// Adds a header.
     pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.inner = self.inner.header(name.into(), value.into());
         self
     }
 
-    /// A header from text; one that is not valid makes the request invalid.
+    /// Adds a header from text. Invalid text makes the request invalid.
     pub fn header_str(mut self, name: &str, value: &str) -> Self {
         self.inner = self.inner.header(name, value);
         self
     }
 
-    /// A bearer token.
+    /// Sets a bearer token.
     pub fn bearer_auth(mut self, token: &str) -> Self {
         self.inner = self.inner.bearer_auth(token);
         self
     }
 
-    /// A JSON body.
+    /// Sets a JSON body.
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         self.inner = self.inner.json(body);
         self
     }
 
-    /// A body as it is.
+    /// Sets a body without encoding it.
     pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
         self.inner = self.inner.body(body);
         self
     }
 
-    /// A time-out of its own.
+    /// Sets the time-out of this request.
     pub fn timeout_ms(mut self, timeout_ms: u64) -> Self {
         self.inner = self.inner.timeout(Duration::from_millis(timeout_ms));
         self
     }
 
-    /// Sends it as a child of the current span. An answer of any status is an answer.
+    /// Sends it as a child of the current span. A response with any status is `Ok`.
     pub async fn send(self) -> Result<reqwest::Response, ClientError> {
         let Self { client, inner, method, route } = self;
         let request = match inner.build() {
@@ -227,7 +227,7 @@ async fn perform(
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
-    // whoever waits for the answer may go away
+    // the caller may drop this future before the response arrives
     let unanswered = spans::unfinished(&span);
     let answer = client.execute(request).await;
     unanswered.finished();
@@ -252,8 +252,8 @@ async fn perform(
     }
 }
 
-/// `/internal/v1/players/p-77/bets` → `/internal/v1/players`: ids come after the third segment in all of our APIs. What looks
-/// like one before that (digits, great length) is left out too: it may be a credential.
+/// `/internal/v1/players/p-77/bets` → `/internal/v1/players`: in all Pitboss APIs ids come after the third segment. An earlier
+/// segment that looks like an id (digits, great length) becomes `?`, because it may be a credential.
 fn first_segments(path: &str) -> String {
     const WORD_BYTES_MAX: usize = 24;
     let is_version = |word: &str| {

@@ -1,11 +1,11 @@
-//! HTTP lets anybody invent a method; a name, a tag or a label may not have endless values.
+//! Known HTTP methods. A client can invent any method, but a span name, tag or label must have few values.
 
 use http::Method;
 
-/// What OpenTelemetry wants in the place of a method that it does not know.
+/// OpenTelemetry's placeholder for an unknown method.
 pub const OTHER_METHOD: &str = "_OTHER";
 
-/// The method's name if HTTP's standards have it, else [`OTHER_METHOD`].
+/// The method's name if HTTP's standards define it, otherwise [`OTHER_METHOD`].
 pub fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! Requests in. Each gets a transaction named by its route, an error scope of its own, and its trace id in the answer.
+//! HTTP server layer. Each request gets a transaction named by its route, an error scope, and its trace id in the response.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -23,10 +23,10 @@ use crate::metric::{self, Metric};
 use crate::propagation::{Incoming, TrustPolicy, extract_untrusted};
 use crate::spans::{self, Status};
 
-/// On every answer: the trace to look for.
+/// Response header with the trace id.
 pub const TRACE_ID_HEADER: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// The layer for an axum router; put it outermost, and say whose trace headers are believed.
+/// The layer for an axum router. It must be the outermost one. `policy` decides which trace headers are trusted.
 pub fn server_layer(policy: TrustPolicy) -> ServerLayer {
     ServerLayer { policy: Arc::new(policy) }
 }
@@ -68,7 +68,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let incoming = extract_untrusted(request.headers(), &self.policy);
         let span = request_span(&request, incoming);
-        // the ready instance goes with the future; the clone must be made ready anew
+        // the future takes the ready instance, because the clone may not be ready
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let hub = Hub::new_from_top(Hub::main());
@@ -82,7 +82,7 @@ where
 fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let (method, source) = (known_method(request.method()), if route.is_some() { "route" } else { "custom" });
-    // a path that matched no route is a stranger's text: it would make a transaction name of its own
+    // an unmatched path is untrusted text, and each one would create another transaction name
     let name = format!("{method} {}", route.unwrap_or("<unmatched>"));
     let span = tracing::info_span!(
         parent: None,
@@ -97,7 +97,7 @@ fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
         url.scheme = "http",
         network.protocol.version = protocol_version(request.version()),
     );
-    // refused only when telemetry is off
+    // refused only if telemetry is off
     span.set_parent(incoming.context).ok();
     for link in incoming.links {
         span.add_link(link);
@@ -105,7 +105,7 @@ fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
     span
 }
 
-/// As the conventions have it: `1.1`, not `HTTP/1.1`.
+/// The protocol version as the conventions define it: `1.1`, not `HTTP/1.1`.
 fn protocol_version(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "0.9",
@@ -133,9 +133,9 @@ async fn answer(
     counted: Counted,
     inner: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Result<Response, Infallible> {
-    // the caller may go away before there is an answer
+    // the caller may disconnect before there is a response
     let unanswered = spans::unfinished(&span);
-    // The panic hook has reported it by now, in this trace; the connection and its other requests live on.
+    // The panic hook has already reported it in this trace. The connection and its other requests continue.
     let outcome = AssertUnwindSafe(inner).catch_unwind().await;
     let mut response = match outcome {
         Ok(Ok(response)) => response,
@@ -149,20 +149,20 @@ async fn answer(
         response.headers_mut().insert(TRACE_ID_HEADER, value);
     }
     counted.answered(status);
-    // tasks that the handler left behind hold the span, some for as long as the process lives
+    // tasks that the handler started hold the span, some of them as long as the process lives
     spans::end(&span);
     Ok(response)
 }
 
-/// The status, in metrics, of a request whose caller went away before the answer: nothing was sent, so HTTP has none.
+/// Metrics status of a request whose caller disconnected before the response. HTTP has no status for it.
 const GIVEN_UP: &str = "499";
 
-/// A request on its way into the metrics: it is counted once, however it ends.
+/// A request for the metrics, which counts it exactly once, on drop.
 struct Counted {
     begun: Instant,
     method: &'static str,
     route: String,
-    /// None until there is an answer.
+    /// `None` until there is a response.
     status: Option<StatusCode>,
 }
 
@@ -188,7 +188,7 @@ impl Drop for Counted {
     }
 }
 
-/// RFC 9457, as every error of ours; written by hand because chassis, which has the type, stands above this crate.
+/// An RFC 9457 error response. It is built by hand, because its type is in chassis, which depends on this crate.
 fn after_panic() -> Response {
     let trace_id = spans::trace_id().unwrap_or_default();
     let body = format!(
@@ -210,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what is closed for good: the last handle of a span is gone.
+    /// Counts closed spans. A span is closed when its last handle is dropped.
     struct Closed(Arc<AtomicUsize>);
 
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Closed {
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// How many requests with this method and status were counted in this process.
+    /// The number of requests with this method and status that were counted in this process.
     fn counted(method: &str, status: &str) -> usize {
         let page = metric::render_prometheus();
         let labels = [format!(r#"method="{method}""#), format!(r#"status="{status}""#)];

@@ -1,4 +1,4 @@
-//! The values of this process, as Prometheus reads them. Bounded: too many series are refused and counted.
+//! The metric values of this process, for Prometheus. The number of series is limited, and refused series are counted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Kind, Labels, Metric, Unit};
 
-/// Label sets kept, all metrics together; six services' worth of topics and partitions need a few hundred.
+/// Limit of label sets over all metrics. The topics and partitions of six services need a few hundred.
 const SERIES_MAX: usize = 4_096;
 
 /// Upper bounds in milliseconds: from a cache hit to a stalled partner.
@@ -34,7 +34,7 @@ struct Registry {
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { series: BTreeMap::new(), refused: 0 });
 
 fn registry() -> MutexGuard<'static, Registry> {
-    // a panic between two additions leaves sums as right as they were
+    // a panic in another thread does not damage the sums, because every update keeps them valid
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -83,7 +83,7 @@ pub(super) fn observe(metric: Metric, value: f64, labels: Labels<'_>) {
     });
 }
 
-/// What changed since the last call: growth of counters, values of gauges.
+/// Changes since the last call: growth of counters, values of gauges.
 pub(super) fn take_changes(wanted: impl Fn(Metric) -> bool) -> Vec<Change> {
     let mut changes = Vec::new();
     for ((metric, labels), series) in registry().series.iter_mut().filter(|((metric, _), _)| wanted(*metric))
@@ -101,7 +101,7 @@ pub(super) fn take_changes(wanted: impl Fn(Metric) -> bool) -> Vec<Change> {
     changes
 }
 
-/// Everything in Prometheus' text format: what `/metrics` answers.
+/// All metrics in Prometheus' text format, which is the response of `/metrics`.
 pub fn render_prometheus() -> String {
     let mut out = String::new();
     let registry = registry();

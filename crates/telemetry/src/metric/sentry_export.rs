@@ -1,4 +1,4 @@
-//! Metrics on their way to Sentry: some each by itself, in its trace; some as sums, every few seconds.
+//! Export of metrics to Sentry: some values separately in their trace, others as sums every few seconds.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sentry::protocol::Unit as SentryUnit;
 
 use super::{Export, Kind, Labels, Metric, Unit, registry};
 
-/// How often sums and gauges are told.
+/// Interval between exports of sums and gauges.
 const SUMS_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) fn each(metric: Metric, value: f64, labels: Labels<'_>) {
@@ -16,12 +16,12 @@ pub(super) fn each(metric: Metric, value: f64, labels: Labels<'_>) {
     }
 }
 
-/// Begins telling the sums; runs as long as the process does.
+/// Starts the thread that exports the sums. It runs as long as the process does.
 pub(crate) fn start_exporting() {
     let work = || {
         crate::frames::warm();
         loop {
-            // a clock, not a condition: sums are told at intervals
+            // the sleep is an interval and waits for no condition
             std::thread::sleep(SUMS_EVERY);
             export_sums();
         }
@@ -31,7 +31,7 @@ pub(crate) fn start_exporting() {
     }
 }
 
-/// Tells what changed since the last time.
+/// Exports the changes since the last time.
 pub(crate) fn export_sums() {
     for (metric, labels, value) in registry::take_changes(|metric| metric.export() == Export::Summed) {
         capture(metric, value, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));

@@ -1,4 +1,4 @@
-//! `baggage`: an allow-list of two families. `sentry-*` is the sampling context, `pitboss.*` is ours; the rest is not copied.
+//! The `baggage` header. Only the sampling context (`sentry-*`) and Pitboss entries (`pitboss.*`) are passed on.
 
 use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::trace::TraceId;
@@ -8,31 +8,31 @@ use super::BAGGAGE;
 use super::dropped::{Dropped, Why};
 use crate::dsc::Dsc;
 
-/// Bytes of one `baggage` header that are looked at, and of the one that is written (W3C's limit).
+/// Longest `baggage` header that is read or written (W3C's limit).
 const BYTES_MAX: usize = 8_192;
-/// Bytes of one decoded value; a release or a transaction's name is far shorter.
+/// Longest decoded value. A release or a transaction's name is far shorter.
 const VALUE_BYTES_MAX: usize = 1_024;
-/// Entries of our own that travel.
+/// Largest number of Pitboss entries.
 const OWN_MAX: usize = 8;
 
-/// Our own entries begin with this.
+/// Prefix of Pitboss entries.
 pub const ENTRY_PREFIX: &str = "pitboss.";
 
-/// What of the headers travels on.
+/// The accepted entries of all headers.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    /// What was said of traces: usually of one, of several where headers were appended.
+    /// Sampling contexts: usually one, or several if headers were appended.
     said: Vec<Dsc>,
     pub(super) own: Vec<(String, String)>,
 }
 
 impl Parsed {
-    /// What was said of that trace, by the last who did.
+    /// The last sampling context of that trace.
     pub(super) fn said_of(&self, trace_id: TraceId) -> Option<&Dsc> {
         self.said.iter().rev().find(|dsc| dsc.speaks_of(trace_id))
     }
 
-    /// One header's sampling context: a part of what came before it, unless it speaks of another trace.
+    /// Adds one header's sampling context. It extends the previous one, unless it belongs to another trace.
     fn add_said(&mut self, entries: Vec<(&str, String)>) {
         let trace_id = entries.iter().rev().find(|(field, _)| *field == "trace_id").map(|(_, value)| value);
         let is_another = match (self.said.last(), trace_id) {
@@ -53,7 +53,7 @@ impl Parsed {
 pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Dropped) -> Parsed {
     let mut parsed = Parsed::default();
     for line in lines {
-        // left out whole: half an entry could be a valid, wrong one
+        // the whole header is dropped, because a cut entry could be valid but wrong
         if line.len() > BYTES_MAX {
             dropped.note(BAGGAGE, Why::Oversized);
             continue;
@@ -87,7 +87,7 @@ pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Drop
     parsed
 }
 
-/// The decoded value; `None` when it is not one that may travel.
+/// The decoded value, or `None` if it is invalid.
 fn value_of(pair: &str) -> Option<String> {
     let (_, value) = pair.split_once('=')?;
     let value = percent_decode(value.trim())?;
@@ -100,12 +100,12 @@ fn is_own(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// An entry of ours (`pitboss.…`) in this context.
+/// A Pitboss entry (`pitboss.…`) of this context.
 pub fn entry(context: &Context, name: &str) -> Option<String> {
     context.baggage().get(name).map(ToString::to_string)
 }
 
-/// The context with one more entry of ours; `None` when the name is not `pitboss.…` or the value is too long.
+/// Adds a Pitboss entry to the context. Returns `None` if the name or value is invalid or there are too many entries.
 pub fn with_entry(context: &Context, name: &str, value: &str) -> Option<Context> {
     if !is_own(name) || value.len() > VALUE_BYTES_MAX {
         return None;
@@ -127,7 +127,7 @@ pub(super) fn keep(context: Context, own: Vec<(String, String)>) -> Context {
     context.with_baggage(own.into_iter().map(|(name, value)| KeyValue::new(name, value)))
 }
 
-/// The header's value: ours first, then the sampling context, within W3C's limit.
+/// The header's value within W3C's limit: Pitboss entries first, then the sampling context.
 pub(super) fn write(context: &Context, dsc: Option<&Dsc>) -> String {
     let mut line = String::new();
     for (name, value) in context.baggage().iter().filter(|(name, _)| is_own(name.as_str())) {

@@ -1,19 +1,19 @@
-//! Trace headers that were not used, counted: nobody sees a trace that fell apart, unless somebody counts.
+//! Counts of unused trace headers, because a broken trace is otherwise hard to notice.
 
 use crate::metric::{self, Metric};
 
-/// Why a header was not used.
+/// Reason why a header was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Not what its specification says: cut, upper case, all zero, not a list.
+    /// It violates its specification: cut, upper case, all zero, not a list.
     Malformed,
-    /// Longer than is looked at.
+    /// It is longer than the limit.
     Oversized,
-    /// Not text.
+    /// It is not text.
     NotText,
     /// A later header of the same name counts.
     Duplicate,
-    /// Another header names another trace, and goes before.
+    /// Another header with precedence names another trace.
     Conflict,
 }
 
@@ -29,7 +29,7 @@ impl Why {
     }
 }
 
-/// What was dropped while the headers of one message were read.
+/// The unused headers of one message, which are added to the metric on drop.
 #[derive(Debug, Default)]
 pub(super) struct Dropped(Vec<(&'static str, Why, u64)>);
 

@@ -1,22 +1,22 @@
-//! A trace kept in a document, so that whoever publishes for a dead handler still does it in that handler's trace.
+//! A trace stored in a document, so that a relay for a dead handler publishes in that handler's trace.
 
 use opentelemetry::Context;
 use serde::{Deserialize, Serialize};
 
 use super::{BAGGAGE, TRACEPARENT};
 
-/// `trace: {traceparent, baggage}` of a stored entry; both empty when there was no trace.
+/// `trace: {traceparent, baggage}` of a stored entry. Without a trace `traceparent` is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredTrace {
-    /// As in the header.
+    /// The header's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub traceparent: String,
-    /// As in the header.
+    /// The header's value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub baggage: String,
 }
 
-/// The current trace, to be stored.
+/// Captures the current trace for storage.
 pub fn capture() -> StoredTrace {
     let mut stored = StoredTrace::default();
     for (name, value) in super::headers_of(&Context::current()) {
@@ -30,13 +30,13 @@ pub fn capture() -> StoredTrace {
 }
 
 impl StoredTrace {
-    /// The context that continues it; pass it to [`crate::spans::continued`].
+    /// The context that continues the trace, for [`crate::spans::continued`].
     pub fn context(&self) -> Context {
         let headers = [(TRACEPARENT, self.traceparent.as_bytes()), (BAGGAGE, self.baggage.as_bytes())];
         super::extract(headers.into_iter().filter(|(_, value)| !value.is_empty()))
     }
 
-    /// Whether there was no trace.
+    /// Returns true if there is no trace.
     pub fn is_empty(&self) -> bool {
         self.traceparent.is_empty()
     }

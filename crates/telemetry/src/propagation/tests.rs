@@ -1,4 +1,4 @@
-//! Reading headers: what counts, what is bounded, what is thrown away.
+//! Tests of trace header parsing: precedence, limits, dropped headers.
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::TraceContextExt as _;
@@ -110,7 +110,7 @@ fn where_headers_disagree_the_one_with_a_context_of_its_own_counts() {
     assert_eq!((trace_of(&by_w3c), written(&by_w3c, TRACESTATE)), (TRACE.to_owned(), "a=1".to_owned()));
     assert!(written(&by_w3c, BAGGAGE).contains("sentry-release=r"));
     assert_eq!(trace_of(&with(&[])), TRACE, "W3C, where nothing is said of either");
-    // both at once: the sentry-trace and its own context
+    // both sampling contexts at once: `sentry-trace` and its own context count
     let both = with(&[("baggage", &w3cs), ("baggage", &sentrys)]);
     assert_eq!(trace_of(&both), LATER_TRACE);
 }
@@ -146,7 +146,7 @@ fn the_random_flag_travels_and_unknown_flags_do_not() {
         let context = read(&[("traceparent", &parent)]);
         assert_eq!(written(&context, TRACEPARENT), format!("00-{TRACE}-b7ad6b7169203331-{goes}"));
     }
-    // the same caller by two headers: what `sentry-trace` cannot say is kept
+    // two headers of one caller: flags and state that `sentry-trace` cannot express come from `traceparent`
     let sentry = format!("{TRACE}-00f067aa0ba902b7-1");
     let said = format!("sentry-trace_id={TRACE},sentry-public_key=k");
     let parent = format!("00-{TRACE}-b7ad6b7169203331-03");
@@ -295,7 +295,7 @@ fn entries_of_ours_can_be_added_and_others_cannot() {
     assert!(with_entry(&context, "pitboss.x", &"v".repeat(5_000)).is_none());
 }
 
-/// Whether an entry of ours came in with a request that has these headers besides.
+/// Returns true if a Pitboss entry was accepted from a request with these additional headers.
 fn takes_entries(policy: &TrustPolicy, others: &[(&'static str, &'static str)]) -> bool {
     let mut headers = HeaderMap::new();
     for (name, value) in [("baggage", "pitboss.faults=f1")].iter().chain(others) {

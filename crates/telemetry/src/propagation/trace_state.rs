@@ -1,25 +1,25 @@
-//! `tracestate`: vendors' state beside a `traceparent`, passed on as it came. One list, also when it arrives in several headers.
+//! The `tracestate` header: vendors' state for a `traceparent`. Several headers form one list, which is passed on unchanged.
 
 use opentelemetry::trace::TraceState;
 
 use super::TRACESTATE;
 use super::dropped::{Dropped, Why};
 
-/// W3C asks for at least this much to be passed on.
+/// Longest list that is passed on, which is the minimum that W3C requires.
 pub(super) const BYTES_MAX: usize = 512;
-/// W3C's bound of a list.
+/// W3C's limit of members in a list.
 const MEMBERS_MAX: usize = 32;
-/// One header that is longer is not looked at.
+/// Longest header that is read.
 const LINE_BYTES_MAX: usize = 8_192;
 
-/// The members seen so far, the leftmost first.
+/// The members read so far, the leftmost first.
 #[derive(Debug, Default)]
 pub(super) struct Members(Vec<(String, String)>);
 
 impl Members {
-    /// Adds one header's members. A header with a member that is none is dropped whole.
+    /// Adds one header's members. A header with an invalid member is dropped completely.
     ///
-    /// A key that comes again has its later value: a list that was appended to a message is newer than the one before it.
+    /// A repeated key gets its later value, because an appended header is newer than the one before it.
     pub(super) fn add(&mut self, line: &str, dropped: &mut Dropped) {
         if line.len() > LINE_BYTES_MAX {
             return dropped.note(TRACESTATE, Why::Oversized);
@@ -39,7 +39,7 @@ impl Members {
         }
     }
 
-    /// The list; what does not fit is left out at its end, where the oldest stands.
+    /// The list, cut at its end (the oldest members) if it is too long.
     pub(super) fn into_state(self, dropped: &mut Dropped) -> TraceState {
         let mut bytes = 0;
         let all = self.0.len();
@@ -58,7 +58,7 @@ impl Members {
     }
 }
 
-/// `key=value`, if it is one.
+/// Parses `key=value`.
 fn member(text: &str) -> Option<(&str, &str)> {
     let (key, value) = text.split_once('=')?;
     let is_printable = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));

@@ -1,5 +1,5 @@
-//! Headers from outside: continued only when the caller is one of ours, and even then the decision to record is made here.
-//! Entries of ours (`pitboss.…`) are orders: from outside, only an operator gives them.
+//! Trust in trace headers from outside. A trace continues only if the caller has a known key or is an operator, and even then
+//! this process makes the sampling decision. Baggage entries (`pitboss.…`) are commands, so only an operator may send them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::sampling::Request;
 
 type Judge = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
 
-/// Whose trace headers an HTTP listener believes.
+/// Rules of an HTTP listener for trusting trace headers.
 #[derive(Clone, Default)]
 pub struct TrustPolicy {
     inside: bool,
@@ -34,25 +34,25 @@ impl fmt::Debug for TrustPolicy {
 }
 
 impl TrustPolicy {
-    /// For listeners that only our own services reach: every trace is continued as it came, its sampling too.
+    /// For listeners that only Pitboss services reach. Every trace continues unchanged, with its sampling decision.
     pub fn inside() -> Self {
         Self { inside: true, ..Self::default() }
     }
 
-    /// For listeners that strangers reach: continued when the Sentry baggage carries one of these keys.
+    /// For public listeners. A trace continues if its Sentry baggage contains one of these keys.
     pub fn outside(public_keys: impl IntoIterator<Item = String>) -> Self {
         Self { public_keys: Arc::new(public_keys.into_iter().collect()), ..Self::default() }
     }
 
-    /// …or when this says that the request is an operator's (its token was checked); only then are its own entries in the
-    /// baggage kept.
+    /// Also continues a trace if `is_operator` returns true (it checks the request's token). Only then the request's Pitboss
+    /// baggage entries are kept.
     #[must_use]
     pub fn with_operator(mut self, is_operator: impl Fn(&HeaderMap) -> bool + Send + Sync + 'static) -> Self {
         self.operator = Some(Arc::new(is_operator));
         self
     }
 
-    /// Requests for which this holds are always recorded (an operator's fault for one request).
+    /// Always records requests for which `record` returns true (an operator's fault for one request).
     #[must_use]
     pub fn with_always_recorded(
         mut self,
@@ -63,16 +63,16 @@ impl TrustPolicy {
     }
 }
 
-/// What came of the headers: the context for the new span, and the traces it is only linked to.
+/// Result of reading the headers: the context for the new span, and the traces that it is only linked to.
 #[derive(Debug, Clone, Default)]
 pub struct Incoming {
-    /// The parent, and the baggage entries of ours that the caller may set; empty for a stranger.
+    /// The parent and the accepted Pitboss baggage entries. It is empty for an untrusted caller.
     pub context: Context,
-    /// A stranger's trace.
+    /// The trace of an untrusted caller.
     pub links: Vec<SpanContext>,
 }
 
-/// Reads a request's trace headers as `policy` says.
+/// Reads a request's trace headers according to `policy`.
 pub fn extract_untrusted(headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
     let raw = wire::Raw::read(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     let record = policy.record.as_ref().is_some_and(|record| record(headers));
@@ -90,7 +90,7 @@ pub fn extract_untrusted(headers: &HeaderMap, policy: &TrustPolicy) -> Incoming 
 fn judge(mut raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
     let is_operators = policy.operator.as_ref().is_some_and(|is_operator| is_operator(headers));
     if !is_operators {
-        // a public key is in every browser: it lets a trace go on, and gives no orders
+        // every browser has a public key, so the key may continue a trace but not send commands
         raw.baggage.own.clear();
     }
     let has_our_key = |dsc: Option<&Dsc>| {

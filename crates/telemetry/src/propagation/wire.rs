@@ -1,7 +1,7 @@
-//! The headers' syntax: reading what came, bounded, and writing what goes.
+//! Syntax of the trace headers: limited reading, and writing.
 //!
-//! Of several headers of one name the last valid one counts, as in Kafka: instrumentations append. What is not used is counted
-//! ([`super::dropped`]). No header costs the message anything but its trace.
+//! Of several headers of one name the last valid one counts, as in Kafka, because instrumentations append. Unused headers are
+//! counted ([`super::dropped`]). An invalid header costs the message only its trace.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use super::{BAGGAGE, RANDOM, RandomTrace, RemoteDsc, SENTRY_TRACE, TRACEPARENT, 
 use crate::dsc::Dsc;
 use crate::sampling::Request;
 
-/// Longer than any valid `traceparent` of a version to come.
+/// Longer than any valid `traceparent` of a future version.
 const TRACEPARENT_BYTES_MAX: usize = 128;
-/// `baggage` headers looked at: the last ones.
+/// Largest number of `baggage` headers. The last ones are read.
 const BAGGAGE_LINES_MAX: usize = 16;
 
-/// A `sentry-trace`; without a flag the caller left the decision to us.
+/// A `sentry-trace`. Without a flag the caller leaves the sampling decision to this process.
 type SentryTrace = (TraceId, SpanId, Option<bool>);
 
-/// What the headers say, before anybody decided whether to believe it.
+/// The content of the headers, before the decision to trust it.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     w3c: Option<SpanContext>,
@@ -33,12 +33,12 @@ pub(super) struct Raw {
     pub(super) dropped: Dropped,
 }
 
-/// The caller's position, and what was said of that very trace.
+/// The caller's span, and the sampling context of its trace.
 #[derive(Debug, Default)]
 pub(super) struct Caller {
-    /// `None` when no header names one.
+    /// `None` if no header names a span.
     pub(super) parent: Option<SpanContext>,
-    /// The caller left the decision to us.
+    /// The caller left the sampling decision to this process.
     pub(super) undecided: bool,
     pub(super) dsc: Option<Dsc>,
 }
@@ -49,7 +49,7 @@ impl Raw {
         let (mut w3c, mut members) = (None, Members::default());
         let mut lines: VecDeque<&str> = VecDeque::new();
         for (name, value) in headers {
-            // names are exact: in Kafka they are case-sensitive, in HTTP the server has lowered them
+            // names are exact: Kafka's are case-sensitive, and the HTTP server makes them lower case
             let Some(name) = super::trace_header(name) else { continue };
             let Ok(value) = std::str::from_utf8(value) else {
                 raw.dropped.note(name, Why::NotText);
@@ -75,13 +75,13 @@ impl Raw {
         raw
     }
 
-    /// Whether any header names a trace.
+    /// Returns true if a header names a trace.
     pub(super) fn names_a_trace(&self) -> bool {
         self.w3c.is_some() || self.sentry.is_some()
     }
 
-    /// Which header counts where both are there: `sentry-trace` goes before `traceparent` when what is said of its trace is
-    /// `trusted`. What is said of the other one's trace is not looked at.
+    /// Selects the caller. If both headers are present, `sentry-trace` has precedence if the sampling context of its trace is
+    /// `trusted`. The sampling context of the other trace does not matter.
     pub(super) fn caller(&mut self, trusted: impl Fn(Option<&Dsc>) -> bool) -> Caller {
         let (w3c, sentry) = (self.w3c.take(), self.sentry.take());
         let (Some(w3c), Some(sentry)) = (&w3c, sentry) else {
@@ -103,7 +103,7 @@ impl Raw {
         Caller { parent: Some(parent), undecided: false, dsc }
     }
 
-    /// A `traceparent` of the same trace still says what `sentry-trace` cannot.
+    /// A `traceparent` of the same trace adds what `sentry-trace` cannot express.
     fn by_sentry(&self, (trace, span, sampled): SentryTrace, w3c: Option<&SpanContext>) -> Caller {
         let same = w3c.filter(|w3c| w3c.trace_id() == trace);
         let flags = same.map_or(TraceFlags::default(), SpanContext::trace_flags);
@@ -116,7 +116,7 @@ impl Raw {
         }
     }
 
-    /// The context that continues this trace as it was told. Inside, whoever says something of his trace with a key is one of us.
+    /// The context that continues a trusted trace. `sentry-trace` counts first if its sampling context has a public key.
     pub(super) fn into_context(mut self) -> Context {
         let caller = self.caller(|dsc| dsc.is_some_and(|dsc| dsc.public_key.is_some()));
         let undecided = caller.undecided;
@@ -137,7 +137,7 @@ impl Raw {
     }
 }
 
-/// Keeps what this header says, in place of an earlier one; what is not valid leaves the earlier one in force.
+/// Stores this header's value in place of an earlier one. An invalid value leaves the earlier one unchanged.
 fn keep_last<T>(
     name: &'static str,
     value: &str,
@@ -154,7 +154,7 @@ fn keep_last<T>(
     }
 }
 
-/// What [`keep_last`] would keep.
+/// Returns true for a header that [`keep_last`] would store.
 pub(super) fn names_a_trace(name: &str, value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
     let text = text.trim_matches([' ', '\t']);
@@ -166,7 +166,7 @@ pub(super) fn names_a_trace(name: &str, value: &[u8]) -> bool {
         }
 }
 
-/// Version 00, as level 2 of the specification has it: of the flags, those that it knows.
+/// Formats version 00 with the flags that level 2 of the specification defines.
 pub(super) fn traceparent(context: &SpanContext, is_random: bool) -> String {
     let random = if is_random { RANDOM } else { TraceFlags::default() };
     let flags = (context.trace_flags() | random) & (TraceFlags::SAMPLED | RANDOM);
@@ -178,7 +178,7 @@ pub(super) fn sentry_trace(context: &SpanContext) -> String {
     format!("{}-{}-{sampled}", context.trace_id(), context.span_id())
 }
 
-/// A version to come is read as far as version 00 goes; flags that are not known are dropped, not refused.
+/// Reads a future version as far as version 00 goes. Unknown flags are ignored and not refused.
 fn parse_traceparent(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let mut parts = value.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -205,7 +205,7 @@ fn parse_sentry_trace(value: &str) -> Option<SentryTrace> {
     }
 }
 
-/// Both ids of the right length, lower-case hex and not zero, as W3C demands.
+/// Parses both ids, which must have the right length, be lower-case hex and not zero (W3C).
 fn ids(trace: &str, span: &str) -> Option<(TraceId, SpanId)> {
     if trace.len() != 32 || span.len() != 16 || !is_hex(trace) || !is_hex(span) {
         return None;

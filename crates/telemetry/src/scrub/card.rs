@@ -1,6 +1,6 @@
-//! Card numbers: 13 to 19 digits, in groups or not, that begin as an issuer's and whose check digit is right.
+//! Card numbers: 13 to 19 digits, possibly in groups, with an issuer's first digit and a valid check digit.
 
-/// Whether these digits (and nothing else) are a card number. Times since the epoch begin with 1 and never match.
+/// Returns true if these digits (and nothing else) are a card number. Epoch times begin with 1 and never match.
 pub(super) fn is_card(digits: &str) -> bool {
     (13..=19).contains(&digits.len())
         && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -42,7 +42,7 @@ pub(super) fn find(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// How many groups, beginning with the first, make a card number: neighbours joined by one space, dash or dot.
+/// Number of groups from the first one that form the longest card number. One space, dash or dot joins two groups.
 fn longest_card_from(text: &str, groups: &[(usize, usize)]) -> Option<usize> {
     const GROUPS_MAX: usize = 6;
     let mut digits = String::new();
@@ -58,7 +58,7 @@ fn longest_card_from(text: &str, groups: &[(usize, usize)]) -> Option<usize> {
         if digits.len() > 19 {
             break;
         }
-        // groups of one or two digits are sums and dates, not a card's first four
+        // groups of one or two digits are sums and dates, and not parts of a card number
         if (index == 0 || digits.len() / (index + 1) >= 3) && is_card(&digits) {
             best = Some(index + 1);
         }
@@ -66,7 +66,7 @@ fn longest_card_from(text: &str, groups: &[(usize, usize)]) -> Option<usize> {
     best
 }
 
-/// Runs of digits that do not touch a letter: hex ids are full of digits and are no cards.
+/// Runs of digits that do not touch a letter, because hex ids are full of digits and are not cards.
 fn digit_groups(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut groups = Vec::new();

@@ -1,10 +1,10 @@
-//! Secrets inside free text. One pass over the bytes says whether to look closer; nearly all text ends there.
+//! Removal of secrets from free text. One pass over the bytes decides which searches are needed, and usually none is.
 
 use std::borrow::Cow;
 
 use super::{FILTERED, SECRET_KEYS, card};
 
-/// Longer text is cut before it is looked at: nothing we send needs more, and it bounds the work.
+/// Longer text is cut first. Telemetry needs no longer text, and the limit bounds the work.
 const TEXT_BYTES_MAX: usize = 16 * 1_024;
 
 pub(super) fn scrub(input: &str) -> Cow<'_, str> {
@@ -43,7 +43,7 @@ fn cut(input: &str) -> &str {
     input.get(..end).unwrap_or_default()
 }
 
-/// What a first look saw.
+/// Searches that the first pass found necessary.
 #[derive(Debug, Default)]
 struct Hints {
     at: bool,
@@ -124,7 +124,7 @@ fn find_jwts(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// `Bearer …`, `Basic …`: the word stays, what follows goes.
+/// `Bearer …`, `Basic …`: the word stays and the credential is removed.
 fn find_schemes(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
@@ -134,7 +134,7 @@ fn find_schemes(text: &str) -> Vec<(usize, usize)> {
         }
         let secret = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
         let length = bytes[space + 1..].iter().take_while(|byte| secret(byte)).count();
-        // "basic rules" is prose; a credential is longer than a word or holds a digit
+        // "basic rules" is prose, but a credential is longer than a word or contains a digit
         let value = &bytes[space + 1..space + 1 + length];
         if length >= 16 || value.iter().any(u8::is_ascii_digit) {
             found.push((space + 1, space + 1 + length));
@@ -143,7 +143,7 @@ fn find_schemes(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// `password=…`, `"token": "…"`, `authorization: …`: the value goes, up to the next delimiter.
+/// `password=…`, `"token": "…"`, `authorization: …`: the value is removed up to the next delimiter.
 fn find_assignments(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut found: Vec<(usize, usize)> = Vec::new();
@@ -172,7 +172,7 @@ fn find_assignments(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// The word that ends right before `sign` (quotes and spaces between them allowed) is a secret's name.
+/// Returns true if the word before `sign` (with quotes and spaces between them allowed) is the name of a secret.
 fn is_secret_word_before(bytes: &[u8], sign: usize) -> bool {
     let end = bytes[..sign]
         .iter()
@@ -181,12 +181,12 @@ fn is_secret_word_before(bytes: &[u8], sign: usize) -> bool {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let length = bytes[..end].iter().rev().take_while(|byte| word(byte)).take(64).count();
     let name = std::str::from_utf8(&bytes[end - length..end]).unwrap_or_default();
-    // "email" names an address, which is found by its form; what else may follow "email:" is prose
+    // "email" names an address, which is found by its form, and other text after "email:" is prose
     let telling = |secret: &&&str| !matches!(**secret, "email" | "e-mail" | "phone");
     SECRET_KEYS.iter().filter(telling).any(|secret| super::contains_ignore_case(name, secret))
 }
 
-/// `somebody@somewhere`, with or without a dot, also with the `@` written as `%40`.
+/// `name@host`, with or without a dot, also with the `@` written as `%40`.
 fn find_emails(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-'".contains(byte) || !byte.is_ascii();
@@ -205,7 +205,7 @@ fn find_emails(text: &str) -> Vec<(usize, usize)> {
         let floor = found.last().map_or(0, |(_, end)| *end);
         let before = bytes[floor..at].iter().rev().take_while(|byte| local(byte)).count();
         let host = &bytes[at + sign..];
-        // an address may stand in brackets
+        // an address may be in brackets
         let bracketed =
             if host.starts_with(b"[") { host.iter().position(|byte| *byte == b']') } else { None };
         let after =
@@ -218,7 +218,7 @@ fn find_emails(text: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// Whether what stands behind an `@` can be a host. A release stands there too (`game@1.2.3`, `game@4f1c5a2b`), and is none.
+/// Returns true if the text after an `@` can be a host. A release has an `@` too (`game@1.2.3`, `game@4f1c5a2b`) but no host.
 fn is_host(host: &[u8]) -> bool {
     const COMMIT_BYTES_MIN: usize = 7;
     let is_commit = host.len() >= COMMIT_BYTES_MIN
@@ -228,7 +228,7 @@ fn is_host(host: &[u8]) -> bool {
     std::str::from_utf8(host).is_ok_and(is_dotted_host) || starts_like_a_name && !is_commit
 }
 
-/// `example.com`, `127.0.0.1`; not `1.2.3-rc10`.
+/// `example.com`, `127.0.0.1`, but not `1.2.3-rc10`.
 pub(super) fn is_dotted_host(host: &str) -> bool {
     if host.parse::<std::net::Ipv4Addr>().is_ok() {
         return true;
@@ -239,7 +239,7 @@ pub(super) fn is_dotted_host(host: &str) -> bool {
     last && !is_version
 }
 
-/// An id right behind the word `session` (`session:…`, `session_id=…`, `/sessions/…`): whoever has it is logged in.
+/// An id directly after the word `session` (`session:…`, `session_id=…`, `/sessions/…`). Its holder is logged in.
 fn find_sessions(text: &str) -> Vec<(usize, usize)> {
     const ID_BYTES_MIN: usize = 16;
     let bytes = text.as_bytes();

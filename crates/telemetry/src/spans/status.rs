@@ -1,41 +1,41 @@
-//! Sentry's span statuses, and how an HTTP status maps to one.
+//! Sentry's span statuses, and the mapping from HTTP status codes.
 
-/// How a piece of work ended, in the words Sentry knows; anything else would be shown as unknown.
+/// Result of a piece of work, as one of the statuses that Sentry knows. It shows other values as unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// It worked. A business "no" is `Ok` too: it is a result.
+    /// It succeeded. A business rejection is `Ok` too, because it is a result.
     Ok,
-    /// The caller went away or the work was given up.
+    /// The caller disconnected or the work was cancelled.
     Cancelled,
-    /// Failed without a known cause.
+    /// It failed for an unknown reason.
     UnknownError,
-    /// The input was wrong; also a poison record.
+    /// The input was invalid. This includes a poison record.
     InvalidArgument,
     /// It took too long.
     DeadlineExceeded,
-    /// What was asked for is not there.
+    /// The requested object does not exist.
     NotFound,
-    /// It was there already.
+    /// The object already existed.
     AlreadyExists,
-    /// Known, but not allowed.
+    /// The caller is known but not allowed to do it.
     PermissionDenied,
-    /// Too many, too much.
+    /// A limit or quota was exceeded.
     ResourceExhausted,
-    /// Not in the state that this needs.
+    /// The object is not in the required state.
     FailedPrecondition,
-    /// Lost a race.
+    /// It lost a race.
     Aborted,
     /// Past the end.
     OutOfRange,
-    /// Not built.
+    /// Not implemented.
     Unimplemented,
-    /// We failed.
+    /// An internal failure.
     InternalError,
-    /// Somebody we need is not there; transient.
+    /// A required service is not available, which is transient.
     Unavailable,
-    /// Something is gone for good.
+    /// Data is permanently lost.
     DataLoss,
-    /// Unknown caller.
+    /// The caller is unknown.
     Unauthenticated,
 }
 
@@ -83,12 +83,12 @@ impl Status {
         Status::Unauthenticated,
     ];
 
-    /// The status of that name, if Sentry knows it.
+    /// Returns the status of that name, if Sentry knows it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// Sentry's mapping of HTTP status codes: a few have a word of their own, the rest goes by its hundred.
+    /// Sentry's mapping of HTTP status codes. A few have a status of their own, the others share one per hundred.
     pub const fn from_http(code: u16) -> Self {
         match code {
             0..=399 => Status::Ok,

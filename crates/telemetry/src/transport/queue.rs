@@ -1,7 +1,7 @@
-//! What waits to be sent, what is on its way, and the bounds of both.
+//! Envelopes that are queued or in flight, and the limits of both.
 //!
-//! Two lanes. Errors, check-ins and sessions go first: they have room and requests of their own, which spans, logs and metrics
-//! cannot take. A full lane gives up its oldest: what is new says more about now.
+//! There are two lanes. Errors, check-ins and sessions have priority, with room and requests that spans, logs and metrics
+//! cannot use. A full lane drops its oldest envelope, because newer ones describe the current state better.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,7 +10,7 @@ use crate::drop_count::{Category, Reason};
 
 type Losses = Vec<(Category, u64)>;
 
-/// The queue; its owner guards it with a mutex held for moments.
+/// The queue. Its owner protects it with a mutex that is held only for moments.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     first: Lane,
@@ -34,18 +34,18 @@ struct Flying {
     is_first: bool,
 }
 
-/// An envelope taken for sending; [`Queue::settle`] ends it.
+/// An envelope taken for sending. [`Queue::settle`] or [`Queue::put_back`] must follow.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) ticket: u64,
     pub(super) outgoing: Outgoing,
 }
 
-/// Envelopes that found no place, and why.
+/// Dropped envelopes, and the reasons.
 pub(super) type Lost = Vec<(Outgoing, Reason)>;
 
 impl Lane {
-    /// Puts it last, in place of the oldest where there is no room.
+    /// Appends the envelope and drops the oldest ones if there is no room.
     fn push(&mut self, outgoing: Outgoing, envelopes_max: usize, bytes_max: usize) -> Lost {
         if outgoing.bytes.len() > bytes_max || envelopes_max == 0 {
             return vec![(outgoing, Reason::QueueOverflow)];
@@ -78,7 +78,7 @@ impl Lane {
 }
 
 impl Queue {
-    /// Queues it. What is answered found no place: an older one, or it itself.
+    /// Queues the envelope. Returns the dropped envelopes, which are older ones or this one.
     pub(super) fn push(&mut self, outgoing: Outgoing, limits: &Limits) -> Lost {
         if self.closed {
             return vec![(outgoing, Reason::Shutdown)];
@@ -90,7 +90,7 @@ impl Queue {
         }
     }
 
-    /// What to send next: of the rest only while it leaves requests free for what goes first.
+    /// The next envelope to send. The low-priority lane is used only while enough requests stay free for the other lane.
     pub(super) fn take(&mut self, limits: &Limits) -> Option<Taken> {
         let outgoing = match self.first.pop() {
             Some(first) => first,
@@ -106,7 +106,7 @@ impl Queue {
         Some(self.track(outgoing))
     }
 
-    /// Counts something as on its way that was never queued (a client report).
+    /// Counts an envelope as in flight that was never queued (a client report).
     pub(super) fn track(&mut self, outgoing: Outgoing) -> Taken {
         self.last_ticket += 1;
         let flying = Flying { losses: outgoing.losses.clone(), is_first: outgoing.goes_first() };
@@ -114,12 +114,12 @@ impl Queue {
         Taken { ticket: self.last_ticket, outgoing }
     }
 
-    /// It is answered for. `false`: the queue was closed meanwhile, and it has been counted as dropped already.
+    /// Ends the flight. Returns false if the queue was closed meanwhile, which has already counted the envelope as dropped.
     pub(super) fn settle(&mut self, ticket: u64) -> bool {
         self.in_flight.remove(&ticket).is_some()
     }
 
-    /// It goes first in its lane next time. Above the bound by what was in flight, and no more.
+    /// Puts the envelope back to the front of its lane. The lane may exceed its limit by the envelopes that were in flight.
     pub(super) fn put_back(&mut self, taken: Taken) {
         if self.settle(taken.ticket) {
             let lane = if taken.outgoing.goes_first() { &mut self.first } else { &mut self.rest };
@@ -127,7 +127,7 @@ impl Queue {
         }
     }
 
-    /// Everything that waits, to be counted as lost.
+    /// Removes everything that is queued, to be counted as lost.
     pub(super) fn drain(&mut self) -> Vec<Outgoing> {
         self.first.drain().chain(self.rest.drain()).collect()
     }
@@ -140,7 +140,7 @@ impl Queue {
         self.closed
     }
 
-    /// Takes nothing more, and gives up what there is.
+    /// Closes the queue and returns the losses of everything that is queued or in flight.
     pub(super) fn close(&mut self) -> Vec<Losses> {
         self.closed = true;
         let waiting = self.drain().into_iter().map(|outgoing| outgoing.losses);

@@ -1,4 +1,4 @@
-//! Sentry's way to ask for patience: `X-Sentry-Rate-Limits`, `Retry-After`, 429.
+//! Sentry's rate limits: `X-Sentry-Rate-Limits`, `Retry-After`, 429.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::drop_count::Category;
 
-/// When Sentry says no more than "too many".
+/// Waiting time after a 429 without further information.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-/// Longer than this is not believed; a day without telemetry would be an answer gone wrong.
+/// Longest waiting time that is accepted. A longer one is probably a mistake of the server.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Until when what may not be sent.
+/// The end of each rate limit, in total and by category.
 #[derive(Debug, Default)]
 pub struct RateLimits {
     all: Option<Instant>,
@@ -20,7 +20,7 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// Learns from an answer.
+    /// Updates the limits from a response.
     pub fn learn(&mut self, status: StatusCode, headers: &HeaderMap, now: Instant) {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(limits) = text("x-sentry-rate-limits") {
@@ -31,7 +31,7 @@ impl RateLimits {
         }
     }
 
-    /// `60:transaction;error:organization:reason`; no category means all.
+    /// Parses a limit such as `60:transaction;error:organization:reason`. Without a category it is for all.
     fn learn_one(&mut self, limit: &str, now: Instant) {
         let mut parts = limit.split(':');
         let Some(wait) = parts.next().and_then(seconds) else { return };
@@ -46,13 +46,13 @@ impl RateLimits {
         }
     }
 
-    /// Whether this may not be sent now.
+    /// Returns true if this category must not be sent now.
     pub fn is_limited(&self, category: Category, now: Instant) -> bool {
         let limits = [self.all, self.by_category.get(&category).copied()];
         limits.into_iter().flatten().any(|until| now < until)
     }
 
-    /// Whether nothing at all may be sent now.
+    /// Returns true if no category may be sent now.
     pub(super) fn is_all_limited(&self, now: Instant) -> bool {
         self.all.is_some_and(|until| now < until)
     }

@@ -1,4 +1,4 @@
-//! Client reports: telling Sentry what it did not get.
+//! Client reports, which report lost telemetry to Sentry.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ struct Discarded {
     quantity: u64,
 }
 
-/// The item, header and payload, that reports losses by reason, category and quantity; nothing where there are none.
+/// The item (header and payload) that reports losses by reason, category and quantity, or `None` without losses.
 #[must_use]
 pub fn client_report(losses: impl IntoIterator<Item = (&'static str, &'static str, u64)>) -> Option<String> {
     let discarded_events: Vec<Discarded> = losses
@@ -35,7 +35,7 @@ pub fn client_report(losses: impl IntoIterator<Item = (&'static str, &'static st
     Some(format!("{{\"type\":\"client_report\",\"length\":{}}}\n{body}\n", body.len()))
 }
 
-/// The envelope that reports these losses. It is no loss itself.
+/// The envelope that reports these losses. Losing it is not counted as a loss.
 pub(super) fn envelope(drops: &[Drop]) -> Option<Outgoing> {
     let losses = drops
         .iter()

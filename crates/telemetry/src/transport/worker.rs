@@ -1,4 +1,4 @@
-//! The thread that sends: one small runtime, several requests in flight.
+//! The sender thread: one small runtime, several requests in flight.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use super::queue::Taken;
 use super::{Outgoing, Shared, note_again, report};
 use crate::drop_count::{Drop, Reason, is_loss_unreported, take_unreported};
 
-/// Losses are reported at most this often while there is traffic.
+/// Shortest interval between reports of losses.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// What the sampler left out is no loss, and is reported at most this often.
+/// Shortest interval between reports of sampling alone, which is not a loss.
 const REPORT_SAMPLING_EVERY: Duration = Duration::from_secs(10);
-/// Between attempts to reach a server that is not there.
+/// Shortest and longest pause between attempts to reach an unreachable server.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
-/// An answer longer than this is not read; its connection is given up instead.
+/// Longest response body that is read. With a longer one the connection is not reused.
 const ANSWER_BYTES_MAX: u64 = 64 * 1_024;
-/// Between two log lines about losses.
+/// Shortest interval between two log lines about losses.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn spawn(dsn: &Dsn, shared: Arc<Shared>) -> Result<(), String> {
@@ -48,7 +48,7 @@ fn client(dsn: &Dsn, shared: &Shared) -> Result<reqwest::Client, String> {
         HeaderValue::from_str(&dsn.to_auth(Some(agent)).to_string()).map_err(|error| error.to_string())?;
     let headers = HeaderMap::from_iter([
         (http::HeaderName::from_static("x-sentry-auth"), auth),
-        // without it, receivers drop the body in silence
+        // without it, receivers drop the body silently
         (CONTENT_TYPE, HeaderValue::from_static("application/x-sentry-envelope")),
     ]);
     reqwest::Client::builder()
@@ -70,7 +70,7 @@ struct Sender {
     shared: Arc<Shared>,
 }
 
-/// Something on its way: an envelope, or the report of these losses.
+/// A request in flight: an envelope, or the report of these losses.
 struct Flight {
     taken: Taken,
     reporting: Vec<Drop>,
@@ -125,7 +125,7 @@ impl Sender {
         }
     }
 
-    /// Tells those who wait for silence; whether the thread may end.
+    /// Wakes the threads that wait for a flush. Returns true if the sender thread may exit.
     fn finish_round(&self, nothing_in_flight: bool) -> bool {
         let queue = self.shared.queue();
         if queue.is_idle() {
@@ -134,7 +134,7 @@ impl Sender {
         queue.is_closed() && nothing_in_flight
     }
 
-    /// What to send now: a due report first, for it is what tells of the rest.
+    /// The next envelope to send. A due report has priority.
     fn next(&self, pace: &mut Pace) -> Option<Flight> {
         if self.shared.rate_limits().is_all_limited(Instant::now()) {
             self.drop_limited();
@@ -201,7 +201,7 @@ impl Sender {
         let outcome = match request.send().await {
             Ok(response) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                // read to its end, the connection serves the next one; what it says beyond status and headers is not needed
+                // the body is not needed, but the connection is reused only after it was read to its end
                 if response.content_length().is_some_and(|length| length <= ANSWER_BYTES_MAX) {
                     response.bytes().await.ok();
                 }
@@ -223,7 +223,7 @@ impl Sender {
             Outcome::Answered(status, _) if status.is_success() => None,
             Outcome::Answered(StatusCode::TOO_MANY_REQUESTS, _) => Some(Reason::RatelimitedByServer),
             Outcome::Answered(..) => Some(Reason::SendError),
-            // sent again until its time is up: an error that a hung server never answered for is not lost for that
+            // retried until its hold time ends, so that an error is not lost because a hung server never responded
             Outcome::Failed if flight.taken.outgoing.may_arrive_twice() => {
                 pace.pause();
                 self.shared.queue().put_back(flight.taken);

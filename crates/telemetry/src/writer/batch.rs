@@ -1,54 +1,54 @@
-//! Jobs on their way to the writer, handed over in batches.
+//! Queue of jobs to the writer, which receives them in batches.
 //!
-//! A transaction that is written and sent alone wakes two threads here and two more where it arrives; ten for each bet are then
-//! most of what telemetry costs. So the first job of a batch waits a moment for company. What somebody waits for, or what a
-//! dying process must not keep to itself, does not wait.
+//! A transaction that is written and sent alone wakes two threads here and two in the receiving process. Ten of them for each bet
+//! would be most of the cost of telemetry. So the first job of a batch waits a moment for more. A job does not wait if a caller
+//! waits for it, or if a process that dies could lose it.
 //!
-//! Errors, check-ins and sessions have room of their own and come first in each batch. A full queue gives up its oldest.
+//! Errors, check-ins and sessions have separate room and come first in each batch. A full place drops its oldest job.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// With so many there is company enough.
+/// Number of jobs that end the wait for more.
 const BATCH_ENOUGH: usize = 64;
 
-/// Jobs waiting with nothing but the end of a batch to wait for: so many threads may flush at once.
+/// Limit of jobs that wait for the end of a batch, which is the number of threads that may flush at once.
 const LAST_MAX: usize = 64;
 
-/// Where in a batch a job stands, and whose room it takes.
+/// Position of a job in its batch, which also selects its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     First,
     Rest,
-    /// Behind all that was handed over before it. Never given up for another one.
+    /// After everything that was sent before it. It is never dropped for another job.
     Last,
 }
 
-/// How many jobs may wait in each place.
+/// Limits of the jobs in each place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) first_max: usize,
     pub(super) rest_max: usize,
 }
 
-/// Whether a job may wait for company.
+/// Permission of a job to wait for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
     MayLinger,
     Now,
 }
 
-/// The sender's end; the receiver learns when the last clone is gone.
+/// The sending end. The queue closes when the last clone is dropped.
 #[derive(Debug)]
 pub(super) struct Sender<T>(Arc<Senders<T>>);
 
-/// The receiver's end; without it every job is refused, and those that wait are dropped: nobody may wait for them.
+/// The receiving end. Its drop discards all waiting jobs and refuses new ones, so that no thread waits for them.
 #[derive(Debug)]
 pub(super) struct Receiver<T>(Arc<Shared<T>>);
 
-/// All senders together: closes the queue when the last one goes.
+/// All senders together. Its drop closes the queue.
 #[derive(Debug)]
 struct Senders<T>(Arc<Shared<T>>);
 
@@ -82,7 +82,7 @@ impl<T> Waiting<T> {
     }
 }
 
-/// A queue with that room, whose first job waits at most `linger` for company.
+/// Creates a queue with these limits, whose first job waits at most `linger` for more.
 pub(super) fn queue<T>(room: Room, linger: Duration) -> (Sender<T>, Receiver<T>) {
     let waiting = Waiting {
         first: VecDeque::new(),
@@ -97,7 +97,7 @@ pub(super) fn queue<T>(room: Room, linger: Duration) -> (Sender<T>, Receiver<T>)
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
-        // whole after every statement
+        // consistent after every statement, so a panic in another thread does not damage it
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,7 +125,7 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-/// A job that was not taken.
+/// A refused job.
 #[derive(Debug)]
 pub(super) enum Refused<T> {
     Full(T),
@@ -133,7 +133,7 @@ pub(super) enum Refused<T> {
 }
 
 impl<T> Sender<T> {
-    /// Hands a job over, or gives it back. Answers the job that had to make room for it. Never waits for the receiver.
+    /// Queues a job, or returns it as the error. Returns the job that was dropped for it. It never waits for the receiver.
     pub(super) fn send(&self, job: T, place: Place, haste: Haste) -> Result<Option<T>, Refused<T>> {
         let shared = &self.0.0;
         let mut waiting = shared.lock();
@@ -160,7 +160,7 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// What there is, after waiting for it at most `idle` and then for its company. Empty: nothing came. `None`: nothing will.
+    /// Waits at most `idle` for a job and `linger` for more. A time-out returns an empty batch, and a closed queue `None`.
     pub(super) fn take(&self, idle: Duration) -> Option<VecDeque<T>> {
         let shared = &self.0;
         let empty = |waiting: &mut Waiting<T>| waiting.count() == 0 && !waiting.is_closed;

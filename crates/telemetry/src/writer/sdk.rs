@@ -1,5 +1,5 @@
-//! What the `sentry` crate captured (errors, logs, metrics), rewritten on its way out: scrubbed whole, with names as the
-//! conventions have them, logs at their span, and the sampling context of its trace in the envelope's header.
+//! Encoder for envelopes of the `sentry` crate (errors, logs, metrics). It scrubs them completely, renames attributes to the
+//! conventions' names, links logs to their span, and puts the sampling context into the envelope's header.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::report::{DSC_CONTEXT, DSC_PREFIX, PARENT_SPAN_ID};
 use crate::scrub;
 use crate::transport::{Outgoing, Transport};
 
-/// The SDK's transport: hands everything to the writer.
+/// The SDK's transport, which passes everything to the writer.
 pub(crate) struct SdkTransport {
     pub(crate) writer: Writer,
     pub(crate) transport: Arc<Transport>,
@@ -44,7 +44,7 @@ impl sentry::Transport for SdkTransport {
     }
 }
 
-/// What is lost with an item: its categories, as Sentry counts them (logs and metrics in bytes, too).
+/// Losses of an item in the categories that Sentry counts (logs and metrics in bytes, too).
 type Losses = Vec<(Category, u64)>;
 
 fn losses_of_item(item: &EnvelopeItem) -> Losses {
@@ -61,14 +61,14 @@ fn losses_of_item(item: &EnvelopeItem) -> Losses {
         Lost::TraceMetricByte => Category::TraceMetricByte,
         _ => Category::Default,
     };
-    // a report is no loss itself; what it reports is counted by `Items::add`, or by `lose_all`
+    // a lost report is not a loss, and `Items::add` or `lose_envelope` counts what it reports
     item.losses()
         .filter(|loss| loss.reason.is_none())
         .map(|loss| (category(loss.category), loss.quantity))
         .collect()
 }
 
-/// The whole envelope is lost; the losses that it was to report keep their own reasons.
+/// Counts the whole envelope as lost. Losses in its client reports keep their own reasons.
 pub(super) fn lose_envelope(reason: Reason, envelope: &Envelope) {
     for item in envelope.items() {
         if let EnvelopeItem::ClientReport(report) = item {
@@ -81,7 +81,7 @@ pub(super) fn lose_envelope(reason: Reason, envelope: &Envelope) {
     }
 }
 
-/// Losses that the SDK noted by itself before anything reached this crate.
+/// Counts losses that the SDK reported before anything reached this crate.
 fn count_losses_of_sdk(report: &Value) {
     for entry in report.get("discarded_events").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -90,7 +90,7 @@ fn count_losses_of_sdk(report: &Value) {
     }
 }
 
-/// Whether it holds what goes first; everything else can wait and be made up for.
+/// Returns true if it contains a category with priority. Everything else can wait.
 pub(super) fn goes_first(envelope: &Envelope) -> bool {
     envelope.items().any(|item| losses_of_item(item).iter().any(|(category, _)| category.goes_first()))
 }
@@ -120,7 +120,7 @@ pub(super) fn write(envelope: &Envelope, transport: &Transport) {
     }
 }
 
-/// The items that go out, as they are collected.
+/// The items to send, while they are collected.
 struct Items {
     body: Vec<u8>,
     trace: Option<Dsc>,
@@ -130,7 +130,7 @@ struct Items {
 impl Items {
     fn add(&mut self, mut header: Map<String, Value>, payload: &[u8], losses: Losses, transport: &Transport) {
         let Ok(mut document) = serde_json::from_slice::<Value>(payload) else {
-            // what cannot be read cannot be scrubbed, and what was not scrubbed does not leave
+            // unreadable data cannot be scrubbed, and unscrubbed data must not leave the process
             lose_all(Reason::EventProcessor, &losses);
             return;
         };
@@ -163,7 +163,7 @@ impl Items {
     }
 }
 
-/// Logs and metrics get the names of the wire, and logs their span where the specification has it.
+/// Gives logs and metrics the names of the wire, and logs the `span_id` field of the specification.
 fn entries(document: &mut Value) {
     let entries = document.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten();
     for entry in entries.filter_map(Value::as_object_mut) {
@@ -178,7 +178,7 @@ fn entries(document: &mut Value) {
     }
 }
 
-/// An attribute as the SDK wraps it (`{"value", "type"}`), under the name and with the type that it has on the wire.
+/// Converts the SDK's wrapped attribute (`{"value", "type"}`) to its name and type on the wire.
 fn named_for_wire(name: &str, mut attribute: Value) -> (String, Value) {
     let Some(value) = attribute.get_mut("value").map(Value::take) else {
         return (name.to_owned(), attribute);
@@ -187,7 +187,7 @@ fn named_for_wire(name: &str, mut attribute: Value) -> (String, Value) {
     (name.into_owned(), serde_json::json!({ "type": wire::type_of(&value), "value": value }))
 }
 
-/// The sampling context that [`crate::report::LinkErrors`] put aside.
+/// Removes the sampling context that [`crate::report::LinkErrors`] stored in the event, and returns it.
 fn take_dsc(event: &mut Value) -> Option<Dsc> {
     let Value::Object(fields) = event.get_mut("contexts")?.as_object_mut()?.remove(DSC_CONTEXT)? else {
         return None;
@@ -201,7 +201,7 @@ fn take_dsc(event: &mut Value) -> Option<Dsc> {
     Some(dsc)
 }
 
-/// The items of an envelope as the SDK writes it: after the header line, a header line and a payload each.
+/// The items of an envelope in the SDK's format: after the envelope's header line, a header line and a payload for each.
 struct Split<'a>(&'a [u8]);
 
 impl<'a> Split<'a> {
@@ -220,7 +220,7 @@ impl<'a> Iterator for Split<'a> {
         let mut line = self.line()?;
         let mut header: Map<String, Value> = serde_json::from_slice(line).ok()?;
         if !header.contains_key("type") {
-            // the envelope's own header, the first time
+            // the first line is the envelope's own header
             line = self.line()?;
             header = serde_json::from_slice(line).ok()?;
         }

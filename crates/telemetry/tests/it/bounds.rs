@@ -1,4 +1,4 @@
-//! What is too much is dropped, counted and reported; memory has an end.
+//! Telemetry above the limits is dropped, counted and reported, and memory stays bounded.
 
 use telemetry::spans;
 
@@ -44,7 +44,7 @@ fn a_transaction_holds_a_thousand_spans_and_the_rest_is_reported() {
     assert_eq!(request.header("content-encoding"), Some("gzip"));
 }
 
-/// Spans that are never ended must not grow without end.
+/// Spans that never end must not use unlimited memory.
 fn leaky() {
     let telemetry = scenario::telemetry();
     let leaked: Vec<_> = (0..20_000)

@@ -1,7 +1,7 @@
-//! Every name that leaves is one that Sentry's published conventions know, or stands in our own namespace.
+//! Every name that is sent is in Sentry's published conventions or has the prefix `pitboss.`.
 //!
-//! What is judged is what arrived: from the scenarios of the other tests, and from one that says every metric with every label
-//! and the fields that log lines of ours have.
+//! The test checks the names that arrived. They come from the scenarios of the other tests, and from one that sends every metric
+//! with every label, and the fields of Pitboss log lines.
 
 use telemetry::metric::{self, Kind, Metric};
 use telemetry::{attributes, spans};

@@ -1,4 +1,4 @@
-//! What a span costs the thread that makes it. Run by hand:
+//! Measures the cost of a span in the thread that creates it. Run it by hand:
 //! `cargo test -p telemetry --test it -- --ignored --nocapture a_span_costs_little`
 
 use telemetry::spans;
@@ -47,7 +47,7 @@ fn cost() {
     let mut rounds: Vec<f64> = (0..15)
         .map(|_| {
             let us = round();
-            // the writer's work is not the hot path's
+            // the writer's work is not part of the hot path
             telemetry.flush_blocking(10_000);
             us
         })

@@ -75,7 +75,7 @@ fn trace_of(item: &Item) -> &str {
     item.payload["contexts"]["trace"]["trace_id"].as_str().unwrap()
 }
 
-/// The event that says `value` itself: a later one repeats it in its breadcrumbs, and may arrive first.
+/// The event that contains `value` itself. Later events repeat it in their breadcrumbs, and may arrive first.
 fn event_with(receiver: &Receiver, value: &str) -> Item {
     let is_it = |item: &Item| {
         let mut said = item.payload.clone();
@@ -193,7 +193,7 @@ fn logs_and_metrics_are_in_their_trace() {
     assert_eq!(scenario::printed(&output, "prometheus"), r#"pitboss_bus_publish_count_total{topic="t"} 7"#);
 }
 
-/// Two requests at once must not mix what they know.
+/// Two concurrent requests must not mix their data.
 fn two_requests() {
     let telemetry = scenario::telemetry();
     scenario::block_on(async {
@@ -228,11 +228,11 @@ fn what_happens_at_once_does_not_mix() {
     }
 }
 
-/// The SDK's own panic hook would hold the worker for two seconds here.
+/// The SDK's own panic hook would block the worker for two seconds here.
 fn panic_while_hung() {
     let telemetry = scenario::telemetry();
     scenario::block_on(async {
-        // the first backtrace of a process reads its debug information; that is not what is measured
+        // the first error of a process reads the symbol table, which is not measured here
         telemetry::spawn(async { panic!("first") }).await.unwrap_err();
         let begun = Instant::now();
         telemetry::spawn(async { panic!("second") }).await.unwrap_err();

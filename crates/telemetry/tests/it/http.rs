@@ -1,4 +1,4 @@
-//! HTTP in and out.
+//! The HTTP server layer and the HTTP client.
 
 use axum::Router;
 use axum::routing::get;
@@ -31,7 +31,7 @@ async fn listen(policy: TrustPolicy) -> String {
     serve(app).await
 }
 
-/// Serves it on a free port; says at which address.
+/// Serves `app` on a free port and returns its address.
 pub(crate) async fn serve(app: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -39,7 +39,7 @@ pub(crate) async fn serve(app: Router) -> String {
     address
 }
 
-/// Says which trace it is in and what baggage it would pass on.
+/// Returns its trace id and the baggage that it would pass on.
 async fn inner() -> String {
     let baggage = propagation::current_headers().into_iter().find(|(name, _)| name == "baggage");
     format!("{} {}", telemetry::trace_id().unwrap(), baggage.unwrap_or_default().1)
@@ -218,7 +218,7 @@ fn a_call_is_a_span_and_the_callee_its_child() {
     assert_eq!(span_with_op(&callee, "http.server")["status"], "ok");
 }
 
-/// Somebody invents a method, where there is a route and where there is none.
+/// A client sends an unknown method, to a route and without a route.
 fn odd_method() {
     let telemetry = scenario::telemetry();
     scenario::block_on(async {
@@ -258,7 +258,7 @@ fn an_invented_method_is_nowhere_to_be_seen() {
     }
 }
 
-/// A caller that goes away, and a call that is not waited for.
+/// A caller that disconnects, and a call whose response is not awaited.
 fn given_up() {
     let telemetry = scenario::telemetry();
     scenario::block_on(async {

@@ -1,6 +1,6 @@
-//! Spans that end after their root: the stock bridge loses them without a word.
+//! Spans that end after their root, which the stock bridge loses silently.
 //!
-//! A `tracing` span stays open while a child of it is; so the roots here end as the HTTP layer ends them, by [`spans::end`].
+//! A `tracing` span stays open while it has open children. So the roots here end with [`spans::end`], as in the HTTP layer.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
     }
 }
 
-/// A span begins when it is first entered.
+/// A span that has begun, which happens when it is first entered.
 fn begun(name: &str) -> tracing::Span {
     let span = spans::function(name);
     span.in_scope(|| {});
@@ -58,7 +58,7 @@ fn spans_that_end_after_their_root_are_in_its_transaction() {
     assert_eq!(receiver.transactions().len(), 1);
 }
 
-/// The child outlives its root's grace.
+/// A child that ends after its root's grace period.
 fn very_late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
@@ -89,7 +89,7 @@ fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
     assert!(said.iter().all(|trace| trace == &said[0]), "the head's word, frozen: {said:#?}");
 }
 
-/// A child that begins when its root has ended, while a sibling keeps the transaction open.
+/// A child that begins after its root has ended, while a sibling keeps the transaction open.
 fn started_late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
@@ -107,7 +107,7 @@ fn a_span_that_begins_after_its_root_ended_is_in_its_transaction() {
     assert_eq!(descriptions(&receiver.transaction("root")), ["late", "sibling"]);
 }
 
-/// A root with a child that never ends, at the end of the process.
+/// A root with a child that never ends, at the exit of the process.
 fn never() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
@@ -131,7 +131,7 @@ fn a_stop_does_not_wait_for_spans_that_never_end_and_counts_them() {
     assert_eq!(receiver.reported("queue_overflow", "span"), 1);
 }
 
-/// A span that begins when every other one of its trace has gone out.
+/// A span that begins after all others of its trace were sent.
 fn after_all() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);

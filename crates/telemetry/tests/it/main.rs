@@ -1,8 +1,8 @@
-//! Every rule of telemetry, checked on the bytes that went out.
+//! Tests of all rules of telemetry, on the bytes that were sent.
 //!
-//! Each test starts this very binary again as a separate process (a "scenario", below), with a DSN that points at a plain TCP
-//! server in the test. So initialisation is the real one, process-wide, and what is judged is what arrived. The server and the
-//! envelope parser share no code with telemetry.
+//! Each test starts this binary again as a separate process (a "scenario", below), with a DSN of a plain TCP server in the
+//! test. So the initialisation is the real, process-wide one, and the test checks what arrived. The server and the envelope
+//! parser share no code with telemetry.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "scenarios tell their test what they saw")]

@@ -1,4 +1,4 @@
-//! How long the way out waits for Sentry, and that nobody waits for the way out.
+//! Time-outs of the transport towards Sentry, and the guarantee that callers never wait for the transport.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
     }
 }
 
-/// A port that refuses connections until it is opened, and that nobody else gets meanwhile: bound, and not listening.
+/// A port that refuses connections until it is opened: bound, but not listening. So no other process can take it.
 struct ClosedPort(TcpSocket);
 
 impl ClosedPort {
@@ -40,7 +40,7 @@ impl ClosedPort {
     }
 }
 
-/// Transactions lost so far for reasons that fit.
+/// Transactions lost so far for matching reasons.
 fn lost(fits: impl Fn(Reason) -> bool) -> u64 {
     let lost = telemetry::drops_by_category().into_iter();
     lost.filter(|drop| drop.category == Category::Transaction && fits(drop.reason))
@@ -48,7 +48,7 @@ fn lost(fits: impl Fn(Reason) -> bool) -> u64 {
         .sum()
 }
 
-/// Nothing is given up for so long: whoever waited for room, or for an answer, would wait all of it.
+/// A limit that is never reached. A caller that waited for room or for a response would take longer than the test allows.
 const NEVER_MS: u64 = 2 * scenario::SOON_MS;
 
 /// Work while the queues are full and nothing can leave them.
@@ -83,7 +83,7 @@ fn assert_nobody_waits(dsn: &str) {
     let output = scenario::run("hot_path", dsn, &[]);
     let us = |name: &str| -> u64 { scenario::printed(&output, name).parse().unwrap() };
     assert!(us("slowest_us") < 1_000 * scenario::SOON_MS, "a call waited for the network");
-    // a noisy machine holds up some calls, not every other one
+    // a busy machine delays some calls, but not every second one
     assert!(us("median_us") < 10_000, "calls sleep: {} us", us("median_us"));
 }
 
@@ -97,10 +97,10 @@ fn an_absent_server_does_not_delay_anybody() {
     assert_nobody_waits(&ClosedPort::reserve().dsn());
 }
 
-/// For one request, or for a server to come.
+/// Time-out of one request, and hold time for an unreachable server.
 const SHORT_MS: u64 = 2_000;
 
-/// Works until it is lost, and says how long that took.
+/// Creates one transaction, waits until it is lost, and prints the time that this took.
 fn lose_one(name: &str) {
     let begun = Instant::now();
     work(name, 1);
@@ -138,7 +138,7 @@ fn held() {
     let telemetry = scenario::telemetry_with(|config| config.transport.unreachable_hold_ms = SHORT_MS);
     lose_one("held");
     scenario::wait_to_go_on();
-    // the sender may pause for longer than it holds anything: once the report is out, it does not pause any more
+    // the sender may pause longer than it holds an envelope, but after the report was sent it does not pause any more
     assert!(telemetry.flush_blocking(scenario::SOON_MS));
     work("next", 1);
     scenario::finish(telemetry);
@@ -159,7 +159,7 @@ fn what_cannot_be_delivered_is_held_for_its_time_and_then_a_reported_loss() {
 fn a_server_that_comes_later_gets_everything_once() {
     let port = ClosedPort::reserve();
     let mut running = scenario::start("burst", &port.dsn(), &[]);
-    // all of it was handed over by now, to nobody
+    // everything was submitted by now, and nothing was received
     assert_eq!(scenario::wait_for(&mut running, "drops"), "[]");
     let receiver = port.open();
     let output = scenario::end(running);

@@ -105,14 +105,14 @@ fn w3c_alone_is_enough() {
     assert_one_tree(&receiver);
 }
 
-/// The twin: without the ids the tree falls apart, and the check must say so.
+/// Counter-check: without the ids the spans form no tree, and the assertion must fail.
 #[test]
 #[should_panic(expected = "assertion")]
 fn without_ids_it_is_no_tree() {
     assert_one_tree(&chain(&["baggage"]));
 }
 
-/// A record with trace headers of its own, published again; random and sampled as its caller said.
+/// Publishes a record again that has trace headers, with the flags (random, sampled) of its caller.
 fn forward() {
     let telemetry = scenario::telemetry();
     let stale = |name: &str, value: &str| (name.to_owned(), Bytes::from(value.to_owned()));
@@ -155,7 +155,7 @@ fn a_forwarded_record_carries_each_header_once_and_the_flags_as_they_came() {
     }
 }
 
-/// A DSN of a host that names its organisation.
+/// A DSN whose host names its organisation.
 fn organisation() {
     let telemetry = scenario::telemetry();
     let root = spans::background("head", []);

@@ -1,4 +1,4 @@
-//! A plain HTTP server over `std::net`, and an envelope parser of its own: the witness of these tests.
+//! A plain HTTP server over `std::net` with a separate envelope parser, which records what arrives.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How the server answers.
+/// Behaviour of the server.
 #[derive(Debug, Clone)]
 pub(crate) enum Mood {
     /// 200 to everything.
     Well,
-    /// Reads the request and never answers.
+    /// Reads the request and never responds.
     Hung,
     /// This status and these header lines.
     Answer(u16, String),
-    /// 200, but only after this long.
+    /// 200, but only after this time.
     Slow(Duration),
-    /// The first request is met like this, all others with 200.
+    /// The first request gets this response, all others get 200.
     First(Box<Mood>),
 }
 
@@ -37,7 +37,7 @@ impl Received {
         self.headers_named(name).first().copied()
     }
 
-    /// Every header of that name, in the order in which they came.
+    /// Every header of that name, in the order of arrival.
     pub(crate) fn headers_named(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
@@ -144,7 +144,7 @@ impl Receiver {
         self.items_of("transaction")
     }
 
-    /// The one transaction of that name.
+    /// The only transaction of that name.
     pub(crate) fn transaction(&self, name: &str) -> Item {
         let mut found: Vec<Item> =
             self.transactions().into_iter().filter(|item| item.payload["transaction"] == name).collect();
@@ -152,7 +152,7 @@ impl Receiver {
         found.remove(0)
     }
 
-    /// All losses that client reports told of: reason, category, quantity.
+    /// All losses in client reports: reason, category, quantity.
     pub(crate) fn reported_losses(&self) -> Vec<(String, String, u64)> {
         let reports = self.items_of("client_report");
         let entries =
@@ -209,7 +209,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
     }
 }
 
-/// How many there are with this one.
+/// Stores the request and returns the number of requests so far.
 fn keep(request: Received, shared: &Shared) -> usize {
     let mut received = shared.received.lock().unwrap();
     received.push(request);
@@ -235,7 +235,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    // without one there is no body: a GET
+    // without a length there is no body, as in a GET
     let length: usize = header("content-length").map_or(Some(0), |text| text.parse().ok())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
@@ -247,7 +247,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
     Some(Received { request_line: request_line.trim_end().to_owned(), headers, body })
 }
 
-/// Strict: a length that is not right, or a line that is not JSON, fails the test.
+/// Strict parser: a wrong length, or a line that is not JSON, fails the test.
 pub(crate) fn parse_envelope(body: &[u8]) -> Vec<Item> {
     let (line, mut rest) = split_line(body);
     let envelope: Value = serde_json::from_slice(line).expect("the envelope's header is JSON");
@@ -273,7 +273,7 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     (&bytes[..end], &bytes[end + 1..])
 }
 
-/// The spans of a transaction, its root included, as (span id, parent, op, description).
+/// The spans of a transaction as JSON, its root included.
 pub(crate) fn spans_of(transaction: &Item) -> Vec<Value> {
     let mut root = transaction.payload["contexts"]["trace"].clone();
     root["description"] = transaction.payload["transaction"].clone();
@@ -284,7 +284,7 @@ pub(crate) fn spans_of(transaction: &Item) -> Vec<Value> {
     spans
 }
 
-/// The one span with that op in a transaction.
+/// The only span with that op in a transaction.
 pub(crate) fn span_with_op(transaction: &Item, op: &str) -> Value {
     let mut found: Vec<Value> = spans_of(transaction).into_iter().filter(|span| span["op"] == op).collect();
     assert_eq!(found.len(), 1, "spans with op {op} in {}", transaction.payload);

@@ -1,4 +1,4 @@
-//! Sentry's own ingestion library reads what was sent without a complaint.
+//! Sentry's own ingestion library accepts everything that was sent.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -45,7 +45,7 @@ fn relay_accepts_what_we_send() {
     println!("{said}");
     assert!(well, "{said}");
 
-    // and the check sees what is wrong
+    // the check detects an invalid envelope
     let broken = envelopes.iter().find(|e| e.windows(13).any(|w| w == b"queue.process")).unwrap().clone();
     let broken = String::from_utf8(broken).unwrap().replace(r#""span_id":""#, r#""span_id":"zz"#);
     let (_, rest) = broken.split_once('\n').unwrap();

@@ -1,4 +1,4 @@
-//! Scenarios: pieces of a program that use telemetry as a service does, each run in a process of its own.
+//! Scenarios: pieces of a program that use telemetry like a service, each in a separate process.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use telemetry::{Config, Telemetry};
 
-/// For what happens soon on any machine, and shows a fault when it does not.
+/// Deadline for events that happen soon on any machine. Reaching it means a fault.
 pub(crate) const SOON_MS: u64 = 60_000;
 
-/// Runs a scenario against this DSN and waits for its end. `arguments` are read back with [`argument`].
+/// Runs a scenario with this DSN and waits for its exit. It reads `arguments` with [`argument`].
 pub(crate) fn run(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Output {
     end(start(name, dsn, arguments))
 }
 
-/// Lets a scenario go on, if it waits for that, and waits for its end.
+/// Lets a waiting scenario continue, and waits for its exit.
 pub(crate) fn end(running: Child) -> Output {
     let output = running.wait_with_output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -31,9 +31,9 @@ pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Child 
         .env("SENTRY_RELEASE", "game@1.2.3")
         .env("SENTRY_ENVIRONMENT", "test")
         .env("RUST_LOG", "info")
-        // the standard library's own backtraces read all debug information: not what is measured here
+        // the standard library's own backtraces read all debug information, which is not measured here
         .env("RUST_BACKTRACE", "0")
-        // a proxy that is not there: nothing may be sent through it
+        // a proxy that does not exist, because nothing may be sent through it
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9")
         .stdin(Stdio::piped())
@@ -45,14 +45,14 @@ pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Child 
     command.spawn().unwrap()
 }
 
-/// What the scenario printed as `name=value`.
+/// The value that the scenario printed as `name=value`.
 pub(crate) fn printed(output: &Output, name: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     line.unwrap_or_else(|| panic!("{name} was not printed in\n{text}")).to_owned()
 }
 
-/// Waits until a running scenario prints `name=value`. What it printed by then is not in its output.
+/// Waits until a running scenario prints `name=value`. The lines up to it are missing in its output.
 pub(crate) fn wait_for(running: &mut Child, name: &str) -> String {
     let stdout = running.stdout.as_mut().unwrap();
     loop {
@@ -63,7 +63,7 @@ pub(crate) fn wait_for(running: &mut Child, name: &str) -> String {
     }
 }
 
-/// Byte by byte: what follows the line is for [`end`].
+/// Reads byte by byte, because [`end`] needs the bytes after the line.
 fn read_line(stdout: &mut impl std::io::Read) -> Option<String> {
     let (mut line, mut byte) = (Vec::new(), [0]);
     loop {
@@ -75,12 +75,12 @@ fn read_line(stdout: &mut impl std::io::Read) -> Option<String> {
     }
 }
 
-/// Waits, in a scenario, until its test lets it go on.
+/// Waits, in a scenario, until its test lets it continue.
 pub(crate) fn wait_to_go_on() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Waits for what another thread or process brings about.
+/// Waits for a condition that another thread or process fulfils.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_millis(SOON_MS);
     while !holds() {
@@ -109,7 +109,7 @@ pub(crate) fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
     telemetry::init(config).unwrap()
 }
 
-/// What every scenario ends with: all is out.
+/// Shuts telemetry down at the end of a scenario and checks that everything was sent.
 pub(crate) fn finish(telemetry: Telemetry) {
     assert!(
         telemetry.shutdown_blocking(SOON_MS),
@@ -147,7 +147,7 @@ fn child() {
     ];
     let work =
         families.iter().find_map(|family| family(&name)).unwrap_or_else(|| panic!("no scenario {name}"));
-    // the test harness has begun a line of its own
+    // the test harness has begun a line on standard output
     println!();
     work();
 }

@@ -1,4 +1,4 @@
-//! Canaries planted in every field that can hold text; none may arrive.
+//! Canaries in every field that can hold text, none of which may arrive.
 
 use telemetry::metric::{self, Metric};
 use telemetry::spans;
@@ -79,7 +79,7 @@ fn nothing_personal_leaves() {
         assert!(at.is_none(), "{what} left: {at:?}");
     }
     assert!(sent.matches("[Filtered]").count() > 20, "and the rest is still there");
-    // the panic's own line is written by the standard library, to standard error
+    // the standard library writes the panic's own line, to standard error
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let ours: Vec<&str> =
         lines.lines().filter(|line| line.contains(" it::") || line.contains("telemetry::")).collect();

@@ -43,7 +43,7 @@ fn handler() {
             "traceparent",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_bytes(),
         )]);
-        // a sweeper's look: no part of any transaction, and none by itself
+        // a sweeper's query, which is not part of a transaction and becomes none
         spans::db("mongodb", "game", "bets", "find", FIND).in_scope(|| {});
         spans::cache_get("session:8").in_scope(|| {});
         let process = spans::queue_process(&PROCESS, &parent);
@@ -285,7 +285,7 @@ fn what_is_sampled_out_is_reported_and_no_loss() {
     assert_eq!(scenario::printed(&output, "drops"), "[]");
 }
 
-/// A record that is retried for long: its span is called failed far more often than it may have attributes.
+/// A record that is retried for long. Its span gets a failed status far more often than it may have attributes.
 fn often() {
     let telemetry = scenario::telemetry();
     let span = spans::background("often", []);
@@ -304,7 +304,7 @@ fn the_last_status_counts_however_often_it_was_set() {
     assert_eq!(receiver.transaction("often").payload["contexts"]["trace"]["status"], "ok");
 }
 
-/// A span of somebody else's between ours: it is not exported, and its children are not left without a parent.
+/// A third-party span between two Pitboss spans. It is not exported, and its children still have a parent.
 fn filtered() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
@@ -325,7 +325,7 @@ fn a_filtered_parent_leaves_no_orphan() {
     assert_eq!((spans.len(), &spans[1]["parent_span_id"]), (2, &spans[0]["span_id"]));
 }
 
-/// What a service does that nobody asks for anything: it looks into its stores.
+/// Queries of an idle service to its stores.
 fn idle() {
     let telemetry = scenario::telemetry();
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! The way out, in good weather and bad.
+//! The transport with a healthy and a failing Sentry.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
     }
 }
 
-/// So many transactions of two spans each.
+/// Creates `count` transactions of two spans each.
 pub(crate) fn work(name: &str, count: usize) {
     for _ in 0..count {
         let root = spans::background(name, []);
@@ -30,7 +30,7 @@ fn burst() {
     let telemetry = scenario::telemetry();
     for _ in 0..10 {
         work("burst", 100);
-        // at a pace that the writer can follow, whatever becomes of what it wrote
+        // at a rate that the writer can follow, so that only the transport can lose transactions
         telemetry.flush_blocking(0);
     }
     println!("drops={:?}", telemetry::drops());
@@ -66,7 +66,7 @@ fn what_is_left_at_the_deadline_is_counted_and_the_stop_is_on_time() {
     let output = scenario::run("burst", &receiver.dsn(), &[("DEADLINE", "300")]);
     assert_eq!(scenario::printed(&output, "all"), "false");
     let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
-    // what is in flight would be given up after 5 s
+    // a request in flight would time out after 5 s
     assert!((250..4_500).contains(&stopped_ms), "{stopped_ms}");
     // a transaction and its two spans each
     assert_eq!(scenario::printed(&output, "after"), r#"[("shutdown", 3000)]"#);
@@ -97,7 +97,7 @@ fn an_overflow_is_counted_and_reported_exactly() {
     assert_eq!(receiver.reported("queue_overflow", "span"), 2 * lost as u64);
 }
 
-/// One wave, a word of patience from Sentry, another wave.
+/// One batch of work, a rate limit from Sentry, another batch.
 fn two_waves() {
     let telemetry = scenario::telemetry();
     work("first", 1);
@@ -148,12 +148,12 @@ fn an_error_answer_is_a_counted_loss() {
     assert!(scenario::printed(&output, "drops").contains("send_error"));
 }
 
-/// An error behind more transactions than there is room for, on a slow way out.
+/// An error behind more transactions than the queue holds, with a slow Sentry.
 fn behind() {
     let telemetry = scenario::telemetry_with(|config| config.transport.queue_envelopes_max = 50);
     for _ in 0..8 {
         work("many", 50);
-        // the writer keeps up; the queue behind it does not
+        // the writer keeps up, but the queue behind it does not
         telemetry.flush_blocking(0);
     }
     scenario::until("the queue overflows", || !telemetry::drops().is_empty());
@@ -172,7 +172,7 @@ fn an_error_is_not_lost_or_late_behind_transactions() {
         receiver.items().iter().map(|item| item.header["type"].as_str().unwrap().to_owned()).collect();
     let at = kinds.iter().position(|kind| kind == "event").expect("the error arrived");
     let behind = kinds[at..].iter().filter(|kind| *kind == "transaction").count();
-    // fifty were queued before it; it overtook them
+    // fifty transactions were queued before the error, and it overtook them
     assert!(behind >= 40, "only {behind} transactions came after it: {kinds:?}");
     let names: Vec<Item> = receiver.transactions();
     assert!(
@@ -181,7 +181,7 @@ fn an_error_is_not_lost_or_late_behind_transactions() {
     );
 }
 
-/// An error whose first request is never answered.
+/// An error whose first request never gets a response.
 fn first_unanswered() {
     let telemetry = scenario::telemetry_with(|config| config.transport.request_timeout_ms = 1_000);
     tracing::error!("said twice at most");

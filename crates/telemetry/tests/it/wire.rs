@@ -1,4 +1,4 @@
-//! What a call carries, as a server reads it that knows nothing of telemetry.
+//! Headers of a call, read by a server without telemetry.
 
 use axum::Router;
 use axum::routing::get;
@@ -16,7 +16,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// A call in a trace that begins here, and one in a trace that came in with a request.
+/// A call in a trace that begins here, and a call in a trace that came in with a request.
 fn wire() {
     let telemetry = scenario::telemetry();
     let plain = format!("http://{}", scenario::argument("PLAIN").unwrap());
@@ -43,7 +43,7 @@ fn wire() {
     scenario::finish(telemetry);
 }
 
-/// What telemetry told Sentry of the scenario, and the request of that path as it was sent.
+/// The telemetry of the scenario that Sentry received, and the request of that path as it was sent.
 fn run(path: &str) -> (Receiver, Received) {
     let (receiver, plain) = (Receiver::start(Mood::Well), Receiver::start(Mood::Well));
     scenario::run("wire", &receiver.dsn(), &[("PLAIN", &plain.address())]);
@@ -52,7 +52,7 @@ fn run(path: &str) -> (Receiver, Received) {
     (receiver, request.unwrap_or_else(|| panic!("{line} did not arrive")))
 }
 
-/// Both headers with ids, each once, name the span of the call.
+/// Checks that both headers with ids occur once and name the span of the call.
 fn assert_names_the_call(request: &Received, trace_id: &str, receiver: &Receiver, transaction: &str) {
     let span = span_with_op(&receiver.transaction(transaction), "http.client");
     assert_eq!(span["trace_id"], trace_id);

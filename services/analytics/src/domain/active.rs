@@ -1,8 +1,8 @@
-//! Who was active lately, by the events' own times. Held in memory and bounded: it feeds a gauge and decides nothing.
+//! Recently active players, by the times of the events. The set is kept in memory and bounded, because it only feeds a gauge.
 
 use std::collections::HashMap;
 
-/// A sliding window over the players seen.
+/// Sliding window over the players seen.
 #[derive(Debug)]
 pub struct ActivePlayers {
     window_ms: i64,
@@ -11,13 +11,13 @@ pub struct ActivePlayers {
 }
 
 impl ActivePlayers {
-    /// Nobody yet.
+    /// Creates an empty window.
     #[must_use]
     pub fn new(window_ms: i64, players_max: usize) -> Self {
         Self { window_ms, players_max, last_seen_ms: HashMap::new() }
     }
 
-    /// Somebody did something. Beyond `players_max` new players are not taken in: the gauge then says "at least".
+    /// Records activity of a player. Beyond `players_max` new players are ignored, so the gauge is then a lower bound.
     pub fn seen(&mut self, player_id: &str, at_ms: i64) {
         if let Some(last_ms) = self.last_seen_ms.get_mut(player_id) {
             *last_ms = at_ms.max(*last_ms);
@@ -26,7 +26,7 @@ impl ActivePlayers {
         }
     }
 
-    /// How many were active in the window that ends at `now_ms`; forgets the others.
+    /// Returns the number of players active in the window that ends at `now_ms` and removes the others.
     pub fn count(&mut self, now_ms: i64) -> usize {
         let since_ms = now_ms.saturating_sub(self.window_ms);
         self.last_seen_ms.retain(|_, at_ms| *at_ms >= since_ms);

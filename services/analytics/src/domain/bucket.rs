@@ -1,24 +1,24 @@
-//! Buckets of time: facts fold into ten-second slots, slots into minutes, minutes into hours.
+//! Time buckets: facts fold into ten-second slots, slots into minutes, minutes into hours.
 //!
-//! Keeps the cost of a recompute bounded: a slot holds the facts of ten seconds, a minute six slots, an hour sixty minutes —
-//! however long the history is.
+//! They bound the cost of a recompute regardless of the length of the history: a slot has the facts of ten seconds, a minute has
+//! six slots, an hour has sixty minutes.
 
-/// How long a bucket is.
+/// Length of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
     /// Ten seconds, recomputed from facts.
     Slot,
-    /// A minute, recomputed from its slots.
+    /// One minute, recomputed from its slots.
     Minute,
-    /// An hour, recomputed from its minutes.
+    /// One hour, recomputed from its minutes.
     Hour,
 }
 
 impl Level {
-    /// Every level, each one after those that it is computed from.
+    /// All levels, each after the level that it is computed from.
     pub const ALL: [Self; 3] = [Self::Slot, Self::Minute, Self::Hour];
 
-    /// The name in documents.
+    /// Name in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Level {
         }
     }
 
-    /// The length in seconds.
+    /// Length in seconds.
     #[must_use]
     pub const fn length_s(self) -> i64 {
         match self {
@@ -38,7 +38,7 @@ impl Level {
         }
     }
 
-    /// The level that this one is summed from; a slot is summed from facts.
+    /// Level that this one is summed from. `None` for a slot, which is summed from facts.
     #[must_use]
     pub const fn summed_from(self) -> Option<Self> {
         match self {
@@ -48,7 +48,7 @@ impl Level {
         }
     }
 
-    /// When the bucket of this level starts that a moment falls into, in seconds since 1970.
+    /// Returns the start, in seconds since 1970, of this level's bucket that contains the time.
     #[must_use]
     pub const fn start_s(self, at_ms: i64) -> i64 {
         let at_s = at_ms.div_euclid(1_000);
@@ -56,32 +56,32 @@ impl Level {
     }
 }
 
-/// One slot of one game and currency: what a fact touches.
+/// A slot of one game and currency, to which a fact belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bucket {
-    /// When it starts, in seconds since 1970.
+    /// Start in seconds since 1970.
     pub start_s: i64,
-    /// Which game; [`super::fact::NO_GAME`] for payments and players.
+    /// Name of the game, or [`super::fact::NO_GAME`] for payments and players.
     pub game: String,
-    /// Which currency.
+    /// Currency code.
     pub currency: String,
 }
 
 impl Bucket {
-    /// The enclosing bucket of a coarser level.
+    /// Returns the enclosing bucket of a coarser level.
     #[must_use]
     pub fn within(&self, level: Level) -> Self {
         Self { start_s: level.start_s(self.start_s.saturating_mul(1_000)), ..self.clone() }
     }
 
-    /// The finer buckets that this one, of `level`, consists of.
+    /// Returns the finer buckets of which this bucket of `level` consists.
     pub fn parts(&self, level: Level, finer: Level) -> impl Iterator<Item = Self> + '_ {
         let count = level.length_s() / finer.length_s();
         let starts = (0..count).map(move |n| self.start_s.saturating_add(n * finer.length_s()));
         starts.map(|start_s| Self { start_s, ..self.clone() })
     }
 
-    /// The identity of this bucket's rollup.
+    /// Returns the id of this bucket's rollup.
     #[must_use]
     pub fn id(&self, level: Level) -> String {
         format!("{}/{}/{}/{}", level.as_str(), self.start_s, self.game, self.currency)

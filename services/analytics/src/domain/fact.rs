@@ -1,4 +1,4 @@
-//! What one event adds to what is known.
+//! Facts: the contribution of one event to the figures.
 
 use contracts::proto::bets::v1::BetVoided;
 use contracts::proto::common::v1::Money;
@@ -6,34 +6,34 @@ use contracts::{Game, Message};
 
 use super::bucket::{Bucket, Level};
 
-/// The game of what has none, so that every fact has all three parts of a bucket.
+/// Game of facts without a game, so that every fact has all three parts of a bucket.
 pub const NO_GAME: &str = "-";
 
-/// The kinds of facts.
+/// Kind of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A bet was settled: stake and payout were applied.
     BetSettled,
-    /// A bet was answered with no.
+    /// A bet was rejected.
     BetRejected,
-    /// A bet was voided before anything had been applied: nothing is taken back.
+    /// A bet was voided before anything was applied. Nothing is subtracted.
     BetVoided,
-    /// A settled bet was voided: what it had added is subtracted.
+    /// A settled bet was voided. Its stake and payout are subtracted.
     BetReversed,
-    /// A deposit arrived.
+    /// A deposit was completed.
     DepositCompleted,
     /// A deposit failed.
     DepositFailed,
-    /// A withdrawal left.
+    /// A withdrawal was completed.
     WithdrawalCompleted,
     /// A withdrawal failed.
     WithdrawalFailed,
-    /// Somebody registered.
+    /// A player registered.
     PlayerRegistered,
 }
 
 impl Kind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::BetSettled,
         Self::BetRejected,
@@ -46,7 +46,7 @@ impl Kind {
         Self::PlayerRegistered,
     ];
 
-    /// The name in documents.
+    /// Name in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,26 +62,26 @@ impl Kind {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// One fact. Amounts are minor units of its currency: in is what came to the house, out is what left it; both are negative
-/// where a void took them back.
+/// One fact. Amounts are minor units of its currency: `in` came to the house, `out` left it. Both are negative if a void reversed
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// What happened.
+    /// Kind of the event.
     pub kind: Kind,
-    /// When, by the event's own time: a replay falls into the same bucket.
+    /// Time of the event itself, so that a replay falls into the same bucket.
     pub at_ms: i64,
-    /// Who.
+    /// Player whom the event is about.
     pub player_id: String,
-    /// Which game of ours, [`Game::UNKNOWN`] for every other name, or [`NO_GAME`].
+    /// Name of a known game, [`Game::UNKNOWN`] for every other name, or [`NO_GAME`].
     pub game: String,
-    /// Which currency.
+    /// Currency code.
     pub currency: String,
     /// Stake or deposit.
     pub in_minor: i64,
@@ -89,15 +89,15 @@ pub struct Fact {
     pub out_minor: i64,
 }
 
-/// Why an event that analytics counts cannot be counted: it lacks what its contract says it has.
+/// Error: an event lacks a field that its contract requires, so it cannot be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete {
-    /// The field that is missing.
+    /// Missing field.
     pub field: &'static str,
 }
 
 impl Fact {
-    /// The slot that this fact touches.
+    /// Returns the slot that this fact belongs to.
     #[must_use]
     pub fn bucket(&self) -> Bucket {
         Bucket {
@@ -107,7 +107,7 @@ impl Fact {
         }
     }
 
-    /// The fact that an event states, `None` for events that are not counted.
+    /// Returns the fact of an event, or `None` for events that are not counted.
     ///
     /// # Errors
     /// [`Incomplete`] when an amount is missing.
@@ -171,7 +171,7 @@ impl Fact {
     }
 }
 
-/// What a void subtracts. One that says no amounts (nothing had been applied, or an older build wrote it) subtracts nothing.
+/// Returns the amounts that a void subtracts. A void without amounts (nothing applied, or an older build) subtracts nothing.
 fn taken_back(bet: &BetVoided) -> (Kind, i64, i64) {
     let minor = |money: Option<&Money>| money.map_or(0, |money| money.minor.saturating_neg());
     match bet.reversed_stake.as_ref() {

@@ -1,36 +1,36 @@
-//! The sums of a bucket. Merging is associative and commutative, so a bucket is the same however it was summed.
+//! Sums of a bucket. Merging is associative and commutative, so the result does not depend on the order of summing.
 
 use super::fact::Kind;
 
-/// What happened in a bucket.
+/// Sums over the facts of a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// How many facts these are the totals of.
+    /// Number of facts in the sums.
     pub facts: i64,
-    /// Settled bets less those that were voided afterwards: negative where a bucket holds the void and not the bet.
+    /// Settled bets minus those voided afterwards. Negative if a bucket holds the void and not the bet.
     pub bets: i64,
-    /// What was staked in them, in minor units.
+    /// Stakes of these bets, in minor units.
     pub stake_minor: i64,
-    /// What they paid, in minor units.
+    /// Payouts of these bets, in minor units.
     pub payout_minor: i64,
-    /// Bets answered with no.
+    /// Rejected bets.
     pub rejected: i64,
-    /// Bets voided, whether anything had been applied or not.
+    /// Voided bets, with or without applied amounts.
     pub voided: i64,
-    /// Deposits and withdrawals that ended well.
+    /// Completed deposits and withdrawals.
     pub payments_completed: i64,
-    /// Deposits and withdrawals that did not.
+    /// Failed deposits and withdrawals.
     pub payments_failed: i64,
-    /// What was deposited, in minor units.
+    /// Sum of deposits, in minor units.
     pub deposited_minor: i64,
-    /// What was withdrawn, in minor units.
+    /// Sum of withdrawals, in minor units.
     pub withdrawn_minor: i64,
     /// New players.
     pub registered: i64,
 }
 
 impl Totals {
-    /// The totals of `count` facts of one kind.
+    /// Returns the totals of `count` facts of one kind.
     #[must_use]
     pub fn of(kind: Kind, count: i64, in_minor: i64, out_minor: i64) -> Self {
         let nothing = Self { facts: count, ..Self::default() };
@@ -58,7 +58,7 @@ impl Totals {
         }
     }
 
-    /// Both together. A sum that does not fit stays at the end of its range: a report must not stop the platform.
+    /// Adds two totals. A sum out of range saturates, because a report must not stop the platform.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Self {
@@ -76,13 +76,13 @@ impl Totals {
         }
     }
 
-    /// The return to player in millionths of what was staked; `None` where nothing was.
+    /// Returns the return to player in millionths of the stakes, or `None` without stakes.
     #[must_use]
     pub fn rtp_ppm(&self) -> Option<i64> {
         ratio_ppm(self.payout_minor, self.stake_minor)
     }
 
-    /// The share of payments that ended well, in millionths; `None` where there was none.
+    /// Returns the share of completed payments in millionths, or `None` without payments.
     #[must_use]
     pub fn payment_success_ppm(&self) -> Option<i64> {
         ratio_ppm(self.payments_completed, self.payments_completed.saturating_add(self.payments_failed))

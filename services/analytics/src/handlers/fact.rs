@@ -1,4 +1,4 @@
-//! Any counted event: one insert under its `ce_id`.
+//! Handler of every counted event: one insert under its `ce_id`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! `GET /api/v1/summary?hours=24`: return to player and volume per game and currency, payments per currency.
+//! `GET /api/v1/summary?hours=24`: returns RTP and volume per game and currency, and payments per currency.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::domain::fact::NO_GAME;
 use crate::domain::totals::Totals;
 use crate::facts::Facts;
 
-/// A month; a longer look back is a report and not a summary.
+/// Longest window of a summary, which is one month.
 const HOURS_MAX: u16 = 31 * 24;
 const HOURS_DEFAULT: u16 = 24;
 
@@ -29,10 +29,10 @@ pub(crate) struct Span {
     hours: Option<u16>,
 }
 
-/// The answer.
+/// Response body.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// The window, in seconds since 1970; the current hour is in it as far as it has come.
+    /// Window in seconds since 1970. It includes the current hour, which is not complete yet.
     from_s: i64,
     to_s: i64,
     active_players: usize,
@@ -50,7 +50,7 @@ struct GameView {
     voided: i64,
     stake_minor: i64,
     payout_minor: i64,
-    /// Millionths of the stakes that were paid back; null without a bet.
+    /// Return to player in millionths of the stakes. Null without a bet.
     rtp_ppm: Option<i64>,
 }
 
@@ -61,7 +61,7 @@ struct PaymentsView {
     failed: i64,
     deposited_minor: i64,
     withdrawn_minor: i64,
-    /// Millionths of the payments that ended well; null without one.
+    /// Share of completed payments in millionths. Null without a payment.
     success_ppm: Option<i64>,
 }
 

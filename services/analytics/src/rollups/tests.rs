@@ -1,4 +1,4 @@
-//! Marks are made and judged by the store's time, however wrong a process's own clock is.
+//! Tests that marks are made and judged by the store's time, even if a process's clock is wrong.
 
 use store::bson::doc;
 use store::mongo::Mongo;
@@ -12,7 +12,7 @@ async fn connected() -> Mongo {
     Mongo::connect(&testkit::patient::mongo("rollups")).await.unwrap()
 }
 
-/// A process that knows the store by `mongo`, and takes over what was marked half an hour ago.
+/// Returns the rollups of a process that uses the store through `mongo` and takes over marks older than half an hour.
 async fn rollups(mongo: &Mongo) -> Rollups {
     let config =
         RollupsConfig { interval_ms: 1_000, takeover_interval_ms: 1_000, takeover_after_ms: 1_800_000 };
@@ -29,7 +29,7 @@ fn mark(id: &str, marked_at_ms: i64) -> DirtyMark {
     }
 }
 
-/// The store's time is an hour away from what this process's clock says: which of them was asked can be told.
+/// The store's time differs from this process's clock by one hour, so the mark shows which clock was used.
 #[tokio::test]
 async fn a_mark_is_made_at_the_stores_time() {
     let mongo = connected().await;
@@ -52,7 +52,7 @@ async fn a_mark_is_made_at_the_stores_time() {
     mongo.drop_database().await.unwrap();
 }
 
-/// The clock of the process that takes over is an hour ahead or behind.
+/// The clock of the process that takes over is one hour ahead or behind.
 #[tokio::test]
 async fn a_process_with_a_wrong_clock_takes_over_old_marks_and_no_fresh_one() {
     for off_ms in [HOUR_MS, -HOUR_MS] {

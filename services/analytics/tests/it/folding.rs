@@ -1,11 +1,11 @@
-//! The figures are a fold of the events, and the same events again change nothing.
+//! Tests that the figures are a fold of the events, and that a replay changes nothing.
 
 use contracts::Event;
 use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{PATIENCE, Platform, config, deposit_failed, deposited, rejected, settled};
 
-/// Thirty bets of a few players, some of them won, with payments besides.
+/// Builds thirty bets of a few players, some of them won, and some payments.
 fn history() -> Vec<Event> {
     let mut events = Vec::new();
     for n in 0..30 {
@@ -18,12 +18,12 @@ fn history() -> Vec<Event> {
     events
 }
 
-/// The check that a replay changes nothing: everything stored, byte for byte.
+/// Asserts that a replay changes neither the stored facts nor the sums of the rollups.
 async fn assert_a_replay_changes_nothing(again: impl Fn(&[Event]) -> Vec<Event>) {
     let platform = Platform::start(config()).await;
     let events = history();
     platform.publish(&events).await;
-    // payments are another topic, and may come a fetch later than the bets
+    // Payments are on another topic and may arrive one fetch later than the bets.
     platform.facts(events.len()).await;
     platform.summary(30).await;
     platform.settled_down().await;
@@ -31,7 +31,7 @@ async fn assert_a_replay_changes_nothing(again: impl Fn(&[Event]) -> Vec<Event>)
     assert!(before.len() > 36, "nothing was stored");
 
     platform.publish(&again(&events)).await;
-    // One more bet per player: what came before it in the player's lane has been handled when it is counted.
+    // One more bet per player. When it is counted, all earlier records of the player have been handled.
     let markers: Vec<Event> = (0..4).map(|n| settled(&format!("player-{n}"), 1, 0)).collect();
     platform.publish(&markers).await;
     testkit::eventually("the markers", PATIENCE, || async {
@@ -58,7 +58,7 @@ async fn a_replay_changes_nothing() {
     assert_a_replay_changes_nothing(<[Event]>::to_vec).await;
 }
 
-/// The twin: where the same events count under other ids, the check goes red.
+/// Negative test: when the same events are counted under other ids, the check has to fail.
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "a replay changed")]
 async fn counting_an_event_twice_is_caught() {

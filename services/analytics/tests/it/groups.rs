@@ -1,14 +1,14 @@
-//! More games and currencies than one answer may hold.
+//! Test with more games and currencies than one response may hold.
 
 use analytics::domain::bucket::Level;
 use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{Platform, config};
 
-/// So many groups are one answer.
+/// Maximum number of groups in one response.
 const GROUPS_MAX: i64 = 1_000;
 
-/// The n-th currency's rollup of that hour.
+/// Builds the rollup of that hour for the n-th currency.
 fn rollup(hour_s: i64, n: i64) -> Document {
     let currency = format!("C{n}");
     doc! {

@@ -1,4 +1,4 @@
-//! The real service in this process, on a namespace and a database of its own.
+//! Test harness: runs the real service in this process, with its own namespace and database.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ impl Drop for Platform {
     }
 }
 
-/// A configuration on a namespace and a database that nobody else uses.
+/// Returns a configuration with an unused namespace and database.
 pub(crate) fn config() -> Config {
     let settings = [
         ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
@@ -71,12 +71,12 @@ impl Platform {
         try_get(self.address, path).await.unwrap()
     }
 
-    /// What Prometheus reads.
+    /// Returns the metrics as Prometheus reads them.
     pub(crate) async fn metrics(&self) -> String {
         try_get_text(self.ops, "/metrics").await.unwrap().1
     }
 
-    /// The summary, once it counts so many bets.
+    /// Returns the summary as soon as it counts this number of bets.
     pub(crate) async fn summary(&self, bets: i64) -> serde_json::Value {
         testkit::eventually(&format!("{bets} bets in the summary"), PATIENCE, || async {
             let (_, summary) = self.get("/api/v1/summary").await;
@@ -85,7 +85,7 @@ impl Platform {
         .await
     }
 
-    /// Everything that is stored, but for the marks, which come and go.
+    /// Returns all stored documents except the marks, which are temporary.
     pub(crate) async fn stored(&self) -> Vec<Document> {
         let mut all = Vec::new();
         for name in ["facts", "rollups"] {
@@ -95,7 +95,7 @@ impl Platform {
         all
     }
 
-    /// Waits until so many facts are stored.
+    /// Waits until `count` facts are stored.
     pub(crate) async fn facts(&self, count: usize) {
         let facts = self.mongo.collection::<Document>("facts");
         testkit::eventually(&format!("{count} facts"), PATIENCE, || async {
@@ -104,7 +104,7 @@ impl Platform {
         .await;
     }
 
-    /// Waits until no bucket waits for being recomputed.
+    /// Waits until no bucket has to be recomputed.
     pub(crate) async fn settled_down(&self) {
         let dirty = self.mongo.collection::<Document>("dirty");
         testkit::eventually("no dirty bucket", PATIENCE, || async {
@@ -152,7 +152,7 @@ pub(crate) fn settled(player: &str, stake_minor: i64, payout_minor: i64) -> Even
     })
 }
 
-/// The void of a bet; `reversed` is the stake and payout that it took back.
+/// Builds the void of a bet. `reversed` is the stake and payout that it reversed.
 pub(crate) fn voided(player: &str, reversed: Option<(i64, i64)>) -> Event {
     event(BetVoided {
         bet_id: testkit::unique("bet"),

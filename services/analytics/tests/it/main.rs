@@ -1,4 +1,4 @@
-//! Analytics' promises, on real servers.
+//! Tests of analytics' guarantees on real servers.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

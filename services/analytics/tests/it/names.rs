@@ -1,4 +1,4 @@
-//! What a client typed as the name of a game is one bucket and one label, however many names there are.
+//! Tests that all game names typed by clients share one bucket and one label.
 
 use contracts::{Event, RejectReason};
 use store::bson::{Document, doc};
@@ -37,7 +37,7 @@ async fn made_up_games_are_one_bucket_and_one_label() {
     assert!(labels[0].contains("game=\"unknown\""), "{labels:?}");
 }
 
-/// Rollups that an older build made of names that clients had typed: more than one answer used to hold.
+/// An older build made one rollup for each name that clients had typed. These are more than one response used to hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn old_buckets_of_typed_names_are_summed_and_none_is_left_out() {
     const OLD: i64 = 25_000;

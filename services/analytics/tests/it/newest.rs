@@ -1,4 +1,4 @@
-//! A rollup ends as the sum of all of its bucket's facts, whatever a store or another process did in between.
+//! Tests that a rollup ends as the sum of all facts of its bucket, even if the store or another process interferes.
 
 use analytics::domain::bucket::Level;
 use contracts::Event;
@@ -7,11 +7,11 @@ use time::Duration;
 
 use crate::harness::{Platform, config, settled};
 
-/// What another process summed from facts that this one has not seen.
+/// Number of bets that another process summed from facts that this process has not seen.
 const NEWER: i64 = 100;
 
 impl Platform {
-    /// The bets in the only rollup of that level in the event's hour.
+    /// Returns the bets in the only rollup of that level in the event's hour.
     async fn bets(&self, level: Level, event: &Event) -> i64 {
         let rollups = self.mongo.collection::<Document>("rollups");
         let found = rollups.find(of_hour(level, event), doc! {}, 10).await.unwrap();
@@ -31,14 +31,14 @@ fn of_hour(level: Level, event: &Event) -> Document {
     doc! { "level": level.as_str(), "start_s": within }
 }
 
-/// One bet in the same slot of each of the last hours.
+/// Builds one bet in the same slot of each of the last hours.
 fn one_bet_an_hour(slot_of: &Event, hours: i64) -> Vec<Event> {
     let at = |n| slot_of.time - Duration::hours(n);
     (0..hours).map(|n| Event { time: at(n), ..settled("player", 100, 50) }).collect()
 }
 
-/// The store applied an insert and did not answer; the recompute came before that, so no rollup has the fact and no mark
-/// says so. The record is handled again, and its fact is known by then.
+/// The store applied an insert without an answer, after the recompute. So no rollup includes the fact, and no mark exists. When
+/// the record is handled again, its fact is already stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fact_that_was_stored_without_an_answer_gets_into_the_rollups() {
     let platform = Platform::start(config()).await;
@@ -56,7 +56,7 @@ async fn a_fact_that_was_stored_without_an_answer_gets_into_the_rollups() {
     }
 }
 
-/// Another process has put a newer sum, while this one stood still between its own sum and its put.
+/// Another process stored a newer sum while this process was paused between its own sum and its put.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_sum_does_not_replace_a_newer_one_at_any_level() {
     let platform = Platform::start(config()).await;
@@ -69,7 +69,7 @@ async fn an_older_sum_does_not_replace_a_newer_one_at_any_level() {
     }
 
     platform.publish(&one_bet_an_hour(&first[0], 3)).await;
-    // A mark is there before its fact and goes after the recompute: with none left, everything was put.
+    // A mark is made before its fact and deleted after the recompute, so without marks every sum was stored.
     platform.facts(6).await;
     platform.settled_down().await;
     for (newer, bet) in Level::ALL.into_iter().zip(&first) {

@@ -1,4 +1,4 @@
-//! Documents that another build wrote, or that are damaged, are left out and stop nothing.
+//! Tests that damaged documents and documents of another build are left out and stop nothing.
 
 use store::bson::{DateTime, Document, doc};
 

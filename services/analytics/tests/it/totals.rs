@@ -1,4 +1,4 @@
-//! However facts are split into buckets and buckets merged, the totals are the same.
+//! Property tests: the totals do not depend on how facts are split into buckets and buckets are merged.
 
 use analytics::domain::fact::Kind;
 use analytics::domain::totals::Totals;
@@ -22,7 +22,7 @@ proptest! {
         prop_assert_eq!(sum(other).merge(sum(one)), sum(&facts));
     }
 
-    /// The number that guards a rollup, and that no kind is left uncounted.
+    /// Checks the number of facts, which protects a rollup, and that every kind is counted.
     #[test]
     fn every_fact_counts_once(facts in prop::collection::vec(fact(), 0..60)) {
         prop_assert_eq!(usize::try_from(sum(&facts).facts), Ok(facts.len()));

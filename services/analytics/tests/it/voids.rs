@@ -1,11 +1,11 @@
-//! A void is subtracted from every figure, once, in whatever order it comes: analytics equals a fold of the ledger.
+//! Tests that a void is subtracted from every figure once and in any order, so that analytics equals a fold of the ledger.
 
 use contracts::Event;
 use store::bson::doc;
 
 use crate::harness::{PATIENCE, Platform, config, settled, voided};
 
-/// What happened to one bet in the ledger.
+/// Ledger entry of one bet.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     Applied { stake_minor: i64, payout_minor: i64 },
@@ -13,7 +13,7 @@ enum Entry {
     VoidedBeforeIt,
 }
 
-/// The figures that the ledger's entries add up to; shares no code with analytics.
+/// Figures that the ledger entries add up to. The code is independent of analytics.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Figures {
     bets: i64,
@@ -43,7 +43,7 @@ fn fold(entries: &[Entry]) -> Figures {
     figures
 }
 
-/// One player's entries and events: the bet, its void, the void again, in one of the orders. One more bet stays.
+/// Builds one player's entries and events: the bet, its void, and the repeated void in the given order, then one more bet.
 fn history(order: [usize; 3], player: &str) -> (Vec<Entry>, Vec<Event>) {
     let (stake_minor, payout_minor) = (100, 200);
     let void = voided(player, Some((stake_minor, payout_minor)));
@@ -96,7 +96,7 @@ async fn the_summary_is_a_fold_of_the_ledger_with_voids_in_every_order() {
     }
 }
 
-/// A fact that an older build stored for a void says no amounts: it counts as one that took nothing back.
+/// A fact that an older build stored for a void has no amounts, so it counts as a void that reversed nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_void_of_an_older_build_counts_as_before() {
     let platform = Platform::start(config()).await;

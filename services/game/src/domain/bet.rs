@@ -1,85 +1,85 @@
-//! The rules of a bet: `decide(rules, command, source) -> decision`.
+//! Rules of a bet: `decide(rules, command, source) -> decision`.
 //!
-//! A business "no" is a decision like any other; nothing is drawn for it.
+//! A business refusal is a decision like any other. No stop is drawn for it.
 
 use money::{Currency, Money};
 
 use super::machine::{GAME, Machine, Spin, StopSource};
 
-/// What may be staked, in minor units of whatever currency.
+/// Range of allowed stakes, in minor units of any currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StakeLimits {
-    /// The smallest stake.
+    /// Smallest stake.
     pub minor_min: i64,
-    /// The largest stake; with the largest multiplier it has to fit 64 bits with room to spare.
+    /// Largest stake. Its product with the largest multiplier has to fit into 64 bits with room to spare.
     pub minor_max: i64,
 }
 
-/// What a decision depends on besides the command.
+/// Inputs of a decision besides the command.
 #[derive(Clone, Debug)]
 pub struct Rules {
     machine: Machine,
     limits: StakeLimits,
 }
 
-/// A bet as it was asked for, not yet judged: the currency may be one that nobody holds.
+/// A bet as requested, before the rules are applied. The currency may be unsupported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask<'a> {
-    /// Which game.
+    /// Name of the game.
     pub game: &'a str,
-    /// The stake in minor units.
+    /// Stake in minor units.
     pub stake_minor: i64,
-    /// The stake's currency code.
+    /// Currency code of the stake.
     pub currency: &'a str,
 }
 
-/// Why game says no.
+/// Reason why game refuses a bet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// No such game.
+    /// The game does not exist.
     UnknownGame,
-    /// No such currency.
+    /// The currency is not supported.
     CurrencyNotSupported,
-    /// Nothing, less than nothing, too little or too much.
+    /// The stake is not positive or is outside the limits.
     InvalidStake,
 }
 
-/// What game decides.
+/// Result of judging a bet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The bet was played: payment is asked to apply stake and payout together.
+    /// The bet was played. Payment has to apply stake and payout together.
     Played {
-        /// What the player pays.
+        /// Amount that the player pays.
         stake: Money,
-        /// What the player gets; zero for a loss.
+        /// Amount that the player gets. Zero for a loss.
         payout: Money,
-        /// What the reels showed.
+        /// Symbols and multiplier of the spin.
         spin: Spin,
     },
-    /// No bet.
+    /// The bet was refused.
     Refused(Refusal),
 }
 
 impl Rules {
-    /// Rules for one machine.
+    /// Creates the rules for one machine.
     #[must_use]
     pub fn new(machine: Machine, limits: StakeLimits) -> Self {
         Self { machine, limits }
     }
 
-    /// The machine that is played.
+    /// Machine that is played.
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    /// What may be staked.
+    /// Allowed stakes.
     #[must_use]
     pub fn limits(&self) -> StakeLimits {
         self.limits
     }
 
-    /// Judges a bet and, where it is allowed, plays it.
+    /// Judges a bet and plays it if it is allowed.
     pub fn decide(&self, ask: Ask<'_>, source: &mut impl StopSource) -> Decision {
         let stake = match self.judge(ask) {
             Ok(stake) => stake,
@@ -88,7 +88,7 @@ impl Rules {
         let spin = self.machine.spin(source);
         match stake.checked_mul(spin.multiplier) {
             Ok(payout) => Decision::Played { stake, payout, spin },
-            // Only limits far beyond any sane configuration lead here; a payout that cannot be counted is not played.
+            // Reached only with limits far above any valid configuration. A payout that overflows is not played.
             Err(_) => Decision::Refused(Refusal::InvalidStake),
         }
     }
@@ -108,7 +108,7 @@ impl Rules {
 mod tests {
     use super::*;
 
-    /// Stops from a list; panics when more are drawn than a spin needs.
+    /// Returns the listed stops. Panics when a spin draws more of them.
     struct Script(Vec<usize>);
 
     impl StopSource for Script {

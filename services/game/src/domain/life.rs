@@ -1,28 +1,28 @@
-//! A bet's life: decided once, then ended by what payment says happened to the money.
+//! Life cycle of a bet: it is decided once and then ended by payment's answer.
 //!
-//! Keeps "every accepted bet ends in exactly one terminal event": an answer either moves a bet, repeats what is known, or
-//! contradicts it, and only the first two publish. A void of a settled bet is the one second step: an operator's rollback
-//! always lands. A void of what was rejected changes nothing: no money had moved. Neither does an answer that comes after the
-//! void that took it back: everybody was told of a void of nothing, and that is what is left.
+//! It guarantees that every accepted bet ends in exactly one terminal event. An answer moves the bet, repeats the known state,
+//! has no effect, or contradicts the stored state. Only the first two publish. A settled bet can still be voided, because an
+//! operator's rollback always applies. A void of a rejected bet changes nothing, because no money moved. An answer that arrives
+//! after the void that reversed it changes nothing either: the published void had nothing to reverse, and that stays true.
 
-/// Where a bet stands.
+/// State of a bet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// The outcome is stored; payment has not answered yet.
+    /// The outcome is stored, and payment has not answered yet.
     Decided,
-    /// Stake and payout were applied.
+    /// Payment applied stake and payout.
     Settled,
-    /// No money moved, by the rules of game or of payment.
+    /// No money moved, because game refused the bet or payment rejected the wager.
     Rejected,
-    /// Taken back.
+    /// The wager was reversed, or forbidden before payment applied it.
     Voided,
 }
 
 impl State {
-    /// Every state.
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Decided, Self::Settled, Self::Rejected, Self::Voided];
 
-    /// The name in documents and answers.
+    /// Name in documents and HTTP responses.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,19 +33,19 @@ impl State {
         }
     }
 
-    /// The state of that name.
+    /// Returns the state with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// Whether the bet has ended.
+    /// Returns true if the bet has ended.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Decided)
     }
 
-    /// The states from which a bet may move here.
+    /// States from which a bet may move to this state.
     #[must_use]
     pub const fn reached_from(self) -> &'static [Self] {
         match self {
@@ -56,31 +56,31 @@ impl State {
     }
 }
 
-/// What game knows about whether the money of a bet ever moved.
+/// Source from which game knows that the money of a bet moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// Nobody has said so.
+    /// No event has reported it.
     Never,
-    /// Only the void said so: the answer that was taken back has not come (it was parked).
+    /// Only the void reported it. The answer that it reverses was parked and has not been handled.
     Unheard,
-    /// Payment has said so, and everybody was told.
+    /// Payment reported it, and game published `BetSettled`.
     Told,
 }
 
-/// What an answer means for a bet.
+/// Effect of an answer on a bet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It moves the bet.
+    /// The answer moves the bet to its next state.
     Move,
-    /// It says what is known: publish the same event again.
+    /// The answer repeats what is stored. The same event is published again.
     Repeat,
-    /// It says of a bet without effect that it has none, or what was taken back already: nothing to store and nothing to tell.
+    /// Nothing to store or publish: no money moved by either state, or the stored void already reversed the answer.
     Nothing,
-    /// It cannot be true together with what is stored: somebody has to look.
+    /// The answer contradicts the stored state. An operator has to investigate.
     Contradiction,
 }
 
-/// What it means that payment says `target` of a bet in `state`, whose money had moved or not.
+/// Returns the effect of payment's answer `target` on a bet in `state`, depending on what game knows about the money.
 #[must_use]
 pub fn step(state: State, target: State, applied: Applied) -> Step {
     use State::{Rejected, Settled, Voided};

@@ -1,23 +1,23 @@
-//! The slot machine: three reel strips, one line, and the published pay table.
+//! Slot machine with three reel strips, one line, and the published pay table.
 //!
 //! A payout is a whole multiple of the stake, so no payout is ever rounded, and the theoretical return is an exact fraction
 //! ([`super::theory`]).
 
 use super::theory::Theory;
 
-/// The name players and operators use for this game.
+/// Name of this game for players and operators.
 pub const GAME: &str = contracts::Game::Slots.as_str();
-/// Changes with every change of a strip or of the table: a settled bet names the table that it was paid by.
+/// Version of strips and table. It changes with each of them, because a settled bet names the table that paid it.
 pub const PAY_TABLE_VERSION: &str = "slots-1";
-/// How many reels there are.
+/// Number of reels.
 pub const REELS: usize = 3;
-/// How many stops each reel has. A power of two, so a uniform stop needs no rejection.
+/// Number of stops on each reel. A power of two, so a uniform stop needs no rejection sampling.
 pub const STOPS: usize = 32;
 
-/// What a reel can show.
+/// Symbol on a reel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Symbol {
-    /// The rarest.
+    /// Rarest symbol.
     Seven,
     /// A bar.
     Bar,
@@ -27,18 +27,18 @@ pub enum Symbol {
     Plum,
     /// An orange.
     Orange,
-    /// Pays from the left even alone.
+    /// Cherry. Pays from the left even alone.
     Cherry,
-    /// The most common.
+    /// Most common symbol.
     Lemon,
 }
 
 impl Symbol {
-    /// Every symbol, in the order of the pay table.
+    /// All symbols, in the order of the pay table.
     pub const ALL: [Self; 7] =
         [Self::Seven, Self::Bar, Self::Bell, Self::Plum, Self::Orange, Self::Cherry, Self::Lemon];
 
-    /// The name on the wire and in documents.
+    /// Name in events and documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Symbol {
 /// One reel, stop by stop.
 pub type Strip = [Symbol; STOPS];
 
-/// What each line pays, as whole multiples of the stake.
+/// Payouts as whole multiples of the stake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayTable {
     /// Three of a kind, in the order of [`Symbol::ALL`].
@@ -68,7 +68,7 @@ pub struct PayTable {
 }
 
 impl PayTable {
-    /// The multiple of the stake that this line pays; 0 for a loss.
+    /// Returns the multiple of the stake that this line pays, or 0 for a loss.
     #[must_use]
     pub fn multiplier(&self, line: [Symbol; REELS]) -> u32 {
         match line {
@@ -84,22 +84,22 @@ impl PayTable {
     }
 }
 
-/// Where stops come from: a random generator in production, a script in a test.
+/// Source of stops: a random generator in production, a script in tests.
 pub trait StopSource {
-    /// A stop in `0..stops`, every one equally likely.
+    /// Returns a stop in `0..stops`, each with the same probability.
     fn stop(&mut self, stops: usize) -> usize;
 }
 
-/// What one spin showed and pays.
+/// Result of one spin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spin {
-    /// The line, from the left.
+    /// Symbols on the line, from the left.
     pub line: [Symbol; REELS],
-    /// The multiple of the stake that it pays.
+    /// Multiple of the stake that the line pays.
     pub multiplier: u32,
 }
 
-/// Strips, table, and what follows from them.
+/// Strips, pay table, and the theory that follows from them.
 #[derive(Clone, Debug)]
 pub struct Machine {
     strips: [Strip; REELS],
@@ -108,14 +108,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds a machine and works out its exact return by enumerating every combination of stops.
+    /// Creates a machine and computes its exact return by enumerating every combination of stops.
     #[must_use]
     pub fn new(strips: [Strip; REELS], table: PayTable) -> Self {
         let theory = Theory::enumerate(&strips, &table);
         Self { strips, table, theory }
     }
 
-    /// The machine that players play: 15721/16384 of what is staked is paid back in the long run (95.953 %).
+    /// Returns the machine that players play. In the long run it pays back 15721/16384 of all stakes (95.953 %).
     #[must_use]
     pub fn published() -> Self {
         Self::new(
@@ -124,7 +124,7 @@ impl Machine {
         )
     }
 
-    /// One spin.
+    /// Plays one spin.
     pub fn spin(&self, source: &mut impl StopSource) -> Spin {
         let line = self.strips.each_ref().map(|strip| {
             let stop = source.stop(STOPS);
@@ -134,19 +134,19 @@ impl Machine {
         Spin { line, multiplier: self.table.multiplier(line) }
     }
 
-    /// The published table.
+    /// Pay table.
     #[must_use]
     pub fn table(&self) -> &PayTable {
         &self.table
     }
 
-    /// The strips, from the left.
+    /// Reel strips, from the left.
     #[must_use]
     pub fn strips(&self) -> &[Strip; REELS] {
         &self.strips
     }
 
-    /// The exact return and spread.
+    /// Exact return and variance.
     #[must_use]
     pub fn theory(&self) -> &Theory {
         &self.theory

@@ -1,32 +1,32 @@
-//! What a machine pays in the long run, exactly: every combination of stops is enumerated, nothing is estimated.
+//! Exact long-run return of a machine, computed by enumerating every combination of stops.
 //!
-//! Keeps the promise that the published return is true: [`Theory::agrees_with`] is the test that ten million spins of the
-//! production function have to pass, in whole numbers from end to end.
+//! It guarantees that the published return is true: ten million spins of the production function have to pass
+//! [`Theory::agrees_with`], which calculates in whole numbers only.
 
 use super::machine::{PayTable, REELS, Strip};
 
-/// How many standard deviations a sample may lie from the theory.
+/// Number of standard deviations that a sample may differ from the theory.
 pub const SIGMAS: i128 = 4;
 
-/// Sums over all combinations of stops; each combination is equally likely.
+/// Sums over all combinations of stops. Every combination is equally likely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theory {
-    /// How many combinations there are.
+    /// Number of combinations.
     pub combinations: u64,
-    /// The sum of the multipliers over all of them.
+    /// Sum of the multipliers over all combinations.
     pub sum: u64,
-    /// The sum of the squared multipliers, for the variance.
+    /// Sum of the squared multipliers, for the variance.
     pub sum_of_squares: u64,
-    /// How many combinations pay anything.
+    /// Number of combinations that pay anything.
     pub paying: u64,
 }
 
 /// A fraction in lowest terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fraction {
-    /// Above the line.
+    /// Numerator.
     pub numerator: u64,
-    /// Below the line, never 0.
+    /// Denominator, never 0.
     pub denominator: u64,
 }
 
@@ -50,26 +50,26 @@ impl Theory {
         theory
     }
 
-    /// The return to player.
+    /// Returns the return to player (RTP).
     #[must_use]
     pub fn rtp(&self) -> Fraction {
         Fraction::reduced(self.sum, self.combinations)
     }
 
-    /// The share of spins that pay anything.
+    /// Returns the share of spins that pay anything.
     #[must_use]
     pub fn hit_rate(&self) -> Fraction {
         Fraction::reduced(self.paying, self.combinations)
     }
 
-    /// The variance of one spin's multiplier, times the square of [`Theory::combinations`]: C·Σm² − (Σm)², a whole number.
+    /// Returns the variance of one spin's multiplier times the square of [`Theory::combinations`]: C·Σm² − (Σm)², a whole number.
     #[must_use]
     pub fn scaled_variance(&self) -> i128 {
         i128::from(self.combinations) * i128::from(self.sum_of_squares)
             - i128::from(self.sum) * i128::from(self.sum)
     }
 
-    /// Whether `spins` spins that paid `paid` stakes together lie within [`SIGMAS`] standard deviations of the theory.
+    /// Returns true if `spins` spins that paid `paid` stakes in total lie within [`SIGMAS`] standard deviations of the theory.
     ///
     /// |paid/n − Σm/C| ≤ k·√(var/n), multiplied out so that no root and no float is needed:
     /// (paid·C − n·Σm)² ≤ k²·n·(C·Σm² − (Σm)²).
@@ -87,7 +87,7 @@ impl Fraction {
         Self { numerator: numerator / divisor, denominator: denominator / divisor }
     }
 
-    /// The fraction in percent, cut after three digits: `95.953`.
+    /// Returns the fraction in percent, truncated after three decimals: `95.953`.
     #[must_use]
     pub fn percent(&self) -> String {
         let thousandths = u128::from(self.numerator) * 100_000 / u128::from(self.denominator.max(1));
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(theory.rtp().percent(), "95.953");
     }
 
-    /// A second way to the same number: by how often each symbol stands on each strip.
+    /// Computes the same sum a second way: from the number of times each symbol occurs on each strip.
     #[test]
     fn the_enumeration_agrees_with_counting_symbols() {
         let machine = Machine::published();
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn the_agreement_is_strict_on_both_sides() {
         let theory = Theory { combinations: 2, sum: 2, sum_of_squares: 4, paying: 1 };
-        // A fair coin paying 0 or 2: the variance is 1, so 4σ of the sum over 10 000 tosses is 400.
+        // A fair coin that pays 0 or 2 has a variance of 1, so 4σ of the sum over 10 000 tosses is 400.
         assert!(theory.agrees_with(10_000, 10_400) && theory.agrees_with(10_000, 9_600));
         assert!(!theory.agrees_with(10_000, 10_401) && !theory.agrees_with(10_000, 9_599));
         assert!(!theory.agrees_with(0, 0), "no spins prove nothing");

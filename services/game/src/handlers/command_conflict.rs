@@ -1,8 +1,8 @@
-//! `CommandConflict`: payment already knew our command's id, with another content.
+//! Handler of `CommandConflict`: payment already had a command with this id and other content.
 //!
-//! Only somebody who writes commands under foreign ids brings this about. What was applied under that id comes as
-//! `WagerApplied` and settles the bet, and payment relays in order, so it came before this. A bet that is still undecided
-//! will never be applied and is ended here as voided: no bet is left hanging.
+//! This happens only when another producer uses ids that belong to Pitboss. If that other command was applied, its `WagerApplied`
+//! settled the bet earlier, because payment relays in order. A bet that is still undecided will never be applied, so it is voided
+//! and does not stay open.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::bets::Ending;
 use crate::error::GameError;
 use crate::events;
 
-/// Bets in flight of one player that are looked through; a player with more has them looked through at the next conflict.
+/// Maximum number of a player's bets in flight to search. Bets beyond it are searched at the next conflict.
 const UNDECIDED_MAX: u32 = 1_000;
-/// What the bet's end says.
+/// Reason stored with the voided bet.
 const WORDS: &str = "another command had used the id of this wager";
 
 /// Handles `CommandConflict`.

@@ -1,4 +1,4 @@
-//! `PlaceBet`: decide, store, then ask payment. One insert and one publish.
+//! Handler of `PlaceBet`: decides the bet, stores it, then asks payment. One insert and one publish.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Handle for OnPlaceBet {
                 game.publish_next(&bet).await?;
                 Ok(if bet.state == State::Rejected { Outcome::Rejected } else { Outcome::Applied })
             }
-            // The stored outcome stands and the new draw is forgotten; whoever waits is told again what became of it.
+            // The stored outcome is kept, the new draw discarded, and the current event published again for the waiting client.
             Insertion::Known(known) if known.request_hash == bet.request_hash => {
                 game.publish_next(&known).await?;
                 Ok(Outcome::Duplicate)
@@ -44,7 +44,7 @@ impl Handle for OnPlaceBet {
     }
 }
 
-/// The document of a bet that was just decided.
+/// Decides a bet and returns its document.
 fn decided(game: &Game, event: &Event) -> Result<BetDocument, GameError> {
     let Message::PlaceBet(command) = &event.message else {
         return Err(GameError::WrongType(event.message.event_type().as_str()));
@@ -96,7 +96,7 @@ fn decided(game: &Game, event: &Event) -> Result<BetDocument, GameError> {
     Ok(bet)
 }
 
-/// The contract's word for a refusal.
+/// Maps a refusal to the contract's reason.
 fn reason(refusal: Refusal) -> RejectReason {
     match refusal {
         Refusal::UnknownGame => RejectReason::UnknownGame,

@@ -1,6 +1,6 @@
-//! `WagerApplied`: the bet is settled with what was applied. One update and one publish.
+//! Handler of `WagerApplied`: settles the bet with the applied amounts. One update and one publish.
 //!
-//! The event is believed, also where it differs from what was asked: the money has moved by it.
+//! The event's amounts are used even where they differ from the request, because payment has moved that money.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `WagerRejected`: payment said no; no money moved.
+//! Handler of `WagerRejected`: payment refused the wager, and no money moved.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `WagerVoided`: an operator took a wager back, or forbade it before it came. What was taken back is stored, and passed on where
-//! the bet had been told as settled.
+//! Handler of `WagerVoided`: an operator reversed a wager, or forbade it before payment applied it. The reversed amounts are
+//! stored. They are published if the bet had been published as settled.
 
 use std::sync::Arc;
 

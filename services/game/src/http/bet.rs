@@ -1,4 +1,4 @@
-//! `GET /internal/v1/bets/{bet_id}`: how a bet stands.
+//! `GET /internal/v1/bets/{bet_id}`: returns the current state of a bet.
 
 use axum::extract::State as Shared;
 use chassis::http::{Json, Path};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::bets::Bets;
 use crate::document::BetDocument;
 
-/// A bet as other services see it.
+/// Representation of a bet for other services.
 #[derive(Debug, Serialize)]
 pub(crate) struct BetView {
     bet_id: String,

@@ -1,4 +1,4 @@
-//! `GET /internal/v1/games/slots/pay-table`: what pays how much, the strips, and the exact return that follows from them.
+//! `GET /internal/v1/games/slots/pay-table`: returns the payouts, the strips, and the exact return that follows from them.
 
 use serde::Serialize;
 
@@ -6,21 +6,21 @@ use crate::domain::bet::Rules;
 use crate::domain::machine::{GAME, PAY_TABLE_VERSION, Symbol};
 use crate::domain::theory::Fraction;
 
-/// The published table.
+/// Published pay table.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PayTableView {
     game: &'static str,
     version: &'static str,
     stake_minor_min: i64,
     stake_minor_max: i64,
-    /// Return to player: exact, from all combinations of stops.
+    /// Return to player, exact over all combinations of stops.
     rtp: FractionView,
-    /// The share of spins that pay anything.
+    /// Share of spins that pay anything.
     hit_rate: FractionView,
     combinations: u64,
-    /// Multiples of the stake.
+    /// Payouts as multiples of the stake.
     pays: Vec<Pay>,
-    /// The reels from the left, stop by stop: whoever doubts the return can count.
+    /// Reels from the left, stop by stop, so that a reader can verify the return.
     strips: Vec<Vec<&'static str>>,
 }
 
@@ -33,7 +33,7 @@ struct FractionView {
 
 #[derive(Clone, Debug, Serialize)]
 struct Pay {
-    /// From the left; `any` is anything, `other` anything but a cherry.
+    /// Symbols from the left. `any` is any symbol, `other` is any but a cherry.
     line: [&'static str; 3],
     multiplier: u32,
 }

@@ -1,4 +1,4 @@
-//! Stored bets that nothing can be published about: each is told to somebody who looks, and harms nobody else.
+//! Tests for stored bets from which no event can be built: each is reported, and other bets are not affected.
 
 use contracts::{EventType, Topic};
 use game::document::BetDocument;
@@ -15,7 +15,7 @@ fn a_due_bet_that_cannot_be_asked_for_is_given_up_and_reported_and_the_look_goes
     reports::listen();
     RUNTIME.block_on(async {
         let mut config = config("100").await;
-        // One look takes all of them, and the next one is far away.
+        // One sweep takes all of them, and the next one is far away.
         config.sweeper.interval_ms = 600_000;
         let stage = Stage::set(&config).await;
         let player = testkit::unique("player");
@@ -26,7 +26,7 @@ fn a_due_bet_that_cannot_be_asked_for_is_given_up_and_reported_and_the_look_goes
             stage.bets.insert(bet).await.unwrap();
         }
         stage.run(stage.sweeper(&stage.bets, Played::default()));
-        // The oldest come first: when the last one is asked for, they have been seen to.
+        // The sweep starts with the oldest, so the broken bets have been handled when the last one is asked for.
         stage.seen.wait(&player, EventType::ApplyWager, 1).await;
         for (broken, why) in
             [(no_id, "its id is not an event id"), (no_hash, "its wager's hash is not a hash")]
@@ -40,7 +40,7 @@ fn a_due_bet_that_cannot_be_asked_for_is_given_up_and_reported_and_the_look_goes
     });
 }
 
-/// On a platform of its own: what cannot be told about must not end the process.
+/// Runs on its own platform, because an event that cannot be built must not end the process.
 #[test]
 fn a_command_for_a_bet_that_cannot_be_asked_for_is_parked_and_the_next_one_is_played() {
     RUNTIME.block_on(async {

@@ -1,4 +1,4 @@
-//! Claiming: several processes sweep, and a bet is asked for by one of them.
+//! Tests for claiming: several processes sweep, and one of them asks for a bet.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::harness::{PATIENCE, RUNTIME, apply_wager, config};
 use crate::skew::decided;
 use crate::stage::Stage;
 
-/// Two sweepers and a test that wait for one another, whenever a sweeper has found something and has yet to ask for it.
+/// Barrier between two sweepers and the test. A sweeper waits there after it has found a due bet and before it asks for it.
 #[derive(Clone)]
 struct Together {
     found: Arc<AtomicUsize>,
@@ -53,7 +53,7 @@ fn of_two_sweepers_that_found_the_same_bet_one_asks_for_it() {
         }
         together.wait_until_found(2).await;
         together.barrier.wait().await;
-        // Both have found it again, so the first time is over for both. What is published now comes after what they published.
+        // Both found the bet again, so both finished the first sweep. The marker is published after the commands of that sweep.
         together.wait_until_found(4).await;
         let marker = decided(&player, None);
         stage.producer.publish(&game::events::apply_wager(&marker).unwrap()).await.unwrap();

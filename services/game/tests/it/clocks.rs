@@ -1,4 +1,4 @@
-//! Clocks: what is stored and compared later is told by the store's clock, however wrong a process's own is.
+//! Tests for clocks: times that are stored and compared later come from the store's clock, even if the process's clock is wrong.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::stage::{Played, Stage};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// The sweeper's own clock is an hour ahead or behind.
+/// The sweeper's own clock is one hour ahead or behind.
 #[test]
 fn a_sweeper_with_a_wrong_clock_asks_for_what_is_due_and_for_nothing_else() {
     RUNTIME.block_on(async {
@@ -32,7 +32,7 @@ fn a_sweeper_with_a_wrong_clock_asks_for_what_is_due_and_for_nothing_else() {
             }
             let wrong = Bets::open(&stage.mongo.clone().with_clock_off_by(off_ms)).await.unwrap();
             stage.run(stage.sweeper(&wrong, Played::default()));
-            // One look is over before the next begins: what else it had asked for would stand between the two.
+            // One sweep ends before the next begins, so a command for the other bet would be between these two.
             let asked = stage.seen.wait(&player, EventType::ApplyWager, 2).await;
             let wagers: Vec<String> = asked.iter().take(2).map(|asked| apply_wager(asked).wager_id).collect();
             assert_eq!(wagers, [due.id.as_str(), due.id.as_str()], "off by {off_ms} ms");
@@ -40,7 +40,7 @@ fn a_sweeper_with_a_wrong_clock_asks_for_what_is_due_and_for_nothing_else() {
     });
 }
 
-/// The store's time is an hour away from what this process's clock says: which of them was asked can be told.
+/// The store's time differs from this process's clock by one hour, so the stored time shows which clock was used.
 #[test]
 fn a_bet_is_stored_with_the_stores_time() {
     const SWEEP_AFTER_MS: u32 = 5_000;

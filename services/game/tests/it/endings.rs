@@ -1,4 +1,4 @@
-//! Endings: payment's event is believed, everybody hears one terminal event, and a repetition is the same bytes.
+//! Tests for endings: payment's event is authoritative, each bet gets one terminal event, and a repetition has the same bytes.
 
 use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
 use contracts::proto::payments::v1::{CommandConflict, WagerRejected, WagerVoided};
@@ -7,7 +7,7 @@ use contracts::{Event, EventId, EventType, RejectReason, ids};
 use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, eur, identity};
 use crate::reports;
 
-/// A player whose bet was decided: platform, player, bet, and what payment was asked.
+/// Returns the platform, a player with a decided bet, the bet, and the command to payment.
 pub(crate) async fn decided() -> (&'static Platform, String, Event, bus::Delivery) {
     let platform = Platform::shared().await;
     let player = testkit::unique("player");
@@ -21,7 +21,7 @@ pub(crate) async fn decided() -> (&'static Platform, String, Event, bus::Deliver
 fn a_bet_is_settled_with_what_was_applied_and_told_the_same_again() {
     RUNTIME.block_on(async {
         let (platform, player, bet, asked) = decided().await;
-        // Payment applied something else than was asked (an injected command came first): the event is believed.
+        // Payment applied other amounts than requested, because an injected command came first. The event is authoritative.
         let mut wager = apply_wager(&asked);
         wager.stake = eur(150);
         wager.payout = eur(7_000);
@@ -69,7 +69,7 @@ pub(crate) fn rejection(bet_id: &EventId, player: &str) -> WagerRejected {
     }
 }
 
-/// What payment says of a void; `reversed` is what it took back.
+/// Builds payment's event about a void. `reversed` is the stake and payout that it reversed.
 fn void_of(bet_id: &EventId, player: &str, reversed: Option<(i64, i64)>) -> Event {
     let void = WagerVoided {
         wager_id: bet_id.to_string(),
@@ -85,7 +85,7 @@ fn void_of(bet_id: &EventId, player: &str, reversed: Option<(i64, i64)>) -> Even
 #[test]
 fn a_void_ends_a_decided_bet_and_takes_a_settled_one_back() {
     RUNTIME.block_on(async {
-        // Payment took back something else than it had told of (100 and 200): it is believed.
+        // Payment reversed other amounts than it had reported (100 and 200). The void is authoritative.
         for reversed in [None, Some((150, 7_000))] {
             let (platform, player, bet, asked) = decided().await;
             if reversed.is_some() {
@@ -95,7 +95,7 @@ fn a_void_ends_a_decided_bet_and_takes_a_settled_one_back() {
                 platform.seen.wait(&player, EventType::BetSettled, 1).await;
             }
             platform.publish(&void_of(&bet.id, &player, reversed)).await;
-            // A second void of it, in payment's words: nothing was taken back by that one.
+            // A second void of the same bet, by which payment reversed nothing.
             platform.publish(&void_of(&bet.id, &player, None)).await;
             let voided = platform.seen.wait(&player, EventType::BetVoided, 2).await;
             assert_eq!(identity(&voided[0]), identity(&voided[1]), "told the same again");
@@ -109,8 +109,8 @@ fn a_void_ends_a_decided_bet_and_takes_a_settled_one_back() {
     });
 }
 
-/// The answer that settles a bet was parked, an operator took the wager back, and then the answer is copied back. Nobody had
-/// counted the bet, so nobody may subtract it; and together the two events are nothing.
+/// The answer that settles a bet was parked, an operator reversed the wager, and then the answer is copied back. No consumer has
+/// counted the bet, so none may subtract it. Together they have no effect.
 #[test]
 fn a_void_of_a_bet_that_was_never_told_as_settled_takes_nothing_out_of_what_is_derived() {
     reports::listen();
@@ -121,19 +121,19 @@ fn a_void_of_a_bet_that_was_never_told_as_settled_takes_nothing_out_of_what_is_d
         let told: BetVoided = voided[0].event.message.clone().try_into().unwrap();
         assert_eq!((told.reversed_stake, told.reversed_payout), (None, None));
         platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
-        // Answers of one player are in one lane: when the void is told again, the answer has been dealt with.
+        // Answers of one player are handled in order: when the void is published again, the answer has been handled.
         platform.publish(&void_of(&bet.id, &player, Some((100, 200)))).await;
         let voided = platform.seen.wait(&player, EventType::BetVoided, 2).await;
         assert_eq!(identity(&voided[0]), identity(&voided[1]), "told the same again");
         assert_eq!(platform.seen.of(&player, EventType::BetSettled).len(), 0, "settled and not voided again");
-        // The void had said what it took back, so the late answer contradicts nothing.
+        // The void reported the reversed amounts, so the late answer contradicts nothing.
         assert_eq!(reports::about(bet.id.as_str()), Vec::<String>::new(), "nobody has to look");
         let (_, stored) = platform.get(&format!("/internal/v1/bets/{}", bet.id)).await;
         assert_eq!(stored["state"], "voided");
     });
 }
 
-/// Waits until everything has been dealt with that was published about this player: a bet of theirs goes the same way.
+/// Waits until all records published about this player have been handled, by sending one more bet of the player after them.
 pub(crate) async fn dealt_with(platform: &Platform, player: &str) {
     let marker = bet(player, 100);
     platform.publish(&marker).await;
@@ -164,7 +164,7 @@ fn an_answer_about_another_player_ends_nobodys_bet() {
         let settled = platform.seen.wait(&player, EventType::BetSettled, 1).await;
         let told: BetSettled = settled[0].event.message.clone().try_into().unwrap();
         assert_eq!(told.balance_after, eur(900), "by the player's own answer");
-        // A settled bet is not undone by a void of nothing that names somebody else.
+        // A void that reversed nothing and names another player does not undo a settled bet.
         let other = testkit::unique("other");
         platform.publish(&void_of(&bet.id, &other, None)).await;
         dealt_with(platform, &other).await;
@@ -173,7 +173,7 @@ fn an_answer_about_another_player_ends_nobodys_bet() {
     });
 }
 
-/// Payment never applies a wager that was forbidden under a wrong name, and says so by that void: the bet has to end.
+/// Payment reports by this void that it never applies a wager forbidden under a wrong player name, so the bet has to end.
 #[test]
 fn a_void_of_nothing_under_a_wrong_name_ends_an_open_bet() {
     RUNTIME.block_on(async {
@@ -187,14 +187,14 @@ fn a_void_of_nothing_under_a_wrong_name_ends_an_open_bet() {
     });
 }
 
-/// Payment publishes a void of a wager that it had rejected: no money had moved, so the bet stays what it is.
+/// Payment publishes a void of a wager that it had rejected. No money had moved, so the bet stays rejected.
 #[test]
 fn a_void_of_a_rejected_bet_changes_and_tells_nothing() {
     RUNTIME.block_on(async {
         let (platform, player, bet, asked) = decided().await;
         platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
         platform.publish(&void_of(&bet.id, &player, None)).await;
-        // Answers of one player are in one lane: what comes after this one was told after the void was dealt with.
+        // Answers of one player are handled in order, so the void has been handled when this event is published.
         platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
         platform.seen.wait(&player, EventType::BetRejected, 2).await;
         assert_eq!(platform.seen.of(&player, EventType::BetVoided).len(), 0);
@@ -210,7 +210,7 @@ fn a_contradiction_changes_nothing_and_publishes_nothing() {
         platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
         platform.seen.wait(&player, EventType::BetSettled, 1).await;
         platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
-        // Answers of one player are in one lane: the second settled event comes after the contradiction was dealt with.
+        // Answers of one player are handled in order: the second settled event comes after the contradiction was handled.
         platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
         platform.seen.wait(&player, EventType::BetSettled, 2).await;
         assert_eq!(platform.seen.of(&player, EventType::BetRejected).len(), 0);

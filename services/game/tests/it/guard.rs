@@ -1,4 +1,4 @@
-//! Without the internal token nobody learns how a bet stands.
+//! Tests that every route requires the internal token.
 
 use game::bets::Bets;
 use game::domain::bet::{Rules, StakeLimits};

@@ -1,4 +1,4 @@
-//! The real service in this process, on a namespace and a database of its own, and everything it publishes.
+//! Test harness: runs the real service in this process, with its own namespace and database, and records what it publishes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -16,16 +16,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-/// Longer than a rebalance and a few retries on a busy machine.
+/// Time-out that exceeds a rebalance and a few retries on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What every request to game has to carry.
+/// Token that every request to game has to carry.
 pub(crate) const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
 
-/// One runtime for all tests: the service outlives the test that started it.
+/// One runtime for all tests, because the service outlives the test that started it.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// Everything that came over the topics that game writes.
+/// All events on the topics that game writes.
 #[derive(Clone, Default)]
 pub(crate) struct Seen(Arc<Mutex<Vec<Delivery>>>);
 
@@ -38,7 +38,7 @@ impl Handle for Seen {
 }
 
 impl Seen {
-    /// All events of one type about one player, oldest first.
+    /// Returns all events of one type about one player, oldest first.
     pub(crate) fn of(&self, player: &str, event_type: EventType) -> Vec<Delivery> {
         let seen = self.0.lock().unwrap();
         let about = |d: &&Delivery| {
@@ -67,7 +67,7 @@ pub(crate) struct Platform {
 
 static PLATFORM: OnceCell<Platform> = OnceCell::const_new();
 
-/// A configuration on a namespace and a database that nobody else uses, whose sweeper waits `sweep_after_ms`.
+/// Returns a configuration with an unused namespace and database, whose sweeper waits `sweep_after_ms`.
 pub(crate) async fn config(sweep_after_ms: &str) -> Config {
     let settings = [
         ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
@@ -86,12 +86,12 @@ pub(crate) async fn config(sweep_after_ms: &str) -> Config {
 }
 
 impl Platform {
-    /// The platform that tests share; they keep apart by player.
+    /// Returns the platform that tests share. Each test uses its own players.
     pub(crate) async fn shared() -> &'static Self {
         PLATFORM.get_or_init(|| async { Self::start(config("3600000").await).await }).await
     }
 
-    /// Game with that configuration.
+    /// Starts game with this configuration.
     pub(crate) async fn start(config: Config) -> Self {
         let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
@@ -119,8 +119,8 @@ impl Platform {
         try_get(self.address, path).await.unwrap()
     }
 
-    /// How many records of that topic game has parked, and how often was asked: each question leaves one more there. The topic
-    /// of dead letters has one partition, so a record is told how many came before it.
+    /// Appends a probe record to game's dead letters of the topic (one partition) and returns its offset. That is the number of
+    /// parked records plus the number of earlier calls.
     pub(crate) async fn parked(&self, topic: Topic) -> i64 {
         let topic = topic.dlq(Group::Game);
         let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
@@ -150,7 +150,7 @@ async fn try_get(address: std::net::SocketAddr, path: &str) -> Option<(u16, serd
     request(address, "GET", path, &[token]).await
 }
 
-/// One request on a connection of its own, with exactly these headers: the status and the body.
+/// Sends one request with exactly these headers on a new connection and returns status and body.
 pub(crate) async fn request(
     address: std::net::SocketAddr,
     method: &str,
@@ -175,7 +175,7 @@ pub(crate) fn eur(minor: i64) -> Option<Money> {
     Some(Money { minor, currency: "EUR".to_owned() })
 }
 
-/// A bet of `stake_minor` under an id of its own.
+/// Builds a bet of `stake_minor` with a new id.
 pub(crate) fn bet(player: &str, stake_minor: i64) -> Event {
     let id: EventId = testkit::unique("bet").parse().unwrap();
     bet_as(&id, player, stake_minor)
@@ -189,7 +189,7 @@ pub(crate) fn bet_as(id: &EventId, player: &str, stake_minor: i64) -> Event {
     Event::command(id.clone(), "test", hash, message)
 }
 
-/// What payment would answer to `asked`, with this balance.
+/// Builds payment's answer to `asked` with this balance.
 pub(crate) fn applied(asked: &Delivery, wager: &ApplyWager, balance_minor: i64) -> Event {
     let answer = WagerApplied {
         wager_id: wager.wager_id.clone(),
@@ -207,10 +207,10 @@ pub(crate) fn apply_wager(asked: &Delivery) -> ApplyWager {
     asked.event.message.clone().try_into().expect("an ApplyWager")
 }
 
-/// An event's id, its CloudEvents headers and its value.
+/// Id, CloudEvents headers and value of an event.
 pub(crate) type Identity = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
 
-/// What tells one record from another: id, time, bytes. Trace headers differ by nature.
+/// Returns what identifies a record: id, time and bytes. Trace headers are left out, because they always differ.
 pub(crate) fn identity(delivery: &Delivery) -> Identity {
     let ours = delivery.record.headers.iter().filter(|(name, _)| name.starts_with("ce_"));
     let headers = ours.map(|(name, value)| (name.clone(), value.to_vec())).collect();

@@ -1,4 +1,4 @@
-//! Game's promises, on real servers.
+//! Tests of game's guarantees on real servers.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the measured return belongs in the output of the test")]

@@ -1,4 +1,4 @@
-//! Placing: a bet is decided once, whatever comes again; another request under its id has no effect.
+//! Tests for placing: redeliveries do not change a decided bet, and another request under its id has no effect.
 
 use contracts::{EventType, ids};
 
@@ -26,7 +26,7 @@ fn a_redelivered_bet_has_the_same_outcome_under_the_same_id() {
     });
 }
 
-/// The check that a redelivery does not spin again.
+/// Asserts that a redelivery does not spin again.
 fn assert_outcomes_are_the_same(first: &[bus::Delivery], second: &[bus::Delivery]) {
     assert_eq!(first.len(), second.len());
     for (one, other) in first.iter().zip(second) {
@@ -34,7 +34,7 @@ fn assert_outcomes_are_the_same(first: &[bus::Delivery], second: &[bus::Delivery
     }
 }
 
-/// The twin: where the stored outcomes are lost, the bets are spun again, and the check goes red.
+/// Negative test: when the stored outcomes are lost, the bets are spun again and the check has to fail.
 #[test]
 #[should_panic(expected = "a redelivery changed the outcome")]
 fn a_game_that_forgets_its_outcomes_is_caught() {
@@ -70,7 +70,7 @@ fn the_same_id_with_another_request_has_no_effect_and_is_told() {
         let conflicts = platform.seen.wait(&player, EventType::BetConflict, 1).await;
         assert_eq!(conflicts[0].event.id, ids::follower_id(&first.id, EventType::BetConflict));
 
-        // The lane is in order: whatever the conflict caused besides would stand before the marker's command.
+        // Commands of one player are handled in order: any effect of the conflict would come before the marker's command.
         platform.publish(&bet(&player, 300)).await;
         let asked = platform.seen.wait(&player, EventType::ApplyWager, 2).await;
         let stakes: Vec<_> = asked.iter().map(|asked| apply_wager(asked).stake.unwrap().minor).collect();

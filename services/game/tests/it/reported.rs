@@ -1,4 +1,4 @@
-//! What payment cannot rightly say of a bet is an error event: somebody has to look.
+//! Tests that an answer of payment that cannot be true is an error event, because an operator has to investigate.
 
 use contracts::{Event, EventId, EventType};
 
@@ -6,7 +6,7 @@ use crate::endings::{dealt_with, decided, rejection};
 use crate::harness::{RUNTIME, applied, apply_wager};
 use crate::reports;
 
-/// Whether these words were reported of that bet.
+/// Returns true if an error with these words was reported for the bet.
 fn is_reported(bet_id: &EventId, words: &str) -> bool {
     reports::about(bet_id.as_str()).iter().any(|report| report.contains(words))
 }
@@ -19,7 +19,7 @@ fn an_answer_that_contradicts_the_stored_bet_is_an_error_event() {
         let answer = applied(&asked, &apply_wager(&asked), 900);
         platform.publish(&answer).await;
         platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
-        // Answers of one player are in one lane: the second settled event comes after the contradiction was dealt with.
+        // Answers of one player are handled in order: the second settled event comes after the contradiction was handled.
         platform.publish(&answer).await;
         platform.seen.wait(&player, EventType::BetSettled, 2).await;
         assert!(is_reported(&bet.id, "payment says rejected of a bet that is settled"));

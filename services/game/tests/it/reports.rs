@@ -1,4 +1,4 @@
-//! What was reported as an error that somebody must act on.
+//! Recorder of the errors that the service reports.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, Once, PoisonError};
@@ -10,14 +10,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 static REPORTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LISTENING: Once = Once::new();
 
-/// From now on errors are kept.
+/// Starts recording errors.
 pub(crate) fn listen() {
     LISTENING.call_once(|| {
         tracing::subscriber::set_global_default(Listener).expect("the only subscriber of these tests");
     });
 }
 
-/// Everything that was reported with these words, which no other test causes.
+/// Returns all reported errors that contain these words. No other test may cause them.
 pub(crate) fn about(words: &str) -> Vec<String> {
     let reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
     reports.iter().filter(|report| report.contains(words)).cloned().collect()

@@ -1,4 +1,4 @@
-//! The published return is true of the function that players' bets run through, and a machine that pays less is found out.
+//! Tests that the production code pays the published return, and that a machine that pays less is detected.
 
 use game::domain::bet::{Ask, Decision, Rules, StakeLimits};
 use game::domain::machine::{Machine, PayTable, StopSource};
@@ -7,7 +7,7 @@ use game::rng::RandomStops;
 const SPINS: u64 = 10_000_000;
 const STAKE_MINOR: i64 = 100;
 
-/// Plays `SPINS` bets through the production decision and answers how many stakes were paid out.
+/// Plays `SPINS` bets through the production decision and returns the number of stakes paid out.
 fn stakes_paid(rules: &Rules, source: &mut impl StopSource) -> u64 {
     let mut paid_minor = 0_i64;
     for _ in 0..SPINS {
@@ -23,7 +23,7 @@ fn rules(machine: Machine) -> Rules {
     Rules::new(machine, StakeLimits { minor_min: 1, minor_max: 1_000 })
 }
 
-/// What the promise is: the sample agrees with the published machine's theory.
+/// Asserts that a sample agrees with the theory of the published machine.
 fn assert_pays_what_is_published(rules: &Rules, seed: u64) {
     let published = *Machine::published().theory();
     let paid = stakes_paid(rules, &mut RandomStops::from_seed(seed));
@@ -46,7 +46,7 @@ fn ten_million_spins_agree_with_the_enumerated_return() {
     assert_pays_what_is_published(&rules(Machine::published()), testkit::seed());
 }
 
-/// The twin: same strips, same table but for the cherries, 69.9 % instead of 95.953 %. The check must go red.
+/// Negative test: same strips and a table with lower pays for cherries return 69.9 % instead of 95.953 %. The check has to fail.
 #[test]
 #[should_panic(expected = "further than 4σ from the published 95.953 %")]
 fn a_machine_that_returns_seventy_percent_is_caught() {
@@ -64,8 +64,8 @@ fn seventy_percent_twin() -> Machine {
     Machine::new(*published.strips(), table)
 }
 
-/// A generator that folds 40 values onto 32 stops (the first eight twice as likely) is caught as well: the check sees more than
-/// the table.
+/// Negative test: a generator that maps 40 values onto 32 stops, which makes the first eight twice as likely, is detected too. So
+/// the check covers more than the pay table.
 #[test]
 #[should_panic(expected = "further than 4σ")]
 fn a_biased_generator_is_caught() {

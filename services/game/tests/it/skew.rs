@@ -1,4 +1,4 @@
-//! Documents and events of another build: they harm their own player, and nobody else.
+//! Tests for documents and events of another build: they affect only their own player.
 
 use contracts::proto::bets::v1::{BetSettled, BetVoided};
 use contracts::proto::payments::v1::{CommandConflict, WagerVoided};
@@ -9,7 +9,7 @@ use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, bet_as, eur};
 
-/// An undecided bet as this build stores it.
+/// Builds an undecided bet as this build stores it.
 pub(crate) fn decided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
     BetDocument {
         id: testkit::unique("bet"),
@@ -38,7 +38,7 @@ pub(crate) fn decided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
     }
 }
 
-/// A newer build knows a state and a form of amounts that this one does not.
+/// A newer build stores a state and a format of amounts that this build does not know.
 #[test]
 fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
     RUNTIME.block_on(async {
@@ -57,14 +57,14 @@ fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
         let parked = platform.parked(Topic::BetsCommands).await;
         platform.publish(&newer_state).await;
         platform.publish(&newer_amount).await;
-        // One beside them that can be read: the commands before it have been dealt with when payment is asked for it.
+        // A readable bet beside them. When payment is asked for it, the commands before it have been handled.
         let beside = bet(&harmed, 100);
         platform.publish(&beside).await;
         let asked = platform.seen.wait(&harmed, EventType::ApplyWager, 1).await.remove(0);
         assert_eq!(apply_wager(&asked).wager_id, beside.id.as_str());
-        // Two records and the first question; a record that comes again is parked again.
+        // Two records and the probe of the first call. A redelivered record is parked again.
         assert!(platform.parked(Topic::BetsCommands).await >= parked + 3, "both are parked");
-        // A conflict has to end it: all of the player's undecided bets are looked through for that.
+        // The conflict has to end the bet. For that, all undecided bets of the player are searched.
         let conflict = CommandConflict {
             command_id: asked.event.id.to_string(),
             command_type: EventType::ApplyWager.as_str().to_owned(),
@@ -90,7 +90,7 @@ fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
     });
 }
 
-/// Whoever decodes the command may know fewer fields of it: the hash is the sender's.
+/// The build that decodes the command may know fewer of its fields, so the hash has to come from the sender.
 #[test]
 fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
     RUNTIME.block_on(async {
@@ -105,7 +105,7 @@ fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
         assert_eq!(decided.get_str("wager_hash").ok(), Some(hash.as_str()), "stored when it was decided");
         assert_eq!(first.event.request_hash, Some(hash));
 
-        // As if this build computed another hash than the one that decided the bet.
+        // As if this build computed another hash than the build that decided the bet.
         let stored = "a".repeat(64);
         let change = doc! { "$set": { "wager_hash": &stored } };
         documents.update_one(doc! { "_id": placed.id.as_str() }, change).await.unwrap();
@@ -115,7 +115,7 @@ fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
     });
 }
 
-/// A payment service of an older build says that a wager was voided, and not what that took back.
+/// A payment service of an older build reports a void without the reversed amounts.
 #[test]
 fn a_void_without_amounts_takes_back_what_the_settled_bet_says() {
     RUNTIME.block_on(async {

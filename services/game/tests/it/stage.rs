@@ -1,4 +1,4 @@
-//! Sweepers alone, over a store and a topic of their own.
+//! Test stage: sweepers alone, with their own store and topic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use store::mongo::{Collection, Mongo};
 use crate::harness::{PATIENCE, Seen, watch};
 use crate::skew::decided;
 
-/// Payment's backlog as the test says; counts how often it was asked about.
+/// Backlog of payment with a state set by the test. It counts how often it was asked.
 #[derive(Clone, Default)]
 pub(crate) struct Played {
     pub(crate) is_behind: Arc<AtomicBool>,
@@ -45,7 +45,7 @@ impl Played {
     }
 }
 
-/// A store, a topic, and whoever sweeps there.
+/// Store, topic and sweepers of one test.
 pub(crate) struct Stage {
     pub(crate) seen: Seen,
     pub(crate) bets: Bets,
@@ -63,7 +63,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Nobody sweeps yet.
+    /// Sets up a stage without a sweeper.
     pub(crate) async fn set(config: &Config) -> Self {
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let bets = Bets::open(&mongo).await.unwrap();
@@ -74,24 +74,24 @@ impl Stage {
         Self { seen, bets, documents, mongo, producer, config: config.sweeper.clone(), stop }
     }
 
-    /// One sweeper runs.
+    /// Sets up a stage and starts one sweeper.
     pub(crate) async fn start(config: Config, backlog: impl Backlog) -> Self {
         let stage = Self::set(&config).await;
         stage.run(stage.sweeper(&stage.bets, backlog));
         stage
     }
 
-    /// A sweeper of this stage that knows the store by `bets`.
+    /// Creates a sweeper of this stage that uses the store through `bets`.
     pub(crate) fn sweeper<B: Backlog>(&self, bets: &Bets, backlog: B) -> Sweeper<B> {
         Sweeper::new(bets.clone(), self.producer.clone(), backlog, self.config.clone())
     }
 
-    /// Lets it run until the stage goes.
+    /// Runs the sweeper until the stage is dropped.
     pub(crate) fn run<B: Backlog>(&self, sweeper: Sweeper<B>) {
         telemetry::spawn(sweeper.run(self.stop.clone()));
     }
 
-    /// So many undecided bets of one player whose time has come.
+    /// Inserts `count` undecided bets of one player that are due.
     pub(crate) async fn due(&self, player: &str, count: usize) {
         for _ in 0..count {
             self.bets.insert(&decided(player, Some(DateTime::from_millis(0)))).await.unwrap();

@@ -1,4 +1,4 @@
-//! Sweeping: payment is asked again, with the same command, a few times; and not at all while it has yet to read older ones.
+//! Tests for sweeping: the same command is repeated a few times, and not at all while payment has older commands unread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +34,7 @@ fn nothing_is_asked_again_while_payment_has_older_commands_unread() {
     });
 }
 
-/// Either of two: payment that has commands to read, game that has answers to read.
+/// Covers both backlogs: commands that payment has not read and answers that game has not read.
 #[test]
 fn nothing_is_asked_again_while_either_of_two_is_behind() {
     RUNTIME.block_on(async {
@@ -52,7 +52,7 @@ fn nothing_is_asked_again_while_either_of_two_is_behind() {
     });
 }
 
-/// The broker is asked about both places at which an answer may be waiting.
+/// The broker reports both places where an answer may be waiting.
 #[test]
 fn commands_that_payment_and_answers_that_game_has_not_read_are_a_backlog() {
     RUNTIME.block_on(async {
@@ -72,7 +72,7 @@ fn commands_that_payment_and_answers_that_game_has_not_read_are_a_backlog() {
         for unread in [asked, answer] {
             let kafka = config("100").await.kafka;
             let backlogs = backlogs(&kafka).unwrap();
-            // New partitions have no leader for a moment: nobody can say then.
+            // New partitions have no leader for a moment, and until then the backlog is unknown.
             testkit::eventually("nothing to be unread", PATIENCE, || async {
                 matches!(backlogs.is_older_than(Duration::ZERO).await, Ok(false)).then_some(())
             })
@@ -86,12 +86,12 @@ fn commands_that_payment_and_answers_that_game_has_not_read_are_a_backlog() {
     });
 }
 
-/// A command as game would publish it.
+/// Builds a command as game publishes it.
 fn apply_wager_for(player: &str) -> Event {
     game::events::apply_wager(&decided(player, None)).unwrap()
 }
 
-/// What is held back for too long is told of, once, however often the sweeper looks.
+/// Bets that are held back for too long are reported once, regardless of the number of sweeps.
 #[test]
 fn bets_that_are_held_back_for_too_long_are_told_of_once() {
     reports::listen();
@@ -126,8 +126,8 @@ fn an_unanswered_bet_is_asked_for_a_few_times_with_the_same_bytes_and_then_given
     });
 }
 
-/// One look finds all four, so nothing but the pauses takes time; without them the four take milliseconds, also on a machine
-/// that is many times slower.
+/// One sweep finds all four bets, so only the pauses take time. Without pauses the four take milliseconds, even on a machine that
+/// is many times slower.
 #[test]
 fn a_process_repeats_a_few_commands_a_second() {
     RUNTIME.block_on(async {
@@ -139,7 +139,7 @@ fn a_process_repeats_a_few_commands_a_second() {
         let began = Instant::now();
         stage.run(stage.sweeper(&stage.bets, Played::default()));
         stage.seen.wait(&player, EventType::ApplyWager, 4).await;
-        // Three pauses of a second lie between four commands; a slow machine only makes it longer.
+        // Four commands have three pauses of one second between them. A slow machine only makes it longer.
         assert!(began.elapsed() >= Duration::from_millis(2_900), "{:?}", began.elapsed());
     });
 }
@@ -148,7 +148,7 @@ fn a_process_repeats_a_few_commands_a_second() {
 fn a_bet_that_cannot_be_read_is_left_out_and_the_others_are_asked_for() {
     RUNTIME.block_on(async {
         let mut config = config("100").await;
-        // One bet a look: the unreadable one is the oldest and must not fill it.
+        // One bet per sweep. The unreadable bet is the oldest and must not use up the sweep.
         (config.sweeper.per_second_max, config.sweeper.interval_ms) = (20, 50);
         let backlog = Played::behind();
         let stage = Stage::start(config, backlog.clone()).await;
@@ -166,7 +166,7 @@ fn a_bet_that_cannot_be_read_is_left_out_and_the_others_are_asked_for() {
     });
 }
 
-/// Payment, as far as the bus is concerned: reads its commands and applies every wager.
+/// Stand-in for payment on the bus: reads its commands and applies every wager.
 struct Payment {
     producer: Producer,
 }
@@ -188,7 +188,7 @@ fn payment(kafka: &bus::Config) -> (CancellationToken, JoinHandle<()>) {
     (stop, telemetry::spawn(async move { consumer.run(token, |_| ()).await.unwrap() }))
 }
 
-/// The broker's own answer, counted.
+/// Backlog that asks the broker and counts the answers.
 struct Counted(BacklogReader, Arc<AtomicUsize>);
 
 #[async_trait]
@@ -200,7 +200,7 @@ impl Backlog for Counted {
     }
 }
 
-/// The broker is asked what payment has read; payment goes down under load and comes back.
+/// Asks the broker how far payment has read. Payment stops under load and comes up again.
 #[test]
 fn an_outage_of_payment_is_not_amplified_and_every_bet_settles_after_it() {
     const PLAYERS: usize = 10;
@@ -212,7 +212,7 @@ fn an_outage_of_payment_is_not_amplified_and_every_bet_settles_after_it() {
         let reader = BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap();
         let stage = Stage::start(config.clone(), Counted(reader, Arc::clone(&looked))).await;
         let kafka = config.kafka.clone();
-        // The service has a sweeper as well; it asks the broker the same question.
+        // The service has a sweeper too, which asks the broker the same question.
         let platform = Platform::start(config).await;
         let players: Vec<String> = (0..PLAYERS).map(|_| testkit::unique("player")).collect();
 

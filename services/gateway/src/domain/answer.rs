@@ -1,27 +1,27 @@
-//! The final answer to a command, as it is sent, kept and repeated.
+//! The final answer to a command, as it is sent, cached and repeated.
 
 use bytes::Bytes;
 use contracts::ids::RequestHash;
 use serde::Serialize;
 
-/// How a command ended, as far as the one who asked is concerned.
+/// Result of a command for the client that sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It has a result, which may be a business "no"; these bytes are the body.
+    /// The command was decided, perhaps with a business rejection. These bytes are the body.
     Result(Bytes),
-    /// The same key was used before for another request; this one had no effect.
+    /// The key was used before for another request. This request had no effect.
     Conflict,
 }
 
 impl Answer {
-    /// A result with this body.
+    /// Builds a result with this body.
     pub(crate) fn result<B: Serialize>(body: &B) -> Self {
-        // Our own structs of strings and integers: they always serialise; an empty body would be seen by every test.
+        // Our own structs of strings and integers always serialise. An empty body would fail every test.
         Self::Result(serde_json::to_vec(body).map(Bytes::from).unwrap_or_default())
     }
 }
 
-/// A result as the cache keeps it: bound to the request that it answers.
+/// A cached result, bound to the request that it answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) request_hash: String,
@@ -33,17 +33,17 @@ impl Kept {
         Self { request_hash: request_hash.to_string(), body }
     }
 
-    /// Whether it answers this request, or another one that came with the same key.
+    /// False when the cached result answers another request with the same key.
     pub(crate) fn answers(&self, request_hash: &RequestHash) -> bool {
         self.request_hash == request_hash.to_string()
     }
 
-    /// The hash, a line feed, the body: nothing is re-encoded, so the body stays the same bytes.
+    /// Joins the hash, a line feed and the body. Nothing is re-encoded, so the body keeps its bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         [self.request_hash.as_bytes(), b"\n", &self.body].concat()
     }
 
-    /// `None` for what is not ours: a cache is not to be believed.
+    /// Returns `None` for bytes in any other form, because the cache's content is not trusted.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let split = bytes.iter().position(|byte| *byte == b'\n')?;
         let (hash, body) = (bytes.get(..split)?, bytes.get(split + 1..)?);

@@ -1,4 +1,4 @@
-//! A bet as the player sees it.
+//! Bets in the public interface.
 
 use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ pub(crate) struct HistoryPage {
     next: Option<String>,
 }
 
-/// How a bet stands, as game (`state`) and user (`outcome`) tell it.
+/// State of a bet as the game service (field `state`) and the user service (field `outcome`) return it.
 #[derive(Clone, Debug, Deserialize)]
 struct ToldBet {
     bet_id: String,
@@ -108,7 +108,7 @@ struct ToldBet {
     reason: Option<String>,
 }
 
-/// A bet as game's internal interface tells it.
+/// A bet as the game service returns it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct GameBet {
     #[serde(flatten)]
@@ -118,7 +118,7 @@ pub(crate) struct GameBet {
     pub(crate) request_hash: Option<String>,
 }
 
-/// A bet as user's internal interface tells it.
+/// A bet as the user service returns it.
 #[derive(Clone, Debug, Deserialize)]
 struct UserBet {
     #[serde(flatten)]
@@ -130,7 +130,7 @@ struct UserBet {
     trace_id: Option<String>,
 }
 
-/// A page of the history as user's internal interface tells it.
+/// A page of the history as the user service returns it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct UserPage {
     bets: Vec<UserBet>,
@@ -165,7 +165,7 @@ impl BetResult {
         }
     }
 
-    /// The same bet from game's own record.
+    /// Converts the game service's record of a bet.
     pub(crate) fn from_game(bet: GameBet) -> Self {
         Self::from_told(bet.told)
     }
@@ -194,7 +194,7 @@ impl BetResult {
     }
 }
 
-/// The answer that a settled bet is.
+/// Answer to a settled bet.
 pub(crate) fn settled(event: &BetSettled) -> Answer {
     let payout_minor = event.payout.as_ref().map_or(0, |payout| payout.minor);
     Answer::result(&BetResult {
@@ -208,7 +208,7 @@ pub(crate) fn settled(event: &BetSettled) -> Answer {
     })
 }
 
-/// The answer that a rejected bet is: a result, not an error.
+/// Answer to a rejected bet, which is a result and not an error.
 pub(crate) fn rejected(event: &BetRejected) -> Answer {
     Answer::result(&BetResult {
         outcome: Outcome::Rejected,
@@ -219,7 +219,7 @@ pub(crate) fn rejected(event: &BetRejected) -> Answer {
     })
 }
 
-/// The answer that a voided bet is.
+/// Answer to a voided bet.
 pub(crate) fn voided(event: &BetVoided) -> Answer {
     Answer::result(&BetResult {
         outcome: Outcome::Voided,
@@ -234,7 +234,7 @@ fn settled_outcome(payout_minor: i64) -> Outcome {
     if payout_minor > 0 { Outcome::Won } else { Outcome::Lost }
 }
 
-/// One spelling of a reason, whoever tells it: `REJECT_REASON_SELF_EXCLUDED` and `SELF_EXCLUDED` are `self_excluded`.
+/// Normalises the name of a reason: `REJECT_REASON_SELF_EXCLUDED` and `SELF_EXCLUDED` both become `self_excluded`.
 pub(crate) fn reason(name: Option<&str>) -> String {
     let name = name.unwrap_or("unknown").to_ascii_lowercase();
     let stripped = name.strip_prefix("reject_reason_").or_else(|| name.strip_prefix("failure_reason_"));

@@ -1,4 +1,4 @@
-//! Deposits and withdrawals as the player sees them.
+//! Deposits and withdrawals in the public interface.
 
 use contracts::proto::payments::v1::{
     DepositCompleted, DepositFailed, WithdrawalCompleted, WithdrawalFailed,
@@ -53,7 +53,7 @@ pub(crate) struct PaymentResult {
     pub reason: Option<String>,
 }
 
-/// A payment as payment's internal interface tells it.
+/// A payment as the payment service returns it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StoredPayment {
     pub(crate) payment_id: String,
@@ -84,7 +84,7 @@ impl PaymentResult {
         }
     }
 
-    /// The same payment from payment's own record.
+    /// Converts the payment service's record.
     pub(crate) fn from_stored(stored: StoredPayment) -> Self {
         let base = Self {
             amount_minor: stored.amount_minor,
@@ -105,22 +105,22 @@ impl PaymentResult {
     }
 }
 
-/// The answer that a completed deposit is.
+/// Answer to a completed deposit.
 pub(crate) fn deposit_completed(event: &DepositCompleted) -> Answer {
     completed(&event.payment_id, event.amount.as_ref(), event.balance_after.as_ref())
 }
 
-/// The answer that a completed withdrawal is.
+/// Answer to a completed withdrawal.
 pub(crate) fn withdrawal_completed(event: &WithdrawalCompleted) -> Answer {
     completed(&event.payment_id, event.amount.as_ref(), event.balance_after.as_ref())
 }
 
-/// The answer that a failed deposit is.
+/// Answer to a failed deposit.
 pub(crate) fn deposit_failed(event: &DepositFailed) -> Answer {
     failed(&event.payment_id, event.amount.as_ref(), event.reason().as_str_name())
 }
 
-/// The answer that a failed withdrawal is.
+/// Answer to a failed withdrawal.
 pub(crate) fn withdrawal_failed(event: &WithdrawalFailed) -> Answer {
     failed(&event.payment_id, event.amount.as_ref(), event.reason().as_str_name())
 }

@@ -1,4 +1,4 @@
-//! Limits and self-exclusion as the player asks for them.
+//! Limits and self-exclusion in the public interface.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

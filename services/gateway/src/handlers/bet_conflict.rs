@@ -1,4 +1,4 @@
-//! `casino.bets.v1.BetConflict`: the same key came with another bet, on another instance or in another life of this one.
+//! `casino.bets.v1.BetConflict`: another bet used the same key, on another instance or before a restart of this one.
 
 use contracts::proto::bets::v1::BetConflict;
 

@@ -1,4 +1,4 @@
-//! `casino.bets.v1.BetRejected`: the answer is no, and that is a result.
+//! `casino.bets.v1.BetRejected`: the bet was rejected, which is a result and not an error.
 
 use contracts::proto::bets::v1::BetRejected;
 

@@ -1,4 +1,4 @@
-//! `casino.bets.v1.BetVoided`: an operator took the bet back.
+//! `casino.bets.v1.BetVoided`: an operator voided the bet.
 
 use contracts::proto::bets::v1::BetVoided;
 

@@ -1,4 +1,4 @@
-//! `casino.payments.v1.CommandConflict`: the same key came with another payment.
+//! `casino.payments.v1.CommandConflict`: another payment used the same key.
 
 use contracts::proto::payments::v1::CommandConflict;
 

@@ -1,4 +1,4 @@
-//! `casino.payments.v1.DepositCompleted`: the money is in.
+//! `casino.payments.v1.DepositCompleted`: the deposit was credited.
 
 use contracts::proto::payments::v1::DepositCompleted;
 

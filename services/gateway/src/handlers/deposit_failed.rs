@@ -1,4 +1,4 @@
-//! `casino.payments.v1.DepositFailed`: the money is not in, and will not be.
+//! `casino.payments.v1.DepositFailed`: the deposit was not credited and never will be.
 
 use contracts::proto::payments::v1::DepositFailed;
 

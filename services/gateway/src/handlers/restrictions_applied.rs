@@ -5,7 +5,7 @@ use contracts::proto::payments::v1::RestrictionsApplied;
 use crate::{restrictions, state::Gateway};
 
 pub(super) fn tell(gateway: &Gateway, event: &RestrictionsApplied) -> bool {
-    // Remembered first: the request may only now be learning which event it waits for.
+    // Recorded before the answer, because the request may take its seat only now. It checks this record afterwards.
     gateway.recent_restrictions.remember(&event.cause_id);
     gateway.waiters.answer(&event.cause_id, &restrictions::applied())
 }

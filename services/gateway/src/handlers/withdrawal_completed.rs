@@ -1,4 +1,4 @@
-//! `casino.payments.v1.WithdrawalCompleted`: the money is out.
+//! `casino.payments.v1.WithdrawalCompleted`: the money was paid out.
 
 use contracts::proto::payments::v1::WithdrawalCompleted;
 

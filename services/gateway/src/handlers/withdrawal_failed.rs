@@ -1,4 +1,4 @@
-//! `casino.payments.v1.WithdrawalFailed`: the money stays.
+//! `casino.payments.v1.WithdrawalFailed`: the money was not paid out.
 
 use contracts::proto::payments::v1::WithdrawalFailed;
 

@@ -1,4 +1,4 @@
-//! Bets: placed here, decided by game and payment.
+//! Routes of bets. The gateway accepts a bet. The game and payment services decide it.
 
 use axum::{extract::State, response::Response};
 use chassis::{
@@ -44,7 +44,7 @@ pub(crate) async fn place(
     headers: HeaderMap,
     Json(request): Json<BetRequest>,
 ) -> Result<Response, Problem> {
-    // What a stranger types becomes no record, no bucket and no label: only a game that there is is bet on.
+    // Only known games are accepted, so that a client's text never becomes a record, a bucket or a label.
     request.game.parse::<Game>().map_err(|_| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-game", "There is no such game")
     })?;
@@ -80,7 +80,7 @@ pub(crate) async fn find(
     Ok(writes::body_response(StatusCode::OK, bet))
 }
 
-/// An amount from outside: a currency of ours, and more than zero.
+/// Parses an amount from a client: a known currency, and more than zero.
 pub(crate) fn amount(minor: i64, currency: &str) -> Result<WireMoney, Problem> {
     let currency: Currency =
         currency.parse().map_err(|_| Problem::invalid_body("currency: one of EUR, USD, GBP, SEK"))?;

@@ -1,4 +1,4 @@
-//! The interface, described by the code that serves it. `schemas/openapi.yaml` is the checked-in copy; a test compares them.
+//! The OpenAPI description, generated from the serving code. A test compares it with the copy in `schemas/openapi.yaml`.
 
 use axum::Json;
 use utoipa::{

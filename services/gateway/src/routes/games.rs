@@ -1,4 +1,4 @@
-//! What a game pays, for everybody.
+//! Public information about games.
 
 use axum::{extract::State, response::Response};
 use chassis::problem::Problem;

@@ -1,4 +1,4 @@
-//! What a player sees and sets of themselves. The player is who the token says: no route takes a player's id.
+//! The player's own data and settings. The token names the player, so no route takes a player's id.
 
 use axum::{extract::State, response::Response};
 use chassis::{
@@ -24,7 +24,7 @@ use crate::{
     writes,
 };
 
-/// The longest page of history.
+/// Largest page of history.
 const HISTORY_PAGE_MAX: u32 = 100;
 
 /// Which page of the history.

@@ -1,4 +1,4 @@
-//! The page at `/`: register, deposit, spin, and follow each spin to its trace. No resource of another host, no inline script.
+//! The page at `/`: register, deposit, spin, and open a spin's trace. It uses no other host's resources and no inline script.
 
 use askama::Template;
 use axum::{
@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 
 use crate::state::Gateway;
 
-/// Only this server's own files; nothing may frame the page, and no form leaves it.
+/// Allows only this server's own files. The page cannot be framed and cannot submit a form.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -1,4 +1,4 @@
-//! Money in and out, through the card provider.
+//! Deposits and withdrawals through the card provider.
 
 use axum::{extract::State, response::Response};
 use chassis::{

@@ -1,4 +1,4 @@
-//! What partners call back with. The gateway only passes it on: payment holds the key that the signature is checked with.
+//! Webhooks of partners. The gateway only forwards them, because the payment service holds the signature's key.
 
 use axum::{
     body::Bytes,
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::state::Gateway;
 
-/// What the provider signs with; during a change of the secret there may be several.
+/// Header of the provider's signature. It may occur several times while the secret is rotated.
 const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-card-signature");
 
 /// The card provider reports how a payment ended.
@@ -28,7 +28,7 @@ pub(crate) async fn card_provider(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    // These and nothing else: no token, no trace of a stranger, and nothing that looks like a call of our own.
+    // Only these headers are forwarded: no token, no foreign trace, and nothing that resembles an internal call.
     let mut forwarded = Vec::new();
     for name in [header::CONTENT_TYPE, SIGNATURE_HEADER] {
         forwarded.extend(headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())));

@@ -1,4 +1,4 @@
-//! Every route × {no token, spoilt tokens, another player's}: nobody reads or bets for another.
+//! Requests without a token, with invalid tokens, and for another player's data, on every route.
 
 use jsonwebtoken::Algorithm;
 use reqwest::{Method, StatusCode};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{Broker, INTERNAL_TOKEN, JWT_SECRET, OPERATOR_TOKEN, Stage, claims, problem, sign, token};
 
-/// Every route that needs a token. `every_route_is_known` holds this list and the next against the router itself.
+/// Every route that needs a token. `every_route_is_known` compares this list and the next with the router.
 const PLAYER_ROUTES: [(&str, &str); 11] = [
     ("get", "/api/v1/me"),
     ("get", "/api/v1/me/balance"),
@@ -21,7 +21,7 @@ const PLAYER_ROUTES: [(&str, &str); 11] = [
     ("delete", "/api/v1/sessions/current"),
 ];
 
-/// Every route that does not.
+/// Every route that needs no token.
 const PUBLIC_ROUTES: [(&str, &str); 9] = [
     ("post", "/api/v1/players"),
     ("post", "/api/v1/sessions"),
@@ -38,7 +38,7 @@ fn method(name: &str) -> Method {
     name.to_uppercase().parse().expect("a method")
 }
 
-/// A body that every write would take, were it allowed.
+/// A valid body for each write.
 fn body(path: &str) -> Value {
     match path {
         "/api/v1/bets" => json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" }),
@@ -48,7 +48,7 @@ fn body(path: &str) -> Value {
     }
 }
 
-/// What the router serves, method by method: a new route fails here until it has a row.
+/// Tries every method of every served path, so a new route fails here until it has a row.
 #[tokio::test]
 async fn every_route_is_known() {
     let stage = Stage::set(Broker::Silent).await;
@@ -83,7 +83,7 @@ fn the_description_says_of_every_route_whether_it_needs_a_token() {
     }
 }
 
-/// Whoever is no player is nobody here, whatever else they are; and nobody's token opens a route behind the gateway.
+/// The operator's token and the internal token make no player, and no token opens an internal route through the gateway.
 #[tokio::test]
 async fn no_other_token_makes_a_player() {
     let stage = Stage::set(Broker::Settles).await;

@@ -1,11 +1,11 @@
-//! What the services behind answer, or do not, and what a player is told of it.
+//! Failures of the services behind the gateway, and the answers to the player.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::stage::{Broker, Stage, problem};
 
-/// Every route that asks a service behind for more than whether a session stands, with a body where one is needed.
+/// Every route that calls a service behind for more than the session check, with a body where one is needed.
 fn routes() -> [(Method, &'static str, Option<Value>); 10] {
     let registration = json!({ "email": "a@players.example", "password": "12345678", "display_name": "A", "currency": "EUR" });
     [
@@ -32,7 +32,7 @@ async fn is_unavailable(stage: &Stage, method: Method, path: &str, body: Option<
     assert_eq!(answer, (503, "/problems/unavailable".to_owned()), "{what}");
 }
 
-/// No player can do anything about it, and none is told to log in again.
+/// A player cannot fix this, so the answer does not ask for a new log-in.
 #[tokio::test]
 async fn a_service_that_does_not_know_our_token_is_a_503() {
     let stage = Stage::set(Broker::Settles).await;

@@ -1,8 +1,8 @@
-//! Secrets that could be guessed are refused at the start.
+//! Start-up rejects secrets that are short enough to guess.
 
 use std::collections::HashMap;
 
-/// What is wrong with the defaults under good secrets, but for this one.
+/// Errors for the defaults with good secrets, where `variable` has this secret instead.
 fn complaints(variable: &str, secret: &str) -> String {
     let good = "x".repeat(32);
     let secrets = ["JWT_SECRET", "INTERNAL_TOKEN", "OPERATOR_TOKEN"];

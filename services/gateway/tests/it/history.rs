@@ -1,18 +1,18 @@
-//! The history tells a bet in the words of the answer to its placing, though user, who keeps it, has words of its own.
+//! The history shows a bet like the answer to its placing, although the user service stores it in another form.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::stage::{Broker, Stage};
 
-/// The player's page.
+/// The player's page of history.
 async fn history(stage: &Stage) -> Value {
     let answer = stage.as_player(Method::GET, "/api/v1/me/bets").send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
     answer.json().await.expect("JSON")
 }
 
-/// A bet as user tells it: every field is there, null where it has nothing to say.
+/// A bet as the user service returns it. Every field is present, null where it does not apply.
 fn of_user(bet_id: &Value, outcome: &str, payout_minor: Option<i64>, reason: Option<&str>) -> Value {
     json!({
         "bet_id": bet_id, "game": "slots", "outcome": outcome, "stake_minor": 100, "payout_minor": payout_minor,

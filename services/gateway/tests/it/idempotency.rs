@@ -1,4 +1,4 @@
-//! One key is one command: joined while it is in flight, repeated after, refused for another body.
+//! Idempotency keys: a repeated request joins the one in flight, gets the same answer later, and is refused with another body.
 
 use std::{
     collections::HashSet,
@@ -15,7 +15,7 @@ async fn body(response: reqwest::Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.expect("a body"))
 }
 
-/// What the owner says of a bet that no event tells of: repeated while the owner takes longer than it is waited for.
+/// The owner's answer to a bet without an event. Repeats the request while the owner takes longer than the gateway waits.
 async fn owners_word(stage: &Stage, key: &str, stake_minor: i64) -> reqwest::Response {
     let undecided = [StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE];
     testkit::eventually("the owner's word", PATIENCE, || async {
@@ -24,7 +24,7 @@ async fn owners_word(stage: &Stage, key: &str, stake_minor: i64) -> reqwest::Res
     .await
 }
 
-/// Waits until so many commands are waited for.
+/// Waits until `count` commands have waiting requests.
 async fn waiting_is(stage: &Stage, count: usize) {
     testkit::eventually("the waiters", PATIENCE, || async {
         (stage.gateway.waiting() == count).then_some(())
@@ -162,7 +162,7 @@ async fn a_conflict_on_another_instance_is_not_mine() {
         let request_hash = command.request_hash.expect("a hash").to_string();
         stage.behind.know_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
             "stake_minor": 100, "payout_minor": 0, "balance_minor": 1900, "currency": "EUR", "request_hash": request_hash }));
-        // Somebody used the key for another bet, elsewhere; game took this one, and says so to all.
+        // Another instance got another bet with this key. Game accepted this one, and all instances get the conflict event.
         assert!(stage.gateway.hear(&BetConflict { bet_id: id, player_id: "p-1".to_owned() }.into()));
     });
     assert_eq!(answer.status(), StatusCode::OK);
@@ -276,7 +276,7 @@ async fn every_write_needs_a_key() {
     }
 }
 
-/// Quotes are syntax, and a key that is written twice is one key: whatever the form, one bet.
+/// Quotes are only syntax, and a repeated key is one key, so all forms give one bet.
 #[tokio::test]
 async fn one_key_in_every_form_is_one_bet_and_two_keys_are_refused() {
     let stage = Stage::set(Broker::Settles).await;

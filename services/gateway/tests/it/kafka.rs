@@ -1,4 +1,4 @@
-//! The real service in this process, over a real broker: a bet goes out as a command and comes back as an answer.
+//! The real service in this process with a real broker: a bet becomes a command, and the event becomes the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     stage::{self, Broker},
 };
 
-/// A game that settles every bet.
+/// A game service that settles every bet.
 struct Game(Producer);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Rate limits: per player, per address, and the operator's exemption from the second; log-ins apart from everything else.
+//! Rate limits: per player, per address (the operator is exempt), and separately for log-ins.
 
 use std::time::Instant;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::stage::{Broker, OPERATOR_TOKEN, Stage, problem, token};
 
-/// The burst of these tests; one more comes back each second.
+/// Burst of these tests. Each second allows one more request.
 const BURST: u32 = 3;
 
-/// Asks until the limit refuses: how many were let pass and answered with `otherwise`, and the refusal.
+/// Sends requests until the limit refuses one. Returns the number of accepted ones, answered with `otherwise`, and the refusal.
 async fn until_refused(otherwise: StatusCode, ask: impl Fn() -> RequestBuilder) -> (u32, Response) {
     let begun = Instant::now();
     for passed in 0..50 {
@@ -127,7 +127,7 @@ async fn user_is_told_from_which_network_somebody_wants_in() {
     let log_in = json!({ "email": "ada@players.example", "password": "password of ada" });
     let registration = json!({ "email": "ada@players.example", "password": "password of ada", "display_name": "Ada", "currency": "EUR" });
     for (path, body) in [("/api/v1/sessions", log_in), ("/api/v1/players", registration)] {
-        // What a client claims about itself is not believed.
+        // A network that the client claims is ignored.
         let request = stage.request(Method::POST, path).header("x-client-network", "192.0.2.1");
         let answer = request.header("idempotency-key", "k").json(&body).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::CREATED, "{path}");

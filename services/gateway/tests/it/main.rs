@@ -1,4 +1,4 @@
-//! The gateway as its callers see it: over HTTP, with stand-ins for what lies behind.
+//! The gateway as its clients see it: over HTTP, with stand-ins for the services behind.
 
 mod auth;
 mod behind;

@@ -1,4 +1,4 @@
-//! The description of the interface, its checked-in copy, and what is really served: all the same.
+//! The OpenAPI description, its checked-in copy and the served routes are the same.
 
 use std::path::Path;
 

@@ -1,10 +1,10 @@
-//! The page: whole, self-contained, and under a policy that would stop it from being anything else.
+//! The page is complete and self-contained, and its content policy enforces that.
 
 use reqwest::{Method, StatusCode};
 
 use crate::stage::{Broker, Stage};
 
-/// Where the script's text is all that can be looked at.
+/// Checks the script's text, because no test runs it.
 #[tokio::test]
 async fn the_button_that_logs_out_ends_the_session() {
     let stage = Stage::set(Broker::Silent).await;

@@ -68,7 +68,7 @@ async fn a_restriction_is_answered_when_the_ledger_enforces_it() {
                 .expect("an answer")
         }
     };
-    // The event comes by before the request knows that it waits for it.
+    // The event arrives before the request waits for it.
     assert!(!stage.gateway.hear(&applied));
     let answer = limit(key).await;
     assert_eq!(answer.status(), StatusCode::OK);

@@ -1,4 +1,4 @@
-//! Stand-ins for user, game and payment: what they were asked, and what they answer.
+//! Stand-ins for the user, game and payment services. They record calls and return prepared answers.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::stage::INTERNAL_TOKEN;
 
-/// What the stand-ins remember; clones share it.
+/// State of the stand-ins. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Behind {
     inner: Arc<Inner>,
@@ -68,52 +68,52 @@ impl Behind {
         (behind, address)
     }
 
-    /// A session that stands.
+    /// Adds an open session.
     pub(crate) fn open_session(&self, session_id: &str, player_id: &str) {
         self.inner.sessions.lock().expect("unpoisoned").insert(session_id.to_owned(), player_id.to_owned());
     }
 
-    /// A session that stood.
+    /// Ends a session.
     pub(crate) fn end_session(&self, session_id: &str) {
         self.inner.sessions.lock().expect("unpoisoned").remove(session_id);
     }
 
-    /// From now on the services behind know another internal token; only sessions can still be looked at.
+    /// Makes the services expect another internal token, except for session checks.
     pub(crate) fn change_the_token(&self) {
         self.inner.token_changed.store(true, Ordering::SeqCst);
     }
 
-    /// From now on a log-out ends the session, and its answer is a failure.
+    /// Makes a log-out end the session but answer with an error.
     pub(crate) fn break_log_outs(&self) {
         self.inner.log_outs_break.store(true, Ordering::SeqCst);
     }
 
-    /// What game knows of a bet.
+    /// Sets the game service's record of a bet.
     pub(crate) fn know_bet(&self, bet_id: &str, bet: Value) {
         self.inner.bets.lock().expect("unpoisoned").insert(bet_id.to_owned(), bet);
     }
 
-    /// What user has in a player's history, the latest first.
+    /// Sets a player's history at the user service, latest first.
     pub(crate) fn know_history(&self, player_id: &str, bets: Vec<Value>) {
         self.inner.history.lock().expect("unpoisoned").insert(player_id.to_owned(), bets);
     }
 
-    /// What payment knows of a payment.
+    /// Sets the payment service's record of a payment.
     pub(crate) fn know_payment(&self, payment_id: &str, payment: Value) {
         self.inner.payments.lock().expect("unpoisoned").insert(payment_id.to_owned(), payment);
     }
 
-    /// How often a session was asked for.
+    /// Number of session checks.
     pub(crate) fn session_checks(&self) -> usize {
         self.inner.session_checks.load(Ordering::SeqCst)
     }
 
-    /// How many log-ins and registrations reached user.
+    /// Number of log-ins and registrations that reached the user service.
     pub(crate) fn log_ins(&self) -> usize {
         self.inner.log_ins.load(Ordering::SeqCst)
     }
 
-    /// From which networks log-ins and registrations came, as user was told.
+    /// Networks of the log-ins and registrations, as sent to the user service.
     pub(crate) fn networks(&self) -> Vec<String> {
         self.inner.networks.lock().expect("unpoisoned").clone()
     }
@@ -124,18 +124,18 @@ impl Behind {
         self.inner.networks.lock().expect("unpoisoned").push(network);
     }
 
-    /// What was asked for: the path and the query of each call.
+    /// Path and query of each call.
     pub(crate) fn targets(&self) -> Vec<String> {
         self.inner.targets.lock().expect("unpoisoned").clone()
     }
 
-    /// The calls of the card provider that arrived at payment.
+    /// The card provider's calls that reached the payment service.
     pub(crate) fn webhooks(&self) -> Vec<(HeaderMap, String)> {
         self.inner.webhooks.lock().expect("unpoisoned").clone()
     }
 }
 
-/// As the services behind do it: whoever does not carry the token, exactly once, is nobody.
+/// Rejects a call that does not carry the token exactly once, like the real services.
 async fn only_ours(State(behind): State<Behind>, request: Request, next: Next) -> Response {
     let tokens: Vec<_> = request.headers().get_all("x-internal-token").iter().collect();
     let is_look = request.method() == Method::GET && request.uri().path() == "/internal/v1/sessions/current";

@@ -1,11 +1,11 @@
-//! The errors' wire form, pinned: programs decide on `type`.
+//! Pins the wire format of errors, because clients decide on `type`.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::stage::{Broker, Stage};
 
-/// Status and body, with what differs from run to run replaced.
+/// Status and body, with values that change from run to run replaced.
 async fn shown(request: RequestBuilder) -> Value {
     let response = request.send().await.expect("an answer");
     let status = response.status().as_u16();

@@ -1,4 +1,4 @@
-//! What may be published, and what a producer that is dead for good means.
+//! Bets that are refused before publishing, and the effect of a permanently dead producer.
 
 use http::StatusCode;
 use reqwest::Method;
@@ -40,7 +40,7 @@ async fn a_refusal_of_one_command_is_not_the_end_but_a_dead_producer_is() {
     assert!(stage.gateway.has_given_up());
 }
 
-/// Two requests came with one key, and the owner does not say which one it took: it may be this one.
+/// Two requests came with one key, and the owner does not answer which one it accepted. It may be this one.
 #[tokio::test]
 async fn nobody_is_told_that_a_request_had_no_effect_before_that_is_known() {
     let no_redis = |config: &mut gateway::Config| "redis://127.0.0.1:1".clone_into(&mut config.redis.url);

@@ -1,4 +1,4 @@
-//! Logging out, and how long a session that has ended is still believed.
+//! Log-out, and the time for which an ended session is still accepted.
 
 use reqwest::{Method, StatusCode};
 
@@ -8,7 +8,7 @@ async fn status(stage: &Stage, method: Method, path: &str) -> StatusCode {
     stage.as_player(method, path).send().await.expect("an answer").status()
 }
 
-/// A memory that outlasts every test: what is over here is over because it was ended.
+/// Cached sessions outlast every test, so a session is rejected here only because it was ended.
 fn long_memory(config: &mut gateway::Config) {
     config.sessions.known_for_ms = 3_600_000;
 }
@@ -68,7 +68,7 @@ async fn that_a_session_does_not_stand_is_asked_each_time() {
     assert_eq!(stage.behind.session_checks(), 3);
 }
 
-/// The session has ended, but the answer that says so got lost.
+/// The session has ended, but the log-out got an error as its answer.
 #[tokio::test]
 async fn after_a_log_out_that_failed_the_session_is_looked_at_again() {
     let stage = Stage::set_with(Broker::Settles, long_memory).await;
@@ -90,7 +90,7 @@ async fn a_session_that_was_ended_elsewhere_is_over_a_moment_later() {
     .await;
 }
 
-/// A session's id is as good as the session: addresses end up in logs and spans.
+/// A session's id grants access, and URLs end up in logs and spans.
 #[tokio::test]
 async fn no_address_names_a_session() {
     let stage = Stage::set(Broker::Settles).await;

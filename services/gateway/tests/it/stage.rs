@@ -1,4 +1,4 @@
-//! A gateway over HTTP whose broker is a stand-in: it records each command and answers as the test says.
+//! A gateway over HTTP with a stand-in for the broker. It records each command and behaves as the test selects.
 
 use std::{
     net::SocketAddr,
@@ -25,30 +25,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::peers::Behind;
 
-/// How long anything may take here, on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Signs the tests' tokens.
 pub(crate) const JWT_SECRET: &str = "a secret of the tests that is long enough";
-/// Makes a request the operator's.
+/// Marks a request as the operator's.
 pub(crate) const OPERATOR_TOKEN: &str = "the operator's token of the tests";
 
-/// Makes a call the gateway's.
+/// Marks a call as the gateway's.
 pub(crate) const INTERNAL_TOKEN: &str = "the internal token of the tests of gateway";
 
-/// What the broker's stand-in does with a command.
+/// Behaviour of the broker's stand-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broker {
-    /// Acknowledges, and the outcome comes by at once.
+    /// Acknowledges, and the outcome event arrives at once.
     Settles,
-    /// Acknowledges, and the outcome comes by in a moment.
+    /// Acknowledges, and the outcome event arrives a moment later.
     SettlesLater,
-    /// Acknowledges; the answer is no.
+    /// Acknowledges, and the bet is rejected.
     Rejects,
-    /// Acknowledges, and nothing ever comes by.
+    /// Acknowledges, and no event arrives.
     Silent,
-    /// Never acknowledges.
+    /// Refuses every command.
     Refuses,
-    /// Will never take a command again.
+    /// Fails like a producer that is permanently dead.
     Dead,
 }
 
@@ -100,7 +100,7 @@ fn conflict(command: &Event) -> Option<Message> {
     Some(BetConflict { bet_id: command.id.to_string(), player_id }.into())
 }
 
-/// What game and payment would say.
+/// The event that the game or payment service would publish.
 pub(crate) fn outcome(command: &Event, behaviour: Broker) -> Option<Message> {
     let id = command.id.to_string();
     match (&command.message, behaviour) {
@@ -146,7 +146,7 @@ pub(crate) fn eur(minor: i64) -> Money {
     Money { minor, currency: "EUR".to_owned() }
 }
 
-/// A gateway on a free port and everything around it.
+/// A gateway on a free port with its stand-ins.
 pub(crate) struct Stage {
     pub(crate) behind: Behind,
     pub(crate) gateway: Standalone,
@@ -162,13 +162,13 @@ impl Drop for Stage {
     }
 }
 
-/// Telemetry that sends nothing, once for all tests: answers name their trace.
+/// Initialises telemetry that sends nothing, once for all tests, so that answers carry a trace id.
 pub(crate) fn telemetry_up() {
     static TELEMETRY: OnceLock<telemetry::Telemetry> = OnceLock::new();
     TELEMETRY.get_or_init(|| telemetry::init(telemetry::Config::silent("gateway")).expect("telemetry"));
 }
 
-/// A configuration whose services behind are at `peers`; nothing is listened on by it.
+/// A configuration with all services behind at `peers`. It opens no listener.
 pub(crate) fn config(peers: SocketAddr) -> Config {
     telemetry_up();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -194,7 +194,7 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
             internal_token: Secret::from(INTERNAL_TOKEN),
             public_keys: String::new(),
         },
-        // Nothing is remembered, but in the tests of just that.
+        // Only the tests of the session cache enable it.
         sessions: Sessions { known_for_ms: 0, known_max: 1_000 },
         bets: Bets { wait_ms: 400, waiters_max: 100, reply_ttl_s: 60 },
         limits: Limits {
@@ -210,18 +210,18 @@ pub(crate) fn config(peers: SocketAddr) -> Config {
 }
 
 impl Stage {
-    /// The usual stage: player `p-1` in session `s-1`, player `p-2` in `s-2`.
+    /// The default stage: player `p-1` in session `s-1`, player `p-2` in `s-2`.
     pub(crate) async fn set(broker: Broker) -> Self {
         Self::set_with(broker, |_| {}).await
     }
 
-    /// The same with other settings.
+    /// The default stage with other settings.
     pub(crate) async fn set_with(broker: Broker, change: impl FnOnce(&mut Config)) -> Self {
         let (behind, peers) = Behind::start().await;
         behind.open_session("s-1", "p-1");
         behind.open_session("s-2", "p-2");
         let mut config = config(peers);
-        // Only who waits in vain is to wait a short time.
+        // Only requests that never get an event wait for a short time.
         config.bets.wait_ms = if broker == Broker::Silent { 400 } else { 60_000 };
         change(&mut config);
         let broker = Arc::new(StandIn {
@@ -242,7 +242,7 @@ impl Stage {
         Self { behind, gateway, base, broker, client, stop }
     }
 
-    /// Changes what the broker does from now on.
+    /// Changes the broker's behaviour from now on.
     pub(crate) fn broker(&self, behaviour: Broker) {
         *self.broker.behaviour.lock().expect("unpoisoned") = behaviour;
     }
@@ -283,7 +283,7 @@ pub(crate) fn token(player_id: &str, session_id: &str) -> String {
     sign(&claims(player_id, session_id), JWT_SECRET, jsonwebtoken::Algorithm::HS256)
 }
 
-/// The claims of a valid token, to be spoilt.
+/// Claims of a valid token, for tests to make invalid.
 pub(crate) fn claims(player_id: &str, session_id: &str) -> Value {
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     json!({ "sub": player_id, "sid": session_id, "aud": "pitboss-players", "iss": "pitboss-gateway", "exp": now_s + 600 })
@@ -294,7 +294,7 @@ pub(crate) fn sign(claims: &Value, secret: &str, algorithm: jsonwebtoken::Algori
     jsonwebtoken::encode(&jsonwebtoken::Header::new(algorithm), claims, &key).expect("signs")
 }
 
-/// The problem's type and the status, after checking that it is a whole problem.
+/// Returns status and `type` of a problem, after checking its form.
 pub(crate) async fn problem(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     let content_type =

@@ -1,4 +1,4 @@
-//! Lagwatch's promises: lag is seen from outside, also of a group that nobody is in, and told to nobody under another name.
+//! Tests of lagwatch: it reports lag from outside, also of a group without members, and refuses requests for other host names.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -52,7 +52,7 @@ async fn get_of(address: SocketAddr, host: &str, path: &str) -> Option<(u16, Val
     Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).unwrap_or_default()))
 }
 
-/// Sum of messages, greatest age, members: of one group on the topic of bets' commands.
+/// Returns the sum of messages, the greatest age, and the members of the group `game` on the topic of bet commands.
 fn of_game(lag: &Value) -> Option<(i64, f64, u64)> {
     let rows = lag["groups"].as_array()?.iter();
     let rows: Vec<_> =
@@ -108,7 +108,7 @@ async fn the_lag_of_a_dead_group_is_seen_and_goes_when_it_comes_back() {
     assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
 }
 
-/// A web page that points its own name at this machine, or a proxy whose name was not configured.
+/// Such a request comes from a web page that points its own name at this machine, or from a proxy with an unconfigured name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_for_another_host_is_refused() {
     let config = config();

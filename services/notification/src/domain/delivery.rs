@@ -1,35 +1,35 @@
-//! The delivery of one notification: its states, and the one function that says what an attempt leads to.
+//! Delivery of one notification: its states, and the function that decides the step after an attempt.
 //!
-//! Keeps "an effect whose outcome is unknown is repeated a bounded number of times": an attempt whose outcome nobody knows (the
-//! server did not answer after the mail had been handed over, or the process died then) is counted and repeated at most
-//! [`Limits::repeats_of_unknown_max`] times. What the server puts off is tried again with doubling pauses, over hours, and then
-//! given up as well. What it refuses for good has ended.
+//! It guarantees that an effect with an unknown outcome is repeated a bounded number of times. If the server did not answer after
+//! the hand-over of the e-mail, or the process died then, the attempt is counted and repeated at most
+//! [`Limits::repeats_of_unknown_max`] times. An e-mail that the server puts off is retried with doubling pauses over hours and
+//! then given up. A permanent refusal ends the delivery.
 
-/// Where a notification stands.
+/// State of a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Its player has not registered yet, as far as is known here.
+    /// Its player has not registered yet, as far as this service knows.
     Waiting,
-    /// To be sent when its time comes.
+    /// It will be sent at its due time.
     Due,
-    /// Somebody is sending it, or has died while doing so.
+    /// A process is sending it, or died while sending it.
     Claimed,
-    /// The mail server has taken it.
+    /// The mail server accepted it.
     Sent,
-    /// The player wants no mail.
+    /// The player wants no e-mail.
     Skipped,
-    /// The mail server will never take it, or it cannot be written.
+    /// The mail server refused it permanently, or the e-mail cannot be built.
     Refused,
-    /// Given up: it was put off too often, its outcome stayed unknown, or its contact cannot be read. Somebody has to look.
+    /// Given up: put off too often, outcome unknown, or contact unreadable. An operator has to act.
     Parked,
 }
 
 impl State {
-    /// Every state.
+    /// All states.
     pub const ALL: [Self; 7] =
         [Self::Waiting, Self::Due, Self::Claimed, Self::Sent, Self::Skipped, Self::Refused, Self::Parked];
 
-    /// The name in documents.
+    /// Name in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,61 +44,61 @@ impl State {
     }
 }
 
-/// How one attempt ended.
+/// Result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The server has taken the mail.
+    /// The server accepted the e-mail.
     Taken,
-    /// The player wants no mail.
+    /// The player wants no e-mail.
     Unwanted,
-    /// Nobody knows the player (any more).
+    /// The player is unknown, or not known any more.
     NoContact,
-    /// The server refused this mail for good, or it cannot be written.
+    /// The server refused this e-mail permanently, or it cannot be built.
     Refused(String),
-    /// Something that was stored for it cannot be read here: by another build, or mended, it can.
+    /// A stored document cannot be read by this build. Another build can read it, or an operator can repair it.
     Unreadable(String),
-    /// Certainly not taken: put off by the server, or it was not handed over.
+    /// Certainly not accepted: the server put it off, or it was not handed over.
     PutOff(String),
-    /// Handed over, and nobody knows whether it was taken.
+    /// Handed over, and it is unknown whether the server accepted it.
     Unknown(String),
 }
 
-/// What has been tried so far, apart from the attempt that just ended.
+/// Counters of the attempts before the one that just ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Attempts whose outcome is unknown.
+    /// Attempts with an unknown outcome.
     pub unknown: u32,
     /// Attempts that were put off.
     pub put_off: u32,
 }
 
-/// How often is enough.
+/// Limits of the attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Repetitions after an unknown outcome: each may be one mail too many.
+    /// Repetitions after an unknown outcome. Each may deliver the e-mail twice.
     pub repeats_of_unknown_max: u32,
-    /// Attempts that may be put off before the mail is given up.
+    /// Attempts that may be put off before the e-mail is given up.
     pub put_off_max: u32,
-    /// The first pause in milliseconds; each is twice as long as the one before.
+    /// First pause in milliseconds. Each pause is twice as long as the one before.
     pub pause_ms_min: u64,
-    /// The longest pause in milliseconds.
+    /// Longest pause in milliseconds.
     pub pause_ms_max: u64,
 }
 
-/// What an attempt leads to.
+/// Step that follows from an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The new state.
+    /// New state.
     pub state: State,
-    /// What has been tried now.
+    /// Counters including this attempt.
     pub tally: Tally,
-    /// In how many milliseconds it is tried again; only for [`State::Due`].
+    /// Pause before the next attempt in milliseconds. Used only with [`State::Due`].
     pub pause_ms: u64,
-    /// Why it has not been sent, where it has not.
+    /// Reason why the e-mail was not sent, if it was not.
     pub why: Option<String>,
 }
 
-/// What the end of an attempt means for a claimed notification.
+/// Returns the step that follows from the result of an attempt at a claimed notification.
 #[must_use]
 pub fn after(attempt: Attempt, tally: Tally, limits: &Limits) -> Step {
     let ended = |state, why| Step { state, tally, pause_ms: 0, why };
@@ -135,7 +135,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { repeats_of_unknown_max: 1, put_off_max: 4, pause_ms_min: 5_000, pause_ms_max: 12_000 };
 
-    /// The states that one kind of attempt leads through, and the pauses between.
+    /// Returns the pauses between repeated attempts of one kind, and the final state.
     fn course(attempt: &Attempt) -> (Vec<u64>, State) {
         let mut tally = Tally::default();
         let mut pauses = Vec::new();

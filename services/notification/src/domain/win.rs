@@ -1,16 +1,16 @@
-//! A big win, and the mail about it.
+//! Big wins and the e-mails about them.
 
 use std::fmt::Write as _;
 
 use money::Money;
 
-/// A payout of so many stakes or more is a big win.
+/// A payout of at least this many stakes is a big win.
 pub const BIG_WIN_STAKES: u32 = 20;
 
-/// The channel of this mail; with the event's id it names one notification.
+/// Channel of this e-mail. Together with the event's id it identifies one notification.
 pub const CHANNEL: &str = "email";
 
-/// Whether a payout is a big win. A payout in another currency than its stake is none.
+/// Returns true if a payout is a big win. A payout in another currency than its stake is not.
 #[must_use]
 pub fn is_big(stake: Money, payout: Money) -> bool {
     let threshold = stake.checked_mul(BIG_WIN_STAKES);
@@ -20,18 +20,18 @@ pub fn is_big(stake: Money, payout: Money) -> bool {
         })
 }
 
-/// A mail, apart from who gets it.
+/// An e-mail without its recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// The same for the same event, whoever sends it and however often.
+    /// Message-ID. It depends only on the event, so every repetition has the same one.
     pub message_id: String,
-    /// The subject.
+    /// Subject.
     pub subject: String,
-    /// The text.
+    /// Text.
     pub body: String,
 }
 
-/// The mail about a big win.
+/// Builds the e-mail about a big win.
 #[must_use]
 pub fn mail(
     event_id: &str,
@@ -50,7 +50,7 @@ pub fn mail(
     }
 }
 
-/// `<event.channel@domain>`. An id may hold any visible character; what has a meaning in a Message-ID is written in hex.
+/// Builds `<event.channel@domain>`. An id may have any visible character. All except letters, digits and `-` are written in hex.
 fn message_id(event_id: &str, domain: &str) -> String {
     let mut local = String::with_capacity(event_id.len());
     for byte in event_id.bytes() {

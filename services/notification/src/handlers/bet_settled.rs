@@ -1,4 +1,4 @@
-//! `BetSettled`: a big win is worth a mail, which the courier sends. Of a player who is not known yet it waits for them.
+//! Handler of `BetSettled`: stores a notification about a big win, which waits if its player is not known yet.
 
 use std::sync::Arc;
 

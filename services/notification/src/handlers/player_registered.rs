@@ -1,4 +1,4 @@
-//! `PlayerRegistered`: where this player's mail goes, and what has waited for it is due.
+//! Handler of `PlayerRegistered`: stores the player's address and makes waiting notifications due.
 
 use std::sync::Arc;
 

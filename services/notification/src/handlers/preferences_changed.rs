@@ -1,4 +1,4 @@
-//! `PreferencesChanged`: whether this player wants mail; the newest statement counts.
+//! Handler of `PreferencesChanged`: stores whether this player wants e-mails. The newest statement counts.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One mail for a big win: however often it is told, whoever dies meanwhile, and only to who wants it.
+//! Tests that a big win causes one e-mail in spite of redeliveries and kills, and only for players who want e-mails.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use store::bson::{DateTime, doc};
 
 use crate::harness::{PATIENCE, Platform, prefers, registered, win};
 
-/// The check: each win has brought exactly one mail, the marker's not counted.
+/// Asserts that each win caused exactly one e-mail, besides those of the markers.
 fn assert_one_mail_each(platform: &Platform, email: &str, wins: usize, markers: usize) {
     let mails = platform.mails.to(email);
     assert_eq!(mails.len(), wins + markers, "not one mail for each big win: {} mails", mails.len());
@@ -37,7 +37,7 @@ async fn a_big_win_brings_one_mail_also_when_told_again_and_after_a_restart() {
     assert_one_mail_each(&platform, &email, 1, 2);
 }
 
-/// The twin: a service that forgets what it has sent is caught by the same check.
+/// Negative test: a service that loses the record of what it has sent is caught by the same check.
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "not one mail for each big win")]
 async fn forgetting_what_was_sent_is_caught() {
@@ -53,7 +53,7 @@ async fn forgetting_what_was_sent_is_caught() {
     assert_one_mail_each(&platform, &email, 1, 1);
 }
 
-/// A process died after the server had taken the mail and before it noted so.
+/// A process died after the server had accepted the e-mail and before it stored that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_between_sending_and_noting_costs_one_more_mail_with_the_same_id() {
     let platform = Platform::start().await;
@@ -93,7 +93,7 @@ async fn a_mail_server_that_says_later_gets_it_later() {
     assert_one_mail_each(&platform, &email, 1, 0);
 }
 
-/// A refusal for good ends the mail, also for a replay, and harms nobody behind it.
+/// A permanent refusal ends the e-mail, also for a replay, and does not affect the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_refused_for_good_is_not_sent_again_and_does_not_hold_up_the_next() {
     let platform = Platform::start().await;
@@ -120,7 +120,7 @@ async fn who_wants_no_mail_gets_none_and_a_replay_of_the_registration_does_not_c
     platform.publish(&prefers(&player, false)).await;
     platform.publish(&registered(&player, &email)).await;
     platform.publish(&earlier).await;
-    // Events of one player come in order: when this address is known, all before it has been dealt with.
+    // Events of one player are handled in order. When this address is known, all earlier ones have been handled.
     let email = format!("moved-{email}");
     platform.publish(&registered(&player, &email)).await;
     let contacts = platform.mongo.collection::<store::bson::Document>("contacts");

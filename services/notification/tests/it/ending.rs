@@ -1,4 +1,4 @@
-//! The end of the process while mails are under way (with the content handed over: `mailboxes`).
+//! Test of a shutdown while e-mails are in flight before the content. The case after the hand-over is in `mailboxes`.
 
 use store::bson::doc;
 

@@ -1,4 +1,4 @@
-//! Without the internal token nobody learns which mails were given up, or has one sent again.
+//! Tests that the routes to list and retry e-mails that were given up require the internal token.
 
 use testkit::guard::every_route_refuses;
 

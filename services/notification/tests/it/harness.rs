@@ -1,4 +1,4 @@
-//! A namespace, a database and a mail server of a test's own, with one process of the real service on them, or more.
+//! Test harness: a namespace, a database and a mail server for one test, with one or more processes of the real service.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use crate::smtp::MailServer;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What every request to notification has to carry.
+/// Token that every request to notification has to carry.
 pub(crate) const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
 
 pub(crate) struct Platform {
     pub(crate) mails: MailServer,
-    /// The store itself, whatever way the process takes to it.
+    /// The store itself, even if the process connects through a [`crate::way::Way`].
     pub(crate) mongo: Mongo,
     producer: Producer,
     config: Config,
@@ -35,7 +35,7 @@ impl Platform {
         Self::start_with(&[]).await
     }
 
-    /// With settings of the test's own, and pauses that a test can wait for.
+    /// Starts a platform with settings of the test and with short pauses.
     pub(crate) async fn start_with(own: &[(&str, &str)]) -> Self {
         let (mails, smtp) = MailServer::start().await;
         let settings = [
@@ -45,7 +45,7 @@ impl Platform {
             ("PITBOSS__SECURITY__INTERNAL_TOKEN", INTERNAL_TOKEN.to_owned()),
             ("PITBOSS__MAIL__POLL_INTERVAL_MS", "20".to_owned()),
             ("PITBOSS__MAIL__PAUSE_MS_MIN", "20".to_owned()),
-            // A busy machine ends late, and in good order all the same.
+            // A busy machine shuts down slowly but still in an orderly way.
             ("PITBOSS__DRAIN__DEADLINE_MS", "60000".to_owned()),
         ];
         let all = testkit::patient::environment("notify").into_iter().chain(settings);
@@ -61,7 +61,7 @@ impl Platform {
         Self { mails, mongo, producer, config, process }
     }
 
-    /// Starts another process on the same store, in the same group, which sends its mails elsewhere.
+    /// Starts another process on the same store and in the same group, which uses another mail server.
     pub(crate) async fn another(&self, smtp: SocketAddr) -> Process {
         let mut config = self.config.clone();
         config.mongo.uri = testkit::mongo();
@@ -69,33 +69,33 @@ impl Platform {
         Process::start(&config).await
     }
 
-    /// Asks the service itself, as one of ours.
+    /// Sends a request with the internal token to the service.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
         let token = [("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned())];
         self.process().ask(method, path, &token).await
     }
 
-    /// The first process.
+    /// First process.
     pub(crate) fn process(&self) -> &Process {
         self.process.as_ref().unwrap()
     }
 
-    /// Ends the process in good order.
+    /// Shuts the process down in an orderly way.
     pub(crate) async fn end(&mut self) {
         self.process.take().unwrap().end().await;
     }
 
-    /// Ends the process in the middle of whatever it does.
+    /// Kills the process at an arbitrary point.
     pub(crate) async fn die(&mut self) {
         self.process.take().unwrap().die().await;
     }
 
-    /// Starts another process in the place of one that has ended.
+    /// Starts another process in place of the one that ended.
     pub(crate) async fn begin(&mut self) {
         self.process = Some(Process::start(&self.config).await);
     }
 
-    /// Ends the process and starts another one.
+    /// Shuts the process down and starts another one.
     pub(crate) async fn restart(&mut self) {
         self.end().await;
         self.begin().await;
@@ -105,7 +105,7 @@ impl Platform {
         self.producer.publish(event).await.unwrap();
     }
 
-    /// Without a key nothing keeps two records of one player from being handled at the same time.
+    /// Publishes without a key, so that two records of one player may be handled at the same time.
     pub(crate) async fn publish_without_key(&self, event: &Event) {
         let encoded = event.encode(Format::Protobuf);
         let record = RawRecord {
@@ -117,7 +117,7 @@ impl Platform {
         self.producer.publish_raw(&record).await.unwrap();
     }
 
-    /// How many dead letters of bets there are. Their topic has one partition: one more record is told its place in it.
+    /// Appends a probe record to the dead letters of bets (one partition) and returns its offset: the records before it.
     pub(crate) async fn parked(&self) -> i64 {
         let topic = Topic::BetsEvents.dlq(Group::Notification);
         let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
@@ -128,7 +128,7 @@ impl Platform {
         self.mongo.collection("sent")
     }
 
-    /// Registers a player and waits until they are known.
+    /// Registers a player and waits until the contact is stored.
     pub(crate) async fn register(&self, player: &str) -> String {
         let email = address(player);
         self.publish(&registered(player, &email)).await;
@@ -140,8 +140,8 @@ impl Platform {
         email
     }
 
-    /// Puts a contact and a notification that is due into the store, as the handlers leave them, and with `more` in it. No record is
-    /// in hand meanwhile, so nobody but the courier touches them.
+    /// Stores a contact and a due notification as the handlers do, with the fields of `more`. No record is in progress meanwhile,
+    /// so only the courier touches them.
     pub(crate) async fn store_due(&self, player: &str, more: Document) -> (Event, String) {
         let (big, email) = (win(player, 100, 2_000), address(player));
         let contacts = self.mongo.collection::<Document>("contacts");
@@ -160,19 +160,19 @@ impl Platform {
         (big, email)
     }
 
-    /// Changes a notification behind the service's back.
+    /// Changes a notification directly in the store.
     pub(crate) async fn set(&self, event: &Event, change: Document) {
         let updated =
             self.sent().update_one(doc! { "_id": id(event) }, doc! { "$set": change }).await.unwrap();
         assert_eq!(updated, 1, "there is no notification of {}", event.id);
     }
 
-    /// How a notification stands now.
+    /// Returns the notification as it is now.
     pub(crate) async fn find(&self, event: &Event) -> Document {
         self.sent().find_one(doc! { "_id": id(event) }).await.unwrap().unwrap()
     }
 
-    /// How a notification stands, once it stands so.
+    /// Returns the notification as soon as it is in this state.
     pub(crate) async fn wait_for(&self, event: &Event, state: &str) -> Document {
         let id = id(event);
         testkit::eventually(&format!("{id} to be {state}"), PATIENCE, || async {
@@ -181,8 +181,8 @@ impl Platform {
         .await
     }
 
-    /// This player's next mail-worthy bet as a marker: what stood before it in the lane has been handled, and of this player's
-    /// mails what was due has been tried.
+    /// Publishes another big win of this player as a marker and waits until its e-mail was sent. By then earlier records in the
+    /// lane were handled, and the player's due e-mails were tried.
     pub(crate) async fn flush(&self, player: &str) {
         let marker = win(player, 100, 2_000);
         self.publish(&marker).await;
@@ -194,12 +194,12 @@ fn id(event: &Event) -> String {
     format!("{}/email", event.id)
 }
 
-/// Where the mail of a player goes.
+/// Returns the e-mail address of a player.
 pub(crate) fn address(player: &str) -> String {
     format!("{player}@mail.example")
 }
 
-/// What a notification says of the attempts at it: all, those with an unknown outcome, those that were put off.
+/// Returns the counters of a notification: all attempts, those with an unknown outcome, and those that were put off.
 pub(crate) fn tally(notification: &Document) -> (i64, i64, i64) {
     let number = |name: &str| {
         let value = notification.get(name).unwrap();

@@ -1,11 +1,11 @@
-//! Bad mailboxes and slow servers: a mail is repeated a bounded number of times, and holds up nobody else.
+//! Tests for bad mailboxes and slow servers: an e-mail is repeated a bounded number of times and does not delay other players.
 
 use store::bson::{DateTime, doc};
 
 use crate::harness::{PATIENCE, Platform, tally, win};
 use crate::smtp::{MailServer, Mailbox};
 
-/// The server has the mail and does not say so. Nobody was killed, and the player gets it twice at most.
+/// The server accepts the e-mail but does not answer. No process is killed, and the player gets it at most twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_outcome_is_unknown_is_sent_once_more_and_then_parked() {
     let platform = Platform::start_with(&[("PITBOSS__MAIL__TIMEOUTS__ACCEPTED_MS", "3000")]).await;
@@ -38,8 +38,8 @@ async fn a_mail_whose_outcome_is_unknown_is_sent_once_more_and_then_parked() {
     assert_eq!(platform.ask("POST", &path).await.0, 404, "it is no longer parked");
 }
 
-/// Slow is not silent: a server that answers within the time that the protocol gives it gets a mail once. The claim is renewed
-/// meanwhile, so nobody else takes the mail over.
+/// A server that answers slowly, but within the protocol's time-out, gets an e-mail once. The claim is renewed meanwhile, so no
+/// other process takes it over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_accepts_late_gets_a_mail_once() {
     let platform = Platform::start().await;
@@ -65,7 +65,7 @@ async fn a_server_that_accepts_late_gets_a_mail_once() {
     assert_eq!((platform.mails.to(&email).len(), others_mails.to(&email).len()), (1, 0));
 }
 
-/// The lane and the places are free although every mail of one player is put off, or never answered.
+/// The lane and the places stay free although every e-mail of one player is put off or never answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_mailbox_holds_up_neither_other_players_nor_the_group() {
     const WINS: usize = 20;
@@ -77,7 +77,7 @@ async fn a_bad_mailbox_holds_up_neither_other_players_nor_the_group() {
         let email = platform.register(&other).await;
         platform.mails.let_be(&harmed, bad);
         for _ in 0..WINS {
-            // Without a key, so that it does not depend on chance whether both players share a lane.
+            // Without a key, so that chance does not decide if both players share a lane.
             platform.publish_without_key(&win(&harmed, 100, 2_000)).await;
         }
         let unharmed = win(&other, 100, 2_000);
@@ -92,11 +92,11 @@ async fn a_bad_mailbox_holds_up_neither_other_players_nor_the_group() {
     }
 }
 
-/// As many bad mailboxes as places: one place of two stays free for mails that were not tried before.
+/// There are as many bad mailboxes as places. One of two places stays free for e-mails without earlier attempts.
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_that_were_tried_before_get_half_of_the_places() {
     let mut platform = Platform::start_with(&[("PITBOSS__MAIL__CONCURRENT_MAX", "2")]).await;
-    // They are due at the same moment, before every other mail, when the next process looks for the first time.
+    // Both are due at the same time, before every other e-mail, when the next process makes its first pass.
     platform.end().await;
     for _ in 0..2 {
         let player = testkit::unique("bad");
@@ -116,7 +116,7 @@ async fn mails_that_were_tried_before_get_half_of_the_places() {
     assert_eq!((count("claimed").await, count("due").await), (1, 1));
 }
 
-/// Also when somebody has looked at it and it is tried again: then from the start.
+/// A retry by an operator starts with new counters.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_put_off_too_often_is_parked() {
     let platform = Platform::start_with(&[("PITBOSS__MAIL__PUT_OFF_MAX", "3")]).await;
@@ -139,14 +139,14 @@ async fn a_mail_that_is_put_off_too_often_is_parked() {
     assert_eq!(platform.mails.to(&email).len(), 0);
 }
 
-/// A process that dies before it hands a mail over has certainly not sent it: that is no unknown outcome. Once its claim has run
-/// out another one takes the mail over.
+/// A process that dies before the hand-over has certainly not sent the e-mail, so the outcome is not unknown. After the claim has
+/// expired, another process takes over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_before_the_hand_over_is_no_unknown_outcome() {
     let mut platform = Platform::start().await;
     let player = testkit::unique("player");
     platform.mails.let_be(&player, Mailbox::WaitsBeforeTheContent);
-    // One attempt has an unknown outcome already: a second one would park the mail.
+    // One attempt already has an unknown outcome, so a second one would park the e-mail.
     let (big, email) = platform.store_due(&player, doc! { "attempts": 1, "unknown": 1 }).await;
     platform.mails.until_waited(1).await;
     let (others_mails, smtp) = MailServer::start().await;
@@ -162,7 +162,7 @@ async fn a_death_before_the_hand_over_is_no_unknown_outcome() {
     assert_eq!(platform.mails.to(&email).len(), 0);
 }
 
-/// A claim whose holder had handed the mail over, and one of an older build, which did not say.
+/// Covers a claim whose holder had handed the e-mail over, and a claim of an older build, which did not store that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_after_the_hand_over_is_an_unknown_outcome() {
     let platform = Platform::start().await;
@@ -182,7 +182,7 @@ async fn a_death_after_the_hand_over_is_an_unknown_outcome() {
     }
 }
 
-/// What is under way when the process ends is noted as unknown, not forgotten, and the next process sends it once more.
+/// An e-mail in flight at shutdown is stored as unknown and not lost, and the next process sends it once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_while_the_server_has_the_mail_costs_one_more() {
     let mut platform = Platform::start().await;

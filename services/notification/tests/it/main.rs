@@ -1,4 +1,4 @@
-//! Notification's promises, on real servers and a small mail server of the test's own.
+//! Tests of notification's guarantees on real servers and on a small mail server of the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

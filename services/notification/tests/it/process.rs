@@ -1,4 +1,4 @@
-//! One process of notification: the real service as a task of this one. Several may run on one store, in one group.
+//! One process of notification: the real service as a task. Several may run on one store and in one group.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Starts one and waits until it is ready.
+    /// Starts a process and waits until it is ready.
     pub(crate) async fn start(config: &Config) -> Self {
         let edges = Edges::local(&[]).await.unwrap();
         let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
@@ -36,7 +36,7 @@ impl Process {
         process
     }
 
-    /// Asks it with these headers.
+    /// Sends a request with these headers.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -46,14 +46,14 @@ impl Process {
         ask(self.address, method, path, headers).await.unwrap()
     }
 
-    /// Ends it in good order.
+    /// Shuts the process down in an orderly way.
     pub(crate) async fn end(mut self) {
         self.shutdown.trigger();
         let ended = (&mut self.service).await.unwrap();
         assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
     }
 
-    /// It is gone in the middle of whatever it does, as after SIGKILL.
+    /// Stops the process at an arbitrary point, as SIGKILL does.
     pub(crate) async fn die(mut self) {
         self.service.abort();
         let ended = (&mut self.service).await;

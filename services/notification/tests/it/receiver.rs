@@ -1,4 +1,4 @@
-//! A plain TCP server that takes what would go to Sentry. It wants bodies as they are, not compressed.
+//! Plain TCP server that receives the data for Sentry. It expects uncompressed bodies.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,7 +26,7 @@ impl Receiver {
         Self { address, items }
     }
 
-    /// The payload of each transaction so far.
+    /// Returns the payload of each transaction so far.
     pub(crate) fn transactions(&self) -> Vec<Value> {
         let items = self.items.lock().unwrap();
         items.iter().filter(|(kind, _)| kind == "transaction").map(|(_, payload)| payload.clone()).collect()
@@ -52,7 +52,7 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<(String, Value)>>) {
     }
 }
 
-/// The end of a request's head and the length of its body, once the head is here.
+/// Returns the end of a request's head and the length of its body, or `None` until the head is complete.
 fn head(received: &[u8]) -> Option<(usize, usize)> {
     let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&received[..end]).to_lowercase();
@@ -60,7 +60,7 @@ fn head(received: &[u8]) -> Option<(usize, usize)> {
     Some((end, length))
 }
 
-/// The kind and the payload of each item of an envelope.
+/// Returns the kind and the payload of each item of an envelope.
 fn items_of(envelope: &[u8]) -> Vec<(String, Value)> {
     let line_end = |from: &[u8]| from.iter().position(|byte| *byte == b'\n').unwrap_or(from.len());
     let mut rest = &envelope[(line_end(envelope) + 1).min(envelope.len())..];

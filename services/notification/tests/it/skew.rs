@@ -1,4 +1,4 @@
-//! Documents of another build harm their own player, and nobody else.
+//! Tests that documents of another build affect only their own player.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,7 +11,7 @@ async fn documents_that_cannot_be_read_hold_up_nobody_else() {
     let platform = Platform::start().await;
     let (harmed, other) = (testkit::unique("harmed"), testkit::unique("other"));
     let email = platform.register(&other).await;
-    // A newer build knows a fifth currency, and another form of contacts.
+    // A newer build stores a currency and a format of contacts that this build does not know.
     let long_ago = DateTime::from_millis(0);
     let newer = doc! {
         "_id": "newer/email", "player_id": "somebody", "state": "due", "due_at": long_ago, "owner": "",
@@ -33,14 +33,14 @@ async fn documents_that_cannot_be_read_hold_up_nobody_else() {
     assert_eq!(platform.sent().find_one(doc! { "_id": "newer/email" }).await.unwrap(), Some(newer));
     let asked = AtomicI64::new(0);
     testkit::eventually("the win of the unreadable contact to be parked", PATIENCE, || async {
-        // Each question writes a record of its own before the next.
+        // Each call appends a probe record before the next one.
         let asked_before = asked.fetch_add(1, Ordering::SeqCst);
         (platform.parked().await - asked_before == 1).then_some(())
     })
     .await;
 }
 
-/// The contact became unreadable after the win was stored: the mail waits for somebody who looks, and goes out then.
+/// The contact became unreadable after the win was stored. The e-mail waits for an operator and is sent after a retry.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_contact_cannot_be_read_is_parked_and_can_be_tried_again() {
     let platform = Platform::start().await;
@@ -65,7 +65,7 @@ async fn a_mail_whose_contact_cannot_be_read_is_parked_and_can_be_tried_again() 
     assert_eq!(platform.mails.to(&email).len(), 1);
 }
 
-/// An older build was killed while it sent: its document has neither a time nor what the mail says. The record comes again.
+/// An older build was killed while sending. Its document has no time and no text of the e-mail, and the record is redelivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_build_had_claimed_is_sent_when_its_record_comes_again() {
     let platform = Platform::start().await;
@@ -83,7 +83,7 @@ async fn what_an_older_build_had_claimed_is_sent_when_its_record_comes_again() {
     assert_eq!(platform.mails.to(&email).len(), 1);
 }
 
-/// The same with all that its mail says, and the player was not known here: the registration sends it.
+/// The same with the data of the e-mail, for a player who was unknown. The registration sends it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_build_had_claimed_is_sent_when_its_player_registers() {
     let platform = Platform::start().await;

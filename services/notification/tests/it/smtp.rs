@@ -1,4 +1,4 @@
-//! A mail server that keeps what it is given and fails on cue. It shares no code with the service or with `partners`.
+//! Mail server that keeps the e-mails it gets and fails on request. It shares no code with the service or with `partners`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use crate::harness::PATIENCE;
 
 const OK: &str = "250 ok\r\n";
 
-/// One mail as it came.
+/// An e-mail as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
-    /// The whole commands that said from whom it is and for whom.
+    /// Complete commands with the sender (MAIL) and the recipient (RCPT).
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) raw: String,
 }
 
 impl Received {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let prefix = format!("{name}: ");
         self.raw.lines().find_map(|line| line.strip_prefix(prefix.as_str()))
@@ -33,35 +33,35 @@ impl Received {
 #[derive(Clone, Default)]
 pub(crate) struct MailServer {
     received: Arc<Mutex<Vec<Received>>>,
-    /// So many of the next mails are answered with "later" (451), or, from `for_good`, "never" (550).
+    /// Number of the next e-mails to answer with "later" (451). `refusals` is the number to answer with "never" (550).
     failures: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
-    /// Mailboxes that have a way of their own, by a part of their address.
+    /// Mailboxes with a special behaviour, selected by a part of their address.
     mailboxes: Arc<Mutex<Vec<(String, Mailbox)>>>,
-    /// A mailbox has another way now.
+    /// Signals that the behaviour of a mailbox has changed.
     told: Arc<Notify>,
-    /// How often a client was made to wait, and how many clients are gone.
+    /// Number of times a client had to wait. `left` is the number of clients that have disconnected.
     waited: Arc<AtomicUsize>,
     left: Arc<AtomicUsize>,
-    /// What clients are greeted with in place of a welcome.
+    /// Line that clients are greeted with instead of the usual greeting.
     greeting: Arc<Mutex<Option<&'static str>>>,
     takes_utf8: Arc<AtomicBool>,
 }
 
-/// What a mailbox does with its mails.
+/// Behaviour of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mailbox {
-    /// Takes them, as every other one.
+    /// Accepts e-mails.
     Good,
-    /// Answers "later" (451), for good.
+    /// Always answers "later" (451).
     AlwaysLater,
-    /// Keeps a mail and never says so.
+    /// Keeps an e-mail and never answers.
     TakesAndSaysNothing,
-    /// Keeps a mail and says so once it has another way.
+    /// Keeps an e-mail and answers when the behaviour changes.
     TakesWhenTold,
-    /// Is silent when it hears of a mail, until it has another way. The content has not been offered by then.
+    /// Does not answer the recipient, before the content is offered, until the behaviour changes.
     WaitsBeforeTheContent,
-    /// Closes the connection when it hears of a mail.
+    /// Closes the connection at the recipient, before the content is offered.
     HangsUpBeforeTheContent,
 }
 
@@ -79,12 +79,12 @@ impl MailServer {
         (server, address)
     }
 
-    /// Mails to one address.
+    /// Returns the e-mails to one address.
     pub(crate) fn to(&self, address: &str) -> Vec<Received> {
         self.received.lock().unwrap().iter().filter(|mail| mail.to.contains(address)).cloned().collect()
     }
 
-    /// Waits until so many mails to one address are here, whatever their sender was told.
+    /// Waits until `count` e-mails to one address were received, regardless of the answer to the sender.
     pub(crate) async fn until_here(&self, address: &str, count: usize) {
         testkit::eventually("the server to have the mail", PATIENCE, || async {
             (self.to(address).len() == count).then_some(())
@@ -92,7 +92,7 @@ impl MailServer {
         .await;
     }
 
-    /// Waits until so many clients were made to wait.
+    /// Waits until clients had to wait `count` times.
     pub(crate) async fn until_waited(&self, count: usize) {
         testkit::eventually("a client to be kept waiting", PATIENCE, || async {
             (self.waited.load(Ordering::SeqCst) == count).then_some(())
@@ -100,7 +100,7 @@ impl MailServer {
         .await;
     }
 
-    /// Waits until so many clients are gone.
+    /// Waits until `count` clients have disconnected.
     pub(crate) async fn until_left(&self, count: usize) {
         testkit::eventually("the client to leave", PATIENCE, || async {
             (self.left.load(Ordering::SeqCst) == count).then_some(())
@@ -108,7 +108,7 @@ impl MailServer {
         .await;
     }
 
-    /// From now on the mailboxes whose address has `part` in it do this.
+    /// Sets the behaviour of the mailboxes whose address contains `part`.
     pub(crate) fn let_be(&self, part: &str, mailbox: Mailbox) {
         self.mailboxes.lock().unwrap().insert(0, (part.to_owned(), mailbox));
         self.told.notify_waiters();
@@ -131,18 +131,18 @@ impl MailServer {
         self.failures.load(Ordering::SeqCst)
     }
 
-    /// Every client is greeted with this line; `None`: it is welcome.
+    /// Sets the line that clients are greeted with. `None` is the usual greeting.
     pub(crate) fn greet_with(&self, greeting: Option<&'static str>) {
         *self.greeting.lock().unwrap() = greeting;
     }
 
-    /// From now on it takes addresses beyond ASCII.
+    /// Accepts addresses beyond ASCII from now on.
     pub(crate) fn take_utf8(&self) {
         self.takes_utf8.store(true, Ordering::SeqCst);
     }
 
     async fn serve(self, stream: TcpStream) {
-        // A client that leaves in the middle has its reasons.
+        // A client may disconnect at any point, which is not an error here.
         self.converse(BufReader::new(stream)).await.ok();
         self.left.fetch_add(1, Ordering::SeqCst);
     }
@@ -183,7 +183,7 @@ impl MailServer {
                         Mailbox::AlwaysLater => "451 later\r\n",
                         Mailbox::TakesAndSaysNothing => {
                             self.verdict(mail);
-                            // Until the client has left.
+                            // Until the client disconnects.
                             stream.read_line(&mut line).await?;
                             return Ok(());
                         }
@@ -205,7 +205,7 @@ impl MailServer {
         }
     }
 
-    /// Waits until a mailbox that waits has another way; an error when the client leaves before.
+    /// Waits until the behaviour of a waiting mailbox changes. Returns an error if the client disconnects before.
     async fn until_told(
         &self,
         to: &str,
@@ -220,7 +220,7 @@ impl MailServer {
             }
             tokio::select! {
                 () = told => {}
-                // It has nothing to say before it is answered.
+                // The client sends nothing before the answer, so readable input means that it disconnected.
                 _ = stream.fill_buf() => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
@@ -241,7 +241,7 @@ impl MailServer {
     }
 }
 
-/// A mail up to its final dot; of a client that leaves before there is none.
+/// Reads an e-mail up to its final dot. Returns an error if the client disconnects before.
 async fn read_mail(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
     let mut raw = String::new();
     loop {

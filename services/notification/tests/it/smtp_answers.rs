@@ -1,11 +1,11 @@
-//! What a server says, or does not say, before it has the content: none of it is an unknown outcome.
+//! Tests that an answer of the server before the content, or a missing one, is never an unknown outcome.
 
 use store::bson::doc;
 
 use crate::harness::{PATIENCE, Platform, tally};
 use crate::smtp::Mailbox;
 
-/// A refusal there is about the server and not about the mail.
+/// A refusal in the greeting concerns the server and not the e-mail.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_server_refuses_everybody_is_put_off() {
     let platform = Platform::start().await;

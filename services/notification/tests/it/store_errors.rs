@@ -1,4 +1,4 @@
-//! The store says no while a mail is under way: nothing is sent that is not written down, and nothing is forgotten.
+//! Tests for store errors while an e-mail is in flight: nothing is sent that is not stored, and nothing is lost.
 
 use store::bson::{DateTime, doc};
 
@@ -10,17 +10,17 @@ const HAND_OVER: Words = &["$unset", "held_back_by"];
 const NOTE_END: Words = &["put_off", "ended_at"];
 const GIVE_BACK: Words = &["$inc", "put_off"];
 
-/// Nothing was tried: the mail is due again after a pause, as if nobody had claimed it.
+/// Nothing was tried, so the e-mail is due again after a pause as if it had never been claimed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_contact_cannot_be_asked_for_is_given_back() {
     let way = Way::start().await;
-    // A pause that nobody waits out.
+    // A pause longer than the test.
     let pause = ("PITBOSS__MAIL__PAUSE_MS_MIN", "3600000");
     let platform = Platform::start_with(&[("PITBOSS__MONGO__URI", way.uri().as_str()), pause]).await;
     way.refuse(FIND_CONTACT);
     way.refuse(GIVE_BACK);
     let (big, email) = platform.store_due(&testkit::unique("player"), doc! {}).await;
-    // It is told until the store has heard it.
+    // It is repeated until the store has accepted it.
     way.until_met(GIVE_BACK, 2).await;
     way.let_pass(GIVE_BACK);
     let due = platform.wait_for(&big, "due").await;

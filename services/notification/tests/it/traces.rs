@@ -1,4 +1,4 @@
-//! The trace of a mail, judged by the bytes that went to Sentry: in a process of its own, since telemetry is one per process.
+//! Test of an e-mail's trace by the bytes sent to Sentry, in a separate process because telemetry exists once per process.
 
 use std::process::Command;
 
@@ -42,7 +42,7 @@ fn scenario() {
     judge(&receiver.transactions(), &event_id);
 }
 
-/// A win in a trace, whose mail has been sent when this returns, and the process has ended.
+/// Publishes a win in a trace, waits until its e-mail was sent, and shuts the process down.
 async fn win_and_mail() -> String {
     let mut platform = Platform::start().await;
     let player = testkit::unique("player");

@@ -1,4 +1,4 @@
-//! Two processes on one store: one of them has a mail, and the other one leaves it alone.
+//! Tests with two processes on one store: while one of them has an e-mail, the other one does not touch it.
 
 use store::bson::{DateTime, doc};
 
@@ -8,7 +8,7 @@ use crate::way::{Way, Words};
 
 const CLAIM: Words = &["$inc", "held_back_by"];
 
-/// Both have found a mail; the first one's claim is on its way while the second one claims.
+/// Both processes have found an e-mail. The first one's claim is in flight while the second one claims it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_another_process_has_claimed_meanwhile_is_left_to_it() {
     let way = Way::start().await;
@@ -33,10 +33,10 @@ async fn a_mail_that_another_process_has_claimed_meanwhile_is_left_to_it() {
     assert_eq!((platform.mails.to(&email).len(), others_mails.to(&email).len()), (0, 1));
 }
 
-/// The first process stood still for longer than its claim held, and goes on when the second one has the mail.
+/// The first process was paused for longer than its claim lasted, and continues when the second one has the e-mail.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_a_claim_hands_nothing_over_and_notes_nothing() {
-    // Nothing is renewed meanwhile: what is lost is found out at the hand-over.
+    // Nothing is renewed meanwhile, so the lost claim is detected at the hand-over.
     let platform = Platform::start_with(&[("PITBOSS__MAIL__CLAIM_MS", "600000")]).await;
     let player = testkit::unique("player");
     platform.mails.let_be(&player, Mailbox::WaitsBeforeTheContent);
@@ -65,7 +65,7 @@ async fn who_has_lost_a_claim_hands_nothing_over_and_notes_nothing() {
     );
     others_mails.let_be(&player, Mailbox::Good);
     let sent = platform.wait_for(&big, "sent").await;
-    // The first one had certainly not handed it over: its attempt counts as put off.
+    // The first process had certainly not handed the e-mail over, so its attempt counts as put off.
     assert_eq!(tally(&sent), (2, 0, 1));
     assert_eq!((platform.mails.to(&email).len(), others_mails.to(&email).len()), (0, 1));
 }

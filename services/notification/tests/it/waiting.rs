@@ -1,13 +1,13 @@
-//! A big win that is read before its player's registration: it waits without holding its lane, and goes out once, whichever
-//! of the two is read last and whoever dies between two writes.
+//! Tests for a big win that is read before its player's registration. It waits without blocking its lane and is sent once,
+//! regardless of the order of the two records and of a death between two writes.
 
 use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{PATIENCE, Platform, address, prefers, registered, win};
 
-/// The mail, and the marker's: nothing else came, also not of what was told again.
+/// Asserts that this number of e-mails arrived besides the marker's, and none for redelivered records.
 async fn assert_mails(platform: &Platform, player: &str, expected: usize) {
-    // Registrations of one player come in order: when this address is known, all before it has been dealt with.
+    // Registrations of one player are handled in order. When this address is known, all earlier ones have been handled.
     let moved = format!("moved-{}", address(player));
     platform.publish(&registered(player, &moved)).await;
     let contacts = platform.mongo.collection::<Document>("contacts");
@@ -39,7 +39,7 @@ async fn a_win_that_is_read_before_the_registration_goes_out_with_it() {
     assert_eq!(mail.header("Subject"), Some("You won 20.00 EUR"));
 }
 
-/// More than have a place at once, and the first of them is refused for good.
+/// More notifications wait than there are places, and one of them is refused permanently.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_wait_go_out_but_the_refused_one() {
     const WINS: usize = 60;
@@ -80,7 +80,7 @@ async fn who_wants_no_mail_gets_none_that_has_waited_either() {
     assert_eq!(platform.mails.to(&address(&player)).len(), 0);
 }
 
-/// The process that noted the wait died before it looked again, and the registration had found nothing to send before that.
+/// The process that stored the waiting notification died before its second check, and the registration had found nothing by then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_after_the_wait_is_noted_loses_nothing() {
     let platform = Platform::start().await;
@@ -96,7 +96,7 @@ async fn a_death_after_the_wait_is_noted_loses_nothing() {
     assert_mails(&platform, &player, 1).await;
 }
 
-/// The process that read the registration died after the server had taken the mail and before it noted so.
+/// The process died after the server had accepted the e-mail that the registration released, and before it stored that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_while_the_registration_sends_costs_one_more_mail_with_the_same_id() {
     let platform = Platform::start().await;
@@ -119,7 +119,7 @@ async fn a_death_while_the_registration_sends_costs_one_more_mail_with_the_same_
     assert_eq!(mails[0].raw, mails[1].raw, "the same mail, byte for byte");
 }
 
-/// Whichever of the two writes first, one of them sees the other; and both of them do not send.
+/// One of the two records sees the other's write in either order, and they do not cause two e-mails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_win_and_the_registration_at_the_same_moment_bring_one_mail() {
     let mut platform = Platform::start().await;
@@ -133,7 +133,7 @@ async fn a_win_and_the_registration_at_the_same_moment_bring_one_mail() {
     for big in &wins {
         platform.wait_for(big, "sent").await;
     }
-    // Whatever is still in hand ends before the process does.
+    // All work in progress ends before the process does.
     platform.restart().await;
     for player in &players {
         assert_eq!(platform.mails.to(&address(player)).len(), 1, "{player}");

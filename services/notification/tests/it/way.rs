@@ -1,6 +1,6 @@
-//! A way between one process and the document store, on which requests with certain words in them are refused or held.
+//! Proxy between one process and the document store that refuses or holds requests with certain words.
 //!
-//! Of the protocol it knows that a message begins with its length and its number, and that names stand in it as they are.
+//! Of the protocol it uses only that a message begins with its length and its number, and that names appear in it as plain bytes.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 
 use crate::harness::PATIENCE;
 
-/// The kind of every message but the first ones of a connection.
+/// Kind of every message except the first ones of a connection.
 const MESSAGE: i32 = 2013;
-/// Set in an answer after which more follow unasked.
+/// Flag of an answer that is followed by more answers without a request.
 const MORE_TO_COME: u8 = 2;
-/// An error after which no driver tries again by itself.
+/// Error code after which no driver retries by itself.
 const WRITE_CONFLICT: i32 = 112;
 
-/// What a request is known by: all of these are in it.
+/// Words that identify a request, which contains all of them.
 pub(crate) type Words = &'static [&'static str];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,9 @@ enum Deed {
 #[derive(Debug)]
 struct Rule {
     deed: Deed,
-    /// How many requests were refused or held.
+    /// Number of requests that were refused or held.
     met: usize,
-    /// How many of those that were held the store has answered since.
+    /// Number of held requests that the store has answered since.
     answered: usize,
 }
 
@@ -65,27 +65,27 @@ impl Way {
         way
     }
 
-    /// The store, by this way.
+    /// Returns the URI of the store through this proxy.
     pub(crate) fn uri(&self) -> String {
         testkit::mongo().replace(&self.store.to_string(), &self.address.to_string())
     }
 
-    /// From now on the store says no to such requests, and has not heard of them.
+    /// Refuses these requests from now on. They do not reach the store.
     pub(crate) fn refuse(&self, words: Words) {
         self.rule(words, Deed::Refuse);
     }
 
-    /// From now on such requests do not arrive yet.
+    /// Holds these requests from now on.
     pub(crate) fn hold(&self, words: Words) {
         self.rule(words, Deed::Hold);
     }
 
-    /// From now on such requests arrive, also those that were held.
+    /// Forwards these requests from now on, including those that were held.
     pub(crate) fn let_pass(&self, words: Words) {
         self.rule(words, Deed::Pass);
     }
 
-    /// Waits until so many such requests were refused or held.
+    /// Waits until `count` of these requests were refused or held.
     pub(crate) async fn until_met(&self, words: Words, count: usize) {
         testkit::eventually("the request to be on its way", PATIENCE, || async {
             (self.look(words, |rule| rule.met) >= count).then_some(())
@@ -93,7 +93,7 @@ impl Way {
         .await;
     }
 
-    /// Waits until the store has answered all that were held.
+    /// Waits until the store has answered all held requests.
     pub(crate) async fn until_answered(&self, words: Words) {
         testkit::eventually("the store to answer", PATIENCE, || async {
             self.look(words, |rule| rule.answered == rule.met).then_some(())
@@ -112,7 +112,7 @@ impl Way {
         at(&self.rules.lock().unwrap()[words])
     }
 
-    /// The rule that a request meets, if any.
+    /// Returns the rule that applies to a request, if any.
     fn meet(&self, request: &[u8]) -> Option<(Words, Deed)> {
         let mut rules = self.rules.lock().unwrap();
         let (words, rule) =
@@ -141,7 +141,7 @@ impl Way {
             server.write_all(&request).await?;
             loop {
                 let answer = read(&mut server).await?;
-                // Before it is handed on: whoever asked may be gone by now.
+                // Counted before it is forwarded, because the client may have disconnected by now.
                 if let Some(words) = held {
                     self.answered(words);
                 }
@@ -179,7 +179,7 @@ fn announces_more(answer: &[u8]) -> bool {
         && answer.get(16).is_some_and(|flags| flags & MORE_TO_COME != 0)
 }
 
-/// The answer to a request that the store did not get.
+/// Builds the answer to a request that did not reach the store.
 fn refusal(request: &[u8]) -> Vec<u8> {
     let says = doc! { "ok": 0.0, "code": WRITE_CONFLICT, "codeName": "WriteConflict", "errmsg": "not now" };
     let says = says.to_vec().unwrap();

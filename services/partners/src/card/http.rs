@@ -1,4 +1,4 @@
-//! `POST /card/v1/charges`, `POST /card/v1/charges/void`, `GET /card/v1/charges?idempotency_key=`, the same for
+//! HTTP interface: `POST /card/v1/charges`, `POST /card/v1/charges/void`, `GET /card/v1/charges?idempotency_key=`, the same for
 //! `/card/v1/payouts`, and `GET /card/v1/statement?since=&limit=`.
 
 use axum::Router;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{Card, Kind, Line, Order, Refusal};
 use crate::journal::JournalError;
 
-/// Most lines in one answer.
+/// Largest number of lines in one answer.
 const LINES_MAX: usize = 10_000;
 
-/// All routes of the card provider.
+/// Returns all routes of the card provider.
 pub fn routes(card: Card) -> Router {
     Router::new()
         .route("/card/v1/charges", post(charge).get(find_charge))
@@ -44,7 +44,7 @@ async fn void_payout(State(card): State<Card>, headers: HeaderMap, Json(order): 
     keep(card, Card::void, Kind::Payout, &headers, order).await
 }
 
-/// What is done with an order: taken, or voided.
+/// Operation on an order: accept or void it.
 type Act = fn(&Card, Kind, &str, &Order) -> Result<Line, Refusal>;
 
 async fn keep(card: Card, act: Act, kind: Kind, headers: &HeaderMap, order: Order) -> Answer {
@@ -64,7 +64,7 @@ async fn keep(card: Card, act: Act, kind: Kind, headers: &HeaderMap, order: Orde
     })
 }
 
-/// What was asked under.
+/// Query of a look-up.
 #[derive(Debug, Deserialize)]
 struct Key {
     idempotency_key: String,
@@ -83,7 +83,7 @@ async fn find(card: Card, kind: Kind, key: Key) -> Result<Json<Line>, Problem> {
     found.map(Json).ok_or_else(Problem::not_found)
 }
 
-/// Reads from the disk, where nobody else waits for it.
+/// Reads from the disk on a blocking thread, so that no other request waits.
 async fn read<T: Send + 'static>(
     from_disk: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -94,7 +94,7 @@ async fn read<T: Send + 'static>(
     })
 }
 
-/// Which part of the statement.
+/// Part of the statement.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Page {
@@ -102,7 +102,7 @@ struct Page {
     limit: Option<usize>,
 }
 
-/// The statement, in the order of the answers.
+/// Statement, in the order of the answers.
 #[derive(Debug, Serialize)]
 struct Statement {
     entries: Vec<Line>,

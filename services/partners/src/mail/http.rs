@@ -1,4 +1,4 @@
-//! `GET /mail/v1/messages?since=&limit=`: what arrived, the oldest first, in pages of bounded size.
+//! HTTP interface: `GET /mail/v1/messages?since=&limit=` returns e-mails, oldest first, in pages of bounded size.
 
 use axum::Router;
 use axum::extract::State;
@@ -8,17 +8,17 @@ use serde::Deserialize;
 
 use super::{Mailbox, Messages};
 
-/// Most mails in one answer.
+/// Largest number of e-mails in one answer.
 const MAILS_MAX: usize = 1_000;
-/// Most bytes of mails in one answer, unless one mail alone is larger.
+/// Largest number of bytes of e-mails in one answer. A single larger e-mail is returned alone.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// All routes of the mail box.
+/// Returns all routes of the mailbox.
 pub fn routes(mailbox: Mailbox) -> Router {
     Router::new().route("/mail/v1/messages", get(messages)).with_state(mailbox)
 }
 
-/// Which part of the mail box.
+/// Part of the mailbox.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Page {

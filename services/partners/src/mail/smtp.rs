@@ -1,4 +1,4 @@
-//! A small mail server: RFC 5321's minimum, every length bounded, and 250 only for what is on disk.
+//! Small mail server: the minimum of RFC 5321, with bounded lengths. An e-mail is on disk before it is answered with 250.
 
 mod line;
 mod session;
@@ -15,13 +15,11 @@ use crate::config::Smtp;
 use crate::mail::Mailbox;
 use session::Session;
 
-/// How long the server waits after an accept that failed (too many open files).
+/// Pause after a failed accept, such as one with too many open files.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
-/// Serves until told to end, then waits for the sessions that are open; they are told to leave at their next command.
-///
-/// # Errors
-/// Never by itself.
+/// Serves until `stop`, then waits for the open sessions. A session that waits for a command is closed at once. One that receives
+/// an e-mail is closed after the answer. It never fails.
 pub async fn serve(
     listener: TcpListener,
     config: Smtp,
@@ -61,6 +59,6 @@ pub async fn serve(
 }
 
 async fn turn_away(mut stream: TcpStream) {
-    // Whether it hears the word is its own affair.
+    // The client may have left already, so a failed write is ignored.
     drop(stream.write_all(b"421 too many clients, come back later\r\n").await);
 }

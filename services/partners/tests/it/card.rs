@@ -1,4 +1,4 @@
-//! The card provider keeps its word, also across a restart.
+//! The card provider gives the same answer for the same key, also after a restart.
 
 use crate::world::World;
 

@@ -1,4 +1,4 @@
-//! Without the internal token nobody reads a line and nobody moves money.
+//! Without the internal token a client reads no line and moves no money.
 
 use partners::card::Card;
 use partners::mail::Mailbox;

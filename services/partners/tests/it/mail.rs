@@ -1,4 +1,4 @@
-//! The mail server, spoken to by a real client (lettre) and by hand.
+//! Mail server, tested with a real client (lettre) and with raw commands.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::world::World;
 
-/// How long a test waits for what must happen.
+/// Longest wait of a test for an expected event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Says each line and returns the answers, the greeting first.
+/// Sends each line and returns the answers, the greeting first.
 async fn talk(world: &World, lines: &[&str]) -> Vec<String> {
     let stream = TcpStream::connect(world.smtp).await.unwrap();
     let (read, mut write) = stream.into_split();
@@ -140,7 +140,7 @@ async fn endless_nonsense_and_too_many_clients_are_sent_away() {
     world.stop().await;
 }
 
-/// A web page that sends a form here has its text in one piece; nothing of it is taken for a command.
+/// The text of a form that a web page sends here arrives in one piece. None of it is taken for a command.
 #[tokio::test]
 async fn a_web_client_is_hung_up_on_at_its_first_word() {
     let folder = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ async fn a_web_client_is_hung_up_on_at_its_first_word() {
         let request = format!("{method} /form HTTP/1.1\r\nHost: here\r\n\r\n{mail}");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answers = Vec::new();
-        // What it has sent and nobody read may end the connection with an error; the answer is there before.
+        // Data that the server did not read may end the connection with an error, but the answer arrives before that.
         drop(stream.read_to_end(&mut answers).await);
         let answers = String::from_utf8(answers).unwrap();
         let lines: Vec<&str> = answers.lines().collect();
@@ -165,7 +165,7 @@ async fn a_web_client_is_hung_up_on_at_its_first_word() {
     world.stop().await;
 }
 
-/// Whatever a client says, and however often: its place is for others after a while.
+/// A client is disconnected after a while, whatever and however often it sends, so that others get its slot.
 #[tokio::test]
 async fn a_client_that_never_ends_is_sent_away() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ async fn a_client_that_never_ends_is_sent_away() {
         let mut last = String::new();
         while let Ok(Some(answer)) = read.next_line().await {
             last = answer;
-            // The server may have left already; then it has said so.
+            // The server may have closed the connection already. It has sent its answer then.
             drop(write.write_all(b"NOOP\r\n").await);
         }
         last
@@ -186,7 +186,7 @@ async fn a_client_that_never_ends_is_sent_away() {
     world.stop().await;
 }
 
-/// It might say nothing for ten minutes, were its session not over before that.
+/// The client could stay silent for ten minutes, but its session ends before that.
 #[tokio::test]
 async fn a_client_that_says_nothing_is_sent_away_when_its_session_ends() {
     let folder = tempfile::tempdir().unwrap();
@@ -202,7 +202,7 @@ async fn a_client_that_says_nothing_is_sent_away_when_its_session_ends() {
     world.stop().await;
 }
 
-/// The mail is kept before the client hears so: one that does not wait for the answer has sent it all the same.
+/// The e-mail is kept before the answer is sent. It counts as sent even when the client does not wait for the answer.
 #[tokio::test]
 async fn a_server_that_accepts_late_has_the_mail_before_it_says_so() {
     let folder = tempfile::tempdir().unwrap();
@@ -215,7 +215,7 @@ async fn a_server_that_accepts_late_has_the_mail_before_it_says_so() {
         (page["messages"].as_array()?.len() == 1).then_some(())
     })
     .await;
-    // Its session is still thinking; the end of the server does not wait for that.
+    // Its session is still in the accept delay. The shutdown does not wait for that.
     world.stop().await;
     let mut answers = String::new();
     BufReader::new(stream).read_to_string(&mut answers).await.unwrap();

@@ -1,4 +1,4 @@
-//! The partners as a process of its own would be: over HTTP and SMTP, on free ports.
+//! Integration tests of the partners over HTTP and SMTP, on free ports.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside test functions")]
 
 mod card;

@@ -1,13 +1,13 @@
-//! A page over HTTP is bounded in bytes, however much is asked for.
+//! An HTTP page is bounded in bytes, whatever limit is requested.
 
 use partners::mail::Mailbox;
 
 use crate::world::World;
 
-/// More mails in memory than fit a page.
+/// Memory for more e-mails than fit on a page.
 const KEPT_BYTES_MAX: usize = 8 << 20;
 
-/// The mails of each page, by their sequence, until there are no more.
+/// Returns the sequences of the e-mails on each page, until there are no more.
 async fn pages(world: &World) -> Vec<Vec<u64>> {
     let (mut pages, mut since) = (Vec::new(), 0);
     loop {

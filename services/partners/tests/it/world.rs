@@ -1,4 +1,4 @@
-//! A running partners service.
+//! Running partners service.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,7 +10,7 @@ use partners::config::{Config, SMTP, Smtp, Storage};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-/// The internal token of every world.
+/// Internal token of all test worlds.
 pub(crate) const TOKEN: &str = "internal-token-of-the-tests-32-bytes";
 
 pub(crate) struct World {
@@ -25,7 +25,7 @@ impl World {
         Self::start_with(directory, |_| {}).await
     }
 
-    /// With a mail server of the test's own ways.
+    /// Starts the service with a changed configuration of the mail server.
     pub(crate) async fn start_with(directory: &Path, change: impl FnOnce(&mut Smtp)) -> Self {
         let edges = Edges::local(&[SMTP]).await.unwrap();
         let http = edges.http.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The state that decides: what an account holds and what its owner allows.
+//! State of an account that its decisions depend on: balances, limits, self-exclusion and losses.
 
 use std::collections::BTreeMap;
 
@@ -6,64 +6,64 @@ use money::{Currency, Money, Posting};
 
 use super::DecideError;
 
-/// Milliseconds of a day; days are counted in UTC.
+/// Milliseconds per day. Days are counted in UTC.
 const DAY_MS: i64 = 86_400_000;
 
-/// One player's account, all currencies.
+/// One player's account in all currencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccountState {
-    /// Whose account: `player:<id>` in postings.
+    /// Owner of the account, `player:<id>` in postings.
     pub player_id: String,
-    /// The place of the next decision in this account's ledger, from 1.
+    /// Number of the next decision in this account's ledger, starting at 1.
     pub next_seq: i64,
-    /// Minor units held per currency; a currency that is absent is not held.
+    /// Minor units per currency. An absent currency is not held.
     pub balances: BTreeMap<Currency, i64>,
-    /// What the player allows themselves.
+    /// Limits that the player has set.
     pub limits: LimitSet,
-    /// No new bet or deposit before this moment.
+    /// End of the self-exclusion. New bets and deposits are rejected before it.
     pub self_excluded_until_ms: Option<i64>,
-    /// What was lost on the last day with a wager.
+    /// Net loss on the day of the last wager.
     pub loss_day: LossDay,
 }
 
-/// The player's own limits; an absent one is no limit. A limit binds bets in its own currency.
+/// Limits that the player has set. An absent limit does not apply. A limit applies only to bets in its own currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitSet {
-    /// Most that one bet may stake.
+    /// Largest stake of one bet.
     pub max_stake: Option<Money>,
-    /// Most that may be lost in one day (UTC).
+    /// Largest net loss per day (UTC).
     pub daily_loss: Option<Money>,
 }
 
-/// Stakes less payouts of one day, per currency; negative when the player is winning.
+/// Stakes minus payouts of one day, per currency. Negative when the player has won more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LossDay {
     /// Days since the epoch.
     pub day: i64,
-    /// Net loss in minor units.
+    /// Net loss in minor units, per currency.
     pub net_minor: BTreeMap<Currency, i64>,
 }
 
 impl AccountState {
-    /// An account that nothing has happened to.
+    /// Returns an account without any history.
     #[must_use]
     pub fn new(player_id: impl Into<String>) -> Self {
         Self { player_id: player_id.into(), next_seq: 1, ..Self::default() }
     }
 
-    /// What is held in a currency, if it is held at all.
+    /// Returns the balance in a currency, or `None` when the currency is not held.
     #[must_use]
     pub fn balance(&self, currency: Currency) -> Option<Money> {
         self.balances.get(&currency).map(|minor| Money::new(*minor, currency))
     }
 
-    /// Whether the player has excluded themselves at that moment.
+    /// Returns true when the self-exclusion covers that moment.
     #[must_use]
     pub fn is_excluded(&self, at_ms: i64) -> bool {
         self.self_excluded_until_ms.is_some_and(|until_ms| at_ms < until_ms)
     }
 
-    /// Net loss so far on the day of `at_ms`.
+    /// Returns the net loss on the day of `at_ms`.
     #[must_use]
     pub fn lost_today(&self, currency: Currency, at_ms: i64) -> i64 {
         if self.loss_day.day != self.day_of(at_ms) {
@@ -72,13 +72,13 @@ impl AccountState {
         self.loss_day.net_minor.get(&currency).copied().unwrap_or(0)
     }
 
-    /// The day that a loss counts for. Days only go forward: a clock that went back over midnight, or a second process whose
-    /// clock is behind, would else make everybody's limit new.
+    /// Returns the day that a loss counts for. Days never go back. Otherwise a clock set back over midnight, or a second process
+    /// whose clock is behind, would reset the daily limits of all players.
     fn day_of(&self, at_ms: i64) -> i64 {
         at_ms.div_euclid(DAY_MS).max(self.loss_day.day)
     }
 
-    /// Adds to the loss of the day; the day before is forgotten.
+    /// Adds to the loss of the day. The first loss of a new day drops the day before.
     pub(super) fn add_loss(&mut self, currency: Currency, minor: i64, at_ms: i64) {
         let day = self.day_of(at_ms);
         if self.loss_day.day != day {
@@ -88,7 +88,7 @@ impl AccountState {
         *so_far = so_far.saturating_add(minor);
     }
 
-    /// Takes back what a wager of that moment lost or won, unless its day is over: that one is forgotten already.
+    /// Reverses the loss or win of a wager at that moment. It does nothing when that day was dropped already.
     pub(super) fn take_back_loss(&mut self, moved: &[Posting], at_ms: i64) {
         if self.loss_day.day != at_ms.div_euclid(DAY_MS) {
             return;
@@ -99,7 +99,7 @@ impl AccountState {
         }
     }
 
-    /// Moves the player's side of `postings`; a currency that was not held is held from now on.
+    /// Applies the player's side of `postings`. A currency that was not held is held from now on.
     pub(super) fn post(&mut self, postings: &[Posting]) -> Result<(), DecideError> {
         let own = money::Account::Player(self.player_id.clone());
         for posting in postings.iter().filter(|posting| posting.account == own) {

@@ -1,38 +1,38 @@
-//! What an account can be asked, with everything that is known about it from earlier decisions.
+//! Commands to an account, with the facts from earlier decisions that they need.
 
 use contracts::EventId;
 use money::{Money, Posting};
 
 use super::LimitSet;
 
-/// A command, already understood and joined with the earlier decision it refers to.
+/// Parsed command, joined with the earlier decision that it refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Take a stake and pay a payout in one step.
+    /// Takes a stake and pays a payout in one step.
     ApplyWager(Wager),
-    /// Undo a wager, or forbid one that has not come.
+    /// Reverses a wager, or forbids one that has not arrived.
     VoidWager(WagerVoid),
-    /// Ask the provider for money, or to pay some out.
+    /// Requests a deposit or a withdrawal.
     RequestPayment {
-        /// The command's own id is the payment's.
+        /// Id of the payment, which is the id of the command.
         payment_id: EventId,
-        /// In or out, and how much.
+        /// Direction and amount.
         payment: PendingPayment,
     },
-    /// The provider told how a payment ended.
+    /// Settles a payment as reported by the provider or an operator.
     SettlePayment(ProviderReport),
-    /// The player's own limits, all of them.
+    /// Replaces all limits of the player.
     SetLimits {
-        /// The event that asked for them.
+        /// Event that requested the limits.
         cause_id: EventId,
-        /// All of them.
+        /// The new limits.
         limits: LimitSet,
     },
-    /// No bets or deposits before that moment.
+    /// Excludes the player from bets and deposits.
     SelfExclude {
-        /// The event that asked for it.
+        /// Event that requested the exclusion.
         cause_id: EventId,
-        /// Until when, in milliseconds since the epoch.
+        /// End of the exclusion, in milliseconds since the epoch.
         until_ms: i64,
     },
 }
@@ -40,30 +40,30 @@ pub enum Command {
 /// Stake and payout of one bet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wager {
-    /// The bet.
+    /// Id of the wager.
     pub wager_id: EventId,
-    /// Whose house account is the other side.
+    /// Game whose house account is the other side.
     pub game: String,
-    /// What is taken.
+    /// Amount taken from the player.
     pub stake: Money,
-    /// What is paid, same currency.
+    /// Amount paid to the player, in the same currency.
     pub payout: Money,
 }
 
-/// A wager to undo.
+/// Wager to reverse, with its effects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WagerVoid {
-    /// Which wager.
+    /// Id of the wager.
     pub wager_id: EventId,
-    /// The operator's words.
+    /// Reason given by the operator.
     pub reason: String,
-    /// What the wager had moved; empty when it was rejected or has not come.
+    /// Postings of the wager. Empty when it was rejected or has not arrived.
     pub moved: Vec<Posting>,
-    /// When the wager was decided, in milliseconds since the epoch; `None` when it has not come.
+    /// Time of the wager's decision, in milliseconds since the epoch. `None` when it has not arrived.
     pub decided_at_ms: Option<i64>,
 }
 
-/// In or out.
+/// Direction of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentKind {
     /// From the player's card to the account.
@@ -72,26 +72,26 @@ pub enum PaymentKind {
     Withdrawal,
 }
 
-/// A payment that an earlier decision left with the provider.
+/// Payment that an earlier decision passed on to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PendingPayment {
-    /// In or out.
+    /// Direction.
     pub kind: PaymentKind,
-    /// How much.
+    /// Amount.
     pub amount: Money,
 }
 
-/// How the provider ended a payment.
+/// Reported outcome of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderReport {
-    /// Which payment.
+    /// Id of the payment.
     pub payment_id: EventId,
-    /// What we had asked for.
+    /// The payment as it was requested.
     pub pending: PendingPayment,
-    /// True: the money moved. False: it did not, and will not.
+    /// True when the money moved. False when it did not and never will.
     pub captured: bool,
-    /// The provider's own name for it.
+    /// The provider's reference for the payment.
     pub provider_reference: String,
-    /// What the provider says it was about.
+    /// Amount in the report.
     pub amount: Money,
 }

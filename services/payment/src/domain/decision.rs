@@ -1,68 +1,68 @@
-//! What an account answers.
+//! Decisions, and errors of commands that cannot be decided.
 
 use contracts::{Message, RejectReason};
 use money::{Money, MoneyError, Postings};
 
 use super::{AccountState, PendingPayment};
 
-/// A decision: written once, for ever. A rejection is one too.
+/// Result of a command. It is written once and never changes. A rejection is a decision too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// What was decided.
+    /// Outcome of the command.
     pub outcome: Outcome,
-    /// What moves; nothing for a rejection.
+    /// Postings, empty for a rejection.
     pub postings: Postings,
-    /// The balance that the decision is about, after it.
+    /// Balance after the decision, in the currency that the decision is about.
     pub balance_after: Option<Money>,
-    /// The account after it.
+    /// Account after the decision.
     pub account: AccountState,
-    /// What is told to the world; nothing while the provider has not answered. `None` exactly when pending.
+    /// Event to publish. `None` exactly when the outcome is pending, while the provider has not answered.
     pub message: Option<Message>,
-    /// The payment that the provider has to be asked about from now on.
+    /// Payment to request from the provider from now on.
     pub pending: Option<PendingPayment>,
 }
 
-/// What was decided.
+/// Outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done.
+    /// The command was carried out.
     Applied,
-    /// It waits for the provider.
+    /// The payment waits for the provider.
     Pending,
-    /// The answer is no.
+    /// The command was rejected.
     Rejected(RejectReason),
 }
 
 impl Decision {
-    /// Whether the answer is no at once. A payment that the provider declined is not: it may give money back.
+    /// Returns true for an immediate rejection. A payment declined by the provider does not count, as it may return money.
     #[must_use]
     pub fn is_rejection(&self) -> bool {
         matches!(self.outcome, Outcome::Rejected(_))
     }
 }
 
-/// A command that cannot be decided: its record is parked, for somebody to look at.
+/// Reason why a command cannot be decided. Its record goes to the dead letters, where an operator inspects it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecideError {
-    /// A sum does not fit 64 bits.
+    /// A sum does not fit into 64 bits.
     #[error("a sum does not fit 64 bits of minor units")]
     Overflow,
-    /// The postings of a decision do not balance: a mistake of ours, caught before it is written.
+    /// The postings of a decision do not sum to zero. This is a bug in this service, caught before the write.
     #[error("the postings do not balance: {0}")]
     Unbalanced(MoneyError),
-    /// A balance would be negative: a mistake of ours, caught before it is written.
+    /// A balance would be negative. This is a bug in this service, caught before the write.
     #[error("a balance would be negative")]
     NegativeBalance,
-    /// Stake and payout, or limit and amount, are in two currencies.
+    /// Stake and payout are in two currencies.
     #[error("stake and payout are in two currencies")]
     TwoCurrencies,
-    /// A stake, payout or amount is on the wrong side of zero.
+    /// A stake or amount is not positive, or a payout is negative.
     #[error("an amount is on the wrong side of zero")]
     Sign,
-    /// A self-exclusion that ends before it is applied.
+    /// The self-exclusion ends before it is applied.
     #[error("the self-exclusion has ended already")]
     ExclusionIsOver,
-    /// The provider speaks of another amount than we asked for.
+    /// The report has another amount than the payment.
     #[error("the provider reports another amount than the payment's")]
     ProviderAmount,
 }

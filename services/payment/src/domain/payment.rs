@@ -1,6 +1,6 @@
-//! Deposits and withdrawals: asked for in one decision, settled in another, because the provider answers in between.
+//! Deposits and withdrawals. One decision requests a payment and a second settles it, as the provider answers in between.
 //!
-//! A withdrawal leaves the balance when it is asked for and waits in `suspense`, so that it cannot be spent twice.
+//! A withdrawal leaves the balance with its request and waits in `suspense`, so it cannot be spent twice.
 
 use contracts::proto::payments::v1::{
     DepositCompleted, DepositFailed, WithdrawalCompleted, WithdrawalFailed,
@@ -10,13 +10,13 @@ use money::{Account, Money, Posting, Postings};
 
 use super::{AccountState, DecideError, Decision, Outcome, PaymentKind, PendingPayment, ProviderReport};
 
-/// The name of the provider in postings.
+/// Name of the provider in postings.
 pub const PROVIDER: &str = "card";
 
-/// The largest single payment: ten billion major units. It keeps every sum far from 64 bits.
+/// Largest single payment, ten billion major units. It keeps every sum far below 64 bits.
 const PAYMENT_MINOR_MAX: i64 = 1_000_000_000_000;
 
-/// What is asked for now; the provider is asked afterwards.
+/// Decides the request. The pool contacts the provider afterwards.
 pub(super) fn request(
     account: &AccountState,
     payment_id: &EventId,
@@ -49,9 +49,9 @@ fn refusal(account: &AccountState, payment: PendingPayment, at_ms: i64) -> Optio
         return Some(RejectReason::LimitExceeded);
     }
     match payment.kind {
-        // A deposit opens its currency: the command may overtake the registration that would have opened it.
+        // A deposit opens its currency, because the command may overtake the registration that would open it.
         PaymentKind::Deposit => account.is_excluded(at_ms).then_some(RejectReason::SelfExcluded),
-        // What is theirs they may always take out.
+        // Players may always withdraw what they hold, even when excluded.
         PaymentKind::Withdrawal => match account.balance(amount.currency()) {
             None => Some(RejectReason::CurrencyNotHeld),
             Some(held) => (amount.minor() > held.minor()).then_some(RejectReason::InsufficientFunds),
@@ -59,7 +59,7 @@ fn refusal(account: &AccountState, payment: PendingPayment, at_ms: i64) -> Optio
     }
 }
 
-/// What the provider told. It always lands.
+/// Decides a report about a payment. It is never rejected, but a report of another amount is an error.
 pub(super) fn settle(account: &AccountState, report: &ProviderReport) -> Result<Decision, DecideError> {
     let pending = report.pending;
     if report.amount != pending.amount {

@@ -1,5 +1,5 @@
-//! What players do not allow themselves. Enforced here, inside the account, so that no bet slips past a limit that the
-//! player has been told is in force.
+//! Limits and self-exclusions set by players. The account itself enforces them, so no bet bypasses a limit that was confirmed to
+//! the player.
 
 use contracts::EventId;
 use contracts::proto::payments::v1::RestrictionsApplied;
@@ -11,7 +11,7 @@ pub(super) fn set_limits(account: &AccountState, cause_id: &EventId, limits: Lim
     restricted(account, cause_id, AccountState { limits, ..account.clone() })
 }
 
-/// An exclusion is never shortened, whatever order the events come in. One that is over already is never said to be in force.
+/// Never shortens an exclusion, in whatever order the events arrive. An exclusion that has ended already is an error.
 pub(super) fn self_exclude(
     account: &AccountState,
     cause_id: &EventId,

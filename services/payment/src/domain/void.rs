@@ -1,5 +1,5 @@
-//! Undoing a wager. A rollback always lands (I11) and no balance goes below zero (I6): what a player has already spent of
-//! a win that is taken back is owed by `suspense`, where an operator finds it.
+//! Reversal of a wager. It is never rejected (I11), and no balance goes below zero (I6). When the player has already spent part
+//! of a reversed win, `suspense` owes that part, and an operator finds it there.
 
 use contracts::proto::payments::v1::WagerVoided;
 use money::{Account, Money, Posting, Postings};
@@ -19,7 +19,7 @@ pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decisio
     }
     let mut after = account.clone();
     after.post(&legs)?;
-    // What the wager moved, not the legs: what `suspense` pays for the player is no loss of theirs.
+    // Uses the wager's postings and not the legs, because what `suspense` pays for the player is not the player's loss.
     if let Some(at_ms) = void.decided_at_ms {
         after.take_back_loss(&void.moved, at_ms);
     }
@@ -43,7 +43,7 @@ pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decisio
     })
 }
 
-/// Stake and payout that the wager had applied, whole, whoever pays for their reversal; `None` when it had moved nothing.
+/// Returns the full stake and payout of the wager, even when `suspense` pays for a part. `None` when the wager moved nothing.
 fn applied(account: &AccountState, moved: &[Posting]) -> Result<Option<(Money, Money)>, DecideError> {
     let own = Account::Player(account.player_id.clone());
     let Some(currency) = moved.first().map(|leg| leg.amount.currency()) else { return Ok(None) };
@@ -58,7 +58,7 @@ fn applied(account: &AccountState, moved: &[Posting]) -> Result<Option<(Money, M
     Ok(Some((stake, payout)))
 }
 
-/// What the player would owe. A wager is in one currency, so its reversal is too.
+/// Returns what the player would owe. A wager has one currency, so its reversal has one too.
 fn shortfall(account: &AccountState, legs: &[Posting]) -> Result<Option<Money>, DecideError> {
     let own = Account::Player(account.player_id.clone());
     let Some(currency) = legs.first().map(|leg| leg.amount.currency()) else { return Ok(None) };

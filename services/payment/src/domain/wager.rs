@@ -1,4 +1,4 @@
-//! Stake and payout in one step.
+//! Wagers: stake and payout in one step.
 
 use contracts::RejectReason;
 use contracts::proto::payments::v1::{WagerApplied, WagerRejected};
@@ -19,7 +19,7 @@ pub(super) fn decide(account: &AccountState, wager: &Wager, at_ms: i64) -> Resul
     }
 }
 
-/// Why not, in the order in which a player would want to know.
+/// Returns the reason for a rejection. The checks are in the order in which a player would want to know.
 fn refusal(account: &AccountState, wager: &Wager, at_ms: i64) -> Option<RejectReason> {
     let currency = wager.stake.currency();
     let Some(balance) = account.balance(currency) else { return Some(RejectReason::CurrencyNotHeld) };
@@ -30,7 +30,7 @@ fn refusal(account: &AccountState, wager: &Wager, at_ms: i64) -> Option<RejectRe
     if account.limits.max_stake.filter(binds).is_some_and(|limit| wager.stake.minor() > limit.minor()) {
         return Some(RejectReason::LimitExceeded);
     }
-    // The stake counts as lost here whatever the reels show: else a limit would let wins through and stop losses.
+    // Counts the stake as lost whatever the result is. Otherwise a limit would let wins through and stop losses.
     let at_risk = account.lost_today(currency, at_ms).saturating_add(wager.stake.minor());
     if account.limits.daily_loss.filter(binds).is_some_and(|limit| at_risk > limit.minor()) {
         return Some(RejectReason::LimitExceeded);

@@ -1,4 +1,4 @@
-//! The hot path: stake and payout of one bet.
+//! Handler of the hot path: stake and payout of one bet.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -8,7 +8,6 @@ use super::{amount, carry, content, id};
 use crate::domain::Wager;
 use crate::ledger::{Ledger, Request};
 
-/// Handles `ApplyWager`.
 #[derive(Debug)]
 pub(super) struct ApplyWagerHandler(pub(super) Ledger);
 

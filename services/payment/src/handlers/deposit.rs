@@ -1,4 +1,4 @@
-//! Money from the card: decided here, asked for by the provider pool, settled by `ProviderReported`.
+//! Deposits from the card. This handler decides the request, the provider pool sends it, and `ProviderReported` settles it.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -8,7 +8,6 @@ use super::{amount, carry, content};
 use crate::domain::{PaymentKind, PendingPayment};
 use crate::ledger::{Ledger, Request};
 
-/// Handles `Deposit`.
 #[derive(Debug)]
 pub(super) struct DepositHandler(pub(super) Ledger);
 

@@ -1,4 +1,4 @@
-//! The player's limits, enforced from the moment that `RestrictionsApplied` is published.
+//! Limits of a player, in force at the latest when `RestrictionsApplied` is published.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -8,7 +8,6 @@ use super::{carry, content};
 use crate::domain::LimitSet;
 use crate::ledger::{Ledger, Request};
 
-/// Handles `LimitsChanged`.
 #[derive(Debug)]
 pub(super) struct LimitsChangedHandler(pub(super) Ledger);
 

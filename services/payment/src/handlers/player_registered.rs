@@ -1,4 +1,4 @@
-//! A new player has an account with nothing in it. Nobody waits for that, so it is no decision and says nothing.
+//! Opens an empty account for a new player. No client waits for it, so it is not a decision and publishes no event.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -8,7 +8,6 @@ use money::Currency;
 use super::{content, not_a_command};
 use crate::ledger::Ledger;
 
-/// Handles `PlayerRegistered`.
 #[derive(Debug)]
 pub(super) struct PlayerRegisteredHandler(pub(super) Ledger);
 

@@ -1,4 +1,4 @@
-//! The second decision about a payment; it always lands, once.
+//! Settles a payment, which is the second decision about it. Each payment is settled at most once.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -8,7 +8,6 @@ use super::{amount, carry, content, id};
 use crate::ledger::{Ledger, Request};
 use crate::provider::intent::Contradiction;
 
-/// Handles `ProviderReported`.
 #[derive(Debug)]
 pub(super) struct ProviderReportedHandler(pub(super) Ledger);
 
@@ -27,7 +26,7 @@ impl Handle for ProviderReportedHandler {
         let outcome = carry(&self.0, delivery, request).await?;
         if outcome == Outcome::Rejected {
             let settled = self.0.settlement(&payment_id).await?;
-            // The same end in other words is no matter. Another end: money is where the ledger does not see it.
+            // The same outcome with other details is harmless. With another outcome, money is where the ledger does not see it.
             if settled.is_none_or(|entry| entry.captured() != Some(captured)) {
                 Contradiction::of(captured).report(payment_id.as_str());
             }

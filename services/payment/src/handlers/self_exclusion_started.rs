@@ -1,4 +1,4 @@
-//! The player's exclusion, enforced from the moment that `RestrictionsApplied` is published.
+//! Self-exclusion of a player, in force at the latest when `RestrictionsApplied` is published.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -7,7 +7,6 @@ use contracts::proto::players::v1::SelfExclusionStarted;
 use super::{carry, content};
 use crate::ledger::{Ledger, Request};
 
-/// Handles `SelfExclusionStarted`.
 #[derive(Debug)]
 pub(super) struct SelfExclusionStartedHandler(pub(super) Ledger);
 

@@ -1,4 +1,4 @@
-//! A rollback. It always lands.
+//! Reversal of a wager. It is never rejected.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -7,7 +7,6 @@ use contracts::proto::payments::v1::VoidWager;
 use super::{carry, content, id};
 use crate::ledger::{Ledger, Request};
 
-/// Handles `VoidWager`.
 #[derive(Debug)]
 pub(super) struct VoidWagerHandler(pub(super) Ledger);
 

@@ -1,4 +1,5 @@
-//! Money to the player: set aside here, paid out by the provider pool, settled by `ProviderReported`.
+//! Withdrawals to the player. This handler sets the money aside, the provider pool pays it out, and `ProviderReported` settles
+//! the payment.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -8,7 +9,6 @@ use super::{amount, carry, content};
 use crate::domain::{PaymentKind, PendingPayment};
 use crate::ledger::{Ledger, Request};
 
-/// Handles `Withdraw`.
 #[derive(Debug)]
 pub(super) struct WithdrawHandler(pub(super) Ledger);
 

@@ -11,14 +11,14 @@ use serde::Serialize;
 
 use super::{App, problem};
 
-/// What a player holds.
+/// Balances of a player.
 #[derive(Debug, Serialize)]
 pub(super) struct Balances {
     /// Minor units per currency.
     balances: BTreeMap<Currency, i64>,
 }
 
-/// A player of whom the ledger has not heard holds nothing: registration may still be on its way.
+/// Returns no balances for an unknown player, because the registration may still be in flight.
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Path(player_id): Path<String>,

@@ -1,4 +1,4 @@
-//! `GET /internal/v1/payments/{payment_id}`: how far a deposit or withdrawal is, told from its one or two decisions.
+//! `GET /internal/v1/payments/{payment_id}`: the state of a deposit or withdrawal, from its one or two decisions.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{App, problem};
 use crate::ledger::{Entry, StoredEvent};
 
-/// A payment, as its player may see it.
+/// Payment as its player may see it.
 #[derive(Debug, Serialize)]
 pub(super) struct Payment {
     payment_id: String,
@@ -57,7 +57,7 @@ fn is_payment(entry: &Entry) -> bool {
     types.iter().any(|event_type| event_type.as_str() == entry.command_type)
 }
 
-/// What the last event about a payment says.
+/// State of a payment, read from its last event.
 #[derive(Debug)]
 struct Told {
     state: &'static str,

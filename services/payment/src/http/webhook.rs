@@ -1,5 +1,5 @@
-//! `POST /internal/v1/webhooks/card-provider`: the provider tells by itself. What it says becomes the same command, under the
-//! same id, as its answer to our question; whichever comes second changes nothing.
+//! `POST /internal/v1/webhooks/card-provider`: outcomes that the provider sends unasked. Each becomes the same command, under the
+//! same id, as the provider's answer to a request. The second of the two changes nothing.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::provider::client::Answer;
 use crate::provider::intents::Recorded;
 use crate::provider::{report, signature};
 
-/// What the provider sends.
+/// Body of a webhook.
 #[derive(Debug, Deserialize)]
 struct Told {
     payment_id: String,

@@ -1,4 +1,4 @@
-//! Reading and writing account documents.
+//! Reads and writes account documents.
 
 use bson::{Bson, DateTime, Document, doc};
 use money::Currency;
@@ -10,21 +10,21 @@ use super::documents::{Before, decided_fields};
 use super::{AccountDoc, Entry, LedgerError};
 use crate::domain::AccountState;
 
-/// `payment.accounts`.
+/// Collection `payment.accounts`.
 #[derive(Debug, Clone)]
 pub(super) struct Accounts {
     documents: Collection<AccountDoc>,
 }
 
-/// A decision to write, if the account is still as it was read.
+/// Decision to write, provided that the account is unchanged since it was read.
 #[derive(Debug)]
 pub(super) struct Write<'a> {
     pub(super) read: &'a AccountDoc,
     pub(super) after: &'a AccountState,
     pub(super) entry: &'a Entry,
-    /// Entries that this process itself saw in the ledger and acknowledged.
+    /// Entries that this process has relayed and seen acknowledged, by `seq`.
     pub(super) trims: &'a [i64],
-    /// False only in a twin that is broken on purpose.
+    /// False only in a test twin that is broken on purpose.
     pub(super) compare_version: bool,
 }
 
@@ -41,7 +41,7 @@ impl Accounts {
         self.documents.find_one(doc! { "_id": player_id }).await
     }
 
-    /// The account, made on first sight: a command may overtake its player's registration.
+    /// Returns the account. Creates it when it is missing, because a command may overtake its player's registration.
     pub(super) async fn read(
         &self,
         session: &mut Session,
@@ -55,7 +55,7 @@ impl Accounts {
         made.ok_or(LedgerError::Contended { attempts: 1 })
     }
 
-    /// Makes sure that the account exists and holds `currency`; true when something changed.
+    /// Makes sure that the account exists and holds `currency`. Returns true when something changed.
     pub(super) async fn open(
         &self,
         player_id: &str,
@@ -69,12 +69,12 @@ impl Accounts {
         let Some(currency) = currency else { return Ok(false) };
         let field = format!("balances.{}", currency.code());
         let filter = doc! { "_id": player_id, field.as_str(): { "$exists": false } };
-        // A decision under way has read balances without this currency and writes them whole: the version makes it lose.
+        // A decision in progress writes all balances, without this currency. The new version makes its compare-and-set fail.
         let change = doc! { "$set": { field.as_str(): 0_i64 }, "$inc": { "version": 1_i64 } };
         Ok(self.documents.update_one(filter, change).await? == 1)
     }
 
-    /// The compare-and-set. False: somebody else decided first.
+    /// Writes the decision by compare-and-set. Returns false when another decision was first.
     pub(super) async fn write(&self, write: &Write<'_>) -> Result<bool, LedgerError> {
         let mut filter = doc! { "_id": &write.read.player_id };
         if write.compare_version {
@@ -94,7 +94,7 @@ impl Accounts {
         Ok(self.documents.update_one(filter, change).await? == 1)
     }
 
-    /// Puts back what the latest decision found and removes it, if the account is still as it was read.
+    /// Restores the state before the latest decision and removes the decision, if the account is unchanged since it was read.
     pub(super) async fn take_back(
         &self,
         read: &AccountDoc,
@@ -109,7 +109,7 @@ impl Accounts {
         Ok(self.documents.update_one(filter, Change::Pipeline(stages)).await? == 1)
     }
 
-    /// Removes entries by `seq`, leaving the version alone, for many accounts in one command.
+    /// Removes entries by `seq` from many accounts in one command. The versions stay the same.
     pub(super) async fn trim(&self, trims: &[(String, Vec<i64>)]) -> Result<(), StoreError> {
         let updates = trims.iter().map(|(player_id, seqs)| {
             let stages = vec![doc! { "$set": { "tail": tail_without(seqs) } }, oldest_from_tail()];
@@ -118,7 +118,7 @@ impl Accounts {
         self.documents.update_bulk(updates.collect()).await.map(drop)
     }
 
-    /// Accounts whose oldest decision was made before `cutoff`, the oldest first, without those in `but`.
+    /// Returns accounts whose tail has a decision made before `cutoff`, oldest first, without those in `but`.
     pub(super) async fn with_tail_before(
         &self,
         cutoff: DateTime,
@@ -133,14 +133,14 @@ impl Accounts {
     }
 }
 
-/// The plain form: nothing to trim.
+/// Plain form of the update, without a trim.
 fn push(mut fields: Document, entry: Document, oldest_tail_at: DateTime) -> Change {
     fields.insert("oldest_tail_at", oldest_tail_at);
     Change::Operators(doc! { "$set": fields, "$push": { "tail": entry } })
 }
 
-/// `$pull` and `$push` on one field are refused in one update, so this is a pipeline. It filters the tail as it IS, by
-/// `seq`, not the tail that was read: what somebody else trimmed meanwhile stays trimmed.
+/// Uses a pipeline, because one update refuses `$pull` and `$push` on the same field. It filters the stored tail by `seq` and not
+/// the tail that was read, so entries that another process has trimmed stay trimmed.
 fn push_and_trim(fields: Document, entry: Document, trims: &[i64]) -> Change {
     let mut set = literal(fields);
     set.insert("tail", doc! { "$concatArrays": [tail_without(trims), [{ "$literal": entry }]] });
@@ -155,8 +155,8 @@ fn tail_without(seqs: &[i64]) -> Document {
     doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this.seq", seqs.to_vec()] }] } } }
 }
 
-/// Not `$tail.at`: not every server follows a path into the documents of an array, and null would hide the account from the
-/// sweeper.
+/// Maps over the array instead of reading `$tail.at`, because not every server follows a path into the documents of an array. A
+/// null would hide the account from the sweeper.
 fn oldest_from_tail() -> Document {
     doc! { "$set": { "oldest_tail_at": { "$min": { "$map": { "input": "$tail", "in": "$$this.at" } } } } }
 }

@@ -1,4 +1,4 @@
-//! `payment.accounts`: one document a player, all currencies, so that one command id can only meet one document.
+//! Documents of `payment.accounts`. One document holds all currencies of a player, so a command id meets only one document.
 
 use std::collections::BTreeMap;
 
@@ -9,54 +9,54 @@ use serde::{Deserialize, Serialize};
 use super::Entry;
 use crate::domain::{AccountState, LimitSet, LossDay};
 
-/// An account as it is stored.
+/// Account, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountDoc {
-    /// Whose account.
+    /// Id of the player.
     #[serde(rename = "_id")]
     pub player_id: String,
-    /// Raised by every decision, never by a trim: what the compare-and-set compares.
+    /// Compared by the compare-and-set. Every change raises it, except a trim.
     pub version: i64,
     /// The `seq` of the next decision.
     pub next_seq: i64,
-    /// Minor units per currency; an absent currency is not held.
+    /// Minor units per currency. An absent currency is not held.
     pub balances: BTreeMap<Currency, i64>,
-    /// The player's own limits.
+    /// Limits that the player has set.
     #[serde(default)]
     pub limits: StoredLimits,
-    /// No bets or deposits before this moment.
+    /// End of the self-exclusion from bets and deposits.
     #[serde(default)]
     pub self_excluded_until: Option<DateTime>,
-    /// Day (since the epoch) and net loss of the last wager's day.
+    /// Net loss on the day of the last wager.
     #[serde(default)]
     pub loss_day: StoredLossDay,
-    /// Decisions that are not known to be relayed, in order of `seq`.
+    /// Decisions that are not trimmed yet, in order of `seq`.
     pub tail: Vec<Entry>,
-    /// When the oldest decision of the tail was made: what the sweeper looks for. Null when the tail is empty.
+    /// Time of the oldest decision in the tail, by which the sweeper finds the account. Null when the tail is empty.
     #[serde(default)]
     pub oldest_tail_at: Option<DateTime>,
-    /// What the latest decision found, in case that it is taken back.
+    /// State before the latest decision, in case it is reverted.
     #[serde(default)]
     pub before: Option<Before>,
 }
 
-/// What a decision can change, as it was before it.
+/// State that a decision can change, as it was before the decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
-    /// Before which decision.
+    /// `seq` of that decision.
     pub seq: i64,
     /// Minor units per currency.
     pub balances: BTreeMap<Currency, i64>,
-    /// The player's own limits.
+    /// Limits that the player has set.
     pub limits: StoredLimits,
-    /// No bets or deposits before this moment.
+    /// End of the self-exclusion from bets and deposits.
     pub self_excluded_until: Option<DateTime>,
-    /// The net loss of the last wager's day.
+    /// Net loss on the day of the last wager.
     pub loss_day: StoredLossDay,
 }
 
 impl Before {
-    /// For the decision that comes next.
+    /// Returns the state before the next decision.
     pub(super) fn next(account: &AccountDoc) -> Self {
         Self {
             seq: account.next_seq,
@@ -68,18 +68,18 @@ impl Before {
     }
 }
 
-/// The player's own limits, as stored.
+/// Limits that the player has set, as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredLimits {
-    /// Most that one bet may stake.
+    /// Largest stake of one bet.
     #[serde(default)]
     pub max_stake: Option<Money>,
-    /// Most that may be lost in one day.
+    /// Largest net loss per day.
     #[serde(default)]
     pub daily_loss: Option<Money>,
 }
 
-/// The net loss of one day, as stored.
+/// Net loss of one day, as stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredLossDay {
     /// Days since the epoch.
@@ -91,7 +91,7 @@ pub struct StoredLossDay {
 }
 
 impl AccountDoc {
-    /// An account that nothing has happened to, holding `currency` at zero.
+    /// Returns an account without any history. It holds `currency` at zero, if one is given.
     pub(super) fn new(player_id: &str, currency: Option<Currency>) -> Self {
         Self {
             player_id: player_id.to_owned(),
@@ -107,11 +107,11 @@ impl AccountDoc {
         }
     }
 
-    /// What the decision `seq` found; `None` unless it is the latest.
+    /// Returns the state before the decision `seq`, or `None` unless that decision is the latest.
     pub(super) fn state_before(&self, seq: i64) -> Option<AccountState> {
         let before = self.before.clone().filter(|before| before.seq == seq && self.next_seq == seq + 1)?;
         let mut balances = before.balances;
-        // A currency opened meanwhile stays open: a registration is no decision and does not come again.
+        // A currency opened since then stays open, because a registration is not a decision and is not redelivered.
         for currency in self.balances.keys() {
             balances.entry(*currency).or_insert(0);
         }
@@ -126,7 +126,7 @@ impl AccountDoc {
         Some(found.state())
     }
 
-    /// What decides.
+    /// Returns the state that decisions depend on.
     #[must_use]
     pub fn state(&self) -> AccountState {
         AccountState {
@@ -140,7 +140,7 @@ impl AccountDoc {
     }
 }
 
-/// The fields that a decision changes, as values to set.
+/// Returns the fields that a decision changes, as values to set.
 pub(super) fn decided_fields(version: i64, after: &AccountState) -> Document {
     let money = |amount: Option<Money>| match amount {
         Some(amount) => {

@@ -1,4 +1,4 @@
-//! An entry: one decision, with the event it causes. The same in an account's tail and in the ledger, for ever.
+//! Entries: one decision with the event that it causes, the same in an account's tail and in the ledger, and never changed.
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, DateTime, Document};
@@ -14,64 +14,64 @@ use time::OffsetDateTime;
 use super::LedgerError;
 use crate::domain::{Decision, Outcome, PaymentKind, PendingPayment};
 
-/// How the key of the payment that a decision settles begins.
+/// Prefix of the key of a settled payment.
 pub(super) const SETTLES: &str = "r:";
 
-/// Who made our events, in `ce_source`.
+/// `ce_source` of the events of this service.
 pub(super) const SOURCE: &str = "payment";
 
 /// One decision, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Place in the account's ledger: 1, 2, 3, without a gap.
+    /// Number in the account's ledger: 1, 2, 3, without a gap.
     pub seq: i64,
-    /// The command that was decided.
+    /// Id of the command that was decided.
     pub command_id: String,
-    /// Everything this decision is found by: `c:<command>`, `w:<wager applied>`, `v:<wager voided>`, `r:<payment settled>`.
-    /// Unique in the ledger, so one command, wager, void and payment's end can only be decided once.
+    /// Keys that find this decision: `c:<command>`, `w:<wager applied>`, `v:<wager voided>`, `r:<payment settled>`. They are
+    /// unique in the ledger, so each command, wager, void and settlement is decided only once.
     pub keys: Vec<String>,
-    /// The hash of what was asked for: the same id with another hash is a conflict.
+    /// Hash of the request. The same id with another hash is a conflict.
     pub request_hash: String,
     /// The type of the command.
     #[serde(rename = "type")]
     pub command_type: String,
     /// `applied`, `pending` or `rejected`.
     pub outcome: String,
-    /// Why it was rejected.
+    /// Reason for the rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The wager that this decision voids.
+    /// Wager that this decision voids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voids: Option<String>,
-    /// The payment that waits for the provider from this decision on.
+    /// Payment that waits for the provider after this decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<StoredPayment>,
-    /// What moved; empty for a rejection.
+    /// Postings, empty for a rejection.
     pub postings: Vec<StoredPosting>,
-    /// The balance that it is about, after it.
+    /// Balance after the decision, in the currency that the decision is about.
     #[serde(default)]
     pub balance_after_minor: Option<i64>,
-    /// What is told to the world; absent while the provider has not answered.
+    /// Event to publish, absent while the provider has not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<StoredEvent>,
-    /// The trace in which it was decided: whoever relays it later does it in there.
+    /// Trace in which the decision was made. A later relay continues it.
     pub trace: StoredTrace,
-    /// When it was decided; the event's time.
+    /// Time of the decision and of its event.
     pub at: DateTime,
 }
 
-/// One leg.
+/// One leg of the postings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredPosting {
     /// `player:<id>`, `house:<game>`, `provider:<name>` or `suspense`.
     pub account: Account,
-    /// Which currency.
+    /// Currency of the amount.
     pub currency: Currency,
-    /// What the account gets (or gives, below zero).
+    /// Minor units that the account gets. Negative when it gives them.
     pub amount_minor: i64,
 }
 
-/// The event of a decision, ready to go out, always the same bytes.
+/// Event of a decision, ready to publish. Its bytes never change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredEvent {
     /// `ce_id`.
@@ -79,7 +79,7 @@ pub struct StoredEvent {
     /// `ce_type`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The value, protobuf.
+    /// Value of the record, in protobuf.
     pub bytes: Binary,
 }
 
@@ -88,19 +88,19 @@ pub struct StoredEvent {
 pub struct StoredPayment {
     /// `deposit` or `withdrawal`.
     pub kind: StoredKind,
-    /// How much.
+    /// Amount in minor units.
     pub amount_minor: i64,
-    /// Of what.
+    /// Currency of the amount.
     pub currency: Currency,
 }
 
-/// In or out, as stored.
+/// Direction of a payment, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoredKind {
-    /// In.
+    /// From the player's card to the account.
     Deposit,
-    /// Out.
+    /// From the account to the player.
     Withdrawal,
 }
 
@@ -154,7 +154,7 @@ impl From<&Posting> for StoredPosting {
     }
 }
 
-/// What a decision is about, beside its content.
+/// Facts about a decision beside its content.
 #[derive(Debug, Clone)]
 pub(super) struct About<'a> {
     pub(super) command_id: &'a EventId,
@@ -190,25 +190,25 @@ impl Entry {
         }
     }
 
-    /// Whether the answer was no.
+    /// Returns true for a rejection.
     #[must_use]
     pub fn is_rejection(&self) -> bool {
         self.outcome == "rejected"
     }
 
-    /// Why it was rejected.
+    /// Returns the reason for the rejection.
     #[must_use]
     pub fn reject_reason(&self) -> Option<RejectReason> {
         self.reason.as_deref().and_then(RejectReason::from_str_name)
     }
 
-    /// The payment that this decision settles. (Decisions of the first version do not say.)
+    /// Returns the payment that this decision settles. Decisions of the first version do not record it.
     #[must_use]
     pub fn settles(&self) -> Option<&str> {
         self.keys.iter().find_map(|key| key.strip_prefix(SETTLES))
     }
 
-    /// Whether the money of the payment that it settles moved; `None` when it settles none.
+    /// Returns the outcome in the event of a payment: true when the money moved. `None` when it has no such event.
     #[must_use]
     pub fn captured(&self) -> Option<bool> {
         match self.event.as_ref()?.event_type.parse().ok()? {
@@ -218,12 +218,12 @@ impl Entry {
         }
     }
 
-    /// Whether it is found by one of these keys.
+    /// Returns true when the entry has one of these keys.
     pub(super) fn has_any(&self, keys: &[String]) -> bool {
         self.keys.iter().any(|key| keys.contains(key))
     }
 
-    /// The ledger row: the entry under the id that only it can have.
+    /// Returns the ledger row, which is the entry under an id that no other entry can have.
     pub(super) fn to_row(&self, player_id: &str) -> Result<Document, LedgerError> {
         let mut row = bson::doc! { "_id": row_id(player_id, self.seq), "player_id": player_id };
         let entry = bson::serialize_to_document(self).map_err(|e| LedgerError::Unreadable(e.to_string()))?;
@@ -235,7 +235,7 @@ impl Entry {
         bson::deserialize_from_document(row).map_err(|e| LedgerError::Unreadable(e.to_string()))
     }
 
-    /// The record of its event: byte for byte the same, whoever publishes it and however often.
+    /// Returns the record of the event. Its bytes are the same in every process and at every publication.
     pub(super) fn to_record(&self) -> Result<Option<RawRecord>, LedgerError> {
         let Some(stored) = &self.event else { return Ok(None) };
         let unreadable =
@@ -257,7 +257,7 @@ impl Entry {
             topic: encoded.topic.name().to_owned(),
             key: Some(encoded.key),
             headers: encoded.headers,
-            // What was stored, not what this version of the program would write today.
+            // The stored bytes, because this version might encode the message differently.
             value: Bytes::copy_from_slice(&stored.bytes.bytes),
         }))
     }
@@ -274,7 +274,7 @@ impl StoredEvent {
     }
 }
 
-/// `player/seq`
+/// Returns `player/seq`.
 pub(super) fn row_id(player_id: &str, seq: i64) -> String {
     format!("{player_id}/{seq}")
 }

@@ -1,4 +1,4 @@
-//! Why a command could not be carried through, by what has to happen next.
+//! Errors of the ledger, distinguished by what must happen next.
 
 use bus::PublishError;
 use contracts::{Classify, ErrorClass};
@@ -7,52 +7,52 @@ use store::StoreError;
 use super::{Killed, Refusal};
 use crate::domain::DecideError;
 
-/// Carrying a command through failed. Nothing is lost: the record comes again and finds what was done.
+/// Error that stopped a command. Nothing is lost. A retried command finds what was done, and any other is a dead letter.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The document store.
+    /// Error of the document store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The broker; the outcome of the publish may be unknown, which is never taken for an acknowledgement.
+    /// Error of the broker. The outcome of the publish may be unknown, which never counts as an acknowledgement.
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// The command cannot be decided.
     #[error("cannot be decided: {0}")]
     Undecidable(#[from] DecideError),
-    /// The command holds something that the ledger has no word for.
+    /// The command holds something that the ledger does not support.
     #[error("not a command for the ledger: {0}")]
     NotACommand(String),
-    /// A report about a payment that was never asked for.
+    /// The report is about a payment that was never requested.
     #[error("no such payment waits for the provider")]
     NoSuchPayment,
-    /// A report that may not settle its payment: money may move otherwise than the ledger says.
+    /// The report may not settle its payment, because money may move differently from what the ledger would record.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Others were faster every time.
+    /// Every attempt met a concurrent change.
     #[error("the account changed under {attempts} attempts")]
     Contended {
-        /// How many compare-and-sets lost.
+        /// Number of failed attempts.
         attempts: u32,
     },
-    /// Another player's row holds a key of this decision. The decision was taken back, so the command is read again.
+    /// Another player's row holds a key of this decision. The decision was reverted, so the command can be retried.
     #[error("another player's decision {row} was first under the same key")]
     Taken {
-        /// The other row's id.
+        /// Id of the other row.
         row: String,
     },
-    /// Ledger and account contradict each other: of this account nothing is told before somebody has looked. Its commands are
-    /// parked; ending the process would stop everybody else's too, and the next one would find the same.
+    /// Ledger and account contradict each other. Nothing of the account is published until an operator acts, and its commands
+    /// become dead letters. A shutdown would stop all other players too, and the next process would find the same.
     #[error("the ledger has diverged at {row}: {what}")]
     Diverged {
-        /// The ledger row's id.
+        /// Id of the ledger row.
         row: String,
-        /// What contradicts what.
+        /// Description of the contradiction.
         what: &'static str,
     },
-    /// A stored decision cannot be read back: a newer build wrote it, or it is damaged. It harms its own player alone.
+    /// A stored decision cannot be read. A newer build wrote it, or it is damaged. Only its own player is affected.
     #[error("a stored decision cannot be read: {0}")]
     Unreadable(String),
-    /// A test killed the process here.
+    /// A test killed the process at this step.
     #[error(transparent)]
     Killed(#[from] Killed),
 }

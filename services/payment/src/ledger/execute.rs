@@ -1,4 +1,4 @@
-//! Carrying one command through: found again, in conflict, or decided — and told, before its record is completed.
+//! Execution of one command: it finds an earlier decision, reports a conflict or decides, and publishes before it returns.
 
 use bus::RawRecord;
 use contracts::proto::payments::v1::CommandConflict;
@@ -13,48 +13,48 @@ use super::relay::Origin;
 use super::{AccountDoc, Admission, Entry, Ledger, LedgerError, Request, Safeguard, Step, TAIL_ENTRIES_MAX};
 use crate::domain;
 
-/// How often a compare-and-set may lose before the record waits. Within a process an account has one lane, so only another
-/// process (a hand-over, a retry topic, a record without a key) can win against us.
+/// Number of compare-and-sets that may fail before the record is retried later. Within a process an account has one lane, so only
+/// another process can win: at a hand-over, on a retry topic or for a record without a key.
 const ATTEMPTS_MAX: u32 = 16;
 
-/// One command on its way to a decision.
+/// One command to execute.
 #[derive(Debug, Clone)]
 pub struct Incoming<'a> {
-    /// Whose account.
+    /// Player whose account decides.
     pub player_id: &'a str,
-    /// The command's identity.
+    /// Id of the command.
     pub command_id: &'a EventId,
-    /// Its type.
+    /// Type of the command.
     pub command_type: EventType,
-    /// The hash of what was asked for.
+    /// Hash of the request.
     pub request_hash: RequestHash,
-    /// What is asked for.
+    /// The request.
     pub request: Request,
 }
 
-/// How a command was answered.
+/// Result of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// It was decided now.
+    /// The command was decided now.
     Decided(Box<Entry>),
-    /// It had been decided; the same event was published again.
+    /// The command had been decided before. Its event, if any, was published again.
     Found(Box<Entry>),
-    /// Its id belongs to another request; a conflict event says so, and nothing else happened.
+    /// The id belongs to another request. A conflict event was published, and nothing was decided.
     Conflict,
 }
 
 impl Ledger {
-    /// Carries a command through. Returns only when its answer was acknowledged by the broker.
+    /// Executes a command. Returns only after the broker has acknowledged its event, or its payment is on the provider's list.
     ///
     /// # Errors
-    /// See [`LedgerError`]; the same command may be carried through again at any time.
+    /// See [`LedgerError`]. The same command may be executed again at any time.
     pub async fn execute(&self, incoming: &Incoming<'_>) -> Result<Verdict, LedgerError> {
         let lookup = incoming.request.lookup(incoming.command_id);
         let _in_hand = self.in_hand.take(incoming.player_id);
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(incoming, &lookup).await {
                 Ok(Some(verdict)) => return Ok(verdict),
-                // Taken: that decision is out of the account again, and the ledger has the answer.
+                // After `Taken` the decision is no longer in the account, and the ledger has the answer.
                 Ok(None) | Err(LedgerError::Taken { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -62,7 +62,7 @@ impl Ledger {
         Err(LedgerError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Account, then ledger, then compare-and-set: in this order only. `None`: the account changed meanwhile.
+    /// Makes one attempt: account, then ledger, then compare-and-set, in this order only. `None` when the account has changed.
     async fn attempt(
         &self,
         incoming: &Incoming<'_>,
@@ -140,8 +140,8 @@ impl Ledger {
         Ok(Some(Verdict::Decided(Box::new(entry))))
     }
 
-    /// Before a payment is settled: the provider's recorded word says the same, or nobody has asked it and nobody will. Whoever
-    /// asks meanwhile makes this fail.
+    /// Admits a report before it settles a payment. Either the provider's recorded answer says the same, or the provider was
+    /// never asked and will not be. It fails when a pool starts to ask at the same time.
     async fn admit(
         &self,
         player_id: &str,
@@ -161,8 +161,8 @@ impl Ledger {
         }
     }
 
-    /// Answers a command that was decided before: the decision is told first, in any case, so that whoever hears of a conflict
-    /// has heard what it conflicts with.
+    /// Answers a command that was decided before. It always publishes that decision first, so a client that learns of a conflict
+    /// has learned of the earlier decision.
     async fn repeat(
         &self,
         incoming: &Incoming<'_>,
@@ -174,7 +174,7 @@ impl Ledger {
         if in_tail {
             self.relay_through(account, entry).await?;
         } else {
-            // A ledger row is never taken for a published event.
+            // A ledger row does not prove that its event was published.
             self.announce(incoming.player_id, entry).await?;
         }
         if kind == Match::SameRequest && entry.request_hash != incoming.request_hash.as_str() {
@@ -183,9 +183,9 @@ impl Ledger {
         Ok(Verdict::Found(Box::new(entry.clone())))
     }
 
-    /// Another player has decided something that this command is, or is about. Nothing is decided here: it would move one
-    /// player's money by another's decision. Who waits is told, after that decision; what only an operator can have mixed up is
-    /// parked.
+    /// Answers a command that another player's decision covers. It decides nothing, because that would move one player's money by
+    /// another player's decision. The waiting client gets the conflict after that decision. A mix-up that only an operator can
+    /// cause goes to the dead letters.
     async fn answer_from_others(
         &self,
         incoming: &Incoming<'_>,
@@ -193,12 +193,12 @@ impl Ledger {
         others: &[Entry],
     ) -> Result<Verdict, LedgerError> {
         match lookup.answer(others).filter(|_| !lookup.is_about_another()) {
-            // Whatever the hashes say: whose command it is belongs to its content.
+            // A conflict whatever the hashes say, because the player is part of a command's content.
             Some((entry, Match::SameRequest)) => {
                 self.announce(incoming.player_id, entry).await?;
                 self.contradict(incoming, entry).await
             }
-            // A wager that was voided under a wrong name is void: game ended the bet by that event.
+            // A wager that was voided under a wrong player stays void, because game ended the bet on that event.
             Some((entry, Match::OtherRequest)) => {
                 self.announce(incoming.player_id, entry).await?;
                 Ok(Verdict::Found(Box::new(entry.clone())))
@@ -211,21 +211,21 @@ impl Ledger {
         }
     }
 
-    /// Tells that the command's id belongs to another request.
+    /// Publishes that the command's id belongs to another request.
     async fn contradict(&self, incoming: &Incoming<'_>, entry: &Entry) -> Result<Verdict, LedgerError> {
         self.outbox.publish(&conflict(incoming, entry)?).await?;
         self.hooks.reached(Step::ConflictPublished, incoming.player_id)?;
         Ok(Verdict::Conflict)
     }
 
-    /// What the next write to this account may take out of its tail.
+    /// Returns the entries that the next write to this account may trim, by `seq`.
     fn trims_of(&self, account: &AccountDoc) -> Vec<i64> {
         let seen = self.seen.of(&account.player_id);
         account.tail.iter().map(|entry| entry.seq).filter(|seq| seen.contains(seq)).collect()
     }
 }
 
-/// Says that an id was used twice. No decision, so it has no entry; its bytes are still a function of what it is about.
+/// Returns the event of a conflict. It has no entry, as it is no decision, but its bytes are the same each time.
 fn conflict(incoming: &Incoming<'_>, entry: &Entry) -> Result<RawRecord, LedgerError> {
     let message = CommandConflict {
         command_id: incoming.command_id.to_string(),

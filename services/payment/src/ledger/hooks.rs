@@ -1,22 +1,22 @@
-//! The named points between two steps of the protocol, where a test lets a process die, and the safeguards that a test
-//! takes away to see that its audit would notice.
+//! Named points between the steps of the protocol where a test kills the process, and safeguards that a test removes to prove
+//! that its audit notices.
 
-/// Right after which step.
+/// Step that was just completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The account was read.
     AccountRead,
-    /// The ledger was asked for the command.
+    /// The ledger was searched for the command.
     LedgerRead,
-    /// A report may settle its payment: nobody begins to ask the provider any more.
+    /// A report was admitted, so no process starts to ask the provider any more.
     ReportAdmitted,
-    /// The compare-and-set won.
+    /// The compare-and-set succeeded.
     DecisionWritten,
-    /// The ledger row is there.
+    /// The ledger row exists.
     RowWritten,
-    /// The payment that was settled is off the provider's list, and nobody has been told.
+    /// The settled payment is off the provider's list, and nothing is published yet.
     IntentEnded,
-    /// The event was acknowledged, and nobody has noted it yet.
+    /// The event was acknowledged, and the process has not recorded that yet.
     EventPublished,
     /// The conflict event was acknowledged.
     ConflictPublished,
@@ -25,7 +25,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Every step.
+    /// All steps.
     pub const ALL: &'static [Self] = &[
         Self::AccountRead,
         Self::LedgerRead,
@@ -39,14 +39,14 @@ impl Step {
     ];
 }
 
-/// What keeps the protocol safe; see `models/ledger_model.py` for what happens without each.
+/// Safeguard of the protocol. `models/ledger_model.py` shows what happens without each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Safeguard {
-    /// The ledger is asked when the tail does not know the command.
+    /// The ledger is read when the tail does not hold the command.
     LedgerRead,
     /// A rejection is recorded like any other decision.
     RejectionRecorded,
-    /// Only what was acknowledged is trimmed.
+    /// Only acknowledged entries are trimmed.
     AckBeforeTrim,
     /// The compare-and-set compares the version.
     VersionCompared,
@@ -54,27 +54,27 @@ pub enum Safeguard {
     LowerFirst,
 }
 
-/// The process is to die here.
+/// The process dies after this step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("killed after {0:?}")]
 pub struct Killed(pub Step);
 
-/// Watches the steps. In production nothing does.
+/// Observer of the steps. Production uses [`NoHooks`].
 pub trait Hooks: Send + Sync {
-    /// A step was done.
+    /// Called after a step.
     ///
     /// # Errors
-    /// To die here.
+    /// [`Killed`] makes the process die here.
     fn reached(&self, step: Step, player_id: &str) -> Result<(), Killed>;
 
-    /// Whether a safeguard is in place. Anything but `true` is a twin broken on purpose.
+    /// Returns true when a safeguard is in place. False marks a test twin that is broken on purpose.
     fn keeps(&self, safeguard: Safeguard) -> bool {
         let _every_one = safeguard;
         true
     }
 }
 
-/// Watches nothing.
+/// Observes nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct NoHooks;
 

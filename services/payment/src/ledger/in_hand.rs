@@ -1,16 +1,16 @@
-//! Whose commands this process has in hand: the sweeper leaves those accounts to their handlers, however slow they are, or
-//! an overload would be answered with more work.
+//! Players whose commands this process is executing. The sweeper leaves their accounts to the handlers, however slow they are.
+//! Otherwise it would add more work to an overload.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Players by how many of their commands are in hand.
+/// Number of commands in flight per player.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InHand {
     players: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-/// One command in hand, until dropped.
+/// One command in flight, until dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
     of: InHand,

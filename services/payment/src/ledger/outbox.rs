@@ -1,4 +1,4 @@
-//! Where decisions go out: the broker, and the list of what the provider has to be asked.
+//! Destinations of decisions: the broker, and the list of payments for the provider.
 
 use async_trait::async_trait;
 use bus::{Producer, PublishError, RawRecord};
@@ -6,10 +6,10 @@ use store::StoreError;
 
 use super::Entry;
 
-/// Publishes, awaited: `Ok` means acknowledged, and nothing else does.
+/// Publisher of events. Only `Ok` means acknowledged.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Publishes one record.
+    /// Publishes one record and waits for its acknowledgement.
     async fn publish(&self, record: &RawRecord) -> Result<(), PublishError>;
 }
 
@@ -20,43 +20,43 @@ impl Outbox for Producer {
     }
 }
 
-/// Keeps what the provider has to be asked, before it is asked, until it has ended.
+/// List of payments for the provider. A payment is on it from before the provider is asked until it has ended.
 #[async_trait]
 pub trait Payments: Send + Sync {
-    /// Makes sure that the payment of this decision is on the list; again and again changes nothing.
+    /// Makes sure that the payment of this decision is on the list. Repeating the call changes nothing.
     async fn ensure(&self, player_id: &str, entry: &Entry) -> Result<(), StoreError>;
 
-    /// Whether a report that says `captured` may settle the payment. Admitted once, it is admitted always, and nobody begins
-    /// to ask the provider any more.
+    /// Decides whether a report that says `captured` may settle the payment. An admission is permanent, and no pool starts to ask
+    /// the provider after it.
     async fn admit(&self, payment_id: &str, captured: bool) -> Result<Admission, StoreError>;
 
-    /// The ledger has settled the payment: nobody asks about it any more. Again and again changes nothing.
+    /// Marks the payment as settled, so that no pool asks about it any more. Repeating the call changes nothing.
     async fn end(&self, payment_id: &str, captured: Option<bool>) -> Result<(), StoreError>;
 }
 
-/// What a report may do.
+/// Result of [`Payments::admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It settles the payment.
+    /// The report settles the payment.
     Admitted,
-    /// It does not.
+    /// The report does not settle the payment.
     Refused(Refusal),
-    /// The list does not say; ask again.
+    /// The list has no answer yet, so the caller retries.
     Unknown,
 }
 
-/// Why a report does not settle a payment.
+/// Reason why a report does not settle a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Money may have moved, or may yet, and the provider has not told.
+    /// The money may have moved or may still move, and the provider has not answered.
     #[error("the provider was asked for this payment: only its own word settles it, and it is asked again")]
     Asked,
-    /// The same, of a report that nothing moved.
+    /// The same, for a report that the money did not move. The provider is asked to void the payment now.
     #[error(
         "the provider was asked for this payment: it is asked to void it now, and its own word will settle it"
     )]
     AskedToVoid,
-    /// Another end is recorded.
+    /// Another outcome is recorded.
     #[error("another end of this payment is recorded")]
     OtherWord,
 }

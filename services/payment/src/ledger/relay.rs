@@ -1,4 +1,4 @@
-//! Telling what was decided: ledger row, publish, acknowledgement, only then the next; the lowest `seq` first.
+//! Publication of decisions, lowest `seq` first. Each gets its ledger row and an acknowledged event before the next starts.
 
 use bson::DateTime;
 use telemetry::metric::{self, Metric};
@@ -7,13 +7,13 @@ use tracing::{Instrument as _, Span};
 
 use super::{AccountDoc, Entry, Ledger, LedgerError, Safeguard, Step};
 
-/// The name of a transaction that relays what somebody else decided.
+/// Transaction name for the relay of a decision that was left in the tail.
 const RELAY: &str = "payment.relay";
 
-/// Who relays, in metrics.
+/// Origin of a relay, as a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A handler, for its own decision or for one that was left below it.
+    /// A handler, for its own decision or for a lower one that was left behind.
     Handler,
     /// The sweeper, for a dead handler.
     Sweeper,
@@ -29,16 +29,16 @@ impl Origin {
 }
 
 impl Ledger {
-    /// Relays `entry`, and before it every lower entry of the tail that this process has not itself seen acknowledged.
+    /// Relays every lower entry of the tail that this process has not seen acknowledged, and then `entry`.
     pub(super) async fn relay_through(&self, account: &AccountDoc, entry: &Entry) -> Result<(), LedgerError> {
         self.relay_below(account, entry.seq).await?;
         self.relay(&account.player_id, entry, Origin::Handler).await
     }
 
-    /// Relays what was left in the tail below `seq`; in peace nothing.
+    /// Relays the decisions left in the tail below `seq`, normally none.
     ///
-    /// Before a decision, too: one that has to be taken back must still be the latest, and an account that contradicts the
-    /// ledger must not move.
+    /// It also runs before a decision. A decision that must be reverted is then still the latest one, and an account that
+    /// contradicts the ledger does not change.
     pub(super) async fn relay_below(&self, account: &AccountDoc, seq: i64) -> Result<(), LedgerError> {
         if self.hooks.keeps(Safeguard::LowerFirst) {
             self.relay_left_behind(account, Origin::Handler, |earlier| earlier.seq < seq).await?;
@@ -46,20 +46,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes room in a full tail: everything in it is relayed and trimmed, then the caller reads again.
+    /// Makes room in a full tail. It relays and trims everything in it, and the caller reads the account again.
     pub(super) async fn empty_tail(&self, account: &AccountDoc) -> Result<(), LedgerError> {
         self.relay_left_behind(account, Origin::Handler, |_| true).await?;
         self.trim_one(account).await
     }
 
-    /// What the sweeper does for one account: everything decided before `cutoff`, from the lowest `seq` on.
+    /// Sweeps one account. It relays the decisions made before `cutoff`, from the lowest `seq` on, and trims the tail.
     pub(super) async fn sweep_one(&self, account: &AccountDoc, cutoff: DateTime) -> Result<(), LedgerError> {
         self.relay_left_behind(account, Origin::Sweeper, |entry| entry.at < cutoff).await?;
         self.trim_one(account).await
     }
 
-    /// Relays entries in order until the first that `wanted` refuses, each in a transaction of its own, in the trace in
-    /// which it was decided.
+    /// Relays entries in order until the first that `wanted` refuses. Each relay is a separate transaction in the trace of its
+    /// decision.
     async fn relay_left_behind(
         &self,
         account: &AccountDoc,
@@ -78,7 +78,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Relays one entry; every lower one must have been relayed.
+    /// Relays one entry. The caller must have relayed every lower one.
     pub(super) async fn relay(
         &self,
         player_id: &str,
@@ -106,8 +106,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Publishes the event, or puts the payment on the provider's list: a decision has one or the other. What it settles is off
-    /// that list before anybody hears of it.
+    /// Publishes the event, or puts the payment on the provider's list. A decision has one or the other. A payment that it
+    /// settles leaves that list before the event is published.
     pub(super) async fn announce(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
         if let Some(payment_id) = entry.settles() {
             self.payments.end(payment_id, entry.captured()).await?;
@@ -120,7 +120,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes out of one account's tail what this process saw through; an empty list only mends `oldest_tail_at`.
+    /// Trims the entries that this process has relayed from one account. With no entries it only corrects `oldest_tail_at`.
     async fn trim_one(&self, account: &AccountDoc) -> Result<(), LedgerError> {
         let seqs = self.seen.of(&account.player_id);
         self.accounts.trim(&[(account.player_id.clone(), seqs.clone())]).await?;

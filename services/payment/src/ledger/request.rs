@@ -1,4 +1,4 @@
-//! What a command asks for, before it is joined with the decisions it refers to.
+//! Requests of commands, before they are joined with the decisions that they refer to.
 
 use contracts::EventId;
 use money::{Money, Posting};
@@ -7,36 +7,36 @@ use super::lookup::Lookup;
 use super::{Entry, LedgerError};
 use crate::domain::{Command, LimitSet, PendingPayment, ProviderReport, Wager, WagerVoid};
 
-/// A command as its handler understood it.
+/// Request, as its handler parsed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Take a stake and pay a payout.
+    /// Takes a stake and pays a payout.
     ApplyWager(Wager),
-    /// Undo a wager, or forbid one that has not come.
+    /// Reverses a wager, or forbids one that has not arrived.
     VoidWager {
-        /// Which wager.
+        /// Id of the wager.
         wager_id: EventId,
-        /// The operator's words.
+        /// Reason given by the operator.
         reason: String,
     },
-    /// Ask the provider.
+    /// Requests a deposit or a withdrawal.
     Payment(PendingPayment),
-    /// The provider's answer.
+    /// Reports the outcome of a payment.
     Report {
-        /// About which payment.
+        /// Id of the payment.
         payment_id: EventId,
-        /// Whether the money moved.
+        /// True when the money moved.
         captured: bool,
-        /// The provider's own name for it.
+        /// The provider's reference for the payment.
         provider_reference: String,
-        /// What the provider says it was about.
+        /// Amount in the report.
         amount: Money,
     },
-    /// The player's own limits.
+    /// Replaces all limits of the player.
     Limits(LimitSet),
-    /// The player's exclusion.
+    /// Excludes the player from bets and deposits.
     SelfExclude {
-        /// Until when, in milliseconds since the epoch.
+        /// End of the exclusion, in milliseconds since the epoch.
         until_ms: i64,
     },
 }
@@ -51,7 +51,7 @@ impl Request {
         }
     }
 
-    /// The wager that the decision will void.
+    /// Returns the wager that the decision will void.
     pub(super) fn voids(&self) -> Option<&EventId> {
         match self {
             Self::VoidWager { wager_id, .. } => Some(wager_id),
@@ -59,7 +59,7 @@ impl Request {
         }
     }
 
-    /// The command, with what the decision it refers to says.
+    /// Returns the command, with the facts from the decision that it refers to.
     pub(super) fn join(
         &self,
         command_id: &EventId,
@@ -79,7 +79,7 @@ impl Request {
                 Command::RequestPayment { payment_id: command_id.clone(), payment: *payment }
             }
             Self::Report { payment_id, captured, provider_reference, amount } => {
-                // The payment's decision is written before the provider is asked, so a report without one is not ours.
+                // The decision is written before the provider is asked, so a report without one is about an unknown payment.
                 let pending =
                     referred.and_then(|asked| asked.payment.as_ref()).ok_or(LedgerError::NoSuchPayment)?;
                 Command::SettlePayment(ProviderReport {

@@ -1,4 +1,4 @@
-//! `payment.ledger`: every decision, for ever.
+//! Collection `payment.ledger`: all decisions, kept forever.
 
 use bson::{Document, doc};
 use store::StoreError;
@@ -7,10 +7,9 @@ use store::mongo::{Collection, Index, Mongo, Session};
 use super::entry::row_id;
 use super::{Entry, LedgerError};
 
-/// Most rows that one command can be about: itself, its wager, that wager's void, its payment, that payment's report.
+/// Largest number of rows read for one command: itself, its wager, that wager's void, its payment, that payment's report.
 const ROWS_FOUND_MAX: u32 = 8;
 
-/// `payment.ledger`.
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
     rows: Collection<Document>,
@@ -23,12 +22,12 @@ impl Rows {
 
     pub(super) async fn ensure_indexes(&self) -> Result<(), StoreError> {
         self.rows.ensure_index(Index::on(doc! { "command_id": 1 }).unique()).await?;
-        // One index for all that a decision is found by, and the proof that a wager is applied and voided, and a payment
+        // One index finds a decision by any of its keys. It also guarantees that a wager is applied and voided, and a payment
         // settled, at most once.
         self.rows.ensure_index(Index::on(doc! { "keys": 1 }).unique()).await
     }
 
-    /// The decisions under any of these keys, each with the player whose it is.
+    /// Returns the decisions under any of these keys, each with its player.
     pub(super) async fn find(
         &self,
         session: &mut Session,
@@ -38,18 +37,18 @@ impl Rows {
         rows.into_iter().map(owned).collect()
     }
 
-    /// The decision under any of these keys.
+    /// Returns the decision under any of these keys.
     pub(super) async fn by_any(&self, keys: &[String]) -> Result<Option<Entry>, LedgerError> {
         self.rows.find_one(under_any(keys)).await?.map(Entry::from_row).transpose()
     }
 
-    /// Whose decision this is, and the decision.
+    /// Returns the decision about a command, with its player.
     pub(super) async fn by_command(&self, command_id: &str) -> Result<Option<(String, Entry)>, LedgerError> {
         self.rows.find_one(doc! { "command_id": command_id }).await?.map(owned).transpose()
     }
 
-    /// Makes sure that the decision has its row. The same bytes under the same id: fine. Another player's row under one of its
-    /// keys: that one was faster. Anything else that is in the way: the ledger has diverged.
+    /// Makes sure that the decision has its row. A row with the same id and content is accepted. Another player's row under one
+    /// of its keys means that the other player was first. Any other row in the way means that the ledger has diverged.
     pub(super) async fn insert(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
         let row = entry.to_row(player_id)?;
         match self.rows.insert_one(&row).await {
@@ -65,7 +64,7 @@ impl Rows {
         if there.as_ref() == Some(entry) {
             return Ok(());
         }
-        // Asked before the row's own content: where this decision was taken back, its place belongs to the next one.
+        // Checked first. If this decision was reverted, the next one has its `seq`, and another row under this id is correct.
         let rows = self.rows.find(under_any(&entry.keys), doc! {}, ROWS_FOUND_MAX).await?;
         let holders = rows.into_iter().map(owned).collect::<Result<Vec<_>, _>>()?;
         if let Some((owner, holder)) = holders.iter().find(|(owner, _)| owner != player_id) {
@@ -76,7 +75,7 @@ impl Rows {
             (None, false) => {
                 Err(LedgerError::Diverged { row: id, what: "the command is decided under another row" })
             }
-            // What is in the way is not yet at a majority: nothing is known about it.
+            // The row in the way is not at a majority yet, so nothing is known about it.
             (None, true) => Err(LedgerError::Contended { attempts: 1 }),
         }
     }

@@ -1,8 +1,8 @@
-//! What this process itself saw in the ledger and acknowledged. Nothing else may be trimmed: a row that somebody else wrote
-//! says nothing about its event.
+//! Decisions that this process has relayed and seen acknowledged. Only these may be trimmed, because a row that another process
+//! wrote does not prove that its event was published.
 //!
-//! What was trimmed stays known for a while: a handler that read the account just before the trim still has the entry in its
-//! hands, and must not take it for one that was left behind.
+//! Trimmed decisions stay known for a while. A handler that read the account just before the trim still holds the entry and must
+//! not treat it as left behind.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::SpanContext;
 use tokio::sync::Notify;
 
-/// With so many acknowledged entries the bulk trim does not wait for its interval.
+/// Number of acknowledged entries that starts a bulk trim before its interval ends.
 pub(super) const TRIM_ENTRIES: usize = 32;
 
-/// How long what was trimmed is known at least; longer than a handler may hold what it read.
+/// Shortest time for which a trimmed entry stays known. A handler never holds an account that it read for so long.
 const TRIMMED_KNOWN: Duration = Duration::from_secs(120);
-/// So many trimmed entries are known at most, twice; beyond it an event may be published twice, which is harmless.
+/// Largest number of trimmed entries in each of two generations. Beyond it an event may be published twice, which is harmless.
 const TRIMMED_MAX: usize = 65_536;
 
-/// Acknowledged entries by account. Untrimmed, it holds what was relayed within about one second.
+/// Acknowledged entries by account. Those that are not trimmed yet were relayed within about one second.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     state: Mutex<State>,
@@ -34,7 +34,7 @@ struct State {
     trimmed: Trimmed,
 }
 
-/// Entries that are out of their tails, in two generations: when the younger is old enough or full, the older is dropped.
+/// Trimmed entries in two generations. When the younger one is old enough or full, the older one is dropped.
 #[derive(Debug)]
 struct Trimmed {
     young: HashMap<String, BTreeSet<i64>>,
@@ -69,7 +69,7 @@ impl Trimmed {
 }
 
 impl Seen {
-    /// This process saw the entry's row written and its event acknowledged.
+    /// Records that the entry's row was written and its event acknowledged.
     pub(super) fn acknowledge(&self, player_id: &str, seq: i64, trace: SpanContext) {
         let mut state = self.lock();
         if !state.accounts.entry(player_id.to_owned()).or_default().insert(seq) {
@@ -84,19 +84,19 @@ impl Seen {
         }
     }
 
-    /// Whether this process needs not relay it again.
+    /// Returns true when this process need not relay the entry again.
     pub(super) fn is_acknowledged(&self, player_id: &str, seq: i64) -> bool {
         let state = self.lock();
         state.accounts.get(player_id).is_some_and(|seqs| seqs.contains(&seq))
             || state.trimmed.contains(player_id, seq)
     }
 
-    /// What may be trimmed from one account.
+    /// Returns the entries of one account that may be trimmed.
     pub(super) fn of(&self, player_id: &str) -> Vec<i64> {
         self.lock().accounts.get(player_id).map(|seqs| seqs.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// What may be trimmed anywhere, with the traces it was done in.
+    /// Returns the entries of up to `accounts_max` accounts that may be trimmed, and the traces in which they were relayed.
     pub(super) fn all(&self, accounts_max: usize) -> (Vec<(String, Vec<i64>)>, Vec<SpanContext>) {
         let mut state = self.lock();
         let trims = state.accounts.iter().take(accounts_max);
@@ -105,7 +105,7 @@ impl Seen {
         (trims, std::mem::take(&mut state.traces))
     }
 
-    /// These are out of the tail: they need not be trimmed again, and are known to be acknowledged for a while yet.
+    /// Marks entries as trimmed. They are not trimmed again and stay known as acknowledged for a while.
     pub(super) fn forget(&self, player_id: &str, seqs: &[i64]) {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -127,13 +127,13 @@ impl Seen {
         self.lock().entries
     }
 
-    /// Waits until the bulk trim is worth its while.
+    /// Waits until a bulk trim is worthwhile.
     pub(super) async fn enough(&self) {
         self.enough.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here can panic half-way; a poisoned lock still holds a consistent state.
+        // No code under this lock can panic half-way, so a poisoned lock still holds a consistent state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,9 @@
-//! Relays what a dead process decided and left. It touches only what is older than any living process would leave, so in
-//! peace nothing is published twice.
+//! Relays decisions that a dead process left behind. It handles only those older than any living process would leave, so normally
+//! it publishes nothing twice.
 //!
-//! It never adds to an overload: one account after the other, few in a round, none that this process has in hand, and a round
-//! ends with the first failure that is not one account's own. An account that fails is left alone for a while, longer each
-//! time, and reported once. Ages are told by the store's time, not by the clock of whoever wrote.
+//! It never adds to an overload. It relays one account at a time and few per round, and skips accounts that this process is
+//! working on. A round ends at the first transient failure of the store or the broker. An account that fails is paused, longer
+//! each time, and reported once. Ages follow the store's time and not the clock of the process that wrote.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,26 +14,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ledger, LedgerError};
 
-/// Most accounts relayed in one round; the oldest first.
+/// Largest number of accounts relayed in one round, oldest first.
 const ACCOUNTS_MAX: u32 = 64;
-/// Most accounts that are left alone for a while; more than that are tried again at once.
+/// Largest number of paused accounts. Further failing accounts are retried in the next round.
 const LEFT_ALONE_MAX: usize = 1_000;
-/// So often an account fails before somebody is told, when the failure might pass.
+/// Number of transient failures of one account before they are reported.
 const FAILURES_MAX: u32 = 10;
-/// How long an account that failed is left alone at first, and at most.
+/// First and longest pause of an account that failed. The pause doubles with each failure.
 const ALONE_MIN: Duration = Duration::from_secs(1);
 const ALONE_MAX: Duration = Duration::from_secs(600);
 
-/// When the sweeper looks, and what it leaves alone.
+/// Timing of the sweeper.
 #[derive(Debug, Clone, Copy)]
 pub struct Sweep {
-    /// How often it looks.
+    /// Interval between two sweeps.
     pub interval_ms: u64,
-    /// What is younger is somebody's work in hand.
+    /// Age at which a decision is swept. A younger one may be in flight.
     pub older_than_ms: u64,
 }
 
-/// Accounts that failed: since when, how often, and until when they are left alone.
+/// Accounts that failed, with the number of failures and the end of the pause.
 #[derive(Debug, Default)]
 struct Failed {
     accounts: HashMap<String, Failure>,
@@ -70,10 +70,10 @@ impl Failed {
 }
 
 impl Ledger {
-    /// One round: how many accounts had something older than `older_than_ms` that can be relayed.
+    /// Runs one round. Returns the number of accounts with decisions older than `older_than_ms`, relayed or to be retried.
     ///
     /// # Errors
-    /// When the accounts cannot be listed; trouble with one account is told and does not keep the others waiting.
+    /// When the accounts cannot be listed. The failure of one account is logged or reported instead.
     pub async fn sweep(&self, older_than_ms: u64) -> Result<usize, LedgerError> {
         self.sweep_round(older_than_ms, &mut Failed::default()).await
     }
@@ -94,7 +94,7 @@ impl Ledger {
                     failed.note(&account.player_id, &error);
                     found = found.saturating_add(1);
                     if matches!(error, LedgerError::Store(_) | LedgerError::Publish(_)) {
-                        break; // store or broker: the next account would fare no better
+                        break; // store or broker: the next account would fail too
                     }
                     continue;
                 }
@@ -109,10 +109,7 @@ impl Ledger {
     }
 }
 
-/// Sweeps until told to end. An account that contradicts the ledger, or cannot be read, is told of once and left as it is.
-///
-/// # Errors
-/// Never by itself.
+/// Sweeps until `stop` and never fails. An account that contradicts the ledger, or cannot be read, is reported once.
 pub async fn run(ledger: Ledger, sweep: Sweep, stop: CancellationToken) -> Result<(), LedgerError> {
     let mut failed = Failed::default();
     loop {
@@ -135,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what somebody is told of.
+    /// Counts error reports.
     #[derive(Clone, Default)]
     struct Told(Arc<AtomicUsize>);
 

@@ -1,19 +1,19 @@
-//! Two players' decisions under one key. Every account is decided by itself, so two commands with one id, or about one wager,
-//! may both win their compare-and-set when they run at the same moment. The ledger's unique index lets one row in. The other
-//! decision is taken back, and its command then finds the row that was first.
+//! Reversal of one of two players' decisions under one key. Every account decides alone, so two commands with one id, or about
+//! one wager, may both succeed in their compare-and-set at the same moment. The ledger's unique index accepts one row. The other
+//! decision is reverted, and its command then finds the accepted row.
 
 use super::{Entry, Ledger, LedgerError};
 
 impl Ledger {
-    /// Takes back `entry`, whose row cannot be written because `row`, another player's, holds one of its keys.
+    /// Reverts `entry`, whose row cannot be written because `row`, another player's, holds one of its keys.
     ///
-    /// Rows are never deleted, so nobody will ever write this one, and what has no row is told to nobody: the account's tail is
-    /// the only place that knows of the decision. It leaves it in one compare-and-set. A process that dies before leaves
-    /// the same clash to the next relay; one that dies after leaves an account to which the command has not come.
+    /// Rows are never deleted, so this one can never be written, and nothing is published without a row. Only the account's tail
+    /// knows of the decision, and one compare-and-set removes it. If the process dies before that, the next relay finds the same
+    /// clash. If it dies afterwards, the account looks as if the command had never arrived.
     ///
-    /// Only the latest decision can go. Its `seq` is used again, which is safe because nobody has seen it acknowledged, and
-    /// because whoever read the account with it loses by the version. Decisions on top of it have counted its money: such an
-    /// account is left as it is, nothing of it is told, and somebody has to look.
+    /// Only the latest decision can be reverted. Its `seq` is used again, which is safe: no process has seen it acknowledged, and
+    /// one that read the account with it fails its compare-and-set. Later decisions depend on its money. An account with such
+    /// decisions is left unchanged, nothing of it is published, and an operator must act.
     pub(super) async fn take_back(
         &self,
         player_id: &str,
@@ -22,7 +22,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let Some(account) = self.accounts.find(player_id).await? else { return Ok(()) };
         if !account.tail.contains(entry) {
-            return Ok(()); // somebody else has taken it back
+            return Ok(()); // another process has reverted it
         }
         let Some(before) = account.state_before(entry.seq) else {
             return Err(LedgerError::Diverged {
@@ -30,7 +30,7 @@ impl Ledger {
                 what: "it holds a key of another player's decision, and later ones stand on that",
             });
         };
-        // A lost compare-and-set is no matter: the caller reads again and comes back here.
+        // A failed compare-and-set is harmless, because the caller reads again and comes back here.
         if self.accounts.take_back(&account, &before).await? {
             tracing::warn!(
                 player.id = player_id,

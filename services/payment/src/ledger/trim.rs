@@ -1,4 +1,4 @@
-//! The bulk trim: what no next write has taken along leaves the tails within a second, many accounts in one write.
+//! Bulk trim of relayed decisions that no later write to their account has trimmed. One write covers many accounts.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use tracing::Instrument as _;
 
 use super::{Ledger, LedgerError, Step};
 
-/// Most accounts in one command.
+/// Largest number of accounts in one command.
 const ACCOUNTS_MAX: usize = 256;
 
 impl Ledger {
-    /// Trims what this process saw through, until nothing of it is left.
+    /// Trims everything that this process has relayed.
     ///
     /// # Errors
-    /// When the store does not answer; what was not trimmed is tried again with the next call.
+    /// When the store does not answer. The next call retries what was not trimmed.
     pub async fn trim(&self) -> Result<(), LedgerError> {
         loop {
             let (trims, traces) = self.seen.all(ACCOUNTS_MAX);
             if trims.is_empty() {
                 return Ok(());
             }
-            // Work for many records: a transaction of its own, linked to theirs.
+            // The trim serves many records, so it is a separate transaction that is linked to theirs.
             let span = spans::background("payment.trim", traces);
             self.accounts.trim(&trims).instrument(span).await?;
             for (player_id, seqs) in &trims {
@@ -33,11 +33,8 @@ impl Ledger {
     }
 }
 
-/// Trims every `interval_ms`, or as soon as it is worth its while, until told to end. (The last trim comes after the consumer
-/// has ended: see `run` of the crate.)
-///
-/// # Errors
-/// Never by itself: a store that does not answer is tried again.
+/// Trims until `stop`, every `interval_ms` or as soon as enough decisions wait. It never fails, because a failed trim is retried.
+/// The last trim runs after the consumer has ended, in `run` of the crate.
 pub async fn run(ledger: Ledger, interval_ms: u64, stop: CancellationToken) -> Result<(), LedgerError> {
     let interval = Duration::from_millis(interval_ms);
     loop {
@@ -48,7 +45,7 @@ pub async fn run(ledger: Ledger, interval_ms: u64, stop: CancellationToken) -> R
         }
         if let Err(error) = ledger.trim().await {
             tracing::warn!(error = %error, entries = ledger.seen.len(), "tails not trimmed, trying again");
-            // Not at once again, however many entries ask for it.
+            // Waits a full interval before the retry, however many entries wait.
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(interval) => {} }
         }
     }

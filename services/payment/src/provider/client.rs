@@ -1,4 +1,4 @@
-//! Asking the card provider over HTTP.
+//! HTTP client of the card provider.
 
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Internal};
 use http::StatusCode;
@@ -8,26 +8,26 @@ use telemetry::http::{Client, ClientError, Options};
 use super::intent::Intent;
 use crate::ledger::StoredKind;
 
-/// The provider's API for money in.
+/// Path of the provider's API for deposits.
 const CHARGES: &str = "/card/v1/charges";
-/// The provider's API for money out.
+/// Path of the provider's API for withdrawals.
 const PAYOUTS: &str = "/card/v1/payouts";
 
-/// The longest name that the provider may have for a payment, in bytes; our events carry no longer one.
+/// Longest reference that the provider may give a payment, in bytes. Events carry no longer one.
 const REFERENCE_BYTES_MAX: usize = 128;
 
-/// What the provider says about a payment.
+/// Answer of the provider about a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether the money moved.
+    /// True when the money moved.
     pub captured: bool,
-    /// The provider's own name for it; empty when it refused to look at it.
+    /// The provider's reference for the payment, empty when it refused the request.
     pub reference: String,
 }
 
 impl Answer {
-    /// An answer with the provider's name for the payment as far as our events can carry it. It is only a name: what is wrong
-    /// with it must not keep a payment from its end.
+    /// Creates an answer. The reference is shortened and cleaned so that events can carry it, because a bad reference must not
+    /// keep a payment from its end.
     #[must_use]
     pub fn new(captured: bool, reference: &str) -> Self {
         let mut kept = String::new();
@@ -41,41 +41,41 @@ impl Answer {
     }
 }
 
-/// The provider has not told. It may have moved the money, or may yet.
+/// Reason why the outcome is unknown. The money may have moved or may still move.
 #[derive(Debug, thiserror::Error)]
 pub enum Unknown {
-    /// No answer.
+    /// No answer arrived.
     #[error(transparent)]
     NoAnswer(#[from] ClientError),
-    /// An answer that says nothing about the money.
+    /// The status of the answer says nothing about the money.
     #[error("the provider answered {0}")]
     Status(StatusCode),
-    /// An answer that cannot be read.
+    /// The answer cannot be read.
     #[error("the provider's answer cannot be read")]
     Unreadable,
-    /// It knows nothing of it, yet: the request may still be on its way.
+    /// The provider does not know the payment. The request may still be in flight.
     #[error("the provider does not know it")]
     NotFound,
-    /// It wants none of this request. Whether an earlier one moved the money, this does not say.
+    /// The provider refused this request. An earlier request may still have moved the money.
     #[error("the provider refused the request ({0})")]
     Refused(StatusCode),
-    /// It speaks of other money than we asked for under this key.
+    /// The provider reports another amount than was requested under this key.
     #[error("the provider speaks of another amount")]
     OtherAmount,
-    /// The payment has not been in our hands for long enough to ask again.
+    /// Too little of the lease remains for another request.
     #[error("the time to ask is over")]
     LeaseOver,
 }
 
 impl Unknown {
-    /// Whether the request cannot have had an effect.
+    /// Returns true when the request cannot have had an effect.
     #[must_use]
     pub fn is_without_effect(&self) -> bool {
         matches!(self, Self::NoAnswer(ClientError::NotReached { .. }))
     }
 }
 
-/// A client of the card provider.
+/// Client of the card provider.
 #[derive(Debug, Clone)]
 pub struct CardProvider {
     http: Client,
@@ -99,10 +99,7 @@ struct Told {
 }
 
 impl CardProvider {
-    /// A client of the provider at `base_url`, known there by `internal`; one question takes at most `timeout_ms`.
-    ///
-    /// # Errors
-    /// When the client cannot be built.
+    /// Creates a client of the provider at `base_url`. `internal` authenticates it, and one request takes at most `timeout_ms`.
     pub fn new(base_url: &str, timeout_ms: u64, internal: Internal) -> Result<Self, ClientError> {
         let options =
             Options { timeout_ms, connect_timeout_ms: timeout_ms.min(1_000), idle_connections_max: 8 };
@@ -110,18 +107,19 @@ impl CardProvider {
         Ok(Self { http: Client::with(&options)?, base_url, internal })
     }
 
-    /// Asks for the payment. Asked again, under the same key, the provider answers the same and moves nothing twice.
+    /// Requests the payment. A repeated request under the same key gets the same answer and moves nothing twice.
     ///
     /// # Errors
-    /// [`Unknown`]: then [`CardProvider::look_up`]. [`Unknown::Refused`] is final as the answer to the first request ever.
+    /// [`Unknown`], after which the caller uses [`CardProvider::look_up`]. [`Unknown::Refused`] is final only for the very first
+    /// request.
     pub async fn ask(&self, intent: &Intent) -> Result<Answer, Unknown> {
         self.post(intent, path(intent)).await
     }
 
-    /// Has the key voided: from then on it can never move money. If it had before, the answer says so.
+    /// Voids the key, so that it can never move money. If it moved money before, the answer says so.
     ///
     /// # Errors
-    /// [`Unknown`]: whether it is voided is not known.
+    /// [`Unknown`] when it is not known whether the key is voided.
     pub async fn void(&self, intent: &Intent) -> Result<Answer, Unknown> {
         self.post(intent, &format!("{}/void", path(intent))).await
     }
@@ -145,14 +143,14 @@ impl CardProvider {
         }
     }
 
-    /// Asks what became of the payment.
+    /// Looks up the outcome of the payment.
     ///
     /// # Errors
-    /// [`Unknown`], also when the provider does not know it: not found is not final.
+    /// [`Unknown`], also when the provider does not know the payment, which is not final.
     pub async fn look_up(&self, intent: &Intent) -> Result<Answer, Unknown> {
         let path = path(intent);
         let base = format!("{}{path}", self.base_url);
-        // An id may hold `&`, `#`, `%`. An address that is none is none with a key, too: the request says so.
+        // Encodes the key, because an id may hold `&`, `#` or `%`. A request to an invalid address fails by itself.
         let url = reqwest::Url::parse_with_params(&base, [("idempotency_key", idempotency_key(intent))]);
         let url = url.map_or(base, String::from);
         let request = self.http.get(&url).route(path).header(INTERNAL_TOKEN_HEADER, self.internal.value());
@@ -165,7 +163,7 @@ impl CardProvider {
     }
 }
 
-/// The one key of everything that is asked about a payment.
+/// Returns the idempotency key of all requests about a payment.
 #[must_use]
 pub fn idempotency_key(intent: &Intent) -> String {
     format!("{}:capture", intent.payment_id)

@@ -1,10 +1,10 @@
-//! One payment at the provider: what is stored of it, and who may say how it ended.
+//! Payment at the provider: its stored state, and the rules for settling it.
 //!
 //! ```text
-//! requested ──the provider's word──► reported ──the ledger──► settled
-//!     │   ▲                                                     ▲
-//!     │   └── a report by hand, or its own word ── parked       │
-//!     └──────── by hand, never asked ────────────► closed ──────┘
+//! requested ──answer of the provider───────► reported ──ledger──► settled
+//!     └───────settled by hand, never asked──► closed ────ledger──────┘
+//! requested or reported ──pool gives up──► parked ────ledger──────► settled
+//! parked ──report by hand──► requested       parked ──answer of the provider──► reported
 //! ```
 
 use bson::DateTime;
@@ -14,65 +14,65 @@ use telemetry::propagation::StoredTrace;
 
 use crate::ledger::{Admission, Refusal, StoredKind};
 
-/// One payment at the provider.
+/// Payment at the provider, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The id of the command that asked for it.
+    /// Id of the command that requested the payment.
     #[serde(rename = "_id")]
     pub payment_id: String,
-    /// Whose.
+    /// Id of the player.
     pub player_id: String,
-    /// In or out.
+    /// Direction of the payment.
     pub kind: StoredKind,
-    /// How much.
+    /// Amount in minor units.
     pub amount_minor: i64,
-    /// Of what.
+    /// Currency of the amount.
     pub currency: Currency,
-    /// How far it is.
+    /// Progress of the payment.
     pub state: State,
-    /// Whether the money moved, once somebody who may say so has said it: it never changes again.
+    /// Outcome: true when the money moved. The provider or an admitted report sets it, and it never changes again.
     #[serde(default)]
     pub captured: Option<bool>,
-    /// The provider's own name for it.
+    /// The provider's reference for the payment.
     #[serde(default)]
     pub provider_reference: Option<String>,
-    /// How often somebody took it in hand. Zero: the provider was never asked.
+    /// Number of claims by a pool. Zero means that the provider was never asked.
     pub attempts: i64,
-    /// Whether the provider is asked to void the key instead of to move the money.
+    /// True when the provider is asked to void the key instead of moving the money.
     #[serde(default)]
     pub void_wanted: bool,
-    /// How often its report was published.
+    /// Number of times that its report was published.
     #[serde(default)]
     pub reports: i64,
-    /// Whether somebody was told that it does not end by itself.
+    /// True once it was reported that the payment does not end by itself.
     #[serde(default)]
     pub escalated: bool,
-    /// Nobody takes it in hand before this moment.
+    /// Time before which no pool claims the payment, except for the first claim.
     pub next_attempt_at: DateTime,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: DateTime,
-    /// The trace in which it was asked for.
+    /// Trace of the request.
     pub trace: StoredTrace,
 }
 
-/// How far a payment is.
+/// Progress of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// The provider has to be asked, or was asked and has not told.
+    /// The provider must be asked, or was asked and has not answered.
     Requested,
-    /// It has told; its word is recorded here before it is published.
+    /// The provider has answered. The answer is recorded here before it is published.
     Reported,
-    /// It was settled by hand before anybody asked; nobody will.
+    /// Settled by hand before the provider was asked. The provider will not be asked.
     Closed,
-    /// The ledger knows how it ended.
+    /// The ledger knows the outcome.
     Settled,
-    /// Asked so often without an answer that somebody has to look: nobody asks by itself any more.
+    /// The pool has given up. It does not ask again before an operator acts.
     Parked,
 }
 
 impl State {
-    /// The name in documents.
+    /// Returns the name in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,13 +86,13 @@ impl State {
 }
 
 impl Intent {
-    /// How much.
+    /// Returns the amount.
     #[must_use]
     pub fn amount(&self) -> Money {
         Money::new(self.amount_minor, self.currency)
     }
 
-    /// What a report may do that says `captured`. `None`: it may close the intent, if nobody begins to ask meanwhile.
+    /// Returns what a report that says `captured` may do. `None`: it may close the intent, unless a pool claims it first.
     pub(super) fn admission(&self, captured: bool) -> Option<Admission> {
         match self.captured {
             Some(word) if word == captured => Some(Admission::Admitted),
@@ -104,7 +104,7 @@ impl Intent {
     }
 }
 
-/// The provider, and the ledger or an operator, say two different things about one payment.
+/// Contradiction between the provider and the ledger or an operator about one payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the provider says that a payment was {said}, and another end is recorded: compare it with the provider's statement"
@@ -114,13 +114,13 @@ pub struct Contradiction {
 }
 
 impl Contradiction {
-    /// The provider says that the money moved, or that it did not.
+    /// Creates a contradiction in which the provider says that the money moved, or that it did not.
     #[must_use]
     pub const fn of(captured: bool) -> Self {
         Self { said: if captured { "captured" } else { "declined" } }
     }
 
-    /// Reports it: money is at the wrong place, and somebody must act.
+    /// Reports the contradiction. Money is in the wrong place, and an operator must act.
     pub(crate) fn report(self, payment_id: &str) {
         telemetry::report(&self, &[("payment.id", payment_id)]);
     }

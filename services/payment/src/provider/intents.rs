@@ -1,7 +1,8 @@
-//! `payment.intents`: what the provider has to be asked, and what it said.
+//! Collection `payment.intents`: payments to request from the provider, and its answers.
 //!
-//! Every step here is one write to one document, so of two that exclude each other (somebody begins to ask, an operator
-//! settles) exactly one happens. `models/settlement_model.py` shows what follows without each condition; change it there first.
+//! Every step is one write to one document. Of two steps that exclude each other, such as a claim by a pool and a settlement by
+//! an operator, exactly one happens. `models/settlement_model.py` shows what follows without each condition. Change the model
+//! first.
 
 use async_trait::async_trait;
 use bson::{DateTime, Document, doc};
@@ -13,10 +14,10 @@ use super::client::Answer;
 use super::intent::{Contradiction, Intent, State};
 use crate::ledger::{Admission, Entry, Payments, Refusal};
 
-/// The longest pause between two attempts.
+/// Longest pause between two attempts.
 const PAUSE_MS_MAX: i64 = 30_000;
 
-/// The list, and the door to the pool.
+/// List of payments, with the channel (`door`) to the pool.
 #[derive(Debug, Clone)]
 pub struct Intents {
     documents: Collection<Intent>,
@@ -25,58 +26,47 @@ pub struct Intents {
     lease_ms: i64,
 }
 
-/// What became of the provider's word.
+/// Result of recording the provider's answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recorded {
-    /// It is recorded, now or before: this is to be told.
+    /// The answer is recorded, now or earlier, and must be published.
     Word(Box<Intent>),
-    /// The ledger knows it already.
+    /// The ledger has settled the payment already.
     Settled,
-    /// Another end is recorded: somebody has to look.
+    /// Another outcome is recorded, and an operator must act.
     Contradicted(Contradiction),
-    /// Somebody else has begun to ask meanwhile: this word is no word any more.
+    /// Another pool has claimed the payment since, so this answer does not count.
     Overtaken,
 }
 
 impl Intents {
-    /// A list in this database. New payments go through `door` at once; what does not fit, or is left hanging, is found
-    /// by the sweeper when its lease of `lease_ms` is over.
+    /// Creates a list in this database. New payments go through `door` at once. The sweeper finds those that do not fit or are
+    /// left behind, after their lease of `lease_ms`.
     #[must_use]
     pub fn new(mongo: &Mongo, door: mpsc::Sender<String>, lease_ms: u64) -> Self {
         let lease_ms = i64::try_from(lease_ms).unwrap_or(i64::MAX);
         Self { documents: mongo.collection("intents"), mongo: mongo.clone(), door, lease_ms }
     }
 
-    /// Creates the indexes; once at start.
-    ///
-    /// # Errors
-    /// When the store refuses or does not answer.
+    /// Creates the indexes. Called once at start.
     pub async fn ensure_indexes(&self) -> Result<(), StoreError> {
         self.documents.ensure_index(Index::on(doc! { "state": 1, "next_attempt_at": 1 })).await?;
         self.documents.ensure_index(Index::on(doc! { "state": 1, "escalated": 1, "created_at": 1 })).await
     }
 
-    /// One payment.
-    ///
-    /// # Errors
-    /// When the store does not answer, or the document cannot be read.
+    /// Returns one payment. An unreadable document is an error.
     pub async fn find(&self, payment_id: &str) -> Result<Option<Intent>, StoreError> {
         self.documents.find_one(doc! { "_id": payment_id }).await
     }
 
-    /// Payments in `state` whose turn it is, the longest waiting first.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Returns due payments in `state`, the longest waiting first.
     pub async fn due(&self, state: State, limit: u32) -> Result<Vec<Intent>, StoreError> {
         let filter = doc! { "state": state.as_str(), "next_attempt_at": { "$lt": self.mongo.now() } };
         self.documents.find_readable(filter, doc! { "next_attempt_at": 1 }, limit).await
     }
 
-    /// Takes a payment in hand: for the time of the lease nobody else does. `None`: it has ended, or is in other hands.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Claims a payment, so that no other pool does during the lease. A `fresh` claim is for a payment that was never claimed,
+    /// any other claim for a due one. `None` when the payment has ended or is claimed already.
     pub async fn claim(&self, payment_id: &str, fresh: bool) -> Result<Option<Intent>, StoreError> {
         let mut filter = doc! { "_id": payment_id, "state": State::Requested.as_str() };
         if fresh {
@@ -89,10 +79,10 @@ impl Intents {
         self.documents.find_one_and_update(filter, change).await
     }
 
-    /// Puts it back for a while; the more often it failed, the longer.
+    /// Puts the payment back for a while, longer after each failure.
     ///
     /// # Errors
-    /// When the store does not answer; the lease then does the same.
+    /// When the store does not answer. The lease then has the same effect.
     pub async fn postpone(&self, intent: &Intent) -> Result<(), StoreError> {
         let doublings = u32::try_from(intent.attempts.clamp(0, 5)).unwrap_or(5);
         let pause_ms = 1_000_i64.saturating_mul(2_i64.saturating_pow(doublings)).min(PAUSE_MS_MAX);
@@ -100,21 +90,15 @@ impl Intents {
         self.documents.update_one(unanswered(&intent.payment_id), change).await.map(drop)
     }
 
-    /// Nobody asks about it by itself any more. True when this call did it.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Gives up on the payment until an operator acts. Returns true when this call did it.
     pub async fn park(&self, payment_id: &str) -> Result<bool, StoreError> {
         let filter = doc! { "_id": payment_id, "state": { "$in": ["requested", "reported"] } };
         let change = doc! { "$set": { "state": State::Parked.as_str(), "escalated": true } };
         Ok(self.documents.update_one(filter, change).await? == 1)
     }
 
-    /// Records the provider's word, before it is told to anybody. The first word stands. With `only_attempt` it counts only
-    /// while nobody else has taken the payment in hand.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Records the provider's answer before it is published. The first answer stands. With `only_attempt` it counts only while no
+    /// other pool has claimed the payment.
     pub async fn record(
         &self,
         payment_id: &str,
@@ -145,10 +129,10 @@ impl Intents {
         })
     }
 
-    /// Its report is on the command topic, acknowledged; the next one, if the ledger does not end it, comes later each time.
+    /// Notes that the report was acknowledged. Unless the ledger settles the payment, the next report follows, later each time.
     ///
     /// # Errors
-    /// When the store does not answer; it is then reported again, which changes nothing.
+    /// When the store does not answer. The report is then published again, which changes nothing.
     pub async fn reported(&self, intent: &Intent) -> Result<(), StoreError> {
         let pause_ms = self.report_pause_ms(intent.reports);
         let filter = doc! { "_id": &intent.payment_id, "state": State::Reported.as_str() };
@@ -157,20 +141,14 @@ impl Intents {
         self.documents.update_one(filter, change).await.map(drop)
     }
 
-    /// A report whose settlement cannot be read is left alone for the longest pause: no repetition makes it readable.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Postpones a report for the longest pause. Its settlement cannot be read, and a repetition would not change that.
     pub async fn set_aside(&self, payment_id: &str) -> Result<(), StoreError> {
         let filter = doc! { "_id": payment_id, "state": State::Reported.as_str() };
         let change = doc! { "$set": { "next_attempt_at": self.in_ms(self.report_pause_ms(i64::MAX)) } };
         self.documents.update_one(filter, change).await.map(drop)
     }
 
-    /// Payments that are open for longer than `age_ms` and of which nobody was told.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Returns payments that have been open for longer than `age_ms` and were not reported as stuck.
     pub async fn open_for(&self, age_ms: u64, limit: u32) -> Result<Vec<Intent>, StoreError> {
         let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
         let filter = doc! {
@@ -181,10 +159,7 @@ impl Intents {
         self.documents.find_readable(filter, doc! { "created_at": 1 }, limit).await
     }
 
-    /// Marks a payment as told of. True for exactly one of those who try, and while it has not ended.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Marks a payment as reported. Returns true for exactly one caller, and only while the payment has not ended.
     pub async fn tell(&self, payment_id: &str) -> Result<bool, StoreError> {
         let filter = doc! {
             "_id": payment_id, "state": { "$ne": State::Settled.as_str() }, "escalated": { "$ne": true },
@@ -192,7 +167,7 @@ impl Intents {
         Ok(self.documents.update_one(filter, doc! { "$set": { "escalated": true } }).await? == 1)
     }
 
-    /// An operator has spoken about a payment whose outcome is open: it is asked about again, and voided where that was said.
+    /// Resumes an open payment after an operator's report. With `void` the provider is asked to void its key.
     async fn revive(&self, payment_id: &str, void: bool) -> Result<(), StoreError> {
         if void {
             let change = doc! { "$set": { "void_wanted": true } };
@@ -204,7 +179,7 @@ impl Intents {
         self.documents.update_one(parked, change).await.map(drop)
     }
 
-    /// How long a report is left alone that was published so often before.
+    /// Returns the pause after a report that was published `reports` times before.
     fn report_pause_ms(&self, reports: i64) -> i64 {
         let doublings = u32::try_from(reports.clamp(0, 6)).unwrap_or(6);
         self.lease_ms.saturating_mul(2_i64.saturating_pow(doublings))
@@ -215,7 +190,7 @@ impl Intents {
     }
 }
 
-/// Nobody who may say so has said how it ended.
+/// Matches a payment whose outcome is open and not recorded.
 fn unanswered(payment_id: &str) -> Document {
     doc! { "_id": payment_id, "state": { "$in": ["requested", "parked"] }, "captured": null }
 }
@@ -242,7 +217,7 @@ impl Payments for Intents {
             trace: entry.trace.clone(),
         };
         match self.documents.insert_one(&intent).await {
-            // A full door is no trouble: the sweeper finds what did not go through it.
+            // A full door is harmless, because the sweeper finds what did not go through it.
             Ok(()) => drop(self.door.try_send(intent.payment_id)),
             Err(error) if error.is_duplicate_key() => {}
             Err(error) => return Err(error),

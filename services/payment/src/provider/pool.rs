@@ -1,7 +1,7 @@
-//! The bounded pool that asks the provider.
+//! Bounded pool that sends requests to the provider.
 //!
-//! New payments and those left hanging have slots of their own, so that neither waits behind the other. Everything is bounded:
-//! questions under way, attempts, repetitions of a report. What comes to an end without an outcome is reported, once.
+//! New payments and due ones have separate slots, so neither kind waits behind the other. Requests in flight, attempts and
+//! repeated reports are all bounded. A payment that is given up without an outcome is reported once.
 
 mod slots;
 mod upkeep;
@@ -25,54 +25,54 @@ use super::report;
 use crate::ledger::{Ledger, LedgerError, Payments as _};
 use slots::{Slot, Slots};
 
-/// How often one payment is asked about before it is put back.
+/// Number of rounds for one payment before it is put back.
 const ROUNDS_MAX: u32 = 3;
-/// The first pause between two rounds; it doubles.
+/// First pause between two rounds. It doubles each time.
 const PAUSE_MS: u64 = 100;
-/// Most payments that the sweeper takes up in one round.
+/// Largest number of payments that the sweeper starts in one round.
 const DUE_MAX: u32 = 64;
 
-/// How much of the provider there may be at a time.
+/// Limits of the pool.
 #[derive(Debug, Clone, Serialize, Deserialize, validator::Validate)]
 pub struct Config {
-    /// Questions under way at a time; at most half of them, and at least a quarter, for payments that were left hanging. One
-    /// alone would have to serve both, and new payments would take it every time.
+    /// Largest number of requests in flight. At most half and at least a quarter of them are for due payments. A single slot
+    /// would have to serve both kinds, and new payments would always take it.
     #[validate(range(min = 2, max = 256))]
     pub concurrent_max: usize,
-    /// How long one question may take.
+    /// Time-out of one request.
     #[validate(range(min = 10, max = 60_000))]
     pub timeout_ms: u64,
-    /// New payments that wait for the pool; more are left to the sweeper.
+    /// Largest number of new payments that wait for the pool. The sweeper finds the rest.
     #[validate(range(min = 1, max = 65_536))]
     pub waiting_max: usize,
-    /// For how long a payment in hand is left to its holder. Longer than all rounds together.
+    /// Lease of a claimed payment. It must be longer than all rounds together.
     #[validate(range(min = 100, max = 600_000))]
     pub lease_ms: u64,
-    /// How often the sweeper looks for payments left hanging.
+    /// Interval between two sweeps for due payments.
     #[validate(range(min = 10, max = 600_000))]
     pub sweep_interval_ms: u64,
-    /// After so many attempts without an outcome a payment is parked. Attempts that did not reach the provider end nothing.
+    /// Attempts without an outcome after which a payment is parked. An attempt that did not reach the provider never parks it.
     #[validate(range(min = 1, max = 1_000_000))]
     pub attempts_max: i64,
-    /// A payment that is open for longer is reported, once.
+    /// Age at which an open payment is reported, once.
     #[validate(range(min = 100, max = 86_400_000))]
     pub escalate_after_ms: u64,
 }
 
-/// Everything that a question needs.
+/// Pool with everything that a request needs.
 #[derive(Clone)]
 pub struct Pool {
-    /// The provider.
+    /// Client of the provider.
     pub provider: CardProvider,
-    /// The list.
+    /// List of payments.
     pub intents: Intents,
-    /// Where answers go.
+    /// Publishes the provider's answers.
     pub producer: Producer,
-    /// What has ended already.
+    /// Ledger, which knows the settled payments.
     pub ledger: Ledger,
-    /// What the ledger has not read yet: a report in there is not repeated.
+    /// Commands that the ledger has not read yet. A report among them is not repeated.
     pub backlog: Arc<BacklogReader>,
-    /// How much of it.
+    /// Limits of the pool.
     pub config: Config,
 }
 
@@ -82,7 +82,7 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// A payment has no outcome, and nobody asks for one by itself any more.
+/// Error report about a payment that the pool has given up without an outcome.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a payment was parked: no outcome after {attempts} attempts; report it by hand, or have the provider tell: {unknown}"
@@ -92,10 +92,10 @@ struct Parked {
     unknown: Unknown,
 }
 
-/// What was found out about a payment.
+/// Outcome of a payment.
 struct Word {
     answer: Answer,
-    /// It counts only while nobody else has taken the payment in hand.
+    /// Attempt to which the outcome is bound. The outcome counts only while no other pool has claimed the payment.
     only_attempt: Option<i64>,
 }
 
@@ -106,10 +106,7 @@ impl From<Answer> for Word {
 }
 
 impl Pool {
-    /// Asks for what comes through `door` and for what is due, until told to end; then waits for what is under way.
-    ///
-    /// # Errors
-    /// Never by itself.
+    /// Handles payments from `door` and due ones until `stop`, then waits for requests in flight. It never fails.
     pub async fn run(
         self,
         mut door: mpsc::Receiver<String>,
@@ -141,7 +138,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes up what is due, as far as there are slots for it now; the next round comes soon.
+    /// Starts due payments as far as slots are free. The next round follows soon.
     async fn sweep(&self, slots: &Slots) {
         if !slots.has_swept() {
             return;
@@ -169,7 +166,7 @@ impl Pool {
         });
     }
 
-    /// Takes one payment in hand and, if the provider tells, reports it.
+    /// Claims one payment, asks the provider and reports the answer, if there is one.
     async fn settle(&self, payment_id: &str, fresh: bool) -> Result<(), LedgerError> {
         let held = Instant::now();
         let Some(intent) = self.intents.claim(payment_id, fresh).await? else { return Ok(()) };
@@ -186,7 +183,7 @@ impl Pool {
         settled.map(drop)
     }
 
-    /// Whether the ledger has settled it, by whatever path; then the list learns of it.
+    /// Returns true when the ledger has settled the payment, and marks it as settled on the list.
     async fn has_ended(&self, payment_id: &str) -> Result<bool, LedgerError> {
         let Ok(id) = payment_id.parse::<EventId>() else { return Ok(false) };
         let Some(entry) = self.ledger.settlement(&id).await? else { return Ok(false) };
@@ -213,7 +210,7 @@ impl Pool {
         }
     }
 
-    /// Publishes the recorded word; what cannot be published ever is parked.
+    /// Publishes the recorded answer. A report that can never be published parks the payment.
     async fn report(&self, intent: &Intent) -> Result<bool, LedgerError> {
         let Err(error) = report::publish(&self.producer, intent).await else {
             self.intents.reported(intent).await?;
@@ -230,7 +227,7 @@ impl Pool {
         Ok(false)
     }
 
-    /// No outcome: later again, or, after so many attempts, nobody any more.
+    /// Puts a payment without an outcome back, or parks it after too many attempts or for a wrong amount.
     async fn put_back(&self, intent: &Intent, unknown: Unknown) -> Result<(), LedgerError> {
         let over = intent.attempts >= self.config.attempts_max && !unknown.is_without_effect();
         if over || matches!(unknown, Unknown::OtherAmount) {
@@ -248,7 +245,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Asks; when the outcome is unknown, asks what became of it; when that is unknown too, asks again, under the same key.
+    /// Asks in up to `ROUNDS_MAX` rounds, all under the same key. A round sends the request and looks up an unknown outcome.
     async fn rounds(&self, intent: &Intent, held: Instant) -> Result<Word, Unknown> {
         let mut pause_ms = PAUSE_MS;
         let mut round = 1;
@@ -277,19 +274,19 @@ impl Pool {
         };
         let unknown = match asked {
             Ok(answer) => return Ok(answer.into()),
-            // The first request ever, and it was refused: no money has moved, and none will.
+            // The provider refused the very first request, so no money has moved and none will.
             Err(Unknown::Refused(_)) if round == 1 && intent.attempts == 1 && !intent.void_wanted => {
                 return Ok(Word { answer: Answer::new(false, ""), only_attempt: Some(1) });
             }
             Err(unknown @ Unknown::OtherAmount) => return Err(unknown),
-            // Nobody is there to look it up either.
+            // The provider was not reached, so a look-up would fail too.
             Err(unknown) if unknown.is_without_effect() => return Err(unknown),
             Err(unknown) => unknown,
         };
         self.still_held(held)?;
         match self.provider.look_up(intent).await {
             Ok(answer) => Ok(answer.into()),
-            // It wants none of it, and an earlier request may still arrive: that one must not move money.
+            // The provider refuses the request, but an earlier one may still arrive. A void keeps that one from moving money.
             Err(Unknown::NotFound) if matches!(unknown, Unknown::Refused(_)) => {
                 self.still_held(held)?;
                 Ok(self.provider.void(intent).await?.into())
@@ -298,7 +295,7 @@ impl Pool {
         }
     }
 
-    /// No question is begun that could end after the lease: by then somebody else may be asking.
+    /// Refuses to start a request that could end after the lease, because another pool may ask by then.
     fn still_held(&self, held: Instant) -> Result<(), Unknown> {
         let ends = held.elapsed().saturating_add(Duration::from_millis(self.config.timeout_ms));
         if ends >= Duration::from_millis(self.config.lease_ms) { Err(Unknown::LeaseOver) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! What the provider said, once recorded, becomes a command of ours. Its answer and its webhook make the same one.
+//! Reports: commands to the ledger made from the provider's recorded answers. An answer and a webhook make the same one.
 
 use bus::{Producer, PublishError};
 use contracts::ids::{self, IdError};
@@ -8,19 +8,19 @@ use time::OffsetDateTime;
 
 use super::intent::Intent;
 
-/// The report could not be published.
+/// Reason why a report could not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The broker; its outcome may be unknown, so it is published again.
+    /// Error of the broker. The outcome may be unknown, so the report is published again.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// The payment's id is none.
+    /// The payment's id is invalid.
     #[error("the payment's id {0}")]
     Id(#[from] IdError),
-    /// The payment, or what the provider says of it, is nothing that our contract can say.
+    /// The payment or the provider's answer does not fit the contract.
     #[error("the report does not fit the contract")]
     Contract(#[from] FieldError),
-    /// The provider's word is not recorded.
+    /// No answer of the provider is recorded.
     #[error("nothing is recorded to report")]
     Nothing,
 }
@@ -34,10 +34,10 @@ impl Classify for ReportError {
     }
 }
 
-/// The command that tells the ledger how a payment ended: a function of what is recorded, so always the same.
+/// Returns the command that reports the outcome to the ledger. All but its time depends only on what is recorded.
 ///
 /// # Errors
-/// When what is recorded does not fit our contract.
+/// When no answer is recorded, or it does not fit the contract.
 pub fn event(intent: &Intent) -> Result<Event, ReportError> {
     let payment_id: EventId = intent.payment_id.parse()?;
     let captured = intent.captured.ok_or(ReportError::Nothing)?;
@@ -61,9 +61,6 @@ pub fn event(intent: &Intent) -> Result<Event, ReportError> {
 }
 
 /// Publishes the report and waits for its acknowledgement.
-///
-/// # Errors
-/// See [`ReportError`].
 pub async fn publish(producer: &Producer, intent: &Intent) -> Result<(), ReportError> {
     producer.publish(&event(intent)?).await?;
     Ok(())

@@ -1,47 +1,44 @@
-//! Whether a webhook really is the provider's: `x-card-signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`, with
-//! further `v1=` while the secret is being replaced.
+//! Verification of webhooks by `x-card-signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. The header has several
+//! `v1=` while the secret is being replaced.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-/// The header that carries the signature.
+/// Header that carries the signature.
 pub const HEADER: &str = "x-card-signature";
 
-/// How far the provider's clock may be from ours; what is older may be a recording.
+/// Largest difference between the provider's time and ours, in seconds. An older webhook may be a replay.
 const AGE_S_MAX: u64 = 300;
 
-/// The most lines of the header, and the most signatures of all of them together: a provider that changes its secret signs with
-/// both for a while, and a stranger may not make us compute without end.
+/// Largest number of header lines, and of signatures in all lines together. A provider that changes its secret signs with both
+/// for a while. The bounds keep a stranger from causing endless computation.
 const LINES_MAX: usize = 4;
 const SIGNATURES_MAX: usize = 8;
 
-/// Why a webhook is not believed. The caller is told no more than that.
+/// Reason why a webhook is refused. The caller learns no more than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// No header, or not in that form, or too many signatures.
+    /// The header is missing or malformed, or it has too many signatures.
     #[error("no readable signature")]
     Malformed,
-    /// Too old, or from the future.
+    /// The time is too old or in the future.
     #[error("signed too long ago")]
     Stale,
-    /// Signed with another secret, or about another body.
+    /// The signature was made with another secret or for another body.
     #[error("wrong signature")]
     Wrong,
 }
 
-/// [`verify_any`] with one secret and one line of the header.
-///
-/// # Errors
-/// See [`SignatureError`].
+/// Calls [`verify_any`] with one secret and one header line.
 pub fn verify(secret: &str, header: &str, body: &[u8], now_epoch_s: i64) -> Result<(), SignatureError> {
     verify_any(&[secret], [header], body, now_epoch_s)
 }
 
-/// Checks the signatures of `body`: one that is made with one of the secrets is enough, and must be recent.
+/// Checks the signatures of `body`. One recent signature with one of the secrets is enough.
 ///
-/// While a secret is replaced there are two on either side: a line carries one `t=` and any number of `v1=`, in any order (other
-/// schemes are passed over), and the header may come on several lines. Every signature is compared with every secret, so the time
-/// that it takes tells nothing about which one was right.
+/// While a secret is replaced there are two on either side. A line carries one `t=` and any number of `v1=` in any order, and
+/// other schemes are ignored. The header may have several lines. Every signature is compared with every secret, so the time that
+/// this takes does not reveal which one was right.
 ///
 /// # Errors
 /// See [`SignatureError`].
@@ -80,14 +77,14 @@ pub fn verify_any<'a>(
     }
 }
 
-/// The header for `body`, as the provider makes it.
+/// Returns the header for `body`, as the provider makes it.
 #[must_use]
 pub fn sign(secret: &str, body: &[u8], now_epoch_s: i64) -> String {
     let mac = hex::encode(keyed(secret, now_epoch_s, body).finalize().into_bytes());
     format!("t={now_epoch_s},v1={mac}")
 }
 
-/// The time and the signatures of one line.
+/// Returns the time and the signatures of one line.
 fn parse(line: &str) -> Option<(i64, Vec<Vec<u8>>)> {
     let (mut time, mut signatures) = (None, Vec::new());
     for part in line.split(',') {
@@ -127,7 +124,7 @@ mod tests {
         assert_eq!(verify("secret", &moved, b"{}", NOW), Err(SignatureError::Wrong));
     }
 
-    /// The provider changes its secret: for a while it signs with both, and we know both.
+    /// While the provider changes its secret it signs with both, and payment knows both.
     #[test]
     fn one_right_signature_of_several_is_enough() {
         let (old, new, other) = (sign("old", b"{}", NOW), sign("new", b"{}", NOW), sign("other", b"{}", NOW));

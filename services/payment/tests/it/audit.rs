@@ -1,4 +1,4 @@
-//! The audit: it believes nothing but what is stored and what was published, and says how much it has checked.
+//! Audit of a ledger. It trusts only stored documents and published records, and counts what it has checked.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,22 +11,22 @@ use payment::ledger::{AccountDoc, Entry};
 use crate::provider::Provider;
 use crate::world::{PATIENCE, Published, World, event_id};
 
-/// How the audit's own events begin; they are not counted.
+/// Prefix of the audit's own events, which are not counted.
 pub(crate) const LAST_WORD: &str = "last-word";
 
-/// What was looked at, and what was wrong.
+/// Result of an audit: the number of checked items, and the violations.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     pub(crate) accounts: usize,
     pub(crate) decisions: usize,
     pub(crate) events: usize,
-    /// What the ledger says came in (below zero) or went out through providers.
+    /// Money that moved through providers according to the ledger. Incoming amounts are negative.
     at_providers: BTreeMap<Currency, i64>,
     pub(crate) violations: Vec<String>,
 }
 
 impl Audit {
-    /// At rest: every decision is in the ledger and published.
+    /// Audits a ledger at rest, where every decision is in the ledger and published.
     pub(crate) async fn at_rest(world: &World) -> Self {
         let mut audit = Self::default();
         let accounts: Vec<AccountDoc> =
@@ -68,7 +68,7 @@ impl Audit {
         audit
     }
 
-    /// At rest, and by the provider's own statement no cent came in or went out that the ledger does not know of.
+    /// Audits a ledger at rest and compares it, to the cent, with the provider's own statement.
     pub(crate) async fn with_statement(world: &World, provider: &Provider) -> Self {
         let mut audit = Self::at_rest(world).await;
         if provider.captured() == 0 {
@@ -85,7 +85,7 @@ impl Audit {
         audit
     }
 
-    /// Waits until all that was acknowledged has been heard: a last word for each player comes after it.
+    /// Waits until every acknowledged record was received. It publishes a last word for each player, which arrives after them.
     async fn settle(world: &World, accounts: &[AccountDoc]) {
         for account in accounts {
             let last_word = testkit::unique(LAST_WORD);
@@ -128,7 +128,7 @@ impl Audit {
         }
     }
 
-    /// Tail and ledger together, one entry for each `seq`, in order.
+    /// Returns tail and ledger together, one entry per `seq`, in order.
     fn union(&mut self, account: &AccountDoc, rows: Vec<Entry>) -> Vec<Entry> {
         let mut union: BTreeMap<i64, Entry> = rows.into_iter().map(|row| (row.seq, row)).collect();
         for entry in &account.tail {
@@ -170,7 +170,7 @@ impl Audit {
         }
     }
 
-    /// Every event of this account is on the topic, always as the same bytes, first seen in order of `seq`.
+    /// Checks that every event of this account is on the topic, always as the same bytes, and first seen in order of `seq`.
     fn published_in_order(&mut self, account: &AccountDoc, union: &[Entry], events: &[Published]) {
         let mut last = (-1_i64, 0_i64);
         for entry in union {
@@ -207,7 +207,7 @@ impl Audit {
         }
     }
 
-    /// What a sound ledger looks like; an audit that looked at nothing has seen nothing.
+    /// Asserts that there are no violations. An audit that has checked nothing fails too.
     #[track_caller]
     pub(crate) fn assert_sound(&self) {
         assert!(self.violations.is_empty(), "{self:#?}");

@@ -1,5 +1,4 @@
-//! Payments that an operator settles by hand, against a real pool and the provider's own statement: money moves once, or the
-//! report is refused.
+//! Settlements by hand, against a real pool and the provider's own statement. Either money moves once, or the report is refused.
 
 use contracts::proto::payments::v1::{ProviderOutcome, ProviderReported};
 use contracts::{Event, EventType, Message, ids};
@@ -16,7 +15,7 @@ use crate::reports;
 use crate::service::{Running, amount, answer, balance, deposit, send, withdraw};
 use crate::world::{PATIENCE, World, event_id, payment, told};
 
-/// What an operator types on the console, under an id of its own.
+/// Publishes what an operator types on the console, under its own id.
 async fn type_in(world: &World, id: &str, payment: &str, minor: i64, outcome: ProviderOutcome) {
     let report = ProviderReported {
         payment_id: payment.to_owned(),
@@ -28,12 +27,12 @@ async fn type_in(world: &World, id: &str, payment: &str, minor: i64, outcome: Pr
     send(world, id, report).await;
 }
 
-/// Waits until the provider was asked for `payment` and the pool has put it back.
+/// Waits until the pool has claimed `payment`.
 async fn asked_for(world: &World, payment: &str) {
     world.listed(payment, "a question without an outcome", |intent| intent.attempts > 0).await;
 }
 
-/// Waits until the pool asks for a void: no question of before is under way any more.
+/// Waits until the pool asks for a void. No earlier request is in flight then.
 async fn void_asked(provider: &Provider) {
     testkit::eventually("a void", PATIENCE, || async { (provider.voids() > 0).then_some(()) }).await;
 }
@@ -42,7 +41,7 @@ async fn state_of(world: &World, payment: &str, state: State) {
     world.listed(payment, &format!("{payment} {state:?}"), |intent| intent.state == state).await;
 }
 
-/// Waits until what was typed in is parked.
+/// Waits until the typed report is a dead letter.
 async fn parked(world: &World) {
     testkit::eventually("a dead letter", PATIENCE, || async { (world.parked().await > 0).then_some(()) })
         .await;
@@ -122,7 +121,7 @@ async fn a_withdrawal_given_back_by_hand_before_anybody_asked_is_never_asked_for
     assert!(matches!(by_hand.run(&ledger).await.unwrap(), Verdict::Decided(_)));
     payment("w2", "p", PaymentKind::Withdrawal, 10).run(&ledger).await.unwrap();
     ledger.trim().await.unwrap();
-    // Both are overdue, and w for longer: whoever takes up w2 has come past it.
+    // Both are overdue, `w` for longer. A pool that starts `w2` has therefore passed `w`.
     for (id, due_ms) in [("w", 1), ("w2", 2)] {
         world.rewrite(id, bson::doc! { "next_attempt_at": bson::DateTime::from_millis(due_ms) }).await;
     }
@@ -136,7 +135,7 @@ async fn a_withdrawal_given_back_by_hand_before_anybody_asked_is_never_asked_for
     world.end().await;
 }
 
-/// What a build without the gate left: settled by hand in the ledger, and still to be asked for.
+/// A build without the admission check left this payment: settled by hand in the ledger, and still on the list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_older_build_settled_by_hand_is_not_asked_for() {
     let (world, provider) = (World::new().await, Provider::start().await);
@@ -167,7 +166,7 @@ async fn of_a_question_and_a_settlement_by_hand_exactly_one_begins() {
         let id = format!("d{n}");
         payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
         let (question, by_hand) = (intents.claim(&id, true), intents.admit(&id, false));
-        // Either one first, and both at once, in either order.
+        // Either one first, or both at once in either order.
         let (claimed, admitted) = match n % 4 {
             0 => (question.await, by_hand.await),
             1 => {
@@ -230,7 +229,7 @@ async fn a_capture_that_the_ledger_does_not_know_is_an_error_event() {
     let reported = reports::about(&id);
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(reported[0].contains("captured"), "{reported:?}");
-    // The same on the command topic, as an older pool would publish it.
+    // The same report on the command topic, as an older pool would publish it.
     let report = ProviderReported {
         payment_id: id.clone(),
         player_id: "p".to_owned(),

@@ -1,4 +1,4 @@
-//! One id for two players at the same moment: both win their compare-and-set, one gets its row, the other is taken back.
+//! One id for two players at the same moment. Both compare-and-sets succeed, one decision gets its row, the other is reverted.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Request, Safeguard, St
 use crate::audit::Audit;
 use crate::world::{PATIENCE, Recorded, World, eur, event_id, wager};
 
-/// Dies when it has decided, before the ledger knows.
+/// Dies after its decision, before the ledger has the row.
 struct DiesDeciding {
-    /// Whether it looks at what is in the tail before it decides.
+    /// False skips the relay of lower entries before the decision.
     lower_first: bool,
 }
 
@@ -31,7 +31,7 @@ async fn decided_by_the_dead(world: &World, command: &Recorded) {
     assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
 }
 
-/// As another process may that has read the account a moment before.
+/// Decides like another process that read the account a moment earlier.
 async fn decided_on_top(world: &World, command: &Recorded) {
     let dying = world.ledger_with(Arc::new(DiesDeciding { lower_first: false }));
     assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
@@ -45,7 +45,7 @@ async fn funded(players: &[&str]) -> World {
     world
 }
 
-/// As the bus does it: what may work later is tried again.
+/// Retries transient errors, as the bus does.
 async fn answered(ledger: &Ledger, command: &Recorded) -> Verdict {
     testkit::eventually("an answer", PATIENCE, || async {
         match command.run(ledger).await {

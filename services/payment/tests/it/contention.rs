@@ -52,7 +52,7 @@ async fn of_bets_for_more_than_the_balance_exactly_those_that_it_covers_are_appl
 #[tokio::test]
 async fn a_full_tail_is_relayed_and_trimmed_before_the_next_decision() {
     use payment::ledger::{Hooks, Killed, Safeguard, Step, TAIL_ENTRIES_MAX};
-    /// Leaves what it decides, and what it finds: as many processes that read the account at the same moment.
+    /// Leaves its decision and all earlier ones in the tail, like many processes that read the account at the same moment.
     struct DiesDeciding;
     impl Hooks for DiesDeciding {
         fn reached(&self, step: Step, _: &str) -> Result<(), Killed> {

@@ -1,4 +1,4 @@
-//! What one bet costs here in peace: each step of the protocol once, and one record.
+//! Cost of one bet in normal operation: each step of the protocol once, and one record.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ async fn one_bet_takes_each_step_once() {
     }
     assert_eq!(steps.get(&Step::IntentEnded), None, "a bet is no payment");
     assert!(steps[&Step::Trimmed] <= BETS / 10, "{steps:?}");
-    // It waits until all that was published has been heard, and counts no copies.
+    // The audit waits until all published records were received. It does not look for copies, so the test counts the records.
     Audit::at_rest(&world).await.assert_sound();
     let heard = world.heard.all();
     let records = heard.iter().filter(|published| published.event_type == EventType::WagerApplied).count();

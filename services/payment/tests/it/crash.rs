@@ -1,5 +1,5 @@
-//! Death between any two steps of the protocol, with two processes and a sweeper on the same accounts; recovered by
-//! redelivery and by the sweeper, then audited.
+//! Death between any two steps of the protocol, with two processes and a sweeper on the same accounts. Redelivery and the sweeper
+//! recover, and an audit follows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use crate::audit::Audit;
 use crate::clash::limits;
 use crate::world::{Recorded, World, deposit, event_id, void, wager};
 
-/// How many deaths at each step make a run count.
+/// Number of deaths at each step that a valid run needs.
 const DEATHS_MIN: usize = 3;
-/// How often a step kills that has not had so many.
+/// Odds, one in this number, of a death at a step that has not had enough deaths.
 const EAGER_ONE_IN: u32 = 3;
 
-/// Kills at random, and counts where.
+/// Kills at random and counts the deaths per step.
 #[derive(Debug)]
 struct Reaper {
     rng: Mutex<StdRng>,
@@ -40,7 +40,7 @@ impl Reaper {
 
 impl Hooks for Reaper {
     fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
-        // Rare steps are visited oftener until they have had their deaths, or a seed could make a run that proves nothing.
+        // Rare steps kill more often until they have had their deaths. Otherwise a seed could make a run that proves nothing.
         let one_in = if self.deaths(step) < DEATHS_MIN { EAGER_ONE_IN } else { self.one_in };
         if self.rng.lock().unwrap().random_ratio(1, one_in) {
             *self.deaths.lock().unwrap().entry(step).or_insert(0) += 1;
@@ -50,13 +50,13 @@ impl Hooks for Reaper {
     }
 }
 
-/// A process that keeps intents and may die.
+/// Creates a process that keeps intents and may die.
 fn process(world: &World, reaper: &Arc<Reaper>) -> Ledger {
     world.ledger_with_intents().0.with_hooks(reaper.clone())
 }
 
-/// Commands of a few players: more bets than there is money for, voids before and after, one id used twice by one player and by
-/// two, limits, and deposits whose intents are kept.
+/// Returns commands of a few players: more bets than there is money for, voids before and after, one id used twice by one player
+/// and by two, limits, and deposits with intents.
 fn commands(rng: &mut StdRng, players: usize) -> Vec<Recorded> {
     let mut commands = Vec::new();
     for player in 0..players {
@@ -83,10 +83,10 @@ fn commands(rng: &mut StdRng, players: usize) -> Vec<Recorded> {
     commands
 }
 
-/// One process after another takes the commands in its own order; dead, the next one starts from somewhere earlier.
+/// Runs the commands in a random order given by `seed`. After a death the next process starts from an earlier command.
 async fn work(world: Arc<World>, commands: Vec<Recorded>, reaper: Arc<Reaper>, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
-    // Deposits come in their order, because a report follows its deposit; all else in any order between them.
+    // Deposits keep their order, because a report follows its deposit. All other commands fall anywhere between them.
     let (deposits, mut others): (Vec<_>, Vec<_>) = commands
         .into_iter()
         .partition(|c| matches!(c.command_type, EventType::Deposit | EventType::ProviderReported));
@@ -118,7 +118,7 @@ async fn work(world: Arc<World>, commands: Vec<Recorded>, reaper: Arc<Reaper>, s
     }
 }
 
-/// Sweeps whatever it finds, also work in hand: the protocol allows it at any time.
+/// Sweeps everything that it finds, also decisions in flight. The protocol allows that at any time.
 async fn sweep(world: Arc<World>, reaper: Arc<Reaper>, done: bus::CancellationToken) {
     let mut ledger = process(&world, &reaper);
     while !done.is_cancelled() {
@@ -131,7 +131,7 @@ async fn sweep(world: Arc<World>, reaper: Arc<Reaper>, done: bus::CancellationTo
     }
 }
 
-/// Nobody dies any more: every command comes once more, and the sweeper clears what is left.
+/// Recovers without further deaths. Every command is delivered once more, and the sweeper relays the rest.
 async fn recover(world: &World, commands: &[Recorded]) {
     let ledger: Ledger = world.ledger_with_intents().0;
     for command in commands {
@@ -140,7 +140,7 @@ async fn recover(world: &World, commands: &[Recorded]) {
     while ledger.sweep(0).await.expect("swept in peace") > 0 {}
 }
 
-/// A payment that the ledger has settled is on nobody's list, with the same end.
+/// Asserts that every payment is settled on the list, with the same outcome as in the ledger.
 async fn every_payment_has_ended(world: &World) {
     let intents: Vec<Intent> =
         world.mongo.collection("intents").find(bson::doc! {}, bson::doc! {}, 1_000).await.unwrap();

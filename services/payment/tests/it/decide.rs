@@ -1,4 +1,4 @@
-//! The decisions themselves, for random accounts and random sequences of commands.
+//! Decisions for random accounts and random sequences of commands.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// The old balances plus the player's postings.
+/// Returns the old balances plus the player's postings.
 fn expected(before: &AccountState, postings: &money::Postings) -> BTreeMap<Currency, i64> {
     let mut balances = before.balances.clone();
     for leg in postings.iter().filter(|leg| leg.account == Account::Player(before.player_id.clone())) {

@@ -1,4 +1,4 @@
-//! What the sweeper does about what cannot be relayed: it never adds to the trouble, and tells somebody once.
+//! Sweeping of accounts that cannot be relayed. The sweeper adds no load and reports each account once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::rollback::newer;
 use crate::sweeping::DiesDeciding;
 use crate::world::{PATIENCE, World, payment, wager};
 
-/// Notes when somebody tries to relay something of one account.
+/// Records the time of each attempt to relay a decision of one account.
 struct Tries {
     player_id: String,
     at: Mutex<Vec<Instant>>,
@@ -58,7 +58,7 @@ async fn account_that_cannot_be_relayed_is_left_alone_for_longer_each_time_and_r
     world.end().await;
 }
 
-/// A list on a store that does not answer; counts how often it was asked.
+/// List of payments on a store that does not answer. Counts the attempts to write to it.
 #[derive(Default)]
 struct Away(AtomicUsize);
 

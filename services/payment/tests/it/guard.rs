@@ -1,4 +1,4 @@
-//! Without the internal token nobody asks payment for anything; and payment carries it to the card provider.
+//! Internal token: payment refuses every request without it, and sends it to the card provider.
 
 use bson::DateTime;
 use chassis::config::Secret;
@@ -15,7 +15,7 @@ use crate::provider::Provider;
 use crate::service::{Running, TOKEN};
 use crate::world::World;
 
-/// The paths of all routes of payment.
+/// Returns the paths of all routes of payment.
 fn paths(world: &World) -> Vec<String> {
     let (ledger, _door) = world.ledger_with_intents();
     let (intents, _door) = world.intents();

@@ -1,4 +1,4 @@
-//! The list of payments: who may take one in hand, and when.
+//! Claims of payments on the list: their conditions and their timing.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use crate::world::{World, payment};
 const HOUR_MS: i64 = 3_600_000;
 const HALF_AN_HOUR_MS: u64 = 1_800_000;
 
-/// A process that leaves a payment in hand to its holder for half an hour: no test takes so long.
+/// Creates a process with a lease of half an hour, which is longer than any test.
 fn process(world: &World, mongo: &Mongo) -> (Ledger, Intents) {
-    // Nobody stands at the door.
+    // The receiver is dropped, so no pool listens at the door.
     let (door, _) = mpsc::channel(1);
     let intents = Intents::new(mongo, door, HALF_AN_HOUR_MS);
     let outbox = Arc::new(world.producer.clone());
     (Ledger::new(mongo.clone(), outbox, Arc::new(intents.clone())), intents)
 }
 
-/// How often `id` was taken in hand after an attempt to do so; `None`: it was refused.
+/// Tries to claim `id`. Returns the number of claims so far, or `None` when the claim was refused.
 async fn claimed(intents: &Intents, id: &str, fresh: bool) -> Option<i64> {
     intents.claim(id, fresh).await.unwrap().map(|intent| intent.attempts)
 }
@@ -50,7 +50,7 @@ async fn payment_in_hand_is_not_claimed_before_its_lease_is_over() {
 async fn lease_is_measured_by_the_stores_time() {
     let world = World::new().await;
     for off_ms in [-HOUR_MS, HOUR_MS] {
-        // What the store's time is, the process knows: it is its own clock that is an hour off.
+        // The process knows the store's time. Only its own clock is an hour off.
         let (ledger, intents) = process(&world, &world.mongo.clone().with_clock_off_by(off_ms));
         let id = format!("d{off_ms}");
         payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();

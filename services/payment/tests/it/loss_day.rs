@@ -1,11 +1,11 @@
-//! What a day's loss is made of: voids take their part back, and days only go forward.
+//! Daily losses: a void reverses its part, and days never go back.
 
 use contracts::EventId;
 use money::{Account, Currency, Money, Posting};
 use payment::domain::{AccountState, Command, LimitSet, LossDay, Wager, WagerVoid, decide};
 
 const DAY_MS: i64 = 86_400_000;
-/// Just after a midnight.
+/// Shortly after midnight.
 const MORNING_MS: i64 = 20 * DAY_MS + 5;
 
 fn wager_id() -> EventId {
@@ -21,7 +21,7 @@ fn bet(stake: i64, payout: i64) -> Command {
     Command::ApplyWager(wager)
 }
 
-/// Holds `minor` and may lose 100 a day.
+/// Returns an account that holds `minor` and may lose 100 a day.
 fn player(minor: i64) -> AccountState {
     AccountState {
         balances: [(Currency::Eur, minor)].into(),
@@ -36,7 +36,7 @@ fn after(state: &AccountState, command: &Command, at_ms: i64) -> AccountState {
     decision.account
 }
 
-/// Bets at `bet_at_ms`, and has the bet voided.
+/// Bets at `bet_at_ms` and voids the bet at `at_ms`.
 fn bet_and_void(state: &AccountState, stake: i64, payout: i64, bet_at_ms: i64, at_ms: i64) -> AccountState {
     let decision = decide(state, &bet(stake, payout), bet_at_ms).unwrap();
     let moved: Vec<Posting> = decision.postings.iter().cloned().collect();

@@ -1,4 +1,4 @@
-//! Payment: its decisions for every input, its ledger against real servers and every death, and the whole service.
+//! Integration tests of payment: its decisions, its ledger on real servers with deaths at every step, and the whole service.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests, outside test functions")]
 
 mod audit;

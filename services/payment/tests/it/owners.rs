@@ -1,4 +1,4 @@
-//! No command touches, or is decided by, what belongs to another player.
+//! No command changes, or is decided by, data of another player.
 
 use contracts::{EventType, ids};
 use money::Currency;
@@ -62,7 +62,7 @@ async fn a_wager_that_was_voided_under_a_wrong_name_stays_void_and_that_is_said(
     world.fund("a", 100).await;
     let ledger = world.ledger();
     void("mistyped", "b", "w").run(&ledger).await.unwrap();
-    // Game has ended the bet by that event, so the wager may not be applied any more.
+    // Game has ended the bet on that event, so the wager must not be applied any more.
     let answer = wager("w", "a", 10, 0).run(&ledger).await.unwrap();
     assert!(matches!(answer, Verdict::Found(_)), "{answer:?}");
     assert_eq!(held(&ledger, "a").await, 100);

@@ -1,4 +1,4 @@
-//! The pool alone, over a list that nobody else works off: when it asks, and what becomes of a payment that was not answered.
+//! The pool alone, on a list that no other pool uses: the limits of its lease, and payments without an answer.
 
 use std::sync::Arc;
 
@@ -20,15 +20,15 @@ use crate::reports;
 use crate::service::{TOKEN, pool_config};
 use crate::world::{World, payment};
 
-/// What a question of these tests may take.
+/// Time-out of a request in these tests.
 const TIMEOUT_MS: u64 = 300;
 
-/// A client of whoever is at `url`.
+/// Creates a client of the provider at `url`.
 fn client_of(url: &str) -> CardProvider {
     CardProvider::new(url, TIMEOUT_MS, Internal::new(Secret::from(TOKEN))).unwrap()
 }
 
-/// A pool over these servers, at which nothing runs yet.
+/// Creates a pool on these servers that is not running yet.
 pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Pool {
     let (intents, _door) = world.intents();
     Pool {
@@ -43,7 +43,7 @@ pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Poo
     }
 }
 
-/// Runs the pool until it has taken the payment `id` in hand and nothing is under way any more.
+/// Runs the pool until it has claimed the payment `id` and no request is in flight any more.
 async fn taken_in_hand(world: &World, pool: Pool, door: mpsc::Receiver<String>, id: &str) -> Intent {
     let (intents, stop) = (pool.intents.clone(), CancellationToken::new());
     let running = telemetry::spawn(pool.run(door, stop.clone()));
@@ -66,7 +66,7 @@ async fn question_that_could_end_after_the_lease_is_not_begun() {
     world.end().await;
 }
 
-/// The question takes its whole time; then there is not enough left of the lease to ask what became of it.
+/// The request takes its whole time-out. The rest of the lease is too short for a look-up then.
 #[tokio::test]
 async fn look_up_that_could_end_after_the_lease_is_not_begun() {
     let (world, provider) = (World::new().await, Provider::start().await);
@@ -78,7 +78,7 @@ async fn look_up_that_could_end_after_the_lease_is_not_begun() {
     let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
     let intent = taken_in_hand(&world, pool, door, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
-    // A slow machine may ask less, and try more often.
+    // A slow machine may ask less often and claim more often.
     let (asked, attempts) = (provider.asked(), intent.attempts);
     assert!(i64::try_from(asked).unwrap() <= attempts, "{asked} questions in {attempts} attempts");
     world.end().await;
@@ -91,7 +91,7 @@ async fn attempt_that_did_not_reach_the_provider_does_not_park_the_payment() {
     let (ledger, door) = world.ledger_with_intents();
     let id = testkit::unique("not-reached");
     payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    // Held, so that nobody else gets the port, and nobody listens at it.
+    // Bound but not listening: no other process gets the port, and connections are refused.
     let nobody = TcpSocket::new_v4().unwrap();
     nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let away = client_of(&format!("http://{}", nobody.local_addr().unwrap()));

@@ -1,4 +1,4 @@
-//! A card provider that can be told to misbehave.
+//! Fake card provider with selectable faults.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -15,50 +15,50 @@ use serde_json::{Value, json};
 
 use crate::service::TOKEN;
 
-/// What it does with a new order.
+/// Reaction to a new order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// Takes it and says so.
+    /// Accepts it and answers.
     Fine,
-    /// Takes it, and never says so: the caller's time-out.
+    /// Accepts it and never answers, so the caller times out.
     TakesAndHangs,
-    /// Loses it: an error, and nothing was taken.
+    /// Loses it: answers with an error and accepts nothing.
     Loses,
     /// Declines it.
     Declines,
-    /// Takes it and says so under a name that no event of ours can carry.
+    /// Accepts it and answers with a reference that no event can carry.
     LongWinded,
-    /// Takes it, and speaks of another amount.
+    /// Accepts it and answers with another amount.
     SaysAnotherAmount,
-    /// Something in between answers 422; the provider never hears of it.
+    /// A proxy answers 422, and the provider never receives it.
     Refused,
-    /// Takes it, and loses its answer and every question about it.
+    /// Accepts it, and loses its answer and all later requests about it.
     TakesAndFallsSilent,
-    /// Loses everything, look-ups too.
+    /// Loses all requests, look-ups too.
     Silent,
 }
 
 impl Mood {
-    /// Whether questions about an order are lost too.
+    /// Returns true when requests about an order are lost too.
     fn is_silent(self) -> bool {
         matches!(self, Self::TakesAndFallsSilent | Self::Silent)
     }
 }
 
-/// Money in or out.
+/// Direction of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Charge,
     Payout,
 }
 
-/// An order as the provider took it down.
+/// Order that the provider has accepted.
 #[derive(Debug)]
 struct Order {
     kind: Kind,
     amount_minor: i64,
     currency: String,
-    /// What it says about it.
+    /// The provider's answer about the order.
     told: Value,
 }
 
@@ -77,7 +77,7 @@ struct Books {
 }
 
 impl Books {
-    /// Takes an order as the mood is, once per key.
+    /// Accepts an order according to the mood, once per key.
     fn take(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str) -> Value {
         let status = if self.mood == Mood::Declines { "declined" } else { "captured" };
         self.keep(kind, key, amount_minor, currency, status)
@@ -96,7 +96,7 @@ impl Books {
     }
 }
 
-/// The provider; clones are the same one.
+/// Fake provider. Clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct Provider {
     pub(crate) address: SocketAddr,
@@ -113,7 +113,7 @@ impl Provider {
             .route("/card/v1/charges/void", post(void_charge))
             .route("/card/v1/payouts/void", post(void_payout))
             .with_state(books.clone());
-        // As the real one: it has no ear for strangers.
+        // Like the real provider, it refuses requests without the token.
         let routes = chassis::http::internal(routes, Internal::new(Secret::from(TOKEN)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -125,12 +125,12 @@ impl Provider {
         self.books.lock().unwrap().mood = mood;
     }
 
-    /// How often money moved.
+    /// Returns the number of captured orders.
     pub(crate) fn captured(&self) -> usize {
         self.books.lock().unwrap().orders.values().filter(|order| order.is_captured()).count()
     }
 
-    /// Its own statement: what it paid out less what it charged, by currency.
+    /// Returns the provider's own statement: payouts minus charges, by currency.
     pub(crate) fn statement(&self) -> BTreeMap<String, i64> {
         let mut sums = BTreeMap::new();
         let books = self.books.lock().unwrap();
@@ -144,17 +144,17 @@ impl Provider {
         sums
     }
 
-    /// Takes an order that did not come over HTTP.
+    /// Accepts an order that did not arrive over HTTP.
     pub(crate) fn take(&self, kind: Kind, key: &str, amount_minor: i64, currency: &str) {
         self.books.lock().unwrap().take(kind, key, amount_minor, currency);
     }
 
-    /// How often it was asked to void something.
+    /// Returns the number of void requests.
     pub(crate) fn voids(&self) -> usize {
         self.books.lock().unwrap().voids
     }
 
-    /// How often it was asked for anything.
+    /// Returns the number of all requests.
     pub(crate) fn asked(&self) -> usize {
         self.books.lock().unwrap().asked
     }

@@ -1,4 +1,4 @@
-//! What was reported as an error that somebody must act on.
+//! Errors that were reported for an operator to act on.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, Once, PoisonError};
@@ -10,14 +10,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 static REPORTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LISTENING: Once = Once::new();
 
-/// From now on errors are kept.
+/// Starts to keep reported errors.
 pub(crate) fn listen() {
     LISTENING.call_once(|| {
         tracing::subscriber::set_global_default(Listener).expect("the only subscriber of these tests");
     });
 }
 
-/// Everything that was reported and speaks of `id`, which no other test uses.
+/// Returns the reported errors that mention `id`, which no other test uses.
 pub(crate) fn about(id: &str) -> Vec<String> {
     let reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
     reports.iter().filter(|report| report.contains(id)).cloned().collect()

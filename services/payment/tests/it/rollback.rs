@@ -1,5 +1,5 @@
-//! A newer build wrote documents that this one cannot read, and was rolled back: its players wait for the newer one, nobody else
-//! does, and each such document is reported once.
+//! Documents of a newer build that was rolled back. Their players wait for the newer build, all other players are served, and
+//! each such document is reported once.
 
 use bson::{Document, doc};
 use contracts::{Classify as _, ErrorClass, EventType};
@@ -14,14 +14,14 @@ use crate::reports;
 use crate::service::{Running, answer, bet_of, deposit, send};
 use crate::world::{World, payment, wager};
 
-/// What `fields` of the account would be, had a newer build written it.
+/// Writes `fields` into the document `id`, as a newer build would have done.
 pub(crate) async fn newer(world: &World, collection: &'static str, id: &str, fields: Document) {
     let documents = world.mongo.collection::<Document>(collection);
     let matched = documents.update_one(doc! { "_id": id }, doc! { "$set": fields }).await.unwrap();
     assert_eq!(matched, 1, "{collection} {id}");
 }
 
-/// A fifth currency in the account of `newer-…`, in whose tail a decision is left, too.
+/// Creates an account with a fifth currency, which only a newer build knows, and marks it as due for a sweep.
 async fn account_in_yen(world: &World) -> String {
     let player_id = testkit::unique("newer");
     world.fund(&player_id, 100).await;
@@ -41,7 +41,7 @@ async fn a_fifth_currency_parks_its_players_commands_alone() {
     let error = wager("theirs", &theirs, 10, 0).run(&ledger).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Poison, "parked, and the process lives on: {error}");
     assert!(matches!(wager("ours", "p", 10, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
-    // The sweeper finds theirs first, and goes on.
+    // The sweeper finds the unreadable account first and continues.
     let left = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
     wager("left", "p", 10, 0).run(&left).await.unwrap_err();
     for _ in 0..3 {
@@ -60,7 +60,7 @@ async fn an_account_that_cannot_be_read_is_answered_500_and_reported_once() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let theirs = testkit::unique("newer");
     world.fund(&theirs, 100).await;
-    // Nothing is in its tail: no sweeper finds it.
+    // Its tail is empty, so no sweeper finds it.
     newer(&world, "accounts", &theirs, doc! { "balances.JPY": 5_000_i64 }).await;
     let service = Running::start(&world, &provider).await;
     service.is_up().await;
@@ -133,7 +133,7 @@ async fn a_rolled_back_service_serves_everybody_else() {
     })
     .await;
     service.stop().await;
-    // Rolled forward again, everything is there.
+    // After the newer build is deployed again, all data is there.
     let documents = world.mongo.collection::<Document>("accounts");
     let known = doc! { "$unset": { "balances.JPY": 1 } };
     documents.update_one(doc! { "_id": &theirs }, known).await.unwrap();

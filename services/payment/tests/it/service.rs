@@ -1,4 +1,4 @@
-//! The whole service: commands in over Kafka, events out, the provider in between, balances over HTTP.
+//! Whole service: commands and events over Kafka, the provider in between, balances over HTTP.
 
 use std::net::SocketAddr;
 
@@ -19,10 +19,10 @@ use crate::world::{LEASE_MS, PATIENCE, Published, World, eur, event_id};
 
 pub(crate) const SECRET: &str = "the provider's secret";
 
-/// The token that our own services carry.
+/// Internal token of the platform's services.
 pub(crate) const TOKEN: &str = "an internal token of more than 32 bytes";
 
-/// A running payment service.
+/// Running payment service.
 pub(crate) struct Running {
     http: SocketAddr,
     shutdown: Shutdown,
@@ -42,7 +42,7 @@ impl Running {
         Self::start_as(world, provider, |config| change(&mut config.provider)).await
     }
 
-    /// With a configuration of the test's own.
+    /// Starts the service with a changed configuration.
     pub(crate) async fn start_as(
         world: &World,
         provider: &Provider,
@@ -76,7 +76,7 @@ impl Running {
         format!("http://{}{path}", self.http)
     }
 
-    /// Waits until it serves; what is asked before that may have to wait longer than its time-out.
+    /// Waits until the service answers. A request before that might wait longer than its time-out.
     pub(crate) async fn is_up(&self) {
         let client = telemetry::http::Client::new().unwrap();
         let url = self.url("/internal/v1/payments/nothing");
@@ -108,7 +108,7 @@ impl Running {
         self.running.await.unwrap().expect("an orderly end");
     }
 
-    /// Stops it; then the books are right, by the provider's own statement too.
+    /// Stops the service and audits the ledger, also against the provider's own statement.
     pub(crate) async fn ends_sound(self, world: World, provider: &Provider) {
         self.stop().await;
         Audit::with_statement(&world, provider).await.assert_sound();
@@ -116,7 +116,7 @@ impl Running {
     }
 }
 
-/// Quick enough for a test: a lease is over after a second.
+/// Returns a configuration that is quick enough for tests. A lease ends after `LEASE_MS`.
 pub(crate) fn pool_config() -> pool::Config {
     pool::Config {
         concurrent_max: 4,
@@ -143,7 +143,7 @@ pub(crate) async fn send(world: &World, id: &str, message: impl Into<Message>) {
     world.producer.publish(&Event::command(event_id(id), "test", hash, message)).await.expect("acknowledged");
 }
 
-/// The first event that follows from the command `id`.
+/// Returns the first event that follows from the command `id`.
 pub(crate) async fn answer(world: &World, id: &str) -> Published {
     let answers: Vec<String> = EventType::ALL
         .iter()
@@ -279,7 +279,7 @@ async fn whatever_the_provider_does_money_moves_once_or_not_at_all() {
 async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
     let world = World::new().await;
     let provider = Provider::start().await;
-    // The card is charged, and no question ever tells.
+    // The card is charged, and no request gets an answer.
     provider.set(Mood::TakesAndFallsSilent);
     let service = Running::start(&world, &provider).await;
     send(&world, "told", deposit(100)).await;
@@ -317,7 +317,7 @@ async fn a_stopped_service_leaves_nothing_in_the_tails_and_its_successor_goes_on
     assert_eq!(account.tail.len(), 0, "trimmed on the way out");
     let second = Running::start(&world, &provider).await;
     answer(&world, "bet-39").await;
-    answer(&world, "deposit").await; // decided twice: when it was asked for, and when the provider had its say
+    answer(&world, "deposit").await; // decided twice: on the request, and on the provider's answer
     testkit::eventually("an empty tail", PATIENCE, || async {
         world.ledger().account("p").await.ok().flatten().filter(|account| account.tail.is_empty())
     })

@@ -1,4 +1,4 @@
-//! A payment is settled once in the ledger, whoever reports how it ended. What the provider does meanwhile: see `by_hand`.
+//! A payment is settled once in the ledger, by the first report. `by_hand` tests what the provider does meanwhile.
 
 use money::Currency;
 use payment::domain::PaymentKind;
@@ -11,12 +11,12 @@ fn asked(id: &str, kind: PaymentKind, minor: i64) -> Recorded {
     world::payment(id, "p", kind, minor)
 }
 
-/// What the provider's answer and its webhook become.
+/// Returns the command that the provider's answer and its webhook become.
 fn told(payment: &str, minor: i64, captured: bool) -> Recorded {
     world::told(payment, "p", minor, captured)
 }
 
-/// What an operator types, under an id of its own.
+/// Returns the command that an operator types, under its own id.
 fn typed(id: &str, payment: &str, minor: i64, captured: bool) -> Recorded {
     let mut command = Recorded { id: event_id(id), ..told(payment, minor, captured) };
     if let Request::Report { provider_reference, .. } = &mut command.request {

@@ -1,4 +1,4 @@
-//! In which order a payment comes to its end: off the list first, decided, and told last.
+//! Order of the steps that end a payment: closed before a settlement by hand, and off the list before the outcome is published.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use payment::provider::intents::Intents;
 
 use crate::world::{World, event_id, payment, told};
 
-/// Publishes nothing, and notes how far the payment is when something would be.
+/// Publishes nothing and records the state of the payment at each publish.
 struct Witness {
     intents: Intents,
     payment_id: &'static str,
@@ -41,7 +41,7 @@ async fn payment_is_off_the_list_before_its_end_is_published() {
     world.end().await;
 }
 
-/// Dies when it may settle a payment.
+/// Dies after a report was admitted.
 struct DiesAdmitted;
 
 impl Hooks for DiesAdmitted {

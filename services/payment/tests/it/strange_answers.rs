@@ -1,4 +1,4 @@
-//! A provider that answers what nobody expects: a payment ends once, or somebody is told; nobody else waits.
+//! Unexpected answers of the provider. A payment ends once or is reported, and no other payment waits for it.
 
 use contracts::EventType;
 use payment::provider::intent::State;

@@ -1,4 +1,4 @@
-//! What is swept and repeated, and what is not: nothing that is merely queued or in hand, by nobody's wrong clock.
+//! Limits of sweeping and repeating: decisions in flight and queued reports are not touched, and a wrong clock has no effect.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::world::{NoPayments, PATIENCE, World, payment, told, wager};
 const HOUR_MS: i64 = 3_600_000;
 const HALF_AN_HOUR_MS: u64 = 1_800_000;
 
-/// Dies when it has decided.
+/// Dies after its decision.
 pub(crate) struct DiesDeciding;
 
 impl Hooks for DiesDeciding {
@@ -31,7 +31,7 @@ async fn a_decision_by_a_clock_that_is_wrong_is_swept_in_time() {
     let world = World::new().await;
     world.fund("p", 100).await;
     for (n, off_ms) in [-HOUR_MS, HOUR_MS].into_iter().enumerate() {
-        // What the store's time is, both processes know: it is their machine's clock that is an hour off.
+        // Both processes know the store's time. Only the clock of their machine is an hour off.
         let mongo = world.mongo.clone().with_clock_off_by(off_ms);
         let process = || Ledger::new(mongo.clone(), Arc::new(world.producer.clone()), Arc::new(NoPayments));
         let dying = process().with_hooks(Arc::new(DiesDeciding));
@@ -39,7 +39,7 @@ async fn a_decision_by_a_clock_that_is_wrong_is_swept_in_time() {
         let ledger = process();
         let swept = ledger.sweep(HALF_AN_HOUR_MS).await.unwrap();
         assert_eq!(swept, 0, "half an hour has not passed, whatever the clock says");
-        // Nor does it lie in the future.
+        // Nor does the decision lie in the future.
         testkit::eventually("the decision swept", PATIENCE, || async {
             (ledger.sweep(0).await.unwrap() == 1).then_some(())
         })
@@ -48,7 +48,7 @@ async fn a_decision_by_a_clock_that_is_wrong_is_swept_in_time() {
     world.end().await;
 }
 
-/// The write of a decision takes along what was seen through; what is left must still be found.
+/// The write of a decision also trims relayed ones. The new decision must still be found.
 #[tokio::test]
 async fn a_decision_that_was_written_together_with_a_trim_is_swept() {
     let world = World::new().await;
@@ -65,7 +65,7 @@ async fn a_decision_that_was_written_together_with_a_trim_is_swept() {
     world.end().await;
 }
 
-/// Holds its command after the decision until told to go on.
+/// Blocks its first command after the ledger row until the test lets it continue.
 struct Slow(tokio::sync::watch::Receiver<bool>, std::sync::atomic::AtomicBool);
 
 impl Hooks for Slow {
@@ -115,7 +115,7 @@ async fn a_report_that_is_merely_queued_is_not_repeated() {
     .await;
     stop.cancel();
     running.await.unwrap().unwrap();
-    // Due again, while nobody reads the commands: the ledger is down. What is a millisecond old counts as lag.
+    // The report is due again, but no consumer reads the commands. A command that is one millisecond old counts as lag.
     let patient = Pool { config: pool::Config { lease_ms: 3, ..pool_config() }, ..pool };
     let documents = world.mongo.collection::<bson::Document>("intents");
     let due = bson::doc! { "$set": { "next_attempt_at": bson::DateTime::from_millis(0) } };
@@ -126,7 +126,7 @@ async fn a_report_that_is_merely_queued_is_not_repeated() {
     }
     assert_eq!(intents.find("d").await.unwrap().unwrap().reports, 1);
     assert_eq!(reports::about("were held back for").len(), 1, "a gate that stays closed is told of once");
-    // One that was never published is no repetition.
+    // A report that was never published is not a repetition.
     let lost = bson::doc! { "$set": { "reports": 0_i64 } };
     documents.update_one(bson::doc! { "_id": "d" }, lost).await.unwrap();
     assert_eq!(patient.repeat_reports(&mut gate).await.unwrap(), 1);
@@ -134,8 +134,8 @@ async fn a_report_that_is_merely_queued_is_not_repeated() {
     world.end().await;
 }
 
-/// What an older build left: the ledger has ended these payments, and their intents say `reported`, for longer than anything may
-/// be open. There are more of them than one round looks at, and one that is open in truth.
+/// An older build left these intents as `reported`, although the ledger has settled the payments, and they are old enough to be
+/// reported. There are more of them than one round checks. One more payment is really open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_payments_that_an_older_build_completed_nobody_is_told() {
     const COMPLETED: usize = 40;
@@ -154,7 +154,7 @@ async fn of_many_payments_that_an_older_build_completed_nobody_is_told() {
     let documents = world.mongo.collection::<bson::Document>("intents");
     let later = bson::DateTime::from_millis(world.mongo.now().timestamp_millis() + HOUR_MS);
     for id in ids.iter().chain([&open]) {
-        // Not due for a repetition: what is told does not wait for that.
+        // Not due for a repetition, which the report of old payments does not wait for.
         let left = bson::doc! {
             "state": "reported", "captured": true, "created_at": bson::DateTime::from_millis(0), "next_attempt_at": later,
         };
@@ -182,7 +182,7 @@ async fn of_many_payments_that_an_older_build_completed_nobody_is_told() {
     world.end().await;
 }
 
-/// A newer build wrote the settlement of a payment, and was rolled back.
+/// A newer build wrote the settlement of a payment and was rolled back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_settlement_that_cannot_be_read_is_told_of_once_and_holds_up_no_other_report() {
     reports::listen();

@@ -1,4 +1,4 @@
-//! The audit must see what happens without each safeguard. Every twin is the real ledger with one safeguard taken away.
+//! Proof that the audit detects the loss of each safeguard. Every twin is the real ledger without one safeguard.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::audit::Audit;
 use crate::provider::{Kind, Provider};
 use crate::world::{World, deposit, wager};
 
-/// Takes one safeguard away; dies once after a step, when told to.
+/// Removes one safeguard, and dies once after a chosen step.
 #[derive(Debug)]
 struct Broken {
     without: Option<Safeguard>,
@@ -36,7 +36,7 @@ fn broken(world: &World, without: Option<Safeguard>, dies_after: Option<Step>) -
     world.ledger_with(Arc::new(Broken { without, dies_after, armed: AtomicBool::new(true) }))
 }
 
-/// Runs the same story with and without the safeguard: sound with it, and seen to be wrong without.
+/// Runs the same story with and without the safeguard. The audit must be sound with it and find a violation without it.
 async fn seen<F: Future<Output = ()>>(
     safeguard: Safeguard,
     story: impl Fn(Arc<World>, Option<Safeguard>) -> F,
@@ -59,7 +59,7 @@ async fn seen<F: Future<Output = ()>>(
     }
 }
 
-/// A rejected bet comes again after a deposit.
+/// A rejected bet is redelivered after a deposit.
 async fn rejected_then_funded_then_again(world: Arc<World>, without: Option<Safeguard>) {
     let ledger = broken(&world, without, None);
     ledger.open("p", money::Currency::Eur).await.unwrap();
@@ -70,7 +70,7 @@ async fn rejected_then_funded_then_again(world: Arc<World>, without: Option<Safe
         command.run(&ledger).await.unwrap();
     }
     ledger.trim().await.unwrap();
-    // Without the safeguard this decides anew, and may well fail on the ledger's unique key: too late for the balance.
+    // Without the safeguard this decides again. It may fail on the ledger's unique key, which is too late for the balance.
     drop(bet.run(&ledger).await);
 }
 
@@ -112,7 +112,7 @@ async fn without_relaying_lower_entries_first_events_overtake_each_other() {
     .await;
 }
 
-/// Between its reading and its writing of the account another process decides, once.
+/// Lets another process decide once between the read and the write of the account.
 struct Overtaken {
     without: Option<Safeguard>,
     other: Mutex<Option<Ledger>>,
@@ -140,13 +140,13 @@ async fn without_comparing_versions_updates_are_lost() {
         world.fund("p", 1_000).await;
         let overtaken = Overtaken { without, other: Mutex::new(Some(world.ledger())) };
         let ledger = world.ledger_with(Arc::new(overtaken));
-        // Without the safeguard this ends in a diverged ledger; the audit is asked, not it.
+        // Without the safeguard this ends in a diverged ledger. The audit must find it, so the result is ignored.
         drop(wager("slower", "p", 1, 0).run(&ledger).await);
     })
     .await;
 }
 
-/// Books that balance in themselves, and a provider whose statement says the same, a cent less, or the other direction.
+/// The books balance in themselves. The provider's statement agrees or differs by a cent, in currency or in direction.
 #[tokio::test]
 async fn a_statement_that_differs_by_a_cent_is_seen() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Payments that do not end by themselves: how often a report is repeated, and who is told of what.
+//! Payments that do not end by themselves: how often a report is repeated, and which errors are reported.
 
 use bson::{DateTime, doc};
 use bus::CancellationToken;
@@ -85,7 +85,7 @@ async fn report_that_no_contract_allows_is_parked_and_reported_once() {
     world.end().await;
 }
 
-/// A newer build settled it and was rolled back: that it is open for long is not what is wrong with it.
+/// A newer build settled it and was rolled back. The unreadable settlement is reported, and not the age of the payment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_payment_with_an_unreadable_settlement_is_reported_as_unreadable() {
     reports::listen();

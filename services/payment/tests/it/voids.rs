@@ -1,4 +1,4 @@
-//! Voids and conflicts: what came first is the answer for ever.
+//! Voids and conflicts. The first decision is the answer forever.
 
 use contracts::EventType;
 use payment::ledger::Verdict;
@@ -83,7 +83,7 @@ async fn a_wager_in_another_command_is_still_the_same_wager() {
     world.end().await;
 }
 
-/// The amounts that the events of voids say they took back, as (stake, payout).
+/// Returns the amounts that the event of a void reports as reversed, as (stake, payout).
 async fn taken_back(world: &World, id: &str) -> Option<(i64, i64)> {
     let ledger = world.ledger();
     let (_, entry) = ledger.decision(id).await.unwrap().expect("it was decided");
@@ -117,7 +117,7 @@ async fn a_void_tells_what_it_took_back() {
     world.end().await;
 }
 
-/// Somebody decides the wager under the id that game will use, and dies before anybody hears of it.
+/// A process decides the wager under the id that game will use, and dies before it publishes.
 #[tokio::test]
 async fn a_conflict_is_told_after_what_it_conflicts_with() {
     let world = World::new().await;

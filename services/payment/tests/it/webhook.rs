@@ -1,4 +1,4 @@
-//! Which webhooks are believed, by the secrets that are configured.
+//! Webhooks are accepted or refused by the configured secrets.
 
 use chassis::config::Secret;
 use contracts::EventType;
@@ -8,7 +8,7 @@ use crate::provider::{Mood, Provider};
 use crate::service::{Running, SECRET, answer, deposit, send};
 use crate::world::{PATIENCE, World};
 
-/// What the provider has changed to.
+/// Secret that the provider has changed to.
 const NEW_SECRET: &str = "the provider's next secret";
 
 fn captured(payment_id: &str) -> Value {

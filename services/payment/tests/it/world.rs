@@ -1,4 +1,4 @@
-//! A database and topics of one's own, ledgers that can die, and everything that was published.
+//! Test world with its own database and topics, ledgers that can die, and all published records.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,10 +18,10 @@ use store::StoreError;
 use store::mongo::{Config as MongoConfig, Mongo};
 use tokio::sync::mpsc;
 
-/// How long a test waits for what must happen.
+/// Longest wait of a test for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// For how long a payment in hand is left to its holder.
+/// Lease of a claimed payment in these tests.
 pub(crate) const LEASE_MS: u64 = 1_500;
 
 /// One record of the event topic.
@@ -32,11 +32,11 @@ pub(crate) struct Published {
     pub(crate) id: String,
     pub(crate) event_type: EventType,
     pub(crate) message: String,
-    /// Key, value and headers without the trace's: what must be the same bytes each time.
+    /// Key, value and headers without those of the trace. They must be the same bytes each time.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Everything that was published, by place.
+/// All published records, by partition and offset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Heard(Arc<Mutex<BTreeMap<(i32, i64), Published>>>);
 
@@ -52,7 +52,7 @@ impl Handle for Heard {
         let record = &delivery.record;
         let mut bytes = record.key.clone().unwrap_or_default().to_vec();
         bytes.extend_from_slice(&record.value);
-        // What differs each time: the trace, and when it was sent.
+        // Headers that differ each time: the trace, and the time of sending.
         let traced = ["traceparent", "tracestate", "baggage", "sentry-trace", "sentry-task-enqueued-time"];
         for (name, value) in record.headers.iter().filter(|(name, _)| !traced.contains(&name.as_str())) {
             bytes.extend_from_slice(name.as_bytes());
@@ -72,7 +72,7 @@ impl Handle for Heard {
     }
 }
 
-/// A list of payments that nobody asks about.
+/// List of payments that no pool works on.
 #[derive(Debug, Default)]
 pub(crate) struct NoPayments;
 
@@ -91,7 +91,7 @@ impl Payments for NoPayments {
     }
 }
 
-/// Real servers, names of its own.
+/// Real servers, with names that no other test uses.
 pub(crate) struct World {
     pub(crate) mongo: Mongo,
     pub(crate) mongo_config: MongoConfig,
@@ -99,7 +99,7 @@ pub(crate) struct World {
     pub(crate) producer: Producer,
     pub(crate) heard: Heard,
     stop: CancellationToken,
-    /// Records that were added to the dead letters to count them.
+    /// Number of records that were added to the dead letters to count them.
     probes: AtomicI64,
 }
 
@@ -137,24 +137,24 @@ impl World {
         world
     }
 
-    /// A new process: it knows nothing of what others saw.
+    /// Creates a new process, which does not know what others have relayed.
     pub(crate) fn ledger(&self) -> Ledger {
         Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(NoPayments))
     }
 
-    /// The list of payments, and the door at which nobody stands.
+    /// Returns the list of payments, and its door, at which no pool listens.
     pub(crate) fn intents(&self) -> (Intents, mpsc::Receiver<String>) {
         let (door, waiting) = mpsc::channel(16);
         (Intents::new(&self.mongo, door, LEASE_MS), waiting)
     }
 
-    /// A new process that keeps a list of payments, at which nobody asks.
+    /// Creates a new process that keeps a list of payments, which no pool works on.
     pub(crate) fn ledger_with_intents(&self) -> (Ledger, mpsc::Receiver<String>) {
         let (intents, waiting) = self.intents();
         (Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(intents)), waiting)
     }
 
-    /// How many commands were parked. Their topic has one partition: one more record is told its place in it.
+    /// Returns the number of dead letters. Their topic has one partition, so the offset of one more record is the count.
     pub(crate) async fn parked(&self) -> i64 {
         let topic = Topic::PaymentsCommands.dlq(Group::Payment);
         let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
@@ -166,7 +166,7 @@ impl World {
         self.ledger().with_hooks(hooks)
     }
 
-    /// Opens accounts with money in them, as a deposit would.
+    /// Opens an account with money in it, by a deposit.
     pub(crate) async fn fund(&self, player_id: &str, minor: i64) {
         let ledger = self.ledger();
         for command in deposit(&format!("fund-{player_id}"), player_id, minor) {
@@ -175,7 +175,7 @@ impl World {
         ledger.trim().await.expect("trimmed");
     }
 
-    /// Waits until the list says `what` of a payment.
+    /// Waits until `holds` is true of a payment on the list. `what` describes the condition.
     pub(crate) async fn listed(&self, payment: &str, what: &str, holds: impl Fn(&Intent) -> bool) {
         let (intents, _door) = self.intents();
         let holds = &holds;
@@ -199,7 +199,7 @@ impl World {
     }
 }
 
-/// A command as it stands on a topic: it can be delivered again and again.
+/// Command as recorded on a topic. It can be delivered again and again.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
     pub(crate) id: EventId,
@@ -220,7 +220,7 @@ impl Recorded {
             player_id: &self.player_id,
             command_id: &self.id,
             command_type: self.command_type,
-            // Any function of what is asked for will do.
+            // Any function of the request will do.
             request_hash: ids::request_hash(&Message::from(asked)),
             request: self.request.clone(),
         };
@@ -262,7 +262,7 @@ pub(crate) fn void(id: &str, player_id: &str, wager: &str) -> Recorded {
     }
 }
 
-/// A payment that a player asks for.
+/// Returns the request of a player for a payment.
 pub(crate) fn payment(id: &str, player_id: &str, kind: PaymentKind, minor: i64) -> Recorded {
     let command_type = match kind {
         PaymentKind::Deposit => EventType::Deposit,
@@ -272,7 +272,7 @@ pub(crate) fn payment(id: &str, player_id: &str, kind: PaymentKind, minor: i64) 
     Recorded { id: event_id(id), player_id: player_id.to_owned(), command_type, request }
 }
 
-/// What the provider's answer and its webhook become.
+/// Returns the command that the provider's answer and its webhook become.
 pub(crate) fn told(payment: &str, player_id: &str, minor: i64, captured: bool) -> Recorded {
     let payment_id = event_id(payment);
     Recorded {
@@ -288,7 +288,7 @@ pub(crate) fn told(payment: &str, player_id: &str, minor: i64, captured: bool) -
     }
 }
 
-/// A deposit and the provider's word for it.
+/// Returns a deposit and the provider's report about it.
 pub(crate) fn deposit(id: &str, player_id: &str, minor: i64) -> [Recorded; 2] {
     [payment(id, player_id, PaymentKind::Deposit, minor), told(id, player_id, minor, true)]
 }

@@ -1,34 +1,34 @@
-//! How large an item may be.
+//! Size limits of items.
 //!
-//! The sizes are those that Sentry documents: develop.sentry.dev, "Envelopes", Size Limits (1 MB for events and transactions,
-//! 100 KB for check-ins, 50 MB for profiles, 10 MB for a compressed replay and 100 MB for it after decompression, 100
-//! sessions an envelope), and docs.sentry.io, "Attachments" (40 MB for a compressed request, 200 MB of attachments).
+//! The limits are those that Sentry documents: develop.sentry.dev, "Envelopes", Size Limits (1 MB for events and
+//! transactions, 100 KB for check-ins, 50 MB for profiles, 10 MB for a compressed replay and 100 MB after decompression,
+//! 100 sessions per envelope), and docs.sentry.io, "Attachments" (40 MB for a compressed request, 200 MB of attachments).
 
 use crate::protocol::envelope::{Envelope, Item};
 
 const MIB: u64 = 1024 * 1024;
-/// `session` items in one envelope.
+/// Largest number of `session` items in one envelope.
 pub(super) const SESSIONS_MAX: usize = 100;
-/// Items whose payload is never looked into are left on the disk above this.
+/// Payloads that are never parsed are not read into memory above this size.
 const KEPT_UNREAD_BYTES: u64 = 64 * 1024;
 
-/// What is done with items of one type.
+/// Size limits of one item type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     /// A longer payload is refused.
     pub(super) bytes_max: u64,
-    /// A longer payload is kept, but not read into memory.
+    /// A longer payload is stored, but not read into memory.
     pub(super) memory_bytes_max: u64,
 }
 
 impl Rule {
-    /// True where the payload is looked into, so that it has to fit into memory.
+    /// Returns true when the payload is parsed and must therefore fit into memory.
     pub(super) fn is_read(self) -> bool {
         self.memory_bytes_max == self.bytes_max
     }
 }
 
-/// The rule for items of this type. Those that are batches are bounded by what may be in memory at once.
+/// Returns the rule of an item type. Only the memory limit of an envelope bounds batches.
 pub(super) fn rule(item_type: &str) -> Rule {
     let read = |bytes_max| Rule { bytes_max, memory_bytes_max: bytes_max };
     let unread = |bytes_max| Rule { bytes_max, memory_bytes_max: KEPT_UNREAD_BYTES };
@@ -48,7 +48,7 @@ pub(super) fn rule(item_type: &str) -> Rule {
     }
 }
 
-/// The first item that is too large, and its limit.
+/// Returns the type and the limit of the first item that is too large.
 pub(super) fn exceeded(envelope: &Envelope<'_>) -> Option<(String, u64)> {
     let sessions = envelope.items.iter().filter(|item| item.item_type() == "session").count();
     if sessions > SESSIONS_MAX {

@@ -1,4 +1,4 @@
-//! Reads an envelope of any size in bounded memory: what somebody looks into is kept, the rest is counted.
+//! Reads an envelope of any size in bounded memory: it keeps the parsed items and only counts the bytes of the others.
 
 use std::{
     io::{self, BufRead, Read},
@@ -8,10 +8,10 @@ use std::{
 use super::{BodyError, Limits, limits, undecodable};
 use crate::protocol::envelope::{Envelope, EnvelopeError, ITEMS_MAX, Item, item_head};
 
-/// A longer header line is none.
+/// Longest header line.
 const LINE_BYTES_MAX: usize = 256 * 1024;
 
-/// An envelope whose unread payloads stayed where they were.
+/// An envelope without the payloads that are not parsed.
 #[derive(Debug, Default)]
 pub struct Skimmed {
     text: Vec<u8>,
@@ -28,16 +28,13 @@ struct SkimmedItem {
 }
 
 impl Skimmed {
-    /// Bytes that were decompressed for it, kept or not.
+    /// Returns the number of decompressed bytes, including skipped ones.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The envelope, borrowing from here.
-    ///
-    /// # Errors
-    /// Says what is wrong with a header.
+    /// Returns the envelope, which borrows from this buffer.
     pub fn envelope(&self) -> Result<Envelope<'_>, EnvelopeError> {
         let mut envelope = Envelope::of_header(&self.text[self.header.clone()])?;
         for (index, item) in self.items.iter().enumerate() {
@@ -48,10 +45,10 @@ impl Skimmed {
     }
 }
 
-/// Skims a decompressed body.
+/// Reads a decompressed body and skips the payloads that are not parsed.
 pub(super) fn skim(reader: impl BufRead, limits: Limits) -> Result<Skimmed, BodyError> {
     let envelope_bytes_max = limits.envelope_bytes_max as u64;
-    // One byte more than is allowed: who reads it knows that there is too much.
+    // One byte more than the limit. If it is read, the body is too large.
     let reader = reader.take(envelope_bytes_max + 1);
     let mut skimming = Skimming { reader, limits, skimmed: Skimmed::default() };
     let read = skimming.run();
@@ -102,7 +99,7 @@ impl<R: BufRead> Skimming<R> {
         Ok(())
     }
 
-    /// A payload with a length, and what ends it.
+    /// Reads a payload of a known length and the newline behind it.
     fn payload(
         &mut self,
         length: u64,
@@ -129,7 +126,7 @@ impl<R: BufRead> Skimming<R> {
         Ok((start..self.skimmed.text.len(), if keep { 0 } else { length }))
     }
 
-    /// A payload without a length: it ends with its line.
+    /// Reads a payload without a length, which ends with its line.
     fn unmeasured(&mut self, memory_max: u64) -> Result<(Range<usize>, u64), BodyError> {
         let memory_max = memory_max.min(self.room(0)? as u64);
         let start = self.skimmed.text.len();
@@ -156,7 +153,7 @@ impl<R: BufRead> Skimming<R> {
         Ok((start..self.skimmed.text.len(), 0))
     }
 
-    /// Bytes that may still be read into memory, at least so many.
+    /// Returns the number of bytes that may still be read into memory. Fails when fewer than `wanted` are left.
     fn room(&self, wanted: u64) -> Result<usize, BodyError> {
         let left = self.limits.memory_bytes_max.saturating_sub(self.skimmed.text.len());
         if wanted > left as u64 {
@@ -179,7 +176,7 @@ impl<R: BufRead> Skimming<R> {
         Ok(byte)
     }
 
-    /// True where something follows.
+    /// Skips newlines. Returns true when something follows.
     fn skip_newlines(&mut self) -> Result<bool, BodyError> {
         loop {
             let buffer = self.reader.fill_buf().map_err(undecodable)?;
@@ -193,7 +190,7 @@ impl<R: BufRead> Skimming<R> {
         }
     }
 
-    /// Reads a line into memory, without its end.
+    /// Reads a line into memory, without its newline.
     fn line(&mut self, bytes_max: usize) -> Result<Range<usize>, BodyError> {
         let start = self.skimmed.text.len();
         let bytes_max = bytes_max.min(self.room(0)?);

@@ -1,4 +1,4 @@
-//! What a real Sentry is sent: the items that it takes, under a header that names keys that it knows.
+//! Builds the envelope for a real Sentry: it leaves out limited items and replaces the keys in the header by the target's.
 
 use std::{
     collections::HashMap,
@@ -18,24 +18,24 @@ use crate::{
     protocol::envelope::{Envelope, EnvelopeError},
 };
 
-/// Why no copy could be made.
+/// Error when no copy can be made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CopyError {
     /// The body cannot be opened.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The body is no envelope; such a one was never kept.
+    /// The body is not an envelope. Such a body is never stored.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// The header is not JSON; such a body was never kept.
+    /// The header is not JSON. Such a body is never stored.
     #[error("the envelope's header: {0}")]
     Header(#[from] serde_json::Error),
-    /// Memory could not be written to.
+    /// The copy could not be written to memory.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// The keys of our projects, and those of the same projects over there.
+/// Keys of our projects, each with the key of the same project at the target.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(Arc<HashMap<String, Option<String>>>);
 
@@ -48,41 +48,41 @@ impl Keys {
         ))
     }
 
-    /// The key over there of the project where a trace began. Sentry samples a trace by that project's rules, so it is the
-    /// same in every envelope of the trace. A key that is not ours stays: the trace began with somebody else. `own` is for
-    /// a project of ours that has none over there.
+    /// Returns the target's key for the project where a trace began. Sentry samples a trace by that project's rules, so
+    /// every envelope of the trace must have the same key. Returns `None` for an unknown key, which stays because the trace
+    /// began outside Pitboss. `own` stands in for one of our projects that has no target.
     fn of_root(&self, ours: &str, own: &str) -> Option<String> {
         self.0.get(ours).map(|theirs| theirs.clone().unwrap_or_else(|| own.to_owned()))
     }
 }
 
-/// A copy, and what it lacks.
+/// Result of making a copy.
 #[derive(Debug)]
 pub(super) struct Made {
-    /// The envelope, compressed; nothing where every item is limited.
+    /// Compressed envelope. `None` when rate limits leave nothing to send.
     pub(super) body: Option<Vec<u8>>,
-    /// What is in it.
+    /// Volumes of the items in the copy.
     pub(super) sent: Vec<Volume>,
-    /// What was left out.
+    /// Volumes of the omitted items.
     pub(super) left_out: Vec<Volume>,
-    /// How many items were left out.
+    /// Number of omitted items.
     pub(super) left_out_items: u64,
 }
 
-/// How to make a copy.
+/// Parameters of a copy.
 pub(super) struct Recipe<'a> {
-    /// The project's key over there.
+    /// Key of the project at the target.
     pub(super) key: &'a str,
     pub(super) keys: &'a Keys,
-    /// The largest envelope.
+    /// Largest decompressed envelope.
     pub(super) bytes_max: usize,
-    /// Whether a category is limited now; `None` stands for what has no category, such as client reports.
+    /// Returns true when a category is limited now. `None` stands for items without a category, such as client reports.
     pub(super) is_limited: &'a dyn Fn(Option<Category>) -> bool,
-    /// An item to be added.
+    /// Client report to add to the envelope.
     pub(super) report: Option<Vec<u8>>,
 }
 
-/// The envelope for the target. A DSN or key of ours in the header would be refused over there.
+/// Builds the envelope for the target, which would refuse one of our DSNs or keys in the header.
 pub(super) fn for_target(
     kind: BodyKind,
     encoding: Encoding,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn copied(envelope: &[u8], limited: &[Category], report: Option<Vec<u8>>) -> (Option<String>, Made) {
-        // No limit names client reports; a limit of everything holds them back too, as in Sentry's own SDKs.
+        // No limit names client reports. Only a limit on everything holds them back, as in Sentry's own SDKs.
         let is_limited = |category: Option<Category>| match category {
             Some(category) => limited.contains(&category),
             None => limited.len() == Category::ALL.len(),

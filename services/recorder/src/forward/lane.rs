@@ -1,4 +1,4 @@
-//! How the copies of one project fare: counted, shown, and told.
+//! Counts the copies of one project by outcome, and collects losses for the status and for client reports.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,10 @@ use telemetry::{
 
 use super::Volume;
 
-/// A target that fails is warned of this often at most.
+/// Shortest time between two warnings about a failing target.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The copies of one project.
+/// Counters and losses of one project's copies.
 #[derive(Debug)]
 pub(super) struct Lane {
     name: String,
@@ -38,46 +38,46 @@ pub(super) struct Lane {
 struct Told {
     last_error: Option<LastError>,
     warned: Option<Instant>,
-    /// Losses that the other side has not been told yet.
+    /// Losses that have not been reported to the target yet.
     losses: BTreeMap<(&'static str, &'static str), u64>,
     /// All losses, by category and reason.
     dropped: Dropped,
 }
 
-/// Losses by category and reason, in the words of Sentry's client reports.
+/// Losses by category and reason, with the names of Sentry's client reports.
 type Dropped = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
 
-/// Why the last copy that failed did.
+/// Error of the last failed copy.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastError {
-    /// When, in seconds since the epoch.
+    /// Time of the error, in seconds since the epoch.
     pub at: f64,
-    /// The answer's status, where there was one.
+    /// Status of the response, if there was one.
     pub status: Option<u16>,
-    /// What the other side or the network said.
+    /// Reason given by the target or by the network.
     pub reason: String,
 }
 
-/// How the copies of one project fare.
+/// State of the copies of one project.
 #[derive(Clone, Debug, Serialize)]
 pub struct ForwardState {
-    /// The project.
+    /// Name of the project.
     pub project: String,
-    /// Copies that were answered with 2xx.
+    /// Copies that the target answered with 2xx.
     pub sent: u64,
     /// Items that were left out of copies because their category is limited.
     pub left_out: u64,
-    /// Copies that were answered with an error other than 429, such as that of a wrong DSN.
+    /// Copies that were answered with a status other than 2xx and 429, for example because the DSN is wrong.
     pub refused: u64,
-    /// Copies that did not fit into the queue.
+    /// Copies that did not fit into the queue, or that were too large to forward.
     pub dropped_queue_full: u64,
-    /// Copies of which nothing was left to send, or that were answered with 429.
+    /// Copies with nothing left to send because of limits, and copies that were answered with 429.
     pub dropped_rate_limited: u64,
-    /// Copies that were refused, or not answered in time.
+    /// Copies that were refused, did not reach the target, were not answered in time, or could not be made.
     pub dropped_failed: u64,
-    /// What was lost with all these: by category, and by reason.
+    /// Quantities lost with all these, by category and reason.
     pub dropped: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
-    /// Why the last failed copy failed.
+    /// Error of the last failed copy.
     pub last_error: Option<LastError>,
 }
 
@@ -90,7 +90,7 @@ impl Lane {
 
     pub(super) fn state(&self) -> ForwardState {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // Once: a second lock in the expression below would wait for the first, which lives to its end.
+        // Locked once. A second lock in the expression below would deadlock, because the first guard lives to its end.
         let told = self.told();
         ForwardState {
             project: self.name.clone(),
@@ -109,7 +109,7 @@ impl Lane {
         self.count(&self.sent, "sent");
     }
 
-    /// Counts a copy that found no room.
+    /// Counts a copy that found no room in the queue.
     pub(super) fn lose_for_queue(&self, volumes: &[Volume]) {
         self.count(&self.queue_full, "queue_full");
         self.lose(Reason::QueueOverflow, volumes);
@@ -124,7 +124,7 @@ impl Lane {
         metric::count(Metric::RecorderForwardItemsLeftOut, items, &[("project", self.name.as_str())]);
     }
 
-    /// Counts a copy that failed, and warns of it, but not of every one.
+    /// Counts a failed copy and logs a warning, at most one per [`WARN_INTERVAL`].
     pub(super) fn count_failed(&self, status: Option<u16>, reason: &str) {
         match status {
             Some(_) => self.count(&self.refused, "refused"),
@@ -154,7 +154,7 @@ impl Lane {
         );
     }
 
-    /// Counts a loss, and notes it for the next client report; except one that the other side has counted itself.
+    /// Counts a loss and adds it to the next client report, unless the target has counted the loss itself.
     pub(super) fn lose(&self, reason: Reason, volumes: &[Volume]) {
         let mut told = self.told();
         for Volume { category, quantity } in volumes {
@@ -166,7 +166,7 @@ impl Lane {
         }
     }
 
-    /// The losses that are to be told; whoever takes them tells them or gives them back.
+    /// Takes the losses that are to be reported. The caller must report them or give them back.
     pub(super) fn take_losses(&self) -> Losses {
         Losses(std::mem::take(&mut self.told().losses))
     }
@@ -179,17 +179,17 @@ impl Lane {
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        // Whole after every statement.
+        // Every statement leaves the value consistent, so a poisoned lock can be used.
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Losses by reason and category. There are few of either, so this stays small.
+/// Losses by reason and category. Both have few values, so the map stays small.
 #[derive(Debug, Default)]
 pub(super) struct Losses(BTreeMap<(&'static str, &'static str), u64>);
 
 impl Losses {
-    /// The item that tells them; nothing where there is nothing to tell.
+    /// Returns the client report with these losses, or `None` when there are none to report.
     pub(super) fn report(&self) -> Option<Vec<u8>> {
         let losses = self.0.iter().map(|(&(reason, category), &quantity)| (reason, category, quantity));
         client_report(losses).map(String::into_bytes)

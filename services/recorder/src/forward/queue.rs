@@ -1,7 +1,7 @@
-//! What waits to be copied for one project.
+//! Queue of the copies that wait to be sent for one project.
 //!
-//! Two classes, as in the transport of the services themselves: errors, check-ins, sessions and feedback go first, and have
-//! room that spans, logs and metrics cannot take. A full class gives up its oldest: what is new says more about now.
+//! It has two classes, like the transport of the services. Errors, check-ins, sessions and feedback go first and have room
+//! that spans, logs and metrics cannot take. A full class drops its oldest copies, because new ones describe the present.
 
 use std::{
     collections::VecDeque,
@@ -13,10 +13,9 @@ use tokio::sync::Notify;
 
 use super::{Copy, Volume};
 
-/// Copies that wait, in each class.
+/// Largest number of waiting copies in each class.
 const WAITING_MAX: usize = 128;
 
-/// The queue of one project.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -43,7 +42,7 @@ impl Class {
         Some(copy)
     }
 
-    /// Puts it last, in place of the oldest where there is no room; answers what found none.
+    /// Appends a copy, for which it drops the oldest when there is no room. Returns the copies that found no room.
     fn push(&mut self, copy: Copy, bytes_max: usize) -> Vec<Copy> {
         if copy.body.len() > bytes_max {
             return vec![copy];
@@ -60,12 +59,12 @@ impl Class {
 }
 
 impl Queue {
-    /// A queue for so many bytes in each class.
+    /// Creates a queue with this limit of bytes for each class.
     pub(super) fn new(bytes_max: usize) -> Self {
         Self { waiting: Mutex::default(), bytes_max, changed: Notify::new() }
     }
 
-    /// Queues a copy, and answers those that found no room: older ones, or itself.
+    /// Queues a copy. Returns the copies that found no room, which are older ones or the new one itself.
     pub(super) fn push(&self, copy: Copy) -> Vec<Copy> {
         let mut waiting = self.waiting();
         let class = if goes_first(&copy.volumes) { &mut waiting.first } else { &mut waiting.rest };
@@ -75,10 +74,10 @@ impl Queue {
         lost
     }
 
-    /// Waits for the next copy: what goes first, then the rest where the asker takes of it.
+    /// Waits for the next copy of the first class, or of the rest if `takes_rest` is set and the first class is empty.
     pub(super) async fn next(&self, takes_rest: bool) -> Copy {
         loop {
-            // Made before the look: a copy that comes right after it is not missed.
+            // Created before the queue is checked, so that a copy that arrives right after the check is not missed.
             let changed = self.changed.notified();
             if let Some(copy) = self.take(takes_rest) {
                 return copy;
@@ -94,7 +93,7 @@ impl Queue {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Whole after every statement.
+        // Every statement leaves the value consistent, so a poisoned lock can be used.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

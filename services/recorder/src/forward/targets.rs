@@ -1,4 +1,4 @@
-//! Whose envelopes are copied, and where to: `PITBOSS_FORWARD_DSN_<SERVICE>`.
+//! Reads the targets of copies from the configuration and from `PITBOSS_FORWARD_DSN_<SERVICE>`.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -7,13 +7,13 @@ use chassis::config::Secret;
 use super::Target;
 use crate::{projects::Projects, protocol::auth::Dsn};
 
-/// What the variables of the environment begin with; the project's name follows, in capitals, `-` as `_`.
+/// Prefix of the environment variables. The project's name follows in capitals, with `_` for `-`.
 const VARIABLE: &str = "PITBOSS_FORWARD_DSN_";
 
-/// A DSN that cannot be used. It is not shown: it may be a secret.
+/// Setting that cannot be used. The error does not contain the DSN, because it may be a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// The name is not that of a project.
+    /// The setting names an unknown project.
     #[error("{0}: there is no such project to forward")]
     Project(String),
     /// The value is not a DSN.
@@ -21,10 +21,7 @@ pub enum TargetError {
     Dsn(String),
 }
 
-/// The targets of the configuration and of the environment, which wins.
-///
-/// # Errors
-/// Names the first setting that cannot be used.
+/// Returns the targets from the configuration and from the environment, which takes precedence.
 pub fn targets(
     configured: &BTreeMap<String, Secret>,
     environment: impl Iterator<Item = (OsString, OsString)>,

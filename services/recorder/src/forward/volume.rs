@@ -1,4 +1,4 @@
-//! What an item counts as in Sentry's data categories: for limits, and for what is told when it is lost.
+//! Counts items in Sentry's data categories, for rate limits and for reports of losses.
 
 use telemetry::Category;
 
@@ -8,12 +8,12 @@ use crate::protocol::{
     fields, sessions, signals,
 };
 
-/// So much of one category.
+/// Quantity in one category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// What it is.
+    /// Data category.
     pub(super) category: Category,
-    /// In items, or in bytes for categories that count these.
+    /// Number of items, or of bytes for categories that are counted in bytes.
     pub(super) quantity: u64,
 }
 
@@ -22,14 +22,14 @@ impl Volume {
         Self { category, quantity }
     }
 
-    /// What an envelope counts as.
+    /// Returns the volumes of all items of an envelope.
     #[must_use]
     pub fn of_envelope(envelope: &Envelope<'_>) -> Vec<Self> {
         envelope.items.iter().flat_map(Self::of_item).collect()
     }
 
-    /// What one item counts as; the category that limits it comes first. Client reports count as nothing: no
-    /// limit names them.
+    /// Returns the volumes of one item. The category whose limit applies to the item comes first. Client reports have no
+    /// volume, because no limit names them.
     pub(super) fn of_item(item: &Item<'_>) -> Vec<Self> {
         let bytes = item.payload_bytes();
         let json = item.json().unwrap_or_default();

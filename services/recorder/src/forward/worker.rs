@@ -17,16 +17,16 @@ use super::{
     queue::Queue,
 };
 
-/// Requests of one project that are on their way at once. One of them is kept for what goes first.
+/// Largest number of requests of one project in flight. One is reserved for the first class of the queue.
 const IN_FLIGHT_MAX: usize = 4;
-/// A Sentry that has not answered by then has lost the copy.
+/// Time-out of a request, after which the copy is lost.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
-/// Losses are told this long after the last copy, if no further one takes them along.
+/// Idle time after which a sender reports losses that no copy has taken along.
 const REPORT_IDLE: Duration = Duration::from_secs(30);
-/// Of what the other side says about an error, so much is shown.
+/// Largest part of the target's error text that is shown.
 const REASON_BYTES_MAX: usize = 200;
 
-/// The client that all workers share. It follows no redirect: one would carry envelopes and key to any host.
+/// Creates the shared HTTP client. It follows no redirect, because one would send envelopes and the key to any host.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .timeout(SEND_DEADLINE)
@@ -60,12 +60,12 @@ impl Worker {
         Self { target, keys, queue, lane, client, envelope_bytes_max, limits, report_idle: REPORT_IDLE }
     }
 
-    /// Sends for ever.
+    /// Sends forever.
     pub(super) async fn run(self) {
         join_all((0..IN_FLIGHT_MAX).map(|number| self.send_each(number > 0))).await;
     }
 
-    /// One request after the other.
+    /// Sends one request after another.
     async fn send_each(&self, takes_rest: bool) {
         loop {
             match tokio::time::timeout(self.report_idle, self.queue.next(takes_rest)).await {
@@ -98,7 +98,7 @@ impl Worker {
         }
     }
 
-    /// Tells losses that no copy took along.
+    /// Reports losses that no copy has taken along.
     async fn report(&self) {
         if is_limited(&self.limits, None) {
             return;
@@ -123,7 +123,7 @@ impl Worker {
         made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    /// Sends an envelope with these losses told in it; whether it was taken.
+    /// Sends an envelope that contains a report of these losses. Returns true when the target accepted it.
     async fn send(&self, body: Vec<u8>, encoding: &'static str, volumes: &[Volume], losses: Losses) -> bool {
         let key = &self.target.dsn.key;
         let mut request = self
@@ -165,8 +165,8 @@ impl Worker {
     }
 }
 
-/// Whether a category may not be sent now. What has none (client reports) is named by no limit, so only a limit of everything
-/// holds it back.
+/// Returns true when a category is limited now. No limit names items without a category (client reports), so only a limit
+/// on everything holds them back.
 fn is_limited(limits: &std::sync::Mutex<RateLimits>, category: Option<Category>) -> bool {
     let limits = limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let now = Instant::now();
@@ -176,7 +176,7 @@ fn is_limited(limits: &std::sync::Mutex<RateLimits>, category: Option<Category>)
     }
 }
 
-/// What the other side says about its refusal.
+/// Returns the target's reason for an error status.
 fn said(status: StatusCode, headers: &HeaderMap) -> String {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let text = if status.is_redirection() {
@@ -188,7 +188,7 @@ fn said(status: StatusCode, headers: &HeaderMap) -> String {
     crate::protocol::fields::cut(text, REASON_BYTES_MAX)
 }
 
-/// An error and its causes. The address is left out: its query or user part may be a secret.
+/// Returns the causes of an error. The address is left out, because its query or user part may be a secret.
 fn story(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut source = error.source();
@@ -213,9 +213,9 @@ mod tests {
 
     const LOST: [Volume; 1] = [Volume { category: Category::Error, quantity: 3 }];
 
-    /// A worker for somebody who takes everything, and the reports that arrive there.
+    /// Returns a worker whose target accepts everything, and the reports that arrive there.
     async fn worker() -> (Worker, Arc<Mutex<Vec<Value>>>) {
-        // Another test of this process may have been first.
+        // Another test in this process may have installed a provider already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let dsn = format!("http://theirs@{}/7", listener.local_addr().expect("an address"));

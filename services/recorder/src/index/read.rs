@@ -1,4 +1,4 @@
-//! The queries. Each is one statement, bounded, and short enough never to hold up the indexer's log.
+//! Queries of the index. Each is bounded, and short enough not to hold up checkpoints of the indexer's write-ahead log.
 
 use rusqlite::{Connection, Row, ToSql, params};
 use uuid::Uuid;
@@ -12,117 +12,117 @@ use crate::{
     protocol::digest::{Kinds, PartKind},
 };
 
-/// Which rows of a listing are wanted.
+/// Selection of the rows of a listing.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// Only what came after this `seq`.
+    /// Only rows after this `seq`.
     pub since: u64,
-    /// Only this project.
+    /// Only rows of this project.
     pub project: Option<u32>,
-    /// At most so many rows.
+    /// Largest number of rows.
     pub limit: u32,
 }
 
-/// Where an envelope is.
+/// Location of an envelope.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvelopeRow {
-    /// Its place in the order of arrival.
+    /// Position in the order of arrival.
     pub seq: u64,
-    /// Where its bytes are.
+    /// Location of the bytes in the journal.
     pub place: Place,
 }
 
-/// One trace in the list of recent ones.
+/// One trace in the list of recent traces.
 #[derive(Clone, Debug)]
 pub struct TraceRow {
-    /// The trace.
+    /// Trace id.
     pub trace_id: [u8; 16],
-    /// The last envelope that added to it.
+    /// Last envelope that added to the trace.
     pub last_seq: u64,
-    /// What its root is called: op and name.
+    /// Op and name of the root span.
     pub root: String,
     /// Project of the root.
     pub root_project: u32,
-    /// When its first part began.
+    /// Start of the earliest part, in seconds since the epoch.
     pub start: f64,
-    /// When its last part ended.
+    /// End of the latest part, in seconds since the epoch.
     pub end: f64,
-    /// Spans in all parts.
+    /// Number of spans in all parts.
     pub spans: u64,
-    /// Error events.
+    /// Number of error events.
     pub errors: u64,
-    /// Transactions whose status is not `ok`.
+    /// Number of parts that failed ([`crate::protocol::digest::Part::failed`]).
     pub failed: u64,
-    /// Projects that took part.
+    /// Projects that sent a part.
     pub projects: Vec<u32>,
 }
 
-/// One issue, counted from its events.
+/// One issue with the counts of its events.
 #[derive(Clone, Debug)]
 pub struct IssueRow {
-    /// The issue.
+    /// Id of the issue.
     pub issue: Uuid,
-    /// The project that it belongs to.
+    /// Project of the issue.
     pub project: u32,
-    /// Events of all time (that are kept).
+    /// Number of all stored events.
     pub count: u64,
-    /// Events behind the page's `since`.
+    /// Number of events after the page's `since`.
     pub count_since: u64,
-    /// When it was seen first.
+    /// Time of the first event.
     pub first_seen: f64,
-    /// When it was seen last.
+    /// Time of the last event.
     pub last_seen: f64,
-    /// The envelope of its last event.
+    /// Envelope of the event that arrived last.
     pub last_seq: u64,
-    /// Distinct users.
+    /// Number of distinct users.
     pub users: u64,
-    /// Releases, in alphabetical order.
+    /// Releases in alphabetical order.
     pub releases: Vec<String>,
 }
 
-/// One release of one project in one environment.
+/// Statistics of one release of one project in one environment.
 #[derive(Clone, Debug)]
 pub struct ReleaseRecord {
-    /// The project.
+    /// Project of the release.
     pub project: u32,
-    /// The version.
+    /// Version of the release.
     pub release: String,
-    /// Where it runs.
+    /// Environment of the release.
     pub environment: String,
-    /// When it was seen first, in microseconds since the epoch.
+    /// Receipt of the first envelope that named it, in microseconds since the epoch.
     pub first_us: u64,
-    /// When it was seen last.
+    /// Receipt of the last envelope that named it, in microseconds since the epoch.
     pub last_us: u64,
-    /// The last envelope that named it.
+    /// Last envelope that named it.
     pub last_seq: u64,
-    /// Transactions.
+    /// Number of transactions.
     pub transactions: u64,
-    /// Error events.
+    /// Number of error events.
     pub errors: u64,
-    /// Sessions and what became of them.
+    /// Sessions by outcome.
     pub sessions: SessionSums,
 }
 
-/// Sessions of one release in one environment. A session counts once, however often it was updated, and a crash is final.
+/// Sessions of one release in one environment. A session counts once, whatever the number of its updates. A crash is final.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionSums {
-    /// All of them.
+    /// All sessions.
     pub total: u64,
-    /// Ended by a crash.
+    /// Sessions that ended in a crash.
     pub crashed: u64,
-    /// Not crashed, and ended by something else than the program.
+    /// Sessions without a crash that something other than the program ended.
     pub abnormal: u64,
-    /// None of these, with an error that nobody handled.
+    /// Other sessions with an unhandled error.
     pub unhandled: u64,
-    /// None of these, with an error.
+    /// Other sessions with an error.
     pub errored: u64,
-    /// Distinct users, where sessions name them.
+    /// Distinct users of the sessions that name one.
     pub users: u64,
     /// Distinct users of crashed sessions.
     pub users_crashed: u64,
 }
 
-/// Envelopes in order of arrival that have at least one item of these kinds (no kinds: any).
+/// Returns envelopes in order of arrival that have an item of one of these kinds. Without kinds it returns all.
 pub fn envelopes(connection: &Connection, page: Page, kinds: Kinds) -> rusqlite::Result<Vec<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes
                WHERE seq > ?1 AND (?2 IS NULL OR project = ?2) AND (?3 = 0 OR kinds & ?3 <> 0)
@@ -130,13 +130,13 @@ pub fn envelopes(connection: &Connection, page: Page, kinds: Kinds) -> rusqlite:
     collect(connection, sql, &[&signed(page.since), &page.project, &kinds.0, &page.limit], envelope_row)
 }
 
-/// One envelope.
+/// Returns one envelope.
 pub fn envelope(connection: &Connection, seq: u64) -> rusqlite::Result<Option<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes WHERE seq = ?1";
     Ok(collect(connection, sql, &[&signed(seq)], envelope_row)?.pop())
 }
 
-/// Envelopes that have a part of this trace.
+/// Returns the envelopes with a part of this trace, in order of arrival.
 pub fn of_trace(
     connection: &Connection,
     trace_id: [u8; 16],
@@ -147,14 +147,14 @@ pub fn of_trace(
     collect(connection, sql, &[&trace_id, &signed(PARTS), &limit], envelope_row)
 }
 
-/// How many envelopes have a part of this trace.
+/// Returns the number of envelopes with a part of this trace.
 pub fn count_of_trace(connection: &Connection, trace_id: [u8; 16]) -> rusqlite::Result<u64> {
     let sql = "SELECT count(DISTINCT id / ?2) FROM parts WHERE trace_id = ?1";
     let count = connection.prepare_cached(sql)?.query_row(params![trace_id, signed(PARTS)], |row| row.get(0));
     count.map(unsigned)
 }
 
-/// Envelopes with the last events of an issue, the newest first.
+/// Returns the envelopes with the last events of an issue, newest first.
 pub fn of_issue(connection: &Connection, issue: Uuid, limit: u32) -> rusqlite::Result<Vec<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes
                WHERE seq IN (SELECT id / ?2 FROM errors WHERE issue = ?1 ORDER BY id DESC LIMIT ?3)
@@ -168,7 +168,7 @@ fn envelope_row(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
     Ok(EnvelopeRow { seq: unsigned(row.get(0)?), place })
 }
 
-/// Traces whose root, or whose head where the root is elsewhere, came after `since`; the newest first.
+/// Returns the traces whose root came after `since`, newest first. A trace without a stored root is listed by its head.
 pub fn traces(connection: &Connection, page: Page) -> rusqlite::Result<Vec<TraceRow>> {
     let listed = "SELECT trace_id, project, label FROM parts
                   WHERE (root = 1 OR head = 1) AND id >= ?1 AND (?2 IS NULL OR project = ?2)
@@ -212,7 +212,7 @@ fn numbers(list: &str) -> Vec<u32> {
     list.split(',').filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Issues that have an event after `since`, the most recent last event first.
+/// Returns the issues with an event after `since`, ordered by their last event, newest first.
 pub fn issues(connection: &Connection, page: Page) -> rusqlite::Result<Vec<IssueRow>> {
     let sql =
         "SELECT issue, project, count(*), sum(id >= ?1), min(at), max(at), max(id), count(DISTINCT user),
@@ -223,7 +223,7 @@ pub fn issues(connection: &Connection, page: Page) -> rusqlite::Result<Vec<Issue
     collect(connection, sql, &[&first, &page.project, &page.limit], issue_row)
 }
 
-/// One issue.
+/// Returns one issue.
 pub fn issue(connection: &Connection, issue: Uuid) -> rusqlite::Result<Option<IssueRow>> {
     let sql = "SELECT issue, project, count(*), count(*), min(at), max(at), max(id), count(DISTINCT user),
                       json_group_array(DISTINCT release) FILTER (WHERE release IS NOT NULL)
@@ -248,7 +248,7 @@ fn issue_row(row: &Row<'_>) -> rusqlite::Result<IssueRow> {
     })
 }
 
-/// Releases that were named after `since`, in the order of their last naming.
+/// Returns the releases that an envelope after `since` named, ordered by the last such envelope.
 pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<ReleaseRecord>> {
     let sql = "SELECT project, release, environment, first_us, last_us, last_seq, transactions, errors
                FROM releases WHERE last_seq > ?1 AND (?2 IS NULL OR project = ?2) ORDER BY last_seq LIMIT ?3";
@@ -268,7 +268,7 @@ pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<Rel
     })
 }
 
-/// One row for each session, whatever its updates said in which order; sums as they are.
+/// Counts each session once, whatever the order of its updates, and adds sums of sessions unchanged.
 const SESSIONS: &str = "
     WITH told AS (SELECT * FROM sessions WHERE project = ?1 AND release = ?2 AND environment = ?3),
          one AS (SELECT max(did) AS did, max(crashed) AS crashed, max(abnormal) AS abnormal,

@@ -1,16 +1,16 @@
-//! The tables. All of them can be rebuilt, so a change of [`VERSION`] simply starts anew.
+//! Tables of the index. All of them can be rebuilt, so a change of [`VERSION`] rebuilds the index.
 
 use rusqlite::Connection;
 
 use crate::protocol::digest::ROWS_MAX;
 
-/// Raised with every change of the tables.
+/// Version of the tables. Every change of the tables raises it.
 pub(super) const VERSION: u32 = 2;
 
-/// Parts per envelope that have a row of their own; an id is `seq * PARTS + n`, so `seq` ranges are id ranges.
+/// Largest number of rows per envelope and table. An id is `seq * PARTS + n`, so a range of `seq` is a range of ids.
 pub(super) const PARTS: u64 = ROWS_MAX as u64;
 
-/// Memory for pages, per connection, in KiB.
+/// Page cache of a connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
 const READER_CACHE_KIB: i64 = 1024;
 
@@ -92,10 +92,10 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_release ON sessions (project, release, environment, sid);
 ";
 
-/// Makes the tables where they are not there; false when they are of another version.
+/// Creates the tables in an empty file. Returns false when the tables have another version.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<bool> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // The index is derived: what a power cut takes from it is read again from the segments.
+    // A power cut may take the last changes of the index. They are then read again from the segments.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

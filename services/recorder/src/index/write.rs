@@ -1,4 +1,4 @@
-//! The indexer: one thread, one transaction for many envelopes.
+//! Indexer thread, which indexes many envelopes in one transaction.
 
 use std::{collections::HashMap, fs, io, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Envelopes in one transaction.
+/// Largest number of envelopes in one transaction.
 const BATCH_MAX: usize = 1000;
 
 pub(super) struct Writer {
@@ -30,7 +30,7 @@ pub(super) struct Writer {
     reached: Reached,
 }
 
-/// What one batch adds to one release.
+/// Additions of one batch to one release.
 #[derive(Default)]
 struct ReleaseSum {
     first_us: u64,
@@ -58,7 +58,7 @@ impl Writer {
         Ok((Self { options, connection, progress, reader, cursor, reached }, reached))
     }
 
-    /// Works until the journal is closed and everything in it is indexed.
+    /// Runs until the journal is closed and everything in it is indexed, or until an error.
     pub(super) fn run(mut self, reached: &watch::Sender<Reached>) {
         loop {
             let work =
@@ -79,10 +79,10 @@ impl Writer {
         reached.send_replace(Reached { ended: true, ..self.reached });
     }
 
-    /// One transaction.
+    /// Indexes one batch in one transaction.
     fn step(&mut self, durable: u64, floor: u64, ready: Vec<Indexed>) -> Result<(), IndexError> {
         let mut next = self.reached;
-        // What was deleted before it was indexed is not looked for.
+        // Envelopes that were deleted before they were indexed are skipped.
         if floor > next.indexed + 1 {
             next.indexed = floor - 1;
             self.cursor = Cursor { next_seq: floor, at: None };
@@ -114,14 +114,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Reads on from the segments: after a start, or when the digests came faster than they were indexed. With the batch
-    /// comes the last `seq` that nothing is left of, where damage has taken the end.
+    /// Reads a batch from the segments, after a start or when digests arrived faster than they were indexed. Also returns
+    /// the last durable `seq` when damage has taken the end of the segments, because nothing up to it is left to index.
     fn catch_up_from_segments(&mut self, durable: u64) -> Result<(Vec<Indexed>, Option<u64>), IndexError> {
         let mut batch = Vec::new();
         let mut cursor = self.cursor;
         while cursor.next_seq <= durable && batch.len() < BATCH_MAX {
             let Some((stored, place)) = self.reader.next(&mut cursor)? else {
-                // What was deleted meanwhile is passed over in the next step.
+                // Envelopes that were deleted meanwhile are skipped in the next step.
                 let deleted = self.progress.state().floor > cursor.next_seq;
                 return Ok((batch, (!deleted).then_some(durable)));
             };
@@ -133,7 +133,7 @@ impl Writer {
     }
 }
 
-/// An envelope that was accepted once and cannot be read now (the limits were lowered) is listed, and nothing more.
+/// Returns an empty digest for a stored envelope that exceeds limits that were lowered since. It keeps its row.
 fn digest_of(stored: &Stored, limits: body::Limits) -> Digest {
     let read = || {
         let opened = body::open(stored.kind, stored.encoding, &stored.body, limits).ok()?;
@@ -143,7 +143,7 @@ fn digest_of(stored: &Stored, limits: body::Limits) -> Digest {
     read().unwrap_or_default()
 }
 
-/// The index as it is, unless it is of another version or ahead of the journal (somebody deleted segments).
+/// Opens the index. Returns `None` when it has another version or is ahead of the journal (segments were deleted).
 fn open_existing(path: &Path, durable: u64) -> Result<Option<(Connection, Reached)>, rusqlite::Error> {
     let connection = Connection::open(path)?;
     if !schema::prepare(&connection)? {
@@ -162,7 +162,7 @@ fn anew(path: &Path) -> Result<(Connection, Reached), IndexError> {
     Ok((connection, Reached::default()))
 }
 
-/// It is derived: the next start makes it again from the segments.
+/// Deletes the index, which the next start rebuilds from the segments.
 fn remove(path: &Path) -> io::Result<()> {
     for ending in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
@@ -178,7 +178,7 @@ fn remove(path: &Path) -> io::Result<()> {
 fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
     let first_part = signed(floor.saturating_mul(PARTS));
     transaction.execute("DELETE FROM envelopes WHERE seq < ?1", [signed(floor)])?;
-    // A trace that loses its head and is still there in part gets another.
+    // A trace that loses its head but not all of its parts gets a new head.
     transaction.execute(
         "UPDATE parts SET head = 1 WHERE id IN (
              SELECT min(later.id) FROM parts AS gone JOIN parts AS later ON later.trace_id = gone.trace_id
@@ -226,7 +226,7 @@ fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<
     upsert_releases(transaction, &sum_releases(batch))
 }
 
-/// The first part with spans is the head of its trace. Only a head or a root needs its label.
+/// Inserts a part. The first part with spans is the head of its trace. Only a head or a root needs its label.
 fn insert_part(transaction: &Transaction<'_>, id: u64, project: u32, part: &Part) -> rusqlite::Result<()> {
     let has_spans = matches!(part.kind, PartKind::Transaction | PartKind::Span);
     let head = has_spans
@@ -322,7 +322,7 @@ fn upsert_releases(
     Ok(())
 }
 
-/// SQLite has signed integers only; none of ours comes near the limit.
+/// Converts a number to SQLite's signed integers. Our numbers are far below the limit.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

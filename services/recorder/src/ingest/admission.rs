@@ -1,9 +1,9 @@
-//! How much is worked on at once, and how long anybody waits for it.
+//! Limits how many bodies are in progress, and how long a sender waits for a place.
 //!
-//! Nobody holds a place while its body is still arriving, except a sender without a key, of which there may be few. Small
-//! bodies are then admitted by number. Whoever needs more than [`SMALL_BYTES`] for its body, compressed or not, waits for
-//! the one large place: a hundred bombs cost the memory of one. Such a one gives back its ordinary place before it waits, so
-//! no number of bombs keeps small bodies out; the queue for the large place is short.
+//! A sender holds no place while its body arrives, except a sender without a key, of which few are admitted. Small bodies
+//! are then limited by number. A body that needs more than [`SMALL_BYTES`], compressed or not, waits for the one large
+//! place, so a hundred bombs cost the memory of one. It gives back its ordinary place before it waits, so bombs never keep
+//! small bodies out. The queue for the large place is short.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,18 +12,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::Refusal;
 pub(crate) use crate::body::SMALL_BYTES;
 
-/// Bodies that are worked on.
+/// Largest number of bodies in progress.
 const REQUESTS_MAX: usize = 96;
-/// Senders without a key in the header or the query that are listened to: their key may stand in the body.
+/// Largest number of senders without a key in the header or the query. Their key may be in the body.
 const ANONYMOUS_MAX: usize = 8;
-/// Bodies that wait for the large place. Each may be held in memory meanwhile, compressed.
+/// Largest number of bodies that wait for the large place. Each may be held in memory meanwhile, compressed.
 const LARGE_WAITING_MAX: usize = 32;
-/// Whoever has no place by then is told to come again.
+/// Longest wait for a place. After it the sender is asked to retry.
 const PLACE_DEADLINE: Duration = Duration::from_secs(5);
-/// The same for the large place, where each takes longer.
+/// Longest wait for the large place, where each body takes longer.
 const LARGE_PLACE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The places; clones share them.
+/// Places for bodies. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Admission {
     requests: Arc<Semaphore>,
@@ -45,13 +45,13 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// A place for one whole body.
+    /// Waits for a place for a complete body.
     pub(crate) async fn enter(&self) -> Result<Admitted, Refusal> {
         let place = take(&self.requests, PLACE_DEADLINE).await?;
         Ok(Admitted { place: Some(place), admission: self.clone() })
     }
 
-    /// A place for listening to somebody who has not said who it is.
+    /// Waits for a place to receive a body from a sender without a key.
     pub(crate) async fn listen(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         take(&self.anonymous, PLACE_DEADLINE).await
     }
@@ -62,7 +62,7 @@ async fn take(places: &Arc<Semaphore>, deadline: Duration) -> Result<OwnedSemaph
     taken.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Worker)
 }
 
-/// One body's place, held until it is answered.
+/// Place of one body, held until its response.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     place: Option<OwnedSemaphorePermit>,
@@ -70,7 +70,7 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    /// Gives back the ordinary place, and waits for the large one; not where too many wait for it already.
+    /// Gives back the ordinary place and waits for the large one. Refuses at once when too many bodies wait for it.
     pub(crate) async fn grow(&mut self) -> Result<(), Refusal> {
         self.place = None;
         let waiting = Arc::clone(&self.admission.large_waiting).try_acquire_owned();
@@ -96,7 +96,7 @@ mod tests {
         large.grow().await.expect("the large place");
         let mut waiting = Vec::new();
         for number in 0..REQUESTS_MAX {
-            // Else tokio would have the test pause at a place of its own choice.
+            // Otherwise tokio's cooperative scheduling would pause the test at another await.
             tokio::task::yield_now().await;
             let mut place = admission.enter().await.expect("a place");
             let mut growing = Box::pin(async move { place.grow().await.map(|()| place) });

@@ -1,4 +1,4 @@
-//! Sentry's way of saying no.
+//! Error responses in Sentry's form.
 
 use axum::{
     Json,
@@ -9,58 +9,58 @@ use serde::Serialize;
 
 use crate::{body::BodyError, journal::JournalError};
 
-/// Why an envelope was not kept.
+/// Reason why an envelope was not stored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// No such path.
+    /// The path does not exist.
     #[error("no such endpoint")]
     NoSuchEndpoint,
-    /// No key anywhere.
+    /// The request has no key.
     #[error("missing authorization information")]
     MissingKey,
-    /// A key that no project has.
+    /// The key belongs to no project.
     #[error("event submission rejected with_reason: ProjectNotFound")]
     UnknownKey,
-    /// A key of another project than the path's.
+    /// The key belongs to a project other than the path's.
     #[error("event submission rejected with_reason: ProjectId")]
     OtherProject,
-    /// The path names no project.
+    /// The path does not name a project.
     #[error("invalid project path parameter")]
     BadProject,
-    /// The envelope's own DSN contradicts the key.
+    /// The envelope's own DSN is invalid or contradicts the key.
     #[error("bad request: the envelope's dsn is not that of the key")]
     OtherDsn,
-    /// An encoding that nobody here reads.
+    /// The content encoding is not supported.
     #[error("unsupported content encoding")]
     Encoding,
-    /// The body is larger than the limit, as it came.
+    /// The received body exceeds the limit before decompression.
     #[error("payload too large: the limit is {0} bytes")]
     TooLarge(usize),
-    /// The body broke off.
+    /// Reading the body failed.
     #[error("failed to read the request body: {0}")]
     Unreadable(String),
-    /// The body did not arrive at the least pace.
+    /// The body arrived more slowly than the minimum rate.
     #[error("the request body arrived too slowly")]
     TooSlow,
-    /// There is no place for it.
+    /// No place for the body became free, or the spool has no room.
     #[error("too many envelopes are being worked on")]
     Busy,
-    /// The body could not be held until it was complete.
+    /// The body's file in the spool failed.
     #[error("the request body could not be held")]
     Spool,
     /// The body cannot be opened.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The disk said no.
+    /// The journal could not store the envelope.
     #[error("the envelope could not be kept")]
     Journal(#[from] JournalError),
-    /// A worker thread is gone.
+    /// A worker thread failed.
     #[error("the envelope could not be read")]
     Worker,
 }
 
 impl Refusal {
-    /// The status that Sentry answers in this case.
+    /// Returns the status that Sentry uses in this case.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoSuchEndpoint => StatusCode::NOT_FOUND,
@@ -99,10 +99,10 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What was kept.
+/// Response for a stored envelope.
 #[derive(Debug, Serialize)]
 pub(crate) struct Kept {
-    /// The event's id, the sender's or the one that it was given; absent where there is no event, as with a real Sentry.
+    /// Event id, sent or generated. Absent when the envelope has no event, as with a real Sentry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A body while it arrives: in memory while it is small, then in a file without a name; at a least pace.
+//! Receives a body at a minimum rate: in memory while it is small, then in an unnamed file.
 
 use std::{
     fs::File,
@@ -19,31 +19,31 @@ use tokio::time::Instant;
 use super::answer::Refusal;
 use crate::journal::{Blob, Body};
 
-/// What is held in memory of a body that is still arriving: every connection may have as much.
+/// Largest part of an incoming body in memory. Every connection may hold this much.
 const PENDING_BYTES_MAX: usize = 32 * 1024;
 
-/// How a body has to arrive.
+/// Limits for an incoming body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// The largest body.
+    /// Largest body.
     pub(super) bytes_max: usize,
-    /// It is waited for this long in any case.
+    /// Waiting time that every sender has.
     pub(super) patience: Duration,
-    /// And a second longer for each of these bytes.
+    /// Minimum rate: each time this many bytes arrive, the sender has one more second.
     pub(super) bytes_per_s_min: u64,
-    /// But never longer than this from any moment on: what came fast earns nobody hours of silence.
+    /// Longest wait from any moment on, so that a fast start does not permit hours of silence.
     pub(super) patience_max: Duration,
 }
 
 impl Pace {
-    /// How long the sender is waited for now: it had `left`, used up `waited` of that, and sent these bytes.
+    /// Returns the waiting time that is left after `waited` of `left` has passed and these bytes have arrived.
     fn left(&self, left: Duration, waited: Duration, bytes: usize) -> Duration {
         let earned = Duration::from_secs_f64(bytes as f64 / self.bytes_per_s_min as f64);
         (left.saturating_sub(waited) + earned).min(self.patience_max)
     }
 }
 
-/// Where bodies that are too large for memory wait; clones share its bound.
+/// Storage for incoming bodies that are too large for memory. Clones share its limit.
 #[derive(Clone, Debug)]
 pub struct Spool {
     directory: Arc<PathBuf>,
@@ -52,21 +52,21 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// A spool on the file system of this directory.
+    /// Creates a spool on the file system of this directory.
     #[must_use]
     pub fn new(directory: &Path, bytes_max: u64) -> Self {
         Self { directory: Arc::new(directory.to_owned()), used_bytes: Arc::default(), bytes_max }
     }
 }
 
-/// A body that has arrived, with what it uses of the spool.
+/// A received body and its reservation in the spool.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) body: Body,
     _reserved: Option<Reserved>,
 }
 
-/// Bytes of the spool, given back in the end.
+/// Reserved bytes of the spool, released on drop.
 #[derive(Debug)]
 struct Reserved {
     spool: Spool,
@@ -110,7 +110,7 @@ fn failed(error: &std::io::Error) -> Refusal {
     Refusal::Spool
 }
 
-/// Reads a body to its end.
+/// Receives a body to its end.
 pub(super) async fn arrive(body: &mut HttpBody, spool: &Spool, pace: Pace) -> Result<Arrived, Refusal> {
     let too_large = || Refusal::TooLarge(pace.bytes_max);
     if body.size_hint().lower() > pace.bytes_max as u64 {
@@ -121,7 +121,7 @@ pub(super) async fn arrive(body: &mut HttpBody, spool: &Spool, pace: Pace) -> Re
     let mut pending = BytesMut::new();
     let mut spooled: Option<Spooled> = None;
     loop {
-        // Only the waiting counts: how long our own disk takes is nothing that a sender can help.
+        // Only waiting for the sender counts, because the sender cannot speed up the recorder's disk.
         let begun = Instant::now();
         let frame = tokio::time::timeout(left, body.frame()).await.map_err(|_| Refusal::TooSlow)?;
         let Some(frame) = frame else { break };
@@ -175,7 +175,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a folder");
         let spool = Spool::new(directory.path(), 1 << 20);
         let short = Duration::from_millis(20);
-        // By its rate alone it might be silent for six days.
+        // The rate alone would permit almost six days of silence.
         let pace = Pace { patience: 60 * S, bytes_per_s_min: 1, patience_max: short, ..pace() };
         let outcome = tokio::time::timeout(60 * S, arrive(&mut body, &spool, pace)).await;
         assert!(matches!(outcome.expect("given up"), Err(Refusal::TooSlow)));

@@ -1,6 +1,6 @@
-//! Browsers send telemetry across origins; Sentry lets every origin, and so does the witness.
+//! Allows browsers to send telemetry from any origin, as Sentry does.
 //!
-//! The keys that a browser holds are public by design, and no answer here depends on cookies.
+//! The keys in browsers are public by design, and no response depends on cookies.
 
 use axum::{
     extract::Request,
@@ -14,7 +14,7 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
      authentication, sentry-trace, traceparent, baggage",
 );
 
-/// Answers preflights and marks every answer as readable.
+/// Answers preflight requests and lets browsers read every response.
 pub(super) async fn allow_browsers(request: Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { StatusCode::OK.into_response() } else { next.run(request).await };

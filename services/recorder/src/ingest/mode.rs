@@ -1,4 +1,4 @@
-//! Playing dead on purpose, so that drills can see what the services do without their Sentry.
+//! Simulates outages on purpose, so that drills show how the services behave without their Sentry.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,37 +15,37 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// Whether and how the ingest listener plays dead.
+/// Mode of the ingest listener: normal, or a kind of simulated outage.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mode {
-    /// It works.
+    /// Normal operation.
     #[default]
     Ok,
-    /// It answers every envelope with an error and closes the connection.
+    /// Answers every envelope with an error and closes the connection.
     Refuse {
-        /// The status; 503 where none is given.
+        /// Response status. The default is 503.
         #[serde(default = "unavailable")]
         status: u16,
-        /// Back to `ok` after this time; never where none is given.
+        /// Time until the mode returns to `ok`. Without it the mode stays.
         #[serde(default)]
         for_ms: Option<u64>,
     },
-    /// It takes every request and never answers, until the mode changes or the sender leaves.
+    /// Accepts every request and does not answer it until the mode changes or the sender disconnects.
     Hang {
-        /// Back to `ok` after this time; never where none is given.
+        /// Time until the mode returns to `ok`. Without it the mode stays.
         #[serde(default)]
         for_ms: Option<u64>,
     },
-    /// It answers 429 with `Retry-After` and `X-Sentry-Rate-Limits`.
+    /// Answers 429 with `Retry-After` and `X-Sentry-Rate-Limits`.
     RateLimit {
-        /// How long senders shall wait.
+        /// Seconds that senders must wait.
         #[serde(default = "retry_after_s")]
         retry_after_s: u32,
-        /// Data categories that are limited, such as `transaction`; all where none is given.
+        /// Limited data categories, such as `transaction`. An empty list limits all.
         #[serde(default)]
         categories: Vec<String>,
-        /// Back to `ok` after this time; never where none is given.
+        /// Time until the mode returns to `ok`. Without it the mode stays.
         #[serde(default)]
         for_ms: Option<u64>,
     },
@@ -60,10 +60,8 @@ fn retry_after_s() -> u32 {
 }
 
 impl Mode {
-    /// Says what is wrong with it.
-    ///
-    /// # Errors
-    /// When a status is no error, a category is no word, or there are too many.
+    /// Checks the values and returns the reason when one is invalid: a status that is no error, a malformed category, or
+    /// too many categories.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
             Self::Refuse { status, .. } if !(400..=599).contains(status) => Err("status must be 400 to 599"),
@@ -87,7 +85,7 @@ fn is_word(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// The mode that holds now.
+/// Current mode.
 #[derive(Debug)]
 pub struct ModeSwitch {
     now: Mutex<(Mode, Option<Instant>)>,
@@ -101,7 +99,7 @@ impl Default for ModeSwitch {
 }
 
 impl ModeSwitch {
-    /// The mode, and for how long it still holds.
+    /// Returns the mode and the time until it ends.
     #[must_use]
     pub fn get(&self) -> (Mode, Option<Duration>) {
         let mut now = self.lock();
@@ -113,14 +111,14 @@ impl ModeSwitch {
         (now.0.clone(), left)
     }
 
-    /// Sets the mode; requests that hang in the old one go on.
+    /// Sets the mode. Hanging requests continue in the new mode.
     pub fn set(&self, mode: Mode) {
         let until = mode.for_ms().and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         *self.lock() = (mode, until);
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Waits while the ingest hangs.
+    /// Waits while the mode is `Hang`.
     async fn hang(&self) {
         let mut changes = self.changes.subscribe();
         while let (Mode::Hang { .. }, left) = self.get() {
@@ -140,7 +138,7 @@ impl ModeSwitch {
     }
 }
 
-/// Lets a request pass, or treats it as the mode says.
+/// Passes a request on, or answers it according to the mode.
 pub(super) async fn apply(switch: &ModeSwitch, request: Request, next: Next) -> Response {
     switch.hang().await;
     match switch.get().0 {

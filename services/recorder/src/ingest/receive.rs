@@ -1,4 +1,4 @@
-//! One envelope, from the socket into the journal.
+//! Receives one envelope from the socket and stores it in the journal.
 
 use std::{
     io::Read as _,
@@ -34,13 +34,13 @@ use crate::{
     },
 };
 
-/// How long a body is waited for, the pace that makes it longer, and how long from any moment on.
+/// Initial waiting time for a body, the rate that extends it, and the longest wait from any moment on.
 const PATIENCE: Duration = Duration::from_secs(10);
 const BYTES_PER_S_MIN: u64 = 16 * 1024;
 const PATIENCE_MAX: Duration = Duration::from_secs(20);
-/// The same for senders that have not said who they are: their whole body is a few lines.
+/// Waiting time for senders without a key, whose whole body is a few lines.
 const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(3);
-/// How much of a refused body is heard out, and for how long.
+/// Limits in bytes and time for reading the rest of a refused body.
 const HEARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEARD_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -113,7 +113,7 @@ async fn keep(
     Ok((Kept { id }, seq))
 }
 
-/// Reads the body. Whoever has not named a key holds one of few places meanwhile, and may send a small body only.
+/// Reads the body. A sender without a key holds one of few places meanwhile and may send only a small body.
 async fn arrive_from(
     ingest: &Ingest,
     has_key: bool,
@@ -159,7 +159,7 @@ async fn in_memory_if_small(body: Body) -> Result<Body, Refusal> {
     read.await.map_err(|_| Refusal::Worker)?.map_err(|_| Refusal::Spool)
 }
 
-/// The key in the headers or the query; the envelope's DSN comes later, when there is a body.
+/// Returns the key from the headers or the query. The envelope's DSN is checked later, when the body is there.
 fn key_of_request(parts: &Parts) -> Option<String> {
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     [header("x-sentry-auth"), header("authorization")]
@@ -190,8 +190,8 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     }
 }
 
-/// Reads the rest of a refused body, and throws it away: a sender that meets a closed connection while it writes never
-/// reads why.
+/// Reads and discards the rest of a refused body. A sender that finds the connection closed while it writes never reads the
+/// reason.
 async fn hear_out(body: &mut HttpBody) {
     let reading = async {
         let mut left = HEARD_BYTES_MAX;
@@ -207,7 +207,7 @@ async fn hear_out(body: &mut HttpBody) {
     }
 }
 
-/// What has to be found out about a body before it is kept.
+/// Input of the checks before a body is stored.
 struct Inspect {
     project: u32,
     received_at_us: u64,
@@ -220,21 +220,21 @@ struct Inspect {
 struct Inspected {
     id: EventId,
     digest: Digest,
-    /// What would be lost if its copy were; only where there are copies.
+    /// Volumes that are lost if the copy is dropped. Empty when the project is not forwarded.
     volumes: Vec<Volume>,
 }
 
-/// The id of an envelope's event.
+/// Event id of an envelope.
 enum EventId {
-    /// The sender's own.
+    /// Id from the sender.
     Sent(String),
-    /// There is an event, and its sender gave it no id.
+    /// There is an event without an id, so the recorder generates one.
     Given,
     /// There is no event.
     None,
 }
 
-/// Small bodies are opened here and now; large ones one at a time, on a thread that may take its time.
+/// Opens a small body directly, and large bodies one at a time on a blocking thread.
 async fn inspect_within(
     ingest: &Ingest,
     place: &mut Admitted,
@@ -243,7 +243,7 @@ async fn inspect_within(
     if let Some(bytes) = inspect.body.memory() {
         let limit = SMALL_BYTES.min(ingest.limits.envelope_bytes_max);
         match body::plain(inspect.kind, inspect.encoding, bytes, limit) {
-            // Without a key a small body must not become a large one.
+            // Without a key, a small body must not decompress to a large one.
             Err(BodyError::TooLarge { .. }) if inspect.key.is_some() => {}
             opened => return inspect.opened(ingest, &Opened::Plain(opened?)),
         }
@@ -272,7 +272,7 @@ impl Inspect {
         Ok(Inspected { id, digest, volumes })
     }
 
-    /// The envelope's DSN is the key where there is no other, and must not contradict it where there is.
+    /// Checks the envelope's DSN. It is the key when the request has none, and must not contradict the request's key.
     fn check_dsn(&self, ingest: &Ingest, envelope: &Envelope<'_>) -> Result<(), Refusal> {
         let dsn = envelope.headers.dsn.as_deref().map(Dsn::parse);
         match (&self.key, dsn) {

@@ -1,4 +1,4 @@
-//! A body on its way: in memory while it is small, else in a file, so that its size is no matter of memory.
+//! A body in memory while it is small, otherwise in a file, so that its size does not determine memory use.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-/// A body, wherever it is; clones share it.
+/// A body in memory or in a file. Clones share it.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// In memory.
@@ -18,19 +18,19 @@ pub enum Body {
     File(Blob),
 }
 
-/// A part of a file that does not change any more.
+/// Part of a file that does not change any more.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// The file.
+    /// File that contains the body.
     pub file: Arc<File>,
-    /// Where the body begins in it.
+    /// Offset of the body in the file.
     pub offset: u64,
-    /// How long it is.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
 impl Body {
-    /// How many bytes it has.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
@@ -39,7 +39,7 @@ impl Body {
         }
     }
 
-    /// The bytes, where they are in memory.
+    /// Returns the bytes if they are in memory.
     #[must_use]
     pub fn memory(&self) -> Option<&[u8]> {
         match self {
@@ -48,7 +48,7 @@ impl Body {
         }
     }
 
-    /// Reads it from its beginning.
+    /// Returns a reader from the beginning of the body.
     #[must_use]
     pub fn reader(&self) -> BodyReader<'_> {
         match self {
@@ -64,12 +64,12 @@ impl<B: Into<Bytes>> From<B> for Body {
     }
 }
 
-/// Reads a body.
+/// Reader of a body.
 #[derive(Debug)]
 pub enum BodyReader<'a> {
-    /// What is left of it.
+    /// Remaining bytes.
     Memory(&'a [u8]),
-    /// The file, where to read on, and where it ends.
+    /// File, current offset and end offset.
     File(&'a File, u64, u64),
 }
 

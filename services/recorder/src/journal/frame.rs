@@ -1,11 +1,11 @@
-//! One kept envelope on disk: marker, length, checksum, then the record.
+//! Frame of one stored envelope on disk: marker, length, checksum, record.
 //!
 //! ```text
-//! [u8; 8] the segment's marker · u32 length of what follows the checksum · u32 CRC-32 of it
-//! u64 seq · u64 received_at_us · u32 project · u8 kind · u8 encoding · u16 zero · the body as it came
+//! [u8; 8] the segment's marker · u32 length of the record · u32 CRC-32 of the record
+//! u64 seq · u64 received_at_us · u32 project · u8 kind · u8 encoding · u16 zero · the body as received
 //! ```
-//! All numbers are little-endian. The marker is random and differs from segment to segment, so that the next record is found
-//! behind a damaged one, and no sender can put one into a body. Segments of the first layout have no marker.
+//! All numbers are little-endian. Each segment has its own random marker, by which a scan finds the next record behind a
+//! damaged one, and which a sender cannot put into a body. Segments of the first layout have no marker.
 
 use std::{
     fs::File,
@@ -19,30 +19,30 @@ use super::body::Body;
 
 /// Length of a marker.
 pub(super) const MARKER_BYTES: usize = 8;
-/// Length and checksum.
+/// Size of the length and checksum fields.
 const LENGTHS_BYTES: usize = 8;
-/// What precedes the body inside the record.
+/// Length of the record's fields before the body.
 pub(super) const FIXED_BYTES: usize = 24;
-/// A longer record is not one of ours; it bounds what a damaged length can make us read.
+/// Longest valid record. It limits how much a damaged length can make the recorder read.
 pub(super) const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// What is copied or checked at a time.
+/// Size of the pieces in which a body is copied or checked.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What a body is.
+/// Form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BodyKind {
     /// An envelope.
     Envelope = 0,
-    /// One event as the older `/store/` endpoint takes it.
+    /// One event from the older `/store/` endpoint.
     Store = 1,
 }
 
-/// How a body is compressed.
+/// Compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Identity = 0,
     /// RFC 1952.
     Gzip = 1,
@@ -55,7 +55,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// As HTTP names it.
+    /// Returns the encoding's name in HTTP headers.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl Encoding {
     }
 }
 
-/// A record without its body.
+/// Fields of a record before its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Meta {
     pub(super) seq: u64,
@@ -78,13 +78,13 @@ pub(super) struct Meta {
     pub(super) encoding: Encoding,
 }
 
-/// Why bytes are not a record.
+/// Error when bytes are not a valid record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
-    /// These are not the bytes of a record.
+    /// The bytes are not an intact record.
     #[error("not a record: {0}")]
     Damaged(&'static str),
-    /// The checksum matches, and yet the content is not ours: written by a newer version.
+    /// The checksum matches, but the kind or encoding is unknown. A newer version wrote the record.
     #[error("a record of an unknown kind or encoding")]
     Unknown,
     /// The file could not be read.
@@ -92,19 +92,19 @@ pub(super) enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// How a segment's frames begin.
+/// Layout of the frames in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) marker: Option<[u8; MARKER_BYTES]>,
 }
 
-/// A record that was found unharmed in a file.
+/// An intact record in a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) meta: Meta,
-    /// Where the frame begins.
+    /// Offset of the frame.
     pub(super) offset: u64,
-    /// How many bytes it takes, head included.
+    /// Length of the frame, including its head.
     pub(super) bytes: u64,
     pub(super) body_offset: u64,
     pub(super) body_bytes: u64,
@@ -115,7 +115,7 @@ impl Layout {
         self.marker.map_or(0, |marker| marker.len()) + LENGTHS_BYTES
     }
 
-    /// The shortest frame.
+    /// Returns the length of the shortest frame.
     pub(super) fn frame_bytes_min(self) -> u64 {
         (self.head_bytes() + FIXED_BYTES) as u64
     }
@@ -127,7 +127,7 @@ impl Layout {
         head
     }
 
-    /// Appends a record to `out`; returns how many bytes it takes.
+    /// Appends a record to `out`. Returns its length.
     pub(super) fn encode(self, meta: Meta, body: &[u8], out: &mut Vec<u8>) -> usize {
         let fixed = meta.encode();
         let mut crc = Crc::new();
@@ -140,8 +140,8 @@ impl Layout {
         out.len() - begin
     }
 
-    /// Writes a record whose body is not in memory; returns how many bytes it takes. The head comes last: until then there
-    /// is no record.
+    /// Writes a record whose body is not in memory. Returns its length. The head is written last, so that an incomplete
+    /// record is not valid.
     pub(super) fn write(self, meta: Meta, body: &Body, file: &File, offset: u64) -> io::Result<u64> {
         let fixed = meta.encode();
         let mut crc = Crc::new();
@@ -164,7 +164,7 @@ impl Layout {
         Ok(at - offset)
     }
 
-    /// The record at an offset of a file of this length, once every byte of it was checked.
+    /// Returns the record at an offset in a file of this length, after a check of all its bytes.
     pub(super) fn check(self, file: &File, offset: u64, file_bytes: u64) -> Result<Frame, FrameError> {
         let head_bytes = self.head_bytes();
         let left = file_bytes.saturating_sub(offset);
@@ -230,12 +230,12 @@ impl Meta {
     }
 }
 
-/// Length of a record with such a body. The limits of bodies are far below what this can say.
+/// Returns the length of a record with such a body. The limits of bodies are far below `u32::MAX`.
 fn record_length(body_bytes: u64) -> u32 {
     u32::try_from(FIXED_BYTES as u64 + body_bytes).unwrap_or(u32::MAX)
 }
 
-/// Checksum of a record, read in pieces.
+/// Computes the checksum of a record piece by piece.
 fn checksum(fixed: &[u8], file: &File, mut at: u64, bytes: u64) -> io::Result<u64> {
     let mut crc = Crc::new();
     crc.update(fixed);

@@ -1,7 +1,7 @@
-//! What is durable, shared by the writer, the indexer and everyone who asks.
+//! Progress of the journal, shared by the writer, the indexer and queries.
 //!
-//! The writer leaves the digests of what it wrote here, so that the indexer need not read and parse it again. The shelf
-//! is bounded: when the indexer lags, digests are dropped and it reads the segments instead.
+//! The writer puts the digests of written envelopes on a shelf, so that the indexer need not read and parse them again. The
+//! shelf is bounded. When the indexer lags, digests are dropped and it reads the segments instead.
 
 use std::{
     collections::VecDeque,
@@ -11,45 +11,45 @@ use std::{
 
 use crate::protocol::digest::Digest;
 
-/// Rows that wait for the indexer, in digests.
+/// Largest number of index rows in the digests on the shelf.
 const SHELF_ROWS_MAX: usize = 16_384;
 
-/// Where a record is.
+/// Location of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// First `seq` of its segment.
     pub segment: u64,
-    /// Where it begins in the file.
+    /// Offset in the segment file.
     pub offset: u64,
-    /// How many bytes it takes, head included.
+    /// Length of the frame, including its head.
     pub bytes: u64,
 }
 
-/// A durable envelope, as the index wants it.
+/// A durable envelope with the data for the index.
 #[derive(Clone, Debug)]
 pub struct Indexed {
-    /// Its place in the order of arrival.
+    /// Position in the order of arrival.
     pub seq: u64,
-    /// When it arrived, in microseconds since the epoch.
+    /// Time of arrival, in microseconds since the epoch.
     pub received_at_us: u64,
     /// Numeric id of the project.
     pub project: u32,
-    /// Where its bytes are.
+    /// Location of the bytes.
     pub place: Place,
-    /// What the index keeps of it.
+    /// Data for the index.
     pub digest: Digest,
 }
 
-/// Numbers about the journal.
+/// State of the journal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
-    /// The last `seq` that cannot be lost.
+    /// Last `seq` that cannot be lost.
     pub durable: u64,
-    /// The first `seq` that was not deleted.
+    /// First `seq` that is not deleted.
     pub floor: u64,
-    /// Bytes in all segments.
+    /// Total size of all segments.
     pub bytes: u64,
-    /// True once the disk failed to synchronise.
+    /// True after a disk error has closed the journal.
     pub failed: bool,
 }
 
@@ -58,7 +58,7 @@ struct Shared {
     state: State,
     shelf: VecDeque<Indexed>,
     shelf_rows: usize,
-    /// Somebody waits for the index to catch up.
+    /// A query waits for the index to catch up.
     demand: bool,
     closed: bool,
 }
@@ -75,21 +75,21 @@ fn rows(indexed: &Indexed) -> usize {
     1 + indexed.digest.parts.len() + indexed.digest.errors.len() + indexed.digest.releases.len()
 }
 
-/// The shared progress.
+/// Shared progress of the journal.
 #[derive(Debug)]
 pub struct Progress {
     shared: Mutex<Shared>,
     changed: Condvar,
 }
 
-/// What the indexer has to do.
+/// Work for the indexer.
 #[derive(Debug)]
 pub struct Work {
-    /// Numbers about the journal.
+    /// State of the journal.
     pub state: State,
-    /// Digests in order, without gaps, from the wanted `seq` on; empty where the segments must be read.
+    /// Digests without gaps from the wanted `seq` on. Empty when the segments must be read.
     pub ready: Vec<Indexed>,
-    /// No further work will come.
+    /// No further work follows.
     pub closed: bool,
 }
 
@@ -98,13 +98,13 @@ impl Progress {
         Self { shared: Mutex::new(Shared { state, ..Shared::default() }), changed: Condvar::new() }
     }
 
-    /// Numbers about the journal.
+    /// Returns the state of the journal.
     #[must_use]
     pub fn state(&self) -> State {
         self.lock().state
     }
 
-    /// Publishes what has become durable.
+    /// Publishes the new state and the digests of written envelopes.
     pub(super) fn publish(&self, state: State, written: impl IntoIterator<Item = Indexed>) {
         let mut shared = self.lock();
         shared.state = state;
@@ -119,7 +119,7 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    /// Says that no more will be written.
+    /// Publishes that nothing more will be written.
     pub(super) fn close(&self, failed: bool) {
         let mut shared = self.lock();
         shared.closed = true;
@@ -128,14 +128,14 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    /// Asks the indexer not to wait for more before it works.
+    /// Makes the indexer work at once instead of gathering more.
     pub fn demand(&self) {
         self.lock().demand = true;
         self.changed.notify_all();
     }
 
-    /// Waits until there is work behind `indexed` and `purged`, then gathers more for at most `gather`: one transaction for
-    /// many envelopes costs a fraction of many. Demand, or `batch_max` envelopes, end the gathering.
+    /// Waits for work after `indexed` or `purged`, then gathers more for at most `gather`, because one transaction for many
+    /// envelopes costs a fraction of many transactions. A waiting query, or `batch_max` envelopes, end the gathering.
     pub fn wait(&self, indexed: u64, purged: u64, gather: Duration, batch_max: usize) -> Work {
         let idle = |shared: &mut Shared| {
             shared.state.durable <= indexed && shared.state.floor <= purged && !shared.closed

@@ -1,4 +1,4 @@
-//! Reads kept records: one by its place, or all in order, past what is damaged.
+//! Reads stored records, one by its location or all in order, and skips damage.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
@@ -9,27 +9,27 @@ use super::{
     segment::{self, Found, Scan},
 };
 
-/// A longer body stays in its file.
+/// Largest body that is read into memory. A longer one stays in its file.
 const BODY_MEMORY_MAX: u64 = 4 * 1024 * 1024;
 
-/// A record as it was kept.
+/// A stored record.
 #[derive(Debug)]
 pub struct Stored {
-    /// Its place in the order of arrival.
+    /// Position in the order of arrival.
     pub seq: u64,
-    /// When it arrived, in microseconds since the epoch.
+    /// Time of arrival, in microseconds since the epoch.
     pub received_at_us: u64,
     /// Numeric id of the project.
     pub project: u32,
     /// Envelope or single event.
     pub kind: BodyKind,
-    /// How the body is compressed.
+    /// Compression of the body.
     pub encoding: Encoding,
-    /// The body as it came.
+    /// Body as received.
     pub body: Body,
 }
 
-/// Reads records; keeps the last segment open, since neighbours are read together.
+/// Reads records. The last segment stays open, because neighbouring records are read together.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
@@ -43,12 +43,12 @@ struct Open {
     layout: Layout,
 }
 
-/// A place in the order of arrival, for reading on from.
+/// Position in the order of arrival from which reading continues.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
-    /// The `seq` that is read next, or the first behind it that is still there.
+    /// Next `seq` to read. If it is lost or deleted, the first stored one after it is read.
     pub next_seq: u64,
-    /// Where it is, where that is known; else its segment is searched.
+    /// Segment and offset of the next record, when they are known. Otherwise its segment is searched.
     pub at: Option<(u64, u64)>,
 }
 
@@ -57,10 +57,9 @@ impl Reader {
         Self { directory, open: None }
     }
 
-    /// The record at a place; `None` when it was deleted meanwhile, or is damaged (which is reported).
+    /// Returns the record at a location. `None` means that it was deleted or is damaged.
     ///
-    /// # Errors
-    /// When the file cannot be read.
+    /// Damage is reported.
     pub fn read(&mut self, place: Place) -> io::Result<Option<Stored>> {
         let Some(open) = self.open(place.segment)? else { return Ok(None) };
         match open.layout.check(&open.file, place.offset, open.file.metadata()?.len()) {
@@ -75,18 +74,15 @@ impl Reader {
         }
     }
 
-    /// The next record that is still there and its place, and moves the cursor behind it; `None` when there is none.
+    /// Returns the next stored record and its location, and moves the cursor behind it. `None` means that there is none.
     ///
-    /// The caller knows that the record is durable.
-    ///
-    /// # Errors
-    /// When the segments cannot be read.
+    /// The caller must know that the record is durable.
     pub fn next(&mut self, cursor: &mut Cursor) -> io::Result<Option<(Stored, Place)>> {
         let mut segment = match cursor.at {
             Some((segment, _)) => Some(segment),
             None => segment::list(&self.directory)?.into_iter().rev().find(|base| *base <= cursor.next_seq),
         };
-        // A cursor before everything that is kept begins with the first segment.
+        // A cursor before the first stored record begins with the first segment.
         segment = segment.or(segment::list(&self.directory)?.first().copied());
         let mut at = cursor.at.map(|(_, offset)| offset);
         while let Some(base) = segment {
@@ -104,7 +100,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// The first record of a segment, from an offset on, that is not before `seq`.
+    /// Returns the first record of a segment, from an offset on, whose `seq` is not below the given one.
     fn first_in(&self, open: &Open, at: Option<u64>, seq: u64) -> io::Result<Option<Frame>> {
         let file_bytes = open.file.metadata()?.len();
         let (offset, next_seq) = at.map_or((open.layout.first_offset(), open.base), |offset| (offset, seq));
@@ -117,7 +113,7 @@ impl Reader {
                     segment::report_damage(&self.directory, open.base, &open.file, from, to);
                 }
                 Found::End { at } => {
-                    // Behind the end of the last segment somebody may be writing just now.
+                    // The writer may be writing behind the end of the last segment, so that is not reported as damage.
                     let is_last = segment::list(&self.directory)?.last() == Some(&open.base);
                     if at < file_bytes && !is_last {
                         segment::report_damage(&self.directory, open.base, &open.file, at, file_bytes);

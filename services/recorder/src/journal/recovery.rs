@@ -1,4 +1,4 @@
-//! The start: find the end of what was kept, pass over what is damaged, and put aside what a crash left half-written.
+//! Recovers the journal at the start: it finds the end of the stored records, skips damage and cuts off a half-written end.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use super::{
     segment::{self, Found, Scan},
 };
 
-/// The segment that is written to.
+/// Segment that the writer appends to.
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) file: File,
@@ -24,21 +24,21 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// A new, empty segment.
+    /// Creates an empty segment.
     pub(super) fn create(options: &Options, base: u64) -> io::Result<Self> {
         let (file, layout) = segment::create(&options.directory, base)?;
         Ok(Self { file, layout, base, end: layout.first_offset(), next_seq: base })
     }
 }
 
-/// A segment that is complete.
+/// A complete segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closed {
     pub(super) base: u64,
     pub(super) bytes: u64,
 }
 
-/// What was found.
+/// Result of the recovery.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) active: Active,
@@ -56,7 +56,7 @@ pub(super) fn recover(options: &Options) -> io::Result<Recovered> {
         segments.push_back(Closed { base, bytes });
     }
     let active = match last {
-        // A segment of the first layout is read for as long as it is kept, and not written to any more.
+        // A segment of the first layout is read as long as it is retained, but not written to any more.
         Some(last) if last.layout.marker.is_none() && last.next_seq > last.base => {
             segments.push_back(Closed { base: last.base, bytes: last.end });
             Active::create(options, last.next_seq)?
@@ -73,7 +73,7 @@ pub(super) fn recover(options: &Options) -> io::Result<Recovered> {
 
 fn reopen(options: &Options, base: u64) -> io::Result<Active> {
     let file = segment::open(&options.directory, base)?;
-    // The crash came between making the file and writing its first bytes.
+    // A crash came between creating the file and writing its first bytes.
     let Some(layout) = Layout::of(&file, base)? else { return Active::create(options, base) };
     let file_bytes = file.metadata()?.len();
     let mut scan = Scan { file: &file, layout, at: layout.first_offset(), file_bytes, next_seq: base };
@@ -86,7 +86,7 @@ fn reopen(options: &Options, base: u64) -> io::Result<Active> {
     };
     let next_seq = scan.next_seq;
     if end < file_bytes {
-        // Nothing behind the last whole record was ever answered with 200, unless the disk has damaged the very last one.
+        // Nothing behind the last intact record was acknowledged, unless the disk has damaged the very last record.
         segment::put_aside(&options.directory, base, &file, end, file_bytes, "torn")?;
         file.set_len(end)?;
         file.sync_all()?;

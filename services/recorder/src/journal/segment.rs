@@ -1,4 +1,4 @@
-//! One append-only file of records, named after the first `seq` that it may hold.
+//! Append-only file of records, named after the first `seq` that it may hold.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,21 +15,21 @@ use super::{
     frame::{Frame, FrameError, Layout, MARKER_BYTES},
 };
 
-/// What a segment begins with: whose file it is, and the version of its layout. The marker follows, twice.
+/// First bytes of a segment, which name the format and its version. The marker follows twice.
 const MAGIC: &[u8; 16] = b"pitboss-journal2";
-/// The first layout: no marker.
+/// First bytes of a segment of the first layout, which has no marker.
 const MAGIC_1: &[u8; 16] = b"pitboss-journal1";
-/// Ending of a segment's file name.
+/// Extension of a segment's file name.
 const ENDING: &str = "segment";
-/// What is searched for a marker at a time.
+/// Size of the pieces in which a marker is searched.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A segment's path.
+/// Returns the path of a segment.
 pub(super) fn path(directory: &Path, base: u64) -> PathBuf {
     directory.join(format!("{base:020}.{ENDING}"))
 }
 
-/// Bases of all segments, ascending.
+/// Returns the bases of all segments in ascending order.
 pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
     let mut bases = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -43,7 +43,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(bases)
 }
 
-/// Makes a new, empty segment that survives a power cut.
+/// Creates an empty segment that survives a power cut.
 pub(super) fn create(directory: &Path, base: u64) -> io::Result<(File, Layout)> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path(directory, base))?;
@@ -60,7 +60,7 @@ pub(super) fn open(directory: &Path, base: u64) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path(directory, base))
 }
 
-/// Deletes a segment and what was put aside of it.
+/// Deletes a segment and the files that were put aside from it.
 pub(super) fn remove(directory: &Path, base: u64) -> io::Result<()> {
     let aside = format!("{base:020}-");
     for entry in fs::read_dir(directory)? {
@@ -73,19 +73,19 @@ pub(super) fn remove(directory: &Path, base: u64) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Makes the directory's own entries survive a power cut.
+/// Makes the entries of the directory survive a power cut.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 impl Layout {
-    /// Where the first record of a segment begins.
+    /// Returns the offset of the first record of a segment.
     pub(super) fn first_offset(self) -> u64 {
         (MAGIC.len() + self.marker.map_or(0, |marker| 2 * marker.len())) as u64
     }
 
-    /// The layout of a segment; none where a crash came before its first bytes were written. One damaged place in them
-    /// does no harm: the marker stands there twice, and before the first record again.
+    /// Returns the layout of a segment, or `None` when a crash came before its first bytes were written. Damage at one
+    /// place is harmless, because the marker stands there twice and again before the first record.
     pub(super) fn of(file: &File, base: u64) -> io::Result<Option<Self>> {
         let mut begin = Vec::new();
         let wanted = (MAGIC.len() + 3 * MARKER_BYTES) as u64;
@@ -115,27 +115,27 @@ impl Layout {
     }
 }
 
-/// What a segment holds next.
+/// Next finding in a segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found {
-    /// An unharmed record.
+    /// An intact record.
     Record(Frame),
-    /// Bytes that are no record, and where a record follows.
+    /// Bytes that are not a record, and the offset of the record behind them.
     Damage { from: u64, to: u64 },
     /// No further record.
     End { at: u64 },
 }
 
-/// Reads a segment record by record, past what is damaged.
+/// Reads a segment record by record and skips damage.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
     pub(super) file: &'a File,
     pub(super) layout: Layout,
-    /// Where it reads on.
+    /// Offset of the next read.
     pub(super) at: u64,
-    /// How much of the file counts.
+    /// Number of bytes of the file that are scanned.
     pub(super) file_bytes: u64,
-    /// The `seq` that is next if nothing is lost.
+    /// Next `seq` if nothing is lost.
     pub(super) next_seq: u64,
 }
 
@@ -161,11 +161,11 @@ impl Scan<'_> {
         }
     }
 
-    /// The record at an offset, if there is one that can come next.
+    /// Returns the record at an offset if it can come next.
     fn record(&self, at: u64) -> io::Result<Option<Frame>> {
         match self.layout.check(self.file, at, self.file_bytes) {
             Ok(frame) if frame.meta.seq == self.next_seq => Ok(Some(frame)),
-            // Behind damage some are missing, but no more than the damaged bytes can have held.
+            // Behind damage records are missing, but not more than the damaged bytes can have held.
             Ok(frame) if at > self.at => {
                 let lost_max = (at - self.at) / self.layout.frame_bytes_min() + 1;
                 let possible = self.next_seq..=self.next_seq + lost_max;
@@ -177,8 +177,8 @@ impl Scan<'_> {
         }
     }
 
-    /// Where a record may begin behind `at`: at the next marker. Without markers only the damaged record's own length leads
-    /// on.
+    /// Returns the offset behind `at` where a record may begin, which is that of the next marker. Without markers, only the
+    /// length field of the damaged record leads to the next one.
     fn next_candidate(&self, at: u64) -> io::Result<Option<u64>> {
         let Some(marker) = self.layout.marker else { return self.behind_length(at) };
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -206,7 +206,7 @@ impl Scan<'_> {
     }
 }
 
-/// Copies bytes that are no records into a file of their own, for whoever wants to know; false when it is there already.
+/// Copies bytes that are not a record to a separate file for inspection. Returns false when that file exists already.
 pub(super) fn put_aside(
     directory: &Path,
     base: u64,
@@ -228,7 +228,7 @@ pub(super) fn put_aside(
     Ok(true)
 }
 
-/// Puts a damaged place aside and says that records are lost; says it once, however often it is met.
+/// Puts damaged bytes aside and logs the loss once, however often it is found.
 pub(super) fn report_damage(directory: &Path, base: u64, file: &File, from: u64, to: u64) {
     match put_aside(directory, base, file, from, to, "damaged") {
         Ok(true) => tracing::error!(

@@ -1,4 +1,4 @@
-//! The one thread that writes: takes what waits, writes it, synchronises once, then answers all of it.
+//! Writer thread: takes the waiting envelopes, writes them, synchronises once, then acknowledges all of them.
 
 use std::{
     collections::VecDeque,
@@ -18,14 +18,14 @@ use super::{
     segment,
 };
 
-/// Envelopes that one synchronisation may serve.
+/// Largest number of envelopes that share one synchronisation.
 const BATCH_MAX: usize = 256;
-/// A batch is closed when it has this many bytes, so that the buffer stays small.
+/// Size at which a batch is closed, so that the buffer stays small.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The least time between two synchronisations. Whoever comes after an idle moment is not delayed; under load more requests
-/// share one, and the disk and the processor are left to the services that are being watched.
+/// Shortest time between two synchronisations. A request after an idle moment is not delayed. Under load more requests
+/// share one, which leaves the disk and the processor to the observed services.
 const PACE: Duration = Duration::from_millis(10);
-/// The buffer is given back when a batch has made it larger than this.
+/// Capacity that the buffer keeps after a larger batch.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 
 type Reply = oneshot::Sender<Result<u64, JournalError>>;
@@ -33,7 +33,7 @@ type Reply = oneshot::Sender<Result<u64, JournalError>>;
 pub(super) struct Writer {
     options: Options,
     active: Active,
-    /// Complete segments, the oldest first.
+    /// Complete segments, oldest first.
     segments: VecDeque<Closed>,
     progress: Arc<Progress>,
     buffer: Vec<u8>,
@@ -49,7 +49,7 @@ impl Writer {
         Self { options, active, segments, progress, buffer: Vec::new() }
     }
 
-    /// Writes until every handle is gone, or the disk cannot be trusted any more.
+    /// Runs until `close`, until every handle is dropped, or until the disk cannot be trusted any more.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut failed = false;
@@ -83,7 +83,7 @@ impl Writer {
         self.progress.close(failed);
     }
 
-    /// One batch: written, synchronised, answered. False when the disk cannot be trusted any more.
+    /// Writes, synchronises and acknowledges one batch. Returns false when the disk cannot be trusted any more.
     fn commit(&mut self, batch: &mut Vec<(Append, Reply)>) -> bool {
         if batch.is_empty() {
             return true;
@@ -93,12 +93,12 @@ impl Writer {
             Err(error) => {
                 tracing::error!(error = %error, "the journal could not be written");
                 refuse(batch, &JournalError::Write(error.to_string()));
-                // What was half-written must not be found by a later start between two whole records.
+                // A later start must not find half-written bytes between two intact records.
                 return self.active.file.set_len(self.active.end).is_ok();
             }
         };
         if let Err(error) = (self.options.sync)(&self.active.file) {
-            // After a failed fsync the kernel may have dropped the pages: trying again would lie.
+            // After a failed fsync the kernel may have dropped the pages, so a retry could succeed without the data.
             tracing::error!(error = %error, "the journal could not be synchronised, it is closed");
             refuse(batch, &JournalError::Closed);
             return false;
@@ -121,8 +121,8 @@ impl Writer {
         self.rotate_if_full()
     }
 
-    /// Writes the batch behind what is there: small bodies through the buffer, large ones from the files they are in.
-    /// Returns where each record is, and where they end.
+    /// Appends the batch to the segment: small bodies through the buffer, large ones from their files. Returns the location
+    /// of each record and the end of the last one.
     fn write(&mut self, batch: &[(Append, Reply)]) -> io::Result<(Vec<(u64, Place)>, u64)> {
         let Active { file, layout, base, end, next_seq } = &self.active;
         self.buffer.clear();
@@ -154,7 +154,7 @@ impl Writer {
         Ok((places, end + self.buffer.len() as u64))
     }
 
-    /// Follows a full segment by a new one, then deletes the oldest. A failure leaves the full segment in use.
+    /// Starts a new segment when this one is full, then deletes the oldest. A failure leaves the current segment in use.
     fn rotate_if_full(&mut self) -> bool {
         if self.active.end >= self.options.segment_bytes {
             let done = self.rotate().and_then(|()| self.retain());
@@ -210,7 +210,7 @@ fn refuse(batch: &mut Vec<(Append, Reply)>, error: &JournalError) {
     }
 }
 
-/// A sender that has gone away meanwhile is no concern of the journal: what it sent is kept.
+/// Sends a result to its request. A sender that has disconnected is not an error, because its envelope is stored.
 fn answer(reply: Reply, result: Result<u64, JournalError>) {
     if reply.send(result).is_err() {
         tracing::trace!("the sender did not wait");

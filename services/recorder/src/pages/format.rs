@@ -1,13 +1,13 @@
-//! Numbers and names as people read them.
+//! Formats numbers and names for people.
 
 use time::OffsetDateTime;
 
 use crate::projects::Projects;
 
-/// Degrees between the hues of neighbouring projects: no two of the first dozen look alike.
+/// Angle between the hues of neighbouring projects, in degrees. No two of the first dozen look alike.
 const GOLDEN_ANGLE: f64 = 137.508;
 
-/// A service's name and its colour, the same on every page.
+/// Name and colour of a service, the same on every page.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     pub(super) name: String,
@@ -21,9 +21,9 @@ impl Service {
     }
 }
 
-/// A moment in UTC.
+/// Formats a time in UTC.
 pub(super) fn clock(seconds: f64) -> String {
-    // Microseconds are exact in a float, nanoseconds are not.
+    // A float holds microseconds exactly, but not nanoseconds.
     let microseconds = (seconds * 1e6).round() as i128;
     let at = OffsetDateTime::from_unix_timestamp_nanos(microseconds.saturating_mul(1_000));
     let Ok(at) = at else { return "–".to_owned() };
@@ -31,7 +31,7 @@ pub(super) fn clock(seconds: f64) -> String {
     format!("{date} {:02}:{:02}:{:02}.{:03}", at.hour(), at.minute(), at.second(), at.millisecond())
 }
 
-/// A duration with the unit that fits.
+/// Formats a duration with a suitable unit.
 pub(super) fn duration_ms(milliseconds: f64) -> String {
     match milliseconds {
         ms if !ms.is_finite() => "–".to_owned(),

@@ -1,4 +1,4 @@
-//! A trace as rows from top to bottom: spans depth first, each with its errors and logs right below it.
+//! Arranges a trace in rows from top to bottom: spans depth first, each followed by its errors and logs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,16 +10,16 @@ use crate::{
     protocol::trace::{Log, Span, Trace, TraceError},
 };
 
-/// Deeper levels are drawn as this one: the page ends somewhere.
+/// Deepest indentation. Deeper levels are drawn like this one, because the width of the page is limited.
 const DEPTH_MAX: usize = 24;
-/// A bar that ends before this, in percent, has room for its duration behind it.
+/// A bar that ends before this percentage has room for its duration behind it.
 const LABEL_FITS_BELOW: f64 = 86.0;
-/// A bar that begins after this has room for it before itself.
+/// A bar that begins after this percentage has room for its duration before it.
 const LABEL_FITS_FROM: f64 = 12.0;
-/// A bar is never thinner than this, in percent.
+/// Smallest width of a bar, in percent.
 const BAR_MIN: f64 = 0.3;
 
-/// The rows and what the axis says.
+/// Rows of a trace and labels of the axis.
 #[derive(Debug)]
 pub(super) struct Waterfall {
     pub(super) rows: Vec<Row>,
@@ -29,7 +29,6 @@ pub(super) struct Waterfall {
     pub(super) ticks: Vec<(u32, String)>,
 }
 
-/// One row.
 #[derive(Debug)]
 pub(super) enum Row {
     Span(Box<SpanRow>),
@@ -55,10 +54,10 @@ pub(super) struct SpanRow {
     pub(super) duration: String,
     pub(super) left: f64,
     pub(super) width: f64,
-    /// Where the duration stands: before, inside or after the bar.
+    /// Position of the duration: before, inside or after the bar.
     pub(super) side: &'static str,
     pub(super) attributes: Vec<(String, String)>,
-    /// Trace and span of each link.
+    /// Trace id and span id of each link.
     pub(super) links: Vec<(String, String)>,
     pub(super) seq: u64,
     pub(super) doubled: bool,
@@ -79,7 +78,7 @@ struct Drawing<'a> {
 }
 
 impl Waterfall {
-    /// The rows of a trace.
+    /// Arranges the rows of a trace.
     pub(super) fn new(trace: &Trace, projects: &Projects) -> Self {
         let moments = trace.spans.iter().flat_map(|span| [span.start, span.end]);
         let moments = moments.chain(trace.errors.iter().map(|error| error.timestamp));
@@ -119,7 +118,7 @@ impl<'a> Drawing<'a> {
         Self { trace, projects, children, errors, logs, drawn, told, duplicates, begin, length, rows }
     }
 
-    /// Roots first, then what hangs on parents that never arrived, then what hangs on itself.
+    /// Draws roots, then spans whose parent is not shown, then circles of spans, then errors and logs without a shown span.
     fn draw(mut self) -> Vec<Row> {
         self.below(None, 0);
         for parent in &self.trace.absent_parents {
@@ -137,7 +136,7 @@ impl<'a> Drawing<'a> {
     }
 
     fn below(&mut self, parent: Option<&str>, depth: usize) {
-        // An explicit stack: a chain of twenty thousand spans must not overflow the thread's.
+        // An explicit stack, because a chain of twenty thousand spans must not overflow the thread's stack.
         let mut stack: Vec<(usize, usize)> = Vec::new();
         let push = |stack: &mut Vec<(usize, usize)>, children: &[usize], depth| {
             stack.extend(children.iter().rev().map(|index| (*index, depth)));
@@ -155,7 +154,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// Draws one span with its errors and logs; false when it was drawn before.
+    /// Draws a span with its errors and logs. Returns false when it was drawn before.
     fn span(&mut self, index: usize, depth: usize) -> bool {
         if !self.drawn.insert(index) {
             return false;
@@ -194,7 +193,7 @@ impl<'a> Drawing<'a> {
 
     fn row(&self, span: &Span, depth: usize) -> SpanRow {
         let left = self.percent(span.start).min(100.0 - BAR_MIN);
-        // `100.0 - left` can be less than `BAR_MIN` by a rounding error, which `clamp` would answer with a panic.
+        // A rounding error can make `100.0 - left` less than `BAR_MIN`, for which `clamp` would panic.
         let width = ((span.end - span.start) / self.length * 100.0).max(BAR_MIN).min(100.0 - left);
         let side = match left {
             left if left + width <= LABEL_FITS_BELOW => "after",
@@ -230,7 +229,7 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// Names and values of a JSON object, values as text.
+/// Returns the names and values of a JSON object, with the values as text.
 fn members(json: &str) -> Vec<(String, String)> {
     let object: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
     let text = |value: Value| match value {

@@ -1,9 +1,8 @@
-//! Where a Sentry client puts its key.
+//! Finds the key of a Sentry client.
 //!
-//! Promise: every place the SDKs use is read (`X-Sentry-Auth`, `Authorization`, the query, the envelope's `dsn`), in
-//! that order, and nothing else is.
+//! All places that the SDKs use are read, in this order: `X-Sentry-Auth`, `Authorization`, the query, the envelope's `dsn`.
 
-/// The key in an `X-Sentry-Auth` or `Authorization` header: `Sentry sentry_key=…, sentry_version=7, …`.
+/// Returns the key in an `X-Sentry-Auth` or `Authorization` header: `Sentry sentry_key=…, sentry_version=7, …`.
 #[must_use]
 pub fn key_from_header(header: &str) -> Option<&str> {
     let header = header.trim();
@@ -19,7 +18,7 @@ pub fn key_from_header(header: &str) -> Option<&str> {
         .filter(|key| !key.is_empty())
 }
 
-/// The key in the query: `?sentry_key=…&sentry_version=7`.
+/// Returns the key in the query: `?sentry_key=…&sentry_version=7`.
 #[must_use]
 pub fn key_from_query(query: &str) -> Option<String> {
     url::form_urlencoded::parse(query.as_bytes())
@@ -27,19 +26,19 @@ pub fn key_from_query(query: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// A DSN in its parts: `http://<key>@<host>/<path>/<project>`.
+/// Parts of a DSN: `http://<key>@<host>/<path>/<project>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dsn {
     /// The public key.
     pub key: String,
     /// The project's number.
     pub project: u32,
-    /// Where its envelopes go.
+    /// URL for its envelopes.
     pub endpoint: String,
 }
 
 impl Dsn {
-    /// Reads a DSN; `None` where it is none.
+    /// Parses a DSN. Returns `None` when it is invalid.
     #[must_use]
     pub fn parse(dsn: &str) -> Option<Self> {
         let url = url::Url::parse(dsn).ok()?;

@@ -1,8 +1,7 @@
-//! What the index keeps of an envelope: little, and found in one pass.
+//! Digest of an envelope: the small part that the index stores, read in one pass.
 //!
-//! Promise: the digest is a function of what the journal keeps (the bytes, the project, the time of receipt), so an index
-//! that was lost is rebuilt from the segments to the same rows. Its cost is linear in the bytes, and none of its texts is
-//! long.
+//! It guarantees that the digest depends only on what the journal stores (the bytes, the project, the time of receipt), so
+//! that a lost index is rebuilt with the same rows. The cost is linear in the bytes, and all texts are short.
 
 use std::collections::HashMap;
 
@@ -17,14 +16,14 @@ use super::{
     signals::{self, SpanV2},
 };
 
-/// Parts, errors and sessions that the index keeps of one envelope; further ones are in the envelope only.
+/// Largest number of parts, errors or sessions per envelope in the index. Further ones are in the envelope only.
 pub const ROWS_MAX: usize = 65_536;
 
-/// Item types as bits, so that a listing by type skips what it need not read.
+/// Item types as bits, so that a listing by type skips envelopes that it need not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds(pub u32);
 
-/// Types with a bit of their own; everything else shares the last bit.
+/// Types with their own bit. All other types share the last bit.
 const KINDS: [&str; 16] = [
     "event",
     "transaction",
@@ -44,25 +43,25 @@ const KINDS: [&str; 16] = [
     "statsd",
 ];
 
-/// Types whose payload is read.
+/// Types whose payload is parsed.
 const READ: [&str; 7] = ["event", "transaction", "span", "log", "trace_metric", "session", "sessions"];
 
 impl Kinds {
-    /// The bit of one item type.
+    /// Returns the bit of one item type.
     #[must_use]
     pub fn of(item_type: &str) -> Self {
         let position = KINDS.iter().position(|known| *known == item_type).unwrap_or(KINDS.len());
         Self(1 << position)
     }
 
-    /// The bits of several.
+    /// Returns the bits of several item types.
     #[must_use]
     pub fn any_of(item_types: &[&str]) -> Self {
         Self(item_types.iter().fold(0, |bits, item_type| bits | Self::of(item_type).0))
     }
 }
 
-/// What a [`Part`] is.
+/// Kind of a [`Part`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum PartKind {
@@ -78,52 +77,52 @@ pub enum PartKind {
     Span = 5,
 }
 
-/// One item's share of one trace.
+/// Contribution of one item to one trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
-    /// What it is.
+    /// Kind of the part.
     pub kind: PartKind,
-    /// The trace it belongs to.
+    /// Trace that the part belongs to.
     pub trace_id: [u8; 16],
-    /// True where a trace begins.
+    /// True when the trace begins in this part.
     pub root: bool,
-    /// True where the root of a service's part has a status that is neither `ok` nor absent.
+    /// True when the status of a service's root span is neither `ok` nor absent.
     pub failed: bool,
-    /// When it began.
+    /// Start, in seconds since the epoch.
     pub start: f64,
-    /// When it ended.
+    /// End, in seconds since the epoch.
     pub end: f64,
-    /// Spans in it, the root span included.
+    /// Number of spans, including the root span.
     pub spans: u32,
-    /// What the part's own root is called: op and name.
+    /// Op and name of the part's own root.
     pub label: Option<String>,
 }
 
 /// One error event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorRow {
-    /// The issue it belongs to.
+    /// Issue that the event belongs to.
     pub issue: Uuid,
-    /// When it happened.
+    /// Time of the event, in seconds since the epoch.
     pub at: f64,
-    /// Release it happened in.
+    /// Release in which it happened.
     pub release: Option<String>,
-    /// Who met it.
+    /// Affected user.
     pub user: Option<String>,
 }
 
-/// What a release is known by.
+/// Mention of a release in an envelope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReleaseRow {
-    /// The release's version.
+    /// Version of the release.
     pub release: String,
-    /// Where it runs.
+    /// Environment of the release.
     pub environment: String,
-    /// What it sent.
+    /// Kind of data that the release sent.
     pub sent: ReleaseSent,
 }
 
-/// What a release can send.
+/// Kind of data that a release can send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReleaseSent {
     /// A transaction.
@@ -134,22 +133,22 @@ pub enum ReleaseSent {
     Session,
 }
 
-/// Everything the index keeps of one envelope.
+/// All that the index stores of one envelope.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Digest {
     /// Types of its items.
     pub kinds: Kinds,
-    /// Shares of traces.
+    /// Contributions to traces.
     pub parts: Vec<Part>,
     /// Error events.
     pub errors: Vec<ErrorRow>,
     /// Releases that it names.
     pub releases: Vec<ReleaseRow>,
-    /// Sessions, and sums of sessions.
+    /// Sessions and sums of sessions.
     pub sessions: Vec<Session>,
 }
 
-/// Reads the digest of an envelope of this project, received at this time in seconds since the epoch.
+/// Reads the digest of an envelope of this project. `received_at` is in seconds since the epoch.
 #[must_use]
 pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest {
     let mut reading = Reading { project, received_at, digest: Digest::default() };
@@ -165,7 +164,7 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
     reading.digest
 }
 
-/// Sixteen bytes of a trace id.
+/// Parses a trace id into its sixteen bytes.
 #[must_use]
 pub fn trace_id(text: &str) -> Option<[u8; 16]> {
     Uuid::try_parse(text).ok().map(Uuid::into_bytes)
@@ -283,7 +282,7 @@ impl Reading {
     }
 
     fn sessions(&mut self, json: &str) {
-        // Sums of one kind are one row, however many there are; only single sessions and users have rows of their own.
+        // All sums without a user share one row. Single sessions, and sums with a user, have their own rows.
         let mut sum: Option<Session> = None;
         let rows = &mut self.digest.sessions;
         sessions::each(json, |session| match (&session.sid, &session.did, &mut sum) {
@@ -319,7 +318,7 @@ impl Reading {
     }
 }
 
-/// One item's parts, one for each trace.
+/// Parts of one item, one for each trace.
 #[derive(Default)]
 struct Parts {
     list: Vec<Part>,
@@ -327,7 +326,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// The trace's part, made from `new` where there is none; nothing once there are too many.
+    /// Returns the part of the trace, created from `new` if necessary. `None` means that there are too many.
     fn of(&mut self, new: Part) -> Option<&mut Part> {
         let position = match self.by_trace.get(&new.trace_id) {
             Some(position) => *position,
@@ -343,7 +342,7 @@ impl Parts {
 }
 
 impl Part {
-    /// Adds one streamed span. The earliest root speaks for the part, else a segment; else the first span names it.
+    /// Adds one streamed span. The earliest root names the part, without a root a segment, otherwise the first span.
     fn add(&mut self, span: &SpanV2<'_>, end: f64) {
         self.spans = self.spans.saturating_add(1);
         let start = span.start_timestamp.or(end);
@@ -366,7 +365,7 @@ fn failed(status: Option<String>) -> bool {
     status.is_some_and(|status| status != "ok")
 }
 
-/// Op and name, without saying the same thing twice.
+/// Joins op and name, without repeating a name that equals the op.
 fn label(op: Option<String>, name: Option<String>) -> Option<String> {
     let (op, name) = (op.unwrap_or_default(), name.unwrap_or_default());
     let label = if name == op { name } else { format!("{op} {name}").trim().to_owned() };

@@ -1,7 +1,7 @@
-//! The envelope format: a header line, then items of a header line and a payload.
+//! Envelope format: a header line, then items that consist of a header line and a payload.
 //!
-//! Promise: parsing borrows from the body (nothing is copied), accepts what Sentry's own servers accept, and says what
-//! was wrong with the rest. What cannot be parsed was not kept, so it must never have been answered with 200.
+//! Parsing borrows from the body and copies nothing. It accepts what Sentry's own servers accept and returns an error for
+//! anything else. A body that cannot be parsed is not stored, so it must never be acknowledged with 200.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use super::fields::Fields;
 
-/// More items than any SDK sends; above it an envelope is refused, so that a body of newlines costs nothing.
+/// Largest number of items, more than any SDK sends. The limit keeps a body of many tiny items cheap.
 pub const ITEMS_MAX: usize = 1024;
 
-/// A frozen namespace: changing it renames every event that came without an id.
+/// Namespace of generated event ids. A change would rename every event that arrived without an id.
 const GIVEN_IDS: uuid::Uuid = uuid::Uuid::from_bytes(*b"pitboss-eventids");
 
-/// Items that belong to an event.
+/// Types of items that belong to an event.
 const WITH_EVENT_ID: [&str; 9] = [
     "event",
     "transaction",
@@ -29,13 +29,13 @@ const WITH_EVENT_ID: [&str; 9] = [
     "security",
 ];
 
-/// Why a body is not an envelope.
+/// Error when a body is not an envelope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// The first line is absent or not a JSON object.
+    /// The first line is missing or not a JSON object.
     #[error("invalid envelope header: {0}")]
     Header(String),
-    /// `event_id` is present and not a UUID.
+    /// The header's `event_id` is not a UUID.
     #[error("invalid envelope header: event_id is not a UUID")]
     EventId,
     /// An item's header line is not a JSON object with a `type`.
@@ -43,26 +43,26 @@ pub enum EnvelopeError {
     ItemHeader {
         /// Position of the item, from zero.
         index: usize,
-        /// What the JSON parser said.
+        /// Error of the JSON parser.
         reason: String,
     },
-    /// The item announces more bytes than there are.
+    /// The item's header gives a length beyond the end of the body.
     #[error("item {index} announces {length} bytes, {available} follow")]
     ItemLength {
         /// Position of the item, from zero.
         index: usize,
-        /// What its header says.
+        /// Length in the item's header.
         length: u64,
-        /// What the body still has.
+        /// Bytes left in the body.
         available: usize,
     },
-    /// The payload with a length is followed by something else than a newline.
+    /// A payload with a length is not followed by a newline.
     #[error("item {index} is not ended by a newline")]
     ItemEnd {
         /// Position of the item, from zero.
         index: usize,
     },
-    /// More than [`ITEMS_MAX`] items.
+    /// The envelope has more than [`ITEMS_MAX`] items.
     #[error("more than {ITEMS_MAX} items")]
     TooManyItems,
 }
@@ -70,18 +70,18 @@ pub enum EnvelopeError {
 /// One parsed envelope, borrowing from the body.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// The header line, as it came.
+    /// Header line as received.
     pub headers_raw: &'a str,
-    /// What the recorder reads of it.
+    /// Header fields that the recorder uses.
     pub headers: Headers<'a>,
     /// The items in order.
     pub items: Vec<Item<'a>>,
 }
 
-/// The header fields that matter here.
+/// Header fields that the recorder uses.
 #[derive(Debug, Default, Deserialize)]
 pub struct Headers<'a> {
-    /// The event's id as it was sent; [`event_id`] gives the canonical form.
+    /// Event id as received. [`event_id`] returns the canonical form.
     #[serde(borrow, default)]
     pub event_id: Option<Cow<'a, str>>,
     /// DSN that authenticates an envelope sent without any other key.
@@ -92,21 +92,18 @@ pub struct Headers<'a> {
 /// One item, borrowing from the body.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
-    /// The item's header line, as it came.
+    /// The item's header line as received.
     pub headers_raw: &'a str,
-    /// Its type as it was sent, in JSON quotes.
+    /// Type as received, in JSON quotes.
     type_raw: &'a RawValue,
-    /// The payload's bytes; none where they are [`Item::omitted`].
+    /// Bytes of the payload. Empty when they are [`Item::omitted`].
     pub payload: &'a [u8],
-    /// Bytes of a payload that is kept but was not read into memory: nobody looks into it here.
+    /// Length of a payload that is stored but was not read into memory, because it is not parsed.
     pub omitted: u64,
 }
 
 impl<'a> Item<'a> {
-    /// An item from its header line, with a payload that is found elsewhere.
-    ///
-    /// # Errors
-    /// Says what is wrong with the header.
+    /// Creates an item from its header line and a payload from elsewhere.
     pub(crate) fn from_parts(
         line: &'a [u8],
         payload: &'a [u8],
@@ -117,19 +114,19 @@ impl<'a> Item<'a> {
         Ok(Self { headers_raw, type_raw: head.item_type, payload, omitted })
     }
 
-    /// Length of the payload, in memory or not.
+    /// Returns the length of the payload, whether it is in memory or not.
     #[must_use]
     pub fn payload_bytes(&self) -> u64 {
         self.omitted.max(self.payload.len() as u64)
     }
 
-    /// The item's type, such as `transaction`.
+    /// Returns the item's type, such as `transaction`.
     #[must_use]
     pub fn item_type(&self) -> Cow<'a, str> {
         serde_json::from_str::<BorrowedText<'a>>(self.type_raw.get()).map(|text| text.0).unwrap_or_default()
     }
 
-    /// The payload as JSON text, if it is JSON.
+    /// Returns the payload as JSON text, if it is JSON.
     #[must_use]
     pub fn json(&self) -> Option<&'a str> {
         serde_json::from_slice::<&RawValue>(self.payload).ok().map(RawValue::get)
@@ -139,24 +136,24 @@ impl<'a> Item<'a> {
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What an item's header says about its payload.
+/// Fields of an item's header.
 #[derive(Deserialize)]
 pub(crate) struct ItemHead<'a> {
     #[serde(borrow, rename = "type")]
     item_type: &'a RawValue,
-    /// Length of the payload; without it, the payload ends with its line.
+    /// Length of the payload. Without it, the payload ends with its line.
     #[serde(default)]
     pub(crate) length: Option<u64>,
 }
 
 impl ItemHead<'_> {
-    /// The item's type, such as `transaction`.
+    /// Returns the item's type, such as `transaction`.
     pub(crate) fn item_type(&self) -> Cow<'_, str> {
         serde_json::from_str::<BorrowedText<'_>>(self.item_type.get()).map(|text| text.0).unwrap_or_default()
     }
 }
 
-/// Reads an item's header line.
+/// Parses an item's header line.
 pub(crate) fn item_head(line: &[u8], index: usize) -> Result<(&str, ItemHead<'_>), EnvelopeError> {
     let bad = |reason: String| EnvelopeError::ItemHeader { index, reason };
     let headers_raw = json_object(line).map_err(bad)?;
@@ -170,9 +167,6 @@ pub(crate) fn item_head(line: &[u8], index: usize) -> Result<(&str, ItemHead<'_>
 
 impl<'a> Envelope<'a> {
     /// Parses a whole body.
-    ///
-    /// # Errors
-    /// Says which part of the body is not in the format.
     pub fn parse(body: &'a [u8]) -> Result<Self, EnvelopeError> {
         let (line, mut rest) = split_line(body);
         let mut envelope = Self::of_header(line)?;
@@ -190,10 +184,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// An envelope of a header line, without any items yet.
-    ///
-    /// # Errors
-    /// Says what is wrong with the header.
+    /// Parses a header line into an envelope without items.
     pub(crate) fn of_header(line: &'a [u8]) -> Result<Self, EnvelopeError> {
         let headers_raw = json_object(line).map_err(EnvelopeError::Header)?;
         let headers: Headers<'a> =
@@ -204,13 +195,13 @@ impl<'a> Envelope<'a> {
         Ok(Self { headers_raw, headers, items: Vec::new() })
     }
 
-    /// True where an item belongs to an event: then the envelope has an id, the sender's or one that it is given.
+    /// Returns true when an item belongs to an event. Such an envelope has an id, sent or generated.
     #[must_use]
     pub fn needs_event_id(&self) -> bool {
         self.items.iter().any(|item| WITH_EVENT_ID.contains(&item.item_type().as_ref()))
     }
 
-    /// The id of the first event or transaction, where the header names none.
+    /// Returns the id in the payload of the first event or transaction, for a header without an id.
     #[must_use]
     pub fn payload_event_id(&self) -> Option<String> {
         let mut events =
@@ -219,20 +210,20 @@ impl<'a> Envelope<'a> {
         Fields::parse(json).text("event_id").as_deref().and_then(event_id)
     }
 
-    /// The event id in canonical form: 32 lower-case hexadecimal digits.
+    /// Returns the header's event id in canonical form: 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn event_id(&self) -> Option<String> {
         self.headers.event_id.as_deref().and_then(event_id)
     }
 }
 
-/// An id as Sentry writes it: 32 hexadecimal digits, from a UUID with or without hyphens.
+/// Converts an id to Sentry's form: 32 hexadecimal digits, from a UUID with or without hyphens.
 #[must_use]
 pub fn event_id(text: &str) -> Option<String> {
     uuid::Uuid::try_parse(text).ok().map(|id| id.simple().to_string())
 }
 
-/// The id of an event that came without one: from its place and time alone, so that it is the same whenever it is read.
+/// Returns the id of an event that was sent without one. It depends only on position and time, so it never changes.
 #[must_use]
 pub fn given_id(seq: u64, received_at: f64) -> String {
     let place = [seq.to_be_bytes(), received_at.to_bits().to_be_bytes()].concat();
@@ -262,7 +253,7 @@ fn split_payload(rest: &[u8], length: u64, index: usize) -> Result<(&[u8], &[u8]
     }
 }
 
-/// The line without its newline, and what follows.
+/// Returns the line without its newline, and the rest.
 fn split_line(body: &[u8]) -> (&[u8], &[u8]) {
     match body.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&body[..end], &body[end + 1..]),
@@ -277,7 +268,7 @@ fn skip_newlines(mut body: &[u8]) -> &[u8] {
     body
 }
 
-/// The line as JSON text, if it is one JSON object.
+/// Returns the line as JSON text, if it is one JSON object.
 fn json_object(line: &[u8]) -> Result<&str, String> {
     let raw: &RawValue = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     if raw.get().starts_with('{') { Ok(raw.get()) } else { Err("not a JSON object".to_owned()) }

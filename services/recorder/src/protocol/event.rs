@@ -1,4 +1,4 @@
-//! Events and transactions as they are shown: every field read on its own, long texts cut where Sentry cuts them.
+//! Events and transactions for display. Each field is read independently, and long texts are cut where Sentry cuts them.
 
 use serde_json::value::RawValue;
 
@@ -7,33 +7,33 @@ use super::{
     timestamp::Timestamp,
 };
 
-/// Longest release, environment, user or name of anything that becomes a row of the index.
+/// Longest text in a row of the index: release, environment, user or name.
 pub const LABEL_BYTES_MAX: usize = 512;
 /// Longest title of an issue.
 const TITLE_BYTES_MAX: usize = 256;
 /// Longest value or message of an event (Sentry: 8 192 characters).
 const VALUE_BYTES_MAX: usize = 8_192;
-/// Frames that are read of a stack (Sentry: 250); of more the innermost.
+/// Largest number of frames that are read of a stack (Sentry: 250). Of a longer stack, the innermost are read.
 const FRAMES_MAX: usize = 250;
-/// Exceptions that are read of a chain (Sentry: 50); of more the outermost.
+/// Largest number of exceptions that are read of a chain (Sentry: 50). Of a longer chain, the outermost are read.
 const EXCEPTIONS_MAX: usize = 50;
-/// Longest source line that is read: more than Sentry groups by.
+/// Longest source line that is read, in bytes.
 const CONTEXT_LINE_BYTES_MAX: usize = 128;
-/// Parameters of a message that are read.
+/// Largest number of a message's parameters that are read.
 const PARAMS_MAX: usize = 64;
-/// What an SDK writes as a user's address where the server shall fill in its own view. The recorder does not keep addresses.
+/// Text with which an SDK asks the server to fill in the user's address. The recorder does not store sender addresses.
 const AUTOMATIC_ADDRESS: &str = "{{auto}}";
-/// Parts of a fingerprint that are read.
+/// Largest number of a fingerprint's parts that are read.
 const FINGERPRINT_MAX: usize = 64;
 
 /// A `transaction` item.
 #[derive(Debug, Default)]
 pub struct Transaction<'a> {
-    /// Name of the transaction: what its root span is called.
+    /// Name of the transaction and of its root span.
     pub transaction: Option<String>,
-    /// When it began.
+    /// Start time.
     pub start_timestamp: Timestamp,
-    /// When it ended.
+    /// End time.
     pub timestamp: Timestamp,
     /// The release that sent it.
     pub release: Option<String>,
@@ -41,12 +41,12 @@ pub struct Transaction<'a> {
     pub environment: Option<String>,
     /// The root span.
     pub trace: Fields<'a>,
-    /// Spans below the root, one JSON value each.
+    /// JSON list of the spans below the root.
     pub spans: Option<&'a RawValue>,
 }
 
 impl<'a> Transaction<'a> {
-    /// Reads what can be read.
+    /// Reads every valid field.
     #[must_use]
     pub fn parse(json: &'a str) -> Self {
         let fields = Fields::parse(json);
@@ -65,32 +65,32 @@ impl<'a> Transaction<'a> {
 /// A span inside a transaction, a transaction's `contexts.trace`, or a standalone `span` item of the first version.
 #[derive(Debug, Default)]
 pub struct SpanPayload {
-    /// Trace it belongs to.
+    /// Trace that the span belongs to.
     pub trace_id: Option<String>,
-    /// Its own id.
+    /// Id of the span.
     pub span_id: Option<String>,
-    /// The span it is a child of.
+    /// Id of the parent span.
     pub parent_span_id: Option<String>,
-    /// What kind of work: `db`, `queue.publish`, ….
+    /// Kind of work, such as `db` or `queue.publish`.
     pub op: Option<String>,
-    /// What work exactly.
+    /// Description of the work.
     pub description: Option<String>,
-    /// Sentry's status name.
+    /// Status, as Sentry names it.
     pub status: Option<String>,
-    /// When it began.
+    /// Start time.
     pub start_timestamp: Timestamp,
-    /// When it ended.
+    /// End time.
     pub timestamp: Timestamp,
     /// Attributes.
     pub data: Option<Box<RawValue>>,
-    /// Spans of other traces (or places of this one) it is linked to.
+    /// Links to other spans, of any trace.
     pub links: Option<Box<RawValue>>,
-    /// The release, on standalone spans only.
+    /// Release, on standalone spans only.
     pub release: Option<String>,
 }
 
 impl SpanPayload {
-    /// Reads what can be read.
+    /// Reads every valid field.
     #[must_use]
     pub fn read(fields: &Fields<'_>) -> Self {
         Self {
@@ -109,57 +109,57 @@ impl SpanPayload {
     }
 }
 
-/// An `event` item: an error, a message, or a person's feedback.
+/// An `event` item: an error, a message or user feedback.
 #[derive(Debug, Default)]
 pub struct ErrorEvent {
     /// The event's own id.
     pub event_id: Option<String>,
-    /// `error`, `transaction`, `feedback`, …, where the sender says so.
+    /// `error`, `transaction`, `feedback` or another type, if the sender gives one.
     pub kind: Option<String>,
-    /// When it happened.
+    /// Time of the event.
     pub timestamp: Timestamp,
-    /// `fatal`, `error`, `warning`, `info` or `debug`; `error` where the sender says nothing that Sentry knows.
+    /// `fatal`, `error`, `warning`, `info` or `debug`. Missing levels, and those unknown to Sentry, become `error`.
     pub level: Option<String>,
-    /// The language of the program, as its SDK calls it.
+    /// Programming language, as the SDK names it.
     pub platform: Option<String>,
     /// The release that sent it.
     pub release: Option<String>,
     /// The environment that sent it.
     pub environment: Option<String>,
-    /// Name of the transaction it happened in.
+    /// Name of the transaction in which it happened.
     pub transaction: Option<String>,
-    /// The reporter's own grouping.
+    /// Grouping chosen by the sender.
     pub fingerprint: Vec<String>,
-    /// The exceptions, the outermost last.
+    /// Exceptions, outermost last.
     pub exceptions: Vec<Exception>,
-    /// The stack of a thread, or the event's own, where no exception has one.
+    /// Stack of a thread or of the event itself. Empty when an exception has a stack.
     pub stacktrace: Stacktrace,
-    /// A message, as text or as an object.
+    /// Message, sent as text or as an object.
     pub message: Message,
-    /// Who met it, by the best name there is.
+    /// Affected user, by the best available name.
     pub user: Option<String>,
-    /// Trace it happened in.
+    /// Trace in which it happened.
     pub trace_id: Option<String>,
-    /// Span it happened in.
+    /// Span in which it happened.
     pub span_id: Option<String>,
-    /// What a person wrote, where it is feedback.
+    /// Text of user feedback.
     pub feedback: Option<String>,
 }
 
 /// One exception of a chain.
 #[derive(Debug, Default)]
 pub struct Exception {
-    /// Its class.
+    /// Class of the exception.
     pub class: Option<String>,
-    /// Its message.
+    /// Message of the exception.
     pub value: Option<String>,
-    /// Where it was raised.
+    /// Stack where it was raised.
     pub stacktrace: Stacktrace,
-    /// False for what would have crashed the program.
+    /// False for an exception that would have crashed the program.
     pub handled: Option<bool>,
 }
 
-/// Frames, the innermost last.
+/// Stack frames, innermost last.
 #[derive(Debug, Default)]
 pub struct Stacktrace {
     /// The frames.
@@ -177,23 +177,23 @@ pub struct Frame {
     pub filename: Option<String>,
     /// Line in the source file.
     pub lineno: Option<u64>,
-    /// The text of that line, without the space around it.
+    /// Text of that line, trimmed.
     pub context_line: Option<String>,
-    /// Whether it is the application's own code.
+    /// True for the application's own code.
     pub in_app: Option<bool>,
 }
 
-/// A message: its text, and the template it was made from.
+/// Text of a message and its template.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// The template, equal for all events of one log line.
+    /// Template, equal for all events of one log statement.
     pub template: Option<String>,
-    /// The text with its parameters in place.
+    /// Text with its parameters filled in.
     pub formatted: Option<String>,
 }
 
 impl ErrorEvent {
-    /// Reads what can be read.
+    /// Reads every valid field.
     #[must_use]
     pub fn parse(json: &str) -> Self {
         let fields = Fields::parse(json);
@@ -223,19 +223,19 @@ impl ErrorEvent {
         }
     }
 
-    /// True for what a person wrote: Sentry keeps it apart from errors, in whatever item it comes.
+    /// Returns true for user feedback, which Sentry separates from errors, whatever the type of the item.
     #[must_use]
     pub fn is_feedback(&self) -> bool {
         self.kind.as_deref() == Some("feedback") || self.feedback.is_some()
     }
 
-    /// The exception that names the event: the outermost, which Sentry sends last.
+    /// Returns the exception that names the event: the outermost, which Sentry sends last.
     #[must_use]
     pub fn main_exception(&self) -> Option<&Exception> {
         self.exceptions.last()
     }
 
-    /// The stack that says where it happened: the main exception's, else that of a thread or of the event.
+    /// Returns the stack of the main exception, otherwise that of a thread or of the event.
     #[must_use]
     pub fn main_stack(&self) -> &Stacktrace {
         match self.main_exception() {
@@ -244,13 +244,13 @@ impl ErrorEvent {
         }
     }
 
-    /// The message as people read it.
+    /// Returns the message for display.
     #[must_use]
     pub fn message_text(&self) -> Option<&str> {
         self.message.formatted.as_deref().or(self.message.template.as_deref())
     }
 
-    /// The first line of `Type: value`, of the value, or of the message.
+    /// Returns the first line of `Type: value`, of the value, or of the message, otherwise the name of a function.
     #[must_use]
     pub fn title(&self) -> String {
         let named = self.main_exception().and_then(|exception| {
@@ -268,7 +268,7 @@ impl ErrorEvent {
         cut(title.unwrap_or_else(|| "(no message)".to_owned()), TITLE_BYTES_MAX)
     }
 
-    /// Where it happened: the transaction, else the innermost in-app frame.
+    /// Returns the place of the event: the transaction, otherwise the innermost in-app frame.
     #[must_use]
     pub fn culprit(&self) -> Option<String> {
         self.transaction.clone().or_else(|| {
@@ -278,7 +278,7 @@ impl ErrorEvent {
         })
     }
 
-    /// False when any exception of the chain was not handled.
+    /// Returns false when any exception of the chain was not handled.
     #[must_use]
     pub fn handled(&self) -> bool {
         !self.exceptions.iter().any(|exception| exception.handled == Some(false))
@@ -290,7 +290,7 @@ impl Exception {
         Self {
             class: fields.short("type", LABEL_BYTES_MAX),
             value: fields.get("value").map(|value| {
-                // Sentry takes any JSON here and shows it as text.
+                // Sentry accepts any JSON here and shows it as text.
                 cut(fields::text(value).unwrap_or_else(|| value.get().to_owned()), VALUE_BYTES_MAX)
             }),
             stacktrace: Stacktrace::read(&fields.object("stacktrace")),
@@ -304,7 +304,7 @@ impl Exception {
 }
 
 impl Stacktrace {
-    /// The innermost frame of the application's own code.
+    /// Returns the innermost frame of the application's own code.
     #[must_use]
     pub fn innermost_in_app(&self) -> Option<&Frame> {
         self.frames.iter().rev().find(|frame| frame.in_app == Some(true))
@@ -320,7 +320,7 @@ impl Stacktrace {
 }
 
 impl Frame {
-    /// The module, else the file; empty where the frame names neither.
+    /// Returns the module, otherwise the file, otherwise an empty text.
     #[must_use]
     pub fn place(&self) -> &str {
         self.module.as_deref().or(self.filename.as_deref()).unwrap_or_default()
@@ -360,7 +360,7 @@ impl Message {
     }
 }
 
-/// `{"values": […]}`, the bare list of older SDKs and of Go, or one exception by itself.
+/// Reads exceptions from `{"values": […]}`, from the bare list of older SDKs and of Go, or from a single exception.
 fn exceptions(value: Option<&RawValue>) -> Vec<Exception> {
     let entries = values(value);
     let outermost = entries.len().saturating_sub(EXCEPTIONS_MAX);
@@ -368,7 +368,7 @@ fn exceptions(value: Option<&RawValue>) -> Vec<Exception> {
     read.filter(|exception| !exception.is_empty()).collect()
 }
 
-/// The entries of one of Sentry's lists, in each of the shapes that it takes.
+/// Returns the entries of one of Sentry's lists, in any of its shapes.
 fn values(value: Option<&RawValue>) -> Vec<&RawValue> {
     let Some(value) = value else { return Vec::new() };
     if value.get().starts_with('[') {
@@ -383,7 +383,7 @@ fn values(value: Option<&RawValue>) -> Vec<&RawValue> {
     }
 }
 
-/// The stack of the thread that crashed, else of the current one, else of the first that has one, else the event's own.
+/// Returns the stack of the crashed thread, else of the current one, else of the first with a stack, else the event's own.
 fn other_stack(event: &Fields<'_>) -> Stacktrace {
     let threads = values(event.get("threads"));
     let threads: Vec<Fields<'_>> = threads.iter().map(|thread| Fields::of(Some(*thread))).collect();
@@ -402,14 +402,14 @@ fn fingerprint(parts: Vec<&RawValue>) -> Vec<String> {
     texts.take(FINGERPRINT_MAX).collect()
 }
 
-/// The best name for counting distinct users.
+/// Returns the best name for counting distinct users.
 fn user(fields: &Fields<'_>) -> Option<String> {
     let named = ["id", "username", "email", "ip_address"].into_iter();
     let mut names = named.filter_map(|name| fields.short(name, LABEL_BYTES_MAX));
     names.find(|name| name != AUTOMATIC_ADDRESS)
 }
 
-/// The level as Sentry stores it. Old Python clients send the number of the standard library's level.
+/// Returns the level as Sentry stores it. Old Python clients send the number of the standard library's level.
 fn level(said: Option<&str>) -> &'static str {
     match said.unwrap_or_default() {
         "fatal" | "critical" | "50" => "fatal",
@@ -420,7 +420,7 @@ fn level(said: Option<&str>) -> &'static str {
     }
 }
 
-/// A template of `%s`, `%d` or `{}` with the parameters in their places, one after the other; `None` where it has no place for them.
+/// Fills parameters into a template of `%s`, `%d` or `{}`, in order. Returns `None` when nothing was filled in.
 fn fill_in(template: &str, mut params: impl Iterator<Item = String>) -> Option<String> {
     let (mut text, mut rest, mut is_filled) = (String::new(), template, false);
     while let Some((at, place)) =

@@ -1,7 +1,7 @@
-//! The members of a JSON object, each read on its own.
+//! Reads the members of a JSON object independently.
 //!
-//! Promise: one member of the wrong type, a null, a name that stands twice or a list with a bad entry costs that member and
-//! nothing else. Sentry treats events the same way: it drops the invalid field and keeps the event.
+//! It guarantees that a wrong type, a null, a repeated name or a list with an invalid entry costs only that member. Sentry
+//! treats events in the same way: it drops the invalid field and keeps the event.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,76 +13,76 @@ use serde_json::value::RawValue;
 
 use super::timestamp::Timestamp;
 
-/// More members than any SDK writes into one object; further ones are not read, so that memory stays below a small multiple
-/// of the text.
+/// Largest number of members of one object, more than any SDK writes. Further ones are not read, so that memory stays below
+/// a small multiple of the text.
 const MEMBERS_MAX: usize = 2_048;
 
-/// The members of one object, still as JSON text.
+/// Members of one object, as JSON text.
 #[derive(Debug, Default)]
 pub struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
-    /// The members of a JSON object; none where the text is something else.
+    /// Returns the members of a JSON object, or an empty value for any other text.
     #[must_use]
     pub fn parse(json: &'a str) -> Self {
         let mut members = Vec::new();
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        // What was read before a mistake counts.
+        // Members before a syntax error count.
         let end = Members(&mut members).deserialize(&mut deserializer);
         drop(end);
         Self(members)
     }
 
-    /// The members of a value; none where there is no value or it is no object.
+    /// Returns the members of a value. Empty when the value is missing or not an object.
     #[must_use]
     pub fn of(value: Option<&'a RawValue>) -> Self {
         value.map(|value| Self::parse(value.get())).unwrap_or_default()
     }
 
-    /// A member's value. Of two members with this name the last one counts; null counts as absent.
+    /// Returns a member's value. The last of two members with the same name counts. Null counts as absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().rev().find(|(known, _)| known == name);
         found.map(|(_, value)| *value).filter(|value| value.get() != "null")
     }
 
-    /// A scalar member as text.
+    /// Returns a scalar member as text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).and_then(text)
     }
 
-    /// A scalar member as text, cut to a number of bytes.
+    /// Returns a scalar member as text, cut to a number of bytes.
     #[must_use]
     pub fn short(&self, name: &str, bytes_max: usize) -> Option<String> {
         self.text(name).map(|text| cut(text, bytes_max))
     }
 
-    /// A member as a time; none where it does not read as one.
+    /// Returns a member as a time, if it is a valid one.
     #[must_use]
     pub fn time(&self, name: &str) -> Timestamp {
         self.get(name).map(Timestamp::parse).unwrap_or_default()
     }
 
-    /// A member as a whole number; none where it is negative, broken or something else.
+    /// Returns a member as a whole number. `None` when it is negative, malformed or of another type.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         self.get(name).and_then(|value| serde_json::from_str(value.get()).ok())
     }
 
-    /// A member as a truth value.
+    /// Returns a boolean member.
     #[must_use]
     pub fn truth(&self, name: &str) -> Option<bool> {
         self.get(name).and_then(|value| serde_json::from_str(value.get()).ok())
     }
 
-    /// The members of a member.
+    /// Returns the members of a member that is an object.
     #[must_use]
     pub fn object(&self, name: &str) -> Fields<'a> {
         Self::of(self.get(name))
     }
 
-    /// The entries of a list, nulls left out; none where the member is no list.
+    /// Returns the entries of a list without nulls. Empty when the member is not a list.
     #[must_use]
     pub fn list(&self, name: &str) -> Vec<&'a RawValue> {
         let mut entries = Vec::new();
@@ -92,20 +92,20 @@ impl<'a> Fields<'a> {
         entries
     }
 
-    /// A copy of a member's JSON text.
+    /// Returns a copy of a member's JSON text.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<Box<RawValue>> {
         self.get(name).map(ToOwned::to_owned)
     }
 
-    /// Every member that is not null, in order.
+    /// Returns every member that is not null, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let present = self.0.iter().filter(|(_, value)| value.get() != "null");
         present.map(|(name, value)| (name.as_ref(), *value))
     }
 }
 
-/// The text of a scalar: a string, a number or a truth value; anything else is absent.
+/// Returns the text of a string, a number or a boolean. `None` for any other value.
 #[must_use]
 pub fn text(value: &RawValue) -> Option<String> {
     let json = value.get();
@@ -116,7 +116,7 @@ pub fn text(value: &RawValue) -> Option<String> {
     }
 }
 
-/// A string with half a surrogate pair in it, as browsers can send it: that character is replaced, the rest is read.
+/// Reads a string with half a surrogate pair, as browsers can send it. Only that character is replaced.
 fn damaged_text(json: &str) -> Option<String> {
     struct Bytes;
     impl Visitor<'_> for Bytes {
@@ -133,13 +133,13 @@ fn damaged_text(json: &str) -> Option<String> {
     serde_json::Deserializer::from_str(json).deserialize_bytes(Bytes).ok()
 }
 
-/// Calls `each` with every entry of a JSON list that is not null, without keeping the list.
+/// Calls `each` with every entry of a JSON list that is not null, without storing the list.
 pub fn each_entry<'a>(json: &'a str, each: impl FnMut(&'a RawValue)) {
     let end = Entries(each).deserialize(&mut serde_json::Deserializer::from_str(json));
     drop(end);
 }
 
-/// Calls `each` with every entry of a JSON list that is an object; others are passed over.
+/// Calls `each` with every object in a JSON list. Other entries are skipped.
 pub fn each_object<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) {
     each_entry(json, |entry| {
         if entry.get().starts_with('{') {
@@ -148,7 +148,7 @@ pub fn each_object<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) {
     });
 }
 
-/// Text of at most this many bytes, cut between characters.
+/// Cuts text to at most this many bytes, between characters.
 #[must_use]
 pub fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
@@ -160,7 +160,7 @@ pub fn cut(mut text: String, bytes_max: usize) -> String {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Collects members into a list that outlives a failure.
+/// Collects members into a list that remains after a failure.
 struct Members<'m, 'a>(&'m mut Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> DeserializeSeed<'a> for Members<'_, 'a> {

@@ -1,22 +1,22 @@
-//! Which error events are one issue.
+//! Groups error events into issues.
 //!
-//! Promise: the reporter's fingerprint decides; else the exceptions' types and in-app frames (functions, not line
-//! numbers, so that an issue survives an edit; with the text of the line where the language's SDKs send it); else type and text. An event without exceptions is grouped by the stack of
-//! its thread, as Sentry does it; else by the message's template.
+//! The fingerprint decides first, then the exceptions' types and in-app frames, or values without frames. A frame counts by
+//! function, not by line number, so that an issue survives an edit, and by its line's text where the language's SDKs send
+//! it. Without exceptions, the stack of the event's thread decides, as in Sentry, otherwise the template of its message.
 
 use uuid::Uuid;
 
 use super::event::{ErrorEvent, Exception, Frame, Stacktrace};
 
-/// A frozen namespace: changing it renames every issue.
+/// Namespace of issue ids. A change would rename every issue.
 const NAMESPACE: Uuid = Uuid::from_bytes(*b"pitboss-issues-1");
 
-/// The languages in which Sentry groups by the text of a frame's line too.
+/// Languages in which Sentry also groups by the text of a frame's line.
 const GROUPED_BY_LINE: [&str; 5] = ["javascript", "node", "php", "python", "ruby"];
-/// Sentry does not group by longer lines: they are somebody's minified file.
+/// Longest line for grouping. Sentry ignores longer lines, because they come from minified files.
 const LINE_CHARACTERS_MAX: usize = 120;
 
-/// The issue that an event of this project belongs to: 32 hexadecimal digits.
+/// Returns the issue that an event of this project belongs to.
 #[must_use]
 pub fn issue_id(project: u32, event: &ErrorEvent) -> Uuid {
     let mut parts = vec![project.to_string()];
@@ -34,12 +34,12 @@ pub fn issue_id(project: u32, event: &ErrorEvent) -> Uuid {
     Uuid::new_v5(&NAMESPACE, &length_prefixed(&parts))
 }
 
-/// The name between the braces of `{{ name }}`.
+/// Returns the name between the braces of `{{ name }}`.
 fn variable(part: &str) -> Option<&str> {
     Some(part.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim())
 }
 
-/// What a variable of a fingerprint stands for; `None` for one that is not known or has no value.
+/// Returns the value of a fingerprint's variable. `None` when it is unknown or has no value.
 fn value_of<'a>(name: &str, event: &'a ErrorEvent) -> Option<&'a str> {
     let exception = event.main_exception();
     let stack = event.main_stack();
@@ -74,8 +74,8 @@ fn exception_parts(exception: &Exception, by_line: bool, parts: &mut Vec<String>
     }
 }
 
-/// The in-app frames, or all where there is none of ours; false for an empty stack. However deep a function calls itself, it
-/// counts once.
+/// Adds the in-app frames, or all frames when none is in-app. Returns false for an empty stack. Direct recursion of any
+/// depth counts once.
 fn stack_parts(stack: &Stacktrace, by_line: bool, parts: &mut Vec<String>) -> bool {
     let before = parts.len();
     let mut frames: Vec<&Frame> = stack.frames.iter().collect();
@@ -100,7 +100,7 @@ fn frame_part(frame: &Frame, by_line: bool) -> String {
     }
 }
 
-/// Parts that cannot run into one another.
+/// Joins parts with length prefixes, so that different parts never give equal bytes.
 fn length_prefixed(parts: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in parts {

@@ -1,27 +1,27 @@
-//! Sessions: single updates, and sums of a whole minute, each in its own shape.
+//! Reads sessions: single updates, and sums that each cover a minute.
 
 use super::{
     event::LABEL_BYTES_MAX,
     fields::{Fields, each_entry},
 };
 
-/// What became of sessions. Of one session's update exactly one is 1.
+/// Sessions by outcome. An update of a single session sets exactly one of the counts to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Begun, or ended in order and without an error.
+    /// Begun, or ended normally and without an error.
     pub healthy: u64,
-    /// With an error that was handled.
+    /// Sessions with a handled error.
     pub errored: u64,
-    /// Ended by something else than the program: killed, out of memory, hung.
+    /// Ended by something other than the program: killed, out of memory, hung.
     pub abnormal: u64,
-    /// With an error that nobody handled and that did not end the program.
+    /// Sessions with an unhandled error that did not end the program.
     pub unhandled: u64,
     /// Ended by a crash.
     pub crashed: u64,
 }
 
 impl Counts {
-    /// Adds what became of others.
+    /// Adds other counts.
     pub fn add(&mut self, others: Self) {
         self.healthy += others.healthy;
         self.errored += others.errored;
@@ -31,22 +31,22 @@ impl Counts {
     }
 }
 
-/// One update of one session, or the sum of many.
+/// One update of one session, or the sum of many sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The release that it ran.
+    /// Release of the program.
     pub release: String,
-    /// Where it ran.
+    /// Environment of the program.
     pub environment: String,
-    /// The session's id; absent for a sum.
+    /// Session id. Absent for a sum.
     pub sid: Option<String>,
-    /// Who had it.
+    /// User of the session.
     pub did: Option<String>,
-    /// What became of it, or of them.
+    /// Outcomes.
     pub counts: Counts,
 }
 
-/// The sessions of a `session` or `sessions` item. Sentry takes none without a release.
+/// Calls `each` with the sessions of a `session` or `sessions` item. Sentry accepts none without a release.
 pub fn each(json: &str, mut each: impl FnMut(Session)) {
     let fields = Fields::parse(json);
     let attributes = fields.object("attrs");
@@ -68,7 +68,7 @@ pub fn each(json: &str, mut each: impl FnMut(Session)) {
 }
 
 fn sums(aggregate: &Fields<'_>) -> Counts {
-    // Above this a number is a mistake, and sums of such stay far below what SQLite can hold.
+    // A larger number is a mistake. The limit keeps sums far below SQLite's largest integer.
     let number = |name: &str| aggregate.number(name).unwrap_or_default().min(u64::from(u32::MAX));
     Counts {
         healthy: number("exited"),

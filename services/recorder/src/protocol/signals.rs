@@ -1,4 +1,4 @@
-//! Entries of the batch items: logs, metrics and streamed spans. One bad entry hides no other.
+//! Reads the entries of batch items: logs, metrics and streamed spans. An invalid entry does not hide the others.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::{
     timestamp::Timestamp,
 };
 
-/// Where a log or metric names its span when it does not do so at the top: before the field was moved, and in Rust's SDK.
+/// Attributes with the span id of a log or metric that has no `span_id`, as older SDKs and the Rust SDK send it.
 const SPAN_ATTRIBUTES: [&str; 2] = ["sentry.trace.parent_span_id", "parent_span_id"];
 
-/// Calls `each` with every entry of a batch item, `{"items": […]}`; false where it is no batch.
+/// Calls `each` with every object in a batch item, `{"items": […]}`. Returns false when there is none.
 pub fn each_entry<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) -> bool {
     let mut found = false;
     if let Some(items) = Fields::parse(json).get("items") {
@@ -25,12 +25,12 @@ pub fn each_entry<'a>(json: &'a str, mut each: impl FnMut(Fields<'a>)) -> bool {
     found
 }
 
-/// Attributes by name, each as the JSON text of its value.
+/// Attributes by name, with the JSON text of each value.
 #[derive(Debug, Default)]
 pub struct Attributes<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'a> Attributes<'a> {
-    /// Reads `{"name": {"value": …, "type": …}}`; an attribute without a value is left out.
+    /// Reads `{"name": {"value": …, "type": …}}` and skips attributes without a value.
     #[must_use]
     pub fn read(entry: &Fields<'a>) -> Self {
         let attributes = entry.object("attributes");
@@ -38,34 +38,34 @@ impl<'a> Attributes<'a> {
         Self(attributes.iter().filter_map(|(name, raw)| Some((name.to_owned(), value(raw)?))).collect())
     }
 
-    /// An attribute as text.
+    /// Returns an attribute as text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         self.0.get(name).and_then(|value| fields::text(value))
     }
 
-    /// `{"name": value}`.
+    /// Returns `{"name": value}`.
     #[must_use]
     pub fn flat(&self) -> Box<RawValue> {
         serde_json::value::to_raw_value(&self.0).unwrap_or_default()
     }
 }
 
-/// What a log, a metric and a span have in common.
+/// Fields that a log and a metric have in common.
 #[derive(Debug, Default)]
 pub struct Entry<'a> {
-    /// When it was written or measured.
+    /// Time of writing or measuring.
     pub timestamp: Timestamp,
-    /// Trace it belongs to.
+    /// Trace that the entry belongs to.
     pub trace_id: Option<String>,
-    /// Span it belongs to.
+    /// Span that the entry belongs to.
     pub span_id: Option<String>,
-    /// Its attributes.
+    /// Attributes of the entry.
     pub attributes: Attributes<'a>,
 }
 
 impl<'a> Entry<'a> {
-    /// Reads what can be read.
+    /// Reads every valid field.
     #[must_use]
     pub fn read(fields: &Fields<'a>) -> Self {
         let attributes = Attributes::read(fields);
@@ -82,30 +82,30 @@ impl<'a> Entry<'a> {
 /// One entry of a `span` item of the second version.
 #[derive(Debug, Default)]
 pub struct SpanV2<'a> {
-    /// Trace it belongs to.
+    /// Trace that the span belongs to.
     pub trace_id: Option<String>,
-    /// Its own id.
+    /// Id of the span.
     pub span_id: Option<String>,
-    /// The span it is a child of.
+    /// Id of the parent span.
     pub parent_span_id: Option<String>,
-    /// What it is called.
+    /// Name of the span.
     pub name: Option<String>,
     /// `ok` or `error`.
     pub status: Option<String>,
-    /// True for the root of a service's part.
+    /// True for the root of a service's part of the trace.
     pub is_segment: bool,
-    /// When it began.
+    /// Start time.
     pub start_timestamp: Timestamp,
-    /// When it ended.
+    /// End time.
     pub end_timestamp: Timestamp,
-    /// Its attributes, `sentry.op` among them.
+    /// Attributes, including `sentry.op`.
     pub attributes: Attributes<'a>,
     /// Links to other spans.
     pub links: Option<Box<RawValue>>,
 }
 
 impl<'a> SpanV2<'a> {
-    /// Reads what can be read.
+    /// Reads every valid field.
     #[must_use]
     pub fn read(fields: &Fields<'a>) -> Self {
         Self {

@@ -1,9 +1,9 @@
-//! Sentry's two ways of writing a time, read as seconds since the epoch.
+//! Reads both of Sentry's forms of a time as seconds since the epoch.
 
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Seconds since the epoch; `None` where the SDK sent nothing that reads as a time.
+/// Seconds since the epoch. `None` when the SDK sent no valid time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timestamp(pub Option<f64>);
 
@@ -14,14 +14,14 @@ impl Timestamp {
         Self(parse(value.get()))
     }
 
-    /// The seconds; where there is no time, when it was received, as Sentry does.
+    /// Returns the seconds, or the time of receipt when there are none, as Sentry does.
     #[must_use]
     pub fn or(self, received_at: f64) -> f64 {
         self.0.unwrap_or(received_at)
     }
 }
 
-/// Reads a JSON value that is a number of seconds or an RFC 3339 text (without a zone: UTC, as older SDKs send it).
+/// Parses a number of seconds or an RFC 3339 text. A text without a zone is UTC, as older SDKs send it.
 fn parse(json: &str) -> Option<f64> {
     if let Ok(seconds) = serde_json::from_str::<f64>(json) {
         return seconds.is_finite().then_some(seconds);
@@ -30,7 +30,7 @@ fn parse(json: &str) -> Option<f64> {
     let at = OffsetDateTime::parse(&text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
         .ok()?;
-    // Microseconds are exact in a float, nanoseconds are not.
+    // A float holds microseconds exactly, but not nanoseconds.
     Some((at.unix_timestamp_nanos() / 1_000) as f64 / 1e6)
 }
 

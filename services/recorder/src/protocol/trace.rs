@@ -1,8 +1,8 @@
-//! One trace, put together from the envelopes of every service.
+//! One trace, assembled from the envelopes of all services.
 //!
-//! Promise: nothing is repaired. A span that was sent twice appears twice (and is named in `duplicates`), a parent that
-//! never arrived is named in `missing_parents`: the reader judges, the witness tells. Memory is bounded in bytes, and what
-//! did not fit is counted in `left_out`; nothing that is kept is ever called missing.
+//! It guarantees that nothing is repaired, so that the reader can judge the original data. A span that was sent twice
+//! appears twice and is in `duplicates`, and a parent that never arrived is in `missing_parents`. Memory is bounded in
+//! bytes, and `left_out` counts what did not fit. Stored data is never reported as missing.
 
 mod assembly;
 
@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 pub use assembly::{Assembly, logs, metrics, trace_error};
 
-/// A trace as it is answered.
+/// A trace as queries return it.
 #[derive(Debug, Serialize)]
 pub struct Trace {
     /// 32 hexadecimal digits.
     pub trace_id: String,
-    /// Projects that sent any of it, in order of their first span.
+    /// Projects that sent a part of it, in order of their first span.
     pub services: Vec<String>,
-    /// Every span, a transaction's root span included, in order of their start.
+    /// All spans in order of their start, including the root span of each transaction.
     pub spans: Vec<Span>,
     /// Error events in order of time.
     pub errors: Vec<TraceError>,
@@ -26,20 +26,20 @@ pub struct Trace {
     pub logs: Vec<Log>,
     /// Metrics in order of time.
     pub metrics: Vec<Metric>,
-    /// Ids that a span names as its parent and that no span has. Empty when anything was left out: it may be there.
+    /// Parent ids that no span has. Empty when anything was left out, because the parent may be in that.
     pub missing_parents: Vec<String>,
-    /// Ids that more than one span has, of those that are shown.
+    /// Ids that more than one of the shown spans has.
     pub duplicates: Vec<String>,
-    /// True where anything was left out.
+    /// True when anything was left out.
     pub truncated: bool,
-    /// What was left out.
+    /// Counts of what was left out.
     pub left_out: LeftOut,
-    /// Parents that are not among the spans shown, missing or left out.
+    /// Parents that are not among the shown spans, because they are missing or were left out.
     #[serde(skip)]
     pub absent_parents: Vec<String>,
 }
 
-/// How much of a trace is kept and not shown, because an answer has a limit.
+/// Counts of what is stored of a trace but not shown, because a response has a limit.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub struct LeftOut {
     /// Spans of envelopes that were read.
@@ -50,7 +50,7 @@ pub struct LeftOut {
     pub logs: u64,
     /// Metrics of envelopes that were read.
     pub metrics: u64,
-    /// Envelopes with some of the trace that were not read.
+    /// Envelopes with a part of the trace that were not read.
     pub envelopes: u64,
 }
 
@@ -59,21 +59,21 @@ pub struct LeftOut {
 pub struct Span {
     /// 16 hexadecimal digits.
     pub span_id: String,
-    /// Parent, absent for a root.
+    /// Parent span. Absent for a root.
     pub parent_span_id: Option<String>,
     /// Name of the project that sent it.
     pub project: String,
     /// Release that sent it.
     pub release: Option<String>,
-    /// What kind of work.
+    /// Kind of work.
     pub op: String,
-    /// What work exactly; a transaction's name for its root span.
+    /// Description of the work. For the root span of a transaction it is the transaction's name.
     pub description: Option<String>,
-    /// Sentry's status name.
+    /// Status, as Sentry names it.
     pub status: Option<String>,
-    /// Seconds since the epoch.
+    /// Start, in seconds since the epoch.
     pub start: f64,
-    /// Seconds since the epoch.
+    /// End, in seconds since the epoch.
     pub end: f64,
     /// Attributes.
     pub data: Box<RawValue>,
@@ -90,13 +90,13 @@ pub struct Span {
 pub struct TraceError {
     /// The event's id.
     pub event_id: Option<String>,
-    /// The issue it belongs to.
+    /// Issue that the event belongs to.
     pub issue_id: String,
     /// Name of the project that sent it.
     pub project: String,
     /// Release that sent it.
     pub release: Option<String>,
-    /// Span it happened in.
+    /// Span in which it happened.
     pub span_id: Option<String>,
     /// Seconds since the epoch.
     pub timestamp: f64,
@@ -107,9 +107,9 @@ pub struct TraceError {
     /// Class of the main exception.
     #[serde(rename = "type")]
     pub class: Option<String>,
-    /// Its message.
+    /// Message of the main exception, otherwise of the event.
     pub value: Option<String>,
-    /// Where it happened.
+    /// Place where it happened.
     pub culprit: Option<String>,
     /// False for a panic or a crash.
     pub handled: bool,
@@ -128,11 +128,11 @@ pub struct Log {
     pub level: Option<String>,
     /// The text.
     pub body: Option<String>,
-    /// Trace it was written in.
+    /// Trace in which it was written.
     pub trace_id: Option<String>,
-    /// Span it was written in.
+    /// Span in which it was written.
     pub span_id: Option<String>,
-    /// Its fields.
+    /// Fields of the entry.
     pub attributes: Box<RawValue>,
     /// The envelope that carried it.
     pub seq: u64,
@@ -147,31 +147,31 @@ pub struct Metric {
     pub release: Option<String>,
     /// Seconds since the epoch.
     pub timestamp: f64,
-    /// Its name.
+    /// Name of the metric.
     pub name: Option<String>,
     /// `counter`, `gauge` or `distribution`.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The value.
     pub value: Option<Box<RawValue>>,
-    /// Its unit.
+    /// Unit of the value.
     pub unit: Option<String>,
-    /// Trace it was measured in.
+    /// Trace in which it was measured.
     pub trace_id: Option<String>,
-    /// Span it was measured in.
+    /// Span in which it was measured.
     pub span_id: Option<String>,
-    /// Its labels.
+    /// Labels of the metric.
     pub attributes: Box<RawValue>,
     /// The envelope that carried it.
     pub seq: u64,
 }
 
-/// Where an envelope comes from.
+/// Origin of an envelope.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// Its place in the journal.
+    /// Position in the journal.
     pub seq: u64,
-    /// When it was received, in seconds since the epoch: what has no time of its own happened then.
+    /// Time of receipt, in seconds since the epoch. It replaces missing times.
     pub received_at: f64,
     /// Numeric id of the project.
     pub project: u32,

@@ -1,4 +1,4 @@
-//! What only the operator may do, and how the recorder stands.
+//! Operator actions, and the status of the recorder.
 
 use axum::{
     Json,
@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Query;
 use crate::{forward::ForwardState, ingest::Mode};
 
-/// No token is 401, a wrong one 403.
+/// Answers 401 without a token and 403 for a wrong one.
 fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
     if query.operator.is(headers) {
         return Ok(());
@@ -25,7 +25,7 @@ fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
         .detail(format!("send the operator's token in {OPERATOR_TOKEN_HEADER}")))
 }
 
-/// `DELETE /api/v1/envelopes`: forgets everything; `seq` goes on where it was.
+/// `DELETE /api/v1/envelopes`: deletes everything. `seq` continues.
 pub(super) async fn forget(State(query): State<Query>, headers: HeaderMap) -> Result<Response, Problem> {
     authorise(&query, &headers)?;
     let next_seq = query.journal.forget().await.map_err(|error| {
@@ -72,11 +72,11 @@ fn mode_now(query: &Query) -> Response {
 
 #[derive(Serialize)]
 struct Status {
-    /// The last `seq` that is kept.
+    /// Last stored `seq`.
     durable_seq: u64,
-    /// The last `seq` that queries can see.
+    /// Last `seq` that queries can see.
     indexed_seq: u64,
-    /// The first `seq` that is still kept.
+    /// First `seq` that is still stored.
     first_seq: u64,
     journal_bytes: u64,
     journal_failed: bool,

@@ -1,4 +1,4 @@
-//! The envelopes themselves.
+//! Queries for the envelopes themselves.
 
 use std::io::{self, Write};
 
@@ -85,15 +85,15 @@ fn write_envelope(out: &mut Out, opened: &Opened<'_>) -> Result<(), WriteError> 
     Ok(())
 }
 
-/// What `raw` takes.
+/// Parameters of `raw`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RawWanted {
-    /// `received`: the bytes as they came, compressed as they were.
+    /// `received`: the bytes as received, still compressed.
     #[serde(default, rename = "as")]
     form: Option<String>,
 }
 
-/// `GET /api/v1/envelopes/{seq}/raw`: the envelope's bytes; `?as=received` leaves them compressed as they came.
+/// `GET /api/v1/envelopes/{seq}/raw`: the envelope's bytes. `?as=received` leaves them compressed.
 pub(super) async fn raw(
     State(query): State<Query>,
     Path(seq): Path<u64>,
@@ -115,7 +115,7 @@ pub(super) async fn raw(
     Ok(response)
 }
 
-/// The bytes as they came, or the envelope as it was before its sender compressed it.
+/// Writes the bytes as received, or the envelope as it was before its sender compressed it.
 fn write_raw(
     out: &mut Out,
     stored: &Stored,

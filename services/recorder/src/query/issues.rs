@@ -1,4 +1,4 @@
-//! Issues and releases: counted from what is kept, never stored as counts that could drift.
+//! Queries for issues and releases. Issues and sessions are counted from rows. Other numbers of releases are counters.
 
 use axum::{Json, extract::State, response::Response};
 use chassis::{
@@ -26,12 +26,12 @@ use crate::{
     },
 };
 
-/// Issues that a listing shows at most.
+/// Largest number of issues in a listing.
 const ISSUES_MAX: u32 = 1_000;
-/// Events that one issue shows.
+/// Largest number of envelopes whose events one issue shows.
 const EVENTS_SHOWN: u32 = 20;
 
-/// An issue in the list.
+/// An issue in a listing.
 #[derive(Debug, Serialize)]
 pub(crate) struct Issue {
     pub(crate) seq: u64,
@@ -74,7 +74,7 @@ pub(crate) struct IssueEvent {
     pub(crate) event: ErrorEvent,
 }
 
-/// `GET /api/v1/issues?since=&project=&limit=`: those with an event after `since`, the most recent first.
+/// `GET /api/v1/issues?since=&project=&limit=`: issues with an event after `since`, most recent first.
 pub(super) async fn list(
     State(query): State<Query>,
     UrlQuery(wanted): UrlQuery<Wanted>,
@@ -95,7 +95,7 @@ pub(super) async fn one(State(query): State<Query>, Path(id): Path<Uuid>) -> Res
     Ok(with_lag(lag, Json(detail.ok_or_else(Problem::not_found)?)))
 }
 
-/// The issues of a page.
+/// Returns the issues of a page.
 pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issue>, WriteError> {
     let page = crate::index::Page { limit: page.limit.min(ISSUES_MAX), ..page };
     let rows = query.index.read(|connection| read::issues(connection, page))?;
@@ -107,7 +107,7 @@ pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issu
         .collect()
 }
 
-/// One issue with its last events, the newest first.
+/// Returns one issue with its last events, newest first.
 pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, IndexError> {
     let Some(row) = query.index.read(|connection| read::issue(connection, id))? else { return Ok(None) };
     let events = events(query, id, EVENTS_SHOWN).map_err(|error| match error {
@@ -132,7 +132,7 @@ fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteE
                 }
                 let error = trace_error(opened.source, opened.envelope, &event);
                 if !events.is_empty() {
-                    // Only the newest event's stacks are shown; twenty of them would be megabytes.
+                    // Only the newest event's stacks are shown. The stacks of twenty events would be megabytes.
                     event.exceptions = Vec::new();
                     event.stacktrace = Stacktrace::default();
                 }
@@ -185,17 +185,17 @@ struct Release {
     last_seen: f64,
     transactions: u64,
     errors: u64,
-    /// Distinct sessions and sums. Sentry counts only sessions whose beginning it got; these are all that are kept.
+    /// Distinct sessions and sums. Sentry counts only sessions whose beginning it received. These are all that are stored.
     sessions: u64,
     sessions_crashed: u64,
     sessions_abnormal: u64,
     sessions_unhandled: u64,
     sessions_errored: u64,
-    /// Share of sessions that did not crash; absent where there is none, as in Sentry.
+    /// Share of sessions that did not crash. Absent without sessions, as in Sentry.
     crash_free_sessions: Option<f64>,
     users: u64,
     users_crashed: u64,
-    /// Share of users without a crashed session; absent where no session names a user.
+    /// Share of users without a crashed session. Absent when no session names a user.
     crash_free_users: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! Answers that are written while they are found: never whole in memory, and at the pace of whoever reads them.
+//! Streams responses at the client's reading speed while their content is found, so that none is in memory as a whole.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -33,28 +33,28 @@ use crate::{
     protocol::{digest::Kinds, envelope::Envelope, seconds, trace::Source},
 };
 
-/// Bytes that are handed over at a time.
+/// Size of the pieces that are handed to the connection.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// Chunks that may wait for the reader.
+/// Largest number of chunks that wait for the client.
 const CHUNKS_WAITING: usize = 4;
-/// Whoever reads nothing for this long has its answer cut short: it holds a place that others wait for.
+/// Longest time without progress. The response is then cut off, because it holds a place that others wait for.
 const READER_PATIENCE: Duration = Duration::from_secs(20);
-/// While others wait for a place, a reader is waited for this long in all, and a second more for each of these bytes.
+/// Total delay that a client may cause while others wait for a place, plus one second for each of these bytes.
 const FAIR_PATIENCE: Duration = Duration::from_secs(5);
 const FAIR_BYTES_PER_S: u64 = 1024 * 1024;
-/// How often a writer that waits for its reader looks whether others wait.
+/// Interval at which a writer that waits for its client checks whether others wait.
 const TURN: Duration = Duration::from_millis(250);
-/// Whoever has no place by then is told to come again.
+/// Longest wait for a place. After it the client is asked to retry.
 const PLACE_DEADLINE: Duration = Duration::from_secs(30);
-/// Answers that are being written; each may hold a few large envelopes.
+/// Largest number of responses in progress. Each may hold a few large envelopes.
 const ANSWERS_MAX: usize = 3;
-/// Rows that are fetched from the index at a time.
+/// Number of rows that are fetched from the index at a time.
 const ROWS: u32 = 500;
 
-/// What answers are written to.
+/// Output of a response.
 pub(crate) type Out = BufWriter<ChunkSender>;
 
-/// The places for answers; clones share them.
+/// Places for responses. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     places: Arc<Semaphore>,
@@ -80,8 +80,8 @@ impl Answers {
     }
 }
 
-/// Hands written bytes to the connection; waits while the reader is slower, but not for one that has stopped reading, and
-/// not for long while others wait for its place.
+/// Hands written bytes to the connection. It waits for a slower client, but not for one that has stopped reading, and not
+/// for long while others wait for a place.
 #[derive(Debug)]
 pub(crate) struct ChunkSender {
     chunks: mpsc::Sender<Bytes>,
@@ -129,10 +129,10 @@ impl Write for ChunkSender {
     }
 }
 
-/// Why an answer ends early.
+/// Reason why a response ends early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
-    /// Reading failed, or the asker has left.
+    /// Reading failed, or the client disconnected or read too slowly.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The index failed.
@@ -143,7 +143,7 @@ pub(crate) enum WriteError {
     Json(#[from] serde_json::Error),
 }
 
-/// Answers with what `write` writes, on a thread that may block.
+/// Responds with the output of `write`, which runs on a blocking thread.
 pub(crate) async fn stream<F>(
     query: &Query,
     content_type: &'static str,
@@ -164,7 +164,7 @@ where
         waited: Duration::ZERO,
         sent_bytes: 0,
     };
-    // Detached on purpose: it ends with its writing, or with the first chunk that nobody wants.
+    // Detached on purpose. It ends with its output, or at the first chunk after the client has disconnected.
     let writing = tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(CHUNK_BYTES, sender);
         let written = write(&asked, &mut out).and_then(|()| Ok(out.flush()?));
@@ -172,7 +172,7 @@ where
             failing.store(true, Ordering::Release);
             tell_end(error);
         }
-        // What did not go out must not go out after the cut.
+        // Bytes that were not sent must not be sent after the cut.
         drop(out.into_parts());
         drop(place);
     });
@@ -180,7 +180,7 @@ where
     let chunks = futures::stream::unfold((receiver, cut_short), |(mut receiver, cut_short)| async move {
         let chunk = match receiver.recv().await {
             Some(chunk) => Ok(chunk),
-            // The connection breaks off: an answer that ends in order would say that there is no more.
+            // Breaks off the connection, because a regular end would mean that there is no more.
             None if cut_short.swap(false, Ordering::Acquire) => {
                 Err(io::Error::other("the answer was cut short"))
             }
@@ -206,16 +206,16 @@ fn tell_end(error: &WriteError) {
 /// Content type of the listings.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 
-/// One envelope on its way through a listing.
+/// One envelope of a listing.
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) envelope: &'a Envelope<'a>,
-    /// Bytes that were decompressed for it, attachments that nobody looks into among them.
+    /// Number of decompressed bytes, including attachments that are not parsed.
     pub(crate) bytes: u64,
 }
 
-/// Calls `each` for every envelope of the page that has one of the kinds, until it says that it has enough.
+/// Calls `each` for every envelope of the page with one of the kinds, until `each` returns true.
 pub(crate) fn each_envelope(
     query: &Query,
     page: Page,
@@ -224,7 +224,7 @@ pub(crate) fn each_envelope(
 ) -> Result<(), WriteError> {
     let mut reader = query.journal.reader();
     let mut page = Page { limit: ROWS, ..page };
-    // What arrives while the answer is written belongs to the next one: else a fast sender makes it endless.
+    // Envelopes that arrive meanwhile belong to the next response. Otherwise a fast sender would make this one endless.
     let end = query.index.reached().indexed;
     loop {
         let rows = query.index.read(|connection| read::envelopes(connection, page, kinds))?;
@@ -241,7 +241,7 @@ pub(crate) fn each_envelope(
     }
 }
 
-/// Reads one envelope and calls `each` with it; nothing where it was deleted meanwhile or cannot be opened any more.
+/// Calls `each` with one envelope. Returns `None` when it was deleted meanwhile or can no longer be opened.
 pub(crate) fn with_envelope<T>(
     query: &Query,
     reader: &mut Reader,
@@ -265,7 +265,7 @@ pub(crate) fn line(out: &mut Out, value: &impl Serialize) -> Result<(), WriteErr
     Ok(())
 }
 
-/// Writes JSON without its newlines: in JSON they can only stand between tokens, never inside a string.
+/// Writes JSON without its newlines. In JSON they occur only between tokens, never inside a string.
 pub(crate) fn one_line(out: &mut Out, json: &[u8]) -> io::Result<()> {
     for piece in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
         out.write_all(piece)?;

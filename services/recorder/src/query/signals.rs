@@ -1,4 +1,4 @@
-//! The other things that SDKs send, each as lines of their own fields with `seq`, `received_at` and `project`.
+//! Queries for the other signals of SDKs, each as lines of its own fields with `seq`, `received_at` and `project`.
 
 use axum::{extract::State, response::Response};
 use chassis::{http::Query as UrlQuery, problem::Problem};
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::protocol::{digest::Kinds, envelope::Item, event::ErrorEvent, trace};
 
-/// Members that are too long for a line; the raw envelope has them.
+/// Members that are too long for a line. The raw envelope contains them.
 const BULKY: [&str; 3] = ["profile", "debug_meta", "measurements"];
 
 /// `GET /api/v1/metrics?since=&project=&limit=`
@@ -50,7 +50,7 @@ pub(super) async fn logs(
     .await
 }
 
-/// `GET /api/v1/sessions?since=&project=&limit=`: updates and sums as they came; `/releases` counts them.
+/// `GET /api/v1/sessions?since=&project=&limit=`: updates and sums as received. `/releases` counts them.
 pub(super) async fn sessions(
     State(query): State<Query>,
     UrlQuery(wanted): UrlQuery<Wanted>,
@@ -58,7 +58,7 @@ pub(super) async fn sessions(
     each_item(&query, &wanted, &["session", "sessions"], payload_line).await
 }
 
-/// `GET /api/v1/feedback?since=&project=&limit=`: what people wrote, in whatever item it came.
+/// `GET /api/v1/feedback?since=&project=&limit=`: user feedback, from any type of item.
 pub(super) async fn feedback(
     State(query): State<Query>,
     UrlQuery(wanted): UrlQuery<Wanted>,
@@ -87,7 +87,7 @@ pub(super) async fn profiles(
     each_item(&query, &wanted, &["profile", "profile_chunk"], payload_line).await
 }
 
-/// `GET /api/v1/replays?since=&project=&limit=`: the events, and the recordings by their size.
+/// `GET /api/v1/replays?since=&project=&limit=`: events, and recordings with their size.
 pub(super) async fn replays(
     State(query): State<Query>,
     UrlQuery(wanted): UrlQuery<Wanted>,
@@ -103,7 +103,7 @@ pub(super) async fn client_reports(
     each_item(&query, &wanted, &["client_report"], payload_line).await
 }
 
-/// Streams the items of these types; a limit cuts between envelopes, never inside one, so that `since` can go on.
+/// Streams the items of these types. A limit never cuts inside an envelope, so that `since` can continue behind it.
 async fn each_item<F>(
     query: &Query,
     wanted: &Wanted,
@@ -128,7 +128,7 @@ where
     .await
 }
 
-/// The item's own members, flat, without the bulky ones.
+/// Writes the item's own members, without the bulky ones.
 fn payload_line(out: &mut Out, opened: &Opened<'_>, item: &Item<'_>) -> Result<u32, WriteError> {
     let mut members: Map<String, Value> = serde_json::from_slice(item.payload).unwrap_or_default();
     for bulky in BULKY {

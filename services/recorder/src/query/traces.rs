@@ -1,4 +1,4 @@
-//! Traces: the recent ones, and one as a whole.
+//! Queries for recent traces and for one whole trace.
 
 use std::sync::PoisonError;
 
@@ -25,20 +25,20 @@ use crate::{
     },
 };
 
-/// Traces that a listing shows when it is not told otherwise.
+/// Default number of traces in a listing.
 const TRACES_LISTED: u32 = 100;
-/// Traces that a listing shows at most.
+/// Largest number of traces in a listing.
 const TRACES_MAX: u32 = 5_000;
-/// Envelopes of one trace that are read.
+/// Largest number of envelopes that are read for one trace.
 const ENVELOPES_MAX: u32 = 5_000;
-/// Bytes of their payloads that are looked into.
+/// Limit of the payload bytes that are parsed for one trace.
 const READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
-/// Bytes that are decompressed for these, with attachments that are passed over: two or three of the largest.
+/// Limit of the bytes that are decompressed for it, including skipped attachments: two or three of the largest envelopes.
 const DECOMPRESSED_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// Memory that one trace may take, about.
+/// Approximate memory limit of one trace.
 const TRACE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A trace in the list.
+/// A trace in a listing.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) seq: u64,
@@ -74,7 +74,7 @@ impl Summary {
     }
 }
 
-/// `GET /api/v1/traces?since=&project=&limit=`: traces with any span, the newest first.
+/// `GET /api/v1/traces?since=&project=&limit=`: traces with any span, newest first.
 pub(super) async fn list(
     State(query): State<Query>,
     UrlQuery(wanted): UrlQuery<Wanted>,
@@ -89,7 +89,7 @@ pub(super) async fn list(
     .await
 }
 
-/// The recent traces.
+/// Returns the recent traces.
 pub(crate) fn recent(query: &Query, page: Page) -> Result<Vec<Summary>, crate::index::IndexError> {
     let page = Page { limit: page.limit.min(TRACES_MAX), ..page };
     let rows = query.index.read(|connection| read::traces(connection, page))?;
@@ -114,14 +114,14 @@ pub(super) async fn one(
     .await
 }
 
-/// Whether anything is kept of a trace. Asked first, because a stream cannot take its status back.
+/// Returns true when any part of a trace is stored. Checked first, because a stream cannot change its status later.
 pub(crate) async fn is_known(query: &Query, trace_id: [u8; 16]) -> Result<bool, Problem> {
     let read = move |query: &Query| query.index.read(|connection| read::of_trace(connection, trace_id, 1));
     let (rows, _) = ask(query, read).await?;
     Ok(!rows.is_empty())
 }
 
-/// Reads a trace's envelopes and puts the trace together, in about so many bytes of memory.
+/// Reads a trace's envelopes and assembles the trace in about this many bytes of memory.
 pub(crate) fn assemble(
     query: &Query,
     trace_id: [u8; 16],

@@ -1,4 +1,4 @@
-//! Sizes: what is too large is refused before it costs anything, and bombs cost the memory of one.
+//! Sizes: what is too large is refused before it costs anything, and many bombs cost the memory of one.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -10,7 +10,7 @@ use crate::{
 const SMALL: [(&str, &str); 2] =
     [("PITBOSS__LIMITS__BODY_BYTES_MAX", "300000"), ("PITBOSS__LIMITS__ENVELOPE_BYTES_MAX", "1000000")];
 
-/// An envelope of about this size.
+/// Returns an envelope of about this size.
 fn envelope(bytes: usize) -> Vec<u8> {
     with_attachment(&vec![b'a'; bytes])
 }
@@ -20,7 +20,7 @@ fn with_attachment(payload: &[u8]) -> Vec<u8> {
     [head.as_bytes(), payload].concat()
 }
 
-/// An envelope with one batch of about this size: of these every byte is read into memory.
+/// Returns an envelope with one batch of about this size, all of which is read into memory.
 fn with_batch(item_type: &str, bytes: usize) -> Vec<u8> {
     let head = format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{{\"items\":[{{\"body\":\"");
     [head.as_bytes(), &vec![b'a'; bytes], b"\"}]}\n"].concat()
@@ -29,7 +29,7 @@ fn with_batch(item_type: &str, bytes: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_is_kept_and_too_large_is_413() {
     let recorder = Recorder::start(&SMALL).await;
-    // What is not compressed may be as large as an envelope.
+    // An uncompressed body may be as large as an envelope.
     for (bytes, status) in [(1_000, 200), (200_000, 200), (900_000, 200), (1_000_001, 413), (5_000_000, 413)]
     {
         let answer = recorder.post(1, envelope(bytes)).send().await.expect("an answer");
@@ -140,9 +140,9 @@ async fn items_of_other_types_have_sentrys_documented_sizes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_bombs_at_once_cost_the_memory_of_one() {
     let directory = tempfile::tempdir().expect("a folder");
-    // As it is run: each arena of the allocator keeps what was freed in it.
+    // As in production. Each arena of the allocator keeps the memory that was freed in it.
     let program = Program::start(directory.path(), &[("MALLOC_ARENA_MAX", "2")]).await;
-    // Each is read into memory up to 8 MiB, and the second kind is refused only then.
+    // Each is read into memory up to 8 MiB. The second kind is refused only then.
     let bombs: Vec<_> = [("log", 8_000_000), ("span", 60_000_000), ("trace_metric", 8_000_000)]
         .into_iter()
         .flat_map(|(item_type, bytes)| encoded(&with_batch(item_type, bytes)).into_iter().skip(1))
@@ -159,7 +159,7 @@ async fn many_bombs_at_once_cost_the_memory_of_one() {
     let answers = futures::future::join_all(sends).await;
     let statuses: Vec<u16> =
         answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
-    // One at a time is looked into; on a slow machine the last are told to come again.
+    // Only one is opened at a time. On a slow machine the last ones are asked to retry.
     assert!(statuses.iter().all(|status| [200, 413, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&200) && statuses.contains(&413), "{statuses:?}");
     let peak = program.peak_bytes();

@@ -1,4 +1,4 @@
-//! What an envelope costs grows with its bytes and not with their square, whatever its entries are.
+//! The cost of an envelope grows linearly with its bytes, whatever its entries are.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use recorder::protocol::{
 };
 use testkit::thread_cpu_time;
 
-/// Linear work takes sixteen times as long for sixteen times the entries, up to forty where they no longer fit the
-/// processor's cache. Quadratic work takes 256 times as long; it was measured as 190 to 250.
+/// Limit for sixteen times the entries. Linear work takes sixteen times as long, or up to forty times when the entries no
+/// longer fit the processor's cache. Quadratic work takes 256 times as long and was measured as 190 to 250.
 const RATIO_MAX: f64 = 80.0;
 const GROWTH: usize = 16;
 const ENTRIES: usize = 2_500;

@@ -1,4 +1,4 @@
-//! A disk that changes bytes: what is damaged is lost and reported, what follows is still there.
+//! Disks that change bytes: damaged records are lost and reported, and the records behind them are still found.
 
 use std::{
     fs::OpenOptions,
@@ -20,7 +20,7 @@ fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Flips a bit of the record that holds this text.
+/// Flips a bit `before` bytes in front of this text.
 fn flip(path: &Path, text: &str, before: usize) {
     let bytes = std::fs::read(path).expect("a segment");
     let at = bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("the record");
@@ -52,8 +52,8 @@ async fn kept(recorder: &Recorder) -> Vec<u32> {
         .collect()
 }
 
-/// How far before the text the length, the checksum and the marker of its record are, about: the header line of the
-/// envelope and the record's fixed part lie between.
+/// Returns the distance from the text back to the fixed part of its record, across the header line of the envelope. The
+/// checksum, the length and the marker are right before that part.
 fn head_distance(number: u32) -> usize {
     let envelope = envelope(number);
     envelope.find(&format!("value-{number}-")).expect("the text") + 24
@@ -61,7 +61,7 @@ fn head_distance(number: u32) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_behind_damage_are_found_wherever_it_is() {
-    // In the body; in the length; in the checksum; in the marker.
+    // In the body, in the length, in the checksum, in the marker.
     for into_head in [None, Some(8), Some(4), Some(12)] {
         let recorder = Recorder::start(&[]).await;
         for number in 1..=9 {
@@ -71,7 +71,7 @@ async fn records_behind_damage_are_found_wherever_it_is() {
         let segment = &files(directory.path(), "segment")[0];
         let before = into_head.map_or(0, |distance| head_distance(4) + distance);
         flip(segment, "value-4-", before);
-        // Derived, and made again: it must not be what still knows the places.
+        // Deleted and rebuilt, because the old index would still know the locations.
         std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
 
         let recorder = Recorder::start_in(directory, &[]).await;
@@ -161,7 +161,7 @@ async fn every_torn_end_is_kept_under_its_own_name() {
             Some(directory) => Recorder::start_in(directory, &[]).await,
             None => Recorder::start(&[]).await,
         };
-        // The second and the fourth end lie where the one before them was cut off.
+        // The second and the fourth torn end begin where the one before was cut off.
         if number % 2 == 1 {
             recorder.keep(1, envelope(number)).await;
         }

@@ -1,5 +1,5 @@
-//! Copies for another Sentry. Where it behaves, the other side is a second recorder, so what arrives there went through a
-//! real door; where it does not, a stub that answers as it is told.
+//! Forwarded copies. A second recorder serves as a target that works, so that copies pass a real ingest endpoint. A stub
+//! with scripted responses serves as one that does not.
 
 use std::{
     io::Read as _,
@@ -62,7 +62,7 @@ async fn a_sentry_that_hangs_delays_nobody_and_drops_are_counted() {
     assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 200);
 }
 
-/// What was lost, by category and reason.
+/// Returns the losses by category and reason.
 async fn dropped_of(recorder: &Recorder) -> Value {
     forward(recorder).await["dropped"].take()
 }
@@ -109,7 +109,7 @@ async fn a_limited_category_is_left_out_and_the_rest_goes_on() {
     };
     assert_eq!(lost("transaction"), Some((json!("ratelimit_backoff"), json!(1))));
     assert_eq!(lost("span"), Some((json!("ratelimit_backoff"), json!(2))));
-    // What a copy leaves out itself is told by the next.
+    // The next copy reports what this copy leaves out.
     recorder.keep(3, ENVELOPE).await;
     until(&recorder, "sent", 3).await;
     let got = stub.got.lock().expect("whole").clone();
@@ -208,7 +208,7 @@ async fn every_envelope_of_a_trace_names_the_key_of_its_root_project() {
     assert_eq!(keys, ["theirgame", "theirgateway", "theirgateway"], "payment has no project over there");
 }
 
-/// A Sentry that answers nothing until it is told to.
+/// A Sentry that sends no response until it is released.
 struct Held {
     types: Arc<Mutex<Vec<Vec<String>>>>,
     release: Arc<tokio::sync::Semaphore>,
@@ -260,7 +260,7 @@ async fn errors_go_before_transactions_and_on_a_request_of_their_own() {
     recorder.keep(3, ENVELOPE).await;
     let types = held.until_got(4).await;
     assert_eq!(types[3][0], "event", "no transaction takes the last request: {types:?}");
-    // 128 wait, and the older ones are given up.
+    // 128 copies wait, and the older ones are dropped.
     until(&recorder, "dropped_queue_full", 19).await;
     assert_eq!(dropped_of(&recorder).await["transaction"], json!({"queue_overflow": 19}));
     assert_eq!(dropped_of(&recorder).await["error"], Value::Null);

@@ -1,4 +1,4 @@
-//! The index is derived: whatever became of it or of the segments, it is made again and comes to the end.
+//! The index is derived: after damage to it or to the segments, it is rebuilt and catches up.
 
 use recorder::{
     body::Limits,
@@ -99,7 +99,7 @@ async fn damage_at_the_end_of_what_is_durable_is_passed_over() {
     journal.close().await;
     writer.join().expect("no panic");
 
-    // Opened again, it has no digests at hand: they are read from the segments, of which the last record is damaged by then.
+    // After reopening there are no digests. They are read from the segments, whose last record is damaged by then.
     let (journal, writer) = open();
     let segment = directory.path().join(format!("segments/{:020}.segment", 1));
     let mut bytes = std::fs::read(&segment).expect("a segment");

@@ -1,5 +1,5 @@
-//! SIGKILL right after an answer: every byte that was answered with 200 is there after the next start, as it was sent.
-//! A recorder that answers before it writes must be seen to fail the same test.
+//! SIGKILL right after responses: every envelope that was acknowledged with 200 is there unchanged after the next start. A
+//! recorder that answers before it writes must fail the same test.
 
 use std::{
     collections::HashMap,
@@ -19,13 +19,13 @@ use crate::{
     support::{Program, client, key, lines, transaction},
 };
 
-/// Concurrent senders; each sends the next envelope when the last was answered.
+/// Concurrent senders. Each sends the next envelope after the response to the last one.
 const SENDERS: usize = 24;
 
 struct Sent {
-    /// What was answered with 200: event id → the bytes that were sent.
+    /// Acknowledged envelopes: event id → bytes that were sent.
     answered: HashMap<String, Vec<u8>>,
-    /// How many were sent and not answered.
+    /// Number of envelopes that were sent and not acknowledged.
     open: usize,
 }
 
@@ -61,7 +61,7 @@ async fn one_life(directory: &Path, more: &[(&str, &str)], random: &mut StdRng) 
             })
         })
         .collect();
-    // five lives are two hundred answers, however slow the machine
+    // Five lives give two hundred responses, however slow the machine is.
     testkit::eventually("answers", Duration::from_secs(60), || async {
         (sent.lock().await.answered.len() > 40).then_some(())
     })
@@ -81,7 +81,7 @@ fn event_id(envelope: &[u8]) -> String {
     header["event_id"].as_str().expect("an id").to_owned()
 }
 
-/// How many of the answered envelopes are missing, or are not byte for byte what was sent.
+/// Returns the number of acknowledged envelopes that are missing or differ from what was sent.
 async fn lost(directory: &Path, answered: &HashMap<String, Vec<u8>>) -> usize {
     let program = Program::start(directory, &[]).await;
     let client = client();

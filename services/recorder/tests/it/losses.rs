@@ -1,4 +1,4 @@
-//! What copies lost is told to the other side once it takes something: nothing that fails in between loses the report.
+//! Losses of copies are reported to the target once it accepts a request. No failure in between loses the report.
 
 use std::io::Write as _;
 
@@ -15,7 +15,7 @@ fn attachment(bytes: usize) -> Vec<u8> {
     envelope
 }
 
-/// Sends an error, and waits until it is counted as this.
+/// Sends an error and waits until the count of this outcome is reached.
 async fn send(recorder: &Recorder, counted_as: &str, count: u64) {
     recorder.keep(3, ENVELOPE).await;
     until(recorder, counted_as, count).await;
@@ -33,7 +33,7 @@ async fn a_report_that_is_refused_is_told_again() {
         json!({}),
         json!({"error": {"send_error": 1}}),
         json!({"error": {"send_error": 2}}),
-        json!({}), // what was taken is told
+        json!({}), // accepted reports are not repeated
     ];
     assert_eq!(stub.told(), told);
 }
@@ -53,7 +53,7 @@ async fn a_copy_that_cannot_be_made_is_counted_and_takes_no_losses_along() {
     let (stub, host) = Stub::start(vec![(403, Vec::new()), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     send(&recorder, "refused", 1).await;
-    // Small as it comes, and larger than a copy may be in memory.
+    // Small when compressed, but larger than a copy may be in memory.
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(&attachment(9_000_000)).expect("memory");
     let body = gzip.finish().expect("memory");

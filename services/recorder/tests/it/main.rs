@@ -1,4 +1,4 @@
-//! The recorder as its senders and askers see it: over HTTP, in this process or as the real program.
+//! Tests of the recorder over HTTP, in this process or as the real program.
 
 mod bounds;
 mod cost;

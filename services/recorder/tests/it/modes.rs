@@ -1,4 +1,4 @@
-//! Ingest plays dead when the operator says so, and only ingest.
+//! Simulated outages: only the operator can start one, and it affects only ingest.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Events as they come from the field: one invalid field costs only itself, and what an event lacks it is given.
+//! Malformed events: one invalid field costs only itself, and a missing id or time is filled in.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ fn item(item_type: &str, payload: &str) -> String {
     format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{payload}\n")
 }
 
-/// Every way in which a value can be of the wrong type.
+/// Values of every JSON type, most of which are wrong for any one field.
 const WRONG: [&str; 8] = ["null", "7", "-1", "true", "\"text\"", "[]", "{}", "[null,{},7]"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +159,7 @@ async fn an_event_without_id_and_time_is_given_both() {
         .collect();
     assert_eq!(shown, ids, "each event is shown under the id that was answered");
 
-    // The same after a restart and with an index that is made anew.
+    // The same holds after a restart with a rebuilt index.
     let directory = recorder.stop().await;
     std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
     let recorder = Recorder::start_in(directory, &[]).await;
@@ -213,7 +213,7 @@ async fn feedback_is_listed_and_is_no_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_ends_of_a_check_in_are_listed_and_a_page_can_end_between_them() {
     let recorder = Recorder::start(&[]).await;
-    // Java's check-ins: both ends under one id, which is also the envelope's.
+    // Java's check-ins use one id for both ends, which is also the envelope's id.
     let id = "ab".repeat(16);
     for status in ["in_progress", "ok"] {
         let header = format!(r#"{{"event_id":"{id}"}}"#);
@@ -305,7 +305,7 @@ async fn each_listener_answers_to_its_own_names_and_to_no_others() {
     for (url, host, status) in [
         (&query, "pages.example:8110", 200),
         (&ingest, "pages.example:8110", 421),
-        // What the whole process is called, the pages are called too.
+        // The pages also answer to the name of the whole process.
         (&query, "recorder.example", 200),
         (&ingest, "recorder.example", 200),
         (&query, "evil.example", 421),

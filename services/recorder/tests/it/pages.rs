@@ -1,4 +1,4 @@
-//! The pages: they show what is there, and what senders wrote stays text.
+//! The pages show what is stored, and text from senders stays text.
 
 use serde_json::json;
 
@@ -112,7 +112,7 @@ async fn a_span_at_the_very_end_of_its_trace_is_drawn() {
         transaction(TRACE, &name.repeat(16), parent, "queue.process", &format!("at-{start}"), start)
     };
     recorder.keep(1, span("a", None, 100.0)).await;
-    // Each takes 20 ms; the last one begins at 99.8 % of the trace's length.
+    // Each span takes 20 ms. The last one begins at 99.8 % of the trace's length.
     for (name, start) in [("b", 104.98), ("c", 109.98)] {
         recorder.keep(3, span(name, Some(&"a".repeat(16)), start)).await;
     }

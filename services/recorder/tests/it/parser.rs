@@ -1,4 +1,4 @@
-//! The parser and everything behind it under arbitrary bytes: no panic, no growth, and what it takes it takes whole.
+//! Property tests of the parser and the code behind it: no panic, no growth, and accepted input is read completely.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use recorder::{
     },
 };
 
-/// JSON-like text with plenty of what confuses parsers.
+/// JSON-like text with many fragments that confuse parsers.
 fn fragments() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "{",
@@ -63,7 +63,7 @@ fn fragments() -> impl Strategy<Value = Vec<u8>> {
 
 const LIMITS: Limits = Limits { envelope_bytes_max: 1 << 20, memory_bytes_max: 1 << 20 };
 
-/// The body where large ones are: in a file.
+/// Returns the body in a file, where large bodies are.
 fn in_a_file(bytes: &[u8]) -> Body {
     let mut file = tempfile::tempfile().expect("a file");
     file.write_all(bytes).expect("written");
@@ -105,10 +105,10 @@ fn everything(body: &[u8]) {
     }
 }
 
-/// Types and payloads.
+/// Type and payload of each item.
 type Items = Vec<(String, Vec<u8>)>;
 
-/// The items as they are read from memory and, piece by piece, from a file.
+/// Returns the items as read from memory and, piece by piece, from a file.
 fn both_ways(bytes: &[u8]) -> [Option<Items>; 2] {
     let items = |envelope: &Envelope<'_>| -> Items {
         envelope.items.iter().map(|item| (item.item_type().into_owned(), item.payload.to_vec())).collect()
@@ -137,7 +137,7 @@ fn both_kinds_of_line_ends_are_read_the_same_from_a_file() {
     ] {
         assert_eq!(both_ways(body.as_bytes()), [expected.clone(), expected], "{body:?}");
     }
-    // A file is read 32 KiB at a time: at one of these lengths the two bytes of a line end lie in two pieces.
+    // A file is read 32 KiB at a time. At one of these lengths the two bytes of a line end are in different pieces.
     for bytes in 32 * 1024 - 64..32 * 1024 {
         let payload = "x".repeat(bytes);
         let body =

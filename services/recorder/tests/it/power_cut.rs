@@ -1,5 +1,5 @@
-//! A power cut: what was not synchronised is gone. Every append that was answered must be there afterwards, and a journal
-//! that does not synchronise must be seen to lose some, else the test sees nothing.
+//! Simulated power cuts: every acknowledged append must survive, although unsynchronised bytes are lost. A journal that
+//! does not synchronise must be shown to lose some, because otherwise the test would detect nothing.
 
 use std::{
     collections::HashMap,
@@ -17,12 +17,12 @@ use recorder::{
     protocol::digest::Digest,
 };
 
-/// What a disk knows that the journal does not.
+/// State of the simulated disk.
 #[derive(Default)]
 struct Disk {
-    /// The length of each file when it was last synchronised: what a power cut leaves for sure.
+    /// Length of each file at its last synchronisation, which a power cut preserves.
     synced: HashMap<u64, u64>,
-    /// Synchronisations until the power fails; that one comes too late.
+    /// Synchronisations until the power fails. The last of them fails.
     syncs_left: u32,
 }
 
@@ -51,7 +51,7 @@ fn lying(_: &File) -> io::Result<()> {
     })
 }
 
-/// Cuts every segment to a random length between what was synchronised and what was written, and scribbles over the rest.
+/// Cuts every segment to a random length from the synchronised to the written one. May overwrite an unsynchronised byte.
 fn power_cut(directory: &Path, random: &mut StdRng) {
     for entry in std::fs::read_dir(directory).expect("segments") {
         let path = entry.expect("a segment").path();
@@ -105,7 +105,7 @@ async fn one_life(
     thread.join().expect("no panic");
 }
 
-/// How many of the answered bodies are not there, or not as they were.
+/// Returns the number of acknowledged bodies that are missing or changed.
 async fn lost(directory: &Path, kept: &[(u64, Vec<u8>)]) -> usize {
     let options = Options {
         directory: directory.to_owned(),

@@ -1,4 +1,4 @@
-//! The Sentry protocol: where keys are looked for, what is taken, what is refused, and in which words.
+//! Sentry protocol: places of the key, accepted and refused requests, and the texts of refusals.
 
 use std::io::Write;
 
@@ -115,7 +115,7 @@ async fn bare_deflate_is_taken_and_comes_back_whatever_its_size() {
     }
 }
 
-/// The same bytes in every encoding.
+/// Returns the same bytes in every encoding.
 pub(crate) fn encoded(plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     use flate2::{Compression, write};
     let mut gzip = write::GzEncoder::new(Vec::new(), Compression::default());

@@ -1,4 +1,4 @@
-//! The listings: each in the shape that the interface promises, with `since` and `project`.
+//! Listings: each in the documented shape, with `since` and `project`.
 
 use serde_json::{Value, json};
 

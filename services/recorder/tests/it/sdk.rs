@@ -1,6 +1,6 @@
-//! An SDK of another language beside ours: Python's `sentry-sdk`, as it comes, with the compression it chooses by itself.
+//! An SDK of another language: Python's `sentry-sdk`, with its default compression, with gzip and with brotli.
 //!
-//! `PITBOSS_TEST_PYTHON` names an interpreter that has it; `./pitboss test` makes one. Without it this fails and says so.
+//! `PITBOSS_TEST_PYTHON` names an interpreter that has it. `./pitboss test` creates one. Without it the test fails.
 
 use std::{collections::BTreeMap, process::Command};
 

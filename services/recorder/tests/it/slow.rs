@@ -1,4 +1,4 @@
-//! Slow senders and slow readers: they hold their own connection, and nobody else's place.
+//! Slow senders and slow readers hold only their own connection, and never the place of another client.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn status(stream: &mut TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_senders_hold_no_places() {
     let recorder = Recorder::start(&[]).await;
-    // More than there are places, of every kind: without a key, with one, and in the middle of a large body.
+    // More than there are places, in each state: without a key, with a key, and in the middle of a large body.
     let keyed = format!("/api/1/envelope/?sentry_key={}", key(1));
     let mut slow = Vec::new();
     for _ in 0..120 {
@@ -139,7 +139,7 @@ async fn an_answer_that_is_cut_short_does_not_end_in_order() {
         assert_eq!(status(&mut stream).await, "200");
         readers.push(stream);
     }
-    // All three stand still, so one of them loses its place to this.
+    // All three readers stand still, so one of them loses its place to this request.
     assert_eq!(recorder.lines("/api/v1/envelopes?limit=1").await.len(), 1);
     let mut cut_short = 0;
     for mut stream in readers {

@@ -1,4 +1,4 @@
-//! Large bodies wait in files while they arrive: where there is no room or no file for one, its sender is told to come again.
+//! Large bodies wait in files while they arrive. When the spool has no room or no file, the sender is asked to retry.
 
 use reqwest::Response;
 

@@ -1,4 +1,4 @@
-//! A Sentry that answers as it is told, and a recorder that forwards to it.
+//! A Sentry with scripted responses, and a recorder that forwards to it.
 
 use std::{
     collections::VecDeque,
@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Recorder, lines};
 
-/// An error.
+/// Envelope with an error.
 pub(crate) const ENVELOPE: &str = "{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\",\"trace\":{\"public_key\":\"ours\"}}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n";
 
-/// A status, and headers.
+/// Status and headers.
 pub(crate) type Answer = (u16, Vec<(&'static str, String)>);
 
-/// What the stub answers next (the last one again and again), and the envelopes it got, one list of lines each.
+/// Responses in order, of which the last is repeated, and the received envelopes as one list of lines each.
 #[derive(Clone, Default)]
 pub(crate) struct Stub {
     answers: Arc<Mutex<VecDeque<Answer>>>,
@@ -27,12 +27,12 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// Starts it; with its address, host and port.
+    /// Starts a stub. Also returns its host and port.
     pub(crate) async fn start(answers: Vec<Answer>) -> (Self, String) {
         Self::start_after(0, answers).await
     }
 
-    /// Starts one that hangs up on this many connections before it answers any.
+    /// Starts a stub that closes this many connections before it answers any.
     pub(crate) async fn start_after(hung_up: usize, answers: Vec<Answer>) -> (Self, String) {
         let stub = Self { answers: Arc::new(Mutex::new(answers.into())), got: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -67,7 +67,7 @@ impl Stub {
         response
     }
 
-    /// Types of the items of each envelope that arrived.
+    /// Returns the types of the items of each received envelope.
     pub(crate) fn types(&self) -> Vec<Vec<String>> {
         let types = |lines: &Vec<Value>| {
             lines.iter().filter_map(|line| line["type"].as_str().map(str::to_owned)).collect()
@@ -75,7 +75,7 @@ impl Stub {
         self.got.lock().expect("whole").iter().map(types).collect()
     }
 
-    /// What each envelope that arrived tells of losses, by category and reason.
+    /// Returns the losses that each received envelope reports, by category and reason.
     pub(crate) fn told(&self) -> Vec<Value> {
         let told = |lines: &Vec<Value>| {
             let mut losses = json!({});
@@ -90,19 +90,19 @@ impl Stub {
     }
 }
 
-/// A recorder that forwards what project 3 sends.
+/// Starts a recorder that forwards the envelopes of project 3.
 pub(crate) async fn forwarding_to(host: &str) -> Recorder {
     let dsn = format!("http://theirs@{host}/7");
     Recorder::start(&[("PITBOSS__FORWARD__GAME", &dsn)]).await
 }
 
-/// How the copies of the first project that is forwarded fare.
+/// Returns the forwarding state of the first forwarded project.
 pub(crate) async fn forward(recorder: &Recorder) -> Value {
     let mut status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
     status["forward"][0].take()
 }
 
-/// Waits until one of its counts has come so far.
+/// Waits until one of its counts reaches this value.
 pub(crate) async fn until(recorder: &Recorder, field: &str, count: u64) {
     testkit::eventually(field, Duration::from_secs(20), || async {
         (forward(recorder).await[field].as_u64() >= Some(count)).then_some(())

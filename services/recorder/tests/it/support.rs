@@ -1,4 +1,4 @@
-//! A recorder to test against, and envelopes to send to it.
+//! Recorders to test against, and envelopes to send to them.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 /// The operator's token in tests.
 pub(crate) const TOKEN: &str = "sesame";
 
-/// The public key of a project in tests.
+/// Returns the public key of a project in tests.
 pub(crate) fn key(project: u32) -> String {
     format!("{project:032x}")
 }
@@ -34,17 +34,17 @@ fn write_projects(directory: &Path) -> PathBuf {
     path
 }
 
-/// An HTTP client without proxies.
+/// Returns an HTTP client without proxies.
 pub(crate) fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // Another test of this process may have been first.
+        // Another test in this process may have installed a provider already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
     });
     Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client")
 }
 
-/// The settings of a recorder in a folder.
+/// Returns the settings of a recorder in a folder.
 pub(crate) fn settings(directory: &Path) -> Vec<(String, String)> {
     let projects = write_projects(directory);
     [
@@ -87,7 +87,7 @@ impl Recorder {
         Self { ingest, query, client, directory, shutdown, running: Some(running) }
     }
 
-    /// Ends it in order; its folder is left for a successor.
+    /// Shuts it down in order. Returns its folder for a successor.
     pub(crate) async fn stop(mut self) -> tempfile::TempDir {
         self.shutdown.trigger();
         let running = self.running.take().expect("it runs");
@@ -95,7 +95,7 @@ impl Recorder {
         self.directory
     }
 
-    /// An envelope of a project, with its key in the usual header.
+    /// Returns a request with an envelope of a project, and with its key in the usual header.
     pub(crate) fn post(&self, project: u32, body: impl Into<reqwest::Body>) -> RequestBuilder {
         self.client
             .post(format!("{}/api/{project}/envelope/", self.ingest))
@@ -113,7 +113,7 @@ impl Recorder {
         self.client.get(format!("{}{path}", self.query)).send().await.expect("an answer")
     }
 
-    /// The lines of a listing.
+    /// Returns the lines of a listing.
     pub(crate) async fn lines(&self, path: &str) -> Vec<Value> {
         let answer = self.get(path).await;
         assert_eq!(answer.status(), 200);
@@ -121,7 +121,7 @@ impl Recorder {
         lines(&answer.text().await.expect("text"))
     }
 
-    /// The operator's request to the query port.
+    /// Returns an operator's request to the query listener.
     pub(crate) fn operate(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.query)).header("x-operator-token", TOKEN)
     }
@@ -132,26 +132,26 @@ pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("one JSON object a line")).collect()
 }
 
-/// How often the program is started before its ports are found to be taken for good.
+/// Starts of the program before taken ports count as an error.
 const STARTS_MAX: u32 = 5;
-/// Its exit code when something that it needs is not there, such as a port.
+/// Exit code when a resource is missing, such as a port.
 const MISSING: i32 = 69;
 
-/// The real program.
+/// The real program in its own process.
 pub(crate) struct Program {
     child: Child,
     pub(crate) ingest: String,
     pub(crate) query: String,
 }
 
-/// The program that `./pitboss test` built to run, which keeps to its memory; else the one that was built without the optimiser.
+/// Returns the program that `./pitboss test` built, which meets the memory limits. Otherwise the one without optimisation.
 fn program() -> PathBuf {
     let built = std::env::var_os("PITBOSS_BIN").map(|folder| PathBuf::from(folder).join("recorder"));
     built.unwrap_or_else(|| env!("CARGO_BIN_EXE_recorder").into())
 }
 
 impl Program {
-    /// Starts it on free ports and waits until it is ready. What was free may be somebody else's by then: it is given others.
+    /// Starts it on free ports and waits until it is ready. Tries other ports if another process has taken one meanwhile.
     pub(crate) async fn start(directory: &Path, more: &[(&str, &str)]) -> Self {
         for _ in 0..STARTS_MAX {
             let (mut program, readiness) = Self::spawn(directory, more);
@@ -162,7 +162,7 @@ impl Program {
         panic!("{STARTS_MAX} starts, and something was missing each time: {}", log(directory));
     }
 
-    /// Starts it; it is to say at the second one's address when it is ready.
+    /// Starts it. Also returns the URL of its readiness check.
     fn spawn(directory: &Path, more: &[(&str, &str)]) -> (Self, String) {
         let free = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -186,7 +186,7 @@ impl Program {
         (program, format!("http://{ops}/readyz"))
     }
 
-    /// `false` when it ended because something was missing.
+    /// Returns false when it exited because a resource was missing.
     async fn gets_ready(&mut self, url: &str, directory: &Path) -> bool {
         let (client, begun) = (client(), Instant::now());
         while !client.get(url).send().await.is_ok_and(|answer| answer.status() == 200) {
@@ -200,7 +200,7 @@ impl Program {
         true
     }
 
-    /// Its peak of resident memory.
+    /// Returns its peak of resident memory.
     pub(crate) fn peak_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
@@ -209,16 +209,16 @@ impl Program {
         kib * 1024
     }
 
-    /// Processor time it has used, in user and system mode.
+    /// Returns the processor time it has used, in user and system mode.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a process");
         let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
         let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
-        // The kernel counts hundredths of a second here.
+        // The kernel counts in hundredths of a second here.
         (ticks(11) + ticks(12)) / 100.0
     }
 
-    /// SIGKILL: no chance to finish anything.
+    /// Sends SIGKILL, so that it cannot finish anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a process");
         self.child.wait().expect("a status");
@@ -227,18 +227,18 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may be dead already; then there is nothing left to do.
+        // It may have exited already. Then nothing is left to do.
         let _gone = self.child.kill();
         let _status = self.child.wait();
     }
 }
 
-/// What the programs of a folder have said.
+/// Returns the log of the programs in a folder.
 pub(crate) fn log(directory: &Path) -> String {
     std::fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
 
-/// One transaction of one trace, with one `db` span below its root.
+/// Returns one transaction of one trace, with one `db` span below its root.
 pub(crate) fn transaction(
     trace: &str,
     span: &str,
@@ -261,7 +261,7 @@ pub(crate) fn transaction(
     format!("{header}\n{{\"type\":\"transaction\"}}\n{payload}\n")
 }
 
-/// One error event.
+/// Returns one error event.
 pub(crate) fn error(trace: &str, span: &str, class: &str, value: &str, user: &str) -> String {
     let event_id = uuid::Uuid::new_v4().simple().to_string();
     let payload = serde_json::json!({

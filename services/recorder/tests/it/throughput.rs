@@ -1,6 +1,6 @@
-//! What it costs: `cargo test -p recorder --test it throughput -- --ignored --nocapture`.
+//! Measures throughput: `cargo test -p recorder --test it throughput -- --ignored --nocapture`.
 //!
-//! Ignored, because a number measured beside other tests is no number.
+//! Ignored by default, because other tests that run at the same time distort the result.
 
 use std::{
     io::Write as _,
@@ -23,7 +23,7 @@ use crate::support::{Program, client, key, transaction};
 const CONNECTIONS: u64 = 16;
 const SECONDS: u64 = 20;
 
-/// A transaction of about the size that a bet's handler sends, as a compressed request.
+/// Returns a compressed request with a transaction of about the size that a bet's handler sends.
 fn request(host: &str, trace: u128) -> Vec<u8> {
     let mut envelope = transaction(
         &format!("{trace:032x}"),
@@ -47,7 +47,7 @@ fn request(host: &str, trace: u128) -> Vec<u8> {
     request
 }
 
-/// Sends at a rate (0: as fast as answers come) and returns how many were answered with 200.
+/// Sends at a rate and counts responses with 200. A rate of 0 sends as fast as responses arrive.
 async fn send(address: String, connection: u64, rate_per_s: u64, kept: Arc<AtomicU64>) {
     let mut stream = TcpStream::connect(&address).await.expect("a connection");
     stream.set_nodelay(true).expect("a socket");

@@ -1,4 +1,4 @@
-//! One trace put together from the envelopes of several services.
+//! Traces assembled from the envelopes of several services.
 
 use serde_json::{Value, json};
 

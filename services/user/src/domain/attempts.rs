@@ -1,37 +1,37 @@
-//! When an account may be tried again: pure counting, told the time.
+//! Decides when an account may be tried again, as pure counting with the time as an argument.
 //!
-//! The rule: so many failures in a window, then the account waits, twice as long each time, up to a bound. Nothing is checked
-//! while it waits, so guesses that come meanwhile neither count nor prolong it: whoever knows the password gets in after it.
+//! After a number of failures in one window the account waits, each time twice as long, up to a maximum. During the wait nothing
+//! is checked, so further guesses neither count nor extend it. The right password is accepted after the wait.
 
-/// The bounds.
+/// Limits of the attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Failures in one window before the account waits.
     pub failures_max: u32,
-    /// The window, from its first failure.
+    /// Length of the window, which starts with its first failure.
     pub window_ms: i64,
     /// The first wait.
     pub wait_ms_min: i64,
-    /// The longest one.
+    /// The longest wait.
     pub wait_ms_max: i64,
 }
 
 impl Rule {
-    /// The wait that follows when the window was used up for the `strikes`-th time, counted from 1.
+    /// Returns the wait after the `strikes`-th full window, counted from 1.
     #[must_use]
     pub fn wait_ms(&self, strikes: u64) -> i64 {
         let doublings = u32::try_from(strikes.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
         self.wait_ms_min.saturating_mul(1_i64 << doublings).min(self.wait_ms_max)
     }
 
-    /// After so long without one, earlier waits are forgotten.
+    /// Time without a full window after which earlier waits no longer count.
     #[must_use]
     pub fn strikes_ms(&self) -> i64 {
         self.wait_ms_max.saturating_mul(4)
     }
 }
 
-/// What one process knows of one account.
+/// State of one account in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Account {
     /// Attempts that are being checked.
@@ -44,11 +44,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// Begins an attempt; `Err` holds the milliseconds to wait. What is being checked counts as a failure until it is known,
-    /// so that guesses which come at once are no more than those that come one after the other.
+    /// Begins an attempt. `Err` holds the milliseconds to wait. An attempt in flight counts as a failure until its result is
+    /// known, so parallel guesses get no more tries than sequential ones.
     ///
     /// # Errors
-    /// When the account waits, or would if everything in flight failed.
+    /// When the account waits, or would wait if all attempts in flight failed.
     pub fn begin(&mut self, rule: &Rule, now_ms: i64) -> Result<(), i64> {
         if now_ms < self.waits_until_ms {
             return Err(self.waits_until_ms.saturating_sub(now_ms));
@@ -61,12 +61,12 @@ impl Account {
         Ok(())
     }
 
-    /// An attempt is over, whatever became of it.
+    /// Ends an attempt, whatever its result.
     pub fn end(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// The attempt was a wrong guess.
+    /// Counts a wrong guess.
     pub fn failed(&mut self, rule: &Rule, now_ms: i64) {
         if now_ms >= self.window_ends_ms {
             self.failures = 0;
@@ -81,18 +81,18 @@ impl Account {
         }
     }
 
-    /// The account waits until then, because of this process's count or of everybody's.
+    /// Makes the account wait until then, because of this process's count or the replicas' shared one.
     pub fn wait(&mut self, until_ms: i64) {
         (self.failures, self.window_ends_ms) = (0, 0);
         self.waits_until_ms = self.waits_until_ms.max(until_ms);
     }
 
-    /// The right password: what was before is forgotten.
+    /// Resets the account after the right password.
     pub fn succeeded(&mut self) {
         *self = Self { in_flight: self.in_flight, ..Self::default() };
     }
 
-    /// Whether forgetting the account would change anything.
+    /// True while evicting the account would lose information.
     #[must_use]
     pub fn matters(&self, now_ms: i64) -> bool {
         self.in_flight > 0

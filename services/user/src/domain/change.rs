@@ -1,4 +1,4 @@
-//! Changes of a player's standing: what is asked for, whether it may be, and the event that tells of it.
+//! Changes of a player's standing: the request, the decision, and the event.
 
 use contracts::proto::players::v1::{
     KycStatusChanged, LimitsChanged, PreferencesChanged, SelfExclusionStarted,
@@ -8,59 +8,59 @@ use money::Money;
 
 use super::Standing;
 
-/// The shortest self-exclusion: one that ends before the ledger has heard of it protects nobody.
+/// Shortest self-exclusion. A shorter one could end before the ledger enforces it.
 const EXCLUSION_MS_MIN: i64 = 60 * 1_000;
-/// The longest self-exclusion: ten years. Beyond that it is a mistyped number.
+/// Longest self-exclusion: ten years. A longer one is taken for a typing error.
 const EXCLUSION_MS_MAX: i64 = 10 * 366 * 24 * 60 * 60 * 1_000;
-/// The highest limit, in minor units: ten billion euros limit nothing.
+/// Highest limit, in minor units. A limit above ten billion euros limits nothing.
 const LIMIT_MINOR_MAX: i64 = 1_000_000_000_000;
 
-/// Something that a player, or somebody about them, wants changed.
+/// A change that the player or an operator requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// All limits as they are to be; an absent one is none.
+    /// The complete new limits. An absent limit is removed.
     Limits {
-        /// Most that one bet may stake.
+        /// Largest stake of one bet.
         max_stake: Option<Money>,
-        /// Most that may be lost in a day.
+        /// Largest loss in one day.
         daily_loss: Option<Money>,
     },
     /// Exclusion from betting and depositing.
     SelfExclusion {
-        /// Until when.
+        /// End of the exclusion.
         until_epoch_ms: i64,
     },
-    /// What the player wants to hear from us.
+    /// Messages that the player wants.
     Preferences {
-        /// Whether mail may be sent.
+        /// True when e-mail may be sent.
         email_enabled: bool,
     },
-    /// What we know about the player.
+    /// Status of the identity check (KYC).
     Kyc {
-        /// How far.
+        /// The new status.
         status: KycStatus,
     },
 }
 
-/// Why a change may not be.
+/// Reason for refusing a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// A limit of nothing, or less.
+    /// A limit of zero or less.
     LimitNotPositive,
-    /// A limit that nobody can reach: a mistyped number, or one that is to look like a limit.
+    /// A limit that no player can reach: a mistyped number, or one that only looks like a limit.
     LimitTooHigh,
-    /// An exclusion that has ended before it began.
+    /// An exclusion that ends in the past.
     ExclusionInThePast,
     /// An exclusion that may end before it is enforced.
     ExclusionTooShort,
     /// An exclusion of more than ten years.
     ExclusionTooLong,
-    /// An exclusion that ends sooner than the one in force: it protects the player from exactly this.
+    /// An exclusion that ends before the one in force, which protects the player from exactly this.
     ExclusionShorter,
 }
 
 impl Change {
-    /// Its place in the idempotency key's space: two kinds of change never meet under one key.
+    /// Prefix in the command id, so that two kinds of change never collide under one key.
     pub const fn route(&self) -> &'static str {
         match self {
             Self::Limits { .. } => "user/limits",
@@ -70,7 +70,7 @@ impl Change {
         }
     }
 
-    /// What the world is told.
+    /// The event for this change.
     pub fn message(&self, player_id: &str) -> Message {
         let player_id = player_id.to_owned();
         match *self {
@@ -88,7 +88,7 @@ impl Change {
         }
     }
 
-    /// The standing after the change, if it may be.
+    /// Returns the standing after the change, or the reason for refusing it.
     pub fn decide(&self, standing: &Standing, now_epoch_ms: i64) -> Result<Standing, Refusal> {
         let mut after = *standing;
         match *self {

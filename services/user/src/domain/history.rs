@@ -1,10 +1,10 @@
-//! Entries of a player's history, made from the events that end a bet or a payment.
+//! Entries of a player's history, built from the events that end a bet or a payment.
 
 use contracts::proto::{bets::v1 as bets, common, payments::v1 as payments};
 use contracts::{FieldError, RejectReason};
 use money::Money;
 
-/// What an entry is about.
+/// Kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A bet.
@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name in documents and over HTTP.
+    /// Name in documents and over HTTP.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bet => "bet",
@@ -26,18 +26,18 @@ impl Kind {
     }
 }
 
-/// How it ended.
+/// Outcome of a bet or payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// A bet that was played.
     Settled,
-    /// A bet that was answered with no.
+    /// A bet that was rejected.
     Rejected,
-    /// A bet that was undone.
+    /// A bet that was voided.
     Voided,
-    /// A payment that arrived.
+    /// A payment that completed.
     Completed,
-    /// A payment that did not.
+    /// A payment that failed.
     Failed,
 }
 
@@ -45,7 +45,7 @@ impl Outcome {
     /// Every outcome.
     pub const ALL: [Self; 5] = [Self::Settled, Self::Rejected, Self::Voided, Self::Completed, Self::Failed];
 
-    /// The name in documents and over HTTP.
+    /// Name in documents and over HTTP.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "settled",
@@ -56,34 +56,34 @@ impl Outcome {
         }
     }
 
-    /// Whether it takes the place of an outcome that is there already: only a void does, whichever came first.
+    /// True when it replaces a known outcome. Only a void does, in either order of arrival.
     pub fn supersedes(self, known: Self) -> bool {
         self == Self::Voided && known != Self::Voided
     }
 }
 
-/// One line of the history.
+/// One entry of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The bet or payment.
+    /// Id of the bet or payment.
     pub id: String,
-    /// Whose.
+    /// Id of the player.
     pub player_id: String,
-    /// What it is about.
+    /// Kind of the entry.
     pub kind: Kind,
-    /// How it ended.
+    /// Outcome of the bet or payment.
     pub outcome: Outcome,
-    /// Which game, of a bet.
+    /// The game, for a bet.
     pub game: Option<String>,
-    /// What was staked or paid in or out.
+    /// The stake, or the amount paid in or out.
     pub amount: Money,
-    /// What was paid out for a bet.
+    /// Payout of a bet.
     pub payout: Option<Money>,
-    /// The balance right after, where the event tells it.
+    /// The balance right afterwards, if the event has it.
     pub balance_after: Option<Money>,
-    /// The symbols, of a settled bet.
+    /// The symbols, for a settled bet.
     pub reels: Vec<String>,
-    /// Why not, or why undone.
+    /// Reason for a rejection, a failure or a void.
     pub reason: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Entry {
         Ok(Self { game: Some(game.to_owned()), ..Self::bare(id, player_id, Kind::Bet, outcome, stake) })
     }
 
-    /// A bet that was played.
+    /// Entry of a settled bet.
     pub fn settled(event: &bets::BetSettled) -> Result<Self, FieldError> {
         let entry =
             Self::bet(&event.bet_id, &event.player_id, Outcome::Settled, &event.game, event.stake.as_ref())?;
@@ -132,35 +132,35 @@ impl Entry {
         })
     }
 
-    /// A bet that was answered with no.
+    /// Entry of a rejected bet.
     pub fn rejected(event: &bets::BetRejected) -> Result<Self, FieldError> {
         let entry =
             Self::bet(&event.bet_id, &event.player_id, Outcome::Rejected, &event.game, event.stake.as_ref())?;
         Ok(Self { reason: Some(reason(event.reason())), ..entry })
     }
 
-    /// A bet that was undone.
+    /// Entry of a voided bet.
     pub fn voided(event: &bets::BetVoided) -> Result<Self, FieldError> {
         let entry =
             Self::bet(&event.bet_id, &event.player_id, Outcome::Voided, &event.game, event.stake.as_ref())?;
         Ok(Self { reason: Some(event.reason.clone()), ..entry })
     }
 
-    /// Money that came in.
+    /// Entry of a completed deposit.
     pub fn deposit_completed(event: &payments::DepositCompleted) -> Result<Self, FieldError> {
         let paid = amount("amount", event.amount.as_ref())?;
         let entry = Self::bare(&event.payment_id, &event.player_id, Kind::Deposit, Outcome::Completed, paid);
         Ok(Self { balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?), ..entry })
     }
 
-    /// Money that did not come in.
+    /// Entry of a failed deposit.
     pub fn deposit_failed(event: &payments::DepositFailed) -> Result<Self, FieldError> {
         let wanted = amount("amount", event.amount.as_ref())?;
         let entry = Self::bare(&event.payment_id, &event.player_id, Kind::Deposit, Outcome::Failed, wanted);
         Ok(Self { reason: Some(reason(event.reason())), ..entry })
     }
 
-    /// Money that went out.
+    /// Entry of a completed withdrawal.
     pub fn withdrawal_completed(event: &payments::WithdrawalCompleted) -> Result<Self, FieldError> {
         let paid = amount("amount", event.amount.as_ref())?;
         let entry =
@@ -168,7 +168,7 @@ impl Entry {
         Ok(Self { balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?), ..entry })
     }
 
-    /// Money that did not go out.
+    /// Entry of a failed withdrawal.
     pub fn withdrawal_failed(event: &payments::WithdrawalFailed) -> Result<Self, FieldError> {
         let wanted = amount("amount", event.amount.as_ref())?;
         let entry =

@@ -1,25 +1,25 @@
-//! What a player has allowed themselves, and how well we know them.
+//! A player's limits, exclusion, preferences and KYC status.
 
 use contracts::KycStatus;
 use money::Money;
 
-/// All that a change can change.
+/// Everything that a [`super::Change`] can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Most that one bet may stake.
+    /// Largest stake of one bet.
     pub max_stake: Option<Money>,
-    /// Most that may be lost in a day.
+    /// Largest loss in one day.
     pub daily_loss: Option<Money>,
-    /// Until when the player has excluded themselves.
+    /// End of the self-exclusion.
     pub self_excluded_until_epoch_ms: Option<i64>,
-    /// How far we know who they are.
+    /// Result of the identity check (KYC).
     pub kyc_status: KycStatus,
-    /// Whether mail may be sent.
+    /// True when e-mail may be sent.
     pub email_enabled: bool,
 }
 
 impl Standing {
-    /// A new player's.
+    /// Standing of a new player.
     pub const NEW: Self = Self {
         max_stake: None,
         daily_loss: None,
@@ -29,7 +29,7 @@ impl Standing {
     };
 }
 
-/// The name of a status in documents and over HTTP.
+/// Name of a status in documents and over HTTP.
 pub const fn kyc_name(status: KycStatus) -> &'static str {
     match status {
         KycStatus::Unspecified | KycStatus::Pending => "pending",
@@ -38,7 +38,7 @@ pub const fn kyc_name(status: KycStatus) -> &'static str {
     }
 }
 
-/// The status of a name.
+/// Status with this name.
 pub fn kyc_named(name: &str) -> Option<KycStatus> {
     [KycStatus::Pending, KycStatus::Verified, KycStatus::Rejected]
         .into_iter()

@@ -1,4 +1,4 @@
-//! `BetRejected`: a bet was answered with no.
+//! `BetRejected`: a bet was rejected.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -7,7 +7,7 @@ use contracts::proto::bets::v1::BetRejected;
 use crate::domain::Entry;
 use crate::history::History;
 
-/// Into the history.
+/// Records it in the history.
 pub(super) struct Handler(pub(super) History);
 
 #[async_trait]

@@ -7,7 +7,7 @@ use contracts::proto::bets::v1::BetSettled;
 use crate::domain::Entry;
 use crate::history::History;
 
-/// Into the history.
+/// Records it in the history.
 pub(super) struct Handler(pub(super) History);
 
 #[async_trait]

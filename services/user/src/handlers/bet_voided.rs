@@ -1,4 +1,4 @@
-//! `BetVoided`: a bet was undone.
+//! `BetVoided`: a bet was voided.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -7,7 +7,7 @@ use contracts::proto::bets::v1::BetVoided;
 use crate::domain::Entry;
 use crate::history::History;
 
-/// Into the history.
+/// Records it in the history.
 pub(super) struct Handler(pub(super) History);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! `WithdrawalCompleted`: money went out.
+//! `WithdrawalCompleted`: money was paid out.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -7,7 +7,7 @@ use contracts::proto::payments::v1::WithdrawalCompleted;
 use crate::domain::Entry;
 use crate::history::History;
 
-/// Into the history.
+/// Records it in the history.
 pub(super) struct Handler(pub(super) History);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! `WithdrawalFailed`: money did not go out.
+//! `WithdrawalFailed`: money was not paid out.
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
@@ -7,7 +7,7 @@ use contracts::proto::payments::v1::WithdrawalFailed;
 use crate::domain::Entry;
 use crate::history::History;
 
-/// Into the history.
+/// Records it in the history.
 pub(super) struct Handler(pub(super) History);
 
 #[async_trait]

@@ -1,24 +1,23 @@
-//! How a page is found in a long history: windows of time, each sixteen times as long as the one before, until the page
-//! is full.
+//! Finds a page in a long history with windows of time, each sixteen times as long as the one before, until the page is full.
 //!
-//! A server may read all that a range matches before it looks at the limit (the one of the local runtime does), so a
-//! range must not match much more than a page. Growing by sixteen, a page of an evenly played history reads at most
-//! about sixteen pages, and an empty history is known to be empty after seven looks.
+//! A server may read everything that a range matches before it applies the limit (the local runtime's server does). A range must
+//! therefore match little more than a page. With a factor of sixteen, a page of an evenly filled history reads at most about
+//! sixteen pages, and an empty history takes seven queries.
 
 use store::bson::{Document, doc};
 
 /// The first window. At a hundred bets a second it matches two hundred entries.
 const FIRST_US: i64 = 2_000_000;
-/// How much longer each further window is.
+/// Growth factor of the windows.
 const GROWTH: i64 = 16;
-/// After this many windows (24 days) comes one with all the rest.
+/// Number of growing windows (24 days). One more window covers the rest.
 const GROWING_WINDOWS: u32 = 6;
 /// Hexadecimal digits of the time in a place.
 const TIME_DIGITS: usize = 16;
-/// The longest place: the time, a colon, an id.
+/// Size limit of a place: the time, a colon, an id.
 const PLACE_BYTES_MAX: usize = TIME_DIGITS + 1 + contracts::ids::ID_BYTES_MAX;
 
-/// A part of the history: from `from` on, up to but without `until`.
+/// A part of the history, from `from` (inclusive) to `until` (exclusive).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window {
     from: Option<String>,
@@ -26,9 +25,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The condition on a place.
+    /// Query condition on the place.
     pub(super) fn range(&self) -> Document {
-        // Every place is a text, so the empty one is before them all: a range without a lower end would be no range.
+        // The empty string sorts before every place. Without any lower end the condition would be no range.
         let mut range = doc! { "$gte": self.from.as_deref().unwrap_or_default() };
         if let Some(until) = &self.until {
             range.insert("$lt", until);
@@ -37,8 +36,8 @@ impl Window {
     }
 }
 
-/// The windows before a place, or before now and whatever claims to be later, the latest first. Together they are the
-/// whole history before it, without overlap.
+/// Returns the windows before a place, latest first. Without a place they start at now, and the first one also covers later
+/// times. Together they cover the whole history before the place, without overlap.
 pub(super) fn before(place: Option<&str>, now_us: i64) -> impl Iterator<Item = Window> {
     let newest_us = place.and_then(time_us).unwrap_or(now_us);
     let mut until = place.map(str::to_owned);
@@ -51,12 +50,12 @@ pub(super) fn before(place: Option<&str>, now_us: i64) -> impl Iterator<Item = W
     })
 }
 
-/// The place of an entry: text order is time order, and no two entries share one.
+/// Place of an entry. Text order is time order, and no two entries share a place.
 pub(super) fn place(at_us: i64, id: &str) -> String {
     format!("{}:{id}", format_us(at_us))
 }
 
-/// Whether a text can be a place in the history.
+/// True when a text is a valid place.
 pub fn is_place(text: &str) -> bool {
     let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     visible

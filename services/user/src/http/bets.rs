@@ -22,7 +22,7 @@ fn page_default() -> u32 {
 }
 
 impl Asked {
-    /// The page asked for, of one kind.
+    /// Reads the requested page of one kind.
     pub(super) async fn read(&self, api: &Api, player_id: &str, kind: Kind) -> Result<Page, Problem> {
         if self.limit == 0 || self.limit > history::PAGE_MAX {
             return Err(Problem::bad_request(format!("limit must be 1 to {}", history::PAGE_MAX)));

@@ -1,4 +1,4 @@
-//! What all changes of a player have in common.
+//! Common part of all changes of a player.
 
 use chassis::http::{IdempotencyKey, Json};
 use chassis::problem::Problem;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Api;
 use crate::domain::Change;
 
-/// The event that tells of the change; payment answers it once it is enforced.
+/// Id of the change's event. For a limit or an exclusion, the payment service publishes when it is enforced.
 #[derive(Serialize)]
 pub(super) struct Answer {
     event_id: String,

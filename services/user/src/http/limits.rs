@@ -1,4 +1,4 @@
-//! `PUT /internal/v1/players/{player_id}/limits`: all limits as they are to be.
+//! `PUT /internal/v1/players/{player_id}/limits`: replaces all limits.
 
 use axum::extract::State;
 use chassis::http::{IdempotencyKey, Json, Path};

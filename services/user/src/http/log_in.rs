@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{Api, network::ClientNetwork};
 use crate::sessions::Opened;
 
-/// Longer ones were never accepted at registration, and are not worth hashing.
+/// Size limit of e-mail address and password. Registration never accepts longer ones, so they are not hashed.
 const CREDENTIAL_BYTES_MAX: usize = 256;
 
 #[derive(Deserialize)]

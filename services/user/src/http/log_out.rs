@@ -1,4 +1,4 @@
-//! `DELETE /internal/v1/sessions/current`: the session ends; one that has ended already has ended.
+//! `DELETE /internal/v1/sessions/current`: ends the session. Ending it again succeeds.
 
 use axum::extract::State;
 use chassis::problem::Problem;

@@ -1,4 +1,4 @@
-//! Where the one comes from whom the gateway asks for.
+//! The network of the client for which the gateway calls.
 
 use std::convert::Infallible;
 
@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use chassis::internal::CLIENT_NETWORK_HEADER;
 use http::request::Parts;
 
-/// The client's network, as the gateway saw it; nothing where the caller names none.
+/// The client's network, as the gateway sent it. `None` when the caller sends none.
 pub(super) struct ClientNetwork(pub(super) Option<String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for ClientNetwork {

@@ -11,7 +11,7 @@ use super::bets::Asked;
 use crate::domain::Kind;
 use crate::history::HistoryDocument;
 
-/// Which way the money went; the page itself is asked for as everywhere.
+/// Direction of the payments. The page is selected as in [`super::bets`].
 #[derive(Deserialize)]
 pub(super) struct Which {
     kind: Way,

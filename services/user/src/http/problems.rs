@@ -1,4 +1,4 @@
-//! Our errors as problems: a "no" says why, a failure says only whether repeating may help.
+//! Converts errors to problems. A refusal gives its reason. A failure only shows whether repeating may help.
 
 use chassis::problem::Problem;
 use contracts::{Classify, ErrorClass, FieldError};
@@ -28,12 +28,12 @@ impl From<UserError> for Problem {
     }
 }
 
-/// A failing store, where nothing else can fail.
+/// Converts a failure of the store, for routes where nothing else can fail.
 pub(super) fn store_failed(error: StoreError) -> Problem {
     Problem::from(UserError::from(error))
 }
 
-/// A field that is not what it should be.
+/// Converts an invalid field.
 pub(super) fn invalid(error: &FieldError) -> Problem {
     Problem::invalid_body(error.to_string()).with("field", error.field.clone())
 }

@@ -1,4 +1,4 @@
-//! `GET /internal/v1/sessions/current`: asked before anything is shown to a player or done for one, so the cache answers it.
+//! `GET /internal/v1/sessions/current`: called before every answer and action for a player, so the cache serves it.
 
 use axum::extract::{FromRequestParts, State};
 use chassis::http::Json;
@@ -9,10 +9,10 @@ use http::request::Parts;
 use super::Api;
 use crate::sessions::SessionView;
 
-/// A session's id is a UUID.
+/// Size limit of a session's id, which is a UUID.
 const SESSION_ID_BYTES_MAX: usize = 64;
 
-/// The session that is asked about. What cannot be an id of ours names none.
+/// The session of the request. A missing or oversized id is answered with 404.
 pub(super) struct SessionId(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for SessionId {

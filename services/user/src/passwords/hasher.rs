@@ -1,5 +1,5 @@
-//! The threads that hash. They are not the runtime's: each keeps its memory for as long as it lives, and runs at a lower
-//! priority than everything that a player waits for.
+//! The hashing threads. They are separate from the runtime's threads: each keeps its memory for its whole life, and runs at a
+//! lower priority than all work that a player waits for.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::HASH_BYTES;
 
-/// How much lower the priority is (0 to 19): a hash takes the time that nothing else wants. With 5, which leaves a hash a quarter of
-/// a core that a bet wants too, a flood of log-ins made the 95th percentile of bets four times as long; with 19, twice.
+/// Niceness of the threads (0 to 19), so that a hash uses only otherwise idle time. With 5, a hash takes a quarter of a core from
+/// a bet, and a flood of log-ins made the 95th percentile of bets four times as long. With 19, it made it twice as long.
 const NICE: i32 = 19;
 
 /// One hash to compute.
@@ -22,20 +22,20 @@ pub(super) struct Job {
     pub(super) memory_kib: u32,
     pub(super) iterations: u32,
     pub(super) answer: oneshot::Sender<Result<[u8; HASH_BYTES], argon2::Error>>,
-    /// The caller's seat and turn; free again when this is computed.
+    /// The caller's seat and turn, released when the hash is computed.
     pub(super) held: [OwnedSemaphorePermit; 2],
 }
 
-/// What the threads have done since they were started.
+/// Work of the threads since their start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
-    /// Hashes that were begun.
+    /// Number of hashes that were started.
     pub begun: u64,
-    /// The most that were computed at one time.
+    /// Largest number of hashes computed at the same time.
     pub at_once_max: usize,
 }
 
-/// The threads; they end when this is dropped.
+/// The threads. They end when this is dropped.
 pub(super) struct Hasher {
     jobs: SyncSender<Job>,
     counts: Arc<Counts>,
@@ -49,7 +49,7 @@ struct Counts {
 }
 
 impl Hasher {
-    /// Starts so many threads.
+    /// Starts the threads.
     pub(super) fn start(threads: usize) -> io::Result<Self> {
         let (jobs, taken) = mpsc::sync_channel(threads);
         let (taken, counts) = (Arc::new(Mutex::new(taken)), Arc::new(Counts::default()));
@@ -60,7 +60,7 @@ impl Hasher {
         Ok(Self { jobs, counts })
     }
 
-    /// Hands a job over; `Err` gives it back when no thread is left. Whoever has a turn finds room, so this never waits.
+    /// Hands over a job without waiting: a caller with a turn finds room. `Err` returns the job when no thread is left.
     pub(super) fn give(&self, job: Job) -> Result<(), Box<Job>> {
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::TrySendError::Full(job) | mpsc::TrySendError::Disconnected(job) => Box::new(job),
@@ -75,15 +75,15 @@ impl Hasher {
     }
 }
 
-/// The life of one thread.
+/// Main loop of one thread.
 fn hash(jobs: &Mutex<Receiver<Job>>, counts: &Counts) {
-    // Where it is not allowed, hashing competes like everything else.
+    // Where this is not permitted, hashing runs at normal priority.
     rustix::process::setpriority_process(None, NICE).ok();
     let mut memory = Vec::new();
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        // Whoever asked has left: the work would be for nobody.
+        // The caller has left, so its hash is not computed.
         if job.answer.is_closed() {
             continue;
         }
@@ -97,7 +97,7 @@ fn hash(jobs: &Mutex<Receiver<Job>>, counts: &Counts) {
     }
 }
 
-/// In `memory`, which grows to what is needed and is kept: freed and allocated anew it would scatter.
+/// Computes a hash in `memory`. It grows as needed and is kept, because repeated allocation would fragment the heap.
 fn compute(job: &Job, memory: &mut Vec<Block>) -> Result<[u8; HASH_BYTES], argon2::Error> {
     let params = Params::new(job.memory_kib, job.iterations, 1, Some(HASH_BYTES))?;
     let blocks = params.block_count();
@@ -123,7 +123,7 @@ mod tests {
 
     type Answer = oneshot::Sender<Result<[u8; HASH_BYTES], argon2::Error>>;
 
-    /// A job for whoever waits at the other end of `answer`; made when seat and turn of the one before are free again.
+    /// A job that answers to `answer`. Waits until the job before has released its seat and turn.
     async fn job(places: &Arc<Semaphore>, answer: Answer) -> Job {
         let place = || Arc::clone(places).acquire_owned();
         let held = [place().await.unwrap(), place().await.unwrap()];
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(hasher.work().begun, 1);
     }
 
-    /// The kernel tells how nice each thread is: the 19th field, of which the second is the name in parentheses.
+    /// Reads each thread's niceness from the kernel: field 19 of its `stat`. Field 2 is the thread's name in parentheses.
     #[tokio::test]
     async fn threads_that_hash_have_a_lower_priority() {
         let hasher = Hasher::start(1).unwrap();
@@ -154,7 +154,7 @@ mod tests {
         assert!(answered.await.unwrap().is_ok());
         let mut nice = Vec::new();
         for thread in std::fs::read_dir("/proc/self/task").unwrap() {
-            // One that has ended meanwhile is no matter.
+            // A thread that has just ended is ignored.
             let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
             let Some((name, fields)) = stat.rsplit_once(") ") else { continue };
             if name.ends_with("(passwords") {

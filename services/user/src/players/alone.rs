@@ -1,4 +1,4 @@
-//! For the tests of this crate: players without a broker and without a cache, with cheap passwords.
+//! Players without a broker and without a cache, with cheap passwords, for this crate's tests.
 
 use store::mongo::Mongo;
 use store::redis::Cache;
@@ -8,10 +8,10 @@ use crate::attempts::Attempts;
 use crate::config;
 use crate::passwords::Passwords;
 
-/// A port that nobody listens on.
+/// A port without a listener.
 const NOWHERE: &str = "127.0.0.1:1";
 
-/// Bounds of which only the number of accounts is the test's affair.
+/// Limits of which a test sets only the number of accounts.
 pub(crate) fn attempts(accounts_max: usize) -> Attempts {
     attempts_with_cache(NOWHERE, accounts_max)
 }
@@ -30,7 +30,7 @@ pub(crate) fn attempts_with_cache(address: &str, accounts_max: usize) -> Attempt
     Attempts::new(Cache::new(&cache).expect("a URL"), config)
 }
 
-/// The players of this store, known to nobody else.
+/// The players in this store. Their events reach no broker.
 pub(crate) async fn players(mongo: &Mongo) -> Players {
     let kafka = bus::Config {
         bootstrap_servers: NOWHERE.to_owned(),

@@ -15,18 +15,18 @@ use crate::domain::standing::{kyc_name, kyc_named};
 use crate::error::UserError;
 use crate::passwords::StoredPassword;
 
-/// The shortest and the longest password.
+/// Length limits of a password.
 const PASSWORD_BYTES_MIN: usize = 8;
 const PASSWORD_BYTES_MAX: usize = 256;
 
-/// What somebody registers with, checked.
+/// A validated registration.
 #[derive(Clone)]
 pub struct Registration {
-    /// Where mail goes, as typed.
+    /// E-mail address as typed.
     pub email: String,
-    /// How they want to be called.
+    /// Name that the player is addressed by.
     pub display_name: String,
-    /// The currency of their first balance.
+    /// Currency of the first balance.
     pub currency: Currency,
     /// The password, until it is hashed.
     pub(crate) password: String,
@@ -39,10 +39,10 @@ impl std::fmt::Debug for Registration {
 }
 
 impl Registration {
-    /// Checks everything.
+    /// Validates all fields.
     ///
     /// # Errors
-    /// The first field that is not what it should be.
+    /// The first invalid field.
     pub fn new(
         email: String,
         password: String,
@@ -71,13 +71,13 @@ impl Registration {
         }
     }
 
-    /// What the request is compared by, apart from the password, of which only the slow hash is kept.
+    /// Hash for comparing a repeated request. It leaves out the password, of which only the slow hash is kept.
     pub(crate) fn request_hash(&self, player_id: &str) -> RequestHash {
         ids::request_hash(&self.message(player_id).into())
     }
 }
 
-/// The form in which an e-mail address is unique.
+/// The normalised e-mail address, which is unique.
 pub(crate) fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
@@ -88,35 +88,35 @@ pub struct PlayerDocument {
     /// The player's id.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Grows with every write that decides something.
+    /// Incremented by every write that decides something.
     pub version: i64,
-    /// The place that the next change gets.
+    /// Sequence number of the next change.
     pub(crate) next_seq: i64,
-    /// Where mail goes, as typed.
+    /// E-mail address as typed.
     pub email: String,
-    /// The same in the form in which it is unique.
+    /// The normalised e-mail address, which is unique.
     pub(crate) email_key: String,
-    /// How they want to be called.
+    /// Name that the player is addressed by.
     pub display_name: String,
-    /// The currency of their first balance.
+    /// Currency of the first balance.
     pub currency: Currency,
     /// The hashed password.
     pub(crate) password: StoredPassword,
-    /// What the registration is compared by.
+    /// Hash for comparing a repeated registration.
     pub(crate) request_hash: String,
-    /// When they registered.
+    /// Time of the registration.
     pub registered_at: DateTime,
-    /// What they may and want.
+    /// Limits, exclusion, preferences and KYC status.
     pub standing: StoredStanding,
-    /// Events that are not known to be published.
+    /// Events without a recorded acknowledgement.
     pub(crate) outbox: Vec<OutboxEntry>,
-    /// When the oldest of them was made; absent when there are none.
+    /// Time of the oldest of these events. Absent when there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) oldest_event_at: Option<DateTime>,
 }
 
 impl PlayerDocument {
-    /// A new player with the event that tells of them.
+    /// A new player with the event of the registration in the outbox.
     pub(crate) fn new(
         command_id: &EventId,
         asked: &Registration,
@@ -148,15 +148,15 @@ impl PlayerDocument {
 /// [`Standing`] as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredStanding {
-    /// Most that one bet may stake.
+    /// Largest stake of one bet.
     pub max_stake: Option<Money>,
-    /// Most that may be lost in a day.
+    /// Largest loss in one day.
     pub daily_loss: Option<Money>,
-    /// Until when the player has excluded themselves.
+    /// End of the self-exclusion.
     pub self_excluded_until_epoch_ms: Option<i64>,
     /// `pending`, `verified` or `rejected`.
     pub kyc_status: String,
-    /// Whether mail may be sent.
+    /// True when e-mail may be sent.
     pub email_enabled: bool,
 }
 
@@ -173,7 +173,7 @@ impl From<Standing> for StoredStanding {
 }
 
 impl StoredStanding {
-    /// For the rules. A status that we do not know is no more than pending.
+    /// Converts to the form for the rules. An unknown status counts as pending.
     pub(crate) fn read(&self) -> Standing {
         Standing {
             max_stake: self.max_stake,
@@ -188,17 +188,17 @@ impl StoredStanding {
 /// One change and its event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OutboxEntry {
-    /// Its place among the player's changes: 1, 2, 3, without a gap.
+    /// Sequence number among the player's changes: 1, 2, 3, without a gap.
     pub(crate) seq: i64,
-    /// What was asked, by player, route and idempotency key.
+    /// Id of the request, from player, route and idempotency key.
     pub(crate) command_id: String,
-    /// The hash of what was asked.
+    /// Hash of the request.
     pub(crate) request_hash: String,
-    /// The event, ready to go out, always the same bytes.
+    /// The event as it is published, always the same bytes.
     pub(crate) event: StoredEvent,
-    /// The trace in which it was decided: whoever publishes it later does so in there.
+    /// Trace of the decision. A later publish continues it.
     pub(crate) trace: StoredTrace,
-    /// When it was decided.
+    /// Time of the decision.
     pub(crate) at: DateTime,
 }
 
@@ -231,7 +231,7 @@ impl OutboxEntry {
         }
     }
 
-    /// The event to be published: the same whoever publishes it, and however often.
+    /// Builds the event. It is the same for every publisher and every attempt.
     pub(crate) fn event(&self) -> Result<Event, UserError> {
         let corrupt = || UserError::Corrupt("an entry of an outbox is not readable");
         let message = Message::from_protobuf(self.event.event_type, &self.event.bytes.bytes);
@@ -246,7 +246,7 @@ impl OutboxEntry {
         })
     }
 
-    /// What a repeated request is answered: this event, or that it is another request.
+    /// Answers a repeated request: with this event's id, or with an error for another request.
     pub(crate) fn answer(&self, request_hash: &RequestHash) -> Result<EventId, UserError> {
         if self.request_hash != request_hash.as_str() {
             return Err(UserError::OtherRequest);
@@ -255,7 +255,7 @@ impl OutboxEntry {
     }
 }
 
-/// `user.changes`: the same entry for ever, so that an old key finds its decision when the outbox has forgotten it.
+/// `user.changes`: the same entry permanently, so that an old key finds its decision after the outbox has dropped it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChangeRow {
     /// `player_id/seq`.

@@ -1,6 +1,5 @@
-//! The relay: each entry of an outbox, in order, is copied to `user.changes`, published and acknowledged; then only is
-//! it taken out. A time-out of a publish is never taken for an acknowledgement, so an event may go out twice, under the
-//! same id and with the same bytes.
+//! Publishes outbox entries in order. Each one is copied to `user.changes` and published. It is removed only after the
+//! acknowledgement. A time-out does not count as one, so an event may be published twice, with the same id and bytes.
 
 use contracts::{Classify, ErrorClass};
 use store::StoreError;
@@ -11,8 +10,8 @@ use super::document::{ChangeRow, OutboxEntry, PlayerDocument};
 use crate::error::UserError;
 
 impl Players {
-    /// Relays what the caller has just read or written. A failure is left to the sweeper: the change is stored, and
-    /// its caller gets the answer.
+    /// Relays a player's outbox as just read or written. After a failure the sweeper retries: the change is stored, and the
+    /// caller gets the answer.
     pub(super) async fn relay_or_leave(&self, player: &PlayerDocument) {
         if let Err(error) = self.relay(player).await {
             if error.class() == ErrorClass::Transient {
@@ -45,7 +44,7 @@ impl Players {
         match self.changes.insert_one(&row).await {
             Ok(()) => {}
             Err(StoreError::DuplicateKey { .. }) => {
-                // Copied before, by somebody who then died or is doing the same now. Anything else is a contradiction.
+                // Copied before, by a process that died or one that relays now. A different entry is a contradiction.
                 let known = self.changes.find_one(doc! { "_id": &row.id }).await?;
                 if known.is_none_or(|known| known.entry != *entry) {
                     return Err(UserError::Corrupt("a change is stored twice, and differently"));
@@ -57,19 +56,19 @@ impl Players {
         Ok(())
     }
 
-    /// Takes out what was seen acknowledged, leaving the version alone.
+    /// Removes acknowledged entries. The version stays the same.
     async fn trim(&self, player_id: &str, acknowledged: Vec<i64>) -> Result<(), UserError> {
         if !acknowledged.is_empty() {
             let out = doc! { "$pull": { "outbox": { "seq": { "$in": acknowledged } } } };
             self.players.update_one(doc! { "_id": player_id }, out).await?;
         }
-        // A second write, and only if nothing came meanwhile: a mark too many costs the sweeper one look.
+        // A second write, only for an outbox that is still empty. A mark that stays by mistake costs the sweeper one read.
         let empty = doc! { "_id": player_id, "outbox": { "$size": 0 } };
         self.players.update_one(empty, doc! { "$unset": { "oldest_event_at": "" } }).await?;
         Ok(())
     }
 
-    /// Players with an entry that is older than that, the oldest first, but for those in `parked` and those whose document this
+    /// Returns players with an entry older than `age_ms`, oldest first. It leaves out `parked` players and documents that this
     /// version cannot read.
     pub(super) async fn waiting(
         &self,
@@ -77,7 +76,7 @@ impl Players {
         parked: &[String],
         limit: u32,
     ) -> Result<Vec<PlayerDocument>, StoreError> {
-        // Whose clock is wrong does not matter: what is old is old by the store's.
+        // Age is measured by the store's clock, so that a wrong local clock does not matter.
         self.mongo.ping().await?;
         let now_ms = self.mongo.now().timestamp_millis();
         let before = DateTime::from_millis(now_ms.saturating_sub(i64::from(age_ms)));
@@ -100,7 +99,7 @@ mod tests {
     async fn what_is_old_is_old_by_the_stores_clock_and_not_by_ours() {
         let mongo = Mongo::connect(&testkit::patient::mongo("relay")).await.unwrap();
         let asked = Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
-        // Nobody hears of it, so it waits.
+        // The broker is unreachable, so the event stays in the outbox.
         alone::players(&mongo).await.register("k", &asked.unwrap(), None).await.unwrap();
         for off_ms in [HOUR_MS, -HOUR_MS] {
             let wrong = alone::players(&mongo.clone().with_clock_off_by(off_ms)).await;

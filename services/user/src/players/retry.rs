@@ -1,5 +1,5 @@
-//! A write that lost a race, or of which nobody knows whether it happened, is tried again: a few times, after growing pauses,
-//! within a deadline. A store that does not answer is asked less and less, and its caller is not kept.
+//! Retries a write that lost a race or has an unknown result: a few times, with growing pauses, within a deadline. A store that
+//! does not answer is asked less and less often, and the caller does not wait for it beyond the deadline.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use backon::{ExponentialBuilder, Retryable as _};
 
 use crate::error::UserError;
 
-/// How long, and how often.
+/// Limits of the retries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Tries, the first one included.
+    /// Number of attempts, including the first.
     pub(super) attempts_max: usize,
-    /// The first pause; each further one is twice as long, and longer by chance.
+    /// The first pause. Each further one is twice as long, plus a random part.
     pub(super) pause_min: Duration,
-    /// The longest one.
+    /// The longest pause.
     pub(super) pause_max: Duration,
-    /// For everything, the tries themselves included.
+    /// Time limit for all attempts and pauses.
     pub(super) deadline: Duration,
 }
 
-/// Of a change that a player waits for.
+/// Limits for a change that a player waits for.
 pub(super) const CHANGE: Patience = Patience {
     attempts_max: 8,
     pause_min: Duration::from_millis(10),
@@ -29,10 +29,10 @@ pub(super) const CHANGE: Patience = Patience {
 };
 
 impl Patience {
-    /// Runs `attempt` until it has an outcome. [`UserError::Busy`] and a silent store may pass; nothing else may.
+    /// Runs `attempt` until it has an outcome. Retries only [`UserError::Busy`] and a transient failure of the store.
     ///
     /// # Errors
-    /// [`UserError::Busy`] when patience is at its end, else what went wrong for good.
+    /// [`UserError::Busy`] when the limits are reached, or the first permanent error.
     pub(super) async fn until_decided<T, F, Fut>(self, attempt: F) -> Result<T, UserError>
     where
         F: FnMut() -> Fut,

@@ -1,4 +1,4 @@
-//! Publishes what a dead process left in an outbox. In peace it finds nothing: one look at a partial index that is empty.
+//! Publishes events that a dead process left in an outbox. Normally a sweep only reads an empty partial index.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use super::{PlayerDocument, Players};
 use crate::config;
 use crate::error::UserError;
 
-/// The most players that are left alone; beyond that all are tried, and reported, anew.
+/// Largest number of parked players. At this number the list is cleared, and all are tried and reported again.
 const PARKED_MAX: usize = 1_000;
 
 /// The sweeper of one process.
 pub(crate) struct Sweeper {
     players: Players,
     config: config::Sweeper,
-    /// Players whose outbox cannot be published as it is stored. They were reported, and are left alone until the next start:
-    /// the next version may be able to read them.
+    /// Players whose stored outbox cannot be published. They were reported and are skipped until a restart or until there are
+    /// [`PARKED_MAX`]. A new version may be able to read them.
     parked: Vec<String>,
 }
 
@@ -30,8 +30,8 @@ impl Sweeper {
         Self { players, config, parked: Vec::new() }
     }
 
-    /// Looks at every interval until told to stop. What may pass is logged and tried at the next look; one player's contradiction
-    /// is reported and harms nobody else; a dead producer ends the process.
+    /// Sweeps at every interval until `stop`. A transient failure is logged and retried at the next sweep. One player's
+    /// contradiction is reported and does not stop the others. A dead producer ends the process.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), UserError> {
         let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,7 +58,7 @@ impl Sweeper {
         Ok(())
     }
 
-    /// `Err` for what concerns everybody: a store or a broker that is away, a producer that is dead.
+    /// Relays one player. Returns `Err` for a failure that affects all: the store, the broker or the producer.
     async fn relay_or_park(&mut self, player: &PlayerDocument) -> Result<(), UserError> {
         match self.relay(player).await {
             Ok(()) => Ok(()),
@@ -75,7 +75,7 @@ impl Sweeper {
         }
     }
 
-    /// In the trace of the oldest entry: that is where the hole would be.
+    /// Relays in the trace of the oldest entry, which would otherwise miss its publish.
     async fn relay(&self, player: &PlayerDocument) -> Result<(), UserError> {
         let count = player.outbox.len();
         let oldest = player.outbox.iter().min_by_key(|entry| entry.seq);

@@ -1,5 +1,5 @@
-//! Every route of the internal interface × who asks: only our own services are answered. The routes come from the router, so a
-//! new one is here before anybody thinks of it.
+//! Only calls with the internal token are answered, on every route. The routes come from the router, so a new one is tested
+//! without a change here.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;

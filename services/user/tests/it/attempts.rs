@@ -1,4 +1,4 @@
-//! Guesses of a password: bounded by network and by account, counted by all replicas together, and never the end of an account.
+//! Guesses of a password: bounded per network and account, counted by all replicas together, and never a permanent lock-out.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -17,10 +17,10 @@ use crate::platform::{PATIENCE, Platform, config};
 const RULE: Rule = Rule { failures_max: 10, window_ms: 60_000, wait_ms_min: 30_000, wait_ms_max: 300_000 };
 const NOW_MS: i64 = 1_793_534_400_000;
 
-/// The password that whoever is registered here has.
+/// The password of every player registered here.
 pub(crate) const RIGHT: &str = "password of somebody";
 
-/// One replica, with the hasher that a test can look into.
+/// One replica, with its hasher for inspection.
 pub(crate) async fn replica(config: &Config) -> (Players, Passwords) {
     let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
     let producer = bus::Producer::new(&config.kafka).expect("a producer");
@@ -30,12 +30,12 @@ pub(crate) async fn replica(config: &Config) -> (Players, Passwords) {
     (players, passwords)
 }
 
-/// Where the cache keeps a counter of an account, or of one network at it: `address\nnetwork`.
+/// Cache key of a counter for an account, or for one network at it (`address\nnetwork`).
 pub(crate) fn cache_key(counter: &str, counted: &str) -> String {
     format!("{counter}:{}", hex::encode(Sha256::digest(counted)))
 }
 
-/// A configuration and an address that no other test counts guesses at.
+/// A configuration, and an address that no other test guesses at.
 pub(crate) fn own() -> (Config, String) {
     let mut config = config();
     config.kafka.message_timeout_ms = 300;
@@ -49,7 +49,7 @@ fn asked(email: &str, password: &str) -> Registration {
         .expect("a registration")
 }
 
-/// Registers somebody with the right password.
+/// Registers a player with the right password.
 pub(crate) async fn register(players: &Players, email: &str) {
     players.register("k", &asked(email, RIGHT), None).await.expect("registered");
 }
@@ -58,7 +58,7 @@ fn is_refused<T>(outcome: &Result<T, UserError>) -> bool {
     matches!(outcome, Err(UserError::TooManyAttempts { .. }))
 }
 
-/// How many of so many guesses at once were wrong, and how many were not looked at.
+/// Sends `count` guesses at once. Returns how many were wrong and how many were refused unchecked.
 pub(crate) async fn guess(players: &Players, email: &str, count: usize) -> (usize, usize) {
     guess_from(players, email, count, None).await
 }
@@ -118,7 +118,7 @@ async fn the_right_password_is_let_in_after_the_wait_and_before_it_nobody() {
     let strikes = cache_key("log-in-strikes", &format!("{email}\n"));
     register(&players, &email).await;
     for round in 1..=2 {
-        // All of them begin before the first of them ends, and so before any wait.
+        // All begin before the first one ends, and therefore before any wait.
         assert_eq!(guess(&players, &email, 30).await, (10, 20), "round {round}");
         assert!(cache.get(&strikes).await.expect("the cache").is_some(), "the next wait would be longer");
         let player = testkit::eventually("the end of the wait", PATIENCE, || async {
@@ -171,7 +171,7 @@ async fn whoever_guesses_from_one_network_shuts_out_nobody_who_comes_from_anothe
         assert_eq!(guess_from(&two, &email, 1, Some(attacker)).await, (0, 1), "replicas count together");
         assert!(owner().await.is_ok(), "the owner gets in");
     }
-    // So many networks take part that the account rests, in every replica.
+    // So many networks guess that the account itself waits, in every replica.
     assert_eq!(guess_from(&one, &email, 10, Some("198.51.100.3")).await, (5, 5));
     assert!(is_refused(&owner().await));
 }
@@ -189,7 +189,7 @@ async fn whoever_has_to_wait_is_told_how_long() {
         platform.request(reqwest::Method::POST, "/sessions").json(&body).send().await.expect("an answer");
     assert_eq!(refused.status(), 429);
     let wait_s: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-    // A day, and the beginning of it: no machine takes hours for eleven log-ins.
+    // The wait is a day. The lower bound is generous, because eleven log-ins never take hours.
     assert!((80_000..=86_400).contains(&wait_s), "{wait_s}");
     let problem: serde_json::Value = refused.json().await.unwrap();
     assert_eq!(problem["type"], "/problems/too-many-requests");

@@ -1,4 +1,4 @@
-//! Limits, self-exclusion and the rest: stored and told in one write, once per key.
+//! Changes such as limits and self-exclusion: stored together with their event, once per key.
 
 use contracts::proto::common::v1::Money;
 use contracts::{EventId, Message};
@@ -26,7 +26,7 @@ async fn a_change_is_stored_and_told_once_per_key() {
     assert_eq!(status, 200, "{first}");
     let (_, second) = set_limits(&platform, &id, "limits-2", 700).await;
     assert_ne!(first, second);
-    // An old key again: its first answer, and no effect.
+    // An old key returns its first answer and has no effect.
     assert_eq!(set_limits(&platform, &id, "limits-1", 500).await, (200, first.clone()));
     let (status, problem) = set_limits(&platform, &id, "limits-1", 501).await;
     assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-conflict")));
@@ -53,7 +53,7 @@ async fn a_change_is_stored_and_told_once_per_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_self_exclusion_cannot_be_shortened() {
     let mut config = config();
-    // What takes long is not old: nothing is told a second time.
+    // At this age no slow event is swept, so none is published twice.
     config.sweeper.age_ms = 3_600_000;
     let platform = Platform::start_with(config).await;
     let id = platform.player("ada").await;
@@ -110,7 +110,7 @@ async fn changes_at_the_same_time_are_all_kept_and_told() {
     let asked = keys.iter().zip(1..).map(|(key, n)| {
         let (platform, id) = (&platform, &id);
         async move {
-            // Somebody who lost eight races in a row repeats, too.
+            // A request that loses eight races in a row is repeated too.
             let (status, answer) = set_limits(platform, id, key, 100 * n).await;
             assert_eq!(status, 200, "{answer}");
             event_id(&answer)
@@ -124,13 +124,13 @@ async fn changes_at_the_same_time_are_all_kept_and_told() {
     let places: Vec<i64> = all.iter().map(|row| row.get_i64("seq").unwrap()).collect();
     assert_eq!(places, (1..=CHANGES + 1).collect::<Vec<i64>>(), "no gap, nothing twice");
 
-    // some are told more than once, so a number of events says nothing
+    // Some events are published more than once, so their number proves nothing.
     let heard = testkit::eventually("every change to be told", PATIENCE, || async {
         let heard = platform.heard(&id);
         told.iter().all(|id| heard.iter().any(|event| event.id == *id)).then_some(heard)
     })
     .await;
-    // What is stored is what the last decision says.
+    // The stored state equals the last decision.
     let last = all.last().unwrap().get_document("event").unwrap().get_str("id").unwrap().to_owned();
     let last = heard.iter().find(|event| event.id.as_str() == last).unwrap();
     let Message::LimitsChanged(limits) = &last.message else { panic!("{last:?}") };

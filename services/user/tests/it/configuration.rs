@@ -1,8 +1,8 @@
-//! A token that could be guessed is refused at the start.
+//! Start-up rejects a token that is short enough to guess.
 
 use std::collections::HashMap;
 
-/// What is wrong with the defaults under this token.
+/// Errors for the defaults with this token.
 fn complaints(token: &str) -> String {
     let environment = HashMap::from([("PITBOSS__SECURITY__INTERNAL_TOKEN".to_owned(), token.to_owned())]);
     let defaults = include_str!("../../src/defaults.toml");

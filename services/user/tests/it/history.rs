@@ -1,4 +1,4 @@
-//! The history: every end once, latest first, in pages that cost the same at any depth.
+//! The history: every outcome once, latest first, in pages that cost the same at any depth.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use user::history::History;
 
 use crate::platform::{PATIENCE, Platform, config};
 
-/// The test's own end of time: before the clock's now, so that pages begin in an empty window.
+/// End of the test's own time. It lies before the real now, so that pages begin in an empty window.
 const END_US: i64 = 1_790_000_000_000_000;
 
 fn eur(minor: i64) -> Option<Money> {
@@ -35,7 +35,7 @@ fn settled(player_id: &str, bet_id: &EventId) -> BetSettled {
     }
 }
 
-/// An event that follows from a bet, made at a second of the test's own time.
+/// An event that follows from a bet, at a second of the test's own time.
 fn at(second: i64, cause: &EventId, message: impl Into<Message>) -> Event {
     let time = OffsetDateTime::from_unix_timestamp(1_793_534_400 + second).expect("a time");
     Event { time, ..Event::follower(cause, "/test", message) }
@@ -48,7 +48,7 @@ fn bet_id(n: i64) -> EventId {
 async fn bets_when(platform: &Platform, what: &str, ready: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     testkit::eventually(what, PATIENCE, || async {
         let (_, page) = platform.get("/players/p-1/bets?limit=100").await;
-        let bets = page["bets"].as_array()?.clone(); // none when the store takes too long
+        let bets = page["bets"].as_array()?.clone(); // `None` retries after a time-out of the store
         ready(&bets).then_some(bets)
     })
     .await
@@ -98,7 +98,7 @@ async fn every_end_is_one_entry() {
         assert_eq!(&bets[1][name], value, "{name}");
     }
 
-    // An operator undoes the first; its settlement, told again after that, changes nothing.
+    // An operator voids the first bet. Its settlement, delivered again afterwards, changes nothing.
     platform.producer.publish(&at(4, &bet_id(1), voided)).await.unwrap();
     let undone = |bets: &[Value]| bets.last().is_some_and(|bet| bet["outcome"] == "voided");
     bets_when(&platform, "the void", undone).await;
@@ -144,7 +144,7 @@ async fn filled(ages_us: &[i64]) -> (Mongo, History) {
 async fn pages_have_every_entry_once_in_order() {
     use rand::{Rng as _, SeedableRng as _};
     let mut random = rand::rngs::StdRng::seed_from_u64(testkit::seed());
-    // From bursts of a microsecond to pauses of years, some entries at the same moment.
+    // Ages in powers of two from a microsecond, with some entries at the same time.
     let ages_us: Vec<i64> = (0..250).map(|_| 1_i64 << random.random_range(0..56)).collect();
     let (mongo, history) = filled(&ages_us).await;
     for limit in [1, 33, 100] {
@@ -179,7 +179,7 @@ async fn an_unreadable_entry_hides_no_other_of_its_page() {
     mongo.drop_database().await.unwrap();
 }
 
-/// The median of some pages, in the middle of the history.
+/// Median time of some page reads in the middle of the history.
 async fn median_page(history: &History, before: &str) -> Duration {
     let mut times = Vec::new();
     for _ in 0..21 {
@@ -201,20 +201,20 @@ async fn a_page_costs_the_same_at_any_length_of_history() {
     let middle = |count: i64| format!("{:016x}:", END_US - count / 2 * 100_000);
     let mut ratios = Vec::new();
     for _ in 0..3 {
-        // In turns, so that what else runs here meets both.
+        // Alternates, so that other load on the machine affects both.
         let few = median_page(&small, &middle(200)).await;
         let many = median_page(&large, &middle(20_000)).await;
         ratios.push(many.as_secs_f64() / few.as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
-    // A scan of all would cost a hundred times as much; the bound only has to tell that from a busy machine.
+    // A full scan would cost a hundred times as much. The bound only has to distinguish that from a busy machine.
     assert!(ratios[1] < 10.0, "a page of 20 000 entries costs {ratios:?} times one of 200");
     eprintln!("page of 20 000 entries ÷ page of 200: {ratios:.2?}");
     small_mongo.drop_database().await.unwrap();
     large_mongo.drop_database().await.unwrap();
 }
 
-/// The same bet id from another player must not touch the first one's entry.
+/// The same bet id from another player must not change the first player's entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_belongs_to_one_player() {
     let mongo = Mongo::connect(&config().mongo).await.unwrap();

@@ -1,4 +1,4 @@
-//! `user` as its peers see it, on a real broker, a real document store and a real cache; and its rules alone.
+//! `user` as its peers see it, with a real broker, document store and cache, and its rules alone.
 
 mod access;
 mod attempts;

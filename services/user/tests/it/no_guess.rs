@@ -1,5 +1,5 @@
-//! What is no guess, or none any more: a log-in forgets those before it, a full hasher and a caller who hangs up were none. And no
-//! clock makes a wait longer.
+//! Cases that do not count as a guess: guesses before a log-in, a full hasher, and a disconnected caller. Also, a wrong clock
+//! does not extend a wait.
 
 use futures::FutureExt as _;
 use store::redis::Cache;
@@ -23,7 +23,7 @@ async fn a_log_in_forgets_the_wrong_passwords_before_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_a_full_hasher_refuses_is_no_guess() {
     let (mut config, email) = own();
-    // Nobody has a seat: every password is refused before it is looked at.
+    // No seats, so every password is refused before it is checked.
     config.passwords.waiting_max = 0;
     let (full, passwords) = replica(&config).await;
     for _ in 0..20 {

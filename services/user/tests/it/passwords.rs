@@ -1,4 +1,4 @@
-//! Hashing: right, wrong, unknown, and too many at once.
+//! Hashing: right, wrong and unknown passwords, and too many at once.
 
 use futures::future::join_all;
 use serde_json::json;
@@ -50,8 +50,8 @@ async fn a_damaged_stored_password_is_unreadable_and_costs_no_hash() {
     assert_eq!(passwords.work().begun, begun);
 }
 
-/// The hash of the reference implementation: `echo -n password | argon2 somesaltsomesalt -id -t 2 -k 1024 -p 1 -l 32`
-/// computes the same algorithm; here the crate's own one-shot form stands for it.
+/// Compares with the crate's one-shot function, which allocates fresh memory. It computes the same algorithm as the reference
+/// implementation, `argon2 … -id`.
 #[tokio::test]
 async fn the_reused_memory_changes_nothing() {
     let passwords = passwords(1, 8);
@@ -106,7 +106,7 @@ async fn what_nobody_waits_for_is_not_begun() {
         let passwords = passwords.clone();
         all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
     }
-    // One is being computed, and all others wait for their turn: then all callers leave.
+    // One is being computed and all others wait for a turn. Then all callers disconnect.
     testkit::eventually("the first hash", std::time::Duration::from_secs(60), || async {
         (passwords.work().begun > 0).then_some(())
     })
@@ -123,7 +123,7 @@ async fn who_waits_longer_than_a_caller_does_is_refused() {
     let passwords = Passwords::new(settings).unwrap();
     let outcomes = join_all((0..8).map(|_| passwords.hash("correct horse".into()))).await;
     assert!(outcomes[0].is_ok(), "{outcomes:?}");
-    // A machine that stands still for as long as a hash takes lets another one through, not all of them.
+    // A machine that stalls for the time of a hash lets another one through, but not all of them.
     let refused = outcomes.iter().filter(|outcome| matches!(outcome, Err(PasswordError::Overloaded))).count();
     assert!(refused >= 1, "{outcomes:?}");
     assert_eq!(usize::try_from(passwords.work().begun), Ok(8 - refused), "{outcomes:?}");

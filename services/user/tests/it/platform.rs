@@ -1,4 +1,4 @@
-//! One `user` in this process, with names that nothing else uses, and ears on `casino.players.events.v1`.
+//! One `user` in this process, with its own names, and a consumer of `casino.players.events.v1`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use serde_json::Value;
 use store::mongo::Mongo;
 use user::config::{Attempts, Config, Passwords, Sessions, Sweeper};
 
-/// How long anything may take here, on a busy machine.
+/// Time limit of each wait, generous for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes a request one of our own services'.
+/// Marks a request as one of another Pitboss service.
 pub(crate) const INTERNAL_TOKEN: &str = "the internal token of the tests of user";
 
-/// A running service and what a test needs beside it.
+/// A running service and the tools of a test.
 pub(crate) struct Platform {
     pub(crate) config: Config,
     pub(crate) producer: bus::Producer,
@@ -29,7 +29,7 @@ pub(crate) struct Platform {
     stop_tail: CancellationToken,
 }
 
-/// Every event of players, in the order heard.
+/// Every event of players, in the order of delivery.
 #[derive(Default)]
 struct Heard(Mutex<Vec<Event>>);
 
@@ -41,7 +41,7 @@ impl Handle for Heard {
     }
 }
 
-/// A configuration with a namespace and a database of its own, and cheap passwords.
+/// A configuration with its own namespace and database, and cheap passwords.
 pub(crate) fn config() -> Config {
     let local = "127.0.0.1:0".parse().expect("an address");
     Config {
@@ -64,7 +64,7 @@ pub(crate) fn config() -> Config {
             waiting_max: 64,
             wait_ms: 600_000,
         },
-        // No window and no wait ends by itself while a test is running.
+        // No window and no wait ends during a test.
         attempts: Attempts {
             failures_max: 10,
             account_failures_max: 100,
@@ -78,7 +78,7 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// Only the topics that `user` reads and writes: creating all of them is work for a shared broker.
+/// Creates only the topics that `user` reads and writes, because creating all of them loads a shared broker.
 async fn create_topics(config: &bus::Config) {
     let wanted = [Topic::PlayersEvents, Topic::BetsEvents, Topic::PaymentsEvents];
     let specs: Vec<_> = contracts::topics::catalogue()
@@ -96,9 +96,9 @@ impl Platform {
         Self::start_with(config()).await
     }
 
-    /// Starts the service and waits until it is ready and the ears are open.
+    /// Starts the service, and waits until it and the consumer of events are ready.
     pub(crate) async fn start_with(config: Config) -> Self {
-        // Another test may have been first, which is as good.
+        // An earlier test may have installed it, which is fine.
         rustls::crypto::ring::default_provider().install_default().ok();
         create_topics(&config.kafka).await;
         let producer = bus::Producer::new(&config.kafka).expect("a producer");
@@ -125,7 +125,7 @@ impl Platform {
         Self { config, producer, mongo, heard, client, base, stop, stop_tail }
     }
 
-    /// One request; the status and the body.
+    /// Sends one request. Returns the status and the body.
     pub(crate) async fn ask(&self, method: &str, path: &str, key: &str, body: Option<Value>) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let mut request = self.request(method, path);
@@ -140,8 +140,8 @@ impl Platform {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// Asks for a change, again with the same key while the answer is 503, as that asks for: a change is given up after four
-    /// seconds, and a busy machine may need longer for one.
+    /// Sends a change, and repeats it with the same key while the answer is 503. A change gives up after four seconds, and a busy
+    /// machine may need longer.
     pub(crate) async fn change(&self, method: &str, path: &str, key: &str, body: Value) -> (u16, Value) {
         testkit::eventually("an answer to a change", PATIENCE * 5, || async {
             let answer = self.ask(method, path, key, Some(body.clone())).await;
@@ -150,13 +150,13 @@ impl Platform {
         .await
     }
 
-    /// A request of one of our own services.
+    /// A request of another Pitboss service.
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}/internal/v1{path}", self.base);
         self.client.request(method, url).header("x-internal-token", INTERNAL_TOKEN)
     }
 
-    /// A request about a session; the status and the body.
+    /// Sends a request about a session. Returns the status and the body.
     pub(crate) async fn of_session(&self, method: reqwest::Method, session_id: &str) -> (u16, Value) {
         let request = self.request(method, "/sessions/current").header("x-session-id", session_id);
         let answer = request.send().await.expect("an answer");
@@ -167,20 +167,20 @@ impl Platform {
         self.ask("GET", path, "", None).await
     }
 
-    /// Registers somebody and returns their id.
+    /// Registers a player and returns the id.
     pub(crate) async fn player(&self, name: &str) -> String {
         let (status, body) = self.ask("POST", "/players", name, Some(registration(name))).await;
         assert_eq!(status, 201, "{body}");
         body["player_id"].as_str().expect("an id").to_owned()
     }
 
-    /// Events of this player heard so far, duplicates included.
+    /// Events of this player received so far, duplicates included.
     pub(crate) fn heard(&self, player_id: &str) -> Vec<Event> {
         let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.iter().filter(|event| event.player_id() == player_id).cloned().collect()
     }
 
-    /// Waits until this many events of the player were heard.
+    /// Waits until this many events of the player were received.
     pub(crate) async fn hear(&self, player_id: &str, count: usize) -> Vec<Event> {
         testkit::eventually("events of a player", PATIENCE, || async {
             let heard = self.heard(player_id);
@@ -189,7 +189,7 @@ impl Platform {
         .await
     }
 
-    /// Waits until this many different events of the player were heard: each once, in the order in which they were first heard.
+    /// Waits until this many different events of the player were received. Returns each once, in the order of first delivery.
     pub(crate) async fn hear_each(&self, player_id: &str, count: usize) -> Vec<Event> {
         testkit::eventually("different events of a player", PATIENCE, || async {
             let mut each: Vec<Event> = Vec::new();
@@ -213,7 +213,7 @@ impl Platform {
         players.find_one(store::bson::doc! { "_id": player_id }).await
     }
 
-    /// Waits until nothing of the player waits to be published.
+    /// Waits until the player has no unpublished events.
     pub(crate) async fn outbox_empty(&self, player_id: &str) {
         testkit::eventually("an empty outbox", PATIENCE, || async {
             let player = self.find(player_id).await.ok()?.expect("a player");
@@ -223,7 +223,7 @@ impl Platform {
         .await;
     }
 
-    /// Stops everything and forgets the documents.
+    /// Stops everything and deletes the database.
     pub(crate) async fn end(self) {
         self.stop.trigger();
         self.stop_tail.cancel();
@@ -248,7 +248,7 @@ async fn listen(config: &bus::Config, heard: &Arc<Heard>, producer: &bus::Produc
     stop
 }
 
-/// A body to register with.
+/// Body of a registration.
 pub(crate) fn registration(name: &str) -> Value {
     serde_json::json!({
         "email": format!("{name}@players.example"), "password": format!("password of {name}"),

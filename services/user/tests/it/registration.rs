@@ -1,4 +1,4 @@
-//! Registration: once, whatever is repeated, and told to the world.
+//! Registration: one player however often it is repeated, and its event.
 
 use contracts::{EventType, Message, ids};
 use futures::future::join_all;
@@ -14,7 +14,7 @@ async fn a_registration_is_one_player_and_one_event() {
     assert_eq!(status, 201, "{first}");
     let id = first["player_id"].as_str().unwrap().to_owned();
 
-    // The same again, and at the same time.
+    // The same request again, in parallel.
     let same = std::iter::repeat_with(|| platform.ask("POST", "/players", "key-ada", Some(body.clone())));
     for (status, again) in join_all(same.take(5)).await {
         assert_eq!((status, &again), (201, &first));
@@ -28,12 +28,12 @@ async fn a_registration_is_one_player_and_one_event() {
         assert_eq!((status, &problem["type"]), (422, &json!("/problems/idempotency-conflict")), "{field}");
     }
 
-    // The same key of somebody else is another key: two strangers who both say `1` never meet.
+    // The same key from another address is a different key, so two clients that both use `1` never collide.
     let (status, stranger) = platform.ask("POST", "/players", "key-ada", Some(registration("eve"))).await;
     assert_eq!(status, 201, "{stranger}");
     assert_ne!(stranger, first);
 
-    // The same address for another player, however it is written.
+    // The same address for another player, in different case.
     let mut taken = registration("zoe");
     taken["email"] = json!("ADA@players.example");
     let (status, problem) = platform.ask("POST", "/players", "key-zoe", Some(taken)).await;

@@ -1,4 +1,4 @@
-//! The rules alone.
+//! Tests of the rules alone.
 
 use contracts::KycStatus;
 use money::{Currency, Money};
@@ -23,7 +23,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Takes every change as it comes: the twin without the rule that protects an excluded player.
+/// Accepts every exclusion, as a counter-example without the rule that protects an excluded player.
 fn decide_without_rule(change: &Change, standing: &Standing) -> Standing {
     match *change {
         Change::SelfExclusion { until_epoch_ms } => {
@@ -33,7 +33,7 @@ fn decide_without_rule(change: &Change, standing: &Standing) -> Standing {
     }
 }
 
-/// Whether an exclusion ever got shorter in this history.
+/// True when an exclusion was ever shortened in this sequence.
 fn ever_shortened(changes: &[Change], decide: impl Fn(&Change, &Standing) -> Standing) -> bool {
     let mut standing = Standing::NEW;
     let mut shortened = false;

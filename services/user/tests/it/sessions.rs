@@ -1,4 +1,4 @@
-//! Sessions: opened by the right password only, found through the cache and without it, and ended in time.
+//! Sessions: opened only by the right password, found with and without the cache, and ended in time.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn credentials(name: &str) -> Value {
     json!({ "email": format!("{name}@players.example"), "password": format!("password of {name}") })
 }
 
-/// Where the cache keeps a session. The id itself is not in it: keys are shown in spans.
+/// Cache key of a session. It does not contain the id, because keys appear in spans.
 pub(crate) fn cache_key(session: &str) -> String {
     format!("session:{}", hex::encode(Sha256::digest(session)))
 }
@@ -100,7 +100,7 @@ async fn a_session_ends_also_in_the_cache_and_its_key_opens_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_everything_works() {
     let mut without = config();
-    // A port that nobody listens on.
+    // A port without a listener.
     without.redis = store::redis::Config::new("redis://127.0.0.1:1");
     let platform = Platform::start_with(without).await;
     let id = platform.player("ada").await;

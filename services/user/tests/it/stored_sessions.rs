@@ -1,4 +1,4 @@
-//! Sessions as they are stored: longer than ours, marked as ended, damaged.
+//! Stored sessions that are unusual: an oversized id, marked as ended, or damaged.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What a process leaves when it dies between its write and its publish, another one publishes.
+//! Events that a process leaves when it dies between its write and its publish are published by another process.
 
 use store::bson::spec::BinarySubtype;
 use store::bson::{Binary, Document, doc};
@@ -12,7 +12,7 @@ use user::players::{Players, Registration};
 
 use crate::platform::{PATIENCE, Platform, config};
 
-/// A process whose publishes never arrive: its broker is a port that nobody listens on.
+/// A process whose publishes never arrive, because nothing listens on its broker's port.
 pub(crate) async fn dying(config: &user::config::Config) -> Players {
     let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
     let nowhere = bus::Config {
@@ -32,7 +32,7 @@ async fn leave_two_events(config: &user::config::Config, name: &str) -> String {
     let asked = Registration::new(email, password, name.to_owned(), "EUR").expect("a registration");
     let id = players.register(name, &asked, None).await.expect("stored, though not told");
     let change = Change::Preferences { email_enabled: false };
-    // Busy: it took longer than a player is kept waiting, and the same key finds out what became of it.
+    // After `Busy`, which means that the limit of the wait was reached, the same key finds the result.
     testkit::eventually("the change to be stored, though not told", PATIENCE, || async {
         match players.change(&id, "mail-1", &change).await {
             Err(UserError::Busy) => None,
@@ -57,8 +57,8 @@ async fn events_of_a_dead_process_are_published_in_order() {
     platform.end().await;
 }
 
-/// Another version wrote one player's document, and the outbox of another is damaged: the process lives, and the third player's
-/// events are published though both come first.
+/// Another version wrote one player's document, and another player's outbox is damaged. The process survives, and the third
+/// player's events are published although the other two come first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_document_that_cannot_be_read_stops_nobody_else() {
     let mut config = config();
@@ -87,7 +87,7 @@ async fn one_document_that_cannot_be_read_stops_nobody_else() {
     platform.end().await;
 }
 
-/// The twin: with a sweeper that finds nothing old enough, the events stay unheard until the player's next request.
+/// Counter-example: no event is old enough for the sweeper, so the events stay unpublished until the player's next request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_sweeper_they_wait_for_the_players_next_request() {
     let mut config = config();

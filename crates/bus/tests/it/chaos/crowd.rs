@@ -1,4 +1,4 @@
-//! The members, and what is done to them. What counts is what was observed, not what was attempted.
+//! The members of the chaos test, and the actions on them. It counts what was observed, not what was attempted.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -17,21 +17,21 @@ use super::Action;
 use super::member::{self, Work};
 use crate::support::{DEADLINE, physical, raw_consumer};
 
-/// Fewer than this would leave nobody to rebalance with.
+/// Minimum number of awake members, so that enough remain for a rebalance.
 const AWAKE_MIN: usize = 3;
 
-/// What really happened.
+/// Observed events.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
-    /// Processes that got an assignment, those that the run began with not counted.
+    /// Processes that got an assignment, except those at the start of the run.
     pub(super) joined: usize,
-    /// Processes that left in order when told to, during the run.
+    /// Processes that left in order when asked to, during the run.
     pub(super) left: usize,
-    /// Processes that died of SIGKILL.
+    /// Processes that SIGKILL ended.
     pub(super) killed: usize,
-    /// Processes that stood still until the group had put them out, and were then let go on.
+    /// Processes that were frozen until the group removed them, and then resumed.
     pub(super) frozen_and_thawed: usize,
-    /// Processes that ended otherwise.
+    /// Processes that ended in another way.
     pub(super) ended_badly: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Crowd {
         Self { config, folder, work, members, leaving, started: 0, began_with: 0, observed, watcher }
     }
 
-    /// Those who are there before anything is done to anybody.
+    /// Starts the first members and waits until they are ready.
     pub(super) async fn begin_with(&mut self, count: usize) {
         for _ in 0..count {
             self.join();
@@ -137,7 +137,7 @@ impl Crowd {
         }
     }
 
-    /// Meanwhile the frozen go on being thawed, or a rebalance that waits for them would never end.
+    /// Also resumes frozen members meanwhile, because a rebalance that waits for them would never end.
     async fn wait_until_somebody_can_be_spared(&mut self) {
         let began = Instant::now();
         while self.awake_and_ready().len() <= AWAKE_MIN {
@@ -155,7 +155,7 @@ impl Crowd {
         process
     }
 
-    /// Lets those go on that the group no longer counts: they have been away for longer than the session time-out.
+    /// Resumes frozen members that the group has removed after the session time-out.
     pub(super) fn thaw_whoever_was_put_out(&mut self) {
         if self.members.iter().all(|process| process.frozen_since.is_none()) {
             return;
@@ -181,7 +181,7 @@ impl Crowd {
         }
     }
 
-    /// The client ids that the broker counts as members now.
+    /// Returns the client ids of the group's present members, according to the broker.
     fn members_of_the_group(&self) -> Option<Vec<String>> {
         let group = physical(&self.config, Group::Game.as_str());
         let list = self.watcher.fetch_group_list(Some(&group), Duration::from_secs(5)).ok()?;
@@ -189,7 +189,7 @@ impl Crowd {
         Some(found.members().iter().map(|member| member.client_id().to_owned()).collect())
     }
 
-    /// Tells everybody to leave, and waits.
+    /// Asks all members to leave, and waits for their exit.
     pub(super) async fn dismiss(mut self) -> Observed {
         for process in std::mem::take(&mut self.leaving) {
             let name = process.name.clone();
@@ -201,7 +201,7 @@ impl Crowd {
         while !self.members.is_empty() {
             let process = self.remove(0);
             if !process.is_ready() {
-                // it never got so far as to hear the signal in order; nothing is learned from it
+                // it may not handle the signal yet, so its exit proves nothing
                 process.signal(Signal::SIGKILL);
             }
             process.signal(Signal::SIGTERM);
@@ -211,13 +211,13 @@ impl Crowd {
             }
         }
         let mut observed = std::mem::take(&mut self.observed);
-        // Each of those that it began with was ready then, and was counted when it went.
+        // The first members were ready, and were counted when they were removed.
         observed.joined -= self.began_with;
         observed
     }
 }
 
-/// Waits for a process that was told to leave.
+/// Waits for the exit of a process that was asked to leave.
 async fn ended(mut process: Process) -> Result<(), String> {
     let began = Instant::now();
     loop {
@@ -234,7 +234,7 @@ async fn ended(mut process: Process) -> Result<(), String> {
 }
 
 impl Drop for Crowd {
-    /// A failed test leaves no process behind.
+    /// Kills all processes, so that a failed test leaves none behind.
     fn drop(&mut self) {
         for mut process in self.members.drain(..).chain(self.leaving.drain(..)) {
             process.child.kill().ok();

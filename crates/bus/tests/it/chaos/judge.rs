@@ -1,4 +1,4 @@
-//! Looks at what the group has committed and at what the members have written, while they run and at the end.
+//! Checks the group's committed offsets against the members' logs, during the run and at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -15,18 +15,18 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::{physical, raw_consumer};
 
-/// What the judge says. Each number of violations has its denominator beside it.
+/// Result of the checks. Each number of violations has its denominator beside it.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// Records that nobody handled.
+    /// Records that no member handled.
     pub(super) missing: usize,
-    /// Records that were handled more than once: allowed, and told.
+    /// Records that were handled more than once, which is allowed.
     pub(super) handled_again: usize,
-    /// Records of one key that were first handled before the one before them.
+    /// Records that were first handled before their predecessor of the same key.
     pub(super) reordered: usize,
-    /// Committed offsets that were beyond a record that nobody had handled.
+    /// Committed offsets beyond an unhandled record.
     pub(super) frontiers_ahead: usize,
-    /// Committed offsets that were looked at.
+    /// Committed offsets that were checked.
     pub(super) frontiers_looked_at: usize,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Judge {
     observer: BaseConsumer,
     topic: String,
     partitions: i32,
-    /// How far each member's log has been read.
+    /// Read position in each member's log.
     read_to: BTreeMap<PathBuf, u64>,
     handled: BTreeMap<i32, BTreeSet<i64>>,
     keys: BTreeMap<String, Key>,
@@ -65,7 +65,7 @@ impl Judge {
         }
     }
 
-    /// Looks again and again until the run is over.
+    /// Checks repeatedly until the run is over.
     pub(super) async fn until(mut self, is_over: Arc<AtomicBool>) -> Self {
         while !is_over.load(Ordering::SeqCst) {
             let look = telemetry::spawn_blocking(move || {
@@ -78,8 +78,8 @@ impl Judge {
         self
     }
 
-    /// First what is committed, then what is written: a member writes before it completes, so everything below a
-    /// committed offset must be there.
+    /// Reads the committed offsets before the logs. A member writes before it completes, so every record below a committed offset
+    /// must be in a log.
     fn look(&mut self) {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic, 0, self.partitions - 1);
@@ -113,7 +113,7 @@ impl Judge {
         let (mut line, mut read) = (String::new(), from);
         while reader.read_line(&mut line).expect("the log is text") > 0 {
             if !line.ends_with('\n') {
-                break; // half a line of a member that is writing, or was killed while it did
+                break; // incomplete line: the member is still writing, or was killed meanwhile
             }
             read += u64::try_from(line.len()).expect("short");
             self.note(line.trim_end());
@@ -137,7 +137,7 @@ impl Judge {
         *first = at.min(*first);
     }
 
-    /// The end of the run: everything is committed, everybody has left.
+    /// Runs the last check, when everything is committed and all members have left.
     pub(super) fn verdict(mut self, published: usize) -> Verdict {
         self.look();
         let handled: usize = self.handled.values().map(BTreeSet::len).sum();

@@ -18,14 +18,14 @@ const CONFIG: &str = "BUS_MEMBER_CONFIG";
 const LOG: &str = "BUS_MEMBER_LOG";
 const BROKEN: &str = "BUS_MEMBER_BROKEN";
 
-/// When a record's offset completes: after its work, or (broken on purpose) before it.
+/// Order of a record's work and the completion of its offset. `CompletesFirst` is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     ThenComplete,
     CompletesFirst,
 }
 
-/// Starts a member process that writes what it handles to `log`.
+/// Starts a member process that writes each handled record to `log`.
 pub(super) fn start(config: &Config, log: &Path, work: Work) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this test binary"));
     command
@@ -39,7 +39,7 @@ pub(super) fn start(config: &Config, log: &Path, work: Work) -> Child {
     command.spawn().expect("a process")
 }
 
-/// Exists as soon as the member has had its first assignment.
+/// File that exists once the member has had its first assignment.
 pub(super) fn ready_file(log: &Path) -> PathBuf {
     log.with_extension("ready")
 }
@@ -50,7 +50,7 @@ struct Journal {
 }
 
 impl Journal {
-    /// The effect: one line, handed to the kernel before the handler returns, so that it survives SIGKILL.
+    /// The effect: one line, written before the handler returns. The kernel then has it, so it survives SIGKILL.
     fn write(&self, delivery: &Delivery) {
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let record = &delivery.record;
@@ -79,7 +79,7 @@ impl Handle for Member {
     }
 }
 
-/// Not a test: the body of a member's process.
+/// Body of a member's process, not a test.
 #[test]
 #[ignore = "a process of the chaos tests, not a test"]
 fn process() {

@@ -4,10 +4,9 @@ use contracts::topics::{TopicSpec, catalogue};
 use contracts::{EventType, Group, Topic, headers};
 use serde_json::{Map, Value, json};
 
-/// The version of the Kafka bindings that we write.
+/// The version of the Kafka bindings in the document.
 const BINDING_VERSION: &str = "0.5.0";
 
-/// The whole document.
 pub(crate) fn document() -> Value {
     json!({
         "asyncapi": "3.0.0",

@@ -1,4 +1,4 @@
-//! The JSON Schema of an event, from the descriptors: the shape, the documentation and what is required.
+//! The JSON Schema of an event from the descriptors: the shape, the documentation and the required fields.
 
 use contracts::proto::FILE_DESCRIPTOR_SET;
 use contracts::{EventType, Message};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::samples;
 
-/// Field numbers in `descriptor.proto`, of which the paths to comments are made.
+/// Field numbers in `descriptor.proto`, which form the paths of comments.
 const MESSAGE_TYPE: i32 = 4;
 const MESSAGE_FIELD: i32 = 2;
 
@@ -83,12 +83,12 @@ fn shape(set: &FileDescriptorSet, field: &FieldDescriptorProto) -> Value {
     if field.label() == Label::Repeated { json!({ "type": "array", "items": single }) } else { single }
 }
 
-/// An amount of zero is written without `minor`, as proto3 JSON leaves defaults out.
+/// An amount of zero is written without `minor`, because proto3 JSON leaves defaults out.
 fn money_required(names: &[&String]) -> Vec<String> {
     names.iter().filter(|name| name.as_str() != "minor").map(|name| (*name).clone()).collect()
 }
 
-/// The names of an enum but the unspecified one, which is refused.
+/// The names of an enum, without the unspecified value, which the decoder refuses.
 fn enum_names(set: &FileDescriptorSet, type_name: &str) -> Vec<String> {
     let named = |file: &FileDescriptorProto, declared: &EnumDescriptorProto| {
         format!(".{}.{}", file.package(), declared.name()) == type_name
@@ -98,8 +98,8 @@ fn enum_names(set: &FileDescriptorSet, type_name: &str) -> Vec<String> {
     values.iter().filter(|value| value.number() != 0).map(|value| value.name().to_owned()).collect()
 }
 
-/// What the decoder refuses to be without, and what it takes only together; found by leaving it out: schema and
-/// decoder cannot disagree.
+/// The fields that the decoder requires, always or together with another field. Each is found by leaving it out, so the
+/// schema and the decoder cannot disagree.
 fn required(
     event_type: EventType,
     message: &DescriptorProto,
@@ -123,7 +123,7 @@ fn required(
     (required, together)
 }
 
-/// The comment at a place of a file, in one line.
+/// The comment at a path of a file, in one line.
 fn comment(file: &FileDescriptorProto, path: &[i32]) -> String {
     let locations = &file.source_code_info.as_ref().expect("comments are compiled in").location;
     let location = locations.iter().find(|location| location.path == path);

@@ -1,4 +1,4 @@
-//! `bet`, `trace` and `load` as a user runs them: what they print, and the exit code that says whether it holds.
+//! `bet`, `trace` and `load` as a user runs them: their output, and the exit code that reports whether the result holds.
 
 use std::process::Output;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::{cli, platform};
 
-/// A bet that takes this long met a machine that was busy with something else: the gateway soon asks for its outcome by itself,
-/// which is one edge more, and then answers 202.
+/// A bet that takes this long met a machine that was busy with other work. Soon after this time the gateway queries the outcome
+/// itself, which adds an edge to the trace, and later it answers 202.
 const STALLED_MS: f64 = 1_500.0;
-/// So often is tried again what a stalled machine spoiled.
+/// Number of attempts when a stalled machine spoils the result.
 const ATTEMPTS_MAX: usize = 5;
 
 fn said(output: &Output) -> String {
@@ -21,7 +21,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(output)))
 }
 
-/// The trace of a bet that was played by the command line and met no stall.
+/// Plays a bet by the command line and returns its trace id. A bet that met a stall is replaced by another one.
 fn bet() -> String {
     for _ in 0..ATTEMPTS_MAX {
         let output = cli(&["bet", "--json"], None);
@@ -62,7 +62,7 @@ fn stalled(report: &Value) -> bool {
 #[tokio::test]
 async fn load_holds_when_every_bet_is_a_whole_trace_and_nothing_was_lost() {
     let platform = platform();
-    // Its figures are about all services: nobody else may use them meanwhile.
+    // Its figures cover all services, so no other test may use them at the same time.
     let _alone = platform.alone().await;
     let load = ["load", "--rate", "10", "--duration-s", "5", "--warm-up-s", "1", "--players", "5", "--json"];
     for _ in 0..ATTEMPTS_MAX {

@@ -1,4 +1,4 @@
-//! Bets typed into the stock `kafka-console-producer`: good and bad, keyed and not, with and without headers.
+//! Bets from the stock `kafka-console-producer`: valid and invalid, with and without keys, with and without headers.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, platform, raw};
 
 pub(crate) const BETS: &str = "casino.bets.commands.v1";
 pub(crate) const PLACE_BET: &str = "casino.bets.v1.PlaceBet";
-/// A JVM starts, sends and ends; then the bet runs through.
+/// Time for a JVM to start, send and exit, and for the bet to settle.
 pub(crate) const SETTLES_WITHIN: Duration = Duration::from_secs(60);
-/// A key before each line.
+/// Options for a key before each value.
 pub(crate) const KEYED: [&str; 2] = ["--reader-property", "parse.key=true"];
-/// Headers before that, with a sign between them that is in none of them.
+/// Options for headers before the key, with a separator that no header contains.
 pub(crate) const SIGNS: [&str; 4] =
     ["--reader-property", "parse.headers=true", "--reader-property", "headers.separator=#"];
 
-/// The data of a `PlaceBet`.
+/// Data of a `PlaceBet`.
 pub(crate) fn data(player: &Player, game: &str, stake_minor: i64, currency: &str) -> Value {
     serde_json::json!({
         "playerId": player.player_id, "game": game, "stake": { "minor": stake_minor.to_string(), "currency": currency },
     })
 }
 
-/// The shortest form of a bet.
+/// Shortest form of a bet.
 pub(crate) fn line_of(data: &Value) -> String {
     serde_json::json!({ "type": PLACE_BET, "data": data }).to_string()
 }
@@ -35,7 +35,7 @@ pub(crate) fn line(player: &Player, stake_minor: i64) -> String {
     line_of(&data(player, "slots", stake_minor, CURRENCY))
 }
 
-/// Types lines into the stock producer.
+/// Sends lines through the stock producer.
 pub(crate) fn produce(topic: &str, options: &[&str], lines: &str) {
     let output = cli(&[&["kafka", "console-producer", "--topic", topic], options].concat(), Some(lines));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -47,7 +47,7 @@ pub(crate) async fn player(platform: &Platform, currency: &str) -> Player {
     player
 }
 
-/// The player's bets, once there are `count` of them.
+/// Waits until the player has `count` bets, and returns them.
 pub(crate) async fn history(platform: &Platform, player: &Player, count: usize) -> Vec<Value> {
     eventually(&format!("{count} bets in the history"), SETTLES_WITHIN, || async {
         let url = format!("{}/api/v1/me/bets", platform.gateway_url);
@@ -100,7 +100,7 @@ async fn trace_headers_are_continued() {
     assert_eq!(outside, 1, "one queue.process is the child of the span that was typed in");
 }
 
-/// A line that is a bet but for the field that is not one.
+/// A line that is a bet except for one unknown field.
 fn bad_line(player: &Player, field: &str) -> String {
     serde_json::json!({
         "type": PLACE_BET,
@@ -109,13 +109,13 @@ fn bad_line(player: &Player, field: &str) -> String {
     .to_string()
 }
 
-/// How many error events game sent about this field since then.
+/// Number of error events about this field that game has sent since then.
 async fn errors_about(platform: &Platform, since: u64, field: &str) -> usize {
     let errors = raw::items(platform, since, "event").await;
     errors.iter().filter(|(project, event)| project == "game" && event.to_string().contains(field)).count()
 }
 
-/// The records of a dead-letter topic, each as its headers, key and value.
+/// Records of a dead-letter topic, each as its headers, key and value.
 pub(crate) fn dead_letters(topic: &str) -> Vec<[String; 3]> {
     let from_the_start =
         ["--partition", "0", "--offset", "earliest", "--timeout-ms", "20000", "--topic", topic];
@@ -124,7 +124,7 @@ pub(crate) fn dead_letters(topic: &str) -> Vec<[String; 3]> {
     let consumer = ["kafka", "console-consumer"];
     let output = cli(&[consumer.as_slice(), &from_the_start, &whole].concat(), None);
     let text = String::from_utf8_lossy(&output.stdout);
-    // None of the three holds a tab: the header that tells the error is written without.
+    // None of the three has a tab, because the header with the error is written without tabs.
     let columns = |line: &str| {
         let mut columns = line.splitn(3, '\t').map(str::to_owned);
         Some([columns.next()?, columns.next()?, columns.next()?])
@@ -141,7 +141,7 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
     let note = format!("note:{}", Uuid::new_v4().simple());
     let fields = [("stakee", player.player_id.as_str()), ("staek", "null")];
     let [bad, bad_without_key] = fields.map(|(field, _)| bad_line(&player, field));
-    // One key, so one partition and one lane: the bad line stands between the good ones. One more has no key.
+    // One key, so one partition and one lane: the bad line is between the good ones. A further bad line has no key.
     let key = &player.player_id;
     let (first, last) = (line(&player, 100), line(&player, 200));
     let typed = format!(
@@ -165,7 +165,7 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
         assert!(kept[0][0].split('#').any(|header| header == note), "as it came: {}", kept[0][0]);
     }
 
-    // Whatever game had to say of the bad lines, it has said before this bet's trace.
+    // Game reports errors about the bad lines before it sends this bet's trace.
     let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await;
     let trace_id = answer.expect("answered").trace_id.expect("x-trace-id");
     assert_eq!(history(platform, &player, 3).await.len(), 3);

@@ -1,4 +1,4 @@
-//! Every name on the telemetry that a whole platform sent is one of Sentry's published conventions.
+//! Every name in the telemetry of a whole platform is one of Sentry's published conventions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use testkit::eventually;
 
 use super::{platform, raw};
 
-/// Metrics and logs are sent every few seconds.
+/// Long enough for metrics and logs, which are sent every few seconds.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 const JUDGED: [&str; 3] = ["transaction", "log", "trace_metric"];
 
@@ -22,7 +22,7 @@ async fn all_that_a_platform_sends_follows_them() {
 
     let mut faults = BTreeSet::new();
     for kind in JUDGED {
-        // From the beginning on: what the other tests made the platform send is judged too.
+        // From the beginning, so that telemetry caused by other tests is checked too.
         let items = eventually(kind, ARRIVES_WITHIN, || async {
             let items = raw::items(platform, 0, kind).await;
             (!items.is_empty()).then_some(items)

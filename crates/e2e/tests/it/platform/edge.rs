@@ -1,4 +1,4 @@
-//! The edge of a whole platform: whose names its listeners answer to, and which requests are the same.
+//! Edge of a whole platform: host names that its listeners accept, and idempotency keys that name the same request.
 
 use contracts::parts::Part;
 use reqwest::StatusCode;

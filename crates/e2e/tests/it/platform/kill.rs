@@ -1,6 +1,6 @@
-//! SIGKILL of each service under load, every bet and deposit repeated with its key until it has an answer: the books balance
-//! to the cent, the card provider's own statement says the same, every big win has its mail, and the same key has the same
-//! body, also after Redis was emptied.
+//! SIGKILL of each service under load. Every bet and deposit is retried with its key until it has an answer. Then the books
+//! balance to the cent, the card provider's statement agrees, every big win has its e-mail, and the same key returns the same
+//! body, even after Redis was emptied.
 
 mod play;
 mod statement;
@@ -22,7 +22,7 @@ use wins::Wins;
 
 const PLAYERS: usize = 6;
 const BACK_WITHIN: Duration = Duration::from_secs(60);
-/// Those that a mail passes through: each death of one may cost one more of the mail that was in hand.
+/// Services that an e-mail passes through. Each kill of one may duplicate the e-mail that was in flight.
 const MAIL_VICTIMS: [Part; 2] = [Part::Notification, Part::Partners];
 
 async fn kill_each(platform: &Platform, wins: &Wins) {
@@ -63,7 +63,7 @@ fn empty_redis() {
     assert_eq!(&answer, b"+OK\r\n");
 }
 
-/// All players at the same time.
+/// Checks the books of all players at the same time.
 async fn check_books(platform: &Platform, played: &[Played]) {
     futures::future::join_all(played.iter().map(|played| played.check_books(platform))).await;
 }

@@ -1,4 +1,4 @@
-//! One bet is one trace: rebuilt from the raw envelopes, against the list of edges, and fine with Sentry's own ingestion library.
+//! One bet is one trace: rebuilt from raw envelopes, equal to the list of edges, and accepted by Sentry's own ingestion library.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -13,13 +13,13 @@ use uuid::Uuid;
 use super::{CURRENCY, DEPOSIT_MINOR, platform, raw};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
-/// For so long after a trace looks whole, more of it may be on its way: telemetry keeps a root for spans that end late for
-/// 2 s, looks for such roots twice a second, and writes what it has within 50 ms (its `GRACE`, `SWEEP_EVERY` and `LINGER`).
+/// Time in which more spans may arrive after a trace looks complete. Telemetry keeps a root for spans that end late for 2 s,
+/// checks such roots twice a second, and writes its queue within 50 ms (its `GRACE`, `SWEEP_EVERY` and `LINGER`).
 const MORE_WITHIN: Duration = Duration::from_secs(3);
-/// Soon after this the gateway asks for a bet's outcome by itself.
+/// Soon after this time the gateway queries a bet's outcome itself.
 const IN_TIME: Duration = Duration::from_millis(1_500);
 
-/// A new player's bet that was settled in time, and its trace. One that was not is another player's: its trace has more edges.
+/// Bet of a new player that settled in time, and its trace. A late bet is not used, because its trace has more edges.
 async fn settled_bet() -> (BetResult, String) {
     eventually("a bet that settles in time", Duration::from_secs(60), || async {
         let gateway = &platform().gateway;
@@ -44,8 +44,8 @@ async fn its_trace_is_one_tree_with_exactly_the_listed_edges() {
     assert_eq!(result.balance_minor, DEPOSIT_MINOR - 100 + result.payout_minor);
 
     assert_eq!(defects_once_whole(&trace_id, since).await, Vec::<String>::new());
-    // What comes late, or twice, comes after that. Nothing tells of its absence but time, and then the trace of a later bet, which
-    // came through the same queues.
+    // Late or duplicate spans arrive after that. Their absence shows only after a time, and then by the trace of a later bet,
+    // which passed through the same queues.
     tokio::time::sleep(MORE_WITHIN).await;
     let (_, later) = settled_bet().await;
     assert_eq!(defects_once_whole(&later, since).await, Vec::<String>::new(), "of the later bet");
@@ -57,7 +57,7 @@ async fn defects(trace_id: &str, since: u64) -> Vec<String> {
     edges::findings(&raw::trace(trace_id, &transactions))
 }
 
-/// The last defects of a trace that does not become whole in time; none as soon as it is.
+/// Waits until a trace is complete. Returns no defects then, or the last ones if it does not become complete in time.
 async fn defects_once_whole(trace_id: &str, since: u64) -> Vec<String> {
     let started = tokio::time::Instant::now();
     loop {
@@ -69,13 +69,13 @@ async fn defects_once_whole(trace_id: &str, since: u64) -> Vec<String> {
     }
 }
 
-/// Players who bet at the same time until one of them has a big win.
+/// Number of players who bet at the same time until one of them has a big win.
 const PLAYERS: usize = 10;
-/// About one spin in 108 pays twenty stakes or more: that none of 2 500 does happens once in ten thousand million runs.
+/// About one spin in 108 pays twenty stakes or more. No such spin among 2 500 happens once in ten thousand million runs.
 const ROUNDS_MAX: usize = 250;
 const BIG_WIN_STAKES: i64 = 20;
 
-/// A big win that was settled in time: its trace.
+/// Trace of a big win that settled in time.
 async fn big_win(players: &[Player]) -> String {
     let gateway = &platform().gateway;
     let stake_minor = 100;

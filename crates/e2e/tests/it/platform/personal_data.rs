@@ -1,5 +1,5 @@
-//! No personal data leaves: a canary in every field that a player types, and the token of the session, are looked for in all envelopes
-//! and in all log files.
+//! No personal data leaves the platform. A canary is put into every field that a player fills in. It and the session's token must
+//! be in no envelope and in no log file.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{CURRENCY, Platform, platform, raw, state_folder};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
-/// Sentry's SDK sends the log lines that it gathered every 5 s, and one second is for a slow machine.
+/// Sentry's SDK sends the collected log lines every 5 s. One more second is for a slow machine.
 const LOGS_SENT_WITHIN_S: f64 = 6.0;
 
 async fn post(platform: &Platform, path: &str, body: &Value) -> Response {
@@ -24,8 +24,8 @@ fn trace_of(response: &Response) -> String {
     response.headers()["x-trace-id"].to_str().expect("ASCII").to_owned()
 }
 
-/// Registers and logs in, and is refused in every way that a form can be: refused input is what tends to end in messages and
-/// error texts. The session's token, and the traces: the registration's is the first.
+/// Registers, logs in, and sends invalid forms of every kind, because refused input tends to end in messages and error texts.
+/// Returns the session's token and the traces. The registration's trace is the first.
 async fn fill_in_forms(platform: &Platform, canary: &str) -> (String, Vec<String>) {
     let (email, password) = (format!("{canary}@players.example"), format!("pw-{canary}"));
     let name = format!("name {canary}");
@@ -60,7 +60,7 @@ async fn fill_in_forms(platform: &Platform, canary: &str) -> (String, Vec<String
     (token, traces)
 }
 
-/// Waits until a trace is a whole tree in which every call that gateway made has its other end.
+/// Waits until a trace is a complete tree of these services in which every HTTP call has its server span.
 async fn arrived(platform: &Platform, since: u64, trace_id: &str, services: &[Part]) {
     eventually(&format!("trace {trace_id}"), ARRIVES_WITHIN, || async {
         let transactions = raw::items(platform, since, "transaction").await;
@@ -73,14 +73,14 @@ async fn arrived(platform: &Platform, since: u64, trace_id: &str, services: &[Pa
     .await;
 }
 
-/// Waits until gateway and user have sent the logs that they may have written before this call. They need not have written any, so
-/// their counters tell, which are gathered in the same way: one that was taken 5 s later, and has arrived.
+/// Waits until gateway and user have sent all logs from before this call. They may have none, so it waits for their counters,
+/// which are collected in the same way: one that was recorded after the interval must have arrived.
 async fn logs_arrived(platform: &Platform, since: u64, token: &str) {
     let epoch_s =
         |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let sent_by_s = epoch_s(SystemTime::now()) + LOGS_SENT_WITHIN_S;
     eventually("what gateway and user tell every 5 s", ARRIVES_WITHIN, || async {
-        // One request through both a second, so that both have something to tell.
+        // One request a second through both, so that both have new counters.
         let me = platform.http.get(format!("{}/api/v1/me", platform.gateway_url)).bearer_auth(token);
         assert!(me.send().await.expect("answered").status().is_success());
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -95,7 +95,7 @@ async fn logs_arrived(platform: &Platform, since: u64, token: &str) {
     .await;
 }
 
-/// Every log file of this run's platform: its name and what is in it.
+/// Every log file of this run's platform: its name and its content.
 fn log_files() -> Vec<(String, String)> {
     let folder = std::fs::read_dir(state_folder().join("logs")).expect("a folder of logs");
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -114,7 +114,7 @@ async fn personal_data_does_not_leave() {
     let since = raw::last_seq(platform).await;
 
     let (token, traces) = fill_in_forms(platform, &canary).await;
-    // A registration is told to those who need the player's name and address.
+    // A registration is published to the services that need the player's name and address.
     let told = [Part::Gateway, Part::User, Part::Payment, Part::Analytics, Part::Notification];
     arrived(platform, since, &traces[0], &told).await;
     for trace_id in &traces[1..] {

@@ -1,5 +1,5 @@
-//! What other producers write, through the whole platform: every codec, the forms of CloudEvents, headers that occur twice, dead
-//! letters that are copied back, voids and made-up games.
+//! Records of other producers through the whole platform: every codec, the forms of CloudEvents, headers that occur twice, dead
+//! letters that are copied back, voids and invented games.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ use super::{CURRENCY, DEPOSIT_MINOR, Platform, internal, platform, raw, url_of};
 
 const PAYMENTS: &str = "casino.payments.commands.v1";
 const STRUCTURED: &str = "content-type:application/cloudevents+json";
-/// So many names of games are made up.
+/// Number of invented names of games.
 const MADE_UP_GAMES: usize = 300;
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn every_codec_of_the_stock_producer_is_read() {
     assert!(answer.expect("answered").status.is_success(), "a bet behind them");
 }
 
-/// A CloudEvent in structured mode, with more attributes.
+/// A CloudEvent in structured mode, with additional attributes.
 fn structured(player: &Player, more: &Value) -> Value {
     let mut event =
         json!({ "specversion": "1.0", "id": Uuid::new_v4(), "source": "/e2e", "type": PLACE_BET });
@@ -75,7 +75,7 @@ async fn a_cloud_event_is_a_bet_in_every_form_that_sdks_write() {
         typed
     });
     produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
-    // The first one's copy of the id is the last one's id: the copies are not read.
+    // The first record's header has the id of the last record. All bets are there, so such copies are not read.
     assert_eq!(history(platform, &player, events.len()).await.len(), events.len());
 }
 
@@ -104,7 +104,7 @@ async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
     let platform = platform();
     let _peace = platform.peacefully().await;
     let player = player(platform, CURRENCY).await;
-    // The right form in the wrong topic.
+    // A correct form in the wrong topic.
     let typed = line(&player, 700);
     produce(PAYMENTS, &KEYED, &format!("{}\t{typed}\n", player.player_id));
     let letter = eventually("the dead letter", SETTLES_WITHIN, || async {
@@ -116,7 +116,7 @@ async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
     for _ in 0..2 {
         produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &copy);
     }
-    // Another bet of the player behind both copies: when it is there, so are they.
+    // Another bet of the player after both copies. When it is there, both were handled.
     produce(BETS, &KEYED, &format!("{}\t{}\n", player.player_id, line(&player, 100)));
     let bets = history(platform, &player, 2).await;
     let mut stakes: Vec<_> = bets.iter().map(|bet| bet["stake_minor"].as_i64().expect("a stake")).collect();
@@ -127,7 +127,7 @@ async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
     assert_eq!(balance, DEPOSIT_MINOR - 800 + payouts);
 }
 
-/// What analytics has summed up in a currency that no other test plays in, a row a game.
+/// Rows of analytics' summary in a currency that no other test plays in, one for each game.
 async fn summary(platform: &Platform, currency: &str) -> Vec<Value> {
     let url = format!("{}/api/v1/summary", url_of(Part::Analytics));
     let summary = internal(platform, &url).await.unwrap_or_default();
@@ -153,7 +153,7 @@ async fn a_void_is_subtracted_from_the_summary_once() {
     let unseen = Uuid::new_v4().to_string();
     produce(PAYMENTS, &KEYED, &[void(wager), void(wager), void(&unseen)].concat());
     let kept = of(100)["payout_minor"].as_i64().expect("a payout");
-    // A bet behind them: when it is counted, all three have been handled. The third is of no bet that anybody has counted.
+    // A bet after them: when it is counted, all three were handled. The third void is of a bet that was never counted.
     let last = platform.gateway.bet(&player, 200, "GBP", &Uuid::new_v4().to_string()).await;
     let kept = kept + last.expect("answered").result().expect("a result").payout_minor;
     let rows = eventually("the last bet in the summary", SETTLES_WITHIN, || async {

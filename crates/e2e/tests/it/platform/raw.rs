@@ -1,4 +1,4 @@
-//! A trace rebuilt from raw envelopes alone: none of the recorder's own assembly is believed here.
+//! Rebuilds a trace from raw envelopes alone, without trusting the recorder's own assembly.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Platform;
 
-/// Every envelope from `since` on, as the recorder keeps them, in order of arrival.
+/// Every envelope after `since`, as the recorder keeps it, in order of arrival.
 pub(crate) async fn envelopes(platform: &Platform, since: u64) -> Vec<Value> {
     let url = format!("{}/api/v1/envelopes?since={since}", platform.recorder_url);
     let text = platform.http.get(url).send().await.expect("the recorder answers").text().await.expect("text");
@@ -17,7 +17,7 @@ pub(crate) async fn envelopes(platform: &Platform, since: u64) -> Vec<Value> {
         .collect()
 }
 
-/// The number of the last envelope that the recorder has.
+/// Number of the last envelope that the recorder has.
 pub(crate) async fn last_seq(platform: &Platform) -> u64 {
     let mut last = 0;
     loop {
@@ -29,7 +29,7 @@ pub(crate) async fn last_seq(platform: &Platform) -> u64 {
     }
 }
 
-/// All items of type `kind` from `since` on: (project, payload).
+/// All items of type `kind` after `since`, as (project, payload).
 pub(crate) async fn items(platform: &Platform, mut since: u64, kind: &str) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     loop {
@@ -47,7 +47,7 @@ pub(crate) async fn items(platform: &Platform, mut since: u64, kind: &str) -> Ve
     }
 }
 
-/// The trace `trace_id` from the transactions among `items`.
+/// Builds the trace `trace_id` from the given transactions.
 pub(crate) fn trace(trace_id: &str, transactions: &[(String, Value)]) -> Trace {
     let mut spans = Vec::new();
     for (project, event) in transactions {

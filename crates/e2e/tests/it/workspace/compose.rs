@@ -1,5 +1,5 @@
-//! `docker-compose.kafka.yml` describes the parts that the local runtime runs: same ports, variables and versions, topics from the
-//! same catalogue. This needs no container engine; `tests/compose` runs the file where there is one.
+//! Checks that `docker-compose.kafka.yml` describes the parts that the local runtime runs: same ports, variables and versions,
+//! and topics from the same catalogue. It needs no container engine. `tests/compose` runs the file with one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,13 +44,13 @@ fn published(service: &Value) -> Vec<(String, u16, u16)> {
         .collect()
 }
 
-/// The port that a value names: `127.0.0.1:8100`, `http://game:8103`, `redis://redis:8123/0`, `mongodb://mongo:8122/?…`.
+/// Port in a value such as `127.0.0.1:8100`, `http://game:8103`, `redis://redis:8123/0`, `mongodb://mongo:8122/?…`.
 fn port_in(value: &str) -> Option<u16> {
     let (_, rest) = value.rsplit_once(':')?;
     rest.split('/').next()?.parse().ok()
 }
 
-/// Where the broker says that the services of its network find it.
+/// Address that the broker advertises to the services of its network.
 fn inside_listener(file: &Value) -> String {
     let told = text(&file["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]);
     let inside = told.split(',').find_map(|listener| listener.strip_prefix("INSIDE://"));
@@ -126,9 +126,9 @@ fn services_are_told_what_the_local_runtime_tells_them() {
         assert_eq!(names, wanted, "{part}");
         let with_ports: Vec<&String> =
             wanted.iter().copied().filter(|name| port_in(&local[*name]).is_some()).collect();
-        // Addresses of its own, stores, peers, the recorder: a search that finds no ports must not look like one that agrees.
+        // Its own addresses, stores, peers, the recorder. Without this, a search that finds no ports would pass.
         assert!(with_ports.len() >= 12, "{part}: {with_ports:?}");
-        // Kafka's listener for this network is another one than that for the host.
+        // Kafka has a separate listener for this network.
         for name in with_ports.iter().filter(|name| **name != "PITBOSS__KAFKA__BOOTSTRAP_SERVERS") {
             assert_eq!(port_in(&told[*name]), port_in(&local[*name]), "{part} {name}");
         }
@@ -196,7 +196,7 @@ fn versions_are_those_of_the_one_file() {
     let builds_with: Vec<&str> = after("ARG RUST_IMAGE=").collect();
     assert_eq!(builds_with, [&versions().rust.image]);
     assert_eq!(after("ENV RUSTUP_TOOLCHAIN=").collect::<Vec<_>>(), [&versions().rust.version]);
-    // Built with one image, run in the other, and there is no third.
+    // Built with one image and run in the other. There is no third.
     let from: Vec<&str> = after("FROM ").collect();
     assert_eq!(from, ["${RUST_IMAGE} AS build", &versions().debian.image]);
 }

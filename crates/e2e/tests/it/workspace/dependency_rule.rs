@@ -1,4 +1,4 @@
-//! Arrows point down: who may depend on whom (`docs/ARCHITECTURE.md`), held over `cargo metadata`.
+//! Checks with `cargo metadata` that each crate depends only on crates below it (`docs/ARCHITECTURE.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::root;
 const SERVICES: [&str; 9] =
     ["gateway", "user", "game", "payment", "analytics", "notification", "recorder", "lagwatch", "partners"];
 const LIBRARIES: [&str; 6] = ["money", "contracts", "telemetry", "bus", "store", "chassis"];
-/// What only one crate may link: (dependency, the crates that may).
+/// Dependencies that only some crates may link: (dependency, these crates).
 const ONLY: [(&str, &[&str]); 6] = [
     ("rdkafka", &["bus"]),
     ("mongodb", &["store"]),
@@ -19,7 +19,7 @@ const ONLY: [(&str, &[&str]); 6] = [
     ("rusqlite", &["recorder"]),
 ];
 
-/// What each of ours may depend on; whoever is missing here fails the test.
+/// Allowed dependencies of each of our crates. A crate that is missing here fails the test.
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut rule: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([
         ("money", BTreeSet::new()),
@@ -40,7 +40,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     rule
 }
 
-/// (from, to) of every dependency between members, and of every dependency on a guarded library.
+/// Checks edges (from, to): dependencies between members, and dependencies on a guarded library.
 fn violations(edges: &[(String, String)]) -> Vec<String> {
     let rule = allowed();
     let mut found = Vec::new();
@@ -68,7 +68,7 @@ fn edges_of_the_workspace() -> Vec<(String, String)> {
         for dependency in &package.dependencies {
             let ours = members.contains(&dependency.name);
             let guarded = ONLY.iter().any(|(name, _)| *name == dependency.name);
-            // Tests may use testkit; every other arrow counts in tests too.
+            // Tests may use testkit. Every other dependency counts in tests too.
             let for_tests = dependency.kind == DependencyKind::Development && dependency.name == "testkit";
             if (ours || guarded) && !for_tests {
                 edges.push((package.name.to_string(), dependency.name.clone()));

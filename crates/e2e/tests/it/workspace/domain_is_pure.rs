@@ -1,13 +1,13 @@
-//! A service's `domain/` imports `std`, `money` and `contracts` only, is never async and reads no clock: that is what lets
-//! property tests and the simulator drive it.
+//! Checks that a service's `domain/` imports only pure crates, is never async and reads no clock. This allows property tests and
+//! the simulator to drive it.
 
 use std::fs;
 use std::path::Path;
 
 use super::{root, rust_files};
 
-/// Roots of a path that a domain may name. `serde`, `thiserror` and `utoipa` only derive, `bytes` is a plain container; `rand` and its
-/// generators are pure functions of a seed.
+/// First segments of paths that a domain may import. `serde`, `thiserror` and `utoipa` only derive code, and `bytes` is a plain
+/// container. `rand` and its generators are pure functions of a seed.
 const ALLOWED: [&str; 13] = [
     "std",
     "core",
@@ -23,7 +23,7 @@ const ALLOWED: [&str; 13] = [
     "rand",
     "rand_chacha",
 ];
-/// What must not occur at all, wherever it comes from.
+/// Text that must not occur at all.
 const FORBIDDEN: [&str; 13] = [
     "async fn",
     ".await",
@@ -42,16 +42,16 @@ const FORBIDDEN: [&str; 13] = [
 
 fn impurities(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    // What stands below `#[cfg(test)]` is a test and may do as it likes.
+    // Everything after `#[cfg(test)]` is a test and is not restricted.
     let production = text.split("#[cfg(test)]").next().unwrap_or_default();
     for (number, line) in production.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         let trimmed = code.trim_start();
         if let Some(path) = trimmed.strip_prefix("use ").or_else(|| trimmed.strip_prefix("pub use ")) {
             let first = path.split([':', ';', ' ', '{']).next().unwrap_or_default();
-            // A sibling module of the domain is named without `self::` after `mod`.
+            // A sibling module that the file declares with `mod` is imported without `self::`.
             let sibling = production.contains(&format!("mod {first};"));
-            // `use Symbol::*` names a type of the file itself.
+            // `use Symbol::*` imports from a type of the file itself.
             let own_type = first.starts_with(char::is_uppercase);
             if !first.is_empty() && !ALLOWED.contains(&first) && !sibling && !own_type {
                 found.push(format!("{name}:{}: imports {first}", number + 1));

@@ -1,5 +1,5 @@
-//! The ports in the programs' embedded defaults are those of the contract: two services that run by their defaults alone must not
-//! meet on one, and each must find the others.
+//! Checks that the ports in the programs' embedded defaults are those of the contract. Two services that run with defaults alone
+//! must not use the same port, and each must find the others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use contracts::parts::{Part, Ports};
 
 use super::root;
 
-/// Every setting of a `defaults.toml` that ends in a local address, as `section.name`, with its port.
+/// Settings of a `defaults.toml` that contain a local address, as `section.name`, with their ports.
 fn ports_in(text: &str) -> BTreeMap<String, u16> {
     let mut section = "";
     let mut found = BTreeMap::new();
@@ -29,7 +29,7 @@ fn defaults(part: Part) -> BTreeMap<String, u16> {
     ports_in(&fs::read_to_string(file).expect("defaults"))
 }
 
-/// The port that a setting of this service has to name.
+/// Port that a setting of this service must have.
 fn wanted(part: Part, setting: &str) -> u16 {
     let ports = Ports::default();
     match setting {

@@ -1,36 +1,36 @@
-//! How many tests passed, and why the others failed, from what `cargo test` says.
+//! Counts passed and failed tests, and collects the reasons of failures, from the output of `cargo test`.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// The most lines of one failed test, and the most characters of each, that are said again at the end.
+/// Limits of the output of one failed test in the summary: its lines, and the characters of each line.
 const LINES_MAX: usize = 12;
 const LINE_CHARS_MAX: usize = 400;
 
-/// The count over all test programs.
+/// Result of all test programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// Whether cargo says that all is well.
+    /// `true` if cargo succeeded.
     pub(super) succeeded: bool,
     programs: u32,
     passed: u32,
     failed: u32,
     ignored: u32,
     failures: Vec<Failure>,
-    /// The failed test whose output is being read.
+    /// Index of the failed test whose output is being read.
     reading: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Failure {
     name: String,
-    /// How its output begins, up to the backtrace.
+    /// Start of its output, up to the backtrace.
     said: Vec<String>,
 }
 
 impl Summary {
-    /// Takes one line of output into account.
+    /// Reads one line of output.
     pub(super) fn hear(&mut self, line: &str) {
         static RESULT: LazyLock<Option<Regex>> = LazyLock::new(|| {
             Regex::new(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;").ok()
@@ -51,10 +51,10 @@ impl Summary {
         }
     }
 
-    /// What a failed test said follows a line `---- its::name stdout ----`, when all tests of its program are over.
+    /// The output of a failed test follows a line `---- its::name stdout ----`, after all tests of its program have ended.
     fn read_output(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
-            // The last one of that name: another program, over by now, may have had one too.
+            // The last failure of that name, because an earlier program may have a test with the same name.
             self.reading = self.failures.iter().rposition(|failure| failure.name == name);
         } else if ["stack backtrace:", "failures:", "note: run with"].iter().any(|end| line.starts_with(end))
         {
@@ -67,7 +67,7 @@ impl Summary {
         }
     }
 
-    /// Whether all is well. No failure among no tests is not well: somebody asked for tests.
+    /// Returns `true` if all tests passed. A run without any test does not count as passed.
     pub(super) fn holds(&self) -> bool {
         self.succeeded && self.failed == 0 && self.passed > 0
     }

@@ -1,4 +1,4 @@
-//! What must be there before anything is started: free ports, room, tools, downloads, programs.
+//! Preconditions of a start: free ports, free disk space, tools, downloads, programs.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,38 +14,38 @@ use crate::cargo;
 use crate::checkout::Checkout;
 use crate::steps::Steps;
 
-/// After 50 000 bets Kafka takes 400 MiB, the document store 500, the services 300 together; the rest is for the file cache.
+/// After 50 000 bets Kafka takes 400 MiB, the document store 500, the services 300 together. The rest is for the file cache.
 pub const MEMORY_BYTES_NEEDED: u64 = 2_000 << 20;
-/// What a build from nothing leaves in `target/` and `.pitboss/tools/`.
+/// Size of `target/` and `.pitboss/tools/` after a complete build.
 const DISK_BYTES_TO_BUILD: u64 = 8 << 30;
 /// Data and logs of an evening's play.
 const DISK_BYTES_TO_RUN: u64 = 1 << 30;
 
-/// What the tools are needed for.
+/// Purpose for which tools are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To start what was built before.
+    /// Start programs that were built before.
     Run,
-    /// To build our programs too.
+    /// Also build our programs.
     Build,
-    /// To run the tests too.
+    /// Also run the tests.
     Test,
 }
 
-/// Whether packages may be installed: `--yes`, or CI, or a person who says so.
+/// Consent to the installation of packages: by `--yes`, by CI, or by the user's answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Consent {
     given: bool,
 }
 
 impl Consent {
-    /// Given by `--yes` or by `CI=true`, else to be asked for.
+    /// Given by `--yes` or by `CI=true`. Otherwise the user has to be asked.
     #[must_use]
     pub fn new(yes: bool) -> Self {
         Self { given: yes || std::env::var("CI").is_ok_and(|v| v == "true") }
     }
 
-    /// Asks on a terminal; elsewhere nobody can answer, so the answer is no.
+    /// Asks on a terminal. Without a terminal the answer is no.
     fn for_packages(self, packages: &str) -> bool {
         if self.given {
             return true;
@@ -60,7 +60,7 @@ impl Consent {
     }
 }
 
-/// Every port of the platform, with the part that wants it.
+/// Every port of the platform, with the part that needs it.
 #[must_use]
 pub fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     let main = Part::ALL.iter().map(|p| (p.as_str().to_owned(), ports.http(*p)));
@@ -73,10 +73,10 @@ pub fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     main.chain(ops).chain(more.map(|(part, port)| (part.as_str().to_owned(), port))).collect()
 }
 
-/// Refuses to start where a port that will be needed belongs to somebody else.
+/// Checks that no other process listens on a needed port.
 ///
 /// # Errors
-/// With all such ports and who has them.
+/// All ports in use, with their owners.
 pub async fn ports_are_free(checkout: &Checkout, parts: &[Part]) -> Result<()> {
     let status = Client::new(&checkout.layout).status().await.ok();
     let runs = |name: &str| status.as_ref().and_then(|s| s.part(name)).is_some_and(|p| p.pid.is_some());
@@ -86,26 +86,23 @@ pub async fn ports_are_free(checkout: &Checkout, parts: &[Part]) -> Result<()> {
     if taken.is_empty() { Ok(()) } else { Err(RuntimeError::PortsInUse(taken).into()) }
 }
 
-/// What must be free on the disk: less once everything has been built.
+/// Free disk space that is needed. It is less once everything has been built.
 #[must_use]
 pub fn disk_bytes_needed(layout: &Layout) -> u64 {
     let built = Part::SERVICES.iter().all(|p| layout.programs().join(p.as_str()).exists());
     if built { DISK_BYTES_TO_RUN } else { DISK_BYTES_TO_BUILD }
 }
 
-/// Refuses to start on a disk that will be full in the middle.
+/// Checks that the disk will not be full in the middle.
 ///
 /// # Errors
-/// When there is less room than is needed.
+/// When there is less free space than is needed.
 pub fn disk_has_room(layout: &Layout) -> Result<(), RuntimeError> {
     let (folder, free) = least_room(layout)?;
     enough_room(&folder, free, disk_bytes_needed(layout))
 }
 
-/// Whichever of the platform's folders has the least free beside it, as each may be on a disk of its own, and how many bytes.
-///
-/// # Errors
-/// When a file system cannot be asked.
+/// Returns the one of the platform's folders with the least free disk space, and the space in bytes. Each may be on another disk.
 pub fn least_room(layout: &Layout) -> Result<(PathBuf, u64), RuntimeError> {
     let (mut least, mut free) = (layout.root(), tools::free_disk_bytes(layout.root())?);
     for folder in [layout.state(), layout.tools()] {
@@ -128,10 +125,10 @@ fn enough_room(folder: &Path, free: u64, needed: u64) -> Result<(), RuntimeError
     })
 }
 
-/// The tools; installs what is missing where it may.
+/// Checks the tools, and installs missing ones where this is allowed.
 ///
 /// # Errors
-/// When something is missing still (exit code 69); the error says what to install.
+/// When something is still missing (exit code 69). The error names the packages to install.
 pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, purpose: Purpose) -> Result<()> {
     let layout = &checkout.layout;
     let step = steps.begin("tools");
@@ -157,7 +154,7 @@ pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, pur
 fn examine(layout: &Layout, purpose: Purpose) -> Vec<Finding> {
     let only_for_building: [Tool; 3] = [tools::CARGO, tools::CC, tools::MAKE];
     let mut findings = tools::examine_all(layout);
-    // The document store's own build needs cargo as well.
+    // The build of the document store needs cargo as well.
     let builds = purpose != Purpose::Run || findings.iter().any(|f| f.tool == tools::CMAKE);
     findings.retain(|f| builds || !only_for_building.contains(&f.tool));
     if purpose == Purpose::Test && !python::is_prepared(layout) {
@@ -173,13 +170,10 @@ fn versions(findings: &[Finding]) -> String {
     words.join(", ")
 }
 
-/// Apache Kafka and the document store, where they are not there yet.
-///
-/// # Errors
-/// When one cannot be had.
+/// Fetches Apache Kafka and builds the document store, unless they exist.
 pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
     let layout = &checkout.layout;
-    // Two at work in one folder spoil it.
+    // Two fetchers in one folder would corrupt it.
     fetch::end_left(layout).await?;
     if !infra::kafka::is_fetched(layout) {
         let step = steps.begin("Apache Kafka");
@@ -195,10 +189,7 @@ pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
     Ok(())
 }
 
-/// Our programs.
-///
-/// # Errors
-/// When they do not compile.
+/// Builds our programs.
 pub async fn programs(layout: &Layout, steps: &mut Steps) -> Result<()> {
     let step = steps.begin("programs");
     cargo::build_programs(layout, &|line| step.tell(line)).await?;

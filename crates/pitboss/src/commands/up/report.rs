@@ -1,4 +1,4 @@
-//! What `up` says in the end: the bet's trace, the addresses, the time, the memory.
+//! Final output of `up`: the bet's trace, the addresses, the time, the memory.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::steps::Steps;
 use crate::trace::{Trace, edges, tree};
 
-/// After something was started. Exit code 0 only when the bet is one whole trace.
+/// Reports a start. Exit code 0 only if the bet is one complete trace.
 pub(super) async fn up(
     checkout: &Checkout,
     running: &Running,
@@ -58,7 +58,7 @@ pub(super) async fn up(
     }
 }
 
-/// After a second `up`.
+/// Reports a second `up` that changed nothing.
 pub(super) async fn nothing_changed(
     checkout: &Checkout,
     running: &Running,
@@ -99,7 +99,7 @@ fn as_json(
     Ok(serde_json::to_string(&body)?)
 }
 
-/// Where the parts that run are to be found, as people and programs are told of it.
+/// Addresses of the running parts, for people and programs.
 fn addresses(ports: Ports, status: &Status) -> BTreeMap<&'static str, String> {
     let infra = InfraPorts::from(ports);
     let url = |port: u16| format!("http://127.0.0.1:{port}");

@@ -1,4 +1,4 @@
-//! Starting: servers, then topics, then services; each is waited for by asking it, never by waiting for time to pass.
+//! Starts servers, then creates topics, then starts services. Each step waits for readiness, never for a fixed time.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::steps::Steps;
 use crate::target::{Target, TargetArgs};
 use crate::trace::Trace;
 
-/// How long all servers, or all services, may take together.
+/// Time limit for all servers together, and for all services together.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Starts the parts that are meant, and leaves the others alone when `keep_others`.
+/// Starts the given parts, and leaves the others alone when `keep_others`.
 pub(super) async fn start(
     checkout: &Checkout,
     running: &Running,
@@ -54,7 +54,7 @@ pub(super) async fn start(
         let step = steps.begin("topics");
         let changes = topics::create(InfraPorts::from(ports).kafka_bootstrap()).await?;
         steps.end(step, &format!("{} in the catalogue, {} changes", catalogue().len(), changes.len()));
-        // Counted among what was done, so that an `up` that had to mend topics does not claim that it changed nothing.
+        // Counted as a change, so that an `up` that corrected topics does not report that it changed nothing.
         all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
     let handed_on = checkout.handed_on();

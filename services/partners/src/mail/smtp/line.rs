@@ -1,22 +1,22 @@
-//! Lines of a mail client, bounded.
+//! Lines of an SMTP client, with bounded length.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
-/// The longest command line; RFC 5321 allows 512, extensions more.
+/// Longest command line. RFC 5321 allows 512 bytes, and extensions allow more.
 pub(super) const COMMAND_BYTES_MAX: usize = 2_048;
 
-/// One line, without its end.
+/// Line without its line end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// The bytes before CRLF (or a lone LF).
     Whole(Vec<u8>),
-    /// Longer than allowed; it was read to its end and forgotten.
+    /// Longer than allowed. It was read to its end and dropped.
     TooLong,
-    /// The client has left.
+    /// The client has disconnected.
     End,
 }
 
-/// Reads one line, keeping at most `bytes_max` of it.
+/// Reads one line and keeps at most `bytes_max` bytes of it.
 pub(super) async fn read_line<R: AsyncBufRead + Unpin>(
     reader: &mut R,
     bytes_max: usize,
@@ -31,7 +31,7 @@ pub(super) async fn read_line<R: AsyncBufRead + Unpin>(
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(buffer.len(), |position| position.saturating_add(1));
         let content = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-        // One more than allowed: it may be the CR of the line's end.
+        // One byte more than allowed, because it may be the CR of the line end.
         if line.len().saturating_add(content.len()) > bytes_max.saturating_add(1) {
             too_long = true;
             line.clear();

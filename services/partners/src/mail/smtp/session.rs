@@ -1,4 +1,4 @@
-//! One client: greeting, envelope, content, answer.
+//! Session of one SMTP client: greeting, envelope, content, answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::line::{COMMAND_BYTES_MAX, Line, read_line};
 use crate::config::Smtp;
 use crate::mail::Mailbox;
 
-/// After so many wrong commands the client is told to leave.
+/// Largest number of wrong commands before the client is disconnected.
 const ERRORS_MAX: u32 = 20;
 
-/// What web clients say first. Whatever follows is their request's text and never a command of a mail client.
+/// First words of web clients. Everything after them is the text of a request and never an SMTP command.
 const HTTP_METHODS: [&str; 9] =
     ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
 
-/// One client's session.
+/// SMTP session of one client.
 #[derive(Debug)]
 pub(super) struct Session {
     config: Arc<Smtp>,
@@ -31,7 +31,7 @@ pub(super) struct Session {
     errors: u32,
 }
 
-/// What comes after an answer.
+/// Next step after an answer.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Command,
@@ -74,14 +74,14 @@ impl Session {
         }
     }
 
-    /// `None`: nothing was said for too long, or the session is over at `ends_at`.
+    /// Reads a line. `None` after too long a silence, or when the session is over at `ends_at`.
     async fn line(
         &self,
         read: &mut BufReader<OwnedReadHalf>,
         bytes_max: usize,
         ends_at: Instant,
     ) -> std::io::Result<Option<Line>> {
-        // Asked first: a client whose lines are always there already would never be timed out.
+        // Checked first. Otherwise a client whose lines are always buffered already would never time out.
         if Instant::now() >= ends_at {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl Session {
         tokio::time::timeout_at(until, read_line(read, bytes_max)).await.ok().transpose()
     }
 
-    /// Answers. A client that does not listen for as long as it may say nothing is gone as well.
+    /// Sends an answer. A client that does not read it within the idle deadline counts as gone.
     async fn say(&self, write: &mut OwnedWriteHalf, answer: &str) -> std::io::Result<()> {
         let line = format!("{answer}\r\n");
         tokio::time::timeout_at(self.idle_until(), write.write_all(line.as_bytes())).await?
@@ -158,7 +158,7 @@ impl Session {
         }
     }
 
-    /// Reads the mail up to the lone dot and keeps it. `None`: the client left in the middle, so there is no mail.
+    /// Reads the e-mail up to the lone dot and keeps it. `None` when the session ends before the dot, so there is no e-mail.
     async fn content(
         &mut self,
         read: &mut BufReader<OwnedReadHalf>,
@@ -220,7 +220,7 @@ fn ok(answer: &str) -> (String, Next) {
     (answer.to_owned(), Next::Command)
 }
 
-/// `FROM:<address> PARAMETERS`, the keyword in any case, with or without a space before the bracket.
+/// Parses `FROM:<address> PARAMETERS`, with the keyword in any case and with or without a space before the bracket.
 fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (found, rest) = rest.split_at_checked(keyword.len())?;
     if !found.eq_ignore_ascii_case(keyword) {
@@ -231,7 +231,7 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     acceptable.then_some((address, parameters))
 }
 
-/// `SIZE=12345`
+/// Parses `SIZE=12345`.
 fn announced_bytes(parameters: &str) -> Option<usize> {
     let mut pairs = parameters.split_ascii_whitespace().filter_map(|parameter| parameter.split_once('='));
     pairs.find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))?.1.parse().ok()
@@ -253,10 +253,10 @@ mod tests {
     use crate::mail::Mailbox;
     use crate::mail::smtp::line::{COMMAND_BYTES_MAX, Line};
 
-    /// How long a test waits for what must happen.
+    /// Longest wait of a test for an expected event.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A session that is not run, and both sides of its connection.
+    /// Session that is not running, with both sides of its connection.
     struct Stage {
         session: Session,
         read: BufReader<OwnedReadHalf>,
@@ -291,7 +291,7 @@ mod tests {
         }
     }
 
-    /// Else a client that is always ahead of the server would be listened to for as long as it likes.
+    /// Otherwise a client that is always ahead of the server could keep its session forever.
     #[tokio::test]
     async fn a_line_that_is_there_already_is_not_read_after_the_end_of_the_session() {
         let mut stage = Stage::new(600_000).await;
@@ -325,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_its_answer_is_given_up() {
         let mut stage = Stage::new(50).await;
-        // More than the kernel keeps for a client that reads nothing.
+        // More than the kernel buffers for a client that reads nothing.
         let answer = "x".repeat(32 << 20);
         let said = timeout(PATIENCE, stage.session.say(&mut stage.write, &answer)).await;
         let error = said.expect("it waits for ever").unwrap_err();

@@ -1,11 +1,11 @@
-//! Slots for questions: so many in all. At most half of them are for what was left hanging, and a quarter of them is for nothing
-//! else: new payments that come without end leave these, also while each question takes its whole time-out.
+//! Slots for requests in flight. At most half of them serve due payments, and a quarter serves nothing else. An endless stream of
+//! new payments leaves these free, even when each request takes its whole time-out.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The slots of one pool.
+/// Slots of one pool.
 #[derive(Debug)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,
@@ -14,7 +14,7 @@ pub(super) struct Slots {
     count: u32,
 }
 
-/// One question under way.
+/// Slot of one request in flight.
 #[derive(Debug)]
 pub(super) struct Slot {
     _of_all: Option<OwnedSemaphorePermit>,
@@ -40,19 +40,19 @@ impl Slots {
         Slot { _of_all: Arc::clone(&self.all).acquire_owned().await.ok(), _of_kind: of_fresh }
     }
 
-    /// Whether there is a slot for what was left hanging.
+    /// Returns true when due payments have not used up their half of the slots.
     pub(super) fn has_swept(&self) -> bool {
         self.swept.available_permits() > 0
     }
 
-    /// A slot for what was left hanging, if one is free.
+    /// Returns a slot for a due payment, if one is free.
     pub(super) fn swept(&self) -> Option<Slot> {
         let of_swept = Arc::clone(&self.swept).try_acquire_owned().ok()?;
         let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Slot { _of_all: Some(of_all), _of_kind: Some(of_swept) })
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until no request is in flight.
     pub(super) async fn all_free(&self) {
         let _idle = self.all.acquire_many(self.count).await;
     }
@@ -62,7 +62,7 @@ impl Slots {
 mod tests {
     use super::*;
 
-    /// Whether a new payment gets a slot now, without waiting.
+    /// Returns a slot for a new payment, if one is free now.
     async fn fresh_now(slots: &Slots) -> Option<Slot> {
         tokio::select! {
             biased;

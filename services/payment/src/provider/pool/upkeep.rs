@@ -1,5 +1,5 @@
-//! What happens to payments that do not end by themselves: reports are repeated, a few times and never while the ledger merely
-//! lags, and what is open for too long is reported once.
+//! Upkeep of payments that do not end by themselves. A report is repeated a few times, but not while the ledger lags. A payment
+//! that is open for too long is reported once.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use contracts::{Classify as _, ErrorClass};
 use super::{Intent, Pool, State};
 use crate::ledger::LedgerError;
 
-/// Most reports that are repeated in one round.
+/// Largest number of reports repeated in one round.
 const REPEATED_MAX: u32 = 8;
-/// How often a report is published in all before somebody is told.
+/// Number of times that a report is published before its payment is parked.
 const REPORTS_MAX: i64 = 5;
-/// Most payments that somebody is told of in one round.
+/// Largest number of open payments checked in one round.
 const ESCALATED_MAX: u32 = 16;
-/// A command that the ledger has not read after this part of the lease: it lags. A report that is due again is a lease old.
+/// Divisor of the lease. The ledger lags when a command is unread for that part of it. A report is repeated after a lease.
 const LAG_OF_LEASE: u64 = 3;
 
-/// A payment is open for too long.
+/// Error report about a payment that does not end by itself.
 #[derive(Debug, thiserror::Error)]
 enum Stuck {
     #[error("a payment is open for too long: {state} after {attempts} attempts")]
@@ -29,7 +29,7 @@ enum Stuck {
     Unsettled { reports: i64 },
 }
 
-/// Nothing is repeated any more, and that does not pass by itself.
+/// Error that due reports have been held back for too long, which does not pass by itself.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "reports of payments are due and were held back for {held_back_s} s: the ledger has old commands to read, or its lag is not known"
@@ -38,13 +38,13 @@ struct HeldBack {
     held_back_s: u64,
 }
 
-/// What the ledger knows of a payment's end.
+/// State of a payment in the ledger.
 enum End {
-    /// None yet.
+    /// The payment is not settled yet.
     Open,
-    /// It has ended, and is off the list now.
+    /// The payment is settled, and off the list now.
     Known,
-    /// Its row is there, and another build wrote it, or it is damaged.
+    /// The payment is settled, but another build wrote the row, or it is damaged.
     Unreadable(LedgerError),
 }
 
@@ -58,11 +58,8 @@ impl Pool {
         }
     }
 
-    /// Repeats reports of which the ledger does not know: they were not published, or were parked. One that may still be in the
-    /// ledger's queue is not repeated. How many were.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    /// Repeats due reports that the ledger does not know: they were not published, or are dead letters. A report that may still
+    /// be in the ledger's queue is not repeated. Returns the number of repeated reports.
     pub async fn repeat_reports(&self, gate: &mut Gate) -> Result<usize, LedgerError> {
         let mut repeated: usize = 0;
         let mut lags = None;
@@ -76,7 +73,7 @@ impl Pool {
                     continue;
                 }
             }
-            // Never published: then it cannot be in the queue.
+            // A report that was never published cannot be in the queue, so the lag matters only for others.
             if intent.reports > 0 {
                 let lags = match lags {
                     Some(known) => known,
@@ -95,7 +92,7 @@ impl Pool {
         Ok(repeated)
     }
 
-    /// What the ledger knows of a payment's end. A row that cannot be read is this payment's own trouble.
+    /// Returns the state of a payment in the ledger. An unreadable row is a problem of this payment only.
     async fn end_of(&self, intent: &Intent) -> Result<End, LedgerError> {
         match self.has_ended(&intent.payment_id).await {
             Ok(true) => Ok(End::Known),
@@ -105,7 +102,7 @@ impl Pool {
         }
     }
 
-    /// Tells somebody of a payment that does not end by itself, once, whichever process is first.
+    /// Reports a payment that does not end by itself, once across all processes.
     async fn tell(
         &self,
         intent: &Intent,
@@ -127,7 +124,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether the ledger has commands to read that are older than they should be. Not known counts as yes.
+    /// Returns true when the ledger has unread commands that are too old, or when the lag is unknown.
     async fn lags(&self) -> bool {
         match self.backlog.read().await {
             Ok(backlog) => backlog.is_older_than(Duration::from_millis(self.config.lease_ms / LAG_OF_LEASE)),
@@ -138,7 +135,7 @@ impl Pool {
         }
     }
 
-    /// Tells of what is open for too long. What the ledger has ended only leaves the list: an older build left such payments.
+    /// Reports payments that are open for too long. Settled ones, left there by an older build, only leave the list.
     async fn escalate(&self) -> Result<(), LedgerError> {
         for intent in self.intents.open_for(self.config.escalate_after_ms, ESCALATED_MAX).await? {
             match self.end_of(&intent).await? {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::journal::frame::{BodyKind, Encoding, Meta};
 
-/// A segment with these bodies; where each record begins, and where the last one ends.
+/// Creates a segment with these bodies. Returns the offset of each record and the end of the last one.
 fn segment(directory: &Path, bodies: &[Vec<u8>]) -> (File, Layout, Vec<u64>) {
     let (file, layout) = create(directory, 1).expect("a segment");
     let mut places = vec![layout.first_offset()];

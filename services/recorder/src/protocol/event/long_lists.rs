@@ -1,4 +1,4 @@
-//! Of long lists as much is read as Sentry reads, from the end that says most.
+//! Tests that of long lists as much is read as Sentry reads, from the most informative end.
 
 use super::ErrorEvent;
 

@@ -1,4 +1,4 @@
-//! Collects the shares of one trace within a budget of bytes.
+//! Collects the parts of one trace within a limit of bytes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -14,7 +14,7 @@ use crate::protocol::{
     signals::{self, Entry, SpanV2},
 };
 
-/// What one row costs beside its texts, about.
+/// Approximate cost of a row in addition to its texts.
 const ROW_BYTES: usize = 256;
 
 /// Collects one trace, envelope by envelope.
@@ -30,7 +30,7 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// An empty trace that will take about this many bytes of memory at most.
+    /// Creates an empty trace that takes at most about this many bytes of memory.
     #[must_use]
     pub fn new(trace_id: [u8; 16], bytes_max: usize) -> Self {
         let (spans, errors, logs, metrics) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -38,12 +38,12 @@ impl Assembly {
         Self { trace_id, bytes_left: bytes_max, spans, errors, logs, metrics, left_out }
     }
 
-    /// Counts an envelope that has some of the trace and is not read.
+    /// Counts envelopes with a part of the trace that are not read.
     pub fn leave_out_envelopes(&mut self, count: u64) {
         self.left_out.envelopes += count;
     }
 
-    /// Takes what belongs to the trace out of one envelope.
+    /// Adds the parts of the trace that one envelope contains.
     pub fn add(&mut self, source: Source<'_>, envelope: &Envelope<'_>) {
         for item in &envelope.items {
             let item_type = item.item_type();
@@ -61,7 +61,7 @@ impl Assembly {
         }
     }
 
-    /// The finished trace, or nothing where no envelope had any of it.
+    /// Returns the finished trace, or `None` when no envelope had a part of it.
     #[must_use]
     pub fn finish(mut self) -> Option<Trace> {
         let truncated = self.left_out != LeftOut::default();
@@ -115,7 +115,7 @@ impl Assembly {
         text.and_then(digest::trace_id) == Some(self.trace_id)
     }
 
-    /// Takes a row's bytes from what is left; false where they do not fit.
+    /// Reserves the bytes of a row. Returns false when they do not fit.
     fn fits(&mut self, texts: &[usize]) -> bool {
         let bytes = texts.iter().sum::<usize>() + ROW_BYTES;
         let left = self.bytes_left.checked_sub(bytes);
@@ -130,7 +130,7 @@ impl Assembly {
             length(span.description.as_ref()),
             span.op.len(),
             length(span.status.as_ref()) + length(span.release.as_ref()),
-            // An id is kept a second time where parents are looked for.
+            // The search for absent parents stores each id a second time.
             (span.span_id.len() + length(span.parent_span_id.as_ref())) * 2,
         ];
         if self.fits(&texts) {
@@ -154,7 +154,7 @@ impl Assembly {
         let Some(children) = transaction.spans else { return };
         fields::each_object(children.get(), |child| {
             let trace_id = child.text("trace_id");
-            // A child without a trace id belongs to its transaction; one of another trace does not belong here.
+            // A child without a trace id belongs to its transaction. A child of another trace does not belong here.
             if trace_id.is_none() || self.is_mine(trace_id.as_deref()) {
                 self.push(span(source, release.as_deref(), SpanPayload::read(&child), false));
             }
@@ -228,13 +228,13 @@ fn length(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
 }
 
-/// An error event as a trace or an issue shows it.
+/// Returns an error event in the form that traces and issues show.
 #[must_use]
 pub fn trace_error(source: Source<'_>, envelope: &Envelope<'_>, event: &ErrorEvent) -> TraceError {
     let main = event.main_exception();
     let own_id = event.event_id.as_deref().and_then(envelope::event_id);
     TraceError {
-        // The header's id counts, as in Sentry; it is what the sender was answered.
+        // The header's id takes precedence, as in Sentry. It is also the id in the response to the sender.
         event_id: Some(
             envelope
                 .event_id()
@@ -258,7 +258,7 @@ pub fn trace_error(source: Source<'_>, envelope: &Envelope<'_>, event: &ErrorEve
     }
 }
 
-/// The log entries of one item, of whatever trace.
+/// Calls `each` with the log entries of one item, of any trace.
 pub fn logs(source: Source<'_>, item: &Item<'_>, mut each: impl FnMut(Log)) {
     let Some(json) = item.json() else { return };
     signals::each_entry(json, |fields| {
@@ -276,7 +276,7 @@ pub fn logs(source: Source<'_>, item: &Item<'_>, mut each: impl FnMut(Log)) {
     });
 }
 
-/// The metrics of one item, of whatever trace.
+/// Calls `each` with the metrics of one item, of any trace.
 pub fn metrics(source: Source<'_>, item: &Item<'_>, mut each: impl FnMut(Metric)) {
     let Some(json) = item.json() else { return };
     signals::each_entry(json, |fields| {
@@ -335,7 +335,7 @@ fn span_v2(source: Source<'_>, payload: SpanV2<'_>) -> Span {
     }
 }
 
-/// The value where it has the expected shape, else an empty one, so that readers need no special case.
+/// Returns the value if it has the expected shape, otherwise an empty one, so that clients need no special case.
 fn shaped(value: Option<Box<RawValue>>, opening: char, empty: &str) -> Box<RawValue> {
     value
         .filter(|value| value.get().starts_with(opening))

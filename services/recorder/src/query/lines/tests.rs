@@ -15,7 +15,7 @@ use crate::{
     query::Shared,
 };
 
-/// Queries on an empty journal, and what works for them.
+/// Returns queries on an empty journal, and its threads.
 fn open(directory: &Path) -> (Query, [JoinHandle<()>; 2]) {
     let bytes_max = 1 << 20;
     let limits = Limits {
@@ -42,7 +42,7 @@ fn open(directory: &Path) -> (Query, [JoinHandle<()>; 2]) {
     (Query::new(index, journal, projects, limits, operator, shared), [writer, indexer])
 }
 
-/// Keeps an envelope and waits until queries can see it.
+/// Stores an envelope and waits until queries see it.
 async fn keep(query: &Query) -> u64 {
     let (kind, encoding, digest) = (BodyKind::Envelope, Encoding::Identity, Digest::default());
     let body = Bytes::from_static(b"{}\n").into();

@@ -1,4 +1,4 @@
-//! Players that bet and deposit, and what they must hold after it.
+//! Players that bet and deposit, and checks of their books.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,27 +15,27 @@ use crate::platform::{CURRENCY, DEPOSIT_MINOR, Platform, operator_token};
 
 const STAKE_MINOR: i64 = 100;
 const TOP_UP_MINOR: i64 = 500;
-/// One of so many operations is a deposit; the first is one, too.
+/// One of this many operations is a deposit. The first one is a deposit, too.
 const DEPOSIT_EVERY: usize = 10;
-/// A player does one thing in this time at most: what was done is asked for twice more in the end.
+/// Shortest time between two operations of a player. It limits their number, because each is repeated twice in the end.
 const PACE: Duration = Duration::from_millis(100);
-/// Longer than a payment in hand is left to its holder, should that have died.
+/// Longer than a payment in progress stays with its holder after the holder has died.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
-/// Longer than the gateway lets anybody wait.
+/// Longer than the gateway makes any client wait.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// Repeated at a time by one player.
+/// Number of operations that one player repeats at a time.
 const REPEATED_AT_ONCE: usize = 8;
 
-/// What a player asks for.
+/// Kind of operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// A bet of [`STAKE_MINOR`].
     Bet,
-    /// Money in, through the card provider.
+    /// A deposit through the card provider.
     Deposit { amount_minor: i64 },
 }
 
-/// One thing that a player asked for, and its final answer.
+/// One operation of a player, and its final answer.
 #[derive(Debug)]
 struct Done {
     kind: Kind,
@@ -43,13 +43,13 @@ struct Done {
     body: String,
 }
 
-/// A player, and all that they did.
+/// A player with all operations.
 pub(super) struct Played {
     player: Player,
     done: Vec<Done>,
 }
 
-/// Deposits and bets until told to stop, each repeated with its key until it has a final answer.
+/// Deposits and bets until `stop` is set. Each operation is retried with its key until it has a final answer.
 pub(super) async fn play(platform: &'static Platform, player: Player, stop: Arc<AtomicBool>) -> Played {
     let mut done = Vec::new();
     let mut pace = tokio::time::interval(PACE);
@@ -79,7 +79,7 @@ impl Kind {
         .await
     }
 
-    /// Status and body, if an answer came.
+    /// Status and body, or `None` if there was no answer.
     async fn ask(self, platform: &Platform, player: &Player, key: &str) -> Option<(u16, String)> {
         match self {
             Self::Bet => {
@@ -100,7 +100,7 @@ impl Kind {
 }
 
 impl Done {
-    /// What it did to the balance.
+    /// Effect on the balance.
     fn effect_minor(&self) -> i64 {
         match self.kind {
             Kind::Bet => {
@@ -114,7 +114,7 @@ impl Done {
         }
     }
 
-    /// The body of a deposit; the provider declines none of these.
+    /// Body of a deposit. The provider declines none of these.
     fn deposit(&self) -> Value {
         let body: Value = serde_json::from_str(&self.body).expect("a deposit");
         assert_eq!(body["outcome"], "completed", "{body}");
@@ -127,14 +127,14 @@ impl Played {
         self.done.iter().filter(|done| kind(&done.kind)).count()
     }
 
-    /// What this player was credited, by payment.
+    /// Amounts that were credited to this player, by payment.
     pub(super) fn credited(&self) -> Vec<(String, i64)> {
         let deposits = self.done.iter().filter(|done| matches!(done.kind, Kind::Deposit { .. }));
         let id = |done: &Done| done.deposit()["payment_id"].as_str().expect("a payment").to_owned();
         deposits.map(|done| (id(done), done.effect_minor())).collect()
     }
 
-    /// Everything asked for again has the body that it had, and the balance is the sum of the effects, once each.
+    /// Repeats every operation, which must return the same body. The balance must be the sum of the effects, once each.
     pub(super) async fn check_books(&self, platform: &Platform) {
         let Self { player, done } = self;
         let mut again = stream::iter(done)

@@ -1,4 +1,4 @@
-//! The card provider's own statement against the ledger: kept by two programs that share no code.
+//! Compares the card provider's statement with the ledger. Two programs that share no code keep them.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use contracts::parts::Part;
 
 use crate::platform::{Platform, internal, url_of};
 
-/// The amount of every captured order, by payment; each payment has at most one.
+/// Amount of every captured order, by payment. Each payment has at most one.
 async fn captured(platform: &Platform) -> HashMap<String, i64> {
     let mut amounts = HashMap::new();
     let mut since = 0;
@@ -24,7 +24,7 @@ async fn captured(platform: &Platform) -> HashMap<String, i64> {
     }
 }
 
-/// What was `credited` was captured, to the cent; and what was captured, also for others than these, is booked in the ledger.
+/// Checks that `credited` was captured to the cent, and that every captured payment, also of other players, is in the ledger.
 pub(super) async fn check(platform: &Platform, credited: &HashMap<String, i64>) {
     let captured = captured(platform).await;
     let ours: HashMap<_, _> = captured

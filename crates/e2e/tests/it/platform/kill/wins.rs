@@ -1,4 +1,4 @@
-//! Big wins while notification is killed: a mail for each, and at most one more for each death on the mail's way.
+//! Big wins while notification is killed: one e-mail for each, and at most one more for each kill on the e-mail's path.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,30 +14,30 @@ use crate::platform::console::{KEYED, produce};
 use crate::platform::{CURRENCY, Platform, internal, url_of};
 
 const TOPIC: &str = "casino.bets.events.v1";
-/// So many that notification is still at work on them when it is killed after the first mail.
+/// Enough wins that notification is still processing them when it is killed after the first e-mail.
 const WINS: usize = 400;
 const STAKE_MINOR: u32 = 100;
 /// Twenty stakes are a big win.
 const PAYOUT_MINOR: u32 = 20 * STAKE_MINOR;
-/// A JVM starts and types.
+/// Time for a JVM to start and send.
 const BEGINS_WITHIN: Duration = Duration::from_secs(60);
-/// A new process takes over a dead one's claim after 15 s; then there are all the others.
+/// A new process takes over a dead one's claim after 15 s. Then it sends all other e-mails.
 const MAILED_WITHIN: Duration = Duration::from_secs(120);
 
-/// Big wins of one player, whose mails are sent one after the other.
+/// Big wins of one player, whose e-mails are sent one after the other.
 pub(super) struct Wins {
     player_id: String,
     event_ids: Vec<String>,
 }
 
 impl Wins {
-    /// Wins of this player, who has not won yet.
+    /// Creates wins of this player, who has not won yet.
     pub(super) fn of(player: &Player) -> Self {
         let event_ids = (0..WINS).map(|_| format!("win-{}", Uuid::new_v4().simple()));
         Self { player_id: player.player_id.clone(), event_ids: event_ids.collect() }
     }
 
-    /// The facts, one line each, after their key.
+    /// The events, one line each, after their key.
     fn lines(&self) -> String {
         let money = |minor: u32| json!({ "minor": minor.to_string(), "currency": CURRENCY });
         let line = |event_id: &String| {
@@ -51,7 +51,7 @@ impl Wins {
         self.event_ids.iter().map(line).collect()
     }
 
-    /// Types them, and returns when the first has its mail.
+    /// Sends the wins, and returns when the first has its e-mail.
     pub(super) async fn begin(&self, platform: &Platform) -> JoinHandle<()> {
         let lines = self.lines();
         let typing = tokio::task::spawn_blocking(move || produce(TOPIC, &KEYED, &lines));
@@ -62,13 +62,13 @@ impl Wins {
         typing
     }
 
-    /// Else notification was killed when it had nothing in hand.
+    /// Checks that e-mails were left at the kill. Otherwise notification was killed when it had none in flight.
     pub(super) async fn expect_more_to_come(&self, platform: &Platform) {
         let mailed = self.mails(platform).await.expect("the mail box answers").len();
         assert!(mailed < WINS, "all {WINS} wins were mailed before the kill");
     }
 
-    /// How many mails each of these wins has had, if the mail box answers.
+    /// Number of e-mails for each of these wins, or `None` if the mail box does not answer.
     async fn mails(&self, platform: &Platform) -> Option<HashMap<String, usize>> {
         let mut counts = HashMap::new();
         let mut since = 0;
@@ -88,7 +88,7 @@ impl Wins {
         Some(counts)
     }
 
-    /// A mail for every win; more only for what was in hand at a kill, one at a time.
+    /// Checks that every win has an e-mail. Each kill may add one, for the e-mail that was in flight.
     pub(super) async fn check(&self, platform: &Platform, kills: usize) {
         let mails = eventually("a mail for every big win", MAILED_WITHIN, || async {
             self.mails(platform).await.filter(|mails| mails.len() == WINS)
