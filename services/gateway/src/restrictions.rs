@@ -69,7 +69,7 @@ async fn wait_for(
     request_hash: &RequestHash,
 ) -> Result<Option<Bytes>, Problem> {
     let Ok(cause_id) = cause.parse::<EventId>() else {
-        tracing::error!("user's event id is none");
+        tracing::error!("user returned an invalid event id");
         return Err(Problem::internal());
     };
     let mut seat = match gateway.waiters.sit(&cause_id, request_hash) {

@@ -72,7 +72,8 @@ impl Shared {
 }
 
 fn rows(indexed: &Indexed) -> usize {
-    1 + indexed.digest.parts.len() + indexed.digest.errors.len() + indexed.digest.releases.len()
+    let digest = &indexed.digest;
+    1 + digest.parts.len() + digest.errors.len() + digest.releases.len() + digest.sessions.len()
 }
 
 /// Shared progress of the journal.

@@ -69,7 +69,11 @@ pub(super) fn remove(directory: &Path, base: u64) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    fs::remove_file(path(directory, base))?;
+    match fs::remove_file(path(directory, base)) {
+        // An earlier attempt removed it and failed afterwards.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
     sync_directory(directory)
 }
 

@@ -178,8 +178,10 @@ impl Writer {
 
     fn retain(&mut self) -> io::Result<()> {
         while self.state().bytes > self.options.retention_bytes {
-            let Some(oldest) = self.segments.pop_front() else { break };
+            let Some(oldest) = self.segments.front() else { break };
+            // Removed first: a file that cannot be removed stays known and is tried again.
             segment::remove(&self.options.directory, oldest.base)?;
+            self.segments.pop_front();
         }
         self.progress.publish(self.state(), []);
         Ok(())
@@ -187,8 +189,9 @@ impl Writer {
 
     fn forget(&mut self) -> io::Result<u64> {
         self.rotate()?;
-        while let Some(oldest) = self.segments.pop_front() {
+        while let Some(oldest) = self.segments.front() {
             segment::remove(&self.options.directory, oldest.base)?;
+            self.segments.pop_front();
         }
         self.progress.publish(self.state(), []);
         Ok(self.active.next_seq)

@@ -50,6 +50,11 @@ async fn its_trace_is_one_tree_with_exactly_the_listed_edges() {
     let (_, later) = settled_bet().await;
     assert_eq!(defects_once_whole(&later, since).await, Vec::<String>::new(), "of the later bet");
     assert_eq!(defects(&trace_id, since).await, Vec::<String>::new(), "after all that was late");
+
+    // The list allows for a second gateway. This platform has one.
+    let trace = raw::trace(&trace_id, &raw::items(platform, since, "transaction").await);
+    let heard = trace.spans.iter().filter(|span| span.project == "gateway" && span.op == "queue.process");
+    assert_eq!(heard.count(), 1);
 }
 
 async fn defects(trace_id: &str, since: u64) -> Vec<String> {
