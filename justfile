@@ -1,4 +1,4 @@
-# What the gate runs, piece by piece; `just ci` is the same as `.ci/run`.
+# The steps of the gate as single recipes. `just ci` is the same as `.ci/run`.
 
 default:
     @just --list
@@ -14,7 +14,7 @@ test *args:
 fmt:
     cargo fmt --all
 
-# formatting, lints as errors, docs without a warning
+# formatting, lints and docs, with warnings as errors
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings

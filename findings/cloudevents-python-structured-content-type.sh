@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Python's `cloudevents` 1.13.0 (PyPI), and `cloudevents.v1`, which 2.2.0 keeps for its users: a STRUCTURED Kafka message gets the
-# content type of its DATA (`application/json`), or none at all, where the CloudEvents Kafka binding (3.3.1) demands
-# `application/cloudevents+json`. 2.2.0 also takes `datacontenttype` out of the event. `cloudevents.core` of 2.2.0 does it right.
-# A reader that selects the mode by the content type, as the binding says, takes such a record for binary mode without attributes:
-# npm's `cloudevents` 10.0.0 answers "No CloudEvent detected" to it.
-# Seen, and what this script demands (exit 1 when it changes):
+# Python's `cloudevents` 1.13.0 (PyPI) gives a STRUCTURED Kafka message the content type of its DATA (`application/json`), or
+# none. So does `cloudevents.v1`, which 2.2.0 keeps for its users. The CloudEvents Kafka binding (3.3.1) demands
+# `application/cloudevents+json`. `cloudevents.v1` of 2.2.0 also removes `datacontenttype` from the event. `cloudevents.core` of
+# 2.2.0 is correct.
+# A reader that selects the mode by the content type, as the binding says, takes such a record for binary mode without attributes.
+# npm's `cloudevents` 10.0.0 then fails with "No CloudEvent detected".
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   1.13.0 to_structured, application/json -> {'content-type': b'application/json'}, datacontenttype in the value
 #   1.13.0 to_structured, no content type -> {}
 #   2.2.0 cloudevents.v1 to_structured, application/json -> {'content-type': b'application/json'}, no datacontenttype in the value

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# npm's `@opentelemetry/instrumentation-kafkajs` 0.32.0 (0.33.0 does the same) with `kafkajs` 2.2.4: what is sent in a Kafka transaction
-# leaves the trace that sends it. The `send` span is no child of the active span but of a span `transaction`. That one got its parent when
-# `producer.transaction()` was called. Without a span there it is the root of a trace of its own.
-# The `traceparent` in the message names that other trace, so the consumer's spans go there as well. No link leads back to the request.
-# OpenTelemetry's usual parent is the span in the current Context, and "send" outside of a transaction takes it. So an expert expects the
-# span that is active around `transaction.send()` as the parent, or at least a link to it. Below, two requests that share a transaction fall
-# together in a third trace.
-# The README lists the spans emitted. It has `send <topic-name>` and no `transaction`. It does not say that a transaction changes the
-# parent.
-# There is no broker: kafkajs's own module `cluster` is replaced by one that answers yes. Producer, transaction and instrumentation are
-# real.
-# Seen, and what this script demands (exit 1 when it changes):
+# npm's `@opentelemetry/instrumentation-kafkajs` 0.32.0 (0.33.0 does the same) with `kafkajs` 2.2.4: a message that is sent in a
+# Kafka transaction leaves the sender's trace. Its `send` span is the child of a span `transaction` and not of the active span.
+# The span `transaction` got its parent when `producer.transaction()` was called. If no span was active then, it is the root of a
+# new trace. The message's `traceparent` names that trace, so the consumer's spans join it, too. No link leads back to the
+# request. OpenTelemetry normally uses the span in the current Context as the parent, and "send" outside a transaction does so. So
+# an expert expects the span that is active around `transaction.send()` as the parent, or at least a link to it. Below, two
+# requests that share a transaction end up together in a third trace.
+# The README lists the emitted spans. It names `send <topic-name>` and no `transaction`. It does not say that a transaction
+# changes the parent.
+# The script needs no broker. It replaces kafkajs's own module `cluster` by one that always succeeds. Producer, transaction and
+# instrumentation are real.
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   no transaction: span "send orders" is child of "plain request", same trace, links 0
 #   no transaction: traceparent is of the trace of "plain request"
 #   opened outside, request 1: span "send orders" is child of "transaction", other trace, links 0

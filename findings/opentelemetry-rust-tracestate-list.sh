@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Rust's `opentelemetry_sdk` 0.32.1 (crates.io): `TraceContextPropagator` keeps the parent's ids and silently loses the WHOLE
-# `tracestate` when the list has a blank after a comma or an empty member. W3C Trace Context allows both: "Optional whitespace (OWS) is
-# allowed" around members, "empty list members are allowed". HTTP proxies write ", " where they join two header lines into one, so a
-# vendor's state (sampling probability, tenant) is lost there while the trace goes on. Go's `propagation.TraceContext` of
+# Rust's `opentelemetry_sdk` 0.32.1 (crates.io): `TraceContextPropagator` keeps the parent's ids but silently drops the WHOLE
+# `tracestate` if the list has a space after a comma or an empty member. W3C Trace Context allows both: "Optional whitespace (OWS)
+# is allowed" around members, "empty list members are allowed". HTTP proxies write ", " when they join two header lines into one.
+# Then the trace continues without a vendor's state (sampling probability, tenant). Go's `propagation.TraceContext` of
 # go.opentelemetry.io/otel keeps the members of both lists.
-# Seen, and what this script demands (exit 1 when it changes):
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   rust "rojo=1,congo=2" -> valid parent, state "rojo=1,congo=2"
 #   rust "rojo=1, congo=2" -> valid parent, state ""
 #   rust "rojo=1,,congo=2" -> valid parent, state ""

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Go's `github.com/getsentry/sentry-go` v0.50.0: the parameters of a log are sent as `sentry.message.parameters.0`, with an "s" too
-# many. A search for `message.parameter.0` over services in several languages silently misses the ones in Go.
-# Sentry's conventions (npm's `@sentry/conventions` 0.32.0, attribute `sentry.message.parameter.<key>`) demand the singular. Sentry's SDKs
-# for Python and JavaScript send it. Python's once had the plural and was corrected "as per spec" (sentry-python 4387). The template beside
-# them has the right name, `sentry.message.template`. So an expert expects the parameters to have theirs.
-# Seen, and what this script demands (exit 1 when it changes):
+# Go's `github.com/getsentry/sentry-go` v0.50.0 sends the parameters of a log as `sentry.message.parameters.0`, with one "s" too
+# many. So a search for `message.parameter.0` over services in several languages silently misses those in Go.
+# Sentry's conventions (npm's `@sentry/conventions` 0.32.0, attribute `sentry.message.parameter.<key>`) demand the singular.
+# Sentry's SDKs for Python and JavaScript send it. Python's SDK once sent the plural and was corrected "as per spec"
+# (sentry-python 4387). The template of the same log has the right name, `sentry.message.template`. So an expert expects the right
+# name for the parameters, too.
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   conventions: sentry.message.parameter.<key>
 #   go: sentry.message.parameters.0 = "ada"
 #   go: sentry.message.parameters.1 = "5"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Go's `github.com/getsentry/sentry-go` v0.50.0: nothing marks a recovered panic as unhandled. `Recover`, and `sentryhttp` with `Repanic`
-# which lets the handler crash as before, send the exception of a panic without a `mechanism`. Only the level tells it from an error that
-# the user gave to `CaptureException`. A chain of errors has mechanisms, with type "generic" and without `handled`. A panic with a string
-# has no exception at all.
-# Sentry's SDK document "Exception Interface" says: for "SDK-invoked exception captures, the mechanism `type` value MUST NOT be set to
-# `'generic'`". And `handled` tells "whether the user has handled the exception". The module itself has `Mechanism.SetUnhandled`, "i.e. from
-# a panic", and calls it nowhere. Sentry's SDK for Rust marks panics so (sentry-rust 244). An expert expects a search for unhandled errors
-# to find Go's panics.
-# Seen, and what this script demands (exit 1 when it changes):
+# Go's `github.com/getsentry/sentry-go` v0.50.0 does not mark a recovered panic as unhandled. `Recover` sends the exception of a
+# panic without a `mechanism`. So does `sentryhttp` with `Repanic`, which lets the handler crash as before. Only the level
+# distinguishes the panic from an error that the user gave to `CaptureException`. A chain of errors has mechanisms, but their type
+# is "generic" or "chained", and `handled` is missing. A panic with a string has no exception at all.
+# Sentry's SDK document "Exception Interface" says: for "SDK-invoked exception captures, the mechanism `type` value MUST NOT be
+# set to `'generic'`". `handled` states "whether the user has handled the exception". The module has
+# `Mechanism.SetUnhandled`, "i.e. from a panic", and never calls it. Sentry's SDK for Rust marks panics this way (sentry-rust
+# 244). An expert expects a search for unhandled errors to find Go's panics.
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   CaptureException, one error: level error, *errors.errorString without mechanism
 #   CaptureException, a chain: level error, *errors.errorString {"type":"chained","source":"unwrap","parent_id":0,"exception_id":1}, *fmt.wrapError {"type":"generic","exception_id":0}
 #   Recover, panic with one error: level fatal, *errors.errorString without mechanism

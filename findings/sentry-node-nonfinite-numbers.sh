@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# npm's `@sentry/node` 11.12.0: a number that is not finite is sent in a different way at each place. The VALUE of a metric becomes `null`.
-# An ATTRIBUTE with Infinity becomes `null` of type "double". An attribute with NaN becomes the string "null" on a metric or a log, the same
-# as null itself, and is missing on a span.
-# Sentry's SDK document "Metrics" demands for `value`: "Number, required". An expert expects the SDK to drop such a metric rather than to
-# send an item that breaks the protocol. The SDK document "Attributes" has one format for "Spans, Logs, Metrics". Its `value` "must match
-# the specified type". An expert expects one outcome in all three, and no null under "double". Python's `sentry-sdk` 2.75.0 sends the
-# strings "nan" and "inf" there.
-# The typings take any `number`, and NaN is one: an average over no samples gives it, and a division by zero gives Infinity.
-# Seen, and what this script demands (exit 1 when it changes):
+# npm's `@sentry/node` 11.12.0 sends a number that is not finite differently in each place. The VALUE of a metric becomes `null`.
+# An ATTRIBUTE with Infinity becomes `null` of type "double". An attribute with NaN becomes the string "null" on a metric or a
+# log, like null itself, and is missing on a span.
+# Sentry's SDK document "Metrics" demands for `value`: "Number, required". An expert expects the SDK to drop such a metric, and
+# not to send an item that breaks the protocol. The SDK document "Attributes" has one format for "Spans, Logs, Metrics". Its
+# `value` "must match the specified type". An expert expects the same outcome in all three, and no null under "double". Python's
+# `sentry-sdk` 2.75.0 sends the strings "nan" and "inf" there.
+# The typings accept any `number`, including NaN and Infinity. An average over no samples is NaN, and a division by zero is
+# Infinity.
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   0.5: metric value 0.5
 #   0.5: metric attribute {"value":0.5,"type":"double"}
 #   0.5: log attribute {"value":0.5,"type":"double"}

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Python's `sentry-sdk` 2.75.0 (PyPI): an attribute of a log or a metric that is no scalar and no list of one type is sent as the `repr` of
-# the Python object, typed "string". None becomes the text "None", like a user who is called so. An integer past 64 bits keeps the type
-# "integer".
-# Sentry's SDK document "Scopes" says that an attribute is "either an attribute value or an object" with `value` and `unit`. Its example
-# for Python sets `app.session_duration` to `{"value": 3600, "unit": "s"}` on the global scope. Here that example arrives as text, so its
-# number and its unit cannot be queried. "Attributes" knows no type for null, so an expert expects None to be left out. It says "Integers
-# should be 64-bit signed integers" and "use the `string` type" for unsigned ones. The user's page names `str`, `int`, `float`, `bool` and
-# lists of these. It does not say what happens to other values.
-# Issue 6441 of getsentry/sentry-python mentions the text for dicts and mixed lists in passing; None, units and integers are not in it.
-# Seen, and what this script demands (exit 1 when it changes):
+# Python's `sentry-sdk` 2.75.0 (PyPI) sends an attribute of a log or a metric as the `repr` of the Python object, typed "string",
+# unless it is a scalar or a list of one type. None becomes the text "None", which can also be a user's name. An integer beyond
+# 64 bits keeps the type "integer".
+# Sentry's SDK document "Scopes" says that an attribute is "either an attribute value or an object" with `value` and `unit`. Its
+# example for Python sets `app.session_duration` to `{"value": 3600, "unit": "s"}` on the global scope. That example arrives as
+# text, so its number and its unit cannot be queried. The document "Attributes" has no type for null, so an expert expects None to
+# be left out. It says "Integers should be 64-bit signed integers" and "use the `string` type" for unsigned ones. The page for
+# users names `str`, `int`, `float`, `bool` and lists of these. It does not say what happens to other values.
+# Issue 6441 of getsentry/sentry-python mentions the text for dicts and mixed lists, but not None, units and integers.
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   scope app.session_duration = {'value': 3600, 'unit': 's'} -> {"value": "{'value': 3600, 'unit': 's'}", "type": "string"}
 #   log name = 'None' -> {"value": "None", "type": "string"}
 #   log none = None -> {"value": "None", "type": "string"}

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Python's `sentry-sdk` 2.75.0 (PyPI): ONE metric whose value is NaN takes every other metric of the same batch with it. Nothing arrives,
-# nothing is raised, and no client report counts the loss.
-# `sentry_sdk.metrics.gauge(name, value: float)` takes any float, and NaN is one: an average over no samples gives it. The batch is sent as
-# JSON with `allow_nan=False`, so writing it fails in the upload thread, which swallows the error. Attributes are guarded: there NaN becomes
-# the string "nan". An expert expects the same care for the value, or the loss of that one metric at most.
-# Sentry's SDK document "Metrics" says "SDKs should track client outcomes to monitor how often metrics are dropped". Below, a metric that
-# `before_send_metric` turns down IS counted, in the same run that loses six others uncounted. (The report's line in bytes is left out.)
-# Seen, and what this script demands (exit 1 when it changes):
+# Python's `sentry-sdk` 2.75.0 (PyPI): ONE metric with the value NaN or infinity makes the SDK lose every other metric of its
+# batch. Nothing arrives, nothing is raised, and no client report counts the loss.
+# `sentry_sdk.metrics.gauge(name, value: float)` accepts any float, including NaN, for example an average over no samples. The
+# batch is written as JSON with `allow_nan=False`. The error occurs in the upload thread, which swallows it. For attributes the
+# SDK takes care: NaN becomes the string "nan". An expert expects the same for the value, or at most the loss of that one metric.
+# Sentry's SDK document "Metrics" says "SDKs should track client outcomes to monitor how often metrics are dropped". Below, a
+# metric that `before_send_metric` refuses IS counted, in the same run that loses six others uncounted. (The report's count of
+# bytes is left out.)
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   gauge 0.5: metrics received: good x5, gauge x1
 #   gauge 0.5: logs received: 1
 #   gauge 0.5: discarded_events: before_send trace_metric 1

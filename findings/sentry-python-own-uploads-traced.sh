@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Python's `sentry-sdk` 2.75.0 (PyPI): when the DSN has a port, the SDK traces its OWN uploads. Each one becomes an `http.client` span in
-# the user's trace, with the SDK's envelope address as its name.
-# The SDK means to leave itself out: `StdlibIntegration` asks `is_sentry_url`, "whether the given URL matches the Sentry DSN". But it hands
-# over the bare host, and `is_sentry_url` looks for "host:port" in it. So the guard holds for a DSN without a port and never for one with a
-# port, as a self-hosted server or a local relay often has. An expert expects the port to make no difference.
-# The upload thread takes over the span that is open when it starts, so this hits the trace in which the first upload happens. With an
-# upload before the trace, the spans stay out of it.
-# Below, three messages are sent inside one transaction; the names are resolved to a receiver in the script.
-# Seen, and what this script demands (exit 1 when it changes):
+# Python's `sentry-sdk` 2.75.0 (PyPI) traces its OWN uploads if the DSN has a port. Each upload becomes an `http.client` span in
+# the user's trace, named after the SDK's envelope address.
+# The SDK intends to leave itself out: `StdlibIntegration` asks `is_sentry_url`, "whether the given URL matches the Sentry DSN".
+# But it passes the bare host, and `is_sentry_url` looks for "host:port" in it. So the check works for a DSN without a port and
+# never for one with a port, which a self-hosted server or a local relay often has. An expert expects the port to make no
+# difference.
+# The upload thread adopts the span that is open when it starts, so this affects the trace in which the first upload happens.
+# After an upload before the trace, the spans stay out of it.
+# Below, three messages are sent inside one transaction. The script resolves the host name to its own receiver.
+# Observed behaviour, which this script demands (exit 1 when it changes):
 #   DSN http://key@sentry.test/1: 0 http.client spans in the transaction
 #   DSN http://key@sentry.test:8080/1: 3 http.client spans in the transaction
 #     POST http://sentry.test:8080/api/1/envelope/, child of the user's span

@@ -1,8 +1,8 @@
-"""Explicit-state model of take-back (docs/adr/0008) and voids: two accounts, one ledger with unique keys, three workers
-and a sweeper. What ledger_model.py proves about one account (unknown outcomes, unsynced trims) is not repeated here: a
-publish is one acknowledged step. Every other step is as there, and between any two a process may crash.
+"""Explicit-state model of take-back (docs/adr/0008) and voids: two accounts, one ledger with unique keys, three
+workers and a sweeper. ledger_model.py covers unknown outcomes and unsynced trims of one account. This model leaves them out,
+so a publish is one acknowledged step. Every other step is the same, and a process may crash between any two steps.
 
-A record is (account, command, hash, kind, wager, delta); kind A applies a wager, V voids it.
+A record is (account, command, hash, kind, wager, delta). Kind A applies a wager, kind V voids it.
 An entry is (account, seq, command, hash, keys, accepted, delta).
 """
 from ledger_model import Violation
@@ -14,22 +14,22 @@ A, A_OTHER = (0, "A", 1, "A", "w", -5), (0, "A", 2, "A", "w", -6)
 B = (0, "B", 1, "A", "b", -8)
 V, V2, V_WRONG = (0, "V", 1, "V", "w", 0), (0, "V2", 1, "V", "w", 0), (1, "V", 1, "V", "w", 0)
 INPUTS = {
-    "shared id":  ((X0,), (X1, Y1), (Z1,)),         # one id for two players; a second process on the slower account
-    "shared, twice": ((X0, X0), (X1,), (X1, Y1)),   # and the slower player's command in both
-    "voids":      ((A, B), (V,), (V2,)),            # before, after, and a second void by somebody else
+    "shared id":  ((X0,), (X1, Y1), (Z1,)),         # one id for two players, and a second process on the slower account
+    "shared, twice": ((X0, X0), (X1,), (X1, Y1)),   # the same, with the slower player's command in both processes
+    "voids":      ((A, B), (V,), (V2,)),            # a void before or after its wager, and a second void with another id
     "voids, conflict": ((A, V), (A_OTHER,), (B,)),
     "wrong name": ((A,), (V_WRONG,), (V,)),
 }
 DEFAULT = dict(crashes=2,
-               relay_below=True,        # what is in the tail is relayed before anything is decided on top of it
-               keeps_before=True,       # what the latest decision found is kept and put back
+               relay_below=True,        # the tail is relayed before the next decision
+               keeps_before=True,       # the state before the latest decision is stored and restored
                take_compares=True,      # a take-back is a compare-and-set
-               take_raises=True,        # and raises the version
+               take_raises=True,        # a take-back raises the version
                latest_only=True,        # only the latest decision is taken back
-               row_first=True,          # no event without its row
-               unique_keys=True,        # the ledger takes one row for a key
-               void_is_outcome=True,    # an ApplyWager looks for its wager among the voids
-               void_reads_wager=True)   # a void finds what its wager moved
+               row_first=True,          # no event is published before its row is written
+               unique_keys=True,        # the ledger accepts only one row per key
+               void_is_outcome=True,    # an ApplyWager searches the voids for its wager
+               void_reads_wager=True)   # a void reads the amount of its wager
 
 
 class Model:
@@ -44,7 +44,7 @@ class Model:
 
     def start(self):
         account = (0, 10, 1, (), None)                       # version, balance, next seq, tail, before
-        worker = (IDLE, (), (), (), ())                      # pc, snapshot, queue, seen, what comes after the queue
+        worker = (IDLE, (), (), (), ())                      # pc, snapshot, queue, seen, step after the queue
         n = len(self.parts)
         # 0 accounts 1 ledger 2 topic 3 workers and the sweeper 4 offsets 5 answers 6 crashes
         return ((account, account), (), (), (worker,) * (n + 1), (0,) * n, (), self.f["crashes"])
@@ -145,7 +145,7 @@ class Model:
         self.put(st, i, (RELAY if q else CAS, snap, q, seen, after))
 
     def relay(self, st, i, q, seen, snap, after):
-        """Row and publish are two steps in the code; what may happen between them is in ledger_model.py."""
+        """Writes the row and publishes, which are two steps in the code. ledger_model.py models what happens between them."""
         (e, insert), rest = q[0], q[1:]
         if insert:
             if not self.f["row_first"]:
@@ -261,7 +261,7 @@ class Model:
     def put(st, i, w):
         ws = list(st[3])
         ws[i] = w
-        # Knowledge about what is in no tail any more makes no difference.
+        # Drops knowledge about entries that are in no tail, because it makes no difference.
         held = {e[:2] for a in st[0] for e in a[3]}
         st[3] = tuple(x[:3] + (tuple(k for k in x[3] if k in held),) + x[4:] for x in ws)
 
@@ -283,12 +283,12 @@ for name, inputs, holds, flags in [
         ("shared id, twice", "shared, twice", True, dict(crashes=1)),
         ("voids", "voids", True, dict(crashes=1)),
         ("voids and a conflict", "voids, conflict", True, dict(crashes=1)),
-        # docs/adr/0008, "Left": it uses up the wager's void. No money is lost, the wager stands.
+        # docs/adr/0008, "Left": such a void uses up the wager's void. No money is lost, because the wager stays applied.
         ("left: a void under a wrong name", "wrong name", False, {}),
         ("decides on top", "shared id", False, dict(relay_below=False)),
         ("nothing to put back", "shared id", False, dict(keeps_before=False)),
         ("take-back without version", "shared, twice", False, dict(take_compares=False)),
-        # Whoever read the account with that decision relays it first, and so finds out: the version is a second lock.
+        # A process that read the account with that decision relays it first and notices. The version is a second safeguard.
         ("not needed: take-back raises version", "shared, twice", True, dict(take_raises=False, crashes=1)),
         ("takes back what is not latest", "shared id", False, dict(relay_below=False, latest_only=False)),
         ("event before row", "shared id", False, dict(row_first=False)),

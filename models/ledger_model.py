@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Explicit-state model of the money protocol: one account, its ledger rows, its events (docs/adr/0001).
 
-One account document, one ledger, one event topic, a command topic in partitions, two workers (old owner and new
-owner), a sweeper, a lazy trimmer in each of the three. Every database or broker call is one atomic step; between
-any two steps a process may crash and lose its memory. Breadth-first, so the first trace found is a shortest one.
+The model has one account document, one ledger, one event topic, a command topic with partitions, two workers (the old
+and the new owner) and a sweeper. Each of these three processes trims lazily. Every call to the database or the broker is
+one atomic step. Between any two steps a process may crash and lose its memory. The search is breadth-first, so the first
+trace to a violation is a shortest one.
 
-Take-back and voids (docs/adr/0008) are in clash_model.py; intents, the provider and hand-made settlements are in
-settlement_model.py. This file runs all three.
+clash_model.py models take-back and voids (docs/adr/0008). settlement_model.py models intents, the provider and
+settlements by hand. This file runs all three.
 
-    python3 ledger_model.py             the quick runs, with their expected answers; exit 1 when one differs (minutes)
-    python3 ledger_model.py --all       every run (up to four million states each)
-    python3 ledger_model.py NAME ...    these runs only, with traces
-    python3 ledger_model.py --list
+    python3 ledger_model.py             quick runs (minutes). Exits with 1 when an answer differs from the expected one
+    python3 ledger_model.py --all       every run (up to 4.6 million states each)
+    python3 ledger_model.py NAME ...    only these runs, with traces
+    python3 ledger_model.py --list      names of all runs
 
-An entry is (seq, command, hash, accepted, delta). The event topic is kept as the order of FIRST occurrences: a
-repeated event changes nothing that is checked here, and the state space stays finite.
+An entry is (seq, command, hash, accepted, delta). The event topic holds only the FIRST occurrence of each event, in
+order. A repeated event changes nothing that is checked here, and so the state space stays finite.
 """
 import random
 import sys
@@ -22,29 +23,29 @@ import time
 
 IDLE, LEDGER, CAS, INSERT, PUBLISH, CONFLICT, ACCOUNT, REJECT, REWRITE = range(9)
 DOWN = (IDLE, 0, (), (), 0, (), ())          # a worker: (pc, partition, snapshot, queue, seen, positions, aux)
-STALE = (-9, 0, 0, ())                       # a snapshot of a version that is gone
+STALE = (-9, 0, 0, ())                       # a snapshot with an outdated version
 SWEEPER = (IDLE, (), 0)                      # (pc, queue, seen)
 
 # (command, request hash, delta). B is rejected at balance 0 and would be accepted after D.
 B, D, A = ("B", 1, -5), ("D", 1, 10), ("A", 1, -5)
 B_HASH2 = ("B", 2, -7)
 INPUTS = {
-    "keyed":    (0, ((B, D, B, B_HASH2),)),          # one partition: rejection, deposit, duplicate, other hash
-    "two":      (0, ((B, D), (B,))),                 # the duplicate in another partition (console, retry)
-    "conflict": (0, ((B, D), (B_HASH2,))),           # the other hash in another partition: either may win, once
-    "cross":    (0, ((B, B), (D,))),                 # two commands that never shared a partition, one twice
+    "keyed":    (0, ((B, D, B, B_HASH2),)),          # one partition: rejection, deposit, duplicate, another hash
+    "two":      (0, ((B, D), (B,))),                 # the duplicate is in another partition (console, retry)
+    "conflict": (0, ((B, D), (B_HASH2,))),           # the other hash is in another partition. Either may win, once
+    "cross":    (0, ((B, B), (D,))),                 # two commands that never shared a partition, one of them twice
     "mixed":    (5, ((A, B), (D,))),                 # three commands, two partitions (players.events, retry, no key)
 }
 DEFAULT = dict(crashes=2, redeliveries=2, unknown=1, rollbacks=1, cap=128,
-               lower_first=True,      # before its own entry, a process relays every lower seq it read in the tail
-               batch_ledger=False,    # all ledger rows of the queue first, then the publishes
+               lower_first=True,      # before its own entry a process relays every lower seq that it read in the tail
+               batch_ledger=False,    # all ledger rows of the queue are written first, then all events are published
                trim_bumps=False,      # a trim raises the version
-               replace_tail=False,    # the compare-and-set writes the tail it read + 1 instead of pushing
+               replace_tail=False,    # the compare-and-set writes the tail that it read plus one, and does not push
                ledger_first=False, no_rejections=False, trim_at="ack", tail_only=False, positional=False,
                no_version=False, trim_if_ledgered=False, trim_upto=False, rmw_trim=False,
                early_offset=False, ledger_means_done=False, skip_unknown=False, sweep_any=False,
                stale_ledger=False,
-               conflict_first=False,  # a conflict is told before the decision that it conflicts with
+               conflict_first=False,  # a conflict is published before the decision that it conflicts with
                check_order=True)
 
 
@@ -68,7 +69,7 @@ class Model:
 
     @staticmethod
     def key(s):
-        """The same for two states that differ only in which worker is which."""
+        """Returns the same hash for two states that differ only in the order of the workers."""
         a, b = s[10]
         return hash(s if a <= b else s[:10] + ((b, a),) + s[11:])
 
@@ -83,7 +84,7 @@ class Model:
 
     # -- pieces -----------------------------------------------------------------------------------------------
     def queue(self, entry, tail, seen):
-        """What is relayed for one entry: every lower one still in the tail that this process did not see acked."""
+        """Returns the entries to relay for one entry: lower ones in the tail that this process has not seen acked, and itself."""
         if not self.f["lower_first"]:
             return (entry,)
         return tuple(e for e in sorted(tail) if e[0] < entry[0] and not seen & bit(e[0])) + (entry,)
@@ -103,7 +104,7 @@ class Model:
                     raise Violation(f"I3 ledger: command {e[1]} exists under _id {row[0]}, inserted again as {e[0]}")
             if e not in led:
                 led = tuple(sorted(led + (e,)))
-                st[8] = ()                       # a synced write also makes earlier unsynced ones durable
+                st[8] = ()                       # a synced write also makes earlier unsynced writes durable
         st[4] = led
 
     def append(self, st, e):
@@ -132,9 +133,9 @@ class Model:
             st[0] += 1
 
     def forget(self, st):
-        """Drops what can no longer make a difference, so that such states merge: an unsynced trim that no fault will
-        undo; a snapshot whose version is gone (its compare-and-set can only fail: a crash before or after that failure
-        leaves the same state); knowledge about entries that are no longer in the tail."""
+        """Drops what can no longer make a difference, so that such states merge. These are an unsynced trim that no fault
+        can undo, a snapshot with an outdated version, and knowledge about entries that have left the tail. A
+        compare-and-set with an outdated snapshot can only fail, and a crash before or after that leaves the same state."""
         f = self.f
         if not st[14][3]:
             st[8] = ()
@@ -162,7 +163,7 @@ class Model:
 
     # -- steps ------------------------------------------------------------------------------------------------
     def steps(self, s):
-        """Yields (is_fault, label, next state | Violation)."""
+        """Yields (is_fault, label, next state or Violation) for every possible step."""
         for i in (0, 1):
             yield from self.worker(s, i)
         yield from self.sweeper(s)
@@ -191,7 +192,7 @@ class Model:
         w = s[10][i]
         pc, p, snap, q, seen, pos, aux = w
         name = f"W{i + 1}"
-        if not pos:                                            # down: (re)start from a committed offset
+        if not pos:                                            # down: starts again from a committed offset
             spots = [()]
             for d in s[12]:
                 spots = [x + (k,) for x in spots for k in range(d + 1)]
@@ -294,7 +295,7 @@ class Model:
         if found is not None:
             self.look(st, i, p, w, snap, found)
         elif self.f["tail_only"] or any(e[1] == record[0] for e in snap[3]):
-            self.look(st, i, p, w, snap, ())                   # in the tail: the ledger read cannot change the answer
+            self.look(st, i, p, w, snap, ())                   # it is in the tail, so reading the ledger cannot change the answer
         else:
             self.put(st, i, (LEDGER, p, snap, (), w[4], w[5], ()))
 
@@ -303,13 +304,13 @@ class Model:
         seen, pos = w[4], w[5]
         record = self.parts[p][pos[p]]
         in_tail = tuple(e for e in snap[3] if e[1] == record[0])
-        if f["trim_if_ledgered"]:                              # mutation: "it is in the ledger, so someone relayed it"
+        if f["trim_if_ledgered"]:                              # mutation: takes a ledger row as proof of its event
             for e in snap[3]:
                 if e in st[4]:
                     seen |= bit(e[0])
         if in_tail or in_ledger:
             e = (in_tail or in_ledger)[0]
-            other = ("conflict",) if e[2] != record[1] else ()     # what is told after the decision itself was told
+            other = ("conflict",) if e[2] != record[1] else ()     # published after the decision itself
             if other and f["conflict_first"]:
                 self.put(st, i, (CONFLICT, p, (), (), seen, pos, ()))
             elif in_tail:
@@ -320,7 +321,7 @@ class Model:
                 self.put(st, i, (PUBLISH, p, (), (e,), seen, pos, other))
         elif f["no_rejections"] and not self.decide(record, snap[1], 0)[3]:
             self.put(st, i, (REJECT, p, snap, (), seen, pos, ()))
-        elif len(snap[3]) >= f["cap"]:                         # tail full: the lane waits, reads again later
+        elif len(snap[3]) >= f["cap"]:                         # the tail is full, so the lane waits and reads again later
             self.put(st, i, (IDLE, 0, (), (), seen, pos, ()))
         else:
             self.put(st, i, (CAS, p, snap, (), seen, pos, ()))
@@ -409,7 +410,7 @@ class Model:
                 else:
                     st[11] = (IDLE, (), seen | bit(q[0][0]))
             yield self.step(s, False, f"S publishes seq {q[0][0]} ({q[0][1]}), acked", go)
-        elif pc == REWRITE:                                    # mutation: writes back the (now empty) tail it read
+        elif pc == REWRITE:                                    # mutation: overwrites the tail with an empty one
             def go(st):
                 self.trim(st, st[3])
                 st[11] = SWEEPER
@@ -488,7 +489,7 @@ class Model:
         if s[4] != decided or [e[0] for e in s[4]] != list(range(1, len(s[4]) + 1)):
             raise Violation(f"I3 ledger at rest {s[4]}, decided {decided}")
         for p in self.parts:
-            for r in p:                                        # replay: every record is found, with the same answer
+            for r in p:                                        # replay: every record is found and gets the same answer
                 e = [x for x in s[3] + s[4] if x[1] == r[0]]
                 if not e:
                     raise Violation(f"I6 a replay of {r[0]} would decide it again")
@@ -498,7 +499,7 @@ class Model:
 
 
 def check(model, limit=1_800.0, sample=997):
-    """Breadth-first. Returns (states, of them at rest, violation or None, trace, complete?, completions tried)."""
+    """Searches breadth-first. Returns (states, states at rest, violation or None, trace, complete?, completions tried)."""
     t0 = time.time()
     key = model.key
     first = model.start()
@@ -543,12 +544,12 @@ def check(model, limit=1_800.0, sample=997):
             if not moved and not model.quiescent(s):
                 return len(parent), rests, "I7 deadlock", trace(k, None), True, tried
             count += 1
-            if count % sample == 0:                            # liveness by sampling: without faults it comes to rest
+            if count % sample == 0:                            # samples liveness: without faults the model must come to rest
                 tried += 1
                 x = s
                 for _ in range(3000):
                     if isinstance(x, Violation) or model.quiescent(x):
-                        break                                  # a violation here is reached by the search itself, later
+                        break                                  # the search itself reaches this violation later
                     x = rng.choice([n for fault, _, n in model.steps(x) if not fault])
                 else:
                     return len(parent), rests, "I7 does not come to rest", trace(k, None), True, tried
@@ -569,7 +570,7 @@ def run(name, inputs, holds, **flags):
 
 QUIET = dict(rollbacks=0)
 SMALL = dict(crashes=1, redeliveries=1, rollbacks=0)
-# the protocol, with "a process relays every lower seq first"
+# the protocol, in which a process relays every lower seq first
 run("strict/keyed", "keyed", True)
 run("strict/two", "two", True)
 run("strict/conflict", "conflict", True, **QUIET)
@@ -577,13 +578,13 @@ run("strict/cross", "cross", True, **QUIET)
 run("strict/mixed", "mixed", True, **SMALL)
 run("strict/keyed, small", "keyed", True, **SMALL)
 run("strict/conflict, small", "conflict", True, **SMALL)
-# the protocol by the letter of the text of 2026-11-21: a handler relays its own entry only
+# the protocol as the text of 2026-11-21 states it literally: a handler relays only its own entry
 run("literal/keyed", "keyed", True, lower_first=False)
 run("literal/two", "two", True, lower_first=False, **QUIET)
 run("literal/cross", "cross", False, lower_first=False)
 run("literal/mixed", "mixed", False, lower_first=False, unknown=0)
 run("literal/cross, order aside", "cross", True, lower_first=False, check_order=False, **QUIET)
-# what that text leaves open
+# variants that the text leaves open
 run("open/trim raises version", "two", True, trim_bumps=True, **SMALL)
 run("open/same, and reads see unsynced", "two", False, trim_bumps=True)
 run("open/cas writes whole tail", "two", True, replace_tail=True, crashes=1, redeliveries=1)
@@ -611,14 +612,14 @@ for name, (inputs, flags) in {
     run(f"mutant/{name}", inputs, False, **flags)
 
 
-# More than half a million states: not among the quick runs.
+# Slow runs, which only `--all` includes.
 LARGE = {name for name in RUNS if name.split("/")[0] in ("strict", "literal", "open") and RUNS[name][2]
          and not name.endswith(", small")}
 LARGE |= {"clash/shared id"}
 
 
 def runs():
-    """Name -> (a model, must hold?), of all three files."""
+    """Returns name -> (constructor of a model, must hold?) for all three files."""
     import clash_model
     import settlement_model
     all_runs = {name: ((lambda i=inputs, f=flags: Model(i, **f)), holds) for name, (inputs, flags, holds) in RUNS.items()}
@@ -650,5 +651,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    import ledger_model                          # one Violation for all three files
+    import ledger_model                          # the module itself, so that all three files share one Violation class
     sys.exit(ledger_model.main(sys.argv[1:]))

@@ -1,10 +1,11 @@
-"""Explicit-state model of one payment: its intent, the card provider, and whoever says how it ended. The account's own
-protocol is in ledger_model.py; here a settlement is decided in one step and told in three (row, intent ended, event).
+"""Explicit-state model of one payment: its intent, the card provider, and the processes and operators that report how it
+ended. ledger_model.py models the account's own protocol. Here a settlement is decided in one step and published in three
+(row, end of the intent, event).
 
-Two pools ask, each may stall past its lease; requests arrive late or never answer; something between may answer 4xx; an
-operator types reports; two handlers carry reports; every process may crash between any two steps.
+Two pools send requests, and each may stall past its lease. Requests arrive late or get no answer. An intermediary may answer
+4xx. An operator writes reports, and two handlers process reports. Every process may crash between any two steps.
 
-A word is "cap" (the money moved) or "dec" (it did not, and will not).
+A word, the reported outcome, is "cap" (the money moved) or "dec" (it did not, and will not).
 """
 from ledger_model import Violation
 
@@ -12,28 +13,28 @@ IDLE, CHECK, ASK, LOOK_UP, VOID, RECORD, PUBLISH = range(7)           # a pool: 
 READ, GATE, DECIDE, CLOSE, ROW, END, TELL = range(1, 8)               # a handler: (pc, record)
 REQUESTED, REPORTED, CLOSED, SETTLED = "requested", "reported", "closed", "settled"
 POOL_IDLE, HANDLER_IDLE = (IDLE, 0, 0, False, None), (IDLE, None)
-ATTEMPTS = 3                                                          # counted no further, so that states merge
+ATTEMPTS = 3                                                          # larger numbers are not counted, so that states merge
 
-INPUTS = {                                                            # what operators type
+INPUTS = {                                                            # reports that operators write
     "none": (),
     "declined": (("hand1", "dec"),),
     "captured": (("hand1", "cap"),),
     "both": (("hand1", "dec"), ("hand2", "cap")),
-    "old": (),                          # a build without the gate has decided "dec" and died before it told
+    "old": (),                          # a build without the gate decided "dec" and died before it published
 }
 DEFAULT = dict(crashes=1, stalls=1, lost=2, refusals=1,
-               gate=True,               # a report is decided only on the provider's recorded word, or before any question
-               gate_attempts=True,      # "before any question" is asked of the same document, in the same step
-               close_first=True,        # that closes the intent before the decision is written
-               end_before_tell=True,    # the intent is ended before the event is told
-               claim_state=True,        # only a requested intent is claimed
-               check_ledger=True,       # a pool looks in the ledger before it asks
-               refusal_first=True,      # a 4xx is final only as the answer to the first question
-               refusal_compares=True,   # and only while nobody else has claimed
-               missing_is_open=True,    # "not found" is no answer
+               gate=True,               # a report is decided only if the provider's recorded word agrees, or before any request
+               gate_attempts=True,      # "before any request" is checked in the same document and the same step
+               close_first=True,        # such a report closes the intent before the decision is written
+               end_before_tell=True,    # the intent ends before the event is published
+               claim_state=True,        # a pool claims only a requested intent
+               check_ledger=True,       # a pool reads the ledger before it sends a request
+               refusal_first=True,      # a 4xx is final only as the answer to the first request
+               refusal_compares=True,   # and only while no other pool has claimed the intent
+               missing_is_open=True,    # "not found" leaves the outcome unknown
                void_is_final=True,      # a voided key never captures
-               void_tells=True,         # a void answers what had happened before
-               word_once=True)          # the provider's first word stands
+               void_tells=True,         # the answer to a void states what happened before it
+               word_once=True)          # the provider's first word is never overwritten
 
 
 class Model:
@@ -51,11 +52,11 @@ class Model:
 
     def start(self):
         f = self.f
-        intent = (REQUESTED, None, 0, None, False)        # state, word, attempts, whose lease, void wanted
+        intent = (REQUESTED, None, 0, None, False)        # state, word, attempts, holder of the lease, void wanted
         ledger = ("dec", "tail") if self.old else None
         handlers = ((ROW, ("old", "dec")) if self.old else HANDLER_IDLE, HANDLER_IDLE)
-        # 0 intent 1 key at the provider 2 requests under way 3 pools 4 handlers 5 reports on the topic 6 ledger 7 told
-        # 8 typed reports that were handled 9 budgets
+        # 0 intent 1 key at the provider 2 requests in flight 3 pools 4 handlers 5 reports on the topic 6 ledger
+        # 7 event published 8 handled reports 9 budgets
         return (intent, None, (), (POOL_IDLE, POOL_IDLE), handlers, (), ledger, False, (),
                 (f["crashes"], f["stalls"], f["lost"], f["refusals"]))
 
@@ -181,7 +182,7 @@ class Model:
             self.put(st, 3, i, POOL_IDLE)
         elif known is None or not self.f["word_once"] and state != SETTLED:
             if refusal and not self.f["refusal_first"]:
-                pass                                       # this mutant takes any 4xx for a word
+                pass                                       # mutation: any 4xx is taken as the provider's word
             st[0] = (REPORTED, word, attempts, lease, void_wanted)
             self.put(st, 3, i, (PUBLISH, 0, 0, False, word))
         else:
@@ -254,7 +255,7 @@ class Model:
             if self.f["close_first"]:
                 st[0] = (CLOSED, word, attempts, lease, void_wanted)
             self.put(st, 4, i, (DECIDE, record))
-        else:                                              # parked; a declined one has the key voided
+        else:                                              # parked. A report of "dec" also has the key voided
             st[0] = (state, known, attempts, lease, void_wanted or known is None and word == "dec")
             self.finish(st, i, record)
 

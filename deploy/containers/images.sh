@@ -1,7 +1,7 @@
 #!/bin/sh
-# images.sh rust | kafka | mongo | redis | pitboss: makes the images that docker-compose.kafka.yml names, without an image registry.
-# Needs engine.sh and base.sh before. CHECKOUT has the tools (.pitboss/tools) and deploy/; PROGRAMS has our programs.
-# What stands in for somebody else's image carries the label pitboss.stand-in=true.
+# images.sh rust | kafka | mongo | redis | pitboss: builds an image of docker-compose.kafka.yml without an image registry.
+# Run engine.sh and base.sh first. CHECKOUT is the checkout with the fetched tools (.pitboss/tools). PROGRAMS is the folder of our
+# programs. A stand-in of another project's image has the label pitboss.stand-in=true.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -11,7 +11,7 @@ stand_in="--label pitboss.stand-in=true"
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 
-# The toolchain that the checkout's rust-toolchain.toml names, without its 800 MB of documentation; rustup's own name for it stays.
+# Copies the toolchain that rust-toolchain.toml names, under the name that rustup gives it, without its 800 MB of documentation.
 rust() {
     toolchain=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$here/../../rust-toolchain.toml")-$(uname -m)-unknown-linux-gnu
     rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
@@ -46,8 +46,8 @@ redis() {
     docker build -q $stand_in -t redis:7.4 "$here/redis"
 }
 
-# Our programs as they were built on this machine, in the last stage of deploy/Dockerfile, word for word. Built with bookworm's libc they
-# run in trixie too; programs that were built in trixie would not run in bookworm.
+# Puts the programs that were built on this machine into the last stage of deploy/Dockerfile. Only the source of its COPY differs.
+# Programs built with bookworm's libc also run in trixie. Programs built in trixie would not run in bookworm.
 pitboss() {
     mkdir "$context/programs"
     for program in gateway user game payment analytics notification recorder lagwatch partners pitboss; do
