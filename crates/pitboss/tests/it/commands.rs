@@ -88,8 +88,11 @@ fn without_a_platform_each_command_says_so() {
 #[test]
 fn a_port_in_use_is_told_with_its_owner_before_anything_is_started() {
     let stage = Stage::empty();
-    let base = runtime::ports::free(1).unwrap()[0].clamp(1_024, 60_000);
-    let listener = TcpListener::bind(("127.0.0.1", base + 23)).unwrap();
+    let taken = (0..100).find_map(|_| {
+        let base = runtime::ports::free(1).ok()?[0].clamp(1_024, 60_000);
+        Some((base, TcpListener::bind(("127.0.0.1", base + 23)).ok()?))
+    });
+    let (base, listener) = taken.expect("a port that nobody has");
     let output = stage.cli(&["up", "--only", "redis", "--no-build", "--port-base", &base.to_string()]);
     assert_eq!(output.status.code(), Some(69), "{}", said(&output));
     let expected =
