@@ -11,8 +11,10 @@ const GAME_BYTES_MAX: usize = 32;
 /// Longest e-mail address (RFC 5321).
 const EMAIL_BYTES_MAX: usize = 254;
 
-/// Largest amount of one stake, payout, deposit or withdrawal, in minor units. A 64-bit sum holds nine million of them,
-/// and a JSON number holds each one exactly.
+/// Largest stake, payout, deposit or withdrawal that moves money, in minor units.
+///
+/// A 64-bit sum holds nine million of them, and a JSON number holds each one exactly. A request may name a larger amount, and
+/// the answer to it is a business "no".
 pub const TRANSFER_MINOR_MAX: i64 = 1_000_000_000_000;
 
 /// A field whose value violates its documentation.

@@ -113,15 +113,15 @@ contract!(payments VoidWager, |m| {
     text("reason", &m.reason, 1, REASON_BYTES_MAX)
 });
 
-contract!(payments Deposit, |m| transfer("amount", m.amount.as_ref(), Sign::Positive));
+contract!(payments Deposit, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
 
-contract!(payments Withdraw, |m| transfer("amount", m.amount.as_ref(), Sign::Positive));
+contract!(payments Withdraw, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
 
 contract!(payments ProviderReported, |m| {
     event_id("paymentId", &m.payment_id)?;
     known_enum::<ProviderOutcome>("outcome", m.outcome)?;
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)?;
-    transfer("amount", m.amount.as_ref(), Sign::Positive)
+    amount("amount", m.amount.as_ref(), Sign::Positive)
 }, enum outcome: ProviderOutcome);
 
 contract!(payments WagerApplied, |m| {
@@ -162,7 +162,7 @@ contract!(payments DepositCompleted, |m| {
 
 contract!(payments DepositFailed, |m| {
     event_id("paymentId", &m.payment_id)?;
-    transfer("amount", m.amount.as_ref(), Sign::Positive)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 
@@ -176,7 +176,7 @@ contract!(payments WithdrawalCompleted, |m| {
 
 contract!(payments WithdrawalFailed, |m| {
     event_id("paymentId", &m.payment_id)?;
-    transfer("amount", m.amount.as_ref(), Sign::Positive)?;
+    amount("amount", m.amount.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 

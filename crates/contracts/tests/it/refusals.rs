@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
-use contracts::proto::payments::v1::Deposit;
+use contracts::proto::payments::v1::{Deposit, Withdraw};
 use contracts::{
     Classify, ErrorClass, Event, EventType, Format, Message, RecordView, TRANSFER_MINOR_MAX, headers,
 };
@@ -101,13 +101,15 @@ fn mistyped_lines() {
 }
 
 #[test]
-fn transfer_above_the_limit_is_refused_and_a_stake_that_is_only_asked_for_is_not() {
-    let deposit = |minor: i64| {
-        let amount = Some(Money { minor, currency: "EUR".into() });
-        Message::from(Deposit { player_id: "p".into(), amount }).validate()
+fn transfer_above_the_limit_is_refused_and_an_amount_that_is_only_asked_for_is_not() {
+    let deposited = |minor: i64| {
+        let mut event = samples::message(EventType::DepositCompleted);
+        let Message::DepositCompleted(deposit) = &mut event else { unreachable!() };
+        deposit.amount = Some(Money { minor, currency: "EUR".into() });
+        event.validate()
     };
-    assert_eq!(deposit(TRANSFER_MINOR_MAX), Ok(()));
-    let refused = deposit(TRANSFER_MINOR_MAX + 1).expect_err("nine million of them are no 64-bit sum");
+    assert_eq!(deposited(TRANSFER_MINOR_MAX), Ok(()));
+    let refused = deposited(TRANSFER_MINOR_MAX + 1).expect_err("nine million of them are no 64-bit sum");
     assert_eq!(refused.to_string(), format!("field `amount.minor` is above {TRANSFER_MINOR_MAX}"));
     let settled = |payout: i64| {
         let mut event = samples::message(EventType::BetSettled);
@@ -117,12 +119,20 @@ fn transfer_above_the_limit_is_refused_and_a_stake_that_is_only_asked_for_is_not
     };
     assert_eq!(settled(TRANSFER_MINOR_MAX), Ok(()));
     assert!(settled(TRANSFER_MINOR_MAX + 1).is_err());
-    // A `PlaceBet` may have a stake of any size, because it moves no money. The game service decides it.
-    let stake = Some(Money { minor: i64::MAX, currency: "EUR".into() });
-    assert_eq!(
-        Message::from(PlaceBet { player_id: "p".into(), game: "slots".into(), stake }).validate(),
-        Ok(())
-    );
+    // A request moves no money. Game and payment answer it with a business "no", which names its amount.
+    let asked = Some(Money { minor: i64::MAX, currency: "EUR".into() });
+    let requests = [
+        PlaceBet { player_id: "p".into(), game: "slots".into(), stake: asked.clone() }.into(),
+        Message::from(Deposit { player_id: "p".into(), amount: asked.clone() }),
+        Withdraw { player_id: "p".into(), amount: asked.clone() }.into(),
+    ];
+    for request in requests {
+        assert_eq!(request.validate(), Ok(()), "{request:?}");
+    }
+    let mut failed = samples::message(EventType::DepositFailed);
+    let Message::DepositFailed(deposit) = &mut failed else { unreachable!() };
+    deposit.amount = asked;
+    assert_eq!(failed.validate(), Ok(()));
 }
 
 #[test]

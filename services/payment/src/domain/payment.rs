@@ -5,16 +5,13 @@
 use contracts::proto::payments::v1::{
     DepositCompleted, DepositFailed, WithdrawalCompleted, WithdrawalFailed,
 };
-use contracts::{EventId, Message, RejectReason};
+use contracts::{EventId, Message, RejectReason, TRANSFER_MINOR_MAX};
 use money::{Account, Money, Posting, Postings};
 
 use super::{AccountState, DecideError, Decision, Outcome, PaymentKind, PendingPayment, ProviderReport};
 
 /// Name of the provider in postings.
 pub const PROVIDER: &str = "card";
-
-/// Largest single payment, ten billion major units. It keeps every sum far below 64 bits.
-const PAYMENT_MINOR_MAX: i64 = 1_000_000_000_000;
 
 /// Decides the request. The pool contacts the provider afterwards.
 pub(super) fn request(
@@ -45,7 +42,7 @@ pub(super) fn request(
 
 fn refusal(account: &AccountState, payment: PendingPayment, at_ms: i64) -> Option<RejectReason> {
     let amount = payment.amount;
-    if amount.minor() > PAYMENT_MINOR_MAX {
+    if amount.minor() > TRANSFER_MINOR_MAX {
         return Some(RejectReason::LimitExceeded);
     }
     match payment.kind {

@@ -12,8 +12,8 @@ use super::Standing;
 const EXCLUSION_MS_MIN: i64 = 60 * 1_000;
 /// Longest self-exclusion: ten years. A longer one is taken for a typing error.
 const EXCLUSION_MS_MAX: i64 = 10 * 366 * 24 * 60 * 60 * 1_000;
-/// Highest limit, in minor units. A limit above ten billion euros limits nothing.
-const LIMIT_MINOR_MAX: i64 = 1_000_000_000_000;
+/// Highest limit, in minor units. A limit above the largest transfer limits nothing.
+const LIMIT_MINOR_MAX: i64 = contracts::TRANSFER_MINOR_MAX;
 
 /// A change that the player or an operator requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
