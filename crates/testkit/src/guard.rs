@@ -8,6 +8,18 @@ pub const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTION
 /// A client in the test: its name for the message, and its headers.
 pub type Credential<'a> = (&'a str, Vec<(&'a str, String)>);
 
+/// Every credential with which a client has no internal token, made from the valid one.
+#[must_use]
+pub fn without_internal_token(token: &str) -> Vec<Credential<'static>> {
+    vec![
+        ("no token", vec![]),
+        ("an empty one", vec![("x-internal-token", String::new())]),
+        ("a wrong one", vec![("x-internal-token", token.to_uppercase())]),
+        ("an operator's", vec![("x-operator-token", token.to_owned())]),
+        ("a player's", vec![("authorization", format!("Bearer {token}"))]),
+    ]
+}
+
 /// A path that no router has. It is tried too.
 const NOWHERE: &str = "/nowhere/at/all";
 

@@ -7,6 +7,8 @@
 pub mod conventions;
 pub mod guard;
 pub mod patient;
+pub mod receiver;
+pub mod reports;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -108,10 +108,7 @@ impl Attempt {
         // Moves from in flight to failed in one step. Counted as both during the cache writes, it would block another guess.
         self.in_flight = false;
         for count in self.counts() {
-            self.shared.update(&count.key, |account| {
-                account.failed(&count.rule, now_ms);
-                account.end();
-            });
+            self.shared.fail(count, now_ms);
         }
         for count in self.counts() {
             if let Err(error) = self.shared.failed_everywhere(count, now_ms).await {
@@ -202,6 +199,14 @@ impl Shared {
         Err(refused(until_ms.saturating_sub(now_ms)))
     }
 
+    /// Ends an attempt as a failure.
+    fn fail(&self, count: &Count, now_ms: i64) {
+        self.update(&count.key, |account| {
+            account.failed(&count.rule, now_ms);
+            account.end();
+        });
+    }
+
     /// Changes an entry. It exists as long as an attempt of it is in flight.
     fn update(&self, key: &Key, change: impl FnOnce(&mut Account)) {
         if let Some(account) = self.lock().get_mut(key) {
@@ -273,10 +278,7 @@ mod tests {
 
     fn fail(attempts: &Attempts, account: &str, now_ms: i64) {
         for count in counts(attempts, account) {
-            attempts.shared.update(&count.key, |account| {
-                account.failed(&count.rule, now_ms);
-                account.end();
-            });
+            attempts.shared.fail(&count, now_ms);
         }
     }
 

@@ -14,11 +14,11 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
 use crate::proxy::Proxy;
-use crate::receiver::Receiver;
 use crate::support::{
     DEADLINE, Remember, Running, bets, broker_for, committed, committed_reaches, physical, place_bet,
     players_in,
 };
+use testkit::receiver::Receiver;
 
 const IN_SCENARIO: &str = "BUS_DAMAGE_SCENARIO";
 const BETS: Topic = Topic::BetsCommands;

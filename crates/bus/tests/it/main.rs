@@ -12,7 +12,6 @@ mod health;
 mod lag;
 mod producing;
 mod proxy;
-mod receiver;
 mod retry;
 mod stopping;
 mod stuck;

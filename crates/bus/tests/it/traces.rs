@@ -9,11 +9,11 @@ use serde_json::Value;
 use telemetry::spans;
 use tracing::Instrument as _;
 
-use crate::receiver::Receiver;
 use crate::support::{
     CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, bus_free_producer, committed_reaches,
     physical, place_bet,
 };
+use testkit::receiver::Receiver;
 
 const IN_SCENARIO: &str = "BUS_TRACE_SCENARIO";
 const CONSOLE_TRACE: &str = "0123456789abcdef0123456789abcdef";

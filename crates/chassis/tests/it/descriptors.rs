@@ -2,42 +2,10 @@
 
 use std::{collections::HashMap, process::ExitCode};
 
-use chassis::{
-    Edges, Failure, Service, Shutdown,
-    config::{Drain, Http, Ops, ServiceConfig, load},
-};
+use chassis::{Edges, Failure, Service, Shutdown, config::load};
 use nix::sys::resource::{Resource, getrlimit};
-use serde::{Deserialize, Serialize};
-use validator::Validate;
 
-#[derive(Debug, Deserialize, Serialize, Validate)]
-struct Config {
-    more_connections_max: usize,
-    #[validate(nested)]
-    http: Http,
-    ops: Ops,
-    #[serde(default)]
-    #[validate(nested)]
-    drain: Drain,
-}
-
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-
-    fn more_connections_max(&self) -> usize {
-        self.more_connections_max
-    }
-}
+use crate::life::Config;
 
 /// Exit code of a process whose own interface and further listeners may hold this many connections.
 fn ended(http: usize, more: usize) -> ExitCode {

@@ -20,8 +20,11 @@ pub(crate) struct Config {
     #[validate(nested)]
     pub(crate) http: Http,
     ops: Ops,
+    #[serde(default)]
     #[validate(nested)]
     drain: Drain,
+    #[serde(default)]
+    more_connections_max: usize,
 }
 
 impl ServiceConfig for Config {
@@ -36,6 +39,10 @@ impl ServiceConfig for Config {
     fn drain(&self) -> &Drain {
         &self.drain
     }
+
+    fn more_connections_max(&self) -> usize {
+        self.more_connections_max
+    }
 }
 
 pub(crate) fn config(drain_deadline_ms: u64) -> Config {
@@ -45,6 +52,7 @@ pub(crate) fn config(drain_deadline_ms: u64) -> Config {
         http: testkit::patient::http(nowhere),
         ops: Ops { address: nowhere },
         drain: Drain { deadline_ms: drain_deadline_ms },
+        more_connections_max: 0,
     }
 }
 

@@ -6,9 +6,9 @@ use game::domain::life::State;
 use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{Platform, RUNTIME, apply_wager, bet, config};
-use crate::reports;
 use crate::skew::decided;
 use crate::stage::{Played, Stage};
+use testkit::reports;
 
 #[test]
 fn a_due_bet_that_cannot_be_asked_for_is_given_up_and_reported_and_the_look_goes_on() {

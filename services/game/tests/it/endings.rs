@@ -5,7 +5,7 @@ use contracts::proto::payments::v1::{CommandConflict, WagerRejected, WagerVoided
 use contracts::{Event, EventId, EventType, RejectReason, ids};
 
 use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, eur, identity};
-use crate::reports;
+use testkit::reports;
 
 /// Returns the platform, a player with a decided bet, the bet, and the command to payment.
 pub(crate) async fn decided() -> (&'static Platform, String, Event, bus::Delivery) {

@@ -3,7 +3,7 @@
 use game::bets::Bets;
 use game::domain::bet::{Rules, StakeLimits};
 use game::domain::machine::Machine;
-use testkit::guard::every_route_refuses;
+use testkit::guard::{every_route_refuses, without_internal_token};
 
 use crate::harness::{INTERNAL_TOKEN, Platform, RUNTIME, request};
 
@@ -18,13 +18,7 @@ fn every_route_wants_the_internal_token() {
             paths.len() >= 2 && paths.iter().any(|path| path == "/internal/v1/bets/{bet_id}"),
             "{paths:?}"
         );
-        let credentials = [
-            ("no token", vec![]),
-            ("an empty one", vec![("x-internal-token", String::new())]),
-            ("a wrong one", vec![("x-internal-token", INTERNAL_TOKEN.to_uppercase())]),
-            ("an operator's", vec![("x-operator-token", INTERNAL_TOKEN.to_owned())]),
-            ("a player's", vec![("authorization", format!("Bearer {INTERNAL_TOKEN}"))]),
-        ];
+        let credentials = without_internal_token(INTERNAL_TOKEN);
         let address = platform.address;
         let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| async move {
             request(address, method, &path, &headers).await.unwrap().0

@@ -11,7 +11,6 @@ mod guard;
 mod harness;
 mod placing;
 mod reported;
-mod reports;
 mod return_to_player;
 mod skew;
 mod stage;

@@ -4,7 +4,7 @@ use contracts::{Event, EventId, EventType};
 
 use crate::endings::{dealt_with, decided, rejection};
 use crate::harness::{RUNTIME, applied, apply_wager};
-use crate::reports;
+use testkit::reports;
 
 /// Returns true if an error with these words was reported for the bet.
 fn is_reported(bet_id: &EventId, words: &str) -> bool {

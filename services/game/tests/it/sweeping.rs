@@ -16,9 +16,9 @@ use store::bson::{DateTime, doc};
 use tokio::task::JoinHandle;
 
 use crate::harness::{PATIENCE, Platform, RUNTIME, applied, apply_wager, bet, config, eur, identity};
-use crate::reports;
 use crate::skew::decided;
 use crate::stage::{Played, Stage};
+use testkit::reports;
 
 #[test]
 fn nothing_is_asked_again_while_payment_has_older_commands_unread() {

@@ -8,7 +8,6 @@ mod guard;
 mod harness;
 mod mailboxes;
 mod process;
-mod receiver;
 mod skew;
 mod smtp;
 mod smtp_answers;

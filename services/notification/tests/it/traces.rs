@@ -7,7 +7,7 @@ use telemetry::spans;
 use tracing::Instrument as _;
 
 use crate::harness::{Platform, win};
-use crate::receiver::Receiver;
+use testkit::receiver::Receiver;
 
 const IN_SCENARIO: &str = "NOTIFICATION_TRACE_SCENARIO";
 
@@ -31,7 +31,6 @@ fn scenario() {
     let receiver = Receiver::start();
     let mut config = telemetry::Config::silent("notification");
     config.dsn = Some(format!("http://key@{}/7", receiver.address));
-    config.transport.compress_above_bytes = usize::MAX;
     let telemetry = telemetry::init(config).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let event_id = runtime.block_on(async {
@@ -39,7 +38,10 @@ fn scenario() {
         telemetry.shutdown(10_000).await;
         event_id
     });
-    judge(&receiver.transactions(), &event_id);
+    let items = receiver.items();
+    let transactions: Vec<&Value> =
+        items.iter().filter(|(kind, _)| kind == "transaction").map(|(_, payload)| payload).collect();
+    judge(&transactions, &event_id);
 }
 
 /// Publishes a win in a trace, waits until its e-mail was sent, and shuts the process down.
@@ -54,9 +56,10 @@ async fn win_and_mail() -> String {
     big.id.to_string()
 }
 
-fn judge(transactions: &[Value], event_id: &str) {
+fn judge(transactions: &[&Value], event_id: &str) {
     let find = |what: &str, is_it: &dyn Fn(&Value) -> bool| {
-        let found: Vec<&Value> = transactions.iter().filter(|transaction| is_it(transaction)).collect();
+        let found: Vec<&Value> =
+            transactions.iter().copied().filter(|transaction| is_it(transaction)).collect();
         assert_eq!(found.len(), 1, "{what}: {transactions:#?}");
         found[0]["contexts"]["trace"].clone()
     };

@@ -2,7 +2,7 @@
 
 use partners::card::Card;
 use partners::mail::Mailbox;
-use testkit::guard::every_route_refuses;
+use testkit::guard::{every_route_refuses, without_internal_token};
 
 use crate::world::{TOKEN, World, client};
 
@@ -15,13 +15,7 @@ async fn every_route_wants_the_internal_token() {
     let mailbox = Mailbox::open(&other.path().join("mail.jsonl"), 1 << 20).unwrap();
     let paths = chassis::http::paths(&partners::routes(card, mailbox));
     assert!(paths.len() >= 4 && paths.iter().any(|path| path == "/card/v1/statement"), "{paths:?}");
-    let credentials = [
-        ("no token", vec![]),
-        ("an empty one", vec![("x-internal-token", String::new())]),
-        ("a wrong one", vec![("x-internal-token", TOKEN.to_uppercase())]),
-        ("an operator's", vec![("x-operator-token", TOKEN.to_owned())]),
-        ("a player's", vec![("authorization", format!("Bearer {TOKEN}"))]),
-    ];
+    let credentials = without_internal_token(TOKEN);
     let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {
         let mut request = client().request(method.parse().unwrap(), world.url(&path));
         for (name, value) in headers {

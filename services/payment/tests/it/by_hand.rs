@@ -11,9 +11,9 @@ use payment::provider::intents::Recorded;
 
 use crate::audit::Audit;
 use crate::provider::{Mood, Provider};
-use crate::reports;
 use crate::service::{Running, amount, answer, balance, deposit, send, withdraw};
 use crate::world::{PATIENCE, World, event_id, payment, told};
+use testkit::reports;
 
 /// Publishes what an operator types on the console, under its own id.
 async fn type_in(world: &World, id: &str, payment: &str, minor: i64, outcome: ProviderOutcome) {

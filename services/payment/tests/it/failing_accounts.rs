@@ -12,10 +12,10 @@ use payment::ledger::sweeper::{self, Sweep};
 use payment::ledger::{Admission, Entry, Hooks, Killed, Ledger, Payments, Step};
 use store::StoreError;
 
-use crate::reports;
 use crate::rollback::newer;
 use crate::sweeping::DiesDeciding;
 use crate::world::{PATIENCE, World, payment, wager};
+use testkit::reports;
 
 /// Records the time of each attempt to relay a decision of one account.
 struct Tries {

@@ -9,7 +9,7 @@ use payment::ledger::StoredKind;
 use payment::provider::client::{CardProvider, Unknown};
 use payment::provider::intent::{Intent, State};
 use telemetry::propagation::StoredTrace;
-use testkit::guard::every_route_refuses;
+use testkit::guard::{every_route_refuses, without_internal_token};
 
 use crate::provider::Provider;
 use crate::service::{Running, TOKEN};
@@ -36,13 +36,7 @@ async fn every_route_wants_the_internal_token() {
     assert!(paths.len() >= 3 && paths.iter().any(|path| path.ends_with("/card-provider")), "{paths:?}");
     let service = Running::start(&world, &provider).await;
     service.is_up().await;
-    let credentials = [
-        ("no token", vec![]),
-        ("an empty one", vec![("x-internal-token", String::new())]),
-        ("a wrong one", vec![("x-internal-token", TOKEN.to_uppercase())]),
-        ("an operator's", vec![("x-operator-token", TOKEN.to_owned())]),
-        ("a player's", vec![("authorization", format!("Bearer {TOKEN}"))]),
-    ];
+    let credentials = without_internal_token(TOKEN);
     let client = telemetry::http::Client::new().unwrap();
     let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {
         let mut request = client.request(method.parse().unwrap(), &service.url(&path));

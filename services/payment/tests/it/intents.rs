@@ -11,8 +11,8 @@ use payment::provider::intents::Intents;
 use store::mongo::Mongo;
 use tokio::sync::mpsc;
 
-use crate::reports;
 use crate::world::{World, payment};
+use testkit::reports;
 
 const HOUR_MS: i64 = 3_600_000;
 const HALF_AN_HOUR_MS: u64 = 1_800_000;

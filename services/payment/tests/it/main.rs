@@ -15,7 +15,6 @@ mod loss_day;
 mod owners;
 mod pool;
 mod provider;
-mod reports;
 mod rollback;
 mod service;
 mod settlement;

@@ -16,9 +16,9 @@ use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
 use crate::provider::{Mood, Provider};
-use crate::reports;
 use crate::service::{TOKEN, pool_config};
 use crate::world::{World, payment};
+use testkit::reports;
 
 /// Time-out of a request in these tests.
 const TIMEOUT_MS: u64 = 300;

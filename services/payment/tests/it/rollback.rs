@@ -10,9 +10,9 @@ use payment::provider::intent::State;
 
 use crate::audit::Audit;
 use crate::provider::Provider;
-use crate::reports;
 use crate::service::{Running, answer, bet_of, deposit, send};
 use crate::world::{World, payment, wager};
+use testkit::reports;
 
 /// Writes `fields` into the document `id`, as a newer build would have done.
 pub(crate) async fn newer(world: &World, collection: &'static str, id: &str, fields: Document) {

@@ -5,9 +5,9 @@ use payment::provider::intent::State;
 
 use crate::audit::Audit;
 use crate::provider::{Mood, Provider};
-use crate::reports;
 use crate::service::{Running, answer, balance, deposit, send, withdraw};
 use crate::world::{PATIENCE, World};
+use testkit::reports;
 
 async fn attempts(world: &World, payment: &str, at_least: i64) {
     world.listed(payment, "attempts", |intent| intent.attempts >= at_least).await;

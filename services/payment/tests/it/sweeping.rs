@@ -10,9 +10,9 @@ use payment::provider::pool::{self, Pool};
 
 use crate::pool::pool_of;
 use crate::provider::Provider;
-use crate::reports;
 use crate::service::pool_config;
 use crate::world::{NoPayments, PATIENCE, World, payment, told, wager};
+use testkit::reports;
 
 const HOUR_MS: i64 = 3_600_000;
 const HALF_AN_HOUR_MS: u64 = 1_800_000;

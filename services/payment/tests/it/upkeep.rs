@@ -8,8 +8,8 @@ use payment::provider::intent::State;
 
 use crate::pool::pool_of;
 use crate::provider::Provider;
-use crate::reports;
 use crate::world::{LEASE_MS, PATIENCE, World, payment, told};
+use testkit::reports;
 
 #[tokio::test]
 async fn report_published_five_times_in_vain_is_parked_and_reported_once() {

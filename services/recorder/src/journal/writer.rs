@@ -177,24 +177,24 @@ impl Writer {
     }
 
     fn retain(&mut self) -> io::Result<()> {
-        while self.state().bytes > self.options.retention_bytes {
-            let Some(oldest) = self.segments.front() else { break };
-            // Removed first: a file that cannot be removed stays known and is tried again.
-            segment::remove(&self.options.directory, oldest.base)?;
-            self.segments.pop_front();
-        }
+        while self.state().bytes > self.options.retention_bytes && self.remove_oldest()? {}
         self.progress.publish(self.state(), []);
         Ok(())
     }
 
     fn forget(&mut self) -> io::Result<u64> {
         self.rotate()?;
-        while let Some(oldest) = self.segments.front() {
-            segment::remove(&self.options.directory, oldest.base)?;
-            self.segments.pop_front();
-        }
+        while self.remove_oldest()? {}
         self.progress.publish(self.state(), []);
         Ok(self.active.next_seq)
+    }
+
+    /// Returns false when no closed segment is left. A file that cannot be removed stays known, so it is tried again.
+    fn remove_oldest(&mut self) -> io::Result<bool> {
+        let Some(oldest) = self.segments.front() else { return Ok(false) };
+        segment::remove(&self.options.directory, oldest.base)?;
+        self.segments.pop_front();
+        Ok(true)
     }
 
     fn state(&self) -> State {

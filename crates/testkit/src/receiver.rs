@@ -1,4 +1,4 @@
-//! A plain TCP server that receives what would go to Sentry.
+//! Plain TCP server that receives the data for Sentry.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,13 +7,20 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 /// Accepts envelopes like a Sentry server, without further checks.
-pub(crate) struct Receiver {
-    pub(crate) address: std::net::SocketAddr,
+#[derive(Debug)]
+pub struct Receiver {
+    /// Address for the DSN.
+    pub address: std::net::SocketAddr,
     items: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Receiver {
-    pub(crate) fn start() -> Self {
+    /// Starts the server, which runs until the process exits.
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let items: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
@@ -28,7 +35,11 @@ impl Receiver {
     }
 
     /// Returns the type and the payload of each item received so far.
-    pub(crate) fn items(&self) -> Vec<(String, Value)> {
+    ///
+    /// # Panics
+    /// When a connection was broken in the middle of an envelope.
+    #[must_use]
+    pub fn items(&self) -> Vec<(String, Value)> {
         self.items.lock().expect("not poisoned").clone()
     }
 }

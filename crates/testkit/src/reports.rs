@@ -1,4 +1,6 @@
-//! Errors that were reported for an operator to act on.
+//! Errors that the code under test logs for an operator to act on.
+
+#![allow(clippy::print_stdout, reason = "a failed test shows the warnings")]
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, Once, PoisonError};
@@ -10,17 +12,21 @@ use tracing::{Event, Level, Metadata, Subscriber};
 static REPORTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LISTENING: Once = Once::new();
 
-/// Starts to keep reported errors.
-pub(crate) fn listen() {
+/// Starts to keep reported errors. Warnings are printed.
+///
+/// # Panics
+/// When the process already has another subscriber.
+pub fn listen() {
     LISTENING.call_once(|| {
         tracing::subscriber::set_global_default(Listener).expect("the only subscriber of these tests");
     });
 }
 
-/// Returns the reported errors that mention `id`, which no other test uses.
-pub(crate) fn about(id: &str) -> Vec<String> {
+/// Returns the reported errors that contain these words. No other test may cause them.
+#[must_use]
+pub fn about(words: &str) -> Vec<String> {
     let reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
-    reports.iter().filter(|report| report.contains(id)).cloned().collect()
+    reports.iter().filter(|report| report.contains(words)).cloned().collect()
 }
 
 struct Listener;
