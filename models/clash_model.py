@@ -1,4 +1,4 @@
-"""Explicit-state model of take-back (docs/adr/0008) and voids: two accounts, one ledger with unique keys, three
+"""Explicit-state model of reverted decisions (docs/adr/0008) and voids: two accounts, one ledger with unique keys, three
 workers and a sweeper. ledger_model.py covers unknown outcomes and unsynced trims of one account. This model leaves them out,
 so a publish is one acknowledged step. Every other step is the same, and a process may crash between any two steps.
 
@@ -7,7 +7,7 @@ An entry is (account, seq, command, hash, keys, accepted, delta).
 """
 from ledger_model import Violation
 
-IDLE, LEDGER, RELAY, CAS, TAKE, TAKE_CAS = range(6)
+IDLE, LEDGER, RELAY, CAS, REVERT, REVERT_CAS = range(6)
 X0, X1 = (0, "X", 1, "A", "x0", -5), (1, "X", 2, "A", "x1", 7)
 Y1, Z1 = (1, "Y", 1, "A", "y", -12), (1, "Z", 1, "A", "z", -5)
 A, A_OTHER = (0, "A", 1, "A", "w", -5), (0, "A", 2, "A", "w", -6)
@@ -23,9 +23,9 @@ INPUTS = {
 DEFAULT = dict(crashes=2,
                relay_below=True,        # the tail is relayed before the next decision
                keeps_before=True,       # the state before the latest decision is stored and restored
-               take_compares=True,      # a take-back is a compare-and-set
-               take_raises=True,        # a take-back raises the version
-               latest_only=True,        # only the latest decision is taken back
+               revert_compares=True,    # a revert is a compare-and-set
+               revert_raises=True,      # a revert raises the version
+               latest_only=True,        # only the latest decision is reverted
                row_first=True,          # no event is published before its row is written
                unique_keys=True,        # the ledger accepts only one row per key
                void_is_outcome=True,    # an ApplyWager searches the voids for its wager
@@ -102,7 +102,7 @@ class Model:
             yield self.step(s, False, f"{name} relays {q[0][0]}", lambda st: self.relay(st, i, q, seen, snap, after))
         elif pc == CAS:
             yield self.step(s, False, f"{name} compare-and-set", lambda st: self.write(st, i, r, snap, seen, after))
-        elif pc == TAKE:
+        elif pc == REVERT:
             e = q[0][0]
 
             def read(st):
@@ -112,10 +112,10 @@ class Model:
                 elif self.f["latest_only"] and (account[4] is None or account[4][0] != e[1] or account[2] != e[1] + 1):
                     raise Violation(f"I9 account {e[0]} stands still: decided on top of {e}")
                 else:
-                    self.put(st, i, (TAKE_CAS, account, q, seen, ()))
-            yield self.step(s, False, f"{name} must take back {e}, reads account", read)
-        elif pc == TAKE_CAS:
-            yield self.step(s, False, f"{name} takes back {q[0][0]}", lambda st: self.take(st, i, q[0][0], snap, seen))
+                    self.put(st, i, (REVERT_CAS, account, q, seen, ()))
+            yield self.step(s, False, f"{name} must revert {e}, reads account", read)
+        elif pc == REVERT_CAS:
+            yield self.step(s, False, f"{name} reverts {q[0][0]}", lambda st: self.revert(st, i, q[0][0], snap, seen))
 
     def look(self, st, i, r, snap, seen):
         p, tail = r[0], snap[3]
@@ -152,13 +152,13 @@ class Model:
                 self.append(st, e)
             taken = [x for x in st[1] if x != e and set(x[4]) & set(e[4])]
             if any(x[0] != e[0] for x in taken) and self.f["unique_keys"]:
-                self.put(st, i, (TAKE, (), q, seen, after))
+                self.put(st, i, (REVERT, (), q, seen, after))
                 return
             if self.f["unique_keys"] and (taken or any(x[:2] == e[:2] and x != e for x in st[1])):
                 raise Violation(f"I3 the ledger diverged at {e}")
             if e not in st[1]:
                 if not any(e in a[3] for a in st[0]):
-                    raise Violation(f"I9 a row for {e}, which was taken back")
+                    raise Violation(f"I9 a row for {e}, which was reverted")
                 st[1] = tuple(sorted(st[1] + (e,)))
         self.append(st, e)
         seen = tuple(sorted(set(seen) | {e[:2]}))
@@ -185,16 +185,16 @@ class Model:
         self.balance(st, p)
         self.put(st, i, (RELAY, (), ((e, True),), seen, ("decided",)))
 
-    def take(self, st, i, e, read, seen):
+    def revert(self, st, i, e, read, seen):
         now = st[0][e[0]]
         self.put(st, i, (IDLE, (), (), seen, ()))
-        if now[0] != read[0] and self.f["take_compares"]:
+        if now[0] != read[0] and self.f["revert_compares"]:
             return
         if e in st[1] or e in st[2]:
-            raise Violation(f"I9 {e} was taken back and had been told")
+            raise Violation(f"I9 {e} was reverted and had been published")
         _, balance = read[4]
         tail = tuple(x for x in now[3] if x[1] != e[1])
-        self.account(st, e[0], (now[0] + (1 if self.f["take_raises"] else 0), balance, e[1], tail, None))
+        self.account(st, e[0], (now[0] + (1 if self.f["revert_raises"] else 0), balance, e[1], tail, None))
         self.balance(st, e[0])
 
     # -- what is checked ------------------------------------------------------------------------------------------
@@ -202,12 +202,12 @@ class Model:
         if e in st[2]:
             return
         if e not in st[1] and self.f["row_first"]:
-            raise Violation(f"I4 {e} told without a row")
+            raise Violation(f"I4 {e} published without a row")
         for x in st[2]:
             if x[:2] == e[:2] or set(x[4]) & set(e[4]):
                 raise Violation(f"I5 two events under one key or seq: {x} and {e}")
         if any((e[0], n) not in [x[:2] for x in st[2]] for n in range(1, e[1])):
-            raise Violation(f"I5 {e} told before a lower seq")
+            raise Violation(f"I5 {e} published before a lower seq")
         st[2] = st[2] + (e,)
 
     def trim(self, st, p, gone):
@@ -241,7 +241,7 @@ class Model:
                     raise Violation(f"I6 no answer to {r}")
                 mine = [e for e in s[1] if "c:" + r[1] in e[4]]
                 if not mine and answers[(i, n)] == "decided":
-                    raise Violation(f"I6 {r} was said to be decided")
+                    raise Violation(f"I6 {r} was reported as decided")
         for w in {r[4] for part in self.parts for r in part}:
             applied = [e for e in s[1] if "w:" + w in e[4]]
             voids = [e for e in s[1] if "v:" + w in e[4]]
@@ -287,10 +287,10 @@ for name, inputs, holds, flags in [
         ("left: a void under a wrong name", "wrong name", False, {}),
         ("decides on top", "shared id", False, dict(relay_below=False)),
         ("nothing to put back", "shared id", False, dict(keeps_before=False)),
-        ("take-back without version", "shared, twice", False, dict(take_compares=False)),
+        ("revert without version", "shared, twice", False, dict(revert_compares=False)),
         # A process that read the account with that decision relays it first and notices. The version is a second safeguard.
-        ("not needed: take-back raises version", "shared, twice", True, dict(take_raises=False, crashes=1)),
-        ("takes back what is not latest", "shared id", False, dict(relay_below=False, latest_only=False)),
+        ("not needed: revert raises version", "shared, twice", True, dict(revert_raises=False, crashes=1)),
+        ("reverts what is not latest", "shared id", False, dict(relay_below=False, latest_only=False)),
         ("event before row", "shared id", False, dict(row_first=False)),
         ("keys not unique", "shared id", False, dict(unique_keys=False)),
         ("void unseen by its wager", "voids", False, dict(void_is_outcome=False)),

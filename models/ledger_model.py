@@ -6,7 +6,7 @@ and the new owner) and a sweeper. Each of these three processes trims lazily. Ev
 one atomic step. Between any two steps a process may crash and lose its memory. The search is breadth-first, so the first
 trace to a violation is a shortest one.
 
-clash_model.py models take-back and voids (docs/adr/0008). settlement_model.py models intents, the provider and
+clash_model.py models reverted decisions and voids (docs/adr/0008). settlement_model.py models intents, the provider and
 settlements by hand. This file runs all three.
 
     python3 ledger_model.py             quick runs (minutes). Exits with 1 when an answer differs from the expected one
@@ -249,7 +249,7 @@ class Model:
         elif pc == CONFLICT:
             def go(st):
                 if any(d[1] == record[0] and d not in st[5] for d in st[7]):
-                    raise Violation(f"I5 events: conflict of {record[0]} told before its decision")
+                    raise Violation(f"I5 events: conflict of {record[0]} published before its decision")
                 st[13] = tuple(sorted(set(st[13]) | {record}))
                 self.complete(st, i, p, w, seen)
             yield self.step(s, False, f"{name} publishes conflict for {record[0]}/h{record[1]}, completes", go)
@@ -608,7 +608,7 @@ for name, (inputs, flags) in {
         "offset before ack": ("two", dict(early_offset=True)),
         "ledgered means done": ("two", dict(ledger_means_done=True)),
         "time-out taken for ack": ("two", dict(skip_unknown=True)),
-        "conflict told first": ("conflict", dict(conflict_first=True))}.items():
+        "conflict published first": ("conflict", dict(conflict_first=True))}.items():
     run(f"mutant/{name}", inputs, False, **flags)
 
 

@@ -5,12 +5,12 @@ ended. ledger_model.py models the account's own protocol. Here a settlement is d
 Two pools send requests, and each may stall past its lease. Requests arrive late or get no answer. An intermediary may answer
 4xx. An operator writes reports, and two handlers process reports. Every process may crash between any two steps.
 
-A word, the reported outcome, is "cap" (the money moved) or "dec" (it did not, and will not).
+An outcome, as reported, is "cap" (the money moved) or "dec" (it did not, and will not).
 """
 from ledger_model import Violation
 
-IDLE, CHECK, ASK, LOOK_UP, VOID, RECORD, PUBLISH = range(7)           # a pool: (pc, attempt, round, refused?, word)
-READ, GATE, DECIDE, CLOSE, ROW, END, TELL = range(1, 8)               # a handler: (pc, record)
+IDLE, CHECK, ASK, LOOK_UP, VOID, RECORD, PUBLISH = range(7)           # a pool: (pc, attempt, round, refused?, outcome)
+READ, GATE, DECIDE, CLOSE, ROW, END, PUBLISH_EVENT = range(1, 8)      # a handler: (pc, record)
 REQUESTED, REPORTED, CLOSED, SETTLED = "requested", "reported", "closed", "settled"
 POOL_IDLE, HANDLER_IDLE = (IDLE, 0, 0, False, None), (IDLE, None)
 ATTEMPTS = 3                                                          # larger numbers are not counted, so that states merge
@@ -23,18 +23,18 @@ INPUTS = {                                                            # reports 
     "old": (),                          # a build without the gate decided "dec" and died before it published
 }
 DEFAULT = dict(crashes=1, stalls=1, lost=2, refusals=1,
-               gate=True,               # a report is decided only if the provider's recorded word agrees, or before any request
+               gate=True,               # a report is decided only if the recorded outcome agrees, or before any request
                gate_attempts=True,      # "before any request" is checked in the same document and the same step
                close_first=True,        # such a report closes the intent before the decision is written
-               end_before_tell=True,    # the intent ends before the event is published
+               end_before_publish=True, # the intent ends before the event is published
                claim_state=True,        # a pool claims only a requested intent
                check_ledger=True,       # a pool reads the ledger before it sends a request
                refusal_first=True,      # a 4xx is final only as the answer to the first request
                refusal_compares=True,   # and only while no other pool has claimed the intent
                missing_is_open=True,    # "not found" leaves the outcome unknown
                void_is_final=True,      # a voided key never captures
-               void_tells=True,         # the answer to a void states what happened before it
-               word_once=True)          # the provider's first word is never overwritten
+               void_reports=True,       # the answer to a void states what happened before it
+               outcome_once=True)       # the provider's first outcome is never overwritten
 
 
 class Model:
@@ -52,7 +52,7 @@ class Model:
 
     def start(self):
         f = self.f
-        intent = (REQUESTED, None, 0, None, False)        # state, word, attempts, holder of the lease, void wanted
+        intent = (REQUESTED, None, 0, None, False)        # state, outcome, attempts, holder of the lease, void wanted
         ledger = ("dec", "tail") if self.old else None
         handlers = ((ROW, ("old", "dec")) if self.old else HANDLER_IDLE, HANDLER_IDLE)
         # 0 intent 1 key at the provider 2 requests in flight 3 pools 4 handlers 5 reports on the topic 6 ledger
@@ -66,13 +66,13 @@ class Model:
             yield from self.pool(s, i)
             yield from self.handler(s, i)
         for request in set(s[2]):
-            for word in self.outcomes(s, request):
-                def arrive(st, request=request, word=word):
+            for outcome in self.outcomes(s, request):
+                def arrive(st, request=request, outcome=outcome):
                     flying = list(st[2])
                     flying.remove(request)
                     st[2] = tuple(flying)
-                    self.provider(st, request, word)
-                yield self.step(s, False, f"a late {request} arrives: {word}", arrive)
+                    self.provider(st, request, outcome)
+                yield self.step(s, False, f"a late {request} arrives: {outcome}", arrive)
         if s[9][0]:
             for place, idle in ((3, POOL_IDLE), (4, HANDLER_IDLE)):
                 for i in (0, 1):
@@ -84,7 +84,7 @@ class Model:
 
     def pool(self, s, i):
         f = self.f
-        pc, attempt, round_, refused, word = s[3][i]
+        pc, attempt, round_, refused, outcome = s[3][i]
         state, known, attempts, lease, void_wanted = s[0]
         name = f"P{i + 1}"
         if pc == IDLE:
@@ -93,7 +93,7 @@ class Model:
                 if free or s[9][1]:
                     def claim(st):
                         if st[7]:
-                            raise Violation("S3 a question is begun after the event was told")
+                            raise Violation("S3 a question is begun after the event was published")
                         if not free:
                             self.spend(st, 1)
                         n = min(attempts + 1, ATTEMPTS)
@@ -123,7 +123,7 @@ class Model:
         elif pc == LOOK_UP:
             def look(st):
                 if st[1] or not f["missing_is_open"]:
-                    self.put(st, 3, i, (RECORD, attempt, 0, False, self.word(st[1])))
+                    self.put(st, 3, i, (RECORD, attempt, 0, False, self.outcome(st[1])))
                 elif refused:
                     self.put(st, 3, i, (VOID, attempt, round_, refused, None))
                 elif round_ == 1:
@@ -134,20 +134,20 @@ class Model:
         elif pc == VOID:
             yield from self.request(s, i, "void", None)
         elif pc == RECORD:
-            yield self.step(s, False, f"{name} records {word}", lambda st: self.record(st, i, attempt, refused, word))
+            yield self.step(s, False, f"{name} records {outcome}", lambda st: self.record(st, i, attempt, refused, outcome))
         elif pc == PUBLISH:
             def publish(st):
-                st[5] = tuple(sorted(set(st[5]) | {("provider", word)}))
+                st[5] = tuple(sorted(set(st[5]) | {("provider", outcome)}))
                 self.put(st, 3, i, POOL_IDLE)
-            yield self.step(s, False, f"{name} publishes {word}", publish)
+            yield self.step(s, False, f"{name} publishes {outcome}", publish)
 
     def request(self, s, i, request, when_lost):
         attempt = s[3][i][1]
-        for word in self.outcomes(s, request):
-            def answered(st, word=word):
-                told = self.provider(st, request, word)
-                self.put(st, 3, i, (RECORD, attempt, 0, False, told))
-            yield self.step(s, False, f"P{i + 1} {request}s: {word}", answered)
+        for outcome in self.outcomes(s, request):
+            def answered(st, outcome=outcome):
+                answer = self.provider(st, request, outcome)
+                self.put(st, 3, i, (RECORD, attempt, 0, False, answer))
+            yield self.step(s, False, f"P{i + 1} {request}s: {outcome}", answered)
         if s[9][2]:
             def lost(st):
                 self.spend(st, 2)
@@ -160,15 +160,15 @@ class Model:
             return ("void",)
         return ("captured", "declined") if s[1] is None or s[1] == "void" and not self.f["void_is_final"] else (s[1],)
 
-    def provider(self, st, request, word):
+    def provider(self, st, request, outcome):
         had = st[1]
         if had is None or had == "void" and not self.f["void_is_final"] and request == "ask":
-            st[1] = word
+            st[1] = outcome
         self.money(st)
-        return "dec" if request == "void" and not self.f["void_tells"] else self.word(st[1])
+        return "dec" if request == "void" and not self.f["void_reports"] else self.outcome(st[1])
 
     @staticmethod
-    def word(key):
+    def outcome(key):
         return "cap" if key == "captured" else "dec"
 
     def postpone(self, st, i):
@@ -176,18 +176,18 @@ class Model:
         st[0] = (state, known, attempts, None if lease == i else lease, void_wanted)
         self.put(st, 3, i, POOL_IDLE)
 
-    def record(self, st, i, attempt, refusal, word):
+    def record(self, st, i, attempt, refusal, outcome):
         state, known, attempts, lease, void_wanted = st[0]
         if refusal and self.f["refusal_compares"] and attempts != attempt:
             self.put(st, 3, i, POOL_IDLE)
-        elif known is None or not self.f["word_once"] and state != SETTLED:
+        elif known is None or not self.f["outcome_once"] and state != SETTLED:
             if refusal and not self.f["refusal_first"]:
-                pass                                       # mutation: any 4xx is taken as the provider's word
-            st[0] = (REPORTED, word, attempts, lease, void_wanted)
-            self.put(st, 3, i, (PUBLISH, 0, 0, False, word))
+                pass                                       # mutation: any 4xx is taken as the provider's outcome
+            st[0] = (REPORTED, outcome, attempts, lease, void_wanted)
+            self.put(st, 3, i, (PUBLISH, 0, 0, False, outcome))
         else:
-            if known != word and not self.old:
-                raise Violation(f"S5 the provider says {word}, {known} is recorded")
+            if known != outcome and not self.old:
+                raise Violation(f"S5 the provider reports {outcome}, {known} is recorded")
             self.put(st, 3, i, (PUBLISH, 0, 0, False, known) if state == REPORTED else POOL_IDLE)
 
     # -- the handler --------------------------------------------------------------------------------------------------
@@ -233,30 +233,30 @@ class Model:
         elif pc == ROW:
             def row(st):
                 st[6] = (st[6][0], "row")
-                self.put(st, 4, i, (END if f["end_before_tell"] else TELL, record))
+                self.put(st, 4, i, (END if f["end_before_publish"] else PUBLISH_EVENT, record))
             yield self.step(s, False, f"{name} writes the row", row)
         elif pc == END:
             def end(st):
                 st[0] = (SETTLED,) + st[0][1:]
-                self.put(st, 4, i, (TELL, record)) if f["end_before_tell"] else self.finish(st, i, record)
+                self.put(st, 4, i, (PUBLISH_EVENT, record)) if f["end_before_publish"] else self.finish(st, i, record)
             yield self.step(s, False, f"{name} ends the intent", end)
-        elif pc == TELL:
-            def tell(st):
+        elif pc == PUBLISH_EVENT:
+            def publish_event(st):
                 st[7] = True
-                self.finish(st, i, record) if f["end_before_tell"] else self.put(st, 4, i, (END, record))
-            yield self.step(s, False, f"{name} tells", tell)
+                self.finish(st, i, record) if f["end_before_publish"] else self.put(st, 4, i, (END, record))
+            yield self.step(s, False, f"{name} publishes the event", publish_event)
 
     def gate(self, st, i, record):
         state, known, attempts, lease, void_wanted = st[0]
-        word = record[1]
-        if known == word:
+        outcome = record[1]
+        if known == outcome:
             self.put(st, 4, i, (DECIDE, record))
         elif known is None and state == REQUESTED and (attempts == 0 or not self.f["gate_attempts"]):
             if self.f["close_first"]:
-                st[0] = (CLOSED, word, attempts, lease, void_wanted)
+                st[0] = (CLOSED, outcome, attempts, lease, void_wanted)
             self.put(st, 4, i, (DECIDE, record))
         else:                                              # parked. A report of "dec" also has the key voided
-            st[0] = (state, known, attempts, lease, void_wanted or known is None and word == "dec")
+            st[0] = (state, known, attempts, lease, void_wanted or known is None and outcome == "dec")
             self.finish(st, i, record)
 
     def finish(self, st, i, record):
@@ -267,12 +267,12 @@ class Model:
     def money(self, st):
         if self.old or not st[6]:
             return
-        word = st[6][0]
-        if word == "dec" and st[1] == "captured":
+        outcome = st[6][0]
+        if outcome == "dec" and st[1] == "captured":
             raise Violation("S1 the ledger says declined, the provider moved the money")
-        if word == "cap" and st[1] in ("declined", "void"):
+        if outcome == "cap" and st[1] in ("declined", "void"):
             raise Violation("S2 the ledger says captured, the provider did not move the money")
-        if word == "cap" and st[1] == "captured" and st[0][0] == CLOSED:
+        if outcome == "cap" and st[1] == "captured" and st[0][0] == CLOSED:
             raise Violation("S1 captured by hand, and by the provider as well")
 
     def quiescent(self, s):
@@ -281,7 +281,7 @@ class Model:
 
     def at_rest(self, s):
         if not s[6] or not s[7]:
-            raise Violation(f"S4 at rest: ledger {s[6]}, told {s[7]}")
+            raise Violation(f"S4 at rest: ledger {s[6]}, published {s[7]}")
 
     # -- plumbing -----------------------------------------------------------------------------------------------------
     def step(self, s, fault, label, change):
@@ -314,13 +314,13 @@ for name, inputs, holds, flags in [
         ("captured by hand at any time", "captured", False, dict(gate=False)),
         ("gate ignores attempts", "declined", False, dict(gate_attempts=False)),
         ("closed after the decision", "declined", False, dict(close_first=False)),
-        ("event before the intent ends", "old", False, dict(end_before_tell=False, check_ledger=False)),
+        ("event before the intent ends", "old", False, dict(end_before_publish=False, check_ledger=False)),
         ("claim ignores the state", "declined", False, dict(claim_state=False, check_ledger=False)),
         ("any 4xx is final", "none", False, dict(refusal_first=False, refusal_compares=False)),
         ("4xx of a stalled pool", "none", False, dict(refusal_compares=False)),
         ("not found taken for no", "none", False, dict(missing_is_open=False)),
         ("voided key captures", "declined", False, dict(void_is_final=False)),
-        ("void hides a capture", "declined", False, dict(void_tells=False)),
-        ("a later word overwrites", "none", False, dict(word_once=False, missing_is_open=False))]:
+        ("void hides a capture", "declined", False, dict(void_reports=False)),
+        ("a later answer overwrites", "none", False, dict(outcome_once=False, missing_is_open=False))]:
     kind = "settlement" if holds else "mutant/settlement"
     RUNS[f"{kind}/{name}"] = ((lambda i=inputs, f=flags: Model(i, **f)), holds)

@@ -1,9 +1,10 @@
-//! Generates the Rust types and their JSON form from `proto/`, without needing `protoc`.
+//! Generates the Rust types, their JSON form and the list of event types from `proto/`, without needing `protoc`.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 /// Every package below `proto/`, as prefixes for the serde generator.
 const PACKAGES: [&str; 4] =
@@ -21,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let encoded = descriptors.encode_to_vec();
     std::fs::write(out.join("descriptors.bin"), &encoded)?;
+
+    std::fs::write(out.join("event_types.rs"), event_types(&descriptors))?;
 
     prost_build::Config::new().compile_fds(descriptors)?;
     // The JSON form refuses unknown fields, because `ignore_unknown_fields` is not called. Names are camelCase, as in
@@ -40,4 +43,30 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>
         }
     }
     Ok(())
+}
+
+/// Returns the macro `for_each_event_type!`, which passes area, name and topic of every event type to another macro.
+///
+/// Every message in a file `commands.proto` or `events.proto` is an event type. Its topic follows from that file:
+/// `casino/bets/v1/events.proto` belongs to `BetsEvents`.
+fn event_types(descriptors: &FileDescriptorSet) -> String {
+    let lines: String = descriptors.file.iter().filter_map(lines_of_file).collect();
+    format!(
+        "macro_rules! for_each_event_type {{\n    ($callback:ident) => {{\n        $callback! {{\n{lines}        }}\n    }};\n}}\n"
+    )
+}
+
+fn lines_of_file(file: &FileDescriptorProto) -> Option<String> {
+    let stem = Path::new(file.name()).file_stem()?.to_str()?;
+    let area = file.package().split('.').nth(1)?;
+    if !["commands", "events"].contains(&stem) {
+        return None;
+    }
+    let topic = [capitalised(area), capitalised(stem)].concat();
+    Some(file.message_type.iter().map(|m| format!("            {area} {} {topic},\n", m.name())).collect())
+}
+
+fn capitalised(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    [&first.to_uppercase(), rest].concat()
 }

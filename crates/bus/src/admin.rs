@@ -56,7 +56,7 @@ pub enum AdminError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The broker rejected a request for one topic.
-    #[error("{topic}: {doing}: {code}")]
+    #[error("{doing} of topic {topic} failed: {code}")]
     Refused {
         /// Catalogue name.
         topic: String,
@@ -66,7 +66,7 @@ pub enum AdminError {
         code: RDKafkaErrorCode,
     },
     /// A topic has another number of partitions. Changing it moves keys, so it needs a migration.
-    #[error("{topic} has {found} partitions where the catalogue has {wanted}: drain it and migrate")]
+    #[error("{topic} has {found} partitions, but the catalogue has {wanted}; drain the topic and migrate it")]
     PartitionsDiffer {
         /// Catalogue name.
         topic: String,
@@ -114,9 +114,9 @@ impl Admin {
     }
 
     async fn create(&self, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
-        let there = self.partition_counts().await?;
+        let existing = self.partition_counts().await?;
         let missing: Vec<&TopicSpec> =
-            specs.iter().filter(|spec| !there.contains_key(&self.names.physical(&spec.name))).collect();
+            specs.iter().filter(|spec| !existing.contains_key(&self.names.physical(&spec.name))).collect();
         if missing.is_empty() {
             return Ok(Vec::new());
         }
@@ -141,7 +141,7 @@ impl Admin {
                 // another instance created it at the same moment
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => {
-                    return Err(AdminError::Refused { topic: spec.name.clone(), doing: "creating it", code });
+                    return Err(AdminError::Refused { topic: spec.name.clone(), doing: "creation", code });
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Admin {
         loop {
             let counts = self.partition_counts().await?;
             let waiting = specs.iter().find(|spec| {
-                counts.get(&self.names.physical(&spec.name)).is_none_or(|partitions| !partitions.all_led)
+                counts.get(&self.names.physical(&spec.name)).is_none_or(|partitions| !partitions.have_leaders)
             });
             let Some(spec) = waiting else { break };
             if began.elapsed() > LEADERS_DEADLINE {
@@ -178,18 +178,18 @@ impl Admin {
     /// Corrects settings that differ. In a corrected topic, other settings return to the broker's default.
     async fn correct(&self, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
         let physical: Vec<String> = specs.iter().map(|spec| self.names.physical(&spec.name)).collect();
-        let asked: Vec<ResourceSpecifier<'_>> =
+        let topics: Vec<ResourceSpecifier<'_>> =
             physical.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let answers = self
             .client
-            .describe_configs(&asked, &Self::options())
+            .describe_configs(&topics, &Self::options())
             .await
-            .map_err(ClientError::kafka("asking for the topics' settings"))?;
+            .map_err(ClientError::kafka("reading the topics' settings"))?;
         let mut changes = Vec::new();
         for (spec, answer) in specs.iter().zip(answers) {
             let found = answer.map_err(|code| AdminError::Refused {
                 topic: spec.name.clone(),
-                doing: "asking for its settings",
+                doing: "reading the settings",
                 code,
             })?;
             changes.extend(differences(spec, &found));
@@ -221,14 +221,14 @@ impl Admin {
             .client
             .alter_configs(&altered, &Self::options())
             .await
-            .map_err(ClientError::kafka("setting the topics' settings"))?;
+            .map_err(ClientError::kafka("changing the topics' settings"))?;
         for answer in answers {
             if let Err((specifier, code)) = answer {
                 let topic = match specifier {
                     OwnedResourceSpecifier::Topic(name) => self.names.logical(&name).to_owned(),
                     other => format!("{other:?}"),
                 };
-                return Err(AdminError::Refused { topic, doing: "setting its settings", code });
+                return Err(AdminError::Refused { topic, doing: "changing the settings", code });
             }
         }
         Ok(())
@@ -236,16 +236,17 @@ impl Admin {
 
     /// Returns the broker's topics by their physical names.
     async fn partition_counts(&self) -> Result<BTreeMap<String, Partitions>, ClientError> {
-        const DOING: &str = "asking for the topics";
+        const DOING: &str = "reading the topics";
         let client = Arc::clone(&self.client);
-        let asked = telemetry::spawn_blocking(move || client.inner().fetch_metadata(None, REQUEST_TIMEOUT));
-        let metadata = asked
+        let requested =
+            telemetry::spawn_blocking(move || client.inner().fetch_metadata(None, REQUEST_TIMEOUT));
+        let metadata = requested
             .await
             .map_err(|_| ClientError::Cancelled { doing: DOING })?
             .map_err(ClientError::kafka(DOING))?;
         let partitions = |topic: &rdkafka::metadata::MetadataTopic| Partitions {
             count: topic.partitions().len(),
-            all_led: !topic.partitions().is_empty()
+            have_leaders: !topic.partitions().is_empty()
                 && topic.partitions().iter().all(|partition| partition.leader() >= 0),
         };
         Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), partitions(topic))).collect())
@@ -254,7 +255,7 @@ impl Admin {
 
 struct Partitions {
     count: usize,
-    all_led: bool,
+    have_leaders: bool,
 }
 
 fn new_topic<'a>(spec: &'a TopicSpec, physical: &'a str, replication: i32) -> NewTopic<'a> {

@@ -1,12 +1,12 @@
-//! The memory budget, and the set of partitions that this consumer paused.
+//! The memory budget of the records in flight.
 //!
 //! It guarantees that **the records in flight exceed the budget by at most one record**. **One partition exceeds its share by at
-//! most one record**, so a blocked record costs bounded memory and pauses only its own partition. **A partition that this
-//! consumer did not pause is never resumed.** The module does no I/O and reads no clock.
+//! most one record**, so a blocked record costs bounded memory and pauses only its own partition. The module does no I/O and
+//! reads no clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::ledger::TopicPartition;
+use crate::partitions::TopicPartition;
 
 /// A partition's share of the budget is the budget divided by this.
 const SHARES: usize = 4;
@@ -35,7 +35,7 @@ impl Budget {
         Self { records_max, bytes_max, records: 0, bytes: 0, full: false, shares: BTreeMap::new() }
     }
 
-    pub(crate) fn take(&mut self, partition: &TopicPartition, bytes: usize) {
+    pub(crate) fn add(&mut self, partition: &TopicPartition, bytes: usize) {
         self.records += 1;
         self.bytes += bytes;
         self.full |= self.records >= self.records_max || self.bytes >= self.bytes_max;
@@ -45,8 +45,8 @@ impl Budget {
         }
     }
 
-    pub(crate) fn give_back(&mut self, partition: &TopicPartition, bytes: usize) {
-        assert!(self.records > 0 && self.bytes >= bytes, "gave back more than was taken");
+    pub(crate) fn release(&mut self, partition: &TopicPartition, bytes: usize) {
+        assert!(self.records > 0 && self.bytes >= bytes, "released more than was added");
         self.records -= 1;
         self.bytes -= bytes;
         if self.records <= self.records_max / 2 && self.bytes <= self.bytes_max / 2 {
@@ -65,7 +65,7 @@ impl Budget {
 
     /// Returns true while fetching from this partition must pause. `ahead` counts its records from the first unfinished one to
     /// the last delivered one, including finished ones in between.
-    pub(crate) fn rests(&mut self, partition: &TopicPartition, ahead: usize) -> bool {
+    pub(crate) fn must_pause(&mut self, partition: &TopicPartition, ahead: usize) -> bool {
         let (ahead_max, bytes_max) = ((self.records_max / SHARES).max(2), (self.bytes_max / SHARES).max(1));
         let Some(share) = self.shares.get_mut(partition) else { return self.full };
         if ahead >= ahead_max || share.bytes >= bytes_max {
@@ -82,58 +82,6 @@ impl Budget {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
-    }
-}
-
-/// Partitions that librdkafka must pause and resume.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct PauseChange {
-    pub(crate) pause: Vec<TopicPartition>,
-    pub(crate) resume: Vec<TopicPartition>,
-}
-
-/// The partitions that we paused.
-///
-/// librdkafka keeps a pause across a revocation and the next assignment. A partition that was revoked while paused would never be
-/// fetched again without a resume, so this set also outlives assignments.
-#[derive(Debug, Default)]
-pub(crate) struct PausedSet {
-    paused: BTreeSet<TopicPartition>,
-}
-
-impl PausedSet {
-    /// Removes newly assigned partitions. Returns those that are still paused from before, which the caller must resume.
-    pub(crate) fn came<'a>(
-        &mut self,
-        partitions: impl IntoIterator<Item = &'a TopicPartition>,
-    ) -> Vec<TopicPartition> {
-        partitions.into_iter().filter_map(|partition| self.paused.take(partition)).collect()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.paused.is_empty()
-    }
-
-    pub(crate) fn contains(&self, partition: &TopicPartition) -> bool {
-        self.paused.contains(partition)
-    }
-
-    /// Updates the set for the owned partitions and returns the difference.
-    pub(crate) fn change<'a>(
-        &mut self,
-        mut wants_paused: impl FnMut(&TopicPartition) -> bool,
-        owned: impl Iterator<Item = &'a TopicPartition>,
-    ) -> PauseChange {
-        let mut change = PauseChange::default();
-        for partition in owned {
-            let want_paused = wants_paused(partition);
-            if want_paused && self.paused.insert(partition.clone()) {
-                change.pause.push(partition.clone());
-            } else if !want_paused && self.paused.remove(partition) {
-                change.resume.push(partition.clone());
-            }
-        }
-        change
     }
 }
 

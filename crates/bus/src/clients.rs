@@ -15,7 +15,7 @@ const CODECS: &str = "gzip,snappy,lz4,zstd";
 /// enforces the second limit only for zstd.)
 const RECEIVE_BYTES_MAX: usize = 16_777_216;
 /// Maximum size of a dead letter before compression: more than the largest readable record with its headers.
-const LETTER_BYTES_MAX: usize = 2 * RECEIVE_BYTES_MAX;
+const DEAD_LETTER_BYTES_MAX: usize = 2 * RECEIVE_BYTES_MAX;
 
 /// Settings of every client.
 fn base(config: &Config) -> ClientConfig {
@@ -60,13 +60,13 @@ pub(crate) fn producer(config: &Config) -> ClientConfig {
 
 /// Settings of the dead-letter producer. It compresses, because a record that its producer compressed may not fit otherwise. It
 /// uses lz4, because librdkafka decompresses lz4 to any size, but may give up on zstd even below its receive limit.
-pub(crate) fn letters(config: &Config) -> ClientConfig {
+pub(crate) fn dead_letters(config: &Config) -> ClientConfig {
     let mut client = producer(config);
     client
         .set("compression.type", "lz4")
-        .set("message.max.bytes", LETTER_BYTES_MAX.to_string())
+        .set("message.max.bytes", DEAD_LETTER_BYTES_MAX.to_string())
         // a record larger than the queue would wait forever for space
-        .set("queue.buffering.max.kbytes", (2 * LETTER_BYTES_MAX / 1_024).to_string());
+        .set("queue.buffering.max.kbytes", (2 * DEAD_LETTER_BYTES_MAX / 1_024).to_string());
     client
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn member(config: &Config, group: &str) -> ClientConfig {
 /// Settings of a reader without a group. librdkafka requires a group name even for `assign`, but nothing is committed under it.
 pub(crate) fn outsider(config: &Config) -> ClientConfig {
     let mut client = fetching(config);
-    client.set("group.id", nobody(config)).set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
+    client.set("group.id", outsider_group(config)).set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     client
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn observer(config: &Config, group: &str) -> ClientConfig {
 }
 
 /// Group name of clients outside every group.
-pub(crate) fn nobody(config: &Config) -> String {
+pub(crate) fn outsider_group(config: &Config) -> String {
     format!("{}.outside", config.client_id)
 }
 
@@ -157,7 +157,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(kafka.error = %error, "the Kafka client reports: {reason}");
+        tracing::debug!(error = %error, "the Kafka client reported an error: {reason}");
     }
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 }
 
 pub(crate) fn log_error(error: &KafkaError, reason: &str) {
-    tracing::warn!(kafka.error = %error, "the Kafka client reports: {reason}");
+    tracing::warn!(error = %error, "the Kafka client reported an error: {reason}");
 }
 
 #[cfg(test)]
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_has_every_codec_of_a_stock_producer_and_would_not_start_without_one() {
+    fn client_has_every_codec_of_a_stock_producer() {
         let client = base(&Config::default());
         assert!(client.create::<BaseConsumer>().is_ok());
         let mut without = client;

@@ -51,7 +51,8 @@ pub struct Config {
     pub revoke_drain_deadline_ms: u64,
     /// Deadline for finishing the records in flight at shutdown.
     pub stop_drain_deadline_ms: u64,
-    /// Deadline for leaving the group and for closing the client. Afterwards they are abandoned.
+    /// Deadline for the steps after that together: the last commit, the producer's flush, and leaving the group. What is not
+    /// done then is abandoned, and unconfirmed records are redelivered.
     pub close_deadline_ms: u64,
     /// The process is stuck if an attempt runs longer, or a frontier with records in flight stands still for longer.
     pub stall_deadline_ms: u64,
@@ -86,8 +87,8 @@ impl Default for Config {
             commit_interval_ms: 500,
             commit_deadline_ms: 10_000,
             revoke_drain_deadline_ms: 10_000,
-            stop_drain_deadline_ms: 3_000,
-            close_deadline_ms: 3_000,
+            stop_drain_deadline_ms: 2_000,
+            close_deadline_ms: 2_000,
             stall_deadline_ms: 120_000,
             retry_backoff_min_ms: 50,
             retry_backoff_max_ms: 5_000,
@@ -156,6 +157,12 @@ impl Config {
         Duration::from_millis(self.revoke_drain_deadline_ms)
     }
 
+    /// Longest time that a consumer or tail takes to stop.
+    #[must_use]
+    pub fn stop_deadline(&self) -> Duration {
+        self.stop_drain_deadline() + self.close_deadline()
+    }
+
     pub(crate) fn stop_drain_deadline(&self) -> Duration {
         Duration::from_millis(self.stop_drain_deadline_ms)
     }
@@ -174,12 +181,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_have_no_problem() {
+    fn defaults_have_no_problem() {
         assert_eq!(Config::default().problems(), Vec::<String>::new());
     }
 
     #[test]
-    fn every_problem_is_named_at_once() {
+    fn all_problems_are_listed() {
         let config = Config {
             lanes: 0,
             heartbeat_interval_ms: 5_000,

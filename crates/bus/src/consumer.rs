@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  librdkafka ──poll──► owner ──► lane = hash(key) ──────► handler
-//!                         ▲  ledger per partition and assignment │
+//!                         ▲ offsets per partition and assignment │
 //!                         └──────── completion(epoch, offset) ◄──┘
 //! ```
 //!
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients;
 use crate::config::Config;
+use crate::consumer_stats::ConsumerStats;
 use crate::error::{ClientError, ConsumerError};
 use crate::handler::Router;
-use crate::load::Load;
-use crate::process::{Processor, RetryPolicy};
 use crate::producer::Producer;
+use crate::record_task::{Processor, RetryPolicy};
 
 pub(crate) mod context;
 
@@ -65,15 +65,15 @@ impl Consumer {
         let names = config.names();
         let topics: Vec<String> = group.reads().iter().map(|topic| names.physical(topic.name())).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        client.subscribe(&topics).map_err(ClientError::kafka("subscribing"))?;
+        client.subscribe(&topics).map_err(ClientError::kafka("subscribing to topics"))?;
         let processor = Processor { group, router, producer, retry: RetryPolicy::new(config, true) };
         Ok(Self { owner: Owner::new(config, client, rebalances, processor, Mode::Member) })
     }
 
-    /// Returns the load figures, for monitoring while it runs.
+    /// Returns the figures of this consumer, for monitoring while it runs.
     #[must_use]
-    pub fn load(&self) -> Arc<Load> {
-        self.owner.load()
+    pub fn stats(&self) -> Arc<ConsumerStats> {
+        self.owner.stats()
     }
 
     /// Consumes until `shutdown`, then drains and closes. Calls `ready` with true while records can be taken.
@@ -96,7 +96,7 @@ pub(crate) fn check(config: &Config, topics: &[Topic], router: &Router) -> Resul
     for event_type in router.types() {
         if !topics.contains(&event_type.topic()) {
             let (name, topic) = (event_type.as_str(), event_type.topic().name());
-            problems.push(format!("{name} has a handler, but {topic} is not read here"));
+            problems.push(format!("{name} has a handler, but this consumer does not read {topic}"));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(ClientError::Config(problems)) }

@@ -49,7 +49,7 @@ impl DeadLetterClass {
 }
 
 /// Failure of a record that could not be handled.
-pub(crate) struct Verdict<'a> {
+pub(crate) struct Failure<'a> {
     pub(crate) class: DeadLetterClass,
     pub(crate) reason: &'a (dyn fmt::Display + Sync),
     pub(crate) attempts: u32,
@@ -57,31 +57,31 @@ pub(crate) struct Verdict<'a> {
 
 /// Error event for a dead letter that is not the whole record.
 #[derive(Debug, thiserror::Error)]
-#[error("{place} is too large for {topic}: what fits is there, the whole record only where it came from")]
+#[error("{place} is too large for {topic}: its dead letter is cut; copy the whole record from its own topic")]
 struct Cut {
     place: String,
     topic: String,
 }
 
 /// Publishes a dead letter and waits for its acknowledgement. Cuts the record if it is too large.
-pub(crate) async fn keep(
+pub(crate) async fn park(
     producer: &Producer,
     group: Group,
     record: &Record,
     message_id: &str,
-    verdict: &Verdict<'_>,
+    failure: &Failure<'_>,
 ) -> Result<(), PublishError> {
     let topic = topic_name(&record.topic, group)?;
     let (now, service) = (OffsetDateTime::now_utc(), producer.service());
     let (mut part, mut sizes) = (Part::whole(record), PART_BYTES.into_iter());
     loop {
         let (key, value, is_cut) = (part.key, part.value, part.is_cut());
-        let native = headers_of(record, part, group, service, verdict, now);
-        let told = (message_id, verdict.class.as_str());
-        match producer.publish_verbatim(&topic, key, value, native, told).await {
+        let native = headers_of(record, part, group, service, failure, now);
+        let names = (message_id, failure.class.as_str());
+        match producer.publish_verbatim(&topic, key, value, native, names).await {
             Ok(_) => {
                 if is_cut {
-                    tell_cut(record, group, topic);
+                    report_cut(record, group, topic);
                 }
                 return Ok(());
             }
@@ -94,14 +94,14 @@ pub(crate) async fn keep(
     }
 }
 
-fn tell_cut(record: &Record, group: Group, topic: String) {
+fn report_cut(record: &Record, group: Group, topic: String) {
     let place = format!("{}/{}/{}", record.topic, record.partition, record.offset);
     telemetry::report(
         &Cut { place: place.clone(), topic },
         &[
             ("error.kind", "dead_letter_cut"),
-            ("kafka.topic", &record.topic),
-            ("kafka.group", group.as_str()),
+            ("messaging.destination.name", &record.topic),
+            ("messaging.consumer.group.name", group.as_str()),
             ("kafka.record", &place),
         ],
     );
@@ -110,7 +110,7 @@ fn tell_cut(record: &Record, group: Group, topic: String) {
 fn topic_name(original: &str, group: Group) -> Result<String, PublishError> {
     let topic = Topic::of_record(original).ok_or_else(|| PublishError::Unwritable {
         topic: original.to_owned(),
-        reason: "it is not a topic of the catalogue, so it has no dead-letter topic".to_owned(),
+        reason: "the topic is not in the catalogue, so it has no dead-letter topic".to_owned(),
     })?;
     Ok(topic.dlq(group))
 }
@@ -120,7 +120,7 @@ fn headers_of(
     part: Part<'_>,
     group: Group,
     service: &str,
-    verdict: &Verdict<'_>,
+    failure: &Failure<'_>,
     now: OffsetDateTime,
 ) -> OwnedHeaders {
     let cuts = headers::DLQ_CUTS.map(|name| (name, missing(record, &part, name)));
@@ -139,9 +139,9 @@ fn headers_of(
     }
     add(headers::DLQ_GROUP, group.as_str());
     add(headers::DLQ_SERVICE, service);
-    add(headers::DLQ_ERROR_CLASS, verdict.class.as_str());
-    add(headers::DLQ_ERROR_MESSAGE, &bounded(&verdict.reason.to_string()));
-    add(headers::DLQ_ATTEMPTS, &verdict.attempts.to_string());
+    add(headers::DLQ_ERROR_CLASS, failure.class.as_str());
+    add(headers::DLQ_ERROR_MESSAGE, &bounded(&failure.reason.to_string()));
+    add(headers::DLQ_ATTEMPTS, &failure.attempts.to_string());
     add(headers::DLQ_AT, &now.format(&Rfc3339).unwrap_or_default());
     for (name, amount) in cuts {
         if let Some(amount) = amount {
@@ -172,7 +172,7 @@ mod tests {
     use super::bounded;
 
     #[test]
-    fn a_long_or_hostile_message_becomes_one_bounded_line() {
+    fn error_message_becomes_one_bounded_line() {
         assert_eq!(bounded("a\nb\u{0}c"), "a b c");
         let long = bounded(&"ä".repeat(1_000));
         assert_eq!(long.len(), 512);

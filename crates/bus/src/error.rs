@@ -17,7 +17,7 @@ pub enum PublishError {
         reason: String,
     },
     /// The record was certainly not written. The same record may be accepted later.
-    #[error("the record for {topic} was refused: {source}")]
+    #[error("the record for {topic} was not accepted; publish it again later: {source}")]
     Refused {
         /// Topic of the record.
         topic: String,
@@ -33,7 +33,7 @@ pub enum PublishError {
         source: KafkaError,
     },
     /// The producer failed permanently (it was fenced, or lost its sequence). Only a new process helps.
-    #[error("the producer is dead: {source}")]
+    #[error("the producer failed permanently; restart the process: {source}")]
     Dead {
         /// Error of librdkafka.
         source: Box<dyn Error + Send + Sync>,
@@ -83,7 +83,7 @@ impl Classify for PublishError {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The settings are invalid. Lists every problem.
-    #[error("bad Kafka settings: {}", .0.join("; "))]
+    #[error("invalid Kafka settings: {}", .0.join("; "))]
     Config(Vec<String>),
     /// librdkafka returned an error.
     #[error("{doing}: {source}")]
@@ -147,14 +147,14 @@ pub enum ConsumerError {
         source: Box<PublishError>,
     },
     /// Work makes no progress. A restart is better than a process that hangs silently.
-    #[error("stuck: {what} for {stalled_ms} ms")]
+    #[error("{what} made no progress for {stalled_ms} ms")]
     Stalled {
         /// The slot or frontier that is stuck.
         what: String,
         /// Duration of the stall.
         stalled_ms: u64,
     },
-    /// A worker ended without a result, or the ledger received a contradictory update.
+    /// A worker ended without a result, or the offsets received a contradictory update.
     #[error("broken invariant: {0}")]
     Invariant(String),
 }

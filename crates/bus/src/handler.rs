@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use contracts::class::{Classify, ErrorClass};
-use contracts::{Event, EventType};
+use contracts::{Contract, Event, EventType};
 
 use crate::record::Record;
 
@@ -44,22 +45,56 @@ impl Outcome {
     }
 }
 
-/// Handles one type of event.
+/// Handles events whose message is an `M`.
 ///
 /// Records of one key are never handled concurrently or out of order. A record may be redelivered after a crash, a hand-over or a
 /// time-out, so a handler must be idempotent.
 #[async_trait]
-pub trait Handle: Send + Sync {
+pub trait Handle<M: Contract>: Send + Sync {
+    /// Applies the message. Returns only when the effect would survive a crash. `delivery` has the whole event and its record.
+    async fn handle(&self, message: &M, delivery: &Delivery) -> Result<Outcome, HandlerError>;
+}
+
+#[async_trait]
+impl<M: Contract, H: Handle<M> + ?Sized> Handle<M> for Arc<H> {
+    async fn handle(&self, message: &M, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        H::handle(self, message, delivery).await
+    }
+}
+
+/// Handles events of several types in the same way. [`Handle`] is for one type.
+#[async_trait]
+pub trait HandleAny: Send + Sync {
     /// Applies the event. Returns only when the effect would survive a crash.
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError>;
 }
 
 #[async_trait]
-impl<H: Handle + ?Sized> Handle for Arc<H> {
+impl<H: HandleAny + ?Sized> HandleAny for Arc<H> {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         H::handle(self, delivery).await
     }
 }
+
+/// A [`Handle`] whose message type is erased, so that a router can hold handlers of all types.
+struct Typed<M, H> {
+    handler: H,
+    message: PhantomData<fn(M)>,
+}
+
+#[async_trait]
+impl<M: Contract, H: Handle<M>> HandleAny for Typed<M, H> {
+    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let misrouted = || HandlerError::fatal(Misrouted(M::EVENT_TYPE));
+        let message = M::from_message(&delivery.event.message).ok_or_else(misrouted)?;
+        self.handler.handle(message, delivery).await
+    }
+}
+
+/// The consumer chose a handler by a type that the message does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler of {0} received a message of another type")]
+struct Misrouted(EventType);
 
 /// Error of a handler, with the class that decides what happens to the record.
 ///
@@ -126,7 +161,7 @@ where
 /// The types that a group handles. Every other known type completes without a transaction.
 #[derive(Default)]
 pub struct Router {
-    routes: Vec<(EventType, Arc<dyn Handle>)>,
+    routes: Vec<(EventType, Arc<dyn HandleAny>)>,
 }
 
 impl Router {
@@ -136,15 +171,36 @@ impl Router {
         Self::default()
     }
 
-    /// Routes `event_type` to `handler`.
+    /// Routes events of type `M` to `handler`.
     ///
     /// # Panics
     /// When the type already has a handler. That is a programming error, visible at the first start.
     #[must_use]
-    pub fn on(mut self, event_type: EventType, handler: impl Handle + 'static) -> Self {
-        assert!(self.find(event_type).is_none(), "{} has two handlers", event_type.as_str());
-        self.routes.push((event_type, Arc::new(handler)));
+    pub fn on<M: Contract>(mut self, handler: impl Handle<M> + 'static) -> Self {
+        self.add(M::EVENT_TYPE, Arc::new(Typed { handler, message: PhantomData }));
         self
+    }
+
+    /// Routes events of each of these types to `handler`.
+    ///
+    /// # Panics
+    /// When a type already has a handler.
+    #[must_use]
+    pub fn on_each(
+        mut self,
+        types: impl IntoIterator<Item = EventType>,
+        handler: impl HandleAny + 'static,
+    ) -> Self {
+        let handler: Arc<dyn HandleAny> = Arc::new(handler);
+        for event_type in types {
+            self.add(event_type, Arc::clone(&handler));
+        }
+        self
+    }
+
+    fn add(&mut self, event_type: EventType, handler: Arc<dyn HandleAny>) {
+        assert!(self.find(event_type).is_none(), "{event_type} has two handlers");
+        self.routes.push((event_type, handler));
     }
 
     /// Returns the types that have a handler.
@@ -152,7 +208,7 @@ impl Router {
         self.routes.iter().map(|(event_type, _)| *event_type)
     }
 
-    pub(crate) fn find(&self, event_type: EventType) -> Option<&Arc<dyn Handle>> {
+    pub(crate) fn find(&self, event_type: EventType) -> Option<&Arc<dyn HandleAny>> {
         self.routes.iter().find(|(known, _)| *known == event_type).map(|(_, handler)| handler)
     }
 }

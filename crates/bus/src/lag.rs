@@ -21,8 +21,9 @@ use crate::config::Config;
 use crate::consumer::context::{list_of, offsets_of};
 use crate::error::ClientError;
 use crate::latency;
-use crate::ledger::{NextOffset, TopicPartition};
 use crate::names::Names;
+use crate::offsets::NextOffset;
+use crate::partitions::TopicPartition;
 
 mod backlog;
 mod gate;
@@ -30,7 +31,7 @@ pub use backlog::{Backlog, BacklogReader};
 pub use gate::Gate;
 
 /// Time-out of one request to the broker.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Deadline for reading the oldest unread records of all partitions.
 const OLDEST_DEADLINE: Duration = Duration::from_secs(3);
@@ -81,11 +82,11 @@ struct Member {
 struct Memory {
     counts: BTreeMap<Topic, i32>,
     /// Offset of each group in each partition, and the time at which it was first seen there.
-    stands: BTreeMap<(Group, TopicPartition), (i64, Instant)>,
+    first_seen: BTreeMap<(Group, TopicPartition), (i64, Instant)>,
 }
 
 /// Position of one group in one partition.
-struct Stand {
+struct GroupPosition {
     group: Group,
     partition: TopicPartition,
     committed: Option<i64>,
@@ -98,7 +99,7 @@ struct Stand {
     seen_for: Duration,
 }
 
-impl Stand {
+impl GroupPosition {
     fn unread(&self) -> i64 {
         (self.end - self.first_unread).max(0)
     }
@@ -131,9 +132,9 @@ pub async fn read(config: &Config, groups: &[Group]) -> Result<Vec<PartitionLag>
 impl Reader {
     /// Creates a reader for these groups, without those that keep no offsets on the broker.
     pub fn new(config: &Config, groups: &[Group]) -> Result<Self, ClientError> {
-        let asked =
+        let groups =
             groups.iter().filter(|group| group.commits()).map(|group| (*group, group.reads().to_vec()));
-        Self::over(config, asked, true)
+        Self::over(config, groups, true)
     }
 
     fn over(
@@ -157,40 +158,40 @@ impl Reader {
             let observer = observer(&names.physical(group.as_str()))?;
             members.push(Member { group, topics, observer, counts_members });
         }
-        let partitions = observer(&clients::nobody(config))?;
+        let partitions = observer(&clients::outsider_group(config))?;
         Ok(Self { groups: members, partitions, names, memory: Mutex::default() })
     }
 
     /// Reads the present lag.
     pub async fn read(self: &Arc<Self>) -> Result<Vec<PartitionLag>, ClientError> {
-        Ok(self.stands().await?.iter().map(Stand::lag).collect())
+        Ok(self.positions().await?.iter().map(GroupPosition::lag).collect())
     }
 
-    async fn stands(self: &Arc<Self>) -> Result<Vec<Stand>, ClientError> {
+    async fn positions(self: &Arc<Self>) -> Result<Vec<GroupPosition>, ClientError> {
         let reader = Arc::clone(self);
         let read = telemetry::spawn_blocking(move || reader.read_blocking());
         read.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading lag" }))
     }
 
-    fn read_blocking(&self) -> Result<Vec<Stand>, ClientError> {
+    fn read_blocking(&self) -> Result<Vec<GroupPosition>, ClientError> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         // Committed offsets are read before the ends. In the other order, a busy group would seem to be ahead.
-        let mut stands = Vec::new();
+        let mut positions = Vec::new();
         for member in &self.groups {
-            stands.extend(self.committed(member, &mut memory)?);
+            positions.extend(self.committed(member, &mut memory)?);
         }
-        let ends = self.ends(&stands)?;
-        for stand in &mut stands {
-            let (low, end) = ends.get(&stand.partition).copied().unwrap_or_default();
-            stand.end = end;
-            stand.first_unread = stand.committed.unwrap_or(low).max(low);
+        let ends = self.ends(&positions)?;
+        for position in &mut positions {
+            let (low, end) = ends.get(&position.partition).copied().unwrap_or_default();
+            position.end = end;
+            position.first_unread = position.committed.unwrap_or(low).max(low);
         }
-        memory.see(&mut stands, Instant::now());
-        self.ages(&mut stands)?;
-        Ok(stands)
+        memory.observe(&mut positions, Instant::now());
+        self.ages(&mut positions)?;
+        Ok(positions)
     }
 
-    fn committed(&self, member: &Member, memory: &mut Memory) -> Result<Vec<Stand>, ClientError> {
+    fn committed(&self, member: &Member, memory: &mut Memory) -> Result<Vec<GroupPosition>, ClientError> {
         let Member { group, observer, .. } = member;
         let members = match member.counts_members {
             true => members(observer, &self.names.physical(group.as_str()))?,
@@ -211,9 +212,9 @@ impl Reader {
             return Ok(Vec::new());
         }
         let stored = observer
-            .committed_offsets(list_of(&partitions, &self.names), ASK_TIMEOUT)
-            .map_err(ClientError::kafka("asking for committed offsets"))?;
-        let stand = |partition: TopicPartition| Stand {
+            .committed_offsets(list_of(&partitions, &self.names), REQUEST_TIMEOUT)
+            .map_err(ClientError::kafka("reading committed offsets"))?;
+        let position = |partition: TopicPartition| GroupPosition {
             group: *group,
             committed: offset_in(&stored, &partition, &self.names),
             partition,
@@ -223,25 +224,26 @@ impl Reader {
             age_ms: None,
             seen_for: Duration::ZERO,
         };
-        Ok(partitions.into_iter().map(stand).collect())
+        Ok(partitions.into_iter().map(position).collect())
     }
 
     /// Reads the first and the end offset of each partition, with two requests to each broker.
-    fn ends(&self, stands: &[Stand]) -> Result<Ends, ClientError> {
-        const DOING: &str = "asking for the ends of partitions";
-        let mut partitions: Vec<&TopicPartition> = stands.iter().map(|stand| &stand.partition).collect();
+    fn ends(&self, positions: &[GroupPosition]) -> Result<Ends, ClientError> {
+        const DOING: &str = "reading the end offsets of partitions";
+        let mut partitions: Vec<&TopicPartition> =
+            positions.iter().map(|position| &position.partition).collect();
         partitions.sort();
         partitions.dedup();
         if partitions.is_empty() {
             return Ok(Ends::new());
         }
-        let ask = |which: Offset| {
+        let request = |which: Offset| {
             let mut list = list_of(partitions.iter().copied(), &self.names);
             list.set_all_offsets(which)?;
-            self.partitions.offsets_for_times(list, ASK_TIMEOUT)
+            self.partitions.offsets_for_times(list, REQUEST_TIMEOUT)
         };
-        let lows = ask(Offset::Beginning).map_err(ClientError::kafka(DOING))?;
-        let ends = ask(Offset::End).map_err(ClientError::kafka(DOING))?;
+        let lows = request(Offset::Beginning).map_err(ClientError::kafka(DOING))?;
+        let ends = request(Offset::End).map_err(ClientError::kafka(DOING))?;
         let mut found = Ends::new();
         for partition in partitions {
             for list in [&lows, &ends] {
@@ -259,17 +261,17 @@ impl Reader {
     }
 
     /// Reads the oldest unread record of every partition that has one. Groups at the same offset share the read.
-    fn ages(&self, stands: &mut [Stand]) -> Result<(), ClientError> {
+    fn ages(&self, positions: &mut [GroupPosition]) -> Result<(), ClientError> {
         let mut rounds: Vec<BTreeMap<TopicPartition, i64>> = Vec::new();
-        for stand in stands.iter().filter(|stand| stand.unread() > 0) {
-            let start = stand.first_unread;
+        for position in positions.iter().filter(|position| position.unread() > 0) {
+            let start = position.first_unread;
             // a partition can be read at only one offset at a time, so another offset waits for the next round
             let round = rounds
                 .iter_mut()
-                .find(|round| round.get(&stand.partition).is_none_or(|known| *known == start));
+                .find(|round| round.get(&position.partition).is_none_or(|known| *known == start));
             match round {
-                Some(round) => drop(round.insert(stand.partition.clone(), start)),
-                None => rounds.push(BTreeMap::from([(stand.partition.clone(), start)])),
+                Some(round) => drop(round.insert(position.partition.clone(), start)),
+                None => rounds.push(BTreeMap::from([(position.partition.clone(), start)])),
             }
         }
         let mut oldest: BTreeMap<(TopicPartition, i64), Option<i64>> = BTreeMap::new();
@@ -278,14 +280,14 @@ impl Reader {
             self.read_round(round, until, &mut oldest)?;
         }
         let now_ms = now_ms();
-        for stand in stands.iter_mut().filter(|stand| stand.unread() > 0) {
-            let position = (stand.partition.clone(), stand.first_unread);
+        for position in positions.iter_mut().filter(|position| position.unread() > 0) {
+            let key = (position.partition.clone(), position.first_unread);
             // a record that was not read in time proves nothing about clocks
-            let Some(timestamp_ms) = oldest.get(&position) else { continue };
-            let age = latency::age(*timestamp_ms, now_ms, &stand.partition.topic);
-            stand.age_ms = age.ms;
+            let Some(timestamp_ms) = oldest.get(&key) else { continue };
+            let age = latency::age(*timestamp_ms, now_ms, &position.partition.topic);
+            position.age_ms = age.ms;
             if age.is_skewed {
-                metric::count(Metric::BusRecordsSkewed, 1, &[("topic", &stand.partition.topic)]);
+                metric::count(Metric::BusRecordsSkewed, 1, &[("topic", &position.partition.topic)]);
             }
         }
         Ok(())
@@ -315,33 +317,33 @@ impl Reader {
 
 impl Memory {
     /// Stores the groups' positions, and sets the time for which each was seen there.
-    fn see(&mut self, stands: &mut [Stand], now: Instant) {
-        for stand in stands {
-            let key = (stand.group, stand.partition.clone());
-            if stand.unread() == 0 {
-                self.stands.remove(&key);
+    fn observe(&mut self, positions: &mut [GroupPosition], now: Instant) {
+        for position in positions {
+            let key = (position.group, position.partition.clone());
+            if position.unread() == 0 {
+                self.first_seen.remove(&key);
                 continue;
             }
-            let seen = self.stands.entry(key).or_insert((stand.first_unread, now));
-            if seen.0 != stand.first_unread {
-                *seen = (stand.first_unread, now);
+            let seen = self.first_seen.entry(key).or_insert((position.first_unread, now));
+            if seen.0 != position.first_unread {
+                *seen = (position.first_unread, now);
             }
-            stand.seen_for = now.duration_since(seen.1);
+            position.seen_for = now.duration_since(seen.1);
         }
     }
 }
 
 fn members(observer: &Observer, physical: &str) -> Result<usize, ClientError> {
     let list = observer
-        .fetch_group_list(Some(physical), ASK_TIMEOUT)
-        .map_err(ClientError::kafka("asking for a group's members"))?;
+        .fetch_group_list(Some(physical), REQUEST_TIMEOUT)
+        .map_err(ClientError::kafka("reading a group's members"))?;
     Ok(list.groups().iter().find(|group| group.name() == physical).map_or(0, |group| group.members().len()))
 }
 
 fn partition_count(observer: &Observer, physical: &str) -> Result<i32, ClientError> {
     let metadata = observer
-        .fetch_metadata(Some(physical), ASK_TIMEOUT)
-        .map_err(ClientError::kafka("asking for a topic's partitions"))?;
+        .fetch_metadata(Some(physical), REQUEST_TIMEOUT)
+        .map_err(ClientError::kafka("reading a topic's partitions"))?;
     let count = metadata.topics().iter().find(|topic| topic.name() == physical);
     Ok(count.map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
 }
@@ -363,8 +365,8 @@ pub(crate) fn now_ms() -> i64 {
 mod tests {
     use super::*;
 
-    fn stand(first_unread: i64, end: i64) -> Stand {
-        Stand {
+    fn position(first_unread: i64, end: i64) -> GroupPosition {
+        GroupPosition {
             group: Group::Game,
             partition: TopicPartition::new("t", 0),
             committed: None,
@@ -377,20 +379,24 @@ mod tests {
     }
 
     #[test]
-    fn an_age_that_no_record_tells_is_how_long_the_group_was_seen_there() {
+    fn age_without_a_timestamp_is_the_time_at_the_same_offset() {
         let (mut memory, began) = (Memory::default(), Instant::now());
-        let mut look = |first_unread, end, seconds, age_ms| {
-            let mut stands = [Stand { age_ms, ..stand(first_unread, end) }];
-            memory.see(&mut stands, began + Duration::from_secs(seconds));
-            stands[0].lag().lag_seconds
+        let mut lag_seconds = |first_unread, end, seconds, age_ms| {
+            let mut positions = [GroupPosition { age_ms, ..position(first_unread, end) }];
+            memory.observe(&mut positions, began + Duration::from_secs(seconds));
+            positions[0].lag().lag_seconds
         };
-        assert_eq!(look(5, 9, 0, None), None, "unknown is not zero");
-        assert_eq!(look(5, 9, 3, None), Some(3.0));
-        assert_eq!(look(5, 12, 7, None), Some(7.0), "more records behind the same one");
-        assert_eq!(look(5, 12, 8, Some(60_000)), Some(60.0), "the record knows better");
-        assert_eq!(look(5, 12, 9, Some(20)), Some(9.0), "it cannot be younger than it was seen");
-        assert_eq!(look(6, 12, 10, None), None, "it got on");
-        assert_eq!(look(12, 12, 11, None), Some(0.0));
-        assert_eq!(look(12, 13, 99, None), None, "what was read before does not count");
+        assert_eq!(lag_seconds(5, 9, 0, None), None, "unknown is not zero");
+        assert_eq!(lag_seconds(5, 9, 3, None), Some(3.0));
+        assert_eq!(lag_seconds(5, 12, 7, None), Some(7.0), "more records behind the same one");
+        assert_eq!(
+            lag_seconds(5, 12, 8, Some(60_000)),
+            Some(60.0),
+            "the record is older than the observation"
+        );
+        assert_eq!(lag_seconds(5, 12, 9, Some(20)), Some(9.0), "it cannot be younger than it was seen");
+        assert_eq!(lag_seconds(6, 12, 10, None), None, "the group moved on");
+        assert_eq!(lag_seconds(12, 12, 11, None), Some(0.0));
+        assert_eq!(lag_seconds(12, 13, 99, None), None, "earlier offsets do not count");
     }
 }

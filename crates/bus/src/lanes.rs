@@ -84,7 +84,7 @@ impl<T> Lanes<T> {
     /// Frees a slot after its work ended. Returns its lane.
     pub(crate) fn finish(&mut self, slot: Slot) -> LaneKey {
         let key = self.running[slot].take();
-        assert!(key.is_some(), "slot {slot} finished what it had not started");
+        assert!(key.is_some(), "slot {slot} finished without running work");
         let key = key.unwrap_or_default();
         self.free.push(slot);
         if let Some(lane) = self.lanes.get_mut(&key) {

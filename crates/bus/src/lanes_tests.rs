@@ -110,20 +110,20 @@ proptest! {
     #![proptest_config(Config { cases: 2_000, ..Config::default() })]
 
     #[test]
-    fn a_key_keeps_its_order_and_never_runs_twice_at_once(steps in prop::collection::vec(step(), 0..150)) {
+    fn key_keeps_its_order_and_runs_one_at_a_time(steps in prop::collection::vec(step(), 0..150)) {
         holds(steps, by_key)?;
     }
 }
 
 #[test]
-fn the_check_catches_lanes_that_spread_a_key() {
+fn spreading_a_key_over_lanes_fails_the_check() {
     let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
     let steps = prop::collection::vec(step(), 0..150);
     assert!(runner.run(&steps, |steps| holds(steps, by_position)).is_err());
 }
 
 #[test]
-fn a_key_that_stands_still_holds_back_no_other_key_while_a_slot_is_free() {
+fn blocked_key_does_not_block_others_while_a_slot_is_free() {
     let mut lanes = Lanes::new(2);
     let held = Lanes::<u32>::lane_of(Some(b"held"), 0, 0);
     lanes.push(held, 0);
@@ -138,7 +138,7 @@ fn a_key_that_stands_still_holds_back_no_other_key_while_a_slot_is_free() {
         lanes.finish(other);
     }
     assert!(lanes.waits_behind(slot, |number| *number == 1_000));
-    assert_eq!(lanes.lanes.len(), 1, "a lane without work is forgotten");
+    assert_eq!(lanes.lanes.len(), 1, "a lane without work is removed");
     lanes.finish(slot);
-    assert_eq!(lanes.start(), Some((slot, 1)), "the key goes on in its order");
+    assert_eq!(lanes.start(), Some((slot, 1)), "the key continues in its order");
 }

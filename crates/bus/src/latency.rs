@@ -98,21 +98,17 @@ mod tests {
     const NOW: i64 = 1_764_000_000_000;
     const WEEK: i64 = 7 * 24 * 60 * 60 * 1_000;
 
-    fn told(ms: Option<i64>, is_skewed: bool) -> Latency {
+    fn latency(ms: Option<i64>, is_skewed: bool) -> Latency {
         Latency { ms, is_skewed }
     }
 
     #[test]
-    fn a_latency_is_true_or_there_is_none() {
+    fn implausible_timestamp_gives_no_latency() {
         let plain = |timestamp_ms| between(timestamp_ms, None, NOW, WEEK);
-        assert_eq!(plain(Some(NOW - 7)), told(Some(7), false));
-        assert_eq!(plain(Some(NOW)), told(Some(0), false));
-        assert_eq!(
-            plain(Some(NOW - WEEK)),
-            told(Some(WEEK), false),
-            "it waited for as long as the topic keeps it"
-        );
-        for absurd in [
+        assert_eq!(plain(Some(NOW - 7)), latency(Some(7), false));
+        assert_eq!(plain(Some(NOW)), latency(Some(0), false));
+        assert_eq!(plain(Some(NOW - WEEK)), latency(Some(WEEK), false), "as old as the topic's retention");
+        for implausible in [
             None,
             Some(NOW + 1),
             Some(NOW + WEEK),
@@ -122,34 +118,37 @@ mod tests {
             Some(i64::MIN),
             Some(i64::MAX),
         ] {
-            assert_eq!(plain(absurd), told(None, true), "{absurd:?}");
+            assert_eq!(plain(implausible), latency(None, true), "{implausible:?}");
         }
     }
 
     #[test]
-    fn an_age_a_little_below_zero_is_none_at_all_and_from_further_ahead_it_is_not_known() {
+    fn age_of_a_timestamp_slightly_ahead_is_zero_and_far_ahead_unknown() {
         let of = |timestamp_ms| age(timestamp_ms, NOW, "casino.bets.commands.v1");
-        assert_eq!(of(Some(NOW - 7)), told(Some(7), false));
-        assert_eq!(of(Some(NOW)), told(Some(0), false));
+        assert_eq!(of(Some(NOW - 7)), latency(Some(7), false));
+        assert_eq!(of(Some(NOW)), latency(Some(0), false));
         for ahead in [1, SKEW_MS_MAX] {
-            assert_eq!(of(Some(NOW + ahead)), told(Some(0), true), "{ahead}");
+            assert_eq!(of(Some(NOW + ahead)), latency(Some(0), true), "{ahead}");
         }
-        for absurd in [None, Some(NOW + SKEW_MS_MAX + 1), Some(1), Some(0), Some(i64::MIN), Some(i64::MAX)] {
-            assert_eq!(of(absurd), told(None, true), "{absurd:?}");
+        for implausible in
+            [None, Some(NOW + SKEW_MS_MAX + 1), Some(1), Some(0), Some(i64::MIN), Some(i64::MAX)]
+        {
+            assert_eq!(of(implausible), latency(None, true), "{implausible:?}");
         }
     }
 
     #[test]
-    fn the_producers_word_counts_where_it_agrees_with_the_brokers() {
+    fn producer_time_is_used_only_if_it_agrees_with_the_broker() {
         let with = |enqueued| between(Some(NOW - 7), Some(enqueued), NOW, WEEK);
-        assert_eq!(with(Some(NOW - 10)), told(Some(10), false));
-        for absurd in [None, Some(NOW - 6), Some(NOW + WEEK), Some(1), Some(NOW - WEEK), Some(i64::MIN)] {
-            assert_eq!(with(absurd), told(Some(7), true), "{absurd:?}");
+        assert_eq!(with(Some(NOW - 10)), latency(Some(10), false));
+        for implausible in [None, Some(NOW - 6), Some(NOW + WEEK), Some(1), Some(NOW - WEEK), Some(i64::MIN)]
+        {
+            assert_eq!(with(implausible), latency(Some(7), true), "{implausible:?}");
         }
     }
 
     #[test]
-    fn the_header_is_read_as_seconds_with_any_fraction() {
+    fn enqueued_time_is_parsed_as_seconds_with_any_fraction() {
         for (text, ms) in [
             ("1764000000.123456", Some(1_764_000_000_123)),
             ("1764000000.1", Some(1_764_000_000_100)),

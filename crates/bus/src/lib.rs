@@ -4,36 +4,38 @@
 //! [`Consumer`] hands it, in the player's lane, to the handler. It does so inside one transaction that continues the gateway's
 //! trace, and commits the offset after the handler returned. The gateway's [`Tail`] receives the result.
 //!
-//! Delivery is at least once, in order per key. The details are in `ledger` (offsets to commit), `lanes` (order), `budget`
-//! (memory), `consumer` (assignments, shutdown), `process` (errors, transactions), `dead_letter` and `producer` (publish errors).
+//! Delivery is at least once, in order per key. The details are in `offsets` (offsets to commit), `partitions` (assignments),
+//! `lanes` (order), `budget` (memory), `consumer` (rebalances, shutdown), `record_task` (errors, transactions), `dead_letter` and
+//! `producer` (publish errors).
 
 mod budget;
 mod clients;
 mod config;
 mod consumer;
+mod consumer_stats;
 mod dead_letter;
 mod error;
 mod handler;
+mod lane_activity;
 mod lanes;
 mod latency;
-mod ledger;
-mod load;
 mod names;
-mod process;
+mod offsets;
+mod partitions;
 mod producer;
 mod record;
+mod record_task;
 mod retry;
 mod tail;
-mod watch;
 
 pub mod admin;
 pub mod lag;
 
 pub use config::Config;
 pub use consumer::Consumer;
+pub use consumer_stats::ConsumerStats;
 pub use error::{ClientError, ConsumerError, PublishError};
-pub use handler::{Delivery, Handle, HandlerError, Outcome, Router};
-pub use load::Load;
+pub use handler::{Delivery, Handle, HandleAny, HandlerError, Outcome, Router};
 pub use producer::{Producer, Published};
 pub use record::{RawRecord, Record};
 pub use tail::Tail;

@@ -37,7 +37,7 @@ mod tests {
     use super::Names;
 
     #[test]
-    fn a_name_survives_the_way_to_the_broker_and_back() {
+    fn physical_name_translates_back() {
         for namespace in ["", "test-1"] {
             let names = Names::new(namespace);
             assert_eq!(names.logical(&names.physical("casino.bets.commands.v1")), "casino.bets.commands.v1");

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::{ClientError, PublishError};
 use crate::latency;
 use crate::names::Names;
-use crate::record::{RawRecord, each_once, to_native};
+use crate::record::{RawRecord, keep_last_of_each, to_native};
 
 mod delivery;
 use delivery::{Client, Lazy, Outgoing};
@@ -37,7 +37,7 @@ pub struct Published {
 pub struct Producer {
     client: Client,
     /// Client for dead letters, which are compressed.
-    letters: Arc<Lazy>,
+    dead_letters: Arc<Lazy>,
     names: Names,
     format: Format,
     queue_full_timeout: Duration,
@@ -55,7 +55,7 @@ impl Producer {
             Client::new(&clients::producer(config)).map_err(ClientError::kafka("creating the producer"))?;
         Ok(Self {
             client,
-            letters: Arc::new(Lazy::new(clients::letters(config))),
+            dead_letters: Arc::new(Lazy::new(clients::dead_letters(config))),
             names: config.names(),
             format: Format::Protobuf,
             queue_full_timeout: Duration::from_millis(u64::from(config.queue_full_timeout_ms)),
@@ -112,7 +112,7 @@ impl Producer {
         });
         telemetry::propagation::inject(&span, &mut record.headers);
         record.headers.push((latency::ENQUEUED_TIME.to_owned(), latency::enqueued_now().into()));
-        each_once(&mut record.headers);
+        keep_last_of_each(&mut record.headers);
         let outgoing = Outgoing {
             topic: &record.topic,
             key: record.key.as_deref(),
@@ -139,7 +139,7 @@ impl Producer {
             body_size_bytes: value.map_or(0, <[u8]>::len),
         });
         spans::set_attr(&span, names::ERROR_TYPE, error_type);
-        let client = self.letters.get_or_make().map_err(|source| {
+        let client = self.dead_letters.get_or_create().map_err(|source| {
             spans::set_error(&span, Status::Unavailable);
             PublishError::Refused { topic: topic.to_owned(), source }
         })?;
@@ -173,7 +173,7 @@ impl Producer {
             }
             Err(error) => {
                 let error = PublishError::from_kafka(topic, error);
-                let (status, counter) = told(&error);
+                let (status, counter) = status_and_metric(&error);
                 spans::set_error(span, status);
                 metric::count(counter, 1, &destination);
                 Err(error)
@@ -183,7 +183,7 @@ impl Producer {
 
     /// Waits until every published record is acknowledged or given up, at most for `deadline`.
     pub async fn flush(&self, deadline: Duration) -> Result<(), ClientError> {
-        let clients = [Some(&self.client), self.letters.get()].map(|client| client.cloned());
+        let clients = [Some(&self.client), self.dead_letters.get()].map(|client| client.cloned());
         let until = Instant::now() + deadline;
         let flush = move || {
             let left = || until.saturating_duration_since(Instant::now());
@@ -198,7 +198,7 @@ impl Producer {
 }
 
 /// Returns the span status and the metric of a failure.
-fn told(error: &PublishError) -> (Status, Metric) {
+fn status_and_metric(error: &PublishError) -> (Status, Metric) {
     match error {
         PublishError::Unwritable { .. } => (Status::InvalidArgument, Metric::BusPublishRefused),
         PublishError::Refused { .. } => (Status::ResourceExhausted, Metric::BusPublishRefused),

@@ -11,11 +11,11 @@ use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
 
 use crate::names::Names;
 
-/// Memory cost of a record besides its bytes: the structs, and its entries in the ledger and the lane.
+/// Memory cost of a record besides its bytes: the structs, and its entries in the offsets and the lane.
 const RECORD_OVERHEAD_BYTES: usize = 512;
 
 /// A header as received. Its value may be null.
-pub(crate) type Came<'a> = (&'a str, Option<&'a [u8]>);
+pub(crate) type HeaderRef<'a> = (&'a str, Option<&'a [u8]>);
 
 /// A record as it was read from the broker.
 #[derive(Debug)]
@@ -109,16 +109,16 @@ impl Record {
     }
 
     /// Returns the headers as received, with null values, or `None` where a name cannot be read.
-    pub(crate) fn headers_as_they_came(&self) -> Option<Vec<Came<'_>>> {
+    pub(crate) fn headers_as_received(&self) -> Option<Vec<HeaderRef<'_>>> {
         match &self.native_headers {
             _ if self.headers_unreadable => None,
             Some(native) => Some(native.iter().map(|header| (header.key, header.value)).collect()),
-            None => Some(self.headers_that_were_read()),
+            None => Some(self.readable_headers()),
         }
     }
 
-    /// Returns the headers that could be read, where not all could.
-    pub(crate) fn headers_that_were_read(&self) -> Vec<Came<'_>> {
+    /// Returns the headers that could be read.
+    pub(crate) fn readable_headers(&self) -> Vec<HeaderRef<'_>> {
         self.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_ref()))).collect()
     }
 
@@ -152,9 +152,9 @@ pub(crate) fn to_native(headers: &[(String, Bytes)]) -> OwnedHeaders {
 }
 
 /// Keeps only the last header of each name.
-pub(crate) fn each_once(headers: &mut Vec<(String, Bytes)>) {
+pub(crate) fn keep_last_of_each(headers: &mut Vec<(String, Bytes)>) {
     let mut seen = HashSet::with_capacity(headers.len());
-    // Starts at the end, so `pop` yields the answer for the first header first.
+    // Starts at the end, so `pop` yields the entry of the first header first.
     let mut are_last: Vec<bool> = headers.iter().rev().map(|(name, _)| seen.insert(name.as_str())).collect();
     headers.retain(|_| are_last.pop().unwrap_or_default());
 }
@@ -181,23 +181,23 @@ pub(crate) mod tests {
 
     /// The run time must grow linearly with the number of headers. With quadratic growth this test would not finish.
     #[test]
-    fn of_very_many_headers_each_stays_once() {
+    fn hundreds_of_thousands_of_headers_are_deduplicated() {
         let one = |n: usize| (format!("{n:x}"), Bytes::new());
         let mut headers: Vec<_> = (0..400_000).map(one).chain((0..10).map(one)).collect();
-        each_once(&mut headers);
+        keep_last_of_each(&mut headers);
         assert_eq!(headers.len(), 400_000);
     }
 
     #[test]
-    fn of_several_headers_the_last_stays_and_names_are_exact() {
+    fn last_header_of_each_exact_name_is_kept() {
         let header =
             |(name, value): &(&str, &'static str)| ((*name).to_owned(), Bytes::from_static(value.as_bytes()));
         let written = |pairs: &[(&str, &'static str)]| pairs.iter().map(header).collect::<Vec<_>>();
         let mut headers = written(&[("a", "1"), ("b", "2"), ("a", "3"), ("A", "4"), ("a", "5")]);
-        each_once(&mut headers);
+        keep_last_of_each(&mut headers);
         assert_eq!(headers, written(&[("b", "2"), ("A", "4"), ("a", "5")]));
-        each_once(&mut headers);
+        keep_last_of_each(&mut headers);
         assert_eq!(headers.len(), 3);
-        each_once(&mut Vec::new());
+        keep_last_of_each(&mut Vec::new());
     }
 }

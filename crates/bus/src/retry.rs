@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_their_limit_and_stay_within_their_jitter() {
+    fn pauses_grow_to_the_limit_within_the_jitter() {
         let mut backoff = Backoff::new(50, 300);
         let bounds = [(25, 50), (50, 100), (100, 200), (150, 300), (150, 300)];
         for (index, (low, high)) in bounds.into_iter().enumerate() {

@@ -16,17 +16,18 @@ use crate::clients;
 use crate::config::Config;
 use crate::consumer::context::offsets_of;
 use crate::consumer::{self, Client, Mode, Owner};
+use crate::consumer_stats::ConsumerStats;
 use crate::error::{ClientError, ConsumerError};
 use crate::handler::Router;
-use crate::ledger::{NextOffset, TopicPartition};
-use crate::load::Load;
 use crate::names::Names;
-use crate::process::{Processor, RetryPolicy};
+use crate::offsets::NextOffset;
+use crate::partitions::TopicPartition;
 use crate::producer::Producer;
+use crate::record_task::{Processor, RetryPolicy};
 use crate::retry::Backoff;
 
 /// Time-out of one request to the broker.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads all partitions of some topics from their ends, outside any group.
 pub struct Tail {
@@ -58,10 +59,10 @@ impl Tail {
         })
     }
 
-    /// Returns the load figures, for monitoring while it runs.
+    /// Returns the figures of this tail, for monitoring while it runs.
     #[must_use]
-    pub fn load(&self) -> Arc<Load> {
-        self.owner.load()
+    pub fn stats(&self) -> Arc<ConsumerStats> {
+        self.owner.stats()
     }
 
     /// Consumes until `shutdown`. Calls `ready` with true once the positions are known.
@@ -76,46 +77,47 @@ impl Tail {
     ) -> Result<(), ConsumerError> {
         let ready = Box::new(ready);
         ready(false);
-        let Some(positions) = self.positions_or(&shutdown).await else {
+        let Some(positions) = self.await_positions(&shutdown).await else {
             drop(self.client);
             return self.owner.run(shutdown, ready).await; // stopped before it began
         };
         for (partition, next) in &positions {
-            self.owner.own(partition);
-            self.owner.starts_at(partition, *next);
+            self.owner.own_from(partition, *next);
         }
         if let Err(error) = self.assign(&positions) {
             let error = ConsumerError::from(error);
-            telemetry::report(
-                &error,
-                &[("error.kind", error.kind()), ("kafka.group", Group::Gateway.as_str())],
-            );
+            let group = ("messaging.consumer.group.name", Group::Gateway.as_str());
+            telemetry::report(&error, &[("error.kind", error.kind()), group]);
             return Err(error);
         }
-        self.owner.is_assigned();
+        self.owner.mark_assigned();
         drop(self.client);
         self.owner.run(shutdown, ready).await
     }
 
     fn assign(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), ClientError> {
         let offsets = positions.iter().map(|(partition, next)| (partition, *next));
-        let list = offsets_of(offsets, &self.names).map_err(ClientError::kafka("naming positions"))?;
+        let list = offsets_of(offsets, &self.names).map_err(ClientError::kafka("listing positions"))?;
         consumer::assign_at(&self.client, &list)
     }
 
-    /// Asks until the broker answers. Returns None at shutdown.
-    async fn positions_or(
+    /// Requests the positions until the broker answers. Returns None at shutdown.
+    async fn await_positions(
         &mut self,
         shutdown: &CancellationToken,
     ) -> Option<Vec<(TopicPartition, NextOffset)>> {
         loop {
             let (client, names, topics) = (Arc::clone(&self.client), self.names.clone(), self.topics.clone());
-            let asked = telemetry::spawn_blocking(move || ends(&client, &names, &topics));
+            let requested = telemetry::spawn_blocking(move || end_offsets(&client, &names, &topics));
             let pause = self.backoff.next(rand::random());
-            match asked.await {
+            match requested.await {
                 Ok(Ok(positions)) => return Some(positions),
-                Ok(Err(error)) => tracing::warn!("the ends of the topics are not known yet: {error}"),
-                Err(_) => tracing::warn!("asking for the ends of the topics was cancelled"),
+                Ok(Err(error)) => tracing::warn!(
+                    "the end offsets of the topics could not be read; the request is repeated: {error}"
+                ),
+                Err(_) => tracing::warn!(
+                    "the request for the end offsets of the topics was cancelled and is repeated"
+                ),
             }
             tokio::select! {
                 () = shutdown.cancelled() => return None,
@@ -126,7 +128,7 @@ impl Tail {
 }
 
 /// Reads the end of every partition. Runs on a blocking thread.
-fn ends(
+fn end_offsets(
     client: &Client,
     names: &Names,
     topics: &[String],
@@ -136,8 +138,8 @@ fn ends(
         let physical = names.physical(topic);
         for partition in partitions_of(client, &physical)? {
             let (_, end) = client
-                .fetch_watermarks(&physical, partition, ASK_TIMEOUT)
-                .map_err(ClientError::kafka("asking for the end of a partition"))?;
+                .fetch_watermarks(&physical, partition, REQUEST_TIMEOUT)
+                .map_err(ClientError::kafka("reading the end offset of a partition"))?;
             positions.push((TopicPartition::new(topic.as_str(), partition), NextOffset(end)));
         }
     }
@@ -146,8 +148,8 @@ fn ends(
 
 fn partitions_of(client: &Client, physical: &str) -> Result<Vec<i32>, ClientError> {
     let metadata = client
-        .fetch_metadata(Some(physical), ASK_TIMEOUT)
-        .map_err(ClientError::kafka("asking for a topic's partitions"))?;
+        .fetch_metadata(Some(physical), REQUEST_TIMEOUT)
+        .map_err(ClientError::kafka("reading a topic's partitions"))?;
     let found = metadata.topics().iter().find(|topic| topic.name() == physical);
     let partitions: Vec<i32> = found
         .map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect())
@@ -155,7 +157,7 @@ fn partitions_of(client: &Client, physical: &str) -> Result<Vec<i32>, ClientErro
     if partitions.is_empty() {
         let missing = rdkafka::error::RDKafkaErrorCode::UnknownTopicOrPartition;
         let source = rdkafka::error::KafkaError::MetadataFetch(missing);
-        return Err(ClientError::Kafka { doing: "asking for a topic's partitions", source });
+        return Err(ClientError::Kafka { doing: "reading a topic's partitions", source });
     }
     Ok(partitions)
 }

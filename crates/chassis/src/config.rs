@@ -2,7 +2,8 @@
 //!
 //! Loading happens once and has no side effects.
 //!
-//! * The defaults are TOML inside the program and document every field.
+//! * The defaults are TOML inside the program, with a comment on each of the service's own fields. Shared sections have most of
+//!   their defaults in code ([`Http`], [`Drain`], `bus::Config`).
 //! * `PITBOSS_CONFIG` names a TOML file. A setting in it that the service does not know is refused as a likely typing error.
 //! * `PITBOSS__<SECTION>__<FIELD>` variables come last. All parts of the platform share one environment, so a variable of another
 //!   part is not an error.
@@ -21,12 +22,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use validator::Validate;
 
 pub use redact::redacted;
 pub use secret::Secret;
-pub use sections::{Drain, Http, Ops};
+pub use sections::{Budget, Drain, Http, Ops};
 
 /// Environment variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
@@ -34,15 +35,23 @@ pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
 /// Default limit of connections for each further listener.
 const MORE_CONNECTIONS_MAX: usize = 64;
 
-/// Settings that the chassis needs to start and to shut down a service.
-pub trait ServiceConfig: DeserializeOwned + Serialize + Validate + Send + 'static {
+/// Sections that every service has. The chassis reads them, so that no service's configuration repeats them.
+#[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+pub struct Common {
     /// The service's own HTTP interface.
-    fn http(&self) -> &Http;
+    #[validate(nested)]
+    pub http: Http,
     /// The ops listener.
-    fn ops(&self) -> &Ops;
+    pub ops: Ops,
     /// Time limit of an orderly shutdown.
-    fn drain(&self) -> &Drain;
-    /// Further listeners, by name. They appear in [`crate::Edges::more`].
+    #[serde(default)]
+    #[validate(nested)]
+    pub drain: Drain,
+}
+
+/// The sections of one service, beside [`Common`].
+pub trait ServiceConfig: DeserializeOwned + Serialize + Validate + Send + 'static {
+    /// Further listeners, by the name of their setting. They appear in [`crate::Listeners::more`].
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         Vec::new()
     }
@@ -50,6 +59,15 @@ pub trait ServiceConfig: DeserializeOwned + Serialize + Validate + Send + 'stati
     fn more_connections_max(&self) -> usize {
         MORE_CONNECTIONS_MAX.saturating_mul(self.more_addresses().len())
     }
+}
+
+/// A loaded configuration.
+#[derive(Clone, Debug)]
+pub struct Loaded<C> {
+    /// The sections that every service has.
+    pub common: Common,
+    /// The service's own sections.
+    pub own: C,
 }
 
 /// Inputs of a configuration, as values, so that tests need no environment.
@@ -90,7 +108,7 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration is refused ({} to fix)", self.0.len())?;
+        write!(f, "invalid configuration (errors: {})", self.0.len())?;
         self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
@@ -101,15 +119,18 @@ impl std::error::Error for ConfigErrors {}
 ///
 /// # Errors
 /// All errors together: an unreadable file, wrong types, unknown settings in the file, violated rules.
-pub fn load_from<C: DeserializeOwned + Serialize + Validate>(sources: &Sources) -> Result<C, ConfigErrors> {
+pub fn load_from<C: DeserializeOwned + Serialize + Validate>(
+    sources: &Sources,
+) -> Result<Loaded<C>, ConfigErrors> {
     load::load(sources)
 }
 
-/// Does the same as [`load_from`], with the three layers as separate arguments.
+/// Does the same as [`load_from`] with the three layers as separate arguments, and returns the service's own sections.
 pub fn load<C: DeserializeOwned + Serialize + Validate>(
     defaults: &str,
     file: Option<&Path>,
     environment: HashMap<String, String>,
 ) -> Result<C, ConfigErrors> {
-    load_from(&Sources { defaults: defaults.to_owned(), file: file.map(Path::to_owned), environment })
+    let sources = Sources { defaults: defaults.to_owned(), file: file.map(Path::to_owned), environment };
+    load_from(&sources).map(|loaded| loaded.own)
 }

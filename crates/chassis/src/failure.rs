@@ -1,10 +1,10 @@
-//! Reason for the end of a process, and the exit code that reports it to the supervisor.
+//! Reason why a process failed, and the exit code that reports it to the supervisor.
 
 use std::{error::Error, process::ExitCode};
 
 use crate::config::ConfigErrors;
 
-/// Reason for an end that was not requested.
+/// Reason for an exit that was not requested.
 ///
 /// It does not implement [`Error`] itself, so that `?` turns every error into [`Failure::Failed`]. A missing external resource
 /// has to be distinguished explicitly, with [`Failure::missing`].
@@ -46,7 +46,7 @@ impl Failure {
 
     /// The failure and its causes in one line.
     #[must_use]
-    pub fn story(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Configuration(errors) => errors.to_string(),
             Self::Missing { what, source } => format!("{what}: {}", chain(source.as_ref())),
@@ -69,17 +69,17 @@ impl From<&Failure> for ExitCode {
 
 /// An error with its causes. A cause that its effect already quotes is not repeated.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut story = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
-        let words = next.to_string();
-        if !story.contains(&words) {
-            story.push_str(": ");
-            story.push_str(&words);
+        let message = next.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
         }
         cause = next.source();
     }
-    story
+    text
 }
 
 #[cfg(test)]
@@ -87,11 +87,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_code_says_whose_turn_it_is() {
+    fn exit_code_depends_on_kind_of_failure() {
         assert_eq!(Failure::missing("kafka", "refused").exit_code(), 69);
         assert_eq!(Failure::from(std::io::Error::other("gone")).exit_code(), 1);
         assert_eq!(
-            Failure::missing("port 8100", std::io::Error::other("in use")).story(),
+            Failure::missing("port 8100", std::io::Error::other("in use")).describe(),
             "port 8100: in use"
         );
     }

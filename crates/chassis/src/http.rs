@@ -1,12 +1,12 @@
 //! HTTP server of all services: checks the host, bounds and traces each request, and answers errors as problems.
 
 mod accept;
-mod crowd;
+mod connection_limits;
 mod extract;
 mod hosts;
 mod idempotency_key;
 mod layers;
-mod patience;
+mod slow_clients;
 
 pub use accept::serve;
 pub use extract::{Json, Path, Query};

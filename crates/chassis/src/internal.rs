@@ -1,4 +1,4 @@
-//! Internal token, which identifies requests from our own services, and the other headers of such requests.
+//! Internal token, which identifies requests from Pitboss services, and the other headers of such requests.
 //!
 //! The token travels as `x-internal-token` and is compared in constant time. [`crate::http::internal`] demands it for every
 //! request to a router. With an empty configured token every request is refused.
@@ -28,7 +28,7 @@ pub struct Security {
     pub internal_token: Secret,
 }
 
-/// The internal token: checks it in incoming requests and provides it for our own requests.
+/// The internal token: checks it in incoming requests and provides it for outgoing requests.
 #[derive(Clone, Debug)]
 pub struct Internal {
     token: Secret,
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_configured_token_is_inside() {
+    fn only_configured_token_is_accepted() {
         let internal = Internal::new(Secret::from("correct horse"));
         assert!(internal.is(&headers(&["correct horse"])));
         for wrong in
@@ -88,15 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_could_be_guessed_is_refused() {
-        let is_taken =
+    fn short_token_is_refused() {
+        let is_accepted =
             |bytes: usize| Security { internal_token: "x".repeat(bytes).into() }.validate().is_ok();
-        assert!(is_taken(32) && !is_taken(31) && !is_taken(0));
+        assert!(is_accepted(32) && !is_accepted(31) && !is_accepted(0));
     }
 
     #[test]
-    fn without_a_configured_token_nobody_is() {
-        let nobody = Internal::new(Secret::default());
-        assert!(!nobody.is(&headers(&[""])) && !nobody.is(&headers(&[])));
+    fn empty_configured_token_refuses_all() {
+        let internal = Internal::new(Secret::default());
+        assert!(!internal.is(&headers(&[""])) && !internal.is(&headers(&[])));
     }
 }

@@ -2,35 +2,25 @@
 //!
 //! It guarantees that a process refuses a bad configuration with *all* its errors (exit code 64) and is ready only when its parts
 //! are. On a signal it shuts down in a fixed order and within a deadline: readiness off, stop accepting, drain HTTP, stop
-//! consumers, flush the producer, flush telemetry. The steps are separate: [`config`] loads without side effects, [`Edges::bind`]
-//! binds, [`Life`] spawns and [`Life::run`] drains.
+//! consumers, flush the producer, flush telemetry. The steps are separate: [`config`] loads without side effects,
+//! [`Listeners::bind`] binds, [`Lifecycle`] spawns and [`Lifecycle::run`] drains.
 //!
 //! ```no_run
-//! use chassis::{Edges, Failure, Life, Service, Shutdown, config::{Drain, Http, Ops, ServiceConfig}};
+//! use chassis::{Failure, Lifecycle, Listeners, Service, Shutdown, config::ServiceConfig};
+//! use telemetry::propagation::TrustPolicy;
 //!
-//! use validator::Validate;
-//!
-//! #[derive(serde::Deserialize, serde::Serialize, Validate)]
+//! #[derive(serde::Deserialize, serde::Serialize, validator::Validate)]
 //! struct Config {
-//!     #[validate(nested)]
-//!     http: Http,
-//!     ops: Ops,
-//!     #[serde(default)]
-//!     #[validate(nested)]
-//!     drain: Drain,
+//!     greeting: String,
 //! }
 //!
-//! impl ServiceConfig for Config {
-//!     fn http(&self) -> &Http { &self.http }
-//!     fn ops(&self) -> &Ops { &self.ops }
-//!     fn drain(&self) -> &Drain { &self.drain }
-//! }
+//! impl ServiceConfig for Config {}
 //!
-//! async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-//!     let mut life = Life::start(edges, &config, shutdown);
-//!     let router = axum::Router::new().route("/hello", axum::routing::get(|| async { "hello" }));
-//!     life.serve(chassis::http::router(router, &config.http, telemetry::propagation::TrustPolicy::inside()));
-//!     life.run().await
+//! async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+//!     let mut lifecycle = Lifecycle::start(listeners, shutdown);
+//!     let router = axum::Router::new().route("/hello", axum::routing::get(|| async { config.greeting }));
+//!     lifecycle.serve(chassis::http::router(router, lifecycle.http(), TrustPolicy::inside()));
+//!     lifecycle.run().await
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
@@ -41,21 +31,21 @@
 
 pub mod config;
 mod descriptors;
-mod edges;
 mod failure;
 pub mod http;
 pub mod internal;
-mod life;
+mod lifecycle;
+mod listeners;
 pub mod operator;
 mod ops;
 pub mod problem;
-mod process;
 mod readiness;
+mod service_main;
 mod shutdown;
 
-pub use edges::Edges;
 pub use failure::Failure;
-pub use life::Life;
-pub use process::{Service, main};
+pub use lifecycle::Lifecycle;
+pub use listeners::Listeners;
 pub use readiness::{Readiness, ReadyFlag};
+pub use service_main::{EXIT_MS_MAX, Service, main};
 pub use shutdown::Shutdown;

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_configured_token_is_the_operator() {
+    fn only_configured_token_is_accepted() {
         let operator = Operator::new(Secret::from("correct horse"));
         assert!(operator.is(&headers("correct horse")));
         assert!(!operator.is(&headers("correct hors")));
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_configured_token_nobody_is() {
+    fn empty_configured_token_refuses_all() {
         assert!(!Operator::new(Secret::default()).is(&headers("")));
     }
 }

@@ -10,6 +10,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::{PartialSchema, ToSchema, openapi};
 
 /// An error answer in a form that programs can act on.
 ///
@@ -26,20 +27,37 @@ pub struct Problem {
     headers: Option<Box<HeaderMap>>,
 }
 
-#[derive(Serialize)]
+/// An error (RFC 9457). Some types have more members.
+#[derive(Serialize, ToSchema)]
 struct Body<'a> {
+    /// Identifies the kind of error. It never changes for the same reason, so programs can decide by it.
+    #[schema(example = "/problems/not-found")]
     r#type: String,
+    /// Summary of the kind of error.
     title: &'a str,
+    /// The HTTP status.
     status: u16,
+    /// Description of this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    /// Trace of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
+    /// Id of the Sentry event with the details.
     #[serde(skip_serializing_if = "Option::is_none")]
     sentry_event_id: Option<&'a str>,
+    #[schema(ignore)]
     #[serde(flatten)]
     more: &'a Map<String, Value>,
 }
+
+impl PartialSchema for Problem {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        Body::<'static>::schema()
+    }
+}
+
+impl ToSchema for Problem {}
 
 impl Problem {
     /// Creates a problem of type `/problems/<slug>`.
@@ -99,15 +117,15 @@ impl Problem {
         &self.slug
     }
 
-    /// 400: the request cannot be understood.
+    /// 400: the request is malformed.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood").detail(detail)
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "Malformed request").detail(detail)
     }
 
     /// 401: no credentials, or credentials that are no longer valid.
     #[must_use]
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Log in first")
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication required")
             .detail(detail)
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
@@ -118,31 +136,30 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed").detail(detail)
     }
 
-    /// 404.
+    /// 404: the resource does not exist, or belongs to another player.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here")
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
     }
 
     /// 422: the body can be parsed, but its content is invalid.
     #[must_use]
     pub fn invalid_body(detail: impl Into<String>) -> Self {
-        let title = "The body is not what is expected here";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", title).detail(detail)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-body", "Invalid request body").detail(detail)
     }
 
     /// 422: the idempotency key was used for another request.
     #[must_use]
     pub fn idempotency_conflict() -> Self {
-        let title = "This key belongs to another request";
+        let title = "The Idempotency-Key belongs to another request";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-conflict", title)
-            .detail("the same Idempotency-Key was used with another body; this request had no effect")
+            .detail("the key was used with another body, so this request had no effect")
     }
 
     /// 503: temporarily unavailable. The same request may be retried.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not now, please repeat")
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             .detail(detail)
             .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
@@ -150,7 +167,7 @@ impl Problem {
     /// 500: an error of the server. The cause goes to the log, not to the caller.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something broke on our side")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error")
     }
 }
 

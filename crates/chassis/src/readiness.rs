@@ -63,7 +63,7 @@ impl Readiness {
         parts.iter().map(|(name, ready)| (*name, ready.load(Ordering::Acquire))).collect()
     }
 
-    /// Phase of the process, which explains a missing readiness apart from its parts.
+    /// Phase of the process, which explains why it is not ready although its parts are.
     #[must_use]
     pub(crate) fn phase(&self) -> &'static str {
         if self.shared.draining.load(Ordering::Acquire) {
@@ -75,11 +75,11 @@ impl Readiness {
         }
     }
 
-    pub(crate) fn started(&self) {
+    pub(crate) fn set_started(&self) {
         self.shared.started.store(true, Ordering::Release);
     }
 
-    pub(crate) fn draining(&self) {
+    pub(crate) fn set_draining(&self) {
         self.shared.draining.store(true, Ordering::Release);
     }
 }
@@ -89,20 +89,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_only_when_started_and_every_part_is_and_never_while_draining() {
+    fn ready_needs_start_and_all_parts_and_no_drain() {
         let readiness = Readiness::default();
         let kafka = readiness.register("kafka");
         let store = readiness.register("store");
         kafka.set(true);
         assert!(!readiness.is_ready(), "not started and the store is not ready");
-        readiness.started();
+        readiness.set_started();
         assert!(!readiness.is_ready(), "the store is not ready");
         store.set(true);
         assert!(readiness.is_ready());
         kafka.set(false);
         assert!(!readiness.is_ready(), "a part may lose its readiness again");
         kafka.set(true);
-        readiness.draining();
-        assert!(!readiness.is_ready(), "draining beats all");
+        readiness.set_draining();
+        assert!(!readiness.is_ready(), "a draining process is not ready");
     }
 }

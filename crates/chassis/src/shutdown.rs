@@ -31,7 +31,7 @@ impl Shutdown {
         self.token.is_cancelled()
     }
 
-    /// The request as a token, for slow start-up code that must give up on shutdown.
+    /// The request as a token, for slow start-up code that must stop on shutdown.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.token.clone()

@@ -189,7 +189,7 @@ impl Event {
             return Err(DecodeError::ValueTooLarge { bytes: record.value.len() });
         }
         let all = RecordHeaders::new(record.headers)?;
-        all.check_whole()?;
+        all.check_complete()?;
         let read = if is_structured(all, record.value)? {
             structured::decode(all, record.value)?
         } else {

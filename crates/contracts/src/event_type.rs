@@ -1,4 +1,4 @@
-//! [`EventType`]: the closed list of event types with their topics.
+//! [`EventType`]: the closed list of event types with their topics, generated from `proto/`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,15 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::Topic;
 
-/// Declares the event types: area, name, topic.
+include!(concat!(env!("OUT_DIR"), "/event_types.rs"));
+pub(crate) use for_each_event_type;
+
+/// Declares the event types from area, name and topic of each.
 macro_rules! event_types {
-    ($($area:literal $name:ident $topic:ident,)*) => {
+    ($($area:ident $name:ident $topic:ident,)*) => {
         /// The type of an event, as its `ce_type` header names it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "&'static str")]
         pub enum EventType {
             $(
-                #[doc = concat!("`casino.", $area, ".v1.", stringify!($name), "`")]
+                #[doc = concat!("`casino.", stringify!($area), ".v1.", stringify!($name), "`")]
                 $name,
             )*
         }
@@ -27,7 +30,7 @@ macro_rules! event_types {
             /// The full name: package and message, such as `casino.bets.v1.PlaceBet`.
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$name => concat!("casino.", $area, ".v1.", stringify!($name)),)*
+                    $(Self::$name => concat!("casino.", stringify!($area), ".v1.", stringify!($name)),)*
                 }
             }
 
@@ -48,32 +51,7 @@ macro_rules! event_types {
     };
 }
 
-event_types! {
-    "bets" PlaceBet BetsCommands,
-    "bets" BetSettled BetsEvents,
-    "bets" BetRejected BetsEvents,
-    "bets" BetVoided BetsEvents,
-    "bets" BetConflict BetsEvents,
-    "payments" ApplyWager PaymentsCommands,
-    "payments" VoidWager PaymentsCommands,
-    "payments" Deposit PaymentsCommands,
-    "payments" Withdraw PaymentsCommands,
-    "payments" ProviderReported PaymentsCommands,
-    "payments" WagerApplied PaymentsEvents,
-    "payments" WagerRejected PaymentsEvents,
-    "payments" WagerVoided PaymentsEvents,
-    "payments" DepositCompleted PaymentsEvents,
-    "payments" DepositFailed PaymentsEvents,
-    "payments" WithdrawalCompleted PaymentsEvents,
-    "payments" WithdrawalFailed PaymentsEvents,
-    "payments" RestrictionsApplied PaymentsEvents,
-    "payments" CommandConflict PaymentsEvents,
-    "players" PlayerRegistered PlayersEvents,
-    "players" LimitsChanged PlayersEvents,
-    "players" SelfExclusionStarted PlayersEvents,
-    "players" KycStatusChanged PlayersEvents,
-    "players" PreferencesChanged PlayersEvents,
-}
+for_each_event_type!(event_types);
 
 impl EventType {
     /// Returns true for a command, which carries a request hash, and false for an event that reports a fact.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::class::{Classify, ErrorClass};
 use crate::proto::common::v1::Money;
 
 /// Longest player id. It is part of ledger keys (`player_id/seq`), so its alphabet is narrow.
@@ -30,6 +31,12 @@ impl FieldError {
     pub(crate) fn new(field: impl Into<String>, problem: &'static str) -> Self {
         Self { field: field.into(), problem }
     }
+
+    /// A required field is missing.
+    #[must_use]
+    pub fn missing(field: &str) -> Self {
+        Self::new(field, "is missing")
+    }
 }
 
 impl fmt::Display for FieldError {
@@ -39,6 +46,22 @@ impl fmt::Display for FieldError {
 }
 
 impl std::error::Error for FieldError {}
+
+impl Classify for FieldError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Poison
+    }
+}
+
+/// Returns the amount in a required field of a message.
+///
+/// # Errors
+/// When the field is missing or its currency is not supported. That is impossible in a decoded message, because
+/// [`Validate`](crate::message::Validate) checks both.
+pub fn required_money(field: &str, value: Option<&Money>) -> Result<money::Money, FieldError> {
+    let value = value.ok_or_else(|| FieldError::missing(field))?;
+    money::Money::try_from(value).map_err(|_| FieldError::new(field, "has an unknown currency"))
+}
 
 type Checked = Result<(), FieldError>;
 

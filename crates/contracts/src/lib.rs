@@ -28,10 +28,10 @@ pub use class::{Classify, ErrorClass};
 pub use decode_error::DecodeError;
 pub use event::{Encoded, Event, Format, Place, RecordView, TraceExtension};
 pub use event_type::{EventType, UnknownEventType};
-pub use field::{FieldError, TRANSFER_MINOR_MAX};
+pub use field::{FieldError, TRANSFER_MINOR_MAX, required_money};
 pub use game::{Game, UnknownGame};
 pub use ids::{EventId, RequestHash};
-pub use message::Message;
+pub use message::{Contract, Message};
 pub use parts::{Part, Ports};
 pub use topics::{Group, Topic, TopicSpec};
 

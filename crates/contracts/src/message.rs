@@ -7,18 +7,27 @@ use serde::de::DeserializeOwned;
 
 use crate::EventType;
 use crate::decode_error::DecodeError;
+use crate::event_type::for_each_event_type;
 use crate::field::FieldError;
 use crate::json;
 use crate::proto::{bets, payments, players};
 
-/// Common interface of the message types in `proto/` that are events.
-pub trait Contract: prost::Message + Default + Clone + Serialize + DeserializeOwned + Into<Message> {
+/// A message type in `proto/` that is an event. All implementations are generated.
+pub trait Contract:
+    Validate + prost::Message + Default + Clone + Serialize + DeserializeOwned + Into<Message> + 'static
+{
     /// The type's name on the wire.
     const EVENT_TYPE: EventType;
 
     /// The player that the event belongs to, which is the key of its record.
     fn player_id(&self) -> &str;
 
+    /// Returns the content of `message` if it is of this type.
+    fn from_message(message: &Message) -> Option<&Self>;
+}
+
+/// Rules for the fields of a message. The generated code does not compile for a message without them.
+pub trait Validate {
     /// Checks that every field holds what its documentation says. It runs on everything that is decoded.
     fn validate(&self) -> Result<(), FieldError>;
 
@@ -27,9 +36,9 @@ pub trait Contract: prost::Message + Default + Clone + Serialize + DeserializeOw
     fn drop_unknown_enums(&mut self) {}
 }
 
-/// Lists the event types once. The variants, the conversions and the dispatch by type are generated from this list.
+/// Declares the variants, the conversions and the dispatch by type.
 macro_rules! messages {
-    ($($area:ident $name:ident,)*) => {
+    ($($area:ident $name:ident $topic:ident,)*) => {
         /// The content of one event. Every type has a variant, and there is none for other types.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Message {
@@ -54,6 +63,21 @@ macro_rules! messages {
                     match message {
                         Message::$name(content) => Ok(content),
                         other => Err(other),
+                    }
+                }
+            }
+
+            impl Contract for $area::v1::$name {
+                const EVENT_TYPE: EventType = EventType::$name;
+
+                fn player_id(&self) -> &str {
+                    &self.player_id
+                }
+
+                fn from_message(message: &Message) -> Option<&Self> {
+                    match message {
+                        Message::$name(content) => Some(content),
+                        _ => None,
                     }
                 }
             }
@@ -128,32 +152,7 @@ macro_rules! messages {
     };
 }
 
-messages! {
-    bets PlaceBet,
-    bets BetSettled,
-    bets BetRejected,
-    bets BetVoided,
-    bets BetConflict,
-    payments ApplyWager,
-    payments VoidWager,
-    payments Deposit,
-    payments Withdraw,
-    payments ProviderReported,
-    payments WagerApplied,
-    payments WagerRejected,
-    payments WagerVoided,
-    payments DepositCompleted,
-    payments DepositFailed,
-    payments WithdrawalCompleted,
-    payments WithdrawalFailed,
-    payments RestrictionsApplied,
-    payments CommandConflict,
-    players PlayerRegistered,
-    players LimitsChanged,
-    players SelfExclusionStarted,
-    players KycStatusChanged,
-    players PreferencesChanged,
-}
+for_each_event_type!(messages);
 
 fn read_protobuf<M: Contract>(value: &[u8]) -> Result<Message, DecodeError> {
     let message = M::decode(value)

@@ -12,7 +12,7 @@ pub const BASE_PORT_MAX: u16 = u16::MAX - 99;
 /// A program that runs as a separate process: a Pitboss service, or a server that the services need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
-    /// The HTTP and WebSocket edge.
+    /// The HTTP edge.
     Gateway,
     /// Independent record of everything that is sent to Sentry.
     Recorder,

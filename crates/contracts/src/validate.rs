@@ -5,7 +5,7 @@ use crate::field::{
     FieldError, Sign, amount, currency_code, email, event_id, game, known_enum, optional_amount, player_id,
     positive, same_currency, text, transfer,
 };
-use crate::message::Contract;
+use crate::message::Validate;
 use crate::proto::common::v1::{Money, RejectReason};
 use crate::proto::payments::v1::ProviderOutcome;
 use crate::proto::players::v1::KycStatus;
@@ -35,16 +35,10 @@ fn reversed(stake: Option<&Money>, payout: Option<&Money>) -> Checked {
     same_currency("reversedPayout", stake, payout)
 }
 
-/// Implements [`Contract`] for a message from its rules and its enum field.
-macro_rules! contract {
+/// Implements [`Validate`] for a message from its rules and its enum field.
+macro_rules! rules {
     ($area:ident $name:ident, |$message:ident| $rules:expr $(, enum $field:ident: $kind:ty)?) => {
-        impl Contract for $area::v1::$name {
-            const EVENT_TYPE: EventType = EventType::$name;
-
-            fn player_id(&self) -> &str {
-                &self.player_id
-            }
-
+        impl Validate for $area::v1::$name {
             fn validate(&self) -> Checked {
                 player_id(&self.player_id)?;
                 let $message = self;
@@ -62,12 +56,12 @@ macro_rules! contract {
     };
 }
 
-contract!(bets PlaceBet, |m| {
+rules!(bets PlaceBet, |m| {
     game(&m.game)?;
     amount("stake", m.stake.as_ref(), Sign::Positive)
 });
 
-contract!(bets BetSettled, |m| {
+rules!(bets BetSettled, |m| {
     event_id("betId", &m.bet_id)?;
     game(&m.game)?;
     transfer("stake", m.stake.as_ref(), Sign::Positive)?;
@@ -82,14 +76,14 @@ contract!(bets BetSettled, |m| {
     text("payTableVersion", &m.pay_table_version, 0, SYMBOL_BYTES_MAX)
 });
 
-contract!(bets BetRejected, |m| {
+rules!(bets BetRejected, |m| {
     event_id("betId", &m.bet_id)?;
     game(&m.game)?;
     amount("stake", m.stake.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 
-contract!(bets BetVoided, |m| {
+rules!(bets BetVoided, |m| {
     event_id("betId", &m.bet_id)?;
     game(&m.game)?;
     amount("stake", m.stake.as_ref(), Sign::Positive)?;
@@ -98,9 +92,9 @@ contract!(bets BetVoided, |m| {
     same_currency("reversedStake", m.stake.as_ref(), m.reversed_stake.as_ref())
 });
 
-contract!(bets BetConflict, |m| event_id("betId", &m.bet_id));
+rules!(bets BetConflict, |m| event_id("betId", &m.bet_id));
 
-contract!(payments ApplyWager, |m| {
+rules!(payments ApplyWager, |m| {
     event_id("wagerId", &m.wager_id)?;
     game(&m.game)?;
     transfer("stake", m.stake.as_ref(), Sign::Positive)?;
@@ -108,23 +102,23 @@ contract!(payments ApplyWager, |m| {
     same_currency("payout", m.stake.as_ref(), m.payout.as_ref())
 });
 
-contract!(payments VoidWager, |m| {
+rules!(payments VoidWager, |m| {
     event_id("wagerId", &m.wager_id)?;
     text("reason", &m.reason, 1, REASON_BYTES_MAX)
 });
 
-contract!(payments Deposit, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
+rules!(payments Deposit, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
 
-contract!(payments Withdraw, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
+rules!(payments Withdraw, |m| amount("amount", m.amount.as_ref(), Sign::Positive));
 
-contract!(payments ProviderReported, |m| {
+rules!(payments ProviderReported, |m| {
     event_id("paymentId", &m.payment_id)?;
     known_enum::<ProviderOutcome>("outcome", m.outcome)?;
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)?;
     amount("amount", m.amount.as_ref(), Sign::Positive)
 }, enum outcome: ProviderOutcome);
 
-contract!(payments WagerApplied, |m| {
+rules!(payments WagerApplied, |m| {
     event_id("wagerId", &m.wager_id)?;
     game(&m.game)?;
     transfer("stake", m.stake.as_ref(), Sign::Positive)?;
@@ -135,7 +129,7 @@ contract!(payments WagerApplied, |m| {
     positive("seq", m.seq)
 });
 
-contract!(payments WagerRejected, |m| {
+rules!(payments WagerRejected, |m| {
     event_id("wagerId", &m.wager_id)?;
     game(&m.game)?;
     amount("stake", m.stake.as_ref(), Sign::Positive)?;
@@ -144,7 +138,7 @@ contract!(payments WagerRejected, |m| {
     same_currency("balance", m.stake.as_ref(), m.balance.as_ref())
 }, enum reason: RejectReason);
 
-contract!(payments WagerVoided, |m| {
+rules!(payments WagerVoided, |m| {
     event_id("wagerId", &m.wager_id)?;
     optional_amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
     text("reason", &m.reason, 1, REASON_BYTES_MAX)?;
@@ -152,7 +146,7 @@ contract!(payments WagerVoided, |m| {
     same_currency("balanceAfter", m.reversed_stake.as_ref(), m.balance_after.as_ref())
 });
 
-contract!(payments DepositCompleted, |m| {
+rules!(payments DepositCompleted, |m| {
     event_id("paymentId", &m.payment_id)?;
     transfer("amount", m.amount.as_ref(), Sign::Positive)?;
     amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
@@ -160,13 +154,13 @@ contract!(payments DepositCompleted, |m| {
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)
 });
 
-contract!(payments DepositFailed, |m| {
+rules!(payments DepositFailed, |m| {
     event_id("paymentId", &m.payment_id)?;
     amount("amount", m.amount.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 
-contract!(payments WithdrawalCompleted, |m| {
+rules!(payments WithdrawalCompleted, |m| {
     event_id("paymentId", &m.payment_id)?;
     transfer("amount", m.amount.as_ref(), Sign::Positive)?;
     amount("balanceAfter", m.balance_after.as_ref(), Sign::Any)?;
@@ -174,33 +168,33 @@ contract!(payments WithdrawalCompleted, |m| {
     text("providerReference", &m.provider_reference, 0, REFERENCE_BYTES_MAX)
 });
 
-contract!(payments WithdrawalFailed, |m| {
+rules!(payments WithdrawalFailed, |m| {
     event_id("paymentId", &m.payment_id)?;
     amount("amount", m.amount.as_ref(), Sign::Positive)?;
     known_enum::<RejectReason>("reason", m.reason)
 }, enum reason: RejectReason);
 
-contract!(payments RestrictionsApplied, |m| event_id("causeId", &m.cause_id));
+rules!(payments RestrictionsApplied, |m| event_id("causeId", &m.cause_id));
 
-contract!(payments CommandConflict, |m| {
+rules!(payments CommandConflict, |m| {
     event_id("commandId", &m.command_id)?;
     let known = m.command_type.parse::<EventType>();
     known.map(|_| ()).map_err(|_| FieldError::new("commandType", "is not an event type"))
 });
 
-contract!(players PlayerRegistered, |m| {
+rules!(players PlayerRegistered, |m| {
     email(&m.email)?;
     text("displayName", &m.display_name, 1, DISPLAY_NAME_BYTES_MAX)?;
     currency_code("currency", &m.currency)
 });
 
-contract!(players LimitsChanged, |m| {
+rules!(players LimitsChanged, |m| {
     optional_amount("maxStake", m.max_stake.as_ref(), Sign::Positive)?;
     optional_amount("dailyLoss", m.daily_loss.as_ref(), Sign::Positive)
 });
 
-contract!(players SelfExclusionStarted, |m| positive("untilEpochMs", m.until_epoch_ms));
+rules!(players SelfExclusionStarted, |m| positive("untilEpochMs", m.until_epoch_ms));
 
-contract!(players KycStatusChanged, |m| known_enum::<KycStatus>("status", m.status), enum status: KycStatus);
+rules!(players KycStatusChanged, |m| known_enum::<KycStatus>("status", m.status), enum status: KycStatus);
 
-contract!(players PreferencesChanged, |_m| Ok(()));
+rules!(players PreferencesChanged, |_m| Ok(()));

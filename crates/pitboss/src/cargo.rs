@@ -24,15 +24,12 @@ fn command(root: &Path) -> Command {
 }
 
 /// Builds every program of the workspace.
-///
-/// # Errors
-/// When the build fails. The error shows the end of its log.
-pub async fn build_programs(layout: &Layout, told: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+pub async fn build_programs(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<()> {
     let mut cargo = command(layout.root());
     cargo.args(["build", "--workspace", "--bins"]);
     let log = layout.log("build");
     let job = Job { what: "building the programs", log: &log, deadline: BUILD_DEADLINE };
-    fetch::run(layout, cargo, &job, &|line| told(&progress(line))).await?;
+    fetch::run(layout, cargo, &job, &|line| on_progress(&progress(line))).await?;
     Ok(())
 }
 
@@ -55,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_progress_bar_becomes_a_few_words() {
+    fn progress_bar_is_shortened() {
         assert_eq!(
             progress("    Building [=====>        ] 123/456: tokio, syn(build)"),
             "123/456 tokio, syn(build)"

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use contracts::parts::{BASE_PORT_DEFAULT, Ports};
+use runtime::os_process::ProcessId;
 use runtime::{Layout, dotenv};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ pub const TOOLS_VARIABLE: &str = "PITBOSS_TOOLS";
 pub const PROGRAMS_VARIABLE: &str = "PITBOSS_BIN";
 /// Base of all ports in place of the default.
 pub const PORT_BASE_VARIABLE: &str = "PITBOSS_PORT_BASE";
-/// Process whose end shuts down a platform that is started by it.
+/// Process whose end shuts down the platforms that it starts. `./pitboss test` sets it for the platforms of its tests.
 pub const END_WITH_VARIABLE: &str = "PITBOSS_END_WITH";
 
 /// Decisions of `up`, for later commands.
@@ -41,14 +42,11 @@ pub struct Checkout {
     /// Variables of `.env`.
     pub dotenv: BTreeMap<String, String>,
     /// Requested base port, by option, variable or `.env`.
-    asked_base: Option<u16>,
+    requested_base: Option<u16>,
 }
 
 impl Checkout {
     /// Finds the checkout that this program belongs to.
-    ///
-    /// # Errors
-    /// When it belongs to none, or `.env` cannot be parsed.
     pub fn find(port_base: Option<u16>) -> Result<Self> {
         let root = root()?;
         let dotenv = dotenv::read(&root.join(".env"))?;
@@ -56,29 +54,26 @@ impl Checkout {
             std::env::var(name).ok().or_else(|| dotenv.get(name).cloned()).filter(|v| !v.is_empty())
         };
         let folder = |name: &str| setting(name).map(|path| root.join(path));
-        let asked_base = match (port_base, setting(PORT_BASE_VARIABLE)) {
+        let requested_base = match (port_base, setting(PORT_BASE_VARIABLE)) {
             (Some(base), _) => Some(base),
-            (None, Some(text)) => {
-                Some(text.parse().with_context(|| format!("{PORT_BASE_VARIABLE}={text} is no port"))?)
-            }
+            (None, Some(text)) => Some(
+                text.parse().with_context(|| format!("{PORT_BASE_VARIABLE}={text} is not a port number"))?,
+            ),
             (None, None) => None,
         };
         let mut layout = Layout::new(&root, folder(STATE_VARIABLE), folder(TOOLS_VARIABLE));
         if let Some(programs) = folder(PROGRAMS_VARIABLE) {
             layout = layout.with_programs(programs);
         }
-        let checkout = Self { layout, dotenv, asked_base };
+        let checkout = Self { layout, dotenv, requested_base };
         checkout.ports()?;
         Ok(checkout)
     }
 
     /// Returns the ports: from the requested base, else from that of the running platform, else from the default.
-    ///
-    /// # Errors
-    /// When the base leaves no room for all of them.
     pub fn ports(&self) -> Result<Ports> {
         let base =
-            self.asked_base.or_else(|| self.running().map(|r| r.port_base)).unwrap_or(BASE_PORT_DEFAULT);
+            self.requested_base.or_else(|| self.running().map(|r| r.port_base)).unwrap_or(BASE_PORT_DEFAULT);
         Ok(Ports::new(base)?)
     }
 
@@ -90,10 +85,10 @@ impl Checkout {
 
     /// Variables of `.env` and the terminal that are passed on to the services.
     #[must_use]
-    pub fn handed_on(&self) -> BTreeMap<String, String> {
+    pub fn service_variables(&self) -> BTreeMap<String, String> {
         let terminal =
             std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        dotenv::handed_on(self.dotenv.clone().into_iter().chain(terminal))
+        dotenv::for_services(self.dotenv.clone().into_iter().chain(terminal))
     }
 
     /// Decisions of the last `up`, or `None` if the platform is down.
@@ -120,6 +115,11 @@ impl Checkout {
     }
 }
 
+/// Process with whose end the platform shuts down, if there is one.
+pub(crate) fn end_with() -> Option<ProcessId> {
+    std::env::var(END_WITH_VARIABLE).ok()?.parse().ok()
+}
+
 fn root() -> Result<PathBuf> {
     let is_root =
         |folder: &Path| folder.join("deploy/versions.toml").is_file() && folder.join("Cargo.toml").is_file();
@@ -132,5 +132,5 @@ fn root() -> Result<PathBuf> {
             return root.canonicalize().with_context(|| format!("cannot use {}", root.display()));
         }
     }
-    bail!("no checkout of Pitboss is here: run ./pitboss at its root");
+    bail!("this folder is not in a checkout of Pitboss: run ./pitboss at the root of one");
 }

@@ -1,30 +1,27 @@
 //! Command line arguments and their dispatch to the commands.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use runtime::RuntimeError;
-use runtime::process::ProcessId;
+use runtime::control::Action;
 
-use crate::checkout::Checkout;
 use crate::commands::{
-    bench, bet, doctor, down, kafka, load, logs, part, ready, secrets, status, supervise, test, topics,
-    trace, up,
+    Context, bench, bet, doctor, down, kafka, load, logs, part, ready, secrets, status, supervise, test,
+    topics, trace, up,
 };
 use crate::output::Output;
-use crate::target::Target;
 
-/// Pitboss: a Kafka-backed casino that breaks on cue and shows what Sentry sees of it.
+/// Pitboss: a casino on Kafka that you can break on purpose, to see what Sentry shows of it.
 #[derive(Debug, Parser)]
 #[command(name = "pitboss", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// Print facts as JSON
+    /// Print results and errors as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Count all ports from here (a second checkout beside the first); PITBOSS_PORT_BASE does the same
+    /// First port of the platform, for a second checkout on one machine (or set PITBOSS_PORT_BASE)
     #[arg(long, global = true, value_name = "PORT")]
     port_base: Option<u16>,
     #[command(subcommand)]
@@ -33,45 +30,45 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything, from nothing: fetch, build, start, wait until ready, play one bet and show its trace
+    /// Fetch, build and start the platform, then play one bet and show its trace
     Up(up::UpArgs),
-    /// Stop all of it
+    /// Stop the platform
     Down(down::DownArgs),
-    /// What every part is doing
+    /// Show the state of every part
     Status(status::StatusArgs),
-    /// The end of a part's log
+    /// Show the last lines of a part's log
     Logs(logs::LogsArgs),
-    /// What this machine has and lacks, and what to do about it
+    /// Check that this machine has everything that `up` needs
     Doctor(doctor::DoctorArgs),
-    /// Start a part that was stopped
+    /// Start a stopped part
     Start(part::PartArgs),
-    /// Stop a part in good order; it stays down
+    /// Shut down a part; it stays stopped until `start`
     Stop(part::PartArgs),
-    /// Stop a part in good order and start it again
+    /// Shut down a part and start it again
     Restart(part::PartArgs),
-    /// Kill a part (SIGKILL); it comes back by itself
+    /// Kill a part (SIGKILL); the supervisor restarts it
     Kill(part::PartArgs),
-    /// Make a part stand still (SIGSTOP); it stays so
+    /// Suspend a part (SIGSTOP) until `thaw`
     Freeze(part::PartArgs),
-    /// Let a frozen part go on
+    /// Resume a frozen part (SIGCONT)
     Thaw(part::PartArgs),
-    /// Kafka's own tools, with their own options
+    /// Run one of Kafka's own command line tools
     Kafka(kafka::KafkaArgs),
-    /// Every test, against servers that are started for it on free ports
+    /// Run all tests against a temporary Kafka, document store and Redis
     Test(test::TestArgs),
     /// Play bets over HTTP
     Bet(bet::BetArgs),
-    /// One trace as a tree
+    /// Show a trace as a tree
     Trace(trace::TraceArgs),
-    /// Bets at a given rate, and what they took
+    /// Generate load and report latencies
     Load(load::LoadArgs),
-    /// Benchmarks that need platforms of their own
+    /// Run a benchmark on separate platforms
     Bench(bench::BenchArgs),
-    /// The topics of the catalogue
+    /// Manage the topics in Kafka
     Topics(topics::TopicsArgs),
-    /// The secrets of this platform, for other programs
+    /// Write the platform's secrets to a file for other programs
     Secrets(secrets::SecretsArgs),
-    /// Whether one service is ready: exit code 0 or 1 (the health check of a container)
+    /// Check that one service is ready: exit code 0 or 1 (health check of the containers)
     Ready(ready::ReadyArgs),
     /// The supervisor itself
     #[command(name = runtime::launch::SUPERVISE, hide = true)]
@@ -80,24 +77,55 @@ enum Command {
 
 /// Runs the command that the arguments name.
 #[must_use]
-pub fn main(words: Vec<OsString>) -> ExitCode {
+pub fn main(args: Vec<OsString>) -> ExitCode {
     // This process is about to become a part, so the rest of the command line does not apply.
-    if let [_, subcommand, parent, program, args @ ..] = words.as_slice()
+    if let [_, subcommand, parent, program, args @ ..] = args.as_slice()
         && subcommand == runtime::child::EXEC_PART
     {
         return become_part(parent, program, args);
     }
-    let cli = Cli::parse_from(words);
-    let output = Output::new(cli.json);
+    let cli = Cli::parse_from(args);
+    let context = Context { output: Output::new(cli.json), port_base: cli.port_base };
     // The HTTP client needs a TLS provider, although no part uses TLS. A provider that was installed before stays.
     drop(rustls::crypto::ring::default_provider().install_default());
-    match run(cli, &output) {
-        Ok(code) => code,
-        Err(error) => {
-            output.problem(&told(&error));
-            exit_code(&error)
-        }
+    run(cli.command, &context).unwrap_or_else(|error| {
+        context.output.problem(&error_text(&error), exit_code(&error));
+        ExitCode::from(exit_code(&error))
+    })
+}
+
+/// Runs the command. A new command needs an arm here.
+fn run(command: Command, context: &Context) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => block_on(args.run(context)),
+        Command::Down(args) => block_on(args.run(context)),
+        Command::Status(args) => block_on(args.run(context)),
+        Command::Logs(args) => block_on(args.run(context)),
+        Command::Doctor(args) => block_on(args.run(context)),
+        Command::Start(args) => block_on(args.run(Action::Start, context)),
+        Command::Stop(args) => block_on(args.run(Action::Stop, context)),
+        Command::Restart(args) => block_on(args.run(Action::Restart, context)),
+        Command::Kill(args) => block_on(args.run(Action::Kill, context)),
+        Command::Freeze(args) => block_on(args.run(Action::Freeze, context)),
+        Command::Thaw(args) => block_on(args.run(Action::Thaw, context)),
+        Command::Kafka(args) => args.run(context),
+        Command::Test(args) => block_on(args.run(context)),
+        Command::Bet(args) => block_on(args.run(context)),
+        Command::Trace(args) => block_on(args.run(context)),
+        Command::Load(args) => block_on(args.run(context)),
+        Command::Bench(args) => args.run(context),
+        Command::Topics(args) => block_on(args.run(context)),
+        Command::Secrets(args) => args.run(context),
+        Command::Ready(args) => args.run(context),
+        Command::Supervise(args) => args.run(),
     }
+}
+
+/// Runs a command that needs the async runtime.
+fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().context("cannot start the async runtime")?;
+    runtime.block_on(command)
 }
 
 fn become_part(parent: &OsString, program: &OsString, args: &[OsString]) -> ExitCode {
@@ -105,12 +133,12 @@ fn become_part(parent: &OsString, program: &OsString, args: &[OsString]) -> Exit
         return ExitCode::from(2);
     };
     let error = runtime::child::exec_part(parent, program, args);
-    Output::new(false).problem(&error.to_string());
+    Output::new(false).problem(&error.to_string(), 69);
     ExitCode::from(69)
 }
 
 /// The error and its causes. A cause that the text already contains is left out.
-fn told(error: &anyhow::Error) -> String {
+fn error_text(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -122,73 +150,10 @@ fn told(error: &anyhow::Error) -> String {
     text
 }
 
-fn exit_code(error: &anyhow::Error) -> ExitCode {
+fn exit_code(error: &anyhow::Error) -> u8 {
     let known = error.chain().find_map(|cause| cause.downcast_ref::<RuntimeError>());
-    ExitCode::from(known.map_or(1, RuntimeError::exit_code))
+    known.map_or(1, RuntimeError::exit_code)
 }
-
-fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
-    // These work without a checkout: in a container, beside any broker.
-    match &cli.command {
-        Command::Supervise(args) => return supervise::run(args),
-        Command::Ready(args) => return ready::run(args, output),
-        Command::Topics(args) if args.names_a_broker() => {
-            return tasks()?.block_on(topics::run(args, None, output));
-        }
-        _ => {}
-    }
-    let checkout = Checkout::find(cli.port_base)?;
-    match &cli.command {
-        // These need no async runtime.
-        Command::Kafka(args) => return kafka::run(args, &checkout),
-        Command::Bench(args) => return bench::run(args, &checkout, output),
-        Command::Secrets(args) => return secrets::run(args, &checkout, output),
-        _ => {}
-    }
-    tasks()?.block_on(run_async(cli.command, &checkout, output))
-}
-
-fn tasks() -> Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().context("cannot start the tasks' runtime")
-}
-
-async fn run_async(command: Command, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    use runtime::control::Action;
-    let act = |action, args: part::PartArgs| async move { part::run(action, &args, checkout, output).await };
-    match command {
-        Command::Up(args) => up::run(&args, checkout, output).await,
-        Command::Down(args) => down::run(&args, checkout, output).await,
-        Command::Status(args) => status::run(&args, checkout, output).await,
-        Command::Logs(args) => logs::run(&args, checkout, output).await,
-        Command::Doctor(args) => doctor::run(&args, checkout, output).await,
-        Command::Start(args) => act(Action::Start, args).await,
-        Command::Stop(args) => act(Action::Stop, args).await,
-        Command::Restart(args) => act(Action::Restart, args).await,
-        Command::Kill(args) => act(Action::Kill, args).await,
-        Command::Freeze(args) => act(Action::Freeze, args).await,
-        Command::Thaw(args) => act(Action::Thaw, args).await,
-        Command::Test(args) => test::run(&args, checkout, output).await,
-        Command::Bet(args) => bet::run(&args, &Target::of(checkout, &args.target).await?, output).await,
-        Command::Trace(args) => trace::run(&args, &Target::of(checkout, &args.target).await?, output).await,
-        Command::Load(args) => load::run(&args, &Target::of(checkout, &args.target).await?, output).await,
-        Command::Topics(args) => topics::run(&args, Some(checkout), output).await,
-        // Handled above, without the async runtime.
-        Command::Kafka(_)
-        | Command::Bench(_)
-        | Command::Secrets(_)
-        | Command::Ready(_)
-        | Command::Supervise(_) => Ok(ExitCode::FAILURE),
-    }
-}
-
-/// Process whose end shuts down a platform of a test run. `./pitboss test` sets it for all platforms that its tests start.
-pub(crate) fn end_with() -> Option<ProcessId> {
-    std::env::var(crate::checkout::END_WITH_VARIABLE).ok()?.parse().ok()
-}
-
-/// A folder given on the command line of a hidden subcommand.
-pub(crate) type Folder = PathBuf;
 
 #[cfg(test)]
 mod tests {
@@ -197,13 +162,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_fit_together() {
+    fn argument_definitions_are_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn options_of_kafkas_tools_are_passed_on_untouched() {
-        let words = [
+    fn kafka_tool_options_are_passed_through() {
+        let args = [
             "pitboss",
             "kafka",
             "console-producer",
@@ -213,32 +178,29 @@ mod tests {
             "parse.key=true",
             "--json",
         ];
-        let cli = Cli::try_parse_from(words).unwrap();
+        let cli = Cli::try_parse_from(args).unwrap();
         assert!(matches!(cli.command, Command::Kafka(_)));
-        assert!(!cli.json, "it belongs to the tool");
+        assert!(!cli.json, "--json is an option of the tool");
         assert!(
             Cli::try_parse_from(["pitboss", "kafka", "topics", "--help"]).is_ok(),
-            "the tool explains itself"
+            "--help is an option of the tool"
         );
     }
 
     #[test]
-    fn options_of_cargo_test_are_passed_on_untouched() {
-        for words in
+    fn cargo_test_options_are_passed_through() {
+        for args in
             [vec!["pitboss", "test", "-p", "bus"], vec!["pitboss", "test", "--", "--nocapture", "one_bet"]]
         {
-            assert!(matches!(Cli::try_parse_from(words).unwrap().command, Command::Test(_)));
+            assert!(matches!(Cli::try_parse_from(args).unwrap().command, Command::Test(_)));
         }
     }
 
     #[test]
-    fn the_exit_code_says_what_kind_of_failure_it_was() {
+    fn exit_code_shows_kind_of_failure() {
         let code = |error: RuntimeError| exit_code(&anyhow::Error::new(error).context("while starting"));
-        assert_eq!(code(RuntimeError::NotRunning), ExitCode::from(69));
-        assert_eq!(
-            code(RuntimeError::UnknownPart { name: String::new(), known: String::new() }),
-            ExitCode::from(2)
-        );
-        assert_eq!(exit_code(&anyhow::anyhow!("else")), ExitCode::from(1));
+        assert_eq!(code(RuntimeError::NotRunning), 69);
+        assert_eq!(code(RuntimeError::UnknownPart { name: String::new(), known: String::new() }), 2);
+        assert_eq!(exit_code(&anyhow::anyhow!("another error")), 1);
     }
 }

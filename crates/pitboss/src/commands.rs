@@ -1,4 +1,6 @@
 //! Commands, one module each, with their arguments and a `run` that returns the exit code.
+//!
+//! A new command is a file here, its `mod` line, and a variant of `Command` in `cli.rs` with its arm in `run`.
 
 pub mod bench;
 pub mod bet;
@@ -16,3 +18,33 @@ pub mod test;
 pub mod topics;
 pub mod trace;
 pub mod up;
+
+use anyhow::Result;
+
+use crate::checkout::Checkout;
+use crate::output::Output;
+use crate::target::{Target, TargetArgs};
+
+/// Options that all commands share.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Form of the output.
+    pub output: Output,
+    /// Base of all ports, if it was given as an option.
+    pub port_base: Option<u16>,
+}
+
+impl Context {
+    /// Finds the checkout. Commands that work without one, such as in a container, do not call this.
+    pub fn checkout(&self) -> Result<Checkout> {
+        Checkout::find(self.port_base)
+    }
+
+    /// Finds the running platform that `args` select.
+    ///
+    /// # Errors
+    /// When no platform answers there (exit code 69), or an address is invalid.
+    pub async fn target(&self, args: &TargetArgs) -> Result<Target> {
+        Target::of(&self.checkout()?, args).await
+    }
+}

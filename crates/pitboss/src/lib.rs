@@ -7,7 +7,7 @@ pub mod cargo;
 pub mod checkout;
 pub mod cli;
 pub mod commands;
-pub mod load;
+pub mod load_generator;
 pub mod output;
 pub mod player;
 pub mod steps;

@@ -33,18 +33,23 @@ impl Output {
 
     /// Prints a line on standard output. A closed pipe (`| head`) is not an error.
     pub fn line(&self, text: &str) {
-        let _gone = writeln!(std::io::stdout().lock(), "{text}");
+        let _closed_pipe = writeln!(std::io::stdout().lock(), "{text}");
     }
 
     /// Prints text that ends with its own newline.
     pub fn text(&self, text: &str) {
-        let _gone = write!(std::io::stdout().lock(), "{text}");
+        let _closed_pipe = write!(std::io::stdout().lock(), "{text}");
     }
 
-    /// Reports a problem on standard error.
-    pub fn problem(&self, text: &str) {
+    /// Reports a problem on standard error: text, or one object a line with `--json`. The command exits with `exit_code`.
+    pub fn problem(&self, text: &str, exit_code: u8) {
+        if self.json {
+            let object = serde_json::json!({ "error": text, "exitCode": exit_code });
+            let _closed_pipe = writeln!(std::io::stderr().lock(), "{object}");
+            return;
+        }
         let mark = Style::new().red().for_stderr().apply_to("✗");
-        let _gone = writeln!(std::io::stderr().lock(), "{mark} {text}");
+        let _closed_pipe = writeln!(std::io::stderr().lock(), "{mark} {text}");
     }
 
     /// Returns a progress bar over `length` steps. It is hidden if standard error is not a terminal.

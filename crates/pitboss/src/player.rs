@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 /// Deadline of a call. The gateway answers a bet within 2 s, settled or not. The rest is for a machine under load.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause before a request is repeated that a busy service did not take.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// The gateway of a running platform.
 #[derive(Clone, Debug)]
@@ -89,9 +91,6 @@ impl Gateway {
     }
 
     /// Registers a new player and logs in.
-    ///
-    /// # Errors
-    /// When the gateway refuses or cannot be reached.
     pub async fn register(&self, currency: &str) -> Result<Player> {
         let name = Uuid::new_v4().simple().to_string();
         let credentials = serde_json::json!({
@@ -162,9 +161,6 @@ impl Gateway {
     }
 
     /// Balance of the player in `currency`, in minor units.
-    ///
-    /// # Errors
-    /// When the gateway refuses, cannot be reached, or does not know the currency.
     pub async fn balance(&self, player: &Player, currency: &str) -> Result<i64> {
         let response = self.request(Method::GET, "/api/v1/me/balance", Some(player), "").send().await?;
         let status = response.status();
@@ -197,17 +193,25 @@ impl Gateway {
         key: &str,
         body: &serde_json::Value,
     ) -> Result<T> {
-        let response = self
-            .request(Method::POST, path, player, key)
-            .json(body)
-            .send()
-            .await
-            .with_context(|| format!("POST {path}: no answer"))?;
-        let status = response.status();
-        let text = response.text().await?;
-        if !status.is_success() {
-            bail!("POST {path} answered {status}: {}", text.trim());
-        }
+        let until = Instant::now() + CALL_DEADLINE;
+        let text = loop {
+            let response = self
+                .request(Method::POST, path, player, key)
+                .json(body)
+                .send()
+                .await
+                .with_context(|| format!("POST {path}: no answer"))?;
+            let status = response.status();
+            let text = response.text().await?;
+            if status.is_success() {
+                break text;
+            }
+            // A busy service asks for the same request again. The key makes it the same request.
+            if status != StatusCode::SERVICE_UNAVAILABLE || Instant::now() > until {
+                bail!("POST {path} answered {status}: {}", text.trim());
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        };
         serde_json::from_str(&text).with_context(|| format!("POST {path}: unexpected body {text}"))
     }
 }

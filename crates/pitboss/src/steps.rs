@@ -37,7 +37,7 @@ pub struct Step {
     name: &'static str,
     began: Instant,
     bar: Option<ProgressBar>,
-    told: Mutex<Instant>,
+    last_printed: Mutex<Instant>,
 }
 
 impl Default for Steps {
@@ -61,9 +61,9 @@ impl Steps {
             bar
         });
         if bar.is_none() {
-            say(&format!("… {name}"));
+            print_line(&format!("… {name}"));
         }
-        Step { name, began: now, bar, told: Mutex::new(now) }
+        Step { name, began: now, bar, last_printed: Mutex::new(now) }
     }
 
     /// Ends a successful phase and reports it with `result`.
@@ -73,7 +73,7 @@ impl Steps {
             bar.finish_and_clear();
         }
         let mark = Style::new().green().for_stderr().apply_to("✓");
-        say(format!("{mark} {:<22} {:>6.1} s  {result}", step.name, seconds).trim_end());
+        print_line(format!("{mark} {:<22} {:>6.1} s  {result}", step.name, seconds).trim_end());
         self.done.push(Phase { name: step.name.to_owned(), seconds });
     }
 
@@ -92,15 +92,15 @@ impl Steps {
 
 impl Step {
     /// Reports progress.
-    pub fn tell(&self, text: &str) {
+    pub fn progress(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
             return;
         }
-        let Ok(mut told) = self.told.lock() else { return };
-        if told.elapsed() >= PLAIN_INTERVAL && !text.is_empty() {
-            *told = Instant::now();
-            say(&format!("  {} ({:.0} s): {text}", self.name, self.began.elapsed().as_secs_f64()));
+        let Ok(mut last_printed) = self.last_printed.lock() else { return };
+        if last_printed.elapsed() >= PLAIN_INTERVAL && !text.is_empty() {
+            *last_printed = Instant::now();
+            print_line(&format!("  {} ({:.0} s): {text}", self.name, self.began.elapsed().as_secs_f64()));
         }
     }
 }
@@ -114,7 +114,7 @@ impl Drop for Step {
 }
 
 /// Prints a line on standard error. A closed pipe is not an error.
-pub fn say(text: &str) {
+pub fn print_line(text: &str) {
     use std::io::Write as _;
-    let _gone = writeln!(std::io::stderr().lock(), "{text}");
+    let _closed_pipe = writeln!(std::io::stderr().lock(), "{text}");
 }

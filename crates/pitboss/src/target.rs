@@ -11,7 +11,7 @@ use clap::Args;
 use contracts::parts::{Part, Ports};
 use reqwest::Url;
 use runtime::control::Client;
-use runtime::process::memory_peak_bytes;
+use runtime::os_process::memory_peak_bytes;
 use runtime::secrets::Secrets;
 use runtime::{Layout, RuntimeError, pids};
 
@@ -20,16 +20,16 @@ use crate::checkout::Checkout;
 /// Deadline of an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Which platform is meant.
+/// Options that select a platform.
 ///
-/// Without options it is the one of this checkout: the local runtime's where that is up, else whatever answers at the same ports
-/// (`docker compose -f docker-compose.kafka.yml up`).
+/// Without them it is the platform of this checkout: that of the local runtime if it is up, otherwise the one that answers at the
+/// same ports (`docker compose -f docker-compose.kafka.yml up`).
 #[derive(Clone, Debug, Default, Args)]
 pub struct TargetArgs {
-    /// The gateway of a platform that something else runs; its ops ports are counted from this port
+    /// URL of the gateway of another platform; the ops ports are derived from its port
     #[arg(long, value_name = "URL", env = "PITBOSS_GATEWAY_URL")]
     gateway: Option<Url>,
-    /// The recorder's query port; by default the gateway's host, 10 above the gateway's port
+    /// URL of the recorder's query port [default: the gateway's host, 10 above its port]
     #[arg(long, value_name = "URL", env = "PITBOSS_RECORDER_URL")]
     recorder: Option<Url>,
 }
@@ -69,7 +69,7 @@ impl Target {
             target.local = Some(checkout.layout.clone());
         } else if !target.answers().await {
             let what = format!("no platform answers at {}", target.gateway_url);
-            let advice = "./pitboss up, or --gateway URL for one that runs elsewhere".to_owned();
+            let advice = "start one with ./pitboss up, or select another with --gateway URL".to_owned();
             return Err(RuntimeError::Missing { what, advice }.into());
         }
         Ok(target)
@@ -77,7 +77,7 @@ impl Target {
 
     fn at(gateway: &Url, recorder: Option<&Url>) -> Result<Self> {
         let Some((host, port)) = gateway.host_str().zip(gateway.port_or_known_default()) else {
-            bail!("`{gateway}` names no host: an address looks like http://127.0.0.1:8100");
+            bail!("`{gateway}` has no host: expected a URL like http://127.0.0.1:8100");
         };
         let ports = Ports::new(port).ok();
         let host = host.to_owned();
@@ -85,7 +85,7 @@ impl Target {
             (Some(url), _) => base(url),
             (None, Some(ports)) => format!("http://{host}:{}", ports.recorder_query()),
             (None, None) => bail!(
-                "the recorder's address does not follow from {gateway}, for no other ports are counted from port {port}: add --recorder URL"
+                "the recorder's address cannot be derived from {gateway} (port {port} is not the base of a platform): add --recorder URL"
             ),
         };
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_DEADLINE).build();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_counted_from_the_gateways() {
+    fn addresses_are_derived_from_gateway() {
         install_tls();
         let target = Target::at(&"http://pitboss.example:9100/".parse().unwrap(), None).unwrap();
         assert_eq!(target.gateway_url, "http://pitboss.example:9100");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_recorder_may_be_elsewhere() {
+    fn recorder_may_have_another_host() {
         install_tls();
         let recorder = "http://10.0.0.7:80/".parse().unwrap();
         let target = Target::at(&"http://[::1]:8100".parse().unwrap(), Some(&recorder)).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_the_recorder_has_to_be_named() {
+    fn gateway_behind_proxy_needs_recorder_url() {
         install_tls();
         let gateway = "https://casino.example.com".parse().unwrap();
         let error = Target::at(&gateway, None).unwrap_err().to_string();

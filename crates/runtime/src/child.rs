@@ -31,7 +31,7 @@ pub fn bound(program: impl AsRef<OsStr>) -> Command {
 
 /// Returns the command that runs `spec` with both outputs into `output`, as the leader of its own process group.
 pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, RuntimeError> {
-    let doubled = output.try_clone().map_err(|e| RuntimeError::io("cannot double a pipe", e))?;
+    let duplicate = output.try_clone().map_err(|e| RuntimeError::io("cannot duplicate a pipe", e))?;
     let mut command = bound(&spec.program);
     command
         .args(&spec.args)
@@ -40,7 +40,7 @@ pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, 
         .current_dir(&spec.cwd)
         .stdin(Stdio::null())
         .stdout(output)
-        .stderr(doubled);
+        .stderr(duplicate);
     Ok(command)
 }
 
@@ -48,11 +48,11 @@ pub fn command(spec: &PartSpec, output: std::io::PipeWriter) -> Result<Command, 
 #[must_use]
 pub fn exec_part(parent: i32, program: &OsString, args: &[OsString]) -> RuntimeError {
     if let Err(errno) = prctl::set_pdeathsig(Signal::SIGKILL) {
-        return RuntimeError::io("cannot bind the process to whoever started it", errno);
+        return RuntimeError::io("cannot bind the process to its parent", errno);
     }
     // The parent may have ended before the request to the kernel.
     if getppid() != Pid::from_raw(parent) {
-        return RuntimeError::Refused("whoever started it ended meanwhile".to_owned());
+        return RuntimeError::Refused("the parent process ended before the part was started".to_owned());
     }
     let error = Command::new(program).args(args).exec();
     RuntimeError::io(format!("cannot start {}", program.display()), error)

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-pub use crate::machine::Applied;
 use crate::part::{PartSpec, PartState, Status};
+pub use crate::supervisor_state::Applied;
 use crate::{Layout, RuntimeError, logfile};
 
 /// Maximum length of a line.
@@ -100,7 +100,7 @@ pub(crate) fn listen(layout: &Layout) -> Result<UnixListener, RuntimeError> {
         }
         _ => {}
     }
-    UnixListener::bind(&path).map_err(|e| RuntimeError::io("cannot make the control socket", e))
+    UnixListener::bind(&path).map_err(|e| RuntimeError::io("cannot create the control socket", e))
 }
 
 /// Reads one bounded line of JSON.
@@ -134,7 +134,7 @@ impl Client {
         Self { layout: layout.clone() }
     }
 
-    async fn ask(&self, request: &Request, deadline: Duration) -> Result<Response, RuntimeError> {
+    async fn send(&self, request: &Request, deadline: Duration) -> Result<Response, RuntimeError> {
         let (_folder, path) = socket(&self.layout).map_err(|_| RuntimeError::NotRunning)?;
         let exchange = async {
             let mut stream = UnixStream::connect(&path).await?;
@@ -142,7 +142,7 @@ impl Client {
             read_line::<Response>(&mut stream).await
         };
         match tokio::time::timeout(deadline, exchange).await {
-            Ok(Ok(Response::Refused(why))) => Err(RuntimeError::Refused(why)),
+            Ok(Ok(Response::Refused(reason))) => Err(RuntimeError::Refused(reason)),
             Ok(Ok(Response::UnknownPart(known))) => {
                 let name =
                     if let Request::Part { name, .. } = request { name.clone() } else { String::new() };
@@ -165,49 +165,37 @@ impl Client {
     /// # Errors
     /// [`RuntimeError::NotRunning`] when there is no supervisor.
     pub async fn status(&self) -> Result<Status, RuntimeError> {
-        match self.ask(&Request::Status, ANSWER_DEADLINE).await? {
+        match self.send(&Request::Status, ANSWER_DEADLINE).await? {
             Response::Status(status) => Ok(status),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Applies a plan, see [`Request::Apply`].
-    ///
-    /// # Errors
-    /// When there is no supervisor or it refuses the plan.
     pub async fn apply(&self, parts: Vec<PartSpec>, keep_others: bool) -> Result<Applied, RuntimeError> {
-        match self.ask(&Request::Apply { parts, keep_others }, ANSWER_DEADLINE).await? {
+        match self.send(&Request::Apply { parts, keep_others }, ANSWER_DEADLINE).await? {
             Response::Applied(applied) => Ok(applied),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Acts on one part. Returns as soon as the action has begun.
-    ///
-    /// # Errors
-    /// When the part is unknown, or its state does not allow the action.
     pub async fn act(&self, action: Action, name: &str) -> Result<(), RuntimeError> {
-        match self.ask(&Request::Part { action, name: name.to_owned() }, ANSWER_DEADLINE).await? {
+        match self.send(&Request::Part { action, name: name.to_owned() }, ANSWER_DEADLINE).await? {
             Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Shuts down everything, including the supervisor. Returns when all parts have ended.
-    ///
-    /// # Errors
-    /// When there is no supervisor, or it does not end in time.
     pub async fn shut_down(&self) -> Result<(), RuntimeError> {
-        match self.ask(&Request::ShutDown, END_DEADLINE).await? {
+        match self.send(&Request::ShutDown, END_DEADLINE).await? {
             Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     /// Waits until all `names` are ready. When one of them has died, the error shows the end of that part's log.
-    ///
-    /// # Errors
-    /// When one dies before it is ready, or the deadline passes.
     pub async fn wait_ready(
         &self,
         names: &[String],
@@ -221,12 +209,12 @@ impl Client {
             let waited_for = || status.parts.iter().filter(|p| names.contains(&p.name));
             for part in waited_for() {
                 let dead = matches!(part.state, PartState::Restarting | PartState::CrashLooping);
-                if let (true, Some(how)) = (dead, &part.last_exit) {
+                if let (true, Some(cause)) = (dead, &part.last_exit) {
                     let log = self.layout.log(&part.name);
                     let tail = logfile::tail(&log, crate::error::LOG_LINES_SHOWN);
                     return Err(RuntimeError::DiedAtStart {
                         part: part.name.clone(),
-                        how: how.clone(),
+                        cause: cause.clone(),
                         log,
                         tail,
                     });
@@ -245,10 +233,10 @@ impl Client {
     fn not_ready(&self, status: &Status, names: &[String], deadline: Duration) -> RuntimeError {
         let late = names.iter().find(|n| status.part(n).is_none_or(|p| p.state != PartState::Ready));
         let part = late.cloned().unwrap_or_default();
-        let why = status.part(&part).map_or("unknown to the supervisor", |p| p.state.as_str()).to_owned();
+        let state = status.part(&part).map_or("unknown to the supervisor", |p| p.state.as_str()).to_owned();
         let log = self.layout.log(&part);
         let tail = logfile::tail(&log, crate::error::LOG_LINES_SHOWN);
-        RuntimeError::NotReady { part, waited_s: deadline.as_secs(), why, log, tail }
+        RuntimeError::NotReady { part, waited_s: deadline.as_secs(), state, log, tail }
     }
 
     /// Waits until the part is in one of the states, or fails at the deadline.
@@ -273,5 +261,5 @@ impl Client {
 }
 
 fn unexpected(response: &Response) -> RuntimeError {
-    RuntimeError::Refused(format!("the supervisor answered something unexpected: {response:?}"))
+    RuntimeError::Refused(format!("the supervisor sent an unexpected response: {response:?}"))
 }

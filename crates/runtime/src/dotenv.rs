@@ -8,7 +8,7 @@ use crate::RuntimeError;
 /// Variables that are passed on to the services from `.env` and from the terminal (which wins), because a service reads them. The
 /// runtime decides everything else that a process gets. So `up` means the same in every terminal, and a token for another tool,
 /// such as `SENTRY_AUTH_TOKEN`, is not passed on.
-const HANDED_ON: [&str; 6] = [
+const FOR_SERVICES: [&str; 6] = [
     "PITBOSS_LOG_FORMAT",
     "SENTRY_ENVIRONMENT",
     "SENTRY_RELEASE",
@@ -17,7 +17,7 @@ const HANDED_ON: [&str; 6] = [
     "RUST_BACKTRACE",
 ];
 /// Prefixes of further such variables: settings of all services, and targets of the recorder's copies.
-const HANDED_ON_PREFIXES: [&str; 2] = ["PITBOSS__", "PITBOSS_FORWARD_DSN_"];
+const FOR_SERVICES_PREFIXES: [&str; 2] = ["PITBOSS__", "PITBOSS_FORWARD_DSN_"];
 
 /// Proxy variables, which the recorder needs to send copies to a real Sentry from a network that has only a proxy.
 pub const PROXIES: [&str; 8] = [
@@ -32,12 +32,11 @@ pub const PROXIES: [&str; 8] = [
 ];
 
 /// Reads the file. Returns no variables if there is no file.
-///
-/// # Errors
-/// When a line cannot be parsed or the file cannot be read.
 pub fn read(path: &Path) -> Result<BTreeMap<String, String>, RuntimeError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text).map_err(|why| RuntimeError::Refused(format!("{}: {why}", path.display()))),
+        Ok(text) => {
+            parse(&text).map_err(|reason| RuntimeError::Refused(format!("{}: {reason}", path.display())))
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(e) => Err(RuntimeError::io(format!("cannot read {}", path.display()), e)),
     }
@@ -52,10 +51,10 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
             continue;
         }
         let (name, value) =
-            line.split_once('=').ok_or(format!("line {}: NAME=value expected", number + 1))?;
+            line.split_once('=').ok_or(format!("line {}: expected NAME=value", number + 1))?;
         let name = name.trim_end();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(format!("line {}: \"{name}\" is no name of a variable", number + 1));
+            return Err(format!("line {}: \"{name}\" is not a valid variable name", number + 1));
         }
         let value = value.trim();
         let quoted = |quote: char| value.strip_prefix(quote).and_then(|v| v.strip_suffix(quote));
@@ -67,14 +66,14 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
 
 /// Returns those variables that are passed on to the services.
 #[must_use]
-pub fn handed_on(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+pub fn for_services(variables: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     variables
         .into_iter()
         .filter(|(name, _)| {
             let name = name.as_str();
-            HANDED_ON.contains(&name)
+            FOR_SERVICES.contains(&name)
                 || PROXIES.contains(&name)
-                || HANDED_ON_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || FOR_SERVICES_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
         .collect()
 }
@@ -84,21 +83,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_lines_comments_and_quotes() {
+    fn lines_comments_and_quotes_are_parsed() {
         let read =
             parse("# mine\n\nRUST_LOG=info,bus=debug\n export A = \"x y\" \nB='#'\nURL=http://k@h/1?a=b\n")
                 .unwrap();
         let expected =
             [("A", "x y"), ("B", "#"), ("RUST_LOG", "info,bus=debug"), ("URL", "http://k@h/1?a=b")];
         assert_eq!(read, expected.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
-        assert_eq!(parse("a\n"), Err("line 1: NAME=value expected".to_owned()));
+        assert_eq!(parse("a\n"), Err("line 1: expected NAME=value".to_owned()));
         assert!(parse("A B=1").is_err());
     }
 
     #[test]
-    fn the_example_is_understood_once_its_lines_count() {
+    fn example_file_is_valid_when_uncommented() {
         let example = include_str!("../../../.env.example");
-        assert_eq!(parse(example), Ok(BTreeMap::new()), "it changes nothing as it stands");
+        assert_eq!(parse(example), Ok(BTreeMap::new()), "every setting of the example is a comment");
         let lines: String = example
             .lines()
             .map(|l| l.strip_prefix('#').filter(|l| l.contains('=')).unwrap_or(""))
@@ -108,12 +107,12 @@ mod tests {
         assert!(
             read.len() >= 10
                 && read.keys().all(|name| name.starts_with("PITBOSS_")
-                    || handed_on([(name.clone(), String::new())]).len() == 1)
+                    || for_services([(name.clone(), String::new())]).len() == 1)
         );
     }
 
     #[test]
-    fn only_what_concerns_services_is_handed_on() {
+    fn only_variables_of_services_are_passed_on() {
         let given = [
             "PATH",
             "http_proxy",
@@ -125,7 +124,7 @@ mod tests {
             "PITBOSS__DRAIN__DEADLINE_MS",
             "PITBOSS_PORT_BASE",
         ];
-        let kept = handed_on(given.map(|n| (n.to_owned(), String::new())));
+        let kept = for_services(given.map(|n| (n.to_owned(), String::new())));
         assert_eq!(
             kept.into_keys().collect::<Vec<_>>(),
             ["PITBOSS__DRAIN__DEADLINE_MS", "SENTRY_TRACES_SAMPLE_RATE", "http_proxy"]

@@ -1,8 +1,7 @@
 //! Errors of the local runtime. Each message contains what failed, where it is logged and what to do.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-
-use crate::ports::PortInUse;
 
 /// Number of log lines shown with a failure.
 pub const LOG_LINES_SHOWN: usize = 15;
@@ -19,51 +18,53 @@ pub enum RuntimeError {
         advice: String,
     },
     /// A program could not be fetched or built.
-    #[error("{what} failed: {why}\n  log: {}{}", log.display(), shown(tail))]
+    #[error("{what} failed: {reason}\n  log: {}{}", log.display(), shown(tail))]
     Fetch {
         /// The attempted step.
         what: String,
         /// Reason for the failure.
-        why: String,
+        reason: String,
         /// Log with the complete output.
         log: PathBuf,
         /// Last lines of the log.
         tail: Vec<String>,
     },
     /// A part ended before it was ready.
-    #[error("{part} died at start ({how})\n  log: {}{}", log.display(), shown(tail))]
+    #[error("{part} died at start ({cause})\n  log: {}{}", log.display(), shown(tail))]
     DiedAtStart {
         /// The part.
         part: String,
         /// Exit code or signal.
-        how: String,
+        cause: String,
         /// Its log.
         log: PathBuf,
         /// Last lines of the log.
         tail: Vec<String>,
     },
     /// A part runs but does not become ready.
-    #[error("{part} is not ready after {waited_s} s ({why})\n  log: {}{}", log.display(), shown(tail))]
+    #[error("{part} is not ready after {waited_s} s ({state})\n  log: {}{}", log.display(), shown(tail))]
     NotReady {
         /// The part.
         part: String,
         /// Waiting time in seconds.
         waited_s: u64,
         /// State of the part.
-        why: String,
+        state: String,
         /// Its log.
         log: PathBuf,
         /// Last lines of the log.
         tail: Vec<String>,
     },
     /// Other processes use ports that are needed.
-    #[error("{}\n  end those processes, or start the platform elsewhere: ./pitboss up --port-base 18100", lines(.0))]
+    #[error("{}\n  stop those processes, or use other ports: ./pitboss up --port-base 18100", lines(.0))]
     PortsInUse(Vec<PortInUse>),
     /// No supervisor is running.
     #[error("the platform is not running; start it with ./pitboss up")]
     NotRunning,
     /// Another command is changing the platform now.
-    #[error("another ./pitboss command is at work on this platform (process {pid}); wait for it, or end it")]
+    #[error(
+        "another ./pitboss command is changing this platform (process {pid}); wait until it has finished, or stop it"
+    )]
     Busy {
         /// Process that holds the lock, if known.
         pid: String,
@@ -80,7 +81,7 @@ pub enum RuntimeError {
     #[error("{0}")]
     Refused(String),
     /// The plan of parts is invalid.
-    #[error("the plan of parts is wrong: {0}")]
+    #[error("the plan of parts is invalid: {0}")]
     Plan(String),
     /// An operating system call failed.
     #[error("{what}: {source}{}", hint(source))]
@@ -90,6 +91,28 @@ pub enum RuntimeError {
         /// Reason for the failure.
         source: std::io::Error,
     },
+}
+
+/// A port that another process listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInUse {
+    /// The port.
+    pub port: u16,
+    /// Part that needs it.
+    pub part: String,
+    /// Owner: process id and command line, if this user may see them.
+    pub owner: Option<(i32, String)>,
+}
+
+impl fmt::Display for PortInUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { port, part, owner } = self;
+        write!(f, "port {port} (needed by {part}) is in use by ")?;
+        match owner {
+            Some((pid, command)) => write!(f, "process {pid}: {command}"),
+            None => f.write_str("a process of another user"),
+        }
+    }
 }
 
 impl RuntimeError {
@@ -126,9 +149,9 @@ fn shown(tail: &[String]) -> String {
 /// Names three causes that take a minute to find with a hint and an hour without one.
 fn hint(source: &std::io::Error) -> &'static str {
     match source.kind() {
-        std::io::ErrorKind::StorageFull => "\n  the disk is full: make room and try again",
+        std::io::ErrorKind::StorageFull => "\n  the disk is full: free some space and try again",
         std::io::ErrorKind::ReadOnlyFilesystem => "\n  the file system is read-only",
-        std::io::ErrorKind::PermissionDenied => "\n  was this folder made by another user?",
+        std::io::ErrorKind::PermissionDenied => "\n  another user may have created this folder",
         _ => "",
     }
 }

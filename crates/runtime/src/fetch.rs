@@ -14,15 +14,15 @@ use tokio::time::error::Elapsed;
 
 use crate::error::LOG_LINES_SHOWN;
 use crate::logfile::{LOG_BYTES_MAX, LogWriter, tail};
-use crate::{Layout, RuntimeError, child, process};
+use crate::{Layout, RuntimeError, child, os_process};
 use group::Group;
-pub use group::end_left;
+pub use group::kill_leftovers;
 
 /// Maximum length of a progress line. The rest of a longer line is ignored.
 const LINE_BYTES_MAX: usize = 4 << 10;
 
 /// Callback for each line of a program's output, including lines that end with a carriage return and are overwritten.
-pub type Told<'a> = dyn Fn(&str) + Send + Sync + 'a;
+pub type OnLine<'a> = dyn Fn(&str) + Send + Sync + 'a;
 
 /// Description of a run.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +36,10 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn failed(&self, why: String) -> RuntimeError {
+    fn failed(&self, reason: String) -> RuntimeError {
         RuntimeError::Fetch {
             what: self.what.to_owned(),
-            why,
+            reason,
             log: self.log.to_owned(),
             tail: tail(self.log, LOG_LINES_SHOWN),
         }
@@ -48,9 +48,9 @@ impl Job<'_> {
     fn outcome(&self, ended: Result<std::io::Result<ExitStatus>, Elapsed>) -> Result<(), RuntimeError> {
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(self.failed(process::how_it_ended(status))),
-            Ok(Err(e)) => Err(RuntimeError::io(format!("{} cannot be followed", self.what), e)),
-            Err(_) => Err(self.failed(format!("not done after {} s", self.deadline.as_secs()))),
+            Ok(Ok(status)) => Err(self.failed(os_process::describe_exit(status))),
+            Ok(Err(e)) => Err(RuntimeError::io(format!("cannot read the output of {}", self.what), e)),
+            Err(_) => Err(self.failed(format!("not finished within {} s", self.deadline.as_secs()))),
         }
     }
 }
@@ -72,12 +72,12 @@ pub async fn run(
     layout: &Layout,
     mut command: Command,
     job: &Job<'_>,
-    told: &Told<'_>,
+    on_line: &OnLine<'_>,
 ) -> Result<(), RuntimeError> {
     drop(std::fs::remove_file(job.log));
-    let (reader, writer) = std::io::pipe().map_err(|e| RuntimeError::io("cannot make a pipe", e))?;
-    let doubled = writer.try_clone().map_err(|e| RuntimeError::io("cannot double a pipe", e))?;
-    command.stdin(Stdio::null()).stdout(writer).stderr(doubled).kill_on_drop(true);
+    let (reader, writer) = std::io::pipe().map_err(|e| RuntimeError::io("cannot create a pipe", e))?;
+    let duplicate = writer.try_clone().map_err(|e| RuntimeError::io("cannot duplicate a pipe", e))?;
+    command.stdin(Stdio::null()).stdout(writer).stderr(duplicate).kill_on_drop(true);
     let mut child = command.spawn().map_err(|e| job.failed(format!("cannot be started: {e}")))?;
     drop(command);
     let pid = child.id().and_then(|id| i32::try_from(id).ok());
@@ -85,30 +85,27 @@ pub async fn run(
     let output = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())
         .map_err(|e| RuntimeError::io("cannot read a pipe", e))?;
     let both = async {
-        let (logged, status) = tokio::join!(copy(output, job.log, told), child.wait());
+        let (logged, status) = tokio::join!(copy(output, job.log, on_line), child.wait());
         logged?;
         status
     };
     let ended = tokio::time::timeout(job.deadline, both).await;
     if matches!(ended, Ok(Ok(_))) {
-        group.into_iter().for_each(Group::over);
+        group.into_iter().for_each(Group::ended);
     }
     job.outcome(ended)
 }
 
 /// Runs a program that must not be killed in the middle. It finishes even if this process ends, so it writes to its log only.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_apart(mut command: Command, job: &Job<'_>) -> Result<(), RuntimeError> {
+pub async fn run_detached(mut command: Command, job: &Job<'_>) -> Result<(), RuntimeError> {
     let log = File::create(job.log).map_err(RuntimeError::file("write", job.log))?;
-    let doubled = log.try_clone().map_err(RuntimeError::file("write", job.log))?;
-    command.stdin(Stdio::null()).stdout(log).stderr(doubled).process_group(0);
+    let duplicate = log.try_clone().map_err(RuntimeError::file("write", job.log))?;
+    command.stdin(Stdio::null()).stdout(log).stderr(duplicate).process_group(0);
     let mut child = command.spawn().map_err(|e| job.failed(format!("cannot be started: {e}")))?;
     job.outcome(tokio::time::timeout(job.deadline, child.wait()).await)
 }
 
-async fn copy(mut output: impl AsyncRead + Unpin, log: &Path, told: &Told<'_>) -> std::io::Result<()> {
+async fn copy(mut output: impl AsyncRead + Unpin, log: &Path, on_line: &OnLine<'_>) -> std::io::Result<()> {
     let mut log = LogWriter::open(log, LOG_BYTES_MAX)?;
     let mut buffer = vec![0; 16 << 10];
     let mut line = Vec::new();
@@ -119,7 +116,7 @@ async fn copy(mut output: impl AsyncRead + Unpin, log: &Path, told: &Told<'_>) -
         for byte in bytes {
             match byte {
                 b'\n' | b'\r' => {
-                    told(String::from_utf8_lossy(&line).trim());
+                    on_line(String::from_utf8_lossy(&line).trim());
                     line.clear();
                 }
                 _ if line.len() < LINE_BYTES_MAX => line.push(*byte),
@@ -151,12 +148,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_names_the_log_and_shows_its_end() {
+    async fn failure_names_log_and_shows_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let (layout, log) = (layout(&folder), folder.path().join("x.log"));
         let job = Job { what: "fetching", log: &log, deadline: Duration::from_secs(20) };
         let fails = || shell("echo first; echo no route >&2; exit 3");
-        let errors = [run(&layout, fails(), &job, &|_| {}).await, run_apart(fails(), &job).await]
+        let errors = [run(&layout, fails(), &job, &|_| {}).await, run_detached(fails(), &job).await]
             .map(Result::unwrap_err);
         for error in errors {
             assert_eq!(error.exit_code(), 69);
@@ -167,18 +164,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn progress_is_told_and_time_is_bounded() {
+    async fn progress_is_reported_and_time_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let (layout, log) = (layout(&folder), folder.path().join("x.log"));
         let lines = Mutex::new(Vec::new());
         let job = Job { what: "x", log: &log, deadline: Duration::from_secs(20) };
-        let told = |line: &str| lines.lock().unwrap().push(line.to_owned());
-        run(&layout, shell("printf '1/2\\r2/2\\ndone\\n'"), &job, &told).await.unwrap();
+        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
+        run(&layout, shell("printf '1/2\\r2/2\\ndone\\n'"), &job, &on_line).await.unwrap();
         assert_eq!(*lines.lock().unwrap(), ["1/2", "2/2", "done"]);
         let job = Job { what: "x", log: &log, deadline: Duration::from_millis(200) };
         let error = run(&layout, shell("exec sleep 100"), &job, &|_| {}).await.unwrap_err().to_string();
-        assert!(error.contains("not done after"), "{error}");
+        assert!(error.contains("not finished within"), "{error}");
         let left = std::fs::read_dir(layout.run()).unwrap().count();
-        assert_eq!(left, 0, "what has ended is written down no more");
+        assert_eq!(left, 0, "the record of an ended program is deleted");
     }
 }

@@ -5,11 +5,10 @@ pub mod kafka;
 pub mod mongo;
 pub mod redis;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use contracts::parts::{Part, Ports};
+use contracts::versions::versions;
 
+use crate::tools::{self, Finding, examine};
 use crate::{Layout, PartSpec, RuntimeError};
 
 /// Ports of the three servers.
@@ -64,9 +63,6 @@ impl InfraPorts {
 }
 
 /// Prepares each server for its first start, and describes all three.
-///
-/// # Errors
-/// When a program is missing or the state folder cannot be used.
 pub async fn prepare(layout: &Layout, ports: InfraPorts) -> Result<Vec<PartSpec>, RuntimeError> {
     Ok(vec![
         kafka::prepare(layout, ports.kafka, ports.kafka_controller).await?,
@@ -81,16 +77,26 @@ pub fn names() -> Vec<String> {
     [Part::Kafka, Part::Mongo, Part::Redis].map(|p| p.as_str().to_owned()).to_vec()
 }
 
-/// Base environment of all processes: no proxy, no Java options, no tokens.
-pub(crate) fn plain_environment() -> BTreeMap<String, String> {
-    let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
-    kept.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
-}
-
-/// Identifies a program file by its length and modification time.
-pub(crate) fn fingerprint(program: &Path) -> String {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(program)
-        .map(|m| format!("{}-{}-{}", m.len(), m.mtime(), m.mtime_nsec()))
-        .unwrap_or_default()
+/// Examines every tool that the next `up` needs. A program that was fetched before needs no fetcher.
+#[must_use]
+pub fn examine_tools(layout: &Layout) -> Vec<Finding> {
+    let wanted = versions();
+    let mut findings = vec![
+        examine(tools::CARGO, None),
+        examine(tools::CC, None),
+        examine(tools::MAKE, None),
+        examine(tools::JAVA, Some(&wanted.java.minimum)),
+        examine(tools::REDIS, Some(&wanted.redis.minimum)),
+    ];
+    if !kafka::is_fetched(layout) {
+        findings.push(examine(tools::MAVEN, None));
+    }
+    if tools::locate(&tools::MONGOD).is_some() {
+        findings.push(examine(tools::MONGOD, Some(&wanted.mongo.minimum)));
+    }
+    if mongo::find(layout).is_none() {
+        findings.push(examine(tools::CMAKE, None));
+        findings.push(examine(tools::CXX, None));
+    }
+    findings
 }

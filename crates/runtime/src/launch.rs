@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 
 use crate::control::Client;
 use crate::error::LOG_LINES_SHOWN;
+use crate::os_process::ProcessId;
 use crate::pids::{self, SUPERVISOR};
-use crate::process::ProcessId;
-use crate::{Layout, RuntimeError, fetch, logfile, process};
+use crate::{Layout, RuntimeError, fetch, logfile, os_process};
 
 /// Name of the hidden subcommand that runs [`crate::supervisor::run`].
 pub const SUPERVISE: &str = "supervise";
@@ -21,21 +21,18 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Starts the supervisor and waits until it answers. It runs in its own session, so that closing a terminal does not end it. When
 /// the process `end_with` ends, the supervisor shuts everything down.
-///
-/// # Errors
-/// When it cannot be started or ends immediately.
 pub async fn start(layout: &Layout, end_with: Option<&ProcessId>) -> Result<Client, RuntimeError> {
     let log = layout.log(SUPERVISOR);
     let output = OpenOptions::new().append(true).create(true).mode(0o600).open(&log);
     let output = output.map_err(RuntimeError::file("write", &log))?;
-    let doubled = output.try_clone().map_err(RuntimeError::file("write", &log))?;
+    let duplicate = output.try_clone().map_err(RuntimeError::file("write", &log))?;
     let mut command = tokio::process::Command::new("/proc/self/exe");
     command.arg(SUPERVISE).arg("--root").arg(layout.root()).arg("--state").arg(layout.state());
     command.arg("--tools").arg(layout.tools());
     if let Some(process) = end_with {
         command.args(["--end-with", &process.to_string()]);
     }
-    command.current_dir("/").stdin(Stdio::null()).stdout(output).stderr(doubled);
+    command.current_dir("/").stdin(Stdio::null()).stdout(output).stderr(duplicate);
     let mut child = command.spawn().map_err(|e| RuntimeError::io("cannot start the supervisor", e))?;
     let client = Client::new(layout);
     let until = tokio::time::Instant::now() + START_DEADLINE;
@@ -45,9 +42,9 @@ pub async fn start(layout: &Layout, end_with: Option<&ProcessId>) -> Result<Clie
         }
         let ended = child.try_wait().ok().flatten();
         if ended.is_some() || tokio::time::Instant::now() > until {
-            let how = ended.map_or_else(|| "it does not answer".to_owned(), process::how_it_ended);
+            let cause = ended.map_or_else(|| "it does not answer".to_owned(), os_process::describe_exit);
             let tail = logfile::tail(&log, LOG_LINES_SHOWN);
-            return Err(RuntimeError::DiedAtStart { part: "the supervisor".to_owned(), how, log, tail });
+            return Err(RuntimeError::DiedAtStart { part: "the supervisor".to_owned(), cause, log, tail });
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -65,11 +62,8 @@ pub enum Ended {
 }
 
 /// Ends the platform, whatever state it is in. None of its processes runs when this returns.
-///
-/// # Errors
-/// When a killed process does not disappear.
 pub async fn end(layout: &Layout) -> Result<Ended, RuntimeError> {
-    let fetching = fetch::end_left(layout).await;
+    let fetching = fetch::kill_leftovers(layout).await;
     if pids::supervisor_lives(layout)? {
         match Client::new(layout).shut_down().await {
             Ok(()) => return fetching.map(|_| Ended::InOrder),
@@ -88,7 +82,7 @@ async fn kill_supervisor(layout: &Layout) -> Result<(), RuntimeError> {
     if let Some(supervisor) = supervisor
         && let Err(errno) = kill(Pid::from_raw(supervisor.process.pid), Signal::SIGKILL)
     {
-        tracing::debug!("went just now: {errno}");
+        tracing::debug!("cannot signal a process that has probably just ended: {errno}");
     }
     let until = tokio::time::Instant::now() + START_DEADLINE;
     while pids::supervisor_lives(layout)? {

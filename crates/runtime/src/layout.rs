@@ -20,10 +20,10 @@ impl Layout {
     /// `.pitboss/tools/` unless `tools` does. Platforms with separate states share the tools of one checkout.
     #[must_use]
     pub fn new(root: &Path, state: Option<PathBuf>, tools: Option<PathBuf>) -> Self {
-        let usual = root.join(".pitboss");
-        let tools = tools.unwrap_or_else(|| usual.join("tools"));
+        let default = root.join(".pitboss");
+        let tools = tools.unwrap_or_else(|| default.join("tools"));
         let programs = root.join("target").join("debug");
-        Self { root: root.to_owned(), state: state.unwrap_or(usual), tools, programs }
+        Self { root: root.to_owned(), state: state.unwrap_or(default), tools, programs }
     }
 
     /// The same checkout and tools with another state folder, for the temporary servers of the tests.
@@ -121,7 +121,7 @@ pub(crate) fn private_folder(folder: &Path) -> Result<(), RuntimeError> {
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .map_err(RuntimeError::file("make the folder", folder))?;
+        .map_err(RuntimeError::file("create the folder", folder))?;
     Ok(())
 }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_draft_was_open_to_the_file_is_not() {
+    fn old_draft_with_open_mode_does_not_leak() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secrets.json");
         let draft = draft_of(&file);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_closed_to_others_before_anything_is_written_to_it() {
+    fn draft_is_private_before_it_has_content() {
         const MORE_THAN_A_PIPE_HOLDS: usize = 1 << 20;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secrets.json");

@@ -6,7 +6,7 @@
 //!
 //! It guarantees three things:
 //! * A part that died or was killed is restarted (after 0.5 s to 30 s). A stopped or frozen part is not, until a command asks for
-//!   it ([`policy`] and `machine`, both pure, without a process or a clock).
+//!   it ([`policy`] and `supervisor_state`, both pure, without a process or a clock).
 //! * No process outlives the supervisor. The kernel kills each part with it ([`child`]), and the next command finds leftovers by
 //!   process id *and* start time and kills them ([`pids`]).
 //! * Nothing waits for a fixed time where it can wait for a condition.
@@ -22,17 +22,17 @@ pub mod infra;
 pub mod launch;
 pub mod layout;
 pub mod logfile;
-mod machine;
+pub mod os_process;
 pub mod part;
 pub mod pids;
 pub mod policy;
 pub mod ports;
 pub mod probe;
-pub mod process;
 pub mod python;
 pub mod secrets;
 pub mod services;
 pub mod supervisor;
+mod supervisor_state;
 pub mod tools;
 
 pub use error::RuntimeError;

@@ -87,9 +87,9 @@ fn last_lines(path: &Path, count: usize) -> Vec<String> {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     // A progress bar overwrites its own line, so only the final text is shown.
-    let standing =
+    let final_text =
         |line: &&str| line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default().to_owned();
-    lines.iter().skip(lines.len().saturating_sub(count)).map(standing).collect()
+    lines.iter().skip(lines.len().saturating_sub(count)).map(final_text).collect()
 }
 
 /// Follows a log that another process writes, even when the log is renamed.
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_bounded_and_its_end_is_found_across_both_files() {
+    fn log_is_bounded_and_tail_reads_both_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("game.log");
         let mut log = LogWriter::open(&path, 100).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn following_loses_nothing_when_the_log_is_set_aside() {
+    fn follower_reads_everything_across_a_rename() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("game.log");
         let mut log = LogWriter::open(&path, 100).unwrap();

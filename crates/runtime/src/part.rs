@@ -1,7 +1,7 @@
 //! Description of a part: what to run, what it needs first, when it is ready. Also its status at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +191,7 @@ pub fn start_order(parts: &[PartSpec]) -> Result<Vec<String>, RuntimeError> {
     for part in parts {
         if let Some(lacking) = part.needs.iter().find(|need| !names.contains(need.as_str())) {
             return Err(RuntimeError::Plan(format!(
-                "{} needs {lacking}, which is not among the parts",
+                "{} needs {lacking}, which is not a part of the plan",
                 part.name
             )));
         }
@@ -205,33 +205,65 @@ pub fn start_order(parts: &[PartSpec]) -> Result<Vec<String>, RuntimeError> {
             }
         }
         if order.len() == before {
-            let circle: Vec<&str> =
+            let cycle: Vec<&str> =
                 parts.iter().filter(|p| !order.contains(&p.name)).map(|p| p.name.as_str()).collect();
             return Err(RuntimeError::Plan(format!(
-                "these need each other in a circle: {}",
-                circle.join(", ")
+                "these parts need each other in a cycle: {}",
+                cycle.join(", ")
             )));
         }
     }
     Ok(order)
 }
 
+/// Base environment of all processes: no proxy, no Java options, no tokens.
+pub(crate) fn base_environment() -> BTreeMap<String, String> {
+    let kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+    kept.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+/// Identifies a program file by its length and modification time.
+pub(crate) fn fingerprint(program: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(program)
+        .map(|m| format!("{}-{}-{}", m.len(), m.mtime(), m.mtime_nsec()))
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::machine::tests::spec;
+
+    /// A part that needs other parts.
+    pub(crate) fn spec(name: &str, needs: &[&str]) -> PartSpec {
+        PartSpec {
+            name: name.to_owned(),
+            kind: Kind::Service,
+            program: "/bin/true".into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: "/".into(),
+            needs: needs.iter().map(|n| (*n).to_owned()).collect(),
+            ports: Vec::new(),
+            address: String::new(),
+            version: "1".to_owned(),
+            ready: Probe::Running,
+            stop_deadline_ms: 1_000,
+            fingerprint: String::new(),
+        }
+    }
 
     #[test]
-    fn each_comes_after_what_it_needs() {
+    fn parts_start_after_those_they_need() {
         let parts = [spec("game", &["kafka", "mongo"]), spec("mongo", &[]), spec("kafka", &[])];
         assert_eq!(start_order(&parts).unwrap(), ["mongo", "kafka", "game"]);
     }
 
     #[test]
-    fn wrong_plans_are_named() {
-        let told = |parts: &[PartSpec]| start_order(parts).unwrap_err().to_string();
-        assert!(told(&[spec("a", &["b"]), spec("b", &["a"]), spec("c", &[])]).contains("circle: a, b"));
-        assert!(told(&[spec("a", &["kafka"])]).contains("a needs kafka"));
-        assert!(told(&[spec("a", &[]), spec("a", &[])]).contains("same name"));
+    fn invalid_plan_names_the_problem() {
+        let error = |parts: &[PartSpec]| start_order(parts).unwrap_err().to_string();
+        assert!(error(&[spec("a", &["b"]), spec("b", &["a"]), spec("c", &[])]).contains("cycle: a, b"));
+        assert!(error(&[spec("a", &["kafka"])]).contains("a needs kafka"));
+        assert!(error(&[spec("a", &[]), spec("a", &[])]).contains("same name"));
     }
 }

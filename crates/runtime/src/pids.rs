@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::write_private;
-use crate::process::ProcessId;
+use crate::os_process::ProcessId;
 use crate::{Layout, RuntimeError};
 
 /// Name under which the supervisor itself is recorded.
@@ -97,14 +97,13 @@ pub fn recorded(layout: &Layout) -> Vec<Recorded> {
 }
 
 /// Waits until all killed processes have disappeared. `lives` names one that still lives.
-///
-/// # Errors
-/// When one still lives at the deadline.
 pub(crate) async fn wait_gone(lives: impl Fn() -> Option<String>) -> Result<(), RuntimeError> {
     let until = tokio::time::Instant::now() + GONE_DEADLINE;
     while let Some(what) = lives() {
         if tokio::time::Instant::now() > until {
-            return Err(RuntimeError::Refused(format!("{what} was left behind and does not go")));
+            return Err(RuntimeError::Refused(format!(
+                "{what} was killed and does not end: it may hang in the kernel"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -112,19 +111,16 @@ pub(crate) async fn wait_gone(lives: impl Fn() -> Option<String>) -> Result<(), 
 }
 
 /// Kills what a killed supervisor left behind and returns the names. May be called only while no supervisor lives.
-///
-/// # Errors
-/// When a killed process does not disappear.
 pub async fn clean_up(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
-    let left: Vec<Recorded> = recorded(layout).into_iter().filter(|r| r.process.is_alive()).collect();
-    for one in &left {
+    let leftovers: Vec<Recorded> = recorded(layout).into_iter().filter(|r| r.process.is_alive()).collect();
+    for one in &leftovers {
         // Each part leads its own process group, so its children are killed with it.
         if let Err(errno) = killpg(Pid::from_raw(one.process.pid), Signal::SIGKILL) {
-            tracing::debug!(part = one.name, "went just now: {errno}");
+            tracing::debug!(part = one.name, "cannot kill a process that has probably just ended: {errno}");
         }
     }
-    let lives = || left.iter().find(|r| r.process.is_alive());
+    let lives = || leftovers.iter().find(|r| r.process.is_alive());
     wait_gone(|| lives().map(|one| format!("{} (process {})", one.name, one.process.pid))).await?;
     drop(std::fs::remove_file(path(layout)));
-    Ok(left.into_iter().map(|r| r.name).collect())
+    Ok(leftovers.into_iter().map(|r| r.name).collect())
 }

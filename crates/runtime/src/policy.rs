@@ -14,7 +14,7 @@ pub struct RestartPolicy {
     /// Longest pause.
     pub backoff_ms_max: u64,
     /// Run time after which the next pause is the shortest again.
-    pub good_life_ms: u64,
+    pub stable_run_ms: u64,
     /// Number of deaths …
     pub crash_loop_deaths: usize,
     /// … within this time that are a crash loop.
@@ -26,7 +26,7 @@ impl Default for RestartPolicy {
         Self {
             backoff_ms_min: 500,
             backoff_ms_max: 30_000,
-            good_life_ms: 10_000,
+            stable_run_ms: 10_000,
             crash_loop_deaths: 5,
             crash_loop_window_ms: 60_000,
         }
@@ -47,16 +47,16 @@ pub struct Verdict {
 pub struct Deaths {
     /// Times of the last deaths, at most [`RestartPolicy::crash_loop_deaths`].
     recent_ms: VecDeque<u64>,
-    /// Number of deaths without a good life between them.
+    /// Number of deaths without a stable run between them.
     in_a_row: u32,
-    /// In a crash loop, without a good life since. The pauses are long by then, so the window alone would not show it.
+    /// In a crash loop, without a stable run since. The pauses are long by then, so the window alone would not show it.
     looping: bool,
 }
 
 impl Deaths {
-    /// Records a death at `now_ms` after a life of `lived_ms`.
-    pub fn record(&mut self, now_ms: u64, lived_ms: u64, policy: &RestartPolicy) -> Verdict {
-        self.in_a_row = if lived_ms >= policy.good_life_ms { 1 } else { self.in_a_row.saturating_add(1) };
+    /// Records a death at `now_ms` after a run of `ran_ms`.
+    pub fn record(&mut self, now_ms: u64, ran_ms: u64, policy: &RestartPolicy) -> Verdict {
+        self.in_a_row = if ran_ms >= policy.stable_run_ms { 1 } else { self.in_a_row.saturating_add(1) };
         self.recent_ms.push_back(now_ms);
         while self.recent_ms.len() > policy.crash_loop_deaths {
             self.recent_ms.pop_front();
@@ -64,20 +64,20 @@ impl Deaths {
         let oldest = self.recent_ms.front().copied().unwrap_or(now_ms);
         let too_often = self.recent_ms.len() >= policy.crash_loop_deaths
             && now_ms.saturating_sub(oldest) <= policy.crash_loop_window_ms;
-        self.looping = too_often || (self.looping && lived_ms < policy.good_life_ms);
+        self.looping = too_often || (self.looping && ran_ms < policy.stable_run_ms);
         let doublings = (self.in_a_row - 1).min(32);
         let pause_ms = policy.backoff_ms_min.saturating_mul(1 << doublings).min(policy.backoff_ms_max);
         Verdict { pause_ms, crash_looping: self.looping }
     }
 
-    /// Returns `true` if it died five times in a minute and had no good life since.
+    /// Returns `true` if it died five times in a minute and had no stable run since.
     #[must_use]
     pub fn crash_looping(&self) -> bool {
         self.looping
     }
 
     /// Clears the record, because the part was started by hand.
-    pub fn forgive(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 }
@@ -87,14 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_half_a_minute() {
+    fn pause_doubles_up_to_30_s() {
         let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
         let pauses: Vec<u64> = (0..9).map(|n| deaths.record(n * 100_000, 0, &policy).pause_ms).collect();
         assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
     }
 
     #[test]
-    fn a_good_life_makes_the_next_pause_short() {
+    fn stable_run_resets_pause() {
         let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
         for n in 0..4 {
             deaths.record(n, 10, &policy);
@@ -115,12 +115,12 @@ mod tests {
         );
         assert!(
             !deaths.record(75_001, 15_000, &policy).crash_looping,
-            "a good life, and less than five in the last minute"
+            "a stable run, and less than five deaths in the last minute"
         );
     }
 
     #[test]
-    fn long_pauses_do_not_hide_a_crash_loop() {
+    fn crash_loop_remains_despite_long_pauses() {
         let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
         let mut now_ms = 0;
         for n in 1..=20 {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_remembered_deaths_is_bounded() {
+    fn number_of_stored_deaths_is_bounded() {
         let (mut deaths, policy) = (Deaths::default(), RestartPolicy::default());
         for n in 0..100_000 {
             deaths.record(n, 0, &policy);

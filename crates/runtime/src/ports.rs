@@ -5,29 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 
-use crate::{RuntimeError, process};
-
-/// A port that another process listens on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortInUse {
-    /// The port.
-    pub port: u16,
-    /// Part that needs it.
-    pub part: String,
-    /// Owner: process id and command line, if this user may see them.
-    pub owner: Option<(i32, String)>,
-}
-
-impl std::fmt::Display for PortInUse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { port, part, owner } = self;
-        write!(f, "port {port} (wanted for {part}) is in use by ")?;
-        match owner {
-            Some((pid, command)) => write!(f, "process {pid}: {command}"),
-            None => f.write_str("a process of another user"),
-        }
-    }
-}
+use crate::error::PortInUse;
+use crate::{RuntimeError, os_process};
 
 /// Returns those of the wanted ports that are in use, with their owners.
 #[must_use]
@@ -46,7 +25,7 @@ pub fn free(count: usize) -> Result<Vec<u16>, RuntimeError> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let held: Result<Vec<TcpListener>, std::io::Error> = (0..count).map(bind).collect();
     let ports = held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
-    ports.map_err(|e| RuntimeError::io("no free port", e))
+    ports.map_err(|e| RuntimeError::io("cannot find a free port", e))
 }
 
 /// Process that listens on the port.
@@ -59,7 +38,7 @@ pub fn owner(port: u16) -> Option<(i32, String)> {
         descriptors.into_iter().any(|fd| matches!(fd.target, FDTarget::Socket(i) if i == inode))
     };
     let process = procfs::process::all_processes().ok()?.flatten().find(holds)?;
-    Some((process.pid, process::command_line(process.pid).unwrap_or_default()))
+    Some((process.pid, os_process::command_line(process.pid).unwrap_or_default()))
 }
 
 fn listening_inode(entries: &[TcpNetEntry], port: u16) -> Option<u64> {
@@ -71,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_told_with_its_owner() {
+    fn port_in_use_names_its_owner() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let free_port = free(1).unwrap()[0];
@@ -79,15 +58,15 @@ mod tests {
         assert_eq!(found.len(), 1);
         let own = i32::try_from(std::process::id()).unwrap();
         assert_eq!(found[0].owner.as_ref().map(|(pid, _)| *pid), Some(own));
-        let told = found[0].to_string();
+        let text = found[0].to_string();
         assert!(
-            told.starts_with(&format!("port {port} (wanted for kafka) is in use by process {own}: ")),
-            "{told}"
+            text.starts_with(&format!("port {port} (needed by kafka) is in use by process {own}: ")),
+            "{text}"
         );
     }
 
     #[test]
-    fn a_connection_is_not_taken_for_a_listener() {
+    fn connection_is_not_a_listener() {
         use procfs::FromReadSI;
         // local 127.0.0.1:8120 established (01), local 127.0.0.1:8122 listening (0A)
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \

@@ -21,20 +21,20 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 ///
 /// # Errors
 /// The reason why the part is not ready.
-pub async fn ask(probe: &Probe) -> Result<(), String> {
-    match tokio::time::timeout(ANSWER_DEADLINE, ask_without_limit(probe)).await {
+pub async fn check(probe: &Probe) -> Result<(), String> {
+    match tokio::time::timeout(ANSWER_DEADLINE, check_without_limit(probe)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {} s", ANSWER_DEADLINE.as_secs())),
     }
 }
 
-async fn ask_without_limit(probe: &Probe) -> Result<(), String> {
+async fn check_without_limit(probe: &Probe) -> Result<(), String> {
     match probe {
         Probe::Running => Ok(()),
         Probe::Tcp { address } => connect(address).await.map(drop),
         Probe::Http { address, path } => http(address, path).await,
         Probe::Kafka { address } => kafka(address).await,
-        Probe::Mongo { address } => mongo::ask(address).await,
+        Probe::Mongo { address } => mongo::check(address).await,
         Probe::Redis { address } => redis(address).await,
     }
 }
@@ -49,10 +49,10 @@ async fn http(address: &str, path: &str) -> Result<(), String> {
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer).await.map_err(broken)?;
-    judge_http(&answer)
+    parse_http(&answer)
 }
 
-fn judge_http(answer: &[u8]) -> Result<(), String> {
+fn parse_http(answer: &[u8]) -> Result<(), String> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split_whitespace().nth(1).unwrap_or("no status");
@@ -82,7 +82,7 @@ async fn kafka(address: &str) -> Result<(), String> {
     let mut answer = vec![0; length.min(ANSWER_BYTES_MAX)];
     stream.read_exact(&mut answer).await.map_err(broken)?;
     match answer.get(4..8) {
-        Some([0, 0, 0, 0]) => Err("the broker knows no broker yet".to_owned()),
+        Some([0, 0, 0, 0]) => Err("the broker has not joined its cluster yet".to_owned()),
         Some(_) => Ok(()),
         None => Err("the broker's answer is too short".to_owned()),
     }
@@ -101,7 +101,7 @@ async fn redis(address: &str) -> Result<(), String> {
 }
 
 fn broken(error: std::io::Error) -> String {
-    format!("the connection broke: {error}")
+    format!("the connection failed: {error}")
 }
 
 #[cfg(test)]
@@ -109,16 +109,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_200_is_ready_and_the_body_says_why_not() {
-        assert_eq!(judge_http(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Ok(()));
-        let not_yet = judge_http(b"HTTP/1.1 503 Service Unavailable\r\n\r\nkafka: false\n");
+    fn only_status_200_is_ready() {
+        assert_eq!(parse_http(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Ok(()));
+        let not_yet = parse_http(b"HTTP/1.1 503 Service Unavailable\r\n\r\nkafka: false\n");
         assert_eq!(not_yet, Err("503 kafka: false".to_owned()));
-        assert!(judge_http(b"").is_err());
-        assert!(judge_http(b"SSH-2.0-OpenSSH").is_err());
+        assert!(parse_http(b"").is_err());
+        assert!(parse_http(b"SSH-2.0-OpenSSH").is_err());
     }
 
     #[tokio::test]
-    async fn nobody_there_is_not_ready() {
+    async fn closed_port_is_not_ready() {
         let port = crate::ports::free(1).unwrap()[0];
         let address = format!("127.0.0.1:{port}");
         for probe in [
@@ -128,7 +128,7 @@ mod tests {
             Probe::Redis { address: address.clone() },
             Probe::Http { address: address.clone(), path: "/readyz".to_owned() },
         ] {
-            assert!(ask(&probe).await.unwrap_err().contains(&address));
+            assert!(check(&probe).await.unwrap_err().contains(&address));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fetch::{self, Job, Told};
+use crate::fetch::{self, Job, OnLine};
 use crate::{Layout, RuntimeError, tools};
 use contracts::versions::versions;
 
@@ -33,10 +33,7 @@ pub fn is_prepared(layout: &Layout) -> bool {
 }
 
 /// Creates the interpreter with its packages, unless it exists.
-///
-/// # Errors
-/// When there is no `python3` with `venv`, or a package cannot be installed.
-pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<(), RuntimeError> {
+pub async fn prepare(layout: &Layout, on_line: &OnLine<'_>) -> Result<(), RuntimeError> {
     if is_prepared(layout) {
         return Ok(());
     }
@@ -49,12 +46,12 @@ pub async fn prepare(layout: &Layout, told: &Told<'_>) -> Result<(), RuntimeErro
     let job = Job { what: "fetching Sentry's libraries for Python", log: &log, deadline: FETCH_DEADLINE };
     let mut venv = fetch::bound(python);
     venv.args(["-m", "venv", "--clear"]).arg(&home);
-    fetch::run(layout, venv, &job, told).await?;
+    fetch::run(layout, venv, &job, on_line).await?;
     let mut pip = fetch::bound(interpreter(layout));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
         .arg(format!("sentry-relay=={}", packages.sentry_relay))
         .arg(format!("sentry-sdk=={}", packages.sentry_sdk))
         .arg(format!("brotli=={}", packages.brotli));
-    fetch::run(layout, pip, &job, told).await?;
+    fetch::run(layout, pip, &job, on_line).await?;
     std::fs::write(&complete, "").map_err(RuntimeError::file("write", &complete))
 }

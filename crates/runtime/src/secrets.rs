@@ -46,19 +46,18 @@ struct Project<'a> {
 
 impl Secrets {
     /// Loads the secrets and generates missing ones. A new project gets a key, and the others keep theirs.
-    ///
-    /// # Errors
-    /// When they cannot be read, are readable by others, or cannot be written.
-    pub fn load_or_make(layout: &Layout) -> Result<Self, RuntimeError> {
+    pub fn load_or_create(layout: &Layout) -> Result<Self, RuntimeError> {
         let path = layout.secrets().join("secrets.json");
         let old = match std::fs::read(&path) {
             Ok(text) => {
                 refuse_if_shared(&path)?;
                 let parsed = serde_json::from_slice::<Self>(&text);
-                Some(
-                    parsed
-                        .map_err(|e| RuntimeError::Refused(format!("{} is damaged: {e}", path.display())))?,
-                )
+                Some(parsed.map_err(|e| {
+                    RuntimeError::Refused(format!(
+                        "{} is damaged: restore it, or delete it to generate new secrets ({e})",
+                        path.display()
+                    ))
+                })?)
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(RuntimeError::io(format!("cannot read {}", path.display()), e)),
@@ -85,7 +84,7 @@ impl Secrets {
             write_private(&path, &json(&secrets)?)?;
         }
         secrets.write_projects(layout)?;
-        write_where_different(&layout.secrets().join("operator-token"), secrets.operator_token.as_bytes())?;
+        write_if_changed(&layout.secrets().join("operator-token"), secrets.operator_token.as_bytes())?;
         Ok(secrets)
     }
 
@@ -166,7 +165,7 @@ fn mode_of(path: &std::path::Path) -> Result<u32, RuntimeError> {
     Ok(metadata.permissions().mode() & 0o777)
 }
 
-fn write_where_different(path: &std::path::Path, text: &[u8]) -> Result<(), RuntimeError> {
+fn write_if_changed(path: &std::path::Path, text: &[u8]) -> Result<(), RuntimeError> {
     if std::fs::read(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
@@ -185,7 +184,7 @@ fn refuse_if_shared(path: &std::path::Path) -> Result<(), RuntimeError> {
     }
     let path = path.display();
     Err(RuntimeError::Refused(format!(
-        "{path} can be read by others (mode {mode:o}): chmod 600 {path}, or remove it and have new secrets made"
+        "{path} is readable by other users (mode {mode:o}): run chmod 600 {path}, or delete it to generate new secrets"
     )))
 }
 
@@ -193,7 +192,7 @@ fn random<const N: usize>() -> Result<[u8; N], RuntimeError> {
     let mut bytes = [0; N];
     OsRng
         .try_fill_bytes(&mut bytes)
-        .map_err(|e| RuntimeError::io("no randomness", std::io::Error::other(e)))?;
+        .map_err(|e| RuntimeError::io("cannot read random bytes", std::io::Error::other(e)))?;
     Ok(bytes)
 }
 
@@ -218,55 +217,55 @@ mod tests {
     }
 
     #[test]
-    fn made_once_and_readable_by_the_owner_only() {
+    fn secrets_are_created_once_and_private() {
         let (_folder, layout) = layout();
-        let made = Secrets::load_or_make(&layout).unwrap();
-        assert_eq!(Secrets::load_or_make(&layout).unwrap(), made);
+        let created = Secrets::load_or_create(&layout).unwrap();
+        assert_eq!(Secrets::load_or_create(&layout).unwrap(), created);
         for file in ["secrets.json", "operator-token"] {
             assert_eq!(mode_of(&layout.secrets().join(file)).unwrap(), 0o600, "{file}");
         }
         assert_eq!(mode_of(&layout.secrets()).unwrap(), 0o700);
-        assert!(!format!("{made:?}").contains(&made.jwt_secret));
+        assert!(!format!("{created:?}").contains(&created.jwt_secret));
     }
 
     #[test]
-    fn the_public_keys_can_be_read_by_a_container_also_where_they_could_not_before() {
+    fn projects_file_becomes_readable_by_containers() {
         let (_folder, layout) = layout();
-        Secrets::load_or_make(&layout).unwrap();
+        Secrets::load_or_create(&layout).unwrap();
         let file = Secrets::projects_file(&layout);
         assert_eq!(mode_of(&file).unwrap(), 0o644);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        Secrets::load_or_make(&layout).unwrap();
+        Secrets::load_or_create(&layout).unwrap();
         assert_eq!(mode_of(&file).unwrap(), 0o644);
     }
 
     #[test]
-    fn what_cannot_be_written_leaves_no_draft() {
+    fn failed_write_leaves_no_draft() {
         let (_folder, layout) = layout();
         // A container engine creates such a folder when the file that it has to mount is missing.
         std::fs::create_dir(Secrets::projects_file(&layout)).unwrap();
-        Secrets::load_or_make(&layout).unwrap_err();
+        Secrets::load_or_create(&layout).unwrap_err();
         let names = std::fs::read_dir(layout.secrets()).unwrap().map(|e| e.unwrap().file_name());
         let drafts: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".tmp")).collect();
         assert!(drafts.is_empty(), "{drafts:?}");
     }
 
     #[test]
-    fn a_platform_of_before_gets_the_token_that_it_lacks_and_keeps_the_others() {
+    fn missing_internal_token_is_added() {
         let (_folder, layout) = layout();
-        let made = Secrets::load_or_make(&layout).unwrap();
-        let mut old = serde_json::to_value(&made).unwrap();
+        let created = Secrets::load_or_create(&layout).unwrap();
+        let mut old = serde_json::to_value(&created).unwrap();
         old.as_object_mut().unwrap().remove("internal_token");
         write_private(&layout.secrets().join("secrets.json"), &json(&old).unwrap()).unwrap();
-        let now = Secrets::load_or_make(&layout).unwrap();
-        assert!(now.internal_token.len() >= 32 && now.internal_token != made.internal_token);
-        assert_eq!(Secrets { internal_token: made.internal_token.clone(), ..now }, made);
+        let now = Secrets::load_or_create(&layout).unwrap();
+        assert!(now.internal_token.len() >= 32 && now.internal_token != created.internal_token);
+        assert_eq!(Secrets { internal_token: created.internal_token.clone(), ..now }, created);
     }
 
     #[test]
-    fn each_service_is_told_the_secrets_that_it_reads_and_no_other() {
+    fn service_gets_only_the_secrets_it_reads() {
         let (_folder, layout) = layout();
-        let secrets = Secrets::load_or_make(&layout).unwrap();
+        let secrets = Secrets::load_or_create(&layout).unwrap();
         let names = |part| secrets.read_by(part).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(Part::Gateway), [OPERATOR_TOKEN, JWT_SECRET, INTERNAL_TOKEN]);
         assert_eq!(names(Part::Payment), [WEBHOOK_SECRET, INTERNAL_TOKEN]);
@@ -280,9 +279,9 @@ mod tests {
     }
 
     #[test]
-    fn the_recorder_is_told_of_every_project() {
+    fn projects_file_lists_every_project() {
         let (_folder, layout) = layout();
-        let secrets = Secrets::load_or_make(&layout).unwrap();
+        let secrets = Secrets::load_or_create(&layout).unwrap();
         let text = std::fs::read_to_string(Secrets::projects_file(&layout)).unwrap();
         let projects: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(projects.len(), sentry_projects().len());
@@ -293,11 +292,11 @@ mod tests {
     }
 
     #[test]
-    fn secrets_that_others_can_read_are_refused() {
+    fn shared_secrets_file_is_refused() {
         let (_folder, layout) = layout();
-        Secrets::load_or_make(&layout).unwrap();
+        Secrets::load_or_create(&layout).unwrap();
         let path = layout.secrets().join("secrets.json");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(Secrets::load_or_make(&layout).unwrap_err().to_string().contains("mode 644"));
+        assert!(Secrets::load_or_create(&layout).unwrap_err().to_string().contains("mode 644"));
     }
 }

@@ -8,19 +8,19 @@ use std::process::Command;
 
 use contracts::parts::{Part, Ports, sentry_project_id};
 
-use crate::infra::{self, InfraPorts};
-use crate::part::{Kind, PartSpec, Probe};
+use crate::infra::InfraPorts;
+use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
 use crate::secrets::{self, Secrets};
 use crate::{Layout, RuntimeError, dotenv};
 
 /// Prefixes of the variables that make the recorder send copies to a real Sentry.
 const FORWARDING: [&str; 2] = ["PITBOSS_FORWARD_DSN_", "PITBOSS__FORWARD__"];
-/// Longer than the services' own drain deadline, so that theirs takes effect first.
-const STOP_DEADLINE_MS: u64 = 15_000;
+/// Time from SIGTERM to SIGKILL. It is longer than a service's drain and exit together, so that its own deadlines take effect first.
+pub const STOP_DEADLINE_MS: u64 = 15_000;
 
 /// Input for the environments of all services.
 #[derive(Clone, Debug)]
-pub struct Surroundings<'a> {
+pub struct Platform<'a> {
     /// Paths of the platform.
     pub layout: &'a Layout,
     /// The ports.
@@ -30,7 +30,7 @@ pub struct Surroundings<'a> {
     /// Release, `pitboss@<version>+<commit>`.
     pub release: &'a str,
     /// Variables that the user set, reduced to those for services. They never override an address or a secret.
-    pub handed_on: &'a BTreeMap<String, String>,
+    pub user_variables: &'a BTreeMap<String, String>,
 }
 
 /// Release of this checkout.
@@ -46,16 +46,13 @@ pub fn release(layout: &Layout, version: &str) -> String {
 }
 
 /// Describes one service.
-///
-/// # Errors
-/// When its program has not been built.
-pub fn prepare(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, RuntimeError> {
-    let Surroundings { layout, ports, .. } = surroundings;
+pub fn prepare(part: Part, platform: &Platform<'_>) -> Result<PartSpec, RuntimeError> {
+    let Platform { layout, ports, .. } = platform;
     let program = layout.programs().join(part.as_str());
     if !program.is_file() {
         return Err(RuntimeError::Missing {
             what: format!("{} has not been built", program.display()),
-            advice: "run cargo build --workspace --bins".to_owned(),
+            advice: "run ./pitboss up, or cargo build --workspace --bins".to_owned(),
         });
     }
     let data = layout.data(part.as_str());
@@ -64,15 +61,15 @@ pub fn prepare(part: Part, surroundings: &Surroundings<'_>) -> Result<PartSpec, 
     Ok(PartSpec {
         name: part.as_str().to_owned(),
         kind: Kind::Service,
-        fingerprint: infra::fingerprint(&program),
+        fingerprint: fingerprint(&program),
         program,
         args: Vec::new(),
-        env: environment(part, surroundings),
+        env: environment(part, platform),
         cwd: data,
         needs: needs(part).iter().map(|p| p.as_str().to_owned()).collect(),
         ports: listens_on(part, *ports, ops_port),
         address: format!("http://127.0.0.1:{}", ports.http(part)),
-        version: surroundings.release.trim_start_matches("pitboss@").to_owned(),
+        version: platform.release.trim_start_matches("pitboss@").to_owned(),
         ready: Probe::Http { address: format!("127.0.0.1:{ops_port}"), path: "/readyz".to_owned() },
         stop_deadline_ms: STOP_DEADLINE_MS,
     })
@@ -101,8 +98,8 @@ fn needs(part: Part) -> &'static [Part] {
 
 /// Complete environment of one service. A test compares the compose file with it.
 #[must_use]
-pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<String, String> {
-    let Surroundings { layout, ports, secrets, release, handed_on } = surroundings;
+pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, String> {
+    let Platform { layout, ports, secrets, release, user_variables } = platform;
     let infra = InfraPorts::from(*ports);
     let local = |port: u16| format!("127.0.0.1:{port}");
     let url = |port: u16| format!("http://127.0.0.1:{port}");
@@ -110,7 +107,7 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
     let project = sentry_project_id(part).filter(|_| part != Part::Recorder);
     let dsn =
         project.map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
-    let decided = [
+    let fixed = [
         ("PITBOSS__HTTP__ADDRESS", local(ports.http(part))),
         ("PITBOSS__OPS__ADDRESS", local(ports.ops(part).unwrap_or_default())),
         ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", infra.kafka_bootstrap()),
@@ -134,7 +131,7 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
         ("SENTRY_DSN", dsn),
     ];
     // Defaults: the user may set another rate or level.
-    let usual = [
+    let defaults = [
         // Reached at 127.0.0.1 only.
         ("PITBOSS__HTTP__HOSTS", String::new()),
         ("SENTRY_RELEASE", (*release).to_owned()),
@@ -147,24 +144,24 @@ pub fn environment(part: Part, surroundings: &Surroundings<'_>) -> BTreeMap<Stri
     let own = |pairs: &[(&str, String)]| {
         pairs.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect::<Vec<_>>()
     };
-    let mut environment = infra::plain_environment();
-    environment.extend(own(&usual));
-    let concerning = handed_on.iter().filter(|(name, _)| concerns(part, name, handed_on));
-    environment.extend(concerning.map(|(n, v)| (n.clone(), v.clone())));
-    environment.extend(own(&decided));
+    let mut environment = base_environment();
+    environment.extend(own(&defaults));
+    let passed = user_variables.iter().filter(|(name, _)| is_passed_to(part, name, user_variables));
+    environment.extend(passed.map(|(n, v)| (n.clone(), v.clone())));
+    environment.extend(own(&fixed));
     environment.extend(own(&secrets.read_by(part)));
     environment
 }
 
 /// Returns `true` if a part gets a variable that the user set. DSNs of a real Sentry and proxies are for the recorder only. The
 /// runtime decides the secrets.
-fn concerns(part: Part, name: &str, handed_on: &BTreeMap<String, String>) -> bool {
+fn is_passed_to(part: Part, name: &str, user_variables: &BTreeMap<String, String>) -> bool {
     let is_forwarding = |name: &str| FORWARDING.iter().any(|prefix| name.starts_with(prefix));
     if is_forwarding(name) {
         return part == Part::Recorder;
     }
     if dotenv::PROXIES.contains(&name) {
-        return part == Part::Recorder && handed_on.keys().any(|name| is_forwarding(name));
+        return part == Part::Recorder && user_variables.keys().any(|name| is_forwarding(name));
     }
     match name {
         secrets::WEBHOOK_SECRET_OLD => part == Part::Payment,
@@ -177,7 +174,7 @@ mod tests {
     use super::*;
     use crate::part::start_order;
 
-    fn with_surroundings<T>(test: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    fn with_platform<T>(test: impl FnOnce(&Platform<'_>) -> T) -> T {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path(), None, None);
         layout.create().unwrap();
@@ -185,8 +182,8 @@ mod tests {
         for part in Part::SERVICES {
             std::fs::write(layout.programs().join(part.as_str()), "").unwrap();
         }
-        let secrets = Secrets::load_or_make(&layout).unwrap();
-        let handed_on = [
+        let secrets = Secrets::load_or_create(&layout).unwrap();
+        let user_variables = [
             ("SENTRY_TRACES_SAMPLE_RATE", "0.5"),
             ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", "elsewhere:1"),
             ("PITBOSS__SECURITY__JWT_SECRET", "mine"),
@@ -194,24 +191,24 @@ mod tests {
             ("PITBOSS_FORWARD_DSN_GAME", "https://k@o1.example/2"),
             ("https_proxy", "http://proxy:3128"),
         ];
-        let handed_on = handed_on.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        let user_variables = user_variables.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
         let ports = Ports::new(18_100).unwrap();
-        test(&Surroundings {
+        test(&Platform {
             layout: &layout,
             ports,
             secrets: &secrets,
             release: "pitboss@0.1.0",
-            handed_on: &handed_on,
+            user_variables: &user_variables,
         })
     }
 
-    fn all(surroundings: &Surroundings<'_>) -> Vec<PartSpec> {
-        Part::SERVICES.iter().map(|part| prepare(*part, surroundings).unwrap()).collect()
+    fn all(platform: &Platform<'_>) -> Vec<PartSpec> {
+        Part::SERVICES.iter().map(|part| prepare(*part, platform).unwrap()).collect()
     }
 
     #[test]
-    fn no_two_parts_listen_on_one_port() {
-        let mut all: Vec<u16> = with_surroundings(|s| all(s).into_iter().flat_map(|p| p.ports).collect());
+    fn parts_have_different_ports() {
+        let mut all: Vec<u16> = with_platform(|s| all(s).into_iter().flat_map(|p| p.ports).collect());
         let ports = InfraPorts::from(Ports::new(18_100).unwrap());
         all.extend([ports.kafka, ports.kafka_controller, ports.mongo, ports.redis]);
         let count = all.len();
@@ -221,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_decides_addresses_and_the_person_the_rest() {
-        let environment = with_surroundings(|s| environment(Part::Game, s));
+    fn user_cannot_override_addresses() {
+        let environment = with_platform(|s| environment(Part::Game, s));
         assert_eq!(environment["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], "127.0.0.1:18120");
         assert_eq!(environment["SENTRY_TRACES_SAMPLE_RATE"], "0.5");
         assert!(environment["SENTRY_DSN"].ends_with("@127.0.0.1:18101/3"));
@@ -231,33 +228,33 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_told_to_those_who_read_it_and_the_way_out_to_the_recorder() {
+    fn secrets_and_proxies_reach_only_their_readers() {
         let secret = |name: &&str| secrets::VARIABLES.contains(name);
-        with_surroundings(|s| {
+        with_platform(|s| {
             for part in Part::SERVICES {
-                let told = environment(*part, s);
-                let theirs: BTreeMap<_, _> = s.secrets.read_by(*part).into_iter().collect();
-                let names: Vec<&str> = told.keys().map(String::as_str).filter(secret).collect();
-                assert_eq!(names, theirs.keys().copied().collect::<Vec<_>>(), "{part}");
-                assert!(theirs.iter().all(|(name, value)| told[*name] == *value), "{part}");
+                let env = environment(*part, s);
+                let secrets: BTreeMap<_, _> = s.secrets.read_by(*part).into_iter().collect();
+                let names: Vec<&str> = env.keys().map(String::as_str).filter(secret).collect();
+                assert_eq!(names, secrets.keys().copied().collect::<Vec<_>>(), "{part}");
+                assert!(secrets.iter().all(|(name, value)| env[*name] == *value), "{part}");
                 let recorder = *part == Part::Recorder;
-                assert_eq!(told.contains_key("PITBOSS_FORWARD_DSN_GAME"), recorder, "{part}");
-                assert_eq!(told.contains_key(secrets::WEBHOOK_SECRET_OLD), *part == Part::Payment, "{part}");
-                assert_eq!(told.contains_key("https_proxy"), recorder, "{part}");
+                assert_eq!(env.contains_key("PITBOSS_FORWARD_DSN_GAME"), recorder, "{part}");
+                assert_eq!(env.contains_key(secrets::WEBHOOK_SECRET_OLD), *part == Part::Payment, "{part}");
+                assert_eq!(env.contains_key("https_proxy"), recorder, "{part}");
             }
-            let without = Surroundings {
-                handed_on: &BTreeMap::from([("https_proxy".to_owned(), "http://proxy".to_owned())]),
+            let without = Platform {
+                user_variables: &BTreeMap::from([("https_proxy".to_owned(), "http://proxy".to_owned())]),
                 ..s.clone()
             };
-            let told = environment(Part::Recorder, &without);
-            assert!(!told.contains_key("https_proxy"), "nothing leaves this machine, so it needs no proxy");
+            let env = environment(Part::Recorder, &without);
+            assert!(!env.contains_key("https_proxy"), "nothing leaves this machine, so it needs no proxy");
         });
     }
 
     #[test]
-    fn the_recorder_starts_before_all_that_report_to_it() {
-        let mut parts = with_surroundings(all);
-        for name in infra::names() {
+    fn recorder_starts_before_its_senders() {
+        let mut parts = with_platform(all);
+        for name in crate::infra::names() {
             parts.push(PartSpec { name, needs: Vec::new(), ..parts[0].clone() });
         }
         let order = start_order(&parts).unwrap();

@@ -1,4 +1,4 @@
-//! Supervisor: the one process that watches all parts and carries out the decisions of `machine`.
+//! Supervisor: the one process that watches all parts and carries out the decisions of `supervisor_state`.
 //!
 //! It runs on one thread, because the kernel binds a part's life to the *thread* that started it, and this one lives as long as
 //! the supervisor. Every wait is a task in one set, and every task ends in an event.
@@ -15,11 +15,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::control::{Action, Request, Response, listen, read_line, write_line};
-use crate::machine::{Effect, Machine, Sig};
+use crate::os_process::{
+    ProcessId, describe_exit, has_become_its_program, has_loaded_its_program, memory_peak_bytes,
+};
 use crate::part::{Probe, Status};
 use crate::pids::{self, Lock, Recorded};
 use crate::policy::RestartPolicy;
-use crate::process::{ProcessId, has_become_its_program, how_it_ended, is_at_work, memory_peak_bytes};
+use crate::supervisor_state::{Effect, ProcessSignal, SupervisorState};
 use crate::{Layout, RuntimeError, child, probe};
 
 /// Interval at which the supervisor checks for a reason to end, such as a removed state folder.
@@ -29,45 +31,42 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(1);
 
 enum Event {
     Connected(UnixStream, UnixListener),
-    Asked(UnixStream, Request),
+    Requested(UnixStream, Request),
     Ended { name: String, generation: u64, status: std::io::Result<ExitStatus> },
     Probed { name: String, generation: u64, ready: bool },
     Done,
 }
 
 /// Runs until it is asked to end, or the process `end_with` has ended. When it returns, all its processes have ended.
-///
-/// # Errors
-/// When another supervisor runs this platform, or the state folder cannot be used.
 pub async fn run(layout: &Layout, end_with: Option<ProcessId>) -> Result<(), RuntimeError> {
     let lock = take_lock(layout).await?;
     let left = pids::clean_up(layout).await?;
     if !left.is_empty() {
-        tracing::warn!(parts = left.join(", "), "removed what an earlier supervisor left behind");
+        tracing::warn!(parts = left.join(", "), "killed what an earlier supervisor left behind");
     }
     let listener = listen(layout)?;
     let mut supervisor = Supervisor {
         layout: layout.clone(),
         end_with,
-        machine: Machine::new(RestartPolicy::default()),
+        state: SupervisorState::new(RestartPolicy::default()),
         began: Instant::now(),
         tasks: JoinSet::new(),
-        farewells: Vec::new(),
+        shutdown_clients: Vec::new(),
         recorded: Vec::new(),
     };
     supervisor.record(true)?;
-    tracing::info!(pid = std::process::id(), "the supervisor runs");
+    tracing::info!(pid = std::process::id(), "the supervisor has started");
     supervisor.tasks.spawn(accept(listener));
-    let outcome = supervisor.attend().await;
+    let outcome = supervisor.handle_events().await;
     supervisor.tasks.abort_all();
     drop(std::fs::remove_file(layout.run().join("control.sock")));
     pids::record(layout, &[]).or_else(|e| if layout.run().exists() { Err(e) } else { Ok(()) })?;
     // The lock is released before the answer, because the client may start the platform again as soon as it is answered.
     drop(lock);
-    for mut stream in std::mem::take(&mut supervisor.farewells) {
+    for mut stream in std::mem::take(&mut supervisor.shutdown_clients) {
         drop(write_line(&mut stream, &Response::Done).await);
     }
-    tracing::info!("the supervisor ends");
+    tracing::info!("the supervisor has shut down");
     outcome
 }
 
@@ -98,11 +97,11 @@ struct Supervisor {
     layout: Layout,
     /// Test run that the platform serves. Once it has ended, no process will request the shutdown.
     end_with: Option<ProcessId>,
-    machine: Machine,
+    state: SupervisorState,
     began: Instant,
     tasks: JoinSet<Event>,
     /// Clients that wait for the end of the shutdown.
-    farewells: Vec<UnixStream>,
+    shutdown_clients: Vec<UnixStream>,
     recorded: Vec<(String, i32)>,
 }
 
@@ -111,62 +110,61 @@ impl Supervisor {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn attend(&mut self) -> Result<(), RuntimeError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| RuntimeError::io("no signals", e))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| RuntimeError::io("no signals", e))?;
+    async fn handle_events(&mut self) -> Result<(), RuntimeError> {
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(|e| RuntimeError::io("cannot listen for signals", e))?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).map_err(|e| RuntimeError::io("cannot listen for signals", e))?;
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING_INTERVAL);
         loop {
-            self.carry_out();
+            self.apply_effects();
             self.record(false).unwrap_or_else(|e| tracing::error!("cannot write process ids: {e}"));
-            if self.machine.finished() {
+            if self.state.finished() {
                 return Ok(());
             }
             let now_ms = self.now_ms();
-            let pause =
-                self.machine.next_wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+            let pause = self.state.next_wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
             tokio::select! {
                 Some(event) = self.tasks.join_next() => match event {
-                    Ok(event) => self.meet(event),
+                    Ok(event) => self.handle(event),
                     Err(error) => tracing::error!("a task of the supervisor failed: {error}"),
                 },
                 () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(3_600))), if pause.is_some() => {}
-                _ = terminate.recv() => self.machine.shut_down(now_ms),
-                _ = interrupt.recv() => self.machine.shut_down(now_ms),
-                _ = housekeeping.tick() => if let Some(why) = self.reason_to_end() {
-                    tracing::warn!("{why}: everything ends");
-                    self.machine.shut_down(now_ms);
+                _ = terminate.recv() => self.state.shut_down(now_ms),
+                _ = interrupt.recv() => self.state.shut_down(now_ms),
+                _ = housekeeping.tick() => if let Some(reason) = self.reason_to_shut_down() {
+                    tracing::warn!("{reason}: shutting down the platform");
+                    self.state.shut_down(now_ms);
                 },
             }
             let now_ms = self.now_ms();
-            self.machine.wake(now_ms);
+            self.state.wake(now_ms);
         }
     }
 
-    fn reason_to_end(&self) -> Option<&'static str> {
+    fn reason_to_shut_down(&self) -> Option<&'static str> {
         if !self.layout.run().join("pids.json").exists() {
             return Some("the state folder was removed");
         }
-        let forsaken = self.end_with.as_ref().is_some_and(|process| !process.is_alive());
-        forsaken.then_some("the process that all of this was for has ended")
+        let has_ended = self.end_with.as_ref().is_some_and(|process| !process.is_alive());
+        has_ended.then_some("the process that the platform was started for has ended")
     }
 
-    fn meet(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         let now_ms = self.now_ms();
         match event {
             Event::Connected(stream, listener) => {
                 self.tasks.spawn(accept(listener));
-                self.tasks.spawn(hear(stream));
+                self.tasks.spawn(read_request(stream));
             }
-            Event::Asked(stream, request) => self.answer(stream, request),
+            Event::Requested(stream, request) => self.answer(stream, request),
             Event::Ended { name, generation, status } => {
-                let how = status.map_or_else(|e| e.to_string(), how_it_ended);
-                tracing::info!(part = name, "ended: {how}");
-                part_io::note(&self.layout, &name, &format!("ended: {how}"));
-                self.machine.ended(now_ms, &name, generation, how);
+                let cause = status.map_or_else(|e| e.to_string(), describe_exit);
+                tracing::info!(part = name, "ended: {cause}");
+                part_io::log_line(&self.layout, &name, &format!("ended: {cause}"));
+                self.state.ended(now_ms, &name, generation, cause);
             }
-            Event::Probed { name, generation, ready } => {
-                self.machine.probed(now_ms, &name, generation, ready)
-            }
+            Event::Probed { name, generation, ready } => self.state.probed(now_ms, &name, generation, ready),
             Event::Done => {}
         }
     }
@@ -176,16 +174,16 @@ impl Supervisor {
         let response = match request {
             Request::Status => Ok(Response::Status(self.status())),
             Request::Apply { parts, keep_others } => {
-                self.machine.apply(now_ms, parts, keep_others).map(Response::Applied)
+                self.state.apply(now_ms, parts, keep_others).map(Response::Applied)
             }
             Request::Part { action, name } => {
-                tracing::info!(part = name, "asked for: {action:?}");
+                tracing::info!(part = name, "received the request {action:?}");
                 self.act(now_ms, action, &name).map(|()| Response::Done)
             }
             Request::ShutDown => {
-                tracing::info!("asked to end");
-                self.machine.shut_down(now_ms);
-                self.farewells.push(stream);
+                tracing::info!("received the request to shut down");
+                self.state.shut_down(now_ms);
+                self.shutdown_clients.push(stream);
                 return;
             }
         };
@@ -193,7 +191,7 @@ impl Supervisor {
             RuntimeError::UnknownPart { known, .. } => Response::UnknownPart(known),
             other => Response::Refused(other.to_string()),
         });
-        self.carry_out();
+        self.apply_effects();
         self.tasks.spawn(async move {
             drop(write_line(&mut stream, &response).await);
             Event::Done
@@ -202,17 +200,17 @@ impl Supervisor {
 
     fn act(&mut self, now_ms: u64, action: Action, name: &str) -> Result<(), RuntimeError> {
         match action {
-            Action::Start => self.machine.start(now_ms, name),
-            Action::Stop => self.machine.stop(now_ms, name),
-            Action::Restart => self.machine.restart(now_ms, name),
-            Action::Kill => self.machine.kill(name),
-            Action::Freeze => self.machine.freeze(name),
-            Action::Thaw => self.machine.thaw(name),
+            Action::Start => self.state.start(now_ms, name),
+            Action::Stop => self.state.stop(now_ms, name),
+            Action::Restart => self.state.restart(now_ms, name),
+            Action::Kill => self.state.kill(name),
+            Action::Freeze => self.state.freeze(name),
+            Action::Thaw => self.state.thaw(name),
         }
     }
 
     fn status(&self) -> Status {
-        let mut parts = self.machine.status();
+        let mut parts = self.state.status();
         for part in &mut parts {
             // Before that, process and memory are those of the launcher.
             part.pid = part.pid.filter(|pid| has_become_its_program(*pid));
@@ -221,10 +219,10 @@ impl Supervisor {
         Status { runtime: "local".to_owned(), parts }
     }
 
-    fn carry_out(&mut self) {
+    fn apply_effects(&mut self) {
         // Starting a part may fail immediately, which has further effects.
         loop {
-            let effects = self.machine.take_effects();
+            let effects = self.state.take_effects();
             if effects.is_empty() {
                 return;
             }
@@ -243,28 +241,29 @@ impl Supervisor {
         let outcome = self.start_process(name, generation);
         match &outcome {
             Ok(pid) => tracing::info!(part = name, pid, "started"),
-            Err(why) => tracing::error!(part = name, "cannot be started: {why}"),
+            Err(error) => tracing::error!(part = name, "cannot start the part: {error}"),
         }
-        part_io::note(
+        part_io::log_line(
             &self.layout,
             name,
             &outcome.as_ref().map_or_else(Clone::clone, |pid| format!("started: process {pid}")),
         );
-        self.machine.spawned(now_ms, name, generation, outcome);
+        self.state.spawned(now_ms, name, generation, outcome);
     }
 
     fn start_process(&mut self, name: &str, generation: u64) -> Result<i32, String> {
-        let spec = self.machine.spec(name).ok_or("unknown part")?;
+        let spec = self.state.spec(name).ok_or("unknown part")?;
         let (reader, writer) = std::io::pipe().map_err(|e| e.to_string())?;
         let mut command =
             tokio::process::Command::from(child::command(spec, writer).map_err(|e| e.to_string())?);
         let mut process = command.spawn().map_err(|e| e.to_string())?;
         // The command holds the writing end. The log ends when the part's own copies of it are closed.
         drop(command);
-        let pid = process.id().and_then(|id| i32::try_from(id).ok()).ok_or("it ended at once")?;
+        let pid =
+            process.id().and_then(|id| i32::try_from(id).ok()).ok_or("the process ended immediately")?;
         let log = self.layout.log(name);
         self.tasks.spawn(async move {
-            part_io::keep_log(reader, &log).await;
+            part_io::copy_to_log(reader, &log).await;
             Event::Done
         });
         let name = name.to_owned();
@@ -273,16 +272,16 @@ impl Supervisor {
     }
 
     fn probe(&mut self, name: String, generation: u64, after_ms: u64) {
-        let Some(ready) = self.machine.spec(&name).map(|s| s.ready.clone()) else { return };
-        let Some(pid) = self.machine.pids().into_iter().find(|(part, _)| *part == name).map(|(_, pid)| pid)
+        let Some(ready) = self.state.spec(&name).map(|s| s.ready.clone()) else { return };
+        let Some(pid) = self.state.pids().into_iter().find(|(part, _)| *part == name).map(|(_, pid)| pid)
         else {
             return;
         };
         self.tasks.spawn(async move {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
             let ready = match &ready {
-                Probe::Running => is_at_work(pid),
-                asked => probe::ask(asked).await.is_ok() && has_become_its_program(pid),
+                Probe::Running => has_loaded_its_program(pid),
+                probe => probe::check(probe).await.is_ok() && has_become_its_program(pid),
             };
             Event::Probed { name, generation, ready }
         });
@@ -290,7 +289,7 @@ impl Supervisor {
 
     /// Records the running processes if they changed.
     fn record(&mut self, always: bool) -> Result<(), RuntimeError> {
-        let pids = self.machine.pids();
+        let pids = self.state.pids();
         if pids == self.recorded && !always {
             return Ok(());
         }
@@ -304,26 +303,26 @@ impl Supervisor {
     }
 }
 
-async fn hear(mut stream: UnixStream) -> Event {
+async fn read_request(mut stream: UnixStream) -> Event {
     const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
     match tokio::time::timeout(REQUEST_DEADLINE, read_line::<Request>(&mut stream)).await {
-        Ok(Ok(request)) => Event::Asked(stream, request),
+        Ok(Ok(request)) => Event::Requested(stream, request),
         Ok(Err(error)) => {
-            drop(write_line(&mut stream, &Response::Refused(format!("not understood: {error}"))).await);
+            drop(write_line(&mut stream, &Response::Refused(format!("invalid request: {error}"))).await);
             Event::Done
         }
         Err(_) => Event::Done,
     }
 }
 
-fn send(pid: i32, signal: Sig) {
+fn send(pid: i32, signal: ProcessSignal) {
     let signal = match signal {
-        Sig::Term => Signal::SIGTERM,
-        Sig::Kill => Signal::SIGKILL,
-        Sig::Stop => Signal::SIGSTOP,
-        Sig::Cont => Signal::SIGCONT,
+        ProcessSignal::Term => Signal::SIGTERM,
+        ProcessSignal::Kill => Signal::SIGKILL,
+        ProcessSignal::Stop => Signal::SIGSTOP,
+        ProcessSignal::Cont => Signal::SIGCONT,
     };
     if let Err(errno) = killpg(Pid::from_raw(pid), signal) {
-        tracing::debug!(pid, "ended just now: {errno}");
+        tracing::debug!(pid, "cannot signal a process that has probably just ended: {errno}");
     }
 }

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use contracts::versions::versions;
 use nix::sys::statvfs::statvfs;
 use regex::Regex;
 
-use crate::{Layout, RuntimeError, infra};
+use crate::RuntimeError;
 
 /// A program of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +63,7 @@ pub const CMAKE: Tool = Tool {
     name: "cmake",
     programs: &["cmake"],
     version_argument: Some("--version"),
-    needed_for: "building the document store (once; not needed where mongod is on the PATH)",
+    needed_for: "building the document store (once; not needed if mongod is on the PATH)",
     debian_package: "cmake",
 };
 /// Builds the C++ part of the document store.
@@ -142,7 +141,7 @@ impl Finding {
             Verdict::Missing => Some(format!("{name} is missing (needed for {needed_for})")),
             Verdict::TooOld(minimum) => {
                 let found = self.version.as_deref().unwrap_or("of an unknown version");
-                Some(format!("{name} is {found}, {minimum} or newer is needed (for {needed_for})"))
+                Some(format!("{name} is {found}, but {needed_for} needs {minimum} or newer"))
             }
         }
     }
@@ -169,7 +168,7 @@ pub fn examine(tool: Tool, minimum: Option<&str>) -> Finding {
     let Some(path) = locate(&tool) else {
         return Finding { tool, path: None, version: None, verdict: Verdict::Missing };
     };
-    let version = tool.version_argument.and_then(|argument| told_version(&path, argument));
+    let version = tool.version_argument.and_then(|argument| reported_version(&path, argument));
     let verdict = match (minimum, &version) {
         (Some(minimum), Some(version)) if !is_at_least(version, minimum) => {
             Verdict::TooOld(minimum.to_owned())
@@ -197,10 +196,9 @@ pub fn examine_python() -> Finding {
 
 /// Version that a program reports.
 #[must_use]
-pub fn told_version(program: &Path, argument: &str) -> Option<String> {
+pub fn reported_version(program: &Path, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(std::process::Stdio::null()).output().ok()?;
-    let said = [output.stdout, output.stderr].concat();
-    version_in(&String::from_utf8_lossy(&said))
+    version_in(&String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))
 }
 
 /// The first text that looks like a version.
@@ -223,35 +221,12 @@ fn is_at_least(version: &str, minimum: &str) -> bool {
     version >= minimum
 }
 
-/// Examines every tool that the next `up` needs. A program that was fetched before needs no fetcher.
-#[must_use]
-pub fn examine_all(layout: &Layout) -> Vec<Finding> {
-    let wanted = versions();
-    let mut findings = vec![
-        examine(CARGO, None),
-        examine(CC, None),
-        examine(MAKE, None),
-        examine(JAVA, Some(&wanted.java.minimum)),
-        examine(REDIS, Some(&wanted.redis.minimum)),
-    ];
-    if !infra::kafka::is_fetched(layout) {
-        findings.push(examine(MAVEN, None));
-    }
-    if locate(&MONGOD).is_some() {
-        findings.push(examine(MONGOD, Some(&wanted.mongo.minimum)));
-    }
-    if infra::mongo::find(layout).is_none() {
-        findings.push(examine(CMAKE, None));
-        findings.push(examine(CXX, None));
-    }
-    findings
-}
-
 /// Free bytes on the disk of a folder, which need not exist yet.
 pub fn free_disk_bytes(folder: &Path) -> Result<u64, RuntimeError> {
     let existing = folder.ancestors().find(|f| f.exists()).unwrap_or(Path::new("/"));
-    let stat = statvfs(existing)
-        .map_err(|e| RuntimeError::io(format!("cannot ask for the room at {}", existing.display()), e))?;
+    let stat = statvfs(existing).map_err(|e| {
+        RuntimeError::io(format!("cannot read the free disk space of {}", existing.display()), e)
+    })?;
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
@@ -267,23 +242,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_found_in_what_programs_say() {
-        let said = |text: &str| version_in(text).unwrap_or_default();
+    fn version_is_found_in_program_output() {
+        let version = |text: &str| version_in(text).unwrap_or_default();
         assert_eq!(
-            said("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6)"),
+            version("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime Environment (build 17.0.15+6)"),
             "17.0.15"
         );
-        assert_eq!(said("openjdk version \"21\" 2023-09-19"), "21");
-        assert_eq!(said("java version \"1.8.0_402\""), "1.8.0");
-        assert_eq!(said("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"), "7.0.15");
-        assert_eq!(said("Apache Maven 3.8.7\nMaven home: /usr/share/maven"), "3.8.7");
-        assert_eq!(said("secantusd-rs 0.5.3-beta.196"), "0.5.3-beta.196");
-        assert_eq!(said("db version v8.0.4\nBuild Info: {"), "8.0.4");
+        assert_eq!(version("openjdk version \"21\" 2023-09-19"), "21");
+        assert_eq!(version("java version \"1.8.0_402\""), "1.8.0");
+        assert_eq!(version("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"), "7.0.15");
+        assert_eq!(version("Apache Maven 3.8.7\nMaven home: /usr/share/maven"), "3.8.7");
+        assert_eq!(version("secantusd-rs 0.5.3-beta.196"), "0.5.3-beta.196");
+        assert_eq!(version("db version v8.0.4\nBuild Info: {"), "8.0.4");
         assert_eq!(version_in("none"), None);
     }
 
     #[test]
-    fn versions_are_compared_as_numbers() {
+    fn versions_compare_as_numbers() {
         assert!(is_at_least("17.0.15", "17") && is_at_least("21", "17") && is_at_least("7.0", "7.0"));
         assert!(is_at_least("7.0.15", "7.0") && is_at_least("10.1", "9.9"));
         assert!(
@@ -292,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_folder_that_is_not_there_yet() {
+    fn free_space_of_missing_folder_is_known() {
         assert!(free_disk_bytes(Path::new("/tmp/not/there/yet")).unwrap() > 0);
         assert!(available_memory_bytes() > 0);
     }

@@ -17,7 +17,7 @@ const WRONG_REQUEST_CODES: [i32; 12] = [2, 9, 13, 14, 20, 18, 59, 72, 85, 86, 12
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A unique index already has that key. Usually this is an expected answer. If no caller handles it, it is a bug.
-    #[error("{collection}: a unique key exists already (index {index})")]
+    #[error("{collection}: the unique key already exists (index {index})")]
     DuplicateKey {
         /// Collection of the write.
         collection: &'static str,
@@ -44,7 +44,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The request, the document or the configuration is wrong. A retry does not help.
-    #[error("{collection}: the document store refused: {reason}")]
+    #[error("{collection}: the document store refused the request: {reason}")]
     Fatal {
         /// Collection of the operation, or `-`.
         collection: &'static str,
@@ -111,7 +111,7 @@ impl StoreError {
                 Self::fatal(collection, format!("invalid argument: {message}"))
             }
             ErrorKind::Authentication { .. } => Self::fatal(collection, "authentication failed"),
-            ErrorKind::SessionsNotSupported => Self::fatal(collection, "the server knows no sessions"),
+            ErrorKind::SessionsNotSupported => Self::fatal(collection, "sessions are not supported"),
             _ => Self::fatal(collection, "unexpected driver error"),
         }
     }
@@ -177,15 +177,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duplicate_key_names_the_index_and_not_the_value() {
+    fn duplicate_key_error_names_only_the_index() {
         let message = "E11000 duplicate key error collection: u.players index: email_1 dup key: { email: \"a@b.example\" }";
         let error = StoreError::from_code("players", 11000, message);
         assert!(error.is_duplicate_key());
-        assert_eq!(error.to_string(), "players: a unique key exists already (index email_1)");
+        assert_eq!(error.to_string(), "players: the unique key already exists (index email_1)");
     }
 
     #[test]
-    fn what_a_document_holds_stays_out_of_the_text() {
+    fn error_text_has_no_document_values() {
         let text = "unknown variant `JPY`, expected one of `EUR`, `USD`";
         assert_eq!(without_values(text), "unknown variant ?, expected one of `EUR`, `USD`");
         assert_eq!(
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_server_codes_are_tried_again_and_wrong_requests_are_not() {
+    fn unknown_codes_are_transient() {
         assert_eq!(StoreError::from_code("c", 91, "").class(), ErrorClass::Transient);
         assert_eq!(StoreError::from_code("c", 112, "").class(), ErrorClass::Transient);
         assert_eq!(StoreError::from_code("c", 121, "").class(), ErrorClass::Fatal);

@@ -13,6 +13,7 @@
 mod error;
 pub mod mongo;
 pub mod redis;
+pub mod time;
 
 pub use bson;
 pub use error::StoreError;

@@ -116,11 +116,11 @@ impl Mongo {
 
     /// Checks that the server answers (for readiness), and reads its clock. It has no span, because no request waits for it.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let asked_ms = self.context.clock.local_ms();
+        let sent_at_ms = self.context.clock.local_ms();
         let hello = async { self.database.run_command(bson::doc! { "hello": 1 }).await };
         let answer = self.context.bounded("-", hello).await?;
-        if let Ok(theirs) = answer.get_datetime("localTime") {
-            self.context.clock.learn(asked_ms, *theirs);
+        if let Ok(server_time) = answer.get_datetime("localTime") {
+            self.context.clock.update(sent_at_ms, *server_time);
         }
         Ok(())
     }

@@ -81,7 +81,7 @@ impl Cache {
         let connection = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(operation_timeout))
             .set_response_timeout(Some(operation_timeout));
-        let manager = Manager::new_with_config(config.url.as_str(), connection).map_err(|e| said(&e))?;
+        let manager = Manager::new_with_config(config.url.as_str(), connection).map_err(|e| kind_only(&e))?;
         let pool = Pool::builder(manager)
             .max_size(config.pool_size_max)
             .runtime(Runtime::Tokio1)
@@ -105,7 +105,7 @@ impl Cache {
     /// When the cache does not answer. Read the authoritative store instead.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, CacheError> {
         let span = telemetry::spans::cache_get(key);
-        let answer: Result<Option<Vec<u8>>, _> = watched(&span, self.ask(redis::cmd("GET").arg(key))).await;
+        let answer: Result<Option<Vec<u8>>, _> = traced(&span, self.query(redis::cmd("GET").arg(key))).await;
         if let Ok(found) = &answer {
             telemetry::spans::set_attr(&span, attributes::CACHE_HIT, found.is_some());
             metric::count(Metric::CacheReads, 1, &[("hit", if found.is_some() { "true" } else { "false" })]);
@@ -127,7 +127,7 @@ impl Cache {
         telemetry::spans::set_attr(&span, attributes::CACHE_TTL, i64::try_from(ttl_s).unwrap_or(i64::MAX));
         let mut command = redis::cmd("SET");
         command.arg(key).arg(value).arg("EX").arg(ttl_s.max(1));
-        let answer = watched(&span, self.ask::<()>(&command)).await;
+        let answer = traced(&span, self.query::<()>(&command)).await;
         finish(&span, answer)
     }
 
@@ -142,14 +142,14 @@ impl Cache {
         let span = telemetry::spans::cache_put(key, value.len());
         let mut command = redis::cmd("SET");
         command.arg(key).arg(value).arg("NX").arg("EX").arg(ttl_s.max(1));
-        let answer: Result<Option<String>, _> = watched(&span, self.ask(&command)).await;
+        let answer: Result<Option<String>, _> = traced(&span, self.query(&command)).await;
         finish(&span, answer).map(|reply| reply.is_some())
     }
 
     /// Removes `key`.
     pub async fn remove(&self, key: &str) -> Result<(), CacheError> {
         let span = telemetry::spans::cache_remove(key);
-        let answer = watched(&span, self.ask::<i64>(redis::cmd("DEL").arg(key))).await;
+        let answer = traced(&span, self.query::<i64>(redis::cmd("DEL").arg(key))).await;
         finish(&span, answer).map(drop)
     }
 
@@ -163,20 +163,20 @@ impl Cache {
         both.atomic().cmd("INCR").arg(key).cmd("EXPIRE").arg(key).arg(window_s.max(1)).arg("NX").ignore();
         let call = async {
             let mut connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
-            both.query_async::<(u64,)>(&mut connection).await.map_err(|e| said(&e))
+            both.query_async::<(u64,)>(&mut connection).await.map_err(|e| kind_only(&e))
         };
         self.bounded(call).await.map(|(count,)| count)
     }
 
     /// Checks that the cache answers.
     pub async fn ping(&self) -> Result<(), CacheError> {
-        self.ask::<String>(&redis::cmd("PING")).await.map(drop)
+        self.query::<String>(&redis::cmd("PING")).await.map(drop)
     }
 
-    async fn ask<R: FromRedisValue>(&self, command: &redis::Cmd) -> Result<R, CacheError> {
+    async fn query<R: FromRedisValue>(&self, command: &redis::Cmd) -> Result<R, CacheError> {
         let call = async {
             let mut connection = self.pool.get().await.map_err(|e| CacheError { reason: e.to_string() })?;
-            command.query_async::<R>(&mut connection).await.map_err(|e| said(&e))
+            command.query_async::<R>(&mut connection).await.map_err(|e| kind_only(&e))
         };
         self.bounded(call).await
     }
@@ -197,12 +197,12 @@ impl Cache {
 }
 
 /// Keeps only the kind of Redis' error, because its detail may quote the command.
-fn said(error: &RedisError) -> CacheError {
+fn kind_only(error: &RedisError) -> CacheError {
     CacheError { reason: format!("{:?}", error.kind()) }
 }
 
 /// Runs an access in its span. An access that is dropped midway is marked as cancelled.
-async fn watched<R>(span: &tracing::Span, access: impl Future<Output = R>) -> R {
+async fn traced<R>(span: &tracing::Span, access: impl Future<Output = R>) -> R {
     let pending = telemetry::spans::unfinished(span);
     let answer = access.instrument(span.clone()).await;
     pending.finished();

@@ -5,11 +5,10 @@
 //! after their root. This bridge waits for them up to [`GRACE`]. A span that ends even later becomes a small transaction with
 //! the right parent. On the hot path a span costs two short locks and a move. The writer thread encodes JSON ([`crate::writer`]).
 //!
-//! Limits: [`SPANS_PER_TRANSACTION_MAX`] spans a transaction, [`LIVE_SPANS_MAX`] spans in memory. Spans above them are counted.
+//! Limits: [`SPANS_PER_TRANSACTION_MAX`] spans a transaction, `LIVE_SPANS_MAX` spans in memory. Spans above them are counted.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,12 +17,13 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use crate::dsc::Dsc;
-use crate::spans::Status;
+use crate::attributes;
+use crate::drop_count::{Category, Reason, lose};
+use crate::sampling_context::{SamplingContext, SharedContext, remote_context};
+use crate::status::Status;
+use crate::transaction::LiveSpans;
 use crate::writer::Writer;
-use crate::{Category, Reason, attributes, propagation};
 
-pub(crate) mod encode;
 mod frozen;
 mod root;
 
@@ -33,46 +33,10 @@ use root::{Ended, Root};
 
 /// Sentry's own limit. Spans that begin later are counted as dropped, so that no kept span loses its parent.
 pub(crate) const SPANS_PER_TRANSACTION_MAX: u32 = 1_000;
-/// Limit of all spans that are open, stored or waiting for the writer, at about a kilobyte each.
-pub(crate) const LIVE_SPANS_MAX: usize = 8_192;
 /// Longest time that an ended root waits for open spans.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 const SHARDS: usize = 16;
-
-/// A complete transaction for the writer.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) root: SpanData,
-    pub(crate) children: Vec<SpanData>,
-    pub(crate) dsc: Arc<Dsc>,
-    /// Releases the spans' memory budget after the transaction is written.
-    _live: LiveSpans,
-}
-
-/// A share of the [`LIVE_SPANS_MAX`] budget, released on drop.
-#[derive(Debug, Default)]
-pub(crate) struct LiveSpans(usize);
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-impl LiveSpans {
-    fn take_one() -> Option<Self> {
-        let taken = LIVE
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < LIVE_SPANS_MAX).then_some(n + 1));
-        taken.is_ok().then_some(Self(1))
-    }
-
-    fn absorb(&mut self, mut other: Self) {
-        self.0 += std::mem::take(&mut other.0);
-    }
-}
-
-impl Drop for LiveSpans {
-    fn drop(&mut self) {
-        LIVE.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
 
 /// An open span: its transaction, its share of the budget (`None` if it will be dropped), and its current status.
 ///
@@ -125,13 +89,13 @@ struct Inner {
 static RUNNING: OnceLock<Bridge> = OnceLock::new();
 
 /// The sampling context of the transaction that an open span belongs to.
-pub(crate) fn dsc_of_open_span(span_id: SpanId) -> Option<Arc<Dsc>> {
+pub(crate) fn context_of_open_span(span_id: SpanId) -> Option<SharedContext> {
     let bridge = RUNNING.get()?;
     bridge.shard(span_id).get(&key(span_id)).map(|open| Arc::clone(&open.root.dsc))
 }
 
 /// The sampling context of a trace that began in this process.
-pub(crate) fn dsc_of_trace(trace_id: TraceId) -> Option<Arc<Dsc>> {
+pub(crate) fn context_of_trace(trace_id: TraceId) -> Option<SharedContext> {
     locked(&RUNNING.get()?.inner.frozen).get(trace_id)
 }
 
@@ -199,7 +163,7 @@ impl Bridge {
             Ended::Complete(finished) | Ended::Late(finished) => self.inner.writer.transaction(*finished),
             Ended::Abandoned(children) => {
                 drop_spans(u64::try_from(children).unwrap_or(u64::MAX), Reason::BufferOverflow);
-                crate::drop_count::lose(Reason::BufferOverflow, Category::Transaction, 1);
+                lose(Reason::BufferOverflow, Category::Transaction, 1);
             }
         }
     }
@@ -207,7 +171,7 @@ impl Bridge {
     /// Registers a span: in the transaction of its open local parent, otherwise as the root of a new one with the context `dsc`.
     ///
     /// If the parent was dropped for lack of room, the span is dropped too, because it would be an orphan.
-    fn begin(&self, span_context: &SpanContext, parent: &Context, dsc: impl FnOnce() -> Arc<Dsc>) {
+    fn begin(&self, span_context: &SpanContext, parent: &Context, dsc: impl FnOnce() -> SharedContext) {
         let parent = parent.span().span_context().clone();
         let local = parent.is_valid() && !parent.is_remote();
         let family = local.then(|| {
@@ -227,11 +191,11 @@ impl Bridge {
     }
 
     /// The sampling context of a new local root: from the remote caller, from an earlier root of the trace, or a new one.
-    fn dsc_of_root(&self, span: &Span, span_context: &SpanContext, parent: &Context) -> Arc<Dsc> {
-        propagation::remote_dsc(parent, span_context).unwrap_or_else(|| {
-            locked(&self.inner.frozen).get_or_say(span_context.trace_id(), || {
+    fn root_context(&self, span: &Span, span_context: &SpanContext, parent: &Context) -> SharedContext {
+        remote_context(parent, span_context).unwrap_or_else(|| {
+            locked(&self.inner.frozen).get_or_insert_with(span_context.trace_id(), || {
                 let name = span.exported_data().map(|data| data.name);
-                Dsc::of_head(span_context.trace_id(), true, name.as_deref())
+                SamplingContext::of_head(span_context.trace_id(), true, name.as_deref())
             })
         })
     }
@@ -248,14 +212,14 @@ impl Bridge {
 
 fn drop_spans(quantity: u64, reason: Reason) {
     if quantity > 0 {
-        crate::drop_count::lose(reason, Category::Span, quantity);
+        lose(reason, Category::Span, quantity);
     }
 }
 
 impl SpanProcessor for Bridge {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         let span_context = span.span_context().clone();
-        self.begin(&span_context, parent, || self.dsc_of_root(span, &span_context, parent));
+        self.begin(&span_context, parent, || self.root_context(span, &span_context, parent));
     }
 
     fn on_end(&self, data: SpanData) {

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn collects_every_wrong_value() {
+    fn collects_every_invalid_value() {
         let config = Config::from_lookup("game", |name| match name {
             "SENTRY_DSN" => Some("nonsense".into()),
             "SENTRY_TRACES_SAMPLE_RATE" => Some("150%".into()),

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_sdk_names_keeps_its_reason_and_nothing_vanishes() {
+    fn sdk_reason_is_kept_and_unknown_is_counted() {
         let before = |reason, category| lost(reason, category);
         let known = before(Reason::BeforeSend, Category::Replay);
         let unknown = before(Reason::InternalSdkError, Category::Default);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_back() {
+    fn names_parse_back() {
         assert!(Reason::ALL.iter().all(|reason| Reason::from_name(reason.as_str()) == Some(*reason)));
         assert!(Category::ALL.iter().all(|known| Category::from_name(known.as_str()) == Some(*known)));
     }

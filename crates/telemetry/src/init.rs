@@ -15,11 +15,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::bridge::Bridge;
-use crate::bridge::encode::About;
 use crate::config::Config;
-use crate::dsc::{self, Identity};
 use crate::frames::AttachFrames;
 use crate::sampling::{self, Sampler};
+use crate::sampling_context::{self, Identity};
+use crate::transaction::encode::About;
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
 use crate::{attributes, logs, metric, report};
@@ -28,13 +28,13 @@ use crate::{attributes, logs, metric, report};
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// All invalid values of the configuration.
-    #[error("telemetry configuration: {}", .0.join("; "))]
+    #[error("invalid telemetry configuration: {}", .0.join("; "))]
     Invalid(Vec<String>),
     /// Telemetry is process-wide and already runs.
     #[error("telemetry is already initialised in this process")]
     AlreadyInitialised,
     /// A thread or a client could not be created.
-    #[error("telemetry could not start: {0}")]
+    #[error("cannot start telemetry: {0}")]
     Failed(String),
 }
 
@@ -61,9 +61,9 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
         return Err(InitError::AlreadyInitialised);
     }
     install_crypto();
-    dsc::set_identity(Identity {
+    sampling_context::set_identity(Identity {
         public_key: parsed.dsn.as_ref().map(|dsn| dsn.public_key().to_owned()),
-        org_id: parsed.dsn.as_ref().and_then(|dsn| dsc::org_of_host(dsn.host())),
+        org_id: parsed.dsn.as_ref().and_then(|dsn| sampling_context::org_of_host(dsn.host())),
         release: config.release.clone(),
         environment: config.environment.clone(),
     });
@@ -78,8 +78,9 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
     if let (Some(transport), Some(dsn)) = (&transport, &parsed.dsn) {
         let (writer, jobs) = writer::channel();
         let bridge = Bridge::start(writer.clone());
-        jobs.spawn(About::of(&config), Arc::clone(transport), bridge.clone()).map_err(InitError::Failed)?;
-        builder = builder.with_span_processor(bridge);
+        builder = builder.with_span_processor(bridge.clone());
+        jobs.spawn(About::of(&config), Arc::clone(transport), move |now| bridge.sweep(now))
+            .map_err(InitError::Failed)?;
         client = Some(sentry_client(&config, dsn, SdkTransport { writer, transport: Arc::clone(transport) }));
     }
     let provider = builder.build();
@@ -103,7 +104,7 @@ fn check(config: &Config) -> Result<Parsed, InitError> {
         Ok(dsn) => Some(dsn),
         Err(_) if problems.iter().any(|problem| problem.contains("DSN")) => None,
         Err(_) => {
-            problems.push("the DSN is not one (http://key@host:port/project)".to_owned());
+            problems.push("the DSN is invalid: expected http://key@host:port/project".to_owned());
             None
         }
     });

@@ -8,7 +8,7 @@
 //! 1. [`spans`] builds a `tracing` span with the names that Sentry's pages filter by (`sentry.op`, `messaging.*`, `db.*`).
 //! 2. `tracing-opentelemetry` converts it into an OpenTelemetry span. [`sampling`] decides once, where the trace begins.
 //! 3. `bridge` collects the ended spans of one local root and passes them together to the writer thread.
-//! 4. The writer thread encodes the transaction (`bridge/encode.rs`) and scrubs every string ([`scrub`]).
+//! 4. The writer thread encodes the transaction (`transaction/encode.rs`) and scrubs every string ([`scrub`]).
 //! 5. [`transport`] sends it: bounded queues (errors before spans), several requests in flight, rate limits, counted drops
 //!    ([`drops`]).
 //!
@@ -19,7 +19,6 @@ pub mod attributes;
 mod bridge;
 mod config;
 mod drop_count;
-mod dsc;
 mod frames;
 pub mod http;
 mod init;
@@ -28,16 +27,20 @@ pub mod metric;
 pub mod propagation;
 mod report;
 pub mod sampling;
+mod sampling_context;
 pub mod scrub;
 pub mod spans;
+mod status;
 mod task;
+mod transaction;
 pub mod transport;
 mod writer;
 
 pub use config::{Config, LogFormat};
 pub use drop_count::{Category, Drop, Reason, drops, drops_by_category, sampled_out};
-pub use dsc::Dsc;
 pub use init::{InitError, Telemetry, init};
 pub use report::{TAGS, report, set_user};
-pub use spans::{Status, trace_id};
+pub use sampling_context::SamplingContext;
+pub use spans::trace_id;
+pub use status::Status;
 pub use task::{spawn, spawn_blocking, with_hub};

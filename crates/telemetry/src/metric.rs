@@ -81,87 +81,87 @@ macro_rules! metrics {
 metrics! {
     /// Records whose handler finished, by `topic`, `group`, `event_type` and `outcome` (applied, rejected).
     BusRecordsCompleted = "bus.records.completed", Counter, None, Summed;
-    /// Records that had been handled before and changed nothing.
+    /// Records that were handled before and therefore changed nothing.
     BusRecordsDuplicate = "bus.records.duplicate", Counter, None, Summed;
     /// Records that can never be handled.
     BusRecordsPoison = "bus.records.poison", Counter, None, Each;
     /// Records parked in a dead-letter topic.
     BusRecordsDeadLettered = "bus.records.dead_lettered", Counter, None, Each;
-    /// Attempts that failed for a passing reason and were made again.
+    /// Attempts to handle a record that failed transiently and were retried.
     BusRecordsRetried = "bus.records.retried", Counter, None, Summed;
-    /// Records that no handler of their group wants, by `topic` and `group`.
+    /// Records without a handler in their group, by `topic` and `group`.
     BusRecordsSkipped = "bus.records.skipped", Counter, None, Summed;
-    /// Partitions with a place that cannot be fetched or opened now, by `group`.
+    /// Partitions with a record that cannot be read now, by `group`.
     BusPartitionsUnreadable = "bus.partitions.unreadable", Gauge, None, Summed;
-    /// Milliseconds a handler took for one record.
+    /// Duration of handling one record, in milliseconds.
     BusRecordDuration = "bus.record.duration", Distribution, Millisecond, Local;
     /// Records published and acknowledged, by `topic`.
     BusPublishCount = "bus.publish.count", Counter, None, Summed;
-    /// Publishes that were refused outright: nothing was written.
+    /// Publishes that the broker or client refused, so that nothing was written.
     BusPublishRefused = "bus.publish.refused", Counter, None, Each;
-    /// Publishes without an acknowledgement in time: written or not, nobody knows.
+    /// Publishes without an acknowledgement in time. The record may or may not have been written.
     BusPublishUnknown = "bus.publish.unknown", Counter, None, Each;
-    /// Milliseconds from publish to acknowledgement.
+    /// Time from publish to acknowledgement, in milliseconds.
     BusPublishDuration = "bus.publish.duration", Distribution, Millisecond, Local;
     /// Offset commits that failed.
     BusCommitFailures = "bus.commit.failures", Counter, None, Each;
-    /// Times that partitions were assigned to this member anew.
+    /// Assignments of partitions to this member.
     BusRebalances = "bus.rebalances", Counter, None, Each;
-    /// Records a group has yet to read, by `group`, `topic` and `partition`.
+    /// Records that a group has not read yet, by `group`, `topic` and `partition`.
     ConsumerLagMessages = "consumer.lag.messages", Gauge, None, Summed;
-    /// Age of the oldest record that a group has yet to read.
+    /// Age of the oldest record that a group has not read yet, in seconds.
     ConsumerLagSeconds = "consumer.lag.seconds", Gauge, Second, Summed;
 
-    /// Bets that ended settled, by `game`, `currency` and `outcome` (win, loss).
+    /// Settled bets, by `game`, `currency` and `outcome` (win, loss).
     BetsSettled = "bets.settled", Counter, None, Each;
-    /// Bets that ended rejected, by `game` and `reason`.
+    /// Rejected bets, by `game` and `reason`.
     BetsRejected = "bets.rejected", Counter, None, Each;
-    /// Bets that ended voided.
+    /// Voided bets.
     BetsVoided = "bets.voided", Counter, None, Each;
-    /// What players staked, by `game` and `currency`.
+    /// Sum of the players' stakes, by `game` and `currency`.
     BetsStakeSum = "bets.stake.sum", Counter, MinorUnit, Each;
-    /// What players were paid out, by `game` and `currency`.
+    /// Sum of the payouts to players, by `game` and `currency`.
     BetsPayoutSum = "bets.payout.sum", Counter, MinorUnit, Each;
-    /// The stakes of settled bets that were voided afterwards, by `game` and `currency`: `bets.stake.sum` still has them.
+    /// Stakes of bets that were voided after they had settled, by `game` and `currency`. `bets.stake.sum` includes them.
     BetsVoidedStakeSum = "bets.voided.stake.sum", Counter, MinorUnit, Each;
-    /// The payouts of settled bets that were voided afterwards, by `game` and `currency`: `bets.payout.sum` still has them.
+    /// Payouts of bets that were voided after they had settled, by `game` and `currency`. `bets.payout.sum` includes them.
     BetsVoidedPayoutSum = "bets.voided.payout.sum", Counter, MinorUnit, Each;
-    /// Paid out divided by staked over the window that analytics keeps, by `game`.
+    /// Payouts divided by stakes in the time window of analytics, by `game`.
     BetsRtpRatio = "bets.rtp.ratio", Gauge, Ratio, Summed;
-    /// Milliseconds from the bet's request to its settled answer at the gateway.
+    /// Time from the request of a bet to its settled response at the gateway, in milliseconds.
     BetsLatency = "bets.latency", Distribution, Millisecond, Each;
 
-    /// Players that did something in the last five minutes.
+    /// Players with activity in the last five minutes.
     PlayersActive = "players.active", Gauge, None, Summed;
 
-    /// Deposits and withdrawals that ended, by `kind` and `outcome` (completed, failed).
+    /// Finished deposits and withdrawals, by `kind` and `outcome` (completed, failed).
     PaymentsEnded = "payments.ended", Counter, None, Each;
-    /// Share of deposits and withdrawals that completed over the window that analytics keeps.
+    /// Share of completed deposits and withdrawals in the time window of analytics.
     PaymentsSuccessRatio = "payments.success.ratio", Gauge, Ratio, Summed;
     /// Decisions relayed to the ledger and to Kafka, by `origin` (handler, sweeper).
     LedgerRelayed = "ledger.relayed", Counter, None, Summed;
-    /// Decisions that the sweeper relayed for a handler that died.
+    /// Decisions that the sweeper relayed because their handler had died.
     RelaySwept = "relay.swept", Counter, None, Each;
     /// Notifications sent, by `channel`.
     NotificationsSent = "notifications.sent", Counter, None, Each;
     /// Notifications that could not be sent, by `channel`.
     NotificationsFailed = "notifications.failed", Counter, None, Each;
 
-    /// Cache operations that failed; the cache is never needed for a right answer.
+    /// Failed cache operations. Results stay correct without the cache.
     CacheErrors = "cache.errors", Counter, None, Summed;
     /// Reads of the cache, by `hit`.
     CacheReads = "cache.reads", Counter, None, Summed;
-    /// Database operations that failed, by `class`.
+    /// Failed database operations, by `class`.
     StoreErrors = "store.errors", Counter, None, Summed;
 
-    /// Requests that ended, by `route`, `method` and `status` (499: the caller went away before the answer).
+    /// Finished requests, by `route`, `method` and `status` (499: the caller disconnected before the response).
     HttpRequests = "http.server.requests", Counter, None, Summed;
-    /// Milliseconds from request to answer (or until its caller went away), by `route`.
+    /// Time from request to response (or until the caller disconnected), in milliseconds, by `route`.
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
-    /// Players that hold a WebSocket open.
+    /// Players with an open WebSocket. Not set yet, because the gateway has no WebSocket.
     WebsocketConnections = "websocket.connections", Gauge, None, Summed;
 
-    /// Records whose time cannot be (ahead of our clock, or absurd), by `topic`, at each look; they have no latency.
+    /// Records with an impossible timestamp (such as one in the future), by `topic`, at each reading. They have no latency.
     BusRecordsSkewed = "bus.records.skewed", Counter, None, Summed;
     /// Trace headers that were not used, by `header` and `reason` (malformed, oversized, not_text, duplicate, conflict).
     TraceHeadersDropped = "trace.headers.dropped", Counter, None, Summed;
@@ -170,11 +170,11 @@ metrics! {
     RecorderForwardCopies = "recorder.forward.copies", Counter, None, Local;
     /// Items that were left out of copies because Sentry limits their category, by `project`.
     RecorderForwardItemsLeftOut = "recorder.forward.items.left_out", Counter, None, Local;
-    /// Telemetry that was lost on its way out, by `reason` and `category`.
+    /// Telemetry that was lost before it reached Sentry, by `reason` and `category`.
     TelemetryDrops = "telemetry.drops", Counter, None, Local;
     /// Transactions and spans that the sampler chose not to record, by `category`.
     TelemetrySampledOut = "telemetry.sampled_out", Counter, None, Local;
-    /// Series that were not kept because there were too many: a label has too many values.
+    /// Series that were refused at the limit, because a label has too many values.
     TelemetrySeriesRefused = "telemetry.series.refused", Counter, None, Local;
 }
 
@@ -183,7 +183,7 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// Adds to a counter.
 pub fn count(metric: Metric, value: u64, labels: Labels<'_>) {
-    assert_eq!(metric.kind(), Kind::Counter, "{metric:?} is no counter");
+    assert_eq!(metric.kind(), Kind::Counter, "{metric:?} is not a counter");
     registry::add(metric, value, labels);
     #[expect(clippy::cast_precision_loss, reason = "a single increment is far below 2^53")]
     sentry_export::each(metric, value as f64, labels);
@@ -191,14 +191,14 @@ pub fn count(metric: Metric, value: u64, labels: Labels<'_>) {
 
 /// Sets a gauge.
 pub fn gauge(metric: Metric, value: f64, labels: Labels<'_>) {
-    assert_eq!(metric.kind(), Kind::Gauge, "{metric:?} is no gauge");
+    assert_eq!(metric.kind(), Kind::Gauge, "{metric:?} is not a gauge");
     registry::set(metric, value, labels);
     sentry_export::each(metric, value, labels);
 }
 
 /// Adds one value to a distribution.
 pub fn distribution(metric: Metric, value: f64, labels: Labels<'_>) {
-    assert_eq!(metric.kind(), Kind::Distribution, "{metric:?} is no distribution");
+    assert_eq!(metric.kind(), Kind::Distribution, "{metric:?} is not a distribution");
     registry::observe(metric, value, labels);
     sentry_export::each(metric, value, labels);
 }

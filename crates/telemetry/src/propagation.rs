@@ -15,8 +15,8 @@ use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags, TraceI
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::dsc::Dsc;
-use crate::sampling::Request;
+use crate::bridge::{context_of_open_span, context_of_trace};
+use crate::sampling_context::{SamplingContext, SharedContext, remote_context};
 
 mod baggage;
 mod dropped;
@@ -40,10 +40,6 @@ pub const SENTRY_TRACE: &str = "sentry-trace";
 
 /// W3C's level 2: the last seven bytes of the trace id are random.
 const RANDOM: TraceFlags = TraceFlags::new(0x02);
-
-/// The sampling context that arrived with a remote parent, stored in the OpenTelemetry context.
-#[derive(Debug, Clone)]
-pub(crate) struct RemoteDsc(pub(crate) Arc<Dsc>);
 
 /// A trace whose id is random according to its head. It is in the context, because the SDK drops the flags of unrecorded spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +93,8 @@ pub fn extract_with_extension<'a>(
 pub fn inject(span: &Span, headers: &mut Vec<(String, Bytes)>) {
     let lines = headers_of(&span.context());
     let is_written = |name: &str| lines.iter().any(|(written, _)| *written == name);
-    let is_whole = is_written(TRACEPARENT);
-    headers.retain(|(name, _)| !(is_written(name) || is_whole && is_trace_header(name)));
+    let has_trace = is_written(TRACEPARENT);
+    headers.retain(|(name, _)| !(is_written(name) || has_trace && is_trace_header(name)));
     headers.extend(lines.into_iter().map(|(name, value)| (name.to_owned(), Bytes::from(value))));
 }
 
@@ -122,7 +118,7 @@ pub fn headers_of(context: &Context) -> Vec<(&'static str, String)> {
         }
         headers.push((SENTRY_TRACE, wire::sentry_trace(span_context)));
     }
-    let dsc = span_context.is_valid().then(|| dsc_of(context, span_context));
+    let dsc = span_context.is_valid().then(|| sampling_context_of(context, span_context));
     let line = baggage::write(context, dsc.as_deref());
     if !line.is_empty() {
         headers.push((BAGGAGE, line));
@@ -132,26 +128,13 @@ pub fn headers_of(context: &Context) -> Vec<(&'static str, String)> {
 
 /// The sampling context of a span: from its open local root, otherwise from the remote caller, otherwise from an earlier span
 /// of the trace, otherwise a new one.
-pub(crate) fn dsc_of(context: &Context, span_context: &SpanContext) -> Arc<Dsc> {
-    if let Some(dsc) = crate::bridge::dsc_of_open_span(span_context.span_id()) {
+pub(crate) fn sampling_context_of(context: &Context, span_context: &SpanContext) -> SharedContext {
+    if let Some(dsc) = context_of_open_span(span_context.span_id()) {
         return dsc;
     }
-    remote_dsc(context, span_context)
-        .or_else(|| crate::bridge::dsc_of_trace(span_context.trace_id()))
-        .unwrap_or_else(|| Arc::new(Dsc::of_span(span_context)))
-}
-
-/// The remote caller's sampling context, if it belongs to this trace, updated if this process made the sampling decision.
-pub(crate) fn remote_dsc(context: &Context, span_context: &SpanContext) -> Option<Arc<Dsc>> {
-    let RemoteDsc(dsc) = context.get::<RemoteDsc>()?;
-    if !dsc.speaks_of(span_context.trace_id()) {
-        return None;
-    }
-    if context.get::<Request>().is_none() {
-        return Some(Arc::clone(dsc));
-    }
-    let decided = Dsc::clone(dsc).decided_here(span_context.trace_id(), span_context.is_sampled());
-    Some(Arc::new(decided))
+    remote_context(context, span_context)
+        .or_else(|| context_of_trace(span_context.trace_id()))
+        .unwrap_or_else(|| Arc::new(SamplingContext::of_span(span_context)))
 }
 
 #[cfg(test)]

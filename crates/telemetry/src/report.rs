@@ -31,17 +31,16 @@ pub(crate) const DSC_PREFIX: &str = "sentry-";
 pub(crate) const REPORTED_TARGET: &str = "telemetry::reported";
 
 /// Names that become tags. Each has few values and none is untrusted text, because Sentry keeps an index of tags.
-pub const TAGS: [&str; 14] = [
+pub const TAGS: [&str; 13] = [
     "channel",
     "error.class",
     "error.kind",
     "event.type",
     "http.method",
     "http.route",
-    "kafka.group",
-    "kafka.partition",
-    "kafka.topic",
     "kind",
+    "messaging.consumer.group.name",
+    "messaging.destination.name",
     "operation",
     "outcome",
     "reason",
@@ -123,7 +122,7 @@ impl Integration for LinkErrors {
         let (trace_id, span_id) = wire_ids(&span_context);
         let trace = TraceContext { trace_id, span_id, ..Default::default() };
         event.contexts.insert("trace".to_owned(), EventContext::Trace(Box::new(trace)));
-        let dsc = propagation::dsc_of(&context, &span_context);
+        let dsc = propagation::sampling_context_of(&context, &span_context);
         let field = |(name, value): (&str, &str)| (format!("{DSC_PREFIX}{name}"), Value::from(value));
         let fields: BTreeMap<String, Value> = dsc.entries().map(field).collect();
         event.contexts.insert(DSC_CONTEXT.to_owned(), EventContext::Other(fields));

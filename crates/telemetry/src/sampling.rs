@@ -54,7 +54,7 @@ impl Sampler {
 }
 
 /// Counts an unrecorded transaction and its spans (one more than it has children). Every process reports its own to Sentry.
-fn tell_sampled_out(context: Option<&Context>) {
+fn count_sampled_out(context: Option<&Context>) {
     let parent = context.map(|context| context.span().span_context().clone());
     let is_child = parent.is_some_and(|parent| parent.is_valid() && !parent.is_remote());
     if !is_child {
@@ -79,7 +79,7 @@ impl ShouldSample for Sampler {
         let decision = if self.decide(parent_context, trace_id) {
             SamplingDecision::RecordAndSample
         } else {
-            tell_sampled_out(parent_context);
+            count_sampled_out(parent_context);
             SamplingDecision::Drop
         };
         SamplingResult { decision, attributes: Vec::new(), trace_state }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_at_the_rate() {
+    fn draws_at_rate() {
         let sampler = Sampler::new(0.25);
         let sampled = (1..=20_000_u128).filter(|n| sampler.decide(None, TraceId::from(*n << 7))).count();
         // 5 000 expected, sigma 61
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_the_inside_and_ignores_the_outside() {
+    fn follows_inside_decision_and_ignores_outside() {
         let never = Sampler::new(0.0);
         let inside = remote(1, TraceFlags::SAMPLED);
         assert!(never.decide(Some(&inside), TraceId::from(1_u128)));

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_secrets_out_of_text() {
+    fn removes_secrets_from_text() {
         for (dirty, clean) in [
             ("mail to jo.doe+x@example.com now", "mail to [Filtered] now"),
             ("mail to jo@host now", "mail to [Filtered] now"),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_is_no_secret() {
+    fn keeps_text_without_secrets() {
         for same in [
             "casino.bets.commands.v1",
             r#"{"find":"wallets","filter":{"_id":"?","version":"?"}}"#,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn scrubs_documents_by_key_and_by_form() {
+    fn scrubs_documents_by_key_and_form() {
         let mut document = serde_json::json!({
             "user": {"id": "p-1", "email": "jo@example.com"},
             "headers": [["Authorization", "Bearer abcdef1234567890"]],

@@ -12,9 +12,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::attributes as names;
 
-mod status;
 mod unfinished;
-pub use status::Status;
+pub use crate::status::Status;
 pub use unfinished::{Unfinished, unfinished};
 
 /// Facts about a published record.
@@ -75,6 +74,7 @@ pub fn queue_publish(attrs: &PublishAttrs<'_>) -> Span {
 
 /// One record in its handler: a transaction, as a child of the `queue.publish` that `parent` names.
 pub fn queue_process(attrs: &ProcessAttrs<'_>, parent: &Context) -> Span {
+    // without this task's current span as the parent, because `adopt` sets the one from the record's headers
     let span = tracing::info_span!(
         parent: None,
         "queue.process",
@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cache_key_is_told_without_its_id() {
+    fn cache_key_has_no_id() {
         for (key, kind) in [
             ("session:4f1c5a2b-0000-4000-8000-000000000000", "session:?"),
             ("rate:player:77", "rate:?"),
@@ -317,8 +317,8 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_is_whole_and_never_absurd() {
-        for (latency_ms, told) in [
+    fn latency_is_rounded_or_left_out() {
+        for (latency_ms, expected) in [
             (1.5, Some(2)),
             (0.0, Some(0)),
             (0.4, Some(0)),
@@ -327,7 +327,7 @@ mod tests {
             (f64::INFINITY, None),
             (1.7e12, None),
         ] {
-            assert_eq!(whole_ms(latency_ms), told, "{latency_ms}");
+            assert_eq!(whole_ms(latency_ms), expected, "{latency_ms}");
         }
     }
 }

@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 
 use crate::drop_count::{Category, Drop, Reason, lose, note};
 
+mod client_report;
 mod queue;
 mod rate_limits;
-mod report;
 mod worker;
 
+pub use client_report::client_report;
 use queue::Queue;
 pub use rate_limits::RateLimits;
-pub use report::client_report;
 
 /// Limits of the transport.
 #[derive(Debug, Clone)]

@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use sentry::Envelope;
 
-use crate::bridge::encode::{self, About};
-use crate::bridge::{Bridge, Finished};
 use crate::drop_count::{Category, Reason, lose};
+use crate::transaction::Finished;
+use crate::transaction::encode::{self, About};
 use crate::transport::{Outgoing, Transport};
 
 mod batch;
 mod sdk;
-use batch::{Haste, Place, Receiver, Refused, Room, Sender};
+use batch::{Limits, Priority, Receiver, Refused, Sender, Urgency};
 pub(crate) use sdk::{Factory, SdkTransport};
 
 /// Limits of queued jobs, without the batch in progress. The number of their spans limits transactions, too.
-const ROOM: Room = Room { first_max: 128, rest_max: 512 };
+const LIMITS: Limits = Limits { first_max: 128, rest_max: 512 };
 /// Time that an idle writer waits for more transactions, because a batch wakes each thread on the way only once.
-const LINGER: Duration = Duration::from_millis(50);
+const BATCH_DELAY: Duration = Duration::from_millis(50);
 /// Interval at which the writer checks for roots whose grace period is over.
-const SWEEP_EVERY: Duration = Duration::from_millis(500);
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 enum Job {
@@ -32,20 +32,20 @@ enum Job {
 }
 
 impl Job {
-    fn haste(&self) -> Haste {
+    fn urgency(&self) -> Urgency {
         match self {
-            Self::Transaction(_) => Haste::MayLinger,
+            Self::Transaction(_) => Urgency::CanWait,
             // an error may be the last item of this process
-            Self::Captured(envelope) if !sdk::goes_first(envelope) => Haste::MayLinger,
-            Self::Captured(_) | Self::Barrier(_) => Haste::Now,
+            Self::Captured(envelope) if !sdk::goes_first(envelope) => Urgency::CanWait,
+            Self::Captured(_) | Self::Barrier(_) => Urgency::Urgent,
         }
     }
 
-    fn place(&self) -> Place {
+    fn priority(&self) -> Priority {
         match self {
-            Self::Captured(envelope) if sdk::goes_first(envelope) => Place::First,
-            Self::Captured(_) | Self::Transaction(_) => Place::Rest,
-            Self::Barrier(_) => Place::Last,
+            Self::Captured(envelope) if sdk::goes_first(envelope) => Priority::First,
+            Self::Captured(_) | Self::Transaction(_) => Priority::Rest,
+            Self::Barrier(_) => Priority::Last,
         }
     }
 }
@@ -63,7 +63,7 @@ pub(crate) struct Jobs {
 }
 
 pub(crate) fn channel() -> (Writer, Jobs) {
-    let (sender, receiver) = batch::queue(ROOM, LINGER);
+    let (sender, receiver) = batch::queue(LIMITS, BATCH_DELAY);
     (Writer { jobs: sender }, Jobs { jobs: receiver })
 }
 
@@ -77,8 +77,8 @@ impl Writer {
     }
 
     fn submit(&self, job: Job) {
-        let (place, haste) = (job.place(), job.haste());
-        let lost = match self.jobs.send(job, place, haste) {
+        let (priority, urgency) = (job.priority(), job.urgency());
+        let lost = match self.jobs.send(job, priority, urgency) {
             Ok(None) => return,
             Ok(Some(job)) | Err(Refused::Full(job) | Refused::Closed(job)) => job,
         };
@@ -95,7 +95,7 @@ impl Writer {
         let (done, written) = sync_channel(1);
         let mut barrier = Job::Barrier(done);
         loop {
-            match self.jobs.send(barrier, Place::Last, Haste::Now) {
+            match self.jobs.send(barrier, Priority::Last, Urgency::Urgent) {
                 Ok(_) => break,
                 Err(Refused::Closed(_)) => return false,
                 Err(Refused::Full(_)) if Instant::now() >= deadline => return false,
@@ -111,21 +111,26 @@ impl Writer {
 }
 
 impl Jobs {
-    /// Runs until every [`Writer`] is dropped. The bridge holds one as long as the process lives.
-    pub(crate) fn spawn(self, about: About, transport: Arc<Transport>, bridge: Bridge) -> Result<(), String> {
+    /// Runs until every [`Writer`] is dropped. The bridge holds one as long as the process lives. `sweep` is called regularly.
+    pub(crate) fn spawn(
+        self,
+        about: About,
+        transport: Arc<Transport>,
+        sweep: impl Fn(Instant) + Send + 'static,
+    ) -> Result<(), String> {
         let run = move || {
             let mut swept = Instant::now();
-            while let Some(jobs) = self.jobs.take(SWEEP_EVERY) {
-                let is_something_new = !jobs.is_empty();
+            while let Some(jobs) = self.jobs.take(SWEEP_INTERVAL) {
+                let has_jobs = !jobs.is_empty();
                 for job in jobs {
                     write(job, &about, &transport);
                 }
-                if is_something_new {
+                if has_jobs {
                     transport.wake();
                 }
-                if swept.elapsed() >= SWEEP_EVERY {
+                if swept.elapsed() >= SWEEP_INTERVAL {
                     swept = Instant::now();
-                    bridge.sweep(swept);
+                    sweep(swept);
                 }
             }
         };

@@ -55,116 +55,117 @@ fn conventions() -> &'static Conventions {
 ///
 /// `item_type` is the item header's `type`. Only `transaction`, `span` (version 2), `log` and `trace_metric` are checked.
 #[must_use]
-pub fn complaints(item_type: &str, payload: &Value) -> Vec<String> {
-    let mut complaints = Vec::new();
+pub fn violations(item_type: &str, payload: &Value) -> Vec<String> {
+    let mut violations = Vec::new();
     match item_type {
-        "transaction" => transaction(payload, &mut complaints),
-        "span" => each_of(payload, "items", |span| streamed_span(span, &mut complaints)),
-        "log" => each_of(payload, "items", |log| entry("log", log, &mut complaints)),
+        "transaction" => transaction(payload, &mut violations),
+        "span" => each_of(payload, "items", |span| streamed_span(span, &mut violations)),
+        "log" => each_of(payload, "items", |log| entry("log", log, &mut violations)),
         "trace_metric" => each_of(payload, "items", |metric| {
-            metric_name(metric, &mut complaints);
-            entry("metric", metric, &mut complaints);
+            metric_name(metric, &mut violations);
+            entry("metric", metric, &mut violations);
         }),
         _ => {}
     }
-    complaints.sort();
-    complaints.dedup();
-    complaints
+    violations.sort();
+    violations.dedup();
+    violations
 }
 
-fn each_of(payload: &Value, list: &str, judge: impl FnMut(&Value)) {
-    payload[list].as_array().into_iter().flatten().for_each(judge);
+fn each_of(payload: &Value, list: &str, check: impl FnMut(&Value)) {
+    payload[list].as_array().into_iter().flatten().for_each(check);
 }
 
-fn transaction(payload: &Value, complaints: &mut Vec<String>) {
+fn transaction(payload: &Value, violations: &mut Vec<String>) {
     let root = &payload["contexts"]["trace"];
     let source = payload["transaction_info"]["source"].as_str().unwrap_or_default();
     if !SOURCES.contains(&source) {
-        complaints.push(format!("transaction source {source:?} is unknown"));
+        violations.push(format!("transaction source {source:?} is unknown"));
     }
-    span(root, complaints);
-    each_of(payload, "spans", |child| span(child, complaints));
+    span(root, violations);
+    each_of(payload, "spans", |child| span(child, violations));
 }
 
-fn span(span: &Value, complaints: &mut Vec<String>) {
+fn span(span: &Value, violations: &mut Vec<String>) {
     let op = span["op"].as_str().unwrap_or_default();
-    check_op(op, complaints);
+    check_op(op, violations);
     let place = format!("span {op}");
     if let Some(data) = span["data"].as_object() {
-        attributes(&place, data, complaints);
+        attributes(&place, data, violations);
     }
-    check_links(&place, span, complaints);
+    check_links(&place, span, violations);
 }
 
-fn streamed_span(span: &Value, complaints: &mut Vec<String>) {
-    let data = unwrapped(&span["attributes"], "span", complaints);
+fn streamed_span(span: &Value, violations: &mut Vec<String>) {
+    let data = unwrapped(&span["attributes"], "span", violations);
     let op = data.get("sentry.op").and_then(Value::as_str).unwrap_or_default();
-    check_op(op, complaints);
-    attributes(&format!("span {op}"), &data, complaints);
+    check_op(op, violations);
+    attributes(&format!("span {op}"), &data, violations);
 }
 
-fn check_op(op: &str, complaints: &mut Vec<String>) {
+fn check_op(op: &str, violations: &mut Vec<String>) {
     if !conventions().ops.contains(op) {
-        complaints.push(format!("op {op:?} is unknown"));
+        violations.push(format!("op {op:?} is unknown"));
     }
 }
 
-fn check_links(place: &str, span: &Value, complaints: &mut Vec<String>) {
+fn check_links(place: &str, span: &Value, violations: &mut Vec<String>) {
     each_of(span, "links", |link| {
         let data = link["attributes"].as_object().cloned().unwrap_or_default();
         let kind = data.get("sentry.link.type").and_then(Value::as_str);
         if kind.is_some_and(|kind| !LINK_TYPES.contains(&kind)) {
-            complaints.push(format!("{place}: a link is of type {kind:?}"));
+            violations.push(format!("{place}: a link is of type {kind:?}"));
         }
-        attributes(&format!("{place}, link"), &data, complaints);
+        attributes(&format!("{place}, link"), &data, violations);
     });
 }
 
-fn metric_name(metric: &Value, complaints: &mut Vec<String>) {
+fn metric_name(metric: &Value, violations: &mut Vec<String>) {
     let name = metric["name"].as_str().unwrap_or_default();
     if !name.starts_with(OURS) && !conventions().metrics.contains(name) {
-        complaints.push(format!("metric {name:?} is neither known nor in our namespace"));
+        violations.push(format!("metric {name:?} is neither known nor in our namespace"));
     }
 }
 
-fn entry(what: &str, entry: &Value, complaints: &mut Vec<String>) {
-    let data = unwrapped(&entry["attributes"], what, complaints);
+fn entry(what: &str, entry: &Value, violations: &mut Vec<String>) {
+    let data = unwrapped(&entry["attributes"], what, violations);
     if data.contains_key(PARENT_SPAN_ID) && entry["span_id"] != data[PARENT_SPAN_ID] {
-        complaints.push(format!("{what}: {PARENT_SPAN_ID} without the same top-level span_id"));
+        violations.push(format!("{what}: {PARENT_SPAN_ID} without the same top-level span_id"));
     }
-    attributes(what, &data, complaints);
+    attributes(what, &data, violations);
 }
 
 /// Converts `{"name": {"value": …, "type": …}}` to `{"name": …}`.
-fn unwrapped(wrapped: &Value, what: &str, complaints: &mut Vec<String>) -> Map<String, Value> {
+fn unwrapped(wrapped: &Value, what: &str, violations: &mut Vec<String>) -> Map<String, Value> {
     let mut plain = Map::new();
     for (name, attribute) in wrapped.as_object().into_iter().flatten() {
         let stated = attribute["type"].as_str().unwrap_or_default();
         if !fits(&attribute["value"], stated) {
-            complaints.push(format!("{what}: {name} states type {stated:?} and is {}", attribute["value"]));
+            violations.push(format!("{what}: {name} states type {stated:?} and is {}", attribute["value"]));
         }
         plain.insert(name.clone(), attribute["value"].clone());
     }
     plain
 }
 
-fn attributes(place: &str, data: &Map<String, Value>, complaints: &mut Vec<String>) {
+fn attributes(place: &str, data: &Map<String, Value>, violations: &mut Vec<String>) {
     for (name, value) in data {
         if name.starts_with(OURS) {
             continue;
         }
         let Some((kind, deprecated)) = known(name) else {
-            complaints.push(format!("{place}: {name} is neither known nor in our namespace"));
+            violations.push(format!("{place}: {name} is neither known nor in our namespace"));
             continue;
         };
         if !fits(value, kind) {
-            complaints.push(format!("{place}: {name} is {value}, not of type {kind}"));
+            violations.push(format!("{place}: {name} is {value}, not of type {kind}"));
         }
         match deprecated {
-            Some(Value::String(replacement)) if data.get(replacement) != Some(value) => complaints
-                .push(format!("{place}: {name} is deprecated and {replacement} does not stand beside it")),
+            Some(Value::String(replacement)) if data.get(replacement) != Some(value) => violations.push(
+                format!("{place}: {name} is deprecated and {replacement} is not present with the same value"),
+            ),
             Some(Value::Bool(_)) if name != PARENT_SPAN_ID => {
-                complaints.push(format!("{place}: {name} is deprecated without a replacement"));
+                violations.push(format!("{place}: {name} is deprecated without a replacement"));
             }
             _ => {}
         }
@@ -206,7 +207,7 @@ mod tests {
 
     fn of_data(data: Value) -> Vec<String> {
         let trace = json!({"op": "queue.process", "data": data});
-        complaints(
+        violations(
             "transaction",
             &json!({"contexts": {"trace": trace}, "transaction_info": {"source": "task"}}),
         )
@@ -227,33 +228,33 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named() {
-        for (data, said) in [
+    fn each_violation_is_named() {
+        for (data, expected) in [
             (json!({"messaging.message.receive.latency": 1.5}), "not of type integer"),
             (json!({"messaging.destination.partition.id": 4}), "not of type string"),
             (json!({"cache.key": "session:?"}), "not of type string[]"),
             (json!({"event.type": "x"}), "neither known"),
             (json!({"event.id": "a"}), "not of type integer"),
-            (json!({"db.system": "redis"}), "db.system.name does not stand beside it"),
-            (json!({"db.system": "redis", "db.system.name": "mongodb"}), "does not stand beside it"),
+            (json!({"db.system": "redis"}), "db.system.name is not present with the same value"),
+            (json!({"db.system": "redis", "db.system.name": "mongodb"}), "is not present with"),
             (json!({"sentry.source": "task"}), "without a replacement"),
         ] {
-            let complaints = of_data(data.clone());
-            assert!(complaints.len() == 1 && complaints[0].contains(said), "{data}: {complaints:?}");
+            let violations = of_data(data.clone());
+            assert!(violations.len() == 1 && violations[0].contains(expected), "{data}: {violations:?}");
         }
         let odd = json!({"contexts": {"trace": {"op": "kafka", "links": [{"attributes": {"sentry.link.type": "next_trace"}}]}}, "transaction_info": {"source": "?"}});
-        assert_eq!(complaints("transaction", &odd).len(), 3);
+        assert_eq!(violations("transaction", &odd).len(), 3);
     }
 
     #[test]
-    fn logs_and_metrics_are_judged_by_their_wrapped_values() {
+    fn logs_and_metrics_are_checked_unwrapped() {
         let log = json!({"items": [{"span_id": "b", "attributes": {
             "sentry.trace.parent_span_id": {"value": "a", "type": "string"},
             "code.line.number": {"value": 4, "type": "string"},
         }}]});
-        assert_eq!(complaints("log", &log).len(), 2, "{:?}", complaints("log", &log));
+        assert_eq!(violations("log", &log).len(), 2, "{:?}", violations("log", &log));
         let metric = json!({"items": [{"name": "bets.settled", "attributes": {"game": {"value": "slots", "type": "string"}}}]});
-        assert_eq!(complaints("trace_metric", &metric).len(), 2);
-        assert!(complaints("event", &json!({"tags": {"a": 1}})).is_empty());
+        assert_eq!(violations("trace_metric", &metric).len(), 2);
+        assert!(violations("event", &json!({"tags": {"a": 1}})).is_empty());
     }
 }

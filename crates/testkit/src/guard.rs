@@ -21,11 +21,11 @@ pub fn without_internal_token(token: &str) -> Vec<Credential<'static>> {
 }
 
 /// A path that no router has. It is tried too.
-const NOWHERE: &str = "/nowhere/at/all";
+const UNKNOWN_PATH: &str = "/unknown/path";
 
 /// Requests every path with every method and credential, and expects `expected` each time. Returns the number of requests.
 ///
-/// `ask` gets method, path and headers and returns the status. Path parameters (`{player_id}`) are replaced by `x`.
+/// `send` gets method, path and headers and returns the status. Path parameters (`{player_id}`) are replaced by `x`.
 ///
 /// # Panics
 /// When there is no path or no credential, or when a status differs. The message lists all such requests.
@@ -33,33 +33,33 @@ pub async fn every_route_refuses<F, Fut>(
     paths: &[String],
     credentials: &[Credential<'_>],
     expected: u16,
-    mut ask: F,
+    mut send: F,
 ) -> usize
 where
     F: FnMut(&'static str, String, Vec<(String, String)>) -> Fut,
     Fut: Future<Output = u16>,
 {
-    assert!(!paths.is_empty() && !credentials.is_empty(), "a table without a row proves nothing");
+    assert!(!paths.is_empty() && !credentials.is_empty(), "no path or no credential to test");
     let mut wrong = Vec::new();
-    let mut asked = 0_usize;
-    for path in paths.iter().map(String::as_str).chain([NOWHERE]) {
+    let mut sent = 0_usize;
+    for path in paths.iter().map(String::as_str).chain([UNKNOWN_PATH]) {
         for method in METHODS {
-            for (who, headers) in credentials {
+            for (client, headers) in credentials {
                 let headers =
                     headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-                let status = ask(method, filled(path), headers).await;
-                asked = asked.saturating_add(1);
+                let status = send(method, with_parameters(path), headers).await;
+                sent = sent.saturating_add(1);
                 if status != expected {
-                    wrong.push(format!("{method} {path} with {who}: {status}"));
+                    wrong.push(format!("{method} {path} with {client}: {status}"));
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "expected {expected} {asked} times, but:\n  {}", wrong.join("\n  "));
-    asked
+    assert!(wrong.is_empty(), "{sent} requests, not answered {expected}:\n  {}", wrong.join("\n  "));
+    sent
 }
 
-fn filled(path: &str) -> String {
+fn with_parameters(path: &str) -> String {
     let segments = path.split('/').map(|segment| if segment.starts_with('{') { "x" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
@@ -73,24 +73,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_path_method_and_credential_is_asked() {
+    async fn every_path_method_credential_is_tried() {
         let mut seen = Vec::new();
-        let asked =
+        let sent =
             every_route_refuses(&["/a/{id}".to_owned()], &credentials(), 401, |method, path, headers| {
                 seen.push((method, path, headers.len()));
                 async { 401 }
             })
             .await;
-        assert_eq!((asked, seen.len()), (24, 24));
+        assert_eq!((sent, seen.len()), (24, 24));
         assert!(
             seen.contains(&("DELETE", "/a/x".to_owned(), 1))
-                && seen.contains(&("GET", NOWHERE.to_owned(), 0))
+                && seen.contains(&("GET", UNKNOWN_PATH.to_owned(), 0))
         );
     }
 
     #[tokio::test]
     #[should_panic(expected = "DELETE /a with a wrong token: 204")]
-    async fn one_open_door_is_named() {
+    async fn unprotected_route_is_named() {
         every_route_refuses(&["/a".to_owned()], &credentials(), 401, |method, path, headers| async move {
             if method == "DELETE" && path == "/a" && !headers.is_empty() { 204 } else { 401 }
         })

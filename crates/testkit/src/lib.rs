@@ -6,7 +6,8 @@
 
 pub mod conventions;
 pub mod guard;
-pub mod patient;
+pub mod http;
+pub mod long_timeouts;
 pub mod receiver;
 pub mod reports;
 
@@ -95,7 +96,7 @@ where
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(started.elapsed() < deadline, "waited {deadline:?} in vain for {what}");
+        assert!(started.elapsed() < deadline, "timed out after {deadline:?} waiting for {what}");
         tokio::time::sleep(Duration::from_millis(POLL_INTERVAL_MS)).await;
     }
 }

@@ -10,28 +10,28 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 static REPORTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-static LISTENING: Once = Once::new();
+static CAPTURING: Once = Once::new();
 
-/// Starts to keep reported errors. Warnings are printed.
+/// Starts to capture reported errors. Warnings are printed.
 ///
 /// # Panics
 /// When the process already has another subscriber.
-pub fn listen() {
-    LISTENING.call_once(|| {
-        tracing::subscriber::set_global_default(Listener).expect("the only subscriber of these tests");
+pub fn start_capture() {
+    CAPTURING.call_once(|| {
+        tracing::subscriber::set_global_default(Capture).expect("the only subscriber of these tests");
     });
 }
 
-/// Returns the reported errors that contain these words. No other test may cause them.
+/// Returns the reported errors that contain this text. No other test may cause them.
 #[must_use]
-pub fn about(words: &str) -> Vec<String> {
+pub fn containing(text: &str) -> Vec<String> {
     let reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
-    reports.iter().filter(|report| report.contains(words)).cloned().collect()
+    reports.iter().filter(|report| report.contains(text)).cloned().collect()
 }
 
-struct Listener;
+struct Capture;
 
-impl Subscriber for Listener {
+impl Subscriber for Capture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= Level::WARN && metadata.is_event()
     }
@@ -41,21 +41,21 @@ impl Subscriber for Listener {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        let mut words = Words(String::new());
-        event.record(&mut words);
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
         if *event.metadata().level() != Level::ERROR {
-            println!("{}", words.0);
+            println!("{}", fields.0);
             return;
         }
-        REPORTS.lock().unwrap_or_else(PoisonError::into_inner).push(words.0);
+        REPORTS.lock().unwrap_or_else(PoisonError::into_inner).push(fields.0);
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }
 
-struct Words(String);
+struct Fields(String);
 
-impl Visit for Words {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let _infallible = write!(self.0, "{field}={value:?} ");
     }

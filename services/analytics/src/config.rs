@@ -1,21 +1,12 @@
-//! Configuration of analytics. `defaults.toml` holds every default.
+//! Configuration of analytics. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::config::ServiceConfig;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 /// All settings of analytics.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// Internal HTTP interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// Ops interface: liveness, readiness, metrics.
-    pub ops: Ops,
-    /// Drain at shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Kafka broker.
     pub kafka: bus::Config,
     /// Document store.
@@ -28,19 +19,7 @@ pub struct Config {
     pub players: PlayersConfig,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 /// `[rollups]`: intervals of recomputing.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]

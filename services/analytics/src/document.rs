@@ -52,18 +52,9 @@ pub(crate) struct RollupDocument {
     pub(crate) start_s: i64,
     pub(crate) game: String,
     pub(crate) currency: String,
-    /// Number of facts in the sum, which shows the newer of two sums. Absent in documents of older builds.
-    pub(crate) facts: i64,
-    pub(crate) bets: i64,
-    pub(crate) stake_minor: i64,
-    pub(crate) payout_minor: i64,
-    pub(crate) rejected: i64,
-    pub(crate) voided: i64,
-    pub(crate) payments_completed: i64,
-    pub(crate) payments_failed: i64,
-    pub(crate) deposited_minor: i64,
-    pub(crate) withdrawn_minor: i64,
-    pub(crate) registered: i64,
+    /// Its number of facts shows the newer of two sums. That is absent in documents of older builds.
+    #[serde(flatten)]
+    pub(crate) totals: Totals,
 }
 
 impl RollupDocument {
@@ -74,17 +65,7 @@ impl RollupDocument {
             start_s: bucket.start_s,
             game: bucket.game.clone(),
             currency: bucket.currency.clone(),
-            facts: totals.facts,
-            bets: totals.bets,
-            stake_minor: totals.stake_minor,
-            payout_minor: totals.payout_minor,
-            rejected: totals.rejected,
-            voided: totals.voided,
-            payments_completed: totals.payments_completed,
-            payments_failed: totals.payments_failed,
-            deposited_minor: totals.deposited_minor,
-            withdrawn_minor: totals.withdrawn_minor,
-            registered: totals.registered,
+            totals,
         }
     }
 }

@@ -40,9 +40,9 @@ pub(crate) struct Facts {
     mongo: Mongo,
 }
 
-/// Error: the summary has more games and currencies than a response may hold. Nothing is left out silently.
+/// Error: the summary has more pairs of game and currency than a response may hold. Nothing is left out silently.
 #[derive(Debug, thiserror::Error)]
-#[error("the summary has more than {GROUPS_MAX} games and currencies")]
+#[error("the summary has more than {GROUPS_MAX} pairs of game and currency")]
 pub(crate) struct TooManyGroups;
 
 impl Facts {
@@ -69,7 +69,7 @@ impl Facts {
     }
 
     /// Asks the store for its time, so that [`Facts::now`] is right even if this process's clock is wrong.
-    pub(crate) async fn learn_time(&self) -> Result<(), StoreError> {
+    pub(crate) async fn sync_time(&self) -> Result<(), StoreError> {
         self.mongo.ping().await
     }
 
@@ -91,7 +91,7 @@ impl Facts {
     }
 
     /// Deletes marks after their buckets were recomputed.
-    pub(crate) async fn unmark(&self, ids: &[String]) -> Result<(), StoreError> {
+    pub(crate) async fn unmark(&self, ids: Vec<&str>) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -144,14 +144,14 @@ impl Facts {
         let not_newer = doc! { "_id": &rollup.id, "$or": [
             // Written before the number was stored.
             { "facts": { "$exists": false } },
-            { "facts": { "$lte": rollup.facts } },
+            { "facts": { "$lte": rollup.totals.facts } },
         ] };
         match self.rollups.replace_one(not_newer.clone(), rollup, true).await {
             // A newer rollup exists, or another process inserted one at this moment, which may be older.
             Err(error) if error.is_duplicate_key() => {
                 Ok(self.rollups.replace_one(not_newer, rollup, false).await? > 0)
             }
-            answer => answer.map(|_| true),
+            result => result.map(|_| true),
         }
     }
 
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_beyond_64_bits_is_the_end_of_their_range() {
+    fn sum_beyond_64_bits_saturates() {
         let group = doc! {
             "small": 7_i32, "large": i64::MAX, "above": 1.0e19_f64, "below": -1.0e19_f64, "text": "many",
         };

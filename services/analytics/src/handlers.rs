@@ -25,6 +25,6 @@ const COUNTED: [EventType; 8] = [
 
 /// Returns the router with the event types that analytics handles.
 pub(crate) fn router(rollups: &Arc<Rollups>, active: &Arc<Mutex<ActivePlayers>>) -> Router {
-    let on_fact = Arc::new(fact::OnFact::new(Arc::clone(rollups), Arc::clone(active)));
-    COUNTED.into_iter().fold(Router::new(), |router, event_type| router.on(event_type, Arc::clone(&on_fact)))
+    let handler = fact::OnFact { rollups: Arc::clone(rollups), active: Arc::clone(active) };
+    Router::new().on_each(COUNTED, handler)
 }

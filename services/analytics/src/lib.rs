@@ -10,18 +10,19 @@
 pub mod config;
 mod document;
 pub mod domain;
-mod error;
 mod facts;
 mod handlers;
 mod http;
+mod marks;
 mod report;
 mod rollups;
 
 use std::sync::{Arc, Mutex};
 
-use chassis::{Edges, Failure, Life, Shutdown};
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
 use store::mongo::Mongo;
+use telemetry::propagation::TrustPolicy;
 
 use crate::config::Config;
 use crate::domain::active::ActivePlayers;
@@ -31,8 +32,7 @@ use crate::rollups::Rollups;
 
 /// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
-/// time for `main.rs`.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Analytics;
@@ -43,9 +43,11 @@ pub fn main() -> std::process::ExitCode {
 ///
 /// # Errors
 /// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
-    let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    let mongo = Mongo::connect(&config.mongo)
+        .await
+        .map_err(|e| Failure::missing("cannot use the document store", e))?;
     let facts = Facts::open(&mongo).await?;
     let producer = bus::Producer::new(&config.kafka)?;
 
@@ -56,11 +58,11 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     let consumer = bus::Consumer::new(&config.kafka, Group::Analytics, router, producer.clone())?;
     let reporter = Reporter::new(Arc::clone(&active));
 
-    let ready = life.readiness().register("kafka");
     let routes = http::routes(facts, active);
-    life.serve(chassis::http::router(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
-    life.consume("analytics", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
-    life.background("rollups", |token| rollups.run(reporter, token));
-    life.on_flush("producer", move |within| async move { producer.flush(within).await });
-    life.run().await
+    lifecycle.serve(chassis::http::router(routes, lifecycle.http(), TrustPolicy::inside()));
+    let stop_deadline = config.kafka.stop_deadline();
+    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle.background("rollups", |token| rollups.run(reporter, token));
+    lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
+    lifecycle.run().await
 }

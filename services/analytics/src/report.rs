@@ -15,22 +15,18 @@ use crate::domain::fact::{Fact, Kind};
 use crate::rollups::Rollup;
 
 /// Counts a new fact.
-pub(crate) fn counted(message: &Message, fact: &Fact) {
-    let (game, currency) = (fact.game.as_str(), fact.currency.as_str());
+pub(crate) fn count(message: &Message, fact: &Fact) {
+    let (game, currency) = (("game", fact.game.as_str()), ("currency", fact.currency.as_str()));
     let (in_minor, out_minor) = (fact.in_minor.unsigned_abs(), fact.out_minor.unsigned_abs());
     let payment =
         |kind, outcome| metric::count(Metric::PaymentsEnded, 1, &[("kind", kind), ("outcome", outcome)]);
     match fact.kind {
         Kind::BetSettled => {
             let outcome = if out_minor > 0 { "win" } else { "loss" };
-            metric::count(
-                Metric::BetsSettled,
-                1,
-                &[("game", game), ("currency", currency), ("outcome", outcome)],
-            );
-            metric::count(Metric::BetsStakeSum, in_minor, &[("game", game), ("currency", currency)]);
+            metric::count(Metric::BetsSettled, 1, &[game, currency, ("outcome", outcome)]);
+            metric::count(Metric::BetsStakeSum, in_minor, &[game, currency]);
             if out_minor > 0 {
-                metric::count(Metric::BetsPayoutSum, out_minor, &[("game", game), ("currency", currency)]);
+                metric::count(Metric::BetsPayoutSum, out_minor, &[game, currency]);
             }
         }
         Kind::BetRejected => {
@@ -38,13 +34,13 @@ pub(crate) fn counted(message: &Message, fact: &Fact) {
                 Message::BetRejected(bet) => bet.reason().as_str_name(),
                 _ => "",
             };
-            metric::count(Metric::BetsRejected, 1, &[("game", game), ("reason", reason)]);
+            metric::count(Metric::BetsRejected, 1, &[game, ("reason", reason)]);
         }
-        Kind::BetVoided => metric::count(Metric::BetsVoided, 1, &[("game", game)]),
+        Kind::BetVoided => metric::count(Metric::BetsVoided, 1, &[game]),
         Kind::BetReversed => {
-            metric::count(Metric::BetsVoided, 1, &[("game", game)]);
-            metric::count(Metric::BetsVoidedStakeSum, in_minor, &[("game", game), ("currency", currency)]);
-            metric::count(Metric::BetsVoidedPayoutSum, out_minor, &[("game", game), ("currency", currency)]);
+            metric::count(Metric::BetsVoided, 1, &[game]);
+            metric::count(Metric::BetsVoidedStakeSum, in_minor, &[game, currency]);
+            metric::count(Metric::BetsVoidedPayoutSum, out_minor, &[game, currency]);
         }
         Kind::DepositCompleted => payment("deposit", "completed"),
         Kind::DepositFailed => payment("deposit", "failed"),
@@ -67,8 +63,7 @@ impl Reporter {
 
     /// Sets the gauges after a recompute: return and payment success of the current hour, and active players.
     pub(crate) fn report(&self, rollups: &[Rollup]) {
-        let now_ms =
-            i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        let now_ms = store::time::to_bson(OffsetDateTime::now_utc()).timestamp_millis();
         for rollup in rollups {
             if rollup.level != Level::Hour || rollup.bucket.start_s != Level::Hour.start_s(now_ms) {
                 continue;
@@ -99,12 +94,12 @@ mod tests {
     use crate::domain::totals::Totals;
 
     #[test]
-    fn the_gauge_of_a_bucket_with_a_typed_name_has_the_label_of_an_unknown_game() {
+    fn gauge_of_unknown_game_is_labelled_unknown() {
         let hour_s = Level::Hour.start_s(OffsetDateTime::now_utc().unix_timestamp().saturating_mul(1_000));
         // Rollups of this hour and the next, because the next hour may begin before the report.
         let rollups = [hour_s, hour_s.saturating_add(Level::Hour.length_s())].map(|start_s| Rollup {
             level: Level::Hour,
-            bucket: Bucket { start_s, game: "as-somebody-typed-it".to_owned(), currency: "TST".to_owned() },
+            bucket: Bucket { start_s, game: "a-made-up-name".to_owned(), currency: "TST".to_owned() },
             totals: Totals::of(Kind::BetSettled, 1, 100, 50),
         });
         Reporter::new(Arc::new(Mutex::new(ActivePlayers::new(1_000, 1)))).report(&rollups);

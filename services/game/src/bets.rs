@@ -7,7 +7,7 @@ use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Index, Mongo};
 
 use crate::document::{BetDocument, COLLECTION};
-use crate::domain::life::{Applied, State, Step, step};
+use crate::domain::lifecycle::{Settlement, State, Step, step};
 use crate::error::GameError;
 
 /// Access to the collection `game.bets`.
@@ -70,7 +70,7 @@ pub enum Ending {
 
 /// Result of ending a bet.
 #[derive(Debug)]
-pub enum Ended {
+pub enum EndResult {
     /// The answer moved the bet, which is now in this state.
     Moved(BetDocument),
     /// The answer had moved the bet before. This is its current state.
@@ -80,7 +80,7 @@ pub enum Ended {
     /// The answer contradicts the stored state of this bet.
     Contradicted(BetDocument),
     /// The answer names another player than the owner of this bet.
-    OfAnotherPlayer(BetDocument),
+    OtherPlayer(BetDocument),
     /// Game has no bet with this id.
     Unknown,
 }
@@ -97,7 +97,7 @@ impl Ending {
     }
 
     /// Returns true for a void without reversed amounts, by which payment forbids a wager that it has not applied.
-    fn takes_nothing_back(&self) -> bool {
+    fn reverses_nothing(&self) -> bool {
         matches!(self, Self::Voided { reversed: None, .. })
     }
 
@@ -143,7 +143,7 @@ impl Bets {
             Ok(()) => Ok(Insertion::Fresh),
             Err(error) if error.is_duplicate_key() => match self.find(&bet.id).await? {
                 Some(known) => Ok(Insertion::Known(Box::new(known))),
-                None => Err(GameError::NotThereYet),
+                None => Err(GameError::NotVisible),
             },
             Err(error) => Err(error.into()),
         }
@@ -157,13 +157,13 @@ impl Bets {
     /// Ends a bet of this player in one compare-and-set. If no bet matched, the result is the reason.
     ///
     /// # Errors
-    /// When the store fails. It is safe to repeat the call: at worst the result is [`Ended::Repeated`].
-    pub async fn end(&self, bet_id: &str, player_id: &str, ending: Ending) -> Result<Ended, StoreError> {
+    /// When the store fails. It is safe to repeat the call: at worst the result is [`EndResult::Repeated`].
+    pub async fn end(&self, bet_id: &str, player_id: &str, ending: Ending) -> Result<EndResult, StoreError> {
         let target = ending.state();
-        let is_of_nothing = ending.takes_nothing_back();
+        let reverses_nothing = ending.reverses_nothing();
         let from: Vec<&str> = target.reached_from().iter().map(|state| state.as_str()).collect();
         let mut filter = doc! { "_id": bet_id, "state": { "$in": from } };
-        if is_of_nothing {
+        if reverses_nothing {
             // Payment never applies a wager that was forbidden under a wrong player name (ADR 8), so the bet has to end.
             let open = doc! { "state": State::Decided.as_str() };
             filter.insert("$or", vec![doc! { "player_id": player_id }, open]);
@@ -171,18 +171,19 @@ impl Bets {
             filter.insert("player_id", player_id);
         }
         if let Some(moved) = self.collection.find_one_and_update(filter, ending.update()).await? {
-            return Ok(Ended::Moved(moved));
+            return Ok(EndResult::Moved(moved));
         }
-        let Some(bet) = self.find(bet_id).await? else { return Ok(Ended::Unknown) };
-        let is_known = is_of_nothing && bet.state == State::Voided && bet.applied() == Applied::Never;
+        let Some(bet) = self.find(bet_id).await? else { return Ok(EndResult::Unknown) };
+        let is_known =
+            reverses_nothing && bet.state == State::Voided && bet.settlement() == Settlement::Never;
         if bet.player_id != player_id && !is_known {
-            return Ok(Ended::OfAnotherPlayer(bet));
+            return Ok(EndResult::OtherPlayer(bet));
         }
-        Ok(match step(bet.state, target, bet.applied()) {
-            Step::Repeat => Ended::Repeated(bet),
-            Step::Nothing => Ended::Unaffected,
+        Ok(match step(bet.state, target, bet.settlement()) {
+            Step::Repeat => EndResult::Repeated(bet),
+            Step::Ignore => EndResult::Unaffected,
             // `Move` cannot occur: the bet would have had to return to an earlier state between the two calls.
-            Step::Contradiction | Step::Move => Ended::Contradicted(bet),
+            Step::Contradiction | Step::Move => EndResult::Contradicted(bet),
         })
     }
 
@@ -192,12 +193,12 @@ impl Bets {
         self.mongo.now()
     }
 
-    /// Asks the store for its time, so that [`Bets::now`] is right even if this process's clock is wrong.
-    pub async fn learn_time(&self) -> Result<(), StoreError> {
+    /// Reads the store's time, so that [`Bets::now`] is right even if this process's clock is wrong.
+    pub async fn sync_clock(&self) -> Result<(), StoreError> {
         self.mongo.ping().await
     }
 
-    /// Returns at most `limit` undecided bets that are due to be asked for again, the oldest first. Bets that this build cannot
+    /// Returns at most `limit` undecided bets whose command is due to be repeated, the oldest first. Bets that this build cannot
     /// read are left out, and the store reports them once.
     pub async fn due(&self, now: DateTime, limit: u32) -> Result<Vec<BetDocument>, StoreError> {
         let filter = doc! { "state": State::Decided.as_str(), "sweep_at": { "$lte": now } };
@@ -207,21 +208,21 @@ impl Bets {
     /// Claims a due bet. Of several callers, exactly one gets true.
     pub async fn claim(&self, bet: &BetDocument, next: DateTime) -> Result<bool, StoreError> {
         let update = doc! { "$set": { "sweep_at": next }, "$inc": { "sweeps": 1 } };
-        self.take(bet, update).await
+        self.update_due(bet, update).await
     }
 
     /// Removes a bet permanently from the sweeper's list. Of several callers, exactly one gets true.
     pub async fn give_up(&self, bet: &BetDocument, now: DateTime) -> Result<bool, StoreError> {
-        self.take(bet, doc! { "$set": { "unanswered_at": now }, "$unset": { "sweep_at": "" } }).await
+        self.update_due(bet, doc! { "$set": { "unanswered_at": now }, "$unset": { "sweep_at": "" } }).await
     }
 
-    async fn take(&self, bet: &BetDocument, update: Document) -> Result<bool, StoreError> {
+    async fn update_due(&self, bet: &BetDocument, update: Document) -> Result<bool, StoreError> {
         let filter = doc! { "_id": &bet.id, "state": State::Decided.as_str(), "sweeps": bet.sweeps };
         Ok(self.collection.update_one(filter, update).await? == 1)
     }
 
     /// Returns the ids of a player's undecided bets, for events that name a bet only indirectly.
-    pub async fn undecided_of(&self, player_id: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+    pub async fn undecided_ids(&self, player_id: &str, limit: u32) -> Result<Vec<String>, StoreError> {
         let filter = doc! { "state": State::Decided.as_str(), "player_id": player_id };
         let found = self.ids.find(filter, doc! {}, limit).await?;
         Ok(found.into_iter().map(|bet| bet.id).collect())

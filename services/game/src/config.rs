@@ -1,6 +1,6 @@
-//! Configuration of game. `defaults.toml` holds every default.
+//! Configuration of game. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::config::ServiceConfig;
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
@@ -10,15 +10,6 @@ use crate::domain::bet::StakeLimits;
 /// All settings of game.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// Internal HTTP interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// Ops interface: liveness, readiness, metrics.
-    pub ops: Ops,
-    /// Drain at shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Token of the internal interface.
     #[validate(nested)]
     pub security: Security,
@@ -29,28 +20,16 @@ pub struct Config {
     /// Allowed stakes.
     #[validate(nested)]
     pub stakes: Stakes,
-    /// Repeated commands to payment.
+    /// Repetition of commands to payment.
     #[validate(nested)]
     pub sweeper: SweeperConfig,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 /// `[stakes]`: limits of one bet's stake, in minor units of any currency.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
-#[validate(schema(function = "in_order"))]
+#[validate(schema(function = "check_order"))]
 pub struct Stakes {
     /// Smallest stake.
     #[validate(range(min = 1))]
@@ -64,11 +43,11 @@ impl Stakes {
     /// Converts the settings for the domain.
     #[must_use]
     pub fn limits(self) -> StakeLimits {
-        StakeLimits { minor_min: self.minor_min, minor_max: self.minor_max }
+        StakeLimits::new(self.minor_min, self.minor_max)
     }
 }
 
-fn in_order(stakes: &Stakes) -> Result<(), ValidationError> {
+fn check_order(stakes: &Stakes) -> Result<(), ValidationError> {
     if stakes.minor_min <= stakes.minor_max {
         return Ok(());
     }
@@ -91,7 +70,7 @@ pub struct SweeperConfig {
     /// Commands that this process may repeat per second.
     #[validate(range(min = 1, max = 100))]
     pub per_second_max: u32,
-    /// Repetitions for one bet before it is reported and given up.
+    /// Repetitions for one bet. After the last one, the bet is reported and not repeated any more.
     #[validate(range(min = 1, max = 100))]
     pub repeats_max: i32,
 }

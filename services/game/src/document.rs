@@ -1,13 +1,13 @@
 //! Collection `game.bets`: one document per bet, inserted with its outcome before anything is published.
 //!
-//! It guarantees that a redelivery never spins again: every event about a bet is built from this document ([`crate::events`]), so
+//! It guarantees that a redelivery never spins again: every event about a bet is built from this document (`events.rs`), so
 //! a repeated event has the same bytes as the first.
 
 use serde::{Deserialize, Serialize};
 use store::bson::DateTime;
 use telemetry::propagation::StoredTrace;
 
-use crate::domain::life::{Applied, State};
+use crate::domain::lifecycle::{Settlement, State};
 
 /// Name of the collection in the database `game`.
 pub const COLLECTION: &str = "bets";
@@ -64,10 +64,10 @@ pub struct BetDocument {
     /// Payout that the void reversed, where payment reported it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reversed_payout_minor: Option<i64>,
-    /// Earliest time at which the sweeper may ask payment again. Set only while the bet is decided.
+    /// Earliest time at which the sweeper may repeat the command to payment. Set only while the bet is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep_at: Option<DateTime>,
-    /// Number of times the sweeper has asked payment again.
+    /// Number of times that the sweeper has repeated the command.
     #[serde(default)]
     pub sweeps: i32,
     /// Time at which the sweeper gave up. A late answer still settles the bet.
@@ -86,13 +86,13 @@ impl BetDocument {
 
     /// Returns the source from which game knows that the money of this bet moved.
     #[must_use]
-    pub fn applied(&self) -> Applied {
+    pub fn settlement(&self) -> Settlement {
         if self.was_settled() {
-            Applied::Told
+            Settlement::Published
         } else if self.reversed_stake_minor.is_some() {
-            Applied::Unheard
+            Settlement::ImpliedByVoid
         } else {
-            Applied::Never
+            Settlement::Never
         }
     }
 
@@ -100,15 +100,15 @@ impl BetDocument {
     /// if `BetSettled` was never published, because no consumer has counted the bet.
     #[must_use]
     pub fn reversed(&self) -> Option<(i64, i64)> {
-        let said = self.reversed_stake_minor.zip(self.reversed_payout_minor);
-        self.was_settled().then(|| said.unwrap_or((self.stake_minor, self.payout_minor)))
+        let reported = self.reversed_stake_minor.zip(self.reversed_payout_minor);
+        self.was_settled().then(|| reported.unwrap_or((self.stake_minor, self.payout_minor)))
     }
 }
 
 mod state_name {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use crate::domain::life::State;
+    use crate::domain::lifecycle::State;
 
     pub(super) fn serialize<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(state.as_str())
@@ -116,6 +116,6 @@ mod state_name {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<State, D::Error> {
         let name = String::deserialize(deserializer)?;
-        State::parse(&name).ok_or_else(|| D::Error::custom("a bet's state is none of the known ones"))
+        State::parse(&name).ok_or_else(|| D::Error::custom("the state of the bet is unknown"))
     }
 }

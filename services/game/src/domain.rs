@@ -1,9 +1,10 @@
 //! Rules of a bet without clock, network or store: `decide(rules, command, source) -> decision`.
 //!
 //! The module imports only `std`, `money` and `contracts`, which a test checks. Random numbers come in through
-//! [`machine::StopSource`], so the generator stays outside too.
+//! [`slot_machine::StopSource`], so the generator stays outside too.
 
 pub mod bet;
-pub mod life;
-pub mod machine;
-pub mod theory;
+pub mod lifecycle;
+pub mod reels;
+pub mod rtp;
+pub mod slot_machine;

@@ -18,28 +18,19 @@ pub enum GameError {
     #[error(transparent)]
     Lag(#[from] bus::ClientError),
     /// The id of a bet exists but the bet was not found. Bets are never deleted, so a retry will find it.
-    #[error("a bet's id is taken, and the bet is not there yet")]
-    NotThereYet,
-    /// The event lacks a field that its contract requires.
-    #[error("the event has no {field}")]
-    Incomplete {
-        /// Name of the field.
-        field: &'static str,
-    },
-    /// The router passed an event of the wrong type, which is a bug in Pitboss.
-    #[error("the handler was given a {0}")]
-    WrongType(&'static str),
+    #[error("the id of a bet exists, but the bet was not found; a retry finds it")]
+    NotVisible,
     /// No event can be built from the stored bet: its id or another field is missing or invalid. Other bets are not affected.
-    #[error("the stored bet is broken: {0}")]
-    BrokenDocument(&'static str),
+    #[error("the stored bet is invalid: {0}")]
+    InvalidDocument(&'static str),
     /// A panic poisoned the lock of the random generator. The process has to restart.
-    #[error("the random generator is lost")]
-    GeneratorLost,
+    #[error("a panic poisoned the random generator; the process has to restart")]
+    GeneratorPoisoned,
 }
 
 impl From<IdError> for GameError {
     fn from(_: IdError) -> Self {
-        Self::BrokenDocument("its id is not an event id")
+        Self::InvalidDocument("its id is not an event id")
     }
 }
 
@@ -48,9 +39,9 @@ impl Classify for GameError {
         match self {
             Self::Store(error) => error.class(),
             Self::Publish(error) => error.class(),
-            Self::Lag(_) | Self::NotThereYet => ErrorClass::Transient,
-            Self::Incomplete { .. } | Self::BrokenDocument(_) => ErrorClass::Poison,
-            Self::WrongType(_) | Self::GeneratorLost => ErrorClass::Fatal,
+            Self::Lag(_) | Self::NotVisible => ErrorClass::Transient,
+            Self::InvalidDocument(_) => ErrorClass::Poison,
+            Self::GeneratorPoisoned => ErrorClass::Fatal,
         }
     }
 }

@@ -9,16 +9,16 @@ use store::bson::DateTime;
 use time::OffsetDateTime;
 
 use crate::document::BetDocument;
-use crate::domain::life::State;
+use crate::domain::lifecycle::State;
 use crate::error::GameError;
 
 /// Source of every event that game publishes.
-const SOURCE: &str = "game";
+const SOURCE: &str = "/pitboss/game";
 
 /// Builds the event that the bet's state calls for: the command to payment, or the terminal event.
 ///
 /// # Errors
-/// [`GameError::BrokenDocument`] when the stored bet is incomplete or invalid. The other builders fail in the same way.
+/// [`GameError::InvalidDocument`] when the stored bet is incomplete or invalid. The other builders fail in the same way.
 pub fn next(bet: &BetDocument) -> Result<Event, GameError> {
     match bet.state {
         State::Decided => apply_wager(bet),
@@ -33,7 +33,7 @@ pub fn apply_wager(bet: &BetDocument) -> Result<Event, GameError> {
     let message = wager(bet);
     let hash = match &bet.wager_hash {
         Some(stored) => {
-            stored.parse().map_err(|_| GameError::BrokenDocument("its wager's hash is not a hash"))?
+            stored.parse().map_err(|_| GameError::InvalidDocument("its wager hash is invalid"))?
         }
         // A bet of an older build. Payment computes the same hash, as it did for that build's command.
         None => ids::request_hash(&message),
@@ -60,7 +60,7 @@ fn wager(bet: &BetDocument) -> Message {
 
 /// Builds `BetSettled` from the applied amounts.
 pub fn settled(bet: &BetDocument) -> Result<Event, GameError> {
-    let balance_minor = bet.balance_minor.ok_or(GameError::BrokenDocument("settled without a balance"))?;
+    let balance_minor = bet.balance_minor.ok_or(GameError::InvalidDocument("settled without a balance"))?;
     let message = BetSettled {
         bet_id: bet.id.clone(),
         player_id: bet.player_id.clone(),
@@ -83,7 +83,7 @@ pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
         player_id: bet.player_id.clone(),
         game: bet.game.clone(),
         stake: Some(money(bet, bet.stake_minor)),
-        reason: reason.ok_or(GameError::BrokenDocument("rejected without a known reason"))?.into(),
+        reason: reason.ok_or(GameError::InvalidDocument("rejected without a known reason"))?.into(),
     };
     follower(bet, bet.ended_at.unwrap_or(bet.decided_at), message)
 }
@@ -96,7 +96,7 @@ pub fn voided(bet: &BetDocument) -> Result<Event, GameError> {
         player_id: bet.player_id.clone(),
         game: bet.game.clone(),
         stake: Some(money(bet, bet.stake_minor)),
-        reason: bet.void_reason.clone().ok_or(GameError::BrokenDocument("voided without a reason"))?,
+        reason: bet.void_reason.clone().ok_or(GameError::InvalidDocument("voided without a reason"))?,
         reversed_stake: stake.map(|minor| money(bet, minor)),
         reversed_payout: payout.map(|minor| money(bet, minor)),
     };
@@ -113,23 +113,10 @@ pub fn conflict(bet: &BetDocument) -> Result<Event, GameError> {
 fn follower(bet: &BetDocument, at: DateTime, message: impl Into<Message>) -> Result<Event, GameError> {
     let bet_id: EventId = bet.id.parse()?;
     let mut event = Event::follower(&bet_id, SOURCE, message);
-    event.time = moment(at);
+    event.time = store::time::from_bson(at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     Ok(event)
 }
 
 fn money(bet: &BetDocument, minor: i64) -> Money {
     Money { minor, currency: bet.currency.clone() }
-}
-
-/// Converts a stored time to an event's time. Both have milliseconds.
-fn moment(at: DateTime) -> OffsetDateTime {
-    let nanos = i128::from(at.timestamp_millis()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-/// Converts an event's time to a stored time.
-#[must_use]
-pub fn stored(at: OffsetDateTime) -> DateTime {
-    let millis = at.unix_timestamp_nanos().div_euclid(1_000_000);
-    DateTime::from_millis(i64::try_from(millis).unwrap_or_default())
 }

@@ -22,22 +22,21 @@ pub mod sweeper;
 use std::sync::Arc;
 
 use chassis::internal::Internal;
-use chassis::{Edges, Failure, Life, Shutdown};
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
 use store::mongo::Mongo;
 
 use crate::bets::Bets;
 use crate::config::Config;
 use crate::domain::bet::Rules;
-use crate::domain::machine::Machine;
+use crate::domain::slot_machine::SlotMachine;
 use crate::handlers::Game;
 use crate::rng::RandomStops;
 use crate::sweeper::Sweeper;
 
 /// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
-/// time for `main.rs`.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Game;
@@ -48,12 +47,14 @@ pub fn main() -> std::process::ExitCode {
 ///
 /// # Errors
 /// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
-    let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    let mongo = Mongo::connect(&config.mongo)
+        .await
+        .map_err(|e| Failure::missing("cannot use the document store", e))?;
     let bets = Bets::open(&mongo).await?;
     let producer = bus::Producer::new(&config.kafka)?;
-    let rules = Rules::new(Machine::published(), config.stakes.limits());
+    let rules = Rules::new(SlotMachine::published(), config.stakes.limits());
 
     let routes = http::routes(bets.clone(), &rules);
     let game = Arc::new(Game::new(
@@ -67,11 +68,10 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     let backlogs = sweeper::backlogs(&config.kafka)?;
     let sweeper = Sweeper::new(bets, producer.clone(), backlogs, config.sweeper.clone());
 
-    let ready = life.readiness().register("kafka");
-    let routes = chassis::http::internal(routes, Internal::new(config.security.internal_token.clone()));
-    life.serve(chassis::http::layered(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
-    life.consume("game", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
-    life.background("sweeper", |token| sweeper.run(token));
-    life.on_flush("producer", move |within| async move { producer.flush(within).await });
-    life.run().await
+    lifecycle.serve_internal(routes, Internal::new(config.security.internal_token));
+    let stop_deadline = config.kafka.stop_deadline();
+    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle.background("sweeper", |token| sweeper.run(token));
+    lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
+    lifecycle.run().await
 }

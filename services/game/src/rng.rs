@@ -6,7 +6,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::domain::machine::StopSource;
+use crate::domain::slot_machine::StopSource;
 
 /// Production implementation of [`StopSource`].
 #[derive(Debug)]

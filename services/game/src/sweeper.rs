@@ -1,4 +1,4 @@
-//! Sweeper that asks payment again for bets that it has not answered.
+//! Sweeper that repeats the commands of bets that payment has not answered.
 //!
 //! It recovers bets whose acknowledged command was lost, for example by retention or with a discarded dead letter. Normally it
 //! finds nothing and costs one query on an empty partial index.
@@ -15,7 +15,7 @@ use bus::lag::{BacklogReader, Gate};
 use bus::{ClientError, Producer};
 use contracts::class::{Classify as _, ErrorClass};
 use contracts::topics::{Group, Topic};
-use store::bson::DateTime;
+use store::time::later;
 use telemetry::spans;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,7 @@ pub struct Sweeper<B> {
 
 /// Payment never answered for a bet. The bet stays decided, and an operator has to find out what happened to its command.
 #[derive(Debug, thiserror::Error)]
-#[error("payment has not answered for a bet after {repeats} repetitions; it is not asked again")]
+#[error("payment has not answered for a bet after {repeats} repetitions of its command; no more follow")]
 struct Unanswered {
     repeats: i32,
 }
@@ -88,7 +88,7 @@ struct Unanswered {
 /// Repetitions have been held back for so long that the cause will not pass by itself.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "undecided bets are due and were held back for {held_back_s} s: payment or game has old records to read, or their lag is not known"
+    "repetitions for undecided bets were held back for {held_back_s} s: payment or game has old unread records, or their lag is unknown"
 )]
 struct HeldBack {
     held_back_s: u64,
@@ -103,8 +103,8 @@ impl<B: Backlog> Sweeper<B> {
 
     /// Returns the sweeper with another time after which it reports held-back bets.
     #[must_use]
-    pub fn telling_after(self, held_back: Duration) -> Self {
-        Self { gate: Gate::telling_after(held_back), ..self }
+    pub fn reporting_after(self, held_back: Duration) -> Self {
+        Self { gate: Gate::reporting_after(held_back), ..self }
     }
 
     /// Sweeps at every interval until `stop` is cancelled. A failed sweep is logged and does not end the loop.
@@ -112,24 +112,24 @@ impl<B: Backlog> Sweeper<B> {
     /// # Errors
     /// None: the result is always `Ok`.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), GameError> {
-        let mut looks = ticks(self.config.interval_ms);
+        let mut interval = ticks(self.config.interval_ms);
         let mut pace = ticks(1_000 / u64::from(self.config.per_second_max.max(1)));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = looks.tick() => {}
+                _ = interval.tick() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 swept = self.sweep(&mut pace) => if let Err(error) = swept {
-                    tracing::warn!(error = %error, "a sweep for undecided bets failed");
+                    tracing::warn!(error = %error, "a sweep for undecided bets failed, retrying at the next interval");
                 },
             }
         }
     }
 
     async fn sweep(&mut self, pace: &mut Interval) -> Result<(), GameError> {
-        self.bets.learn_time().await?;
+        self.bets.sync_clock().await?;
         let due = self.bets.due(self.bets.now(), self.batch_max()).await?;
         if due.is_empty() {
             self.report_if_held_back(false);
@@ -138,12 +138,12 @@ impl<B: Backlog> Sweeper<B> {
         let is_behind = self.backlog.is_older_than(Duration::from_millis(self.config.first_after_ms)).await;
         self.report_if_held_back(!matches!(is_behind, Ok(false)));
         if is_behind? {
-            tracing::debug!("payment or game has yet to read older records: nothing is asked again");
+            tracing::debug!("payment or game has old unread records, so no command is repeated");
             return Ok(());
         }
         for bet in due {
             pace.tick().await;
-            self.see_to(&bet).await?;
+            self.process(&bet).await?;
         }
         Ok(())
     }
@@ -154,30 +154,30 @@ impl<B: Backlog> Sweeper<B> {
         }
     }
 
-    /// Handles one due bet. An error that concerns only this bet is reported and does not end the sweep.
-    async fn see_to(&self, bet: &BetDocument) -> Result<(), GameError> {
+    /// Repeats the command of one due bet. An error that concerns only this bet is reported and does not end the sweep.
+    async fn process(&self, bet: &BetDocument) -> Result<(), GameError> {
         let span = spans::continued("sweep undecided bet", &bet.trace.context());
-        let seen_to = async {
-            match self.ask_again(bet).await {
+        let repeated = async {
+            match self.repeat_command(bet).await {
                 Err(error) if error.class() != ErrorClass::Transient => {
                     if self.bets.give_up(bet, self.bets.now()).await? {
                         telemetry::report(&error, &[("bet.id", &bet.id)]);
                     }
                     Ok(())
                 }
-                asked => asked,
+                result => result,
             }
         };
-        let seen_to = seen_to.instrument(span.clone()).await;
-        match &seen_to {
+        let repeated = repeated.instrument(span.clone()).await;
+        match &repeated {
             Ok(()) => spans::set_ok(&span),
             Err(_) => spans::set_error(&span, spans::Status::Unavailable),
         }
-        seen_to
+        repeated
     }
 
     /// Claims one bet and publishes its command again with the same id and bytes. Payment answers with what it has stored.
-    async fn ask_again(&self, bet: &BetDocument) -> Result<(), GameError> {
+    async fn repeat_command(&self, bet: &BetDocument) -> Result<(), GameError> {
         let command = events::apply_wager(bet)?;
         let now = self.bets.now();
         if bet.sweeps >= self.config.repeats_max {
@@ -190,7 +190,7 @@ impl<B: Backlog> Sweeper<B> {
             tracing::warn!(
                 bet.id = bet.id,
                 sweeps = bet.sweeps,
-                "payment has not answered for a bet: asking again"
+                "payment has not answered for a bet, repeating the command"
             );
             self.producer.publish(&command).await?;
         }
@@ -203,11 +203,9 @@ impl<B: Backlog> Sweeper<B> {
         u32::try_from(of_interval).unwrap_or(u32::MAX).max(1)
     }
 
-    fn wait_ms(&self, sweeps: i32) -> i64 {
+    fn wait_ms(&self, sweeps: i32) -> u64 {
         let doublings = u32::try_from(sweeps).unwrap_or(0).saturating_add(1).min(DOUBLINGS_MAX);
-        let wait_ms =
-            self.config.first_after_ms.saturating_mul(1 << doublings).min(self.config.interval_ms_max);
-        i64::try_from(wait_ms).unwrap_or(i64::MAX)
+        self.config.first_after_ms.saturating_mul(1 << doublings).min(self.config.interval_ms_max)
     }
 }
 
@@ -215,8 +213,4 @@ fn ticks(every_ms: u64) -> Interval {
     let mut ticks = tokio::time::interval(Duration::from_millis(every_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-fn later(now: DateTime, wait_ms: i64) -> DateTime {
-    DateTime::from_millis(now.timestamp_millis().saturating_add(wait_ms))
 }

@@ -4,14 +4,15 @@
 //! there is no clock leeway. A token only proves who the player is. [`crate::sessions`] asks the user service whether the session
 //! is still open, for every read and write.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
-use http::header::AUTHORIZATION;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 
 use chassis::problem::Problem;
 
-use crate::{config::Security, state::Gateway};
+use crate::config::Security;
+
+/// Detail of a 401 for every kind of bad token. The exact reason is hidden, because it would help an attacker.
+pub(crate) const INVALID_TOKEN: &str = "the token is invalid or expired";
 
 /// Claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -33,12 +34,6 @@ pub(crate) struct Tokens {
     validation: Validation,
     issuer: String,
     audience: String,
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
 }
 
 impl Tokens {
@@ -73,17 +68,16 @@ impl Tokens {
             exp: expires_at_epoch_s,
         };
         encode(&Header::new(Algorithm::HS256), &claims, &self.encoding).map_err(|error| {
-            tracing::error!(error = %error, "a token could not be signed");
+            tracing::error!(error = %error, "failed to sign a token");
             Problem::internal()
         })
     }
 
     /// Verifies a token and returns its claims.
-    pub(crate) fn check(&self, token: &str) -> Result<Claims, Problem> {
-        // The answer hides the exact reason, because it would help an attacker.
+    pub(crate) fn verify(&self, token: &str) -> Result<Claims, Problem> {
         decode::<Claims>(token, &self.decoding, &self.validation)
             .map(|data| data.claims)
-            .map_err(|_| Problem::unauthorized("the token is not valid, or not any more"))
+            .map_err(|_| Problem::unauthorized(INVALID_TOKEN))
     }
 }
 
@@ -99,34 +93,4 @@ pub(crate) struct Bearer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Player {
     pub(crate) id: String,
-}
-
-impl FromRequestParts<Gateway> for Player {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
-        let bearer = Bearer::from_request_parts(parts, gateway).await?;
-        gateway.sessions.check(&bearer, &gateway.peers).await?;
-        Ok(Self { id: bearer.id })
-    }
-}
-
-impl FromRequestParts<Gateway> for Bearer {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
-        let header =
-            parts.headers.get(AUTHORIZATION).ok_or_else(|| Problem::unauthorized("no token was sent"))?;
-        let token = header
-            .to_str()
-            .ok()
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| Problem::unauthorized("the Authorization header is not a bearer token"))?;
-        let claims = gateway.tokens.check(token)?;
-        gateway.limits.player(&claims.sub)?;
-        telemetry::set_user(&claims.sub);
-        Ok(Self { id: claims.sub, session_id: claims.sid })
-    }
 }

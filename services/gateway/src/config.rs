@@ -1,27 +1,18 @@
-//! The gateway's configuration. `defaults.toml` explains each field.
+//! Configuration of gateway. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
+use chassis::config::{Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use validator::{Validate, ValidationError};
 
-/// All settings of the gateway.
+/// All settings of gateway.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The public interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// The ops listener.
-    pub ops: Ops,
-    /// Graceful shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// The broker for commands and outcome events.
     pub kafka: bus::Config,
     /// The cache of replies.
     pub redis: store::redis::Config,
-    /// The services behind the gateway.
+    /// The services that the gateway calls.
     #[validate(nested)]
     pub peers: Peers,
     /// Tokens and keys.
@@ -38,7 +29,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// The services that the gateway calls over HTTP.
+/// Addresses of the services that the gateway calls over HTTP.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Peers {
     /// The user service: sessions, profiles, history.
@@ -66,7 +57,7 @@ pub struct Security {
     /// `aud` of every token.
     #[validate(length(min = 1))]
     pub jwt_audience: String,
-    /// The operator's token. Without one there is no operator.
+    /// The operator's token. An empty token disables the operator.
     #[validate(custom(function = "empty_or_long"))]
     pub operator_token: Secret,
     /// Token of the calls between Pitboss services.
@@ -136,24 +127,12 @@ pub struct Limits {
     pub keys_max: usize,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 /// A short token could be guessed. An empty one disables the operator.
 fn empty_or_long(token: &Secret) -> Result<(), ValidationError> {
     if token.is_empty() || token.expose().len() >= 16 {
         return Ok(());
     }
-    Err(ValidationError::new("length").with_message("at least 16 bytes, or none".into()))
+    Err(ValidationError::new("length").with_message("at least 16 bytes are needed, or an empty value".into()))
 }

@@ -5,5 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod bet;
+pub(crate) mod pay_table;
 pub(crate) mod payment;
+pub(crate) mod player;
 pub(crate) mod restriction;

@@ -1,24 +1,15 @@
-//! Completes the HTTP request that waits for each outcome event. One file per event type.
+//! Completes the HTTP request that waits for each outcome event.
 //!
 //! Every instance receives all events and answers only its own clients. An event without a waiting request here counts as a
 //! duplicate and not as an error, because another instance may have answered it.
 
-mod bet_conflict;
-mod bet_rejected;
-mod bet_settled;
-mod bet_voided;
-mod command_conflict;
-mod deposit_completed;
-mod deposit_failed;
-mod restrictions_applied;
-mod withdrawal_completed;
-mod withdrawal_failed;
-
 use async_trait::async_trait;
-use bus::{Delivery, Handle, HandlerError, Outcome, Router};
+use bus::{Delivery, HandleAny, HandlerError, Outcome, Router};
 use contracts::{EventType, Message, Topic};
 
-use crate::state::Gateway;
+use crate::app::App;
+use crate::domain::answer::Answer;
+use crate::domain::{bet, payment, restriction};
 
 /// The topics that the gateway reads.
 pub(crate) const TOPICS: [Topic; 2] = [Topic::BetsEvents, Topic::PaymentsEvents];
@@ -38,33 +29,38 @@ pub(crate) const TYPES: [EventType; 10] = [
 ];
 
 /// Routes each event type to the handler.
-pub(crate) fn router(gateway: &Gateway) -> Router {
-    TYPES.into_iter().fold(Router::new(), |router, event_type| router.on(event_type, Teller(gateway.clone())))
+pub(crate) fn router(app: &App) -> Router {
+    Router::new().on_each(TYPES, OnOutcome(app.clone()))
 }
 
-/// Completes the waiting requests.
-struct Teller(Gateway);
+/// Handles every outcome event.
+struct OnOutcome(App);
 
 #[async_trait]
-impl Handle for Teller {
+impl HandleAny for OnOutcome {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
-        Ok(if tell(&self.0, &delivery.event.message) { Outcome::Applied } else { Outcome::Duplicate })
+        Ok(if complete(&self.0, &delivery.event.message) { Outcome::Applied } else { Outcome::Duplicate })
     }
 }
 
 /// Completes the requests that wait for this event's command. Returns `false` when there is none in this process.
-pub(crate) fn tell(gateway: &Gateway, message: &Message) -> bool {
-    match message {
-        Message::BetSettled(event) => bet_settled::tell(gateway, event),
-        Message::BetRejected(event) => bet_rejected::tell(gateway, event),
-        Message::BetVoided(event) => bet_voided::tell(gateway, event),
-        Message::BetConflict(event) => bet_conflict::tell(gateway, event),
-        Message::DepositCompleted(event) => deposit_completed::tell(gateway, event),
-        Message::DepositFailed(event) => deposit_failed::tell(gateway, event),
-        Message::WithdrawalCompleted(event) => withdrawal_completed::tell(gateway, event),
-        Message::WithdrawalFailed(event) => withdrawal_failed::tell(gateway, event),
-        Message::RestrictionsApplied(event) => restrictions_applied::tell(gateway, event),
-        Message::CommandConflict(event) => command_conflict::tell(gateway, event),
-        _ => false,
-    }
+pub(crate) fn complete(app: &App, message: &Message) -> bool {
+    let (command_id, answer) = match message {
+        Message::BetSettled(event) => (&event.bet_id, bet::settled(event)),
+        Message::BetRejected(event) => (&event.bet_id, bet::rejected(event)),
+        Message::BetVoided(event) => (&event.bet_id, bet::voided(event)),
+        Message::BetConflict(event) => (&event.bet_id, Answer::Conflict),
+        Message::DepositCompleted(event) => (&event.payment_id, payment::deposit_completed(event)),
+        Message::DepositFailed(event) => (&event.payment_id, payment::deposit_failed(event)),
+        Message::WithdrawalCompleted(event) => (&event.payment_id, payment::withdrawal_completed(event)),
+        Message::WithdrawalFailed(event) => (&event.payment_id, payment::withdrawal_failed(event)),
+        Message::RestrictionsApplied(event) => {
+            // Recorded before the answer, because the request may start to wait only now. It checks this record afterwards.
+            app.recent_restrictions.insert(&event.cause_id);
+            (&event.cause_id, restriction::applied())
+        }
+        Message::CommandConflict(event) => (&event.command_id, Answer::Conflict),
+        _ => return false,
+    };
+    app.waiters.answer(command_id, &answer)
 }

@@ -2,46 +2,47 @@
 //!
 //! It never changes a balance. A write becomes a Kafka command, and its outcome event the answer. One bet through this crate:
 //!
-//! 1. [`routes`] — `POST /api/v1/bets`: authenticates (`auth`), limits the rate (`limits`) and parses the body (`domain`).
-//! 2. `writes` — derives the command's id from the key. It repeats a known reply or takes a seat among the `waiters`.
-//! 3. `commands` — publishes the command and waits for the acknowledgement.
-//! 4. `handlers` — completes the seat with the outcome event. If none arrives in time, `writes` asks the owner or answers 202.
+//! 1. [`routes`] — `POST /api/v1/bets`: authenticates (`auth`), limits the rate (`rate_limits`) and parses the body (`domain`).
+//! 2. `idempotent_write` — derives the command's id from the key. It repeats a known reply or joins the `waiters` of the command.
+//! 3. `publisher` — publishes the command and waits for the acknowledgement.
+//! 4. `handlers` — answers the waiters with the outcome event. If none arrives in time, `outcome_lookup` reads it from the owning
+//!    service. An undecided bet is answered with 202.
 //!
 //! It guarantees four things. The same key gives the same command and the same bytes. A 202 follows the broker's acknowledgement.
 //! A player never sees another player's data. Everything that clients can fill is bounded.
 
+mod app;
 mod auth;
-mod commands;
 mod config;
 mod domain;
 mod handlers;
-mod limits;
-mod owner;
+mod idempotent_write;
+mod outcome_lookup;
 mod peers;
+mod player_limits;
+mod publisher;
+mod rate_limits;
 mod replies;
-mod restrictions;
 mod routes;
 mod sessions;
-mod state;
 mod waiters;
-mod writes;
 
 use std::sync::Arc;
 
 use bus::{Producer, Tail};
-use chassis::{Edges, Failure, Life, Shutdown};
+use chassis::config::Http;
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::Message;
 use telemetry::propagation::TrustPolicy;
 use tokio_util::sync::CancellationToken;
 
-pub use commands::Commands;
 pub use config::{Bets, Config, Limits, Peers, Security, Sessions};
+pub use publisher::Publisher;
 pub use routes::docs::Description;
 
-/// Reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
-/// `main.rs` that code would be generated a second time.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Gateway;
@@ -51,59 +52,60 @@ pub fn main() -> std::process::ExitCode {
 /// Runs the gateway until shutdown.
 ///
 /// # Errors
-/// The failure that ended it early.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
+/// The failure that stopped it.
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let producer = Producer::new(&config.kafka)?;
-    let gateway = state::Gateway::new(&config, Arc::new(producer.clone()))?;
+    let gateway = app::App::new(&config, Arc::new(producer.clone()))?;
     let tail = Tail::new(&config.kafka, &handlers::TOPICS, handlers::router(&gateway), producer.clone())?;
-    let outcomes = life.readiness().register("outcomes");
-    life.serve(router(&gateway, &config));
-    life.consume("outcomes", |stop| tail.run(stop, move |ready| outcomes.set(ready)));
-    let gave_up = gateway.gave_up.clone();
-    life.background("producer", |stop| end_with_the_producer(gave_up, stop));
-    life.on_flush("producer", move |within| async move { producer.flush(within).await });
-    life.run().await
+    lifecycle.serve(router(&gateway, &config, lifecycle.http()));
+    let stop_deadline = config.kafka.stop_deadline();
+    lifecycle.consume("outcomes", stop_deadline, |stop, ready| tail.run(stop, move |is| ready.set(is)));
+    let publisher_failed = gateway.publisher_failed.clone();
+    lifecycle.background("producer", |stop| stop_when_publisher_fails(publisher_failed, stop));
+    lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
+    lifecycle.run().await
 }
 
-/// Ends the process when the producer is permanently dead, so that a new process replaces it. In the other services the handlers
-/// fail together with their producer. Here nothing else would.
-async fn end_with_the_producer(
-    gave_up: CancellationToken,
+/// Stops the process when the producer has failed permanently, so that a new process replaces it.
+///
+/// In the other services the handlers fail together with their producer. Here no other part would fail.
+async fn stop_when_publisher_fails(
+    publisher_failed: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), &'static str> {
     tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
-        () = gave_up.cancelled() => Err("the producer has given up: only a new process can publish"),
+        () = publisher_failed.cancelled() => Err("the Kafka producer has failed permanently: restart the process"),
     }
 }
 
-fn router(gateway: &state::Gateway, config: &Config) -> axum::Router {
+fn router(gateway: &app::App, config: &Config, http: &Http) -> axum::Router {
     let operator = gateway.operator.clone();
     let trust = TrustPolicy::outside(config.security.public_keys().map(str::to_owned))
         .with_operator(move |headers| operator.is(headers));
-    chassis::http::layered(routes::router(gateway), &config.http, trust)
+    chassis::http::layered(routes::router(gateway), http, trust)
 }
 
-/// The gateway without Kafka, for tests: its routes over any [`Commands`], with events from [`Standalone::hear`].
+/// The gateway without Kafka, for tests: its routes over any [`Publisher`], with events from [`Standalone::receive`].
 #[derive(Clone, Debug)]
 pub struct Standalone {
-    gateway: state::Gateway,
+    gateway: app::App,
 }
 
 impl Standalone {
-    /// A gateway that publishes through `commands`.
+    /// A gateway that publishes through `publisher`.
     ///
     /// # Errors
-    /// When a client for Redis or for the services behind cannot be built from the configuration.
-    pub fn new(config: &Config, commands: Arc<dyn Commands>) -> Result<Self, Failure> {
-        Ok(Self { gateway: state::Gateway::new(config, commands)? })
+    /// When a client for Redis or for the internal services cannot be built from the configuration.
+    pub fn new(config: &Config, publisher: Arc<dyn Publisher>) -> Result<Self, Failure> {
+        Ok(Self { gateway: app::App::new(config, publisher)? })
     }
 
     /// The routes with all their layers.
-    pub fn router(&self, config: &Config) -> axum::Router {
-        router(&self.gateway, config)
+    pub fn router(&self, config: &Config, http: &Http) -> axum::Router {
+        router(&self.gateway, config, http)
     }
 
     /// The served paths, for the test that compares its route list with them.
@@ -114,14 +116,14 @@ impl Standalone {
 
     /// Handles `message` like an event from Kafka. Returns `false` when no request waits for it.
     #[must_use]
-    pub fn hear(&self, message: &Message) -> bool {
-        handlers::tell(&self.gateway, message)
+    pub fn receive(&self, message: &Message) -> bool {
+        handlers::complete(&self.gateway, message)
     }
 
-    /// True when this process has to end, because it can never publish again.
+    /// Returns `true` if this process can never publish again and has to restart.
     #[must_use]
-    pub fn has_given_up(&self) -> bool {
-        self.gateway.gave_up.is_cancelled()
+    pub fn has_failed(&self) -> bool {
+        self.gateway.publisher_failed.is_cancelled()
     }
 
     /// Number of commands with waiting requests.

@@ -17,17 +17,19 @@ use telemetry::http::{Client, ClientError, Options, RequestBuilder};
 use url::Url;
 
 use crate::{
-    auth::Bearer,
+    auth::{Bearer, INVALID_TOKEN},
     config,
     domain::{
         bet::{GameBet, UserPage},
+        pay_table::PayTable,
         payment::StoredPayment,
+        player::{Balances, Profile, Registered},
     },
-    limits::allotment,
+    rate_limits::network_of,
 };
 
 /// Size limit of a peer's response. A page of history is the largest valid one.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// The clients of all peers.
 #[derive(Debug)]
@@ -53,12 +55,12 @@ struct SessionOwner {
 }
 
 #[derive(Deserialize)]
-struct Caused {
+struct Change {
     event_id: String,
 }
 
 /// Response of a peer.
-pub(crate) struct PeerAnswer {
+pub(crate) struct PeerResponse {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     retry_after: Option<HeaderValue>,
@@ -92,16 +94,16 @@ impl Peers {
     }
 
     /// Starts a POST to the user service for a client without a session. That service counts wrong passwords per client network.
-    fn of_client(&self, what: &str, key: &str, from: IpAddr) -> RequestBuilder {
-        let url = path(&self.user, &["internal", "v1", what]);
-        self.call(Method::POST, &url, format!("/internal/v1/{what}"))
-            .header_str(CLIENT_NETWORK_HEADER.as_str(), &allotment(from).to_string())
+    fn client_call(&self, resource: &str, key: &str, from: IpAddr) -> RequestBuilder {
+        let url = path(&self.user, &["internal", "v1", resource]);
+        self.call(Method::POST, &url, format!("/internal/v1/{resource}"))
+            .header_str(CLIENT_NETWORK_HEADER.as_str(), &network_of(from).to_string())
             .header_str(IDEMPOTENCY_KEY_HEADER, key)
     }
 
-    fn of_session(&self, method: Method, bearer: &Bearer) -> Result<RequestBuilder, Problem> {
-        let mut session_id = HeaderValue::from_str(&bearer.session_id)
-            .map_err(|_| Problem::unauthorized("the token is not valid, or not any more"))?;
+    fn session_call(&self, method: Method, bearer: &Bearer) -> Result<RequestBuilder, Problem> {
+        let mut session_id =
+            HeaderValue::from_str(&bearer.session_id).map_err(|_| Problem::unauthorized(INVALID_TOKEN))?;
         session_id.set_sensitive(true);
         let route = "/internal/v1/sessions/current";
         let url = path(&self.user, &["internal", "v1", "sessions", "current"]);
@@ -110,13 +112,13 @@ impl Peers {
 
     /// Checks that the session is open and belongs to the bearer.
     pub(crate) async fn check_session(&self, bearer: &Bearer) -> Result<(), Problem> {
-        let answer = ask(self.of_session(Method::GET, bearer)?).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        let response = send_internal(self.session_call(Method::GET, bearer)?).await?;
+        if response.status == StatusCode::NOT_FOUND {
             return Err(Problem::unauthorized("the session has ended"));
         }
-        let owner: SessionOwner = json(answer)?;
+        let owner: SessionOwner = json(response)?;
         if owner.player_id != bearer.id {
-            tracing::error!(player.id = bearer.id, "a token names another player than its session");
+            tracing::error!(player.id = bearer.id, "a token and its session belong to different players");
             return Err(Problem::unauthorized("the session has ended"));
         }
         Ok(())
@@ -124,7 +126,7 @@ impl Peers {
 
     /// Ends the session.
     pub(crate) async fn end_session(&self, bearer: &Bearer) -> Result<(), Problem> {
-        success(ask(self.of_session(Method::DELETE, bearer)?).await?).map(drop)
+        success(send_internal(self.session_call(Method::DELETE, bearer)?).await?).map(drop)
     }
 
     /// Registers the client at this address. The user service stores the key, so repeating is safe.
@@ -133,8 +135,8 @@ impl Peers {
         key: &str,
         from: IpAddr,
         body: &B,
-    ) -> Result<Bytes, Problem> {
-        success(ask(self.of_client("players", key, from).json(body)).await?)
+    ) -> Result<Registered, Problem> {
+        json(send_internal(self.client_call("players", key, from).json(body)).await?)
     }
 
     /// Logs in the client at this address.
@@ -144,14 +146,14 @@ impl Peers {
         from: IpAddr,
         body: &B,
     ) -> Result<NewSession, Problem> {
-        // Not `ask`: a 401 here is meant for the player.
-        json(read(self.of_client("sessions", key, from).json(body)).await?)
+        // Not `send_internal`, because this 401 means a wrong password.
+        json(send(self.client_call("sessions", key, from).json(body)).await?)
     }
 
     /// Returns the player's profile.
-    pub(crate) async fn profile(&self, player_id: &str) -> Result<Bytes, Problem> {
+    pub(crate) async fn profile(&self, player_id: &str) -> Result<Profile, Problem> {
         let url = path(&self.user, &["internal", "v1", "players", player_id]);
-        success(ask(self.call(Method::GET, &url, "/internal/v1/players/{player_id}")).await?)
+        json(send_internal(self.call(Method::GET, &url, "/internal/v1/players/{player_id}")).await?)
     }
 
     /// Returns a page of the player's history, latest first.
@@ -166,7 +168,10 @@ impl Peers {
         if let Some(before) = before {
             url.query_pairs_mut().append_pair("before", before);
         }
-        json(ask(self.call(Method::GET, url.as_str(), "/internal/v1/players/{player_id}/bets")).await?)
+        json(
+            send_internal(self.call(Method::GET, url.as_str(), "/internal/v1/players/{player_id}/bets"))
+                .await?,
+        )
     }
 
     /// Stores a restriction. Returns the id of the event that carries it to the ledger.
@@ -174,42 +179,40 @@ impl Peers {
         &self,
         method: Method,
         player_id: &str,
-        what: &'static str,
+        resource: &'static str,
         key: &str,
         body: &B,
     ) -> Result<String, Problem> {
-        let url = path(&self.user, &["internal", "v1", "players", player_id, what]);
-        let call = self.call(method, &url, format!("/internal/v1/players/{{player_id}}/{what}"));
-        let caused: Caused = json(ask(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)?;
-        Ok(caused.event_id)
+        let url = path(&self.user, &["internal", "v1", "players", player_id, resource]);
+        let call = self.call(method, &url, format!("/internal/v1/players/{{player_id}}/{resource}"));
+        let change: Change =
+            json(send_internal(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)?;
+        Ok(change.event_id)
     }
 
     /// Returns the game service's record of a bet.
     pub(crate) async fn bet(&self, bet_id: &str) -> Result<Option<GameBet>, Problem> {
         let url = path(&self.game, &["internal", "v1", "bets", bet_id]);
-        optional(ask(self.call(Method::GET, &url, "/internal/v1/bets/{bet_id}")).await?)
+        optional(send_internal(self.call(Method::GET, &url, "/internal/v1/bets/{bet_id}")).await?)
     }
 
     /// Returns the slot machine's pay table.
-    pub(crate) async fn pay_table(&self) -> Result<Bytes, Problem> {
+    pub(crate) async fn pay_table(&self) -> Result<PayTable, Problem> {
         let url = path(&self.game, &["internal", "v1", "games", "slots", "pay-table"]);
-        success(ask(self.call(Method::GET, &url, "/internal/v1/games/slots/pay-table")).await?)
+        json(send_internal(self.call(Method::GET, &url, "/internal/v1/games/slots/pay-table")).await?)
     }
 
     /// Returns the payment service's record of a payment.
     pub(crate) async fn payment(&self, payment_id: &str) -> Result<Option<StoredPayment>, Problem> {
         let url = path(&self.payment, &["internal", "v1", "payments", payment_id]);
-        optional(ask(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
+        optional(send_internal(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
     }
 
     /// Returns the player's balances. They are empty for a player whom the ledger does not know yet.
-    pub(crate) async fn balances(&self, player_id: &str) -> Result<Bytes, Problem> {
+    pub(crate) async fn balances(&self, player_id: &str) -> Result<Balances, Problem> {
         let url = path(&self.payment, &["internal", "v1", "accounts", player_id, "balances"]);
-        let answer = ask(self.call(Method::GET, &url, "/internal/v1/accounts/{player_id}/balances")).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(Bytes::from_static(br#"{"balances":{}}"#));
-        }
-        success(answer)
+        let call = self.call(Method::GET, &url, "/internal/v1/accounts/{player_id}/balances");
+        Ok(optional(send_internal(call).await?)?.unwrap_or_default())
     }
 
     /// Forwards the card provider's call unchanged, because the payment service checks its signature.
@@ -217,13 +220,13 @@ impl Peers {
         &self,
         headers: Vec<(HeaderName, HeaderValue)>,
         body: Bytes,
-    ) -> Result<PeerAnswer, Problem> {
+    ) -> Result<PeerResponse, Problem> {
         let url = path(&self.payment, &["internal", "v1", "webhooks", "card-provider"]);
         let mut call = self.call(Method::POST, &url, "/internal/v1/webhooks/card-provider");
         for (name, value) in headers {
             call = call.header(name, value);
         }
-        read(call.body(body)).await
+        send(call.body(body)).await
     }
 }
 
@@ -241,86 +244,86 @@ fn path(base: &Url, segments: &[&str]) -> String {
 }
 
 /// Sends a call and turns a 401 into a 503. It means that the service has another internal token, which no player can fix.
-async fn ask(call: RequestBuilder) -> Result<PeerAnswer, Problem> {
-    let answer = read(call).await?;
-    if answer.status == StatusCode::UNAUTHORIZED {
-        tracing::error!("a service behind does not know the internal token");
-        return Err(Problem::unavailable("a service behind refused the gateway"));
+async fn send_internal(call: RequestBuilder) -> Result<PeerResponse, Problem> {
+    let response = send(call).await?;
+    if response.status == StatusCode::UNAUTHORIZED {
+        tracing::error!("an internal service rejected the internal token: set the same one for all services");
+        return Err(Problem::unavailable("an internal service rejected the gateway's call"));
     }
-    Ok(answer)
+    Ok(response)
 }
 
-async fn read(call: RequestBuilder) -> Result<PeerAnswer, Problem> {
-    let mut response = call.send().await.map_err(|error| unreachable_peer(&error))?;
+async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
+    let mut response = call.send().await.map_err(|error| no_response(&error))?;
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).cloned();
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= ANSWER_BYTES_MAX => {
+            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= RESPONSE_BYTES_MAX => {
                 body.extend_from_slice(&chunk);
             }
-            Ok(None) => return Ok(PeerAnswer { status, body: body.into(), retry_after }),
+            Ok(None) => return Ok(PeerResponse { status, body: body.into(), retry_after }),
             Ok(Some(_)) => {
                 tracing::error!(
-                    bytes_max = ANSWER_BYTES_MAX,
-                    "a service's answer is larger than any of ours"
+                    bytes_max = RESPONSE_BYTES_MAX,
+                    "the response of an internal service is too large"
                 );
                 return Err(Problem::internal());
             }
             Err(error) => {
-                tracing::warn!(error = %error.without_url(), "a service's answer broke off");
-                return Err(Problem::unavailable("a service behind broke off"));
+                tracing::warn!(error = %error.without_url(), "an internal service closed the connection");
+                return Err(Problem::unavailable("an internal service closed the connection"));
             }
         }
     }
 }
 
-fn unreachable_peer(error: &ClientError) -> Problem {
-    tracing::warn!(error = %error, "a service behind did not answer");
-    Problem::unavailable("a service behind did not answer")
+fn no_response(error: &ClientError) -> Problem {
+    tracing::warn!(error = %error, "an internal service did not respond");
+    Problem::unavailable("an internal service did not respond")
 }
 
-fn success(answer: PeerAnswer) -> Result<Bytes, Problem> {
-    if answer.status.is_success() {
-        return Ok(answer.body);
+fn success(response: PeerResponse) -> Result<Bytes, Problem> {
+    if response.status.is_success() {
+        return Ok(response.body);
     }
-    if answer.status.is_client_error() {
-        return Err(passed_on(&answer));
+    if response.status.is_client_error() {
+        return Err(forwarded(&response));
     }
-    tracing::warn!(http.status = answer.status.as_u16(), "a service behind failed");
-    Err(Problem::unavailable("a service behind failed"))
+    tracing::warn!(http.response.status_code = response.status.as_u16(), "an internal service failed");
+    Err(Problem::unavailable("an internal service failed"))
 }
 
-fn json<T: DeserializeOwned>(answer: PeerAnswer) -> Result<T, Problem> {
-    let body = success(answer)?;
+fn json<T: DeserializeOwned>(response: PeerResponse) -> Result<T, Problem> {
+    let body = success(response)?;
     serde_json::from_slice(&body).map_err(|error| {
-        tracing::error!(error = %error, "a service's answer is not what was agreed");
+        tracing::error!(error = %error, "the response of an internal service has an unexpected form");
         Problem::internal()
     })
 }
 
-fn optional<T: DeserializeOwned>(answer: PeerAnswer) -> Result<Option<T>, Problem> {
-    if answer.status == StatusCode::NOT_FOUND {
+fn optional<T: DeserializeOwned>(response: PeerResponse) -> Result<Option<T>, Problem> {
+    if response.status == StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    json(answer).map(Some)
+    json(response).map(Some)
 }
 
 /// A peer's rejection with its own text. The answer gets this request's trace id instead of the peer's.
-fn passed_on(answer: &PeerAnswer) -> Problem {
-    let Ok(problem) = serde_json::from_slice::<PeerProblem>(&answer.body) else {
-        return Problem::new(answer.status, "refused", "The request was refused");
+fn forwarded(response: &PeerResponse) -> Problem {
+    let Ok(problem) = serde_json::from_slice::<PeerProblem>(&response.body) else {
+        return Problem::new(response.status, "refused", "The request was refused");
     };
     let slug = problem.r#type.strip_prefix("/problems/").unwrap_or("refused").to_owned();
     let title = if problem.title.is_empty() { "The request was refused".to_owned() } else { problem.title };
-    let mut passed = Problem::new(answer.status, slug, title);
+    let mut forwarded = Problem::new(response.status, slug, title);
     if let Some(detail) = problem.detail {
-        passed = passed.detail(detail);
+        forwarded = forwarded.detail(detail);
     }
-    match &answer.retry_after {
-        Some(retry_after) => passed.header(RETRY_AFTER, retry_after.clone()),
-        None => passed,
+    match &response.retry_after {
+        Some(retry_after) => forwarded.header(RETRY_AFTER, retry_after.clone()),
+        None => forwarded,
     }
 }
 
@@ -329,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_cannot_leave_its_segment() {
+    fn ids_are_percent_encoded() {
         let base = Url::parse("http://127.0.0.1:8103").expect("a url");
         assert_eq!(
             path(&base, &["internal", "v1", "bets", "a/../b?c#d"]),

@@ -6,17 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use contracts::{EventId, RequestHash};
 use store::redis::{Cache, CacheError};
 
-use crate::domain::answer::Kept;
+use crate::domain::answer::CachedReply;
 
 /// Pause after a cache failure. Without it, every bet would wait for the time-out of a stalled Redis.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MS: u64 = 1_000;
 
 /// The cached replies.
 #[derive(Clone, Debug)]
@@ -33,12 +33,12 @@ impl Replies {
     }
 
     /// Returns the cached reply to this command.
-    pub(crate) async fn get(&self, id: &EventId) -> Option<Kept> {
+    pub(crate) async fn get(&self, id: &EventId) -> Option<CachedReply> {
         if self.is_paused() {
             return None;
         }
         let found = self.cache.get(&reply_key(id)).await;
-        self.noticed(found).flatten().and_then(|bytes| Kept::from_bytes(&bytes))
+        self.pause_on_error(found).flatten().and_then(|bytes| CachedReply::from_bytes(&bytes))
     }
 
     /// Caches a reply.
@@ -46,18 +46,18 @@ impl Replies {
         if self.is_paused() {
             return;
         }
-        let kept = Kept::new(request_hash, body).to_bytes();
-        let put = self.cache.put(&reply_key(id), kept, self.ttl_s).await;
-        self.noticed(put);
+        let reply = CachedReply::new(request_hash, body).to_bytes();
+        let put = self.cache.put(&reply_key(id), reply, self.ttl_s).await;
+        self.pause_on_error(put);
     }
 
     /// Records that this command was accepted, for look-ups before its owner knows it.
-    pub(crate) async fn accepted(&self, id: &EventId, player_id: &str) {
+    pub(crate) async fn put_accepted(&self, id: &EventId, player_id: &str) {
         if self.is_paused() {
             return;
         }
         let put = self.cache.put(&accepted_key(id.as_str()), player_id.as_bytes(), self.ttl_s).await;
-        self.noticed(put);
+        self.pause_on_error(put);
     }
 
     /// True when this player's command was accepted.
@@ -66,18 +66,17 @@ impl Replies {
             return false;
         }
         let found = self.cache.get(&accepted_key(id)).await;
-        self.noticed(found).flatten().is_some_and(|owner| owner == player_id.as_bytes())
+        self.pause_on_error(found).flatten().is_some_and(|owner| owner == player_id.as_bytes())
     }
 
-    fn noticed<T>(&self, result: Result<T, CacheError>) -> Option<T> {
+    fn pause_on_error<T>(&self, result: Result<T, CacheError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                let until =
-                    self.now_ms().saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX));
+                let until = self.now_ms().saturating_add(PAUSE_MS);
                 // Logged when the pause is extended, not for every bet.
                 if self.paused_until_ms.fetch_max(until, Ordering::Relaxed) < until {
-                    tracing::warn!(error = %error, "replies are not cached for a moment");
+                    tracing::warn!(error = %error, "Redis failed, so replies are not cached for one second");
                 }
                 None
             }

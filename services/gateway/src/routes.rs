@@ -1,5 +1,6 @@
 //! The public interface: one file per resource, and the layers around all of them.
 
+mod authentication;
 pub(crate) mod bets;
 pub(crate) mod docs;
 pub(crate) mod games;
@@ -8,21 +9,27 @@ pub(crate) mod pages;
 pub(crate) mod payments;
 pub(crate) mod players;
 pub(crate) mod sessions;
+mod shared_docs;
 pub(crate) mod webhooks;
+
+use std::net::SocketAddr;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::{limits, state::Gateway};
+use crate::app::App;
+
+/// Paths whose POST hashes a password.
+const CREDENTIALS: [&str; 2] = ["/api/v1/players", "/api/v1/sessions"];
 
 /// All routes. Every other path is a 404.
-pub(crate) fn table() -> Router<Gateway> {
+pub(crate) fn table() -> Router<App> {
     let api = Router::new()
         .route("/players", post(players::register))
         .route("/sessions", post(sessions::log_in))
@@ -49,11 +56,28 @@ pub(crate) fn table() -> Router<Gateway> {
 }
 
 /// The routes with their layers. CORS headers are never sent, so scripts of other sites cannot read an answer.
-pub(crate) fn router(gateway: &Gateway) -> Router {
+pub(crate) fn router(app: &App) -> Router {
     // Unknown paths pass the same layers, so they are rate-limited too.
-    chassis::http::with_problems(table().with_state(gateway.clone()))
-        .layer(middleware::from_fn_with_state(gateway.clone(), limits::per_address))
+    chassis::http::with_problems(table().with_state(app.clone()))
+        .layer(middleware::from_fn_with_state(app.clone(), limit_address))
         .layer(middleware::from_fn(security_headers))
+}
+
+/// Counts every request to its address before any other work. The operator is exempt.
+async fn limit_address(State(app): State<App>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    if let Some(address) = peer
+        && !app.operator.is(request.headers())
+        && let Err(problem) = app.rate_limits.check_address(address, has_password(&request))
+    {
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+fn has_password(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    *request.method() == Method::POST && path.is_some_and(|path| CREDENTIALS.contains(&path))
 }
 
 /// Sets the security headers of every answer. A page sets its own content policy first.

@@ -20,54 +20,54 @@ use crate::{auth::Bearer, config, peers::Peers};
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     /// `None` when nothing is cached.
-    known: Option<Cache<String, String>>,
+    open: Option<Cache<String, String>>,
     /// Number of sessions ended by this process.
     ended: Arc<AtomicU64>,
 }
 
 impl Sessions {
     pub(crate) fn new(config: &config::Sessions) -> Self {
-        let known = (config.known_for_ms > 0).then(|| {
+        let open = (config.known_for_ms > 0).then(|| {
             Cache::builder()
                 .max_capacity(config.known_max)
                 .time_to_live(Duration::from_millis(config.known_for_ms))
                 .build()
         });
-        Self { known, ended: Arc::default() }
+        Self { open, ended: Arc::default() }
     }
 
     /// Checks that the session is open and belongs to the bearer.
     pub(crate) async fn check(&self, bearer: &Bearer, peers: &Peers) -> Result<(), Problem> {
-        let known = self.known.as_ref().and_then(|known| known.get(&bearer.session_id));
+        let known = self.open.as_ref().and_then(|open| open.get(&bearer.session_id));
         if known.is_some_and(|player_id| player_id == bearer.id) {
             return Ok(());
         }
         let ended = self.ended.load(Ordering::SeqCst);
         peers.check_session(bearer).await?;
-        self.remember(bearer, ended);
+        self.insert(bearer, ended);
         Ok(())
     }
 
     /// Caches a positive result. `ended` is the counter before the check. If a log-out came since, it may have ended this
     /// session, so the result is not cached.
-    fn remember(&self, bearer: &Bearer, ended: u64) {
-        let Some(known) = &self.known else { return };
-        let is_overtaken = || self.ended.load(Ordering::SeqCst) != ended;
-        if is_overtaken() {
+    fn insert(&self, bearer: &Bearer, ended: u64) {
+        let Some(open) = &self.open else { return };
+        let log_out_came = || self.ended.load(Ordering::SeqCst) != ended;
+        if log_out_came() {
             return;
         }
-        known.insert(bearer.session_id.clone(), bearer.id.clone());
+        open.insert(bearer.session_id.clone(), bearer.id.clone());
         // A log-out may have evicted the session just before the insert.
-        if is_overtaken() {
-            known.invalidate(&bearer.session_id);
+        if log_out_came() {
+            open.invalidate(&bearer.session_id);
         }
     }
 
     /// Evicts a session and discards the result of every check in flight.
-    fn forget(&self, bearer: &Bearer) {
+    fn evict(&self, bearer: &Bearer) {
         self.ended.fetch_add(1, Ordering::SeqCst);
-        if let Some(known) = &self.known {
-            known.invalidate(&bearer.session_id);
+        if let Some(open) = &self.open {
+            open.invalidate(&bearer.session_id);
         }
     }
 
@@ -75,7 +75,7 @@ impl Sessions {
     pub(crate) async fn end(&self, bearer: &Bearer, peers: &Peers) -> Result<(), Problem> {
         let ended = peers.end_session(bearer).await;
         // Also after an error, because the session may have ended. The next check asks the user service.
-        self.forget(bearer);
+        self.evict(bearer);
         ended
     }
 }
@@ -85,27 +85,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_yes_that_a_log_out_has_overtaken_is_not_remembered() {
+    fn log_out_during_check_prevents_caching() {
         let sessions = Sessions::new(&config::Sessions { known_for_ms: 60_000, known_max: 10 });
         let bearer = Bearer { id: "p-1".to_owned(), session_id: "s-1".to_owned() };
-        let is_known = || sessions.known.as_ref().is_some_and(|known| known.contains_key("s-1"));
-        let asked = sessions.ended.load(Ordering::SeqCst);
-        sessions.forget(&bearer);
-        sessions.remember(&bearer, asked);
-        assert!(!is_known());
-        sessions.remember(&bearer, sessions.ended.load(Ordering::SeqCst));
-        assert!(is_known(), "the next look is remembered again");
+        let is_cached = || sessions.open.as_ref().is_some_and(|open| open.contains_key("s-1"));
+        let before = sessions.ended.load(Ordering::SeqCst);
+        sessions.evict(&bearer);
+        sessions.insert(&bearer, before);
+        assert!(!is_cached());
+        sessions.insert(&bearer, sessions.ended.load(Ordering::SeqCst));
+        assert!(is_cached(), "the next check is cached");
     }
 
     #[test]
-    fn no_more_sessions_are_remembered_than_configured() {
+    fn cache_is_bounded() {
         let sessions = Sessions::new(&config::Sessions { known_for_ms: 3_600_000, known_max: 10 });
         for number in 0..1_000 {
             let bearer = Bearer { id: "p-1".to_owned(), session_id: format!("s-{number}") };
-            sessions.remember(&bearer, 0);
+            sessions.insert(&bearer, 0);
         }
-        let known = sessions.known.expect("a memory");
-        known.run_pending_tasks();
-        assert!((1..=10).contains(&known.entry_count()), "{}", known.entry_count());
+        let open = sessions.open.expect("a cache");
+        open.run_pending_tasks();
+        assert!((1..=10).contains(&open.entry_count()), "{}", open.entry_count());
     }
 }

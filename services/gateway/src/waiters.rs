@@ -1,11 +1,11 @@
-//! Requests that wait for outcomes. Each command has one place, where each waiting request has a seat.
+//! Requests that wait for outcomes. All requests for one command share one entry.
 //!
-//! It guarantees three things. A request with the same key joins the command in flight instead of publishing it again. A place is
-//! freed with its last seat, also when the client disconnects. There are never more places than configured.
+//! It guarantees three things. A request with the same key joins the command in flight instead of publishing it again. An entry is
+//! removed with its last waiter, also when the client disconnects. There are never more entries than configured.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,165 +21,163 @@ pub(crate) enum Progress {
     Publishing,
     /// The broker has acknowledged it.
     Published,
-    /// The leader failed or disconnected. The next seat may publish.
+    /// The leader failed or disconnected. Another waiter may publish.
     Abandoned,
     /// The outcome is known.
     Answered(Answer),
 }
 
-/// Reason for a refused seat.
+/// Reason why a request cannot wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoSeat {
-    /// All places are taken.
+pub(crate) enum JoinError {
+    /// The number of commands in flight has reached its limit.
     Full,
     /// The key is in flight with another request.
     OtherRequest,
 }
 
-/// All places of this process.
+/// The commands in flight of this process, with their waiters.
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    places: Mutex<HashMap<EventId, Place>>,
-    places_max: usize,
+    commands: Mutex<HashMap<EventId, Command>>,
+    commands_max: usize,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Command {
     request_hash: RequestHash,
     progress: watch::Sender<Progress>,
-    seats: usize,
+    waiters: usize,
 }
 
-/// One request's seat at a place. Dropping it leaves the place.
+/// One request that waits for a command. Dropping it stops waiting.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Waiter {
     waiters: Arc<Waiters>,
     id: EventId,
     progress: watch::Receiver<Progress>,
-    leads: bool,
+    is_leader: bool,
 }
 
 impl Waiters {
-    pub(crate) fn new(places_max: usize) -> Arc<Self> {
-        Arc::new(Self { places: Mutex::default(), places_max })
+    pub(crate) fn new(commands_max: usize) -> Arc<Self> {
+        Arc::new(Self { commands: Mutex::default(), commands_max })
     }
 
-    /// Takes a seat. The first one at a place leads: it must publish and then call [`Seat::published`].
-    pub(crate) fn sit(self: &Arc<Self>, id: &EventId, request_hash: &RequestHash) -> Result<Seat, NoSeat> {
-        let mut places = self.lock();
-        let full = places.len() >= self.places_max;
-        let place = match places.entry(id.clone()) {
-            std::collections::hash_map::Entry::Vacant(_) if full => return Err(NoSeat::Full),
-            std::collections::hash_map::Entry::Vacant(vacant) => {
+    /// Starts to wait. The first waiter of a command leads: it must publish and then call [`Waiter::set_published`].
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        id: &EventId,
+        request_hash: &RequestHash,
+    ) -> Result<Waiter, JoinError> {
+        let mut commands = self.lock();
+        let is_full = commands.len() >= self.commands_max;
+        let command = match commands.entry(id.clone()) {
+            Entry::Vacant(_) if is_full => return Err(JoinError::Full),
+            Entry::Vacant(vacant) => {
                 let progress = watch::Sender::new(Progress::Abandoned);
-                vacant.insert(Place { request_hash: request_hash.clone(), progress, seats: 0 })
+                vacant.insert(Command { request_hash: request_hash.clone(), progress, waiters: 0 })
             }
-            std::collections::hash_map::Entry::Occupied(taken) => taken.into_mut(),
+            Entry::Occupied(occupied) => occupied.into_mut(),
         };
-        if place.request_hash != *request_hash {
-            return Err(NoSeat::OtherRequest);
+        if command.request_hash != *request_hash {
+            return Err(JoinError::OtherRequest);
         }
-        place.seats = place.seats.saturating_add(1);
-        let mut seat = Seat {
+        command.waiters = command.waiters.saturating_add(1);
+        Ok(Waiter {
             waiters: Arc::clone(self),
             id: id.clone(),
-            progress: place.progress.subscribe(),
-            leads: false,
-        };
-        seat.leads = seat.take_the_lead(place);
-        Ok(seat)
+            progress: command.progress.subscribe(),
+            is_leader: command.try_lead(),
+        })
     }
 
-    /// Answers all seats that wait for `id`. Returns `false` without any: the command came from another instance or a console.
+    /// Answers all requests that wait for `id`. Returns `false` without any: the command came from another instance or a console.
     pub(crate) fn answer(&self, id: &str, answer: &Answer) -> bool {
         let Ok(id) = id.parse::<EventId>() else { return false };
-        let places = self.lock();
-        let Some(place) = places.get(&id) else { return false };
-        place.progress.send_replace(Progress::Answered(answer.clone()));
+        let commands = self.lock();
+        let Some(command) = commands.get(&id) else { return false };
+        command.progress.send_replace(Progress::Answered(answer.clone()));
         true
     }
 
-    /// Number of taken places.
+    /// Number of commands in flight.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<EventId, Place>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<EventId, Command>> {
         // A poisoned lock is safe to use: no code panics under it, and each operation leaves the map consistent.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seat {
-    /// True when this seat has to publish.
-    pub(crate) fn leads(&self) -> bool {
-        self.leads
+impl Command {
+    /// Makes the caller the leader of an abandoned command.
+    fn try_lead(&self) -> bool {
+        self.advance(&Progress::Abandoned, Progress::Publishing)
+    }
+
+    /// Replaces the progress if it is `from`. Returns `true` when it did.
+    fn advance(&self, from: &Progress, to: Progress) -> bool {
+        self.progress.send_if_modified(|progress| {
+            let is_expected = *progress == *from;
+            if is_expected {
+                *progress = to;
+            }
+            is_expected
+        })
+    }
+}
+
+impl Waiter {
+    /// True when this request has to publish the command.
+    pub(crate) fn is_leader(&self) -> bool {
+        self.is_leader
     }
 
     /// Records the broker's acknowledgement. An answer that came earlier stays.
-    pub(crate) fn published(&mut self) {
-        self.leads = false;
-        self.progress_to(Progress::Published);
+    pub(crate) fn set_published(&mut self) {
+        self.is_leader = false;
+        if let Some(command) = self.waiters.lock().get(&self.id) {
+            command.advance(&Progress::Publishing, Progress::Published);
+        }
     }
 
-    /// Waits up to `within` for an answer or for an abandoned place. Returns the progress at that time.
+    /// Waits up to `within` for an answer or until the leader gives up. Returns the progress at that time.
     pub(crate) async fn wait(&mut self, within: Duration) -> Progress {
         self.wait_until(within, |progress| matches!(progress, Progress::Answered(_) | Progress::Abandoned))
             .await
     }
 
-    /// Like [`Seat::wait`], but also returns at the broker's acknowledgement.
+    /// Like [`Waiter::wait`], but also returns at the broker's acknowledgement.
     pub(crate) async fn wait_published(&mut self, within: Duration) -> Progress {
         self.wait_until(within, |progress| *progress != Progress::Publishing).await
     }
 
-    async fn wait_until(&mut self, within: Duration, ended: impl FnMut(&Progress) -> bool) -> Progress {
-        // The sender lives as long as a seat, so the only error is the time-out. The current progress is then the result.
-        drop(tokio::time::timeout(within, self.progress.wait_for(ended)).await);
+    async fn wait_until(&mut self, within: Duration, is_done: impl FnMut(&Progress) -> bool) -> Progress {
+        // The sender lives as long as a waiter, so the only error is the time-out. The current progress is then the result.
+        drop(tokio::time::timeout(within, self.progress.wait_for(is_done)).await);
         self.progress.borrow().clone()
     }
 
-    /// Takes the lead at an abandoned place. Only the first caller succeeds.
-    pub(crate) fn try_to_lead(&mut self) -> bool {
-        let waiters = Arc::clone(&self.waiters);
-        let mut places = waiters.lock();
-        self.leads = places.get_mut(&self.id).is_some_and(|place| self.take_the_lead(place));
-        self.leads
-    }
-
-    fn take_the_lead(&self, place: &Place) -> bool {
-        place.progress.send_if_modified(|progress| {
-            let free = *progress == Progress::Abandoned;
-            if free {
-                *progress = Progress::Publishing;
-            }
-            free
-        })
-    }
-
-    fn progress_to(&self, next: Progress) {
-        let places = self.waiters.lock();
-        let Some(place) = places.get(&self.id) else { return };
-        place.progress.send_if_modified(|progress| {
-            let unanswered = *progress == Progress::Publishing;
-            if unanswered {
-                *progress = next;
-            }
-            unanswered
-        });
+    /// Becomes the leader of an abandoned command. Only the first caller succeeds.
+    pub(crate) fn try_lead(&mut self) -> bool {
+        self.is_leader = self.waiters.lock().get(&self.id).is_some_and(Command::try_lead);
+        self.is_leader
     }
 }
 
-impl Drop for Seat {
+impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.leads {
-            self.progress_to(Progress::Abandoned);
+        let mut commands = self.waiters.lock();
+        let Some(command) = commands.get_mut(&self.id) else { return };
+        if self.is_leader {
+            command.advance(&Progress::Publishing, Progress::Abandoned);
         }
-        let mut places = self.waiters.lock();
-        let Some(place) = places.get_mut(&self.id) else { return };
-        place.seats = place.seats.saturating_sub(1);
-        if place.seats == 0 {
-            places.remove(&self.id);
+        command.waiters = command.waiters.saturating_sub(1);
+        if command.waiters == 0 {
+            commands.remove(&self.id);
         }
     }
 }
@@ -204,58 +202,58 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_joins_the_first_and_both_hear_the_answer() {
+    async fn second_request_joins_and_both_get_the_answer() {
         let waiters = Waiters::new(10);
-        let mut first = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
-        let mut second = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
-        assert!(first.leads() && !second.leads());
-        first.published();
+        let mut first = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        let mut second = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        assert!(first.is_leader() && !second.is_leader());
+        first.set_published();
         assert!(waiters.answer(id("a").as_str(), &answer()));
-        for seat in [&mut first, &mut second] {
-            assert_eq!(seat.wait(Duration::from_secs(1)).await, Progress::Answered(answer()));
+        for waiter in [&mut first, &mut second] {
+            assert_eq!(waiter.wait(Duration::from_secs(1)).await, Progress::Answered(answer()));
         }
         assert_eq!(waiters.len(), 1);
         drop((first, second));
-        assert_eq!(waiters.len(), 0, "a place is freed with its last seat");
-        assert!(!waiters.answer(id("a").as_str(), &answer()), "nobody waits any more");
+        assert_eq!(waiters.len(), 0, "an entry is removed with its last waiter");
+        assert!(!waiters.answer(id("a").as_str(), &answer()), "no request waits any more");
     }
 
     #[tokio::test]
-    async fn an_answer_that_outruns_the_acknowledgement_stays() {
+    async fn answer_before_acknowledgement_stays() {
         let waiters = Waiters::new(10);
-        let mut seat = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
+        let mut waiter = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
         waiters.answer(id("a").as_str(), &answer());
-        seat.published();
-        assert_eq!(seat.wait(Duration::ZERO).await, Progress::Answered(answer()));
+        waiter.set_published();
+        assert_eq!(waiter.wait(Duration::ZERO).await, Progress::Answered(answer()));
     }
 
     #[tokio::test]
-    async fn another_request_under_the_same_key_gets_no_seat() {
+    async fn same_key_with_other_request_is_refused() {
         let waiters = Waiters::new(10);
-        let _first = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
-        assert_eq!(waiters.sit(&id("a"), &hash("dice")).err(), Some(NoSeat::OtherRequest));
+        let _first = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        assert_eq!(waiters.join(&id("a"), &hash("dice")).err(), Some(JoinError::OtherRequest));
     }
 
     #[tokio::test]
-    async fn a_leader_that_hangs_up_is_replaced() {
+    async fn disconnected_leader_is_replaced() {
         let waiters = Waiters::new(10);
-        let first = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
-        let mut second = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
-        let mut third = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
+        let first = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        let mut second = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        let mut third = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
         drop(first);
         assert_eq!(second.wait(Duration::from_secs(1)).await, Progress::Abandoned);
-        assert!(second.try_to_lead());
-        assert!(!third.try_to_lead(), "one leader at a time");
+        assert!(second.try_lead());
+        assert!(!third.try_lead(), "one leader at a time");
     }
 
     #[tokio::test]
-    async fn places_are_bounded_and_a_wait_ends() {
+    async fn entries_are_bounded_and_a_wait_times_out() {
         let waiters = Waiters::new(1);
-        let mut seat = waiters.sit(&id("a"), &hash("slots")).expect("a seat");
-        assert_eq!(waiters.sit(&id("b"), &hash("slots")).err(), Some(NoSeat::Full));
-        seat.published();
-        assert_eq!(seat.wait(Duration::from_millis(5)).await, Progress::Published);
-        drop(seat);
-        assert!(waiters.sit(&id("b"), &hash("slots")).is_ok());
+        let mut waiter = waiters.join(&id("a"), &hash("slots")).expect("a waiter");
+        assert_eq!(waiters.join(&id("b"), &hash("slots")).err(), Some(JoinError::Full));
+        waiter.set_published();
+        assert_eq!(waiter.wait(Duration::from_millis(5)).await, Progress::Published);
+        drop(waiter);
+        assert!(waiters.join(&id("b"), &hash("slots")).is_ok());
     }
 }

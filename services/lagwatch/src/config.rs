@@ -1,21 +1,12 @@
-//! Configuration of lagwatch. `defaults.toml` holds every default.
+//! Configuration of lagwatch. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::config::ServiceConfig;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 /// All settings of lagwatch.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// Internal HTTP interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// Ops interface: liveness, readiness, metrics.
-    pub ops: Ops,
-    /// Drain at shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Kafka broker.
     pub kafka: bus::Config,
     /// Interval and age of readings.
@@ -23,19 +14,7 @@ pub struct Config {
     pub watch: WatchConfig,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 /// `[watch]`: interval and age of readings.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]

@@ -11,11 +11,11 @@ use chassis::http::Json;
 use chassis::problem::Problem;
 use serde::Serialize;
 
-use crate::watch::Board;
+use crate::watch::LagCache;
 
 #[derive(Clone)]
 struct Source {
-    board: Arc<Board>,
+    cache: Arc<LagCache>,
     age_max: Duration,
 }
 
@@ -26,16 +26,16 @@ struct Lag {
     age_ms: u64,
 }
 
-pub(crate) fn routes(board: Arc<Board>, answer_age_ms_max: u64) -> Router {
-    let source = Source { board, age_max: Duration::from_millis(answer_age_ms_max) };
+pub(crate) fn routes(cache: Arc<LagCache>, answer_age_ms_max: u64) -> Router {
+    let source = Source { cache, age_max: Duration::from_millis(answer_age_ms_max) };
     Router::new().route("/api/v1/lag", get(show).with_state(source))
 }
 
 async fn show(State(source): State<Source>) -> Result<Json<Lag>, Problem> {
     let reading = source
-        .board
-        .reading(source.age_max)
-        .ok_or_else(|| Problem::unavailable("the broker cannot be seen"))?;
+        .cache
+        .get(source.age_max)
+        .ok_or_else(|| Problem::unavailable("there is no recent reading of the lag, try again later"))?;
     Ok(Json(Lag {
         groups: reading.lags.to_vec(),
         age_ms: u64::try_from(reading.taken_at.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -50,15 +50,15 @@ mod tests {
     use crate::watch::Reading;
 
     #[tokio::test]
-    async fn a_reading_that_is_missing_or_too_old_is_a_503() {
-        let board = Arc::new(Board::default());
+    async fn missing_or_old_reading_is_503() {
+        let cache = Arc::new(LagCache::default());
         let status = async |age_max_s: u64| {
-            let source = Source { board: Arc::clone(&board), age_max: Duration::from_secs(age_max_s) };
+            let source = Source { cache: Arc::clone(&cache), age_max: Duration::from_secs(age_max_s) };
             show(State(source)).await.map_or_else(|problem| problem.status().as_u16(), |_| 200)
         };
         assert_eq!(status(3_600).await, 503);
         let taken_at = Instant::now().checked_sub(Duration::from_secs(31)).unwrap();
-        board.hang(Reading { lags: Arc::default(), taken_at });
+        cache.set(Reading { lags: Arc::default(), taken_at });
         assert_eq!((status(3_600).await, status(30).await), (200, 503));
     }
 }

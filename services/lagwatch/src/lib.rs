@@ -9,16 +9,16 @@ mod watch;
 
 use std::sync::Arc;
 
-use chassis::{Edges, Failure, Life, Shutdown};
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
+use telemetry::propagation::TrustPolicy;
 
 use crate::config::Config;
-use crate::watch::{Board, Watch};
+use crate::watch::{LagCache, Watch};
 
 /// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
-/// time for `main.rs`.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Lagwatch;
@@ -29,15 +29,19 @@ pub fn main() -> std::process::ExitCode {
 ///
 /// # Errors
 /// The error of the part that failed. A broker that cannot be reached is not an error.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let reader = Arc::new(bus::lag::Reader::new(&config.kafka, Group::ALL)?);
-    let board = Arc::new(Board::default());
-    let watch =
-        Watch::new(reader, Arc::clone(&board), config.watch.interval_ms, life.readiness().register("kafka"));
+    let cache = Arc::new(LagCache::default());
+    let watch = Watch::new(
+        reader,
+        Arc::clone(&cache),
+        config.watch.interval_ms,
+        lifecycle.readiness().register("kafka"),
+    );
 
-    let routes = http::routes(board, config.watch.answer_age_ms_max);
-    life.serve(chassis::http::router(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
-    life.background("watch", |token| watch.run(token));
-    life.run().await
+    let routes = http::routes(cache, config.watch.answer_age_ms_max);
+    lifecycle.serve(chassis::http::router(routes, lifecycle.http(), TrustPolicy::inside()));
+    lifecycle.background("watch", |token| watch.run(token));
+    lifecycle.run().await
 }

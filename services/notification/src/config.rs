@@ -1,6 +1,6 @@
-//! Configuration of notification. `defaults.toml` holds every default.
+//! Configuration of notification. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::config::ServiceConfig;
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
@@ -8,15 +8,6 @@ use validator::Validate;
 /// All settings of notification.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// Internal HTTP interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// Ops interface: liveness, readiness, metrics.
-    pub ops: Ops,
-    /// Drain at shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Kafka broker.
     pub kafka: bus::Config,
     /// Document store.
@@ -32,19 +23,7 @@ pub struct Config {
     pub mail: MailConfig,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 /// `[peers]`: addresses of other servers.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use store::StoreError;
-use store::bson::{DateTime, doc};
+use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Mongo};
 
 /// Contact of one player. The e-mail address is personal data, so it is never logged.
@@ -18,7 +18,7 @@ pub(crate) struct Contact {
     /// Absent means enabled.
     #[serde(default)]
     pub(crate) email_enabled: Option<bool>,
-    /// Time of the preferences, so that a redelivered older statement does not replace a newer one.
+    /// Time of the preferences, so that a redelivered older change does not replace a newer one.
     #[serde(default)]
     pub(crate) preferences_at: Option<DateTime>,
 }
@@ -45,7 +45,7 @@ impl Contacts {
         self.upsert(doc! { "_id": player_id }, change).await
     }
 
-    /// Stores preferences. Only the newest statement counts.
+    /// Stores preferences. Only the newest change counts.
     pub(crate) async fn prefer(
         &self,
         player_id: &str,
@@ -67,11 +67,7 @@ impl Contacts {
     }
 
     /// Upserts and retries once. Of two upserts of one new key at the same time, one fails and finds the document on the retry.
-    async fn upsert(
-        &self,
-        filter: store::bson::Document,
-        change: store::bson::Document,
-    ) -> Result<(), StoreError> {
+    async fn upsert(&self, filter: Document, change: Document) -> Result<(), StoreError> {
         match self.collection.upsert_one(filter.clone(), change.clone()).await {
             Err(error) if error.is_duplicate_key() => {
                 self.collection.upsert_one(filter, change).await.map(drop)

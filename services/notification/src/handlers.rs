@@ -7,7 +7,8 @@ mod preferences_changed;
 use std::sync::Arc;
 
 use bus::Router;
-use contracts::EventType;
+use contracts::proto::bets::v1::BetSettled;
+use contracts::proto::players::v1::{PlayerRegistered, PreferencesChanged};
 use store::StoreError;
 use tokio::sync::Notify;
 
@@ -16,22 +17,21 @@ use crate::domain::delivery::State;
 use crate::notifications::{Notifications, Win};
 
 /// State shared by the handlers.
-pub(crate) struct Desk {
+pub(crate) struct Context {
     pub(crate) contacts: Contacts,
     pub(crate) notifications: Notifications,
     /// Wakes the courier when something is due.
     pub(crate) wake: Arc<Notify>,
 }
 
-impl Desk {
+impl Context {
     /// Stores a notification about a win, due at once or waiting for its player. Returns false if it was already stored.
     ///
     /// Registration and win both release waiting notifications after their own write, so the second one sees the first. Neither
-    /// record is finished before that, so it is repeated after a death.
+    /// record is finished before that, so it is redelivered after a crash.
     async fn add(&self, win: Win, player_id: &str) -> Result<bool, StoreError> {
         let is_known = self.contacts.find(player_id).await?.is_some();
-        let state = if is_known { State::Due } else { State::Waiting };
-        let is_new = self.notifications.add(win, player_id, state).await?;
+        let is_new = self.notifications.add(win, player_id, State::initial(is_known)).await?;
         if !is_known || !is_new {
             self.release_if_known(player_id).await?;
         }
@@ -46,7 +46,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Marks as due the notifications that wait for this player, who is known.
+    /// Makes due the notifications that wait for this player, who is known.
     async fn release(&self, player_id: &str) -> Result<(), StoreError> {
         self.notifications.release(player_id).await?;
         self.wake.notify_one();
@@ -55,9 +55,9 @@ impl Desk {
 }
 
 /// Returns the router with the event types that notification handles.
-pub(crate) fn router(desk: &Arc<Desk>) -> Router {
+pub(crate) fn router(context: &Arc<Context>) -> Router {
     Router::new()
-        .on(EventType::BetSettled, bet_settled::OnBetSettled(Arc::clone(desk)))
-        .on(EventType::PlayerRegistered, player_registered::OnPlayerRegistered(Arc::clone(desk)))
-        .on(EventType::PreferencesChanged, preferences_changed::OnPreferencesChanged(Arc::clone(desk)))
+        .on::<BetSettled>(bet_settled::OnBetSettled(Arc::clone(context)))
+        .on::<PlayerRegistered>(player_registered::OnPlayerRegistered(Arc::clone(context)))
+        .on::<PreferencesChanged>(preferences_changed::OnPreferencesChanged(Arc::clone(context)))
 }

@@ -68,8 +68,8 @@ async fn parked(State(sources): State<Sources>, Query(page): Query<Page>) -> Res
 }
 
 async fn retry(State(sources): State<Sources>, Path(event_id): Path<String>) -> Result<StatusCode, Problem> {
-    let again = sources.notifications.try_again(&event_id).await.map_err(|error| unavailable(&error))?;
-    if !again {
+    let is_retried = sources.notifications.retry(&event_id).await.map_err(|error| unavailable(&error))?;
+    if !is_retried {
         return Err(Problem::not_found());
     }
     sources.wake.notify_one();
@@ -77,7 +77,7 @@ async fn retry(State(sources): State<Sources>, Path(event_id): Path<String>) -> 
 }
 
 fn unavailable(error: &StoreError) -> Problem {
-    tracing::warn!(error = %error, "the mails that were given up could not be read");
+    tracing::warn!(error = %error, "reading or retrying parked e-mails failed");
     Problem::unavailable("the document store does not answer")
 }
 

@@ -1,8 +1,8 @@
 //! Service that notifies players. At present it sends one e-mail for a big win.
 //!
-//! One big win through this crate: `BetSettled` → is it big ([`domain::win`]) → stored in `notification.sent` under the event's
+//! One big win through this crate: `BetSettled` → found to be big ([`domain::win`]) → stored in `notification.sent` under the event's
 //! id and channel, due at once or waiting for its player's registration → the record is done. Beside the consumer, the courier
-//! handles what is due: claim, contact, SMTP, and the step that follows from the result ([`domain::delivery`]).
+//! processes due e-mails: claim, contact, SMTP, and the step that follows from the result ([`domain::delivery`]).
 //!
 //! It guarantees that a replay sends nothing again. If a process dies between sending an e-mail and storing that, at most one
 //! more follows with the same Message-ID, so the reader's mail program shows one. An e-mail with an unknown outcome is repeated
@@ -14,7 +14,6 @@ pub mod config;
 mod contacts;
 mod courier;
 pub mod domain;
-mod error;
 mod handlers;
 mod http;
 mod mailer;
@@ -23,7 +22,7 @@ mod notifications;
 use std::sync::Arc;
 
 use chassis::internal::Internal;
-use chassis::{Edges, Failure, Life, Shutdown};
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
 use store::mongo::Mongo;
 use tokio::sync::Notify;
@@ -31,15 +30,14 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::contacts::Contacts;
 use crate::courier::Courier;
-use crate::handlers::Desk;
+use crate::handlers::Context;
 use crate::http::Sources;
 use crate::mailer::Mailer;
 use crate::notifications::Notifications;
 
 /// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is defined in the library because the compiler would otherwise generate the code of everything that `run` calls a second
-/// time for `main.rs`.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Notification;
@@ -50,11 +48,13 @@ pub fn main() -> std::process::ExitCode {
 ///
 /// # Errors
 /// [`Failure::Missing`] when the document store cannot be reached at start-up, otherwise the error of the part that failed.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
-    let mongo = Mongo::connect(&config.mongo).await.map_err(|e| Failure::missing("the document store", e))?;
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    let mongo = Mongo::connect(&config.mongo)
+        .await
+        .map_err(|e| Failure::missing("cannot use the document store", e))?;
     let notifications = Notifications::new(&mongo, config.mail.claim_ms);
-    notifications.ensure_indexes().await.map_err(|e| Failure::missing("the document store", e))?;
+    notifications.ensure_indexes().await.map_err(|e| Failure::missing("cannot use the document store", e))?;
     let contacts = Contacts::new(&mongo);
     let producer = bus::Producer::new(&config.kafka)?;
     let mailer = Mailer::new(&config.peers.smtp, &config.mail)?;
@@ -62,16 +62,15 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     let courier =
         Courier::new(notifications.clone(), contacts.clone(), mailer, config.mail.clone(), Arc::clone(&wake));
     let sources = Sources { notifications: notifications.clone(), wake: Arc::clone(&wake) };
-    let desk = Arc::new(Desk { contacts, notifications, wake });
-    let router = handlers::router(&desk);
+    let context = Arc::new(Context { contacts, notifications, wake });
+    let router = handlers::router(&context);
     let consumer = bus::Consumer::new(&config.kafka, Group::Notification, router, producer.clone())?;
 
-    let ready = life.readiness().register("kafka");
     let internal = Internal::new(config.security.internal_token.clone());
-    let routes = chassis::http::internal(http::routes(sources), internal);
-    life.serve(chassis::http::layered(routes, &config.http, telemetry::propagation::TrustPolicy::inside()));
-    life.consume("notification", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
-    life.background("courier", |token| courier.run(token));
-    life.on_flush("producer", move |within| async move { producer.flush(within).await });
-    life.run().await
+    lifecycle.serve_internal(http::routes(sources), internal);
+    let stop_deadline = config.kafka.stop_deadline();
+    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle.background("courier", |token| courier.run(token));
+    lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
+    lifecycle.run().await
 }

@@ -32,10 +32,10 @@ pub(crate) struct Mailer {
     timeouts: SmtpTimeouts,
 }
 
-/// Error: the settings name no usable mail server or sender.
+/// Error: a setting does not name a mail server or sender.
 #[derive(Debug, thiserror::Error)]
-#[error("[{0}] of the configuration is not usable")]
-pub(crate) struct Unusable(&'static str);
+#[error("the setting `{0}` is invalid: expected {1}")]
+pub(crate) struct InvalidSetting(&'static str, &'static str);
 
 /// Set when the e-mail is handed over. From then on the outcome is unknown until the server answers.
 #[derive(Debug, Default)]
@@ -49,10 +49,11 @@ impl HandedOver {
 }
 
 impl Mailer {
-    pub(crate) fn new(address: &str, config: &MailConfig) -> Result<Self, Unusable> {
-        let (host, port) = address.rsplit_once(':').ok_or(Unusable("peers.smtp"))?;
-        let port: u16 = port.parse().map_err(|_| Unusable("peers.smtp"))?;
-        let from = config.from.parse().map_err(|_| Unusable("mail.from"))?;
+    pub(crate) fn new(address: &str, config: &MailConfig) -> Result<Self, InvalidSetting> {
+        let invalid_server = || InvalidSetting("peers.smtp", "host:port");
+        let (host, port) = address.rsplit_once(':').ok_or_else(invalid_server)?;
+        let port: u16 = port.parse().map_err(|_| invalid_server())?;
+        let from = config.from.parse().map_err(|_| InvalidSetting("mail.from", "an e-mail address"))?;
         let (domain, timeouts) = (config.domain.clone(), config.timeouts.clone());
         Ok(Self { host: host.to_owned(), port, from, domain, timeouts })
     }
@@ -72,16 +73,16 @@ impl Mailer {
         hand_over: impl Future<Output = bool>,
         handed_over: &HandedOver,
     ) -> Attempt {
-        match self.write(to, mail, at) {
+        match self.build(to, mail, at) {
             Ok(message) => {
                 self.submit(&message, hand_over, handed_over).await.unwrap_or_else(|attempt| attempt)
             }
-            Err(why) => Attempt::Refused(format!("the mail cannot be written: {why}")),
+            Err(why) => Attempt::Refused(format!("the e-mail cannot be built: {why}")),
         }
     }
 
-    fn write(&self, to: &str, mail: Mail, at: SystemTime) -> Result<Message, &'static str> {
-        let to: Mailbox = to.parse().map_err(|_| "the address is none")?;
+    fn build(&self, to: &str, mail: Mail, at: SystemTime) -> Result<Message, &'static str> {
+        let to: Mailbox = to.parse().map_err(|_| "the recipient address is invalid")?;
         MessageBuilder::new()
             .message_id(Some(mail.message_id))
             .from(self.from.clone())
@@ -90,7 +91,7 @@ impl Mailer {
             .date(at)
             .header(ContentType::TEXT_PLAIN)
             .body(mail.body)
-            .map_err(|_| "a header is not allowed")
+            .map_err(|_| "a header is invalid")
     }
 
     /// Submits the message. An `Err` ends the attempt early and is its result too.
@@ -109,18 +110,18 @@ impl Mailer {
             before_data(command_ms, connection.command(Rcpt::new(to.clone(), Vec::new()))).await?;
         }
         if !hand_over.await {
-            return Err(Attempt::PutOff("that it is handed over could not be stored".to_owned()));
+            return Err(Attempt::PutOff("storing the hand-over failed".to_owned()));
         }
         before_data(self.timeouts.data_ms, connection.command(Data)).await?;
         handed_over.0.store(true, Ordering::SeqCst);
-        let taken = within(self.timeouts.accepted_ms, connection.message(&message.formatted())).await;
-        let attempt = match taken {
-            Ok(Ok(_)) => Attempt::Taken,
-            Ok(Err(error)) => said(&error).unwrap_or_else(|| {
-                Attempt::Unknown("the connection broke after the mail was handed over".to_owned())
+        let accepted = within(self.timeouts.accepted_ms, connection.message(&message.formatted())).await;
+        let attempt = match accepted {
+            Ok(Ok(_)) => Attempt::Accepted,
+            Ok(Err(error)) => refusal(&error).unwrap_or_else(|| {
+                Attempt::Unknown("the connection was lost after the hand-over".to_owned())
             }),
             Err(TimedOut) => {
-                return Err(Attempt::Unknown("no answer after the mail was handed over".to_owned()));
+                return Err(Attempt::Unknown("no answer in time after the hand-over".to_owned()));
             }
         };
         // The answer to QUIT does not matter, because the e-mail has been handled.
@@ -136,10 +137,10 @@ impl Mailer {
         match within(self.timeouts.greeting_ms, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(Attempt::PutOff(match error.status() {
-                Some(code) => format!("the server greets with code {code}"),
-                None => "no connection".to_owned(),
+                Some(code) => format!("the mail server greeted with code {code}"),
+                None => "the connection failed".to_owned(),
             })),
-            Err(TimedOut) => Err(Attempt::PutOff("no greeting in time".to_owned())),
+            Err(TimedOut) => Err(Attempt::PutOff("the mail server sent no greeting in time".to_owned())),
         }
     }
 }
@@ -152,7 +153,7 @@ fn parameters(to: &[Address], connection: &AsyncSmtpConnection) -> Result<Vec<Ma
     if connection.server_info().supports_feature(Extension::SmtpUtfEight) {
         return Ok(vec![MailParameter::SmtpUtfEight]);
     }
-    Err(Attempt::Refused("the server takes no addresses beyond ASCII".to_owned()))
+    Err(Attempt::Refused("the mail server does not accept non-ASCII addresses".to_owned()))
 }
 
 /// The time-out of a step expired.
@@ -167,14 +168,14 @@ async fn before_data<R>(time_ms: u64, step: impl Future<Output = Result<R, Error
     match within(time_ms, step).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            Err(said(&error).unwrap_or_else(|| Attempt::PutOff("the connection broke".to_owned())))
+            Err(refusal(&error).unwrap_or_else(|| Attempt::PutOff("the connection was lost".to_owned())))
         }
         Err(TimedOut) => Err(Attempt::PutOff("no answer in time".to_owned())),
     }
 }
 
 /// Returns the meaning of the server's answer, or `None` if it did not answer.
-fn said(error: &Error) -> Option<Attempt> {
+fn refusal(error: &Error) -> Option<Attempt> {
     let code = error.status()?;
     let why = format!("code {code}");
     Some(if error.is_permanent() { Attempt::Refused(why) } else { Attempt::PutOff(why) })

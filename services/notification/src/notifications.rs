@@ -4,16 +4,17 @@
 //! It guarantees at most one more e-mail per kill. A claim is renewed while its holder lives, so it expires only if the holder is
 //! dead or frozen. If the e-mail may have been handed over by then, the process that takes over counts an attempt with an unknown
 //! outcome ([`crate::domain::delivery`]). No process writes to a notification that another one has claimed since. All times are
-//! the store's, so a wrong clock of a process does no harm.
+//! the store's, so a wrong clock of a process does no harm. Every change of the state is a [`Step`] of [`delivery`].
 
 use money::Money;
 use serde::{Deserialize, Serialize};
 use store::StoreError;
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Index, Mongo};
+use store::time::later;
 use telemetry::propagation::StoredTrace;
 
-use crate::domain::delivery::{State, Step, Tally};
+use crate::domain::delivery::{self, Attempt, Event, State, Step, Tally};
 use crate::domain::win::CHANNEL;
 
 const COLLECTION: &str = "sent";
@@ -38,7 +39,7 @@ pub(crate) struct Notification {
     #[serde(rename = "_id")]
     pub(crate) id: String,
     pub(crate) player_id: String,
-    pub(crate) state: String,
+    pub(crate) state: State,
     pub(crate) win: Win,
     /// Holder of the claim.
     #[serde(default)]
@@ -72,14 +73,10 @@ impl Notification {
         Tally { unknown: self.unknown, put_off: self.put_off }
     }
 
-    /// Returns true if this was claimed when it was found, which means that its holder is dead.
-    pub(crate) fn was_claimed(&self) -> bool {
-        self.state == State::Claimed.as_str()
-    }
-
-    /// Returns true if that holder may have handed the e-mail over, so the outcome of its attempt is unknown.
-    pub(crate) fn was_handed_over(&self) -> bool {
-        self.held_back_by.as_ref() != Some(&self.owner)
+    /// Returns the result of the last attempt if its holder died, because this was claimed when it was found.
+    pub(crate) fn abandoned_attempt(&self) -> Option<Attempt> {
+        let handed_over = self.held_back_by.as_ref() != Some(&self.owner);
+        (self.state == State::Claimed).then_some(Attempt::HolderDied { handed_over })
     }
 }
 
@@ -111,7 +108,7 @@ impl Notifications {
         let fresh = Notification {
             id: id(&win.event_id),
             player_id: player_id.to_owned(),
-            state: state.as_str().to_owned(),
+            state,
             win,
             owner: String::new(),
             held_back_by: None,
@@ -130,50 +127,88 @@ impl Notifications {
         }
     }
 
-    /// Marks as due what an older build had claimed when it ended. Its attempt counts as one with an unknown outcome.
+    /// Makes due what an older build had claimed when it ended. Its attempt counts as one with an unknown outcome.
     async fn adopt(&self, fresh: &Notification) -> Result<bool, StoreError> {
-        let of_older =
-            doc! { "_id": &fresh.id, "state": State::Claimed.as_str(), "due_at": { "$exists": false } };
-        let says = doc! {
+        let win = doc! {
             "event_id": &fresh.win.event_id, "game": &fresh.win.game, "at": fresh.win.at,
-            "stake": stored(fresh.win.stake), "payout": stored(fresh.win.payout),
+            "stake": money_document(fresh.win.stake), "payout": money_document(fresh.win.payout),
         };
-        let set = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE, "win": says, "unknown": 1 };
-        Ok(self.collection.update_one(of_older, doc! { "$set": set }).await? == 1)
+        let of_older = doc! { "_id": &fresh.id, "due_at": { "$exists": false } };
+        Ok(self.apply(&Event::Adopted, of_older, doc! { "win": win }).await? > 0)
     }
 
-    /// Marks as due the notifications that wait for this player, including those that an older build had claimed while waiting.
+    /// Makes due the notifications that wait for this player, including those that an older build had claimed while waiting.
     pub(crate) async fn release(&self, player_id: &str) -> Result<(), StoreError> {
-        let waiting = doc! { "player_id": player_id, "state": State::Waiting.as_str() };
-        let due = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE };
-        self.collection.update_many(waiting, doc! { "$set": due.clone() }).await?;
-        let of_older = doc! {
-            "player_id": player_id, "state": State::Claimed.as_str(),
-            "due_at": { "$exists": false }, "win": { "$exists": true },
-        };
-        let mut due_again = due;
-        due_again.insert("unknown", 1);
-        self.collection.update_many(of_older, doc! { "$set": due_again }).await.map(drop)
+        self.apply(&Event::Registered, doc! { "player_id": player_id }, doc! {}).await?;
+        let of_older =
+            doc! { "player_id": player_id, "due_at": { "$exists": false }, "win": { "$exists": true } };
+        self.apply(&Event::Adopted, of_older, doc! {}).await.map(drop)
+    }
+
+    /// Applies an event, and sets more fields, where the filter matches and the event has an effect. Returns how often.
+    async fn apply(&self, event: &Event<'_>, filter: Document, more: Document) -> Result<u64, StoreError> {
+        let mut applied = 0_u64;
+        for (from, step) in delivery::steps(event) {
+            let mut filter = filter.clone();
+            filter.insert("state", from.as_str());
+            let change = self.change(&step, more.clone());
+            applied = applied.saturating_add(self.collection.update_many(filter, change).await?);
+        }
+        Ok(applied)
+    }
+
+    /// Builds the update that stores a step and sets more fields.
+    fn change(&self, step: &Step, more: Document) -> Document {
+        let (mut set, mut unset) = (doc! { "state": step.state.as_str() }, doc! {});
+        if let Some(tally) = step.tally {
+            set.extend(doc! { "unknown": tally.unknown, "put_off": tally.put_off });
+        }
+        match (&step.why, step.state) {
+            (Some(why), _) => drop(set.insert("why", why.as_str())),
+            // The reason of the last attempt is kept until another attempt succeeds.
+            (None, State::Due | State::Claimed) => {}
+            (None, _) => drop(unset.insert("why", "")),
+        }
+        match step.state {
+            State::Due if step.pause_ms == 0 => drop(set.insert("due_at", AT_ONCE)),
+            State::Due => drop(set.insert("due_at", later(self.mongo.now(), step.pause_ms))),
+            State::Claimed => drop(set.insert("due_at", self.expires_at())),
+            _ => drop(unset.insert("due_at", "")),
+        }
+        if step.state.is_terminal() {
+            set.insert("ended_at", self.mongo.now());
+        } else if step.state == State::Due {
+            unset.insert("ended_at", "");
+        }
+        set.extend(more);
+        let mut change = doc! { "$set": set };
+        if !unset.is_empty() {
+            change.insert("$unset", unset);
+        }
+        if step.attempts != 0 {
+            change.insert("$inc", doc! { "attempts": step.attempts });
+        }
+        change
     }
 
     /// Asks the store for its time, so that claims are compared correctly even if this process's clock is wrong.
-    pub(crate) async fn learn_time(&self) -> Result<(), StoreError> {
+    pub(crate) async fn sync_time(&self) -> Result<(), StoreError> {
         self.mongo.ping().await
     }
 
-    /// Returns at most `limit` due notifications of players not in `but_of`, the longest due first. Includes those with earlier
-    /// attempts only if `also_tried`.
+    /// Returns at most `limit` due notifications of other players than these, the longest due first. Includes those with earlier
+    /// attempts only if `with_retries`.
     pub(crate) async fn due(
         &self,
-        but_of: &[String],
-        also_tried: bool,
+        except_players: Vec<String>,
+        with_retries: bool,
         limit: u32,
     ) -> Result<Vec<Notification>, StoreError> {
         let mut filter = doc! { "due_at": { "$lte": self.mongo.now() } };
-        if !but_of.is_empty() {
-            filter.insert("player_id", doc! { "$nin": but_of.to_vec() });
+        if !except_players.is_empty() {
+            filter.insert("player_id", doc! { "$nin": except_players });
         }
-        if !also_tried {
+        if !with_retries {
             filter.insert("attempts", 0);
         }
         self.collection.find_readable(filter, doc! { "due_at": 1 }, limit).await
@@ -181,70 +216,31 @@ impl Notifications {
 
     /// Claims a due notification as it was found. Returns `None` if another process claimed it first.
     pub(crate) async fn claim(&self, found: &Notification) -> Result<Option<Claim>, StoreError> {
+        let Some(step) = delivery::next(found.state, Event::Claimed) else { return Ok(None) };
         let owner = uuid::Uuid::now_v7().simple().to_string();
-        let as_found =
-            doc! { "_id": &found.id, "state": &found.state, "owner": &found.owner, "due_at": found.due_at };
-        let mine = doc! {
-            "$set": {
-                "state": State::Claimed.as_str(), "owner": &owner, "held_back_by": &owner,
-                "due_at": self.runs_out_at(),
-            },
-            "$inc": { "attempts": 1 },
+        let as_found = doc! {
+            "_id": &found.id, "state": found.state.as_str(), "owner": &found.owner, "due_at": found.due_at,
         };
-        let taken = self.collection.update_one(as_found, mine).await?;
-        Ok((taken == 1).then(|| Claim { id: found.id.clone(), owner }))
+        let change = self.change(&step, doc! { "owner": &owner, "held_back_by": &owner });
+        let claimed = self.collection.update_one(as_found, change).await?;
+        Ok((claimed == 1).then(|| Claim { id: found.id.clone(), owner }))
     }
 
     /// Stores that the e-mail may have been handed over from now on. Returns false if the claim was lost.
     pub(crate) async fn hand_over(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let change = doc! { "$unset": { "held_back_by": "" }, "$set": { "due_at": self.runs_out_at() } };
-        Ok(self.collection.update_one(claim.held(), change).await? == 1)
+        let change = doc! { "$unset": { "held_back_by": "" }, "$set": { "due_at": self.expires_at() } };
+        Ok(self.collection.update_one(claim.filter(), change).await? == 1)
     }
 
     /// Renews a claim. Returns false if it expired and another process took it over.
     pub(crate) async fn renew(&self, claim: &Claim) -> Result<bool, StoreError> {
-        let change = doc! { "$set": { "due_at": self.runs_out_at() } };
-        Ok(self.collection.update_one(claim.held(), change).await? == 1)
+        let change = doc! { "$set": { "due_at": self.expires_at() } };
+        Ok(self.collection.update_one(claim.filter(), change).await? == 1)
     }
 
-    /// Stores the result of an attempt. Returns false if the claim was lost.
-    pub(crate) async fn note(&self, claim: &Claim, step: &Step) -> Result<bool, StoreError> {
-        let mut set = doc! {
-            "state": step.state.as_str(), "unknown": step.tally.unknown, "put_off": step.tally.put_off,
-        };
-        let mut unset = doc! {};
-        match &step.why {
-            Some(why) => drop(set.insert("why", why.as_str())),
-            None => drop(unset.insert("why", "")),
-        }
-        match step.state {
-            State::Due => drop(set.insert("due_at", later(self.mongo.now(), step.pause_ms))),
-            State::Waiting => drop(unset.insert("due_at", "")),
-            _ => {
-                set.insert("ended_at", self.mongo.now());
-                unset.insert("due_at", "");
-            }
-        }
-        let mut change = doc! { "$set": set };
-        if !unset.is_empty() {
-            change.insert("$unset", unset);
-        }
-        Ok(self.collection.update_one(claim.held(), change).await? == 1)
-    }
-
-    /// Releases a claim as if it had never been made, because nothing was tried.
-    pub(crate) async fn give_back(
-        &self,
-        claim: &Claim,
-        tally: Tally,
-        pause_ms: u64,
-    ) -> Result<(), StoreError> {
-        let due = doc! {
-            "state": State::Due.as_str(), "due_at": later(self.mongo.now(), pause_ms),
-            "unknown": tally.unknown, "put_off": tally.put_off,
-        };
-        let change = doc! { "$set": due, "$inc": { "attempts": -1 } };
-        self.collection.update_one(claim.held(), change).await.map(drop)
+    /// Stores the step after an attempt and thereby ends the claim. Returns false if the claim was lost.
+    pub(crate) async fn end(&self, claim: &Claim, step: &Step) -> Result<bool, StoreError> {
+        Ok(self.collection.update_one(claim.filter(), self.change(step, doc! {})).await? == 1)
     }
 
     /// Returns notifications that were given up after this time, the oldest first.
@@ -254,14 +250,11 @@ impl Notifications {
     }
 
     /// Retries a notification that was given up, with counters reset. Returns false if no notification with this id was given up.
-    pub(crate) async fn try_again(&self, event_id: &str) -> Result<bool, StoreError> {
-        let parked = doc! { "_id": id(event_id), "state": State::Parked.as_str() };
-        let set = doc! { "state": State::Due.as_str(), "due_at": AT_ONCE, "unknown": 0, "put_off": 0 };
-        let change = doc! { "$set": set, "$unset": { "ended_at": "" } };
-        Ok(self.collection.update_one(parked, change).await? == 1)
+    pub(crate) async fn retry(&self, event_id: &str) -> Result<bool, StoreError> {
+        Ok(self.apply(&Event::Retried, doc! { "_id": id(event_id) }, doc! {}).await? > 0)
     }
 
-    fn runs_out_at(&self) -> DateTime {
+    fn expires_at(&self) -> DateTime {
         later(self.mongo.now(), self.claim_ms)
     }
 }
@@ -279,7 +272,7 @@ impl Claim {
         &self.id
     }
 
-    fn held(&self) -> Document {
+    fn filter(&self) -> Document {
         doc! { "_id": &self.id, "state": State::Claimed.as_str(), "owner": &self.owner }
     }
 }
@@ -287,13 +280,8 @@ impl Claim {
 /// Due time that is earlier than any clock.
 const AT_ONCE: DateTime = DateTime::from_millis(0);
 
-fn later(now: DateTime, by_ms: u64) -> DateTime {
-    let by_ms = i64::try_from(by_ms).unwrap_or(i64::MAX);
-    DateTime::from_millis(now.timestamp_millis().saturating_add(by_ms))
-}
-
 /// Converts an amount to the form that `serde` reads.
-fn stored(amount: Money) -> Document {
+fn money_document(amount: Money) -> Document {
     doc! { "minor": amount.minor(), "currency": amount.currency().code() }
 }
 

@@ -8,11 +8,11 @@ pub mod http;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::clock::now_epoch_ms;
 use crate::journal::{Journal, JournalError};
 
 /// Amounts that end in this many minor units are declined, so that a client can cause a decline on purpose.
@@ -99,8 +99,8 @@ pub struct Card {
 struct Books {
     journal: Journal,
     /// Offset of each line in the journal.
-    places: Vec<u64>,
-    /// Index of each key's line in `places`.
+    offsets: Vec<u64>,
+    /// Index of each key's line in `offsets`.
     by_key: HashMap<KeyDigest, usize>,
 }
 
@@ -110,8 +110,8 @@ type KeyDigest = [u8; 16];
 impl Books {
     /// Returns at most `limit` lines from the line `position` on, counted from 0.
     fn lines(&self, position: usize, limit: usize) -> Result<Vec<Line>, JournalError> {
-        let place = |position: usize| self.places.get(position).copied().unwrap_or(self.journal.end());
-        self.journal.read(place(position), place(position.saturating_add(limit)))
+        let offset = |position: usize| self.offsets.get(position).copied().unwrap_or(self.journal.end());
+        self.journal.read(offset(position), offset(position.saturating_add(limit)))
     }
 
     /// Returns the line of a key.
@@ -124,20 +124,20 @@ impl Books {
 impl Card {
     /// Opens the statement at `path`.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let (mut places, mut by_key) = (Vec::new(), HashMap::new());
-        let journal = Journal::open(path, |place, line: Line| {
-            by_key.insert(digest(&line.idempotency_key), places.len());
-            places.push(place);
+        let (mut offsets, mut by_key) = (Vec::new(), HashMap::new());
+        let journal = Journal::open(path, |offset, line: Line| {
+            by_key.insert(digest(&line.idempotency_key), offsets.len());
+            offsets.push(offset);
         })?;
-        Ok(Self { books: Arc::new(Mutex::new(Books { journal, places, by_key })) })
+        Ok(Self { books: Arc::new(Mutex::new(Books { journal, offsets, by_key })) })
     }
 
     /// Accepts an order, once per key. The same order under the same key gets the same line. Blocks on the disk.
     ///
     /// # Errors
     /// See [`Refusal`]. No money has moved then.
-    pub fn take(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
-        self.keep(kind, key, order, decide(order.amount_minor))
+    pub fn accept(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
+        self.record(kind, key, order, decide(order.amount_minor))
     }
 
     /// Voids a key forever, so that no order under it moves money. A key that was answered before gets the same answer. Blocks on
@@ -146,11 +146,11 @@ impl Card {
     /// # Errors
     /// See [`Refusal`]. Nothing is voided then.
     pub fn void(&self, kind: Kind, key: &str, order: &Order) -> Result<Line, Refusal> {
-        self.keep(kind, key, order, Status::Voided)
+        self.record(kind, key, order, Status::Voided)
     }
 
     /// Returns the line of a key. A new key gets a line with `status`.
-    fn keep(&self, kind: Kind, key: &str, order: &Order, status: Status) -> Result<Line, Refusal> {
+    fn record(&self, kind: Kind, key: &str, order: &Order, status: Status) -> Result<Line, Refusal> {
         check(key, order)?;
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = books.line_of(key)? {
@@ -160,7 +160,7 @@ impl Card {
                 && line.currency == order.currency;
             return if same { Ok(line) } else { Err(Refusal::OtherOrder) };
         }
-        let (position, place) = (books.places.len(), books.journal.end());
+        let (position, offset) = (books.offsets.len(), books.journal.end());
         let line = Line {
             sequence: u64::try_from(position).unwrap_or(u64::MAX).saturating_add(1),
             kind,
@@ -174,7 +174,7 @@ impl Card {
         };
         books.journal.append(&line)?;
         books.by_key.insert(digest(key), position);
-        books.places.push(place);
+        books.offsets.push(offset);
         Ok(line)
     }
 
@@ -197,13 +197,13 @@ fn decide(amount_minor: i64) -> Status {
 }
 
 fn check(key: &str, order: &Order) -> Result<(), Refusal> {
-    let named = |text: &str, max: usize| {
+    let is_visible = |text: &str, max: usize| {
         !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_graphic())
     };
-    if !named(key, 200) {
+    if !is_visible(key, 200) {
         return Err(Refusal::Invalid("the idempotency key must be 1 to 200 visible characters"));
     }
-    if !named(&order.payment_id, 128) {
+    if !is_visible(&order.payment_id, 128) {
         return Err(Refusal::Invalid("payment_id must be 1 to 128 visible characters"));
     }
     if order.amount_minor <= 0 {
@@ -224,15 +224,10 @@ fn reference(key: &str) -> String {
 
 fn digest(key: &str) -> KeyDigest {
     let mut digest = KeyDigest::default();
-    for (byte, of_key) in digest.iter_mut().zip(Sha256::digest(key.as_bytes())) {
-        *byte = of_key;
+    for (byte, source) in digest.iter_mut().zip(Sha256::digest(key.as_bytes())) {
+        *byte = source;
     }
     digest
-}
-
-pub(crate) fn now_epoch_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -244,13 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_read_from_disk_and_every_key_is_known_also_after_a_restart() {
+    fn statement_and_keys_survive_restart() {
         const LINES: u32 = 300;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("statement.jsonl");
         let card = Card::open(&path).unwrap();
         let lines: Vec<Line> = (1..=LINES)
-            .map(|n| card.take(Kind::Charge, &format!("key-{n}"), &order(i64::from(n))).unwrap())
+            .map(|n| card.accept(Kind::Charge, &format!("key-{n}"), &order(i64::from(n))).unwrap())
             .collect();
         for card in [card, Card::open(&path).unwrap()] {
             assert_eq!(card.statement(0, 1_000).unwrap(), lines);
@@ -259,10 +254,10 @@ mod tests {
             assert_eq!(card.statement(300, 7).unwrap(), []);
             assert_eq!(card.statement(u64::MAX, usize::MAX).unwrap(), []);
             for n in [1, 150, LINES] {
-                let again = card.take(Kind::Charge, &format!("key-{n}"), &order(i64::from(n))).unwrap();
-                assert_eq!(again, lines[n as usize - 1], "answered the same");
+                let again = card.accept(Kind::Charge, &format!("key-{n}"), &order(i64::from(n))).unwrap();
+                assert_eq!(again, lines[n as usize - 1], "same line for the same key");
             }
-            assert!(matches!(card.take(Kind::Charge, "key-1", &order(2)), Err(Refusal::OtherOrder)));
+            assert!(matches!(card.accept(Kind::Charge, "key-1", &order(2)), Err(Refusal::OtherOrder)));
             assert_eq!(card.find(Kind::Charge, "key-150").unwrap().as_ref(), Some(&lines[149]));
             assert_eq!(card.find(Kind::Payout, "key-150").unwrap(), None);
             assert_eq!(card.find(Kind::Charge, "key-0").unwrap(), None);

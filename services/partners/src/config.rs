@@ -1,28 +1,19 @@
-//! Configuration of partners. `defaults.toml` holds the default values and the reasons for them.
+//! Configuration of partners. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::config::ServiceConfig;
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// Name of the SMTP listener.
-pub const SMTP: &str = "smtp";
+/// Name of the SMTP listener among the listeners of the process ([`chassis::Listeners`]).
+pub const SMTP: &str = "smtp.address";
 
-/// Configuration of the service.
+/// All settings of partners.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Config {
-    /// HTTP interface of the card provider and the mailbox.
-    #[validate(nested)]
-    pub http: Http,
-    /// Liveness, readiness and metrics endpoints.
-    pub ops: Ops,
-    /// Orderly shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Token that every request to the card provider and the mailbox carries.
     #[validate(nested)]
     pub security: Security,
@@ -44,10 +35,10 @@ pub struct Smtp {
     /// Largest number of recipients of one e-mail.
     #[validate(range(min = 1, max = 1_000))]
     pub recipients_max: usize,
-    /// Largest number of clients at a time. Further clients are asked to come back later.
+    /// Largest number of clients at a time. Further clients get a temporary refusal.
     #[validate(range(min = 1, max = 10_000))]
     pub connections_max: usize,
-    /// Longest time that a client may stay silent.
+    /// Longest time that a client may send nothing.
     #[validate(range(min = 10, max = 600_000))]
     pub idle_deadline_ms: u64,
     /// Longest time of a session, whatever the client sends. An e-mail that is complete by then is kept and answered.
@@ -69,15 +60,6 @@ pub struct Storage {
 }
 
 impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         vec![(SMTP, self.smtp.address)]
     }
@@ -91,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_is_asked_for_as_many_files_as_mail_clients_may_connect() {
+    fn smtp_connections_count_for_file_limit() {
         let environment = [
             ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
             ("PITBOSS__SMTP__CONNECTIONS_MAX", "777"),

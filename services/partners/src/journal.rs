@@ -15,19 +15,19 @@ pub enum JournalError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A line before the end of the file cannot be parsed.
-    #[error("line {line} of the journal cannot be read")]
+    #[error("line {line} of the journal is not a valid entry")]
     Damaged {
         /// Line number, counted from 1.
         line: u64,
     },
     /// The file does not hold what was read or written before, so another process writes to it.
-    #[error("the journal was changed by somebody else")]
+    #[error("another process changed the journal; only one process may use its folder")]
     Changed,
     /// An entry cannot be encoded as JSON. This is a bug in this service.
-    #[error("an entry cannot be written: {0}")]
+    #[error("an entry cannot be encoded as JSON: {0}")]
     Unwritable(#[from] serde_json::Error),
     /// An earlier write failed half-way and could not be undone. Only a restart reads the true content again.
-    #[error("an earlier write failed")]
+    #[error("an earlier write to the journal failed; restart the service")]
     Broken,
 }
 
@@ -36,21 +36,21 @@ pub enum JournalError {
 pub(crate) struct Journal {
     file: File,
     bytes: u64,
-    broken: bool,
+    is_broken: bool,
 }
 
 impl Journal {
-    /// Opens the file and passes each entry to `read`, with the offset where it begins. A last line without an end was never
+    /// Opens the file and passes each entry to `on_entry`, with the offset where it begins. A last line without an end was never
     /// acknowledged and is cut off.
     pub(crate) fn open<T: DeserializeOwned>(
         path: &Path,
-        read: impl FnMut(u64, T),
+        on_entry: impl FnMut(u64, T),
     ) -> Result<Self, JournalError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let bytes = read_all(&file, read)?;
+        let bytes = read_all(&file, on_entry)?;
         file.set_len(bytes)?;
         file.sync_all()?;
-        Ok(Self { file, bytes, broken: false })
+        Ok(Self { file, bytes, is_broken: false })
     }
 
     /// Returns the offset of the next entry.
@@ -68,7 +68,7 @@ impl Journal {
 
     /// Appends one entry, which is on disk when this returns. A failed write is undone.
     pub(crate) fn append<T: Serialize>(&mut self, entry: &T) -> Result<(), JournalError> {
-        if self.broken {
+        if self.is_broken {
             return Err(JournalError::Broken);
         }
         let mut line = serde_json::to_vec(entry)?;
@@ -76,7 +76,7 @@ impl Journal {
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             let undone = self.file.set_len(self.bytes).and_then(|()| self.file.sync_data());
-            self.broken = undone.is_err();
+            self.is_broken = undone.is_err();
             return Err(error.into());
         }
         self.bytes = self.bytes.saturating_add(u64::try_from(line.len()).unwrap_or(u64::MAX));
@@ -86,7 +86,7 @@ impl Journal {
 
 fn read_all<T: DeserializeOwned>(
     mut file: &File,
-    mut entry: impl FnMut(u64, T),
+    mut on_entry: impl FnMut(u64, T),
 ) -> Result<u64, JournalError> {
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::new(file);
@@ -100,7 +100,7 @@ fn read_all<T: DeserializeOwned>(
             return Ok(bytes);
         }
         number = number.saturating_add(1);
-        entry(bytes, serde_json::from_slice(&line).map_err(|_| JournalError::Damaged { line: number })?);
+        on_entry(bytes, serde_json::from_slice(&line).map_err(|_| JournalError::Damaged { line: number })?);
         bytes = bytes.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
     }
 }
@@ -110,12 +110,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_torn_last_line_is_cut_off_and_a_damaged_one_is_refused() {
+    fn torn_last_line_is_cut_and_damaged_line_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("j");
         let open = || {
             let mut entries = Vec::new();
-            Journal::open(&path, |place, entry: u32| entries.push((place, entry)))
+            Journal::open(&path, |offset, entry: u32| entries.push((offset, entry)))
                 .map(|journal| (journal, entries))
         };
         let (mut journal, entries) = open().unwrap();

@@ -6,14 +6,14 @@
 //! moves no money and reads no e-mail.
 
 pub mod card;
+mod clock;
 pub mod config;
 mod journal;
 pub mod mail;
 
 use axum::Router;
 use chassis::internal::Internal;
-use chassis::{Edges, Failure, Life, Shutdown};
-use telemetry::propagation::TrustPolicy;
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 
 use card::Card;
 use config::Config;
@@ -26,10 +26,9 @@ pub fn routes(card: Card, mailbox: Mailbox) -> Router {
     card::http::routes(card).merge(mail::http::routes(mailbox))
 }
 
-/// Entry point of the program. Reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
-/// `main.rs` that code would be generated a second time.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Partners;
@@ -40,19 +39,18 @@ pub fn main() -> std::process::ExitCode {
 ///
 /// # Errors
 /// When the storage folder cannot be used, or a listener fails.
-pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let smtp = edges.take(config::SMTP)?;
-    let mut life = Life::start(edges, &config, shutdown);
+pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let smtp = listeners.take(config::SMTP)?;
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let directory = config.storage.directory.clone();
-    let unusable = |error: JournalError| Failure::missing("the partners' files cannot be used", error);
+    let unusable = |error: JournalError| Failure::missing("cannot use the files in storage.directory", error);
     std::fs::create_dir_all(&directory).map_err(|error| unusable(JournalError::from(error)))?;
     let card = Card::open(&directory.join("statement.jsonl")).map_err(unusable)?;
     let mailbox =
         Mailbox::open(&directory.join("mail.jsonl"), config.smtp.kept_bytes_max).map_err(unusable)?;
     let internal = Internal::new(config.security.internal_token.clone());
-    let routes = chassis::http::internal(routes(card, mailbox.clone()), internal);
-    life.serve(chassis::http::layered(routes, &config.http, TrustPolicy::inside()));
+    lifecycle.serve_internal(routes(card, mailbox.clone()), internal);
     let smtp_config = config.smtp.clone();
-    life.serve_with("smtp", |stop| mail::smtp::serve(smtp, smtp_config, mailbox, stop));
-    life.run().await
+    lifecycle.serve_with("smtp", |stop| mail::smtp::serve(smtp, smtp_config, mailbox, stop));
+    lifecycle.run().await
 }

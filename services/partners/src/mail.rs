@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::now_epoch_ms;
+use crate::clock::now_epoch_ms;
 use crate::journal::{Journal, JournalError};
 
 /// E-mail, as it arrived.
@@ -37,7 +37,7 @@ pub struct Mail {
 /// Mailbox. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Mailbox {
-    shelf: Arc<Mutex<Shelf>>,
+    state: Arc<Mutex<State>>,
 }
 
 /// Part of the mailbox.
@@ -50,7 +50,7 @@ pub struct Messages {
 }
 
 #[derive(Debug)]
-struct Shelf {
+struct State {
     journal: Journal,
     newest: Newest,
 }
@@ -66,18 +66,18 @@ struct Newest {
 }
 
 impl Newest {
-    fn up_to(bytes_max: usize) -> Self {
+    fn with_limit(bytes_max: usize) -> Self {
         Self { mails: VecDeque::new(), bytes: 0, bytes_max, last: 0 }
     }
 
     fn push(&mut self, mail: Mail) {
         self.last = mail.sequence;
-        self.bytes = self.bytes.saturating_add(mail.weight());
+        self.bytes = self.bytes.saturating_add(mail.size_bytes());
         self.mails.push_back(mail);
         while self.bytes > self.bytes_max
             && let Some(oldest) = self.mails.pop_front()
         {
-            self.bytes = self.bytes.saturating_sub(oldest.weight());
+            self.bytes = self.bytes.saturating_sub(oldest.size_bytes());
         }
     }
 
@@ -88,7 +88,7 @@ impl Newest {
 
 impl Mail {
     /// Returns the approximate size in memory, which is also the least size in an answer.
-    fn weight(&self) -> usize {
+    fn size_bytes(&self) -> usize {
         let texts = [Some(&self.raw), Some(&self.from), self.message_id.as_ref(), self.subject.as_ref()];
         let texts = texts.into_iter().flatten().chain(&self.to).map(String::len);
         texts.fold(std::mem::size_of::<Self>(), usize::saturating_add)
@@ -98,47 +98,47 @@ impl Mail {
 impl Mailbox {
     /// Opens the mailbox. Memory holds at most `kept_bytes_max` bytes of e-mails.
     pub fn open(path: &Path, kept_bytes_max: usize) -> Result<Self, JournalError> {
-        let mut newest = Newest::up_to(kept_bytes_max);
+        let mut newest = Newest::with_limit(kept_bytes_max);
         let journal = Journal::open(path, |_, mail| newest.push(mail))?;
-        Ok(Self { shelf: Arc::new(Mutex::new(Shelf { journal, newest })) })
+        Ok(Self { state: Arc::new(Mutex::new(State { journal, newest })) })
     }
 
-    /// Keeps an e-mail, which is on disk when this returns. Blocks on the disk.
+    /// Stores an e-mail, which is on disk when this returns. Blocks on the disk.
     ///
     /// # Errors
-    /// When the e-mail could not be kept, so it was not accepted.
-    pub fn keep(&self, from: &str, to: &[String], content: &[u8]) -> Result<u64, JournalError> {
+    /// When the e-mail could not be stored, so it was not accepted.
+    pub fn store(&self, from: &str, to: &[String], content: &[u8]) -> Result<u64, JournalError> {
         let raw = String::from_utf8_lossy(content).into_owned();
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = shelf.newest.last.saturating_add(1);
-        let bare = |id: String| id.trim_start_matches('<').trim_end_matches('>').to_owned();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = state.newest.last.saturating_add(1);
+        let without_brackets = |id: String| id.trim_start_matches('<').trim_end_matches('>').to_owned();
         let mail = Mail {
             sequence,
             from: from.to_owned(),
             to: to.to_vec(),
-            message_id: header(&raw, "message-id").map(bare),
+            message_id: header(&raw, "message-id").map(without_brackets),
             subject: header(&raw, "subject"),
             raw,
             received_at_epoch_ms: now_epoch_ms(),
         };
-        shelf.journal.append(&mail)?;
-        shelf.newest.push(mail);
+        state.journal.append(&mail)?;
+        state.newest.push(mail);
         Ok(sequence)
     }
 
     /// Returns the e-mails after `since`, at most `limit`. They have at most `bytes_max`, but the first is always returned.
     #[must_use]
     pub fn since(&self, since: u64, limit: usize, bytes_max: usize) -> Messages {
-        let shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = shelf.newest.mails.partition_point(|mail| mail.sequence <= since);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = state.newest.mails.partition_point(|mail| mail.sequence <= since);
         let mut bytes = 0_usize;
         let fits = |mail: &&Mail| {
             let is_first = bytes == 0;
-            bytes = bytes.saturating_add(mail.weight());
+            bytes = bytes.saturating_add(mail.size_bytes());
             is_first || bytes <= bytes_max
         };
-        let messages = shelf.newest.mails.range(from..).take(limit).take_while(fits).cloned().collect();
-        Messages { messages, dropped: shelf.newest.dropped() }
+        let messages = state.newest.mails.range(from..).take(limit).take_while(fits).cloned().collect();
+        Messages { messages, dropped: state.newest.dropped() }
     }
 }
 
@@ -146,12 +146,12 @@ impl Mailbox {
 fn header(raw: &str, name: &str) -> Option<String> {
     let mut value: Option<String> = None;
     for line in raw.lines() {
-        if let Some(so_far) = value.as_mut() {
+        if let Some(unfolded) = value.as_mut() {
             if !line.starts_with([' ', '\t']) {
                 break;
             }
-            so_far.push(' ');
-            so_far.push_str(line.trim());
+            unfolded.push(' ');
+            unfolded.push_str(line.trim());
         } else if line.is_empty() {
             break;
         } else if let Some((found, rest)) = line.split_once(':')
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_found_folded_and_never_in_the_body() {
+    fn headers_are_unfolded_and_body_is_ignored() {
         let raw = "Subject: A big\r\n  win\r\nMessage-ID: <x@y>\r\n\r\nX-Late: no\r\n";
         assert_eq!(header(raw, "subject").as_deref(), Some("A big win"));
         assert_eq!(header(raw, "MESSAGE-ID").as_deref(), Some("<x@y>"));
@@ -176,17 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_mails_leave_memory_and_are_counted_also_after_a_restart() {
+    fn oldest_mails_are_evicted_and_counted_after_restart() {
         const MAILS: u64 = 100;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mail.jsonl");
         let content = format!("Subject: x\r\n\r\n{}\r\n", "y".repeat(1_000));
         let mailbox = Mailbox::open(&path, 20_000).unwrap();
         for n in 1..=MAILS {
-            assert_eq!(mailbox.keep("a@b", &["c@d".to_owned()], content.as_bytes()).unwrap(), n);
+            assert_eq!(mailbox.store("a@b", &["c@d".to_owned()], content.as_bytes()).unwrap(), n);
         }
         let all = mailbox.since(0, 1_000, usize::MAX);
-        let held: usize = all.messages.iter().map(Mail::weight).sum();
+        let held: usize = all.messages.iter().map(Mail::size_bytes).sum();
         assert!(held <= 20_000, "{held} bytes");
         assert_eq!(all.dropped + all.messages.len() as u64, MAILS);
         assert_eq!(all.messages.last().map(|mail| mail.sequence), Some(MAILS));
@@ -194,10 +194,10 @@ mod tests {
 
         let page = mailbox.since(all.dropped, 1_000, 3_000);
         assert_eq!(page.messages, all.messages[..2], "as many as fit");
-        assert_eq!(mailbox.since(MAILS - 1, 10, 1).messages.len(), 1, "never none while there are some");
+        assert_eq!(mailbox.since(MAILS - 1, 10, 1).messages.len(), 1, "the first e-mail is always returned");
         drop(mailbox);
         let again = Mailbox::open(&path, 20_000).unwrap();
         assert_eq!(again.since(0, 1_000, usize::MAX), all);
-        assert_eq!(again.keep("a@b", &[], b"").unwrap(), MAILS + 1);
+        assert_eq!(again.store("a@b", &[], b"").unwrap(), MAILS + 1);
     }
 }

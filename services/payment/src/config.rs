@@ -1,23 +1,14 @@
-//! Configuration of payment. `defaults.toml` holds the default values and the reasons for them.
+//! Configuration of payment. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
+use chassis::config::{Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::provider::pool;
 
-/// Configuration of the service.
+/// All settings of payment.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Config {
-    /// Internal HTTP interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// Liveness, readiness and metrics endpoints.
-    pub ops: Ops,
-    /// Orderly shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Connection to the broker.
     pub kafka: bus::Config,
     /// Connection to the document store.
@@ -65,28 +56,18 @@ pub struct LedgerConfig {
     /// Interval between two sweeps.
     #[validate(range(min = 10, max = 600_000))]
     pub sweep_interval_ms: u64,
-    /// Age at which a decision counts as left behind. Well above `trim_interval_ms`, or events are published twice.
+    /// Age at which the sweeper takes over a decision. Well above `trim_interval_ms`, or events are published twice.
     #[validate(range(min = 100, max = 600_000))]
     pub sweep_older_than_ms: u64,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(concurrent_max: &str) -> Result<Config, chassis::config::ConfigErrors> {
+    fn load_with(concurrent_max: &str) -> Result<Config, chassis::config::ConfigErrors> {
         let environment = [
             ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
             ("PITBOSS__PROVIDER__CONCURRENT_MAX", concurrent_max),
@@ -97,8 +78,8 @@ mod tests {
 
     #[test]
     fn pool_of_one_slot_is_refused() {
-        assert_eq!(with("2").unwrap().provider.concurrent_max, 2);
-        let refused = with("1").unwrap_err();
+        assert_eq!(load_with("2").unwrap().provider.concurrent_max, 2);
+        let refused = load_with("1").unwrap_err();
         assert!(refused.lines().iter().all(|line| line.starts_with("provider.concurrent_max")), "{refused}");
     }
 }

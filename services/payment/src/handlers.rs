@@ -1,4 +1,4 @@
-//! Event handlers, one per event type. Each parses the message, passes the request to the ledger and returns the outcome.
+//! Event handlers, one file per event type. Each passes the request to the ledger and returns the outcome.
 
 mod apply_wager;
 mod deposit;
@@ -10,31 +10,29 @@ mod void_wager;
 mod withdraw;
 
 use bus::{Delivery, HandlerError, Outcome, Router};
-use contracts::proto::common::v1::Money as WireMoney;
-use contracts::{EventId, EventType, Message};
-use money::Money;
+use contracts::EventId;
+use contracts::proto::payments::v1::{ApplyWager, Deposit, ProviderReported, VoidWager, Withdraw};
+use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
 
 use crate::ledger::{Incoming, Ledger, LedgerError, Request, Verdict};
 
 /// Returns the router with all handlers of the consumer group `payment`.
 #[must_use]
 pub fn router(ledger: &Ledger) -> Router {
+    let ledger = || ledger.clone();
     Router::new()
-        .on(EventType::ApplyWager, apply_wager::ApplyWagerHandler(ledger.clone()))
-        .on(EventType::VoidWager, void_wager::VoidWagerHandler(ledger.clone()))
-        .on(EventType::Deposit, deposit::DepositHandler(ledger.clone()))
-        .on(EventType::Withdraw, withdraw::WithdrawHandler(ledger.clone()))
-        .on(EventType::ProviderReported, provider_reported::ProviderReportedHandler(ledger.clone()))
-        .on(EventType::PlayerRegistered, player_registered::PlayerRegisteredHandler(ledger.clone()))
-        .on(EventType::LimitsChanged, limits_changed::LimitsChangedHandler(ledger.clone()))
-        .on(
-            EventType::SelfExclusionStarted,
-            self_exclusion_started::SelfExclusionStartedHandler(ledger.clone()),
-        )
+        .on::<ApplyWager>(apply_wager::OnApplyWager(ledger()))
+        .on::<VoidWager>(void_wager::OnVoidWager(ledger()))
+        .on::<Deposit>(deposit::OnDeposit(ledger()))
+        .on::<Withdraw>(withdraw::OnWithdraw(ledger()))
+        .on::<ProviderReported>(provider_reported::OnProviderReported(ledger()))
+        .on::<PlayerRegistered>(player_registered::OnPlayerRegistered(ledger()))
+        .on::<LimitsChanged>(limits_changed::OnLimitsChanged(ledger()))
+        .on::<SelfExclusionStarted>(self_exclusion_started::OnSelfExclusionStarted(ledger()))
 }
 
 /// Executes a request and maps the verdict to the outcome of the record.
-async fn carry(ledger: &Ledger, delivery: &Delivery, request: Request) -> Result<Outcome, HandlerError> {
+async fn execute(ledger: &Ledger, delivery: &Delivery, request: Request) -> Result<Outcome, HandlerError> {
     let event = &delivery.event;
     let incoming = Incoming {
         player_id: event.player_id(),
@@ -52,21 +50,10 @@ async fn carry(ledger: &Ledger, delivery: &Delivery, request: Request) -> Result
     })
 }
 
-/// Returns the content of a delivery. Fails when the router chose the wrong handler.
-fn content<T: TryFrom<Message>>(delivery: &Delivery) -> Result<T, HandlerError> {
-    let message = delivery.event.message.clone();
-    T::try_from(message).map_err(|_| not_a_command("routed to the wrong handler"))
-}
-
-fn amount(name: &str, amount: Option<&WireMoney>) -> Result<Money, HandlerError> {
-    let amount = amount.ok_or_else(|| not_a_command(&format!("{name} is absent")))?;
-    Money::try_from(amount).map_err(|e| not_a_command(&format!("{name}: {e}")))
-}
-
 fn id(name: &str, text: &str) -> Result<EventId, HandlerError> {
-    text.parse().map_err(|e| not_a_command(&format!("{name} {e}")))
+    text.parse().map_err(|e| invalid_command(&format!("{name} {e}")))
 }
 
-fn not_a_command(what: &str) -> HandlerError {
-    LedgerError::NotACommand(what.to_owned()).into()
+fn invalid_command(what: &str) -> HandlerError {
+    LedgerError::InvalidCommand(what.to_owned()).into()
 }

@@ -51,11 +51,11 @@ pub fn routes(app: App) -> Router {
 fn problem(error: &(impl Classify + std::error::Error)) -> Problem {
     match error.class() {
         ErrorClass::Transient => {
-            tracing::warn!(error = %error, "request not answered");
+            tracing::warn!(error = %error, "request failed, a retry may succeed");
             Problem::unavailable("the ledger cannot be read now")
         }
         ErrorClass::Poison => {
-            tracing::warn!(error = %error, "request not answered: what it is about cannot be read");
+            tracing::warn!(error = %error, "request failed: a stored document cannot be read");
             Problem::internal()
         }
         ErrorClass::Fatal => {

@@ -9,9 +9,9 @@
 //! 3. A process trims the tail of decisions that it has relayed, with its next write to the account or in bulk ([`trim`]).
 //! 4. [`sweeper`] does 2 and 3 for decisions that a dead process left behind.
 //! 5. Two players' decisions can take one key at the same moment. The ledger accepts one, and the other is reverted
-//!    ([`take_back`], docs/adr/0008).
-//! 6. A report settles a payment only when it agrees with the provider's recorded answer, or before the provider is asked. The
-//!    payment leaves the provider's list before its outcome is published.
+//!    ([`revert`], docs/adr/0008).
+//! 6. A report settles a payment only if it agrees with the provider's recorded answer, or before any request to the provider.
+//!    The payment leaves the provider's list before its outcome is published.
 //!
 //! A redelivered command finds its decision in the tail or in the ledger, and the answer has the same bytes.
 
@@ -21,15 +21,15 @@ mod entry;
 mod error;
 mod execute;
 mod hooks;
-mod in_hand;
-mod lookup;
+mod in_flight;
+mod known;
 mod outbox;
 mod relay;
 mod request;
+mod revert;
 mod rows;
 mod seen;
 pub mod sweeper;
-mod take_back;
 pub mod trim;
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub use outbox::{Admission, Outbox, Payments, Refusal};
 pub use request::Request;
 
 use accounts::Accounts;
-use in_hand::InHand;
+use in_flight::InFlight;
 use rows::Rows;
 use seen::Seen;
 
@@ -63,7 +63,7 @@ pub struct Ledger {
     outbox: Arc<dyn Outbox>,
     payments: Arc<dyn Payments>,
     seen: Arc<Seen>,
-    in_hand: InHand,
+    in_flight: InFlight,
     hooks: Arc<dyn Hooks>,
 }
 
@@ -84,7 +84,7 @@ impl Ledger {
             outbox,
             payments,
             seen: Arc::default(),
-            in_hand: InHand::default(),
+            in_flight: InFlight::default(),
             hooks: Arc::new(NoHooks),
         }
     }
@@ -114,7 +114,7 @@ impl Ledger {
 
     /// Returns the decision that settled a payment, whether the provider or an operator reported it. `None` while it is open.
     pub async fn settlement(&self, payment_id: &EventId) -> Result<Option<Entry>, LedgerError> {
-        self.rows.by_any(&lookup::settlement_keys(payment_id)).await
+        self.rows.by_any(&known::settlement_keys(payment_id)).await
     }
 
     /// Makes sure that an account exists and holds `currency`. Returns true when something changed. It publishes nothing, so it

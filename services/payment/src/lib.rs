@@ -21,11 +21,10 @@ use std::time::Duration;
 use bus::lag::BacklogReader;
 use bus::{Consumer, Producer};
 use chassis::internal::Internal;
-use chassis::{Edges, Failure, Life, ReadyFlag, Shutdown};
+use chassis::{Failure, Lifecycle, Listeners, ReadyFlag, Shutdown};
 use contracts::{Classify, ErrorClass, Group, Topic};
 use store::StoreError;
 use store::mongo::Mongo;
-use telemetry::propagation::TrustPolicy;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +37,9 @@ use provider::pool::Pool;
 /// Interval of the store's health check, and pause between two attempts to prepare the store at start-up.
 const STORE_PROBE_MS: u64 = 1_000;
 
-/// Entry point of the program. Reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
-/// `main.rs` that code would be generated a second time.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Payment;
@@ -49,31 +47,31 @@ pub fn main() -> std::process::ExitCode {
 }
 
 /// Runs payment until `shutdown`. Fails when a required part fails.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
-    let store_ready = life.readiness().register("mongo");
-    let kafka_ready = life.readiness().register("kafka");
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    let store_ready = lifecycle.readiness().register("mongo");
     let mongo = Mongo::open(&config.mongo).await?;
     let producer = Producer::new(&config.kafka)?;
-    let (door, waiting) = mpsc::channel(config.provider.waiting_max);
-    let intents = Intents::new(&mongo, door, config.provider.lease_ms);
+    let (new_payments, waiting_payments) = mpsc::channel(config.provider.waiting_max);
+    let intents = Intents::new(&mongo, new_payments, config.provider.lease_ms);
     let ledger = Ledger::new(mongo.clone(), Arc::new(producer.clone()), Arc::new(intents.clone()));
-    if !prepare(&mongo, &ledger, &intents, life.shutdown()).await? {
-        return life.run().await;
+    if !prepare(&mongo, &ledger, &intents, lifecycle.shutdown()).await? {
+        return lifecycle.run().await;
     }
     store_ready.set(true);
 
     let router = handlers::router(&ledger);
     let consumer = Consumer::new(&config.kafka, Group::Payment, router, producer.clone())?;
-    life.consume("consumer", |stop| consumer.run(stop, move |ready| kafka_ready.set(ready)));
+    let stop_deadline = config.kafka.stop_deadline();
+    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
     let trimmed = ledger.clone();
-    life.background("trim", |stop| ledger::trim::run(trimmed, config.ledger.trim_interval_ms, stop));
+    lifecycle.background("trim", |stop| ledger::trim::run(trimmed, config.ledger.trim_interval_ms, stop));
     let sweep = ledger::sweeper::Sweep {
         interval_ms: config.ledger.sweep_interval_ms,
         older_than_ms: config.ledger.sweep_older_than_ms,
     };
     let swept = ledger.clone();
-    life.background("sweeper", |stop| ledger::sweeper::run(swept, sweep, stop));
+    lifecycle.background("sweeper", |stop| ledger::sweeper::run(swept, sweep, stop));
     let internal = Internal::new(config.security.internal_token.clone());
     let pool = Pool {
         provider: CardProvider::new(&config.peers.partners, config.provider.timeout_ms, internal.clone())?,
@@ -83,12 +81,12 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
         backlog: Arc::new(BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands])?),
         config: config.provider.clone(),
     };
-    life.background("provider", |stop| pool.run(waiting, stop));
-    life.background("store probe", |stop| probe(mongo, store_ready, stop));
+    lifecycle.background("provider", |stop| pool.run(waiting_payments, stop));
+    lifecycle.background("store probe", |stop| probe(mongo, store_ready, stop));
 
     // Runs after the consumer has ended. It trims the decisions relayed last, so the next process has nothing to sweep.
     let trimmed = ledger.clone();
-    life.on_flush("trim", move |_| async move { trimmed.trim().await });
+    lifecycle.on_flush("trim", move |_| async move { trimmed.trim().await });
     let flushed = producer.clone();
     let app = http::App {
         ledger,
@@ -97,10 +95,9 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
         webhook_secret: config.security.webhook_secret.clone(),
         webhook_secret_old: config.security.webhook_secret_old.clone(),
     };
-    let routes = chassis::http::internal(http::routes(app), internal);
-    life.serve(chassis::http::layered(routes, &config.http, TrustPolicy::inside()));
-    life.on_flush("producer", move |within| async move { flushed.flush(within).await });
-    life.run().await
+    lifecycle.serve_internal(http::routes(app), internal);
+    lifecycle.on_flush("producer", move |within| async move { flushed.flush(within).await });
+    lifecycle.run().await
 }
 
 /// Waits for the store and creates the indexes. Returns false when a shutdown was requested first.
@@ -121,9 +118,9 @@ async fn prepare(
         match prepared {
             Ok(()) => return Ok(true),
             Err(error) if error.class() == ErrorClass::Transient => {
-                tracing::warn!(error = %error, "the document store is not there yet, trying again");
+                tracing::warn!(error = %error, "the document store is not available yet, retrying");
             }
-            Err(error) => return Err(Failure::missing("the document store cannot be prepared", error)),
+            Err(error) => return Err(Failure::missing("cannot prepare the document store", error)),
         }
         tokio::select! {
             () = shutdown.requested() => return Ok(false),
@@ -149,14 +146,14 @@ mod tests {
 
     const HOUR_MS: i64 = 3_600_000;
 
-    /// The probe reads the store's time each second. Decisions made before its first run must not be an hour off either.
+    /// The probe reads the store's time each second. Decisions before its first run must use that time, too.
     #[tokio::test]
-    async fn the_stores_time_is_known_before_the_service_begins() {
+    async fn store_time_is_read_before_service_starts() {
         let kafka = bus::Config { bootstrap_servers: testkit::kafka(), ..bus::Config::default() };
-        let mongo = Mongo::open(&testkit::patient::mongo("pay")).await.unwrap();
+        let mongo = Mongo::open(&testkit::long_timeouts::mongo("pay")).await.unwrap();
         let mongo = mongo.with_clock_off_by(HOUR_MS);
-        let (door, _waiting) = mpsc::channel(1);
-        let intents = Intents::new(&mongo, door, 1_000);
+        let (new_payments, _receiver) = mpsc::channel(1);
+        let intents = Intents::new(&mongo, new_payments, 1_000);
         let outbox = Arc::new(Producer::new(&kafka).unwrap());
         let ledger = Ledger::new(mongo.clone(), outbox, Arc::new(intents.clone()));
         assert!(prepare(&mongo, &ledger, &intents, &Shutdown::new()).await.unwrap());

@@ -3,6 +3,7 @@
 //! It guarantees that memory stays within [`Limits::memory_bytes_max`] plus one buffer, even for a decompression bomb or a
 //! large attachment. Payloads that are not parsed are never read into memory ([`skim`]).
 
+mod error;
 mod limits;
 mod skim;
 
@@ -17,12 +18,16 @@ use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use crate::{
     journal::{Body, BodyKind, Encoding},
     protocol::{
-        envelope::{self, Envelope, EnvelopeError},
+        envelope::{self, Envelope},
         fields::Fields,
     },
 };
 
+pub use error::BodyError;
+pub use limits::Limits;
 pub use skim::Skimmed;
+
+use error::undecodable;
 
 /// Limit of zstd's window, as a power of two: 8 MiB, the size that the format recommends every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -34,57 +39,6 @@ const STORE_BYTES_MAX: usize = 1024 * 1024;
 const BROTLI_BUFFER_BYTES: usize = 4096;
 /// Size of one read from a decoder.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
-
-/// Size limits of a decompressed envelope.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Limit of the whole envelope.
-    pub envelope_bytes_max: usize,
-    /// Limit of the part that is read into memory: headers and the items that are parsed.
-    pub memory_bytes_max: usize,
-}
-
-/// Error when a body cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The decompressed body exceeds the limit.
-    #[error("larger than {limit} bytes when decompressed")]
-    TooLarge {
-        /// Limit in bytes.
-        limit: usize,
-    },
-    /// One item exceeds the limit of its type.
-    #[error("payload too large: the limit for {item_type} is {limit}")]
-    ItemTooLarge {
-        /// The item's type.
-        item_type: String,
-        /// Limit in bytes, or in items for sessions.
-        limit: u64,
-    },
-    /// The parsed items together exceed the memory limit.
-    #[error("payload too large: more than {limit} bytes of events, spans, logs and metrics")]
-    TooMuchToRead {
-        /// Limit in bytes.
-        limit: usize,
-    },
-    /// The body does not match its content encoding.
-    #[error("failed to decode the body: {0}")]
-    Encoding(String),
-    /// The body is not an event in the form that `/store/` accepts.
-    #[error("not an event: {0}")]
-    Event(String),
-    /// The body is not an envelope.
-    #[error(transparent)]
-    Envelope(#[from] EnvelopeError),
-}
-
-impl BodyError {
-    /// Returns true when a smaller body would have been accepted.
-    #[must_use]
-    pub fn is_too_large(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::ItemTooLarge { .. } | Self::TooMuchToRead { .. })
-    }
-}
 
 /// An opened body.
 #[derive(Debug)]
@@ -245,10 +199,6 @@ fn bounded<R: Read>(decoder: impl Fn() -> io::Result<R>, limit: usize) -> Result
     Ok(plain)
 }
 
-fn undecodable(error: io::Error) -> BodyError {
-    BodyError::Encoding(error.to_string())
-}
-
 /// Wraps one event as an envelope. Very old clients send the event in base64, optionally compressed with zlib.
 fn store_to_envelope(body: &[u8], limit: usize) -> Result<Vec<u8>, BodyError> {
     let json =
@@ -318,12 +268,9 @@ mod tests {
         }
     }
 
-    const ALL: [Encoding; 5] =
-        [Encoding::Identity, Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd];
-
     #[test]
-    fn every_encoding_comes_back() {
-        for encoding in ALL {
+    fn every_encoding_is_decompressed() {
+        for encoding in Encoding::ALL {
             let body = encoded(encoding, TEXT);
             let plain =
                 super::plain(BodyKind::Envelope, encoding, &body, TEXT.len()).expect("within the limit");
@@ -339,9 +286,9 @@ mod tests {
     }
 
     #[test]
-    fn bombs_are_stopped_at_the_limit() {
+    fn bomb_is_refused_at_the_limit() {
         let bomb = vec![b'a'; 8 * 1024 * 1024];
-        for encoding in ALL {
+        for encoding in Encoding::ALL {
             let body = encoded(encoding, &bomb);
             let refused = plain(BodyKind::Envelope, encoding, &body, 64 * 1024);
             assert!(matches!(refused, Err(BodyError::TooLarge { limit: 65_536 })), "{encoding:?}");
@@ -349,8 +296,8 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_named_and_the_cut_short_too() {
-        for encoding in &ALL[1..] {
+    fn invalid_or_truncated_body_is_an_encoding_error() {
+        for encoding in &Encoding::ALL[1..] {
             let garbage = plain(BodyKind::Envelope, *encoding, b"not compressed at all", 1000);
             assert!(matches!(garbage, Err(BodyError::Encoding(_))), "{encoding:?}: {garbage:?}");
             let mut cut = encoded(*encoding, TEXT);
@@ -361,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zstd_window_larger_than_the_format_asks_for_is_refused() {
+    fn oversized_zstd_window_is_refused() {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("memory");
         encoder.window_log(27).expect("a window");
         encoder.include_contentsize(false).expect("an option");
@@ -371,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_event_becomes_an_envelope() {
+    fn store_event_is_wrapped_in_an_envelope() {
         let event = br#"{"event_id":"9ec79c33ec9942ab8353589fcb2e04dc","message":"x"}"#;
         let expected =
             b"{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\"}\n{\"type\":\"event\",\"length\":61}\n";

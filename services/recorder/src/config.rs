@@ -1,31 +1,22 @@
-//! Configuration of the recorder. `defaults.toml` documents the default of each field.
+//! Configuration of recorder. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use chassis::config::{Drain, Http, Ops, Secret, ServiceConfig};
+use chassis::config::{Http, Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use crate::body;
 
-/// Name of the query listener among the listeners of the process ([`chassis::Edges`]).
+/// Name of the query listener among the listeners of the process ([`chassis::Listeners`]).
 pub const QUERY: &str = "query.address";
 
-/// The recorder's configuration.
+/// All settings of recorder.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// Ingest listener, which SDKs send to.
-    #[validate(nested)]
-    pub http: Http,
     /// Query listener for people and tests. It answers even while ingest simulates an outage.
     #[validate(nested)]
     pub query: Http,
-    /// Listener for liveness, readiness, metrics and version.
-    pub ops: Ops,
-    /// Settings of the orderly shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// Storage settings.
     #[validate(nested)]
     pub recorder: Recorder,
@@ -100,19 +91,11 @@ pub struct Security {
 }
 
 impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         vec![(QUERY, self.query.address)]
+    }
+
+    fn more_connections_max(&self) -> usize {
+        self.query.connections_max
     }
 }

@@ -25,13 +25,13 @@ use crate::{
 pub use read::Page;
 
 /// Longest time that a query waits for the indexer.
-const WAIT: Duration = Duration::from_secs(5);
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(5);
 /// Number of connections for queries. Further queries wait for one.
 const READERS: usize = 2;
 
 /// Progress of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reached {
+pub struct IndexProgress {
     /// Everything up to this `seq` is indexed.
     pub indexed: u64,
     /// Everything below this `seq` is deleted.
@@ -44,10 +44,10 @@ pub struct Reached {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// SQLite returned an error.
-    #[error("the index: {0}")]
+    #[error("the index failed: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// The segments could not be read.
-    #[error("the index, reading the journal: {0}")]
+    #[error("the index could not read the journal: {0}")]
     Journal(#[from] std::io::Error),
 }
 
@@ -55,7 +55,7 @@ pub enum IndexError {
 #[derive(Clone)]
 pub struct Index {
     readers: Arc<[Mutex<Connection>; READERS]>,
-    reached: watch::Receiver<Reached>,
+    reached: watch::Receiver<IndexProgress>,
     progress: Arc<Progress>,
 }
 
@@ -92,7 +92,7 @@ impl Index {
 
     /// Returns the progress of the index.
     #[must_use]
-    pub fn reached(&self) -> Reached {
+    pub fn reached(&self) -> IndexProgress {
         *self.reached.borrow()
     }
 
@@ -100,12 +100,12 @@ impl Index {
     pub async fn caught_up(&self) -> u64 {
         let wanted = self.progress.state();
         let mut reached = self.reached.clone();
-        let there =
-            |now: &Reached| now.ended || (now.indexed >= wanted.durable && now.purged >= wanted.floor);
-        if !there(&reached.borrow()) {
-            self.progress.demand();
+        let is_caught_up =
+            |now: &IndexProgress| now.ended || (now.indexed >= wanted.durable && now.purged >= wanted.floor);
+        if !is_caught_up(&reached.borrow()) {
+            self.progress.wake_indexer();
             // After a time-out too, the number below is correct.
-            let waited = tokio::time::timeout(WAIT, reached.wait_for(there)).await;
+            let waited = tokio::time::timeout(CATCH_UP_DEADLINE, reached.wait_for(is_caught_up)).await;
             drop(waited);
         }
         wanted.durable.saturating_sub(self.reached().indexed)
@@ -117,6 +117,13 @@ impl Index {
         // A closed channel means the same.
         let ended = reached.wait_for(|now| now.ended).await;
         drop(ended);
+    }
+
+    /// Returns this index as if its indexer had exited before it indexed anything.
+    #[cfg(test)]
+    pub(crate) fn stopped(self) -> Self {
+        let stopped = IndexProgress { ended: true, ..IndexProgress::default() };
+        Self { reached: watch::channel(stopped).1, ..self }
     }
 
     /// Runs a query on this thread, which may block.

@@ -3,11 +3,11 @@
 //! They guarantee that 200 means stored. All checks come before that. A refusal has Sentry's own form, `{"detail": …}`.
 
 mod admission;
-mod answer;
-mod arrive;
 mod cors;
 mod mode;
 mod receive;
+mod receive_body;
+mod refusal;
 
 use std::sync::{
     Arc,
@@ -25,8 +25,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{config::Limits, forward::Forwarder, journal::Journal, projects::Projects};
 
 pub use admission::Admission;
-pub use arrive::Spool;
 pub use mode::{Mode, ModeSwitch};
+pub use receive_body::Spool;
 
 /// State of the endpoints. Clones share it.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ pub fn router(ingest: Ingest) -> Router {
     let routes = Router::new()
         .merge(endpoints)
         .route("/api/0/health/", get(|| async { "ok" }))
-        .fallback(|| async { answer::Refusal::NoSuchEndpoint });
+        .fallback(|| async { refusal::Refusal::NoSuchEndpoint });
     // The path must be corrected before routing, so this layer wraps all routes.
     Router::new()
         .fallback_service(routes)

@@ -21,7 +21,7 @@ use crate::protocol::digest::Digest;
 
 pub use body::{Blob, Body};
 pub use frame::{BodyKind, Encoding};
-pub use progress::{Indexed, Place, Progress};
+pub use progress::{IndexEntry, Location, Progress};
 pub use reader::{Cursor, Reader, Stored};
 
 /// Options of the journal.
@@ -67,7 +67,7 @@ pub struct Append {
 
 enum Command {
     Append(Append, oneshot::Sender<Result<u64, JournalError>>),
-    Forget(oneshot::Sender<Result<u64, JournalError>>),
+    DeleteAll(oneshot::Sender<Result<u64, JournalError>>),
     Close,
 }
 
@@ -100,9 +100,9 @@ impl Journal {
 
     /// Stores an envelope. Returns its position in the order of arrival once it cannot be lost any more.
     pub async fn append(&self, append: Append) -> Result<u64, JournalError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         self.commands.send(Command::Append(append, reply)).await.map_err(|_| JournalError::Closed)?;
-        answer.await.map_err(|_| JournalError::Closed)?
+        result.await.map_err(|_| JournalError::Closed)?
     }
 
     /// Hands over an envelope without waiting until it is stored.
@@ -114,10 +114,10 @@ impl Journal {
     }
 
     /// Deletes everything that is stored. Returns the first `seq` that is not deleted.
-    pub async fn forget(&self) -> Result<u64, JournalError> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Forget(reply)).await.map_err(|_| JournalError::Closed)?;
-        answer.await.map_err(|_| JournalError::Closed)?
+    pub async fn delete_all(&self) -> Result<u64, JournalError> {
+        let (reply, result) = oneshot::channel();
+        self.commands.send(Command::DeleteAll(reply)).await.map_err(|_| JournalError::Closed)?;
+        result.await.map_err(|_| JournalError::Closed)?
     }
 
     /// Lets the writer finish its queue and exit. Later appends fail, so they are not acknowledged.

@@ -25,7 +25,7 @@ pub mod query;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-use chassis::{Edges, Failure, Life, Shutdown, operator::Operator};
+use chassis::{Failure, Lifecycle, Listeners, Shutdown, operator::Operator};
 
 use crate::{
     config::{Config, QUERY},
@@ -40,9 +40,9 @@ use crate::{
 /// Embedded default configuration.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 
-/// Runs the whole program: reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is in the library, because in `main.rs` the compiler would generate the code of all that `run` calls a second time.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::Recorder;
@@ -52,27 +52,29 @@ pub fn main() -> std::process::ExitCode {
 /// Runs the recorder until shutdown.
 ///
 /// Fails when a resource is missing, or when it can no longer store or find envelopes.
-pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let query_listener = edges.take(QUERY)?;
-    let mut life = Life::start(edges, &config, shutdown);
-    let ready = life.readiness().register("journal");
+pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let query_listener = listeners.take(QUERY)?;
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    let ready = lifecycle.readiness().register("journal");
 
     let file = &config.recorder.projects_file;
-    let projects = Projects::load(file)
-        .map_err(|error| Failure::missing(format!("{} (recorder.projects_file)", file.display()), error))?;
+    let projects = Projects::load(file).map_err(|error| {
+        Failure::missing(format!("cannot read {} (recorder.projects_file)", file.display()), error)
+    })?;
     let projects = Arc::new(projects);
-    let opening = config.clone();
-    let opened = telemetry::spawn_blocking(move || open(&opening)).await?;
+    let open_config = config.clone();
+    let opened = telemetry::spawn_blocking(move || open(&open_config)).await?;
     let Opened { journal, index, threads } = opened.map_err(|error| {
-        Failure::missing(format!("{} (recorder.data_dir)", config.recorder.data_dir.display()), error)
+        let directory = config.recorder.data_dir.display();
+        Failure::missing(format!("cannot use {directory} (recorder.data_dir)"), error)
     })?;
     ready.set(true);
 
     let mode = Arc::new(ModeSwitch::default());
     let answered = Arc::new(Answered::default());
     let targets = forward::targets(&config.forward, std::env::vars_os(), &projects)?;
-    let (forwarder, copying) = Forwarder::new(targets, &projects, config.limits.memory_bytes_max)?;
-    life.background("forward", |stop| copying.run(stop));
+    let (forwarder, forward_task) = Forwarder::new(targets, &projects, config.limits.memory_bytes_max)?;
+    lifecycle.background("forward", |stop| forward_task.run(stop));
     let spool = Spool::new(&config.recorder.data_dir, config.limits.spool_bytes_max);
     let ingest = Ingest {
         spool,
@@ -86,22 +88,22 @@ pub async fn run(config: Config, mut edges: Edges, shutdown: Shutdown) -> Result
         answer_before_write: config.recorder.answer_before_write,
     };
     let operator = Operator::new(config.security.operator_token.clone());
-    let closing = journal.clone();
-    let (watched, watched_index) = (journal.clone(), index.clone());
-    // A recorder that can no longer store or find anything exits, so that the supervisor restarts it.
-    life.consume("journal", |stop| async move {
+    let closed_journal = journal.clone();
+    let (watched_journal, watched_index) = (journal.clone(), index.clone());
+    // A recorder that can no longer store or index envelopes exits, so that the supervisor restarts it.
+    lifecycle.consume("journal", Duration::ZERO, |stop, _| async move {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            () = watched.ended() => Err(EndError("the journal's writer")),
-            () = watched_index.ended() => Err(EndError("the indexer")),
+            () = watched_journal.ended() => Err(ThreadExited("the journal's writer")),
+            () = watched_index.ended() => Err(ThreadExited("the indexer")),
         }
     });
     let query =
         Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder });
-    life.serve(ingest::router(ingest));
-    life.serve_on("query", query_listener, query::router(query), config.query.clone());
-    life.on_flush("journal", move |_: Duration| end(closing, threads));
-    life.run().await
+    lifecycle.serve(ingest::router(ingest));
+    lifecycle.serve_on("query", query_listener, query::router(query), config.query.clone());
+    lifecycle.on_flush("journal", move |_: Duration| close(closed_journal, threads));
+    lifecycle.run().await
 }
 
 struct Opened {
@@ -128,8 +130,8 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
 }
 
 /// Closes the journal after the listeners. Its threads write what they hold, index it and exit.
-async fn end(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), EndError> {
-    const THREADS: EndError = EndError("a thread of the journal");
+async fn close(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), ThreadExited> {
+    const THREADS: ThreadExited = ThreadExited("a thread of the journal");
     journal.close().await;
     telemetry::spawn_blocking(move || {
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| THREADS))
@@ -138,7 +140,7 @@ async fn end(journal: Journal, threads: Vec<JoinHandle<()>>) -> Result<(), EndEr
     .map_err(|_| THREADS)?
 }
 
-/// A thread exited without being asked to.
+/// A thread exited before the shutdown.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} ended by itself")]
-struct EndError(&'static str);
+#[error("{0} exited unexpectedly")]
+struct ThreadExited(&'static str);

@@ -21,17 +21,15 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use uuid::Uuid;
 
 use crate::{
-    index::IndexError,
     protocol::{
         digest,
         event::{ErrorEvent, Frame, Stacktrace},
         trace::Trace,
     },
     query::{
-        Query, Wanted, ask,
         issues::{self, Issue, IssueDetail},
-        lines::{WriteError, stream},
-        page,
+        lines::stream,
+        state::{ListParams, Query, page, run_query, with_lag},
         traces::{self, Summary},
     },
 };
@@ -60,28 +58,20 @@ fn render(page: &impl Template) -> Response {
         Ok(html) => {
             let mut response = html.into_response();
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(HTML));
-            protect(response.headers_mut());
+            set_security_headers(response.headers_mut());
             response
         }
         Err(error) => {
-            tracing::error!(error = %error, "a page could not be made");
+            tracing::error!(error = %error, "a page could not be rendered");
             Problem::internal().into_response()
         }
     }
 }
 
-fn protect(headers: &mut HeaderMap) {
+fn set_security_headers(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-}
-
-fn as_index_error(error: WriteError) -> IndexError {
-    match error {
-        WriteError::Index(error) => error,
-        WriteError::Io(error) => IndexError::Journal(error),
-        WriteError::Json(error) => IndexError::Journal(error.into()),
-    }
 }
 
 struct TraceLine {
@@ -109,24 +99,26 @@ struct IssueLine {
 #[template(path = "recent.html")]
 struct Recent {
     services: Vec<Service>,
-    chosen: String,
+    selected: String,
     traces: Vec<TraceLine>,
     issues: Vec<IssueLine>,
 }
 
-async fn recent(State(query): State<Query>, UrlQuery(wanted): UrlQuery<Wanted>) -> Result<Response, Problem> {
-    let page = page(&query, &wanted, LISTED)?;
-    let ((summaries, found), _) = ask(&query, move |query| {
-        Ok((traces::recent(query, page)?, issues::recent(query, page).map_err(as_index_error)?))
-    })
-    .await?;
+async fn recent(
+    State(query): State<Query>,
+    UrlQuery(params): UrlQuery<ListParams>,
+) -> Result<Response, Problem> {
+    let page = page(&query, &params, LISTED)?;
+    let ((summaries, found), lag) =
+        run_query(&query, move |query| Ok((traces::recent(query, page)?, issues::recent(query, page)?)))
+            .await?;
     let service = |name: &str| Service::new(&query.projects, name);
     let longest_ms = summaries.iter().map(|summary| summary.duration_ms).fold(f64::MIN_POSITIVE, f64::max);
     let mut known: Vec<_> = query.projects.all().collect();
     known.sort_by_key(|project| project.id);
-    Ok(render(&Recent {
+    let html = render(&Recent {
         services: known.into_iter().map(|project| service(&project.name)).collect(),
-        chosen: wanted.project().unwrap_or_default().to_owned(),
+        selected: params.project().unwrap_or_default().to_owned(),
         traces: summaries.into_iter().map(|summary| trace_line(&query, summary, longest_ms)).collect(),
         issues: found
             .into_iter()
@@ -137,7 +129,8 @@ async fn recent(State(query): State<Query>, UrlQuery(wanted): UrlQuery<Wanted>) 
                 issue,
             })
             .collect(),
-    }))
+    });
+    Ok(with_lag(lag, html))
 }
 
 fn trace_line(query: &Query, summary: Summary, longest_ms: f64) -> TraceLine {
@@ -166,10 +159,11 @@ struct TracePage {
 
 async fn trace(State(query): State<Query>, Path(trace_id): Path<String>) -> Result<Response, Problem> {
     let Some(id) = digest::trace_id(&trace_id) else {
-        return Ok(nothing("A trace id is 32 hexadecimal digits."));
+        return Ok(not_found("A trace id is 32 hexadecimal digits."));
     };
-    if !traces::is_known(&query, id).await? {
-        return Ok(nothing("No envelope has any part of this trace."));
+    let (is_known, lag) = traces::is_known(&query, id).await?;
+    if !is_known {
+        return Ok(with_lag(lag, not_found("No stored envelope contains a part of this trace.")));
     }
     // Streamed, like every response that may be large.
     let mut response = stream(&query, HTML, move |query, out| {
@@ -178,7 +172,7 @@ async fn trace(State(query): State<Query>, Path(trace_id): Path<String>) -> Resu
         Ok(())
     })
     .await?;
-    protect(response.headers_mut());
+    set_security_headers(response.headers_mut());
     Ok(response)
 }
 
@@ -257,27 +251,54 @@ struct IssuePage {
 }
 
 async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    let (found, _) = ask(&query, move |query| issues::detail(query, id)).await?;
-    let Some(detail) = found else { return Ok(nothing("There is no such issue among what is kept.")) };
+    let (found, lag) = run_query(&query, move |query| issues::detail(query, id)).await?;
+    let Some(detail) = found else {
+        return Ok(with_lag(lag, not_found("No stored event belongs to this issue.")));
+    };
     let exceptions = detail.events.first().map(|event| stacks(&event.event)).unwrap_or_default();
-    Ok(render(&IssuePage {
+    let html = render(&IssuePage {
         service: Service::new(&query.projects, &detail.issue.project),
         first: clock(detail.issue.first_seen),
         last: clock(detail.issue.last_seen),
         times: detail.events.iter().map(|event| clock(event.error.timestamp)).collect(),
         exceptions,
         detail,
-    }))
+    });
+    Ok(with_lag(lag, html))
 }
 
 #[derive(Template)]
-#[template(path = "nothing.html")]
-struct Nothing {
+#[template(path = "not_found.html")]
+struct NotFoundPage {
     message: &'static str,
 }
 
-fn nothing(message: &'static str) -> Response {
-    let mut response = render(&Nothing { message });
+fn not_found(message: &'static str) -> Response {
+    let mut response = render(&NotFoundPage { message });
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::test_query;
+
+    #[tokio::test]
+    async fn pages_report_the_index_lag() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let (query, threads) = test_query::open(directory.path());
+        let query = test_query::with_stopped_index(query);
+        test_query::store(&query).await;
+        let params = UrlQuery(ListParams::default());
+        let responses = [
+            recent(State(query.clone()), params).await,
+            trace(State(query.clone()), Path("ab".repeat(16))).await,
+            issue(State(query.clone()), Path(Uuid::nil())).await,
+        ];
+        for response in responses {
+            assert_eq!(response.expect("a page").headers()["x-recorder-index-lag"], "1");
+        }
+        test_query::close(&query, threads).await;
+    }
 }

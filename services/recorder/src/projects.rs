@@ -29,7 +29,7 @@ pub enum ProjectsError {
     #[error("the projects file is not a list of {{id, name, public_key}}: {0}")]
     Parse(#[from] serde_json::Error),
     /// Two projects share an id, name or key, or a field is unusable.
-    #[error("the projects file: {0}")]
+    #[error("the projects file is invalid: {0}")]
     Content(String),
 }
 
@@ -54,13 +54,15 @@ impl Projects {
             let key_is_sane = (1..=KEY_BYTES_MAX).contains(&public_key.len())
                 && public_key.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if name.is_empty() || !key_is_sane {
-                return Err(ProjectsError::Content(format!("project {id} has no usable name or key")));
+                return Err(ProjectsError::Content(format!("project {id} has an invalid name or key")));
             }
             let doubled = by_key.insert(public_key.clone(), *id).is_some()
                 || names.insert(name.clone(), *id).is_some()
                 || by_id.contains_key(id);
             if doubled {
-                return Err(ProjectsError::Content(format!("project {id}'s id, name or key is used twice")));
+                return Err(ProjectsError::Content(format!(
+                    "project {id} shares its id, name or key with another project"
+                )));
             }
             by_id.insert(*id, project);
         }
@@ -69,7 +71,7 @@ impl Projects {
 
     /// Returns the project of a key.
     #[must_use]
-    pub fn of_key(&self, key: &str) -> Option<u32> {
+    pub fn find_by_key(&self, key: &str) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
@@ -97,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lookups_and_mistakes() {
+    fn projects_are_found_and_conflicts_refused() {
         let project =
             |id: u32, name: &str, key: &str| Project { id, name: name.into(), public_key: key.into() };
         let projects =
             Projects::new(vec![project(1, "gateway", "aa"), project(4, "payment", "bb")]).expect("fine");
-        assert_eq!(projects.of_key("bb"), Some(4));
-        assert_eq!(projects.of_key("cc"), None);
+        assert_eq!(projects.find_by_key("bb"), Some(4));
+        assert_eq!(projects.find_by_key("cc"), None);
         assert_eq!((projects.name(4), projects.name(9)), ("payment".to_owned(), "9".to_owned()));
         assert_eq!(
             (projects.find("payment"), projects.find("1"), projects.find("9")),

@@ -3,6 +3,7 @@
 //! It guarantees that arbitrary bytes cause no panic, and that time and memory grow linearly with their length. One invalid
 //! field costs only itself. Data that is not understood is still stored by the journal, and never guessed.
 
+pub mod assembly;
 pub mod auth;
 pub mod digest;
 pub mod envelope;

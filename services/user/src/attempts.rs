@@ -88,14 +88,14 @@ impl Attempts {
     /// [`UserError::TooManyAttempts`] when the network or the account has to wait.
     pub(crate) async fn begin(&self, email_key: &str, network: Option<&str>) -> Result<Attempt, UserError> {
         let now_ms = DateTime::now().timestamp_millis();
-        let both = [email_key, network.unwrap_or_default()].join("\n");
-        let by_network = Count { key: hash(&both), rule: self.shared.network_rule };
+        let account_and_network = [email_key, network.unwrap_or_default()].join("\n");
+        let by_network = Count { key: hash(&account_and_network), rule: self.shared.network_rule };
         let by_account = Count { key: hash(email_key), rule: self.shared.account_rule };
         self.shared.begin(&by_network, &by_account, now_ms)?;
         // From here on, dropping this value ends the attempt, even when the caller disconnects during the cache read.
         let attempt = Attempt { shared: Arc::clone(&self.shared), in_flight: true, by_network, by_account };
         for count in attempt.counts() {
-            self.shared.wait_with_all(count, now_ms).await?;
+            self.shared.check_shared_wait(count, now_ms).await?;
         }
         Ok(attempt)
     }
@@ -111,8 +111,8 @@ impl Attempt {
             self.shared.fail(count, now_ms);
         }
         for count in self.counts() {
-            if let Err(error) = self.shared.failed_everywhere(count, now_ms).await {
-                tracing::debug!(error = %error, "a wrong password is counted by this process alone");
+            if let Err(error) = self.shared.count_in_cache(count, now_ms).await {
+                tracing::debug!(error = %error, "a wrong password was counted by this process only, not in the cache");
             }
         }
     }
@@ -124,7 +124,7 @@ impl Attempt {
         self.shared.update(key, Account::succeeded);
         for counter in [FAILURES, STRIKES] {
             if let Err(error) = self.shared.cache.remove(&cache_key(counter, key)).await {
-                tracing::debug!(error = %error, "wrong passwords stay counted for a while");
+                tracing::debug!(error = %error, "the counts of wrong passwords could not be deleted from the cache");
                 return;
             }
         }
@@ -163,7 +163,7 @@ fn seconds(ms: i64) -> u64 {
     u64::try_from(ms.max(0)).unwrap_or_default().div_ceil(1_000)
 }
 
-fn refused(wait_ms: i64) -> UserError {
+fn refusal(wait_ms: i64) -> UserError {
     UserError::TooManyAttempts { wait_s: seconds(wait_ms).max(1) }
 }
 
@@ -173,30 +173,30 @@ impl Shared {
         let unknown = [by_network, by_account].into_iter().filter(|count| !accounts.contains_key(&count.key));
         let room = self.accounts_max.saturating_sub(unknown.count());
         if accounts.len() > room {
-            accounts.retain(|_, account| account.matters(now_ms));
+            accounts.retain(|_, account| account.is_active(now_ms));
             // Full of accounts with recent guesses. New ones are refused until one of these becomes idle.
             if accounts.len() > room {
-                return Err(refused(1_000));
+                return Err(refusal(1_000));
             }
         }
-        accounts.entry(by_network.key).or_default().begin(&by_network.rule, now_ms).map_err(refused)?;
-        let begun = accounts.entry(by_account.key).or_default().begin(&by_account.rule, now_ms);
-        if begun.is_err() {
+        accounts.entry(by_network.key).or_default().begin(&by_network.rule, now_ms).map_err(refusal)?;
+        let result = accounts.entry(by_account.key).or_default().begin(&by_account.rule, now_ms);
+        if result.is_err() {
             accounts.entry(by_network.key).or_default().end();
         }
-        begun.map_err(refused)
+        result.map_err(refusal)
     }
 
     /// Refuses the attempt while all replicas together let this count wait.
-    async fn wait_with_all(&self, count: &Count, now_ms: i64) -> Result<(), UserError> {
-        let Some(until_ms) = self.waits_everywhere(&count.key).await.filter(|until_ms| now_ms < *until_ms)
+    async fn check_shared_wait(&self, count: &Count, now_ms: i64) -> Result<(), UserError> {
+        let Some(until_ms) = self.shared_wait_end_ms(&count.key).await.filter(|until_ms| now_ms < *until_ms)
         else {
             return Ok(());
         };
         // A clock that is ahead cannot extend the wait beyond the rule's maximum.
         let until_ms = until_ms.min(now_ms.saturating_add(count.rule.wait_ms_max));
         self.update(&count.key, |account| account.wait(until_ms));
-        Err(refused(until_ms.saturating_sub(now_ms)))
+        Err(refusal(until_ms.saturating_sub(now_ms)))
     }
 
     /// Ends an attempt as a failure.
@@ -220,17 +220,17 @@ impl Shared {
     }
 
     /// Returns the end of the wait that all replicas share.
-    async fn waits_everywhere(&self, key: &Key) -> Option<i64> {
+    async fn shared_wait_end_ms(&self, key: &Key) -> Option<i64> {
         match self.cache.get(&cache_key(WAIT, key)).await {
             Ok(found) => std::str::from_utf8(&found?).ok()?.parse().ok(),
             Err(error) => {
-                tracing::debug!(error = %error, "wrong passwords are counted by this process alone");
+                tracing::debug!(error = %error, "the shared wait of an account could not be read from the cache");
                 None
             }
         }
     }
 
-    async fn failed_everywhere(&self, count: &Count, now_ms: i64) -> Result<(), CacheError> {
+    async fn count_in_cache(&self, count: &Count, now_ms: i64) -> Result<(), CacheError> {
         let Count { key, rule } = count;
         let failures = cache_key(FAILURES, key);
         let failed = self.cache.incr_window(&failures, seconds(rule.window_ms)).await?;
@@ -251,7 +251,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::players::alone;
+    use crate::players::offline;
 
     const NOW_MS: i64 = 1_793_534_400_000;
 
@@ -283,9 +283,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_guess_is_counted_once_while_the_cache_is_asked() {
+    async fn failed_guess_counts_once_during_cache_write() {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let attempts = alone::attempts_with_cache(&silent.local_addr().unwrap().to_string(), 1_000);
+        let attempts = offline::attempts_with_cache(&silent.local_addr().unwrap().to_string(), 1_000);
         let first = attempts.begin("a", None).await.unwrap();
         let mut failing = Box::pin(first.failed());
         assert!(futures::poll!(&mut failing).is_pending(), "this cache never answers");
@@ -297,8 +297,8 @@ mod tests {
     }
 
     #[test]
-    fn when_the_memory_is_full_new_accounts_wait_and_known_ones_do_not() {
-        let attempts = alone::attempts(4);
+    fn full_memory_refuses_only_new_accounts() {
+        let attempts = offline::attempts(4);
         for account in ["a", "b"] {
             assert!(begin(&attempts, account, NOW_MS), "{account}");
             fail(&attempts, account, NOW_MS);
@@ -309,16 +309,16 @@ mod tests {
     }
 
     #[test]
-    fn accounts_that_have_rested_make_room_and_those_being_tried_do_not() {
-        let attempts = alone::attempts(4);
-        for account in ["rested", "tried"] {
+    fn idle_accounts_are_evicted_and_active_ones_kept() {
+        let attempts = offline::attempts(4);
+        for account in ["idle", "active"] {
             assert!(begin(&attempts, account, NOW_MS), "{account}");
         }
-        fail(&attempts, "rested", NOW_MS);
+        fail(&attempts, "idle", NOW_MS);
         // The window is a minute long.
         assert!(!begin(&attempts, "c", NOW_MS + 59_999));
         assert!(begin(&attempts, "c", NOW_MS + 60_000));
-        assert!(!begin(&attempts, "d", NOW_MS + 60_000), "two accounts are being tried");
+        assert!(!begin(&attempts, "d", NOW_MS + 60_000), "two accounts are active");
         assert_eq!(attempts.shared.lock().len(), 4);
     }
 }

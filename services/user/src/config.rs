@@ -1,22 +1,13 @@
-//! The settings of `user`. `defaults.toml` holds every default.
+//! Configuration of user. Its own defaults are in `defaults.toml`, those of shared sections in their crates.
 
-use chassis::config::{Drain, Http, Ops, ServiceConfig};
+use chassis::config::ServiceConfig;
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-/// All settings.
+/// All settings of user.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Config {
-    /// The internal interface.
-    #[validate(nested)]
-    pub http: Http,
-    /// Liveness, readiness, metrics.
-    pub ops: Ops,
-    /// Graceful shutdown.
-    #[serde(default)]
-    #[validate(nested)]
-    pub drain: Drain,
     /// The broker.
     pub kafka: bus::Config,
     /// The document store.
@@ -40,19 +31,7 @@ pub struct Config {
     pub sweeper: Sweeper,
 }
 
-impl ServiceConfig for Config {
-    fn http(&self) -> &Http {
-        &self.http
-    }
-
-    fn ops(&self) -> &Ops {
-        &self.ops
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.drain
-    }
-}
+impl ServiceConfig for Config {}
 
 /// `[passwords]`: argon2id. `concurrency` times `memory_kib` of memory is held permanently.
 ///
@@ -71,7 +50,7 @@ pub struct Passwords {
     /// Largest number of requests that wait or are computed at the same time. Further ones are answered with 503.
     #[validate(range(min = 1, max = 10_000))]
     pub waiting_max: usize,
-    /// Longest wait for a turn before the answer is 503. It is shorter than the caller's time-out, so no hash is computed for a
+    /// Longest wait in the queue before the answer is 503. It is shorter than the caller's time-out, so no hash is computed for a
     /// caller that has given up.
     #[validate(range(min = 1, max = 600_000))]
     pub wait_ms: u64,
@@ -106,7 +85,7 @@ pub struct Sessions {
     /// Time from log-in to expiry.
     #[validate(range(min = 1, max = 31_536_000))]
     pub lifetime_s: u32,
-    /// Time for which a cached session is used without asking the store.
+    /// Time for which a cached session is used without reading the store.
     #[validate(range(min = 1, max = 86_400))]
     pub cache_ttl_s: u32,
 }

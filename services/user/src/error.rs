@@ -19,13 +19,13 @@ pub enum UserError {
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// The player does not exist.
-    #[error("there is no such player")]
+    #[error("the player does not exist")]
     NoSuchPlayer,
     /// The e-mail address belongs to another player.
     #[error("the e-mail address is taken")]
     EmailTaken,
     /// The account was tried too often and has to wait.
-    #[error("too many attempts at one account")]
+    #[error("there were too many log-in attempts for the account; it has to wait {wait_s} s")]
     TooManyAttempts {
         /// Seconds to wait.
         wait_s: u64,
@@ -40,10 +40,10 @@ pub enum UserError {
     #[error("the change is refused: {0:?}")]
     Refused(Refusal),
     /// Not decided now: the outbox is full, or the retries ran out. The caller can repeat it with the same key.
-    #[error("too many changes of this player wait to be published")]
+    #[error("the change could not be decided yet; repeat it with the same key")]
     Busy,
     /// A stored document is invalid or contradicts another one. It affects only this player, until an operator repairs it.
-    #[error("a stored document is wrong: {0}")]
+    #[error("a stored document is invalid: {0}")]
     Corrupt(&'static str),
 }
 

@@ -1,46 +1,41 @@
 //! Consumes the events that end a bet or a payment, in the group `user`, and records each in the history.
 
-mod bet_rejected;
-mod bet_settled;
-mod bet_voided;
-mod deposit_completed;
-mod deposit_failed;
-mod withdrawal_completed;
-mod withdrawal_failed;
-
-use bus::{Delivery, HandlerError, Outcome, Router};
-use contracts::{EventType, FieldError, Message};
+use async_trait::async_trait;
+use bus::{Delivery, Handle, HandlerError, Outcome, Router};
+use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
+use contracts::proto::payments::v1::{
+    DepositCompleted, DepositFailed, WithdrawalCompleted, WithdrawalFailed,
+};
+use contracts::{Contract, FieldError};
 
 use crate::domain::Entry;
-use crate::history::{History, HistoryError, Recorded};
+use crate::history::{History, Recorded};
 
 /// Routes the handled types. All others complete without a handler.
 pub(crate) fn router(history: &History) -> Router {
+    let history = || history.clone();
     Router::new()
-        .on(EventType::BetSettled, bet_settled::Handler(history.clone()))
-        .on(EventType::BetRejected, bet_rejected::Handler(history.clone()))
-        .on(EventType::BetVoided, bet_voided::Handler(history.clone()))
-        .on(EventType::DepositCompleted, deposit_completed::Handler(history.clone()))
-        .on(EventType::DepositFailed, deposit_failed::Handler(history.clone()))
-        .on(EventType::WithdrawalCompleted, withdrawal_completed::Handler(history.clone()))
-        .on(EventType::WithdrawalFailed, withdrawal_failed::Handler(history.clone()))
+        .on::<BetSettled>(Record { history: history(), to_entry: Entry::settled })
+        .on::<BetRejected>(Record { history: history(), to_entry: Entry::rejected })
+        .on::<BetVoided>(Record { history: history(), to_entry: Entry::voided })
+        .on::<DepositCompleted>(Record { history: history(), to_entry: Entry::deposit_completed })
+        .on::<DepositFailed>(Record { history: history(), to_entry: Entry::deposit_failed })
+        .on::<WithdrawalCompleted>(Record { history: history(), to_entry: Entry::withdrawal_completed })
+        .on::<WithdrawalFailed>(Record { history: history(), to_entry: Entry::withdrawal_failed })
 }
 
-/// An event arrived at a handler of another type, so the router is wired wrongly.
-#[derive(Debug, thiserror::Error)]
-#[error("a handler was given another type of event")]
-struct Misrouted;
+/// Records each event as the entry that `to_entry` builds from it.
+struct Record<M> {
+    history: History,
+    to_entry: fn(&M) -> Result<Entry, FieldError>,
+}
 
-/// Records one event, read as `M` and converted to an entry by `entry`.
-async fn record<M: TryFrom<Message>>(
-    history: &History,
-    delivery: &Delivery,
-    entry: fn(&M) -> Result<Entry, FieldError>,
-) -> Result<Outcome, HandlerError> {
-    let content = M::try_from(delivery.event.message.clone()).map_err(|_| HandlerError::fatal(Misrouted))?;
-    let entry = entry(&content).map_err(HistoryError::from)?;
-    match history.record(&delivery.event, entry).await? {
-        Recorded::New => Ok(Outcome::Applied),
-        Recorded::Known => Ok(Outcome::Duplicate),
+#[async_trait]
+impl<M: Contract> Handle<M> for Record<M> {
+    async fn handle(&self, message: &M, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        match self.history.record(&delivery.event, (self.to_entry)(message)?).await? {
+            Recorded::New => Ok(Outcome::Applied),
+            Recorded::Known => Ok(Outcome::Duplicate),
+        }
     }
 }

@@ -76,9 +76,6 @@ pub enum HistoryError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The decoded event is incomplete, so a rule here differs from one of the contracts.
-    #[error(transparent)]
-    Incomplete(#[from] contracts::FieldError),
     /// The id belongs to another player's bet or payment.
     #[error("the id of the bet or payment belongs to another player")]
     OtherPlayer,
@@ -88,7 +85,7 @@ impl Classify for HistoryError {
     fn class(&self) -> contracts::ErrorClass {
         match self {
             Self::Store(error) => error.class(),
-            Self::Incomplete(_) | Self::OtherPlayer => contracts::ErrorClass::Poison,
+            Self::OtherPlayer => contracts::ErrorClass::Poison,
         }
     }
 }
@@ -137,15 +134,15 @@ impl History {
             return Err(HistoryError::OtherPlayer);
         }
         let known_outcome = Outcome::ALL.into_iter().find(|named| named.as_str() == known.outcome);
-        let undone = known_outcome.is_some_and(|known_outcome| outcome.supersedes(known_outcome));
-        if known.event_id == document.event_id || !undone {
+        let is_reversed = known_outcome.is_some_and(|known_outcome| outcome.supersedes(known_outcome));
+        if known.event_id == document.event_id || !is_reversed {
             return Ok(Recorded::Known);
         }
         // A void changes only the outcome. The entry keeps its place and the data of the played bet.
-        let undo = doc! { "$set": {
+        let reversal = doc! { "$set": {
             "outcome": document.outcome, "reason": document.reason, "event_id": document.event_id,
         }};
-        self.entries.update_one(doc! { "_id": document.id, "event_id": known.event_id }, undo).await?;
+        self.entries.update_one(doc! { "_id": document.id, "event_id": known.event_id }, reversal).await?;
         Ok(Recorded::New)
     }
 

@@ -3,8 +3,9 @@
 //! A session's id grants access like the session itself. It comes in a header and never in a path, so that no log, span or
 //! address bar of a tool shows it.
 
+mod api;
 mod bets;
-mod changed;
+mod change;
 mod kyc_status;
 mod limits;
 mod log_in;
@@ -22,17 +23,9 @@ use axum::Router;
 use axum::routing::{get, post, put};
 use chassis::internal::Internal;
 
-use crate::history::History;
-use crate::players::Players;
-use crate::sessions::Sessions;
+use self::change::change;
 
-/// State of the routes.
-#[derive(Clone, Debug)]
-pub(crate) struct Api {
-    pub(crate) players: Players,
-    pub(crate) sessions: Sessions,
-    pub(crate) history: History,
-}
+pub(crate) use self::api::Api;
 
 /// All routes, behind the check of the internal token.
 pub(crate) fn routes(api: Api, internal: Internal) -> Router {
@@ -44,10 +37,10 @@ pub(crate) fn table() -> Router<Api> {
     Router::new()
         .route("/internal/v1/players", post(register::register))
         .route("/internal/v1/players/{player_id}", get(profile::profile))
-        .route("/internal/v1/players/{player_id}/limits", put(limits::set))
-        .route("/internal/v1/players/{player_id}/self-exclusion", post(self_exclusion::start))
-        .route("/internal/v1/players/{player_id}/preferences", put(preferences::set))
-        .route("/internal/v1/players/{player_id}/kyc-status", put(kyc_status::set))
+        .route("/internal/v1/players/{player_id}/limits", put(change::<limits::Body>))
+        .route("/internal/v1/players/{player_id}/self-exclusion", post(change::<self_exclusion::Body>))
+        .route("/internal/v1/players/{player_id}/preferences", put(change::<preferences::Body>))
+        .route("/internal/v1/players/{player_id}/kyc-status", put(change::<kyc_status::Body>))
         .route("/internal/v1/players/{player_id}/bets", get(bets::page))
         .route("/internal/v1/players/{player_id}/payments", get(payments::page))
         .route("/internal/v1/sessions", post(log_in::log_in))

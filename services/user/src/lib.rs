@@ -1,11 +1,11 @@
 //! The service for players: identity, sessions, self-imposed limits and history.
 //!
-//! One bet through this crate: before the bet, the gateway asks whether the session is open ([`sessions`], served by the cache,
+//! One bet through this crate: before the bet, the gateway checks that the session is open ([`sessions`], served by the cache,
 //! with the document store as the source of truth). After it, `BetSettled` becomes an entry of the player's [`history`].
 //!
 //! It guarantees six things. A registration or change and its event are one write ([`players`]). The same idempotency key gets
-//! the same answer or a 422. A lost cache only costs time. A page of the history costs the same at any depth. A password is
-//! hashed in bounded memory and never leaves the service ([`passwords`]). Guesses at one account are bounded ([`attempts`]).
+//! the same answer or a 422. The loss of the cache costs only time. A page of the history costs the same at any depth. A password
+//! is hashed in bounded memory and never leaves the service ([`passwords`]). Guesses at one account are bounded ([`attempts`]).
 
 pub mod attempts;
 pub mod config;
@@ -19,7 +19,7 @@ pub mod players;
 pub mod sessions;
 
 use chassis::internal::Internal;
-use chassis::{Edges, Failure, Life, Shutdown};
+use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::Group;
 use store::mongo::Mongo;
 use store::redis::Cache;
@@ -38,10 +38,9 @@ pub fn paths() -> Vec<String> {
     chassis::http::paths(&http::table())
 }
 
-/// Reads the configuration and calls [`run`].
+/// Entry point of the program: reads the configuration and calls [`run`].
 ///
-/// It is in the library because the compiler generates the code of everything that `run` calls in the crate that starts it. In
-/// `main.rs` that code would be generated a second time.
+/// It is in the library, so that the compiler does not generate the code behind `run` a second time for `main.rs`.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let part = contracts::parts::Part::User;
@@ -52,14 +51,15 @@ pub fn main() -> std::process::ExitCode {
 ///
 /// # Errors
 /// [`Failure::Missing`] when the document store is unreachable at the start, or the failure of a part.
-pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(), Failure> {
-    let mut life = Life::start(edges, &config, shutdown);
-    let mongo =
-        Mongo::connect(&config.mongo).await.map_err(|error| Failure::missing("the document store", error))?;
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut lifecycle = Lifecycle::start(listeners, shutdown);
+    let mongo = Mongo::connect(&config.mongo)
+        .await
+        .map_err(|e| Failure::missing("cannot use the document store", e))?;
     let cache = Cache::new(&config.redis)?;
     let producer = bus::Producer::new(&config.kafka)?;
     let passwords = Passwords::new(config.passwords)
-        .map_err(|error| Failure::missing("threads for hashing passwords", error))?;
+        .map_err(|error| Failure::missing("cannot start the threads that hash passwords", error))?;
     let attempts = Attempts::new(cache.clone(), config.attempts);
     let players = Players::open(&mongo, producer.clone(), passwords, attempts).await?;
     let sessions = Sessions::open(&mongo, players.clone(), cache, config.sessions).await?;
@@ -71,10 +71,10 @@ pub async fn run(config: Config, edges: Edges, shutdown: Shutdown) -> Result<(),
     let internal = Internal::new(config.security.internal_token.clone());
     let routes = http::routes(http::Api { players, sessions, history }, internal);
 
-    let ready = life.readiness().register("kafka");
-    life.serve(chassis::http::layered(routes, &config.http, TrustPolicy::inside()));
-    life.consume("user", |token| consumer.run(token, move |is_ready| ready.set(is_ready)));
-    life.background("sweeper", |token| sweeper.run(token));
-    life.on_flush("producer", move |within| async move { producer.flush(within).await });
-    life.run().await
+    lifecycle.serve(chassis::http::layered(routes, lifecycle.http(), TrustPolicy::inside()));
+    let stop_deadline = config.kafka.stop_deadline();
+    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle.background("sweeper", |token| sweeper.run(token));
+    lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
+    lifecycle.run().await
 }

@@ -15,14 +15,13 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, oneshot};
 
-use self::hasher::{Hasher, Job};
+use self::hasher::{HASH_BYTES, Hasher, Job};
 use crate::config;
 
 pub use self::hasher::Work;
 
-/// Length of salt and hash.
+/// Length of the salt.
 const SALT_BYTES: usize = 16;
-const HASH_BYTES: usize = 32;
 /// Largest memory of a stored password's hash, equal to the limit in the configuration.
 const MEMORY_KIB_MAX: u32 = 65_536;
 
@@ -46,23 +45,23 @@ impl std::fmt::Debug for StoredPassword {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Too many requests wait.
-    #[error("too many passwords are being checked")]
+    #[error("too many passwords wait to be hashed")]
     Overloaded,
     /// The stored password has an unknown form.
-    #[error("a stored password is not readable")]
+    #[error("a stored password could not be decoded")]
     Unreadable,
     /// The hash could not be computed.
     #[error("a password could not be hashed: {0}")]
     Hash(argon2::Error),
     /// The process is shutting down.
-    #[error("the process is ending")]
-    Ending,
+    #[error("the process is shutting down")]
+    ShuttingDown,
 }
 
 impl Classify for PasswordError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Overloaded | Self::Ending => ErrorClass::Transient,
+            Self::Overloaded | Self::ShuttingDown => ErrorClass::Transient,
             Self::Unreadable | Self::Hash(_) => ErrorClass::Fatal,
         }
     }
@@ -76,13 +75,13 @@ pub struct Passwords {
 
 struct Shared {
     config: config::Passwords,
-    /// Seats for waiting and computing. A request without a seat is refused at once.
-    seats: Arc<Semaphore>,
-    /// Turns at computing.
-    turns: Arc<Semaphore>,
+    /// Slots for waiting and computing. A request without a slot is refused at once.
+    queue_slots: Arc<Semaphore>,
+    /// Slots for computing.
+    thread_slots: Arc<Semaphore>,
     hasher: Hasher,
     /// The stored password for checks of unknown players.
-    nobody: StoredPassword,
+    placeholder: StoredPassword,
 }
 
 impl std::fmt::Debug for Passwords {
@@ -97,7 +96,7 @@ impl Passwords {
     /// # Errors
     /// When a thread cannot be started.
     pub fn new(config: config::Passwords) -> std::io::Result<Self> {
-        let nobody = StoredPassword {
+        let placeholder = StoredPassword {
             algorithm: Algorithm::Argon2id.as_str().to_owned(),
             memory_kib: config.memory_kib,
             iterations: config.iterations,
@@ -108,10 +107,10 @@ impl Passwords {
         let threads = threads(config.concurrency, cores);
         let shared = Shared {
             config,
-            seats: Arc::new(Semaphore::new(config.waiting_max)),
-            turns: Arc::new(Semaphore::new(threads)),
+            queue_slots: Arc::new(Semaphore::new(config.waiting_max)),
+            thread_slots: Arc::new(Semaphore::new(threads)),
             hasher: Hasher::start(threads)?,
-            nobody,
+            placeholder,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -159,8 +158,8 @@ impl Passwords {
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`] when too many requests wait.
-    pub async fn verify_nobody(&self, password: String) -> Result<bool, PasswordError> {
-        self.verify(password, &self.shared.nobody).await.map(|_| false)
+    pub async fn verify_placeholder(&self, password: String) -> Result<bool, PasswordError> {
+        self.verify(password, &self.shared.placeholder).await.map(|_| false)
     }
 
     async fn compute(
@@ -170,20 +169,21 @@ impl Passwords {
         memory_kib: u32,
         iterations: u32,
     ) -> Result<[u8; HASH_BYTES], PasswordError> {
-        let seat =
-            Arc::clone(&self.shared.seats).try_acquire_owned().map_err(|_| PasswordError::Overloaded)?;
-        // A caller that disconnects here frees its seat, and nothing is computed for it.
-        let turn = Arc::clone(&self.shared.turns).acquire_owned();
-        let patience = Duration::from_millis(self.shared.config.wait_ms);
-        let turn = tokio::time::timeout(patience, turn)
+        let queue_slot = Arc::clone(&self.shared.queue_slots)
+            .try_acquire_owned()
+            .map_err(|_| PasswordError::Overloaded)?;
+        // A caller that disconnects here frees its slot, and nothing is computed for it.
+        let thread_slot = Arc::clone(&self.shared.thread_slots).acquire_owned();
+        let wait = Duration::from_millis(self.shared.config.wait_ms);
+        let thread_slot = tokio::time::timeout(wait, thread_slot)
             .await
             .map_err(|_elapsed| PasswordError::Overloaded)?
-            .map_err(|_closed| PasswordError::Ending)?;
+            .map_err(|_closed| PasswordError::ShuttingDown)?;
         let (answer, answered) = oneshot::channel();
-        // The job holds seat and turn, so a caller that disconnects later makes no room while its hash is computed.
-        let job = Job { password, salt, memory_kib, iterations, answer, held: [seat, turn] };
-        self.shared.hasher.give(job).map_err(|_| PasswordError::Ending)?;
-        answered.await.map_err(|_| PasswordError::Ending)?.map_err(PasswordError::Hash)
+        // The job holds both slots, so a caller that disconnects later makes no room while its hash is computed.
+        let job = Job { password, salt, memory_kib, iterations, answer, slots: [queue_slot, thread_slot] };
+        self.shared.hasher.submit(job).map_err(|_| PasswordError::ShuttingDown)?;
+        answered.await.map_err(|_| PasswordError::ShuttingDown)?.map_err(PasswordError::Hash)
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     use super::threads;
 
     #[test]
-    fn hashing_never_takes_every_core() {
+    fn hashing_leaves_one_core_free() {
         for (configured, cores, expected) in
             [(1, 1, 1), (1, 2, 1), (2, 2, 1), (16, 2, 1), (2, 4, 2), (16, 4, 3), (3, 16, 3)]
         {

@@ -22,10 +22,8 @@ use crate::attempts::Attempts;
 use crate::domain::Change;
 use crate::error::UserError;
 use crate::passwords::Passwords;
-use document::{ChangeRow, OutboxEntry};
+use document::{ChangeRow, OutboxEntry, SOURCE};
 
-/// `ce_source` of the events.
-pub(crate) const SOURCE: &str = "/pitboss/user";
 /// Largest number of unpublished events of one player.
 const OUTBOX_MAX: usize = 128;
 
@@ -96,8 +94,8 @@ impl Players {
         email_key: &str,
         password: String,
     ) -> Result<PlayerDocument, UserError> {
-        let Some(player) = self.with_email(email_key).await? else {
-            self.passwords.verify_nobody(password).await?;
+        let Some(player) = self.find_by_email(email_key).await? else {
+            self.passwords.verify_placeholder(password).await?;
             return Err(UserError::WrongCredentials);
         };
         if self.passwords.verify(password, &player.password).await? {
@@ -107,7 +105,7 @@ impl Players {
         }
     }
 
-    async fn with_email(&self, email_key: &str) -> Result<Option<PlayerDocument>, StoreError> {
+    async fn find_by_email(&self, email_key: &str) -> Result<Option<PlayerDocument>, StoreError> {
         self.players.find_one(doc! { "email_key": email_key }).await
     }
 
@@ -119,37 +117,37 @@ impl Players {
     pub async fn register(
         &self,
         key: &str,
-        asked: &Registration,
+        registration: &Registration,
         network: Option<&str>,
     ) -> Result<String, UserError> {
-        let email_key = document::email_key(&asked.email);
+        let email_key = document::email_key(&registration.email);
         // There is no player id yet, so the address stands for it in the command id. Keys of different clients never collide.
         let command_id = ids::command_id(&email_key, "user/register", key);
         // Checked before hashing, so an address that is taken costs one read.
-        if let Some(known) = self.with_email(&email_key).await? {
-            return self.registered_before(&known, &command_id, asked, network).await;
+        if let Some(known) = self.find_by_email(&email_key).await? {
+            return self.repeat_registration(&known, &command_id, registration, network).await;
         }
-        let password = self.passwords.hash(asked.password.clone()).await?;
-        let player = PlayerDocument::new(&command_id, asked, password, self.mongo.now());
+        let password = self.passwords.hash(registration.password.clone()).await?;
+        let player = PlayerDocument::new(&command_id, registration, password, self.mongo.now());
         match self.players.insert_one(&player).await {
             Ok(()) => {
-                self.relay_or_leave(&player).await;
+                self.relay_or_log(&player).await;
                 Ok(player.id)
             }
             // The address was registered at the same moment, by the same request or another. The stored document decides.
-            Err(StoreError::DuplicateKey { .. }) => match self.with_email(&email_key).await? {
-                Some(known) => self.registered_before(&known, &command_id, asked, network).await,
+            Err(StoreError::DuplicateKey { .. }) => match self.find_by_email(&email_key).await? {
+                Some(known) => self.repeat_registration(&known, &command_id, registration, network).await,
                 None => Err(UserError::Busy),
             },
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn registered_before(
+    async fn repeat_registration(
         &self,
         known: &PlayerDocument,
         command_id: &EventId,
-        asked: &Registration,
+        registration: &Registration,
         network: Option<&str>,
     ) -> Result<String, UserError> {
         // Compares no password, so it is no guess. Registering with another player's address does not lock that player out.
@@ -157,9 +155,9 @@ impl Players {
             return Err(UserError::EmailTaken);
         }
         // A repetition compares passwords, so it counts as a guess like a log-in.
-        let attempt = self.attempts.begin(&document::email_key(&asked.email), network).await?;
-        let same = known.request_hash == asked.request_hash(&known.id).as_str();
-        if same && self.passwords.verify(asked.password.clone(), &known.password).await? {
+        let attempt = self.attempts.begin(&document::email_key(&registration.email), network).await?;
+        let same = known.request_hash == registration.request_hash(&known.id).as_str();
+        if same && self.passwords.verify(registration.password.clone(), &known.password).await? {
             return Ok(known.id.clone());
         }
         attempt.failed().await;
@@ -190,23 +188,24 @@ impl Players {
         let mut session = self.mongo.causal_session().await?;
         let found = self.players.find_one_in(&mut session, doc! { "_id": player_id }).await?;
         let mut player = found.ok_or(UserError::NoSuchPlayer)?;
-        let waiting = player.outbox.iter().find(|entry| entry.command_id == command_id.as_str()).cloned();
+        let pending = player.outbox.iter().find(|entry| entry.command_id == command_id.as_str()).cloned();
         let row = doc! { "command_id": command_id.as_str() };
-        let decided = match waiting {
+        let decided = match pending {
             Some(entry) => Some(entry),
             None => self.changes.find_one_in(&mut session, row).await?.map(|row| row.entry),
         };
         if let Some(entry) = decided {
-            self.relay_or_leave(&player).await;
+            self.relay_or_log(&player).await;
             return entry.answer(&request_hash);
         }
         if player.outbox.len() >= OUTBOX_MAX {
-            self.relay_or_leave(&player).await;
+            self.relay_or_log(&player).await;
             return Err(UserError::Busy);
         }
         let now = self.mongo.now();
-        let standing =
-            change.decide(&player.standing.read(), now.timestamp_millis()).map_err(UserError::Refused)?;
+        let standing = change
+            .decide(&player.standing.to_domain(), now.timestamp_millis())
+            .map_err(UserError::Refused)?;
         let event = Event::follower(command_id, SOURCE, message.clone());
         let entry = OutboxEntry::new(player.next_seq, command_id, &request_hash, &event, now);
         let filter = doc! { "_id": player_id, "version": player.version };
@@ -220,14 +219,14 @@ impl Players {
             return Err(UserError::Busy);
         }
         player.outbox.push(entry);
-        self.relay_or_leave(&player).await;
+        self.relay_or_log(&player).await;
         Ok(event.id)
     }
 }
 
 fn bson_of(value: &impl serde::Serialize) -> Result<store::bson::Bson, UserError> {
-    serialize_to_bson(value).map_err(|_| UserError::Corrupt("a document cannot be written"))
+    serialize_to_bson(value).map_err(|_| UserError::Corrupt("a document could not be encoded"))
 }
 
 #[cfg(test)]
-pub(crate) mod alone;
+pub(crate) mod offline;

@@ -17,7 +17,7 @@ use crate::error::UserError;
 use crate::players::{PlayerDocument, Players};
 
 /// Number of a player's sessions that a change evicts from the cache. Further ones stay until their TTL ends.
-const SESSIONS_FORGOTTEN_MAX: u32 = 64;
+const EVICTED_SESSIONS_MAX: u32 = 64;
 /// Cache value of an ended session.
 const ENDED: &[u8] = b"ended";
 
@@ -61,9 +61,9 @@ pub struct SessionView {
 
 /// Cached state of a session.
 enum Cached {
-    Stands(SessionView),
+    Open(SessionView),
     Ended,
-    /// Nothing, or an invalid value. The store has to be asked.
+    /// Nothing, or an invalid value. The store has to be read.
     Unknown,
 }
 
@@ -111,7 +111,7 @@ impl Sessions {
             };
             match self.sessions.insert_one(&session).await {
                 Ok(()) => {
-                    self.keep(&session.id, &view(&session, player)).await;
+                    self.put_in_cache(&session.id, &view(&session, player)).await;
                     return Ok(opened(session));
                 }
                 Err(StoreError::DuplicateKey { .. }) => {}
@@ -120,7 +120,7 @@ impl Sessions {
             let known = self.sessions.find_one(doc! { "command_id": command_id.as_deref() }).await?;
             match known {
                 Some(known) if known.player_id != player.id => {
-                    return Err(UserError::Corrupt("two players' log-ins have one id"));
+                    return Err(UserError::Corrupt("the log-ins of two players have the same command id"));
                 }
                 Some(known) if epoch_s(known.expires_at) > now_s => return Ok(opened(known)),
                 Some(known) => {
@@ -136,7 +136,7 @@ impl Sessions {
     pub async fn find(&self, session_id: &str) -> Result<Option<SessionView>, UserError> {
         let now_s = epoch_s(DateTime::now());
         match self.cached(session_id).await {
-            Cached::Stands(found) => return Ok((found.expires_at_epoch_s > now_s).then_some(found)),
+            Cached::Open(found) => return Ok((found.expires_at_epoch_s > now_s).then_some(found)),
             Cached::Ended => return Ok(None),
             Cached::Unknown => {}
         }
@@ -144,13 +144,13 @@ impl Sessions {
             return Ok(None);
         };
         let Some(player) = self.players.find(&session.player_id).await? else {
-            return Err(UserError::Corrupt("a session belongs to no player"));
+            return Err(UserError::Corrupt("the player of a session does not exist"));
         };
         let found = view(&session, &player);
         if found.expires_at_epoch_s <= now_s {
             return Ok(None);
         }
-        self.keep(session_id, &found).await;
+        self.put_in_cache(session_id, &found).await;
         Ok(Some(found))
     }
 
@@ -160,22 +160,24 @@ impl Sessions {
         self.sessions.delete_one(doc! { "_id": session_id }).await?;
         // Marked instead of removed, because a look-up that read the session a moment ago would put it back.
         if let Err(error) = self.cache.put(&cache_key(session_id), ENDED, self.ttl_s()).await {
-            tracing::warn!(error = %error, "an ended session may stay in the cache");
+            tracing::warn!(error = %error, "an ended session could not be marked as ended in the cache");
         }
         Ok(())
     }
 
     /// Evicts a player's sessions from the cache. A look-up in flight may put the old state back until its TTL ends. The ledger
     /// enforces limits and exclusion regardless.
-    pub async fn player_changed(&self, player_id: &str) {
+    pub async fn evict_player(&self, player_id: &str) {
         let of_player = doc! { "player_id": player_id };
-        match self.sessions.find_readable(of_player, doc! { "_id": 1 }, SESSIONS_FORGOTTEN_MAX).await {
+        match self.sessions.find_readable(of_player, doc! { "_id": 1 }, EVICTED_SESSIONS_MAX).await {
             Ok(sessions) => {
                 for session in sessions {
-                    self.forget(&session.id).await;
+                    self.evict(&session.id).await;
                 }
             }
-            Err(error) => tracing::warn!(player.id = player_id, error = %error, "sessions stay in the cache"),
+            Err(error) => {
+                tracing::warn!(player.id = player_id, error = %error, "the sessions of a player could not be evicted from the cache")
+            }
         }
     }
 
@@ -184,7 +186,7 @@ impl Sessions {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Cached::Unknown,
             Err(error) => {
-                tracing::debug!(error = %error, "a session is read past the cache");
+                tracing::debug!(error = %error, "a session could not be read from the cache, reading it from the store");
                 return Cached::Unknown;
             }
         };
@@ -192,10 +194,10 @@ impl Sessions {
             return Cached::Ended;
         }
         match serde_json::from_slice(&bytes) {
-            Ok(found) => Cached::Stands(found),
+            Ok(found) => Cached::Open(found),
             Err(_) => {
                 // An invalid value would block the correct one.
-                self.forget(session_id).await;
+                self.evict(session_id).await;
                 Cached::Unknown
             }
         }
@@ -206,16 +208,16 @@ impl Sessions {
     }
 
     /// Caches a session, but never replaces a value, which may be the mark of an ended session.
-    async fn keep(&self, session_id: &str, found: &SessionView) {
+    async fn put_in_cache(&self, session_id: &str, found: &SessionView) {
         let Ok(bytes) = serde_json::to_vec(found) else { return };
         if let Err(error) = self.cache.put_if_absent(&cache_key(session_id), bytes, self.ttl_s()).await {
-            tracing::debug!(error = %error, "a session is not cached");
+            tracing::debug!(error = %error, "a session could not be cached");
         }
     }
 
-    async fn forget(&self, session_id: &str) {
+    async fn evict(&self, session_id: &str) {
         if let Err(error) = self.cache.remove(&cache_key(session_id)).await {
-            tracing::warn!(error = %error, "a session stays in the cache");
+            tracing::warn!(error = %error, "a session could not be evicted from the cache");
         }
     }
 }
@@ -248,14 +250,14 @@ fn opened(session: SessionDocument) -> Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::players::alone;
+    use crate::players::offline;
 
     #[tokio::test]
-    async fn a_slow_look_up_does_not_bring_an_ended_session_back() {
-        let mongo = Mongo::connect(&testkit::patient::mongo("sessions")).await.unwrap();
-        let cache = Cache::new(&testkit::patient::redis()).unwrap();
+    async fn slow_look_up_does_not_restore_ended_session() {
+        let mongo = Mongo::connect(&testkit::long_timeouts::mongo("sessions")).await.unwrap();
+        let cache = Cache::new(&testkit::long_timeouts::redis()).unwrap();
         let config = config::Sessions { lifetime_s: 86_400, cache_ttl_s: 86_400 };
-        let sessions = Sessions::open(&mongo, alone::players(&mongo).await, cache, config).await.unwrap();
+        let sessions = Sessions::open(&mongo, offline::players(&mongo).await, cache, config).await.unwrap();
         let found = SessionView {
             player_id: "p-1".to_owned(),
             kyc_status: "pending".to_owned(),
@@ -263,13 +265,13 @@ mod tests {
             expires_at_epoch_s: epoch_s(DateTime::now()) + 86_400,
         };
         // A look-up caches a session after its end, having read it before.
-        let [ended, stands] = ["ended", "stands"].map(testkit::unique);
+        let [ended, open] = ["ended", "open"].map(testkit::unique);
         sessions.log_out(&ended).await.unwrap();
-        for id in [&ended, &stands] {
-            sessions.keep(id, &found).await;
+        for id in [&ended, &open] {
+            sessions.put_in_cache(id, &found).await;
         }
         assert_eq!(sessions.find(&ended).await.unwrap(), None);
-        assert_eq!(sessions.find(&stands).await.unwrap(), Some(found), "what is kept is found");
+        assert_eq!(sessions.find(&open).await.unwrap(), Some(found), "the cached session is found");
         mongo.drop_database().await.unwrap();
     }
 }

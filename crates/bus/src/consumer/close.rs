@@ -1,10 +1,10 @@
-//! Close of a consumer: last commit, outstanding rebalance answers, producer, client. Every step that can block has a deadline.
+//! Close of a consumer: last commit, outstanding rebalance answers, producer, client. All steps together have one deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::commit::{Commit, Committed};
 use super::context::{Rebalance, list_of};
@@ -25,40 +25,42 @@ impl Owner {
         if unfinished > 0 {
             tracing::warn!(
                 records = unfinished,
-                "the deadline passed before all records were done; they come again"
+                "the drain deadline passed before all records were done; the unfinished ones are redelivered"
             );
         }
-        self.commit_last().await;
-        self.answer_what_is_owed();
-        if let Err(error) = self.processor.producer.flush(self.config.close_deadline()).await {
-            tracing::warn!("not everything that was published is acknowledged: {error}");
+        let until = Instant::now() + self.config.close_deadline();
+        self.commit_last(until).await;
+        self.answer_rebalances();
+        let left = until.saturating_duration_since(Instant::now());
+        if let Err(error) = self.processor.producer.flush(left).await {
+            tracing::warn!("some published records were not acknowledged before the close: {error}");
         }
-        self.drop_client().await;
+        self.drop_client(until).await;
         match cause {
             None => Ok(()),
             Some(cause) => Err(cause),
         }
     }
 
-    async fn commit_last(&mut self) {
-        let until = Instant::now() + self.config.commit_deadline().min(self.config.close_deadline());
+    async fn commit_last(&mut self, until: Instant) {
+        let until = until.min(Instant::now() + self.config.commit_deadline());
         loop {
             self.start_commit();
             if self.commit.is_none() {
                 return; // everything is committed
             }
-            let Ok(committed) = timeout_at(until, Commit::ended(&mut self.commit)).await else { break };
-            let was_refused = matches!(committed, Committed::Failed(_));
+            let Ok(committed) = timeout_at(until, Commit::finished(&mut self.commit)).await else { break };
+            let has_failed = matches!(committed, Committed::Failed(_));
             self.on_committed(committed);
-            if was_refused && timeout_at(until, sleep(LAST_COMMIT_PAUSE)).await.is_err() {
+            if has_failed && timeout_at(until, sleep(LAST_COMMIT_PAUSE)).await.is_err() {
                 break;
             }
         }
-        tracing::warn!("the last commit was not confirmed in time; finished records may come again");
+        tracing::warn!("the last commit was not confirmed in time; finished records may be redelivered");
     }
 
     /// Answers outstanding rebalances, because an unanswered one would keep the client from closing.
-    fn answer_what_is_owed(&mut self) {
+    fn answer_rebalances(&mut self) {
         self.finish_handover();
         while let Ok(event) = self.rebalances.try_recv() {
             let answered = match event {
@@ -71,19 +73,18 @@ impl Owner {
                 Rebalance::Lost(_) => Ok(()),
             };
             if let Err(error) = answered {
-                tracing::debug!(kafka.error = %error, "a rebalance could not be answered while closing");
+                tracing::debug!(error = %error, "a rebalance could not be answered while closing");
             }
         }
     }
 
     /// Leaving the group can hang, so it runs on a blocking thread with a deadline.
-    async fn drop_client(self) {
-        let deadline: Duration = self.config.close_deadline();
+    async fn drop_client(self, until: Instant) {
         let client = Arc::clone(&self.client);
         drop(self);
         let closed = telemetry::spawn_blocking(move || drop(client));
-        if timeout(deadline, closed).await.is_err() {
-            tracing::warn!("the Kafka client did not close in time and is left behind");
+        if timeout_at(until, closed).await.is_err() {
+            tracing::warn!("the Kafka client did not close in time and is abandoned");
         }
     }
 }
@@ -92,6 +93,6 @@ impl Drop for Owner {
     /// Also needed when `close` did not run to its end: a client that closes with an unanswered rebalance never returns.
     fn drop(&mut self) {
         self.client.context().close();
-        self.answer_what_is_owed();
+        self.answer_rebalances();
     }
 }

@@ -14,10 +14,11 @@ use super::Client;
 use super::context::offsets_of;
 use super::owner::{Mode, Owner};
 use crate::error::ClientError;
-use crate::ledger::{Epoch, NextOffset, TopicPartition};
 use crate::names::Names;
+use crate::offsets::NextOffset;
+use crate::partitions::{Epoch, TopicPartition};
 
-/// Number of commits between two checks of what the broker stored. A commit has only one result for all of its partitions.
+/// Number of commits between two checks of the stored offsets. A commit has only one result for all of its partitions.
 const VERIFY_EVERY: u64 = 20;
 
 /// Time-out of that check, in milliseconds.
@@ -36,31 +37,31 @@ pub(crate) enum Committed {
     Confirmed(Frontiers),
     /// The broker did not store them. They are committed again.
     Failed(KafkaError),
-    /// The committing thread ended without a result.
-    Vanished,
+    /// The commit task ended without a result.
+    NoResult,
 }
 
 impl Commit {
     /// Waits for the commit in flight, or forever when there is none.
-    pub(super) async fn ended(commit: &mut Option<Self>) -> Committed {
+    pub(super) async fn finished(commit: &mut Option<Self>) -> Committed {
         match commit {
-            Some(commit) => (&mut commit.task).await.unwrap_or(Committed::Vanished),
+            Some(commit) => (&mut commit.task).await.unwrap_or(Committed::NoResult),
             None => std::future::pending().await,
         }
     }
 }
 
 impl Owner {
-    /// Passes offsets at the end of a partition that hold no records (the end of a transaction, aborted records). No delivery
-    /// would move the frontier past them, so they would be lag forever.
-    pub(super) fn pass_what_is_no_record(&mut self) {
-        // during a shutdown received records are dropped, so the reader is ahead of the ledger
+    /// Moves frontiers past offsets at the end of a partition that hold no records (the end of a transaction, aborted
+    /// records). No delivery would move the frontier past them, so they would be lag forever.
+    pub(super) fn pass_offsets_without_records(&mut self) {
+        // during a shutdown received records are dropped, so the reader is ahead of the registered offsets
         if self.phase.is_running() && self.mode == Mode::Member {
             for (partition, position) in self.positions() {
                 if let Some(next) = position
-                    && !self.damage.is_at(&partition)
+                    && !self.damage.contains(&partition)
                 {
-                    self.ledger.reach(&partition, next);
+                    self.partitions.reach(&partition, next);
                 }
             }
         }
@@ -88,7 +89,7 @@ impl Owner {
         if self.commit.is_some() || self.mode == Mode::Tail {
             return;
         }
-        let frontiers = self.ledger.to_commit();
+        let frontiers = self.partitions.to_commit();
         if frontiers.is_empty() {
             return;
         }
@@ -103,19 +104,19 @@ impl Owner {
         self.commit = None;
         match committed {
             Committed::Confirmed(frontiers) => {
-                self.load.committed();
+                self.stats.count_commit();
                 for (partition, epoch, next) in &frontiers {
-                    self.ledger.committed(partition, *epoch, *next);
+                    self.partitions.mark_committed(partition, *epoch, *next);
                 }
             }
             Committed::Failed(error) => self.on_commit_failed(error),
-            Committed::Vanished => tracing::warn!("the thread that committed offsets is gone"),
+            Committed::NoResult => tracing::warn!("a commit ended without a result and is repeated"),
         }
     }
 
     fn on_commit_failed(&mut self, error: KafkaError) {
         use RDKafkaErrorCode as Code;
-        self.load.commit_failed();
+        self.stats.count_failed_commit();
         metric::count(Metric::BusCommitFailures, 1, &[("group", self.processor.group.as_str())]);
         match error.rdkafka_error_code() {
             Some(
@@ -125,12 +126,12 @@ impl Owner {
                 | Code::AssignmentLost
                 | Code::State
                 | Code::NoOffset,
-            ) => tracing::debug!(kafka.error = %error, "a commit met a rebalance and is repeated"),
+            ) => tracing::debug!(error = %error, "a commit failed during a rebalance and is repeated"),
             Some(Code::FencedInstanceId) => {
                 let cause = ClientError::Kafka { doing: "committing offsets", source: error };
                 self.begin_stop(Some(cause.into()));
             }
-            _ => tracing::warn!(kafka.error = %error, "a commit failed and is repeated"),
+            _ => tracing::warn!(error = %error, "a commit failed and is repeated"),
         }
     }
 }
@@ -148,18 +149,23 @@ fn commit(client: &Client, names: &Names, frontiers: Frontiers, verify: bool) ->
     });
     match committed {
         Ok(None) => Committed::Confirmed(frontiers),
-        Ok(Some(stored)) => Committed::Confirmed(really_stored(frontiers, &stored, names)),
+        Ok(Some(stored)) => Committed::Confirmed(retain_stored(frontiers, &stored, names)),
         Err(error) => Committed::Failed(error),
     }
 }
 
 /// Drops frontiers that the broker did not store, so that they are committed again.
-fn really_stored(mut frontiers: Frontiers, stored: &rdkafka::TopicPartitionList, names: &Names) -> Frontiers {
+fn retain_stored(mut frontiers: Frontiers, stored: &rdkafka::TopicPartitionList, names: &Names) -> Frontiers {
     frontiers.retain(|(partition, _, next)| {
         let found = stored.find_partition(&names.physical(&partition.topic), partition.partition);
         let has = found.and_then(|element| element.offset().to_raw()).is_some_and(|offset| offset >= next.0);
         if !has {
-            tracing::warn!(kafka.partition = %partition, "the broker confirmed a commit that it does not have");
+            tracing::warn!(
+                messaging.destination.name = %partition.topic,
+                messaging.destination.partition.id = partition.partition,
+                messaging.kafka.offset = next.0,
+                "the broker confirmed a commit that it did not store; it is repeated"
+            );
         }
         has
     });

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 
 use super::statistics::Reports;
 use crate::clients;
-use crate::ledger::{NextOffset, TopicPartition};
 use crate::names::Names;
+use crate::offsets::NextOffset;
+use crate::partitions::TopicPartition;
 
 /// Decision of the group about our partitions.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) enum Rebalance {
     Assigned(Vec<TopicPartition>),
     /// Revoked. They are given back as soon as their work is done.
     Revoked(Vec<TopicPartition>),
-    /// Lost, and already answered. Another member may have them.
+    /// Lost, and already answered. Another member may have them now.
     Lost(Vec<TopicPartition>),
 }
 
@@ -57,27 +58,27 @@ impl MemberContext {
         let inline = self.closing.load(Ordering::Acquire)
             || self.events.try_send(Rebalance::Assigned(partitions(list, &self.names))).is_err();
         if inline {
-            answered(consumer.incremental_assign(list), "assigning while closing");
+            log_error(consumer.incremental_assign(list), "assigning while closing");
         }
     }
 
     fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
         let closing = self.closing.load(Ordering::Acquire);
-        let gone = || partitions(list, &self.names);
-        if !closing && !consumer.assignment_lost() && self.events.try_send(Rebalance::Revoked(gone())).is_ok()
+        let lost = || partitions(list, &self.names);
+        if !closing && !consumer.assignment_lost() && self.events.try_send(Rebalance::Revoked(lost())).is_ok()
         {
             return;
         }
-        answered(consumer.incremental_unassign(list), "giving back lost partitions");
-        if !closing && self.events.try_send(Rebalance::Lost(gone())).is_err() {
-            tracing::error!("the owner of the consumer does not take rebalances");
+        log_error(consumer.incremental_unassign(list), "giving back lost partitions");
+        if !closing && self.events.try_send(Rebalance::Lost(lost())).is_err() {
+            tracing::error!("the consumer does not process rebalances; restart the process");
         }
     }
 }
 
-fn answered(result: Result<(), KafkaError>, doing: &'static str) {
+fn log_error(result: Result<(), KafkaError>, doing: &'static str) {
     if let Err(error) = result {
-        tracing::warn!(kafka.error = %error, "{doing} failed");
+        tracing::warn!(error = %error, "{doing} failed");
     }
 }
 
@@ -87,13 +88,13 @@ impl ClientContext for MemberContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if self.reports.complain(reason) {
+        if self.reports.add_error(reason) {
             clients::log_error(&error, reason);
         }
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        self.reports.read(statistics, &self.names);
+        self.reports.add_statistics(statistics, &self.names);
     }
 }
 
@@ -112,8 +113,8 @@ pub(crate) fn partitions(list: &TopicPartitionList, names: &Names) -> Vec<TopicP
     if list.count() == 0 {
         return Vec::new();
     }
-    let own = |topic: &str, partition| TopicPartition::new(names.logical(topic), partition);
-    list.elements().iter().map(|element| own(element.topic(), element.partition())).collect()
+    let logical = |topic: &str, partition| TopicPartition::new(names.logical(topic), partition);
+    list.elements().iter().map(|element| logical(element.topic(), element.partition())).collect()
 }
 
 /// Creates a list for librdkafka. Keep it in a local variable: one that outlives the consumer keeps it from closing.

@@ -8,23 +8,22 @@ use std::time::Instant;
 
 use rdkafka::consumer::Consumer as _;
 use telemetry::metric::{self, Metric};
-use tokio_util::sync::CancellationToken;
 
 use super::context::{Rebalance, list_of};
 use super::owner::Owner;
 use crate::error::ClientError;
-use crate::ledger::TopicPartition;
+use crate::partitions::TopicPartition;
 
 /// Partitions that are being handed over to another member.
 #[derive(Debug)]
 pub(crate) struct Handover {
     pub(super) partitions: Vec<TopicPartition>,
     deadline: Instant,
-    phase: Phase,
+    step: Step,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum Step {
     /// Records in flight finish. No more are taken.
     Draining,
     /// The last frontier is being committed.
@@ -42,53 +41,41 @@ impl Owner {
 
     fn on_assigned(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
-            self.own(partition);
+            self.partitions.assign(partition.clone());
         }
         let list = list_of(partitions, &self.names);
         if let Err(source) = self.client.incremental_assign(&list) {
             // rdkafka's own default ignores this error, and then nothing is ever fetched
-            let cause = ClientError::Kafka { doing: "taking over partitions", source };
+            let cause = ClientError::Kafka { doing: "accepting assigned partitions", source };
             self.begin_stop(Some(cause.into()));
             return;
         }
         for (partition, position) in self.positions() {
             if position.is_none() && partitions.contains(&partition) {
-                self.ledger.is_fresh(&partition);
+                self.partitions.mark_fresh(&partition);
             }
         }
-        tracing::info!(kafka.partitions = partitions.len(), "partitions were assigned");
+        tracing::info!(partitions = partitions.len(), "partitions were assigned");
         metric::count(Metric::BusRebalances, 1, &[("group", self.processor.group.as_str())]);
         self.has_assignment = true;
-        self.tell_ready();
-        let still_paused = self.paused.came(partitions);
+        self.report_ready();
+        let still_paused = self.partitions.clear_pauses(partitions);
         self.resume(&still_paused);
         self.apply_pause();
     }
 
-    /// Begins the bookkeeping of a partition.
-    pub(crate) fn own(&mut self, partition: &TopicPartition) {
-        let before = self.leaving.insert(partition.clone(), CancellationToken::new());
-        if let Some(token) = before {
-            token.cancel();
-        }
-        self.ledger.assign(partition.clone());
-    }
-
     fn on_revoked(&mut self, partitions: Vec<TopicPartition>) {
         for partition in &partitions {
-            self.ledger.leave(partition);
-            if let Some(token) = self.leaving.get(partition) {
-                token.cancel();
-            }
+            self.partitions.leave(partition);
         }
         let deadline = Instant::now() + self.config.revoke_drain_deadline();
-        self.handover = Some(Handover { partitions, deadline, phase: Phase::Draining });
+        self.handover = Some(Handover { partitions, deadline, step: Step::Draining });
     }
 
     fn on_lost(&mut self, partitions: &[TopicPartition]) {
         tracing::warn!(
-            kafka.partitions = partitions.len(),
-            "partitions were lost: this member was away too long"
+            partitions = partitions.len(),
+            "partitions were lost: this member was out of contact with its group for too long"
         );
         self.disown(partitions);
         self.handover = None; // librdkafka was already answered
@@ -98,13 +85,10 @@ impl Owner {
     fn disown(&mut self, partitions: &[TopicPartition]) {
         self.withdraw_partitions(partitions);
         for partition in partitions {
-            if let Some(token) = self.leaving.remove(partition) {
-                token.cancel();
-            }
-            self.ledger.revoke(partition);
-            self.damage.forget(partition);
+            self.partitions.revoke(partition);
+            self.damage.remove(partition);
         }
-        self.tell_ready();
+        self.report_ready();
         self.apply_pause();
     }
 
@@ -112,22 +96,22 @@ impl Owner {
     pub(super) fn advance_handover(&mut self) {
         let Some(handover) = &self.handover else { return };
         let is_due = Instant::now() >= handover.deadline;
-        match handover.phase {
-            Phase::Draining => {
+        match handover.step {
+            Step::Draining => {
                 let is_drained =
-                    handover.partitions.iter().all(|partition| self.ledger.in_hand(partition) == 0);
+                    handover.partitions.iter().all(|partition| self.partitions.in_flight(partition) == 0);
                 if (is_drained || is_due) && self.commit.is_none() {
                     self.start_commit();
                     let deadline = Instant::now() + self.config.commit_deadline();
                     if let Some(handover) = &mut self.handover {
-                        handover.phase = Phase::Committing;
+                        handover.step = Step::Committing;
                         handover.deadline = deadline;
                     }
                     self.advance_handover();
                 }
             }
-            Phase::Committing if self.commit.is_none() || is_due => self.finish_handover(),
-            Phase::Committing => {}
+            Step::Committing if self.commit.is_none() || is_due => self.finish_handover(),
+            Step::Committing => {}
         }
     }
 
@@ -137,10 +121,12 @@ impl Owner {
         let list = list_of(&handover.partitions, &self.names);
         match self.client.incremental_unassign(&list) {
             Ok(()) => {
-                tracing::info!(kafka.partitions = handover.partitions.len(), "partitions were handed over");
+                tracing::info!(partitions = handover.partitions.len(), "partitions were handed over");
             }
             // The group has moved on without this member. The next rebalance states which partitions are ours.
-            Err(error) => tracing::warn!(kafka.error = %error, "handing over partitions was refused"),
+            Err(error) => {
+                tracing::warn!(error = %error, "librdkafka rejected the hand-over of partitions")
+            }
         }
     }
 }

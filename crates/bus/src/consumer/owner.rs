@@ -1,9 +1,8 @@
-//! The owner task. It alone changes the ledger, the lanes, the budget and the assignment.
+//! The owner task. It alone changes the partitions, the lanes and the budget.
 //!
 //! One loop handles events by priority: shutdown, rebalances, completions, commits, the tick, then new records. It polls as long
 //! as it lives, so a slow handler never costs the member its place in the group.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,16 +20,16 @@ use super::handover::Handover;
 use super::health::Health;
 use super::watchdog::Watchdog;
 use super::work::{Completion, Queued};
-use crate::budget::{Budget, PausedSet};
+use crate::budget::Budget;
 use crate::config::Config;
+use crate::consumer_stats::ConsumerStats;
 use crate::error::{ClientError, ConsumerError};
+use crate::lane_activity::LaneActivity;
 use crate::lanes::Lanes;
-use crate::ledger::{Ledger, TopicPartition};
-use crate::load::Load;
 use crate::names::Names;
-use crate::process::Processor;
+use crate::partitions::{Partitions, TopicPartition};
 use crate::record::Record;
-use crate::watch::LaneWatch;
+use crate::record_task::Processor;
 
 /// Membership of this consumer in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub(crate) enum Mode {
 /// Callback that receives true while records can be taken.
 pub(crate) type Ready = Box<dyn Fn(bool) + Send + Sync>;
 
-/// Life cycle of a consumer. It never goes back.
+/// Lifecycle of a consumer. It only moves forward.
 pub(super) enum Phase {
     /// Records are taken.
     Running,
@@ -74,16 +73,13 @@ pub(crate) struct Owner {
     pub(super) processor: Arc<Processor>,
     pub(super) rebalances: mpsc::Receiver<Rebalance>,
     pub(super) completions: mpsc::Receiver<Completion>,
-    pub(super) completed: mpsc::Sender<Completion>,
-    pub(super) ledger: Ledger,
+    pub(super) completion_sender: mpsc::Sender<Completion>,
+    pub(super) partitions: Partitions,
     pub(super) lanes: Lanes<Queued>,
-    pub(super) watches: Vec<Arc<LaneWatch>>,
+    pub(super) activities: Vec<Arc<LaneActivity>>,
     /// Partition of the record that runs in each slot.
-    pub(super) working_on: Vec<Option<TopicPartition>>,
+    pub(super) slot_partitions: Vec<Option<TopicPartition>>,
     pub(super) budget: Budget,
-    pub(super) paused: PausedSet,
-    /// Cancelled when a partition is revoked. A record that waits for its next attempt is then given back.
-    pub(super) leaving: BTreeMap<TopicPartition, CancellationToken>,
     pub(super) commit: Option<Commit>,
     pub(super) commits: u64,
     pub(super) handover: Option<Handover>,
@@ -91,7 +87,7 @@ pub(crate) struct Owner {
     pub(super) phase: Phase,
     pub(super) ready: Ready,
     pub(super) has_assignment: bool,
-    pub(super) load: Arc<Load>,
+    pub(super) stats: Arc<ConsumerStats>,
     pub(super) health: Health,
     pub(super) damage: Damage,
 }
@@ -115,9 +111,9 @@ impl Owner {
         mode: Mode,
     ) -> Self {
         // each slot has at most one completion in flight, so there is always room for it
-        let (completed, completions) = mpsc::channel(config.lanes + 1);
+        let (completion_sender, completions) = mpsc::channel(config.lanes + 1);
         let origin = Instant::now();
-        let watch = || Arc::new(LaneWatch::new(origin));
+        let activity = || Arc::new(LaneActivity::new(origin));
         Self {
             names: config.names(),
             mode,
@@ -125,14 +121,12 @@ impl Owner {
             processor: Arc::new(processor),
             rebalances,
             completions,
-            completed,
-            ledger: Ledger::default(),
+            completion_sender,
+            partitions: Partitions::default(),
             lanes: Lanes::new(config.lanes),
-            watches: std::iter::repeat_with(watch).take(config.lanes).collect(),
-            working_on: vec![None; config.lanes],
+            activities: std::iter::repeat_with(activity).take(config.lanes).collect(),
+            slot_partitions: vec![None; config.lanes],
             budget: Budget::new(config.in_flight_records_max, config.in_flight_bytes_max),
-            paused: PausedSet::default(),
-            leaving: BTreeMap::new(),
             commit: None,
             commits: 0,
             handover: None,
@@ -140,7 +134,7 @@ impl Owner {
             phase: Phase::Running,
             ready: Box::new(|_| ()),
             has_assignment: false,
-            load: Arc::default(),
+            stats: Arc::default(),
             health: Health::default(),
             damage: Damage::default(),
             config: config.clone(),
@@ -153,10 +147,10 @@ impl Owner {
         ready: Ready,
     ) -> Result<(), ConsumerError> {
         self.ready = ready;
-        self.tell_ready();
+        self.report_ready();
         let mut tick = tokio::time::interval(self.config.commit_interval());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.has_wound_down() {
+        while !self.is_drained() {
             self.dispatch();
             let wake = self.next(&shutdown, &mut tick).await;
             self.on(wake);
@@ -165,12 +159,12 @@ impl Owner {
         self.close().await
     }
 
-    pub(crate) fn load(&self) -> Arc<Load> {
-        Arc::clone(&self.load)
+    pub(crate) fn stats(&self) -> Arc<ConsumerStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Marks the partitions as known. Outside a group no rebalance assigns them.
-    pub(crate) fn is_assigned(&mut self) {
+    pub(crate) fn mark_assigned(&mut self) {
         self.has_assignment = true;
     }
 
@@ -180,7 +174,7 @@ impl Owner {
             () = shutdown.cancelled(), if self.phase.is_running() => Wake::Stop,
             Some(event) = self.rebalances.recv() => Wake::Rebalance(event),
             Some(completion) = self.completions.recv() => Wake::Completed(completion),
-            committed = Commit::ended(&mut self.commit) => Wake::Committed(committed),
+            committed = Commit::finished(&mut self.commit) => Wake::Committed(committed),
             _ = tick.tick() => Wake::Tick,
             message = self.client.recv() => {
                 Wake::Record(message.map(|message| Record::from_message(&message, &self.names)))
@@ -201,27 +195,33 @@ impl Owner {
     }
 
     fn on_tick(&mut self) {
-        self.pass_what_is_no_record();
+        self.pass_offsets_without_records();
         self.start_commit();
-        self.look_for_brokers();
-        self.look_for_damage();
+        self.check_brokers();
+        self.check_damage();
         if self.phase.is_running() {
-            let held: Vec<TopicPartition> = match self.watches.iter().any(|watch| watch.is_holding()) {
-                true => self.ledger.owned().filter(|partition| self.is_held(partition)).cloned().collect(),
+            let is_any_holding = self.activities.iter().any(|activity| activity.is_holding());
+            let held: Vec<TopicPartition> = match is_any_holding {
+                true => {
+                    let owned = self.partitions.owned().map(|(partition, _)| partition);
+                    owned.filter(|partition| self.is_held(partition)).cloned().collect()
+                }
                 false => Vec::new(),
             };
-            let looked =
-                self.watchdog.look(&self.ledger, &self.watches, |partition| held.contains(partition));
-            if let Err(stuck) = looked {
-                self.begin_stop(Some(stuck));
+            let checked =
+                self.watchdog.check(&self.partitions, &self.activities, |partition| held.contains(partition));
+            if let Err(stalled) = checked {
+                self.begin_stop(Some(stalled));
             }
         }
     }
 
     /// Reports readiness: whether records can be taken.
-    pub(super) fn tell_ready(&self) {
-        let is_ready =
-            self.phase.is_running() && self.has_assignment && !self.is_cut_off() && !self.damage.is_there();
+    pub(super) fn report_ready(&self) {
+        let is_ready = self.phase.is_running()
+            && self.has_assignment
+            && !self.are_brokers_down()
+            && !self.damage.is_any();
         (self.ready)(is_ready);
     }
 
@@ -232,10 +232,10 @@ impl Owner {
             let cause = ClientError::Kafka { doing: "consuming", source: error };
             self.begin_stop(Some(cause.into()));
         } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.on_cut_off();
+            self.on_brokers_down();
         } else {
-            self.on_complaint();
-            tracing::debug!(kafka.error = %error, "polling reports an error that librdkafka repairs");
+            self.on_read_errors();
+            tracing::debug!(error = %error, "polling returned an error from which librdkafka recovers");
         }
     }
 
@@ -243,7 +243,7 @@ impl Owner {
     /// waiting records are then withdrawn, even if a shutdown is already in progress.
     pub(super) fn begin_stop(&mut self, cause: Option<ConsumerError>) {
         if let Some(cause) = &cause {
-            tell(cause, &self.processor.group);
+            report_stop(cause, &self.processor.group);
             self.withdraw(|_, _| true);
         }
         let now = Instant::now();
@@ -262,14 +262,12 @@ impl Owner {
             }
             Phase::Closing => return,
         }
-        self.tell_ready();
-        for token in self.leaving.values() {
-            token.cancel();
-        }
+        self.report_ready();
+        self.partitions.cancel_all();
         self.apply_pause();
     }
 
-    fn has_wound_down(&self) -> bool {
+    fn is_drained(&self) -> bool {
         match &self.phase {
             Phase::Running => false,
             Phase::Stopping(stop) => self.lanes.is_idle() || Instant::now() >= stop.deadline,
@@ -279,10 +277,11 @@ impl Owner {
 }
 
 /// Reports why the consumer stops. A handler's error was already reported in its own trace.
-fn tell(cause: &ConsumerError, group: &Group) {
+fn report_stop(cause: &ConsumerError, group: &Group) {
     if matches!(cause, ConsumerError::Handler { .. }) {
-        tracing::warn!(kafka.group = group.as_str(), "the consumer stops: {cause}");
+        tracing::warn!(messaging.consumer.group.name = group.as_str(), "the consumer stops: {cause}");
     } else {
-        telemetry::report(cause, &[("error.kind", cause.kind()), ("kafka.group", group.as_str())]);
+        let group = ("messaging.consumer.group.name", group.as_str());
+        telemetry::report(cause, &[("error.kind", cause.kind()), group]);
     }
 }

@@ -1,4 +1,4 @@
-//! librdkafka's reports about its reading, besides the records: complaints that name no partition, and statistics.
+//! librdkafka's reports about its reading, besides the records: errors that name no partition, and statistics.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::ledger::TopicPartition;
 use crate::names::Names;
+use crate::partitions::TopicPartition;
 
-/// Maximum number of complaints kept for the owner. The oldest is dropped first.
-const COMPLAINTS_MAX: usize = 32;
-/// Pause before the same complaint is logged again, because librdkafka repeats it at each fetch.
+/// Maximum number of errors kept for the owner. The oldest is dropped first.
+const ERRORS_MAX: usize = 32;
+/// Pause before the same error is logged again, because librdkafka repeats it at each fetch.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Read progress of one partition.
@@ -28,12 +28,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Returns true if the broker has a record there that was not fetched, and no fetched record waits.
-    pub(crate) fn has_something_at(&self, offset: i64) -> bool {
+    /// Returns true if the broker has a record there that was not fetched, and no fetched record waits to be taken.
+    pub(crate) fn is_unfetched_at(&self, offset: i64) -> bool {
         self.queued == 0 && self.has_unread_at(offset)
     }
 
-    /// Like [`Self::has_something_at`], but ignores waiting records, which may be of other partitions.
+    /// Like [`Self::is_unfetched_at`], but ignores waiting records, which may be of other partitions.
     pub(crate) fn has_unread_at(&self, offset: i64) -> bool {
         0 <= offset && offset < self.end && self.next != self.end
     }
@@ -43,59 +43,59 @@ impl Reading {
         self.next <= offset || self.next > self.end
     }
 
-    /// Returns true if the position or the end is unknown, so that librdkafka is still looking for it.
-    pub(crate) fn is_lost(&self) -> bool {
+    /// Returns true if librdkafka is still looking for the position or the end.
+    pub(crate) fn is_unknown(&self) -> bool {
         self.next < 0 || self.end < 0
     }
 }
 
 pub(crate) type Readings = BTreeMap<TopicPartition, Reading>;
 
-/// The newest complaints and readings, until the owner takes them.
+/// The newest errors and readings, until the owner takes them.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
-    complaints: Mutex<VecDeque<String>>,
+    errors: Mutex<VecDeque<String>>,
     readings: Mutex<Option<Readings>>,
     logged: Mutex<VecDeque<(String, Instant)>>,
 }
 
 impl Reports {
-    /// Stores a complaint. Returns true if it must be logged.
-    pub(crate) fn complain(&self, reason: &str) -> bool {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if complaints.len() >= COMPLAINTS_MAX {
-            complaints.pop_front();
+    /// Stores an error. Returns true if it must be logged.
+    pub(crate) fn add_error(&self, reason: &str) -> bool {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.len() >= ERRORS_MAX {
+            errors.pop_front();
         }
-        complaints.push_back(reason.to_owned());
-        drop(complaints);
+        errors.push_back(reason.to_owned());
+        drop(errors);
         let now = Instant::now();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         logged.retain(|(_, at)| now.duration_since(*at) < LOG_AGAIN_AFTER);
-        let is_news = logged.iter().all(|(known, _)| known != reason);
-        if is_news {
-            if logged.len() >= COMPLAINTS_MAX {
+        let is_new = logged.iter().all(|(known, _)| known != reason);
+        if is_new {
+            if logged.len() >= ERRORS_MAX {
                 logged.pop_front();
             }
             logged.push_back((reason.to_owned(), now));
         }
-        is_news
+        is_new
     }
 
     /// Stores the readings in librdkafka's statistics.
-    pub(crate) fn read(&self, statistics: &[u8], names: &Names) {
+    pub(crate) fn add_statistics(&self, statistics: &[u8], names: &Names) {
         match readings_in(statistics, names) {
             Ok(readings) => *self.readings.lock().unwrap_or_else(PoisonError::into_inner) = Some(readings),
             Err(error) => tracing::debug!(error = %error, "librdkafka's statistics cannot be read"),
         }
     }
 
-    /// Takes the stored complaints.
-    pub(crate) fn complaints(&self) -> Vec<String> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    /// Takes the stored errors.
+    pub(crate) fn take_errors(&self) -> Vec<String> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 
     /// Takes the newest readings.
-    pub(crate) fn readings(&self) -> Option<Readings> {
+    pub(crate) fn take_readings(&self) -> Option<Readings> {
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_is_what_the_statistics_say_of_a_partition_and_its_broker() {
+    fn reading_combines_partition_and_broker_statistics() {
         let statistics = br#"{"name":"x","brokers":{
             "GroupCoordinator":{"nodeid":-1,"req":{"Fetch":0}},
             "b:1/1":{"nodeid":1,"req":{"Fetch":41,"Produce":1}}},
@@ -167,21 +167,23 @@ mod tests {
         let readings = readings_in(statistics, &Names::new("t")).unwrap();
         let reading = Reading { next: 7, end: 9, queued: 3, fetches: 41 };
         assert_eq!(readings, Readings::from([(TopicPartition::new("casino", 2), reading)]));
-        assert!(!reading.has_something_at(7), "something waits to be taken");
+        assert!(!reading.is_unfetched_at(7), "a fetched record waits to be taken");
         let drained = Reading { queued: 0, ..reading };
-        assert!(drained.has_something_at(7) && !drained.has_something_at(9));
-        assert!(!Reading { next: 9, ..drained }.has_something_at(7), "it is at the end");
-        assert!(Reading { next: -1001, ..drained }.is_lost() && Reading { end: -1, ..drained }.is_lost());
-        assert!(!drained.is_lost());
+        assert!(drained.is_unfetched_at(7) && !drained.is_unfetched_at(9));
+        assert!(!Reading { next: 9, ..drained }.is_unfetched_at(7), "the reader is at the end");
+        assert!(
+            Reading { next: -1001, ..drained }.is_unknown() && Reading { end: -1, ..drained }.is_unknown()
+        );
+        assert!(!drained.is_unknown());
     }
 
     #[test]
-    fn a_complaint_is_news_once_and_bounded() {
+    fn repeated_error_is_logged_once_and_kept_in_bounds() {
         let reports = Reports::default();
-        let news: Vec<bool> = (0..100).map(|_| reports.complain("the same")).collect();
-        assert_eq!(news.iter().filter(|is_news| **is_news).count(), 1);
-        assert!(news[0]);
-        assert_eq!(reports.complaints().len(), COMPLAINTS_MAX);
-        assert!(reports.complaints().is_empty());
+        let must_log: Vec<bool> = (0..100).map(|_| reports.add_error("the same")).collect();
+        assert_eq!(must_log.iter().filter(|is_new| **is_new).count(), 1);
+        assert!(must_log[0]);
+        assert_eq!(reports.take_errors().len(), ERRORS_MAX);
+        assert!(reports.take_errors().is_empty());
     }
 }

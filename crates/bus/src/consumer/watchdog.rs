@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::ConsumerError;
-use crate::ledger::{Ledger, NextOffset, TopicPartition};
-use crate::watch::LaneWatch;
+use crate::lane_activity::LaneActivity;
+use crate::offsets::NextOffset;
+use crate::partitions::{Partitions, TopicPartition};
 
 pub(crate) struct Watchdog {
     deadline: Duration,
@@ -21,10 +22,10 @@ impl Watchdog {
 
     /// Checks every slot and every partition. `is_held` returns true for a partition that stands still on purpose, behind a
     /// record that waits for its next attempt. Such a record is reported elsewhere.
-    pub(crate) fn look(
+    pub(crate) fn check(
         &mut self,
-        ledger: &Ledger,
-        slots: &[Arc<LaneWatch>],
+        partitions: &Partitions,
+        slots: &[Arc<LaneActivity>],
         is_held: impl Fn(&TopicPartition) -> bool,
     ) -> Result<(), ConsumerError> {
         for (index, slot) in slots.iter().enumerate() {
@@ -33,9 +34,9 @@ impl Watchdog {
             }
         }
         let now = Instant::now();
-        self.progress.retain(|partition, _| ledger.in_hand(partition) > 0);
-        for partition in ledger.owned().filter(|partition| ledger.in_hand(partition) > 0) {
-            let frontier = ledger.frontier(partition);
+        self.progress.retain(|partition, _| partitions.in_flight(partition) > 0);
+        for (partition, offsets) in partitions.owned().filter(|(_, offsets)| offsets.in_flight() > 0) {
+            let frontier = offsets.frontier();
             let (before, since) = self.progress.entry(partition.clone()).or_insert((frontier, now));
             if *before != frontier || is_held(partition) {
                 (*before, *since) = (frontier, now);
@@ -57,8 +58,8 @@ fn stalled(what: String, standing: Duration) -> ConsumerError {
 mod tests {
     use super::*;
 
-    fn lanes() -> Vec<Arc<LaneWatch>> {
-        vec![Arc::new(LaneWatch::new(Instant::now()))]
+    fn slots() -> Vec<Arc<LaneActivity>> {
+        vec![Arc::new(LaneActivity::new(Instant::now()))]
     }
 
     fn wait() {
@@ -66,37 +67,37 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_never_ends_is_seen() {
-        let (mut patient, mut dog) =
+    fn attempt_longer_than_the_deadline_is_reported() {
+        let (mut slow, mut watchdog) =
             (Watchdog::new(Duration::from_secs(600)), Watchdog::new(Duration::from_millis(2)));
-        let lanes = lanes();
-        let ledger = Ledger::default();
-        let running = lanes[0].attempt();
+        let slots = slots();
+        let partitions = Partitions::default();
+        let running = slots[0].attempt();
         wait();
-        assert!(patient.look(&ledger, &lanes, |_| false).is_ok());
-        assert!(matches!(dog.look(&ledger, &lanes, |_| false), Err(ConsumerError::Stalled { .. })));
+        assert!(slow.check(&partitions, &slots, |_| false).is_ok());
+        assert!(matches!(watchdog.check(&partitions, &slots, |_| false), Err(ConsumerError::Stalled { .. })));
         drop(running);
-        assert!(dog.look(&ledger, &lanes, |_| false).is_ok());
+        assert!(watchdog.check(&partitions, &slots, |_| false).is_ok());
     }
 
     #[test]
-    fn a_frontier_that_stands_still_is_seen_unless_its_own_partition_is_held_on_purpose() {
-        let mut dog = Watchdog::new(Duration::from_millis(2));
-        let lanes = lanes();
-        let mut ledger = Ledger::default();
+    fn stalled_frontier_is_reported_unless_its_partition_is_held() {
+        let mut watchdog = Watchdog::new(Duration::from_millis(2));
+        let slots = slots();
+        let mut partitions = Partitions::default();
         let (held, other) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
-        ledger.assign(held.clone());
-        ledger.deliver(&held, 5);
+        partitions.assign(held.clone());
+        partitions.deliver(&held, 5);
         let is_held = |partition: &TopicPartition| *partition == held;
-        assert!(dog.look(&ledger, &lanes, is_held).is_ok());
+        assert!(watchdog.check(&partitions, &slots, is_held).is_ok());
         wait();
-        assert!(dog.look(&ledger, &lanes, is_held).is_ok());
-        // a held record of another partition is no excuse for this one
-        ledger.assign(other.clone());
-        ledger.deliver(&other, 7);
-        assert!(dog.look(&ledger, &lanes, is_held).is_ok());
+        assert!(watchdog.check(&partitions, &slots, is_held).is_ok());
+        // a held record of another partition does not excuse this one
+        partitions.assign(other.clone());
+        partitions.deliver(&other, 7);
+        assert!(watchdog.check(&partitions, &slots, is_held).is_ok());
         wait();
-        let stalled = dog.look(&ledger, &lanes, is_held).map_err(|stalled| stalled.to_string());
-        assert!(stalled.as_ref().is_err_and(|told| told.contains("t/1")), "{stalled:?}");
+        let stalled = watchdog.check(&partitions, &slots, is_held).map_err(|stalled| stalled.to_string());
+        assert!(stalled.as_ref().is_err_and(|message| message.contains("t/1")), "{stalled:?}");
     }
 }

@@ -11,9 +11,10 @@ use super::context::list_of;
 use super::owner::Owner;
 use crate::error::ConsumerError;
 use crate::lanes::{LaneKey, Lanes, Slot};
-use crate::ledger::{Delivered, Epoch, TopicPartition};
-use crate::process::{Ended, Job};
+use crate::offsets::{Offsets, RecordEnd};
+use crate::partitions::{Delivered, Epoch, TopicPartition};
 use crate::record::Record;
+use crate::record_task::{RecordTask, TaskResult};
 
 /// A record that waits in its lane.
 pub(crate) struct Queued {
@@ -22,7 +23,7 @@ pub(crate) struct Queued {
     cost_bytes: usize,
     record: Arc<Record>,
     received_at: SystemTime,
-    leaving: CancellationToken,
+    cancellation: CancellationToken,
 }
 
 /// Result that a worker sends at its end.
@@ -33,19 +34,19 @@ pub(crate) struct Completion {
     epoch: Epoch,
     offset: i64,
     cost_bytes: usize,
-    ended: Ended,
+    result: TaskResult,
 }
 
 /// Sends the completion even if the worker panics. A record without a completion would hold its frontier forever.
 struct Worker {
-    completed: mpsc::Sender<Completion>,
+    completion_sender: mpsc::Sender<Completion>,
     completion: Option<Completion>,
 }
 
 impl Worker {
-    fn ended(mut self, ended: Ended) {
+    fn finish(mut self, result: TaskResult) {
         if let Some(completion) = &mut self.completion {
-            completion.ended = ended;
+            completion.result = result;
         }
     }
 }
@@ -53,8 +54,8 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(completion) = self.completion.take() {
-            // fails only when the owner is gone, and then no completion is needed
-            self.completed.try_send(completion).ok();
+            // fails only after the owner has ended, and then no completion is needed
+            self.completion_sender.try_send(completion).ok();
         }
     }
 }
@@ -62,42 +63,43 @@ impl Drop for Worker {
 impl Owner {
     pub(super) fn on_record(&mut self, record: Record) {
         if !self.phase.is_running() {
-            return; // not in the ledger, so it is redelivered to the partition's next owner
+            return; // not registered, so it is redelivered to the partition's next owner
         }
         let partition = TopicPartition::new(record.topic.as_str(), record.partition);
         if self.is_beyond_damage(&partition, record.offset) {
             return; // it is redelivered after the batch that is unreadable now
         }
-        let epoch = match self.ledger.deliver(&partition, record.offset) {
+        let epoch = match self.partitions.deliver(&partition, record.offset) {
             Delivered::New(epoch) => epoch,
             // seen after incremental assignments: two consecutive polls return the same offsets
             Delivered::Redelivered | Delivered::NotOurs => {
-                self.load.dropped();
+                self.stats.count_dropped();
                 tracing::debug!(
-                    kafka.partition = %partition,
-                    kafka.offset = record.offset,
-                    "a record that came again, or of a partition that is not ours, is dropped"
+                    messaging.destination.name = record.topic,
+                    messaging.destination.partition.id = record.partition,
+                    messaging.kafka.offset = record.offset,
+                    "a redelivered record, or one of a partition that is not assigned here, is dropped"
                 );
                 return;
             }
         };
-        self.take_in_hand(partition, epoch, record);
+        self.enqueue(partition, epoch, record);
     }
 
-    fn take_in_hand(&mut self, partition: TopicPartition, epoch: Epoch, record: Record) {
+    fn enqueue(&mut self, partition: TopicPartition, epoch: Epoch, record: Record) {
         let cost_bytes = record.cost_bytes();
-        self.budget.take(&partition, cost_bytes);
-        self.load.took();
-        self.load.holds(self.budget.records(), self.budget.bytes());
-        let ahead = self.ledger.ahead(&partition);
-        self.load.is_ahead(ahead);
-        let is_full = self.budget.rests(&partition, ahead);
+        self.budget.add(&partition, cost_bytes);
+        self.stats.count_taken();
+        self.stats.set_in_flight(self.budget.records(), self.budget.bytes());
+        let ahead = self.partitions.offsets(&partition).map_or(0, Offsets::ahead);
+        self.stats.observe_ahead(ahead);
+        let is_full = self.budget.must_pause(&partition, ahead);
         let lane = Lanes::<Queued>::lane_of(record.key.as_deref(), record.partition, record.offset);
-        let leaving = self.leaving.entry(partition.clone()).or_default().clone();
+        let cancellation = self.partitions.cancellation(&partition);
         let received_at = SystemTime::now();
         self.lanes.push(
             lane,
-            Queued { partition, epoch, cost_bytes, record: Arc::new(record), received_at, leaving },
+            Queued { partition, epoch, cost_bytes, record: Arc::new(record), received_at, cancellation },
         );
         if is_full {
             self.apply_pause();
@@ -107,65 +109,66 @@ impl Owner {
     /// Starts all work that may start now.
     pub(super) fn dispatch(&mut self) {
         while let Some((slot, queued)) = self.lanes.start() {
-            self.working_on[slot] = Some(queued.partition.clone());
+            self.slot_partitions[slot] = Some(queued.partition.clone());
             let worker = Worker {
-                completed: self.completed.clone(),
+                completion_sender: self.completion_sender.clone(),
                 completion: Some(Completion {
                     slot,
                     partition: queued.partition,
                     epoch: queued.epoch,
                     offset: queued.record.offset,
                     cost_bytes: queued.cost_bytes,
-                    ended: Ended::Failed(ConsumerError::Invariant("a worker vanished".to_owned())),
+                    result: TaskResult::Failed(ConsumerError::Invariant("a worker had no result".to_owned())),
                 }),
             };
-            let job = Job {
+            let task = RecordTask {
                 record: queued.record,
                 received_at: queued.received_at,
-                leaving: queued.leaving,
-                watch: Arc::clone(&self.watches[slot]),
+                cancellation: queued.cancellation,
+                activity: Arc::clone(&self.activities[slot]),
             };
             let processor = Arc::clone(&self.processor);
-            drop(telemetry::spawn(async move { worker.ended(processor.run(&job).await) }));
+            drop(telemetry::spawn(async move { worker.finish(processor.run(&task).await) }));
         }
     }
 
     pub(super) fn on_completed(&mut self, completion: Completion) {
-        let Completion { slot, partition, epoch, offset, cost_bytes, ended } = completion;
+        let Completion { slot, partition, epoch, offset, cost_bytes, result } = completion;
         let lane = self.lanes.finish(slot);
-        self.working_on[slot] = None;
-        self.budget.give_back(&partition, cost_bytes);
-        self.load.holds(self.budget.records(), self.budget.bytes());
-        let booked = match &ended {
-            Ended::Done => self.ledger.complete(&partition, epoch, offset),
-            Ended::Abandoned | Ended::Failed(_) => self.ledger.abandon(&partition, epoch, offset),
+        self.slot_partitions[slot] = None;
+        self.budget.release(&partition, cost_bytes);
+        self.stats.set_in_flight(self.budget.records(), self.budget.bytes());
+        let end = match &result {
+            TaskResult::Done => RecordEnd::Done,
+            TaskResult::Abandoned | TaskResult::Failed(_) => RecordEnd::Abandoned,
         };
-        match ended {
-            Ended::Done => {}
+        let registered = self.partitions.finish(&partition, epoch, offset, end);
+        match result {
+            TaskResult::Done => {}
             // its successors in its lane must not overtake it
-            Ended::Abandoned => self.withdraw(|key, queued| {
+            TaskResult::Abandoned => self.withdraw(|key, queued| {
                 key == lane && queued.epoch == epoch && queued.partition == partition
             }),
-            Ended::Failed(cause) => {
+            TaskResult::Failed(cause) => {
                 self.withdraw(|key, _| key == lane);
                 self.begin_stop(Some(cause));
             }
         }
-        if let Err(wrong) = booked {
-            self.begin_stop(Some(ConsumerError::Invariant(wrong.to_string())));
+        if let Err(error) = registered {
+            self.begin_stop(Some(ConsumerError::Invariant(error.to_string())));
         }
-        if !self.paused.is_empty() {
+        if self.partitions.is_any_paused() {
             self.apply_pause();
         }
     }
 
     /// Removes waiting records from their lanes and gives them back.
     pub(super) fn withdraw(&mut self, unwanted: impl FnMut(LaneKey, &Queued) -> bool) {
-        for queued in self.lanes.withdraw(unwanted) {
-            self.budget.give_back(&queued.partition, queued.cost_bytes);
-            let booked = self.ledger.abandon(&queued.partition, queued.epoch, queued.record.offset);
-            if let Err(wrong) = booked {
-                tracing::error!("the books are wrong while giving back records: {wrong}");
+        for Queued { partition, epoch, cost_bytes, record, .. } in self.lanes.withdraw(unwanted) {
+            self.budget.release(&partition, cost_bytes);
+            let end = RecordEnd::Abandoned;
+            if let Err(error) = self.partitions.finish(&partition, epoch, record.offset, end) {
+                tracing::error!("broken invariant while giving back records: {error}");
             }
         }
     }
@@ -173,39 +176,39 @@ impl Owner {
     /// Returns true if a partition stands still on purpose. One of its records waits for its next attempt or behind such a
     /// record, or all slots are busy and one of them holds such a record.
     pub(super) fn is_held(&self, partition: &TopicPartition) -> bool {
-        let mut holding = (0..self.watches.len()).filter(|slot| self.watches[*slot].is_holding()).peekable();
+        let mut holding =
+            (0..self.activities.len()).filter(|slot| self.activities[*slot].is_holding()).peekable();
         if self.lanes.is_saturated() && holding.peek().is_some() {
             return true;
         }
         holding.any(|slot| {
-            self.working_on[slot].as_ref() == Some(partition)
+            self.slot_partitions[slot].as_ref() == Some(partition)
                 || self.lanes.waits_behind(slot, |queued| queued.partition == *partition)
         })
     }
 
-    /// Gives back the waiting records of partitions that are leaving.
+    /// Gives back the waiting records of revoked partitions.
     pub(super) fn withdraw_partitions(&mut self, partitions: &[TopicPartition]) {
         self.withdraw(|_, queued| partitions.contains(&queued.partition));
     }
 
     /// Pauses or resumes fetching as the budget, a shutdown or damage requires: for all partitions, or for one at its share.
     pub(super) fn apply_pause(&mut self) {
-        let Self { phase, budget, paused, ledger, damage, .. } = self;
-        let stops = !phase.is_running();
-        let rests = |partition: &TopicPartition| {
-            budget.rests(partition, ledger.ahead(partition)) || stops || damage.rests(partition)
-        };
-        let change = paused.change(rests, ledger.fetching());
+        let Self { phase, budget, partitions, damage, .. } = self;
+        let is_stopping = !phase.is_running();
+        let change = partitions.update_pauses(|partition, ahead| {
+            budget.must_pause(partition, ahead) || is_stopping || damage.must_pause(partition)
+        });
         if !change.pause.is_empty() {
-            self.load.rested();
+            self.stats.count_pause();
             tracing::debug!(
                 records = self.budget.records(),
                 bytes = self.budget.bytes(),
                 partitions = change.pause.len(),
-                "fetching rests"
+                "fetching is paused"
             );
             let list = list_of(&change.pause, &self.names);
-            self.paused_as_told(self.client.pause(&list));
+            self.log_rejection(self.client.pause(&list));
         }
         self.resume(&change.resume);
     }
@@ -213,14 +216,14 @@ impl Owner {
     pub(super) fn resume(&self, partitions: &[TopicPartition]) {
         if !partitions.is_empty() {
             let list = list_of(partitions, &self.names);
-            self.paused_as_told(self.client.resume(&list));
+            self.log_rejection(self.client.resume(&list));
         }
     }
 
     /// Logs a refusal only at debug level, because a partition that has just left cannot be paused.
-    fn paused_as_told(&self, result: Result<(), rdkafka::error::KafkaError>) {
+    fn log_rejection(&self, result: Result<(), rdkafka::error::KafkaError>) {
         if let Err(error) = result {
-            tracing::debug!(kafka.error = %error, "pausing or resuming was refused");
+            tracing::debug!(error = %error, "librdkafka rejected a pause or resume");
         }
     }
 }

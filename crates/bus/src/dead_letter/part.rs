@@ -4,7 +4,7 @@ use contracts::headers;
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use telemetry::propagation::{self, SENTRY_TRACE, TRACEPARENT};
 
-use crate::record::{Came, Record};
+use crate::record::{HeaderRef, Record};
 
 /// Maximum overhead of a header besides its name and its value.
 const HEADER_OVERHEAD_BYTES: usize = 10;
@@ -21,8 +21,8 @@ pub(super) struct Part<'a> {
 impl<'a> Part<'a> {
     /// The whole record.
     pub(super) fn whole(record: &'a Record) -> Self {
-        let headers = match record.headers_as_they_came() {
-            Some(came) => native(&originals(&came)),
+        let headers = match record.headers_as_received() {
+            Some(received) => native(&original_headers(&received)),
             None => record.headers_verbatim(), // a name is not UTF-8, so no header can be removed
         };
         Self { key: record.key.as_deref(), value: value_of(record), headers, cuts: Vec::new() }
@@ -42,8 +42,8 @@ impl<'a> Part<'a> {
             bytes => left -= bytes.unwrap_or(0),
         }
 
-        let came = record.headers_as_they_came().unwrap_or_else(|| record.headers_that_were_read());
-        let (mut room, all) = (left / 2, originals(&came));
+        let received = record.headers_as_received().unwrap_or_else(|| record.readable_headers());
+        let (mut room, all) = (left / 2, original_headers(&received));
         let mut kept = Vec::new();
         for (name, value) in &all {
             let cost = name.len() + value.map_or(0, <[u8]>::len) + HEADER_OVERHEAD_BYTES;
@@ -82,8 +82,8 @@ fn value_of(record: &Record) -> Option<&[u8]> {
     (!record.is_tombstone).then_some(record.value.as_ref())
 }
 
-fn native(came: &[Came<'_>]) -> OwnedHeaders {
-    came.iter().fold(OwnedHeaders::new_with_capacity(came.len()), |native, (key, value)| {
+fn native(received: &[HeaderRef<'_>]) -> OwnedHeaders {
+    received.iter().fold(OwnedHeaders::new_with_capacity(received.len()), |native, (key, value)| {
         native.insert(Header { key, value: *value })
     })
 }
@@ -91,14 +91,15 @@ fn native(came: &[Came<'_>]) -> OwnedHeaders {
 /// Returns the record's own headers as received, without those of an earlier dead letter. Of several `traceparent` or
 /// `sentry-trace` headers, the effective one stays. Lists (`baggage`, `tracestate`) stay separate: joined, the entries of two
 /// traces would look like one trace's, and readers discard a list that is too long.
-fn originals<'a>(came: &[Came<'a>]) -> Vec<Came<'a>> {
-    let single = [TRACEPARENT, SENTRY_TRACE].map(|name| (name, that_counts(came, name)));
-    let stays = |index: usize, (name, value): &Came<'_>| {
-        let counts = single.iter().find(|(known, _)| known == name).and_then(|(_, counts)| *counts);
+fn original_headers<'a>(received: &[HeaderRef<'a>]) -> Vec<HeaderRef<'a>> {
+    let single = [TRACEPARENT, SENTRY_TRACE].map(|name| (name, effective_index(received, name)));
+    let stays = |index: usize, (name, value): &HeaderRef<'_>| {
+        let effective = single.iter().find(|(known, _)| known == name).and_then(|(_, effective)| *effective);
         !name.starts_with(headers::DLQ_PREFIX)
-            && counts.is_none_or(|counts| index == counts || value.is_none())
+            && effective.is_none_or(|effective| index == effective || value.is_none())
     };
-    came.iter()
+    received
+        .iter()
         .enumerate()
         .filter(|(index, header)| stays(*index, header))
         .map(|(_, header)| *header)
@@ -106,9 +107,9 @@ fn originals<'a>(came: &[Came<'a>]) -> Vec<Came<'a>> {
 }
 
 /// Returns the index of the header of this name that readers use: the last that names a trace, else the last.
-fn that_counts(came: &[Came<'_>], name: &str) -> Option<usize> {
-    let last = |counts: &dyn Fn(&[u8]) -> bool| {
-        came.iter().rposition(|(other, value)| *other == name && value.is_some_and(counts))
+fn effective_index(received: &[HeaderRef<'_>], name: &str) -> Option<usize> {
+    let last = |is_usable: &dyn Fn(&[u8]) -> bool| {
+        received.iter().rposition(|(other, value)| *other == name && value.is_some_and(is_usable))
     };
     last(&|value| propagation::names_a_trace(name, value)).or_else(|| last(&|_| true))
 }
@@ -123,20 +124,20 @@ mod tests {
 
     /// The run time must grow linearly with the number of headers. With quadratic growth this test would not finish.
     #[test]
-    fn a_record_of_very_many_headers_is_kept_whole() {
+    fn hundreds_of_thousands_of_headers_are_kept() {
         const COUNT: usize = 400_000;
         let numbered: Vec<(String, Vec<u8>)> = (0..COUNT).map(|n| (format!("{n:x}"), Vec::new())).collect();
-        let came: Vec<Came<'_>> =
+        let received: Vec<HeaderRef<'_>> =
             numbered.iter().map(|(name, value)| (name.as_str(), Some(&value[..]))).collect();
-        assert_eq!(originals(&came), came);
+        assert_eq!(original_headers(&received), received);
         let traces = vec![(TRACEPARENT, Some(&b"damaged"[..])); COUNT];
-        assert_eq!(originals(&traces).len(), 1);
+        assert_eq!(original_headers(&traces).len(), 1);
     }
 
     #[test]
-    fn of_trace_headers_stays_the_one_that_counts_and_lists_stay_in_their_parts() {
+    fn effective_trace_header_is_kept_and_lists_stay_separate() {
         let (baggage, state) = (propagation::BAGGAGE, propagation::TRACESTATE);
-        let came: Vec<Came<'_>> = vec![
+        let received: Vec<HeaderRef<'_>> = vec![
             (TRACEPARENT, Some(FIRST)),
             (baggage, Some(b"sentry-trace_id=0123456789abcdef0123456789abcdef,sentry-release=a")),
             (TRACEPARENT, Some(SECOND)),
@@ -148,21 +149,21 @@ mod tests {
             ("twice", Some(b"1")),
             ("twice", Some(b"2")),
         ];
-        let kept = originals(&came);
-        let expected: Vec<Came<'_>> =
-            [1, 2, 3, 4, 5, 8, 9].into_iter().map(|index: usize| came[index]).collect();
+        let kept = original_headers(&received);
+        let expected: Vec<HeaderRef<'_>> =
+            [1, 2, 3, 4, 5, 8, 9].into_iter().map(|index: usize| received[index]).collect();
         assert_eq!(kept, expected);
         // a reader of the dead letter sees the same trace as its consumer did
-        let read = |headers: &[Came<'_>]| {
+        let read = |headers: &[HeaderRef<'_>]| {
             let valued = headers.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
             propagation::headers_of(&propagation::extract(valued))
         };
-        assert_eq!(read(&kept), read(&came));
+        assert_eq!(read(&kept), read(&received));
         assert!(read(&kept).iter().any(|(_, value)| value.contains("sentry-release=b")));
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_and_said() {
+    fn dropped_parts_are_counted() {
         let large = vec![b'v'; 3_000_000];
         let part_of = |key: usize, headers: usize, value: &[u8], bytes_max: usize| {
             let mut record = record();

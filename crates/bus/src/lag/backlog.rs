@@ -40,8 +40,8 @@ impl BacklogReader {
     /// # Errors
     /// When the settings are invalid. The broker is not contacted yet.
     pub fn new(config: &Config, group: Group, topics: &[Topic]) -> Result<Self, ClientError> {
-        let asked = std::iter::once((group, topics.to_vec()));
-        Ok(Self { reader: Arc::new(Reader::over(config, asked, false)?) })
+        let groups = std::iter::once((group, topics.to_vec()));
+        Ok(Self { reader: Arc::new(Reader::over(config, groups, false)?) })
     }
 
     /// Reads the present backlog.
@@ -50,9 +50,9 @@ impl BacklogReader {
     /// When the broker does not answer. That does not mean "no backlog".
     pub async fn read(&self) -> Result<Backlog, ClientError> {
         let mut backlog = Backlog { messages: 0, oldest_age_ms: Some(0) };
-        for stand in self.reader.stands().await?.iter().filter(|stand| stand.unread() > 0) {
-            backlog.messages += u64::try_from(stand.unread()).unwrap_or(0);
-            let age = stand.age_ms.and_then(|ms| u64::try_from(ms).ok());
+        for position in self.reader.positions().await?.iter().filter(|position| position.unread() > 0) {
+            backlog.messages += u64::try_from(position.unread()).unwrap_or(0);
+            let age = position.age_ms.and_then(|ms| u64::try_from(ms).ok());
             backlog.oldest_age_ms = backlog.oldest_age_ms.zip(age).map(|(known, age)| known.max(age));
         }
         Ok(backlog)
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_told_is_older() {
+    fn unknown_age_counts_as_older() {
         let backlog = |oldest_age_ms| Backlog { messages: 1, oldest_age_ms };
         assert!(backlog(None).is_older_than(Duration::from_secs(30)));
         assert!(backlog(Some(30_001)).is_older_than(Duration::from_secs(30)));

@@ -15,23 +15,23 @@ pub struct Gate {
 #[derive(Debug)]
 struct Closed {
     since: Instant,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self::telling_after(CLOSED_MAX)
+        Self::reporting_after(CLOSED_MAX)
     }
 }
 
 impl Gate {
     /// Creates a gate that is reported after it was closed for `closed_max`.
     #[must_use]
-    pub fn telling_after(closed_max: Duration) -> Self {
+    pub fn reporting_after(closed_max: Duration) -> Self {
         Self { closed_max, closed: None }
     }
 
-    /// Records whether the gate is closed now. Returns how long it has been closed once that reaches the limit, and then not
+    /// Registers whether the gate is closed now. Returns how long it has been closed once that reaches the limit, and then not
     /// again until it was open.
     pub fn note(&mut self, is_closed: bool) -> Option<Duration> {
         self.overdue(is_closed, Instant::now())
@@ -42,10 +42,10 @@ impl Gate {
             self.closed = None;
             return None;
         }
-        let closed = self.closed.get_or_insert(Closed { since: now, is_told: false });
+        let closed = self.closed.get_or_insert(Closed { since: now, is_reported: false });
         let held_back = now.duration_since(closed.since);
-        let is_overdue = !closed.is_told && held_back >= self.closed_max;
-        closed.is_told |= is_overdue;
+        let is_overdue = !closed.is_reported && held_back >= self.closed_max;
+        closed.is_reported |= is_overdue;
         is_overdue.then_some(held_back)
     }
 }
@@ -55,14 +55,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gate_that_stays_closed_is_reported_once_and_again_only_after_it_was_open() {
+    fn long_closed_gate_is_reported_once_per_closing() {
         let (mut gate, began) = (Gate::default(), Instant::now());
-        let mut told = |is_closed, second| {
+        let mut overdue = |is_closed, second| {
             gate.overdue(is_closed, began + Duration::from_secs(second)).map(|held_back| held_back.as_secs())
         };
-        assert_eq!([told(true, 0), told(true, 299), told(true, 300)], [None, None, Some(300)]);
-        assert_eq!([told(true, 301), told(true, 9_000)], [None, None], "once");
-        assert_eq!([told(false, 9_001), told(true, 9_002), told(true, 9_301)], [None; 3], "it was open");
-        assert_eq!(told(true, 9_302), Some(300));
+        assert_eq!([overdue(true, 0), overdue(true, 299), overdue(true, 300)], [None, None, Some(300)]);
+        assert_eq!([overdue(true, 301), overdue(true, 9_000)], [None, None], "once");
+        assert_eq!(
+            [overdue(false, 9_001), overdue(true, 9_002), overdue(true, 9_301)],
+            [None; 3],
+            "it was open"
+        );
+        assert_eq!(overdue(true, 9_302), Some(300));
     }
 }

@@ -40,15 +40,15 @@ pub(super) struct Client {
     inner: Arc<Polled>,
 }
 
-/// The fields are dropped in this order, so the thread holds the last handle of the producer when it learns of the end.
+/// The fields are dropped in this order, so the thread holds the last handle of the producer when it sees the stop flag.
 struct Polled {
     producer: Arc<BaseProducer<Delivery>>,
-    _ends: EndOnDrop,
+    _stop: StopOnDrop,
 }
 
-struct EndOnDrop(Arc<AtomicBool>);
+struct StopOnDrop(Arc<AtomicBool>);
 
-impl Drop for EndOnDrop {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -71,12 +71,12 @@ impl ProducerContext for Delivery {
     type DeliveryOpaque = Box<Waiter>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, waiter: Box<Waiter>) {
-        let told = match result {
+        let result = match result {
             Ok(record) => Ok(Published { partition: record.partition(), offset: record.offset() }),
             Err((error, _)) => Err(error.clone()),
         };
         // a send fails only if the publish's caller was cancelled
-        drop(waiter.send(told));
+        drop(waiter.send(result));
     }
 }
 
@@ -84,18 +84,17 @@ impl Client {
     /// Creates a client. It connects in the background.
     pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let producer: Arc<BaseProducer<Delivery>> = Arc::new(config.create_with_context(Delivery(Logged))?);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let (polled, until) = (Arc::clone(&producer), Arc::clone(&is_over));
+        let must_stop = Arc::new(AtomicBool::new(false));
+        let (polled, stop) = (Arc::clone(&producer), Arc::clone(&must_stop));
         let poll = move || {
-            while !until.load(Ordering::Acquire) {
+            while !stop.load(Ordering::Acquire) {
                 polled.poll(POLL);
             }
         };
-        std::thread::Builder::new()
-            .name("kafka-delivery".to_owned())
-            .spawn(poll)
-            .map_err(|error| KafkaError::ClientCreation(format!("its thread does not start: {error}")))?;
-        Ok(Self { inner: Arc::new(Polled { producer, _ends: EndOnDrop(is_over) }) })
+        std::thread::Builder::new().name("kafka-delivery".to_owned()).spawn(poll).map_err(|error| {
+            KafkaError::ClientCreation(format!("the delivery thread did not start: {error}"))
+        })?;
+        Ok(Self { inner: Arc::new(Polled { producer, _stop: StopOnDrop(must_stop) }) })
     }
 
     /// Sends a record and waits for the brokers' answer. Waits at most `queue_full_timeout` for space in the queue.
@@ -104,7 +103,7 @@ impl Client {
         outgoing: Outgoing<'_>,
         queue_full_timeout: Duration,
     ) -> KafkaResult<Published> {
-        let (waiter, told) = oneshot::channel();
+        let (waiter, result) = oneshot::channel();
         let mut record: Record<'_> =
             BaseRecord::with_opaque_to(outgoing.topic, Box::new(waiter)).headers(outgoing.headers);
         record.key = outgoing.key;
@@ -119,7 +118,7 @@ impl Client {
             tokio::time::sleep(QUEUE_FULL_PAUSE).await;
         }
         // the waiter is dropped unanswered only with the whole client, which this call keeps alive
-        told.await.unwrap_or(Err(KafkaError::Canceled))
+        result.await.unwrap_or(Err(KafkaError::Canceled))
     }
 
     /// Blocks until every sent record is answered, at most for `deadline`.
@@ -140,12 +139,12 @@ impl Lazy {
     }
 
     /// Returns the client, and creates it on first use. Of two concurrent creations, one stays.
-    pub(super) fn get_or_make(&self) -> KafkaResult<&Client> {
+    pub(super) fn get_or_create(&self) -> KafkaResult<&Client> {
         match self.client.get() {
             Some(client) => Ok(client),
             None => {
-                let made = Client::new(&self.config)?;
-                Ok(self.client.get_or_init(|| made))
+                let created = Client::new(&self.config)?;
+                Ok(self.client.get_or_init(|| created))
             }
         }
     }
@@ -176,11 +175,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_is_an_error_in_time_and_a_cancelled_publish_harms_nobody() {
+    async fn full_queue_fails_in_time_and_a_cancelled_publish_is_harmless() {
         let client = unreachable();
         let first =
             tokio::time::timeout(Duration::from_millis(50), client.send(record(), Duration::ZERO)).await;
-        assert!(first.is_err(), "there is nobody to acknowledge it: {first:?}");
+        assert!(first.is_err(), "no broker can acknowledge it: {first:?}");
         let second = client.send(record(), Duration::from_millis(20)).await;
         assert!(is_full(&second.unwrap_err()));
         // the first record is answered only here, when its caller is gone
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_ends_with_the_last_clone() {
+    fn thread_ends_with_the_last_clone() {
         let client = unreachable();
         let producer = Arc::downgrade(&client.inner.producer);
         let second = client.clone();
@@ -197,7 +196,7 @@ mod tests {
         drop(second);
         let until = Instant::now() + Duration::from_secs(30);
         while producer.strong_count() > 0 {
-            assert!(Instant::now() < until, "the thread still has the client");
+            assert!(Instant::now() < until, "the thread still holds the client");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -6,7 +6,7 @@ use contracts::{Group, TopicSpec};
 use crate::support::{DEADLINE, namespace, specs_for};
 
 #[tokio::test]
-async fn topics_are_created_once_and_corrected_when_they_differ() {
+async fn topics_are_created_once_and_corrected() {
     let config = namespace();
     let mut specs = specs_for(Group::Game);
     let created = ensure_topics(&config, &specs).await.expect("created");
@@ -34,7 +34,7 @@ async fn topics_are_created_once_and_corrected_when_they_differ() {
 }
 
 #[tokio::test]
-async fn another_number_of_partitions_is_refused_because_keys_would_move() {
+async fn different_partition_count_is_refused() {
     let config = namespace();
     let mut specs = specs_for(Group::Game);
     specs.truncate(1);
@@ -50,7 +50,7 @@ async fn another_number_of_partitions_is_refused_because_keys_would_move() {
 }
 
 #[tokio::test]
-async fn without_a_broker_it_says_so() {
+async fn missing_broker_is_a_client_error() {
     let config = bus::Config { bootstrap_servers: "127.0.0.1:1".to_owned(), ..bus::Config::default() };
     assert!(matches!(ensure_topics(&config, &specs_for(Group::Game)).await, Err(AdminError::Client(_))));
 }

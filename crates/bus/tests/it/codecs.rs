@@ -6,14 +6,14 @@ use contracts::{Group, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::support::{CONSOLE_BET, Remember, Running, bets, broker_for, committed_reaches, physical};
+use crate::support::{CONSOLE_BET, Running, TestHandler, bets, broker_for, committed_reaches, physical};
 
 const RECORDS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_codec_of_a_stock_producer_is_read() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     let topic = physical(&config, Topic::BetsCommands.name());
     for (index, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {

@@ -4,14 +4,14 @@ use bus::Producer;
 use contracts::{EventType, Group, Message, Topic, headers};
 
 use crate::support::{
-    CONSOLE_BET, Remember, Running, bets, broker_for, committed_reaches, counted, place_bet, publish_bare,
+    CONSOLE_BET, Running, TestHandler, bets, broker_for, committed_reaches, counted, place_bet, publish_raw,
     stored_in,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_arrives_as_it_was_published_and_its_offset_is_committed() {
+async fn event_arrives_as_published_and_is_committed() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     let producer = Producer::new(&config).expect("a producer");
 
@@ -35,7 +35,7 @@ async fn an_event_arrives_as_it_was_published_and_its_offset_is_committed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_one_key_are_handled_in_order() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let producer = Producer::new(&config).expect("a producer");
     for number in 0..200 {
         producer.publish(&place_bet(&format!("player-{}", number % 5), number)).await.expect("published");
@@ -53,11 +53,11 @@ async fn records_of_one_key_are_handled_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_from_the_console_without_key_and_headers_is_an_event() {
+async fn console_line_without_key_and_headers_is_an_event() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
-    publish_bare(&config, Topic::BetsCommands.name(), None, CONSOLE_BET).await;
+    publish_raw(&config, Topic::BetsCommands.name(), None, CONSOLE_BET).await;
     let seen = handler.wait_for(1).await;
     assert_eq!(seen[0].event.player_id(), "console");
     let Message::PlaceBet(bet) = &seen[0].event.message else { panic!("{:?}", seen[0].event) };
@@ -71,7 +71,7 @@ async fn a_line_from_the_console_without_key_and_headers_is_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_known_type_that_nobody_declared_completes() {
+async fn known_type_without_a_handler_is_skipped() {
     let config = broker_for(Group::Payment).await;
     let producer = Producer::new(&config).expect("a producer");
     let registered = contracts::proto::players::v1::PlayerRegistered {
@@ -82,8 +82,8 @@ async fn a_known_type_that_nobody_declared_completes() {
     };
     let cause = "cause".parse().expect("a valid id");
     producer.publish(&contracts::Event::follower(&cause, "/test", registered)).await.expect("published");
-    let handler = Remember::all();
-    let router = bus::Router::new().on(EventType::LimitsChanged, handler.clone());
+    let handler = TestHandler::all();
+    let router = bus::Router::new().on_each([EventType::LimitsChanged], handler.clone());
     let skipped = || {
         let labels = [("topic", Topic::PlayersEvents.name()), ("group", "payment")];
         counted("pitboss_bus_records_skipped", &labels)
@@ -93,12 +93,12 @@ async fn a_known_type_that_nobody_declared_completes() {
     committed_reaches(&config, Group::Payment, 1).await;
     assert!(handler.seen().is_empty());
     let counted = skipped() - before;
-    assert!((counted - 1.0).abs() < 0.1, "skipped is counted, once: {counted}");
+    assert!((counted - 1.0).abs() < 0.1, "skipped is counted once: {counted}");
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_on_the_wire_is_a_cloud_event_in_binary_mode() {
+async fn published_record_is_a_binary_mode_cloud_event() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let event = place_bet("player-1", 1);
@@ -114,10 +114,10 @@ async fn what_is_on_the_wire_is_a_cloud_event_in_binary_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_of_a_type_that_is_not_read_is_refused_at_the_start() {
+async fn handler_of_a_type_from_an_unread_topic_is_rejected() {
     let config = crate::support::namespace();
     let producer = Producer::new(&config).expect("a producer");
-    let router = bus::Router::new().on(EventType::ApplyWager, Remember::all());
+    let router = bus::Router::new().on_each([EventType::ApplyWager], TestHandler::all());
     let refused = bus::Consumer::new(&config, Group::Game, router, producer);
     let message = refused.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(message.contains("ApplyWager"), "{message}");

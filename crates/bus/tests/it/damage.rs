@@ -1,8 +1,6 @@
 //! Unreadable batches are reported within seconds with their position, never passed, and end readiness. Each scenario runs in its
 //! own process, because the error events are read from what that process sent to Sentry.
 
-use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bus::Config;
@@ -15,52 +13,23 @@ use serde_json::Value;
 
 use crate::proxy::Proxy;
 use crate::support::{
-    DEADLINE, Remember, Running, bets, broker_for, committed, committed_reaches, physical, place_bet,
-    players_in,
+    DEADLINE, Running, TestHandler, bets, broker_for, committed, committed_reaches, physical, place_bet,
+    players_in, run_scenario, scenario,
 };
 use testkit::receiver::Receiver;
 
-const IN_SCENARIO: &str = "BUS_DAMAGE_SCENARIO";
 const BETS: Topic = Topic::BetsCommands;
 /// The promised seconds, with a reserve for a busy machine.
-const TOLD_WITHIN: Duration = Duration::from_secs(20);
+const REPORT_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Runs an ignored test in its own process.
-pub(crate) fn run(scenario: &str) {
-    let output = Command::new(std::env::current_exe().expect("this test binary"))
-        .args(["--exact", scenario, "--ignored", "--nocapture"])
-        .env(IN_SCENARIO, "1")
-        .output()
-        .expect("a process");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{out}\n{err}");
-    assert!(out.contains("1 passed"), "{out}\n{err}");
+#[test]
+fn batch_that_cannot_be_decompressed_is_reported_and_ends_readiness() {
+    run_scenario("damage::cannot_be_decompressed");
 }
 
 #[test]
-fn a_batch_that_cannot_be_unpacked_is_told_with_its_place_and_the_consumer_is_not_ready() {
-    run("damage::unpackable");
-}
-
-#[test]
-fn a_batch_with_a_wrong_checksum_is_not_passed_over() {
-    run("damage::wrong_checksum");
-}
-
-/// Runs a scenario with its own Sentry server.
-pub(crate) fn scenario<F: Future<Output = ()>>(scenario: impl FnOnce(Arc<Receiver>) -> F) {
-    if std::env::var(IN_SCENARIO).is_err() {
-        return;
-    }
-    let receiver = Arc::new(Receiver::start());
-    let mut config = telemetry::Config::silent("game");
-    config.dsn = Some(format!("http://key@{}/3", receiver.address));
-    let telemetry = telemetry::init(config).expect("telemetry starts");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        scenario(receiver).await;
-        telemetry.shutdown(10_000).await;
-    });
+fn batch_with_a_wrong_checksum_is_not_passed() {
+    run_scenario("damage::wrong_checksum");
 }
 
 /// Returns the error events about an unreadable position.
@@ -69,11 +38,11 @@ fn events(receiver: &Receiver) -> Vec<Value> {
     items.filter(|event| event.to_string().contains("cannot be read at offset")).collect()
 }
 
-async fn told(receiver: &Receiver, place: &str) -> Duration {
+async fn reported(receiver: &Receiver, place: &str) -> Duration {
     let began = Instant::now();
     let event = testkit::eventually("an error event", DEADLINE, || async { events(receiver).pop() }).await;
     let wanted = format!("{place}: ");
-    assert!(event.to_string().contains(&wanted), "it names the place ({wanted}): {event:#}");
+    assert!(event.to_string().contains(&wanted), "it names the position ({wanted}): {event:#}");
     began.elapsed()
 }
 
@@ -90,7 +59,7 @@ fn batch_of(config: &Config, codec: &str) -> FutureProducer {
 /// A kilobyte of zstd that decompresses to more than our limit. The broker accepts it, and librdkafka would fetch it forever.
 #[test]
 #[ignore = "the process of a test above"]
-fn unpackable() {
+fn cannot_be_decompressed() {
     scenario(|receiver| async move {
         let config = broker_for(Group::Game).await;
         let player = players_in(2).next().expect("a key");
@@ -103,31 +72,28 @@ fn unpackable() {
         assert_eq!((sent.partition, sent.offset), (2, 1));
         producer.publish(&place_bet(&player, 3)).await.expect("published");
 
-        let handler = Remember::all();
+        let handler = TestHandler::all();
         let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
         handler.wait_for(1).await;
-        let took = told(&receiver, "casino.bets.commands.v1/2 cannot be read at offset 1").await;
-        assert!(took < TOLD_WITHIN, "told after {took:?}");
+        let took = reported(&receiver, "casino.bets.commands.v1/2 cannot be read at offset 1").await;
+        assert!(took < REPORT_DEADLINE, "reported after {took:?}");
         assert!(!consumer.is_ready(), "ready though a partition cannot be read");
 
         // other partitions continue, and retries cause no second report
         let other = players_in(4).next().expect("a key");
         producer.publish(&place_bet(&other, 1)).await.expect("published");
         handler.wait_for(2).await;
-        tokio::time::sleep(Duration::from_secs(9)).await; // it is retried meanwhile
+        tokio::time::sleep(Duration::from_secs(9)).await; // meanwhile it is retried
         assert_eq!(events(&receiver).len(), 1);
         assert!(!consumer.is_ready());
-        let place = (BETS.name().to_owned(), 2);
-        assert_eq!(committed(&config, Group::Game).expect("offsets").get(&place), Some(&1));
+        let partition = (BETS.name().to_owned(), 2);
+        assert_eq!(committed(&config, Group::Game).expect("offsets").get(&partition), Some(&1));
 
         // an operator decides to delete it
         delete_before(&config, &topic, 2, 2).await;
         let seen = handler.wait_for(3).await;
         assert_eq!(seen[2].event.id.as_str(), format!("{player}-3"));
-        testkit::eventually("readiness to come back", DEADLINE, || async {
-            consumer.is_ready().then_some(())
-        })
-        .await;
+        consumer.wait_ready(true).await;
         committed_reaches(&config, Group::Game, 3 + 1).await;
         consumer.stop().await.expect("stops in order");
     });
@@ -161,25 +127,22 @@ fn wrong_checksum() {
             producer.publish(&event).await.expect("published");
         }
         let through = Config { bootstrap_servers: proxy.address.to_string(), ..config.clone() };
-        let handler = Remember::all();
+        let handler = TestHandler::all();
         let consumer = Running::start(&through, Group::Game, bets(handler.clone())).ready().await;
-        let took = told(&receiver, "casino.bets.commands.v1/2 cannot be read at offset 1").await;
-        assert!(took < TOLD_WITHIN, "told after {took:?}");
+        let took = reported(&receiver, "casino.bets.commands.v1/2 cannot be read at offset 1").await;
+        assert!(took < REPORT_DEADLINE, "reported after {took:?}");
         assert!(!consumer.is_ready(), "ready though a partition cannot be read");
-        tokio::time::sleep(Duration::from_secs(7)).await; // it is retried meanwhile
-        assert_eq!(handler.ids(), vec![format!("{player}-0")], "nothing behind it is taken before it");
-        let place = (BETS.name().to_owned(), 2);
-        assert_eq!(committed(&config, Group::Game).expect("offsets").get(&place), Some(&1));
+        tokio::time::sleep(Duration::from_secs(7)).await; // meanwhile it is retried
+        assert_eq!(handler.ids(), vec![format!("{player}-0")], "a record behind it was taken");
+        let partition = (BETS.name().to_owned(), 2);
+        assert_eq!(committed(&config, Group::Game).expect("offsets").get(&partition), Some(&1));
         assert_eq!(events(&receiver).len(), 1);
 
         proxy.heal();
         let seen = handler.wait_for(3).await;
         let offsets: Vec<i64> = seen.iter().map(|seen| seen.offset).collect();
         assert_eq!(offsets, vec![0, 1, 2], "each once, in order");
-        testkit::eventually("readiness to come back", DEADLINE, || async {
-            consumer.is_ready().then_some(())
-        })
-        .await;
+        consumer.wait_ready(true).await;
         committed_reaches(&config, Group::Game, 3).await;
         consumer.stop().await.expect("stops in order");
     });

@@ -1,4 +1,4 @@
-//! Records that cannot be handled are kept unchanged, and other records are not affected.
+//! Records that cannot be handled are parked unchanged, and other records are not affected.
 
 use bus::{HandlerError, Outcome, Producer};
 use contracts::{Group, Topic, headers};
@@ -7,46 +7,50 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::support::{
-    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, bus_free_producer, committed_reaches,
-    namespace, physical, place_bet, publish_bare, replay, specs_for, stored,
+    CONSOLE_BET, DEADLINE, Running, Stored, TestHandler, bets, broker_for, committed_reaches, namespace,
+    physical, place_bet, publish_raw, raw_producer, replay, run_scenario, scenario, specs_for, stored,
 };
 
 const BETS: Topic = Topic::BetsCommands;
 
+async fn dead_letter(config: &bus::Config) -> Stored {
+    stored(config, &BETS.dlq(Group::Game), 1).await.remove(0)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_malformed_line_between_two_good_ones_harms_neither_and_is_kept() {
+async fn malformed_record_is_parked_and_its_neighbours_are_handled() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     let malformed: &[u8] = br#"{"type":"casino.bets.v1.PlaceBet","data":{"playerId":"x","stakes":1}}"#;
     for value in [CONSOLE_BET, malformed, CONSOLE_BET] {
-        publish_bare(&config, BETS.name(), Some(b"console"), value).await;
+        publish_raw(&config, BETS.name(), Some(b"console"), value).await;
     }
     handler.wait_for(2).await;
     committed_reaches(&config, Group::Game, 3).await;
 
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert_eq!(kept[0].value.as_deref(), Some(malformed));
-    assert_eq!(kept[0].key.as_deref(), Some(b"console".as_slice()));
-    assert_eq!(kept[0].header(headers::DLQ_TOPIC).as_deref(), Some(BETS.name()));
-    assert_eq!(kept[0].header(headers::DLQ_OFFSET).as_deref(), Some("1"));
-    assert_eq!(kept[0].header(headers::DLQ_GROUP).as_deref(), Some("game"));
-    assert_eq!(kept[0].header(headers::DLQ_SERVICE).as_deref(), Some("bus-test"));
-    assert_eq!(kept[0].header(headers::DLQ_ERROR_CLASS).as_deref(), Some("undecodable"));
-    assert_eq!(kept[0].header(headers::DLQ_ATTEMPTS).as_deref(), Some("1"));
-    let message = kept[0].header(headers::DLQ_ERROR_MESSAGE).unwrap_or_default();
-    assert!(message.contains("stakes"), "it says what was wrong: {message}");
-    assert!(kept[0].header(headers::DLQ_PARTITION).is_some());
-    assert!(kept[0].header(headers::DLQ_TIMESTAMP_MS).is_some());
-    assert!(kept[0].header(headers::DLQ_AT).is_some());
+    let letter = dead_letter(&config).await;
+    assert_eq!(letter.value.as_deref(), Some(malformed));
+    assert_eq!(letter.key.as_deref(), Some(b"console".as_slice()));
+    assert_eq!(letter.header(headers::DLQ_TOPIC).as_deref(), Some(BETS.name()));
+    assert_eq!(letter.header(headers::DLQ_OFFSET).as_deref(), Some("1"));
+    assert_eq!(letter.header(headers::DLQ_GROUP).as_deref(), Some("game"));
+    assert_eq!(letter.header(headers::DLQ_SERVICE).as_deref(), Some("bus-test"));
+    assert_eq!(letter.header(headers::DLQ_ERROR_CLASS).as_deref(), Some("undecodable"));
+    assert_eq!(letter.header(headers::DLQ_ATTEMPTS).as_deref(), Some("1"));
+    let message = letter.header(headers::DLQ_ERROR_MESSAGE).unwrap_or_default();
+    assert!(message.contains("stakes"), "it names the error: {message}");
+    assert!(letter.header(headers::DLQ_PARTITION).is_some());
+    assert!(letter.header(headers::DLQ_TIMESTAMP_MS).is_some());
+    assert!(letter.header(headers::DLQ_AT).is_some());
     assert_eq!(handler.seen().len(), 2);
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn key_value_and_headers_of_a_dead_letter_are_the_originals_byte_for_byte() {
+async fn dead_letter_has_the_original_bytes() {
     let config = broker_for(Group::Game).await;
-    let producer = bus_free_producer(&config);
+    let producer = raw_producer(&config);
     let topic = physical(&config, BETS.name());
     let key: &[u8] = &[0xff, 0x00, 0x80];
     let value: &[u8] = &[0x00, 0xff, 0xfe, b'{'];
@@ -60,10 +64,10 @@ async fn key_value_and_headers_of_a_dead_letter_are_the_originals_byte_for_byte(
     let record = FutureRecord::to(&topic).key(key).payload(value).headers(original);
     producer.send(record, DEADLINE).await.expect("published");
 
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert_eq!(kept[0].key.as_deref(), Some(key));
-    assert_eq!(kept[0].value.as_deref(), Some(value));
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
+    let letter = dead_letter(&config).await;
+    assert_eq!(letter.key.as_deref(), Some(key));
+    assert_eq!(letter.value.as_deref(), Some(value));
     let expected = [
         ("twice", Some(vec![1_u8, 0xff])),
         ("null", None),
@@ -74,29 +78,29 @@ async fn key_value_and_headers_of_a_dead_letter_are_the_originals_byte_for_byte(
         (headers::BAGGAGE, Some(b"c=d".to_vec())),
     ];
     let expected: Vec<_> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    assert_eq!(kept[0].headers[..6], expected);
-    assert!(kept[0].headers[6..].iter().all(|(name, _)| name.starts_with("dlq-")), "{:?}", kept[0].headers);
+    assert_eq!(letter.headers[..6], expected);
+    assert!(letter.headers[6..].iter().all(|(name, _)| name.starts_with("dlq-")), "{:?}", letter.headers);
     committed_reaches(&config, Group::Game, 1).await;
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tombstone_is_kept_as_one() {
+async fn tombstone_stays_a_tombstone() {
     let config = broker_for(Group::Game).await;
     let topic = physical(&config, BETS.name());
     let record: FutureRecord<'_, str, str> = FutureRecord::to(&topic).key("p");
-    bus_free_producer(&config).send(record, DEADLINE).await.expect("published");
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert_eq!(kept[0].value, None);
-    assert!(kept[0].header(headers::DLQ_ERROR_MESSAGE).unwrap_or_default().contains("empty"));
+    raw_producer(&config).send(record, DEADLINE).await.expect("published");
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
+    let letter = dead_letter(&config).await;
+    assert_eq!(letter.value, None);
+    assert!(letter.header(headers::DLQ_ERROR_MESSAGE).unwrap_or_default().contains("empty"));
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_of_a_handler_is_kept_with_its_attempts_and_the_next_record_is_handled() {
+async fn handler_poison_is_parked_with_its_attempts() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
-    let handler = Remember::new(|delivery| match (delivery.event.id.as_str(), delivery.attempt) {
+    let handler = TestHandler::new(|delivery| match (delivery.event.id.as_str(), delivery.attempt) {
         ("p-1", 1) => Err(HandlerError::transient("not yet")),
         ("p-1", _) => Err(HandlerError::poison("the same id with another body")),
         _ => Ok(Outcome::Applied),
@@ -107,18 +111,18 @@ async fn poison_of_a_handler_is_kept_with_its_attempts_and_the_next_record_is_ha
     }
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
     handler.wait_for(3).await;
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert_eq!(kept[0].header(headers::CE_ID).as_deref(), Some("p-1"));
-    assert_eq!(kept[0].header(headers::DLQ_ERROR_CLASS).as_deref(), Some("poison"));
-    assert_eq!(kept[0].header(headers::DLQ_ATTEMPTS).as_deref(), Some("2"));
+    let letter = dead_letter(&config).await;
+    assert_eq!(letter.header(headers::CE_ID).as_deref(), Some("p-1"));
+    assert_eq!(letter.header(headers::DLQ_ERROR_CLASS).as_deref(), Some("poison"));
+    assert_eq!(letter.header(headers::DLQ_ATTEMPTS).as_deref(), Some("2"));
     committed_reaches(&config, Group::Game, 2).await;
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_always_panics_on_a_record_does_not_take_the_process_with_it() {
+async fn record_is_parked_after_three_panics() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
-    let handler = Remember::new(|delivery| {
+    let handler = TestHandler::new(|delivery| {
         assert_ne!(delivery.event.id.as_str(), "p-1", "a bug in the handler (on purpose)");
         Ok(Outcome::Applied)
     });
@@ -127,36 +131,36 @@ async fn a_handler_that_always_panics_on_a_record_does_not_take_the_process_with
         producer.publish(&place_bet("p", number)).await.expect("published");
     }
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert_eq!(kept[0].header(headers::DLQ_ERROR_CLASS).as_deref(), Some("panic"));
-    assert_eq!(kept[0].header(headers::DLQ_ATTEMPTS).as_deref(), Some("3"));
+    let letter = dead_letter(&config).await;
+    assert_eq!(letter.header(headers::DLQ_ERROR_CLASS).as_deref(), Some("panic"));
+    assert_eq!(letter.header(headers::DLQ_ATTEMPTS).as_deref(), Some("3"));
     committed_reaches(&config, Group::Game, 2).await;
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_largest_record_that_a_topic_takes_can_still_be_kept() {
+async fn largest_accepted_record_is_parked_whole() {
     let config = broker_for(Group::Game).await;
     // incompressible, and just below the topic's limit
     let noise = noise(contracts::topics::RECORD_BYTES_MAX * 2 - 200);
-    publish_bare(&config, BETS.name(), None, &noise).await;
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert_eq!(kept[0].value.as_deref(), Some(noise.as_slice()));
+    publish_raw(&config, BETS.name(), None, &noise).await;
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
+    let letter = dead_letter(&config).await;
+    assert_eq!(letter.value.as_deref(), Some(noise.as_slice()));
     committed_reaches(&config, Group::Game, 1).await;
     consumer.stop().await.expect("stops in order");
 }
 
 /// Three megabytes of one letter take a few kilobytes on the broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_its_producer_compressed_is_kept_whole() {
+async fn compressed_record_is_parked_whole() {
     let config = broker_for(Group::Game).await;
     let large = vec![b'a'; 3 * 1_024 * 1_024];
     publish_zipped(&config, &large).await;
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
-    let kept = stored(&config, &BETS.dlq(Group::Game), 1).await;
-    assert!(kept[0].value.as_deref() == Some(large.as_slice()), "another value");
-    assert_eq!(kept[0].header(headers::DLQ_VALUE_TRUNCATED), None);
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
+    let letter = dead_letter(&config).await;
+    assert!(letter.value.as_deref() == Some(large.as_slice()), "another value");
+    assert_eq!(letter.header(headers::DLQ_VALUE_TRUNCATED), None);
     committed_reaches(&config, Group::Game, 1).await;
     consumer.stop().await.expect("stops in order");
 }
@@ -174,15 +178,15 @@ async fn publish_zipped(config: &bus::Config, value: &[u8]) {
 }
 
 #[test]
-fn what_no_dead_letter_topic_takes_is_parked_in_part_and_its_place_is_told() {
-    crate::damage::run("dead_letters::too_large");
+fn record_too_large_to_park_is_cut_and_reported() {
+    run_scenario("dead_letters::too_large");
 }
 
 /// A record larger than our own client sends, and a dead-letter topic with a lower limit than the topic.
 #[test]
 #[ignore = "the process of a test above"]
 fn too_large() {
-    crate::damage::scenario(|receiver| async move {
+    scenario(|receiver| async move {
         let config = namespace();
         let mut specs = specs_for(Group::Game);
         for spec in specs.iter_mut().filter(|spec| spec.name.contains(".dlq.")) {
@@ -193,13 +197,13 @@ fn too_large() {
         bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
         let sizes = [40 * 1_024 * 1_024, 300 * 1_024];
         publish_zipped(&config, &vec![b'a'; sizes[0]]).await;
-        publish_bare(&config, BETS.name(), None, &noise(sizes[1])).await;
-        let handler = Remember::all();
+        publish_raw(&config, BETS.name(), None, &noise(sizes[1])).await;
+        let handler = TestHandler::all();
         let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
-        let kept = stored(&config, &BETS.dlq(Group::Game), 2).await;
+        let parked = stored(&config, &BETS.dlq(Group::Game), 2).await;
         for size in sizes {
-            let said = Some(size.to_string());
-            let part = kept.iter().find(|kept| kept.header(headers::DLQ_VALUE_TRUNCATED) == said);
+            let truncated = Some(size.to_string());
+            let part = parked.iter().find(|parked| parked.header(headers::DLQ_VALUE_TRUNCATED) == truncated);
             let value = part.and_then(|part| part.value.as_deref()).expect("the beginning of the value");
             assert!((1_024..size).contains(&value.len()), "{} of {size} bytes", value.len());
         }
@@ -209,13 +213,13 @@ fn too_large() {
         handler.wait_for(1).await;
         committed_reaches(&config, Group::Game, 3).await;
         consumer.stop().await.expect("stops in order");
-        let told = || async {
+        let reports = || async {
             let items = receiver.items().into_iter().map(|(_, item)| item.to_string());
-            let told: Vec<_> = items.filter(|item| item.contains("is too large for casino")).collect();
-            (told.len() >= 2).then_some(told)
+            let reports: Vec<_> = items.filter(|item| item.contains("is too large for casino")).collect();
+            (reports.len() >= 2).then_some(reports)
         };
-        let told = testkit::eventually("the error events", DEADLINE, told).await;
-        assert!(told.iter().all(|event| event.contains("casino.bets.commands.v1/")), "{told:?}");
+        let reports = testkit::eventually("the error events", DEADLINE, reports).await;
+        assert!(reports.iter().all(|event| event.contains("casino.bets.commands.v1/")), "{reports:?}");
     });
 }
 
@@ -233,9 +237,9 @@ fn noise(bytes: usize) -> Vec<u8> {
 
 /// Only panics count towards the limit of panics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_after_transient_failures_does_not_park_the_record() {
+async fn single_panic_after_transient_failures_does_not_park() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
-    let handler = Remember::new(|delivery| match delivery.attempt {
+    let handler = TestHandler::new(|delivery| match delivery.attempt {
         1 | 2 => Err(HandlerError::transient("not yet")),
         3 => panic!("a bug in the handler (on purpose)"),
         _ => Ok(Outcome::Applied),
@@ -250,18 +254,18 @@ async fn a_panic_after_transient_failures_does_not_park_the_record() {
 
 /// A bet that was published to the wrong topic, and twice moved with a tool that copies everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replayed_dead_letter_is_the_event_that_it_was_however_often_it_is_replayed() {
+async fn replayed_dead_letter_keeps_its_event_id() {
     let config = broker_for(Group::Payment).await;
     bus::admin::ensure_topics(&config, &crate::support::specs_for(Group::Game)).await.expect("topics");
     let wrong = Topic::PaymentsCommands;
-    publish_bare(&config, wrong.name(), Some(b"console"), CONSOLE_BET).await;
+    publish_raw(&config, wrong.name(), Some(b"console"), CONSOLE_BET).await;
     let payment = Running::start(&config, Group::Payment, bus::Router::new());
     let letter = stored(&config, &wrong.dlq(Group::Payment), 1).await.remove(0);
     payment.stop().await.expect("stops in order");
 
     replay(&config, &letter, BETS.name()).await;
     replay(&config, &letter, BETS.name()).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let game = Running::start(&config, Group::Game, bets(handler.clone()));
     let seen = handler.wait_for(2).await;
     let partition: i32 =
@@ -272,11 +276,11 @@ async fn a_replayed_dead_letter_is_the_event_that_it_was_however_often_it_is_rep
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_is_parked_again_says_where_it_was_first_and_why_last_each_once() {
+async fn record_parked_again_names_first_place_and_last_error() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::new(|delivery| match delivery.record.header(headers::DLQ_AT) {
-        None => Err(HandlerError::poison("the first verdict")),
-        Some(_) => Err(HandlerError::poison("the second verdict")),
+    let handler = TestHandler::new(|delivery| match delivery.record.header(headers::DLQ_AT) {
+        None => Err(HandlerError::poison("the first error")),
+        Some(_) => Err(HandlerError::poison("the second error")),
     });
     let topic = physical(&config, BETS.name());
     let original = OwnedHeaders::new()
@@ -293,17 +297,17 @@ async fn a_record_that_is_parked_again_says_where_it_was_first_and_why_last_each
         .insert(Header { key: "null", value: None::<&[u8]> });
     let record = FutureRecord::to(&topic).key("console").payload(CONSOLE_BET).headers(original);
     let (partition, offset) = {
-        let sent = bus_free_producer(&config).send(record, DEADLINE).await.expect("published");
+        let sent = raw_producer(&config).send(record, DEADLINE).await.expect("published");
         (sent.partition, sent.offset)
     };
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
-    let first = stored(&config, &BETS.dlq(Group::Game), 1).await.remove(0);
+    let first = dead_letter(&config).await;
     replay(&config, &first, BETS.name()).await;
     let again = stored(&config, &BETS.dlq(Group::Game), 2).await.remove(1);
 
     // `header` asserts that each occurs only once
-    assert_eq!(first.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some("the first verdict"));
-    assert_eq!(again.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some("the second verdict"));
+    assert_eq!(first.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some("the first error"));
+    assert_eq!(again.header(headers::DLQ_ERROR_MESSAGE).as_deref(), Some("the second error"));
     for (name, value) in [
         (headers::DLQ_TOPIC, BETS.name().to_owned()),
         (headers::DLQ_PARTITION, partition.to_string()),
@@ -315,10 +319,8 @@ async fn a_record_that_is_parked_again_says_where_it_was_first_and_why_last_each
         assert_eq!(again.header(name).as_ref(), Some(&value), "{name}");
     }
     assert_eq!(first.header(headers::DLQ_TIMESTAMP_MS), again.header(headers::DLQ_TIMESTAMP_MS));
-    let names = |stored: &crate::support::Stored| {
-        stored.headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(&first), names(&again), "nothing is piled up");
+    let names = |stored: &Stored| stored.headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&first), names(&again), "headers do not accumulate");
     assert!(again.headers.contains(&("null".to_owned(), None)));
     consumer.stop().await.expect("stops in order");
 }

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{Delivery, Handle, HandlerError, Outcome, Producer};
+use bus::{Delivery, HandleAny, HandlerError, Outcome, Producer};
 use contracts::Group;
 
-use crate::support::{Remember, Running, bets, broker_for, committed_reaches, place_bet};
+use crate::support::{Running, TestHandler, bets, broker_for, committed_reaches, place_bet};
 
 /// Handles slowly, so that records are in flight whenever partitions move.
-struct Slowly(Arc<Remember>);
+struct Slowly(Arc<TestHandler>);
 
 #[async_trait]
-impl Handle for Slowly {
+impl HandleAny for Slowly {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         tokio::time::sleep(Duration::from_millis(5)).await;
         self.0.handle(delivery).await
@@ -23,9 +23,9 @@ impl Handle for Slowly {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn partitions_are_drained_committed_and_only_then_handed_over() {
+async fn handover_loses_repeats_and_reorders_nothing() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let is_over = Arc::new(AtomicBool::new(false));
     let producing = telemetry::spawn(produce_until(config.clone(), Arc::clone(&is_over)));
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bus::{CancellationToken, Config, Producer, Tail};
+use bus::{Config, Producer};
 use contracts::{Group, Topic};
 use rdkafka::mocking::MockCluster;
 
-use crate::support::{DEADLINE, Remember, Running, bets};
+use crate::support::{Running, TestHandler, bets};
+use crate::tailing;
 
 /// Starts a cluster inside this process, so that stopping its broker affects no other test.
 fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Config) {
@@ -24,37 +25,26 @@ fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, C
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_is_not_ready_while_no_broker_answers() {
+async fn member_is_not_ready_without_a_broker() {
     let (cluster, config) = mock();
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all())).ready().await;
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all())).ready().await;
     cluster.broker_down(1).expect("down");
-    testkit::eventually("readiness to go", DEADLINE, || async { (!consumer.is_ready()).then_some(()) }).await;
+    consumer.wait_ready(false).await;
     cluster.broker_up(1).expect("up");
-    testkit::eventually("readiness to come back", DEADLINE, || async { consumer.is_ready().then_some(()) })
-        .await;
+    consumer.wait_ready(true).await;
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tail_hears_what_came_while_it_was_cut_off() {
-    use contracts::Event;
-    use contracts::proto::bets::v1::BetConflict;
+async fn tail_receives_records_published_while_it_was_disconnected() {
     let (cluster, config) = mock();
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let producer = Producer::new(&config).expect("a producer");
-    let router = bus::Router::new().on(contracts::EventType::BetConflict, handler.clone());
-    let tail = Tail::new(&config, &[Topic::BetsEvents], router, producer.clone()).expect("a tail");
-    let (told, mut ready) = tokio::sync::watch::channel(false);
-    let shutdown = CancellationToken::new();
-    let task = telemetry::spawn(tail.run(shutdown.clone(), move |is_ready| {
-        told.send_replace(is_ready);
-    }));
-    tokio::time::timeout(DEADLINE, ready.wait_for(|is| *is)).await.expect("in time").expect("runs");
+    let tail = tailing::start(&config, handler.clone()).ready().await;
 
     cluster.broker_down(1).expect("down");
-    tokio::time::timeout(DEADLINE, ready.wait_for(|is| !*is)).await.expect("in time").expect("runs");
-    let message = BetConflict { bet_id: "b".to_owned(), player_id: "p".to_owned() };
-    let event = Event::follower(&"cause".parse().expect("a valid id"), "/test", message);
+    tail.wait_ready(false).await;
+    let event = tailing::conflict(1);
     let publishing = producer.publish(&event);
     let back_up = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -62,8 +52,7 @@ async fn a_tail_hears_what_came_while_it_was_cut_off() {
     };
     let (published, ()) = tokio::join!(publishing, back_up);
     published.expect("published once the broker is back");
-    tokio::time::timeout(DEADLINE, ready.wait_for(|is| *is)).await.expect("in time").expect("runs");
+    tail.wait_ready(true).await;
     handler.wait_for(1).await;
-    shutdown.cancel();
-    tokio::time::timeout(DEADLINE, task).await.expect("ends").expect("no panic").expect("in order");
+    tail.stop().await.expect("stops in order");
 }

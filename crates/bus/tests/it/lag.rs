@@ -6,7 +6,7 @@ use bus::lag::{PartitionLag, Reader};
 use bus::{HandlerError, Outcome, Producer};
 use contracts::{Group, Topic};
 
-use crate::support::{DEADLINE, Remember, Running, bets, broker_for, committed_reaches, place_bet};
+use crate::support::{DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, place_bet};
 
 /// Reads until every age is known. The reader omits an age rather than delay its caller.
 async fn with_ages<E>(read: impl AsyncFn() -> Result<Vec<PartitionLag>, E>) -> Vec<PartitionLag> {
@@ -22,7 +22,7 @@ fn total(lags: &[PartitionLag]) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lag_is_seen_of_a_group_that_is_not_there() {
+async fn lag_is_read_for_absent_running_and_stopped_groups() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let reader = Arc::new(Reader::new(&config, &[Group::Game, Group::Gateway]).expect("a reader"));
@@ -50,7 +50,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     }
 
     // a group that handles all records but one player's
-    let handler = Remember::new(|delivery| match delivery.event.player_id() {
+    let handler = TestHandler::new(|delivery| match delivery.event.player_id() {
         "player-7" => Err(HandlerError::transient("held")),
         _ => Ok(Outcome::Applied),
     });
@@ -70,7 +70,7 @@ async fn lag_is_seen_of_a_group_that_is_not_there() {
     assert!((1..15).contains(&total(&lags)), "{held:?}");
     assert!(held.iter().all(|lag| lag.members == 0 && lag.lag_seconds.expect("an age") >= 1.0), "{held:?}");
 
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
     committed_reaches(&config, Group::Game, 30).await;
     assert_eq!(total(&reader.read().await.expect("lag")), 0);
     consumer.stop().await.expect("stops in order");

@@ -4,7 +4,7 @@ use bus::{Config, Producer, PublishError, RawRecord};
 use contracts::class::{Classify as _, ErrorClass};
 use contracts::{Group, Topic};
 
-use crate::support::{broker_for, bytes, place_bet, stored_in};
+use crate::support::{broker_for, bytes, place_bet, publish_all, stored_in};
 
 /// Java's murmur2, which decides the partition of a key in the stock tools.
 pub(crate) fn murmur2(key: &[u8]) -> i32 {
@@ -29,7 +29,7 @@ pub(crate) fn murmur2(key: &[u8]) -> i32 {
 }
 
 #[test]
-fn our_murmur2_is_javas() {
+fn murmur2_matches_java() {
     // test vectors of Kafka's own UtilsTest
     assert_eq!(murmur2(b"21"), -973_932_308);
     assert_eq!(murmur2(b"foobar"), -790_332_482);
@@ -38,7 +38,7 @@ fn our_murmur2_is_javas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_goes_to_the_partition_that_javas_tools_choose() {
+async fn key_selects_the_same_partition_as_java_tools() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     for number in 0..30 {
@@ -50,7 +50,7 @@ async fn a_key_goes_to_the_partition_that_javas_tools_choose() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_raw_record_keeps_its_headers() {
+async fn raw_record_keeps_its_headers() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let raw = RawRecord {
@@ -67,11 +67,11 @@ async fn a_raw_record_keeps_its_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_is_sent_on_carries_each_header_once_the_last_of_its_name() {
+async fn forwarded_record_has_only_the_last_header_of_each_name() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let header = |name: &str, value: &'static str| (name.to_owned(), bytes(value));
-    let time = bus_time();
+    let time = whole_seconds();
     let raw = RawRecord {
         topic: Topic::BetsCommands.name().to_owned(),
         key: Some(bytes("k")),
@@ -95,13 +95,13 @@ async fn a_record_that_is_sent_on_carries_each_header_once_the_last_of_its_name(
 }
 
 /// Returns the current time in whole seconds, not later than any clock that writes milliseconds.
-fn bus_time() -> f64 {
+fn whole_seconds() -> f64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     since.as_secs_f64().floor()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_is_too_large_is_poison_and_not_unknown() {
+async fn too_large_record_is_poison() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let raw = RawRecord {
@@ -116,7 +116,7 @@ async fn a_record_that_is_too_large_is_poison_and_not_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_acknowledgement_the_outcome_is_unknown_not_failed() {
+async fn missing_acknowledgement_is_an_unknown_outcome() {
     // a port that accepts connections and never answers
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let config = Config {
@@ -125,23 +125,20 @@ async fn without_an_acknowledgement_the_outcome_is_unknown_not_failed() {
         ..Config::default()
     };
     let producer = Producer::new(&config).expect("a producer");
-    let error = producer.publish(&place_bet("p", 1)).await.expect_err("nobody answers");
+    let error = producer.publish(&place_bet("p", 1)).await.expect_err("no broker answers");
     assert!(matches!(error, PublishError::OutcomeUnknown { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Transient);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_publishes_at_once_are_each_acknowledged_where_they_are() {
+async fn concurrent_publishes_get_distinct_positions() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let events: Vec<_> =
         (0..500).map(|number| place_bet(&format!("player-{}", number % 20), number)).collect();
-    let published = futures::future::join_all(events.iter().map(|event| producer.publish(event))).await;
-    let positions: std::collections::BTreeSet<(i32, i64)> = published
-        .into_iter()
-        .map(|published| published.expect("acknowledged"))
-        .map(|published| (published.partition, published.offset))
-        .collect();
-    assert_eq!(positions.len(), 500, "two records at one place");
+    let published = publish_all(&producer, &events).await;
+    let positions: std::collections::BTreeSet<(i32, i64)> =
+        published.iter().map(|published| (published.partition, published.offset)).collect();
+    assert_eq!(positions.len(), 500, "two records have one position");
     producer.flush(std::time::Duration::from_secs(5)).await.expect("flushed");
 }

@@ -25,13 +25,13 @@ impl Proxy {
     pub(crate) async fn start(broker: &str, marker: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let broker: SocketAddr = broker.parse().expect("one broker with an address of numbers");
+        let broker: SocketAddr = broker.parse().expect("one broker with a numeric address");
         let damages = Arc::new(AtomicBool::new(true));
         let is_on = Arc::clone(&damages);
         telemetry::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let way = Way { marker, is_on: Arc::clone(&is_on), from: broker, to: address };
-                telemetry::spawn(async move { way.carry(client).await.ok() });
+                let connection = Connection { marker, is_on: Arc::clone(&is_on), from: broker, to: address };
+                telemetry::spawn(async move { connection.forward(client).await.ok() });
             }
         });
         Self { address, damages }
@@ -43,28 +43,28 @@ impl Proxy {
     }
 }
 
-struct Way {
+struct Connection {
     marker: &'static [u8],
     is_on: Arc<AtomicBool>,
     from: SocketAddr,
     to: SocketAddr,
 }
 
-impl Way {
-    async fn carry(self, client: TcpStream) -> io::Result<()> {
+impl Connection {
+    async fn forward(self, client: TcpStream) -> io::Result<()> {
         let server = TcpStream::connect(self.from).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         let fetches: Arc<Mutex<HashSet<i32>>> = Arc::default();
-        let asked = Arc::clone(&fetches);
+        let requested = Arc::clone(&fetches);
         let there = telemetry::spawn(async move {
             while let Ok(frame) = read(&mut from_client).await {
                 if let [api_high, api_low, _, _, a, b, c, d, ..] = frame[..]
                     && i16::from_be_bytes([api_high, api_low]) == FETCH
                 {
-                    asked.lock().expect("not poisoned").insert(i32::from_be_bytes([a, b, c, d]));
+                    requested.lock().expect("not poisoned").insert(i32::from_be_bytes([a, b, c, d]));
                 }
                 write(&mut to_server, &frame).await?;
             }
@@ -85,23 +85,23 @@ impl Way {
     }
 
     fn readdress(&self, frame: &mut [u8]) {
-        let theirs = [HOST, &i32::from(self.from.port()).to_be_bytes()].concat();
-        let ours = [HOST, &i32::from(self.to.port()).to_be_bytes()].concat();
-        for place in places(frame, &theirs) {
-            frame[place..place + ours.len()].copy_from_slice(&ours);
+        let broker = [HOST, &i32::from(self.from.port()).to_be_bytes()].concat();
+        let proxy = [HOST, &i32::from(self.to.port()).to_be_bytes()].concat();
+        for start in positions(frame, &broker) {
+            frame[start..start + proxy.len()].copy_from_slice(&proxy);
         }
     }
 }
 
 fn damage(frame: &mut [u8], marker: &[u8]) {
-    for place in places(frame, marker) {
-        frame[place] ^= 0x20;
+    for start in positions(frame, marker) {
+        frame[start] ^= 0x20;
     }
 }
 
-fn places(frame: &[u8], wanted: &[u8]) -> Vec<usize> {
+fn positions(frame: &[u8], wanted: &[u8]) -> Vec<usize> {
     let found = frame.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted);
-    found.map(|(place, _)| place).collect()
+    found.map(|(start, _)| start).collect()
 }
 
 async fn read(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> io::Result<Vec<u8>> {

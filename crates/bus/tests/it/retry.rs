@@ -7,8 +7,8 @@ use bus::{ConsumerError, HandlerError, Outcome, Producer};
 use contracts::{Group, Topic};
 
 use crate::support::{
-    Remember, Running, bets, broker_for, committed, committed_reaches, committed_sum, namespace, place_bet,
-    specs_for,
+    Running, TestHandler, bets, broker_for, committed, committed_reaches, committed_sum, namespace,
+    place_bet, specs_for,
 };
 
 fn quick(mut config: bus::Config) -> bus::Config {
@@ -18,11 +18,11 @@ fn quick(mut config: bus::Config) -> bus::Config {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transient_failure_is_tried_again_in_place_and_nothing_of_its_key_overtakes_it() {
+async fn transient_failure_is_retried_in_place_and_blocks_its_key() {
     let config = quick(broker_for(Group::Game).await);
-    let handler = Remember::new(|delivery| {
+    let handler = TestHandler::new(|delivery| {
         if delivery.event.id.as_str() == "held-1" && delivery.attempt < 4 {
-            return Err(HandlerError::transient("the store is away"));
+            return Err(HandlerError::transient("the store is unavailable"));
         }
         Ok(Outcome::Applied)
     });
@@ -40,13 +40,13 @@ async fn a_transient_failure_is_tried_again_in_place_and_nothing_of_its_key_over
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_held_record_is_not_skipped_others_go_on_and_a_stop_gives_it_back() {
+async fn held_record_is_given_back_at_a_stop() {
     let config = quick(bus::Config { retry_alert_after_ms: 30, ..broker_for(Group::Game).await });
     let is_healed = Arc::new(AtomicBool::new(false));
     let healed = Arc::clone(&is_healed);
-    let handler = Remember::new(move |delivery| {
+    let handler = TestHandler::new(move |delivery| {
         if delivery.event.player_id() == "held" && !healed.load(Ordering::SeqCst) {
-            return Err(HandlerError::transient("the store is away"));
+            return Err(HandlerError::transient("the store is unavailable"));
         }
         Ok(Outcome::Applied)
     });
@@ -57,16 +57,16 @@ async fn a_held_record_is_not_skipped_others_go_on_and_a_stop_gives_it_back() {
     for number in 0..20 {
         producer.publish(&place_bet(&format!("other-{number}"), 1)).await.expect("published");
     }
-    testkit::eventually("the other keys to go on", crate::support::DEADLINE, || async {
+    testkit::eventually("the other keys to be handled", crate::support::DEADLINE, || async {
         let others = handler.ids().iter().filter(|id| id.starts_with("other")).count();
         (others == 20).then_some(())
     })
     .await;
     consumer.stop().await.expect("a held record does not keep the process from stopping");
-    let place = (Topic::BetsCommands.name().to_owned(), held.partition);
+    let partition = (Topic::BetsCommands.name().to_owned(), held.partition);
     let committed = committed(&config, Group::Game).expect("committed offsets");
     assert_eq!(held.offset, 0);
-    assert_eq!(committed.get(&place).copied().unwrap_or(0), 0, "the held record's offset was passed");
+    assert_eq!(committed.get(&partition).copied().unwrap_or(0), 0, "the held record's offset was passed");
     assert!(committed.values().sum::<i64>() > 0, "others were committed: {committed:?}");
 
     is_healed.store(true, Ordering::SeqCst);
@@ -77,9 +77,9 @@ async fn a_held_record_is_not_skipped_others_go_on_and_a_stop_gives_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fatal_error_stops_the_consumer_and_the_record_comes_again() {
+async fn fatal_error_stops_the_consumer_and_the_record_is_redelivered() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::new(|_| Err(HandlerError::fatal("the ledger contradicts itself")));
+    let handler = TestHandler::new(|_| Err(HandlerError::fatal("the ledger contradicts itself")));
     let producer = Producer::new(&config).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
@@ -90,23 +90,23 @@ async fn a_fatal_error_stops_the_consumer_and_the_record_comes_again() {
         other => panic!("{other:?}"),
     }
     assert_eq!(committed_sum(&config, Group::Game), 0);
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
     assert_eq!(handler.wait_for(1).await[0].event.id.as_str(), "p-1");
     consumer.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_dead_letter_cannot_be_written_the_record_is_not_passed() {
+async fn record_is_not_passed_until_its_dead_letter_is_written() {
     let config = quick(bus::Config { message_timeout_ms: 700, ..namespace() });
     let mut specs = specs_for(Group::Game);
     let dead_letters: Vec<_> = specs.extract_if(.., |spec| spec.name.contains(".dlq.")).collect();
     bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
 
-    let handler = Remember::new(|_| Err(HandlerError::poison("never")));
+    let handler = TestHandler::new(|_| Err(HandlerError::poison("never")));
     // only the publish of the dead letter must be given up early
-    let patient = bus::Config { message_timeout_ms: 30_000, ..config.clone() };
-    let producer = Producer::new(&patient).expect("a producer");
+    let long_timeout = bus::Config { message_timeout_ms: 30_000, ..config.clone() };
+    let producer = Producer::new(&long_timeout).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
     handler.wait_for(1).await;

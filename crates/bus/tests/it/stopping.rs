@@ -4,37 +4,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bus::{ConsumerError, Delivery, Handle, HandlerError, Outcome, Producer};
+use bus::{ConsumerError, Delivery, HandleAny, HandlerError, Outcome, Producer};
 use contracts::Group;
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    DEADLINE, Remember, Running, bets, broker_for, committed_reaches, committed_sum, place_bet,
+    DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, committed_sum, place_bet,
 };
 
-/// Signals its begin, and ends when the test permits it.
+/// Signals its start, and ends when the test permits it.
 struct Gate {
-    begun: Semaphore,
+    started: Semaphore,
     may_end: Semaphore,
 }
 
 impl Gate {
     fn closed() -> Arc<Self> {
-        Arc::new(Self { begun: Semaphore::new(0), may_end: Semaphore::new(0) })
+        Arc::new(Self { started: Semaphore::new(0), may_end: Semaphore::new(0) })
     }
 }
 
 #[async_trait]
-impl Handle for Gate {
+impl HandleAny for Gate {
     async fn handle(&self, _: &Delivery) -> Result<Outcome, HandlerError> {
-        self.begun.add_permits(1);
+        self.started.add_permits(1);
         self.may_end.acquire().await.expect("open").forget();
         Ok(Outcome::Applied)
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_finishes_and_commits_what_was_begun() {
+async fn stop_finishes_and_commits_running_records() {
     // The drain deadline is far away, so only the gate decides when the stop ends.
     let config = bus::Config {
         stop_drain_deadline_ms: 120_000,
@@ -47,41 +47,38 @@ async fn a_stop_finishes_and_commits_what_was_begun() {
     }
     let gate = Gate::closed();
     let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
-    gate.begun.acquire().await.expect("open").forget();
-    consumer.tell_to_stop();
-    testkit::eventually("a stopping consumer to be unready", DEADLINE, || async {
-        (!consumer.is_ready()).then_some(())
-    })
-    .await;
+    gate.started.acquire().await.expect("open").forget();
+    consumer.request_stop();
+    consumer.wait_ready(false).await;
     gate.may_end.add_permits(100);
-    let taken = consumer.load.clone();
+    let stats = consumer.stats.clone();
     consumer.ended().await.expect("stops in order");
-    assert_eq!(committed_sum(&config, Group::Game), i64::try_from(taken.taken()).expect("few"));
+    assert_eq!(committed_sum(&config, Group::Game), i64::try_from(stats.taken()).expect("few"));
 
     // untaken records go to the next member, and no record is handled twice
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let next = Running::start(&config, Group::Game, bets(handler.clone()));
     committed_reaches(&config, Group::Game, 5).await;
-    assert_eq!(handler.seen().len(), 5 - usize::try_from(taken.taken()).expect("few"));
+    assert_eq!(handler.seen().len(), 5 - usize::try_from(stats.taken()).expect("few"));
     next.stop().await.expect("stops in order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_does_not_end_delays_a_stop_only_to_its_deadline() {
+async fn stop_with_an_endless_handler_ends_at_the_deadline() {
     let config = bus::Config { stop_drain_deadline_ms: 300, ..broker_for(Group::Game).await };
     let producer = Producer::new(&config).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");
     let gate = Gate::closed();
     let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
-    gate.begun.acquire().await.expect("open").forget();
+    gate.started.acquire().await.expect("open").forget();
     let began = Instant::now();
-    consumer.stop().await.expect("stops all the same");
+    consumer.stop().await.expect("stops in order");
     assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
-    assert_eq!(committed_sum(&config, Group::Game), 0, "what was not finished was committed");
+    assert_eq!(committed_sum(&config, Group::Game), 0, "an unfinished record was committed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stuck_handler_ends_the_consumer() {
+async fn stuck_handler_stops_the_consumer() {
     let config = bus::Config { stall_deadline_ms: 500, ..broker_for(Group::Game).await };
     let producer = Producer::new(&config).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");
@@ -95,14 +92,14 @@ async fn a_stuck_handler_ends_the_consumer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_without_a_broker_stops_when_told() {
+async fn consumer_without_a_broker_stops_on_request() {
     let config = bus::Config {
         bootstrap_servers: "127.0.0.1:1".to_owned(),
         close_deadline_ms: 2_000,
         commit_deadline_ms: 1_000,
         ..bus::Config::default()
     };
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!consumer.is_ready());
     let began = Instant::now();
@@ -112,7 +109,7 @@ async fn a_consumer_without_a_broker_stops_when_told() {
 
 /// A record that failed fatally is not overtaken by the next one of its key, whatever the consumer does at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fatal_failure_during_a_stop_is_told_and_nothing_of_its_key_goes_on() {
+async fn fatal_error_during_a_stop_is_returned_and_blocks_its_key() {
     let config = bus::Config { stop_drain_deadline_ms: 120_000, ..broker_for(Group::Game).await };
     let producer = Producer::new(&config).expect("a producer");
     for number in 1..=2 {
@@ -120,16 +117,13 @@ async fn a_fatal_failure_during_a_stop_is_told_and_nothing_of_its_key_goes_on() 
     }
     let gate = Arc::new(FatalFirst { gate: Gate::closed(), ids: std::sync::Mutex::default() });
     let consumer = Running::start(&config, Group::Game, bets(gate.clone())).ready().await;
-    gate.gate.begun.acquire().await.expect("open").forget();
-    testkit::eventually("both to be in hand", DEADLINE, || async {
-        (consumer.load.records() == 2).then_some(())
+    gate.gate.started.acquire().await.expect("open").forget();
+    testkit::eventually("both to be in flight", DEADLINE, || async {
+        (consumer.stats.in_flight_records() == 2).then_some(())
     })
     .await;
-    consumer.tell_to_stop();
-    testkit::eventually("a stopping consumer to be unready", DEADLINE, || async {
-        (!consumer.is_ready()).then_some(())
-    })
-    .await;
+    consumer.request_stop();
+    consumer.wait_ready(false).await;
     gate.gate.may_end.add_permits(100);
     let ended = consumer.ended().await;
     assert!(matches!(ended, Err(ConsumerError::Handler { offset: 0, .. })), "{ended:?}");
@@ -143,7 +137,7 @@ struct FatalFirst {
 }
 
 #[async_trait]
-impl Handle for FatalFirst {
+impl HandleAny for FatalFirst {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         self.ids.lock().expect("not poisoned").push(delivery.event.id.to_string());
         self.gate.handle(delivery).await?;

@@ -7,7 +7,7 @@ use bus::{Config, HandlerError, Outcome, Producer};
 use contracts::Group;
 
 use crate::support::{
-    DEADLINE, Remember, Running, bets, broker_for, committed_reaches, place_bet, players_in,
+    DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, place_bet, players_in, publish_all,
 };
 
 const HELD_PARTITION: i32 = 1;
@@ -19,7 +19,7 @@ const SHARE: usize = 10;
 struct Stuck {
     config: Config,
     is_healed: Arc<AtomicBool>,
-    handler: Arc<Remember>,
+    handler: Arc<TestHandler>,
     held: String,
 }
 
@@ -33,9 +33,9 @@ async fn one_stuck_record() -> Stuck {
     let held = players_in(HELD_PARTITION).next().expect("a key");
     let is_healed = Arc::new(AtomicBool::new(false));
     let (healed, player) = (Arc::clone(&is_healed), held.clone());
-    let handler = Remember::new(move |delivery| {
+    let handler = TestHandler::new(move |delivery| {
         if delivery.event.player_id() == player && !healed.load(Ordering::SeqCst) {
-            return Err(HandlerError::transient("the store is away"));
+            return Err(HandlerError::transient("the store is unavailable"));
         }
         Ok(Outcome::Applied)
     });
@@ -46,14 +46,9 @@ impl Stuck {
     async fn publish(&self, players: impl Iterator<Item = String>, count: u64) {
         let producer = Producer::new(&self.config).expect("a producer");
         let players: Vec<String> = players.take(5).collect();
-        let mut events = Vec::new();
-        for number in 0..count {
-            let player = &players[usize::try_from(number).expect("small") % players.len()];
-            events.push(place_bet(player, number + 1));
-        }
-        for result in futures::future::join_all(events.iter().map(|event| producer.publish(event))).await {
-            result.expect("published");
-        }
+        let player = |number: u64| &players[usize::try_from(number).expect("small") % players.len()];
+        let events: Vec<_> = (0..count).map(|number| place_bet(player(number), number + 1)).collect();
+        publish_all(&producer, &events).await;
     }
 
     fn done(&self, partition: i32) -> usize {
@@ -62,20 +57,17 @@ impl Stuck {
     }
 
     /// The other partition is read to its end, and the held one pauses at its share. Once healed, every record is handled.
-    async fn judge(&self) {
+    async fn check(&self) {
         let consumer = Running::start(&self.config, Group::Game, bets(self.handler.clone())).ready().await;
-        testkit::eventually("the other partition to go on", DEADLINE, || async {
+        testkit::eventually("the other partition to be handled", DEADLINE, || async {
             (self.done(OTHER_PARTITION) == usize::try_from(BEHIND).expect("small")).then_some(())
         })
         .await;
-        testkit::eventually("the held one to rest", DEADLINE, || async {
-            (consumer.load.rests() > 0).then_some(())
-        })
-        .await;
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to take more, if the bound were not kept
-        let (ahead, held) = (consumer.load.ahead_peak(), consumer.load.records());
+        consumer.wait_paused().await;
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await; // time to exceed the bound, if it did not hold
+        let (ahead, held) = (consumer.stats.ahead_peak(), consumer.stats.in_flight_records());
         assert!(ahead <= SHARE, "{ahead} records of one partition from its first unfinished one on");
-        assert!((1..=SHARE).contains(&held), "{held} records in hand");
+        assert!((1..=SHARE).contains(&held), "{held} records in flight");
         assert!(self.done(HELD_PARTITION) < SHARE, "{} were done", self.done(HELD_PARTITION));
         self.is_healed.store(true, Ordering::SeqCst);
         committed_reaches(&self.config, Group::Game, 1 + 2 * i64::try_from(BEHIND).expect("small")).await;
@@ -84,18 +76,18 @@ impl Stuck {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_of_others_behind_a_stuck_one_are_done_up_to_its_partitions_share() {
+async fn other_keys_continue_behind_a_stuck_record_up_to_the_share() {
     let stuck = one_stuck_record().await;
     stuck.publish(std::iter::once(stuck.held.clone()), 1).await;
     stuck.publish(players_in(HELD_PARTITION).skip(1), BEHIND).await;
     stuck.publish(players_in(OTHER_PARTITION), BEHIND).await;
-    stuck.judge().await;
+    stuck.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_of_the_same_key_behind_a_stuck_one_rest_their_partition_not_the_group() {
+async fn same_key_behind_a_stuck_record_pauses_only_its_partition() {
     let stuck = one_stuck_record().await;
     stuck.publish(std::iter::once(stuck.held.clone()), 1 + BEHIND).await;
     stuck.publish(players_in(OTHER_PARTITION), BEHIND).await;
-    stuck.judge().await;
+    stuck.check().await;
 }

@@ -1,25 +1,58 @@
 //! Shared test support: an own namespace on the broker, events to publish, handlers that record, and raw reads.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{
-    CancellationToken, Config, Consumer, ConsumerError, Delivery, Handle, HandlerError, Load, Outcome,
-    Producer, Router,
+    CancellationToken, Config, Consumer, ConsumerError, ConsumerStats, Delivery, HandleAny, HandlerError,
+    Outcome, Producer, Published, Router, Tail,
 };
 use bytes::Bytes;
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
-use contracts::{Event, EventId, EventType, Group, TopicSpec, ids};
+use contracts::{Event, EventId, EventType, Group, Topic, TopicSpec, ids};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Headers as _;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use testkit::eventually;
+use testkit::receiver::Receiver;
 
 /// Long enough for a rebalance on a busy machine. A test that passes never waits for it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+const IN_SCENARIO: &str = "BUS_SCENARIO";
+
+/// Runs an ignored test in its own process, because telemetry exists once per process.
+pub(crate) fn run_scenario(name: &str) {
+    let output = Command::new(std::env::current_exe().expect("this test binary"))
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .env(IN_SCENARIO, "1")
+        .output()
+        .expect("a process");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("1 passed"), "{out}\n{err}");
+}
+
+/// Runs the body of such a test with its own Sentry server, which it returns. Returns None in another process.
+pub(crate) fn scenario<F: Future<Output = ()>>(
+    body: impl FnOnce(Arc<Receiver>) -> F,
+) -> Option<Arc<Receiver>> {
+    std::env::var(IN_SCENARIO).ok()?;
+    let receiver = Arc::new(Receiver::start());
+    let mut config = telemetry::Config::silent("game");
+    config.dsn = Some(format!("http://key@{}/3", receiver.address));
+    let telemetry = telemetry::init(config).expect("telemetry starts");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        body(Arc::clone(&receiver)).await;
+        telemetry.shutdown(10_000).await;
+    });
+    Some(receiver)
+}
 
 /// Creates a namespace with the topics that `group` reads and their dead-letter topics.
 pub(crate) async fn broker_for(group: Group) -> Config {
@@ -56,6 +89,12 @@ pub(crate) fn place_bet(player: &str, number: u64) -> Event {
     Event::command(id, "/test", hash, message)
 }
 
+/// Publishes all events at once and waits for their acknowledgements.
+pub(crate) async fn publish_all(producer: &Producer, events: &[Event]) -> Vec<Published> {
+    let published = futures::future::try_join_all(events.iter().map(|event| producer.publish(event)));
+    published.await.expect("published")
+}
+
 /// Returns the broker's name of a topic.
 pub(crate) fn physical(config: &Config, topic: &str) -> String {
     format!("{}.{topic}", config.namespace)
@@ -70,19 +109,19 @@ pub(crate) struct Seen {
     pub(crate) attempt: u32,
 }
 
-type Answer = dyn Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync;
+type Respond = dyn Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync;
 
 /// Records what it handled. The test decides what it returns.
-pub(crate) struct Remember {
+pub(crate) struct TestHandler {
     seen: Mutex<Vec<Seen>>,
-    answer: Box<Answer>,
+    respond: Box<Respond>,
 }
 
-impl Remember {
+impl TestHandler {
     pub(crate) fn new(
-        answer: impl Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync + 'static,
+        respond: impl Fn(&Delivery) -> Result<Outcome, HandlerError> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { seen: Mutex::default(), answer: Box::new(answer) })
+        Arc::new(Self { seen: Mutex::default(), respond: Box::new(respond) })
     }
 
     pub(crate) fn all() -> Arc<Self> {
@@ -107,7 +146,7 @@ impl Remember {
 }
 
 #[async_trait]
-impl Handle for Remember {
+impl HandleAny for TestHandler {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         self.seen.lock().expect("not poisoned").push(Seen {
             event: delivery.event.clone(),
@@ -115,33 +154,46 @@ impl Handle for Remember {
             offset: delivery.record.offset,
             attempt: delivery.attempt,
         });
-        (self.answer)(delivery)
+        (self.respond)(delivery)
     }
 }
 
-pub(crate) fn bets(handler: impl Handle + 'static) -> Router {
-    Router::new().on(EventType::PlaceBet, handler)
+pub(crate) fn bets(handler: impl HandleAny + 'static) -> Router {
+    Router::new().on_each([EventType::PlaceBet], handler)
 }
 
-/// A consumer that runs beside the test.
+/// A consumer or tail that runs beside the test.
 pub(crate) struct Running {
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), ConsumerError>>,
     ready: tokio::sync::watch::Receiver<bool>,
-    pub(crate) load: Arc<Load>,
+    pub(crate) stats: Arc<ConsumerStats>,
 }
 
 impl Running {
     pub(crate) fn start(config: &Config, group: Group, router: Router) -> Self {
         let producer = Producer::new(config).expect("a producer");
         let consumer = Consumer::new(config, group, router, producer).expect("a consumer");
-        let load = consumer.load();
-        let (told, ready) = tokio::sync::watch::channel(false);
+        Self::spawn(consumer.stats(), |shutdown, ready| consumer.run(shutdown, ready))
+    }
+
+    pub(crate) fn start_tail(config: &Config, topics: &[Topic], router: Router) -> Self {
+        let producer = Producer::new(config).expect("a producer");
+        let tail = Tail::new(config, topics, router, producer).expect("a tail");
+        Self::spawn(tail.stats(), |shutdown, ready| tail.run(shutdown, ready))
+    }
+
+    fn spawn<F: Future<Output = Result<(), ConsumerError>> + Send + 'static>(
+        stats: Arc<ConsumerStats>,
+        run: impl FnOnce(CancellationToken, Box<dyn Fn(bool) + Send + Sync>) -> F,
+    ) -> Self {
+        let (sender, ready) = tokio::sync::watch::channel(false);
         let shutdown = CancellationToken::new();
-        let task = telemetry::spawn(consumer.run(shutdown.clone(), move |is_ready| {
-            told.send_replace(is_ready);
-        }));
-        Self { shutdown, task, ready, load }
+        let on_ready = Box::new(move |is_ready| {
+            sender.send_replace(is_ready);
+        });
+        let task = telemetry::spawn(run(shutdown.clone(), on_ready));
+        Self { shutdown, task, ready, stats }
     }
 
     pub(crate) async fn ready(mut self) -> Self {
@@ -154,7 +206,16 @@ impl Running {
         *self.ready.borrow()
     }
 
-    pub(crate) fn tell_to_stop(&self) {
+    pub(crate) async fn wait_ready(&self, is_ready: bool) {
+        eventually("readiness to change", DEADLINE, || async { (self.is_ready() == is_ready).then_some(()) })
+            .await;
+    }
+
+    pub(crate) async fn wait_paused(&self) {
+        eventually("fetching to pause", DEADLINE, || async { (self.stats.pauses() > 0).then_some(()) }).await;
+    }
+
+    pub(crate) fn request_stop(&self) {
         self.shutdown.cancel();
     }
 
@@ -163,7 +224,7 @@ impl Running {
     }
 
     pub(crate) async fn stop(self) -> Result<(), ConsumerError> {
-        self.tell_to_stop();
+        self.request_stop();
         self.ended().await
     }
 }
@@ -181,7 +242,7 @@ impl Stored {
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let mut found = self.headers.iter().filter(|(key, _)| key == name);
         let only = found.next()?;
-        assert!(found.next().is_none(), "{name} stands there more than once: {:?}", self.headers);
+        assert!(found.next().is_none(), "{name} occurs more than once: {:?}", self.headers);
         only.1.as_ref().map(|value| String::from_utf8_lossy(value).into_owned())
     }
 }
@@ -257,8 +318,8 @@ pub(crate) async fn committed_reaches(config: &Config, group: Group, sum: i64) {
 }
 
 /// Publishes without the bus, like the stock console producer.
-pub(crate) async fn publish_bare(config: &Config, topic: &str, key: Option<&[u8]>, value: &[u8]) {
-    let producer = bus_free_producer(config);
+pub(crate) async fn publish_raw(config: &Config, topic: &str, key: Option<&[u8]>, value: &[u8]) {
+    let producer = raw_producer(config);
     let name = physical(config, topic);
     let mut record: rdkafka::producer::FutureRecord<'_, [u8], [u8]> =
         rdkafka::producer::FutureRecord::to(&name).payload(value);
@@ -266,12 +327,12 @@ pub(crate) async fn publish_bare(config: &Config, topic: &str, key: Option<&[u8]
     producer.send(record, Duration::from_secs(10)).await.expect("published");
 }
 
-pub(crate) fn bus_free_producer(config: &Config) -> rdkafka::producer::FutureProducer {
+pub(crate) fn raw_producer(config: &Config) -> rdkafka::producer::FutureProducer {
     ClientConfig::new()
         .set("bootstrap.servers", &config.bootstrap_servers)
         .set("partitioner", "murmur2_random")
         .create()
-        .expect("a bare producer")
+        .expect("a raw producer")
 }
 
 pub(crate) const CONSOLE_BET: &[u8] = br#"{"type":"casino.bets.v1.PlaceBet","data":{"playerId":"console","game":"slots","stake":{"minor":"100","currency":"EUR"}}}"#;
@@ -303,7 +364,7 @@ pub(crate) async fn replay(config: &Config, letter: &Stored, topic: &str) {
     let mut record: rdkafka::producer::FutureRecord<'_, [u8], [u8]> =
         rdkafka::producer::FutureRecord::to(&name).headers(headers);
     (record.key, record.payload) = (letter.key.as_deref(), letter.value.as_deref());
-    bus_free_producer(config).send(record, Duration::from_secs(10)).await.expect("published");
+    raw_producer(config).send(record, Duration::from_secs(10)).await.expect("published");
 }
 
 /// Returns the end offset of partition 0 of a topic.

@@ -6,12 +6,12 @@ use contracts::{Group, Topic};
 use rdkafka::producer::FutureRecord;
 
 use crate::support::{
-    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, bus_free_producer, committed_reaches,
-    counted, namespace, physical, specs_for,
+    CONSOLE_BET, DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, counted, namespace,
+    physical, raw_producer, specs_for,
 };
 
 const TOPIC: Topic = Topic::BetsCommands;
-const ABSURD_MS: [i64; 2] = [1, 4_000_000_000_000];
+const IMPLAUSIBLE_MS: [i64; 2] = [1, 4_000_000_000_000];
 
 fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(0)
@@ -20,7 +20,7 @@ fn now_ms() -> i64 {
 async fn publish_at(config: &bus::Config, timestamp_ms: i64) {
     let topic = physical(config, TOPIC.name());
     let record = FutureRecord::to(&topic).key("console").payload(CONSOLE_BET).timestamp(timestamp_ms);
-    bus_free_producer(config).send(record, DEADLINE).await.expect("published");
+    raw_producer(config).send(record, DEADLINE).await.expect("published");
 }
 
 fn skewed() -> f64 {
@@ -29,10 +29,10 @@ fn skewed() -> f64 {
 
 /// A single test, because the counter belongs to the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_absurd_time_is_the_brokers_on_our_topics_and_counted_on_others() {
+async fn implausible_producer_time_is_replaced_or_counted() {
     let config = broker_for(Group::Game).await;
-    let (handler, before, began_ms) = (Remember::all(), skewed(), now_ms());
-    for timestamp_ms in ABSURD_MS {
+    let (handler, before, began_ms) = (TestHandler::all(), skewed(), now_ms());
+    for timestamp_ms in IMPLAUSIBLE_MS {
         publish_at(&config, timestamp_ms).await;
     }
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
@@ -55,10 +55,10 @@ async fn an_absurd_time_is_the_brokers_on_our_topics_and_counted_on_others() {
     let allow_any = ("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string());
     specs.iter_mut().for_each(|spec| spec.configs.push(allow_any.clone()));
     bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
-    for timestamp_ms in ABSURD_MS {
+    for timestamp_ms in IMPLAUSIBLE_MS {
         publish_at(&config, timestamp_ms).await;
     }
-    let consumer = Running::start(&config, Group::Game, bets(Remember::all()));
+    let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
     committed_reaches(&config, Group::Game, 2).await;
     consumer.stop().await.expect("stops in order");
     let counted = skewed() - before;

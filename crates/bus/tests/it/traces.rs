@@ -1,8 +1,6 @@
 //! Traces of records, checked by the bytes that went to a plain TCP server in place of Sentry. It runs in its own process,
 //! because telemetry exists once per process.
 
-use std::process::Command;
-
 use bus::{HandlerError, Outcome, Producer};
 use contracts::{Group, Topic};
 use serde_json::Value;
@@ -10,48 +8,30 @@ use telemetry::spans;
 use tracing::Instrument as _;
 
 use crate::support::{
-    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, bus_free_producer, committed_reaches,
-    physical, place_bet,
+    CONSOLE_BET, DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, physical, place_bet,
+    raw_producer, run_scenario,
 };
-use testkit::receiver::Receiver;
 
-const IN_SCENARIO: &str = "BUS_TRACE_SCENARIO";
 const CONSOLE_TRACE: &str = "0123456789abcdef0123456789abcdef";
 const CONSOLE_SPAN: &str = "0123456789abcdef";
 
 #[test]
-fn every_handled_record_is_one_transaction_under_its_publish() {
-    let output = Command::new(std::env::current_exe().expect("this test binary"))
-        .args(["--exact", "traces::scenario", "--ignored", "--nocapture"])
-        .env(IN_SCENARIO, "1")
-        .output()
-        .expect("a process");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{out}\n{err}");
+fn every_record_is_one_transaction_under_its_publish() {
+    run_scenario("traces::scenario");
 }
 
 #[test]
 #[ignore = "the process of the test above"]
 fn scenario() {
-    if std::env::var(IN_SCENARIO).is_err() {
-        return;
+    if let Some(receiver) = crate::support::scenario(|_| publish_and_handle()) {
+        check(&receiver.items());
     }
-    let receiver = Receiver::start();
-    let mut config = telemetry::Config::silent("game");
-    config.dsn = Some(format!("http://key@{}/3", receiver.address));
-    let telemetry = telemetry::init(config).expect("telemetry starts");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async {
-        traffic().await;
-        telemetry.shutdown(10_000).await;
-    });
-    judge(&receiver.items());
 }
 
-/// Two bets of ours, of which one is retried, and two console records with their own trace, of which one is malformed.
-async fn traffic() {
+/// Two bets of our producer, of which one is retried, and two console records with their own trace, of which one is malformed.
+async fn publish_and_handle() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
-    let handler = Remember::new(|delivery| {
+    let handler = TestHandler::new(|delivery| {
         if delivery.event.id.as_str() == "p-2" && delivery.attempt == 1 {
             return Err(HandlerError::transient("not yet"));
         }
@@ -66,23 +46,23 @@ async fn traffic() {
     }
     .instrument(request)
     .await;
-    from_the_console(&config, CONSOLE_BET).await;
-    from_the_console(&config, b"{\"type\":\"casino.bets.v1.PlaceBet\",\"data\":{\"bogus\":1}}").await;
+    publish_console_record(&config, CONSOLE_BET).await;
+    publish_console_record(&config, b"{\"type\":\"casino.bets.v1.PlaceBet\",\"data\":{\"bogus\":1}}").await;
     let consumer = Running::start(&config, Group::Game, bets(handler));
     committed_reaches(&config, Group::Game, 4).await;
     consumer.stop().await.expect("stops in order");
 }
 
-async fn from_the_console(config: &bus::Config, value: &[u8]) {
+async fn publish_console_record(config: &bus::Config, value: &[u8]) {
     use rdkafka::message::{Header, OwnedHeaders};
     let topic = physical(config, Topic::BetsCommands.name());
     let parent = format!("00-{CONSOLE_TRACE}-{CONSOLE_SPAN}-01");
     let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(&parent) });
     let record = rdkafka::producer::FutureRecord::to(&topic).key("console").payload(value).headers(headers);
-    bus_free_producer(config).send(record, DEADLINE).await.expect("published");
+    raw_producer(config).send(record, DEADLINE).await.expect("published");
 }
 
-fn judge(items: &[(String, Value)]) {
+fn check(items: &[(String, Value)]) {
     let of_type = |wanted: &'static str| {
         items.iter().filter(move |(kind, _)| kind == wanted).map(|(_, payload)| payload)
     };
@@ -117,15 +97,15 @@ fn judge(items: &[(String, Value)]) {
     assert!(console.iter().all(|t| t["contexts"]["trace"]["parent_span_id"] == CONSOLE_SPAN));
     let failed =
         console.iter().find(|t| t["contexts"]["trace"]["status"] != "ok").expect("the malformed one");
-    let letters = failed["spans"].as_array().expect("spans");
-    let letter = letters.iter().find(|span| span["op"] == "queue.publish").expect("its dead letter is seen");
+    let spans = failed["spans"].as_array().expect("spans");
+    let letter = spans.iter().find(|span| span["op"] == "queue.publish").expect("a span of its dead letter");
     assert_eq!(letter["data"]["error.type"], "undecodable", "{letter:#}");
     assert_eq!(letter["parent_span_id"], failed["contexts"]["trace"]["span_id"]);
 
     let errors: Vec<&Value> = of_type("event").collect();
     assert_eq!(errors.len(), 1, "one error event, for the malformed line: {errors:#?}");
     assert_eq!(errors[0]["contexts"]["trace"]["trace_id"], CONSOLE_TRACE, "in that record's trace");
-    assert!(errors[0].to_string().contains("bogus"), "it says what was wrong: {:#}", errors[0]);
+    assert!(errors[0].to_string().contains("bogus"), "it names the error: {:#}", errors[0]);
 }
 
 fn find<'a>(transactions: &[&'a Value], id: &str) -> &'a Value {

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::{
-    CONSOLE_BET, DEADLINE, Remember, Running, bets, broker_for, committed, physical, place_bet, players_in,
+    CONSOLE_BET, DEADLINE, Running, TestHandler, bets, broker_for, committed, physical, place_bet, players_in,
 };
 
 const BETS: Topic = Topic::BetsCommands;
@@ -58,14 +58,14 @@ async fn no_lag(config: &Config, reader: &Arc<Reader>, end: i64) {
         (lag.lag_messages == 0 && lag.end == end).then_some(())
     })
     .await;
-    let place = (BETS.name().to_owned(), PARTITION);
-    assert_eq!(committed(config, Group::Game).expect("offsets").get(&place), Some(&end));
+    let partition = (BETS.name().to_owned(), PARTITION);
+    assert_eq!(committed(config, Group::Game).expect("offsets").get(&partition), Some(&end));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn markers_and_aborted_records_are_no_lag_once_they_are_read() {
+async fn read_markers_and_aborted_records_are_no_lag() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
     // the first in its partition: only aborted records and their marker
     end(open_transaction(&config, 3).await, false).await;
@@ -92,9 +92,9 @@ async fn markers_and_aborted_records_are_no_lag_once_they_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_transaction_is_lag_that_grows_and_holds_what_is_behind_it() {
+async fn open_transaction_is_growing_lag_and_blocks_later_records() {
     let config = broker_for(Group::Game).await;
-    let handler = Remember::all();
+    let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
     let backlog = BacklogReader::new(&config, Group::Game, &[BETS]).expect("a reader");
@@ -113,10 +113,10 @@ async fn an_open_transaction_is_lag_that_grows_and_holds_what_is_behind_it() {
     let later =
         testkit::eventually("a later age", DEADLINE, || async { lag(&reader).await.lag_seconds }).await;
     assert!((1.0..600.0).contains(&(later - first.1)), "it grows: {} s, then {later} s", first.1);
-    assert!(handler.seen().is_empty(), "what is not committed was handled, or what is behind it");
-    let told = backlog.read().await.expect("a backlog");
-    assert_eq!(told.messages, 2);
-    assert!(told.is_older_than(Duration::from_secs(1)) && !told.is_older_than(Duration::from_secs(600)));
+    assert!(handler.seen().is_empty(), "a record of the open transaction, or one behind it, was handled");
+    let unread = backlog.read().await.expect("a backlog");
+    assert_eq!(unread.messages, 2);
+    assert!(unread.is_older_than(Duration::from_secs(1)) && !unread.is_older_than(Duration::from_secs(600)));
 
     end(transaction, true).await;
     handler.wait_for(2).await;

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use super::{ConfigErrors, Sources};
+use super::{Common, ConfigErrors, Loaded, Sources};
 
 /// Limit of reported errors. A longer list is not worth reading.
 const ERRORS_MAX: usize = 50;
@@ -19,37 +19,49 @@ const ERRORS_MAX: usize = 50;
 /// Settings of one layer or of all merged layers, by name.
 type Table = config::Map<String, config::Value>;
 
-pub(super) fn load<C: DeserializeOwned + Serialize + Validate>(sources: &Sources) -> Result<C, ConfigErrors> {
+pub(super) fn load<C>(sources: &Sources) -> Result<Loaded<C>, ConfigErrors>
+where
+    C: DeserializeOwned + Serialize + Validate,
+{
     let base = || Config::builder().add_source(File::from_str(&sources.defaults, FileFormat::Toml));
-    let defaults =
-        settings(base()).map_err(|error| ConfigErrors(vec![format!("the embedded defaults: {error}")]))?;
+    let defaults = settings(base())
+        .map_err(|error| ConfigErrors(vec![format!("cannot read the embedded defaults: {error}")]))?;
     let mut builder = base();
     let mut file_settings = None;
     if let Some(path) = &sources.file {
         let file = File::from(path.as_path()).format(FileFormat::Toml).required(true);
-        let alone = settings(Config::builder().add_source(file.clone()))
-            .map_err(|error| ConfigErrors(vec![format!("{}: {error}", path.display())]))?;
-        file_settings = Some((path, alone));
+        let file_only = settings(Config::builder().add_source(file.clone()))
+            .map_err(|error| ConfigErrors(vec![format!("cannot read {}: {error}", path.display())]))?;
+        file_settings = Some((path, file_only));
         builder = builder.add_source(file);
     }
     let merged = settings(builder.add_source(environment(sources)))
-        .map_err(|error| ConfigErrors(vec![format!("the environment: {error}")]))?;
+        .map_err(|error| ConfigErrors(vec![format!("cannot read the environment: {error}")]))?;
 
-    let (loaded, mut errors) = deserialise::<C>(merged, &defaults);
-    if let Some(config) = &loaded {
-        if let (Some((path, given)), Ok(known)) = (&file_settings, serde_json::to_value(config)) {
-            unknown(given, &known, "", &mut |key| {
-                errors.push(format!("{key}: no such setting (in {})", path.display()));
-            });
-        }
-        if let Err(broken) = config.validate() {
-            broken_rules(&broken, "", &mut errors);
-        }
+    let (common, mut errors) = deserialise::<Common>(merged.clone(), &defaults);
+    let (own, own_errors) = deserialise::<C>(merged, &defaults);
+    errors.extend(own_errors);
+    let (Some(common), Some(own)) = (common, own) else { return Err(ConfigErrors(errors)) };
+    if let Some((path, given)) = &file_settings {
+        report_unknown(given, &known_settings(&common, &own), "", &mut |key| {
+            errors.push(format!("{key}: no such setting (in {})", path.display()));
+        });
     }
-    match loaded {
-        Some(config) if errors.is_empty() => Ok(config),
-        _ => Err(ConfigErrors(errors)),
+    for violations in [common.validate(), own.validate()].into_iter().filter_map(Result::err) {
+        add_violations(&violations, "", &mut errors);
     }
+    if errors.is_empty() { Ok(Loaded { common, own }) } else { Err(ConfigErrors(errors)) }
+}
+
+/// All settings of both configurations, as one JSON object.
+fn known_settings(common: &Common, own: &impl Serialize) -> Value {
+    let object = |value: Option<Value>| match value {
+        Some(Value::Object(settings)) => settings,
+        _ => Default::default(),
+    };
+    let mut known = object(serde_json::to_value(own).ok());
+    known.extend(object(serde_json::to_value(common).ok()));
+    Value::Object(known)
 }
 
 fn settings(builder: ConfigBuilder<DefaultState>) -> Result<Table, ConfigError> {
@@ -74,12 +86,12 @@ fn deserialise<C: DeserializeOwned>(mut settings: Table, defaults: &Table) -> (O
             Err(error) => error,
         };
         let key = key_of(&error);
-        let line = line(&key, &error);
+        let error_line = error_line(&key, &error);
         // A default that is refused as well would be reported forever.
-        if errors.contains(&line) {
+        if errors.contains(&error_line) {
             break;
         }
-        errors.push(line);
+        errors.push(error_line);
         if !repair(&mut settings, defaults, &key) {
             break;
         }
@@ -116,7 +128,7 @@ fn key_of(error: &ConfigError) -> String {
 }
 
 /// Error as one line of the form `key: what is wrong`, without repeating the key.
-fn line(key: &str, error: &ConfigError) -> String {
+fn error_line(key: &str, error: &ConfigError) -> String {
     if key.is_empty() {
         return error.to_string();
     }
@@ -132,12 +144,12 @@ fn line(key: &str, error: &ConfigError) -> String {
 }
 
 /// Reports every setting of `given` that is missing in `known`.
-fn unknown(given: &Table, known: &Value, path: &str, report: &mut impl FnMut(&str)) {
+fn report_unknown(given: &Table, known: &Value, path: &str, report: &mut impl FnMut(&str)) {
     let Value::Object(known) = known else { return };
     for (name, value) in given {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match (known.get(name), &value.kind) {
-            (Some(known), ValueKind::Table(given)) => unknown(given, known, &key, report),
+            (Some(known), ValueKind::Table(given)) => report_unknown(given, known, &key, report),
             (Some(_), _) => {}
             (None, _) => report(&key),
         }
@@ -145,25 +157,25 @@ fn unknown(given: &Table, known: &Value, path: &str, report: &mut impl FnMut(&st
 }
 
 /// Adds each violated rule as `key: message`. The value is never shown, because it may be a secret.
-fn broken_rules(errors: &ValidationErrors, path: &str, lines: &mut Vec<String>) {
+fn add_violations(errors: &ValidationErrors, path: &str, lines: &mut Vec<String>) {
     for (field, kind) in errors.errors() {
         let key = if path.is_empty() { field.to_string() } else { format!("{path}.{field}") };
         match kind {
-            ValidationErrorsKind::Struct(inner) => broken_rules(inner, &key, lines),
+            ValidationErrorsKind::Struct(inner) => add_violations(inner, &key, lines),
             ValidationErrorsKind::List(items) => {
                 for (index, inner) in items {
-                    broken_rules(inner, &format!("{key}[{index}]"), lines);
+                    add_violations(inner, &format!("{key}[{index}]"), lines);
                 }
             }
-            ValidationErrorsKind::Field(broken) => {
-                lines.extend(broken.iter().map(|rule| format!("{key}: {}", words(rule))));
+            ValidationErrorsKind::Field(rules) => {
+                lines.extend(rules.iter().map(|rule| format!("{key}: {}", rule_message(rule))));
             }
         }
     }
     lines.sort();
 }
 
-fn words(rule: &validator::ValidationError) -> String {
+fn rule_message(rule: &validator::ValidationError) -> String {
     if let Some(message) = &rule.message {
         return message.to_string();
     }

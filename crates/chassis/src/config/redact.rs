@@ -6,7 +6,7 @@ use url::Url;
 
 use super::secret::REDACTED;
 
-/// Words in a field's name that mark its value as a secret.
+/// Parts of a field's name that mark its value as a secret.
 const SECRET_WORDS: [&str; 6] = ["token", "secret", "password", "dsn", "private", "credential"];
 
 /// The configuration as JSON for the log. Fields whose name suggests a secret are masked, and passwords in URLs are replaced.
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_secret_is_left() {
+    fn redacted_config_contains_no_secrets() {
         let shown = redacted(&json!({
             "mongo": {"uri": "mongodb://casino:hunter2@127.0.0.1:8122/x", "database": "payment"},
             "redis": {"url": "redis://:hunter2@127.0.0.1:8123"},

@@ -100,18 +100,31 @@ pub struct Ops {
 /// `[drain]`: orderly shutdown.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct Drain {
-    /// Time from the signal to the last flush. It must be shorter than the time after which the supervisor kills the process.
+    /// Time from the signal to the last flush. It must be shorter than the time after which the supervisor kills the process, and
+    /// at least twice what a consumer may take to stop (4 s by default), else a service with a consumer does not start.
     #[serde(default = "deadline_ms")]
     #[validate(range(min = 100, max = 600_000))]
     pub deadline_ms: u64,
 }
 
 impl Drain {
-    /// [`Drain::deadline_ms`] as a duration.
+    /// Divides [`Drain::deadline_ms`] among the phases.
     #[must_use]
-    pub fn deadline(&self) -> Duration {
-        Duration::from_millis(self.deadline_ms)
+    pub fn budget(&self) -> Budget {
+        let twentieth = Duration::from_millis(self.deadline_ms) / 20;
+        Budget { listeners: twentieth * 7, consumers: twentieth * 10, flush: twentieth * 3 }
     }
+}
+
+/// Time limits of the phases of a drain, in their order. They add up to [`Drain::deadline_ms`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Open requests are answered and connections are closed.
+    pub listeners: Duration,
+    /// Consumers finish the records that they hold, commit and leave their groups. Background work stops.
+    pub consumers: Duration,
+    /// Publishes that are not acknowledged yet, and files, are flushed.
+    pub flush: Duration,
 }
 
 impl Default for Drain {
@@ -158,5 +171,5 @@ fn connections_loopback_max() -> usize {
 }
 
 fn deadline_ms() -> u64 {
-    8_000
+    10_000
 }

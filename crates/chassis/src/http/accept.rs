@@ -1,7 +1,7 @@
 //! Accept loop of every HTTP listener: checks hosts, limits connections and slow clients, and drains on shutdown.
 //!
 //! axum's own `serve` has none of these limits, so the loop is here. hyper implements the protocol. Every listener of every
-//! process is served by [`serve`], so the guarantees of this module, of `crowd` and of `hosts` hold for all of them.
+//! process is served by [`serve`], so the guarantees of this module, of `connection_limits` and of `hosts` hold for all of them.
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -17,9 +17,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{ServiceExt, service_fn};
 
 use super::{
-    crowd::{Crowd, Flow, Place},
-    hosts::{KnownHosts, NotOurs, refusing},
-    patience::{Arriving, Leaving, Watched},
+    connection_limits::{Limiter, Slot, TransferLimit},
+    hosts::{HostRefusal, KnownHosts},
+    slow_clients::{MonitoredStream, RequestBody, ResponseBody},
 };
 use crate::config::Http;
 
@@ -32,12 +32,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// State that all connections of a listener share.
 #[derive(Clone)]
-struct Served {
-    known: KnownHosts,
+struct Shared {
+    hosts: KnownHosts,
     router: Router,
-    unclear: Router,
-    misdirected: Router,
-    flow: Flow,
+    invalid_host: Router,
+    other_host: Router,
+    transfer: TransferLimit,
 }
 
 /// Serves `router` on `listener` until `stop`. Then it lets open requests finish and returns when the last connection has closed.
@@ -50,20 +50,20 @@ pub async fn serve(
     http: Http,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let known = KnownHosts::new(&http.hosts, listener.local_addr()?.port());
-    let (unclear, misdirected) = (refusing(NotOurs::Unclear), refusing(NotOurs::Misdirected));
-    let served = Served { known, router, unclear, misdirected, flow: Flow::of(&http) };
-    let crowd = Arc::new(Crowd::new(&http));
+    let hosts = KnownHosts::new(&http.hosts, listener.local_addr()?.port());
+    let (invalid_host, other_host) = (HostRefusal::Invalid.router(), HostRefusal::Misdirected.router());
+    let shared = Shared { hosts, router, invalid_host, other_host, transfer: TransferLimit::new(&http) };
+    let limiter = Arc::new(Limiter::new(&http));
     let connections = TaskTracker::new();
     tokio::select! {
-        () = accept_until(stop, &listener, &served, &crowd, &connections) => {}
-        () = crowd.watch() => {}
+        () = accept_until(stop, &listener, &shared, &limiter, &connections) => {}
+        () = limiter.close_overdue() => {}
     }
     drop(listener);
     connections.close();
     tokio::select! {
         () = connections.wait() => {}
-        () = crowd.watch() => {}
+        () = limiter.close_overdue() => {}
     }
     Ok(())
 }
@@ -71,80 +71,81 @@ pub async fn serve(
 async fn accept_until(
     stop: CancellationToken,
     listener: &TcpListener,
-    served: &Served,
-    crowd: &Arc<Crowd>,
+    shared: &Shared,
+    limiter: &Arc<Limiter>,
     connections: &TaskTracker,
 ) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = accept(listener, crowd) => accepted,
+            accepted = accept(listener, limiter) => accepted,
         };
         match accepted {
-            Ok(Some((stream, peer, place))) => {
-                let connection = connection(stream, peer, served.clone(), stop.clone(), place);
+            Ok(Some((stream, peer, slot))) => {
+                let connection = connection(stream, peer, shared.clone(), stop.clone(), slot);
                 telemetry::spawn(connections.track_future(connection));
             }
-            // The client's address already has its share of the connections.
+            // The client's address has reached its limit, and the connection is dropped.
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
+                tracing::warn!(error = %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Accepts a connection. If all places hold requests in progress, it waits here, and further ones wait in the kernel's queue.
+/// Accepts a connection. If all slots hold requests in progress, it waits here, and further ones wait in the kernel's queue.
 async fn accept(
     listener: &TcpListener,
-    crowd: &Arc<Crowd>,
-) -> io::Result<Option<(TcpStream, SocketAddr, Place)>> {
+    limiter: &Arc<Limiter>,
+) -> io::Result<Option<(TcpStream, SocketAddr, Slot)>> {
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok(crowd.place(peer).await.map(|place| (stream, peer, place)))
+    Ok(limiter.acquire(peer).await.map(|slot| (stream, peer, slot)))
 }
 
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    served: Served,
+    shared: Shared,
     stop: CancellationToken,
-    place: Place,
+    slot: Slot,
 ) {
-    let conn = Arc::clone(&place.conn);
+    let conn = Arc::clone(&slot.conn);
     let service = service_fn(move |request: Request<Incoming>| {
         let conn = Arc::clone(&conn);
-        conn.request_began();
-        let router = match served.known.admit(&request) {
-            Ok(()) => served.router.clone(),
-            Err(NotOurs::Unclear) => served.unclear.clone(),
-            Err(NotOurs::Misdirected) => served.misdirected.clone(),
+        conn.request_started();
+        let router = match shared.hosts.check(&request) {
+            Ok(()) => shared.router.clone(),
+            Err(HostRefusal::Invalid) => shared.invalid_host.clone(),
+            Err(HostRefusal::Misdirected) => shared.other_host.clone(),
         };
-        let flow = served.flow;
+        let transfer = shared.transfer;
         async move {
             let mut request = request.map(|incoming| match incoming.is_end_stream() {
                 true => Body::empty(),
-                false => Body::new(Arriving::new(incoming, Arc::clone(&conn), flow)),
+                false => Body::new(RequestBody::new(incoming, Arc::clone(&conn), transfer)),
             });
             request.extensions_mut().insert(ConnectInfo(peer));
             let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, conn)))
+            Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, conn)))
         }
     });
+    let stream = MonitoredStream::new(stream, Arc::clone(&slot.conn));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // The crowd has the deadlines. This time-out cannot distinguish a slow request from an idle client.
+        // The limiter enforces the deadlines. This time-out cannot distinguish a slow request from an idle client.
         .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(Watched::new(stream, Arc::clone(&place.conn)), TowerToHyperService::new(service));
+        .serve_connection(stream, TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     let drained = async {
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
-                // An idle connection closes now, and a busy one after its answer.
+                // An idle connection closes now, and a busy one after its response.
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -152,9 +153,9 @@ async fn connection(
     };
     tokio::select! {
         ended = drained => if let Err(error) = ended {
-            // Clients that hang up are normal at an edge.
+            // Clients may disconnect at any time.
             tracing::debug!(error = %error, "a connection ended early");
         },
-        () = place.conn.condemned() => tracing::debug!("a connection was closed because its client was too slow"),
+        () = slot.conn.close_requested() => tracing::debug!("a connection was closed because its client was too slow"),
     }
 }

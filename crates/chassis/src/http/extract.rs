@@ -6,7 +6,7 @@ use axum::extract::{
 };
 use http::StatusCode;
 
-use super::patience::BodyTooSlow;
+use super::slow_clients::BodyTooSlow;
 use crate::problem::Problem;
 
 /// A JSON body.
@@ -33,8 +33,8 @@ impl<T: serde::Serialize> axum::response::IntoResponse for Json<T> {
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         let status = rejection.status();
-        if BodyTooSlow::is_behind(&rejection) {
-            return Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly");
+        if BodyTooSlow::caused(&rejection) {
+            return Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body arrived too slowly");
         }
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),

@@ -13,9 +13,9 @@ use telemetry::propagation::TrustPolicy;
 
 use crate::problem::Problem;
 
-/// Names under which this machine reaches itself.
+/// Host names of the loopback interface.
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
-/// Port of an authority that names none.
+/// Port of an authority without a port.
 const HTTP_PORT: u16 = 80;
 
 /// Further host names of this process (`http.hosts`): `user,casino.example:8443`.
@@ -50,7 +50,7 @@ impl Hosts {
 
 impl Name {
     fn parse(text: &str) -> Result<Self, String> {
-        let (host, port) = taken_apart(text).ok_or_else(|| format!("\"{text}\" is not host or host:port"))?;
+        let (host, port) = host_port(text).ok_or_else(|| format!("\"{text}\" is not host or host:port"))?;
         Ok(Self { host: host.to_ascii_lowercase(), port })
     }
 }
@@ -99,7 +99,7 @@ impl<'de> de::Visitor<'de> for Visitor {
 }
 
 /// Host and port of an authority. `None` if it is not `host` or `host:port`. User information is not allowed.
-fn taken_apart(authority: &str) -> Option<(&str, Option<u16>)> {
+fn host_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let end = if authority.starts_with('[') { authority.find(']')?.saturating_add(1) } else { 0 };
     let (host, port) = match authority.get(end..)?.find(':') {
         Some(colon) => {
@@ -129,13 +129,14 @@ impl KnownHosts {
         Self { port, names: hosts.0.clone().into() }
     }
 
-    /// Checks that the request is meant for this listener.
-    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<(), NotOurs> {
-        let host = only_host(request.headers()).and_then(taken_apart).ok_or(NotOurs::Unclear)?;
+    /// Checks that the request is for this listener.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), HostRefusal> {
+        let host = only_host(request.headers()).and_then(host_port).ok_or(HostRefusal::Invalid)?;
         let target = request.uri().authority();
-        let target = target.map(|target| taken_apart(target.as_str()).ok_or(NotOurs::Unclear)).transpose()?;
+        let target =
+            target.map(|target| host_port(target.as_str()).ok_or(HostRefusal::Invalid)).transpose()?;
         let are_known = self.knows(host) && target.is_none_or(|target| self.knows(target));
-        if are_known { Ok(()) } else { Err(NotOurs::Misdirected) }
+        if are_known { Ok(()) } else { Err(HostRefusal::Misdirected) }
     }
 
     fn knows(&self, (host, port): (&str, Option<u16>)) -> bool {
@@ -155,35 +156,32 @@ fn only_host(headers: &HeaderMap) -> Option<&str> {
     hosts.next().is_none().then_some(host)
 }
 
-/// Reason why a request is not meant for this listener.
+/// Reason for refusing a request because of its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotOurs {
+pub(super) enum HostRefusal {
     /// It names no host, several hosts, or an invalid one.
-    Unclear,
+    Invalid,
     /// It names another host.
     Misdirected,
 }
 
-impl NotOurs {
+impl HostRefusal {
+    /// Router that refuses every request. It starts a new trace, because the trace of an untrusted client is never continued.
+    pub(super) fn router(self) -> Router {
+        let refusal = Router::new().fallback(move || async move { self.problem() });
+        refusal.layer(telemetry::http::server_layer(TrustPolicy::outside(std::iter::empty::<String>())))
+    }
+
     fn problem(self) -> Problem {
         match self {
-            Self::Unclear => Problem::bad_request("a request has exactly one Host, of the form host or host:port"),
-            Self::Misdirected => Problem::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                "misdirected",
-                "This server does not answer for that host",
-            )
-            .detail(
-                "Host has to be 127.0.0.1, localhost or [::1] with this listener's port, or a name in http.hosts",
-            ),
+            Self::Invalid => Problem::bad_request("exactly one Host header (host or host:port) is required"),
+            Self::Misdirected => {
+                let host = "127.0.0.1, localhost or [::1] with this listener's port, or a name in http.hosts";
+                Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "Unknown host")
+                    .detail(format!("Host must be {host}"))
+            }
         }
     }
-}
-
-/// Router that refuses requests. It starts a new trace, because the trace of an untrusted client is never continued.
-pub(super) fn refusing(why: NotOurs) -> Router {
-    let refusal = Router::new().fallback(move || async move { why.problem() });
-    refusal.layer(telemetry::http::server_layer(TrustPolicy::outside(std::iter::empty::<String>())))
 }
 
 #[cfg(test)]
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_names_need_the_own_port_and_configured_ones_their_own() {
+    fn loopback_and_configured_hosts_are_checked_with_port() {
         let known = KnownHosts::new(&Hosts::parse("user, casino.example:8443").expect("names"), 8100);
         for host in [
             "127.0.0.1:8100",
@@ -210,7 +208,7 @@ mod tests {
             "USER:1",
             "casino.example:8443",
         ] {
-            assert_eq!(known.admit(&request("/", &[host])), Ok(()), "{host}");
+            assert_eq!(known.check(&request("/", &[host])), Ok(()), "{host}");
         }
         for host in [
             "evil.example:8100",
@@ -222,7 +220,7 @@ mod tests {
             "casino.example:443",
             "user.evil",
         ] {
-            assert_eq!(known.admit(&request("/", &[host])), Err(NotOurs::Misdirected), "{host}");
+            assert_eq!(known.check(&request("/", &[host])), Err(HostRefusal::Misdirected), "{host}");
         }
         for host in [
             "127.0.0.1:8100@evil",
@@ -235,30 +233,30 @@ mod tests {
             "127.0.0.1:88100",
             "127.0.0.1:8100:8100",
         ] {
-            assert_eq!(known.admit(&request("/", &[host])), Err(NotOurs::Unclear), "{host}");
+            assert_eq!(known.check(&request("/", &[host])), Err(HostRefusal::Invalid), "{host}");
         }
     }
 
     #[test]
-    fn one_host_and_both_authorities_have_to_be_known() {
+    fn host_header_and_target_must_both_be_known() {
         let known = KnownHosts::new(&Hosts::default(), 8100);
-        let (ours, unclear, misdirected) = (Ok(()), Err(NotOurs::Unclear), Err(NotOurs::Misdirected));
+        let (ok, invalid, misdirected) = (Ok(()), Err(HostRefusal::Invalid), Err(HostRefusal::Misdirected));
         let here = "127.0.0.1:8100";
         for (target, hosts, expected) in [
-            ("/", &[][..], unclear),
-            ("/", &[here, here], unclear),
-            ("http://127.0.0.1:8100/", &[here], ours),
+            ("/", &[][..], invalid),
+            ("/", &[here, here], invalid),
+            ("http://127.0.0.1:8100/", &[here], ok),
             ("http://evil.example/", &[here], misdirected),
-            ("http://a@127.0.0.1:8100/", &[here], unclear),
+            ("http://a@127.0.0.1:8100/", &[here], invalid),
             ("http://127.0.0.1:8100/", &["evil.example"], misdirected),
-            ("http://127.0.0.1:8100/", &[], unclear),
+            ("http://127.0.0.1:8100/", &[], invalid),
         ] {
-            assert_eq!(known.admit(&request(target, hosts)), expected, "{target} {hosts:?}");
+            assert_eq!(known.check(&request(target, hosts)), expected, "{target} {hosts:?}");
         }
     }
 
     #[test]
-    fn names_are_read_from_text_and_from_a_list() {
+    fn hosts_are_parsed_from_text_and_list() {
         let list: Hosts = serde_json::from_str(r#"["user", "a:1"]"#).expect("names");
         assert_eq!(list, Hosts::parse("user,a:1").expect("names"));
         assert_eq!(serde_json::to_string(&list).expect("JSON"), r#"["user","a:1"]"#);

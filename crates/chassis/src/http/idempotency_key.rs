@@ -1,4 +1,4 @@
-//! Reads `Idempotency-Key`, the client's name for one write, which makes it safe to repeat the write.
+//! Reads `Idempotency-Key`, the client's id for one write, which makes it safe to repeat the write.
 //!
 //! It guarantees that one request has one key, in whatever form it is written. Quotes are syntax (a structured string,
 //! draft-ietf-httpapi-idempotency-key-header), so `"k1"` is `k1`. The same value twice, on two lines or in a list, is one key.
@@ -24,7 +24,7 @@ pub struct IdempotencyKey(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The header is missing but required.
-    #[error("send a key of your choice, and the same one when you repeat the request")]
+    #[error("the header is missing: choose a key, and send the same key when you repeat the request")]
     Missing,
     /// The value is empty.
     #[error("the key is empty")]
@@ -33,12 +33,10 @@ pub enum KeyError {
     #[error("the key is longer than {KEY_BYTES_MAX} bytes")]
     TooLong,
     /// The value has spaces, control characters, quotes, backslashes, commas, or characters beyond ASCII.
-    #[error(
-        "the key may hold visible ASCII without quotes, backslashes and commas, and may stand in double quotes"
-    )]
+    #[error("a key is visible ASCII without inner quotes, backslashes and commas")]
     Alphabet,
     /// There are two different values.
-    #[error("one request has one key, and this one came with several")]
+    #[error("the request has several different keys")]
     Several,
 }
 
@@ -89,7 +87,7 @@ fn unquoted(value: &str) -> Result<&str, KeyError> {
 
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
-        let title = "A write needs an Idempotency-Key";
+        let title = "Missing or invalid Idempotency-Key";
         Self::new(StatusCode::BAD_REQUEST, "idempotency-key", title).detail(error.to_string())
     }
 }
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_in_every_form() {
+    fn every_form_gives_the_same_key() {
         let forms: [&[&[u8]]; 7] = [
             &[b"k1"],
             &[b"\"k1\""],
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn two_values_are_refused() {
+    fn different_values_are_refused() {
         let forms: [&[&[u8]]; 4] = [&[b"k1", b"k2"], &[b"k1,k2"], &[b"\"k1\", \"k2\""], &[b"k1", b"K1"]];
         for lines in forms {
             assert_eq!(key_of(lines), Err(KeyError::Several), "{lines:?}");
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_bounded_and_visible() {
+    fn key_length_and_characters_are_checked() {
         let longest = [b'x'; KEY_BYTES_MAX];
         assert!(key_of(&[&longest]).is_ok());
         let quoted = [b"\"".as_slice(), &longest, b"\""].concat();
@@ -165,7 +163,7 @@ mod tests {
         for empty in [&b""[..], b"\"\"", b",", b"k1,", b" "] {
             assert_eq!(key_of(&[empty]), Err(KeyError::Empty), "{empty:?}");
         }
-        for bad in [
+        for invalid in [
             &b"a b"[..],
             b"a\tb",
             "gr\u{fc}n".as_bytes(),
@@ -176,7 +174,7 @@ mod tests {
             b"\"a\\\"b\"",
             b"\"a,b\"",
         ] {
-            assert_eq!(key_of(&[bad]), Err(KeyError::Alphabet), "{bad:?}");
+            assert_eq!(key_of(&[invalid]), Err(KeyError::Alphabet), "{invalid:?}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn router(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
 /// Answers an unknown path or method with a problem, where axum would answer with plain text.
 pub fn with_problems(routes: Router) -> Router {
     routes.fallback(|| async { Problem::not_found() }).method_not_allowed_fallback(|| async {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
     })
 }
 
@@ -31,7 +31,7 @@ pub fn with_problems(routes: Router) -> Router {
 ///
 /// It includes [`with_problems`]. Put [`layered`] around it.
 pub fn internal(routes: Router, internal: Internal) -> Router {
-    with_problems(routes).layer(middleware::from_fn_with_state(internal, only_internal))
+    with_problems(routes).layer(middleware::from_fn_with_state(internal, require_internal_token))
 }
 
 /// Paths of a router's routes, for tests that must cover all of them. Parsed from `Debug` output, because axum offers no list.
@@ -58,15 +58,15 @@ pub fn layered(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
         .layer(DefaultBodyLimit::max(http.body_bytes_max))
         .layer(middleware::from_fn_with_state(http.body_bytes_max, refuse_declared_length))
         .layer(middleware::from_fn_with_state(http.request_deadline(), within_deadline))
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(panic_response))
         .layer(telemetry::http::server_layer(trust))
 }
 
-async fn only_internal(State(internal): State<Internal>, request: Request, next: Next) -> Response {
+async fn require_internal_token(State(internal): State<Internal>, request: Request, next: Next) -> Response {
     if internal.is(request.headers()) {
         return next.run(request).await;
     }
-    Problem::unauthorized("the internal token is needed").into_response()
+    Problem::unauthorized("this route requires the internal token").into_response()
 }
 
 /// Refuses a body by its declared length, before a byte of it is read.
@@ -86,6 +86,6 @@ async fn within_deadline(State(deadline): State<Duration>, request: Request, nex
 }
 
 /// Answers after a panic, which the hook has already reported with its stack. The payload may hold anything, so it is not shown.
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }

@@ -2,23 +2,23 @@
 
 use std::{collections::HashMap, process::ExitCode};
 
-use chassis::{Edges, Failure, Service, Shutdown, config::load};
+use chassis::{Failure, Listeners, Service, Shutdown, config::load};
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::life::Config;
+use crate::lifecycle::Config;
 
 /// Exit code of a process whose own interface and further listeners may hold this many connections.
-fn ended(http: usize, more: usize) -> ExitCode {
+fn exit_code(http: usize, more: usize) -> ExitCode {
     let defaults = format!(
         "more_connections_max = {more}\n[http]\naddress = \"127.0.0.1:0\"\nconnections_max = {http}\n[ops]\naddress = \"127.0.0.1:0\"\n"
     );
-    load::<Config>(&defaults, None, HashMap::new()).expect("nothing else is wrong with it");
+    load::<Config>(&defaults, None, HashMap::new()).expect("a valid configuration");
     let service = Service::new(contracts::Part::Game, "0.0.0", defaults.leak());
-    chassis::main(service, |_: Config, _: Edges, _: Shutdown| async { Ok::<(), Failure>(()) })
+    chassis::main(service, |_: Config, _: Listeners, _: Shutdown| async { Ok::<(), Failure>(()) })
 }
 
 #[test]
-fn more_connections_than_the_process_can_open_are_refused() {
+fn connections_above_file_limit_are_refused() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     let hard = usize::try_from(hard).expect("fits");
     for (what, http, more) in [
@@ -28,6 +28,6 @@ fn more_connections_than_the_process_can_open_are_refused() {
         ("with the 64 of the ops listener", 1_000, hard.saturating_sub(1_300)),
     ] {
         // 64: a bad configuration.
-        assert_eq!(format!("{:?}", ended(http, more)), format!("{:?}", ExitCode::from(64)), "{what}");
+        assert_eq!(format!("{:?}", exit_code(http, more)), format!("{:?}", ExitCode::from(64)), "{what}");
     }
 }

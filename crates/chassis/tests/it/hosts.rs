@@ -1,11 +1,11 @@
-//! Every listener answers for its own host names only, and internal routes for our own services only.
+//! Every listener answers for its own host names only, and internal routes for Pitboss services only.
 
 use axum::{
     Router,
     routing::{delete, get},
 };
 use chassis::{
-    Edges, Life, Shutdown,
+    Lifecycle, Shutdown,
     config::{Http, Secret},
     http::Hosts,
     internal::{INTERNAL_TOKEN_HEADER, Internal},
@@ -29,22 +29,20 @@ async fn answer(address: std::net::SocketAddr, head: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
-    let edges = Edges::local(&["query"]).await.expect("free ports");
-    let mut config = crate::life::config(60_000);
-    config.http.hosts = Hosts::parse("casino").expect("a name");
+async fn unknown_host_returns_421_on_every_listener() {
+    let mut listeners = crate::lifecycle::listeners(60_000, &["query"]).await;
+    listeners.common.http.hosts = Hosts::parse("casino").expect("a name");
     let (http, ops) =
-        (edges.http.local_addr().expect("an address"), edges.ops.local_addr().expect("an address"));
-    let query = edges.more["query"].local_addr().expect("an address");
-    let mut edges = edges;
-    let query_listener = edges.take("query").expect("a listener");
+        (listeners.http.local_addr().expect("an address"), listeners.ops.local_addr().expect("an address"));
+    let query = listeners.more["query"].local_addr().expect("an address");
+    let query_listener = listeners.take("query").expect("a listener");
     let shutdown = Shutdown::new();
-    let mut life = Life::start(edges, &config, shutdown.clone());
-    // The second router has none of our layers, as a service's own router may.
+    let mut lifecycle = Lifecycle::start(listeners, shutdown.clone());
+    // The second router has no layers of the chassis, like a service's own router.
     let routes = || Router::new().route("/livez", get(|| async { "here" }));
-    life.serve(chassis::http::router(routes(), &config.http, TrustPolicy::inside()));
-    life.serve_on("query", query_listener, routes(), testkit::patient::http(query));
-    let running = telemetry::spawn(life.run());
+    lifecycle.serve(chassis::http::router(routes(), lifecycle.http(), TrustPolicy::inside()));
+    lifecycle.serve_on("query", query_listener, routes(), testkit::long_timeouts::http(query));
+    let running = telemetry::spawn(lifecycle.run());
     for address in [http, ops, query] {
         let port = address.port();
         for host in [
@@ -56,15 +54,15 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
             let (status, text) = answer(address, &format!("GET /livez HTTP/1.1\r\nhost: {host}")).await;
             assert_eq!(status, 200, "{host}: {text}");
         }
-        let (misdirected, unclear) = ((421, "misdirected"), (400, "bad-request"));
+        let (misdirected, invalid) = ((421, "misdirected"), (400, "bad-request"));
         for (head, (expected, problem)) in [
             (format!("GET /livez HTTP/1.1\r\nhost: evil.example:{port}"), misdirected),
             ("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:1".to_owned(), misdirected),
-            ("GET /livez HTTP/1.1".to_owned(), unclear),
-            ("GET /livez HTTP/1.1\r\nhost:".to_owned(), unclear),
-            ("GET /livez HTTP/1.1\r\nhost: evil@127.0.0.1".to_owned(), unclear),
-            ("GET /livez HTTP/1.0".to_owned(), unclear),
-            (format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nhost: 127.0.0.1:{port}"), unclear),
+            ("GET /livez HTTP/1.1".to_owned(), invalid),
+            ("GET /livez HTTP/1.1\r\nhost:".to_owned(), invalid),
+            ("GET /livez HTTP/1.1\r\nhost: evil@127.0.0.1".to_owned(), invalid),
+            ("GET /livez HTTP/1.0".to_owned(), invalid),
+            (format!("GET /livez HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nhost: 127.0.0.1:{port}"), invalid),
             (format!("GET http://evil.example/livez HTTP/1.1\r\nhost: 127.0.0.1:{port}"), misdirected),
             (format!("DELETE /nowhere HTTP/1.1\r\nhost: evil.example:{port}"), misdirected),
         ] {
@@ -79,13 +77,13 @@ async fn an_unknown_host_is_misdirected_on_every_listener_of_a_process() {
     running.await.expect("no panic").expect("drained");
 }
 
-/// A client that asks for another host is not trusted, even by a listener that trusts its callers.
+/// A request for another host is not trusted, even by a listener that trusts its callers.
 #[tokio::test]
-async fn the_trace_of_a_misdirected_request_is_not_continued() {
-    crate::telemetry_up();
+async fn trace_of_refused_host_is_not_continued() {
+    crate::init_telemetry();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let http: Http = testkit::patient::http(address);
+    let http: Http = testkit::long_timeouts::http(address);
     let routes = Router::new().route("/", get(|| async { "here" }));
     let router = chassis::http::router(routes, &http, TrustPolicy::inside());
     let stop = CancellationToken::new();
@@ -104,8 +102,8 @@ async fn the_trace_of_a_misdirected_request_is_not_continued() {
 }
 
 #[tokio::test]
-async fn every_internal_route_wants_the_token() {
-    crate::telemetry_up();
+async fn every_route_requires_internal_token() {
+    crate::init_telemetry();
     let routes = Router::new()
         .route("/internal/v1/players/{player_id}", get(|| async { "a player" }))
         .route("/internal/v1/sessions/{session_id}", delete(|| async { "gone" }));
@@ -114,7 +112,7 @@ async fn every_internal_route_wants_the_token() {
     let internal = Internal::new(Secret::from("internal-token-of-32-bytes-and-more"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let http: Http = testkit::patient::http(address);
+    let http: Http = testkit::long_timeouts::http(address);
     let router = chassis::http::layered(
         chassis::http::internal(routes, internal.clone()),
         &http,
@@ -123,7 +121,7 @@ async fn every_internal_route_wants_the_token() {
     let stop = CancellationToken::new();
     telemetry::spawn(chassis::http::serve(listener, router, http, stop.clone()));
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {
+    let send = |method: &'static str, path: String, headers: Vec<(String, String)>| {
         let method = method.parse().expect("a method");
         let mut request = client.request(method, format!("http://{address}{path}"));
         for (name, value) in headers {
@@ -141,7 +139,7 @@ async fn every_internal_route_wants_the_token() {
         ),
         ("the operator's", vec![("x-operator-token", "internal-token-of-32-bytes-and-more".to_owned())]),
     ];
-    assert_eq!(every_route_refuses(&paths, &credentials, 401, ask).await, 3 * 6 * 5);
+    assert_eq!(every_route_refuses(&paths, &credentials, 401, send).await, 3 * 6 * 5);
     let with_token =
         |request: reqwest::RequestBuilder| request.header(INTERNAL_TOKEN_HEADER, internal.value());
     let url = |path: &str| format!("http://{address}{path}");

@@ -1,15 +1,15 @@
-//! Tests of the chassis as services use it: configuration from its three layers, and the life from start to drained.
+//! Tests of the chassis as services use it: configuration from its three layers, and the lifecycle from start to drained.
 
 mod configuration;
-mod crowd;
+mod connection_limits;
 mod descriptors;
 mod hosts;
-mod life;
+mod lifecycle;
 mod ops;
 mod serving;
 
-/// Starts telemetry once for all tests, without sending anything. Answers need it for their trace, and clients for their crypto.
-fn telemetry_up() {
+/// Starts telemetry once for all tests, without sending. Responses need it for their trace, and clients for cryptography.
+fn init_telemetry() {
     static TELEMETRY: std::sync::OnceLock<telemetry::Telemetry> = std::sync::OnceLock::new();
     TELEMETRY.get_or_init(|| telemetry::init(telemetry::Config::silent("chassis")).expect("telemetry"));
 }

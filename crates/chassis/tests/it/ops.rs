@@ -1,21 +1,21 @@
-//! The ops listener has its own limits, whatever the limits of the service's interface are.
+//! The ops listener has its own limits, independent of those of the service's interface.
 
 use std::time::Duration;
 
-use chassis::{Edges, Life, Shutdown};
+use chassis::{Lifecycle, Shutdown};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-/// Time that an idle connection stays open. A connection that has to make room is closed immediately.
+/// Time that an idle connection stays open. An evicted connection is closed immediately.
 const IDLE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn the_ops_listener_keeps_64_connections_and_no_more() {
-    let edges = Edges::local(&[]).await.expect("free ports");
-    let ops = edges.ops.local_addr().expect("an address");
-    let life = Life::start(edges, &crate::life::config(1_000), Shutdown::new());
+async fn ops_listener_is_limited_to_64_connections() {
+    let listeners = crate::lifecycle::listeners(1_000, &[]).await;
+    let ops = listeners.ops.local_addr().expect("an address");
+    let lifecycle = Lifecycle::start(listeners, Shutdown::new());
     let mut held = Vec::new();
     for _ in 0..65 {
         let mut stream = TcpStream::connect(ops).await.expect("connects");
@@ -28,6 +28,6 @@ async fn the_ops_listener_keeps_64_connections_and_no_more() {
     }
     let mut rest = Vec::new();
     let closed = tokio::time::timeout(IDLE / 2, held[0].read_to_end(&mut rest)).await;
-    assert!(closed.is_ok(), "the one that has waited longest for its client makes room for the 65th");
-    drop(life);
+    assert!(closed.is_ok(), "the longest idle connection was not evicted for the 65th");
+    drop(lifecycle);
 }

@@ -25,8 +25,8 @@ async fn broken() -> &'static str {
     panic!("broken on purpose")
 }
 
-async fn served(http: Http) -> (String, CancellationToken) {
-    crate::telemetry_up();
+async fn serve(http: Http) -> (String, CancellationToken) {
+    crate::init_telemetry();
     let routes = Router::new()
         .route("/number", post(|Json(wanted): Json<Wanted>| async move { wanted.number.to_string() }))
         .route("/counted", get(|| async { "here" }))
@@ -40,15 +40,15 @@ async fn served(http: Http) -> (String, CancellationToken) {
     (address, stop)
 }
 
-fn small() -> Http {
-    let http = testkit::patient::http("127.0.0.1:0".parse().expect("an address"));
+fn small_limits() -> Http {
+    let http = testkit::long_timeouts::http("127.0.0.1:0".parse().expect("an address"));
     Http { body_bytes_max: 64, ..http }
 }
 
 async fn problem(request: reqwest::RequestBuilder) -> (u16, String) {
     let response = request.send().await.expect("an answer");
     let status = response.status().as_u16();
-    assert!(response.headers().contains_key("x-trace-id"), "every answer names its trace");
+    assert!(response.headers().contains_key("x-trace-id"), "every response has its trace id");
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     let body: Value = response.json().await.expect("JSON");
     assert_eq!(body["status"], status);
@@ -56,8 +56,8 @@ async fn problem(request: reqwest::RequestBuilder) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn every_no_is_a_problem() {
-    let (address, _stop) = served(small()).await;
+async fn errors_are_returned_as_problems() {
+    let (address, _stop) = serve(small_limits()).await;
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let at = |path: &str| format!("http://{address}{path}");
     let cases = [
@@ -73,20 +73,20 @@ async fn every_no_is_a_problem() {
         assert_eq!(problem(request).await, (status, format!("/problems/{slug}")));
     }
     let good = client.post(at("/number")).json(&json!({ "number": 7 })).send().await.expect("an answer");
-    assert_eq!(good.text().await.expect("a body"), "7", "and the good ones are answered");
+    assert_eq!(good.text().await.expect("a body"), "7", "a valid request is answered");
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_a_problem_too() {
-    let (address, _stop) = served(Http { request_deadline_ms: 200, ..small() }).await;
+async fn slow_handler_returns_503() {
+    let (address, _stop) = serve(Http { request_deadline_ms: 200, ..small_limits() }).await;
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let answer = problem(client.get(format!("http://{address}/slow"))).await;
     assert_eq!(answer, (503, "/problems/unavailable".to_owned()));
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_bounded_too() {
-    let (address, _stop) = served(small()).await;
+async fn chunked_body_over_limit_returns_413() {
+    let (address, _stop) = serve(small_limits()).await;
     let mut stream = TcpStream::connect(&address).await.expect("connects");
     let chunk = format!("{{\"number\":1,\"x\":\"{}\"}}", "y".repeat(200));
     let request = format!(
@@ -112,7 +112,7 @@ async fn status_with(address: &str, headers: &str) -> Option<u16> {
 
 #[tokio::test]
 async fn head_with_65_headers_or_70_kb_is_refused() {
-    let (address, _stop) = served(small()).await;
+    let (address, _stop) = serve(small_limits()).await;
     let many = |count: usize| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<Vec<_>>().concat();
     let long = |bytes: usize| format!("x-long: {}\r\n", "y".repeat(bytes));
     // The limit is 32 KiB. Bytes beyond it that arrive with the same read are still parsed.
@@ -127,7 +127,7 @@ async fn head_with_65_headers_or_70_kb_is_refused() {
 
 #[tokio::test]
 async fn one_request_is_counted_once() {
-    let (address, _stop) = served(small()).await;
+    let (address, _stop) = serve(small_limits()).await;
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let url = format!("http://{address}/counted");
     client.get(&url).send().await.expect("an answer");

@@ -48,11 +48,11 @@ impl<'a> RecordView<'a> {
         if names.iter().all(|name| headers::last(self.headers, name).is_none()) {
             return Ok(self.place());
         }
-        let timestamp_ms = self.carried(headers::DLQ_TIMESTAMP_MS, number::<i64>).ok();
+        let timestamp_ms = self.header(headers::DLQ_TIMESTAMP_MS, number::<i64>).ok();
         Ok(Place {
-            topic: self.carried(headers::DLQ_TOPIC, |text| Topic::of_record(text).map(|_| text))?,
-            partition: self.carried(headers::DLQ_PARTITION, number)?,
-            offset: self.carried(headers::DLQ_OFFSET, number)?,
+            topic: self.header(headers::DLQ_TOPIC, |text| Topic::of_record(text).map(|_| text))?,
+            partition: self.header(headers::DLQ_PARTITION, number)?,
+            offset: self.header(headers::DLQ_OFFSET, number)?,
             timestamp_ms,
         })
     }
@@ -60,18 +60,18 @@ impl<'a> RecordView<'a> {
     /// The best available id for the record, readable or not: its `ce_id`, otherwise the id of its first appearance,
     /// otherwise the id of the place where it was read.
     pub fn identity(&self) -> EventId {
-        let said = last_valid(self.headers, headers::CE_ID, |value| {
+        let ce_id = last_valid(self.headers, headers::CE_ID, |value| {
             std::str::from_utf8(value).map_err(|_| ())?.parse::<EventId>().map_err(|_| ())
         });
-        match said {
+        match ce_id {
             Some(Ok(id)) => id,
             _ => self.first_appearance().unwrap_or(self.place()).event_id(),
         }
     }
 
-    fn carried<T>(&self, name: &'static str, read: impl Fn(&'a str) -> Option<T>) -> Result<T, DecodeError> {
+    fn header<T>(&self, name: &'static str, read: impl Fn(&'a str) -> Option<T>) -> Result<T, DecodeError> {
         let valid = last_valid(self.headers, name, |value| {
-            std::str::from_utf8(value).ok().and_then(&read).ok_or("is not the place of a record of ours")
+            std::str::from_utf8(value).ok().and_then(&read).ok_or("is not a place on a Pitboss topic")
         });
         let missing = Err("is missing, so the record's first place is unknown");
         valid.unwrap_or(missing).map_err(|problem| DecodeError::Header { name, problem })

@@ -38,7 +38,7 @@ impl<'a> RecordHeaders<'a> {
     }
 
     /// Refuses a dead letter that was cut to fit its topic, because the rest may decode to another event.
-    pub(super) fn check_whole(self) -> Result<(), DecodeError> {
+    pub(super) fn check_complete(self) -> Result<(), DecodeError> {
         match headers::DLQ_CUTS.into_iter().find(|name| self.has(name)) {
             Some(name) => Err(DecodeError::Header { name, problem: CUT_PROBLEM }),
             None => Ok(()),
@@ -117,7 +117,7 @@ impl<'a> RecordHeaders<'a> {
     }
 }
 
-const CUT_PROBLEM: &str = "says that this is only a part of a record";
+const CUT_PROBLEM: &str = "marks an incomplete record";
 /// Problems of an id, a hash and a time.
 pub(super) const ID_PROBLEM: &str = "is not 1 to 128 visible ASCII characters";
 pub(super) const HASH_PROBLEM: &str = "is not 64 lower-case hexadecimal digits";

@@ -22,9 +22,9 @@ pub(super) fn decode(all: RecordHeaders<'_>, value: &[u8]) -> Result<Read, Decod
     let envelope: Envelope =
         json::read(text, "the value").map_err(|problem| DecodeError::Json { what: WHAT, problem })?;
     if let Some(name) = envelope.miscased {
-        return Err(wrong(name, "is written in another letter case"));
+        return Err(invalid(name, "is written in another letter case"));
     }
-    let event_type = known_type(envelope.event_type.as_deref().ok_or(wrong("type", "is missing"))?)?;
+    let event_type = known_type(envelope.event_type.as_deref().ok_or(invalid("type", "is missing"))?)?;
     let attributes = attributes(all, &envelope)?;
     let message = message(event_type, &envelope, data_type(all)?.as_ref())?;
     let trace = TraceExtension { traceparent: envelope.traceparent, tracestate: envelope.tracestate };
@@ -33,14 +33,14 @@ pub(super) fn decode(all: RecordHeaders<'_>, value: &[u8]) -> Result<Read, Decod
 
 fn attributes(all: RecordHeaders<'_>, envelope: &Envelope) -> Result<Attributes, DecodeError> {
     if envelope.specversion.as_deref().is_some_and(|version| version != headers::SPEC_VERSION) {
-        return Err(wrong("specversion", "is not 1.0"));
+        return Err(invalid("specversion", "is not 1.0"));
     }
     let source = envelope.source.as_deref();
     if source.is_some_and(|text| text.is_empty() || text.len() > SOURCE_BYTES_MAX) {
-        return Err(wrong("source", "is empty or too long"));
+        return Err(invalid("source", "is empty or too long"));
     }
     let time = match envelope.time.as_deref() {
-        Some(text) => Some(parse_time(text).ok_or(wrong("time", TIME_PROBLEM))?),
+        Some(text) => Some(parse_time(text).ok_or(invalid("time", TIME_PROBLEM))?),
         None => None,
     };
     let id = match id("id", envelope.id.as_deref())? {
@@ -54,7 +54,7 @@ fn attributes(all: RecordHeaders<'_>, envelope: &Envelope) -> Result<Attributes,
         time,
         subject: envelope.subject.clone(),
         causation_id: self::id("causationid", envelope.causationid.as_deref())?,
-        request_hash: request_hash.map_err(|_| wrong("requesthash", HASH_PROBLEM))?,
+        request_hash: request_hash.map_err(|_| invalid("requesthash", HASH_PROBLEM))?,
     })
 }
 
@@ -74,14 +74,14 @@ fn message(
 ) -> Result<Message, DecodeError> {
     let media_type = envelope.datacontenttype.as_deref().map(MediaType::of);
     match (&envelope.data, &envelope.data_base64) {
-        (Some(_), Some(_)) => Err(wrong("data_base64", "stands beside `data`")),
-        (None, None) => Err(wrong("data", "is missing")),
+        (Some(_), Some(_)) => Err(invalid("data_base64", "must not occur together with `data`")),
+        (None, None) => Err(invalid("data", "is missing")),
         (Some(data), None) => match media_type {
-            Some(other) if !other.is_json() => Err(wrong("datacontenttype", "is not JSON, as `data` is")),
+            Some(other) if !other.is_json() => Err(invalid("datacontenttype", "is not JSON, as `data` is")),
             _ => Message::from_json(event_type, data.get()),
         },
         (None, Some(text)) => {
-            let bytes = STANDARD.decode(text).map_err(|_| wrong("data_base64", "is not base64"))?;
+            let bytes = STANDARD.decode(text).map_err(|_| invalid("data_base64", "is not base64"))?;
             if bytes.is_empty() {
                 return Err(DecodeError::EmptyValue);
             }
@@ -91,9 +91,9 @@ fn message(
 }
 
 fn id(name: &'static str, text: Option<&str>) -> Result<Option<EventId>, DecodeError> {
-    text.map(str::parse).transpose().map_err(|_| wrong(name, ID_PROBLEM))
+    text.map(str::parse).transpose().map_err(|_| invalid(name, ID_PROBLEM))
 }
 
-fn wrong(name: &'static str, problem: &'static str) -> DecodeError {
+fn invalid(name: &'static str, problem: &'static str) -> DecodeError {
     DecodeError::Attribute { name, problem }
 }

@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn any_record_is_read_or_refused(
+    fn any_record_decodes_or_is_refused(
         pairs in proptest::collection::vec(header(), 0..8),
         value in value(),
         kind in proptest::sample::select(EventType::ALL.to_vec()),
@@ -104,7 +104,7 @@ proptest! {
 
     /// Headers of different names may change places.
     #[test]
-    fn the_order_of_headers_decides_nothing_but_which_of_one_name_is_last(
+    fn header_order_across_names_has_no_effect(
         (pairs, shuffled) in proptest::collection::vec(header(), 0..8)
             .prop_flat_map(|pairs| (Just(pairs.clone()), Just(pairs).prop_shuffle())),
         value in value(),
@@ -123,7 +123,7 @@ proptest! {
 
     /// An envelope with any extensions, in any order, decodes to the event of its known attributes.
     #[test]
-    fn extensions_change_nothing(
+    fn envelope_extensions_are_ignored(
         event in strategies::event(),
         extensions in proptest::collection::btree_map("x[a-z0-9]{0,12}", "\\PC{0,12}", 0..6),
         first in any::<bool>(),

@@ -6,7 +6,7 @@ use contracts::topics::catalogue;
 use contracts::{EventType, Group, Topic};
 
 #[test]
-fn names_read_back() {
+fn names_round_trip() {
     for topic in Topic::ALL {
         assert_eq!(topic.name().parse(), Ok(*topic));
         assert_eq!(Topic::of_record(topic.name()), Some(*topic));
@@ -25,7 +25,7 @@ fn names_read_back() {
 }
 
 #[test]
-fn every_topic_has_types_writers_and_readers() {
+fn every_topic_has_types_writers_readers() {
     for topic in Topic::ALL {
         assert!(EventType::ALL.iter().any(|event_type| event_type.topic() == *topic), "{topic} has no types");
         assert!(Group::ALL.iter().any(|group| group.reads().contains(topic)), "{topic} has no reader");
@@ -34,7 +34,7 @@ fn every_topic_has_types_writers_and_readers() {
 }
 
 #[test]
-fn the_catalogue_has_each_topic_once_with_its_dead_letters() {
+fn catalogue_has_each_topic_and_dlq_once() {
     let specs = catalogue();
     let names: HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names.len(), specs.len(), "a name twice");

@@ -22,7 +22,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn every_event_reads_back_in_both_formats(event in strategies::event()) {
+    fn events_round_trip_in_both_formats(event in strategies::event()) {
         for format in [Format::Protobuf, Format::Json] {
             let encoded = event.encode(format);
             prop_assert_eq!(&encoded.key[..], event.player_id().as_bytes());
@@ -32,7 +32,7 @@ proptest! {
     }
 
     #[test]
-    fn structured_mode_needs_type_and_data_only(event in strategies::event()) {
+    fn structured_event_needs_only_type_and_data(event in strategies::event()) {
         let line = structured(&event);
         let topic = event.event_type().topic().name();
         let decoded = Event::decode(&view(topic, &[], line.as_bytes())).unwrap();
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_or_read_without_a_panic(
+    fn any_bytes_never_panic(
         value in proptest::collection::vec(any::<u8>(), 0..200),
         kind in proptest::sample::select(EventType::ALL.to_vec()),
         typed in any::<bool>(),
@@ -55,7 +55,7 @@ proptest! {
 
     /// A line with one character changed is another valid line or is refused, without a panic.
     #[test]
-    fn a_mistyped_line_is_refused_or_means_something(
+    fn changed_character_never_panics(
         event in strategies::event(), place in any::<proptest::sample::Index>(), typo in any::<char>(),
     ) {
         let mut line: Vec<char> = structured(&event).chars().collect();
@@ -68,13 +68,13 @@ proptest! {
     }
 
     #[test]
-    fn the_request_hash_tells_messages_apart(left in strategies::message(), right in strategies::message()) {
+    fn request_hash_distinguishes_messages(left in strategies::message(), right in strategies::message()) {
         prop_assert_eq!(ids::request_hash(&left) == ids::request_hash(&right), left == right);
     }
 }
 
 #[test]
-fn the_console_line_of_the_contract_is_a_bet() {
+fn console_line_decodes_to_bet() {
     let line = r#"{"type":"casino.bets.v1.PlaceBet","data":{"playerId":"p-1","game":"slots","stake":{"minor":"100","currency":"EUR"}}}"#;
     let event = Event::decode(&view("casino.bets.commands.v1", &[], line.as_bytes())).unwrap();
     let stake = Some(Money { minor: 100, currency: "EUR".into() });
@@ -87,14 +87,14 @@ fn the_console_line_of_the_contract_is_a_bet() {
 }
 
 #[test]
-fn the_proto_names_of_fields_are_read_as_well() {
+fn snake_case_json_fields_are_accepted() {
     // proto3 JSON readers accept both spellings. Pitboss writes only camelCase.
     let line = r#"{"type":"casino.bets.v1.PlaceBet","data":{"player_id":"p-1","game":"slots","stake":{"minor":100,"currency":"EUR"}}}"#;
     assert!(Event::decode(&view("casino.bets.commands.v1", &[], line.as_bytes())).is_ok());
 }
 
 #[test]
-fn a_retried_record_keeps_its_first_identity() {
+fn retried_record_keeps_its_id() {
     let first = ids::record_id("casino.bets.commands.v1", 0, 7);
     let carried = [(headers::CE_ID.to_owned(), Bytes::from(first.to_string()))];
     let line = structured(&samples::event(EventType::PlaceBet));
@@ -114,7 +114,7 @@ fn unknown_protobuf_fields_are_skipped() {
 }
 
 #[test]
-fn a_schema_registrys_frame_is_seen_through() {
+fn registry_frame_is_removed() {
     let event = samples::event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     for indexes in [&[0_u8][..], &[2, 0][..], &[4, 2, 8][..]] {
@@ -127,7 +127,7 @@ fn a_schema_registrys_frame_is_seen_through() {
 }
 
 #[test]
-fn without_a_content_type_the_first_byte_decides() {
+fn first_byte_replaces_content_type() {
     let event = samples::event(EventType::PlaceBet);
     for format in [Format::Protobuf, Format::Json] {
         let mut encoded = event.encode(format);
@@ -138,7 +138,7 @@ fn without_a_content_type_the_first_byte_decides() {
 }
 
 #[test]
-fn followers_of_one_cause_are_the_same_event_again() {
+fn same_cause_gives_same_follower_id() {
     let cause = ids::command_id("p-1", "POST /api/v1/bets", "key");
     let message = samples::message(EventType::ApplyWager);
     let (once, again) =
@@ -148,7 +148,7 @@ fn followers_of_one_cause_are_the_same_event_again() {
 }
 
 #[test]
-fn an_unnamed_enum_number_is_still_json_and_refused_by_readers() {
+fn unknown_enum_number_encodes_and_is_refused() {
     let Message::BetRejected(mut rejected) = samples::message(EventType::BetRejected) else { unreachable!() };
     rejected.reason = 4_711;
     let event = Event { message: rejected.into(), ..samples::event(EventType::BetRejected) };

@@ -3,7 +3,7 @@
 use contracts::Game;
 
 #[test]
-fn every_game_is_known_by_its_exact_name() {
+fn every_game_parses_from_its_name() {
     for game in Game::ALL {
         assert_eq!(game.as_str().parse(), Ok(*game));
         assert_eq!(Game::label(game.as_str()), game.as_str());
@@ -12,7 +12,7 @@ fn every_game_is_known_by_its_exact_name() {
 }
 
 #[test]
-fn whatever_else_is_typed_has_one_label() {
+fn unknown_games_share_one_label() {
     for typed in ["", "Slots", "slots ", "roulette", "unknown", "g-4711", "\u{0}"] {
         assert!(typed.parse::<Game>().is_err(), "{typed:?}");
         assert_eq!(Game::label(typed), "unknown", "{typed:?}");

@@ -57,7 +57,7 @@ fn schemas_folder() -> PathBuf {
 }
 
 #[test]
-fn the_checked_in_files_are_what_the_code_says() {
+fn checked_in_schemas_are_current() {
     let folder = schemas_folder();
     let update = std::env::var_os("UPDATE_SCHEMAS").is_some();
     let mut stale = Vec::new();
@@ -77,7 +77,7 @@ fn the_checked_in_files_are_what_the_code_says() {
 }
 
 #[test]
-fn there_is_no_schema_of_a_type_that_is_gone() {
+fn no_schema_of_a_removed_type() {
     let wanted = generated();
     for entry in std::fs::read_dir(schemas_folder().join("events")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -86,7 +86,7 @@ fn there_is_no_schema_of_a_type_that_is_gone() {
 }
 
 #[test]
-fn the_samples_are_valid_by_the_schemas_and_mistyped_ones_are_not() {
+fn samples_match_their_schemas() {
     for event_type in EventType::ALL {
         let schema = json_schema::of(*event_type);
         let validator = jsonschema::validator_for(&schema).unwrap();
@@ -104,7 +104,7 @@ fn the_samples_are_valid_by_the_schemas_and_mistyped_ones_are_not() {
 
 /// The schema and the decoder agree on every field that may be left out.
 #[test]
-fn schema_and_decoder_agree_on_what_is_required() {
+fn schema_and_decoder_require_the_same() {
     let mut checked = 0;
     for event_type in EventType::ALL {
         let validator = jsonschema::validator_for(&json_schema::of(*event_type)).unwrap();
@@ -130,7 +130,7 @@ fn schema_and_decoder_agree_on_what_is_required() {
 }
 
 #[test]
-fn asyncapi_and_catalogue_agree() {
+fn asyncapi_matches_catalogue() {
     let document: Value = serde_yaml_ng::from_str(&generated()["asyncapi.yaml"]).unwrap();
     let channels = document["channels"].as_object().unwrap();
     let specs = catalogue();

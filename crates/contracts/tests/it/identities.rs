@@ -37,14 +37,14 @@ fn vectors() -> Vectors {
 }
 
 fn check(vectors: &[Vector], derive: impl Fn(&[String]) -> EventId) {
-    assert!(vectors.len() >= 2, "too few vectors to mean anything");
+    assert!(vectors.len() >= 2, "too few test vectors");
     for vector in vectors {
         assert_eq!(derive(&vector.fields).as_str(), vector.id, "{:?}", vector.fields);
     }
 }
 
 #[test]
-fn identities_agree_with_the_vectors() {
+fn ids_match_test_vectors() {
     let vectors = vectors();
     assert_eq!(ids::NAMESPACE.to_string(), vectors.namespace);
     check(&vectors.command, |fields| ids::command_id(&fields[0], &fields[1], &fields[2]));
@@ -58,7 +58,7 @@ fn identities_agree_with_the_vectors() {
 }
 
 #[test]
-fn request_hashes_agree_with_the_vectors() {
+fn request_hashes_match_test_vectors() {
     let vectors = vectors();
     assert!(!vectors.request_hash.is_empty());
     for vector in vectors.request_hash {
@@ -74,22 +74,22 @@ fn joined_id(fields: [&str; 3]) -> uuid::Uuid {
 }
 
 #[test]
-fn fields_cannot_be_split_another_way() {
+fn field_boundaries_change_the_id() {
     assert_ne!(ids::command_id("ab", "c", "d"), ids::command_id("a", "bc", "d"));
     assert_ne!(ids::command_id("a", "", "b"), ids::command_id("a", "b", ""));
-    assert_eq!(joined_id(["ab", "c", "d"]), joined_id(["a", "bc", "d"]), "the twin must show the collision");
+    assert_eq!(joined_id(["ab", "c", "d"]), joined_id(["a", "bc", "d"]), "without lengths the ids collide");
 }
 
 proptest! {
     #[test]
-    fn other_fields_other_command(left in ("[a-c]{0,3}", "[a-c]{0,3}", "[a-c]{0,3}"), right in ("[a-c]{0,3}", "[a-c]{0,3}", "[a-c]{0,3}")) {
+    fn different_fields_give_different_ids(left in ("[a-c]{0,3}", "[a-c]{0,3}", "[a-c]{0,3}"), right in ("[a-c]{0,3}", "[a-c]{0,3}", "[a-c]{0,3}")) {
         let one = ids::command_id(&left.0, &left.1, &left.2);
         let other = ids::command_id(&right.0, &right.1, &right.2);
         prop_assert_eq!(one == other, left == right);
     }
 
     #[test]
-    fn ids_from_outside_are_bounded_visible_ascii(text in ".{0,140}") {
+    fn external_ids_are_bounded_visible_ascii(text in ".{0,140}") {
         let accepted = text.parse::<EventId>().is_ok();
         let allowed = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         prop_assert_eq!(accepted, allowed);

@@ -22,15 +22,15 @@ fn floats(set: &FileDescriptorSet) -> (usize, Vec<String>) {
 }
 
 #[test]
-fn there_is_no_float_in_any_proto() {
+fn no_proto_field_is_a_float() {
     let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
     let (checked, found) = floats(&set);
-    assert!(checked > 80, "only {checked} fields were looked at");
+    assert!(checked > 80, "only {checked} fields were checked");
     assert!(found.is_empty(), "floats: {found:?}");
 }
 
 #[test]
-fn the_check_sees_a_float() {
+fn check_finds_a_nested_float() {
     let mut field = FieldDescriptorProto { name: Some("amount".into()), ..Default::default() };
     field.set_type(Type::Double);
     let inner = DescriptorProto { name: Some("Inner".into()), field: vec![field], ..Default::default() };
@@ -41,7 +41,7 @@ fn the_check_sees_a_float() {
 }
 
 #[test]
-fn every_message_but_the_shared_ones_is_an_event() {
+fn every_unshared_message_is_an_event() {
     let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
     let mut declared: Vec<String> = set
         .file

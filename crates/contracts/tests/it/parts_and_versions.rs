@@ -17,11 +17,11 @@ fn all_ports(ports: Ports) -> Vec<(String, u16)> {
 }
 
 #[test]
-fn no_port_is_given_twice() {
+fn ports_do_not_collide() {
     for base in [8100, 1024, BASE_PORT_MAX] {
         let mut owners: HashMap<u16, String> = HashMap::new();
         for (owner, port) in all_ports(Ports::new(base).unwrap()) {
-            assert!((base..=base + 99).contains(&port), "{owner} is outside of the hundred");
+            assert!((base..=base + 99).contains(&port), "{owner} is outside the range of 100 ports");
             if let Some(other) = owners.insert(port, owner.clone()) {
                 panic!("{owner} and {other} share port {port}");
             }
@@ -33,7 +33,7 @@ fn no_port_is_given_twice() {
 }
 
 #[test]
-fn ports_are_where_the_contract_says() {
+fn default_ports_match_the_contract() {
     let ports = Ports::default();
     assert_eq!(ports.http(Part::Gateway), 8100);
     assert_eq!(ports.http(Part::Recorder), 8101);
@@ -48,7 +48,7 @@ fn ports_are_where_the_contract_says() {
 }
 
 #[test]
-fn projects_are_numbered_once_and_services_named() {
+fn every_service_has_one_sentry_project() {
     let projects = sentry_projects();
     let numbers: Vec<u32> = projects.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, (1..=11).collect::<Vec<u32>>());
@@ -59,7 +59,7 @@ fn projects_are_numbered_once_and_services_named() {
 }
 
 #[test]
-fn the_versions_file_reads_and_agrees_with_the_toolchain() {
+fn versions_file_matches_toolchain() {
     let versions = versions();
     assert_eq!(versions.kafka.version, "4.3.0");
     assert!(versions.kafka.image.ends_with(&versions.kafka.version));

@@ -10,7 +10,7 @@ fn header(name: &str, value: &str) -> (String, Bytes) {
 }
 
 /// The headers by which a dead letter carries the first place of its record.
-fn carried(topic: &str, partition: &str, offset: &str) -> Vec<(String, Bytes)> {
+fn first_place(topic: &str, partition: &str, offset: &str) -> Vec<(String, Bytes)> {
     vec![
         header(headers::DLQ_TOPIC, topic),
         header(headers::DLQ_PARTITION, partition),
@@ -28,12 +28,12 @@ fn id(topic: &str, offset: i64, pairs: &[(String, Bytes)]) -> EventId {
     read(topic, offset, pairs).expect("a bet").id
 }
 
-/// Case C3: a valid record on the wrong topic is parked. Its dead letter is copied to the right topic, twice.
+/// A valid record on the wrong topic is parked. Its dead letter is copied to the right topic, twice.
 #[test]
-fn every_replay_is_the_event_of_the_first_appearance_also_on_another_topic() {
+fn replay_keeps_id_on_another_topic() {
     let (wrong, right) = (Topic::PaymentsCommands.name(), Topic::BetsCommands.name());
     assert!(read(wrong, 7, &[]).is_err(), "a bet does not belong on the payments topic");
-    let pairs = carried(wrong, "2", "7");
+    let pairs = first_place(wrong, "2", "7");
     let first = ids::record_id(wrong, 2, 7);
     for place in [40, 41] {
         assert_eq!(id(right, place, &pairs), first);
@@ -44,16 +44,16 @@ fn every_replay_is_the_event_of_the_first_appearance_also_on_another_topic() {
 }
 
 #[test]
-fn a_replayed_event_is_the_same_in_every_respect() {
-    let mut pairs = carried("casino.bets.commands.v1", "2", "7");
+fn replayed_event_equals_the_original() {
+    let mut pairs = first_place("casino.bets.commands.v1", "2", "7");
     pairs.push(header(headers::DLQ_TIMESTAMP_MS, "1793534400000"));
     let original = read("casino.bets.commands.v1", 7, &[]);
     assert_eq!(read("casino.bets.commands.v1", 99, &pairs), original);
 }
 
 #[test]
-fn an_id_of_its_own_goes_before_any_place() {
-    for pairs in [carried("casino.bets.commands.v1", "2", "7"), carried("nonsense", "x", "")] {
+fn ce_id_takes_precedence_over_place() {
+    for pairs in [first_place("casino.bets.commands.v1", "2", "7"), first_place("nonsense", "x", "")] {
         let mut pairs = pairs;
         pairs.push(header(headers::CE_ID, "own"));
         assert_eq!(id("casino.bets.commands.v1", 40, &pairs).as_str(), "own");
@@ -61,9 +61,9 @@ fn an_id_of_its_own_goes_before_any_place() {
 }
 
 #[test]
-fn half_a_first_place_is_refused_because_two_copies_would_be_two_bets() {
+fn incomplete_first_place_is_refused() {
     let topic = "casino.bets.commands.v1";
-    let whole = carried(topic, "2", "7");
+    let whole = first_place(topic, "2", "7");
     for missing in 0..3 {
         let mut half = whole.clone();
         let (name, _) = half.remove(missing);
@@ -75,34 +75,34 @@ fn half_a_first_place_is_refused_because_two_copies_would_be_two_bets() {
 }
 
 #[test]
-fn a_place_that_is_none_of_ours_is_refused() {
+fn invalid_first_place_is_refused() {
     let topic = "casino.bets.commands.v1";
     let cases = [
-        (carried("", "2", "7"), headers::DLQ_TOPIC),
-        (carried("casino.bets.commands.v2", "2", "7"), headers::DLQ_TOPIC),
-        (carried(topic, "-1", "7"), headers::DLQ_PARTITION),
-        (carried(topic, "2147483648", "7"), headers::DLQ_PARTITION),
-        (carried(topic, "2", "+7"), headers::DLQ_OFFSET),
-        (carried(topic, "2", "007"), headers::DLQ_OFFSET),
-        (carried(topic, "2", "7 "), headers::DLQ_OFFSET),
+        (first_place("", "2", "7"), headers::DLQ_TOPIC),
+        (first_place("casino.bets.commands.v2", "2", "7"), headers::DLQ_TOPIC),
+        (first_place(topic, "-1", "7"), headers::DLQ_PARTITION),
+        (first_place(topic, "2147483648", "7"), headers::DLQ_PARTITION),
+        (first_place(topic, "2", "+7"), headers::DLQ_OFFSET),
+        (first_place(topic, "2", "007"), headers::DLQ_OFFSET),
+        (first_place(topic, "2", "7 "), headers::DLQ_OFFSET),
     ];
     for (pairs, name) in cases {
-        let reason = format!("header `{name}` is not the place of a record of ours");
+        let reason = format!("header `{name}` is not a place on a Pitboss topic");
         assert_eq!(read(topic, 40, &pairs).expect_err("no place").to_string(), reason);
     }
 }
 
 #[test]
-fn of_several_first_places_the_last_valid_one_counts() {
+fn last_valid_first_place_counts() {
     let topic = "casino.bets.commands.v1";
-    let mut pairs = carried(topic, "2", "7");
-    pairs.extend(carried(topic, "2", "8"));
-    pairs.extend(carried(topic, "x", ""));
+    let mut pairs = first_place(topic, "2", "7");
+    pairs.extend(first_place(topic, "2", "8"));
+    pairs.extend(first_place(topic, "x", ""));
     assert_eq!(id(topic, 40, &pairs), ids::record_id(topic, 2, 8));
 }
 
 #[test]
-fn every_record_has_a_name_readable_or_not() {
+fn every_record_has_an_identity() {
     let view = |pairs| RecordView {
         topic: "casino.bets.commands.v1",
         partition: 2,
@@ -115,21 +115,20 @@ fn every_record_has_a_name_readable_or_not() {
     assert_eq!(view(&[]).identity(), own);
     let half = [header(headers::DLQ_OFFSET, "7")];
     assert_eq!(view(&half).identity(), own);
-    let whole = carried("casino.bets.events.v1", "0", "7");
+    let whole = first_place("casino.bets.events.v1", "0", "7");
     assert_eq!(view(&whole).identity(), ids::record_id("casino.bets.events.v1", 0, 7));
     let place = Place { topic: "casino.bets.events.v1", partition: 0, offset: 7, timestamp_ms: None };
     assert_eq!(view(&whole).first_appearance(), Ok(place));
-    let said =
-        [header(headers::CE_ID, "a"), header(headers::CE_ID, "b"), header(headers::CE_ID, "not an id")];
-    assert_eq!(view(&said).identity().as_str(), "b");
+    let ids = [header(headers::CE_ID, "a"), header(headers::CE_ID, "b"), header(headers::CE_ID, "not an id")];
+    assert_eq!(view(&ids).identity().as_str(), "b");
 }
 
 /// The beginning of a value may decode to another event than the whole value.
 #[test]
-fn a_part_of_a_record_is_refused_whatever_it_reads_as() {
+fn truncated_dead_letter_is_refused() {
     let topic = Topic::BetsCommands.name();
     for name in headers::DLQ_CUTS {
-        let mut pairs = carried(topic, "2", "7");
+        let mut pairs = first_place(topic, "2", "7");
         pairs.push(header(name, "3145728"));
         let refused = read(topic, 40, &pairs).expect_err("only a part");
         assert!(refused.to_string().contains(name), "{refused}");

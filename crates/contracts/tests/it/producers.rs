@@ -25,7 +25,7 @@ struct Record {
 }
 
 /// Time of every event's creation: 2026-11-27T10:00:00Z.
-const MADE_AT_S: i64 = 1_795_773_600;
+const CREATED_AT_S: i64 = 1_795_773_600;
 
 fn fixtures() -> BTreeMap<&'static str, Fixture> {
     let texts = [
@@ -94,7 +94,7 @@ const IDS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_record_of_every_producer_is_the_bet_that_it_means() {
+fn records_of_all_producers_decode() {
     let bet = Message::PlaceBet(PlaceBet {
         player_id: "player-1".into(),
         game: "slots".into(),
@@ -111,7 +111,7 @@ fn every_record_of_every_producer_is_the_bet_that_it_means() {
             fixtures[producer].written_by
         );
         if *producer != "registry" {
-            assert_eq!((event.source.as_str(), event.time.unix_timestamp()), ("/shop", MADE_AT_S), "{id}");
+            assert_eq!((event.source.as_str(), event.time.unix_timestamp()), ("/shop", CREATED_AT_S), "{id}");
         }
     }
     let records: usize = fixtures.values().map(|fixture| fixture.records.len()).sum();
@@ -119,7 +119,7 @@ fn every_record_of_every_producer_is_the_bet_that_it_means() {
 }
 
 #[test]
-fn a_trace_in_the_envelope_is_found() {
+fn envelope_trace_is_read() {
     let fixtures = fixtures();
     let (_, trace) = read(&fixtures["npm"].records["structured-traced"]);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

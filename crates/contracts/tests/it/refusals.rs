@@ -38,7 +38,7 @@ fn bet(data: &str) -> String {
 }
 
 #[test]
-fn mistyped_lines() {
+fn mistyped_lines_name_the_mistake() {
     let stake = r#""stake":{"minor":"100","currency":"EUR"}"#;
     let cases = [
         ("hello".to_owned(), "no `ce_type` header, and the value is not a JSON object"),
@@ -101,7 +101,7 @@ fn mistyped_lines() {
 }
 
 #[test]
-fn transfer_above_the_limit_is_refused_and_an_amount_that_is_only_asked_for_is_not() {
+fn only_transfers_have_an_upper_limit() {
     let deposited = |minor: i64| {
         let mut event = samples::message(EventType::DepositCompleted);
         let Message::DepositCompleted(deposit) = &mut event else { unreachable!() };
@@ -120,23 +120,23 @@ fn transfer_above_the_limit_is_refused_and_an_amount_that_is_only_asked_for_is_n
     assert_eq!(settled(TRANSFER_MINOR_MAX), Ok(()));
     assert!(settled(TRANSFER_MINOR_MAX + 1).is_err());
     // A request moves no money. Game and payment answer it with a business "no", which names its amount.
-    let asked = Some(Money { minor: i64::MAX, currency: "EUR".into() });
+    let requested = Some(Money { minor: i64::MAX, currency: "EUR".into() });
     let requests = [
-        PlaceBet { player_id: "p".into(), game: "slots".into(), stake: asked.clone() }.into(),
-        Message::from(Deposit { player_id: "p".into(), amount: asked.clone() }),
-        Withdraw { player_id: "p".into(), amount: asked.clone() }.into(),
+        PlaceBet { player_id: "p".into(), game: "slots".into(), stake: requested.clone() }.into(),
+        Message::from(Deposit { player_id: "p".into(), amount: requested.clone() }),
+        Withdraw { player_id: "p".into(), amount: requested.clone() }.into(),
     ];
     for request in requests {
         assert_eq!(request.validate(), Ok(()), "{request:?}");
     }
     let mut failed = samples::message(EventType::DepositFailed);
     let Message::DepositFailed(deposit) = &mut failed else { unreachable!() };
-    deposit.amount = asked;
+    deposit.amount = requested;
     assert_eq!(failed.validate(), Ok(()));
 }
 
 #[test]
-fn amounts_that_would_be_guesses() {
+fn inexact_amounts_are_refused() {
     for minor in ["1.5", "\"1.5\"", "1e2", "\"1e2\"", "\" 1\"", "\"\"", "true", "9223372036854775808", "[1]"]
     {
         let line = bet(&format!(
@@ -148,7 +148,7 @@ fn amounts_that_would_be_guesses() {
 }
 
 #[test]
-fn odd_attributes() {
+fn invalid_attributes_are_refused() {
     let data = r#""data":{"playerId":"p","game":"slots","stake":{"minor":"100","currency":"EUR"}}"#;
     let long = "x".repeat(129);
     let cases = [
@@ -171,7 +171,7 @@ fn odd_attributes() {
             r#""datacontenttype":"application/protobuf""#.to_owned(),
             "attribute `datacontenttype` is not JSON, as `data` is",
         ),
-        (r#""data_base64":"AA==""#.to_owned(), "attribute `data_base64` stands beside `data`"),
+        (r#""data_base64":"AA==""#.to_owned(), "attribute `data_base64` must not occur together with `data`"),
     ];
     for (attribute, reason) in cases {
         let line = format!(r#"{{"type":"casino.bets.v1.PlaceBet",{attribute},{data}}}"#);
@@ -180,7 +180,7 @@ fn odd_attributes() {
 }
 
 #[test]
-fn odd_headers() {
+fn invalid_headers_are_refused() {
     let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
     let with = |name: &str, value: &str| {
         let mut changed: Vec<(String, Bytes)> =
@@ -212,7 +212,7 @@ fn odd_headers() {
 }
 
 #[test]
-fn too_much_of_anything() {
+fn oversized_records_are_refused() {
     let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
     let many: Vec<(String, Bytes)> = (0..65).map(|index| header(&format!("h{index}"), "")).collect();
     assert_eq!(refusal(TOPIC, &many, &bet.value), "65 headers, more than 64");
@@ -235,7 +235,7 @@ fn too_much_of_anything() {
 }
 
 #[test]
-fn empty_values_are_not_messages_of_defaults() {
+fn empty_values_are_refused() {
     let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
     assert_eq!(refusal(TOPIC, &bet.headers, b""), "the value is empty");
     assert_eq!(refusal(TOPIC, &[], b""), "the value is empty");
@@ -244,7 +244,7 @@ fn empty_values_are_not_messages_of_defaults() {
 }
 
 #[test]
-fn broken_protobuf() {
+fn broken_protobuf_is_refused() {
     let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
     let cut = &bet.value[..bet.value.len() - 1];
     let message = refusal(TOPIC, &bet.headers, cut);
@@ -256,7 +256,7 @@ fn broken_protobuf() {
 }
 
 #[test]
-fn every_type_is_refused_where_it_does_not_belong() {
+fn types_are_refused_on_wrong_topics() {
     for event_type in EventType::ALL {
         let encoded = samples::event(*event_type).encode(Format::Protobuf);
         for topic in contracts::Topic::ALL.iter().filter(|topic| **topic != event_type.topic()) {
@@ -267,7 +267,7 @@ fn every_type_is_refused_where_it_does_not_belong() {
 }
 
 #[test]
-fn unknown_enum_values() {
+fn unknown_enum_values_are_refused() {
     let event_type = header("ce_type", "casino.payments.v1.ProviderReported");
     let topic = "casino.payments.commands.v1";
     for outcome in [r#""PROVIDER_OUTCOME_LOST""#, "77", r#""PROVIDER_OUTCOME_UNSPECIFIED""#, "0", "1.5"] {

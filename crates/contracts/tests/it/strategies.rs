@@ -49,11 +49,16 @@ fn reason() -> impl Strategy<Value = i32> {
     (1_i32..=8).prop_filter("has a name", |number| RejectReason::try_from(*number).is_ok())
 }
 
-fn bet() -> BoxedStrategy<Message> {
-    prop_oneof![
-        (name(), name(), positive())
-            .prop_map(|(player_id, game, stake)| { bets::PlaceBet { player_id, game, stake }.into() }),
-        (
+/// Any valid message of this type.
+#[expect(clippy::too_many_lines, reason = "one arm for each type, so that a forgotten type does not compile")]
+fn message_of(event_type: EventType) -> BoxedStrategy<Message> {
+    let wager = || (id(), name(), name(), positive());
+    let payment = || (id(), name(), positive());
+    match event_type {
+        EventType::PlaceBet => (name(), name(), positive())
+            .prop_map(|(player_id, game, stake)| bets::PlaceBet { player_id, game, stake }.into())
+            .boxed(),
+        EventType::BetSettled => (
             (id(), name(), name(), positive(), not_negative(), any_amount()),
             proptest::collection::vec("[a-z]{1,32}", 0..=16),
             any::<i64>(),
@@ -72,61 +77,58 @@ fn bet() -> BoxedStrategy<Message> {
                     bet_seq,
                 }
                 .into()
-            }),
-        (id(), name(), name(), positive(), reason()).prop_map(|(bet_id, player_id, game, stake, reason)| {
-            bets::BetRejected { bet_id, player_id, game, stake, reason }.into()
-        }),
-        (id(), name(), name(), positive(), text(), reversed()).prop_map(
-            |(bet_id, player_id, game, stake, reason, (reversed_stake, reversed_payout))| {
+            })
+            .boxed(),
+        EventType::BetRejected => (id(), name(), name(), positive(), reason())
+            .prop_map(|(bet_id, player_id, game, stake, reason)| {
+                bets::BetRejected { bet_id, player_id, game, stake, reason }.into()
+            })
+            .boxed(),
+        EventType::BetVoided => (id(), name(), name(), positive(), text(), reversed())
+            .prop_map(|(bet_id, player_id, game, stake, reason, (reversed_stake, reversed_payout))| {
                 bets::BetVoided { bet_id, player_id, game, stake, reason, reversed_stake, reversed_payout }
                     .into()
-            }
-        ),
-        (id(), name()).prop_map(|(bet_id, player_id)| bets::BetConflict { bet_id, player_id }.into()),
-    ]
-    .boxed()
-}
-
-fn payment_command() -> BoxedStrategy<Message> {
-    prop_oneof![
-        (id(), name(), name(), positive(), not_negative()).prop_map(
-            |(wager_id, player_id, game, stake, payout)| {
+            })
+            .boxed(),
+        EventType::BetConflict => (id(), name())
+            .prop_map(|(bet_id, player_id)| bets::BetConflict { bet_id, player_id }.into())
+            .boxed(),
+        EventType::ApplyWager => (id(), name(), name(), positive(), not_negative())
+            .prop_map(|(wager_id, player_id, game, stake, payout)| {
                 payments::ApplyWager { wager_id, player_id, game, stake, payout }.into()
-            }
-        ),
-        (id(), name(), text()).prop_map(|(wager_id, player_id, reason)| {
-            payments::VoidWager { wager_id, player_id, reason }.into()
-        }),
-        (name(), positive()).prop_map(|(player_id, amount)| payments::Deposit { player_id, amount }.into()),
-        (name(), positive()).prop_map(|(player_id, amount)| payments::Withdraw { player_id, amount }.into()),
-        (id(), name(), "[ -~]{0,20}", positive()).prop_map(
-            |(payment_id, player_id, provider_reference, amount)| {
+            })
+            .boxed(),
+        EventType::VoidWager => (id(), name(), text())
+            .prop_map(|(wager_id, player_id, reason)| {
+                payments::VoidWager { wager_id, player_id, reason }.into()
+            })
+            .boxed(),
+        EventType::Deposit => (name(), positive())
+            .prop_map(|(player_id, amount)| payments::Deposit { player_id, amount }.into())
+            .boxed(),
+        EventType::Withdraw => (name(), positive())
+            .prop_map(|(player_id, amount)| payments::Withdraw { player_id, amount }.into())
+            .boxed(),
+        EventType::ProviderReported => (id(), name(), "[ -~]{0,20}", positive())
+            .prop_map(|(payment_id, player_id, provider_reference, amount)| {
                 let outcome = ProviderOutcome::Declined.into();
                 payments::ProviderReported { payment_id, player_id, outcome, provider_reference, amount }
                     .into()
-            }
-        ),
-    ]
-    .boxed()
-}
-
-fn payment_event() -> BoxedStrategy<Message> {
-    let wager = || (id(), name(), name(), positive());
-    let payment = || (id(), name(), positive());
-    prop_oneof![
-        (wager(), not_negative(), any_amount(), 1..=i64::MAX).prop_map(
-            |((wager_id, player_id, game, stake), payout, balance_after, seq)| {
+            })
+            .boxed(),
+        EventType::WagerApplied => (wager(), not_negative(), any_amount(), 1..=i64::MAX)
+            .prop_map(|((wager_id, player_id, game, stake), payout, balance_after, seq)| {
                 payments::WagerApplied { wager_id, player_id, game, stake, payout, balance_after, seq }.into()
-            }
-        ),
-        (wager(), reason(), any_amount(), any::<bool>()).prop_map(
-            |((wager_id, player_id, game, stake), reason, balance, held)| {
+            })
+            .boxed(),
+        EventType::WagerRejected => (wager(), reason(), any_amount(), any::<bool>())
+            .prop_map(|((wager_id, player_id, game, stake), reason, balance, held)| {
                 let balance = balance.filter(|_| held);
                 payments::WagerRejected { wager_id, player_id, game, stake, reason, balance }.into()
-            }
-        ),
-        (id(), name(), any_amount(), text(), reversed()).prop_map(
-            |(wager_id, player_id, balance_after, reason, (reversed_stake, reversed_payout))| {
+            })
+            .boxed(),
+        EventType::WagerVoided => (id(), name(), any_amount(), text(), reversed())
+            .prop_map(|(wager_id, player_id, balance_after, reason, (reversed_stake, reversed_payout))| {
                 payments::WagerVoided {
                     wager_id,
                     player_id,
@@ -136,18 +138,28 @@ fn payment_event() -> BoxedStrategy<Message> {
                     reversed_payout,
                 }
                 .into()
-            }
-        ),
-        (payment(), any_amount()).prop_map(|((payment_id, player_id, amount), balance_after)| {
-            let provider_reference = String::new();
-            payments::DepositCompleted { payment_id, player_id, amount, balance_after, provider_reference }
+            })
+            .boxed(),
+        EventType::DepositCompleted => (payment(), any_amount())
+            .prop_map(|((payment_id, player_id, amount), balance_after)| {
+                let provider_reference = String::new();
+                payments::DepositCompleted {
+                    payment_id,
+                    player_id,
+                    amount,
+                    balance_after,
+                    provider_reference,
+                }
                 .into()
-        }),
-        (payment(), reason()).prop_map(|((payment_id, player_id, amount), reason)| {
-            payments::DepositFailed { payment_id, player_id, amount, reason }.into()
-        }),
-        (payment(), any_amount(), text()).prop_map(
-            |((payment_id, player_id, amount), balance_after, provider_reference)| {
+            })
+            .boxed(),
+        EventType::DepositFailed => (payment(), reason())
+            .prop_map(|((payment_id, player_id, amount), reason)| {
+                payments::DepositFailed { payment_id, player_id, amount, reason }.into()
+            })
+            .boxed(),
+        EventType::WithdrawalCompleted => (payment(), any_amount(), text())
+            .prop_map(|((payment_id, player_id, amount), balance_after, provider_reference)| {
                 payments::WithdrawalCompleted {
                     payment_id,
                     player_id,
@@ -156,56 +168,60 @@ fn payment_event() -> BoxedStrategy<Message> {
                     provider_reference,
                 }
                 .into()
-            }
-        ),
-        (payment(), reason()).prop_map(|((payment_id, player_id, amount), reason)| {
-            payments::WithdrawalFailed { payment_id, player_id, amount, reason }.into()
-        }),
-        (name(), id()).prop_map(|(player_id, cause_id)| {
-            payments::RestrictionsApplied { player_id, cause_id }.into()
-        }),
-        (id(), name(), proptest::sample::select(EventType::ALL.to_vec())).prop_map(
-            |(command_id, player_id, kind)| {
+            })
+            .boxed(),
+        EventType::WithdrawalFailed => (payment(), reason())
+            .prop_map(|((payment_id, player_id, amount), reason)| {
+                payments::WithdrawalFailed { payment_id, player_id, amount, reason }.into()
+            })
+            .boxed(),
+        EventType::RestrictionsApplied => (name(), id())
+            .prop_map(|(player_id, cause_id)| payments::RestrictionsApplied { player_id, cause_id }.into())
+            .boxed(),
+        EventType::CommandConflict => (id(), name(), any_event_type())
+            .prop_map(|(command_id, player_id, kind)| {
                 let command_type = kind.as_str().to_owned();
                 payments::CommandConflict { command_id, command_type, player_id }.into()
-            }
-        ),
-    ]
-    .boxed()
-}
-
-fn player() -> BoxedStrategy<Message> {
-    prop_oneof![
-        (name(), "[a-z]{1,20}@[a-z.]{1,20}", "[^\\p{Cc}]{1,16}", currency()).prop_map(
-            |(player_id, email, display_name, currency)| {
+            })
+            .boxed(),
+        EventType::PlayerRegistered => (name(), "[a-z]{1,20}@[a-z.]{1,20}", "[^\\p{Cc}]{1,16}", currency())
+            .prop_map(|(player_id, email, display_name, currency)| {
                 players::PlayerRegistered { player_id, email, display_name, currency }.into()
-            }
-        ),
-        (name(), proptest::option::of(positive()), positive()).prop_map(
-            |(player_id, max_stake, daily_loss)| {
+            })
+            .boxed(),
+        EventType::LimitsChanged => (name(), proptest::option::of(positive()), positive())
+            .prop_map(|(player_id, max_stake, daily_loss)| {
                 players::LimitsChanged { player_id, max_stake: max_stake.flatten(), daily_loss }.into()
-            }
-        ),
-        (name(), 1..=i64::MAX).prop_map(|(player_id, until_epoch_ms)| {
-            players::SelfExclusionStarted { player_id, until_epoch_ms }.into()
-        }),
-        (
+            })
+            .boxed(),
+        EventType::SelfExclusionStarted => (name(), 1..=i64::MAX)
+            .prop_map(|(player_id, until_epoch_ms)| {
+                players::SelfExclusionStarted { player_id, until_epoch_ms }.into()
+            })
+            .boxed(),
+        EventType::KycStatusChanged => (
             name(),
-            proptest::sample::select(vec![KycStatus::Pending, KycStatus::Verified, KycStatus::Rejected])
+            proptest::sample::select(vec![KycStatus::Pending, KycStatus::Verified, KycStatus::Rejected]),
         )
             .prop_map(|(player_id, status)| {
                 players::KycStatusChanged { player_id, status: status.into() }.into()
-            }),
-        (name(), any::<bool>()).prop_map(|(player_id, email_enabled)| {
-            players::PreferencesChanged { player_id, email_enabled }.into()
-        }),
-    ]
-    .boxed()
+            })
+            .boxed(),
+        EventType::PreferencesChanged => (name(), any::<bool>())
+            .prop_map(|(player_id, email_enabled)| {
+                players::PreferencesChanged { player_id, email_enabled }.into()
+            })
+            .boxed(),
+    }
+}
+
+fn any_event_type() -> impl Strategy<Value = EventType> {
+    proptest::sample::select(EventType::ALL.to_vec())
 }
 
 /// Any valid message.
 pub(crate) fn message() -> BoxedStrategy<Message> {
-    prop_oneof![5 => bet(), 5 => payment_command(), 9 => payment_event(), 5 => player()].boxed()
+    any_event_type().prop_flat_map(message_of).boxed()
 }
 
 /// Any valid event.

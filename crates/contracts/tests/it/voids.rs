@@ -24,7 +24,7 @@ fn problem(message: impl Into<Message>) -> String {
 }
 
 #[test]
-fn nothing_reversed_is_absent_and_a_lost_bet_has_a_payout_of_zero() {
+fn valid_reversals_are_accepted() {
     let cases =
         [(None, None), (money(100, "EUR"), money(0, "EUR")), (money(100, "EUR"), money(2_000, "EUR"))];
     for (reversed_stake, reversed_payout) in cases {
@@ -37,7 +37,7 @@ fn nothing_reversed_is_absent_and_a_lost_bet_has_a_payout_of_zero() {
 }
 
 #[test]
-fn half_a_reversal_negative_amounts_and_two_currencies_are_refused() {
+fn inconsistent_reversals_are_refused() {
     let half = "field `reversedPayout` must be present exactly when `reversedStake` is";
     assert_eq!(problem(BetVoided { reversed_payout: None, ..bet_voided() }), half);
     assert_eq!(problem(WagerVoided { reversed_stake: None, ..wager_voided() }), half);
@@ -63,7 +63,7 @@ struct OlderWagerVoided {
 }
 
 #[test]
-fn older_builds_read_the_new_bytes_and_the_other_way_round() {
+fn older_and_newer_builds_read_each_other() {
     let new = Message::from(wager_voided()).encode_protobuf();
     let older = <OlderWagerVoided as prost::Message>::decode(&new[..]).expect("unknown fields are skipped");
     assert_eq!((older.wager_id, older.reason), (wager_voided().wager_id, wager_voided().reason));

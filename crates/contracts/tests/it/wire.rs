@@ -32,7 +32,7 @@ fn read(topic: &str, headers: &[(String, Bytes)], value: &[u8]) -> Event {
 }
 
 #[test]
-fn every_message_in_every_form() {
+fn wire_forms_match_snapshots() {
     for event_type in EventType::ALL {
         let event = samples::event(*event_type);
         let forms = [show(&event, Format::Protobuf), show(&event, Format::Json), show_line(&event)];
@@ -42,7 +42,7 @@ fn every_message_in_every_form() {
 }
 
 #[test]
-fn the_samples_read_back_in_every_form() {
+fn samples_round_trip_in_every_form() {
     for event_type in EventType::ALL {
         let event = samples::event(*event_type);
         for format in [Format::Protobuf, Format::Json] {
@@ -53,6 +53,6 @@ fn the_samples_read_back_in_every_form() {
         let topic = event_type.topic().name();
         let typed = read(topic, &[], structured(&event).as_bytes());
         assert_eq!(typed.message, event.message, "{event_type} as a line");
-        assert_eq!(typed.id, ids::record_id(topic, 0, 0), "its place is its name");
+        assert_eq!(typed.id, ids::record_id(topic, 0, 0), "the id follows from the place");
     }
 }

@@ -38,8 +38,8 @@ pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     project: String,
     ports: Ports,
-    stands_in: bool,
-    begun: Instant,
+    is_stand_in: bool,
+    started: Instant,
 }
 
 impl Cluster {
@@ -48,23 +48,23 @@ impl Cluster {
         let folder = tempfile::tempdir()?;
         let ports = free_ports()?;
         let text = fs::read_to_string(root().join("docker-compose.kafka.yml"))?;
-        fs::write(folder.path().join("docker-compose.kafka.yml"), shifted(&text, ports.base())?)?;
+        fs::write(folder.path().join("docker-compose.kafka.yml"), with_port_base(&text, ports.base())?)?;
         fs::copy(root().join("deploy/containers/standin.yml"), folder.path().join("standin.yml"))?;
         let mut images = Command::new(root().join("deploy/containers/images.sh"));
-        succeeded(images.arg("pitboss").env("CHECKOUT", root()).env("PROGRAMS", programs()), "the image")?;
+        run(images.arg("pitboss").env("CHECKOUT", root()).env("PROGRAMS", programs()), "the image")?;
         let project = format!("pitboss-test-{}", std::process::id());
-        let stands_in = docker(&["image", "inspect", "--format", STAND_IN, "mongo:8.0"])
+        let is_stand_in = docker(&["image", "inspect", "--format", STAND_IN, "mongo:8.0"])
             .is_ok_and(|label| label.trim() == "true");
-        let cluster = Self { folder, project, ports, stands_in, begun: Instant::now() };
+        let cluster = Self { folder, project, ports, is_stand_in, started: Instant::now() };
         cluster.pitboss(&["secrets", "--env"])?;
-        cluster.tell("prepared");
+        cluster.report("prepared");
         Ok(cluster)
     }
 
     pub(crate) fn up(&self, profiles: &[&str]) -> Result<()> {
         let profiles: Vec<&str> = profiles.iter().flat_map(|profile| ["--profile", profile]).collect();
         self.compose(&[profiles.as_slice(), &["up", "--no-build", "--detach", "--wait"]].concat())?;
-        self.tell("healthy");
+        self.report("healthy");
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Cluster {
             let code = docker(&["inspect", "--format", "{{.State.ExitCode}}", id.trim()])?;
             ensure!(code.trim() == "0", "{part} ended with {code}");
         }
-        self.tell("stopped in good order");
+        self.report("stopped");
         Ok(())
     }
 
@@ -90,17 +90,17 @@ impl Cluster {
     }
 
     /// Checks that no container, network or volume of the project exists.
-    pub(crate) fn leaves_nothing(&self) -> Result<()> {
+    pub(crate) fn check_nothing_is_left(&self) -> Result<()> {
         let filter = format!("label=com.docker.compose.project={}", self.project);
         for list in [["ps", "--all"].as_slice(), &["network", "ls"], &["volume", "ls"]] {
             let left = docker(&[list, &["--quiet", "--filter", &filter]].concat())?;
             ensure!(left.trim().is_empty(), "`docker {}` still lists {left}", list.join(" "));
         }
-        self.tell("nothing left");
+        self.report("nothing left");
         Ok(())
     }
 
-    pub(crate) fn runs_as_nobody_special(&self) -> Result<()> {
+    pub(crate) fn runs_as_unprivileged_user(&self) -> Result<()> {
         let id = self.compose(&["exec", "-T", "game", "id", "-u"])?;
         ensure!(id.trim() == "10001", "game runs as user {id}");
         Ok(())
@@ -137,25 +137,25 @@ impl Cluster {
         let mut command = Command::new(programs().join("pitboss"));
         command.args(args).env("PITBOSS_STATE", self.folder.path().join(".pitboss"));
         command.env("PITBOSS_TOOLS", tools()).stdin(fs::File::open(file)?);
-        succeeded(&mut command, &format!("pitboss {}", args.join(" ")))
+        run(&mut command, &format!("pitboss {}", args.join(" ")))
     }
 
     fn compose(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new("docker");
         command.arg("compose").arg("--project-directory").arg(self.folder.path()).args(["-p", &self.project]);
         command.arg("--env-file").arg(self.folder.path().join(".pitboss/secrets/compose.env"));
-        let overlay = self.stands_in.then_some("standin.yml");
+        let overlay = self.is_stand_in.then_some("standin.yml");
         for file in ["docker-compose.kafka.yml"].into_iter().chain(overlay) {
             command.arg("-f").arg(self.folder.path().join(file));
         }
-        succeeded(command.args(args), &format!("docker compose {}", args.join(" ")))
+        run(command.args(args), &format!("docker compose {}", args.join(" ")))
     }
 
-    pub(crate) fn tell(&self, what: &str) {
-        eprintln!("compose: {what} at {:.0} s", self.begun.elapsed().as_secs_f64());
+    pub(crate) fn report(&self, what: &str) {
+        eprintln!("compose: {what} at {:.0} s", self.started.elapsed().as_secs_f64());
     }
 
-    pub(crate) fn tell_logs(&self) {
+    pub(crate) fn print_logs(&self) {
         for args in [["ps", "--all"].as_slice(), &["logs", "--no-color", "--tail", "40"]] {
             eprintln!("{}", self.compose(args).unwrap_or_else(|error| format!("{error:#}")));
         }
@@ -163,17 +163,17 @@ impl Cluster {
 }
 
 fn docker(args: &[&str]) -> Result<String> {
-    succeeded(Command::new("docker").args(args), &format!("docker {}", args.join(" ")))
+    run(Command::new("docker").args(args), &format!("docker {}", args.join(" ")))
 }
 
-fn succeeded(command: &mut Command, what: &str) -> Result<String> {
+fn run(command: &mut Command, what: &str) -> Result<String> {
     let Output { status, stdout, stderr } =
         command.output().with_context(|| format!("cannot start {what}"))?;
-    let said = String::from_utf8_lossy(&stdout).into_owned();
+    let stdout = String::from_utf8_lossy(&stdout).into_owned();
     if !status.success() {
-        bail!("{what}: {status}\n{said}\n{}", String::from_utf8_lossy(&stderr));
+        bail!("{what}: {status}\n{stdout}\n{}", String::from_utf8_lossy(&stderr));
     }
-    Ok(said)
+    Ok(stdout)
 }
 
 fn root() -> PathBuf {
@@ -196,7 +196,7 @@ fn free_ports() -> Result<Ports> {
 }
 
 /// Returns the file with all published ports moved to another base. Ports inside the containers stay.
-fn shifted(text: &str, base: u16) -> Result<String> {
+fn with_port_base(text: &str, base: u16) -> Result<String> {
     let published = Regex::new(r"127\.0\.0\.1:(8\d{3})(:8\d{3})?")?;
     let shift = |found: &regex::Captures<'_>| {
         let port: u16 = found[1].parse().unwrap_or(0);

@@ -25,7 +25,7 @@ pub(crate) struct Kept {
 pub(crate) fn bet_by_http(cluster: &Cluster, gateway_url: String) -> Result<()> {
     let addresses = ["--gateway", &gateway_url, "--recorder", &cluster.recorder_url()];
     cluster.pitboss(&[["bet", "--count", "3", "--trace"].as_slice(), &addresses].concat())?;
-    cluster.tell("bets by HTTP settled, and the last one's trace is whole");
+    cluster.report("bets by HTTP settled, and the last one's trace is complete");
     Ok(())
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn bet_by_console(cluster: &Cluster) -> Result<Kept> {
     eventually("the console's bet as one trace", SETTLES_WITHIN, || {
         Ok(services_of(cluster, &trace_id)?.is_superset(&flow()))
     })?;
-    cluster.tell("the console's bet settled, and its trace is whole");
+    cluster.report("the console's bet settled, and its trace is complete");
     let balance_minor = balance(&gateway, &token)?;
     ensure!(balance_minor != 1_000, "the bet moved no money");
     Ok(Kept { trace_id, token, balance_minor })
@@ -72,27 +72,27 @@ pub(crate) fn load(cluster: &Cluster) -> Result<()> {
     let gateway = cluster.gateway_url();
     let shape = ["--rate", "5", "--duration-s", "5", "--warm-up-s", "5", "--players", "5"];
     cluster.pitboss(&[["load", "--gateway", &gateway].as_slice(), &shape].concat())?;
-    cluster.tell("load held");
+    cluster.report("the load succeeded");
     Ok(())
 }
 
-pub(crate) fn is_still_there(cluster: &Cluster, kept: &Kept) -> Result<()> {
+pub(crate) fn check_kept(cluster: &Cluster, kept: &Kept) -> Result<()> {
     let balance = balance(&cluster.gateway_url(), &kept.token)?;
     ensure!(balance == kept.balance_minor, "the balance was {} and is {balance}", kept.balance_minor);
     let services = services_of(cluster, &kept.trace_id)?;
     ensure!(services.is_superset(&flow()), "the trace has lost services: {services:?}");
-    cluster.tell("balance and trace outlived the stop");
+    cluster.report("balance and trace survived the stop");
     Ok(())
 }
 
-pub(crate) fn second_payment_takes_its_share(cluster: &Cluster) -> Result<()> {
+pub(crate) fn second_payment_joins_group(cluster: &Cluster) -> Result<()> {
     eventually("two members in the group payment", REBALANCES_WITHIN, || {
         let lag = get(&cluster.lag_url(), None)?;
         let groups = lag["groups"].as_array().context("groups")?;
         let of_payment = groups.iter().filter(|row| row["group"] == "payment");
         Ok(of_payment.into_iter().any(|row| row["members"] == 2))
     })?;
-    cluster.tell("two members in the group payment");
+    cluster.report("two members in the group payment");
     Ok(())
 }
 
@@ -115,14 +115,14 @@ fn text(value: &Value, field: &str) -> Result<String> {
 
 fn post(url: &str, token: Option<&str>, body: &Value) -> Result<Value> {
     let key = Uuid::new_v4().to_string();
-    ask(move |client, url| client.post(url).header("idempotency-key", &key).json(body), url, token)
+    send(move |client, url| client.post(url).header("idempotency-key", &key).json(body), url, token)
 }
 
 fn get(url: &str, token: Option<&str>) -> Result<Value> {
-    ask(|client, url| client.get(url), url, token)
+    send(|client, url| client.get(url), url, token)
 }
 
-fn ask(
+fn send(
     request: impl FnOnce(&reqwest::Client, &str) -> reqwest::RequestBuilder,
     url: &str,
     token: Option<&str>,

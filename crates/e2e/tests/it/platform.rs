@@ -11,7 +11,7 @@ mod kill;
 mod one_bet;
 mod personal_data;
 mod producers;
-mod raw;
+mod trace_from_envelopes;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,8 +36,8 @@ pub(crate) struct Platform {
     pub(crate) http: reqwest::Client,
 }
 
-/// Peaceful tests hold it for reading. A test that kills, or that needs the platform alone, holds it for writing.
-static PEACE: RwLock<()> = RwLock::const_new(());
+/// Most tests hold it for reading. A test that kills, or that needs the platform alone, holds it for writing.
+static PLATFORM_LOCK: RwLock<()> = RwLock::const_new(());
 
 /// The platform of this run, started by the first caller. Each caller gets new clients, because a client's connections end with
 /// the runtime of the test that opened them.
@@ -45,6 +45,16 @@ pub(crate) fn platform() -> &'static Platform {
     static ADDRESSES: OnceLock<(String, String)> = OnceLock::new();
     let (gateway_url, recorder_url) = ADDRESSES.get_or_init(start).clone();
     Box::leak(Box::new(Platform::at(gateway_url, recorder_url)))
+}
+
+/// The platform, which other tests use at the same time.
+pub(crate) async fn shared() -> (&'static Platform, RwLockReadGuard<'static, ()>) {
+    (platform(), PLATFORM_LOCK.read().await)
+}
+
+/// The platform while no other test uses it.
+pub(crate) async fn exclusive() -> (&'static Platform, RwLockWriteGuard<'static, ()>) {
+    (platform(), PLATFORM_LOCK.write().await)
 }
 
 fn setting(name: &str) -> String {
@@ -57,8 +67,7 @@ fn start() -> (String, String) {
     // Another test of this process may have installed it already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let up = cli(&["up", "--yes", "--no-build", "--json"], None);
-    let said = String::from_utf8_lossy(&up.stdout);
-    assert!(up.status.success(), "up failed\n{said}\n{}", String::from_utf8_lossy(&up.stderr));
+    assert!(up.status.success(), "up failed: {}", output_text(&up));
     (url_of(Part::Gateway), format!("http://127.0.0.1:{}", ports().recorder_query()))
 }
 
@@ -83,14 +92,6 @@ impl Platform {
         let gateway = Gateway::new(&gateway_url, Some(operator_token())).expect("a client");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { gateway, gateway_url, recorder_url, http }
-    }
-
-    pub(crate) async fn peacefully(&self) -> RwLockReadGuard<'static, ()> {
-        PEACE.read().await
-    }
-
-    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'static, ()> {
-        PEACE.write().await
     }
 }
 
@@ -126,16 +127,20 @@ pub(crate) fn cli(args: &[&str], input: Option<&str>) -> Output {
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let mut stdin = child.stdin.take().expect("a pipe");
     if let Some(input) = input {
-        stdin.write_all(input.as_bytes()).expect("the program reads its input");
+        stdin.write_all(input.as_bytes()).expect("the input is written");
     }
     drop(stdin);
-    child.wait_with_output().expect("the program ends")
+    child.wait_with_output().expect("the program exits")
+}
+
+/// Exit status and complete output of a command.
+pub(crate) fn output_text(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
 /// Status of every part. The exit code is ignored, because a test that kills does not need all parts to be ready.
 pub(crate) fn status() -> Value {
     let output = cli(&["status", "--json"], None);
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text)
-        .unwrap_or_else(|e| panic!("status: {e}\n{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("status: {e}: {}", output_text(&output)))
 }

@@ -1,8 +1,10 @@
 //! Shape of the workspace: dependencies between crates, imports of a `domain/`, length of files.
 
 mod compose;
+mod deadlines;
 mod dependency_rule;
 mod domain_is_pure;
+mod log_fields;
 mod ports;
 mod sizes;
 

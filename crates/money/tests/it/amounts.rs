@@ -19,14 +19,14 @@ proptest! {
     }
 
     #[test]
-    fn multiples_and_signs_are_exact_or_an_error(amount in amount(), factor in any::<u32>()) {
+    fn products_and_negation_are_exact_or_error(amount in amount(), factor in any::<u32>()) {
         let wide = i128::from(amount.minor());
         prop_assert_eq!(amount.checked_mul(factor), narrowed(wide * i128::from(factor), amount.currency()));
         prop_assert_eq!(amount.checked_neg(), narrowed(-wide, amount.currency()));
     }
 
     #[test]
-    fn two_currencies_never_meet(left in amount(), right in amount()) {
+    fn mixed_currencies_are_refused(left in amount(), right in amount()) {
         let mixed = left.currency() != right.currency();
         let refused = matches!(left.checked_add(right), Err(MoneyError::CurrencyMismatch { .. }));
         prop_assert_eq!(mixed, refused);
@@ -34,7 +34,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_added_can_be_taken_back(left in amount(), minor in any::<i64>()) {
+    fn subtraction_reverts_addition(left in amount(), minor in any::<i64>()) {
         let right = Money::new(minor, left.currency());
         if let Ok(sum) = left.checked_add(right) {
             prop_assert_eq!(sum.checked_sub(right), Ok(left));
@@ -53,7 +53,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_back_as_written_or_refused(text in "[-+]?[0-9]{0,20}[.]?[0-9]{0,3} ?[A-Z]{0,4}") {
+    fn any_text_round_trips_or_is_refused(text in "[-+]?[0-9]{0,20}[.]?[0-9]{0,3} ?[A-Z]{0,4}") {
         if let Ok(amount) = text.parse::<Money>() {
             // Only leading zeros and a negative zero are parsed without being what `Display` would write.
             let trimmed = text.trim_start_matches('-').trim_start_matches('0');
@@ -63,7 +63,7 @@ proptest! {
 }
 
 #[test]
-fn amounts_are_written_with_all_minor_digits() {
+fn display_has_all_minor_digits() {
     let written = [
         (Money::new(1_234, Currency::Eur), "12.34 EUR"),
         (Money::new(-5, Currency::Usd), "-0.05 USD"),
@@ -76,7 +76,7 @@ fn amounts_are_written_with_all_minor_digits() {
 }
 
 #[test]
-fn odd_texts_are_refused() {
+fn malformed_texts_are_refused() {
     for text in [
         "",
         "12",
@@ -95,7 +95,7 @@ fn odd_texts_are_refused() {
 }
 
 #[test]
-fn json_takes_integers_and_known_currencies_only() {
+fn json_accepts_only_valid_amounts() {
     for json in [
         r#"{"minor":1.5,"currency":"EUR"}"#,
         r#"{"minor":1,"currency":"eur"}"#,

@@ -33,7 +33,7 @@ proptest! {
 
     /// One leg is off by some cents. The postings must be refused, whatever the other legs are.
     #[test]
-    fn money_from_nowhere_is_refused(
+    fn unbalanced_postings_are_refused(
         mut postings in transfers(), off in 1_i64..=1_000_000, currency in currency()
     ) {
         postings.truncate(14);
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn any_legs_are_taken_exactly_when_they_sum_to_zero(
+    fn legs_are_accepted_only_if_sum_is_zero(
         legs in proptest::collection::vec((-3_i64..=3, currency()), 0..6)
     ) {
         let postings: Vec<Posting> = legs
@@ -70,14 +70,14 @@ fn extremes_do_not_overflow_the_sum() {
 }
 
 #[test]
-fn a_rejection_has_no_postings_and_a_decision_a_bounded_number() {
+fn number_of_postings_is_bounded() {
     assert_eq!(Postings::balanced(Vec::new()), Ok(Postings::none()));
     let leg = Posting::new(Account::Suspense, Money::zero(Currency::Eur));
     assert_eq!(Postings::balanced(vec![leg; 17]), Err(MoneyError::TooManyPostings { limit: 16 }));
 }
 
 #[test]
-fn odd_accounts_are_refused() {
+fn invalid_accounts_are_refused() {
     for text in ["", "player", "player:", "player:a b", "bank:x", "Suspense", "player:\u{e9}"] {
         assert!(text.parse::<Account>().is_err(), "{text:?} must be refused");
     }

@@ -7,14 +7,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::checkout::{Checkout, PORT_BASE_VARIABLE, STATE_VARIABLE, TOOLS_VARIABLE};
-use crate::output::Output;
-use crate::steps::say;
+use crate::checkout::{PORT_BASE_VARIABLE, STATE_VARIABLE, TOOLS_VARIABLE};
+use crate::commands::Context;
+use crate::steps::print_line;
 
 /// Base ports of the two platforms.
 const PORT_BASES: [u16; 2] = [28_100, 28_300];
@@ -23,16 +23,16 @@ const FILL_RATE_PER_S: u64 = 60;
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks that need platforms of their own.
+/// Benchmarks on separate platforms.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
-    what: Bench,
+    benchmark: Bench,
 }
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// p50 of a bet with many bets stored ÷ with few, two platforms measured in turns
+    /// Ratio of the p50 with many stored bets to the p50 with few, measured alternately on two platforms
     History(HistoryArgs),
 }
 
@@ -44,19 +44,19 @@ struct HistoryArgs {
     /// Bets stored on the large platform
     #[arg(long, default_value_t = 50_000)]
     large: u64,
-    /// Among how many players they are spread; each number is measured with platforms of its own
+    /// Number of players, or several separated by commas; each value is measured on a new pair of platforms
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1])]
     players: Vec<u16>,
-    /// The rate at which history is made, in bets a second
+    /// Rate at which the stored bets are created, in bets a second
     #[arg(long, default_value_t = FILL_RATE_PER_S, value_parser = clap::value_parser!(u64).range(1..))]
     fill_rate_per_s: u64,
-    /// Rounds of A B B A
+    /// Number of rounds, each measuring small, large, large, small
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds of each measurement
+    /// Duration of each measurement, in seconds
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Bets a second while measuring
+    /// Rate during a measurement, in bets a second
     #[arg(long, default_value_t = 20)]
     rate_per_s: u64,
 }
@@ -81,27 +81,27 @@ struct Figures {
     p50_ms: Vec<f64>,
 }
 
-/// Runs the benchmark. Exit code 0 only if every ratio is at most 1.1.
-///
-/// # Errors
-/// When a platform does not start or a load run fails.
-pub fn run(args: &BenchArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    let Bench::History(args) = &args.what;
-    let mut holds = true;
-    for players in &args.players {
-        let measured = history(args, *players, checkout.layout.tools())?;
-        holds &= measured.ratio_of_medians <= RATIO_MAX;
-        if output.json {
-            output.line(&serde_json::to_string(&measured)?);
-        } else {
-            output.text(&measured.to_text());
+impl BenchArgs {
+    /// Runs the benchmark. Exit code 0 only if every ratio is at most 1.1.
+    pub fn run(&self, context: &Context) -> Result<ExitCode> {
+        let Bench::History(args) = &self.benchmark;
+        let (checkout, output) = (context.checkout()?, &context.output);
+        let mut holds = true;
+        for players in &args.players {
+            let measured = history(args, *players, checkout.layout.tools())?;
+            holds &= measured.ratio_of_medians <= RATIO_MAX;
+            if output.json {
+                output.line(&serde_json::to_string(&measured)?);
+            } else {
+                output.text(&measured.to_text());
+            }
         }
+        Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn history(args: &HistoryArgs, players: u16, tools: &Path) -> Result<Measured> {
-    let folder = tempfile::tempdir().context("no room for two platforms")?;
+    let folder = tempfile::tempdir().context("cannot create a folder for the two platforms")?;
     let mut sides = PORT_BASES.map(|port_base| Side {
         state: folder.path().join(port_base.to_string()),
         tools: tools.to_owned(),
@@ -129,7 +129,7 @@ fn history(args: &HistoryArgs, players: u16, tools: &Path) -> Result<Measured> {
 
 fn measure(args: &HistoryArgs, sides: &mut [Side; 2]) -> Result<[Figures; 2]> {
     for (side, bets) in sides.iter_mut().zip([args.small, args.large]) {
-        say(&format!("platform at {}: {bets} bets, players: {}", side.port_base, side.players));
+        print_line(&format!("platform at {}: {bets} bets, players: {}", side.port_base, side.players));
         side.pitboss(&["up", "--yes", "--no-build"])?;
         side.fill(args.fill_rate_per_s, bets)?;
     }
@@ -142,7 +142,7 @@ fn measure(args: &HistoryArgs, sides: &mut [Side; 2]) -> Result<[Figures; 2]> {
     for _ in 0..args.rounds {
         for index in [0, 1, 1, 0] {
             let p50_ms = sides[index].p50_ms(args.rate_per_s, args.seconds)?;
-            say(&format!("platform at {}: p50 {p50_ms:.1} ms", sides[index].port_base));
+            print_line(&format!("platform at {}: p50 {p50_ms:.1} ms", sides[index].port_base));
             figures[index].p50_ms.push(p50_ms);
             figures[index].bets_stored[1] = sides[index].stored;
         }
@@ -178,9 +178,9 @@ impl Side {
     fn p50_ms(&mut self, rate_per_s: u64, seconds: u64) -> Result<f64> {
         let (holds, report) = self.load(rate_per_s, seconds)?;
         if !holds {
-            bail!("a measurement with errors on the platform at {}: {report}", self.port_base);
+            bail!("a measurement on the platform at {} had errors: {report}", self.port_base);
         }
-        report["latency_ms"]["p50"].as_f64().context("load reported no p50")
+        report["latency_ms"]["p50"].as_f64().context("the report of `load` has no p50")
     }
 
     /// Runs a load and returns whether all of it held, and its report.
@@ -189,9 +189,9 @@ impl Side {
         let [rate, seconds, players] = numbers.each_ref().map(String::as_str);
         let file = self.players_file.display().to_string();
         let load = ["load", "--json", "--no-traces", "--rate", rate, "--duration-s", seconds];
-        let among = ["--warm-up-s", "0", "--players", players, "--players-file", &file];
-        let run = self.command(&[load.as_slice(), &among].concat())?.output()?;
-        let report: Value = serde_json::from_slice(&run.stdout).context("load printed no report")?;
+        let spread = ["--warm-up-s", "0", "--players", players, "--players-file", &file];
+        let run = self.command(&[load.as_slice(), &spread].concat())?.output()?;
+        let report: Value = serde_json::from_slice(&run.stdout).context("`load` printed no report")?;
         let accepted = [&report["settled"], &report["errors"]["not_in_time"]];
         self.stored += accepted.iter().filter_map(|count| count.as_u64()).sum::<u64>();
         Ok((run.status.success(), report))
@@ -206,7 +206,7 @@ impl Side {
 
     /// Command that runs this program for this platform. Its progress on standard error stays visible.
     fn command(&self, args: &[&str]) -> Result<Command> {
-        let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
+        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
         command
             .args(args)
             .env(STATE_VARIABLE, &self.state)
@@ -251,7 +251,7 @@ mod tests {
     use super::median;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn median_of_odd_even_and_no_values() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());

@@ -1,34 +1,31 @@
 //! `pitboss bet`: plays bets over HTTP and, on request, shows the trace of the last one.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::output::Output;
+use crate::commands::Context;
 use crate::player::Gateway;
 use crate::target::{Target, TargetArgs};
-use crate::trace;
+use crate::trace::Trace;
+use crate::trace::recorder::{BET_DEADLINE, fetch_complete_bet};
 
-/// Time limit for the trace of one bet to be complete in the recorder.
-pub const TRACE_DEADLINE: Duration = Duration::from_secs(15);
-
-/// Registers a player, deposits, and plays one bet after the other.
+/// Arguments of `bet`, which registers a player, deposits, and plays one bet after the other.
 #[derive(Debug, Args)]
 pub struct BetArgs {
-    /// Which platform
+    /// Platform that the bets are played on
     #[command(flatten)]
     pub target: TargetArgs,
-    /// What each bet stakes, in minor units (100 is 1.00 EUR)
+    /// Stake of each bet, in minor units (100 is 1.00 EUR)
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     stake_minor: i64,
     /// The player's currency
     #[arg(long, default_value = "EUR")]
     currency: String,
-    /// How many bets
+    /// Number of bets
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     count: u32,
     /// Show the trace of the last bet
@@ -36,55 +33,52 @@ pub struct BetArgs {
     trace: bool,
 }
 
-/// Plays the bets. Exit code 0 only if each was settled or rejected in time.
-///
-/// # Errors
-/// When the platform is not up, or an answer is not a valid one.
-pub async fn run(args: &BetArgs, target: &Target, output: &Output) -> Result<ExitCode> {
-    let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
-    let player = gateway.register(&args.currency).await?;
-    let deposit_minor = args.stake_minor.saturating_mul(i64::from(args.count)).saturating_mul(2);
-    gateway.deposit(&player, deposit_minor, &args.currency).await?;
+impl BetArgs {
+    /// Plays the bets. Exit code 0 only if each was settled or rejected in time.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let (target, output) = (context.target(&self.target).await?, &context.output);
+        let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
+        let player = gateway.register(&self.currency).await?;
+        let deposit_minor = self.stake_minor.saturating_mul(i64::from(self.count)).saturating_mul(2);
+        gateway.deposit(&player, deposit_minor, &self.currency).await?;
 
-    let mut last_trace = None;
-    for _ in 0..args.count {
-        let started = std::time::Instant::now();
-        let answer =
-            gateway.bet(&player, args.stake_minor, &args.currency, &Uuid::new_v4().to_string()).await?;
-        let took_ms = started.elapsed().as_secs_f64() * 1000.0;
-        let result = answer.result()?;
-        if output.json {
-            let line = json!({ "bet": result, "player_id": player.player_id, "trace_id": answer.trace_id, "took_ms": took_ms });
-            output.line(&line.to_string());
-        } else {
-            output.line(&format!(
-                "{:<8} {:<24} stake {} payout {} balance {} {} · {took_ms:.1} ms · trace {}",
-                result.outcome,
-                result.reels.join(" "),
-                args.stake_minor,
-                result.payout_minor,
-                result.balance_minor,
-                args.currency,
-                answer.trace_id.as_deref().unwrap_or("-"),
-            ));
+        let mut last_trace = None;
+        for _ in 0..self.count {
+            let started = std::time::Instant::now();
+            let key = Uuid::new_v4().to_string();
+            let answer = gateway.bet(&player, self.stake_minor, &self.currency, &key).await?;
+            let took_ms = started.elapsed().as_secs_f64() * 1000.0;
+            let result = answer.result()?;
+            if output.json {
+                let line = json!({ "bet": result, "player_id": player.player_id, "trace_id": answer.trace_id, "took_ms": took_ms });
+                output.line(&line.to_string());
+            } else {
+                output.line(&format!(
+                    "{:<8} {:<24} stake {} payout {} balance {} {} · {took_ms:.1} ms · trace {}",
+                    result.outcome,
+                    result.reels.join(" "),
+                    self.stake_minor,
+                    result.payout_minor,
+                    result.balance_minor,
+                    self.currency,
+                    answer.trace_id.as_deref().unwrap_or("-"),
+                ));
+            }
+            last_trace = answer.trace_id;
         }
-        last_trace = answer.trace_id;
+        if self.trace {
+            let trace_id = last_trace.context("the gateway's answer has no trace id (x-trace-id)")?;
+            return super::trace::show(&trace_id, &target, output, BET_DEADLINE, true).await;
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    if args.trace {
-        let trace_id = last_trace.context("the gateway named no trace (x-trace-id)")?;
-        return super::trace::show(&trace_id, target, output, TRACE_DEADLINE, true).await;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Number of attempts at a bet that is answered in time, before `up` reports a problem.
 const FIRST_BETS_MAX: usize = 3;
 
-/// Plays one bet of a new player, for `up`, and returns its trace, which may be incomplete after [`TRACE_DEADLINE`].
-///
-/// # Errors
-/// When a step fails, or nothing of the trace arrives in time.
-pub async fn show_one(target: &Target) -> Result<trace::Trace> {
+/// Plays one bet of a new player, for `up`, and returns its trace, which may be incomplete after [`BET_DEADLINE`].
+pub async fn show_one(target: &Target) -> Result<Trace> {
     let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
     let player = gateway.register("EUR").await?;
     gateway.deposit(&player, 10_000, "EUR").await?;
@@ -97,6 +91,6 @@ pub async fn show_one(target: &Target) -> Result<trace::Trace> {
         answer = gateway.bet(&player, 100, "EUR", &Uuid::new_v4().to_string()).await?;
     }
     answer.result()?;
-    let trace_id = answer.trace_id.context("the gateway named no trace (x-trace-id)")?;
-    trace::fetch_whole_bet(target.http(), &target.recorder_url, &trace_id, TRACE_DEADLINE).await
+    let trace_id = answer.trace_id.context("the gateway's answer has no trace id (x-trace-id)")?;
+    fetch_complete_bet(target.http(), &target.recorder_url, &trace_id, BET_DEADLINE).await
 }

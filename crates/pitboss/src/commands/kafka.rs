@@ -10,9 +10,9 @@ use runtime::RuntimeError;
 use runtime::infra::InfraPorts;
 use runtime::infra::kafka::{self, Tool};
 
-use crate::checkout::Checkout;
+use crate::commands::Context;
 
-/// Which tool.
+/// Arguments of `kafka`: the tool and its own arguments.
 #[derive(Debug, Args)]
 pub struct KafkaArgs {
     #[command(subcommand)]
@@ -21,24 +21,24 @@ pub struct KafkaArgs {
 
 #[derive(Debug, Subcommand)]
 enum ToolArgs {
-    /// kafka-console-producer.sh
+    /// Run kafka-console-producer.sh
     #[command(disable_help_flag = true, disable_version_flag = true)]
-    ConsoleProducer(Words),
-    /// kafka-console-consumer.sh
+    ConsoleProducer(PassedArgs),
+    /// Run kafka-console-consumer.sh
     #[command(disable_help_flag = true, disable_version_flag = true)]
-    ConsoleConsumer(Words),
-    /// kafka-topics.sh
+    ConsoleConsumer(PassedArgs),
+    /// Run kafka-topics.sh
     #[command(disable_help_flag = true, disable_version_flag = true)]
-    Topics(Words),
-    /// kafka-consumer-groups.sh
+    Topics(PassedArgs),
+    /// Run kafka-consumer-groups.sh
     #[command(disable_help_flag = true, disable_version_flag = true)]
-    ConsumerGroups(Words),
+    ConsumerGroups(PassedArgs),
 }
 
-/// The tool's own words.
+/// Arguments of the tool.
 #[derive(Debug, Args)]
-struct Words {
-    /// Its own options; --bootstrap-server is added where it is not given
+struct PassedArgs {
+    /// Options of the tool itself; --bootstrap-server is added if it is missing
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -46,23 +46,25 @@ struct Words {
 impl ToolArgs {
     fn parts(&self) -> (Tool, &[OsString]) {
         match self {
-            Self::ConsoleProducer(words) => (Tool::ConsoleProducer, &words.args),
-            Self::ConsoleConsumer(words) => (Tool::ConsoleConsumer, &words.args),
-            Self::Topics(words) => (Tool::Topics, &words.args),
-            Self::ConsumerGroups(words) => (Tool::ConsumerGroups, &words.args),
+            Self::ConsoleProducer(passed) => (Tool::ConsoleProducer, &passed.args),
+            Self::ConsoleConsumer(passed) => (Tool::ConsoleConsumer, &passed.args),
+            Self::Topics(passed) => (Tool::Topics, &passed.args),
+            Self::ConsumerGroups(passed) => (Tool::ConsumerGroups, &passed.args),
         }
     }
 }
 
-/// Replaces this process with the tool, so that input, output and exit code are the tool's.
-///
-/// # Errors
-/// When Java or Kafka's jars are missing (exit code 69).
-pub fn run(args: &KafkaArgs, checkout: &Checkout) -> Result<ExitCode> {
-    checkout.layout.create()?;
-    let bootstrap = InfraPorts::from(checkout.ports()?).kafka_bootstrap();
-    let (tool, words) = args.tool.parts();
-    let mut command = kafka::tool(&checkout.layout, tool, &bootstrap, words)?;
-    let error = command.exec();
-    Err(RuntimeError::io("cannot start java", error).into())
+impl KafkaArgs {
+    /// Replaces this process with the tool, so that input, output and exit code are the tool's.
+    ///
+    /// # Errors
+    /// When Java or Kafka's jars are missing (exit code 69).
+    pub fn run(&self, context: &Context) -> Result<ExitCode> {
+        let checkout = context.checkout()?;
+        checkout.layout.create()?;
+        let bootstrap = InfraPorts::from(checkout.ports()?).kafka_bootstrap();
+        let (tool, args) = self.tool.parts();
+        let error = kafka::tool(&checkout.layout, tool, &bootstrap, args)?.exec();
+        Err(RuntimeError::io("cannot start java", error).into())
+    }
 }

@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::load::driver::{self, Outcome};
-use crate::load::losses::Losses;
-use crate::load::report::{Report, Tally, Traces};
-use crate::load::{Plan, prepare};
+use crate::commands::Context;
+use crate::load_generator::driver;
+use crate::load_generator::load_report::{Outcome, Tally, Traces};
+use crate::load_generator::losses::Losses;
+use crate::load_generator::plan::{Plan, prepare};
 use crate::output::Output;
 use crate::player::{Gateway, Player};
 use crate::target::{Target, TargetArgs};
-use crate::trace::{edges, fetch_whole_bet};
+use crate::trace::edges;
+use crate::trace::recorder::fetch_complete_bet;
 
 /// Interval at which the live line is drawn.
 const LIVE_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,35 +32,35 @@ const TRACES_AT_ONCE: usize = 4;
 /// Number of defects that are shown.
 const DEFECTS_SHOWN: usize = 5;
 
-/// Load on the gateway, latencies counted from the intended time of sending.
+/// Arguments of `load`.
 #[derive(Debug, Args)]
 pub struct LoadArgs {
-    /// Which platform
+    /// Platform that the load is sent to
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Bets a second (open loop); `max`: each player one bet after the other, as fast as it goes
+    /// Bets a second, sent at fixed times (open loop); `max` lets each player send one bet after the other
     #[arg(long, default_value = "100", value_parser = parse_rate)]
     rate: Rate,
-    /// How long bets are sent, in seconds
+    /// Time for which bets are sent, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration_s: u64,
-    /// Bets at the same rate before that, whose latencies are told apart (a broker that has just started compiles what it
-    /// runs); their errors and traces count
+    /// Warm-up in seconds; its latencies are reported separately because a fresh broker is still compiling, its errors and
+    /// traces count
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     warm_up_s: u64,
-    /// Among how many players the bets are spread
+    /// Number of players that share the bets
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     players: u16,
-    /// What each bet stakes, in minor units
+    /// Stake of each bet, in minor units
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     stake_minor: i64,
     /// The players' currency
     #[arg(long, default_value = "EUR")]
     currency: String,
-    /// Keep the players (with their session tokens) in this file: read when it is there, written when it is not
+    /// File of the players and their session tokens: read if it exists, written otherwise
     #[arg(long, value_name = "FILE")]
     players_file: Option<PathBuf>,
-    /// Do not look in the recorder whether every answered bet became a whole trace
+    /// Do not check in the recorder that every settled bet produced a complete trace
     #[arg(long)]
     no_traces: bool,
 }
@@ -73,47 +75,52 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 100_000.0 => Ok(Rate(Some(rate))),
-        _ => Err("a number of bets a second, or `max`".to_owned()),
+        _ => Err("expected a number of bets a second, or `max`".to_owned()),
     }
 }
 
-/// Runs the load. Exit code 0 only if no bet failed, every settled bet has a complete trace, and no telemetry was lost.
-///
-/// # Errors
-/// When the platform is not up or the players cannot be prepared.
-pub async fn run(args: &LoadArgs, target: &Target, output: &Output) -> Result<ExitCode> {
-    let warm_up = Duration::from_secs(args.warm_up_s);
-    let plan = Plan {
-        rate_per_s: args.rate.0,
-        duration: Duration::from_secs(args.duration_s),
-        players: usize::from(args.players),
-        stake_minor: args.stake_minor,
-        currency: args.currency.clone(),
-    };
-    let whole = Plan { duration: warm_up + plan.duration, ..plan.clone() };
-    let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
-    let players = players(&gateway, &whole, args.players_file.as_deref(), output).await?;
+impl LoadArgs {
+    /// Runs the load. Exit code 0 only if no bet failed, every settled bet has a complete trace, and no telemetry was lost.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let (target, output) = (context.target(&self.target).await?, &context.output);
+        let warm_up = Duration::from_secs(self.warm_up_s);
+        let plan = Plan {
+            rate_per_s: self.rate.0,
+            duration: Duration::from_secs(self.duration_s),
+            players: usize::from(self.players),
+            stake_minor: self.stake_minor,
+            currency: self.currency.clone(),
+        };
+        let with_warm_up = Plan { duration: warm_up + plan.duration, ..plan.clone() };
+        let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
+        let players = players(&gateway, &with_warm_up, self.players_file.as_deref(), output).await?;
 
-    let lost_before = if args.no_traces { None } else { Some(Losses::read(target).await?) };
-    let mut warmed = None;
-    if !warm_up.is_zero() {
-        warmed = Some(send(&gateway, &players, &Plan { duration: warm_up, ..plan.clone() }, output).await);
-    }
-    let started = Instant::now();
-    let tally = send(&gateway, &players, &plan, output).await;
+        let lost_before = if self.no_traces { None } else { Some(Losses::read(&target).await?) };
+        let mut warmed = None;
+        if !warm_up.is_zero() {
+            let plan = Plan { duration: warm_up, ..plan.clone() };
+            warmed = Some(send(&gateway, &players, &plan, output).await);
+        }
+        let started = Instant::now();
+        let tally = send(&gateway, &players, &plan, output).await;
 
-    let mut report = tally.report(plan.rate_per_s, started.elapsed());
-    report.warm_up = warmed.as_ref().map(|warmed| warmed.report(plan.rate_per_s, warm_up).into());
-    report.memory_bytes = target.memory_bytes()?;
-    if let Some(lost_before) = lost_before {
-        let warmed_ids = warmed.into_iter().flat_map(|warmed| warmed.trace_ids);
-        let trace_ids: Vec<String> = warmed_ids.chain(tally.trace_ids).collect();
-        let mut traces = check_traces(target, output, &trace_ids).await?;
-        traces.losses = Losses::read(target).await?.since(&lost_before);
-        report.traces = Some(traces);
+        let mut report = tally.report(plan.rate_per_s, started.elapsed());
+        report.warm_up = warmed.as_ref().map(|warmed| warmed.report(plan.rate_per_s, warm_up).into());
+        report.memory_bytes = target.memory_bytes()?;
+        if let Some(lost_before) = lost_before {
+            let warmed_ids = warmed.into_iter().flat_map(|warmed| warmed.trace_ids);
+            let trace_ids: Vec<String> = warmed_ids.chain(tally.trace_ids).collect();
+            let mut traces = check_traces(&target, output, &trace_ids).await?;
+            traces.losses = Losses::read(&target).await?.since(&lost_before);
+            report.traces = Some(traces);
+        }
+        if output.json {
+            output.line(&serde_json::to_string(&report)?);
+        } else {
+            output.text(&report.to_string());
+        }
+        Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-    print(&report, output)?;
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sends the plan's bets and counts the outcomes.
@@ -146,11 +153,11 @@ async fn players(
     if let Some(file) = file.filter(|f| f.exists()) {
         let text =
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let players: Vec<Player> =
-            serde_json::from_str(&text).with_context(|| format!("{} holds no players", file.display()))?;
-        let held = players.len();
-        if held != plan.players {
-            bail!("{} holds {held} players: say --players {held}, or name another file", file.display());
+        let players: Vec<Player> = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a file of players", file.display()))?;
+        let count = players.len();
+        if count != plan.players {
+            bail!("{} has {count} players: use --players {count}, or name another file", file.display());
         }
         for player in &players {
             // The stakes of all bets of a player are half of its deposit.
@@ -161,7 +168,7 @@ async fn players(
         return Ok(players);
     }
     let bar = output.progress(plan.players as u64, "registering players");
-    let players = prepare(gateway, plan, || bar.inc(1)).await.context("the players could not be prepared")?;
+    let players = prepare(gateway, plan, || bar.inc(1)).await.context("cannot register the players")?;
     bar.finish_and_clear();
     if let Some(file) = file {
         std::fs::write(file, serde_json::to_string(&players)?)
@@ -170,23 +177,14 @@ async fn players(
     Ok(players)
 }
 
-fn print(report: &Report, output: &Output) -> Result<()> {
-    if output.json {
-        output.line(&serde_json::to_string(report)?);
-    } else {
-        output.text(&report.to_string());
-    }
-    Ok(())
-}
-
 async fn check_traces(target: &Target, output: &Output, trace_ids: &[String]) -> Result<Traces> {
-    let bar = output.progress(trace_ids.len() as u64, "looking for the traces");
+    let bar = output.progress(trace_ids.len() as u64, "checking the traces");
     let mut traces = Traces { answered: trace_ids.len(), ..Traces::default() };
     // A trace that is incomplete at the deadline is fetched once more, without waiting.
     let until = Instant::now() + TRACE_DEADLINE;
     let mut checks = stream::iter(trace_ids)
         .map(|id| async move {
-            let found = fetch_whole_bet(
+            let found = fetch_complete_bet(
                 target.http(),
                 &target.recorder_url,
                 id,
@@ -219,11 +217,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_a_positive_number_or_max() {
+    fn rate_is_a_positive_number_or_max() {
         assert!(matches!(parse_rate("max"), Ok(Rate(None))));
         assert!(matches!(parse_rate("12.5"), Ok(Rate(Some(r))) if (r - 12.5).abs() < f64::EPSILON));
-        for bad in ["0", "-1", "fast", "", "1e9", "nan"] {
-            assert!(parse_rate(bad).is_err(), "{bad}");
+        for invalid in ["0", "-1", "fast", "", "1e9", "nan"] {
+            assert!(parse_rate(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -15,47 +15,49 @@ use runtime::layout::write_private;
 use runtime::secrets::Secrets;
 use serde_json::json;
 
-use crate::checkout::Checkout;
-use crate::output::Output;
+use crate::commands::Context;
 
 /// First line of every file that this command writes. Only such a file may be replaced.
 const HEADING: &str = "# Secrets of a local platform, made by `./pitboss secrets --env`. For its owner only.";
 /// Argument that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
 
-/// In which form, and where to.
+/// Arguments of `secrets`.
 #[derive(Debug, Args)]
 pub struct SecretsArgs {
-    /// As NAME=value lines into this file (mode 0600), by default .pitboss/secrets/compose.env; `-` writes to a pipe
+    /// Write NAME=value lines to this file (mode 0600) [default: .pitboss/secrets/compose.env]; `-` writes to a pipe
     #[arg(long, required = true, num_args = 0..=1, value_name = "FILE")]
     env: Option<Option<PathBuf>>,
 }
 
-/// Writes the secrets, and generates them first if there are none.
-///
-/// # Errors
-/// When they cannot be generated, read or written, a file from another source is in the way, or the output is a terminal.
-pub fn run(args: &SecretsArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    let file = args.env.clone().flatten();
-    let to_standard_output = file.as_deref() == Some(Path::new(STANDARD_OUTPUT));
-    if to_standard_output && std::io::stdout().is_terminal() {
-        bail!("secrets are not shown on a terminal: leave out the `-` and have them written to a file");
+impl SecretsArgs {
+    /// Writes the secrets, and generates them first if there are none.
+    ///
+    /// # Errors
+    /// When they cannot be generated, read or written, a file from another source is in the way, or the output is a terminal.
+    pub fn run(&self, context: &Context) -> Result<ExitCode> {
+        let (checkout, output) = (context.checkout()?, &context.output);
+        let file = self.env.clone().flatten();
+        let to_standard_output = file.as_deref() == Some(Path::new(STANDARD_OUTPUT));
+        if to_standard_output && std::io::stdout().is_terminal() {
+            bail!("secrets are not shown on a terminal: omit the `-` to write them to a file");
+        }
+        checkout.layout.create()?;
+        let secrets = Secrets::load_or_create(&checkout.layout)?;
+        let variables = variables(&secrets, checkout.ports()?.http(Part::Recorder));
+        if to_standard_output {
+            output.line(lines(&variables).trim_end());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let file = file.unwrap_or_else(|| checkout.layout.secrets().join("compose.env"));
+        write(&file, &variables)?;
+        if output.json {
+            output.line(&json!({ "file": file }).to_string());
+        } else {
+            output.line(&format!("wrote {} variables to {}", variables.len(), file.display()));
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    checkout.layout.create()?;
-    let secrets = Secrets::load_or_make(&checkout.layout)?;
-    let variables = variables(&secrets, checkout.ports()?.http(Part::Recorder));
-    if to_standard_output {
-        output.line(lines(&variables).trim_end());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let file = file.unwrap_or_else(|| checkout.layout.secrets().join("compose.env"));
-    write(&file, &variables)?;
-    if output.json {
-        output.line(&json!({ "file": file }).to_string());
-    } else {
-        output.line(&format!("{} variables in {}", variables.len(), file.display()));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn lines(variables: &BTreeMap<String, String>) -> String {
@@ -64,13 +66,13 @@ fn lines(variables: &BTreeMap<String, String>) -> String {
 }
 
 fn write(file: &Path, variables: &BTreeMap<String, String>) -> Result<()> {
-    let theirs = match std::fs::read(file) {
+    let is_foreign = match std::fs::read(file) {
         Ok(old) => !old.starts_with(HEADING.as_bytes()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(_) => true,
     };
-    if theirs {
-        bail!("{} was not written by this command and is left as it is: name another file", file.display());
+    if is_foreign {
+        bail!("{} was not written by this command and is not replaced: name another file", file.display());
     }
     Ok(write_private(file, lines(variables).as_bytes())?)
 }
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_the_owners_alone_and_somebody_elses_is_left() {
+    fn file_is_private_and_foreign_file_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let variables = BTreeMap::from([("A".to_owned(), "secret".to_owned())]);
         let file = folder.path().join("compose.env");
@@ -108,31 +110,31 @@ mod tests {
         write(&file, &variables).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(std::fs::read_to_string(&file).unwrap().ends_with("\nA=secret\n"));
-        for theirs in ["", "RUST_LOG=info\n"] {
+        for foreign in ["", "RUST_LOG=info\n"] {
             let dotenv = folder.path().join(".env");
-            std::fs::write(&dotenv, theirs).unwrap();
-            assert!(write(&dotenv, &variables).unwrap_err().to_string().contains("left as it is"));
-            assert_eq!(std::fs::read_to_string(&dotenv).unwrap(), theirs);
+            std::fs::write(&dotenv, foreign).unwrap();
+            assert!(write(&dotenv, &variables).unwrap_err().to_string().contains("is not replaced"));
+            assert_eq!(std::fs::read_to_string(&dotenv).unwrap(), foreign);
         }
     }
 
     #[test]
-    fn what_cannot_be_read_is_somebody_elses() {
+    fn unreadable_file_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         // A link to itself, which not even root can read.
         let file = folder.path().join("compose.env");
         std::os::unix::fs::symlink(&file, &file).unwrap();
         let variables = BTreeMap::from([("A".to_owned(), "secret".to_owned())]);
-        assert!(write(&file, &variables).unwrap_err().to_string().contains("left as it is"));
+        assert!(write(&file, &variables).unwrap_err().to_string().contains("is not replaced"));
         assert!(file.is_symlink());
     }
 
     #[test]
-    fn every_secret_that_a_service_reads_is_among_the_variables() {
+    fn variables_have_every_secret_of_every_service() {
         let folder = tempfile::tempdir().unwrap();
         let layout = runtime::Layout::new(folder.path(), None, None);
         layout.create().unwrap();
-        let secrets = Secrets::load_or_make(&layout).unwrap();
+        let secrets = Secrets::load_or_create(&layout).unwrap();
         let variables = variables(&secrets, 8101);
         for part in Part::SERVICES {
             for (name, secret) in secrets.read_by(*part) {

@@ -15,6 +15,7 @@ use runtime::part::{Kind, PartState, PartStatus, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::checkout::Checkout;
+use crate::commands::Context;
 use crate::output::Output;
 
 /// Interval at which a watched status is drawn.
@@ -57,7 +58,7 @@ pub struct ForwardingError {
 
 /// Output of `status --json`.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct StatusJson<'a> {
     #[serde(flatten)]
     status: &'a Status,
     /// Absent if nothing is forwarded, or the recorder does not answer.
@@ -65,48 +66,47 @@ struct Shown<'a> {
     forward: &'a [Forwarding],
 }
 
-/// Once, or again and again.
+/// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Draw it again every second, until interrupted
+    /// Refresh every second, until interrupted
     #[arg(long)]
     watch: bool,
 }
 
-/// Prints the status.
-///
-/// # Errors
-/// When the supervisor does not answer.
-pub async fn run(args: &StatusArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    let client = Client::new(&checkout.layout);
-    loop {
-        let status = match client.status().await {
-            Ok(status) => status,
-            Err(RuntimeError::NotRunning) => Status { runtime: "local".to_owned(), parts: Vec::new() },
-            Err(error) => return Err(error.into()),
-        };
-        let ready = status.all_ready();
-        let forward = match status.part(Part::Recorder.as_str()) {
-            Some(_) => forwarding(checkout).await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        if args.watch && !output.json {
-            // Without a terminal, the tables are printed one after the other.
-            drop(Term::stdout().clear_screen());
-        }
-        print(&status, &forward, output)?;
-        let code = if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        if !args.watch {
-            return Ok(code);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(WATCH_INTERVAL) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(code),
+impl StatusArgs {
+    /// Prints the status.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let (checkout, output) = (context.checkout()?, &context.output);
+        let client = Client::new(&checkout.layout);
+        loop {
+            let status = match client.status().await {
+                Ok(status) => status,
+                Err(RuntimeError::NotRunning) => Status { runtime: "local".to_owned(), parts: Vec::new() },
+                Err(error) => return Err(error.into()),
+            };
+            let code = if status.all_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            let forward = match status.part(Part::Recorder.as_str()) {
+                Some(_) => forwarding(&checkout).await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            if self.watch && !output.json {
+                // Without a terminal, the tables are printed one after the other.
+                drop(Term::stdout().clear_screen());
+            }
+            print(&status, &forward, output)?;
+            if !self.watch {
+                return Ok(code);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(WATCH_INTERVAL) => {}
+                _ = tokio::signal::ctrl_c() => return Ok(code),
+            }
         }
     }
 }
 
-/// Asks the recorder. `None` on any failure, because the recorder's own line shows its state.
+/// Reads the state of the copies from the recorder. `None` on any failure, because the recorder's own line shows its state.
 async fn forwarding(checkout: &Checkout) -> Option<Vec<Forwarding>> {
     #[derive(Deserialize)]
     struct Recorder {
@@ -121,9 +121,9 @@ async fn forwarding(checkout: &Checkout) -> Option<Vec<Forwarding>> {
 
 fn print(status: &Status, forward: &[Forwarding], output: &Output) -> Result<()> {
     if output.json {
-        output.line(&serde_json::to_string(&Shown { status, forward })?);
+        output.line(&serde_json::to_string(&StatusJson { status, forward })?);
     } else if status.parts.is_empty() {
-        output.problem("the platform is not running; start it with ./pitboss up");
+        output.problem(&RuntimeError::NotRunning.to_string(), 1);
     } else {
         output.line(&table(status, output).to_string());
         if !forward.is_empty() {
@@ -198,8 +198,8 @@ fn row(part: &PartStatus, colours: bool) -> Vec<Cell> {
         PartState::Waiting | PartState::Starting | PartState::Stopping => Color::Yellow,
     };
     let text = match (&part.last_exit, part.state) {
-        (Some(how), PartState::CrashLooping | PartState::Restarting) => {
-            format!("{} ({how})", part.state.as_str())
+        (Some(cause), PartState::CrashLooping | PartState::Restarting) => {
+            format!("{} ({cause})", part.state.as_str())
         }
         _ => part.state.as_str().to_owned(),
     };
@@ -230,19 +230,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forwarding_is_shown_with_its_last_error() {
-        let told = serde_json::json!({"project": "game", "sent": 7, "left_out": 3, "refused": 2, "dropped_queue_full": 1,
+    fn forwarding_shows_last_error() {
+        let reported = serde_json::json!({"project": "game", "sent": 7, "left_out": 3, "refused": 2, "dropped_queue_full": 1,
             "dropped_rate_limited": 4, "dropped_failed": 5,
             "last_error": {"at": 1.0, "status": 403, "reason": "ProjectId"}});
-        let state: Forwarding = serde_json::from_value(told.clone()).unwrap();
+        let state: Forwarding = serde_json::from_value(reported.clone()).unwrap();
         let output = Output { json: false, colours: false, columns: 200 };
         let text = forward_table(std::slice::from_ref(&state), &output).to_string();
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(cells, ["game", "7", "3", "4", "2", "4", "403", "ProjectId"]);
         let status = Status { runtime: "local".to_owned(), parts: Vec::new() };
-        let json = serde_json::to_value(Shown { status: &status, forward: &[state] }).unwrap();
-        assert_eq!(json["forward"][0], told);
-        let none = serde_json::to_value(Shown { status: &status, forward: &[] }).unwrap();
+        let json = serde_json::to_value(StatusJson { status: &status, forward: &[state] }).unwrap();
+        assert_eq!(json["forward"][0], reported);
+        let none = serde_json::to_value(StatusJson { status: &status, forward: &[] }).unwrap();
         assert_eq!(none, serde_json::json!({"runtime": "local", "parts": []}));
     }
 }

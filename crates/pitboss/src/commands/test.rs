@@ -8,79 +8,83 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use contracts::parts::Part;
 use runtime::infra::{self, InfraPorts};
+use runtime::os_process::ProcessId;
 use runtime::pids::{self, Recorded};
-use runtime::process::ProcessId;
 use runtime::{Layout, launch, ports, python};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Split};
 use tokio::process::{ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, STATE_VARIABLE};
+use crate::commands::Context;
 use crate::commands::up::prepare::{self, Consent, Purpose};
-use crate::output::Output;
-use crate::steps::{Steps, say};
+use crate::steps::{Steps, print_line};
 use summary::Summary;
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// Time limit of all tests together. It also ends a test that hangs.
 const TESTS_DEADLINE: Duration = Duration::from_secs(4_800);
 /// Time for which cargo's output is read after cargo has ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
 /// Prefix of the folders of test runs.
 const FOLDER_PREFIX: &str = "test-";
 /// Number of ports that a platform takes from its base on.
 const PLATFORM_PORTS: u16 = 40;
 
-/// What is passed on.
+/// Arguments of `test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Do not build the programs that the tests start; those of the last build are taken
+    /// Use the programs of the last build instead of building them
     #[arg(long)]
     no_build: bool,
-    /// Do not ask before packages are installed
+    /// Install packages without asking
     #[arg(long)]
     yes: bool,
-    /// Passed on to `cargo test`: `-p bus`, `one_bet`, `one_bet -- --nocapture`
+    /// Arguments of `cargo test`, such as `-p bus`, `one_bet`, or `one_bet -- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
-/// Runs the tests. Exit code 0 only if all of them passed.
-///
-/// # Errors
-/// When the programs cannot be built, the servers cannot be started, or the tests exceed their time limit.
-pub async fn run(args: &TestArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    checkout.layout.create()?;
-    sweep(&checkout.layout).await?;
-    let folder = checkout.layout.state().join(format!("{FOLDER_PREFIX}{}", std::process::id()));
-    let layout = checkout.layout.with_state(folder.clone());
-    let platform = checkout.layout.with_state(folder.join("platform"));
-    layout.create()?;
-    let mut steps = Steps::default();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let outcome = tokio::select! {
-        outcome = prepare_and_test(args, checkout, &layout, &platform, &mut steps) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
-    };
-    let step = steps.begin("stopping the servers");
-    let ended = [launch::end(&platform).await, launch::end(&layout).await];
-    steps.end(step, "");
-    for ended in ended {
-        ended.context("a server of the tests does not stop")?;
+impl TestArgs {
+    /// Runs the tests. Exit code 0 only if all of them passed.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let checkout = context.checkout()?;
+        checkout.layout.create()?;
+        clean_up_old_runs(&checkout.layout).await?;
+        let folder = checkout.layout.state().join(format!("{FOLDER_PREFIX}{}", std::process::id()));
+        let layout = checkout.layout.with_state(folder.clone());
+        let platform = checkout.layout.with_state(folder.join("platform"));
+        layout.create()?;
+        let mut steps = Steps::default();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let outcome = tokio::select! {
+            outcome = prepare_and_test(self, &checkout, &layout, &platform, &mut steps) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        };
+        let step = steps.begin("stopping the servers");
+        let ended = [launch::end(&platform).await, launch::end(&layout).await];
+        steps.end(step, "");
+        for ended in ended {
+            ended.context("a server of the tests does not stop")?;
+        }
+        let logs = folder.join("logs");
+        let summary = outcome.inspect_err(|_| print_line(&format!("  logs: {}", logs.display())))?;
+        context.output.text(&summary.text());
+        if summary.holds() {
+            drop(std::fs::remove_dir_all(&folder));
+            return Ok(ExitCode::SUCCESS);
+        }
+        print_line(&format!(
+            "  logs of the servers and the platform (kept until the next run): {}",
+            folder.display()
+        ));
+        Ok(ExitCode::FAILURE)
     }
-    let summary = outcome.inspect_err(|_| say(&format!("  logs: {}", folder.join("logs").display())))?;
-    output.text(&summary.text());
-    if summary.holds() {
-        drop(std::fs::remove_dir_all(&folder));
-        return Ok(ExitCode::SUCCESS);
-    }
-    say(&format!("  the servers' and the platform's logs are under {} until the next run", folder.display()));
-    Ok(ExitCode::FAILURE)
 }
 
 async fn prepare_and_test(
@@ -145,11 +149,11 @@ fn keep_programs(layout: &Layout, folder: &Path) -> Result<PathBuf> {
 /// need it then fail instead of being skipped silently, and all others run.
 async fn python(layout: &Layout, steps: &mut Steps) -> PathBuf {
     let step = steps.begin("Python for tests");
-    match python::prepare(layout, &|line| step.tell(line)).await {
+    match python::prepare(layout, &|line| step.progress(line)).await {
         Ok(()) => steps.end(step, ""),
         Err(error) => {
             drop(step);
-            say(&format!("  {error}\n  the tests that need it will fail"));
+            print_line(&format!("  {error}\n  the tests that need it will fail"));
         }
     }
     python::interpreter(layout)
@@ -176,17 +180,18 @@ fn cargo_test(root: &Path, args: &[OsString]) -> Command {
 /// Runs the tests, shows their output as it comes, and counts the results.
 async fn run_tests(mut command: Command) -> Result<Summary> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let mut lines = BufReader::new(child.stdout.take().context("cargo has no output")?).split(b'\n');
+    let mut lines =
+        BufReader::new(child.stdout.take().context("the output of cargo is not captured")?).split(b'\n');
     let mut summary = Summary::default();
     let run = async {
         let succeeded = tokio::select! {
-            told = tell(&mut lines, &mut summary) => {
-                told?;
+            shown = show_output(&mut lines, &mut summary) => {
+                shown?;
                 child.wait().await?.success()
             }
             status = child.wait() => {
                 // A process that a failed test has left running may hold the pipe open.
-                drop(tokio::time::timeout(LAST_WORDS, tell(&mut lines, &mut summary)).await);
+                drop(tokio::time::timeout(LAST_OUTPUT_DEADLINE, show_output(&mut lines, &mut summary)).await);
                 status?.success()
             }
         };
@@ -194,16 +199,19 @@ async fn run_tests(mut command: Command) -> Result<Summary> {
     };
     match tokio::time::timeout(TESTS_DEADLINE, run).await {
         Ok(succeeded) => summary.succeeded = succeeded?,
-        Err(_) => bail!("the tests were not done after {} s", TESTS_DEADLINE.as_secs()),
+        Err(_) => bail!("the tests did not finish within {} s", TESTS_DEADLINE.as_secs()),
     }
     Ok(summary)
 }
 
 /// Shows and counts lines until the end of the output.
-async fn tell(lines: &mut Split<BufReader<ChildStdout>>, summary: &mut Summary) -> std::io::Result<()> {
+async fn show_output(
+    lines: &mut Split<BufReader<ChildStdout>>,
+    summary: &mut Summary,
+) -> std::io::Result<()> {
     let mut stdout = tokio::io::stdout();
     while let Some(line) = lines.next_segment().await? {
-        summary.hear(&String::from_utf8_lossy(&line));
+        summary.read_line(&String::from_utf8_lossy(&line));
         stdout.write_all(&line).await?;
         stdout.write_all(b"\n").await?;
     }
@@ -211,7 +219,7 @@ async fn tell(lines: &mut Split<BufReader<ChildStdout>>, summary: &mut Summary) 
 }
 
 /// Ends and removes what earlier test runs left. A failed run keeps its folder, and a killed one may have left processes.
-async fn sweep(layout: &Layout) -> Result<()> {
+async fn clean_up_old_runs(layout: &Layout) -> Result<()> {
     for entry in std::fs::read_dir(layout.state())?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(pid) = name.strip_prefix(FOLDER_PREFIX).and_then(|pid| pid.parse::<i32>().ok()) else {
@@ -235,7 +243,9 @@ fn free_base() -> Result<u16> {
     let mut candidates = (first..32_000).chain(20_000..first).step_by(100);
     let is_free =
         |base: &u16| ports::in_use((*base..*base + PLATFORM_PORTS).map(|port| ("", port))).is_empty();
-    candidates.find(is_free).context("no free block of ports")
+    candidates
+        .find(is_free)
+        .with_context(|| format!("no {PLATFORM_PORTS} free ports in a row between 20000 and 32000"))
 }
 
 #[cfg(test)]
@@ -243,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_kept_as_they_were_when_the_tests_began() {
+    fn kept_programs_survive_a_rebuild() {
         let folder = tempfile::tempdir().unwrap();
         let built = folder.path().join("built");
         std::fs::create_dir(&built).unwrap();

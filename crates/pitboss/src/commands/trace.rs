@@ -6,39 +6,38 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::commands::Context;
 use crate::output::Output;
 use crate::target::{Target, TargetArgs};
-use crate::trace::{edges, fetch, fetch_whole_bet, tree};
+use crate::trace::recorder::{BET_DEADLINE, fetch, fetch_complete_bet};
+use crate::trace::{edges, tree};
 
-/// Shows a trace as a tree with timings.
+/// Arguments of `trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// Which platform
+    /// Platform whose recorder has the trace
     #[command(flatten)]
     pub target: TargetArgs,
-    /// The trace's id, 32 hexadecimal digits (`x-trace-id` of every answer)
+    /// Id of the trace, 32 hexadecimal digits (header `x-trace-id` of every answer)
     trace_id: String,
-    /// Expect the trace of one settled bet: wait until it is whole, and exit 1 when it differs from `schemas/bet-trace.json`
+    /// Wait for the complete trace of one settled bet; exit 1 if it differs from `schemas/bet-trace.json`
     #[arg(long)]
     bet: bool,
 }
 
-/// Shows the trace that `args` name.
-///
-/// # Errors
-/// When the recorder cannot be reached or has no data of the trace.
-pub async fn run(args: &TraceArgs, target: &Target, output: &Output) -> Result<ExitCode> {
-    if args.trace_id.len() != 32 || !args.trace_id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        bail!("`{}` is no trace id: 32 hexadecimal digits, as in the header x-trace-id", args.trace_id);
+impl TraceArgs {
+    /// Shows the trace.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let (id, target) = (&self.trace_id, context.target(&self.target).await?);
+        if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            bail!("`{id}` is not a trace id: expected 32 hexadecimal digits, as in the header x-trace-id");
+        }
+        let deadline = if self.bet { BET_DEADLINE } else { Duration::ZERO };
+        show(&id.to_lowercase(), &target, &context.output, deadline, self.bet).await
     }
-    let deadline = if args.bet { super::bet::TRACE_DEADLINE } else { Duration::ZERO };
-    show(&args.trace_id.to_lowercase(), target, output, deadline, args.bet).await
 }
 
 /// Prints the trace. With `as_bet`, differences from the trace of one bet decide the exit code.
-///
-/// # Errors
-/// When the recorder cannot be reached or has no data of the trace.
 pub async fn show(
     id: &str,
     target: &Target,
@@ -47,11 +46,13 @@ pub async fn show(
     as_bet: bool,
 ) -> Result<ExitCode> {
     let trace = if as_bet {
-        fetch_whole_bet(target.http(), &target.recorder_url, id, deadline).await?
+        fetch_complete_bet(target.http(), &target.recorder_url, id, deadline).await?
     } else {
         match fetch(target.http(), &target.recorder_url, id).await? {
             Some(trace) => trace,
-            None => bail!("the recorder has nothing of trace {id}: was it sampled, and was the platform up?"),
+            None => {
+                bail!("the recorder has no data of trace {id}: it was not sampled, or the platform was down")
+            }
         }
     };
     let findings = if as_bet { edges::findings(&trace) } else { Vec::new() };
@@ -62,7 +63,7 @@ pub async fn show(
         output.line(&format!("{}/traces/{id}", target.recorder_url));
     }
     for finding in &findings {
-        output.problem(finding);
+        output.problem(finding, 1);
     }
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,8 +1,8 @@
 //! `pitboss up`: brings everything up from nothing and shows the trace of one bet. A second `up` reports that nothing changed.
 
 pub mod prepare;
-mod report;
 mod start;
+mod up_report;
 
 use std::process::ExitCode;
 
@@ -15,28 +15,52 @@ use runtime::{fetch, launch};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checkout::{Checkout, Running};
+use crate::commands::Context;
 use crate::output::Output;
-use crate::steps::{Steps, say};
+use crate::steps::{Steps, print_line};
 use prepare::{Consent, Purpose};
+use start::Started;
 
-/// What to leave out.
+/// Arguments of `up`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Do not ask before packages are installed
+    /// Install packages without asking
     #[arg(long)]
     yes: bool,
-    /// Start what was built before
+    /// Start the programs of the last build
     #[arg(long)]
     no_build: bool,
-    /// Play no bet at the end
+    /// Do not play a bet at the end
     #[arg(long)]
     no_bet: bool,
-    /// Only these parts
+    /// Start only these parts, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "PARTS")]
     only: Vec<String>,
 }
 
 impl UpArgs {
+    /// Brings everything up.
+    ///
+    /// # Errors
+    /// When something is missing, in use, or dies at start. Everything that was started is stopped then.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let checkout = context.checkout()?;
+        checkout.layout.create()?;
+        let _lock = Lock::of_command(&checkout.layout)?;
+        let mut steps = Steps::default();
+        let mut started = Started::default();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let outcome = tokio::select! {
+            outcome = bring_up(self, &checkout, &context.output, &mut steps, &mut started) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("interrupted")),
+        };
+        if outcome.is_err() {
+            stop_what_was_started(&checkout, &started).await;
+        }
+        outcome
+    }
+
     /// The selected parts, or all parts if none is named.
     fn parts(&self) -> Result<Vec<Part>> {
         if self.only.is_empty() {
@@ -51,35 +75,6 @@ impl UpArgs {
     }
 }
 
-/// Supervisor and parts that this `up` started, and must stop when it fails.
-#[derive(Debug, Default)]
-struct Started {
-    supervisor: bool,
-    parts: Vec<String>,
-}
-
-/// Brings everything up.
-///
-/// # Errors
-/// When something is missing, in use, or dies at start. Everything that was started is stopped then.
-pub async fn run(args: &UpArgs, checkout: &Checkout, output: &Output) -> Result<ExitCode> {
-    let layout = &checkout.layout;
-    layout.create()?;
-    let _lock = Lock::of_command(layout)?;
-    let mut steps = Steps::default();
-    let mut started = Started::default();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let outcome = tokio::select! {
-        outcome = bring_up(args, checkout, output, &mut steps, &mut started) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("interrupted")),
-    };
-    if outcome.is_err() {
-        stop_what_was_started(checkout, &started).await;
-    }
-    outcome
-}
-
 async fn bring_up(
     args: &UpArgs,
     checkout: &Checkout,
@@ -89,17 +84,17 @@ async fn bring_up(
 ) -> Result<ExitCode> {
     let (layout, parts) = (&checkout.layout, args.parts()?);
     let ports = checkout.ports()?;
-    let mut left = fetch::end_left(layout).await?;
+    let mut left = fetch::kill_leftovers(layout).await?;
     let runs = pids::supervisor_lives(layout)?;
     if !runs {
         left.extend(pids::clean_up(layout).await?);
         checkout.clear_running();
     }
     if !left.is_empty() {
-        say(&format!("  removed what an interrupted command had left: {}", left.join(", ")));
+        print_line(&format!("  removed the leftovers of an interrupted command: {}", left.join(", ")));
     }
     if runs && let Some(running) = checkout.running().filter(|r| r.port_base != ports.base()) {
-        bail!("the platform runs at ports from {}; ./pitboss down first", running.port_base);
+        bail!("the platform runs at ports from {}: stop it first with ./pitboss down", running.port_base);
     }
     prepare::ports_are_free(checkout, &parts).await?;
     prepare::disk_has_room(layout)?;
@@ -119,32 +114,32 @@ async fn bring_up(
     running.complete = true;
     checkout.set_running(&running)?;
     if applied.is_nothing() && was_complete {
-        return report::nothing_changed(checkout, &running, output).await;
+        return up_report::unchanged(checkout, &running, output).await;
     }
     let bet = if args.no_bet || !parts.contains(&Part::Gateway) {
         None
     } else {
         Some(start::one_bet(checkout, steps).await)
     };
-    report::up(checkout, &running, steps, bet, output).await
+    up_report::started(checkout, &running, steps, bet, output).await
 }
 
 async fn stop_what_was_started(checkout: &Checkout, started: &Started) {
     let layout = &checkout.layout;
     if started.supervisor {
-        say("  stopping what was started");
+        print_line("  stopping what was started");
         match launch::end(layout).await {
             Ok(_) => checkout.clear_running(),
-            Err(error) => say(&format!("  {error}")),
+            Err(error) => print_line(&format!("  {error}")),
         }
         return;
     }
     // The platform ran before, so only the parts that this command touched are stopped.
     let client = runtime::control::Client::new(layout);
     for part in &started.parts {
-        say(&format!("  stopping {part}"));
+        print_line(&format!("  stopping {part}"));
         if let Err(error) = client.act(runtime::control::Action::Stop, part).await {
-            say(&format!("  {error}"));
+            print_line(&format!("  {error}"));
         }
     }
 }

@@ -105,7 +105,7 @@ pub fn differences(trace: &Trace) -> Vec<String> {
         }
     }
     found.extend(
-        counts.into_iter().map(|((s, op, to), n)| format!("{s} {op} {to}: {n} that the list does not have")),
+        counts.into_iter().map(|((s, op, to), n)| format!("{s} {op} {to}: {n}, but the list has none")),
     );
     found
 }
@@ -115,13 +115,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_not_part_of_an_edge() {
+    fn edge_has_no_host() {
         assert_eq!(without_host("GET http://127.0.0.1:8102/a/{b}"), "GET /a/{b}");
         assert_eq!(without_host("GET /a"), "GET /a");
     }
 
     #[test]
-    fn the_list_parses_and_is_not_empty() {
+    fn list_of_edges_is_valid() {
         let list: List = serde_json::from_str(LIST).expect("schemas/bet-trace.json is a list of edges");
         assert!(list.edges.len() >= 10, "only {} edges", list.edges.len());
         assert!(list.edges.iter().all(|e| e.min <= e.max && e.max > 0));
@@ -162,7 +162,7 @@ mod tests {
         let edges: Vec<&Edge> = expected().iter().filter(|edge| edge.min > 0).collect();
         let publish_of = |edge: &Edge| {
             let is_it = |e: &&Edge| e.op == "queue.publish" && e.destination == edge.destination;
-            edges.iter().position(is_it).expect("what is processed was published").to_string()
+            edges.iter().position(is_it).expect("a processed record was published").to_string()
         };
         let spans = edges.iter().enumerate().map(|(index, edge)| {
             let parent = match edge.op.as_str() {
@@ -188,12 +188,12 @@ mod tests {
     }
 
     /// Fault that a test adds to a good trace.
-    type Spoil = fn(&mut Trace);
+    type Fault = fn(&mut Trace);
 
     #[test]
-    fn a_good_trace_has_no_finding_and_each_fault_is_found() {
+    fn each_fault_of_a_trace_is_found() {
         assert_eq!(findings(&good()), Vec::<String>::new());
-        let faults: [(&str, Spoil); 9] = [
+        let faults: [(&str, Fault); 9] = [
             ("2 roots instead of one", |t| find(t, "game", "db").parent_span_id = None),
             ("0 roots instead of one", |t| t.spans[0].parent_span_id = Some("1".into())),
             ("span 5 was sent twice", |t| t.spans.push(t.spans[5].clone())),
@@ -207,7 +207,7 @@ mod tests {
                 again.iter_mut().for_each(|span| span.span_id = "again".into());
                 t.spans.extend(again);
             }),
-            ("analytics db find facts: 1 that the list does not have", |t| {
+            ("analytics db find facts: 1, but the list has none", |t| {
                 let edge = Edge {
                     service: "analytics".into(),
                     op: "db".into(),
@@ -222,11 +222,11 @@ mod tests {
                 t.spans.retain(|s| !is_it(s));
             }),
         ];
-        for (wanted, spoil) in faults {
+        for (expected_finding, add_fault) in faults {
             let mut trace = good();
-            spoil(&mut trace);
+            add_fault(&mut trace);
             let found = findings(&trace);
-            assert!(found.iter().any(|f| f.contains(wanted)), "{wanted}: {found:#?}");
+            assert!(found.iter().any(|f| f.contains(expected_finding)), "{expected_finding}: {found:#?}");
         }
     }
 }

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn children_stand_below_their_parent_and_no_line_is_wider_than_the_terminal() {
+    fn children_are_below_parent_and_lines_fit_terminal() {
         for columns in [40, 80, 160] {
             let text = render(&trace(), columns, false);
             let lines: Vec<&str> = text.lines().collect();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_that_are_each_others_parents_are_drawn_once() {
+    fn spans_in_a_cycle_are_drawn_once() {
         let mut trace = trace();
         trace.spans[1].parent_span_id = Some("c".into());
         trace.spans.push(span("d", Some("d"), "function", 10.0, 10.001));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_of_errors_alone_shows_them() {
+    fn trace_without_spans_shows_errors() {
         let mut trace = trace();
         trace.spans.clear();
         trace.errors.push(serde_json::json!({ "project": "game", "title": "Refused: no" }));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_obeys_no_name_of_a_trace() {
+    fn control_characters_are_replaced() {
         let mut trace = trace();
         trace.spans[0].description = Some("a\u{1b}[31m\nb".into());
         let text = render(&trace, 80, false);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_without_its_parent_is_drawn_at_the_margin() {
+    fn orphan_span_is_drawn_at_margin() {
         let mut trace = trace();
         trace.spans.retain(|s| s.span_id != "b");
         let text = render(&trace, 80, false);

@@ -1,23 +1,17 @@
 //! Tests of the supervisor and the commands that talk to it, with small fake parts in place of servers.
 
 mod commands;
-mod death;
-mod elsewhere;
-mod fetchers;
-mod jars;
-mod launching;
-mod life;
-#[expect(
-    clippy::unwrap_used,
-    reason = "a helper of tests ends the test where something is not as it must be"
-)]
-mod machine;
+#[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
+mod fake_host;
+mod interrupted_fetch;
+mod launcher_script;
+mod part_launch;
+mod part_lifecycle;
 mod programs;
-mod script;
-#[expect(
-    clippy::unwrap_used,
-    reason = "a helper of tests ends the test where something is not as it must be"
-)]
+mod shutdown;
+#[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod stage;
 mod terminal;
+mod unlisted_jars;
 mod up;
+mod without_checkout;

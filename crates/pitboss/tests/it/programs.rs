@@ -2,30 +2,29 @@
 
 use contracts::parts::Part;
 
-use crate::machine::Machine;
-use crate::stage::said;
+use crate::fake_host::FakeHost;
+use crate::stage::expect_exit;
 
 #[test]
-fn programs_are_taken_from_the_folder_that_is_named() {
-    let machine = Machine::new();
-    for (name, says) in [
+fn programs_come_from_named_folder() {
+    let host = FakeHost::new();
+    for (name, version) in [
         ("redis-server", "Redis server v=7.0.15 sha=00000000:0"),
         ("cargo", "cargo 1.99.0"),
         ("cc", ""),
         ("make", ""),
         ("python3", "Python 3.11.2"),
     ] {
-        machine.has(name, &format!("echo '{says}'"));
+        host.install(name, &format!("echo '{version}'"));
     }
-    let programs = machine.stage.folder.path().join("built elsewhere");
+    let programs = host.stage.folder.path().join("built elsewhere");
     std::fs::create_dir(&programs).unwrap();
     for part in Part::SERVICES {
         std::fs::write(programs.join(part.as_str()), "").unwrap();
     }
     // All but the command line itself, which the tests need as well. Its absence is reported before anything is started.
-    let output = machine.command(&["test", "--no-build"]).env("PITBOSS_BIN", &programs).output().unwrap();
+    let output = host.command(&["test", "--no-build"]).env("PITBOSS_BIN", &programs).output().unwrap();
     let missing = programs.join("pitboss").display().to_string();
-    let told = said(&output);
-    assert!(told.contains(&format!("cannot keep {missing}: run again without --no-build")), "{told}");
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let text = expect_exit(&output, 1);
+    assert!(text.contains(&format!("cannot keep {missing}: run again without --no-build")), "{text}");
 }

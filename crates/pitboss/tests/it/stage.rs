@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runtime::control::Client;
+use runtime::os_process::ProcessId;
 use runtime::part::{Kind, PartSpec, PartState, PartStatus, Probe};
-use runtime::process::ProcessId;
 use runtime::{Layout, pids};
 
 /// Generous, because the machine that runs the tests may be busy with building.
@@ -36,6 +36,14 @@ impl Stage {
         let stage = Self::empty();
         stage.start_supervisor(None).await;
         stage
+    }
+
+    /// A folder with a supervisor and a ready part `game`, and the part's process id.
+    pub(crate) async fn with_game() -> (Self, i32) {
+        let stage = Self::with_supervisor().await;
+        stage.client.apply(vec![sleeper("game")], false).await.unwrap();
+        let pid = stage.until_state("game", PartState::Ready).await.pid.unwrap();
+        (stage, pid)
     }
 
     /// Starts the supervisor as `up` does, but from the program and not from this test.
@@ -66,6 +74,11 @@ impl Stage {
             .env_remove("PITBOSS_PORT_BASE")
             .output()
             .unwrap()
+    }
+
+    /// Runs a command that must exit with this code, and returns its output.
+    pub(crate) fn run(&self, args: &[&str], code: i32) -> String {
+        expect_exit(&self.cli(args), code)
     }
 
     pub(crate) async fn part(&self, name: &str) -> PartStatus {
@@ -99,9 +112,11 @@ pub(crate) fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// Complete output of a command.
-pub(crate) fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+/// Complete output of a command that must have exited with this code.
+pub(crate) fn expect_exit(output: &Output, code: i32) -> String {
+    let text = [output.stdout.as_slice(), &output.stderr].map(String::from_utf8_lossy).concat();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
 }
 
 pub(crate) fn signal(pid: i32, signal: Signal) {

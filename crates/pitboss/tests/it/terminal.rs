@@ -5,15 +5,15 @@ use std::process::{Command, Stdio};
 use runtime::secrets::Secrets;
 use runtime::tools;
 
-use crate::stage::{Stage, checkout, said};
+use crate::stage::{Stage, checkout, expect_exit};
 
 /// Runs its arguments on a new terminal and passes on their output and exit code.
 const ON_A_TERMINAL: &str = "import os, pty, sys; sys.exit(os.WEXITSTATUS(pty.spawn(sys.argv[1:])))";
 
 #[test]
-fn a_terminal_is_shown_no_secret() {
+fn secrets_are_not_shown_on_terminal() {
     let stage = Stage::empty();
-    assert_eq!(stage.cli(&["secrets", "--env"]).status.code(), Some(0));
+    stage.run(&["secrets", "--env"], 0);
     let secrets = Secrets::load(&stage.layout).unwrap();
     let python = tools::on_path("python3").expect("python3 is needed: see ./pitboss doctor");
     let output = Command::new(python)
@@ -24,10 +24,9 @@ fn a_terminal_is_shown_no_secret() {
         .env_remove("PITBOSS_PORT_BASE")
         .output()
         .unwrap();
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("secrets are not shown on a terminal"), "{told}");
+    let text = expect_exit(&output, 1);
+    assert!(text.contains("secrets are not shown on a terminal"), "{text}");
     for secret in [&secrets.jwt_secret, &secrets.operator_token, &secrets.internal_token] {
-        assert!(!told.contains(secret.as_str()), "{told}");
+        assert!(!text.contains(secret.as_str()), "{text}");
     }
 }

@@ -11,8 +11,8 @@ use procfs::process::all_processes;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::write_private;
+use crate::os_process::ProcessId;
 use crate::pids::wait_gone;
-use crate::process::ProcessId;
 use crate::{Layout, RuntimeError};
 
 /// Prefix of the files that record running programs.
@@ -34,7 +34,7 @@ pub(super) struct Group {
     /// `None` if the program had ended before it could be recorded.
     leader: Option<ProcessId>,
     record: PathBuf,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl Group {
@@ -42,7 +42,7 @@ impl Group {
     pub(super) fn of(layout: &Layout, what: &str, pid: i32) -> Result<Self, RuntimeError> {
         let record = layout.run().join(format!("{FILE_PREFIX}{pid}.json"));
         let leader = ProcessId::of(pid);
-        let group = Self { leader: leader.clone(), record, ended: false };
+        let group = Self { leader: leader.clone(), record, has_ended: false };
         let owner = ProcessId::of(std::process::id().cast_signed());
         // A child that has already ended needs no record.
         if let (Some(owner), Some(leader)) = (owner, leader) {
@@ -54,42 +54,39 @@ impl Group {
     }
 
     /// Records that the program has ended by itself.
-    pub(super) fn over(mut self) {
-        self.ended = true;
+    pub(super) fn ended(mut self) {
+        self.has_ended = true;
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if !self.ended
+        if !self.has_ended
             && let Some(leader) = self.leader.as_ref().filter(|leader| has_members(leader))
             && let Err(errno) = killpg(Pid::from_raw(leader.pid), Signal::SIGKILL)
         {
-            tracing::debug!("went just now: {errno}");
+            tracing::debug!("cannot kill a program that has probably just ended: {errno}");
         }
         drop(std::fs::remove_file(&self.record));
     }
 }
 
 /// Kills what killed commands left fetching or building, and returns what it was. Programs of living commands are left alone.
-///
-/// # Errors
-/// When a killed process does not disappear.
-pub async fn end_left(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
-    let mut ended = Vec::new();
+pub async fn kill_leftovers(layout: &Layout) -> Result<Vec<String>, RuntimeError> {
+    let mut killed = Vec::new();
     for path in records(layout) {
         let record = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
         if let Some(record) = record {
             if record.owner.is_alive() {
                 continue;
             }
-            if end(&record).await? {
-                ended.push(record.what);
+            if kill(&record).await? {
+                killed.push(record.what);
             }
         }
         drop(std::fs::remove_file(path));
     }
-    Ok(ended)
+    Ok(killed)
 }
 
 fn records(layout: &Layout) -> Vec<PathBuf> {
@@ -102,12 +99,12 @@ fn records(layout: &Layout) -> Vec<PathBuf> {
 }
 
 /// Kills the group. Returns `false` if it had no members.
-async fn end(record: &Record) -> Result<bool, RuntimeError> {
+async fn kill(record: &Record) -> Result<bool, RuntimeError> {
     if !has_members(&record.leader) {
         return Ok(false);
     }
     if let Err(errno) = killpg(Pid::from_raw(record.leader.pid), Signal::SIGKILL) {
-        tracing::debug!(what = record.what, "went just now: {errno}");
+        tracing::debug!(what = record.what, "cannot kill a program that has probably just ended: {errno}");
     }
     wait_gone(|| has_members(&record.leader).then(|| record.what.clone())).await?;
     Ok(true)

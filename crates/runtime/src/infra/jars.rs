@@ -19,11 +19,11 @@ const LIST: &str = include_str!("../../../../deploy/kafka-jars.sha256");
 /// # Errors
 /// The first file that differs, is missing or is not listed, with advice.
 pub(super) fn verify(folder: &Path) -> Result<(), RuntimeError> {
-    compare(folder, LIST).map_err(|why| RuntimeError::Missing {
-        what: format!("{}: {why}", folder.display()),
+    compare(folder, LIST).map_err(|reason| RuntimeError::Missing {
+        what: format!("{}: {reason}", folder.display()),
         advice: format!(
-            "Apache Kafka is not run like this. Remove the folder and run ./pitboss up, which fetches it again. Where \
-             deploy/versions.toml was changed on purpose, look at what is new and make the list anew:\n    \
+            "Apache Kafka is not run with unverified jars. Delete the folder and run ./pitboss up, which fetches them \
+             again. After an intended change of deploy/versions.toml, review the new jars and write the list again:\n    \
              (cd {} && sha256sum *.jar) > deploy/kafka-jars.sha256",
             folder.display()
         ),
@@ -33,7 +33,8 @@ pub(super) fn verify(folder: &Path) -> Result<(), RuntimeError> {
 fn compare(folder: &Path, list: &str) -> Result<(), String> {
     let mut wanted: BTreeMap<&str, &str> = BTreeMap::new();
     for line in list.lines().filter(|line| !line.is_empty()) {
-        let (hash, name) = line.split_once("  ").ok_or_else(|| format!("the list has a line \"{line}\""))?;
+        let (hash, name) =
+            line.split_once("  ").ok_or_else(|| format!("the list has the invalid line \"{line}\""))?;
         wanted.insert(name, hash);
     }
     let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot be read: {error}"))?;
@@ -70,23 +71,23 @@ mod tests {
     const OF_A: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
 
     #[test]
-    fn a_changed_a_missing_and_an_additional_jar_are_refused() {
+    fn changed_missing_or_additional_jar_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let list = format!("{OF_A}  a.jar\n{OF_A}  b.jar\n");
-        let told = |list: &str| compare(folder.path(), list).err();
+        let error = |list: &str| compare(folder.path(), list).err();
         std::fs::write(folder.path().join("a.jar"), "a").unwrap();
-        assert_eq!(told(&list), Some("b.jar is missing".to_owned()));
+        assert_eq!(error(&list), Some("b.jar is missing".to_owned()));
         std::fs::write(folder.path().join("b.jar"), "a").unwrap();
-        assert_eq!(told(&list), None);
+        assert_eq!(error(&list), None);
         std::fs::write(folder.path().join("b.jar"), "b").unwrap();
-        assert!(told(&list).unwrap().starts_with("b.jar is not the file that the list of jars names"));
+        assert!(error(&list).unwrap().starts_with("b.jar is not the file that the list of jars names"));
         std::fs::remove_file(folder.path().join("b.jar")).unwrap();
-        assert!(told(&format!("{OF_A}  b.jar\n")).unwrap().starts_with("a.jar is not in the list"));
-        assert!(told("nonsense\n").is_some());
+        assert!(error(&format!("{OF_A}  b.jar\n")).unwrap().starts_with("a.jar is not in the list"));
+        assert!(error("nonsense\n").is_some());
     }
 
     #[test]
-    fn an_error_says_what_to_do() {
+    fn error_has_advice() {
         let folder = tempfile::tempdir().unwrap();
         let error = verify(folder.path()).unwrap_err();
         assert_eq!(error.exit_code(), 69);
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_of_the_version_that_is_fetched() {
+    fn list_matches_fetched_version() {
         let kafka = &versions().kafka;
         for name in [
             format!("kafka_{}-{}.jar", kafka.scala, kafka.version),

@@ -13,10 +13,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::parts::Part;
 use contracts::versions::versions;
 
+use super::jars::verify;
 use crate::fetch::{self, Job};
 use crate::layout::{private_folder, write_private};
-use crate::part::{Kind, PartSpec, Probe};
-use crate::{Layout, RuntimeError, infra, tools};
+use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
+use crate::{Layout, RuntimeError, tools};
 
 const FETCH_DEADLINE: Duration = Duration::from_secs(900);
 const FORMAT_DEADLINE: Duration = Duration::from_secs(60);
@@ -76,10 +77,7 @@ pub fn is_fetched(layout: &Layout) -> bool {
 }
 
 /// Fetches the jars with Maven, unless they were fetched before. The folder gets its name only after all jars were verified.
-///
-/// # Errors
-/// When Maven is missing or fails, or a jar does not match `deploy/kafka-jars.sha256`.
-pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
+pub async fn fetch(layout: &Layout, on_line: &fetch::OnLine<'_>) -> Result<(), RuntimeError> {
     if is_fetched(layout) {
         return Ok(());
     }
@@ -96,8 +94,8 @@ pub async fn fetch(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
         .arg(format!("-DoutputDirectory={}", draft.display()));
     let log = layout.log("fetch-kafka");
     let job = Job { what: "fetching Apache Kafka", log: &log, deadline: FETCH_DEADLINE };
-    fetch::run(layout, maven, &job, told).await?;
-    infra::jars::verify(&draft)?;
+    fetch::run(layout, maven, &job, on_line).await?;
+    verify(&draft)?;
     std::fs::rename(&draft, jars(layout)).map_err(RuntimeError::file("rename", &draft))
 }
 
@@ -129,12 +127,9 @@ fn pom() -> String {
 }
 
 /// Writes the configuration, formats a new data folder, and describes the broker.
-///
-/// # Errors
-/// When Java or the jars are missing, a jar does not match the list, or formatting fails.
 pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result<PartSpec, RuntimeError> {
     let java = java()?;
-    infra::jars::verify(&jars(layout))?;
+    verify(&jars(layout))?;
     let properties = layout.config().join("kafka.properties");
     write_private(&properties, server_properties(layout, port, controller_port).as_bytes())?;
     write_private(&layout.config().join("kafka-log4j2.properties"), SERVER_LOGGING.as_bytes())?;
@@ -156,10 +151,10 @@ pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result
     Ok(PartSpec {
         name: Part::Kafka.as_str().to_owned(),
         kind: Kind::Infrastructure,
-        fingerprint: infra::fingerprint(&java),
+        fingerprint: fingerprint(&java),
         program: java,
         args,
-        env: infra::plain_environment(),
+        env: base_environment(),
         cwd: layout.state().to_owned(),
         needs: Vec::new(),
         ports: vec![port, controller_port],
@@ -173,7 +168,7 @@ pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result
 fn java() -> Result<PathBuf, RuntimeError> {
     tools::locate(&tools::JAVA).ok_or_else(|| RuntimeError::Missing {
         what: "java is missing (needed for Apache Kafka)".to_owned(),
-        advice: "./pitboss doctor says how to get it".to_owned(),
+        advice: "./pitboss doctor shows how to install it".to_owned(),
     })
 }
 
@@ -198,7 +193,7 @@ async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result
         .args(["-cp", &class_path(layout), "kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"])
         .arg(properties)
         .env_clear()
-        .envs(infra::plain_environment());
+        .envs(base_environment());
     let log = layout.log("kafka-format");
     fetch::run(
         layout,
@@ -264,9 +259,6 @@ rootLogger.appenderRef.err.ref=err
 ";
 
 /// Returns the command that runs one of Kafka's own tools with these arguments. The broker's address is added unless it is given.
-///
-/// # Errors
-/// When Java or the jars are missing, or a jar does not match the list.
 pub fn tool(
     layout: &Layout,
     tool: Tool,
@@ -277,10 +269,10 @@ pub fn tool(
     if !is_fetched(layout) {
         return Err(RuntimeError::Missing {
             what: "Apache Kafka has not been fetched yet".to_owned(),
-            advice: "run ./pitboss up once".to_owned(),
+            advice: "run ./pitboss up, which fetches it".to_owned(),
         });
     }
-    infra::jars::verify(&jars(layout))?;
+    verify(&jars(layout))?;
     let logging = layout.config().join("kafka-tool-log4j2.properties");
     write_private(&logging, TOOL_LOGGING.as_bytes())?;
     let mut command = Command::new(java);
@@ -311,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_cluster_id_looks_like_an_option() {
+    fn cluster_id_is_not_an_option() {
         for first in 0..=u8::MAX {
             let mut random = [0xfb; 16];
             random[0] = first;
@@ -321,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_broker_is_added_unless_it_is_given() {
+    fn broker_address_is_added_if_missing() {
         let given = |args: &[&str]| names_a_broker(&args.iter().map(OsString::from).collect::<Vec<_>>());
         assert!(
             given(&["--list", "--bootstrap-server", "a:1"])
@@ -332,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fetched_is_what_the_one_file_of_versions_says() {
+    fn fetched_versions_match_versions_file() {
         assert_eq!(
             copy_dependencies(),
             "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
@@ -344,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neither_broker_nor_tool_is_run_with_a_jar_that_was_not_reviewed() {
+    async fn unlisted_jar_stops_broker_and_tools() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path(), None, None);
         layout.create().unwrap();
@@ -353,13 +345,13 @@ mod tests {
         let broker = prepare(&layout, 8120, 8121).await.map(drop);
         let topics = tool(&layout, Tool::Topics, "127.0.0.1:8120", &[]).map(drop);
         for refused in [broker, topics] {
-            let why = refused.unwrap_err().to_string();
-            assert!(why.contains("another.jar is not in the list of jars"), "{why}");
+            let reason = refused.unwrap_err().to_string();
+            assert!(reason.contains("another.jar is not in the list of jars"), "{reason}");
         }
     }
 
     #[test]
-    fn nothing_of_the_broker_listens_beyond_this_machine() {
+    fn broker_listens_on_loopback_only() {
         let layout = Layout::new(std::path::Path::new("/x"), None, None);
         let properties = server_properties(&layout, 8120, 8121);
         for line in properties.lines().filter(|l| l.contains("listeners=") || l.contains("voters=")) {

@@ -8,8 +8,8 @@ use contracts::versions::versions;
 
 use crate::fetch::{self, Job};
 use crate::layout::private_folder;
-use crate::part::{Kind, PartSpec, Probe};
-use crate::{Layout, RuntimeError, infra, tools};
+use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
+use crate::{Layout, RuntimeError, tools};
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(3_600);
 /// Name of the single-node replica set that a `mongod` is made.
@@ -52,7 +52,7 @@ const STORE_EVICTION: &str =
 #[must_use]
 pub fn find(layout: &Layout) -> Option<Server> {
     if let Some(path) = tools::locate(&tools::MONGOD) {
-        let version = tools::told_version(&path, "--version").unwrap_or_else(|| "unknown".to_owned());
+        let version = tools::reported_version(&path, "--version").unwrap_or_else(|| "unknown".to_owned());
         return Some(Server::Mongod(path, version));
     }
     let built = home(layout).join("bin").join("secantusd-rs");
@@ -60,7 +60,7 @@ pub fn find(layout: &Layout) -> Option<Server> {
 }
 
 /// Builds the server if none is available. An interrupted build continues where it stopped.
-pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), RuntimeError> {
+pub async fn build(layout: &Layout, on_line: &fetch::OnLine<'_>) -> Result<(), RuntimeError> {
     if find(layout).is_some() {
         return Ok(());
     }
@@ -73,6 +73,8 @@ pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
         .arg(&home)
         .current_dir(layout.root())
         .env("CARGO_TARGET_DIR", &objects)
+        // A wrapper for our own code, such as clippy's, must not judge this one.
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env("CARGO_TERM_PROGRESS_WHEN", "always")
         .env("CARGO_TERM_PROGRESS_WIDTH", "100");
     let log = layout.log("build-mongo");
@@ -80,7 +82,7 @@ pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
         layout,
         cargo,
         &Job { what: "building the document store", log: &log, deadline: BUILD_DEADLINE },
-        told,
+        on_line,
     )
     .await?;
     // Several hundred megabytes that are no longer needed.
@@ -89,34 +91,31 @@ pub async fn build(layout: &Layout, told: &fetch::Told<'_>) -> Result<(), Runtim
 }
 
 /// Creates the data folder and describes the server.
-///
-/// # Errors
-/// When there is no server, or the folder cannot be created.
 pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
     let data = layout.data("mongo");
     private_folder(&data)?;
     let server = find(layout).ok_or_else(|| RuntimeError::Missing {
-        what: "there is no document store yet".to_owned(),
-        advice: "run ./pitboss up once, or put mongod on the PATH".to_owned(),
+        what: "there is no document store".to_owned(),
+        advice: "run ./pitboss up to build one, or put mongod on the PATH".to_owned(),
     })?;
     let (port_text, data) = (port.to_string(), data.display().to_string());
-    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<String>>();
-    let mut env = infra::plain_environment();
+    let owned = |args: &[&str]| args.iter().map(|a| (*a).to_owned()).collect::<Vec<String>>();
+    let mut env = base_environment();
     let (program, version, args) = match server {
         Server::Mongod(path, version) => {
             let cache = ["--wiredTigerCacheSizeGB", "0.25"];
             let place = ["--dbpath", &data, "--port", &port_text, "--bind_ip", "127.0.0.1"];
-            (path, version, words(&[place.as_slice(), &["--replSet", REPLICA_SET], &cache].concat()))
+            (path, version, owned(&[place.as_slice(), &["--replSet", REPLICA_SET], &cache].concat()))
         }
         // Without --sync-on-commit an acknowledged write can be lost when the server is killed.
         Server::Secantus(path) => {
             env.insert("SECANTUS_WT_CONFIG_EXTRA".to_owned(), STORE_EVICTION.to_owned());
             let place = ["--host", "127.0.0.1", "--port", &port_text, "--storage-path", &data];
-            let manner = ["--sync-on-commit", "--cache-size", "512M", "--log-level", "WARNING"];
+            let options = ["--sync-on-commit", "--cache-size", "512M", "--log-level", "WARNING"];
             (
                 path,
                 format!("secantus {}", versions().mongo.secantus_mdb),
-                words(&[place.as_slice(), &manner].concat()),
+                owned(&[place.as_slice(), &options].concat()),
             )
         }
     };
@@ -124,7 +123,7 @@ pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
     Ok(PartSpec {
         name: Part::Mongo.as_str().to_owned(),
         kind: Kind::Infrastructure,
-        fingerprint: infra::fingerprint(&program),
+        fingerprint: fingerprint(&program),
         program,
         args,
         env,

@@ -4,37 +4,34 @@
 use contracts::parts::Part;
 
 use crate::layout::private_folder;
-use crate::part::{Kind, PartSpec, Probe};
-use crate::{Layout, RuntimeError, infra, tools};
+use crate::part::{Kind, PartSpec, Probe, base_environment, fingerprint};
+use crate::{Layout, RuntimeError, tools};
 
 const STOP_DEADLINE_MS: u64 = 5_000;
 /// Memory limit, at which the least recently used keys are evicted.
 const MEMORY_MAX: &str = "64mb";
 
 /// Describes the cache.
-///
-/// # Errors
-/// When neither `redis-server` nor `valkey-server` is on the PATH.
 pub fn prepare(layout: &Layout, port: u16) -> Result<PartSpec, RuntimeError> {
     let program = tools::locate(&tools::REDIS).ok_or_else(|| RuntimeError::Missing {
         what: "redis-server is missing (needed for the cache)".to_owned(),
-        advice: "./pitboss doctor says how to get it".to_owned(),
+        advice: "./pitboss doctor shows how to install it".to_owned(),
     })?;
     let data = layout.data("redis");
     private_folder(&data)?;
     let (port_text, data) = (port.to_string(), data.display().to_string());
     let place = ["--port", &port_text, "--bind", "127.0.0.1", "--dir", &data, "--daemonize", "no"];
-    let manner =
+    let options =
         ["--save", "", "--appendonly", "no", "--maxmemory", MEMORY_MAX, "--maxmemory-policy", "allkeys-lru"];
     let address = format!("127.0.0.1:{port}");
     Ok(PartSpec {
         name: Part::Redis.as_str().to_owned(),
         kind: Kind::Infrastructure,
-        fingerprint: infra::fingerprint(&program),
-        version: tools::told_version(&program, "--version").unwrap_or_else(|| "unknown".to_owned()),
+        fingerprint: fingerprint(&program),
+        version: tools::reported_version(&program, "--version").unwrap_or_else(|| "unknown".to_owned()),
         program,
-        args: [place.as_slice(), &manner].concat().into_iter().map(str::to_owned).collect(),
-        env: infra::plain_environment(),
+        args: [place.as_slice(), &options].concat().into_iter().map(str::to_owned).collect(),
+        env: base_environment(),
         cwd: layout.state().to_owned(),
         needs: Vec::new(),
         ports: vec![port],

@@ -8,31 +8,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{ANSWER_BYTES_MAX, broken, connect};
 use crate::infra::mongo::REPLICA_SET;
 
-pub(super) async fn ask(address: &str) -> Result<(), String> {
-    let hello = answer(address, &[int32("hello", 1)]).await?;
+pub(super) async fn check(address: &str) -> Result<(), String> {
+    let hello = send(address, &[int32("hello", 1)]).await?;
     if has(&hello, &boolean("isWritablePrimary", true)) {
         return Ok(());
     }
     // The server reports this in place of its members when it has none, or is not among them.
     if has(&hello, &boolean("isreplicaset", true)) {
-        tell_members(address).await?;
+        initiate_replica_set(address).await?;
     }
-    Err("the server takes no writes yet".to_owned())
+    Err("the server does not accept writes yet".to_owned())
 }
 
-async fn tell_members(address: &str) -> Result<(), String> {
+async fn initiate_replica_set(address: &str) -> Result<(), String> {
     let member = nested(DOCUMENT, "0", &[int32("_id", 0), text("host", address)]);
     let set = [text("_id", REPLICA_SET), int32("version", 1), nested(ARRAY, "members", &[member])];
-    let told = answer(address, &[nested(DOCUMENT, "replSetInitiate", &set)]).await?;
-    if has(&told, &text("codeName", "AlreadyInitialized")) {
+    let result = send(address, &[nested(DOCUMENT, "replSetInitiate", &set)]).await?;
+    if has(&result, &text("codeName", "AlreadyInitialized")) {
         // It was initiated at another port, so its one member is no longer this server.
-        answer(address, &[nested(DOCUMENT, "replSetReconfig", &set), boolean("force", true)]).await?;
+        send(address, &[nested(DOCUMENT, "replSetReconfig", &set), boolean("force", true)]).await?;
     }
     Ok(())
 }
 
 /// Sends a command to the database `admin` and returns the answer.
-async fn answer(address: &str, command: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+async fn send(address: &str, command: &[Vec<u8>]) -> Result<Vec<u8>, String> {
     let command = [command, &[text("$db", "admin")]].concat();
     let mut stream = connect(address).await?;
     stream.write_all(&message(&command)).await.map_err(broken)?;
@@ -98,51 +98,51 @@ mod tests {
     fn server(answers: Vec<Vec<u8>>) -> (String, mpsc::Receiver<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (asked, questions) = mpsc::sync_channel(8);
+        let (sender, requests) = mpsc::sync_channel(8);
         std::thread::spawn(move || {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut length = [0; 4];
                 stream.read_exact(&mut length).unwrap();
-                let mut question = vec![0; u32::from_le_bytes(length) as usize - 4];
-                stream.read_exact(&mut question).unwrap();
-                asked.send(question).unwrap();
+                let mut request = vec![0; u32::from_le_bytes(length) as usize - 4];
+                stream.read_exact(&mut request).unwrap();
+                sender.send(request).unwrap();
                 stream.write_all(&message(&[answer])).unwrap();
             }
         });
-        (address, questions)
+        (address, requests)
     }
 
     #[tokio::test]
-    async fn a_server_that_takes_writes_is_ready_and_one_that_does_not_is_left_alone() {
+    async fn only_a_server_that_accepts_writes_is_ready() {
         for (writes, ready) in [(true, true), (false, false)] {
-            let (address, questions) = server(vec![boolean("isWritablePrimary", writes)]);
-            assert_eq!(ask(&address).await.is_ok(), ready);
+            let (address, requests) = server(vec![boolean("isWritablePrimary", writes)]);
+            assert_eq!(check(&address).await.is_ok(), ready);
             let hello = message(&[int32("hello", 1), text("$db", "admin")]);
-            assert_eq!(questions.try_iter().collect::<Vec<_>>(), [hello[4..].to_vec()]);
+            assert_eq!(requests.try_iter().collect::<Vec<_>>(), [hello[4..].to_vec()]);
         }
     }
 
     #[tokio::test]
-    async fn a_set_that_waits_for_its_members_is_told_of_itself() {
+    async fn waiting_replica_set_is_initiated() {
         let waits = || boolean("isreplicaset", true);
-        let (address, questions) = server(vec![waits(), int32("ok", 1), boolean("isWritablePrimary", true)]);
-        assert!(ask(&address).await.is_err(), "it has to elect itself first");
-        let told = questions.try_iter().last().unwrap();
-        assert!(has(&told, b"\x03replSetInitiate\0") && has(&told, &text("host", &address)));
-        assert_eq!(ask(&address).await, Ok(()));
+        let (address, requests) = server(vec![waits(), int32("ok", 1), boolean("isWritablePrimary", true)]);
+        assert!(check(&address).await.is_err(), "it must elect itself first");
+        let last = requests.try_iter().last().unwrap();
+        assert!(has(&last, b"\x03replSetInitiate\0") && has(&last, &text("host", &address)));
+        assert_eq!(check(&address).await, Ok(()));
 
-        let (address, questions) =
+        let (address, requests) =
             server(vec![waits(), text("codeName", "AlreadyInitialized"), int32("ok", 1)]);
-        assert!(ask(&address).await.is_err());
-        let told: Vec<_> = questions.try_iter().collect();
-        assert_eq!(told.len(), 3);
-        assert!(has(&told[2], b"\x03replSetReconfig\0") && has(&told[2], &text("host", &address)));
-        assert!(has(&told[2], &boolean("force", true)));
+        assert!(check(&address).await.is_err());
+        let sent: Vec<_> = requests.try_iter().collect();
+        assert_eq!(sent.len(), 3);
+        assert!(has(&sent[2], b"\x03replSetReconfig\0") && has(&sent[2], &text("host", &address)));
+        assert!(has(&sent[2], &boolean("force", true)));
     }
 
     #[test]
-    fn a_message_is_what_the_protocol_says() {
+    fn message_matches_the_protocol() {
         let expected = b"\x33\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\
                          \x1e\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
         let message = message(&[int32("ping", 1), text("$db", "admin")]);

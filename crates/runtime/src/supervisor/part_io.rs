@@ -14,11 +14,11 @@ use crate::logfile::{LOG_BYTES_MAX, LogWriter};
 
 /// Copies the pipe into the log until the last writer has closed it. If the disk fails, lines are lost but the pipe is still
 /// read, so that no part ever blocks on its log.
-pub(super) async fn keep_log(reader: PipeReader, path: &Path) {
+pub(super) async fn copy_to_log(reader: PipeReader, path: &Path) {
     let mut receiver = match Receiver::from_owned_fd(OwnedFd::from(reader)) {
         Ok(receiver) => receiver,
         Err(error) => {
-            tracing::error!(log = %path.display(), "a part's output cannot be read: {error}");
+            tracing::error!(log = %path.display(), "cannot read a part's output: {error}");
             return;
         }
     };
@@ -37,23 +37,23 @@ pub(super) async fn keep_log(reader: PipeReader, path: &Path) {
         };
         if let Err(error) = written {
             if lost_bytes == 0 {
-                tracing::error!(log = %path.display(), "a log cannot be written: {error}");
+                tracing::error!(log = %path.display(), "cannot write a part's log: {error}");
             }
             lost_bytes = lost_bytes.saturating_add(length as u64);
         }
     }
     if lost_bytes > 0 {
-        tracing::error!(log = %path.display(), lost_bytes, "parts of a log were lost");
+        tracing::error!(log = %path.display(), lost_bytes, "lost a part of a log");
     }
 }
 
 /// Adds a line of the supervisor to a part's log.
-pub(super) fn note(layout: &Layout, part: &str, text: &str) {
+pub(super) fn log_line(layout: &Layout, part: &str, text: &str) {
     let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let line = format!("--- pitboss {at} {part} {text}\n");
     let written =
         LogWriter::open(&layout.log(part), LOG_BYTES_MAX).and_then(|mut log| log.append(line.as_bytes()));
     if let Err(error) = written {
-        tracing::error!(part, "a log cannot be written: {error}");
+        tracing::error!(part, "cannot write a part's log: {error}");
     }
 }

@@ -56,25 +56,21 @@ pub fn complaint(findings: &[Finding], installer: Installer) -> Option<RuntimeEr
         Installer::Apt => format!("run ./pitboss {command} --yes, or: apt-get install -y {packages}"),
         Installer::AptByRoot => format!("as root: apt-get install -y {packages}"),
         Installer::Unknown => {
-            format!("install them with this system's package manager (in Debian they are: {packages})")
+            format!("install them with this system's package manager (their names in Debian: {packages})")
         }
     };
     if lacks(super::CARGO) {
-        advice
-            .push_str("\n  cargo: https://rustup.rs (the toolchain itself is chosen by rust-toolchain.toml)");
+        advice.push_str("\n  cargo: https://rustup.rs (rust-toolchain.toml selects the version)");
     }
     if lacks(super::MONGOD) {
         advice.push_str(
-            "\n  mongod: put a newer one on the PATH, or none: then another document store is built",
+            "\n  mongod: install a newer one, or remove it from the PATH: then another document store is built",
         );
     }
     Some(RuntimeError::Missing { what: complaints.join("\n"), advice: advice.trim_start().to_owned() })
 }
 
 /// Installs packages with `apt-get`. It finishes even if this process ends, because half an installation breaks a machine.
-///
-/// # Errors
-/// When `apt-get` fails. Its log has the reason.
 pub async fn install(layout: &Layout, packages: &BTreeSet<&'static str>) -> Result<(), RuntimeError> {
     let apt = |arguments: &[&str]| {
         let mut command = tokio::process::Command::new("apt-get");
@@ -84,14 +80,14 @@ pub async fn install(layout: &Layout, packages: &BTreeSet<&'static str>) -> Resu
     };
     let log = layout.log("apt-get-update");
     let update = Job { what: "apt-get update", log: &log, deadline: INSTALL_DEADLINE };
-    fetch::run_apart(apt(&["update"]), &update).await?;
+    fetch::run_detached(apt(&["update"]), &update).await?;
     // The `apt-get` of an interrupted command may still be running.
-    let patience = format!("DPkg::Lock::Timeout={}", INSTALL_DEADLINE.as_secs());
-    let mut arguments = vec!["install", "-y", "--no-install-recommends", "-o", &patience];
+    let lock_timeout = format!("DPkg::Lock::Timeout={}", INSTALL_DEADLINE.as_secs());
+    let mut arguments = vec!["install", "-y", "--no-install-recommends", "-o", &lock_timeout];
     arguments.extend(packages);
     let log = layout.log("apt-get-install");
     let install = Job { what: "apt-get install", log: &log, deadline: INSTALL_DEADLINE };
-    fetch::run_apart(apt(&arguments), &install).await
+    fetch::run_detached(apt(&arguments), &install).await
 }
 
 #[cfg(test)]
@@ -104,23 +100,23 @@ mod tests {
     }
 
     #[test]
-    fn one_message_names_all_and_says_what_to_do() {
+    fn error_names_all_missing_tools_with_advice() {
         let findings = [
             finding(JAVA, Verdict::TooOld("17".to_owned())),
             finding(CC, Verdict::Missing),
             finding(MAKE, Verdict::Missing),
             finding(REDIS, Verdict::Good),
         ];
-        let told = complaint(&findings, Installer::AptByRoot).unwrap();
-        assert_eq!(told.exit_code(), 69);
-        let told = told.to_string();
-        assert!(told.contains("java is 11.0.2, 17 or newer is needed (for Apache Kafka)"), "{told}");
-        assert!(told.contains("cc is missing") && told.contains("make is missing"), "{told}");
-        assert!(told.contains("as root: apt-get install -y build-essential default-jre-headless"), "{told}");
+        let error = complaint(&findings, Installer::AptByRoot).unwrap();
+        assert_eq!(error.exit_code(), 69);
+        let text = error.to_string();
+        assert!(text.contains("java is 11.0.2, but Apache Kafka needs 17 or newer"), "{text}");
+        assert!(text.contains("cc is missing") && text.contains("make is missing"), "{text}");
+        assert!(text.contains("as root: apt-get install -y build-essential default-jre-headless"), "{text}");
         assert!(complaint(&findings[3..], Installer::Apt).is_none());
-        let told = complaint(&[finding(CARGO, Verdict::Missing)], Installer::Apt).unwrap().to_string();
-        assert!(told.contains("rustup.rs") && !told.contains("apt-get"), "{told}");
-        let told = complaint(&[finding(PYTHON, Verdict::Missing)], Installer::Apt).unwrap().to_string();
-        assert!(told.contains("run ./pitboss test --yes, or: apt-get install -y python3-venv"), "{told}");
+        let text = complaint(&[finding(CARGO, Verdict::Missing)], Installer::Apt).unwrap().to_string();
+        assert!(text.contains("rustup.rs") && !text.contains("apt-get"), "{text}");
+        let text = complaint(&[finding(PYTHON, Verdict::Missing)], Installer::Apt).unwrap().to_string();
+        assert!(text.contains("run ./pitboss test --yes, or: apt-get install -y python3-venv"), "{text}");
     }
 }

@@ -26,11 +26,11 @@ impl Clock {
         DateTime::from_millis(self.local_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
     }
 
-    /// Updates the correction from an answer to a request that was sent at `asked_ms` by this process's clock.
-    pub(crate) fn learn(&self, asked_ms: i64, theirs: DateTime) {
-        let answered_ms = self.local_ms();
-        let middle_ms = asked_ms.saturating_add(answered_ms.saturating_sub(asked_ms) / 2);
-        let ahead_ms = theirs.timestamp_millis().saturating_sub(middle_ms);
+    /// Updates the correction from an answer to a request that was sent at `sent_at_ms` by this process's clock.
+    pub(crate) fn update(&self, sent_at_ms: i64, server_time: DateTime) {
+        let received_at_ms = self.local_ms();
+        let middle_ms = sent_at_ms.saturating_add(received_at_ms.saturating_sub(sent_at_ms) / 2);
+        let ahead_ms = server_time.timestamp_millis().saturating_sub(middle_ms);
         let ahead_ms = if ahead_ms.abs() < IGNORED_MS { 0 } else { ahead_ms };
         self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
@@ -45,13 +45,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_clock_is_corrected_and_a_small_difference_is_left_alone() {
+    fn only_large_clock_errors_are_corrected() {
         let clock = Clock::off_by(3_600_000);
-        clock.learn(clock.local_ms(), DateTime::now());
+        clock.update(clock.local_ms(), DateTime::now());
         let off_ms = clock.now().timestamp_millis().abs_diff(DateTime::now().timestamp_millis());
         assert!(off_ms < 1_000, "{off_ms}");
         let clock = Clock::default();
-        clock.learn(clock.local_ms(), DateTime::from_millis(clock.local_ms().saturating_add(400)));
+        clock.update(clock.local_ms(), DateTime::from_millis(clock.local_ms().saturating_add(400)));
         assert_eq!(clock.ahead_ms.load(Ordering::Relaxed), 0);
     }
 }

@@ -17,7 +17,7 @@ use super::{Index, Mongo, Session};
 use crate::StoreError;
 
 /// Maximum number of unreadable documents that one read skips. It bounds the read, not the number of such documents.
-const PASSED_OVER_MAX: usize = 10_000;
+const UNREADABLE_SKIPPED_MAX: usize = 10_000;
 
 /// A collection with documents of type `T`. Cheap to clone.
 #[derive(Debug)]
@@ -298,7 +298,7 @@ impl<T: DeserializeOwned + Send + Sync> Collection<T> {
             let find = self.raw.find(filter).optional(sort, |find, sort| find.sort(sort));
             let mut cursor = find.batch_size(limit.max(1)).await?;
             let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
-            while readable.len() < wanted && unreadable.len() < PASSED_OVER_MAX {
+            while readable.len() < wanted && unreadable.len() < UNREADABLE_SKIPPED_MAX {
                 let Some(found) = cursor.try_next().await? else { break };
                 match self.decode(&found) {
                     Ok(document) => readable.push(document),
@@ -391,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bulk_below_its_write_concern_has_not_happened_yet() {
+    fn unsatisfied_bulk_write_is_transient() {
         let answer = doc! { "ok": 1.0, "n": 2_i32, "nModified": 2_i32 };
         assert_eq!(bulk_matched("c", &answer).ok(), Some(2));
         let answer =

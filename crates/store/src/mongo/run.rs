@@ -81,23 +81,23 @@ mod tests {
     use super::*;
 
     fn unreadable(id: &str) -> StoreError {
-        StoreError::Unreadable { collection: "players", id: id.to_owned(), reason: "as told".to_owned() }
+        StoreError::Unreadable { collection: "players", id: id.to_owned(), reason: "test".to_owned() }
     }
 
     #[test]
-    fn what_was_reported_is_remembered_up_to_a_bound() {
+    fn reported_documents_are_bounded() {
         let (clock, reported) = (Clock::default(), Mutex::default());
         let context = Context { namespace: "test".to_owned(), operation_timeout_ms: 1, clock, reported };
-        let remembered = || context.reported.lock().unwrap().len();
+        let reported_count = || context.reported.lock().unwrap().len();
         for error in [unreadable("a"), unreadable("a"), StoreError::timed_out("players", 1), unreadable("b")]
         {
             context.report_once(&error);
         }
-        assert_eq!(remembered(), 2, "each unreadable document once, and nothing else");
+        assert_eq!(reported_count(), 2, "each unreadable document once, and nothing else");
         let others = (0..REPORTED_MAX).map(|number| ("others", number.to_string()));
         context.reported.lock().unwrap().extend(others);
-        let full = remembered();
+        let full = reported_count();
         context.report_once(&unreadable("c"));
-        assert_eq!(remembered(), full, "strangers cannot fill the memory");
+        assert_eq!(reported_count(), full, "the set does not grow beyond its bound");
     }
 }

@@ -6,11 +6,11 @@ use store::redis::{Cache, Config};
 
 /// Returns a cache with long time-outs, because these tests are not about time-outs.
 fn cache() -> Cache {
-    Cache::new(&testkit::patient::redis()).expect("a Redis URL")
+    Cache::new(&testkit::long_timeouts::redis()).expect("a Redis URL")
 }
 
 #[tokio::test]
-async fn what_is_put_is_got_until_it_is_removed() {
+async fn stored_value_is_returned_until_removed() {
     let cache = cache();
     let key = testkit::unique("store-cache");
     assert_eq!(cache.get(&key).await.unwrap(), None);
@@ -23,7 +23,7 @@ async fn what_is_put_is_got_until_it_is_removed() {
 }
 
 #[tokio::test]
-async fn a_window_counts_every_call_once_also_from_many_tasks() {
+async fn window_counts_concurrent_calls() {
     let cache = cache();
     let key = testkit::unique("store-window");
     let calls = (0..50).map(|_| cache.incr_window(&key, 60));
@@ -34,10 +34,10 @@ async fn a_window_counts_every_call_once_also_from_many_tasks() {
 }
 
 #[tokio::test]
-async fn a_dead_cache_is_a_quick_counted_error() {
+async fn unresponsive_cache_fails_fast() {
     // A listener that never answers, which is worse than a refused connection.
-    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let cache = Cache::new(&Config::new(format!("redis://{}", deaf.local_addr().unwrap()))).unwrap();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cache = Cache::new(&Config::new(format!("redis://{}", silent.local_addr().unwrap()))).unwrap();
     let started = Instant::now();
     assert!(cache.get("k").await.is_err());
     assert!(cache.put("k", b"v", 1).await.is_err());

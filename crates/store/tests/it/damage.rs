@@ -6,7 +6,7 @@ use store::mongo::Collection;
 use crate::documents::{counter, counters};
 
 #[tokio::test]
-async fn an_id_that_is_a_secret_stands_in_no_error() {
+async fn secret_ids_appear_in_no_error() {
     let (mongo, counters) = counters().await;
     let raw: Collection<Document> = mongo.collection("counters");
     raw.insert_one(&doc! { "_id": "the-secret", "version": "many" }).await.unwrap();
@@ -20,7 +20,7 @@ async fn an_id_that_is_a_secret_stands_in_no_error() {
 
 /// The bound of one read: a document after that many unreadable ones is not read.
 #[tokio::test]
-async fn a_list_passes_over_ten_thousand_unreadable_documents_and_no_more() {
+async fn list_skips_at_most_ten_thousand_unreadable() {
     let (mongo, counters) = counters().await;
     let raw: Collection<Document> = mongo.collection("counters");
     let numbers: Vec<i64> = (0..10_000).collect();

@@ -21,13 +21,13 @@ pub(crate) fn counter(id: &str) -> Counter {
 }
 
 pub(crate) async fn counters() -> (Mongo, Collection<Counter>) {
-    let mongo = Mongo::connect(&testkit::patient::mongo("store")).await.expect("a server");
+    let mongo = Mongo::connect(&testkit::long_timeouts::mongo("store")).await.expect("a server");
     let collection = mongo.collection("counters");
     (mongo, collection)
 }
 
 #[tokio::test]
-async fn of_many_compare_and_sets_on_one_version_exactly_one_wins() {
+async fn one_compare_and_set_per_version_wins() {
     let (mongo, counters) = counters().await;
     counters.insert_one(&counter("a")).await.unwrap();
     for version in 0..5_i64 {
@@ -35,16 +35,16 @@ async fn of_many_compare_and_sets_on_one_version_exactly_one_wins() {
             counters
                 .update_one(doc! { "_id": "a", "version": version }, doc! { "$inc": { "version": 1_i64 } })
         });
-        let won: u64 =
-            futures::future::join_all(tries).await.into_iter().map(|matched| matched.unwrap()).sum();
-        assert_eq!(won, 1, "version {version}");
+        let matched: u64 =
+            futures::future::join_all(tries).await.into_iter().map(|count| count.unwrap()).sum();
+        assert_eq!(matched, 1, "version {version}");
     }
     assert_eq!(counters.find_one(doc! { "_id": "a" }).await.unwrap().unwrap().version, 5);
     mongo.drop_database().await.unwrap();
 }
 
 #[tokio::test]
-async fn unique_keys_say_so_and_unordered_inserts_count_them() {
+async fn duplicate_keys_are_reported_and_counted() {
     let (mongo, counters) = counters().await;
     counters
         .ensure_index(Index::on(doc! { "version": 1 }).unique().partial(doc! { "version": { "$gt": 0 } }))
@@ -64,14 +64,14 @@ async fn unique_keys_say_so_and_unordered_inserts_count_them() {
 }
 
 #[tokio::test]
-async fn a_bulk_of_pipelines_pulls_by_value_and_leaves_the_rest() {
+async fn bulk_pipelines_remove_only_listed_values() {
     let (mongo, counters) = counters().await;
     for id in ["a", "b"] {
         counters.insert_one(&Counter { tail: vec![1, 2, 3, 4], ..counter(id) }).await.unwrap();
     }
-    let keep = |gone: [i64; 2]| {
-        let kept = doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this", gone.to_vec()] }] } } };
-        vec![doc! { "$set": { "tail": kept } }]
+    let keep = |removed: [i64; 2]| {
+        let filtered = doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this", removed.to_vec()] }] } } };
+        vec![doc! { "$set": { "tail": filtered } }]
     };
     let updates =
         vec![(doc! { "_id": "a" }, keep([1, 2]).into()), (doc! { "_id": "b" }, keep([4, 9]).into())];
@@ -82,7 +82,7 @@ async fn a_bulk_of_pipelines_pulls_by_value_and_leaves_the_rest() {
 }
 
 #[tokio::test]
-async fn a_session_reads_what_was_written_and_find_is_sorted_and_limited() {
+async fn session_reads_are_causal_and_sorted() {
     let (mongo, counters) = counters().await;
     let mut session = mongo.causal_session().await.unwrap();
     assert!(counters.find_one_in(&mut session, doc! { "_id": "a" }).await.unwrap().is_none());
@@ -100,9 +100,9 @@ async fn a_session_reads_what_was_written_and_find_is_sorted_and_limited() {
 
 /// Tests each time-out alone. The other one is longer than this test waits.
 #[tokio::test]
-async fn a_server_that_is_gone_is_transient_within_its_bounds() {
-    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("mongodb://{}/?directConnection=true", deaf.local_addr().unwrap());
+async fn unreachable_server_is_transient_in_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("mongodb://{}/?directConnection=true", silent.local_addr().unwrap());
     for (server_selection_timeout_ms, operation_timeout_ms, expected) in
         [(300, 600_000, "no server available"), (600_000, 300, "no answer within 300 ms")]
     {
@@ -117,7 +117,7 @@ async fn a_server_that_is_gone_is_transient_within_its_bounds() {
 }
 
 #[tokio::test]
-async fn an_unreadable_document_stops_nobody_elses() {
+async fn unreadable_documents_do_not_hide_others() {
     let (mongo, counters) = counters().await;
     let raw: Collection<bson::Document> = mongo.collection("counters");
     for n in 0..6_i64 {
@@ -133,13 +133,13 @@ async fn an_unreadable_document_stops_nobody_elses() {
     assert!(one.is_unreadable() && one.class() == ErrorClass::Poison, "{one}");
     assert!(!one.to_string().contains("many"), "a value of the document: {one}");
     let all = counters.find(doc! {}, doc! {}, 100).await.unwrap_err();
-    assert!(all.is_unreadable(), "a decision that needs all of them does not go on without one: {all}");
+    assert!(all.is_unreadable(), "a decision that needs all documents must fail: {all}");
     mongo.drop_database().await.unwrap();
 }
 
 #[tokio::test]
-async fn the_stores_time_counts_and_not_a_wrong_clock() {
-    let mongo = Mongo::connect(&testkit::patient::mongo("store")).await.unwrap();
+async fn ping_corrects_a_wrong_clock() {
+    let mongo = Mongo::connect(&testkit::long_timeouts::mongo("store")).await.unwrap();
     let right = mongo.now().timestamp_millis();
     let wrong = mongo.with_clock_off_by(3_600_000);
     assert!(wrong.now().timestamp_millis() - right > 3_000_000);

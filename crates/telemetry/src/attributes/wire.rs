@@ -2,7 +2,7 @@
 //!
 //! Sentry's conventions and OpenTelemetry define some names. Every other Pitboss name gets the prefix `pitboss.`, so that it is
 //! never confused with theirs (`event.id` is a number there). A log field that means one of their names but is spelled
-//! differently is renamed (`kafka.topic`). Standard output and Prometheus keep the short names.
+//! differently is renamed (`topic`). Standard output and Prometheus keep the short names.
 
 use std::borrow::Cow;
 
@@ -67,15 +67,10 @@ const THEIRS: [(&str, Kind); 39] = [
 ];
 
 /// Log fields and metric labels, with the names that the conventions have for them.
-const SPELLED: [(&str, &str); 14] = [
+const SPELLED: [(&str, &str); 9] = [
     ("code.module.name", "code.namespace"),
     ("error", "exception.message"),
     ("group", "messaging.consumer.group.name"),
-    ("http.status", "http.response.status_code"),
-    ("kafka.group", "messaging.consumer.group.name"),
-    ("kafka.offset", "messaging.kafka.offset"),
-    ("kafka.partition", "messaging.destination.partition.id"),
-    ("kafka.topic", "messaging.destination.name"),
     ("method", "http.request.method"),
     ("partition", "messaging.destination.partition.id"),
     ("retry.count", "messaging.message.retry.count"),
@@ -139,13 +134,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_in_order() {
+    fn list_is_sorted() {
         assert!(THEIRS.is_sorted_by_key(|(name, _)| name));
         assert!(SPELLED.iter().all(|(_, name)| theirs(name).is_some()));
     }
 
     #[test]
-    fn what_is_theirs_keeps_its_name_and_the_rest_is_ours() {
+    fn sentry_names_are_kept_and_others_get_prefix() {
         for (name, wire) in [
             ("messaging.system", "messaging.system"),
             ("pitboss.outcome", "pitboss.outcome"),
@@ -158,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_means_a_name_of_theirs_gets_it_with_the_right_type() {
+    fn log_field_gets_sentry_name_and_type() {
         for ((name, value), (wire, written)) in [
-            (("kafka.partition", json!(4)), ("messaging.destination.partition.id", json!("4"))),
+            (("partition", json!(4)), ("messaging.destination.partition.id", json!("4"))),
             (("status", json!("404")), ("http.response.status_code", json!(404))),
             (("status", json!("up")), ("pitboss.status", json!("up"))),
             (("error", json!("disk full")), ("exception.message", json!("disk full"))),

@@ -5,22 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{Finished, LiveSpans, SPANS_PER_TRANSACTION_MAX};
-use crate::dsc::Dsc;
+use super::SPANS_PER_TRANSACTION_MAX;
+use crate::sampling_context::SharedContext;
+use crate::transaction::{Finished, LiveSpans};
 
 /// An incomplete transaction.
 #[derive(Debug)]
 pub(super) struct Root {
-    pub(super) dsc: Arc<Dsc>,
+    pub(super) dsc: SharedContext,
     span_id: SpanId,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Spans begun, the root included.
-    begun: u32,
-    /// Spans begun and not ended.
+    /// Spans started, the root included.
+    started: u32,
+    /// Spans started and not ended.
     open: u32,
     root: Option<SpanData>,
     children: Vec<SpanData>,
@@ -47,10 +48,10 @@ pub(super) enum Ended {
 }
 
 impl Root {
-    /// Creates a transaction whose root has just begun.
-    pub(super) fn new(span_id: SpanId, dsc: Arc<Dsc>) -> Self {
+    /// Creates a transaction whose root has just started.
+    pub(super) fn new(span_id: SpanId, dsc: SharedContext) -> Self {
         let state = State {
-            begun: 1,
+            started: 1,
             open: 1,
             root: None,
             children: Vec::new(),
@@ -75,10 +76,10 @@ impl Root {
         if state.flushed {
             return None;
         }
-        state.begun += 1;
+        state.started += 1;
         state.open += 1;
         // the root takes one extra place
-        Some(state.begun <= SPANS_PER_TRANSACTION_MAX + 1)
+        Some(state.started <= SPANS_PER_TRANSACTION_MAX + 1)
     }
 
     pub(super) fn end(&self, data: SpanData, live: Option<LiveSpans>) -> Ended {

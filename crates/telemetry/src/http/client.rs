@@ -39,10 +39,10 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The client could not be built.
-    #[error("HTTP client could not be built")]
+    #[error("cannot build the HTTP client")]
     Build(#[source] reqwest::Error),
     /// The request is invalid (a bad URL, a body that cannot be serialised).
-    #[error("{method} {route}: not a valid request")]
+    #[error("{method} {route}: the request is invalid")]
     Invalid {
         /// Its method.
         method: Method,
@@ -53,7 +53,7 @@ pub enum ClientError {
         source: reqwest::Error,
     },
     /// There was no response in time. The request may have had an effect.
-    #[error("{method} {route}: no answer in time")]
+    #[error("{method} {route}: no response in time")]
     TimedOut {
         /// Its method.
         method: Method,
@@ -61,7 +61,7 @@ pub enum ClientError {
         route: String,
     },
     /// The server could not be reached, so the request had no effect.
-    #[error("{method} {route}: server not reached")]
+    #[error("{method} {route}: cannot reach the server")]
     NotReached {
         /// Its method.
         method: Method,
@@ -69,7 +69,7 @@ pub enum ClientError {
         route: String,
     },
     /// The connection broke. The request may have had an effect.
-    #[error("{method} {route}: connection broken")]
+    #[error("{method} {route}: the connection broke")]
     Broken {
         /// Its method.
         method: Method,
@@ -256,14 +256,14 @@ async fn perform(
 /// segment that looks like an id (digits, great length) becomes `?`, because it may be a credential.
 fn first_segments(path: &str) -> String {
     const WORD_BYTES_MAX: usize = 24;
-    let is_version = |word: &str| {
-        word.strip_prefix('v').is_some_and(|n| n.len() <= 2 && n.bytes().all(|b| b.is_ascii_digit()))
+    let is_version = |part: &str| {
+        part.strip_prefix('v').is_some_and(|n| n.len() <= 2 && n.bytes().all(|b| b.is_ascii_digit()))
     };
-    let is_word = |word: &str| {
-        word.len() <= WORD_BYTES_MAX && word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
+    let is_word = |part: &str| {
+        part.len() <= WORD_BYTES_MAX && part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
     };
-    let told = |word| if is_version(word) || is_word(word) { word } else { "?" };
-    path.split('/').take(4).map(told).collect::<Vec<_>>().join("/")
+    let visible = |part| if is_version(part) || is_word(part) { part } else { "?" };
+    path.split('/').take(4).map(visible).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -271,15 +271,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_told_without_ids() {
-        for (path, told) in [
+    fn ids_in_path_are_hidden() {
+        for (path, expected) in [
             ("/internal/v1/players/p-77/bets", "/internal/v1/players"),
             ("/api/v1/bets", "/api/v1/bets"),
             ("/sessions/4f1c5a2b-0000-4000-8000-000000000000", "/sessions/?"),
             ("/hooks/abcdefghijklmnopqrstuvwxyzabc", "/hooks/?"),
             ("/", "/"),
         ] {
-            assert_eq!(first_segments(path), told);
+            assert_eq!(first_segments(path), expected);
         }
     }
 }

@@ -159,7 +159,7 @@ const GIVEN_UP: &str = "499";
 
 /// A request for the metrics, which counts it exactly once, on drop.
 struct Counted {
-    begun: Instant,
+    started: Instant,
     method: &'static str,
     route: String,
     /// `None` until there is a response.
@@ -170,7 +170,7 @@ impl Counted {
     fn of(request: &Request<Body>) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("<unmatched>", MatchedPath::as_str);
         let method = known_method(request.method());
-        Self { begun: Instant::now(), method, route: route.to_owned(), status: None }
+        Self { started: Instant::now(), method, route: route.to_owned(), status: None }
     }
 
     fn answered(mut self, status: StatusCode) {
@@ -183,7 +183,7 @@ impl Drop for Counted {
         let (method, route) = (("method", self.method), ("route", self.route.as_str()));
         let status = self.status.as_ref().map_or(GIVEN_UP, StatusCode::as_str);
         metric::count(Metric::HttpRequests, 1, &[method, route, ("status", status)]);
-        let took_ms = self.begun.elapsed().as_secs_f64() * 1_000.0;
+        let took_ms = self.started.elapsed().as_secs_f64() * 1_000.0;
         metric::distribution(Metric::HttpRequestDuration, took_ms, &[method, route]);
     }
 }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_counted_once_also_when_its_caller_goes_away() {
+    fn cancelled_request_is_counted_once() {
         let request = || Request::builder().method("PATCH").body(Body::empty()).unwrap();
         let never = tower::service_fn(|_| std::future::pending::<Result<Response, Infallible>>());
         let mut given_up = Box::pin(server_layer(TrustPolicy::default()).layer(never).oneshot(request()));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_a_request_that_was_answered() {
+    fn answered_request_leaves_no_span_open() {
         let closed = Arc::new(AtomicUsize::new(0));
         let subscriber = tracing_subscriber::registry().with(Closed(Arc::clone(&closed)));
         tracing::subscriber::with_default(subscriber, || {

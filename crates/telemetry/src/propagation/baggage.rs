@@ -5,8 +5,8 @@ use opentelemetry::trace::TraceId;
 use opentelemetry::{Context, KeyValue};
 
 use super::BAGGAGE;
-use super::dropped::{Dropped, Why};
-use crate::dsc::Dsc;
+use super::dropped::{DropReason, Dropped};
+use crate::sampling_context::SamplingContext;
 
 /// Longest `baggage` header that is read or written (W3C's limit).
 const BYTES_MAX: usize = 8_192;
@@ -22,28 +22,28 @@ pub const ENTRY_PREFIX: &str = "pitboss.";
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     /// Sampling contexts: usually one, or several if headers were appended.
-    said: Vec<Dsc>,
+    contexts: Vec<SamplingContext>,
     pub(super) own: Vec<(String, String)>,
 }
 
 impl Parsed {
     /// The last sampling context of that trace.
-    pub(super) fn said_of(&self, trace_id: TraceId) -> Option<&Dsc> {
-        self.said.iter().rev().find(|dsc| dsc.speaks_of(trace_id))
+    pub(super) fn sampling_context_of(&self, trace_id: TraceId) -> Option<&SamplingContext> {
+        self.contexts.iter().rev().find(|dsc| dsc.belongs_to(trace_id))
     }
 
     /// Adds one header's sampling context. It extends the previous one, unless it belongs to another trace.
-    fn add_said(&mut self, entries: Vec<(&str, String)>) {
+    fn add_sampling_context(&mut self, entries: Vec<(&str, String)>) {
         let trace_id = entries.iter().rev().find(|(field, _)| *field == "trace_id").map(|(_, value)| value);
-        let is_another = match (self.said.last(), trace_id) {
+        let is_another = match (self.contexts.last(), trace_id) {
             (None, _) => !entries.is_empty(),
             (Some(last), Some(trace_id)) => !last.trace_id.is_empty() && last.trace_id != *trace_id,
             (Some(_), None) => false,
         };
         if is_another {
-            self.said.push(Dsc::default());
+            self.contexts.push(SamplingContext::default());
         }
-        if let Some(dsc) = self.said.last_mut() {
+        if let Some(dsc) = self.contexts.last_mut() {
             entries.iter().for_each(|(field, value)| dsc.set(field, value));
         }
     }
@@ -55,10 +55,10 @@ pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Drop
     for line in lines {
         // the whole header is dropped, because a cut entry could be valid but wrong
         if line.len() > BYTES_MAX {
-            dropped.note(BAGGAGE, Why::Oversized);
+            dropped.record(BAGGAGE, DropReason::Oversized);
             continue;
         }
-        let mut said = Vec::new();
+        let mut sampling_entries = Vec::new();
         for entry in line.split(',') {
             let pair = entry.split(';').next().unwrap_or_default();
             let name = pair.split('=').next().unwrap_or_default().trim();
@@ -67,14 +67,14 @@ pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Drop
                 continue;
             }
             let Some(value) = value_of(pair) else {
-                dropped.note(BAGGAGE, Why::Malformed);
+                dropped.record(BAGGAGE, DropReason::Malformed);
                 continue;
             };
             if value.is_empty() {
                 continue;
             }
             if let Some(field) = field {
-                said.push((field, value));
+                sampling_entries.push((field, value));
             } else {
                 parsed.own.retain(|(known, _)| known != name);
                 if parsed.own.len() < OWN_MAX {
@@ -82,7 +82,7 @@ pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Drop
                 }
             }
         }
-        parsed.add_said(said);
+        parsed.add_sampling_context(sampling_entries);
     }
     parsed
 }
@@ -128,12 +128,12 @@ pub(super) fn keep(context: Context, own: Vec<(String, String)>) -> Context {
 }
 
 /// The header's value within W3C's limit: Pitboss entries first, then the sampling context.
-pub(super) fn write(context: &Context, dsc: Option<&Dsc>) -> String {
+pub(super) fn write(context: &Context, dsc: Option<&SamplingContext>) -> String {
     let mut line = String::new();
     for (name, value) in context.baggage().iter().filter(|(name, _)| is_own(name.as_str())) {
         push(&mut line, "", name.as_str(), value.0.as_str());
     }
-    for (name, value) in dsc.into_iter().flat_map(Dsc::entries) {
+    for (name, value) in dsc.into_iter().flat_map(SamplingContext::entries) {
         push(&mut line, "sentry-", name, value);
     }
     line

@@ -4,7 +4,7 @@ use crate::metric::{self, Metric};
 
 /// Reason why a header was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum DropReason {
     /// It violates its specification: cut, upper case, all zero, not a list.
     Malformed,
     /// It is longer than the limit.
@@ -17,7 +17,7 @@ pub(super) enum Why {
     Conflict,
 }
 
-impl Why {
+impl DropReason {
     fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -31,29 +31,29 @@ impl Why {
 
 /// The unused headers of one message, which are added to the metric on drop.
 #[derive(Debug, Default)]
-pub(super) struct Dropped(Vec<(&'static str, Why, u64)>);
+pub(super) struct Dropped(Vec<(&'static str, DropReason, u64)>);
 
 impl Dropped {
-    pub(super) fn note(&mut self, header: &'static str, why: Why) {
-        match self.0.iter_mut().find(|(known, reason, _)| *known == header && *reason == why) {
+    pub(super) fn record(&mut self, header: &'static str, reason: DropReason) {
+        match self.0.iter_mut().find(|(known, known_reason, _)| *known == header && *known_reason == reason) {
             Some((_, _, count)) => *count += 1,
-            None => self.0.push((header, why, 1)),
+            None => self.0.push((header, reason, 1)),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn is_noted(&self, header: &str, why: Why) -> bool {
-        self.0.iter().any(|(known, reason, _)| *known == header && *reason == why)
+    pub(super) fn is_recorded(&self, header: &str, reason: DropReason) -> bool {
+        self.0.iter().any(|(known, known_reason, _)| *known == header && *known_reason == reason)
     }
 }
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        for (header, why, count) in &self.0 {
+        for (header, reason, count) in &self.0 {
             metric::count(
                 Metric::TraceHeadersDropped,
                 *count,
-                &[("header", header), ("reason", why.as_str())],
+                &[("header", header), ("reason", reason.as_str())],
             );
         }
     }

@@ -22,7 +22,7 @@ fn written(context: &Context, name: &str) -> String {
 }
 
 #[test]
-fn a_trace_passes_through_unchanged() {
+fn trace_passes_through_unchanged() {
     let baggage = format!(
         "sentry-trace_id={TRACE},sentry-public_key=k,sentry-sample_rate=0.5,sentry-sampled=true,sentry-release=web%401.0%20b"
     );
@@ -38,15 +38,15 @@ fn a_trace_passes_through_unchanged() {
 }
 
 #[test]
-fn several_baggage_headers_are_one_context_and_only_two_families_travel() {
+fn baggage_headers_merge_and_unknown_entries_are_dropped() {
     let first = format!("other=1,sentry-trace_id={TRACE};p=1");
     let context = read(&[
         ("traceparent", PARENT),
         ("baggage", &first),
-        ("baggage", "pitboss.faults=x%2Cy , sentry-public_key=k,sentry-unheard=1,sentry-org_id=7"),
+        ("baggage", "pitboss.faults=x%2Cy , sentry-public_key=k,sentry-newfield=1,sentry-org_id=7"),
     ]);
     let line = written(&context, BAGGAGE);
-    for kept in ["sentry-public_key=k", "pitboss.faults=x%2Cy", "sentry-unheard=1", "sentry-org_id=7"] {
+    for kept in ["sentry-public_key=k", "pitboss.faults=x%2Cy", "sentry-newfield=1", "sentry-org_id=7"] {
         assert!(line.contains(kept), "{line}");
     }
     assert!(!line.contains("other"), "{line}");
@@ -61,7 +61,7 @@ fn trace_of(context: &Context) -> String {
 }
 
 #[test]
-fn the_last_valid_header_of_a_name_counts() {
+fn last_valid_header_counts() {
     let both = [("traceparent", PARENT), ("traceparent", LATER)];
     assert_eq!(trace_of(&read(&both)), LATER_TRACE);
     let damaged = "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01";
@@ -75,14 +75,14 @@ fn the_last_valid_header_of_a_name_counts() {
 }
 
 #[test]
-fn names_are_exact() {
+fn header_names_are_exact() {
     for name in ["TraceParent", "traceparent ", "Traceparent", "x-traceparent"] {
         assert!(!read(&[(name, PARENT)]).span().span_context().is_valid(), "{name}");
     }
 }
 
 #[test]
-fn appended_contexts_of_two_traces_do_not_mix() {
+fn contexts_of_two_traces_do_not_mix() {
     let old = format!("sentry-trace_id={TRACE},sentry-public_key=k1,sentry-release=old%401");
     let new = format!("sentry-environment=new,sentry-trace_id={LATER_TRACE},sentry-public_key=k2");
     for headers in [
@@ -96,7 +96,7 @@ fn appended_contexts_of_two_traces_do_not_mix() {
 }
 
 #[test]
-fn where_headers_disagree_the_one_with_a_context_of_its_own_counts() {
+fn header_with_matching_baggage_has_precedence() {
     let sentry = format!("{LATER_TRACE}-00f067aa0ba902b7-1");
     let of = |trace: &str| format!("sentry-trace_id={trace},sentry-public_key=k,sentry-release=r");
     let (sentrys, w3cs) = (of(LATER_TRACE), of(TRACE));
@@ -109,17 +109,17 @@ fn where_headers_disagree_the_one_with_a_context_of_its_own_counts() {
     let by_w3c = with(&[("baggage", &w3cs)]);
     assert_eq!((trace_of(&by_w3c), written(&by_w3c, TRACESTATE)), (TRACE.to_owned(), "a=1".to_owned()));
     assert!(written(&by_w3c, BAGGAGE).contains("sentry-release=r"));
-    assert_eq!(trace_of(&with(&[])), TRACE, "W3C, where nothing is said of either");
+    assert_eq!(trace_of(&with(&[])), TRACE, "W3C has precedence without baggage");
     // both sampling contexts at once: `sentry-trace` and its own context count
     let both = with(&[("baggage", &w3cs), ("baggage", &sentrys)]);
     assert_eq!(trace_of(&both), LATER_TRACE);
 }
 
 #[test]
-fn at_the_edge_only_a_known_key_or_an_operator_puts_sentry_trace_first() {
+fn untrusted_sentry_trace_is_only_linked() {
     let outside =
         TrustPolicy::outside(["ours".to_owned()]).with_operator(|headers| headers.contains_key("x-operator"));
-    let ask = |key: &str, operator: bool| {
+    let extract_with = |key: &str, operator: bool| {
         let mut headers = HeaderMap::new();
         let mut put = |name: &'static str, value: String| {
             headers.append(name, value.parse::<HeaderValue>().unwrap());
@@ -132,28 +132,30 @@ fn at_the_edge_only_a_known_key_or_an_operator_puts_sentry_trace_first() {
         }
         extract_untrusted(&headers, &outside)
     };
-    assert_eq!(trace_of(&ask("ours", false).context), LATER_TRACE);
-    assert_eq!(trace_of(&ask("theirs", true).context), LATER_TRACE);
-    let stranger = ask("theirs", false);
-    assert!(!stranger.context.span().span_context().is_valid());
-    assert_eq!(stranger.links[0].trace_id().to_string(), TRACE);
+    assert_eq!(trace_of(&extract_with("ours", false).context), LATER_TRACE);
+    assert_eq!(trace_of(&extract_with("theirs", true).context), LATER_TRACE);
+    let untrusted = extract_with("theirs", false);
+    assert!(!untrusted.context.span().span_context().is_valid());
+    assert_eq!(untrusted.links[0].trace_id().to_string(), TRACE);
 }
 
 #[test]
-fn the_random_flag_travels_and_unknown_flags_do_not() {
-    for (came, goes) in [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03"), ("fc", "00")] {
-        let parent = format!("00-{TRACE}-b7ad6b7169203331-{came}");
+fn random_flag_is_kept_and_unknown_flags_dropped() {
+    for (flags, expected) in
+        [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03"), ("fc", "00")]
+    {
+        let parent = format!("00-{TRACE}-b7ad6b7169203331-{flags}");
         let context = read(&[("traceparent", &parent)]);
-        assert_eq!(written(&context, TRACEPARENT), format!("00-{TRACE}-b7ad6b7169203331-{goes}"));
+        assert_eq!(written(&context, TRACEPARENT), format!("00-{TRACE}-b7ad6b7169203331-{expected}"));
     }
     // two headers of one caller: flags and state that `sentry-trace` cannot express come from `traceparent`
     let sentry = format!("{TRACE}-00f067aa0ba902b7-1");
-    let said = format!("sentry-trace_id={TRACE},sentry-public_key=k");
+    let baggage = format!("sentry-trace_id={TRACE},sentry-public_key=k");
     let parent = format!("00-{TRACE}-b7ad6b7169203331-03");
     let context = read(&[
         ("traceparent", &parent),
         ("sentry-trace", &sentry),
-        ("baggage", &said),
+        ("baggage", &baggage),
         ("tracestate", "a=1"),
     ]);
     assert_eq!(written(&context, TRACEPARENT), format!("00-{TRACE}-00f067aa0ba902b7-03"));
@@ -161,7 +163,7 @@ fn the_random_flag_travels_and_unknown_flags_do_not() {
 }
 
 #[test]
-fn a_trace_state_in_parts_is_joined() {
+fn trace_state_parts_are_joined() {
     let state = |parts: &[&str]| {
         let lines = parts.iter().map(|part| ("tracestate", *part));
         written(&read(&std::iter::once(("traceparent", PARENT)).chain(lines).collect::<Vec<_>>()), TRACESTATE)
@@ -178,28 +180,28 @@ fn a_trace_state_in_parts_is_joined() {
 }
 
 #[test]
-fn what_is_not_used_is_noted() {
+fn unused_headers_are_counted() {
     let read = |headers: &[(&'static str, &[u8])]| wire::Raw::read(headers.iter().map(|(n, v)| (*n, *v)));
-    use dropped::Why;
-    for (name, value, why) in [
-        (TRACEPARENT, &b"00-0af7651916cd43dd8448eb211c80319c"[..], Why::Malformed),
-        (TRACEPARENT, b"00-00000000000000000000000000000000-b7ad6b7169203331-01", Why::Malformed),
-        (TRACEPARENT, b"\xff\xfe", Why::NotText),
-        (TRACEPARENT, &[b'0'; 200], Why::Oversized),
-        (SENTRY_TRACE, b"nonsense", Why::Malformed),
-        (TRACESTATE, b"no-list", Why::Malformed),
-        (BAGGAGE, b"sentry-release=%zz", Why::Malformed),
-        (BAGGAGE, &[b'x'; 9_000], Why::Oversized),
+    use dropped::DropReason;
+    for (name, value, reason) in [
+        (TRACEPARENT, &b"00-0af7651916cd43dd8448eb211c80319c"[..], DropReason::Malformed),
+        (TRACEPARENT, b"00-00000000000000000000000000000000-b7ad6b7169203331-01", DropReason::Malformed),
+        (TRACEPARENT, b"\xff\xfe", DropReason::NotText),
+        (TRACEPARENT, &[b'0'; 200], DropReason::Oversized),
+        (SENTRY_TRACE, b"nonsense", DropReason::Malformed),
+        (TRACESTATE, b"no-list", DropReason::Malformed),
+        (BAGGAGE, b"sentry-release=%zz", DropReason::Malformed),
+        (BAGGAGE, &[b'x'; 9_000], DropReason::Oversized),
     ] {
         let raw = read(&[(name, value), (TRACEPARENT, PARENT.as_bytes())]);
-        assert!(raw.dropped.is_noted(name, why), "{name} {why:?}: {:?}", raw.dropped);
+        assert!(raw.dropped.is_recorded(name, reason), "{name} {reason:?}: {:?}", raw.dropped);
         assert!(raw.names_a_trace(), "the other one still counts");
     }
     let twice = read(&[(TRACEPARENT, PARENT.as_bytes()), (TRACEPARENT, LATER.as_bytes())]);
-    assert!(twice.dropped.is_noted(TRACEPARENT, Why::Duplicate));
+    assert!(twice.dropped.is_recorded(TRACEPARENT, DropReason::Duplicate));
     let mut apart = read(&[(TRACEPARENT, PARENT.as_bytes()), (SENTRY_TRACE, &LATER.as_bytes()[3..52])]);
     apart.caller(|_| false);
-    assert!(apart.dropped.is_noted(SENTRY_TRACE, Why::Conflict), "{:?}", apart.dropped);
+    assert!(apart.dropped.is_recorded(SENTRY_TRACE, DropReason::Conflict), "{:?}", apart.dropped);
     drop((twice, apart));
     let page = crate::metric::render_prometheus();
     assert!(
@@ -209,7 +211,7 @@ fn what_is_not_used_is_noted() {
 }
 
 #[test]
-fn the_trace_inside_an_event_counts_where_no_header_names_one() {
+fn event_extension_counts_without_headers() {
     let inside = [("traceparent", LATER), ("tracestate", "a=1"), ("subject", "x")];
     let with = |headers: &[(&str, &str)]| {
         extract_with_extension(headers.iter().map(|(n, v)| (*n, v.as_bytes())), inside)
@@ -221,14 +223,14 @@ fn the_trace_inside_an_event_counts_where_no_header_names_one() {
 }
 
 #[test]
-fn a_frozen_context_is_changed_only_where_our_decision_differs() {
+fn context_changes_only_with_own_decision() {
     let trace = TraceId::from_hex(TRACE).unwrap();
-    let mut came = Dsc::default();
+    let mut received = SamplingContext::default();
     for (field, value) in [("trace_id", TRACE), ("sampled", "true"), ("sample_rate", "0.1"), ("x", "1")] {
-        came.set(field, value);
+        received.set(field, value);
     }
-    assert_eq!(came.clone().decided_here(trace, true), came);
-    let decided = came.clone().decided_here(trace, false);
+    assert_eq!(received.clone().with_own_decision(trace, true), received);
+    let decided = received.clone().with_own_decision(trace, false);
     assert_eq!(
         (decided.sampled.as_deref(), decided.others.get("x").map(String::as_str)),
         (Some("false"), Some("1"))
@@ -236,7 +238,7 @@ fn a_frozen_context_is_changed_only_where_our_decision_differs() {
 }
 
 #[test]
-fn a_sampling_context_of_another_trace_is_not_believed() {
+fn context_of_another_trace_is_ignored() {
     let context = read(&[
         ("traceparent", PARENT),
         ("baggage", "sentry-trace_id=ffffffffffffffffffffffffffffffff,sentry-release=evil"),
@@ -245,8 +247,8 @@ fn a_sampling_context_of_another_trace_is_not_believed() {
 }
 
 #[test]
-fn malformed_headers_begin_a_new_trace() {
-    for bad in [
+fn malformed_headers_begin_new_trace() {
+    for invalid in [
         "",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
         "00-00000000000000000000000000000000-b7ad6b7169203331-01",
@@ -256,7 +258,7 @@ fn malformed_headers_begin_a_new_trace() {
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-extra",
         "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
     ] {
-        assert!(!read(&[("traceparent", bad)]).span().span_context().is_valid(), "{bad:?}");
+        assert!(!read(&[("traceparent", invalid)]).span().span_context().is_valid(), "{invalid:?}");
     }
     let future = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes";
     assert!(
@@ -266,7 +268,7 @@ fn malformed_headers_begin_a_new_trace() {
 }
 
 #[test]
-fn sizes_are_bounded() {
+fn baggage_size_is_bounded() {
     let many: Vec<String> = (0..10_000).map(|n| format!("pitboss.n{n}=v")).collect();
     let huge = format!("pitboss.big={}", "x".repeat(100_000));
     let context = read(&[
@@ -282,13 +284,13 @@ fn sizes_are_bounded() {
         line.len()
     );
     let unknown: Vec<String> = (0..100).map(|n| format!("sentry-n{n}=v")).collect();
-    let said = format!("sentry-trace_id={TRACE},{}", unknown.join(","));
-    let line = written(&read(&[("traceparent", PARENT), ("baggage", &said)]), BAGGAGE);
+    let baggage = format!("sentry-trace_id={TRACE},{}", unknown.join(","));
+    let line = written(&read(&[("traceparent", PARENT), ("baggage", &baggage)]), BAGGAGE);
     assert_eq!(line.matches("sentry-n").count(), 16);
 }
 
 #[test]
-fn entries_of_ours_can_be_added_and_others_cannot() {
+fn only_pitboss_entries_can_be_added() {
     let context = with_entry(&Context::new(), "pitboss.faults", "a;b,c=d").unwrap();
     assert_eq!(written(&context, BAGGAGE), "pitboss.faults=a%3Bb%2Cc%3Dd");
     assert!(with_entry(&context, "evil", "1").is_none());
@@ -296,7 +298,7 @@ fn entries_of_ours_can_be_added_and_others_cannot() {
 }
 
 /// Returns true if a Pitboss entry was accepted from a request with these additional headers.
-fn takes_entries(policy: &TrustPolicy, others: &[(&'static str, &'static str)]) -> bool {
+fn accepts_entries(policy: &TrustPolicy, others: &[(&'static str, &'static str)]) -> bool {
     let mut headers = HeaderMap::new();
     for (name, value) in [("baggage", "pitboss.faults=f1")].iter().chain(others) {
         headers.append(*name, HeaderValue::from_static(value));
@@ -307,24 +309,27 @@ fn takes_entries(policy: &TrustPolicy, others: &[(&'static str, &'static str)]) 
 }
 
 #[test]
-fn entries_of_ours_come_from_operators_and_from_inside_only() {
+fn entries_need_an_operator_or_inside_listener() {
     let outside =
         TrustPolicy::outside(["k".to_owned()]).with_operator(|headers| headers.contains_key("x-operator"));
     let ours = "sentry-trace_id=0af7651916cd43dd8448eb211c80319c,sentry-public_key=k";
     let callers: [&[(&str, &str)]; 3] =
         [&[], &[("traceparent", PARENT)], &[("traceparent", PARENT), ("baggage", ours)]];
     for caller in callers {
-        assert!(!takes_entries(&outside, caller), "{caller:?}");
+        assert!(!accepts_entries(&outside, caller), "{caller:?}");
         let operator = [caller, &[("x-operator", "yes")]].concat();
-        assert!(takes_entries(&outside, &operator), "{operator:?}");
-        assert!(takes_entries(&TrustPolicy::inside(), caller), "{caller:?}");
+        assert!(accepts_entries(&outside, &operator), "{operator:?}");
+        assert!(accepts_entries(&TrustPolicy::inside(), caller), "{caller:?}");
     }
-    assert!(!takes_entries(&TrustPolicy::outside([]), callers[2]), "nobody is an operator");
+    assert!(
+        !accepts_entries(&TrustPolicy::outside([]), callers[2]),
+        "without an operator check no entry is accepted"
+    );
 }
 
 proptest! {
     #[test]
-    fn nothing_that_comes_in_breaks_anything(headers in proptest::collection::vec((".{0,20}", proptest::collection::vec(any::<u8>(), 0..200)), 0..40)) {
+    fn random_headers_never_break_extraction(headers in proptest::collection::vec((".{0,20}", proptest::collection::vec(any::<u8>(), 0..200)), 0..40)) {
         let named = ["traceparent", "baggage", "sentry-trace", "tracestate"];
         let all = headers.iter().enumerate().map(|(n, (name, value))| (if n % 2 == 0 { named[n % 4] } else { name.as_str() }, value.as_slice()));
         let context = extract(all);
@@ -333,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn entries_come_back_as_they_went(value in "\\PC{1,100}") {
+    fn entries_survive_a_round_trip(value in "\\PC{1,100}") {
         let context = with_entry(&Context::new(), "pitboss.x", value.trim()).unwrap();
         let line = written(&context, BAGGAGE);
         let again = read(&[("baggage", &line)]);

@@ -3,7 +3,7 @@
 use opentelemetry::trace::TraceState;
 
 use super::TRACESTATE;
-use super::dropped::{Dropped, Why};
+use super::dropped::{DropReason, Dropped};
 
 /// Longest list that is passed on, which is the minimum that W3C requires.
 pub(super) const BYTES_MAX: usize = 512;
@@ -22,19 +22,19 @@ impl Members {
     /// A repeated key gets its later value, because an appended header is newer than the one before it.
     pub(super) fn add(&mut self, line: &str, dropped: &mut Dropped) {
         if line.len() > LINE_BYTES_MAX {
-            return dropped.note(TRACESTATE, Why::Oversized);
+            return dropped.record(TRACESTATE, DropReason::Oversized);
         }
         let members =
             line.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|m| !m.is_empty());
         let pairs: Option<Vec<(&str, &str)>> = members.map(member).collect();
-        let Some(pairs) = pairs else { return dropped.note(TRACESTATE, Why::Malformed) };
+        let Some(pairs) = pairs else { return dropped.record(TRACESTATE, DropReason::Malformed) };
         for (key, value) in pairs {
             if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| known == key) {
                 value.clone_into(known);
             } else if self.0.len() < MEMBERS_MAX {
                 self.0.push((key.to_owned(), value.to_owned()));
             } else {
-                dropped.note(TRACESTATE, Why::Oversized);
+                dropped.record(TRACESTATE, DropReason::Oversized);
             }
         }
     }
@@ -52,7 +52,7 @@ impl Members {
             })
             .collect();
         if fitting.len() < all {
-            dropped.note(TRACESTATE, Why::Oversized);
+            dropped.record(TRACESTATE, DropReason::Oversized);
         }
         TraceState::from_key_value(fitting).unwrap_or_default()
     }

@@ -10,8 +10,8 @@ use opentelemetry::Context;
 use opentelemetry::trace::SpanContext;
 
 use super::wire;
-use crate::dsc::Dsc;
 use crate::sampling::Request;
+use crate::sampling_context::SamplingContext;
 
 type Judge = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
 
@@ -93,7 +93,7 @@ fn judge(mut raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incom
         // every browser has a public key, so the key may continue a trace but not send commands
         raw.baggage.own.clear();
     }
-    let has_our_key = |dsc: Option<&Dsc>| {
+    let has_our_key = |dsc: Option<&SamplingContext>| {
         let key = dsc.and_then(|dsc| dsc.public_key.as_ref());
         key.is_some_and(|key| policy.public_keys.contains(key))
     };

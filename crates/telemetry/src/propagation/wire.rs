@@ -10,11 +10,11 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
 use super::baggage::{self, Parsed};
-use super::dropped::{Dropped, Why};
+use super::dropped::{DropReason, Dropped};
 use super::trace_state::Members;
-use super::{BAGGAGE, RANDOM, RandomTrace, RemoteDsc, SENTRY_TRACE, TRACEPARENT, TRACESTATE};
-use crate::dsc::Dsc;
+use super::{BAGGAGE, RANDOM, RandomTrace, SENTRY_TRACE, TRACEPARENT, TRACESTATE};
 use crate::sampling::Request;
+use crate::sampling_context::{RemoteContext, SamplingContext};
 
 /// Longer than any valid `traceparent` of a future version.
 const TRACEPARENT_BYTES_MAX: usize = 128;
@@ -40,7 +40,7 @@ pub(super) struct Caller {
     pub(super) parent: Option<SpanContext>,
     /// The caller left the sampling decision to this process.
     pub(super) undecided: bool,
-    pub(super) dsc: Option<Dsc>,
+    pub(super) dsc: Option<SamplingContext>,
 }
 
 impl Raw {
@@ -52,7 +52,7 @@ impl Raw {
             // names are exact: Kafka's are case-sensitive, and the HTTP server makes them lower case
             let Some(name) = super::trace_header(name) else { continue };
             let Ok(value) = std::str::from_utf8(value) else {
-                raw.dropped.note(name, Why::NotText);
+                raw.dropped.record(name, DropReason::NotText);
                 continue;
             };
             let value = value.trim_matches([' ', '\t']);
@@ -63,7 +63,7 @@ impl Raw {
                 _ => {
                     lines.push_back(value);
                     if lines.len() > BAGGAGE_LINES_MAX && lines.pop_front().is_some() {
-                        raw.dropped.note(BAGGAGE, Why::Oversized);
+                        raw.dropped.record(BAGGAGE, DropReason::Oversized);
                     }
                 }
             }
@@ -82,7 +82,7 @@ impl Raw {
 
     /// Selects the caller. If both headers are present, `sentry-trace` has precedence if the sampling context of its trace is
     /// `trusted`. The sampling context of the other trace does not matter.
-    pub(super) fn caller(&mut self, trusted: impl Fn(Option<&Dsc>) -> bool) -> Caller {
+    pub(super) fn caller(&mut self, trusted: impl Fn(Option<&SamplingContext>) -> bool) -> Caller {
         let (w3c, sentry) = (self.w3c.take(), self.sentry.take());
         let (Some(w3c), Some(sentry)) = (&w3c, sentry) else {
             return match (w3c, sentry) {
@@ -91,15 +91,15 @@ impl Raw {
                 (None, None) => Caller::default(),
             };
         };
-        let is_sentrys = trusted(self.baggage.said_of(sentry.0));
+        let is_sentrys = trusted(self.baggage.sampling_context_of(sentry.0));
         if w3c.trace_id() != sentry.0 {
-            self.dropped.note(if is_sentrys { TRACEPARENT } else { SENTRY_TRACE }, Why::Conflict);
+            self.dropped.record(if is_sentrys { TRACEPARENT } else { SENTRY_TRACE }, DropReason::Conflict);
         }
         if is_sentrys { self.by_sentry(sentry, Some(w3c)) } else { self.by_w3c(w3c.clone()) }
     }
 
     fn by_w3c(&self, parent: SpanContext) -> Caller {
-        let dsc = self.baggage.said_of(parent.trace_id()).cloned();
+        let dsc = self.baggage.sampling_context_of(parent.trace_id()).cloned();
         Caller { parent: Some(parent), undecided: false, dsc }
     }
 
@@ -112,7 +112,7 @@ impl Raw {
         Caller {
             parent: Some(SpanContext::new(trace, span, flags, true, state)),
             undecided: sampled.is_none() && same.is_none(),
-            dsc: self.baggage.said_of(trace).cloned(),
+            dsc: self.baggage.sampling_context_of(trace).cloned(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Raw {
         let mut context = baggage::keep(Context::new(), self.baggage.own.clone());
         let Some(parent) = caller.parent else { return context };
         if let Some(dsc) = caller.dsc {
-            context = context.with_value(RemoteDsc(Arc::new(dsc)));
+            context = context.with_value(RemoteContext(Arc::new(dsc)));
         }
         if parent.trace_flags() & RANDOM == RANDOM {
             context = context.with_value(RandomTrace(parent.trace_id()));
@@ -146,11 +146,11 @@ fn keep_last<T>(
     dropped: &mut Dropped,
 ) {
     if value.len() > TRACEPARENT_BYTES_MAX {
-        return dropped.note(name, Why::Oversized);
+        return dropped.record(name, DropReason::Oversized);
     }
-    let Some(parsed) = parse(value) else { return dropped.note(name, Why::Malformed) };
+    let Some(parsed) = parse(value) else { return dropped.record(name, DropReason::Malformed) };
     if known.replace(parsed).is_some() {
-        dropped.note(name, Why::Duplicate);
+        dropped.record(name, DropReason::Duplicate);
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Status, set_error};
 
 /// Sets `cancelled` on a span (`internal_error` while its thread panics), unless the work ends first.
 #[derive(Debug)]
-#[must_use = "dropped at once it says that the work was cancelled"]
+#[must_use = "dropping it marks the work as cancelled"]
 pub struct Unfinished(Option<Span>);
 
 /// Starts to guard `span`. Call [`Unfinished::finished`] when the work has ended, successfully or not.

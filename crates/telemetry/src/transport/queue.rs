@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_neither_refused_for_spans_nor_sent_behind_them() {
+    fn errors_have_own_room_and_go_first() {
         let (mut queue, limits) = (Queue::default(), limits());
         for name in 0..3 {
             assert!(queue.push(of(Category::Transaction, name, 10), &limits).is_empty());
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_gives_up_its_oldest_and_only_that_lane() {
+    fn full_lane_drops_its_oldest() {
         let (mut queue, limits) = (Queue::default(), limits());
         queue.push(of(Category::Error, 9, 10), &limits);
         let lost: Vec<Vec<u8>> =
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_goes_first_in_its_lane() {
+    fn returned_envelope_goes_first_in_lane() {
         let (mut queue, limits) = (Queue::default(), limits());
         queue.push(of(Category::Error, 1, 10), &limits);
         queue.push(of(Category::Error, 2, 10), &limits);

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_what_was_named_for_as_long_as_was_said() {
+    fn limits_named_categories_until_deadline() {
         let (limits, now) = learned(
             200,
             "x-sentry-rate-limits",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_everything_where_nothing_was_named() {
+    fn limits_everything_without_category() {
         let (limits, now) = learned(429, "retry-after", "7");
         assert!(limits.is_limited(Category::Error, now + Duration::from_secs(6)));
         assert!(!limits.is_limited(Category::Error, now + Duration::from_secs(8)));

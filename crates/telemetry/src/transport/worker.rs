@@ -13,7 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use sentry::types::Dsn;
 
 use super::queue::Taken;
-use super::{Outgoing, Shared, note_again, report};
+use super::{Outgoing, Shared, client_report, note_again};
 use crate::drop_count::{Drop, Reason, is_loss_unreported, take_unreported};
 
 /// Shortest interval between reports of losses.
@@ -185,7 +185,7 @@ impl Sender {
         }
         pace.reported_at = Some(now);
         complain(&reporting, pace, now);
-        let outgoing = report::envelope(&reporting)?;
+        let outgoing = client_report::envelope(&reporting)?;
         Some(Flight { taken: self.shared.queue().track(outgoing), reporting })
     }
 
@@ -266,5 +266,5 @@ fn complain(drops: &[Drop], pace: &mut Pace, now: Instant) {
         return;
     }
     pace.complained_at = Some(now);
-    tracing::warn!(telemetry.lost = list.join(", "), "telemetry was lost on its way out");
+    tracing::warn!(telemetry.lost = list.join(", "), "telemetry was lost before it reached Sentry");
 }

@@ -4,7 +4,7 @@
 //! would be most of the cost of telemetry. So the first job of a batch waits a moment for more. A job does not wait if a caller
 //! waits for it, or if a process that dies could lose it.
 //!
-//! Errors, check-ins and sessions have separate room and come first in each batch. A full place drops its oldest job.
+//! Errors, check-ins and sessions have separate limits and come first in each batch. A full queue drops its oldest job.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -19,25 +19,25 @@ const LAST_MAX: usize = 64;
 
 /// Position of a job in its batch, which also selects its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Priority {
     First,
     Rest,
     /// After everything that was sent before it. It is never dropped for another job.
     Last,
 }
 
-/// Limits of the jobs in each place.
+/// Limits of the number of jobs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct Limits {
     pub(super) first_max: usize,
     pub(super) rest_max: usize,
 }
 
-/// Permission of a job to wait for more.
+/// Urgency of a job: it may wait for more jobs, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
-    MayLinger,
-    Now,
+pub(super) enum Urgency {
+    CanWait,
+    Urgent,
 }
 
 /// The sending end. The queue closes when the last clone is dropped.
@@ -56,8 +56,8 @@ struct Senders<T>(Arc<Shared<T>>);
 struct Shared<T> {
     waiting: Mutex<Waiting<T>>,
     changed: Condvar,
-    room: Room,
-    linger: Duration,
+    limits: Limits,
+    batch_delay: Duration,
 }
 
 #[derive(Debug)]
@@ -82,8 +82,8 @@ impl<T> Waiting<T> {
     }
 }
 
-/// Creates a queue with these limits, whose first job waits at most `linger` for more.
-pub(super) fn queue<T>(room: Room, linger: Duration) -> (Sender<T>, Receiver<T>) {
+/// Creates a queue with these limits, whose first job waits at most `batch_delay` for more.
+pub(super) fn queue<T>(limits: Limits, batch_delay: Duration) -> (Sender<T>, Receiver<T>) {
     let waiting = Waiting {
         first: VecDeque::new(),
         rest: VecDeque::new(),
@@ -91,7 +91,8 @@ pub(super) fn queue<T>(room: Room, linger: Duration) -> (Sender<T>, Receiver<T>)
         is_urgent: false,
         is_closed: false,
     };
-    let shared = Arc::new(Shared { waiting: Mutex::new(waiting), changed: Condvar::new(), room, linger });
+    let shared =
+        Arc::new(Shared { waiting: Mutex::new(waiting), changed: Condvar::new(), limits, batch_delay });
     (Sender(Arc::new(Senders(Arc::clone(&shared)))), Receiver(shared))
 }
 
@@ -134,33 +135,33 @@ pub(super) enum Refused<T> {
 
 impl<T> Sender<T> {
     /// Queues a job, or returns it as the error. Returns the job that was dropped for it. It never waits for the receiver.
-    pub(super) fn send(&self, job: T, place: Place, haste: Haste) -> Result<Option<T>, Refused<T>> {
+    pub(super) fn send(&self, job: T, priority: Priority, urgency: Urgency) -> Result<Option<T>, Refused<T>> {
         let shared = &self.0.0;
         let mut waiting = shared.lock();
         if waiting.is_closed {
             return Err(Refused::Closed(job));
         }
-        let (jobs, max) = match place {
-            Place::First => (&mut waiting.first, shared.room.first_max),
-            Place::Rest => (&mut waiting.rest, shared.room.rest_max),
-            Place::Last if waiting.last.len() >= LAST_MAX => return Err(Refused::Full(job)),
-            Place::Last => (&mut waiting.last, LAST_MAX),
+        let (jobs, max) = match priority {
+            Priority::First => (&mut waiting.first, shared.limits.first_max),
+            Priority::Rest => (&mut waiting.rest, shared.limits.rest_max),
+            Priority::Last if waiting.last.len() >= LAST_MAX => return Err(Refused::Full(job)),
+            Priority::Last => (&mut waiting.last, LAST_MAX),
         };
-        let given_up = if jobs.len() >= max { jobs.pop_front() } else { None };
+        let dropped = if jobs.len() >= max { jobs.pop_front() } else { None };
         jobs.push_back(job);
         let was_urgent = waiting.is_urgent;
-        waiting.is_urgent |= haste == Haste::Now || waiting.count() >= BATCH_ENOUGH;
+        waiting.is_urgent |= urgency == Urgency::Urgent || waiting.count() >= BATCH_ENOUGH;
         let must_wake = waiting.count() == 1 || waiting.is_urgent && !was_urgent;
         drop(waiting);
         if must_wake {
             shared.changed.notify_one();
         }
-        Ok(given_up)
+        Ok(dropped)
     }
 }
 
 impl<T> Receiver<T> {
-    /// Waits at most `idle` for a job and `linger` for more. A time-out returns an empty batch, and a closed queue `None`.
+    /// Waits at most `idle` for a job and `batch_delay` for more. A time-out returns an empty batch, and a closed queue `None`.
     pub(super) fn take(&self, idle: Duration) -> Option<VecDeque<T>> {
         let shared = &self.0;
         let empty = |waiting: &mut Waiting<T>| waiting.count() == 0 && !waiting.is_closed;
@@ -169,8 +170,10 @@ impl<T> Receiver<T> {
         let (mut waiting, _) =
             shared.changed.wait_timeout_while(shared.lock(), idle, empty).unwrap_or_else(unpoisoned);
         if waiting.count() > 0 {
-            (waiting, _) =
-                shared.changed.wait_timeout_while(waiting, shared.linger, alone).unwrap_or_else(unpoisoned);
+            (waiting, _) = shared
+                .changed
+                .wait_timeout_while(waiting, shared.batch_delay, alone)
+                .unwrap_or_else(unpoisoned);
         }
         waiting.is_urgent = false;
         let jobs = waiting.take();
@@ -188,102 +191,105 @@ mod tests {
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(20);
 
-    fn room(max: usize) -> Room {
-        Room { first_max: max, rest_max: max }
+    fn limits(max: usize) -> Limits {
+        Limits { first_max: max, rest_max: max }
     }
 
     #[test]
-    fn jobs_that_may_linger_come_together() {
-        let (sender, receiver) = queue(room(10), SHORT);
+    fn deferrable_jobs_are_batched() {
+        let (sender, receiver) = queue(limits(10), SHORT);
         for job in 0..3 {
-            sender.send(job, Place::Rest, Haste::MayLinger).unwrap();
+            sender.send(job, Priority::Rest, Urgency::CanWait).unwrap();
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(receiver.take(LONG).unwrap(), [0, 1, 2]);
-        assert!(begun.elapsed() >= SHORT, "it waited for more: {:?}", begun.elapsed());
+        assert!(started.elapsed() >= SHORT, "it waited for more: {:?}", started.elapsed());
     }
 
     #[test]
-    fn an_urgent_job_takes_the_others_along_at_once() {
-        let (sender, receiver) = queue(room(10), LONG);
-        sender.send(1, Place::Rest, Haste::MayLinger).unwrap();
-        sender.send(2, Place::Rest, Haste::Now).unwrap();
+    fn urgent_job_flushes_batch() {
+        let (sender, receiver) = queue(limits(10), LONG);
+        sender.send(1, Priority::Rest, Urgency::CanWait).unwrap();
+        sender.send(2, Priority::Rest, Urgency::Urgent).unwrap();
         assert_eq!(receiver.take(LONG).unwrap(), [1, 2]);
     }
 
     #[test]
-    fn the_haste_of_one_batch_is_not_the_next_ones() {
-        let (sender, receiver) = queue(room(10), SHORT);
-        sender.send(1, Place::Rest, Haste::Now).unwrap();
+    fn urgency_is_reset_after_batch() {
+        let (sender, receiver) = queue(limits(10), SHORT);
+        sender.send(1, Priority::Rest, Urgency::Urgent).unwrap();
         assert_eq!(receiver.take(LONG).unwrap(), [1]);
-        sender.send(2, Place::Rest, Haste::MayLinger).unwrap();
-        let begun = Instant::now();
+        sender.send(2, Priority::Rest, Urgency::CanWait).unwrap();
+        let started = Instant::now();
         assert_eq!(receiver.take(LONG).unwrap(), [2]);
-        assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= SHORT, "{:?}", started.elapsed());
     }
 
     #[test]
-    fn an_urgent_job_ends_the_wait_of_those_before_it() {
-        let (sender, receiver) = queue(room(10), LONG);
-        sender.send(1, Place::Rest, Haste::MayLinger).unwrap();
+    fn urgent_job_ends_the_wait() {
+        let (sender, receiver) = queue(limits(10), LONG);
+        sender.send(1, Priority::Rest, Urgency::CanWait).unwrap();
         let taken = std::thread::spawn(move || receiver.take(LONG).unwrap());
-        sender.send(2, Place::Rest, Haste::Now).unwrap();
+        sender.send(2, Priority::Rest, Urgency::Urgent).unwrap();
         assert_eq!(taken.join().unwrap(), [1, 2]);
     }
 
     #[test]
-    fn enough_jobs_do_not_linger() {
-        let (sender, receiver) = queue(room(BATCH_ENOUGH), LONG);
+    fn full_batch_does_not_wait() {
+        let (sender, receiver) = queue(limits(BATCH_ENOUGH), LONG);
         for job in 0..BATCH_ENOUGH {
-            sender.send(job, Place::Rest, Haste::MayLinger).unwrap();
+            sender.send(job, Priority::Rest, Urgency::CanWait).unwrap();
         }
         assert_eq!(receiver.take(LONG).unwrap().len(), BATCH_ENOUGH);
     }
 
     #[test]
-    fn a_full_place_gives_up_its_oldest_and_only_its_own() {
-        let (sender, receiver) = queue(room(2), SHORT);
-        sender.send(9, Place::First, Haste::Now).unwrap();
-        let given_up: Vec<Option<u8>> =
-            (0..4).map(|job| sender.send(job, Place::Rest, Haste::MayLinger).unwrap()).collect();
-        assert_eq!(given_up, [None, None, Some(0), Some(1)]);
+    fn full_place_drops_its_oldest() {
+        let (sender, receiver) = queue(limits(2), SHORT);
+        sender.send(9, Priority::First, Urgency::Urgent).unwrap();
+        let dropped: Vec<Option<u8>> =
+            (0..4).map(|job| sender.send(job, Priority::Rest, Urgency::CanWait).unwrap()).collect();
+        assert_eq!(dropped, [None, None, Some(0), Some(1)]);
         assert_eq!(receiver.take(LONG).unwrap(), [9, 2, 3]);
     }
 
     #[test]
-    fn what_goes_first_comes_first_and_a_flush_last() {
-        let (sender, receiver) = queue(room(2), LONG);
-        sender.send("flush", Place::Last, Haste::MayLinger).unwrap();
-        sender.send("span", Place::Rest, Haste::MayLinger).unwrap();
-        sender.send("error", Place::First, Haste::Now).unwrap();
+    fn errors_come_first_and_flush_last() {
+        let (sender, receiver) = queue(limits(2), LONG);
+        sender.send("flush", Priority::Last, Urgency::CanWait).unwrap();
+        sender.send("span", Priority::Rest, Urgency::CanWait).unwrap();
+        sender.send("error", Priority::First, Urgency::Urgent).unwrap();
         assert_eq!(receiver.take(LONG).unwrap(), ["error", "span", "flush"]);
         for _ in 0..LAST_MAX {
-            assert_eq!(sender.send("flush", Place::Last, Haste::MayLinger).unwrap(), None);
+            assert_eq!(sender.send("flush", Priority::Last, Urgency::CanWait).unwrap(), None);
         }
-        assert!(matches!(sender.send("one more", Place::Last, Haste::Now), Err(Refused::Full("one more"))));
+        assert!(matches!(
+            sender.send("one more", Priority::Last, Urgency::Urgent),
+            Err(Refused::Full("one more"))
+        ));
     }
 
     #[test]
-    fn either_end_closes_it_and_what_was_taken_is_not_lost() {
-        let (sender, receiver) = queue(room(10), LONG);
+    fn either_end_closes_queue() {
+        let (sender, receiver) = queue(limits(10), LONG);
         let second = sender.clone();
-        sender.send(1, Place::Rest, Haste::MayLinger).unwrap();
+        sender.send(1, Priority::Rest, Urgency::CanWait).unwrap();
         drop(sender);
-        second.send(2, Place::Rest, Haste::MayLinger).unwrap();
+        second.send(2, Priority::Rest, Urgency::CanWait).unwrap();
         drop(second);
         assert_eq!(receiver.take(LONG).unwrap(), [1, 2]);
         assert!(receiver.take(LONG).is_none());
-        let (sender, receiver) = queue(room(10), LONG);
+        let (sender, receiver) = queue(limits(10), LONG);
         let job = Arc::new(());
-        sender.send(Arc::clone(&job), Place::Rest, Haste::Now).unwrap();
+        sender.send(Arc::clone(&job), Priority::Rest, Urgency::Urgent).unwrap();
         drop(receiver);
-        assert_eq!(Arc::strong_count(&job), 1, "what waited is dropped");
-        assert!(matches!(sender.send(job, Place::Rest, Haste::Now), Err(Refused::Closed(_))));
+        assert_eq!(Arc::strong_count(&job), 1, "waiting jobs are dropped");
+        assert!(matches!(sender.send(job, Priority::Rest, Urgency::Urgent), Err(Refused::Closed(_))));
     }
 
     #[test]
-    fn nothing_is_an_empty_batch_after_a_while() {
-        let (sender, receiver) = queue::<u8>(room(10), LONG);
+    fn idle_timeout_returns_empty_batch() {
+        let (sender, receiver) = queue::<u8>(limits(10), LONG);
         assert_eq!(receiver.take(Duration::from_millis(5)).unwrap().len(), 0);
         drop(sender);
     }

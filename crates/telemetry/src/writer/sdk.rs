@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use super::{Writer, lose_all};
 use crate::attributes::wire;
-use crate::bridge::encode::{Header, SDK, now_rfc3339};
 use crate::drop_count::{Category, Reason, lose_named};
-use crate::dsc::Dsc;
 use crate::report::{DSC_CONTEXT, DSC_PREFIX, PARENT_SPAN_ID};
+use crate::sampling_context::SamplingContext;
 use crate::scrub;
+use crate::transaction::encode::{Header, SDK, now_rfc3339};
 use crate::transport::{Outgoing, Transport};
 
 /// The SDK's transport, which passes everything to the writer.
@@ -39,8 +39,8 @@ impl sentry::Transport for SdkTransport {
     }
 
     fn flush(&self, timeout: Duration) -> bool {
-        let begun = std::time::Instant::now();
-        self.writer.flush(timeout) && self.transport.flush(timeout.saturating_sub(begun.elapsed()))
+        let started = std::time::Instant::now();
+        self.writer.flush(timeout) && self.transport.flush(timeout.saturating_sub(started.elapsed()))
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn write(envelope: &Envelope, transport: &Transport) {
 /// The items to send, while they are collected.
 struct Items {
     body: Vec<u8>,
-    trace: Option<Dsc>,
+    trace: Option<SamplingContext>,
     losses: Vec<(Category, u64)>,
 }
 
@@ -188,11 +188,11 @@ fn named_for_wire(name: &str, mut attribute: Value) -> (String, Value) {
 }
 
 /// Removes the sampling context that [`crate::report::LinkErrors`] stored in the event, and returns it.
-fn take_dsc(event: &mut Value) -> Option<Dsc> {
+fn take_dsc(event: &mut Value) -> Option<SamplingContext> {
     let Value::Object(fields) = event.get_mut("contexts")?.as_object_mut()?.remove(DSC_CONTEXT)? else {
         return None;
     };
-    let mut dsc = Dsc::default();
+    let mut dsc = SamplingContext::default();
     for (name, value) in fields {
         if let (Some(name), Value::String(value)) = (name.strip_prefix(DSC_PREFIX), value) {
             dsc.set(name, &value);

@@ -2,7 +2,7 @@
 
 use telemetry::spans;
 
-use super::receiver::{Mood, Receiver, spans_of};
+use super::receiver::{Behaviour, Receiver, spans_of};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -28,8 +28,8 @@ fn wide() {
 }
 
 #[test]
-fn a_transaction_holds_a_thousand_spans_and_the_rest_is_reported() {
-    let receiver = Receiver::start(Mood::Well);
+fn spans_above_a_thousand_are_reported() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("wide", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("wide");
     assert_eq!(transaction.payload["spans"].as_array().unwrap().len(), 1_000);
@@ -68,7 +68,7 @@ fn leaky() {
 
 #[test]
 fn every_span_is_sent_or_counted() {
-    let receiver = Receiver::start(Mood::Well);
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("leaky", &receiver.dsn(), &[]);
     let lost: usize = scenario::printed(&output, "lost").parse().unwrap();
     assert_eq!(receiver.transactions().len() + lost, 20_000);

@@ -1,9 +1,9 @@
 //! Measures the cost of a span in the thread that creates it. Run it by hand:
-//! `cargo test -p telemetry --test it -- --ignored --nocapture a_span_costs_little`
+//! `cargo test -p telemetry --test it -- --ignored --nocapture span_cost_is_bounded`
 
 use telemetry::spans;
 
-use super::receiver::{Mood, Receiver};
+use super::receiver::{Behaviour, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -32,11 +32,11 @@ fn one_transaction() {
 }
 
 fn round() -> f64 {
-    let begun = testkit::thread_cpu_time();
+    let started = testkit::thread_cpu_time();
     for _ in 0..TRANSACTIONS {
         one_transaction();
     }
-    let took = testkit::thread_cpu_time() - begun;
+    let took = testkit::thread_cpu_time() - started;
     took.as_secs_f64() * 1e6 / f64::from(TRANSACTIONS * SPANS_PER_TRANSACTION)
 }
 
@@ -63,8 +63,8 @@ fn cost() {
 
 #[test]
 #[ignore = "a measurement, for a quiet machine"]
-fn a_span_costs_little() {
-    let receiver = Receiver::start(Mood::Well);
+fn span_cost_is_bounded() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let recording = scenario::run("cost", &receiver.dsn(), &[]);
     println!("recorded: {} us", scenario::printed(&recording, "us_per_span"));
     println!("memory: {}", scenario::printed(&recording, "peak"));

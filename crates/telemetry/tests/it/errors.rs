@@ -7,7 +7,7 @@ use telemetry::metric::{self, Metric};
 use telemetry::spans;
 use tracing::Instrument as _;
 
-use super::receiver::{Item, Mood, Receiver};
+use super::receiver::{Behaviour, Item, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -78,16 +78,20 @@ fn trace_of(item: &Item) -> &str {
 /// The event that contains `value` itself. Later events repeat it in their breadcrumbs, and may arrive first.
 fn event_with(receiver: &Receiver, value: &str) -> Item {
     let is_it = |item: &Item| {
-        let mut said = item.payload.clone();
-        said.as_object_mut().unwrap().remove("breadcrumbs");
-        said.to_string().contains(value)
+        let mut payload = item.payload.clone();
+        payload.as_object_mut().unwrap().remove("breadcrumbs");
+        payload.to_string().contains(value)
     };
-    receiver.items_of("event").into_iter().find(is_it).unwrap_or_else(|| panic!("no event says {value:?}"))
+    receiver
+        .items_of("event")
+        .into_iter()
+        .find(is_it)
+        .unwrap_or_else(|| panic!("no event contains {value:?}"))
 }
 
 #[test]
-fn an_error_is_in_its_trace_with_causes_frames_breadcrumbs_and_user() {
-    let receiver = Receiver::start(Mood::Well);
+fn error_event_has_trace_causes_frames_and_user() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("linked", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("work");
     let event = event_with(&receiver, "bet not applied");
@@ -136,16 +140,16 @@ fn an_error_is_in_its_trace_with_causes_frames_breadcrumbs_and_user() {
 }
 
 #[test]
-fn errors_do_not_cost_the_memory_that_the_service_has() {
-    let receiver = Receiver::start(Mood::Well);
+fn error_reporting_memory_is_bounded() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("linked", &receiver.dsn(), &[]);
     let peak_kb: u64 = scenario::printed(&output, "peak_kb").parse().unwrap();
     assert!(peak_kb < 48 * 1_024, "{peak_kb} kB after three errors");
 }
 
 #[test]
-fn a_panic_is_in_its_trace_and_spawned_work_stays_in_it() {
-    let receiver = Receiver::start(Mood::Well);
+fn panic_and_spawned_work_are_in_trace() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("linked", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("work");
     let panic = event_with(&receiver, "task fell over");
@@ -161,8 +165,8 @@ fn a_panic_is_in_its_trace_and_spawned_work_stays_in_it() {
 }
 
 #[test]
-fn logs_and_metrics_are_in_their_trace() {
-    let receiver = Receiver::start(Mood::Well);
+fn logs_and_metrics_have_trace() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("linked", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("work");
     let entries = |kind: &str| -> Vec<Value> {
@@ -189,7 +193,7 @@ fn logs_and_metrics_are_in_their_trace() {
     assert_eq!(named("pitboss.bets.rtp.ratio")[0]["value"], 0.95);
     let published: Vec<f64> =
         named("pitboss.bus.publish.count").iter().map(|metric| metric["value"].as_f64().unwrap()).collect();
-    assert_eq!(published, [7.0], "told as one sum");
+    assert_eq!(published, [7.0], "published as one sum");
     assert_eq!(scenario::printed(&output, "prometheus"), r#"pitboss_bus_publish_count_total{topic="t"} 7"#);
 }
 
@@ -215,8 +219,8 @@ fn two_requests() {
 }
 
 #[test]
-fn what_happens_at_once_does_not_mix() {
-    let receiver = Receiver::start(Mood::Well);
+fn concurrent_requests_do_not_mix() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("two_requests", &receiver.dsn(), &[]);
     for user in ["p-1", "p-2"] {
         let event = event_with(&receiver, &format!("error of {user}"));
@@ -234,16 +238,16 @@ fn panic_while_hung() {
     scenario::block_on(async {
         // the first error of a process reads the symbol table, which is not measured here
         telemetry::spawn(async { panic!("first") }).await.unwrap_err();
-        let begun = Instant::now();
+        let started = Instant::now();
         telemetry::spawn(async { panic!("second") }).await.unwrap_err();
-        println!("panicked_ms={}", begun.elapsed().as_millis());
+        println!("panicked_ms={}", started.elapsed().as_millis());
     });
     telemetry.shutdown_blocking(100);
 }
 
 #[test]
-fn a_panic_does_not_wait_for_sentry() {
-    let receiver = Receiver::start(Mood::Hung);
+fn panic_does_not_wait_for_sentry() {
+    let receiver = Receiver::start(Behaviour::Hung);
     let output = scenario::run("panic_while_hung", &receiver.dsn(), &[]);
     let took_ms: u64 = scenario::printed(&output, "panicked_ms").parse().unwrap();
     // well below the two seconds

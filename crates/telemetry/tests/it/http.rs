@@ -7,7 +7,7 @@ use telemetry::propagation::{self, TrustPolicy};
 use telemetry::spans;
 use tracing::Instrument as _;
 
-use super::receiver::{Mood, Receiver, span_with_op};
+use super::receiver::{Behaviour, Receiver, span_with_op};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -49,7 +49,7 @@ async fn panics() -> &'static str {
     panic!("handler fell over")
 }
 
-const STRANGER: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const UNTRUSTED: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 fn server() {
     let telemetry = scenario::telemetry();
@@ -58,43 +58,44 @@ fn server() {
             .with_operator(|headers| headers.get("x-operator").is_some_and(|token| token == "t0ken"));
         let address = listen(policy).await;
         let plain = reqwest::Client::builder().no_proxy().build().unwrap();
-        let ask = |path: &str| plain.get(format!("{address}{path}"));
+        let get = |path: &str| plain.get(format!("{address}{path}"));
 
-        let answer = ask("/bets/b-77?email=jo@example.com").send().await.unwrap();
+        let answer = get("/bets/b-77?email=jo@example.com").send().await.unwrap();
         println!("trace_id={}", answer.headers()["x-trace-id"].to_str().unwrap());
-        println!("unmatched={}", ask("/nothing/here").send().await.unwrap().status().as_u16());
-        let fallen = ask("/panics").send().await.unwrap();
+        println!("unmatched={}", get("/nothing/here").send().await.unwrap().status().as_u16());
+        let panicked = get("/panics").send().await.unwrap();
         println!(
             "panics={} {}",
-            fallen.status().as_u16(),
-            fallen.headers()["content-type"].to_str().unwrap()
+            panicked.status().as_u16(),
+            panicked.headers()["content-type"].to_str().unwrap()
         );
-        println!("panics_trace={}", fallen.headers()["x-trace-id"].to_str().unwrap());
-        println!("panics_body={}", fallen.text().await.unwrap());
+        println!("panics_trace={}", panicked.headers()["x-trace-id"].to_str().unwrap());
+        println!("panics_body={}", panicked.text().await.unwrap());
 
-        let parent = format!("00-{STRANGER}-bbbbbbbbbbbbbbbb-01");
-        let tell = |baggage: &str| {
-            ask("/inner")
+        let parent = format!("00-{UNTRUSTED}-bbbbbbbbbbbbbbbb-01");
+        let with_baggage = |baggage: &str| {
+            get("/inner")
                 .header("traceparent", parent.clone())
                 .header("baggage", baggage.to_owned())
                 .header("baggage", "pitboss.faults=f1,evil=1")
         };
-        let strange =
-            tell(&format!("sentry-trace_id={STRANGER},sentry-public_key=feedfacefeedfacefeedfacefeedface"));
-        println!("stranger={}", strange.send().await.unwrap().text().await.unwrap());
-        let ours = tell(&format!(
-            "sentry-trace_id={STRANGER},sentry-public_key={OURS},sentry-sampled=false,sentry-sample_rate=0.1,sentry-release=web%401"
+        let untrusted = with_baggage(&format!(
+            "sentry-trace_id={UNTRUSTED},sentry-public_key=feedfacefeedfacefeedfacefeedface"
+        ));
+        println!("untrusted={}", untrusted.send().await.unwrap().text().await.unwrap());
+        let ours = with_baggage(&format!(
+            "sentry-trace_id={UNTRUSTED},sentry-public_key={OURS},sentry-sampled=false,sentry-sample_rate=0.1,sentry-release=web%401"
         ));
         println!("ours={}", ours.send().await.unwrap().text().await.unwrap());
-        let operator = tell("a=b").header("x-operator", "t0ken");
+        let operator = with_baggage("a=b").header("x-operator", "t0ken");
         println!("operator={}", operator.send().await.unwrap().text().await.unwrap());
     });
     scenario::finish(telemetry);
 }
 
 #[test]
-fn a_request_is_a_transaction_named_by_its_route() {
-    let receiver = Receiver::start(Mood::Well);
+fn request_transaction_has_route_name() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("server", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("GET /bets/{id}");
     let trace = &transaction.payload["contexts"]["trace"];
@@ -112,8 +113,8 @@ fn a_request_is_a_transaction_named_by_its_route() {
 }
 
 #[test]
-fn a_panicking_handler_answers_500_and_is_reported_in_its_trace() {
-    let receiver = Receiver::start(Mood::Well);
+fn panicking_handler_returns_500_and_is_reported() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("server", &receiver.dsn(), &[]);
     assert_eq!(scenario::printed(&output, "panics"), "500 application/problem+json");
     let trace_id = scenario::printed(&output, "panics_trace");
@@ -128,21 +129,21 @@ fn a_panicking_handler_answers_500_and_is_reported_in_its_trace() {
 }
 
 #[test]
-fn a_strangers_trace_is_linked_and_ours_is_continued() {
-    let receiver = Receiver::start(Mood::Well);
+fn unknown_trace_is_linked_and_known_continued() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("server", &receiver.dsn(), &[]);
-    let said = |who: &str| -> (String, String) {
-        let text = scenario::printed(&output, who);
+    let headers_of = |caller: &str| -> (String, String) {
+        let text = scenario::printed(&output, caller);
         let (trace, baggage) = text.split_once(' ').unwrap();
         (trace.to_owned(), baggage.to_owned())
     };
-    let (stranger, baggage) = said("stranger");
-    assert_ne!(stranger, STRANGER);
-    for not_his in ["evil", "feedface", "pitboss."] {
-        assert!(!baggage.contains(not_his), "{baggage}");
+    let (untrusted, baggage) = headers_of("untrusted");
+    assert_ne!(untrusted, UNTRUSTED);
+    for foreign in ["evil", "feedface", "pitboss."] {
+        assert!(!baggage.contains(foreign), "{baggage}");
     }
-    let ours = said("ours");
-    assert_eq!(ours.0, STRANGER, "continued");
+    let ours = headers_of("ours");
+    assert_eq!(ours.0, UNTRUSTED, "continued");
     assert!(
         ours.1.contains("sentry-release=web%401") || ours.1.contains("sentry-release=web@1"),
         "{}",
@@ -153,18 +154,24 @@ fn a_strangers_trace_is_linked_and_ours_is_continued() {
         "decided here: {}",
         ours.1
     );
-    assert!(!ours.1.contains("evil") && !ours.1.contains("pitboss."), "a key gives no orders: {}", ours.1);
-    let (operator, baggage) = said("operator");
-    assert_eq!(operator, STRANGER, "an operator's is continued");
+    assert!(
+        !ours.1.contains("evil") && !ours.1.contains("pitboss."),
+        "a public key may not send commands: {}",
+        ours.1
+    );
+    let (operator, baggage) = headers_of("operator");
+    assert_eq!(operator, UNTRUSTED, "the trace of an operator is continued");
     assert!(baggage.contains("pitboss.faults=f1") && !baggage.contains("evil"), "{baggage}");
     let all = receiver.transactions();
     let inner: Vec<_> = all.iter().filter(|item| item.payload["transaction"] == "GET /inner").collect();
-    let linked =
-        inner.iter().find(|item| item.payload["contexts"]["trace"]["trace_id"] == stranger.as_str()).unwrap();
-    assert_eq!(linked.payload["contexts"]["trace"]["links"][0]["trace_id"], STRANGER);
+    let linked = inner
+        .iter()
+        .find(|item| item.payload["contexts"]["trace"]["trace_id"] == untrusted.as_str())
+        .unwrap();
+    assert_eq!(linked.payload["contexts"]["trace"]["links"][0]["trace_id"], UNTRUSTED);
     assert!(linked.payload["contexts"]["trace"].get("parent_span_id").is_none());
     let continued =
-        inner.iter().find(|item| item.payload["contexts"]["trace"]["trace_id"] == STRANGER).unwrap();
+        inner.iter().find(|item| item.payload["contexts"]["trace"]["trace_id"] == UNTRUSTED).unwrap();
     assert_eq!(continued.payload["contexts"]["trace"]["parent_span_id"], "bbbbbbbbbbbbbbbb");
 }
 
@@ -192,11 +199,11 @@ fn client() {
 }
 
 #[test]
-fn a_call_is_a_span_and_the_callee_its_child() {
-    let receiver = Receiver::start(Mood::Well);
+fn callee_transaction_is_child_of_call() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("client", &receiver.dsn(), &[]);
-    assert_eq!(scenario::printed(&output, "refused"), "GET /refused: server not reached");
-    assert_eq!(scenario::printed(&output, "hung"), "POST /hung: no answer in time");
+    assert_eq!(scenario::printed(&output, "refused"), "GET /refused: cannot reach the server");
+    assert_eq!(scenario::printed(&output, "hung"), "POST /hung: no response in time");
     let caller = receiver.transaction("caller");
     let calls = caller.payload["spans"].as_array().unwrap();
     let call = |route: &str| calls.iter().find(|span| span["data"]["url.template"] == route).unwrap();
@@ -240,8 +247,8 @@ fn odd_method() {
 }
 
 #[test]
-fn an_invented_method_is_nowhere_to_be_seen() {
-    let receiver = Receiver::start(Mood::Well);
+fn unknown_method_is_not_sent() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("odd_method", &receiver.dsn(), &[]);
     assert_eq!(scenario::printed(&output, "counted"), "true");
     let unmatched = receiver.transaction("_OTHER <unmatched>");
@@ -276,8 +283,8 @@ fn given_up() {
 }
 
 #[test]
-fn what_is_given_up_ends_once_and_is_not_well() {
-    let receiver = Receiver::start(Mood::Well);
+fn abandoned_call_is_cancelled_once() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("given_up", &receiver.dsn(), &[]);
     let served = receiver.transaction("GET /never");
     assert_eq!(served.payload["contexts"]["trace"]["status"], "cancelled");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use telemetry::spans;
 
-use super::receiver::{Item, Mood, Receiver};
+use super::receiver::{Behaviour, Item, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -21,7 +21,7 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
 }
 
 /// A span that has begun, which happens when it is first entered.
-fn begun(name: &str) -> tracing::Span {
+fn started(name: &str) -> tracing::Span {
     let span = spans::function(name);
     span.in_scope(|| {});
     span
@@ -30,8 +30,8 @@ fn begun(name: &str) -> tracing::Span {
 fn late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let child = root.in_scope(|| begun("child"));
-    let grandchild = child.in_scope(|| begun("grandchild"));
+    let child = root.in_scope(|| started("child"));
+    let grandchild = child.in_scope(|| started("grandchild"));
     spans::end(&root);
     drop(child);
     grandchild.in_scope(|| {});
@@ -51,8 +51,8 @@ fn descriptions(transaction: &Item) -> Vec<String> {
 }
 
 #[test]
-fn spans_that_end_after_their_root_are_in_its_transaction() {
-    let receiver = Receiver::start(Mood::Well);
+fn span_ending_after_root_is_in_transaction() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("late", &receiver.dsn(), &[]);
     assert_eq!(descriptions(&receiver.transaction("root")), ["child", "grandchild"]);
     assert_eq!(receiver.transactions().len(), 1);
@@ -62,18 +62,18 @@ fn spans_that_end_after_their_root_are_in_its_transaction() {
 fn very_late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let child = root.in_scope(|| begun("child"));
+    let child = root.in_scope(|| started("child"));
     spans::end(&root);
-    scenario::wait_to_go_on();
-    let grandchild = child.in_scope(|| begun("grandchild"));
+    scenario::wait_for_test();
+    let grandchild = child.in_scope(|| started("grandchild"));
     spans::end(&child);
     drop(grandchild);
     scenario::finish(telemetry);
 }
 
 #[test]
-fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
-    let receiver = Receiver::start(Mood::Well);
+fn span_after_grace_is_sent_alone() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let running = scenario::start("very_late", &receiver.dsn(), &[]);
     scenario::until("the root goes out while its child is open", || !receiver.transactions().is_empty());
     scenario::end(running);
@@ -84,25 +84,28 @@ fn a_root_does_not_wait_for_ever_and_what_comes_later_goes_alone() {
     assert_eq!(grandchild["parent_span_id"], child["span_id"]);
     assert!([&child, &grandchild].iter().all(|span| span["trace_id"] == root["trace_id"]), "one trace");
     assert_eq!(receiver.transactions().len(), 3, "nothing twice");
-    let said =
+    let contexts =
         ["root", "child", "grandchild"].map(|name| receiver.transaction(name).envelope["trace"].clone());
-    assert!(said.iter().all(|trace| trace == &said[0]), "the head's word, frozen: {said:#?}");
+    assert!(
+        contexts.iter().all(|trace| trace == &contexts[0]),
+        "all have the context of the head: {contexts:#?}"
+    );
 }
 
 /// A child that begins after its root has ended, while a sibling keeps the transaction open.
 fn started_late() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let sibling = root.in_scope(|| begun("sibling"));
+    let sibling = root.in_scope(|| started("sibling"));
     spans::end(&root);
-    let late = sibling.in_scope(|| begun("late"));
+    let late = sibling.in_scope(|| started("late"));
     drop((sibling, late));
     scenario::finish(telemetry);
 }
 
 #[test]
-fn a_span_that_begins_after_its_root_ended_is_in_its_transaction() {
-    let receiver = Receiver::start(Mood::Well);
+fn span_beginning_after_root_is_in_transaction() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("started_late", &receiver.dsn(), &[]);
     assert_eq!(descriptions(&receiver.transaction("root")), ["late", "sibling"]);
 }
@@ -111,18 +114,18 @@ fn a_span_that_begins_after_its_root_ended_is_in_its_transaction() {
 fn never() {
     let telemetry = scenario::telemetry();
     let root = spans::background("root", []);
-    let child = root.in_scope(|| begun("child"));
+    let child = root.in_scope(|| started("child"));
     spans::end(&root);
-    let begun = Instant::now();
+    let start = Instant::now();
     println!("all={}", telemetry.shutdown_blocking(scenario::SOON_MS));
-    println!("stopped_ms={}", begun.elapsed().as_millis());
+    println!("stopped_ms={}", start.elapsed().as_millis());
     println!("drops={:?}", telemetry::drops());
     drop(child);
 }
 
 #[test]
-fn a_stop_does_not_wait_for_spans_that_never_end_and_counts_them() {
-    let receiver = Receiver::start(Mood::Well);
+fn shutdown_counts_open_spans() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("never", &receiver.dsn(), &[]);
     let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
     assert!(stopped_ms < scenario::SOON_MS / 2, "it waited: {stopped_ms} ms");
@@ -143,15 +146,15 @@ fn after_all() {
         headers.into_iter().find(|(name, _)| name == "baggage").unwrap().1
     };
     println!("ended={}", baggage(&handle));
-    let after = handle.in_scope(|| begun("after"));
+    let after = handle.in_scope(|| started("after"));
     println!("after={}", baggage(&after));
     drop((after, handle, root));
     scenario::finish(telemetry);
 }
 
 #[test]
-fn what_was_said_of_a_trace_is_said_again_after_its_end() {
-    let receiver = Receiver::start(Mood::Well);
+fn sampling_context_is_stable_after_trace_ended() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("after_all", &receiver.dsn(), &[]);
     let (root, after) = (receiver.transaction("root"), receiver.transaction("after"));
     assert_eq!(root.envelope["trace"], after.envelope["trace"]);

@@ -5,7 +5,7 @@
 //! parser share no code with telemetry.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stdout, reason = "scenarios tell their test what they saw")]
+#![allow(clippy::print_stdout, reason = "scenarios report to their test on standard output")]
 #![allow(clippy::string_slice, clippy::let_underscore_must_use, reason = "a test fails by panicking")]
 
 mod receiver;
@@ -17,10 +17,10 @@ mod cost;
 mod errors;
 mod http;
 mod late;
-mod patience;
 mod propagation;
 mod relay;
 mod scrubbing;
 mod spans;
 mod transport;
+mod unresponsive_server;
 mod wire;

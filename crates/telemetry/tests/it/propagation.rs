@@ -4,7 +4,7 @@ use bytes::Bytes;
 use telemetry::propagation;
 use telemetry::spans::{self, ProcessAttrs, PublishAttrs};
 
-use super::receiver::{Mood, Receiver, span_with_op};
+use super::receiver::{Behaviour, Receiver, span_with_op};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -59,7 +59,7 @@ fn headers_of(output: &std::process::Output, only: &[&str]) -> Vec<(String, Stri
 }
 
 fn chain(carried: &[&str]) -> Receiver {
-    let receiver = Receiver::start(Mood::Well);
+    let receiver = Receiver::start(Behaviour::Normal);
     let mut output = scenario::run("head", &receiver.dsn(), &[("RATE", "0.999999")]);
     for name in ["second", "third"] {
         let headers = headers_of(&output, carried);
@@ -82,25 +82,29 @@ fn assert_one_tree(receiver: &Receiver) {
 }
 
 #[test]
-fn three_hops_are_one_tree_with_one_sampling_context() {
+fn three_hops_share_tree_and_context() {
     let receiver = chain(&["traceparent", "baggage"]);
     assert_one_tree(&receiver);
-    let said = ["head", "second", "third"].map(|name| receiver.transaction(name).envelope["trace"].clone());
-    assert_eq!(said[0]["transaction"], "head");
-    assert_eq!(said[0]["release"], "game@1.2.3");
-    assert_eq!(said[0]["sample_rate"], "0.999999");
-    assert!(said.iter().all(|trace| trace == &said[0]), "the head's word on every hop: {said:#?}");
-    assert_eq!(receiver.transaction("third").payload["release"], "other@2", "but each its own release");
+    let contexts =
+        ["head", "second", "third"].map(|name| receiver.transaction(name).envelope["trace"].clone());
+    assert_eq!(contexts[0]["transaction"], "head");
+    assert_eq!(contexts[0]["release"], "game@1.2.3");
+    assert_eq!(contexts[0]["sample_rate"], "0.999999");
+    assert!(
+        contexts.iter().all(|trace| trace == &contexts[0]),
+        "every hop has the context of the head: {contexts:#?}"
+    );
+    assert_eq!(receiver.transaction("third").payload["release"], "other@2", "each hop has its own release");
 }
 
 #[test]
-fn sentrys_own_headers_alone_are_enough() {
+fn sentry_headers_alone_continue_trace() {
     let receiver = chain(&["sentry-trace", "baggage"]);
     assert_one_tree(&receiver);
 }
 
 #[test]
-fn w3c_alone_is_enough() {
+fn w3c_headers_alone_continue_trace() {
     let receiver = chain(&["traceparent"]);
     assert_one_tree(&receiver);
 }
@@ -108,7 +112,7 @@ fn w3c_alone_is_enough() {
 /// Counter-check: without the ids the spans form no tree, and the assertion must fail.
 #[test]
 #[should_panic(expected = "assertion")]
-fn without_ids_it_is_no_tree() {
+fn headers_without_ids_break_tree() {
     assert_one_tree(&chain(&["baggage"]));
 }
 
@@ -122,7 +126,7 @@ fn forward() {
         stale("tracestate", "old=1"),
         stale("baggage", "sentry-trace_id=0af7651916cd43dd8448eb211c80319c"),
         stale("traceparent", &scenario::argument("PARENT").unwrap()),
-        stale("Traceparent", "of somebody else"),
+        stale("Traceparent", "of another producer"),
     ];
     let parent = propagation::extract(headers.iter().map(|(name, value)| (name.as_str(), value.as_ref())));
     let process =
@@ -139,10 +143,10 @@ fn forward() {
 }
 
 #[test]
-fn a_forwarded_record_carries_each_header_once_and_the_flags_as_they_came() {
+fn forwarded_record_has_each_header_once() {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     for flags in ["03", "02", "01", "00"] {
-        let receiver = Receiver::start(Mood::Well);
+        let receiver = Receiver::start(Behaviour::Normal);
         let parent = format!("00-{TRACE}-00f067aa0ba902b7-{flags}");
         let output = scenario::run("forward", &receiver.dsn(), &[("PARENT", &parent)]);
         assert_eq!(
@@ -164,7 +168,7 @@ fn organisation() {
 }
 
 #[test]
-fn the_organisation_of_the_dsn_travels() {
+fn dsn_organisation_is_passed_on() {
     let dsn = "http://0123456789abcdef0123456789abcdef@o77.ingest.invalid:9/3";
     let baggage = scenario::printed(&scenario::run("organisation", dsn, &[]), "header.baggage");
     assert!(baggage.contains("sentry-org_id=77"), "{baggage}");

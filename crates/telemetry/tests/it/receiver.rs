@@ -10,9 +10,9 @@ use serde_json::Value;
 
 /// Behaviour of the server.
 #[derive(Debug, Clone)]
-pub(crate) enum Mood {
+pub(crate) enum Behaviour {
     /// 200 to everything.
-    Well,
+    Normal,
     /// Reads the request and never responds.
     Hung,
     /// This status and these header lines.
@@ -20,7 +20,7 @@ pub(crate) enum Mood {
     /// 200, but only after this time.
     Slow(Duration),
     /// The first request gets this response, all others get 200.
-    First(Box<Mood>),
+    First(Box<Behaviour>),
 }
 
 /// One request as it arrived.
@@ -71,22 +71,22 @@ impl Drop for Receiver {
 #[derive(Clone)]
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
-    mood: Mood,
+    behaviour: Behaviour,
     at_once: Arc<AtomicUsize>,
     at_once_max: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
 }
 
 impl Receiver {
-    pub(crate) fn start(mood: Mood) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), mood)
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), behaviour)
     }
 
-    pub(crate) fn on(listener: TcpListener, mood: Mood) -> Self {
+    pub(crate) fn on(listener: TcpListener, behaviour: Behaviour) -> Self {
         let port = listener.local_addr().unwrap().port();
         let shared = Shared {
             received: Arc::default(),
-            mood,
+            behaviour,
             at_once: Arc::default(),
             at_once_max: Arc::default(),
             closing: Arc::default(),
@@ -183,18 +183,18 @@ fn serve(stream: TcpStream, shared: &Shared) {
     while let Some(request) = read_request(&mut reader) {
         let now = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         shared.at_once_max.fetch_max(now, Ordering::SeqCst);
-        let mood = match (&shared.mood, keep(request, shared)) {
-            (Mood::First(first), 1) => Mood::clone(first),
-            (mood, _) => mood.clone(),
+        let behaviour = match (&shared.behaviour, keep(request, shared)) {
+            (Behaviour::First(first), 1) => Behaviour::clone(first),
+            (behaviour, _) => behaviour.clone(),
         };
-        let (status, lines) = match mood {
-            Mood::Well | Mood::First(_) => (200, String::new()),
-            Mood::Answer(status, lines) => (status, lines),
-            Mood::Slow(wait) => {
+        let (status, lines) = match behaviour {
+            Behaviour::Normal | Behaviour::First(_) => (200, String::new()),
+            Behaviour::Answer(status, lines) => (status, lines),
+            Behaviour::Slow(wait) => {
                 std::thread::sleep(wait);
                 (200, String::new())
             }
-            Mood::Hung => loop {
+            Behaviour::Hung => loop {
                 if shared.closing.load(Ordering::SeqCst) {
                     return;
                 }

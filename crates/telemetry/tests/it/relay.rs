@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use super::receiver::{Mood, Receiver};
+use super::receiver::{Behaviour, Receiver};
 use super::scenario;
 
 fn check(python: &str, envelopes: &[Vec<u8>]) -> (bool, String) {
@@ -24,26 +24,26 @@ fn check(python: &str, envelopes: &[Vec<u8>]) -> (bool, String) {
     }
     checker.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = checker.wait_with_output().unwrap();
-    let said =
+    let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), said)
+    (output.status.success(), text)
 }
 
 #[test]
-fn relay_accepts_what_we_send() {
+fn relay_accepts_envelopes() {
     let Ok(python) = std::env::var("PITBOSS_TEST_PYTHON") else {
         panic!(
-            "PITBOSS_TEST_PYTHON is not set: run this test through `./pitboss test`, which makes an environment with sentry-relay"
+            "PITBOSS_TEST_PYTHON is not set: run this test through `./pitboss test`, which installs sentry-relay"
         );
     };
-    let receiver = Receiver::start(Mood::Well);
+    let receiver = Receiver::start(Behaviour::Normal);
     for name in ["handler", "links", "linked", "server", "client", "canaries", "late"] {
         scenario::run(name, &receiver.dsn(), &[]);
     }
     let envelopes: Vec<Vec<u8>> = receiver.received().into_iter().map(|request| request.body).collect();
-    let (well, said) = check(&python, &envelopes);
-    println!("{said}");
-    assert!(well, "{said}");
+    let (accepted, text) = check(&python, &envelopes);
+    println!("{text}");
+    assert!(accepted, "{text}");
 
     // the check detects an invalid envelope
     let broken = envelopes.iter().find(|e| e.windows(13).any(|w| w == b"queue.process")).unwrap().clone();
@@ -52,6 +52,6 @@ fn relay_accepts_what_we_send() {
     let (_, payload) = rest.split_once('\n').unwrap();
     let payload = payload.trim_end();
     let broken = format!("{{}}\n{{\"type\":\"transaction\",\"length\":{}}}\n{payload}\n", payload.len());
-    let (well, said) = check(&python, &[broken.into_bytes()]);
-    assert!(!well, "a malformed span id was accepted: {said}");
+    let (accepted, text) = check(&python, &[broken.into_bytes()]);
+    assert!(!accepted, "a malformed span id was accepted: {text}");
 }

@@ -76,7 +76,7 @@ fn read_line(stdout: &mut impl std::io::Read) -> Option<String> {
 }
 
 /// Waits, in a scenario, until its test lets it continue.
-pub(crate) fn wait_to_go_on() {
+pub(crate) fn wait_for_test() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn wait_to_go_on() {
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_millis(SOON_MS);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -113,7 +113,7 @@ pub(crate) fn telemetry_with(change: impl FnOnce(&mut Config)) -> Telemetry {
 pub(crate) fn finish(telemetry: Telemetry) {
     assert!(
         telemetry.shutdown_blocking(SOON_MS),
-        "everything went out in time; lost: {:?}",
+        "not everything was sent in time; lost: {:?}",
         telemetry::drops()
     );
 }
@@ -138,7 +138,7 @@ fn child() {
         super::errors::scenario,
         super::http::scenario,
         super::late::scenario,
-        super::patience::scenario,
+        super::unresponsive_server::scenario,
         super::propagation::scenario,
         super::scrubbing::scenario,
         super::spans::scenario,
@@ -147,7 +147,7 @@ fn child() {
     ];
     let work =
         families.iter().find_map(|family| family(&name)).unwrap_or_else(|| panic!("no scenario {name}"));
-    // the test harness has begun a line on standard output
+    // the test harness has started a line on standard output
     println!();
     work();
 }

@@ -3,7 +3,7 @@
 use telemetry::metric::{self, Metric};
 use telemetry::spans;
 
-use super::receiver::{Mood, Receiver};
+use super::receiver::{Behaviour, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -57,8 +57,8 @@ fn canaries() {
 }
 
 #[test]
-fn nothing_personal_leaves() {
-    let receiver = Receiver::start(Mood::Well);
+fn personal_data_is_scrubbed() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("canaries", &receiver.dsn(), &[]);
     let sent: String =
         receiver.received().iter().map(|request| String::from_utf8(request.body.clone()).unwrap()).collect();

@@ -6,7 +6,7 @@ use telemetry::spans::{self, ProcessAttrs, PublishAttrs, Status};
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::receiver::{Mood, Receiver, span_with_op, spans_of};
+use super::receiver::{Behaviour, Receiver, span_with_op, spans_of};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -75,8 +75,8 @@ fn handler() {
 }
 
 #[test]
-fn a_handlers_transaction_has_what_the_queues_page_needs() {
-    let receiver = Receiver::start(Mood::Well);
+fn handler_transaction_has_queue_attributes() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("handler", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("casino.bets.commands.v1");
     let payload = &transaction.payload;
@@ -115,20 +115,20 @@ fn a_handlers_transaction_has_what_the_queues_page_needs() {
 }
 
 #[test]
-fn op_and_description_are_two_things() {
-    let receiver = Receiver::start(Mood::Well);
+fn op_differs_from_description() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("handler", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("casino.bets.commands.v1");
-    let said: Vec<(String, String)> = spans_of(&transaction)
+    let pairs: Vec<(String, String)> = spans_of(&transaction)
         .iter()
         .map(|span| {
             (span["op"].as_str().unwrap().to_owned(), span["description"].as_str().unwrap().to_owned())
         })
         .collect();
-    assert!(said.iter().all(|(op, description)| op != description), "{said:?}");
-    let mut said: Vec<(&str, &str)> =
-        said.iter().map(|(op, description)| (op.as_str(), description.as_str())).collect();
-    said.sort_unstable();
+    assert!(pairs.iter().all(|(op, description)| op != description), "{pairs:?}");
+    let mut pairs: Vec<(&str, &str)> =
+        pairs.iter().map(|(op, description)| (op.as_str(), description.as_str())).collect();
+    pairs.sort_unstable();
     let expected = [
         ("cache.get", "session:?"),
         ("cache.put", "session:?"),
@@ -138,14 +138,14 @@ fn op_and_description_are_two_things() {
         ("queue.process", "casino.bets.commands.v1"),
         ("queue.publish", "casino.payments.commands.v1"),
     ];
-    assert_eq!(said, expected);
+    assert_eq!(pairs, expected);
 }
 
 #[test]
-fn database_and_cache_spans_have_what_their_pages_need() {
-    let receiver = Receiver::start(Mood::Well);
+fn database_and_cache_spans_have_attributes() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("handler", &receiver.dsn(), &[]);
-    assert_eq!(receiver.transactions().len(), 1, "what belongs to no transaction is none");
+    assert_eq!(receiver.transactions().len(), 1, "a span outside of a transaction became one");
     let transaction = receiver.transaction("casino.bets.commands.v1");
     let db = span_with_op(&transaction, "db");
     for (name, value) in [
@@ -176,8 +176,8 @@ fn database_and_cache_spans_have_what_their_pages_need() {
 }
 
 #[test]
-fn the_envelope_carries_its_sampling_context() {
-    let receiver = Receiver::start(Mood::Well);
+fn envelope_has_sampling_context() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("handler", &receiver.dsn(), &[]);
     let transaction = receiver.transaction("casino.bets.commands.v1");
     let trace = &transaction.envelope["trace"];
@@ -217,8 +217,8 @@ fn both_of(span: &tracing::Span) -> opentelemetry::trace::SpanContext {
 }
 
 #[test]
-fn work_for_many_is_linked_and_work_for_a_stored_trace_continues_it() {
-    let receiver = Receiver::start(Mood::Well);
+fn background_work_links_and_stored_trace_continues() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("links", &receiver.dsn(), &[]);
     let (first, second) = (scenario::printed(&output, "first"), scenario::printed(&output, "second"));
     let rollup = receiver.transaction("rollup");
@@ -242,7 +242,7 @@ fn work_for_many_is_linked_and_work_for_a_stored_trace_continues_it() {
     assert_eq!(
         receiver.transaction("relay").envelope["trace"],
         head.envelope["trace"],
-        "the head's word, unchanged"
+        "the context of the head, unchanged"
     );
 }
 
@@ -261,8 +261,8 @@ fn unsampled() {
 }
 
 #[test]
-fn the_rate_decides_and_is_told() {
-    let receiver = Receiver::start(Mood::Well);
+fn sample_rate_decides_and_is_sent() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("unsampled", &receiver.dsn(), &[("RATE", "0.5")]);
     let transactions = receiver.transactions();
     // 100 expected, sigma 7
@@ -276,8 +276,8 @@ fn the_rate_decides_and_is_told() {
 }
 
 #[test]
-fn what_is_sampled_out_is_reported_and_no_loss() {
-    let receiver = Receiver::start(Mood::Well);
+fn sampled_out_is_reported_not_lost() {
+    let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("unsampled", &receiver.dsn(), &[("RATE", "0")]);
     assert!(receiver.transactions().is_empty());
     assert_eq!(receiver.reported("sample_rate", "transaction"), 200);
@@ -298,8 +298,8 @@ fn often() {
 }
 
 #[test]
-fn the_last_status_counts_however_often_it_was_set() {
-    let receiver = Receiver::start(Mood::Well);
+fn last_status_counts() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("often", &receiver.dsn(), &[]);
     assert_eq!(receiver.transaction("often").payload["contexts"]["trace"]["status"], "ok");
 }
@@ -316,8 +316,8 @@ fn filtered() {
 }
 
 #[test]
-fn a_filtered_parent_leaves_no_orphan() {
-    let receiver = Receiver::start(Mood::Well);
+fn filtered_parent_leaves_no_orphan() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("filtered", &receiver.dsn(), &[]);
     let root = receiver.transaction("root");
     assert_eq!(receiver.transactions().len(), 1);
@@ -336,8 +336,8 @@ fn idle() {
 }
 
 #[test]
-fn an_idle_process_sends_nothing() {
-    let receiver = Receiver::start(Mood::Well);
+fn idle_process_sends_nothing() {
+    let receiver = Receiver::start(Behaviour::Normal);
     scenario::run("idle", &receiver.dsn(), &[]);
     assert_eq!(receiver.received().len(), 0);
 }

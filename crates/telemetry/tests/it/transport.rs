@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use telemetry::spans;
 
-use super::receiver::{Item, Mood, Receiver};
+use super::receiver::{Behaviour, Item, Receiver};
 use super::scenario;
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -34,16 +34,16 @@ fn burst() {
         telemetry.flush_blocking(0);
     }
     println!("drops={:?}", telemetry::drops());
-    let begun = Instant::now();
+    let started = Instant::now();
     let deadline_ms = scenario::argument("DEADLINE").map_or(scenario::SOON_MS, |text| text.parse().unwrap());
     println!("all={}", telemetry.shutdown_blocking(deadline_ms));
-    println!("stopped_ms={}", begun.elapsed().as_millis());
+    println!("stopped_ms={}", started.elapsed().as_millis());
     println!("after={:?}", telemetry::drops());
 }
 
 #[test]
-fn a_burst_arrives_whole_over_few_connections() {
-    let receiver = Receiver::start(Mood::Slow(Duration::from_millis(1)));
+fn burst_arrives_over_few_connections() {
+    let receiver = Receiver::start(Behaviour::Slow(Duration::from_millis(1)));
     let output = scenario::run("burst", &receiver.dsn(), &[]);
     assert_eq!(scenario::printed(&output, "all"), "true");
     assert_eq!(scenario::printed(&output, "after"), "[]");
@@ -61,8 +61,8 @@ fn a_burst_arrives_whole_over_few_connections() {
 }
 
 #[test]
-fn what_is_left_at_the_deadline_is_counted_and_the_stop_is_on_time() {
-    let receiver = Receiver::start(Mood::Hung);
+fn shutdown_counts_unsent_at_deadline() {
+    let receiver = Receiver::start(Behaviour::Hung);
     let output = scenario::run("burst", &receiver.dsn(), &[("DEADLINE", "300")]);
     assert_eq!(scenario::printed(&output, "all"), "false");
     let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
@@ -87,8 +87,8 @@ fn small_queue() {
 }
 
 #[test]
-fn an_overflow_is_counted_and_reported_exactly() {
-    let receiver = Receiver::start(Mood::Slow(Duration::from_millis(30)));
+fn overflow_is_counted_and_reported() {
+    let receiver = Receiver::start(Behaviour::Slow(Duration::from_millis(30)));
     let output = scenario::run("small_queue", &receiver.dsn(), &[]);
     let lost: usize = scenario::printed(&output, "lost").parse().unwrap();
     assert!(lost > 0);
@@ -114,9 +114,9 @@ fn two_waves() {
 }
 
 #[test]
-fn a_rate_limit_is_obeyed_for_its_category_and_its_time() {
-    let limit = Mood::Answer(200, "x-sentry-rate-limits: 5:transaction:organization\r\n".to_owned());
-    let receiver = Receiver::start(Mood::First(Box::new(limit)));
+fn rate_limit_applies_to_category_until_deadline() {
+    let limit = Behaviour::Answer(200, "x-sentry-rate-limits: 5:transaction:organization\r\n".to_owned());
+    let receiver = Receiver::start(Behaviour::First(Box::new(limit)));
     scenario::run("two_waves", &receiver.dsn(), &[("WAIT", "5100")]);
     let names: Vec<String> = receiver
         .transactions()
@@ -130,8 +130,8 @@ fn a_rate_limit_is_obeyed_for_its_category_and_its_time() {
 }
 
 #[test]
-fn after_429_nothing_is_sent() {
-    let receiver = Receiver::start(Mood::Answer(429, "retry-after: 60\r\n".to_owned()));
+fn nothing_is_sent_after_429() {
+    let receiver = Receiver::start(Behaviour::Answer(429, "retry-after: 60\r\n".to_owned()));
     let output = scenario::run("two_waves", &receiver.dsn(), &[]);
     assert_eq!(receiver.received().len(), 1, "one attempt, then silence");
     let drops = scenario::printed(&output, "drops");
@@ -142,8 +142,8 @@ fn after_429_nothing_is_sent() {
 }
 
 #[test]
-fn an_error_answer_is_a_counted_loss() {
-    let receiver = Receiver::start(Mood::Answer(500, String::new()));
+fn error_response_is_a_counted_loss() {
+    let receiver = Receiver::start(Behaviour::Answer(500, String::new()));
     let output = scenario::run("two_waves", &receiver.dsn(), &[]);
     assert!(scenario::printed(&output, "drops").contains("send_error"));
 }
@@ -163,8 +163,8 @@ fn behind() {
 }
 
 #[test]
-fn an_error_is_not_lost_or_late_behind_transactions() {
-    let receiver = Receiver::start(Mood::Slow(Duration::from_millis(100)));
+fn error_overtakes_transactions() {
+    let receiver = Receiver::start(Behaviour::Slow(Duration::from_millis(100)));
     scenario::run("behind", &receiver.dsn(), &[]);
     assert!(receiver.reported("queue_overflow", "transaction") > 0);
     assert_eq!(receiver.reported("queue_overflow", "error"), 0);
@@ -183,15 +183,15 @@ fn an_error_is_not_lost_or_late_behind_transactions() {
 
 /// An error whose first request never gets a response.
 fn first_unanswered() {
-    let telemetry = scenario::telemetry_with(|config| config.transport.request_timeout_ms = 1_000);
-    tracing::error!("said twice at most");
+    let telemetry = scenario::telemetry_with(|config| config.transport.request_timeout_ms = 5_000);
+    tracing::error!("logged at most twice");
     scenario::finish(telemetry);
     println!("drops={:?}", telemetry::drops());
 }
 
 #[test]
-fn an_error_without_an_answer_is_sent_again() {
-    let receiver = Receiver::start(Mood::First(Box::new(Mood::Hung)));
+fn unanswered_error_is_sent_again() {
+    let receiver = Receiver::start(Behaviour::First(Box::new(Behaviour::Hung)));
     let output = scenario::run("first_unanswered", &receiver.dsn(), &[]);
     let ids: std::collections::HashSet<String> =
         receiver.items_of("event").iter().map(|item| item.payload["event_id"].to_string()).collect();
@@ -200,9 +200,9 @@ fn an_error_without_an_answer_is_sent_again() {
 }
 
 #[test]
-fn lost_logs_and_metrics_are_reported_in_bytes_too() {
+fn lost_logs_and_metrics_are_reported_in_bytes() {
     let limit = "x-sentry-rate-limits: 60:log_item;trace_metric:organization\r\n".to_owned();
-    let receiver = Receiver::start(Mood::First(Box::new(Mood::Answer(200, limit))));
+    let receiver = Receiver::start(Behaviour::First(Box::new(Behaviour::Answer(200, limit))));
     scenario::run("two_waves", &receiver.dsn(), &[]);
     let (logs, bytes) = (
         receiver.reported("ratelimit_backoff", "log_item"),

@@ -7,7 +7,7 @@ use telemetry::propagation::TrustPolicy;
 use telemetry::spans;
 use tracing::Instrument as _;
 
-use super::receiver::{Mood, Received, Receiver, span_with_op};
+use super::receiver::{Behaviour, Received, Receiver, span_with_op};
 use super::{http, scenario};
 
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
@@ -30,14 +30,14 @@ fn wire() {
         };
         let app = Router::new().route("/forward", get(forward)).layer(server_layer(TrustPolicy::inside()));
         let address = http::serve(app).await;
-        let stranger = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = stranger
+        let other_client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = other_client
             .get(format!("{address}/forward"))
             .header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
             .header("tracestate", "a=1,b=2")
             .header("baggage", format!("other=1,sentry-trace_id={TRACE};p=1"))
             .header("baggage", "pitboss.faults=x%2Cy , sentry-public_key=k,sentry-sample_rate=0.5")
-            .header("baggage", "sentry-sampled=true,sentry-release=web%401.0%20b,sentry-unheard=1");
+            .header("baggage", "sentry-sampled=true,sentry-release=web%401.0%20b,sentry-newfield=1");
         assert_eq!(request.send().await.unwrap().status(), 200);
     });
     scenario::finish(telemetry);
@@ -45,7 +45,7 @@ fn wire() {
 
 /// The telemetry of the scenario that Sentry received, and the request of that path as it was sent.
 fn run(path: &str) -> (Receiver, Received) {
-    let (receiver, plain) = (Receiver::start(Mood::Well), Receiver::start(Mood::Well));
+    let (receiver, plain) = (Receiver::start(Behaviour::Normal), Receiver::start(Behaviour::Normal));
     scenario::run("wire", &receiver.dsn(), &[("PLAIN", &plain.address())]);
     let line = format!("GET {path} HTTP/1.1");
     let request = plain.received().into_iter().find(|request| request.request_line == line);
@@ -62,30 +62,30 @@ fn assert_names_the_call(request: &Received, trace_id: &str, receiver: &Receiver
 }
 
 #[test]
-fn a_call_in_a_trace_of_ours_says_all_of_it_to_the_byte() {
+fn call_headers_of_own_trace_are_exact() {
     let (receiver, request) = run("/fresh");
     let caller = receiver.transaction("caller");
-    let said = |name: &str| caller.envelope["trace"][name].as_str().unwrap();
-    assert_names_the_call(&request, said("trace_id"), &receiver, "caller");
-    assert!(request.headers_named("tracestate").is_empty(), "nobody gave us one");
+    let context = |name: &str| caller.envelope["trace"][name].as_str().unwrap();
+    assert_names_the_call(&request, context("trace_id"), &receiver, "caller");
+    assert!(request.headers_named("tracestate").is_empty(), "none was received");
     let baggage = format!(
         "sentry-trace_id={},sentry-public_key=0123456789abcdef0123456789abcdef,sentry-sample_rate=1,\
          sentry-sample_rand={},sentry-sampled=true,sentry-release=game@1.2.3,sentry-environment=test,\
          sentry-transaction=caller",
-        said("trace_id"),
-        said("sample_rand"),
+        context("trace_id"),
+        context("sample_rand"),
     );
     assert_eq!(request.headers_named("baggage"), [baggage]);
 }
 
 #[test]
-fn a_call_in_a_callers_trace_passes_on_what_came_to_the_byte() {
+fn call_headers_of_callers_trace_are_unchanged() {
     let (receiver, request) = run("/forwarded");
     assert_names_the_call(&request, TRACE, &receiver, "GET /forward");
     assert_eq!(request.headers_named("tracestate"), ["a=1,b=2"]);
     let baggage = format!(
         "pitboss.faults=x%2Cy,sentry-trace_id={TRACE},sentry-public_key=k,sentry-sample_rate=0.5,\
-         sentry-sampled=true,sentry-release=web@1.0%20b,sentry-unheard=1"
+         sentry-sampled=true,sentry-release=web@1.0%20b,sentry-newfield=1"
     );
-    assert_eq!(request.headers_named("baggage"), [baggage], "one line of three, without what is not ours");
+    assert_eq!(request.headers_named("baggage"), [baggage], "three lines become one without foreign entries");
 }

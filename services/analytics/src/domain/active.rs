@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// Sliding window over the players seen.
+/// Players in a sliding window.
 #[derive(Debug)]
 pub struct ActivePlayers {
     window_ms: i64,
@@ -18,7 +18,7 @@ impl ActivePlayers {
     }
 
     /// Records activity of a player. Beyond `players_max` new players are ignored, so the gauge is then a lower bound.
-    pub fn seen(&mut self, player_id: &str, at_ms: i64) {
+    pub fn record(&mut self, player_id: &str, at_ms: i64) {
         if let Some(last_ms) = self.last_seen_ms.get_mut(player_id) {
             *last_ms = at_ms.max(*last_ms);
         } else if self.last_seen_ms.len() < self.players_max {
@@ -39,15 +39,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_player_counts_once_until_the_window_has_passed() {
+    fn player_counts_once_within_window() {
         let mut active = ActivePlayers::new(1_000, 2);
-        active.seen("ada", 100);
-        active.seen("ada", 600);
-        active.seen("ada", 50);
-        active.seen("bob", 500);
-        active.seen("one too many", 500);
+        active.record("ada", 100);
+        active.record("ada", 600);
+        active.record("ada", 50);
+        active.record("bob", 500);
+        active.record("one too many", 500);
         assert_eq!(active.count(1_000), 2);
-        assert_eq!(active.count(1_550), 1, "bob has left");
+        assert_eq!(active.count(1_550), 1, "bob is no longer active");
         assert_eq!(active.count(1_601), 0);
     }
 }

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_falls_into_one_bucket_of_each_level_also_before_1970() {
+    fn time_has_one_bucket_per_level_also_before_1970() {
         for (at_ms, slot, minute, hour) in [
             (0, 0, 0, 0),
             (9_999, 0, 0, 0),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_consists_of_exactly_the_finer_ones_within_it() {
+    fn parts_are_exactly_the_finer_buckets() {
         let minute = Bucket { start_s: 120, game: "slots".to_owned(), currency: "EUR".to_owned() };
         let parts: Vec<Bucket> = minute.parts(Level::Minute, Level::Slot).collect();
         assert_eq!(parts.iter().map(|part| part.start_s).collect::<Vec<_>>(), [120, 130, 140, 150, 160, 170]);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_levels_nest() {
+    fn levels_nest() {
         for level in Level::ALL {
             if let Some(finer) = level.summed_from() {
                 assert_eq!(level.length_s() % finer.length_s(), 0);

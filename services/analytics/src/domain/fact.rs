@@ -2,7 +2,7 @@
 
 use contracts::proto::bets::v1::BetVoided;
 use contracts::proto::common::v1::Money;
-use contracts::{Game, Message};
+use contracts::{FieldError, Game, Message};
 
 use super::bucket::{Bucket, Level};
 
@@ -89,13 +89,6 @@ pub struct Fact {
     pub out_minor: i64,
 }
 
-/// Error: an event lacks a field that its contract requires, so it cannot be counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incomplete {
-    /// Missing field.
-    pub field: &'static str,
-}
-
 impl Fact {
     /// Returns the slot that this fact belongs to.
     #[must_use]
@@ -110,69 +103,61 @@ impl Fact {
     /// Returns the fact of an event, or `None` for events that are not counted.
     ///
     /// # Errors
-    /// [`Incomplete`] when an amount is missing.
-    pub fn of(message: &Message, at_ms: i64) -> Result<Option<Self>, Incomplete> {
-        let fact = |kind, player_id: &str, game: &str, money: &Money, in_minor, out_minor| Self {
+    /// [`FieldError`] when an amount is missing.
+    pub fn of(message: &Message, at_ms: i64) -> Result<Option<Self>, FieldError> {
+        let fact = |kind, player_id: &str, game: &str, currency: &str, in_minor, out_minor| Self {
             kind,
             at_ms,
             player_id: player_id.to_owned(),
             game: game.to_owned(),
-            currency: money.currency.clone(),
+            currency: currency.to_owned(),
             in_minor,
             out_minor,
         };
+        let payment = |kind, player_id: &str, amount: &Money, in_minor, out_minor| {
+            fact(kind, player_id, NO_GAME, &amount.currency, in_minor, out_minor)
+        };
         Ok(Some(match message {
             Message::BetSettled(bet) => {
-                let (stake, payout) =
-                    (amount(bet.stake.as_ref(), "stake")?, amount(bet.payout.as_ref(), "payout")?);
-                let game = Game::label(&bet.game);
-                fact(Kind::BetSettled, &bet.player_id, game, stake, stake.minor, payout.minor)
+                let (stake, payout) = (required("stake", &bet.stake)?, required("payout", &bet.payout)?);
+                let (game, currency) = (Game::label(&bet.game), &stake.currency);
+                fact(Kind::BetSettled, &bet.player_id, game, currency, stake.minor, payout.minor)
             }
             Message::BetRejected(bet) => {
-                let stake = amount(bet.stake.as_ref(), "stake")?;
-                fact(Kind::BetRejected, &bet.player_id, Game::label(&bet.game), stake, 0, 0)
+                let currency = &required("stake", &bet.stake)?.currency;
+                fact(Kind::BetRejected, &bet.player_id, Game::label(&bet.game), currency, 0, 0)
             }
             Message::BetVoided(bet) => {
-                let stake = amount(bet.stake.as_ref(), "stake")?;
-                let (kind, in_minor, out_minor) = taken_back(bet);
-                fact(kind, &bet.player_id, Game::label(&bet.game), stake, in_minor, out_minor)
+                let currency = &required("stake", &bet.stake)?.currency;
+                let (kind, in_minor, out_minor) = reversed(bet);
+                fact(kind, &bet.player_id, Game::label(&bet.game), currency, in_minor, out_minor)
             }
-            Message::DepositCompleted(payment) => {
-                let money = amount(payment.amount.as_ref(), "amount")?;
-                fact(Kind::DepositCompleted, &payment.player_id, NO_GAME, money, money.minor, 0)
+            Message::DepositCompleted(deposit) => {
+                let amount = required("amount", &deposit.amount)?;
+                payment(Kind::DepositCompleted, &deposit.player_id, amount, amount.minor, 0)
             }
-            Message::DepositFailed(payment) => fact(
-                Kind::DepositFailed,
-                &payment.player_id,
-                NO_GAME,
-                amount(payment.amount.as_ref(), "amount")?,
-                0,
-                0,
-            ),
-            Message::WithdrawalCompleted(payment) => {
-                let money = amount(payment.amount.as_ref(), "amount")?;
-                fact(Kind::WithdrawalCompleted, &payment.player_id, NO_GAME, money, 0, money.minor)
+            Message::DepositFailed(deposit) => {
+                let amount = required("amount", &deposit.amount)?;
+                payment(Kind::DepositFailed, &deposit.player_id, amount, 0, 0)
             }
-            Message::WithdrawalFailed(payment) => {
-                let money = amount(payment.amount.as_ref(), "amount")?;
-                fact(Kind::WithdrawalFailed, &payment.player_id, NO_GAME, money, 0, 0)
+            Message::WithdrawalCompleted(withdrawal) => {
+                let amount = required("amount", &withdrawal.amount)?;
+                payment(Kind::WithdrawalCompleted, &withdrawal.player_id, amount, 0, amount.minor)
             }
-            Message::PlayerRegistered(player) => Self {
-                kind: Kind::PlayerRegistered,
-                at_ms,
-                player_id: player.player_id.clone(),
-                game: NO_GAME.to_owned(),
-                currency: player.currency.clone(),
-                in_minor: 0,
-                out_minor: 0,
-            },
+            Message::WithdrawalFailed(withdrawal) => {
+                let amount = required("amount", &withdrawal.amount)?;
+                payment(Kind::WithdrawalFailed, &withdrawal.player_id, amount, 0, 0)
+            }
+            Message::PlayerRegistered(player) => {
+                fact(Kind::PlayerRegistered, &player.player_id, NO_GAME, &player.currency, 0, 0)
+            }
             _ => return Ok(None),
         }))
     }
 }
 
 /// Returns the amounts that a void subtracts. A void without amounts (nothing applied, or an older build) subtracts nothing.
-fn taken_back(bet: &BetVoided) -> (Kind, i64, i64) {
+fn reversed(bet: &BetVoided) -> (Kind, i64, i64) {
     let minor = |money: Option<&Money>| money.map_or(0, |money| money.minor.saturating_neg());
     match bet.reversed_stake.as_ref() {
         None => (Kind::BetVoided, 0, 0),
@@ -180,6 +165,6 @@ fn taken_back(bet: &BetVoided) -> (Kind, i64, i64) {
     }
 }
 
-fn amount<'a>(money: Option<&'a Money>, field: &'static str) -> Result<&'a Money, Incomplete> {
-    money.ok_or(Incomplete { field })
+fn required<'a>(field: &str, amount: &'a Option<Money>) -> Result<&'a Money, FieldError> {
+    amount.as_ref().ok_or_else(|| FieldError::missing(field))
 }

@@ -1,9 +1,11 @@
 //! Sums of a bucket. Merging is associative and commutative, so the result does not depend on the order of summing.
 
+use serde::Serialize;
+
 use super::fact::Kind;
 
-/// Sums over the facts of a bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Sums over the facts of a bucket. The names of the fields are those in documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Number of facts in the sums.
     pub facts: i64,
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ratios_are_whole_numbers_and_absent_without_a_denominator() {
+    fn ratios_need_a_denominator() {
         let totals = Totals::of(Kind::BetSettled, 3, 300, 288);
         assert_eq!(totals.rtp_ppm(), Some(960_000));
         assert_eq!(totals.payment_success_ppm(), None);
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reversed_bet_leaves_only_the_count_of_voids() {
+    fn reversed_bet_leaves_only_void_count() {
         let bet = Totals::of(Kind::BetSettled, 1, 100, 200);
         let void = Totals::of(Kind::BetReversed, 1, -100, -200);
         assert_eq!(bet.merge(void), Totals { facts: 2, voided: 1, ..Totals::default() });

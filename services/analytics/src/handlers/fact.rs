@@ -3,45 +3,33 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bus::{Delivery, Handle, HandlerError, Outcome};
+use bus::{Delivery, HandleAny, HandlerError, Outcome};
 
 use crate::document::FactDocument;
 use crate::domain::active::ActivePlayers;
-use crate::domain::fact::{Fact, Incomplete};
-use crate::error::AnalyticsError;
+use crate::domain::fact::Fact;
 use crate::report;
 use crate::rollups::Rollups;
 
 /// Handles every counted type.
 #[derive(Debug)]
 pub(crate) struct OnFact {
-    rollups: Arc<Rollups>,
-    active: Arc<Mutex<ActivePlayers>>,
-}
-
-impl OnFact {
-    pub(crate) fn new(rollups: Arc<Rollups>, active: Arc<Mutex<ActivePlayers>>) -> Self {
-        Self { rollups, active }
-    }
+    pub(crate) rollups: Arc<Rollups>,
+    pub(crate) active: Arc<Mutex<ActivePlayers>>,
 }
 
 #[async_trait]
-impl Handle for OnFact {
+impl HandleAny for OnFact {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let event = &delivery.event;
-        let at_ms =
-            i64::try_from(event.time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or_default();
-        let fact = match Fact::of(&event.message, at_ms) {
-            Ok(Some(fact)) => fact,
-            Ok(None) => return Ok(Outcome::Duplicate),
-            Err(Incomplete { field }) => return Err(AnalyticsError::Incomplete { field }.into()),
-        };
+        let at_ms = store::time::to_bson(event.time).timestamp_millis();
+        let Some(fact) = Fact::of(&event.message, at_ms)? else { return Ok(Outcome::Duplicate) };
         let document = FactDocument::new(event.id.as_str(), &fact);
         if !self.rollups.add(&document, &fact.bucket()).await? {
             return Ok(Outcome::Duplicate);
         }
-        self.active.lock().unwrap_or_else(PoisonError::into_inner).seen(&fact.player_id, at_ms);
-        report::counted(&event.message, &fact);
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).record(&fact.player_id, at_ms);
+        report::count(&event.message, &fact);
         Ok(Outcome::Applied)
     }
 }

@@ -71,14 +71,13 @@ pub(crate) async fn show(
 ) -> Result<Json<Summary>, Problem> {
     let hours = span.hours.unwrap_or(HOURS_DEFAULT);
     if hours == 0 || hours > HOURS_MAX {
-        return Err(Problem::bad_request(format!("hours has to be from 1 to {HOURS_MAX}")));
+        return Err(Problem::bad_request(format!("`hours` must be from 1 to {HOURS_MAX}")));
     }
-    let now_ms =
-        i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let now_ms = store::time::to_bson(OffsetDateTime::now_utc()).timestamp_millis();
     let to_s = Level::Hour.start_s(now_ms).saturating_add(Level::Hour.length_s());
     let from_s = to_s.saturating_sub(Level::Hour.length_s().saturating_mul(i64::from(hours)));
     let sums = sources.facts.totals_between(Level::Hour, from_s, to_s).await.map_err(|error| {
-        tracing::warn!(error = %error, "the summary could not be read");
+        tracing::warn!(error = %error, "reading the summary failed");
         Problem::unavailable("the document store does not answer")
     })?;
     let sums = sums.map_err(|too_many| {

@@ -1,6 +1,6 @@
 //! Tests that marks are made and judged by the store's time, even if a process's clock is wrong.
 
-use store::bson::doc;
+use store::bson::{DateTime, doc};
 use store::mongo::Mongo;
 
 use super::*;
@@ -9,7 +9,7 @@ use crate::domain::fact::{Fact, Kind};
 const HOUR_MS: i64 = 3_600_000;
 
 async fn connected() -> Mongo {
-    Mongo::connect(&testkit::patient::mongo("rollups")).await.unwrap()
+    Mongo::connect(&testkit::long_timeouts::mongo("rollups")).await.unwrap()
 }
 
 /// Returns the rollups of a process that uses the store through `mongo` and takes over marks older than half an hour.
@@ -31,7 +31,7 @@ fn mark(id: &str, marked_at_ms: i64) -> DirtyMark {
 
 /// The store's time differs from this process's clock by one hour, so the mark shows which clock was used.
 #[tokio::test]
-async fn a_mark_is_made_at_the_stores_time() {
+async fn mark_has_store_time() {
     let mongo = connected().await;
     let ahead = mongo.clone().with_clock_off_by(HOUR_MS);
     let rollups = rollups(&ahead).await;
@@ -54,7 +54,7 @@ async fn a_mark_is_made_at_the_stores_time() {
 
 /// The clock of the process that takes over is one hour ahead or behind.
 #[tokio::test]
-async fn a_process_with_a_wrong_clock_takes_over_old_marks_and_no_fresh_one() {
+async fn wrong_clock_takes_over_only_old_marks() {
     for off_ms in [HOUR_MS, -HOUR_MS] {
         let mongo = connected().await;
         let marks = mongo.collection::<DirtyMark>("dirty");

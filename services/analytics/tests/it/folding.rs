@@ -3,7 +3,7 @@
 use contracts::Event;
 use store::bson::{DateTime, Document, doc};
 
-use crate::harness::{PATIENCE, Platform, config, deposit_failed, deposited, rejected, settled};
+use crate::harness::{Platform, TIMEOUT, config, deposit_failed, deposited, rejected, settled};
 
 /// Builds thirty bets of a few players, some of them won, and some payments.
 fn history() -> Vec<Event> {
@@ -19,27 +19,27 @@ fn history() -> Vec<Event> {
 }
 
 /// Asserts that a replay changes neither the stored facts nor the sums of the rollups.
-async fn assert_a_replay_changes_nothing(again: impl Fn(&[Event]) -> Vec<Event>) {
+async fn assert_replay_changes_nothing(replayed: impl Fn(&[Event]) -> Vec<Event>) {
     let platform = Platform::start(config()).await;
     let events = history();
     platform.publish(&events).await;
     // Payments are on another topic and may arrive one fetch later than the bets.
     platform.facts(events.len()).await;
     platform.summary(30).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     let before = platform.stored().await;
     assert!(before.len() > 36, "nothing was stored");
 
-    platform.publish(&again(&events)).await;
+    platform.publish(&replayed(&events)).await;
     // One more bet per player. When it is counted, all earlier records of the player have been handled.
     let markers: Vec<Event> = (0..4).map(|n| settled(&format!("player-{n}"), 1, 0)).collect();
     platform.publish(&markers).await;
-    testkit::eventually("the markers", PATIENCE, || async {
+    testkit::eventually("the markers", TIMEOUT, || async {
         let facts = platform.mongo.collection::<Document>("facts");
         (facts.count(doc! { "in_minor": 1_i64 }).await.unwrap() == 4).then_some(())
     })
     .await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     let facts_before = before.iter().filter(|document| document.contains_key("kind"));
     let after = platform.stored().await;
     let facts_after =
@@ -54,23 +54,23 @@ async fn assert_a_replay_changes_nothing(again: impl Fn(&[Event]) -> Vec<Event>)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_changes_nothing() {
-    assert_a_replay_changes_nothing(<[Event]>::to_vec).await;
+async fn replay_changes_nothing() {
+    assert_replay_changes_nothing(<[Event]>::to_vec).await;
 }
 
 /// Negative test: when the same events are counted under other ids, the check has to fail.
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "a replay changed")]
-async fn counting_an_event_twice_is_caught() {
-    let renamed = |events: &[Event]| {
-        let fresh = |event: &Event| Event { id: testkit::unique("again").parse().unwrap(), ..event.clone() };
+async fn event_counted_twice_is_detected() {
+    let renumbered = |events: &[Event]| {
+        let fresh = |event: &Event| Event { id: testkit::unique("replay").parse().unwrap(), ..event.clone() };
         events.iter().map(fresh).collect()
     };
-    assert_a_replay_changes_nothing(renamed).await;
+    assert_replay_changes_nothing(renumbered).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_summary_tells_return_volume_and_payments() {
+async fn summary_has_rtp_volume_and_payments() {
     let platform = Platform::start(config()).await;
     platform.publish(&history()).await;
     let summary = platform.summary(30).await;
@@ -78,7 +78,7 @@ async fn the_summary_tells_return_volume_and_payments() {
     assert_eq!((game["game"].as_str(), game["currency"].as_str()), (Some("slots"), Some("EUR")));
     assert_eq!((game["stake_minor"].as_i64(), game["payout_minor"].as_i64()), (Some(3_000), Some(2_500)));
     assert_eq!(game["rtp_ppm"], 833_333);
-    let summary = testkit::eventually("payments and rejections", PATIENCE, || async {
+    let summary = testkit::eventually("payments and rejections", TIMEOUT, || async {
         let (_, summary) = platform.get("/api/v1/summary?hours=2").await;
         (summary["payments"][0]["failed"] == 1
             && summary["games"][0]["rejected"] == 2
@@ -95,7 +95,7 @@ async fn the_summary_tells_return_volume_and_payments() {
 
 /// A process stored a fact, marked its bucket, and died before the recompute.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_process_left_is_recomputed_by_another() {
+async fn marks_of_dead_process_are_taken_over() {
     let config = config();
     let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
     let now = DateTime::now();
@@ -114,5 +114,5 @@ async fn what_a_dead_process_left_is_recomputed_by_another() {
     let platform = Platform::start(config).await;
     let summary = platform.summary(1).await;
     assert_eq!(summary["games"][0]["payout_minor"], 50);
-    platform.settled_down().await;
+    platform.until_clean().await;
 }

@@ -18,7 +18,7 @@ fn rollup(hour_s: i64, n: i64) -> Document {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_groups_than_an_answer_holds_are_an_error_and_no_part_of_them_is_told() {
+async fn too_many_groups_are_an_error() {
     let config = config();
     let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
     let rollups = mongo.collection::<Document>("rollups");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use analytics::config::Config;
 use bus::Producer;
-use chassis::{Edges, Shutdown};
+use chassis::{Listeners, Shutdown};
 use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{DepositCompleted, DepositFailed};
@@ -14,8 +14,9 @@ use contracts::{Event, RejectReason};
 use store::bson::{Document, doc};
 use store::mongo::Mongo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Platform {
     pub(crate) producer: Producer,
@@ -39,7 +40,7 @@ pub(crate) fn config() -> Config {
         ("PITBOSS__ROLLUPS__INTERVAL_MS", "50".to_owned()),
         ("PITBOSS__ROLLUPS__TAKEOVER_INTERVAL_MS", "50".to_owned()),
     ];
-    let settings = testkit::patient::environment("analytics").into_iter().chain(settings);
+    let settings = testkit::long_timeouts::environment("analytics").into_iter().chain(settings);
     let environment: HashMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap()
 }
@@ -49,13 +50,12 @@ impl Platform {
         bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
-        let edges = Edges::local(&[]).await.unwrap();
-        let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
+        let listeners = Listeners::local(&[]).await.unwrap();
+        let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        telemetry::spawn(analytics::run(config, edges, shutdown.clone()));
-        testkit::eventually("analytics to be ready", PATIENCE, || async move {
-            let (status, _) = try_get(ops, "/readyz").await?;
-            (status == 200).then_some(())
+        telemetry::spawn(analytics::run(config, listeners, shutdown.clone()));
+        testkit::eventually("analytics to be ready", TIMEOUT, || async move {
+            (testkit::http::get(ops, "/readyz").await?.0 == 200).then_some(())
         })
         .await;
         Self { producer, mongo, address, ops, shutdown }
@@ -68,17 +68,22 @@ impl Platform {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
-        try_get(self.address, path).await.unwrap()
+        testkit::http::get(self.address, path).await.unwrap()
     }
 
-    /// Returns the metrics as Prometheus reads them.
+    /// Returns the HTTP response with the metrics in Prometheus' format.
     pub(crate) async fn metrics(&self) -> String {
-        try_get_text(self.ops, "/metrics").await.unwrap().1
+        let mut stream = TcpStream::connect(self.ops).await.unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.ops);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     }
 
     /// Returns the summary as soon as it counts this number of bets.
     pub(crate) async fn summary(&self, bets: i64) -> serde_json::Value {
-        testkit::eventually(&format!("{bets} bets in the summary"), PATIENCE, || async {
+        testkit::eventually(&format!("{bets} bets in the summary"), TIMEOUT, || async {
             let (_, summary) = self.get("/api/v1/summary").await;
             (summary["games"][0]["bets"] == bets).then_some(summary)
         })
@@ -98,36 +103,20 @@ impl Platform {
     /// Waits until `count` facts are stored.
     pub(crate) async fn facts(&self, count: usize) {
         let facts = self.mongo.collection::<Document>("facts");
-        testkit::eventually(&format!("{count} facts"), PATIENCE, || async {
+        testkit::eventually(&format!("{count} facts"), TIMEOUT, || async {
             (facts.count(doc! {}).await.unwrap() >= count as u64).then_some(())
         })
         .await;
     }
 
     /// Waits until no bucket has to be recomputed.
-    pub(crate) async fn settled_down(&self) {
+    pub(crate) async fn until_clean(&self) {
         let dirty = self.mongo.collection::<Document>("dirty");
-        testkit::eventually("no dirty bucket", PATIENCE, || async {
+        testkit::eventually("no dirty bucket", TIMEOUT, || async {
             (dirty.count(doc! {}).await.unwrap() == 0).then_some(())
         })
         .await;
     }
-}
-
-async fn try_get(address: SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
-    let (status, body) = try_get_text(address, path).await?;
-    Some((status, serde_json::from_str(&body).unwrap_or_default()))
-}
-
-async fn try_get_text(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
 }
 
 pub(crate) fn eur(minor: i64) -> Option<Money> {

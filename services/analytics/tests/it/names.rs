@@ -3,12 +3,12 @@
 use contracts::{Event, RejectReason};
 use store::bson::{Document, doc};
 
-use crate::harness::{PATIENCE, Platform, config, rejected_in, settled};
+use crate::harness::{Platform, TIMEOUT, config, rejected_in, settled};
 
 const NAMES: i64 = 300;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn made_up_games_are_one_bucket_and_one_label() {
+async fn unknown_games_share_bucket_and_label() {
     let platform = Platform::start(config()).await;
     let bet = settled("player", 100, 0);
     let at = bet.time;
@@ -18,14 +18,14 @@ async fn made_up_games_are_one_bucket_and_one_label() {
     };
     platform.publish(&(0..NAMES).map(typed).collect::<Vec<_>>()).await;
     platform.publish(&[bet]).await;
-    let summary = testkit::eventually("all rejections in the summary", PATIENCE, || async {
+    let summary = testkit::eventually("all rejections in the summary", TIMEOUT, || async {
         let (_, summary) = platform.get("/api/v1/summary").await;
         (summary["games"][1]["rejected"] == NAMES).then_some(summary)
     })
     .await;
     let names: Vec<_> = summary["games"].as_array().unwrap().iter().map(|game| &game["game"]).collect();
     assert_eq!(names, ["slots", "unknown"]);
-    platform.settled_down().await;
+    platform.until_clean().await;
     let rollups = platform.mongo.collection::<Document>("rollups").count(doc! {}).await.unwrap();
     assert_eq!(rollups, 6, "three levels of two games");
     let metrics = platform.metrics().await;
@@ -39,12 +39,12 @@ async fn made_up_games_are_one_bucket_and_one_label() {
 
 /// An older build made one rollup for each name that clients had typed. These are more than one response used to hold.
 #[tokio::test(flavor = "multi_thread")]
-async fn old_buckets_of_typed_names_are_summed_and_none_is_left_out() {
+async fn old_buckets_of_unknown_games_are_summed() {
     const OLD: i64 = 25_000;
     let platform = Platform::start(config()).await;
     platform.publish(&[settled("player", 100, 50)]).await;
     platform.summary(1).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     let rollups = platform.mongo.collection::<Document>("rollups");
     let hour = rollups.find_one(doc! { "level": "hour" }).await.unwrap().unwrap();
     let old = |n: i64| {

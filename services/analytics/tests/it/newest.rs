@@ -38,14 +38,14 @@ fn one_bet_an_hour(slot_of: &Event, hours: i64) -> Vec<Event> {
 }
 
 /// The store applied an insert without an answer, after the recompute. So no rollup includes the fact, and no mark exists. When
-/// the record is handled again, its fact is already stored.
+/// the record is redelivered, its fact is already stored.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fact_that_was_stored_without_an_answer_gets_into_the_rollups() {
+async fn fact_stored_without_response_is_rolled_up() {
     let platform = Platform::start(config()).await;
     let bet = settled("player", 100, 50);
     platform.publish(std::slice::from_ref(&bet)).await;
     platform.summary(1).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     platform.mongo.collection::<Document>("rollups").delete_many(doc! {}).await.unwrap();
 
     platform.publish(std::slice::from_ref(&bet)).await;
@@ -58,12 +58,12 @@ async fn a_fact_that_was_stored_without_an_answer_gets_into_the_rollups() {
 
 /// Another process stored a newer sum while this process was paused between its own sum and its put.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_sum_does_not_replace_a_newer_one_at_any_level() {
+async fn older_sum_never_replaces_newer_sum() {
     let platform = Platform::start(config()).await;
     let first = one_bet_an_hour(&settled("player", 1, 0), 3);
     platform.publish(&first).await;
     platform.facts(3).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     for (level, bet) in Level::ALL.into_iter().zip(&first) {
         platform.change_rollup(level, bet, doc! { "$set": { "bets": NEWER, "facts": NEWER } }).await;
     }
@@ -71,23 +71,23 @@ async fn an_older_sum_does_not_replace_a_newer_one_at_any_level() {
     platform.publish(&one_bet_an_hour(&first[0], 3)).await;
     // A mark is made before its fact and deleted after the recompute, so without marks every sum was stored.
     platform.facts(6).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     for (newer, bet) in Level::ALL.into_iter().zip(&first) {
         for level in Level::ALL {
             let bets = platform.bets(level, bet).await;
             let expected = if level < newer { 2 } else { NEWER };
-            assert_eq!(bets, expected, "{level:?}, where another process had put the {newer:?}");
+            assert_eq!(bets, expected, "{level:?}, where another process had stored the {newer:?}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollup_without_a_number_of_facts_is_read_and_replaced() {
+async fn rollup_without_fact_count_is_replaced() {
     let platform = Platform::start(config()).await;
     let bet = settled("player", 100, 50);
     platform.publish(std::slice::from_ref(&bet)).await;
     platform.summary(1).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     for level in Level::ALL {
         platform.change_rollup(level, &bet, doc! { "$unset": { "facts": "" } }).await;
     }
@@ -96,7 +96,7 @@ async fn a_rollup_without_a_number_of_facts_is_read_and_replaced() {
     let second = Event { time: bet.time, ..settled("player", 100, 50) };
     platform.publish(&[second]).await;
     platform.facts(2).await;
-    platform.settled_down().await;
+    platform.until_clean().await;
     for level in Level::ALL {
         assert_eq!(platform.bets(level, &bet).await, 2, "{level:?}");
     }

@@ -2,10 +2,10 @@
 
 use store::bson::{DateTime, Document, doc};
 
-use crate::harness::{PATIENCE, Platform, config, settled};
+use crate::harness::{Platform, TIMEOUT, config, settled};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documents_that_cannot_be_read_stop_neither_the_summary_nor_the_take_over() {
+async fn unreadable_documents_are_skipped() {
     let config = config();
     let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
     let now = DateTime::now();
@@ -34,7 +34,7 @@ async fn documents_that_cannot_be_read_stop_neither_the_summary_nor_the_take_ove
     let platform = Platform::start(config).await;
     let summary = platform.summary(1).await;
     assert_eq!(summary["games"][0]["payout_minor"], 50);
-    testkit::eventually("the readable mark to go", PATIENCE, || async {
+    testkit::eventually("the readable mark to go", TIMEOUT, || async {
         (marks.count(doc! { "_id": "dead/1/slot" }).await.unwrap() == 0).then_some(())
     })
     .await;

@@ -16,7 +16,7 @@ fn sum(facts: &[Totals]) -> Totals {
 
 proptest! {
     #[test]
-    fn merging_does_not_depend_on_the_buckets(facts in prop::collection::vec(fact(), 0..60), cut in 0_usize..60) {
+    fn merge_is_independent_of_buckets(facts in prop::collection::vec(fact(), 0..60), cut in 0_usize..60) {
         let (one, other) = facts.split_at(cut.min(facts.len()));
         prop_assert_eq!(sum(one).merge(sum(other)), sum(&facts));
         prop_assert_eq!(sum(other).merge(sum(one)), sum(&facts));

@@ -3,14 +3,14 @@
 use contracts::Event;
 use store::bson::doc;
 
-use crate::harness::{PATIENCE, Platform, config, settled, voided};
+use crate::harness::{Platform, TIMEOUT, config, settled, voided};
 
 /// Ledger entry of one bet.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     Applied { stake_minor: i64, payout_minor: i64 },
     Voided { stake_minor: i64, payout_minor: i64 },
-    VoidedBeforeIt,
+    VoidedUnapplied,
 }
 
 /// Figures that the ledger entries add up to. The code is independent of analytics.
@@ -37,7 +37,7 @@ fn fold(entries: &[Entry]) -> Figures {
                 figures.stake_minor -= stake_minor;
                 figures.payout_minor -= payout_minor;
             }
-            Entry::VoidedBeforeIt => figures.voided += 1,
+            Entry::VoidedUnapplied => figures.voided += 1,
         }
     }
     figures
@@ -53,7 +53,7 @@ fn history(order: [usize; 3], player: &str) -> (Vec<Entry>, Vec<Event>) {
     let entries = vec![
         Entry::Applied { stake_minor, payout_minor },
         Entry::Voided { stake_minor, payout_minor },
-        Entry::VoidedBeforeIt,
+        Entry::VoidedUnapplied,
         Entry::Applied { stake_minor: 300, payout_minor: 50 },
     ];
     (entries, events)
@@ -62,7 +62,7 @@ fn history(order: [usize; 3], player: &str) -> (Vec<Entry>, Vec<Event>) {
 const ORDERS: [[usize; 3]; 3] = [[0, 1, 2], [1, 0, 2], [1, 2, 0]];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_summary_is_a_fold_of_the_ledger_with_voids_in_every_order() {
+async fn summary_equals_ledger_with_voids() {
     let platform = Platform::start(config()).await;
     let mut entries = Vec::new();
     for (n, order) in ORDERS.into_iter().enumerate() {
@@ -74,8 +74,8 @@ async fn the_summary_is_a_fold_of_the_ledger_with_voids_in_every_order() {
     assert_eq!(expected, Figures { bets: 3, stake_minor: 900, payout_minor: 150, voided: 6 });
 
     platform.facts(ORDERS.len() * 4).await;
-    platform.settled_down().await;
-    let figures = testkit::eventually("six voids in the summary", PATIENCE, || async {
+    platform.until_clean().await;
+    let figures = testkit::eventually("six voids in the summary", TIMEOUT, || async {
         let (_, summary) = platform.get("/api/v1/summary").await;
         let game = &summary["games"][0];
         let figure = |name: &str| game[name].as_i64();
@@ -98,7 +98,7 @@ async fn the_summary_is_a_fold_of_the_ledger_with_voids_in_every_order() {
 
 /// A fact that an older build stored for a void has no amounts, so it counts as a void that reversed nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_void_of_an_older_build_counts_as_before() {
+async fn void_of_older_build_reverses_nothing() {
     let platform = Platform::start(config()).await;
     let bet = settled("player", 100, 50);
     platform.publish(std::slice::from_ref(&bet)).await;

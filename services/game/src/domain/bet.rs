@@ -4,7 +4,7 @@
 
 use money::{Currency, Money};
 
-use super::machine::{GAME, Machine, Spin, StopSource};
+use super::slot_machine::{GAME, SlotMachine, Spin, StopSource};
 
 /// Range of allowed stakes, in minor units of any currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +15,24 @@ pub struct StakeLimits {
     pub minor_max: i64,
 }
 
+impl StakeLimits {
+    /// Creates limits that hold for every currency.
+    #[must_use]
+    pub const fn new(minor_min: i64, minor_max: i64) -> Self {
+        Self { minor_min, minor_max }
+    }
+}
+
 /// Inputs of a decision besides the command.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    machine: Machine,
+    machine: SlotMachine,
     limits: StakeLimits,
 }
 
 /// A bet as requested, before the rules are applied. The currency may be unsupported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask<'a> {
+pub struct BetRequest<'a> {
     /// Name of the game.
     pub game: &'a str,
     /// Stake in minor units.
@@ -44,7 +52,7 @@ pub enum Refusal {
     InvalidStake,
 }
 
-/// Result of judging a bet.
+/// Decision on a bet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The bet was played. Payment has to apply stake and payout together.
@@ -63,13 +71,13 @@ pub enum Decision {
 impl Rules {
     /// Creates the rules for one machine.
     #[must_use]
-    pub fn new(machine: Machine, limits: StakeLimits) -> Self {
+    pub fn new(machine: SlotMachine, limits: StakeLimits) -> Self {
         Self { machine, limits }
     }
 
     /// Machine that is played.
     #[must_use]
-    pub fn machine(&self) -> &Machine {
+    pub fn machine(&self) -> &SlotMachine {
         &self.machine
     }
 
@@ -79,9 +87,9 @@ impl Rules {
         self.limits
     }
 
-    /// Judges a bet and plays it if it is allowed.
-    pub fn decide(&self, ask: Ask<'_>, source: &mut impl StopSource) -> Decision {
-        let stake = match self.judge(ask) {
+    /// Checks a bet and plays it if it is allowed.
+    pub fn decide(&self, request: BetRequest<'_>, source: &mut impl StopSource) -> Decision {
+        let stake = match self.check(request) {
             Ok(stake) => stake,
             Err(refusal) => return Decision::Refused(refusal),
         };
@@ -93,13 +101,13 @@ impl Rules {
         }
     }
 
-    fn judge(&self, ask: Ask<'_>) -> Result<Money, Refusal> {
-        if ask.game != GAME {
+    fn check(&self, request: BetRequest<'_>) -> Result<Money, Refusal> {
+        if request.game != GAME {
             return Err(Refusal::UnknownGame);
         }
-        let currency: Currency = ask.currency.parse().map_err(|_| Refusal::CurrencyNotSupported)?;
-        let stake = Money::new(ask.stake_minor, currency);
-        let within = (self.limits.minor_min..=self.limits.minor_max).contains(&ask.stake_minor);
+        let currency: Currency = request.currency.parse().map_err(|_| Refusal::CurrencyNotSupported)?;
+        let stake = Money::new(request.stake_minor, currency);
+        let within = (self.limits.minor_min..=self.limits.minor_max).contains(&request.stake_minor);
         if stake.is_positive() && within { Ok(stake) } else { Err(Refusal::InvalidStake) }
     }
 }
@@ -113,16 +121,16 @@ mod tests {
 
     impl StopSource for Script {
         fn stop(&mut self, _stops: usize) -> usize {
-            self.0.pop().expect("no more stops than the test foresaw")
+            self.0.pop().expect("the test lists every stop that is drawn")
         }
     }
 
     fn rules() -> Rules {
-        Rules::new(Machine::published(), StakeLimits { minor_min: 10, minor_max: 1_000 })
+        Rules::new(SlotMachine::published(), StakeLimits::new(10, 1_000))
     }
 
     #[test]
-    fn what_is_not_allowed_is_refused_without_a_draw() {
+    fn invalid_bet_is_refused_without_a_draw() {
         let cases = [
             (("roulette", 100, "EUR"), Refusal::UnknownGame),
             (("", 100, "EUR"), Refusal::UnknownGame),
@@ -136,23 +144,24 @@ mod tests {
             (("slots", i64::MAX, "EUR"), Refusal::InvalidStake),
         ];
         for ((game, stake_minor, currency), refusal) in cases {
-            let decision = rules().decide(Ask { game, stake_minor, currency }, &mut Script(vec![]));
+            let decision = rules().decide(BetRequest { game, stake_minor, currency }, &mut Script(vec![]));
             assert_eq!(decision, Decision::Refused(refusal), "{game} {stake_minor} {currency}");
         }
     }
 
     #[test]
-    fn every_combination_of_stops_pays_what_the_table_says_to_the_cent() {
+    fn every_combination_pays_exactly_by_the_table() {
         let rules = rules();
         let mut paid = 0_i64;
         for stops in 0..32_usize.pow(3) {
             let mut script = Script(vec![stops % 32, stops / 32 % 32, stops / 1024]);
-            let decision = rules.decide(Ask { game: "slots", stake_minor: 10, currency: "GBP" }, &mut script);
+            let decision =
+                rules.decide(BetRequest { game: "slots", stake_minor: 10, currency: "GBP" }, &mut script);
             let Decision::Played { stake, payout, spin } = decision else { panic!("refused: {decision:?}") };
             assert_eq!((stake.minor(), stake.currency()), (10, Currency::Gbp));
             assert_eq!(payout, stake.checked_mul(spin.multiplier).unwrap());
             paid += payout.minor();
         }
-        assert_eq!(paid, 10 * i64::try_from(rules.machine().theory().sum).unwrap());
+        assert_eq!(paid, 10 * i64::try_from(rules.machine().statistics().sum).unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! Handler of `PlaceBet`: decides the bet, stores it, then asks payment. One insert and one publish.
+//! Handler of `PlaceBet`: decides the bet, stores it, then publishes the command to payment. One insert and one publish.
 
 use std::sync::Arc;
 
@@ -6,26 +6,24 @@ use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::RejectReason;
-use contracts::{Event, Message, ids};
-use store::bson::DateTime;
+use contracts::{Event, FieldError, ids};
 
-use super::Game;
+use super::context::Game;
 use crate::bets::Insertion;
 use crate::document::BetDocument;
-use crate::domain::bet::{Ask, Decision, Refusal};
-use crate::domain::life::State;
-use crate::domain::machine::PAY_TABLE_VERSION;
-use crate::error::GameError;
+use crate::domain::bet::{BetRequest, Decision, Refusal};
+use crate::domain::lifecycle::State;
+use crate::domain::slot_machine::PAY_TABLE_VERSION;
 use crate::events;
 
 /// Handles `PlaceBet`.
-pub struct OnPlaceBet(pub Arc<Game>);
+pub(super) struct OnPlaceBet(pub(super) Arc<Game>);
 
 #[async_trait]
-impl Handle for OnPlaceBet {
-    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+impl Handle<PlaceBet> for OnPlaceBet {
+    async fn handle(&self, command: &PlaceBet, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let game = &self.0;
-        let bet = decided(game, &delivery.event)?;
+        let bet = decide(game, command, &delivery.event)?;
         match game.bets.insert(&bet).await? {
             Insertion::Fresh => {
                 game.publish_next(&bet).await?;
@@ -45,13 +43,10 @@ impl Handle for OnPlaceBet {
 }
 
 /// Decides a bet and returns its document.
-fn decided(game: &Game, event: &Event) -> Result<BetDocument, GameError> {
-    let Message::PlaceBet(command) = &event.message else {
-        return Err(GameError::WrongType(event.message.event_type().as_str()));
-    };
+fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<BetDocument, HandlerError> {
     let PlaceBet { player_id, game: name, stake } = command;
-    let stake = stake.as_ref().ok_or(GameError::Incomplete { field: "stake" })?;
-    let ask = Ask { game: name, stake_minor: stake.minor, currency: &stake.currency };
+    let stake = stake.as_ref().ok_or_else(|| FieldError::missing("stake"))?;
+    let request = BetRequest { game: name, stake_minor: stake.minor, currency: &stake.currency };
     let request_hash = event.request_hash.clone().unwrap_or_else(|| ids::request_hash(&event.message));
     let now = game.bets.now();
     let mut bet = BetDocument {
@@ -79,13 +74,12 @@ fn decided(game: &Game, event: &Event) -> Result<BetDocument, GameError> {
         unanswered_at: None,
         trace: telemetry::propagation::capture(),
     };
-    match game.decide(ask)? {
+    match game.decide(request)? {
         Decision::Played { payout, spin, .. } => {
             bet.payout_minor = payout.minor();
             bet.wager_hash = Some(events::wager_hash(&bet));
             bet.reels = spin.line.iter().map(|symbol| symbol.as_str().to_owned()).collect();
-            let wait_ms = i64::try_from(game.sweep_after_ms).unwrap_or(i64::MAX);
-            bet.sweep_at = Some(DateTime::from_millis(now.timestamp_millis().saturating_add(wait_ms)));
+            bet.sweep_at = Some(store::time::later(now, game.sweep_after_ms));
         }
         Decision::Refused(refusal) => {
             bet.state = State::Rejected;

@@ -6,31 +6,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
-use contracts::Message;
+use contracts::proto::payments::v1::WagerApplied;
+use contracts::required_money;
 
-use super::Game;
+use super::context::Game;
 use crate::bets::Ending;
-use crate::error::GameError;
-use crate::events;
 
 /// Handles `WagerApplied`.
-pub struct OnWagerApplied(pub Arc<Game>);
+pub(super) struct OnWagerApplied(pub(super) Arc<Game>);
 
 #[async_trait]
-impl Handle for OnWagerApplied {
-    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
-        let Message::WagerApplied(applied) = &delivery.event.message else {
-            return Err(GameError::WrongType(delivery.event.message.event_type().as_str()).into());
-        };
+impl Handle<WagerApplied> for OnWagerApplied {
+    async fn handle(&self, applied: &WagerApplied, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let ending = Ending::Settled {
-            stake_minor: applied.stake.as_ref().ok_or(GameError::Incomplete { field: "stake" })?.minor,
-            payout_minor: applied.payout.as_ref().ok_or(GameError::Incomplete { field: "payout" })?.minor,
-            balance_minor: applied
-                .balance_after
-                .as_ref()
-                .ok_or(GameError::Incomplete { field: "balanceAfter" })?
-                .minor,
-            at: events::stored(delivery.event.time),
+            stake_minor: required_money("stake", applied.stake.as_ref())?.minor(),
+            payout_minor: required_money("payout", applied.payout.as_ref())?.minor(),
+            balance_minor: required_money("balanceAfter", applied.balance_after.as_ref())?.minor(),
+            at: store::time::to_bson(delivery.event.time),
         };
         self.0.end(&applied.wager_id, &applied.player_id, ending).await
     }

@@ -35,7 +35,7 @@ pub(crate) async fn show(
         Ok(Some(bet)) => Ok(Json(bet.into())),
         Ok(None) => Err(Problem::not_found()),
         Err(error) if error.class() == ErrorClass::Transient => {
-            tracing::warn!(error = %error, "a bet could not be looked up");
+            tracing::warn!(error = %error, "a bet could not be read from the document store");
             Err(Problem::unavailable("the document store does not answer"))
         }
         Err(error) => {

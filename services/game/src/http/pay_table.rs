@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::domain::bet::Rules;
-use crate::domain::machine::{GAME, PAY_TABLE_VERSION, Symbol};
-use crate::domain::theory::Fraction;
+use crate::domain::reels::Symbol;
+use crate::domain::rtp::Fraction;
+use crate::domain::slot_machine::{GAME, PAY_TABLE_VERSION};
 
 /// Published pay table.
 #[derive(Clone, Debug, Serialize)]
@@ -54,9 +55,9 @@ impl PayTableView {
             version: PAY_TABLE_VERSION,
             stake_minor_min: rules.limits().minor_min,
             stake_minor_max: rules.limits().minor_max,
-            rtp: machine.theory().rtp().into(),
-            hit_rate: machine.theory().hit_rate().into(),
-            combinations: machine.theory().combinations,
+            rtp: machine.statistics().rtp().into(),
+            hit_rate: machine.statistics().hit_rate().into(),
+            combinations: machine.statistics().combinations,
             pays,
             strips: machine.strips().iter().map(|strip| strip.iter().map(|s| s.as_str()).collect()).collect(),
         }

@@ -6,35 +6,36 @@ use bus::{CancellationToken, Consumer};
 use contracts::{EventType, Group};
 use game::bets::Bets;
 use game::domain::bet::Rules;
-use game::domain::machine::Machine;
+use game::domain::slot_machine::SlotMachine;
 use game::handlers::{self, Game};
 use game::rng::RandomStops;
 use store::bson::DateTime;
 
 use crate::harness::{RUNTIME, apply_wager, bet, config};
-use crate::skew::decided;
-use crate::stage::{Played, Stage};
+use crate::skew::undecided;
+use crate::stage::{FakeBacklog, Stage};
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// The sweeper's own clock is one hour ahead or behind.
 #[test]
-fn a_sweeper_with_a_wrong_clock_asks_for_what_is_due_and_for_nothing_else() {
+fn sweeper_with_wrong_clock_repeats_only_due_bets() {
     RUNTIME.block_on(async {
         for off_ms in [HOUR_MS, -HOUR_MS] {
-            let stage = Stage::set(&config("100").await).await;
+            let stage = Stage::new(&config("100").await).await;
             let player = testkit::unique("player");
             let now_ms = stage.bets.now().timestamp_millis();
-            let due = decided(&player, Some(DateTime::from_millis(now_ms)));
-            let not_due = decided(&player, Some(DateTime::from_millis(now_ms + HOUR_MS / 2)));
+            let due = undecided(&player, Some(DateTime::from_millis(now_ms)));
+            let not_due = undecided(&player, Some(DateTime::from_millis(now_ms + HOUR_MS / 2)));
             for bet in [&due, &not_due] {
                 stage.bets.insert(bet).await.unwrap();
             }
             let wrong = Bets::open(&stage.mongo.clone().with_clock_off_by(off_ms)).await.unwrap();
-            stage.run(stage.sweeper(&wrong, Played::default()));
+            stage.run(stage.sweeper(&wrong, FakeBacklog::default()));
             // One sweep ends before the next begins, so a command for the other bet would be between these two.
-            let asked = stage.seen.wait(&player, EventType::ApplyWager, 2).await;
-            let wagers: Vec<String> = asked.iter().take(2).map(|asked| apply_wager(asked).wager_id).collect();
+            let commands = stage.seen.wait(&player, EventType::ApplyWager, 2).await;
+            let wagers: Vec<String> =
+                commands.iter().take(2).map(|command| apply_wager(command).wager_id).collect();
             assert_eq!(wagers, [due.id.as_str(), due.id.as_str()], "off by {off_ms} ms");
         }
     });
@@ -42,14 +43,14 @@ fn a_sweeper_with_a_wrong_clock_asks_for_what_is_due_and_for_nothing_else() {
 
 /// The store's time differs from this process's clock by one hour, so the stored time shows which clock was used.
 #[test]
-fn a_bet_is_stored_with_the_stores_time() {
+fn bet_is_stored_with_store_time() {
     const SWEEP_AFTER_MS: u32 = 5_000;
     RUNTIME.block_on(async {
         let config = config("100").await;
-        let stage = Stage::set(&config).await;
+        let stage = Stage::new(&config).await;
         let store = stage.mongo.clone().with_clock_off_by(HOUR_MS);
         let bets = Bets::open(&store).await.unwrap();
-        let rules = Rules::new(Machine::published(), config.stakes.limits());
+        let rules = Rules::new(SlotMachine::published(), config.stakes.limits());
         let (producer, stops) = (stage.producer.clone(), RandomStops::from_os());
         let game = Arc::new(Game::new(bets, producer.clone(), rules, stops, u64::from(SWEEP_AFTER_MS)));
         let router = handlers::router(&game);

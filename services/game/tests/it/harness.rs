@@ -5,19 +5,19 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
-use chassis::{Edges, Shutdown};
+use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
+use chassis::{Listeners, Shutdown};
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{ApplyWager, WagerApplied};
 use contracts::{Event, EventId, EventType, Group, Message, Topic, ids};
 use game::config::Config;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use testkit::http::request;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 /// Time-out that exceeds a rebalance and a few retries on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Token that every request to game has to carry.
 pub(crate) const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
@@ -30,7 +30,7 @@ pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().u
 pub(crate) struct Seen(Arc<Mutex<Vec<Delivery>>>);
 
 #[async_trait]
-impl Handle for Seen {
+impl HandleAny for Seen {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         self.0.lock().unwrap().push(delivery.clone());
         Ok(Outcome::Applied)
@@ -50,7 +50,7 @@ impl Seen {
     /// Waits until there are `count` of them.
     pub(crate) async fn wait(&self, player: &str, event_type: EventType, count: usize) -> Vec<Delivery> {
         let what = format!("{count} {} of {player}", event_type.as_str());
-        testkit::eventually(&what, PATIENCE, || async {
+        testkit::eventually(&what, TIMEOUT, || async {
             let found = self.of(player, event_type);
             (found.len() >= count).then_some(found)
         })
@@ -77,7 +77,7 @@ pub(crate) async fn config(sweep_after_ms: &str) -> Config {
         ("PITBOSS__SWEEPER__INTERVAL_MS", "50".to_owned()),
         ("PITBOSS__SWEEPER__PER_SECOND_MAX", "100".to_owned()),
     ];
-    let settings = testkit::patient::environment("game").into_iter().chain(settings);
+    let settings = testkit::long_timeouts::environment("game").into_iter().chain(settings);
     let environment: HashMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     let config: Config =
         chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
@@ -97,13 +97,13 @@ impl Platform {
         let producer = Producer::new(&config.kafka).unwrap();
         let seen = Seen::default();
         watch(&config.kafka, &producer, seen.clone()).await;
-        let edges = Edges::local(&[]).await.unwrap();
-        let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
+        let listeners = Listeners::local(&[]).await.unwrap();
+        let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
         telemetry::spawn(async move {
-            let ended = game::run(config, edges, Shutdown::new()).await;
-            panic!("game ended: {:?}", ended.map_err(|failure| failure.story()));
+            let ended = game::run(config, listeners, Shutdown::new()).await;
+            panic!("game ended: {:?}", ended.map_err(|failure| failure.describe()));
         });
-        testkit::eventually("game to be ready", PATIENCE, || async move {
+        testkit::eventually("game to be ready", TIMEOUT, || async move {
             let (status, _) = try_get(ops, "/readyz").await?;
             (status == 200).then_some(())
         })
@@ -119,6 +119,11 @@ impl Platform {
         try_get(self.address, path).await.unwrap()
     }
 
+    /// Returns the HTTP representation of a bet.
+    pub(crate) async fn stored_bet(&self, bet_id: &EventId) -> serde_json::Value {
+        self.get(&format!("/internal/v1/bets/{bet_id}")).await.1
+    }
+
     /// Appends a probe record to game's dead letters of the topic (one partition) and returns its offset. That is the number of
     /// parked records plus the number of earlier calls.
     pub(crate) async fn parked(&self, topic: Topic) -> i64 {
@@ -130,16 +135,16 @@ impl Platform {
 
 pub(crate) async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) {
     let topics = [Topic::BetsEvents, Topic::PaymentsCommands];
-    let on_them = EventType::ALL.iter().filter(|event_type| topics.contains(&event_type.topic()));
-    let router = on_them.fold(Router::new(), |router, event_type| router.on(*event_type, seen.clone()));
+    let on_them = EventType::ALL.iter().copied().filter(|event_type| topics.contains(&event_type.topic()));
+    let router = Router::new().on_each(on_them, seen);
     let tail = Tail::new(kafka, &topics, router, producer.clone()).unwrap();
     let is_ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let told = Arc::clone(&is_ready);
+    let ready_flag = Arc::clone(&is_ready);
     telemetry::spawn(tail.run(CancellationToken::new(), move |ready| {
-        told.store(ready, std::sync::atomic::Ordering::SeqCst);
+        ready_flag.store(ready, std::sync::atomic::Ordering::SeqCst);
     }));
     let is_ready = &is_ready;
-    testkit::eventually("the tail", PATIENCE, || async move {
+    testkit::eventually("the tail", TIMEOUT, || async move {
         is_ready.load(std::sync::atomic::Ordering::SeqCst).then_some(())
     })
     .await;
@@ -148,27 +153,6 @@ pub(crate) async fn watch(kafka: &bus::Config, producer: &Producer, seen: Seen) 
 async fn try_get(address: std::net::SocketAddr, path: &str) -> Option<(u16, serde_json::Value)> {
     let token = ("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned());
     request(address, "GET", path, &[token]).await
-}
-
-/// Sends one request with exactly these headers on a new connection and returns status and body.
-pub(crate) async fn request(
-    address: std::net::SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(String, String)],
-) -> Option<(u16, serde_json::Value)> {
-    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
-    for (name, value) in headers {
-        head.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
-    }
-    head.push_str("connection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).unwrap_or_default()))
 }
 
 pub(crate) fn eur(minor: i64) -> Option<Money> {
@@ -189,8 +173,8 @@ pub(crate) fn bet_as(id: &EventId, player: &str, stake_minor: i64) -> Event {
     Event::command(id.clone(), "test", hash, message)
 }
 
-/// Builds payment's answer to `asked` with this balance.
-pub(crate) fn applied(asked: &Delivery, wager: &ApplyWager, balance_minor: i64) -> Event {
+/// Builds payment's answer to `command` with this balance.
+pub(crate) fn applied(command: &Delivery, wager: &ApplyWager, balance_minor: i64) -> Event {
     let answer = WagerApplied {
         wager_id: wager.wager_id.clone(),
         player_id: wager.player_id.clone(),
@@ -200,11 +184,11 @@ pub(crate) fn applied(asked: &Delivery, wager: &ApplyWager, balance_minor: i64) 
         balance_after: eur(balance_minor),
         seq: 1,
     };
-    Event::follower(&asked.event.id, "payment", answer)
+    Event::follower(&command.event.id, "payment", answer)
 }
 
-pub(crate) fn apply_wager(asked: &Delivery) -> ApplyWager {
-    asked.event.message.clone().try_into().expect("an ApplyWager")
+pub(crate) fn apply_wager(command: &Delivery) -> ApplyWager {
+    command.event.message.clone().try_into().expect("an ApplyWager")
 }
 
 /// Id, CloudEvents headers and value of an event.
@@ -212,7 +196,7 @@ pub(crate) type Identity = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
 
 /// Returns what identifies a record: id, time and bytes. Trace headers are left out, because they always differ.
 pub(crate) fn identity(delivery: &Delivery) -> Identity {
-    let ours = delivery.record.headers.iter().filter(|(name, _)| name.starts_with("ce_"));
-    let headers = ours.map(|(name, value)| (name.clone(), value.to_vec())).collect();
+    let ce_headers = delivery.record.headers.iter().filter(|(name, _)| name.starts_with("ce_"));
+    let headers = ce_headers.map(|(name, value)| (name.clone(), value.to_vec())).collect();
     (delivery.event.id.to_string(), headers, delivery.record.value.to_vec())
 }

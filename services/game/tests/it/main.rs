@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the measured return belongs in the output of the test")]
 
-mod broken;
 mod claiming;
 mod clocks;
 mod endings;
 mod guard;
 mod harness;
+mod invalid_bets;
 mod placing;
 mod reported;
 mod return_to_player;

@@ -2,41 +2,41 @@
 
 use contracts::{Event, EventId, EventType};
 
-use crate::endings::{dealt_with, decided, rejection};
+use crate::endings::{decided_bet, rejection, wait_until_handled};
 use crate::harness::{RUNTIME, applied, apply_wager};
 use testkit::reports;
 
-/// Returns true if an error with these words was reported for the bet.
-fn is_reported(bet_id: &EventId, words: &str) -> bool {
-    reports::about(bet_id.as_str()).iter().any(|report| report.contains(words))
+/// Returns true if an error with this text was reported for the bet.
+fn is_reported(bet_id: &EventId, text: &str) -> bool {
+    reports::containing(bet_id.as_str()).iter().any(|report| report.contains(text))
 }
 
 #[test]
-fn an_answer_that_contradicts_the_stored_bet_is_an_error_event() {
-    reports::listen();
+fn contradicting_answer_is_reported() {
+    reports::start_capture();
     RUNTIME.block_on(async {
-        let (platform, player, bet, asked) = decided().await;
-        let answer = applied(&asked, &apply_wager(&asked), 900);
+        let (platform, player, bet, command) = decided_bet().await;
+        let answer = applied(&command, &apply_wager(&command), 900);
         platform.publish(&answer).await;
-        platform.publish(&Event::follower(&asked.event.id, "payment", rejection(&bet.id, &player))).await;
+        platform.publish(&Event::follower(&command.event.id, "payment", rejection(&bet.id, &player))).await;
         // Answers of one player are handled in order: the second settled event comes after the contradiction was handled.
         platform.publish(&answer).await;
         platform.seen.wait(&player, EventType::BetSettled, 2).await;
-        assert!(is_reported(&bet.id, "payment says rejected of a bet that is settled"));
+        assert!(is_reported(&bet.id, "payment answered rejected for a bet that is settled"));
     });
 }
 
 #[test]
-fn an_answer_about_another_players_bet_is_an_error_event() {
-    reports::listen();
+fn answer_for_other_players_bet_is_reported() {
+    reports::start_capture();
     RUNTIME.block_on(async {
-        let (platform, _, bet, asked) = decided().await;
+        let (platform, _, bet, command) = decided_bet().await;
         let other = testkit::unique("other");
-        let mut wager = apply_wager(&asked);
+        let mut wager = apply_wager(&command);
         wager.player_id.clone_from(&other);
-        platform.publish(&applied(&asked, &wager, 9_999)).await;
-        dealt_with(platform, &other).await;
-        assert!(is_reported(&bet.id, "payment says settled of a bet that is another player's"));
-        assert!(is_reported(&bet.id, &other), "and who that is");
+        platform.publish(&applied(&command, &wager, 9_999)).await;
+        wait_until_handled(platform, &other).await;
+        assert!(is_reported(&bet.id, "payment answered settled for a bet of another player"));
+        assert!(is_reported(&bet.id, &other), "the report names the other player");
     });
 }

@@ -4,13 +4,13 @@ use contracts::proto::bets::v1::{BetSettled, BetVoided};
 use contracts::proto::payments::v1::{CommandConflict, WagerVoided};
 use contracts::{Event, EventType, Topic, ids};
 use game::document::BetDocument;
-use game::domain::life::State;
+use game::domain::lifecycle::State;
 use store::bson::{DateTime, Document, doc};
 
 use crate::harness::{Platform, RUNTIME, applied, apply_wager, bet, bet_as, eur};
 
 /// Builds an undecided bet as this build stores it.
-pub(crate) fn decided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
+pub(crate) fn undecided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
     BetDocument {
         id: testkit::unique("bet"),
         player_id: player.to_owned(),
@@ -40,7 +40,7 @@ pub(crate) fn decided(player: &str, sweep_at: Option<DateTime>) -> BetDocument {
 
 /// A newer build stores a state and a format of amounts that this build does not know.
 #[test]
-fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
+fn unreadable_bet_parks_only_its_own_record() {
     RUNTIME.block_on(async {
         let platform = Platform::shared().await;
         let (harmed, other) = (testkit::unique("player"), testkit::unique("player"));
@@ -57,42 +57,42 @@ fn a_bet_that_cannot_be_read_parks_its_record_and_everybody_else_plays_on() {
         let parked = platform.parked(Topic::BetsCommands).await;
         platform.publish(&newer_state).await;
         platform.publish(&newer_amount).await;
-        // A readable bet beside them. When payment is asked for it, the commands before it have been handled.
+        // A readable bet beside them. When its command is published, the bets before it have been handled.
         let beside = bet(&harmed, 100);
         platform.publish(&beside).await;
-        let asked = platform.seen.wait(&harmed, EventType::ApplyWager, 1).await.remove(0);
-        assert_eq!(apply_wager(&asked).wager_id, beside.id.as_str());
+        let command = platform.seen.wait(&harmed, EventType::ApplyWager, 1).await.remove(0);
+        assert_eq!(apply_wager(&command).wager_id, beside.id.as_str());
         // Two records and the probe of the first call. A redelivered record is parked again.
         assert!(platform.parked(Topic::BetsCommands).await >= parked + 3, "both are parked");
         // The conflict has to end the bet. For that, all undecided bets of the player are searched.
         let conflict = CommandConflict {
-            command_id: asked.event.id.to_string(),
+            command_id: command.event.id.to_string(),
             command_type: EventType::ApplyWager.as_str().to_owned(),
             player_id: harmed.clone(),
         };
-        platform.publish(&Event::follower(&asked.event.id, "payment", conflict)).await;
+        platform.publish(&Event::follower(&command.event.id, "payment", conflict)).await;
         let voided = platform.seen.wait(&harmed, EventType::BetVoided, 1).await.remove(0);
-        let told: BetVoided = voided.event.message.try_into().unwrap();
-        assert_eq!(told.bet_id, beside.id.as_str());
+        let event: BetVoided = voided.event.message.try_into().unwrap();
+        assert_eq!(event.bet_id, beside.id.as_str());
         for (player, commands) in [(&harmed, 2), (&other, 1)] {
             let readable = bet(player, 100);
             platform.publish(&readable).await;
-            let asked = platform.seen.wait(player, EventType::ApplyWager, commands).await.remove(commands - 1);
-            platform.publish(&applied(&asked, &apply_wager(&asked), 900)).await;
+            let command = platform.seen.wait(player, EventType::ApplyWager, commands).await.remove(commands - 1);
+            platform.publish(&applied(&command, &apply_wager(&command), 900)).await;
             let settled = platform.seen.wait(player, EventType::BetSettled, 1).await.remove(0);
-            let told: BetSettled = settled.event.message.try_into().unwrap();
-            assert_eq!(told.bet_id, readable.id.as_str());
+            let event: BetSettled = settled.event.message.try_into().unwrap();
+            assert_eq!(event.bet_id, readable.id.as_str());
         }
         let kept = documents.find_one(doc! { "_id": newer_state.id.as_str() }).await.unwrap().unwrap();
-        assert_eq!(kept.get_str("state").ok(), Some("disputed"), "left as the newer build wrote it");
+        assert_eq!(kept.get_str("state").ok(), Some("disputed"), "unchanged, for a build that can read it");
         let (status, _) = platform.get(&format!("/internal/v1/bets/{}", newer_state.id)).await;
-        assert_eq!(status, 500, "about this bet nobody can answer here");
+        assert_eq!(status, 500, "this build cannot read the bet");
     });
 }
 
 /// The build that decodes the command may know fewer of its fields, so the hash has to come from the sender.
 #[test]
-fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
+fn command_to_payment_carries_stored_hash() {
     RUNTIME.block_on(async {
         let platform = Platform::shared().await;
         let player = testkit::unique("player");
@@ -117,15 +117,15 @@ fn the_command_to_payment_carries_the_hash_that_was_stored_with_the_bet() {
 
 /// A payment service of an older build reports a void without the reversed amounts.
 #[test]
-fn a_void_without_amounts_takes_back_what_the_settled_bet_says() {
+fn void_without_amounts_reverses_settled_amounts() {
     RUNTIME.block_on(async {
         let platform = Platform::shared().await;
         let player = testkit::unique("player");
         platform.publish(&bet(&player, 100)).await;
-        let asked = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
-        let mut wager = apply_wager(&asked);
+        let command = platform.seen.wait(&player, EventType::ApplyWager, 1).await.remove(0);
+        let mut wager = apply_wager(&command);
         wager.payout = eur(200);
-        platform.publish(&applied(&asked, &wager, 900)).await;
+        platform.publish(&applied(&command, &wager, 900)).await;
         let void = WagerVoided {
             wager_id: wager.wager_id.clone(),
             player_id: player.clone(),
@@ -135,7 +135,7 @@ fn a_void_without_amounts_takes_back_what_the_settled_bet_says() {
         };
         platform.publish(&Event::follower(&testkit::unique("void").parse().unwrap(), "payment", void)).await;
         let voided = platform.seen.wait(&player, EventType::BetVoided, 1).await.remove(0);
-        let told: BetVoided = voided.event.message.try_into().unwrap();
-        assert_eq!((told.reversed_stake, told.reversed_payout), (eur(100), eur(200)));
+        let event: BetVoided = voided.event.message.try_into().unwrap();
+        assert_eq!((event.reversed_stake, event.reversed_payout), (eur(100), eur(200)));
     });
 }

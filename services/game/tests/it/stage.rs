@@ -12,34 +12,34 @@ use game::sweeper::{Backlog, Sweeper};
 use store::bson::{DateTime, Document};
 use store::mongo::{Collection, Mongo};
 
-use crate::harness::{PATIENCE, Seen, watch};
-use crate::skew::decided;
+use crate::harness::{Seen, TIMEOUT, watch};
+use crate::skew::undecided;
 
-/// Backlog of payment with a state set by the test. It counts how often it was asked.
+/// Backlog of payment with a state set by the test. It counts the checks.
 #[derive(Clone, Default)]
-pub(crate) struct Played {
+pub(crate) struct FakeBacklog {
     pub(crate) is_behind: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
+    checks: Arc<AtomicUsize>,
 }
 
 #[async_trait]
-impl Backlog for Played {
+impl Backlog for FakeBacklog {
     async fn is_older_than(&self, _age: Duration) -> Result<bool, ClientError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.checks.fetch_add(1, Ordering::SeqCst);
         Ok(self.is_behind.load(Ordering::SeqCst))
     }
 }
 
-impl Played {
+impl FakeBacklog {
     pub(crate) fn behind() -> Self {
-        let played = Self::default();
-        played.is_behind.store(true, Ordering::SeqCst);
-        played
+        let backlog = Self::default();
+        backlog.is_behind.store(true, Ordering::SeqCst);
+        backlog
     }
 
-    pub(crate) async fn wait_for_looks(&self, count: usize) {
-        testkit::eventually("the sweeper to have looked", PATIENCE, || async {
-            (self.asked.load(Ordering::SeqCst) >= count).then_some(())
+    pub(crate) async fn wait_for_checks(&self, count: usize) {
+        testkit::eventually("the sweeper to check the backlog", TIMEOUT, || async {
+            (self.checks.load(Ordering::SeqCst) >= count).then_some(())
         })
         .await;
     }
@@ -64,7 +64,7 @@ impl Drop for Stage {
 
 impl Stage {
     /// Sets up a stage without a sweeper.
-    pub(crate) async fn set(config: &Config) -> Self {
+    pub(crate) async fn new(config: &Config) -> Self {
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let bets = Bets::open(&mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
@@ -76,7 +76,7 @@ impl Stage {
 
     /// Sets up a stage and starts one sweeper.
     pub(crate) async fn start(config: Config, backlog: impl Backlog) -> Self {
-        let stage = Self::set(&config).await;
+        let stage = Self::new(&config).await;
         stage.run(stage.sweeper(&stage.bets, backlog));
         stage
     }
@@ -94,7 +94,7 @@ impl Stage {
     /// Inserts `count` undecided bets of one player that are due.
     pub(crate) async fn due(&self, player: &str, count: usize) {
         for _ in 0..count {
-            self.bets.insert(&decided(player, Some(DateTime::from_millis(0)))).await.unwrap();
+            self.bets.insert(&undecided(player, Some(DateTime::from_millis(0)))).await.unwrap();
         }
     }
 }

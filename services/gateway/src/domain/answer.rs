@@ -16,25 +16,29 @@ pub(crate) enum Answer {
 impl Answer {
     /// Builds a result with this body.
     pub(crate) fn result<B: Serialize>(body: &B) -> Self {
-        // Our own structs of strings and integers always serialise. An empty body would fail every test.
-        Self::Result(serde_json::to_vec(body).map(Bytes::from).unwrap_or_default())
+        Self::Result(json_bytes(body))
     }
+}
+
+/// Serialises a body. Structs of strings and integers always serialise. An empty body would fail every test.
+pub(crate) fn json_bytes<B: Serialize>(body: &B) -> Bytes {
+    serde_json::to_vec(body).map(Bytes::from).unwrap_or_default()
 }
 
 /// A cached result, bound to the request that it answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct CachedReply {
     pub(crate) request_hash: String,
     pub(crate) body: Bytes,
 }
 
-impl Kept {
+impl CachedReply {
     pub(crate) fn new(request_hash: &RequestHash, body: Bytes) -> Self {
         Self { request_hash: request_hash.to_string(), body }
     }
 
     /// False when the cached result answers another request with the same key.
-    pub(crate) fn answers(&self, request_hash: &RequestHash) -> bool {
+    pub(crate) fn matches(&self, request_hash: &RequestHash) -> bool {
         self.request_hash == request_hash.to_string()
     }
 
@@ -63,15 +67,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_comes_back(hash in "[0-9a-f]{64}", body in proptest::collection::vec(any::<u8>(), 1..200)) {
-            let kept = Kept { request_hash: hash, body: Bytes::from(body) };
-            prop_assert_eq!(Kept::from_bytes(&kept.to_bytes()), Some(kept));
+        fn reply_survives_encoding(hash in "[0-9a-f]{64}", body in proptest::collection::vec(any::<u8>(), 1..200)) {
+            let reply = CachedReply { request_hash: hash, body: Bytes::from(body) };
+            prop_assert_eq!(CachedReply::from_bytes(&reply.to_bytes()), Some(reply));
         }
 
         #[test]
-        fn garbage_is_not_believed_and_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(kept) = Kept::from_bytes(&bytes) {
-                prop_assert_eq!(kept.to_bytes(), bytes);
+        fn malformed_bytes_are_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(reply) = CachedReply::from_bytes(&bytes) {
+                prop_assert_eq!(reply.to_bytes(), bytes);
             }
         }
     }

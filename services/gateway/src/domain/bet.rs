@@ -6,14 +6,14 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 
-/// What a player asks for.
+/// A bet to place.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BetRequest {
-    /// The game; `slots`.
+    /// The game: `slots`.
     #[schema(example = "slots", max_length = 32)]
     pub game: String,
-    /// The stake in minor units (cents), more than zero.
+    /// The stake in minor units (such as cents), more than zero.
     #[schema(example = 100, minimum = 1)]
     pub stake_minor: i64,
     /// The stake's currency: EUR, USD, GBP or SEK.
@@ -21,30 +21,31 @@ pub(crate) struct BetRequest {
     pub currency: String,
 }
 
-/// How a bet stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+/// State of a bet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// Settled, with a payout.
     Won,
-    /// Settled, without one.
+    /// Settled, without a payout.
     Lost,
-    /// The answer is no: see `reason`. Nothing was taken.
+    /// Rejected for the given `reason`. No money was moved.
     Rejected,
-    /// Taken back: nothing was taken in the end.
+    /// Reversed, or forbidden before it was applied. No money was taken in the end.
     Voided,
     /// Not decided yet.
+    #[default]
     Pending,
 }
 
-/// A bet and its outcome. The same bet is always the same bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+/// A bet and its outcome. A final result always has the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub(crate) struct BetResult {
     /// The bet's id.
     pub bet_id: String,
-    /// How it stands.
+    /// Its state.
     pub outcome: Outcome,
-    /// The symbols on the reels, from left to right; none for a bet that was not played.
+    /// The symbols on the reels, from left to right. Missing for a bet that was not played.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub reels: Vec<String>,
     /// The stake in minor units.
@@ -59,12 +60,12 @@ pub(crate) struct BetResult {
     /// The currency of all amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
-    /// Why it was rejected or voided, such as `insufficient_funds`.
+    /// Reason for the rejection or void, such as `insufficient_funds`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// One bet of the history: the bet in the words of its own answer, and which game, when, and where to follow it.
+/// A bet of the history, with the fields of [`BetResult`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct HistoryBet {
     #[serde(flatten)]
@@ -72,9 +73,9 @@ pub(crate) struct HistoryBet {
     /// The game.
     #[serde(skip_serializing_if = "Option::is_none")]
     game: Option<String>,
-    /// When it ended, in milliseconds since 1970.
+    /// Time of its outcome, in milliseconds since the epoch.
     at_epoch_ms: i64,
-    /// The trace in which it ended.
+    /// The trace that contains its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
 }
@@ -84,27 +85,23 @@ pub(crate) struct HistoryBet {
 pub(crate) struct HistoryPage {
     /// The bets.
     bets: Vec<HistoryBet>,
-    /// What to give as `before` for the next page; null at the end.
+    /// Value of `before` for the next page, or null on the last one.
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// State of a bet as the game service (field `state`) and the user service (field `outcome`) return it.
 #[derive(Clone, Debug, Deserialize)]
-struct ToldBet {
+struct BetFields {
     bet_id: String,
     #[serde(alias = "outcome")]
     state: String,
     #[serde(default)]
     reels: Vec<String>,
-    #[serde(default)]
     stake_minor: Option<i64>,
-    #[serde(default)]
     payout_minor: Option<i64>,
-    #[serde(default)]
     balance_minor: Option<i64>,
-    #[serde(default)]
     currency: Option<String>,
-    #[serde(default)]
     reason: Option<String>,
 }
 
@@ -112,9 +109,8 @@ struct ToldBet {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct GameBet {
     #[serde(flatten)]
-    told: ToldBet,
+    fields: BetFields,
     pub(crate) player_id: String,
-    #[serde(default)]
     pub(crate) request_hash: Option<String>,
 }
 
@@ -122,11 +118,9 @@ pub(crate) struct GameBet {
 #[derive(Clone, Debug, Deserialize)]
 struct UserBet {
     #[serde(flatten)]
-    told: ToldBet,
-    #[serde(default)]
+    fields: BetFields,
     game: Option<String>,
     at_epoch_ms: i64,
-    #[serde(default)]
     trace_id: Option<String>,
 }
 
@@ -134,14 +128,13 @@ struct UserBet {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct UserPage {
     bets: Vec<UserBet>,
-    #[serde(default)]
     next: Option<String>,
 }
 
 impl From<UserPage> for HistoryPage {
     fn from(page: UserPage) -> Self {
         let entry = |entry: UserBet| HistoryBet {
-            bet: BetResult::from_told(entry.told),
+            bet: BetResult::from_fields(entry.fields),
             game: entry.game,
             at_epoch_ms: entry.at_epoch_ms,
             trace_id: entry.trace_id,
@@ -153,24 +146,15 @@ impl From<UserPage> for HistoryPage {
 impl BetResult {
     /// A bet that was accepted and is not decided.
     pub(crate) fn pending(bet_id: impl Into<String>) -> Self {
-        Self {
-            bet_id: bet_id.into(),
-            outcome: Outcome::Pending,
-            reels: Vec::new(),
-            stake_minor: None,
-            payout_minor: None,
-            balance_minor: None,
-            currency: None,
-            reason: None,
-        }
+        Self { bet_id: bet_id.into(), ..Self::default() }
     }
 
     /// Converts the game service's record of a bet.
     pub(crate) fn from_game(bet: GameBet) -> Self {
-        Self::from_told(bet.told)
+        Self::from_fields(bet.fields)
     }
 
-    fn from_told(bet: ToldBet) -> Self {
+    fn from_fields(bet: BetFields) -> Self {
         let base = Self { stake_minor: bet.stake_minor, currency: bet.currency, ..Self::pending(bet.bet_id) };
         match bet.state.as_str() {
             "settled" => {

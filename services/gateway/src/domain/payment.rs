@@ -8,36 +8,37 @@ use utoipa::ToSchema;
 
 use super::{answer::Answer, bet::reason};
 
-/// An amount to bring in or to take out.
+/// An amount to deposit or to withdraw.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaymentRequest {
-    /// The amount in minor units (cents), more than zero.
+    /// The amount in minor units (such as cents), more than zero.
     #[schema(example = 2000, minimum = 1)]
     pub amount_minor: i64,
-    /// EUR, USD, GBP or SEK.
+    /// The currency: EUR, USD, GBP or SEK.
     #[schema(example = "EUR")]
     pub currency: String,
 }
 
-/// How a payment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+/// State of a payment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PaymentOutcome {
     /// The money has moved.
     Completed,
-    /// It has not, and will not: see `reason`.
+    /// Failed for the given `reason`. The money has not moved and will not.
     Failed,
     /// Not decided yet.
+    #[default]
     Pending,
 }
 
-/// A payment and its outcome. The same payment is always the same bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+/// A payment and its outcome. A final result always has the same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub(crate) struct PaymentResult {
     /// The payment's id.
     pub payment_id: String,
-    /// How it stands.
+    /// Its state.
     pub outcome: PaymentOutcome,
     /// The amount in minor units.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +49,7 @@ pub(crate) struct PaymentResult {
     /// The currency of all amounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
-    /// Why it failed, such as `declined`.
+    /// Reason for the failure, such as `declined`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -59,29 +60,17 @@ pub(crate) struct StoredPayment {
     pub(crate) payment_id: String,
     pub(crate) player_id: String,
     state: String,
-    #[serde(default)]
     amount_minor: Option<i64>,
-    #[serde(default)]
     balance_minor: Option<i64>,
-    #[serde(default)]
     currency: Option<String>,
-    #[serde(default)]
     reason: Option<String>,
-    #[serde(default)]
     pub(crate) request_hash: Option<String>,
 }
 
 impl PaymentResult {
     /// A payment that was accepted and is not decided.
     pub(crate) fn pending(payment_id: impl Into<String>) -> Self {
-        Self {
-            payment_id: payment_id.into(),
-            outcome: PaymentOutcome::Pending,
-            amount_minor: None,
-            balance_minor: None,
-            currency: None,
-            reason: None,
-        }
+        Self { payment_id: payment_id.into(), ..Self::default() }
     }
 
     /// Converts the payment service's record.
@@ -137,12 +126,12 @@ fn completed(payment_id: &str, amount: Option<&WireMoney>, balance: Option<&Wire
     })
 }
 
-fn failed(payment_id: &str, amount: Option<&WireMoney>, why: &str) -> Answer {
+fn failed(payment_id: &str, amount: Option<&WireMoney>, reason_name: &str) -> Answer {
     Answer::result(&PaymentResult {
         outcome: PaymentOutcome::Failed,
         amount_minor: amount.map(|amount| amount.minor),
         currency: amount.map(|amount| amount.currency.clone()),
-        reason: Some(reason(Some(why))),
+        reason: Some(reason(Some(reason_name))),
         ..PaymentResult::pending(payment_id)
     })
 }

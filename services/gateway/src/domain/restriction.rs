@@ -3,44 +3,51 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The limits that a player sets; what is left out is no limit.
+use super::answer::Answer;
+
+/// The limits that a player sets for themselves. A missing field removes that limit.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsRequest {
-    /// The most that one bet may stake, in minor units.
+    /// Largest stake of one bet, in minor units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub max_stake_minor: Option<i64>,
-    /// The most that may be lost on one day (UTC), in minor units.
+    /// Largest loss of one day (UTC), in minor units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub daily_loss_minor: Option<i64>,
-    /// The currency of both.
+    /// The currency of both limits.
     #[schema(example = "EUR")]
     pub currency: String,
 }
 
-/// For how long a player shuts themselves out.
+/// A self-exclusion.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SelfExclusionRequest {
-    /// Until when, in milliseconds since the epoch: a minute ahead at least, ten years at most.
+    /// End of the exclusion in milliseconds since the epoch, from one minute to ten years ahead.
     pub until_epoch_ms: i64,
 }
 
-/// How far a restriction is.
+/// State of a restriction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RestrictionStatus {
     /// The ledger enforces it from now on.
     Applied,
-    /// It is stored and on its way to the ledger.
+    /// It is stored. The ledger does not enforce it yet.
     Pending,
 }
 
 /// The answer to a restriction.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct RestrictionResult {
-    /// How far it is.
+    /// Its state.
     pub status: RestrictionStatus,
+}
+
+/// Answer to a restriction that the ledger enforces.
+pub(crate) fn applied() -> Answer {
+    Answer::result(&RestrictionResult { status: RestrictionStatus::Applied })
 }

@@ -1,4 +1,4 @@
-// The gateway's page: a player of the public interface like any other, with no rights of its own.
+// The gateway's page. It uses the public interface like any other client and has no special rights.
 "use strict";
 
 const SYMBOLS = ["seven", "bar", "bell", "plum", "orange", "cherry", "lemon"];
@@ -17,7 +17,7 @@ const money = (minor) => (minor / 100).toLocaleString("en", { minimumFractionDig
 
 const session = {
   read: (name) => { try { return JSON.parse(sessionStorage.getItem(name)); } catch { return null; } },
-  write: (name, value) => { try { sessionStorage.setItem(name, JSON.stringify(value)); } catch { /* private mode: forget on reload */ } },
+  write: (name, value) => { try { sessionStorage.setItem(name, JSON.stringify(value)); } catch { /* private mode: lost on reload */ } },
 };
 
 let player = session.read("player");
@@ -27,16 +27,16 @@ let busy = false;
 
 // ---- the interface ---------------------------------------------------------------------------------------------------
 
-/** A name for one write; the same for all its repetitions. */
+/** Creates an idempotency key. All attempts of one write use the same key. */
 function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** What the gateway says no to, or that it cannot be reached. */
-class Refusal extends Error {
+/** A problem returned by the gateway, or a failed connection (status 0). */
+class RequestError extends Error {
   constructor(problem, status, traceId) {
-    super(problem.detail || problem.title || `The gateway answered ${status}`);
+    super(problem.detail || problem.title || `The gateway returned ${status}`);
     this.status = status;
     this.traceId = traceId;
     this.retryAfterMs = 300;
@@ -52,38 +52,38 @@ async function call(method, path, { body, key } = {}) {
   try {
     response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new Refusal({ title: "The gateway cannot be reached." }, 0, null);
+    throw new RequestError({ title: "The gateway cannot be reached." }, 0, null);
   }
   const traceId = response.headers.get("x-trace-id");
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) {
-    const refusal = new Refusal(answer, response.status, traceId);
-    refusal.retryAfterMs = Math.min(5, Number(response.headers.get("retry-after")) || 0.3) * 1000;
-    throw refusal;
+    const error = new RequestError(answer, response.status, traceId);
+    error.retryAfterMs = Math.min(5, Number(response.headers.get("retry-after")) || 0.3) * 1000;
+    throw error;
   }
   return { answer, traceId, status: response.status, location: response.headers.get("location") };
 }
 
-/** A write: repeated under the same key while nobody knows whether it was heard, then followed to its outcome. */
+/** Sends a write. Retries with the same key while its effect is unknown, then polls for its outcome. */
 async function write(method, path, body) {
   const key = newKey();
   for (let attempt = 1; ; attempt += 1) {
     try {
       const first = await call(method, path, { body, key });
-      return first.status === 202 && first.location ? await follow(first) : first;
-    } catch (refusal) {
-      const again = refusal.status === 0 || refusal.status === 429 || refusal.status >= 500;
-      if (!again || attempt >= ATTEMPTS_MAX) throw refusal;
-      say("The gateway is slow; asking again under the same key…");
-      await pause(refusal.retryAfterMs);
+      return first.status === 202 && first.location ? await poll(first) : first;
+    } catch (error) {
+      const canRetry = error.status === 0 || error.status === 429 || error.status >= 500;
+      if (!canRetry || attempt >= ATTEMPTS_MAX) throw error;
+      showMessage("The gateway is slow. Retrying with the same key…");
+      await pause(error.retryAfterMs);
     }
   }
 }
 
-/** 202: accepted, and its outcome is to be asked for. The trace is that of the write, not of the asking. */
-async function follow(first) {
-  say("Accepted. Waiting for the outcome…");
-  for (let asked = 0; asked < 60; asked += 1) {
+/** Polls for the outcome after a 202. The trace is that of the write, not of the polling. */
+async function poll(first) {
+  showMessage("Accepted. Waiting for the outcome…");
+  for (let polls = 0; polls < 60; polls += 1) {
     await pause(500);
     const later = await call("GET", first.location);
     if (later.answer.outcome !== "pending") return { ...later, traceId: first.traceId };
@@ -91,7 +91,7 @@ async function follow(first) {
   return first;
 }
 
-// ---- what is shown ---------------------------------------------------------------------------------------------------
+// ---- display ----------------------------------------------------------------------------------------------------------
 
 function node(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -113,14 +113,14 @@ function traceLink(traceId, text) {
   return node("a", { href: `${recorder}/traces/${encodeURIComponent(traceId)}`, target: "_blank", rel: "noopener", title: `Trace ${traceId}` }, text);
 }
 
-function say(...parts) {
+function showMessage(...parts) {
   el("result").replaceChildren(...parts.map((part) => (typeof part === "string" ? node("span", {}, part) : part)));
 }
 
-function sayRefusal(refusal) {
-  const parts = [node("strong", { class: "bad" }, refusal.message)];
-  if (refusal.traceId) parts.push(traceLink(refusal.traceId, "its trace"));
-  say(...parts);
+function showError(error) {
+  const parts = [node("strong", { class: "bad" }, error.message)];
+  if (error.traceId) parts.push(traceLink(error.traceId, "its trace"));
+  showMessage(...parts);
 }
 
 function showBalance(minor) {
@@ -135,7 +135,7 @@ function showBalance(minor) {
 }
 
 function showPlayer() {
-  el("player").textContent = player ? player.name : "Nobody yet";
+  el("player").textContent = player ? player.name : "Not registered";
   el("register").hidden = Boolean(player);
   el("leave").hidden = !player;
   el("leave").disabled = busy;
@@ -160,7 +160,7 @@ function historyRow(bet, traceId, tookMs) {
     node("td", { class: "num" }, tookMs === undefined ? "–" : `${tookMs} ms`), trace);
 }
 
-function remember(bet, traceId, tookMs) {
+function addHistoryRow(bet, traceId, tookMs) {
   const body = el("history");
   body.querySelector(".empty")?.remove();
   const row = historyRow(bet, traceId, tookMs);
@@ -188,7 +188,7 @@ function rest(names) {
   el("reels").setAttribute("aria-label", `The reels show ${names.join(", ")}`);
 }
 
-/** Turns all reels until `stop` is called with what they show. */
+/** Turns all reels and returns a function that stops them at the given symbols. */
 function turn() {
   el("reels").classList.remove("won");
   if (calm.matches) return async (names) => rest(names);
@@ -197,10 +197,10 @@ function turn() {
     strip.append(strip.firstElementChild.cloneNode(true));
     return strip.animate([{ transform: "translateY(-87.5%)" }, { transform: "translateY(0)" }], { duration: 420, iterations: Infinity });
   });
-  const begun = performance.now();
+  const started = performance.now();
   return async (names) => {
     await Promise.all(strips.map(async (strip, at) => {
-      await pause(Math.max(0, SPIN_MS[at] - (performance.now() - begun)));
+      await pause(Math.max(0, SPIN_MS[at] - (performance.now() - started)));
       running[at].cancel();
       strip.replaceChildren(cell(names[at] ?? "unknown"), cell(anySymbol()), cell(anySymbol()));
       await strip.animate([{ transform: "translateY(-66.6%)" }, { transform: "translateY(3%)", offset: 0.8 }, { transform: "translateY(0)" }],
@@ -210,28 +210,28 @@ function turn() {
   };
 }
 
-// ---- what the player does --------------------------------------------------------------------------------------------
+// ---- actions of the player --------------------------------------------------------------------------------------------
 
-async function doing(action) {
+async function runAction(action) {
   if (busy) return;
   busy = true;
   showPlayer();
   try {
     await action();
-  } catch (refusal) {
-    if (!(refusal instanceof Refusal)) throw refusal;
-    if (refusal.status === 401 && player) leave();
-    sayRefusal(refusal);
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    if (error.status === 401 && player) leave();
+    showError(error);
   } finally {
     busy = false;
     showPlayer();
   }
 }
 
-const logOut = () => doing(async () => {
+const logOut = () => runAction(async () => {
   await call("DELETE", "/api/v1/sessions/current");
   leave();
-  say("Logged out.");
+  showMessage("Logged out.");
 });
 
 function leave() {
@@ -240,8 +240,8 @@ function leave() {
   showBalance(null);
 }
 
-const register = () => doing(async () => {
-  say("Registering…");
+const register = () => runAction(async () => {
+  showMessage("Registering…");
   const name = newKey().replaceAll("-", "").slice(0, 10);
   const credentials = { email: `${name}@players.example`, password: newKey() };
   await write("POST", "/api/v1/players", { ...credentials, display_name: `Guest ${name.slice(0, 4)}`, currency: CURRENCY });
@@ -249,57 +249,57 @@ const register = () => doing(async () => {
   player = { token: answer.token, id: answer.player_id, name: `Guest ${name.slice(0, 4)}` };
   session.write("player", player);
   showBalance(0);
-  say(node("strong", {}, `Welcome, ${player.name}.`), "Bring in some play money.");
+  showMessage(node("strong", {}, `Welcome, ${player.name}.`), "Deposit some play money.");
   el("deposit").disabled = false;
   setTimeout(() => el("deposit").focus(), 0);
 });
 
-const deposit = () => doing(async () => {
-  say("Asking the card provider…");
+const deposit = () => runAction(async () => {
+  showMessage("Waiting for the card provider…");
   const { answer, traceId } = await write("POST", "/api/v1/payments/deposits", { amount_minor: DEPOSIT_MINOR, currency: CURRENCY });
   const link = traceId ? [traceLink(traceId, "its trace")] : [];
   if (answer.outcome !== "completed") {
-    say(node("strong", { class: "bad" }, `The deposit ${answer.outcome === "failed" ? "failed" : "is still on its way"}.`), ...link);
+    showMessage(node("strong", { class: "bad" }, `The deposit ${answer.outcome === "failed" ? "failed" : "is still pending"}.`), ...link);
     return;
   }
   showBalance(answer.balance_minor);
-  say(node("strong", {}, `${money(answer.amount_minor ?? DEPOSIT_MINOR)} ${CURRENCY} are in.`), ...link);
+  showMessage(node("strong", {}, `${money(answer.amount_minor ?? DEPOSIT_MINOR)} ${CURRENCY} deposited.`), ...link);
   setTimeout(() => el("spin").focus(), 0);
 });
 
-const spin = () => doing(async () => {
+const spin = () => runAction(async () => {
   const stake = Number(document.querySelector("input[name=stake]:checked").value);
   const stop = turn();
-  say("Good luck…");
+  showMessage("Good luck…");
   let bet, traceId, tookMs;
   try {
-    const begun = performance.now();
+    const started = performance.now();
     ({ answer: bet, traceId } = await write("POST", "/api/v1/bets", { game: "slots", stake_minor: stake, currency: CURRENCY }));
-    tookMs = Math.round(performance.now() - begun);
-  } catch (refusal) {
+    tookMs = Math.round(performance.now() - started);
+  } catch (error) {
     await stop(["unknown", "unknown", "unknown"]);
-    throw refusal;
+    throw error;
   }
   await stop(bet.reels && bet.reels.length ? bet.reels : ["unknown", "unknown", "unknown"]);
-  remember({ stake_minor: stake, ...bet }, traceId, tookMs);
+  addHistoryRow({ stake_minor: stake, ...bet }, traceId, tookMs);
   if (typeof bet.balance_minor === "number") showBalance(bet.balance_minor);
-  sayOutcome(bet, traceId, tookMs);
+  showOutcome(bet, traceId, tookMs);
 });
 
-function sayOutcome(bet, traceId, tookMs) {
+function showOutcome(bet, traceId, tookMs) {
   const link = traceId ? traceLink(traceId, "follow its trace") : "";
   if (bet.outcome === "won") {
     el("reels").classList.add("won");
-    say(node("strong", { class: "won" }, `You won ${money(bet.payout_minor)} ${CURRENCY}!`), `Settled in ${tookMs} ms:`, link);
+    showMessage(node("strong", { class: "won" }, `You won ${money(bet.payout_minor)} ${CURRENCY}!`), `Settled in ${tookMs} ms:`, link);
   } else if (bet.outcome === "lost") {
-    say(node("strong", {}, "No luck this time."), `Settled in ${tookMs} ms:`, link);
+    showMessage(node("strong", {}, "No luck this time."), `Settled in ${tookMs} ms:`, link);
   } else {
-    const why = (bet.reason || bet.outcome).replaceAll("_", " ");
-    say(node("strong", { class: "bad" }, `The house says no: ${why}.`), link);
+    const reason = bet.reason ? `: ${bet.reason.replaceAll("_", " ")}` : "";
+    showMessage(node("strong", { class: "bad" }, `The bet is ${bet.outcome}${reason}.`), link);
   }
 }
 
-// ---- at the start ----------------------------------------------------------------------------------------------------
+// ---- start -----------------------------------------------------------------------------------------------------------
 
 async function resume() {
   if (!player) return;
@@ -310,15 +310,15 @@ async function resume() {
     showBalance(balances.balances?.[CURRENCY] ?? 0);
     const rows = (page.bets || []).map((bet) => historyRow(bet, traces.get(bet.bet_id) ?? bet.trace_id));
     if (rows.length) el("history").replaceChildren(...rows);
-    say(node("strong", {}, `Welcome back, ${player.name}.`));
-  } catch (refusal) {
-    if (refusal.status === 401) leave();
-    sayRefusal(refusal);
+    showMessage(node("strong", {}, `Welcome back, ${player.name}.`));
+  } catch (error) {
+    if (error.status === 401) leave();
+    showError(error);
   }
   showPlayer();
 }
 
-/** One line of the pay table: what must show, and how many stakes it pays. */
+/** One line of the pay table: the symbols, and the payout as a multiple of the stake. */
 function payLine({ line, multiplier }) {
   const shown = line.map((name) => (SYMBOLS.includes(name) ? symbol(name) : node("i", {}, name)));
   return node("li", {}, node("span", { class: "combination", "aria-label": line.join(", ") }, ...shown),
@@ -333,8 +333,8 @@ async function showPayTable() {
     box.replaceChildren(
       node("p", { class: "hint" }, `Return to player: ${percent.replace(/\s*%$/, "")} %, exactly ${numerator}/${denominator}, counted over every stop of the reels.`),
       node("ul", {}, ...answer.pays.map(payLine)));
-  } catch (refusal) {
-    box.replaceChildren(node("p", { class: "hint" }, refusal.message));
+  } catch (error) {
+    box.replaceChildren(node("p", { class: "hint" }, error.message));
   }
 }
 

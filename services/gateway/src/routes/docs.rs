@@ -7,7 +7,6 @@ use utoipa::{
 };
 
 use super::{bets, games, me, payments, players, sessions, webhooks};
-use crate::domain;
 
 /// The description of the public interface.
 #[derive(OpenApi)]
@@ -15,9 +14,10 @@ use crate::domain;
     info(
         title = "Pitboss gateway",
         version = "1",
-        description = "Players' interface. Every POST and PUT of a player takes `Idempotency-Key` (1 to 128 visible ASCII characters, \
-            with or without double quotes; the same value twice is one key, two values are a 400); every answer carries `x-trace-id`; \
-            an error is `application/problem+json` (RFC 9457) whose `type` never changes for the same reason.",
+        description = "The players' interface. Every POST and PUT of a player requires the header `Idempotency-Key`: 1 to 128 \
+            visible ASCII characters, with or without double quotes. The same value twice counts as one key, and two values are \
+            refused with 400. Every response carries `x-trace-id`. An error is `application/problem+json` (RFC 9457), and programs \
+            can decide by its `type`, which never changes for the same reason.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
@@ -37,16 +37,6 @@ use crate::domain;
         games::pay_table,
         webhooks::card_provider,
     ),
-    components(schemas(
-        domain::bet::BetRequest,
-        domain::bet::BetResult,
-        domain::bet::HistoryPage,
-        domain::payment::PaymentRequest,
-        domain::payment::PaymentResult,
-        domain::restriction::LimitsRequest,
-        domain::restriction::SelfExclusionRequest,
-        domain::restriction::RestrictionResult,
-    )),
     modifiers(&PlayerToken),
 )]
 pub struct Description;

@@ -9,33 +9,34 @@ use contracts::{
     Message, ids,
     proto::players::v1::{LimitsChanged, SelfExclusionStarted},
 };
-use http::{Method, StatusCode};
+use http::Method;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::shared_docs::{BodyProblems, CommonProblems, IdempotencyHeader, TokenProblems};
 use crate::{
+    app::App,
     auth::{Bearer, Player},
     domain::{
         bet::HistoryPage,
+        player::{Balances, Profile},
         restriction::{LimitsRequest, RestrictionResult, SelfExclusionRequest},
     },
-    restrictions::{self, Restriction},
-    state::Gateway,
-    writes,
+    player_limits::{self, Restriction},
 };
 
 /// Largest page of history.
 const HISTORY_PAGE_MAX: u32 = 100;
 
-/// Which page of the history.
+/// A page of the history.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
-    /// How many bets, at most 100.
+    /// Number of bets, at most 100.
     #[serde(default = "default_page")]
     #[param(minimum = 1, maximum = 100, default = 20)]
     limit: u32,
-    /// What the page before gave as `next`.
+    /// The value of `next` in the previous page.
     before: Option<String>,
 }
 
@@ -43,54 +44,49 @@ fn default_page() -> u32 {
     20
 }
 
-/// The player's profile.
+/// Get the player's profile.
 #[utoipa::path(get, path = "/api/v1/me", tag = "me", security(("player" = [])),
-    responses(
-        (status = 200, description = "player_id, display_name, currency, kyc_status", body = Object),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-    ))]
-pub(crate) async fn profile(State(gateway): State<Gateway>, player: Player) -> Result<Response, Problem> {
-    Ok(writes::body_response(StatusCode::OK, gateway.peers.profile(&player.id).await?))
+    responses((status = 200, description = "The profile", body = Profile), TokenProblems, CommonProblems))]
+pub(crate) async fn profile(State(app): State<App>, player: Player) -> Result<Json<Profile>, Problem> {
+    Ok(Json(app.peers.profile(&player.id).await?))
 }
 
-/// The player's balances, in minor units by currency.
+/// Get the player's balances.
 #[utoipa::path(get, path = "/api/v1/me/balance", tag = "me", security(("player" = [])),
-    responses(
-        (status = 200, description = "`{\"balances\": {\"EUR\": 1234}}`", body = Object),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-    ))]
-pub(crate) async fn balance(State(gateway): State<Gateway>, player: Player) -> Result<Response, Problem> {
-    Ok(writes::body_response(StatusCode::OK, gateway.peers.balances(&player.id).await?))
+    responses((status = 200, description = "The balances by currency", body = Balances), TokenProblems, CommonProblems))]
+pub(crate) async fn balance(State(app): State<App>, player: Player) -> Result<Json<Balances>, Problem> {
+    Ok(Json(app.peers.balances(&player.id).await?))
 }
 
-/// The player's bets, latest first, each in the words of the answer to its placing.
+/// List the player's bets, latest first.
 #[utoipa::path(get, path = "/api/v1/me/bets", tag = "me", security(("player" = [])), params(Page),
     responses(
-        (status = 200, description = "A page of them", body = HistoryPage),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
+        (status = 200, description = "A page of bets", body = HistoryPage),
+        (status = 400, description = "Invalid `limit`", body = Problem, content_type = "application/problem+json"),
+        TokenProblems, CommonProblems,
     ))]
 pub(crate) async fn history(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     player: Player,
     Query(page): Query<Page>,
 ) -> Result<Json<HistoryPage>, Problem> {
     let limit = page.limit.clamp(1, HISTORY_PAGE_MAX);
-    let page = gateway.peers.history(&player.id, limit, page.before.as_deref()).await?;
+    let page = app.peers.history(&player.id, limit, page.before.as_deref()).await?;
     Ok(Json(page.into()))
 }
 
-/// Set limits; answered when the ledger enforces them.
+/// Set limits and wait until the ledger enforces them.
 #[utoipa::path(put, path = "/api/v1/me/limits", tag = "me", security(("player" = [])),
-    params(("Idempotency-Key" = String, Header, description = "Your name for this request")),
+    params(IdempotencyHeader),
     request_body = LimitsRequest,
     responses(
-        (status = 200, description = "Enforced from now on", body = RestrictionResult),
-        (status = 202, description = "Stored, and on its way to the ledger", body = RestrictionResult),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 422, description = "A limit that makes no sense, or the key belongs to another request", content_type = "application/problem+json"),
+        (status = 200, description = "The ledger enforces it from now on", body = RestrictionResult),
+        (status = 202, description = "Stored. The ledger does not enforce it yet", body = RestrictionResult),
+        (status = 422, description = "Invalid limit, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
+        TokenProblems, BodyProblems, CommonProblems,
     ))]
 pub(crate) async fn set_limits(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     player: Bearer,
     key: IdempotencyKey,
     Json(request): Json<LimitsRequest>,
@@ -102,22 +98,22 @@ pub(crate) async fn set_limits(
         max_stake: money(request.max_stake_minor)?,
         daily_loss: money(request.daily_loss_minor)?,
     });
-    let what = Restriction { method: Method::PUT, what: "limits", route: "PUT /api/v1/me/limits" };
-    restrict(&gateway, &player, what, &key, &message, &request).await
+    let limits = Restriction { method: Method::PUT, resource: "limits", route: "PUT /api/v1/me/limits" };
+    player_limits::perform(&app, &player, limits, &key, &ids::request_hash(&message), &request).await
 }
 
-/// Shut oneself out; answered when the ledger enforces it.
+/// Exclude oneself and wait until the ledger enforces it.
 #[utoipa::path(post, path = "/api/v1/me/self-exclusion", tag = "me", security(("player" = [])),
-    params(("Idempotency-Key" = String, Header, description = "Your name for this request")),
+    params(IdempotencyHeader),
     request_body = SelfExclusionRequest,
     responses(
-        (status = 200, description = "Enforced from now on", body = RestrictionResult),
-        (status = 202, description = "Stored, and on its way to the ledger", body = RestrictionResult),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 422, description = "In the past, too short or too long, or the key belongs to another request", content_type = "application/problem+json"),
+        (status = 200, description = "The ledger enforces it from now on", body = RestrictionResult),
+        (status = 202, description = "Stored. The ledger does not enforce it yet", body = RestrictionResult),
+        (status = 422, description = "Invalid end of the exclusion, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
+        TokenProblems, BodyProblems, CommonProblems,
     ))]
 pub(crate) async fn exclude(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     player: Bearer,
     key: IdempotencyKey,
     Json(request): Json<SelfExclusionRequest>,
@@ -126,18 +122,7 @@ pub(crate) async fn exclude(
         player_id: player.id.clone(),
         until_epoch_ms: request.until_epoch_ms,
     });
-    let what =
-        Restriction { method: Method::POST, what: "self-exclusion", route: "POST /api/v1/me/self-exclusion" };
-    restrict(&gateway, &player, what, &key, &message, &request).await
-}
-
-async fn restrict<B: serde::Serialize>(
-    gateway: &Gateway,
-    player: &Bearer,
-    what: Restriction,
-    key: &IdempotencyKey,
-    message: &Message,
-    body: &B,
-) -> Result<Response, Problem> {
-    restrictions::perform(gateway, player, what, key, &ids::request_hash(message), body).await
+    let (resource, route) = ("self-exclusion", "POST /api/v1/me/self-exclusion");
+    let exclusion = Restriction { method: Method::POST, resource, route };
+    player_limits::perform(&app, &player, exclusion, &key, &ids::request_hash(&message), &request).await
 }

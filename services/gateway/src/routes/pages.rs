@@ -8,7 +8,7 @@ use axum::{
 use chassis::problem::Problem;
 use http::{HeaderValue, header};
 
-use crate::state::Gateway;
+use crate::app::App;
 
 /// Allows only this server's own files. The page cannot be framed and cannot submit a form.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -21,10 +21,10 @@ struct Index<'a> {
 }
 
 /// `GET /`.
-pub(crate) async fn index(State(gateway): State<Gateway>) -> Result<Response, Problem> {
-    let page = Index { recorder_url: &gateway.recorder_url };
+pub(crate) async fn index(State(app): State<App>) -> Result<Response, Problem> {
+    let page = Index { recorder_url: &app.recorder_url };
     let html = page.render().map_err(|error| {
-        tracing::error!(error = %error, "the page could not be written");
+        tracing::error!(error = %error, "failed to render the page");
         Problem::internal()
     })?;
     let policy = [(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY))];

@@ -9,33 +9,32 @@ use contracts::{
     EventId, Message,
     proto::payments::v1::{Deposit, Withdraw},
 };
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
-use super::bets::amount;
+use super::{
+    bets::amount,
+    shared_docs::{BodyProblems, CommonProblems, IdempotencyHeader, PreferHeader, TokenProblems},
+};
 use crate::{
+    app::App,
     auth::{Bearer, Player},
     domain::payment::{PaymentRequest, PaymentResult},
-    owner::{self, Owner},
-    state::Gateway,
-    writes::{self, Write},
+    idempotent_write::{self, Write},
+    outcome_lookup::{self, Owner},
 };
 
-/// Bring money in; waits up to two seconds for the provider.
+/// Deposit money and wait up to two seconds for the provider.
 #[utoipa::path(post, path = "/api/v1/payments/deposits", tag = "payments", security(("player" = [])),
-    params(
-        ("Idempotency-Key" = String, Header, description = "Your name for this deposit: the same key is the same deposit"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async`: answer 202 as soon as it is safe"),
-    ),
+    params(IdempotencyHeader, PreferHeader),
     request_body = PaymentRequest,
     responses(
         (status = 200, description = "The outcome", body = PaymentResult),
-        (status = 202, description = "Accepted; ask at Location", body = PaymentResult),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 422, description = "Not a payment, or the key belongs to another request", content_type = "application/problem+json"),
-        (status = 503, description = "Not acknowledged; repeat with the same key", content_type = "application/problem+json"),
+        (status = 202, description = "Accepted. The outcome will be at `Location`", body = PaymentResult),
+        (status = 422, description = "Invalid body, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
+        TokenProblems, BodyProblems, CommonProblems,
     ))]
 pub(crate) async fn deposit(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     player: Bearer,
     key: IdempotencyKey,
     headers: HeaderMap,
@@ -43,25 +42,21 @@ pub(crate) async fn deposit(
 ) -> Result<Response, Problem> {
     let amount = amount(request.amount_minor, &request.currency)?;
     let message = Message::from(Deposit { player_id: player.id.clone(), amount: Some(amount) });
-    pay(&gateway, player, "POST /api/v1/payments/deposits", key, message, &headers).await
+    pay(&app, player, "POST /api/v1/payments/deposits", key, message, &headers).await
 }
 
-/// Take money out; waits up to two seconds for the provider.
+/// Withdraw money and wait up to two seconds for the provider.
 #[utoipa::path(post, path = "/api/v1/payments/withdrawals", tag = "payments", security(("player" = [])),
-    params(
-        ("Idempotency-Key" = String, Header, description = "Your name for this withdrawal: the same key is the same withdrawal"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async`: answer 202 as soon as it is safe"),
-    ),
+    params(IdempotencyHeader, PreferHeader),
     request_body = PaymentRequest,
     responses(
         (status = 200, description = "The outcome", body = PaymentResult),
-        (status = 202, description = "Accepted; ask at Location", body = PaymentResult),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 422, description = "Not a payment, or the key belongs to another request", content_type = "application/problem+json"),
-        (status = 503, description = "Not acknowledged; repeat with the same key", content_type = "application/problem+json"),
+        (status = 202, description = "Accepted. The outcome will be at `Location`", body = PaymentResult),
+        (status = 422, description = "Invalid body, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
+        TokenProblems, BodyProblems, CommonProblems,
     ))]
 pub(crate) async fn withdraw(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     player: Bearer,
     key: IdempotencyKey,
     headers: HeaderMap,
@@ -69,36 +64,36 @@ pub(crate) async fn withdraw(
 ) -> Result<Response, Problem> {
     let amount = amount(request.amount_minor, &request.currency)?;
     let message = Message::from(Withdraw { player_id: player.id.clone(), amount: Some(amount) });
-    pay(&gateway, player, "POST /api/v1/payments/withdrawals", key, message, &headers).await
+    pay(&app, player, "POST /api/v1/payments/withdrawals", key, message, &headers).await
 }
 
-/// One of the player's own payments.
+/// Get one of the player's own payments.
 #[utoipa::path(get, path = "/api/v1/payments/{payment_id}", tag = "payments", security(("player" = [])),
     params(("payment_id" = String, Path, description = "The payment's id")),
     responses(
-        (status = 200, description = "The payment, the same bytes as the answer to its making", body = PaymentResult),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 404, description = "No such payment of this player", content_type = "application/problem+json"),
+        (status = 200, description = "The payment, with the same bytes as the response to its request", body = PaymentResult),
+        (status = 404, description = "The player has no such payment", body = Problem, content_type = "application/problem+json"),
+        TokenProblems, CommonProblems,
     ))]
 pub(crate) async fn find(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     player: Player,
     Path(payment_id): Path<String>,
 ) -> Result<Response, Problem> {
     let payment_id: EventId = payment_id.parse().map_err(|_| Problem::not_found())?;
-    let payment = owner::look_up(&gateway, Owner::Payment, payment_id.as_str(), &player.id).await?;
-    Ok(writes::body_response(StatusCode::OK, payment))
+    let payment = outcome_lookup::find(&app, Owner::Payment, payment_id.as_str(), &player.id).await?;
+    Ok(idempotent_write::final_response(payment))
 }
 
 async fn pay(
-    gateway: &Gateway,
+    app: &App,
     player: Bearer,
     route: &'static str,
     key: IdempotencyKey,
     message: Message,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let respond_async = writes::prefers_async(headers);
+    let respond_async = idempotent_write::prefers_async(headers);
     let write = Write { player, route, key, message, owner: Owner::Payment, respond_async };
-    writes::perform(gateway, write).await
+    idempotent_write::perform(app, write).await
 }

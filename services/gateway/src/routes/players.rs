@@ -2,10 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::{
-    extract::{ConnectInfo, State},
-    response::Response,
-};
+use axum::extract::{ConnectInfo, State};
 use chassis::{
     http::{IdempotencyKey, Json},
     problem::Problem,
@@ -14,19 +11,20 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{state::Gateway, writes};
+use super::shared_docs::{BodyProblems, CommonProblems, IdempotencyHeader};
+use crate::{app::App, domain::player::Registered};
 
-/// Who wants to play.
+/// A registration.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
-    /// Where mail goes, and the name to log in with.
+    /// The e-mail address, which is also the name for log-ins.
     #[schema(example = "ada@players.example", max_length = 254)]
     email: String,
-    /// At least eight characters.
+    /// The password, of at least eight characters.
     #[schema(min_length = 8, max_length = 256)]
     password: String,
-    /// How the player is greeted.
+    /// The player's name on pages and in e-mails.
     #[schema(example = "Ada", max_length = 64)]
     display_name: String,
     /// The currency of the first balance: EUR, USD, GBP or SEK.
@@ -34,33 +32,22 @@ pub(crate) struct Registration {
     currency: String,
 }
 
-/// The new player.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Registered {
-    /// Their id from now on.
-    player_id: String,
-}
-
 /// Register a player.
-#[utoipa::path(
-    post,
-    path = "/api/v1/players",
-    tag = "players",
-    params(("Idempotency-Key" = String, Header, description = "Your name for this request; repeat it when you repeat the request")),
+#[utoipa::path(post, path = "/api/v1/players", tag = "players",
+    params(IdempotencyHeader),
     request_body = Registration,
     responses(
         (status = 201, description = "Registered", body = Registered),
-        (status = 409, description = "The e-mail address is taken", content_type = "application/problem+json"),
-        (status = 422, description = "The body is not what is expected, or the key belongs to another request", content_type = "application/problem+json"),
-        (status = 429, description = "Too many from this address or for this account; `Retry-After` tells for how long", content_type = "application/problem+json"),
-    )
-)]
+        (status = 409, description = "The e-mail address is taken", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid body, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
+        BodyProblems, CommonProblems,
+    ))]
 pub(crate) async fn register(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     key: IdempotencyKey,
     Json(registration): Json<Registration>,
-) -> Result<Response, Problem> {
-    let body = gateway.peers.register(key.as_str(), peer.ip(), &registration).await?;
-    Ok(writes::body_response(StatusCode::CREATED, body))
+) -> Result<(StatusCode, Json<Registered>), Problem> {
+    let registered = app.peers.register(key.as_str(), peer.ip(), &registration).await?;
+    Ok((StatusCode::CREATED, Json(registered)))
 }

@@ -11,13 +11,14 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{auth::Bearer, state::Gateway};
+use super::shared_docs::{BodyProblems, CommonProblems, IdempotencyHeader, TokenProblems};
+use crate::{app::App, auth::Bearer};
 
-/// Who wants in.
+/// The credentials of a player.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credentials {
-    /// The address of the registration.
+    /// The e-mail address of the registration.
     #[schema(example = "ada@players.example", max_length = 254)]
     email: String,
     /// The password of the registration.
@@ -32,33 +33,30 @@ pub(crate) struct Session {
     token: String,
     /// Always `Bearer`.
     token_type: &'static str,
-    /// The player.
+    /// The player's id.
     player_id: String,
-    /// When the token ends, in seconds since the epoch.
+    /// Expiry of the token, in seconds since the epoch.
     expires_at_epoch_s: u64,
 }
 
 /// Log in.
-#[utoipa::path(
-    post,
-    path = "/api/v1/sessions",
-    tag = "players",
-    params(("Idempotency-Key" = String, Header, description = "Your name for this request; repeat it when you repeat the request")),
+#[utoipa::path(post, path = "/api/v1/sessions", tag = "players",
+    params(IdempotencyHeader),
     request_body = Credentials,
     responses(
         (status = 201, description = "Logged in", body = Session),
-        (status = 401, description = "Unknown address or wrong password", content_type = "application/problem+json"),
-        (status = 429, description = "Too many from this address or for this account; `Retry-After` tells for how long", content_type = "application/problem+json"),
-    )
-)]
+        (status = 401, description = "Unknown address or wrong password", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Invalid body, or the key belongs to another request", body = Problem, content_type = "application/problem+json"),
+        BodyProblems, CommonProblems,
+    ))]
 pub(crate) async fn log_in(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     key: IdempotencyKey,
     Json(credentials): Json<Credentials>,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
-    let session = gateway.peers.log_in(key.as_str(), peer.ip(), &credentials).await?;
-    let token = gateway.tokens.issue(&session.player_id, &session.session_id, session.expires_at_epoch_s)?;
+    let session = app.peers.log_in(key.as_str(), peer.ip(), &credentials).await?;
+    let token = app.tokens.issue(&session.player_id, &session.session_id, session.expires_at_epoch_s)?;
     let body = Session {
         token,
         token_type: "Bearer",
@@ -68,21 +66,12 @@ pub(crate) async fn log_in(
     Ok((StatusCode::CREATED, Json(body)))
 }
 
-/// Log out: the session of the token ends, and the token with it.
+/// Log out. The session of the token ends, and the token with it.
 ///
-/// Needs no `Idempotency-Key`: a session ends once, however often it is ended.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/sessions/current",
-    tag = "players",
-    security(("player" = [])),
-    responses(
-        (status = 204, description = "Ended, now or before"),
-        (status = 401, description = "No token, or not a valid one", content_type = "application/problem+json"),
-        (status = 503, description = "Nobody knows whether it has ended; repeat", content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn log_out(State(gateway): State<Gateway>, bearer: Bearer) -> Result<StatusCode, Problem> {
-    gateway.sessions.end(&bearer, &gateway.peers).await?;
+/// This needs no `Idempotency-Key`, because ending a session again has no further effect.
+#[utoipa::path(delete, path = "/api/v1/sessions/current", tag = "players", security(("player" = [])),
+    responses((status = 204, description = "The session has ended, now or before"), TokenProblems, CommonProblems))]
+pub(crate) async fn log_out(State(app): State<App>, bearer: Bearer) -> Result<StatusCode, Problem> {
+    app.sessions.end(&bearer, &app.peers).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,22 +8,40 @@ use axum::{
 };
 use chassis::problem::Problem;
 use http::{HeaderMap, HeaderName, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::state::Gateway;
+use super::shared_docs::CommonProblems;
+use crate::app::App;
 
 /// Header of the provider's signature. It may occur several times while the secret is rotated.
 const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-card-signature");
 
-/// The card provider reports how a payment ended.
+/// The card provider's report, for the description. Only the payment service reads it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CardReport {
+    payment_id: String,
+    /// The provider's reference.
+    reference: String,
+    /// `captured` or `declined`.
+    status: String,
+    amount_minor: i64,
+    currency: String,
+}
+
+/// Receive the card provider's report of a payment's outcome.
 #[utoipa::path(post, path = "/api/v1/webhooks/card-provider", tag = "webhooks",
-    request_body = Object,
+    request_body = CardReport,
     responses(
-        (status = 200, description = "Taken, now or before"),
-        (status = 401, description = "The signature is not the provider's", content_type = "application/problem+json"),
-        (status = 503, description = "Not taken; send it again", content_type = "application/problem+json"),
+        (status = 202, description = "Accepted, now or before"),
+        (status = 400, description = "Invalid body", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Invalid signature", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown payment", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The payment has another amount", body = Problem, content_type = "application/problem+json"),
+        CommonProblems,
     ))]
 pub(crate) async fn card_provider(
-    State(gateway): State<Gateway>,
+    State(app): State<App>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -33,11 +51,11 @@ pub(crate) async fn card_provider(
     for name in [header::CONTENT_TYPE, SIGNATURE_HEADER] {
         forwarded.extend(headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
     }
-    let answer = gateway.peers.card_webhook(forwarded, body).await?;
-    let status = match answer.status {
+    let response = app.peers.card_webhook(forwarded, body).await?;
+    let status = match response.status {
         status if status.is_server_error() => StatusCode::SERVICE_UNAVAILABLE,
         status => status,
     };
     let content_type = if status.is_success() { "application/json" } else { "application/problem+json" };
-    Ok((status, [(header::CONTENT_TYPE, content_type)], answer.body).into_response())
+    Ok((status, [(header::CONTENT_TYPE, content_type)], response.body).into_response())
 }

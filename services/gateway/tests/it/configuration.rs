@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// Errors for the defaults with good secrets, where `variable` has this secret instead.
-fn complaints(variable: &str, secret: &str) -> String {
+fn errors_for(variable: &str, secret: &str) -> String {
     let good = "x".repeat(32);
     let secrets = ["JWT_SECRET", "INTERNAL_TOKEN", "OPERATOR_TOKEN"];
     let environment: HashMap<String, String> = secrets
@@ -17,17 +17,17 @@ fn complaints(variable: &str, secret: &str) -> String {
 }
 
 #[test]
-fn a_secret_that_is_too_short_is_refused() {
+fn short_secrets_are_refused() {
     for (variable, setting, bytes_min) in [
         ("JWT_SECRET", "security.jwt_secret", 32),
         ("INTERNAL_TOKEN", "security.internal_token", 32),
         ("OPERATOR_TOKEN", "security.operator_token", 16),
     ] {
-        assert_eq!(complaints(variable, &"x".repeat(bytes_min)), "", "{setting} of {bytes_min} bytes");
-        let said = complaints(variable, &"x".repeat(bytes_min - 1));
-        assert!(said.contains(setting), "{setting} of {} bytes: {said:?}", bytes_min - 1);
+        assert_eq!(errors_for(variable, &"x".repeat(bytes_min)), "", "{setting} of {bytes_min} bytes");
+        let errors = errors_for(variable, &"x".repeat(bytes_min - 1));
+        assert!(errors.contains(setting), "{setting} of {} bytes: {errors:?}", bytes_min - 1);
     }
     for (variable, is_needed) in [("JWT_SECRET", true), ("INTERNAL_TOKEN", true), ("OPERATOR_TOKEN", false)] {
-        assert_eq!(complaints(variable, "").is_empty(), !is_needed, "{variable} is left out");
+        assert_eq!(errors_for(variable, "").is_empty(), !is_needed, "{variable} is left out");
     }
 }

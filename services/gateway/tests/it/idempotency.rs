@@ -7,143 +7,144 @@ use std::{
 
 use contracts::{ids, proto::bets::v1::BetConflict};
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::stage::{Broker, PATIENCE, Stage, outcome, problem};
+use crate::harness::{
+    Broker, TIMEOUT, TestGateway, json_of, outcome, problem, send, valid_body, without_redis,
+};
 
 async fn body(response: reqwest::Response) -> (u16, String) {
     (response.status().as_u16(), response.text().await.expect("a body"))
 }
 
 /// The owner's answer to a bet without an event. Repeats the request while the owner takes longer than the gateway waits.
-async fn owners_word(stage: &Stage, key: &str, stake_minor: i64) -> reqwest::Response {
+async fn owners_answer(gateway: &TestGateway, key: &str, stake_minor: i64) -> reqwest::Response {
     let undecided = [StatusCode::ACCEPTED, StatusCode::SERVICE_UNAVAILABLE];
-    testkit::eventually("the owner's word", PATIENCE, || async {
-        Some(stage.bet_of(key, stake_minor).await).filter(|answer| !undecided.contains(&answer.status()))
+    testkit::eventually("the owner's answer", TIMEOUT, || async {
+        Some(gateway.bet_of(key, stake_minor).await).filter(|answer| !undecided.contains(&answer.status()))
     })
     .await
 }
 
 /// Waits until `count` commands have waiting requests.
-async fn waiting_is(stage: &Stage, count: usize) {
-    testkit::eventually("the waiters", PATIENCE, || async {
-        (stage.gateway.waiting() == count).then_some(())
+async fn wait_for_waiting(gateway: &TestGateway, count: usize) {
+    testkit::eventually("the waiting requests", TIMEOUT, || async {
+        (gateway.standalone.waiting() == count).then_some(())
     })
     .await;
 }
 
-#[tokio::test]
-async fn a_bet_is_answered_with_its_outcome() {
-    let stage = Stage::set(Broker::SettlesLater).await;
-    let response = stage.bet(&testkit::unique("k")).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert!(response.headers().contains_key("x-trace-id"));
-    let bet: Value = response.json().await.expect("JSON");
-    let id = stage.published()[0].id.to_string();
-    let expected = json!({ "bet_id": id, "outcome": "won", "reels": ["bell", "bell", "bell"], "stake_minor": 100,
-        "payout_minor": 500, "balance_minor": 2400, "currency": "EUR" });
-    assert_eq!(bet, expected);
-    assert_eq!(stage.gateway.waiting(), 0, "nobody waits any more");
+fn wait_long(config: &mut gateway::Config) {
+    config.bets.wait_ms = 60_000;
 }
 
 #[tokio::test]
-async fn a_rejected_bet_is_a_result() {
-    let stage = Stage::set(Broker::Rejects).await;
-    let response = stage.bet(&testkit::unique("k")).await;
+async fn bet_returns_its_outcome() {
+    let gateway = TestGateway::start(Broker::SettlesLater).await;
+    let response = gateway.bet(&testkit::unique("k")).await;
     assert_eq!(response.status(), StatusCode::OK);
-    let bet: Value = response.json().await.expect("JSON");
+    assert!(response.headers().contains_key("x-trace-id"));
+    let bet = json_of(response).await;
+    let id = gateway.published()[0].id.to_string();
+    let expected = json!({ "bet_id": id, "outcome": "won", "reels": ["bell", "bell", "bell"], "stake_minor": 100,
+        "payout_minor": 500, "balance_minor": 2400, "currency": "EUR" });
+    assert_eq!(bet, expected);
+    assert_eq!(gateway.standalone.waiting(), 0, "no request waits any more");
+}
+
+#[tokio::test]
+async fn rejected_bet_is_a_200() {
+    let gateway = TestGateway::start(Broker::Rejects).await;
+    let response = gateway.bet(&testkit::unique("k")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let bet = json_of(response).await;
     assert_eq!((&bet["outcome"], &bet["reason"]), (&json!("rejected"), &json!("insufficient_funds")));
 }
 
 #[tokio::test]
-async fn the_id_is_made_of_player_route_and_key() {
-    let stage = Stage::set(Broker::Settles).await;
+async fn id_derives_from_player_route_and_key() {
+    let gateway = TestGateway::start(Broker::Settles).await;
     let key = testkit::unique("k");
-    stage.bet(&key).await;
+    gateway.bet(&key).await;
     let expected = ids::command_id("p-1", "POST /api/v1/bets", &key);
-    assert_eq!(stage.published()[0].id, expected);
+    assert_eq!(gateway.published()[0].id, expected);
 }
 
 #[tokio::test]
-async fn the_same_key_in_flight_joins_and_after_that_repeats() {
-    let stage = Stage::set(Broker::SettlesLater).await;
+async fn same_key_publishes_once() {
+    let gateway = TestGateway::start(Broker::SettlesLater).await;
     let key = testkit::unique("k");
-    let (one, two, three) = tokio::join!(stage.bet(&key), stage.bet(&key), stage.bet(&key));
+    let (one, two, three) = tokio::join!(gateway.bet(&key), gateway.bet(&key), gateway.bet(&key));
     let mut replies = HashSet::from([body(one).await, body(two).await, body(three).await]);
-    assert_eq!(stage.published().len(), 1, "one command for three requests");
-    replies.insert(body(stage.bet(&key).await).await);
+    assert_eq!(gateway.published().len(), 1, "one command for three requests");
+    replies.insert(body(gateway.bet(&key).await).await);
     assert_eq!(replies.len(), 1, "one reply: {replies:?}");
-    assert_eq!(stage.published().len(), 1, "a known reply costs no second command");
+    assert_eq!(gateway.published().len(), 1, "a known reply costs no second command");
 }
 
 #[tokio::test]
-async fn without_a_cache_the_reply_is_the_same_bytes() {
+async fn reply_without_redis_has_same_bytes() {
     let key = testkit::unique("k");
-    let no_redis = |config: &mut gateway::Config| "redis://127.0.0.1:1".clone_into(&mut config.redis.url);
-    let with = Stage::set(Broker::Settles).await;
-    let without = Stage::set_with(Broker::Settles, no_redis).await;
-    let kept = body(with.bet(&key).await).await;
-    assert_eq!(body(without.bet(&key).await).await, kept);
-    assert_eq!(body(without.bet(&key).await).await, kept, "published again, answered again");
+    let with = TestGateway::start(Broker::Settles).await;
+    let without = TestGateway::start_with(Broker::Settles, without_redis).await;
+    let cached = body(with.bet(&key).await).await;
+    assert_eq!(body(without.bet(&key).await).await, cached);
+    assert_eq!(body(without.bet(&key).await).await, cached, "published again, with the same answer");
     let ids: HashSet<_> = without.published().into_iter().map(|command| command.id).collect();
     assert_eq!((without.published().len(), ids.len()), (2, 1), "the same command twice is harmless");
 }
 
 #[tokio::test]
-async fn what_no_event_tells_its_owner_does_and_in_the_same_bytes() {
+async fn owner_lookup_returns_same_body_as_event() {
     let key = testkit::unique("k");
-    let told = Stage::set(Broker::Settles).await;
-    let by_event = body(told.bet(&key).await).await;
-    let id = told.published()[0].id.to_string();
+    let settling = TestGateway::start(Broker::Settles).await;
+    let by_event = body(settling.bet(&key).await).await;
+    let id = settling.published()[0].id.to_string();
 
-    let no_redis = |config: &mut gateway::Config| "redis://127.0.0.1:1".clone_into(&mut config.redis.url);
-    let asked = Stage::set_with(Broker::Silent, no_redis).await;
-    let request_hash = told.published()[0].request_hash.clone().expect("a hash").to_string();
-    asked.behind.know_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "game": "slots", "reels": ["bell", "bell", "bell"],
+    let silent = TestGateway::start_with(Broker::Silent, without_redis).await;
+    let request_hash = settling.published()[0].request_hash.clone().expect("a hash").to_string();
+    silent.peers.set_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "game": "slots", "reels": ["bell", "bell", "bell"],
         "stake_minor": 100, "payout_minor": 500, "balance_minor": 2400, "currency": "EUR", "pay_table_version": "1", "request_hash": request_hash }));
-    assert_eq!(body(owners_word(&asked, &key, 100).await).await, by_event);
-    let found = asked.as_player(Method::GET, &format!("/api/v1/bets/{id}")).send().await.expect("an answer");
+    assert_eq!(body(owners_answer(&silent, &key, 100).await).await, by_event);
+    let found = send(silent.as_player(Method::GET, &format!("/api/v1/bets/{id}"))).await;
     assert_eq!(body(found).await, by_event, "GET shows the same bytes");
     assert_eq!(
-        problem(owners_word(&asked, &key, 200).await).await,
+        problem(owners_answer(&silent, &key, 200).await).await,
         (422, "/problems/idempotency-conflict".to_owned())
     );
 }
 
 #[tokio::test]
-async fn the_same_key_with_another_body_is_refused_wherever_the_first_is_known() {
+async fn same_key_with_another_body_conflicts() {
     let conflict = (422, "/problems/idempotency-conflict".to_owned());
     let key = testkit::unique("k");
 
-    let cached = Stage::set(Broker::Settles).await;
+    let cached = TestGateway::start(Broker::Settles).await;
     cached.bet(&key).await;
     assert_eq!(problem(cached.bet_of(&key, 200).await).await, conflict, "known by the cache");
     assert_eq!(cached.published().len(), 1, "it had no effect");
 
-    let no_redis = |config: &mut gateway::Config| "redis://127.0.0.1:1".clone_into(&mut config.redis.url);
-    let elsewhere = Stage::set_with(Broker::Settles, no_redis).await;
-    elsewhere.bet(&key).await;
-    let first = elsewhere.published().remove(0);
+    let uncached = TestGateway::start_with(Broker::Settles, without_redis).await;
+    uncached.bet(&key).await;
+    let first = uncached.published().remove(0);
     let (id, request_hash) = (first.id.to_string(), first.request_hash.expect("a hash").to_string());
-    elsewhere.behind.know_bet(
+    uncached.peers.set_bet(
         &id,
         json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
         "payout_minor": 0, "request_hash": request_hash }),
     );
     assert_eq!(
-        problem(elsewhere.bet_of(&key, 200).await).await,
+        problem(uncached.bet_of(&key, 200).await).await,
         conflict,
-        "known by game, told by BetConflict"
+        "known by game, which publishes BetConflict"
     );
 
-    let in_flight = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
+    let in_flight = TestGateway::start_with(Broker::Silent, wait_long).await;
     let key = testkit::unique("k");
     let (first, second) = tokio::join!(in_flight.bet(&key), async {
-        let command =
-            testkit::eventually("the command", PATIENCE, || async { in_flight.published().first().cloned() })
-                .await;
+        let command = in_flight.first_command().await;
         let second = in_flight.bet_of(&key, 200).await;
-        assert!(in_flight.gateway.hear(&outcome(&command, Broker::Settles).expect("an outcome")));
+        assert!(in_flight.standalone.receive(&outcome(&command, Broker::Settles).expect("an outcome")));
         second
     });
     assert_eq!(first.status(), StatusCode::OK);
@@ -151,111 +152,95 @@ async fn the_same_key_with_another_body_is_refused_wherever_the_first_is_known()
 }
 
 #[tokio::test]
-async fn a_conflict_on_another_instance_is_not_mine() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
+async fn conflict_of_another_instance_keeps_own_result() {
+    let gateway = TestGateway::start_with(Broker::Silent, wait_long).await;
     let key = testkit::unique("k");
-    let (answer, ()) = tokio::join!(stage.bet(&key), async {
-        let command =
-            testkit::eventually("the command", PATIENCE, || async { stage.published().first().cloned() })
-                .await;
+    let (answer, ()) = tokio::join!(gateway.bet(&key), async {
+        let command = gateway.first_command().await;
         let id = command.id.to_string();
         let request_hash = command.request_hash.expect("a hash").to_string();
-        stage.behind.know_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
+        gateway.peers.set_bet(&id, json!({ "bet_id": id, "player_id": "p-1", "state": "settled", "reels": ["bar", "bar", "lemon"],
             "stake_minor": 100, "payout_minor": 0, "balance_minor": 1900, "currency": "EUR", "request_hash": request_hash }));
         // Another instance got another bet with this key. Game accepted this one, and all instances get the conflict event.
-        assert!(stage.gateway.hear(&BetConflict { bet_id: id, player_id: "p-1".to_owned() }.into()));
+        assert!(gateway.standalone.receive(&BetConflict { bet_id: id, player_id: "p-1".to_owned() }.into()));
     });
     assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.json::<Value>().await.expect("JSON")["outcome"], "lost");
+    assert_eq!(json_of(answer).await["outcome"], "lost");
 }
 
 #[tokio::test]
-async fn too_slow_is_202_with_a_place_to_ask_and_never_before_the_acknowledgement() {
-    let stage = Stage::set(Broker::Silent).await;
+async fn slow_write_returns_202_after_broker_ack() {
+    let gateway = TestGateway::start(Broker::Silent).await;
     let key = testkit::unique("k");
-    let response = stage.bet(&key).await;
+    let response = gateway.bet(&key).await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
-    let id = stage.published()[0].id.to_string();
+    let id = gateway.published()[0].id.to_string();
     let location = response.headers().get("location").expect("a location").to_str().expect("text").to_owned();
     assert_eq!(location, format!("/api/v1/bets/{id}"));
     let pending = json!({ "bet_id": id, "outcome": "pending" });
-    assert_eq!(response.json::<Value>().await.expect("JSON"), pending);
-    let asked: Value =
-        stage.as_player(Method::GET, &location).send().await.expect("an answer").json().await.expect("JSON");
-    assert_eq!(asked, pending, "game has not met it, and it is not unknown");
+    assert_eq!(json_of(response).await, pending);
+    assert_eq!(gateway.get_json(&location).await, pending, "an accepted bet is found before game knows it");
 
-    stage.broker(Broker::Settles);
-    assert_eq!(stage.bet(&key).await.status(), StatusCode::OK, "the same key again gets the outcome");
+    gateway.set_broker(Broker::Settles);
+    assert_eq!(gateway.bet(&key).await.status(), StatusCode::OK, "the same key again gets the outcome");
 
-    stage.broker(Broker::Refuses);
-    let answer = problem(stage.bet(&testkit::unique("k")).await).await;
+    gateway.set_broker(Broker::Refuses);
+    let answer = problem(gateway.bet(&testkit::unique("k")).await).await;
     assert_eq!(answer, (503, "/problems/unavailable".to_owned()));
-    assert_eq!(stage.gateway.waiting(), 0);
+    assert_eq!(gateway.standalone.waiting(), 0);
 }
 
 #[tokio::test]
-async fn who_would_rather_not_wait_does_not() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
-    let request =
-        stage.as_player(Method::POST, "/api/v1/bets").header("idempotency-key", testkit::unique("k"));
-    let begun = Instant::now();
-    let response = request
-        .header("prefer", "respond-async")
-        .json(&json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" }))
-        .send()
-        .await
-        .expect("an answer");
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+async fn respond_async_returns_202_at_once() {
+    let gateway = TestGateway::start_with(Broker::Silent, wait_long).await;
+    let request = gateway.bet_request(100).header("idempotency-key", testkit::unique("k"));
+    let started = Instant::now();
+    let response = send(request.header("prefer", "respond-async")).await;
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     assert_eq!(response.headers().get("preference-applied").expect("a header"), "respond-async");
-    assert_eq!(stage.published().len(), 1, "only after the acknowledgement");
+    assert_eq!(gateway.published().len(), 1, "only after the acknowledgement");
 }
 
 #[tokio::test]
-async fn one_who_hangs_up_frees_the_place() {
-    let stage = Stage::set_with(Broker::Silent, |config| config.bets.wait_ms = 60_000).await;
-    let request = stage
-        .as_player(Method::POST, "/api/v1/bets")
-        .header("idempotency-key", testkit::unique("k"))
-        .json(&json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" }));
-    let hasty = telemetry::spawn(request.send());
-    waiting_is(&stage, 1).await;
-    hasty.abort();
-    waiting_is(&stage, 0).await;
+async fn disconnected_client_stops_waiting() {
+    let gateway = TestGateway::start_with(Broker::Silent, wait_long).await;
+    let request = gateway.bet_request(100).header("idempotency-key", testkit::unique("k"));
+    let client = telemetry::spawn(request.send());
+    wait_for_waiting(&gateway, 1).await;
+    client.abort();
+    wait_for_waiting(&gateway, 0).await;
 }
 
 #[tokio::test]
-async fn more_than_may_wait_are_refused() {
-    let stage = Stage::set_with(Broker::Silent, |config| {
+async fn waiting_requests_are_bounded() {
+    let gateway = TestGateway::start_with(Broker::Silent, |config| {
         (config.bets.waiters_max, config.bets.wait_ms) = (1, 60_000);
     })
     .await;
     let (one, two) = (testkit::unique("k"), testkit::unique("k"));
     let second = tokio::select! {
-        first = stage.bet(&one) => panic!("answered while it was to wait: {first:?}"),
+        first = gateway.bet(&one) => panic!("answered without an outcome: {first:?}"),
         second = async {
-            waiting_is(&stage, 1).await;
-            stage.bet(&two).await
+            wait_for_waiting(&gateway, 1).await;
+            gateway.bet(&two).await
         } => second,
     };
     assert_eq!(problem(second).await, (503, "/problems/unavailable".to_owned()));
 }
 
 #[tokio::test]
-async fn every_write_needs_a_key() {
-    let stage = Stage::set(Broker::Settles).await;
-    let bodies = [
-        (
-            "/api/v1/players",
-            json!({ "email": "a@b.example", "password": "12345678", "display_name": "A", "currency": "EUR" }),
-        ),
-        ("/api/v1/sessions", json!({ "email": "a@b.example", "password": "12345678" })),
-        ("/api/v1/bets", json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" })),
-        ("/api/v1/payments/deposits", json!({ "amount_minor": 100, "currency": "EUR" })),
-        ("/api/v1/payments/withdrawals", json!({ "amount_minor": 100, "currency": "EUR" })),
-        ("/api/v1/me/self-exclusion", json!({ "until_epoch_ms": 1 })),
+async fn every_write_requires_a_key() {
+    let gateway = TestGateway::start(Broker::Settles).await;
+    let paths = [
+        "/api/v1/players",
+        "/api/v1/sessions",
+        "/api/v1/bets",
+        "/api/v1/payments/deposits",
+        "/api/v1/payments/withdrawals",
+        "/api/v1/me/self-exclusion",
     ];
-    for (path, body) in bodies {
+    for path in paths {
         let too_long = "x".repeat(129);
         for key in [
             None,
@@ -266,11 +251,11 @@ async fn every_write_needs_a_key() {
             Some("\"k1"),
             Some(too_long.as_str()),
         ] {
-            let mut request = stage.as_player(Method::POST, path).json(&body);
+            let mut request = gateway.as_player(Method::POST, path).json(&valid_body(path));
             if let Some(key) = key {
                 request = request.header("idempotency-key", key);
             }
-            let answer = problem(request.send().await.expect("an answer")).await;
+            let answer = problem(send(request).await).await;
             assert_eq!(answer, (400, "/problems/idempotency-key".to_owned()), "{path} with {key:?}");
         }
     }
@@ -278,15 +263,13 @@ async fn every_write_needs_a_key() {
 
 /// Quotes are only syntax, and a repeated key is one key, so all forms give one bet.
 #[tokio::test]
-async fn one_key_in_every_form_is_one_bet_and_two_keys_are_refused() {
-    let stage = Stage::set(Broker::Settles).await;
+async fn all_forms_of_one_key_are_one_bet() {
+    let gateway = TestGateway::start(Broker::Settles).await;
     let key = testkit::unique("k");
     let quoted = format!("\"{key}\"");
     let bet = async |lines: &[&str]| {
-        let request = stage.as_player(Method::POST, "/api/v1/bets");
-        let request = lines.iter().fold(request, |request, line| request.header("idempotency-key", *line));
-        let body = json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" });
-        request.json(&body).send().await.expect("an answer")
+        let request = gateway.bet_request(100);
+        send(lines.iter().fold(request, |request, line| request.header("idempotency-key", *line))).await
     };
     let list = format!("{key}, {quoted}");
     let forms: [&[&str]; 5] = [&[&key], &[&quoted], &[&key, &key], &[&quoted, &key], &[&list]];
@@ -294,8 +277,8 @@ async fn one_key_in_every_form_is_one_bet_and_two_keys_are_refused() {
     for lines in forms {
         replies.insert(body(bet(lines).await).await);
     }
-    assert_eq!((replies.len(), stage.published().len()), (1, 1), "{replies:?}");
-    assert_eq!(stage.published()[0].id, ids::command_id("p-1", "POST /api/v1/bets", &key));
+    assert_eq!((replies.len(), gateway.published().len()), (1, 1), "{replies:?}");
+    assert_eq!(gateway.published()[0].id, ids::command_id("p-1", "POST /api/v1/bets", &key));
 
     let other = testkit::unique("k");
     let both = format!("{key},{other}");
@@ -307,5 +290,5 @@ async fn one_key_in_every_form_is_one_bet_and_two_keys_are_refused() {
             "{lines:?}"
         );
     }
-    assert_eq!(stage.published().len(), 1, "none of them had an effect");
+    assert_eq!(gateway.published().len(), 1, "none of them had an effect");
 }

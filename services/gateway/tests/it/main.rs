@@ -1,17 +1,17 @@
-//! The gateway as its clients see it: over HTTP, with stand-ins for the services behind.
+//! The gateway as its clients see it: over HTTP, with fakes of the broker and of the internal services.
 
 mod auth;
-mod behind;
 mod configuration;
+mod fake_peers;
+mod harness;
 mod history;
 mod idempotency;
 mod kafka;
-mod limits;
 mod openapi;
 mod page;
 mod payments;
-mod peers;
+mod peer_failures;
 mod problems;
 mod publishing;
+mod rate_limits;
 mod sessions;
-mod stage;

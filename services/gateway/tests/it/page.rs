@@ -2,16 +2,14 @@
 
 use reqwest::{Method, StatusCode};
 
-use crate::stage::{Broker, Stage};
+use crate::harness::{Broker, TestGateway, send};
 
 /// Checks the script's text, because no test runs it.
 #[tokio::test]
-async fn the_button_that_logs_out_ends_the_session() {
-    let stage = Stage::set(Broker::Silent).await;
-    let file = async |path: &str| {
-        let answer = stage.request(Method::GET, path).send().await.expect("an answer");
-        answer.text().await.expect("a body")
-    };
+async fn log_out_button_ends_the_session() {
+    let gateway = TestGateway::start(Broker::Silent).await;
+    let file =
+        async |path: &str| send(gateway.request(Method::GET, path)).await.text().await.expect("a body");
     assert!(file("/").await.contains(r#"<button id="leave""#));
     let script = file("/app.js").await;
     let (_, rest) = script.split_once("const logOut").expect("a log-out");
@@ -21,9 +19,9 @@ async fn the_button_that_logs_out_ends_the_session() {
 }
 
 #[tokio::test]
-async fn the_page_needs_nobody_else_and_says_so() {
-    let stage = Stage::set(Broker::Silent).await;
-    let page = stage.request(Method::GET, "/").send().await.expect("an answer");
+async fn page_is_self_contained() {
+    let gateway = TestGateway::start(Broker::Silent).await;
+    let page = send(gateway.request(Method::GET, "/")).await;
     assert_eq!(page.status(), StatusCode::OK);
     let policy =
         page.headers().get("content-security-policy").expect("a policy").to_str().expect("text").to_owned();
@@ -38,19 +36,10 @@ async fn the_page_needs_nobody_else_and_says_so() {
         [("/app.js", "text/javascript"), ("/app.css", "text/css"), ("/favicon.svg", "image/svg+xml")]
     {
         assert!(html.contains(path), "{path} is used");
-        let file = stage.request(Method::GET, path).send().await.expect("an answer");
-        assert!(
-            file.headers()
-                .get("content-type")
-                .expect("a type")
-                .to_str()
-                .expect("text")
-                .starts_with(content_type)
-        );
-        assert!(
-            !file.text().await.expect("a body").contains("://")
-                || path == "/favicon.svg"
-                || path == "/app.js"
-        );
+        let file = send(gateway.request(Method::GET, path)).await;
+        let served = file.headers()["content-type"].to_str().expect("text").to_owned();
+        assert!(served.starts_with(content_type), "{path}: {served}");
+        let has_url = file.text().await.expect("a body").contains("://");
+        assert!(!has_url || path == "/favicon.svg" || path == "/app.js", "{path} has a URL");
     }
 }

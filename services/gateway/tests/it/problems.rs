@@ -3,11 +3,11 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::stage::{Broker, Stage};
+use crate::harness::{Broker, TestGateway, send};
 
 /// Status and body, with values that change from run to run replaced.
-async fn shown(request: RequestBuilder) -> Value {
-    let response = request.send().await.expect("an answer");
+async fn stable(request: RequestBuilder) -> Value {
+    let response = send(request).await;
     let status = response.status().as_u16();
     let trace_in_header = response.headers().get("x-trace-id").is_some();
     let mut body: Value = response.json().await.expect("JSON");
@@ -21,27 +21,27 @@ async fn shown(request: RequestBuilder) -> Value {
 }
 
 #[tokio::test]
-async fn every_kind_of_problem_has_its_form() {
-    let stage = Stage::set(Broker::Refuses).await;
+async fn problems_keep_their_form() {
+    let gateway = TestGateway::start(Broker::Refuses).await;
     let bet =
-        |key: &str| stage.as_player(Method::POST, "/api/v1/bets").header("idempotency-key", key.to_owned());
+        |key: &str| gateway.as_player(Method::POST, "/api/v1/bets").header("idempotency-key", key.to_owned());
     let good = json!({ "game": "slots", "stake_minor": 100, "currency": "EUR" });
-    let register = stage.request(Method::POST, "/api/v1/players").header("idempotency-key", "k");
+    let register = gateway.request(Method::POST, "/api/v1/players").header("idempotency-key", "k");
     let cases = [
-        ("no token", stage.request(Method::GET, "/api/v1/me")),
-        ("no such path", stage.request(Method::GET, "/api/v1/nothing")),
-        ("another method", stage.request(Method::DELETE, "/api/v1/bets")),
-        ("no key", stage.as_player(Method::POST, "/api/v1/bets").json(&good)),
+        ("no token", gateway.request(Method::GET, "/api/v1/me")),
+        ("no such path", gateway.request(Method::GET, "/api/v1/nothing")),
+        ("another method", gateway.request(Method::DELETE, "/api/v1/bets")),
+        ("no key", gateway.as_player(Method::POST, "/api/v1/bets").json(&good)),
         ("not JSON", bet("k").header("content-type", "application/json").body("{")),
-        ("not said to be JSON", bet("k").body("{}")),
+        ("no content type", bet("k").body("{}")),
         ("an unknown field", bet("k").json(&json!({ "game": "slots", "stake_minor": 100, "currency": "EUR", "payout_minor": 1 }))),
         ("an unknown currency", bet("k").json(&json!({ "game": "slots", "stake_minor": 100, "currency": "XXX" }))),
-        ("a stake of nothing", bet("k").json(&json!({ "game": "slots", "stake_minor": 0, "currency": "EUR" }))),
+        ("a stake of zero", bet("k").json(&json!({ "game": "slots", "stake_minor": 0, "currency": "EUR" }))),
         ("a body that is too large", bet("k").header("content-type", "application/json").body(" ".repeat(20_000))),
         ("an address that is taken", register.json(&json!({ "email": "taken@players.example", "password": "12345678", "display_name": "A", "currency": "EUR" }))),
         ("not acknowledged", bet(&testkit::unique("k")).json(&good)),
     ];
     for (name, request) in cases {
-        insta::assert_json_snapshot!(name.replace(' ', "_"), shown(request).await);
+        insta::assert_json_snapshot!(name.replace(' ', "_"), stable(request).await);
     }
 }

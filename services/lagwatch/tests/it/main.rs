@@ -3,25 +3,24 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bus::{CancellationToken, Consumer, Delivery, Handle, HandlerError, Outcome, Producer, Router};
-use chassis::{Edges, Shutdown};
+use bus::{CancellationToken, Consumer, Delivery, HandleAny, HandlerError, Outcome, Producer, Router};
+use chassis::{Listeners, Shutdown};
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
 use contracts::topics::Group;
 use contracts::{Event, EventType, Message, ids};
 use lagwatch::config::Config;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use testkit::http::{get, request};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-struct Done;
+struct ApplyAll;
 
 #[async_trait::async_trait]
-impl Handle for Done {
+impl HandleAny for ApplyAll {
     async fn handle(&self, _: &Delivery) -> Result<Outcome, HandlerError> {
         Ok(Outcome::Applied)
     }
@@ -36,20 +35,6 @@ fn config() -> Config {
     let environment: HashMap<_, _> =
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap()
-}
-
-async fn get(address: SocketAddr, path: &str) -> Option<(u16, Value)> {
-    get_of(address, &address.to_string(), path).await
-}
-
-async fn get_of(address: SocketAddr, host: &str, path: &str) -> Option<(u16, Value)> {
-    let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).unwrap_or_default()))
 }
 
 /// Returns the sum of messages, the greatest age, and the members of the group `game` on the topic of bet commands.
@@ -69,20 +54,20 @@ fn bet(player: &str) -> Event {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lag_of_a_dead_group_is_seen_and_goes_when_it_comes_back() {
+async fn lag_of_stopped_group_is_reported_until_it_returns() {
     let config = config();
     bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
     let producer = Producer::new(&config.kafka).unwrap();
     for n in 0..7 {
         producer.publish(&bet(&format!("player-{n}"))).await.unwrap();
     }
-    let edges = Edges::local(&[]).await.unwrap();
-    let (address, ops) = (edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap());
+    let listeners = Listeners::local(&[]).await.unwrap();
+    let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
     let shutdown = Shutdown::new();
-    let service = telemetry::spawn(lagwatch::run(config.clone(), edges, shutdown.clone()));
+    let service = telemetry::spawn(lagwatch::run(config.clone(), listeners, shutdown.clone()));
 
     let (messages, _, members) =
-        testkit::eventually("the lag of a group that nobody is in", PATIENCE, || async {
+        testkit::eventually("the lag of a group without members", TIMEOUT, || async {
             let (_, lag) = get(address, "/api/v1/lag").await?;
             of_game(&lag).filter(|(messages, seconds, _)| *messages == 7 && *seconds > 1.0)
         })
@@ -91,41 +76,43 @@ async fn the_lag_of_a_dead_group_is_seen_and_goes_when_it_comes_back() {
     let (status, _) = get(ops, "/readyz").await.unwrap();
     assert_eq!(status, 200);
 
-    let router = Router::new().on(EventType::PlaceBet, Done);
+    let router = Router::new().on_each([EventType::PlaceBet], ApplyAll);
     let consumer = Consumer::new(&config.kafka, Group::Game, router, producer).unwrap();
     let stop = CancellationToken::new();
     let consuming = telemetry::spawn(consumer.run(stop.clone(), |_| {}));
-    let gone = testkit::eventually("no lag and one member", PATIENCE, || async {
+    let after = testkit::eventually("no lag and one member", TIMEOUT, || async {
         let (_, lag) = get(address, "/api/v1/lag").await?;
         of_game(&lag).filter(|(messages, _, members)| *messages == 0 && *members == 1)
     })
     .await;
-    assert!(gone.1 < 0.001, "no lag has no age");
+    assert!(after.1 < 0.001, "without lag there is no age");
     stop.cancel();
     consuming.await.unwrap().unwrap();
     shutdown.trigger();
     let ended = service.await.unwrap();
-    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
+    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.describe()));
 }
 
 /// Such a request comes from a web page that points its own name at this machine, or from a proxy with an unconfigured name.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_for_another_host_is_refused() {
+async fn request_for_other_host_is_refused() {
     let config = config();
     bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
-    let edges = Edges::local(&[]).await.unwrap();
-    let listeners = [edges.http.local_addr().unwrap(), edges.ops.local_addr().unwrap()];
+    let listeners = Listeners::local(&[]).await.unwrap();
+    let addresses = [listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap()];
     let shutdown = Shutdown::new();
-    let service = telemetry::spawn(lagwatch::run(config, edges, shutdown.clone()));
-    for address in listeners {
+    let service = telemetry::spawn(lagwatch::run(config, listeners, shutdown.clone()));
+    for address in addresses {
         for path in ["/api/v1/lag", "/readyz"] {
             assert_ne!(get(address, path).await.unwrap().0, 421, "{path}");
             for host in ["lag.example", "lagwatch"] {
-                assert_eq!(get_of(address, host, path).await.unwrap().0, 421, "{path} of {host}");
+                let headers = [("host".to_owned(), host.to_owned())];
+                let (status, _) = request(address, "GET", path, &headers).await.unwrap();
+                assert_eq!(status, 421, "{path} of {host}");
             }
         }
     }
     shutdown.trigger();
     let ended = service.await.unwrap();
-    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.story()));
+    assert!(ended.is_ok(), "{:?}", ended.map_err(|failure| failure.describe()));
 }

@@ -1,12 +1,15 @@
-//! Delivery of one notification: its states, and the function that decides the step after an attempt.
+//! Life cycle of one notification: its states, and the function that decides the step after each event.
 //!
 //! It guarantees that an effect with an unknown outcome is repeated a bounded number of times. If the server did not answer after
 //! the hand-over of the e-mail, or the process died then, the attempt is counted and repeated at most
 //! [`Limits::repeats_of_unknown_max`] times. An e-mail that the server puts off is retried with doubling pauses over hours and
 //! then given up. A permanent refusal ends the delivery.
 
+use serde::{Deserialize, Serialize};
+
 /// State of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Its player has not registered yet, as far as this service knows.
     Waiting,
@@ -42,13 +45,40 @@ impl State {
             Self::Parked => "parked",
         }
     }
+
+    /// Returns the state of a new notification.
+    #[must_use]
+    pub const fn initial(is_player_known: bool) -> Self {
+        if is_player_known { Self::Due } else { Self::Waiting }
+    }
+
+    /// Returns true if the delivery has ended. Only an operator can restart it.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Sent | Self::Skipped | Self::Refused | Self::Parked)
+    }
 }
 
-/// Result of one attempt.
+/// Event that moves a notification to another state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Its player is known now.
+    Registered,
+    /// An older build had claimed it and ended. Such claims never expire.
+    Adopted,
+    /// A process claims it at its due time, which for a claim of another process is its expiry.
+    Claimed,
+    /// An attempt under a claim ended. The tally counts the earlier attempts.
+    Attempted(Attempt, Tally, &'a Limits),
+    /// An operator retries it.
+    Retried,
+}
+
+/// Result of one attempt at a claimed notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// The server accepted the e-mail.
-    Taken,
+    Accepted,
     /// The player wants no e-mail.
     Unwanted,
     /// The player is unknown, or not known any more.
@@ -61,6 +91,15 @@ pub enum Attempt {
     PutOff(String),
     /// Handed over, and it is unknown whether the server accepted it.
     Unknown(String),
+    /// The holder of the claim died. If `handed_over` is false, it had certainly not handed the e-mail over.
+    HolderDied {
+        /// True if the e-mail may have been handed over.
+        handed_over: bool,
+    },
+    /// Nothing was tried, because the store did not return the contact.
+    StoreFailed,
+    /// Nothing was tried, because the process shut down.
+    Interrupted,
 }
 
 /// Counters of the attempts before the one that just ended.
@@ -85,29 +124,64 @@ pub struct Limits {
     pub pause_ms_max: u64,
 }
 
-/// Step that follows from an attempt.
+/// Change that follows from an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// New state.
     pub state: State,
-    /// Counters including this attempt.
-    pub tally: Tally,
+    /// New counters. `None` keeps the stored ones.
+    pub tally: Option<Tally>,
+    /// Change of the number of attempts. Negative if nothing was tried under the claim.
+    pub attempts: i32,
     /// Pause before the next attempt in milliseconds. Used only with [`State::Due`].
     pub pause_ms: u64,
     /// Reason why the e-mail was not sent, if it was not.
     pub why: Option<String>,
 }
 
-/// Returns the step that follows from the result of an attempt at a claimed notification.
+impl Step {
+    const fn to(state: State) -> Self {
+        Self { state, tally: None, attempts: 0, pause_ms: 0, why: None }
+    }
+}
+
+/// Returns the step that follows from an event, or `None` if the event has no effect in this state.
 #[must_use]
-pub fn after(attempt: Attempt, tally: Tally, limits: &Limits) -> Step {
-    let ended = |state, why| Step { state, tally, pause_ms: 0, why };
+pub fn next(state: State, event: Event<'_>) -> Option<Step> {
+    use State::{Claimed, Due, Parked, Waiting};
+    Some(match (state, event) {
+        (Waiting, Event::Registered) => Step::to(Due),
+        (Claimed, Event::Adopted) => Step { tally: Some(Tally { unknown: 1, put_off: 0 }), ..Step::to(Due) },
+        (Due | Claimed, Event::Claimed) => Step { attempts: 1, ..Step::to(Claimed) },
+        (Claimed, Event::Attempted(attempt, tally, limits)) => after(attempt, tally, limits),
+        (Parked, Event::Retried) => Step { tally: Some(Tally::default()), ..Step::to(Due) },
+        _ => return None,
+    })
+}
+
+/// Returns the states in which an event has an effect, with its steps. For a write that does not read the state first.
+#[must_use]
+pub fn steps(event: &Event<'_>) -> Vec<(State, Step)> {
+    State::ALL.into_iter().filter_map(|state| Some((state, next(state, event.clone())?))).collect()
+}
+
+fn after(attempt: Attempt, tally: Tally, limits: &Limits) -> Step {
+    let ended = |state, why| Step { tally: Some(tally), why, ..Step::to(state) };
+    let not_tried = |pause_ms| Step { attempts: -1, pause_ms, ..ended(State::Due, None) };
     let (tally, is_over, why) = match attempt {
-        Attempt::Taken => return ended(State::Sent, None),
+        Attempt::Accepted => return ended(State::Sent, None),
         Attempt::Unwanted => return ended(State::Skipped, Some("unwanted".to_owned())),
         Attempt::NoContact => return ended(State::Waiting, None),
         Attempt::Refused(why) => return ended(State::Refused, Some(why)),
         Attempt::Unreadable(why) => return ended(State::Parked, Some(why)),
+        Attempt::StoreFailed => return not_tried(limits.pause_ms_min),
+        Attempt::Interrupted => return not_tried(0),
+        Attempt::HolderDied { handed_over: true } => {
+            return after(Attempt::Unknown("the process died after the hand-over".to_owned()), tally, limits);
+        }
+        Attempt::HolderDied { handed_over: false } => {
+            return after(Attempt::PutOff("the process died before the hand-over".to_owned()), tally, limits);
+        }
         Attempt::PutOff(why) => {
             let tally = Tally { put_off: tally.put_off.saturating_add(1), ..tally };
             (tally, tally.put_off >= limits.put_off_max, why)
@@ -117,10 +191,8 @@ pub fn after(attempt: Attempt, tally: Tally, limits: &Limits) -> Step {
             (tally, tally.unknown > limits.repeats_of_unknown_max, why)
         }
     };
-    if is_over {
-        return Step { state: State::Parked, tally, pause_ms: 0, why: Some(why) };
-    }
-    Step { state: State::Due, tally, pause_ms: pause_ms(tally, limits), why: Some(why) }
+    let (state, pause_ms) = if is_over { (State::Parked, 0) } else { (State::Due, pause_ms(tally, limits)) };
+    Step { state, tally: Some(tally), attempts: 0, pause_ms, why: Some(why) }
 }
 
 fn pause_ms(tally: Tally, limits: &Limits) -> u64 {
@@ -135,25 +207,29 @@ mod tests {
     const LIMITS: Limits =
         Limits { repeats_of_unknown_max: 1, put_off_max: 4, pause_ms_min: 5_000, pause_ms_max: 12_000 };
 
+    fn after_claim(attempt: Attempt, tally: Tally) -> Step {
+        next(State::Claimed, Event::Attempted(attempt, tally, &LIMITS)).unwrap()
+    }
+
     /// Returns the pauses between repeated attempts of one kind, and the final state.
     fn course(attempt: &Attempt) -> (Vec<u64>, State) {
         let mut tally = Tally::default();
         let mut pauses = Vec::new();
         for _ in 0..100 {
-            let step = after(attempt.clone(), tally, &LIMITS);
+            let step = after_claim(attempt.clone(), tally);
             if step.state != State::Due {
                 return (pauses, step.state);
             }
-            tally = step.tally;
+            tally = step.tally.unwrap();
             pauses.push(step.pause_ms);
         }
-        panic!("{attempt:?} is repeated for ever");
+        panic!("{attempt:?} is repeated without end");
     }
 
     #[test]
-    fn every_attempt_ends_after_a_bounded_number() {
+    fn attempts_end_after_a_bounded_number() {
         let why = || "code 451".to_owned();
-        assert_eq!(course(&Attempt::Taken), (vec![], State::Sent));
+        assert_eq!(course(&Attempt::Accepted), (vec![], State::Sent));
         assert_eq!(course(&Attempt::Unwanted), (vec![], State::Skipped));
         assert_eq!(course(&Attempt::NoContact), (vec![], State::Waiting));
         assert_eq!(course(&Attempt::Refused(why())), (vec![], State::Refused));
@@ -163,17 +239,32 @@ mod tests {
     }
 
     #[test]
-    fn unknown_outcomes_are_counted_through_what_is_put_off_between_them() {
-        let first = after(Attempt::Unknown("no answer".to_owned()), Tally::default(), &LIMITS);
-        let between = after(Attempt::PutOff("code 451".to_owned()), first.tally, &LIMITS);
-        let second = after(Attempt::Unknown("no answer".to_owned()), between.tally, &LIMITS);
+    fn unknown_outcomes_are_counted_across_put_offs() {
+        let first = after_claim(Attempt::Unknown("no answer".to_owned()), Tally::default());
+        let between = after_claim(Attempt::PutOff("code 451".to_owned()), first.tally.unwrap());
+        let second = after_claim(Attempt::Unknown("no answer".to_owned()), between.tally.unwrap());
         assert_eq!((between.state, second.state), (State::Due, State::Parked));
-        assert_eq!(second.tally, Tally { unknown: 2, put_off: 1 });
+        assert_eq!(second.tally, Some(Tally { unknown: 2, put_off: 1 }));
     }
 
     #[test]
-    fn no_two_states_have_one_name() {
-        let names: std::collections::BTreeSet<_> = State::ALL.map(State::as_str).into_iter().collect();
-        assert_eq!(names.len(), State::ALL.len());
+    fn events_have_an_effect_only_in_their_states() {
+        use State::{Claimed, Due, Parked, Waiting};
+        let moves = |event| -> Vec<_> {
+            steps(&event).into_iter().map(|(from, step)| (from, step.state, step.attempts)).collect()
+        };
+        assert_eq!(moves(Event::Registered), [(Waiting, Due, 0)]);
+        assert_eq!(moves(Event::Adopted), [(Claimed, Due, 0)]);
+        assert_eq!(moves(Event::Claimed), [(Due, Claimed, 1), (Claimed, Claimed, 1)]);
+        assert_eq!(moves(Event::Retried), [(Parked, Due, 0)]);
+        let attempted = |attempt| Event::Attempted(attempt, Tally::default(), &LIMITS);
+        assert_eq!(moves(attempted(Attempt::Interrupted)), [(Claimed, Due, -1)]);
+    }
+
+    #[test]
+    fn names_are_unique_and_equal_the_stored_ones() {
+        let names = State::ALL.map(State::as_str);
+        assert_eq!(serde_json::to_value(State::ALL).unwrap(), serde_json::json!(names));
+        assert_eq!(std::collections::BTreeSet::from(names).len(), names.len());
     }
 }

@@ -70,7 +70,7 @@ mod tests {
     use money::Currency::{Eur, Usd};
 
     #[test]
-    fn twenty_stakes_are_big_and_a_cent_less_is_not() {
+    fn win_is_big_from_twenty_stakes() {
         let stake = Money::new(150, Eur);
         assert!(is_big(stake, Money::new(3_000, Eur)));
         assert!(!is_big(stake, Money::new(2_999, Eur)));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_id_is_deterministic_injective_and_harmless() {
+    fn message_id_is_deterministic_injective_and_escaped() {
         assert_eq!(message_id("5f0c-1", "x.invalid"), "<5f0c-1.email@x.invalid>");
         assert_eq!(message_id("a>@<b", "x.invalid"), "<a_3e_40_3cb.email@x.invalid>");
         assert_ne!(message_id("a_", "x"), message_id("a_5f", "x"));

@@ -16,14 +16,14 @@ use store::mongo::Mongo;
 use crate::process::Process;
 use crate::smtp::MailServer;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Token that every request to notification has to carry.
 pub(crate) const INTERNAL_TOKEN: &str = "an internal token of thirty-two bytes";
 
 pub(crate) struct Platform {
     pub(crate) mails: MailServer,
-    /// The store itself, even if the process connects through a [`crate::way::Way`].
+    /// The store itself, even if the process connects through a [`crate::mongo_proxy::MongoProxy`].
     pub(crate) mongo: Mongo,
     producer: Producer,
     config: Config,
@@ -36,7 +36,7 @@ impl Platform {
     }
 
     /// Starts a platform with settings of the test and with short pauses.
-    pub(crate) async fn start_with(own: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with(overrides: &[(&str, &str)]) -> Self {
         let (mails, smtp) = MailServer::start().await;
         let settings = [
             ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", testkit::kafka()),
@@ -48,9 +48,9 @@ impl Platform {
             // A busy machine shuts down slowly but still in an orderly way.
             ("PITBOSS__DRAIN__DEADLINE_MS", "60000".to_owned()),
         ];
-        let all = testkit::patient::environment("notify").into_iter().chain(settings);
+        let all = testkit::long_timeouts::environment("notify").into_iter().chain(settings);
         let mut environment: HashMap<_, _> = all.map(|(name, value)| (name.to_owned(), value)).collect();
-        environment.extend(own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config: Config =
             chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
         bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
@@ -62,7 +62,7 @@ impl Platform {
     }
 
     /// Starts another process on the same store and in the same group, which uses another mail server.
-    pub(crate) async fn another(&self, smtp: SocketAddr) -> Process {
+    pub(crate) async fn start_another(&self, smtp: SocketAddr) -> Process {
         let mut config = self.config.clone();
         config.mongo.uri = testkit::mongo();
         config.peers.smtp = smtp.to_string();
@@ -70,9 +70,9 @@ impl Platform {
     }
 
     /// Sends a request with the internal token to the service.
-    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
+    pub(crate) async fn request(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
         let token = [("x-internal-token".to_owned(), INTERNAL_TOKEN.to_owned())];
-        self.process().ask(method, path, &token).await
+        self.process().request(method, path, &token).await
     }
 
     /// First process.
@@ -81,24 +81,24 @@ impl Platform {
     }
 
     /// Shuts the process down in an orderly way.
-    pub(crate) async fn end(&mut self) {
-        self.process.take().unwrap().end().await;
+    pub(crate) async fn stop(&mut self) {
+        self.process.take().unwrap().stop().await;
     }
 
     /// Kills the process at an arbitrary point.
-    pub(crate) async fn die(&mut self) {
-        self.process.take().unwrap().die().await;
+    pub(crate) async fn kill(&mut self) {
+        self.process.take().unwrap().kill().await;
     }
 
     /// Starts another process in place of the one that ended.
-    pub(crate) async fn begin(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.process = Some(Process::start(&self.config).await);
     }
 
     /// Shuts the process down and starts another one.
     pub(crate) async fn restart(&mut self) {
-        self.end().await;
-        self.begin().await;
+        self.stop().await;
+        self.start_again().await;
     }
 
     pub(crate) async fn publish(&self, event: &Event) {
@@ -118,7 +118,7 @@ impl Platform {
     }
 
     /// Appends a probe record to the dead letters of bets (one partition) and returns its offset: the records before it.
-    pub(crate) async fn parked(&self) -> i64 {
+    pub(crate) async fn dead_letters(&self) -> i64 {
         let topic = Topic::BetsEvents.dlq(Group::Notification);
         let probe = RawRecord { topic, key: None, headers: Vec::new(), value: Vec::new().into() };
         self.producer.publish_raw(&probe).await.unwrap().offset
@@ -128,16 +128,21 @@ impl Platform {
         self.mongo.collection("sent")
     }
 
-    /// Registers a player and waits until the contact is stored.
+    /// Registers a player and waits until the contact is stored. Returns the address.
     pub(crate) async fn register(&self, player: &str) -> String {
         let email = address(player);
-        self.publish(&registered(player, &email)).await;
+        self.register_at(player, &email).await;
+        email
+    }
+
+    /// Registers a player at an address and waits until it is stored.
+    pub(crate) async fn register_at(&self, player: &str, email: &str) {
+        self.publish(&registered(player, email)).await;
         let contacts = self.mongo.collection::<Document>("contacts");
-        testkit::eventually("the contact", PATIENCE, || async {
-            contacts.find_one(doc! { "_id": player, "email": &email }).await.unwrap().map(drop)
+        testkit::eventually("the contact", TIMEOUT, || async {
+            contacts.find_one(doc! { "_id": player, "email": email }).await.unwrap().map(drop)
         })
         .await;
-        email
     }
 
     /// Stores a contact and a due notification as the handlers do, with the fields of `more`. No record is in progress meanwhile,
@@ -161,10 +166,16 @@ impl Platform {
     }
 
     /// Changes a notification directly in the store.
-    pub(crate) async fn set(&self, event: &Event, change: Document) {
+    pub(crate) async fn update(&self, event: &Event, change: Document) {
         let updated =
             self.sent().update_one(doc! { "_id": id(event) }, doc! { "$set": change }).await.unwrap();
         assert_eq!(updated, 1, "there is no notification of {}", event.id);
+    }
+
+    /// Changes a notification as if a process had died after the server accepted the e-mail, before it stored that.
+    pub(crate) async fn claim_by_dead_process(&self, event: &Event) {
+        let due_at = DateTime::from_millis(0);
+        self.update(event, doc! { "state": "claimed", "owner": "dead-process", "due_at": due_at }).await;
     }
 
     /// Returns the notification as it is now.
@@ -175,8 +186,17 @@ impl Platform {
     /// Returns the notification as soon as it is in this state.
     pub(crate) async fn wait_for(&self, event: &Event, state: &str) -> Document {
         let id = id(event);
-        testkit::eventually(&format!("{id} to be {state}"), PATIENCE, || async {
+        testkit::eventually(&format!("{id} to be {state}"), TIMEOUT, || async {
             self.sent().find_one(doc! { "_id": &id, "state": state }).await.unwrap()
+        })
+        .await
+    }
+
+    /// Returns the notification as soon as an attempt was put off.
+    pub(crate) async fn wait_for_put_off(&self, event: &Event) -> Document {
+        testkit::eventually("the e-mail to be put off", TIMEOUT, || async {
+            let now = self.find(event).await;
+            (tally(&now).2 > 0).then_some(now)
         })
         .await
     }

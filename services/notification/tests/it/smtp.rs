@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::harness::PATIENCE;
+use crate::harness::TIMEOUT;
 
 const OK: &str = "250 ok\r\n";
 
@@ -39,13 +39,13 @@ pub(crate) struct MailServer {
     /// Mailboxes with a special behaviour, selected by a part of their address.
     mailboxes: Arc<Mutex<Vec<(String, Mailbox)>>>,
     /// Signals that the behaviour of a mailbox has changed.
-    told: Arc<Notify>,
-    /// Number of times a client had to wait. `left` is the number of clients that have disconnected.
-    waited: Arc<AtomicUsize>,
-    left: Arc<AtomicUsize>,
+    changed: Arc<Notify>,
+    /// Number of times a client was blocked, and number of clients that have disconnected.
+    blocked: Arc<AtomicUsize>,
+    disconnected: Arc<AtomicUsize>,
     /// Line that clients are greeted with instead of the usual greeting.
     greeting: Arc<Mutex<Option<&'static str>>>,
-    takes_utf8: Arc<AtomicBool>,
+    accepts_utf8: Arc<AtomicBool>,
 }
 
 /// Behaviour of a mailbox.
@@ -54,15 +54,15 @@ pub(crate) enum Mailbox {
     /// Accepts e-mails.
     Good,
     /// Always answers "later" (451).
-    AlwaysLater,
+    AlwaysPutsOff,
     /// Keeps an e-mail and never answers.
-    TakesAndSaysNothing,
+    NeverAnswers,
     /// Keeps an e-mail and answers when the behaviour changes.
-    TakesWhenTold,
+    AnswersAfterChange,
     /// Does not answer the recipient, before the content is offered, until the behaviour changes.
-    WaitsBeforeTheContent,
+    BlocksBeforeContent,
     /// Closes the connection at the recipient, before the content is offered.
-    HangsUpBeforeTheContent,
+    ClosesBeforeContent,
 }
 
 impl MailServer {
@@ -85,33 +85,33 @@ impl MailServer {
     }
 
     /// Waits until `count` e-mails to one address were received, regardless of the answer to the sender.
-    pub(crate) async fn until_here(&self, address: &str, count: usize) {
-        testkit::eventually("the server to have the mail", PATIENCE, || async {
+    pub(crate) async fn wait_for_mails(&self, address: &str, count: usize) {
+        testkit::eventually("the server to receive the e-mail", TIMEOUT, || async {
             (self.to(address).len() == count).then_some(())
         })
         .await;
     }
 
-    /// Waits until clients had to wait `count` times.
-    pub(crate) async fn until_waited(&self, count: usize) {
-        testkit::eventually("a client to be kept waiting", PATIENCE, || async {
-            (self.waited.load(Ordering::SeqCst) == count).then_some(())
+    /// Waits until clients were blocked `count` times.
+    pub(crate) async fn wait_for_blocked(&self, count: usize) {
+        testkit::eventually("a client to be blocked", TIMEOUT, || async {
+            (self.blocked.load(Ordering::SeqCst) == count).then_some(())
         })
         .await;
     }
 
     /// Waits until `count` clients have disconnected.
-    pub(crate) async fn until_left(&self, count: usize) {
-        testkit::eventually("the client to leave", PATIENCE, || async {
-            (self.left.load(Ordering::SeqCst) == count).then_some(())
+    pub(crate) async fn wait_for_disconnects(&self, count: usize) {
+        testkit::eventually("the client to disconnect", TIMEOUT, || async {
+            (self.disconnected.load(Ordering::SeqCst) == count).then_some(())
         })
         .await;
     }
 
     /// Sets the behaviour of the mailboxes whose address contains `part`.
-    pub(crate) fn let_be(&self, part: &str, mailbox: Mailbox) {
+    pub(crate) fn set_mailbox(&self, part: &str, mailbox: Mailbox) {
         self.mailboxes.lock().unwrap().insert(0, (part.to_owned(), mailbox));
-        self.told.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     fn mailbox(&self, to: &str) -> Mailbox {
@@ -137,17 +137,17 @@ impl MailServer {
     }
 
     /// Accepts addresses beyond ASCII from now on.
-    pub(crate) fn take_utf8(&self) {
-        self.takes_utf8.store(true, Ordering::SeqCst);
+    pub(crate) fn accept_utf8(&self) {
+        self.accepts_utf8.store(true, Ordering::SeqCst);
     }
 
     async fn serve(self, stream: TcpStream) {
         // A client may disconnect at any point, which is not an error here.
-        self.converse(BufReader::new(stream)).await.ok();
-        self.left.fetch_add(1, Ordering::SeqCst);
+        self.serve_session(BufReader::new(stream)).await.ok();
+        self.disconnected.fetch_add(1, Ordering::SeqCst);
     }
 
-    async fn converse(&self, mut stream: BufReader<TcpStream>) -> io::Result<()> {
+    async fn serve_session(&self, mut stream: BufReader<TcpStream>) -> io::Result<()> {
         let greeting = self.greeting.lock().unwrap().unwrap_or("220 test\r\n");
         stream.write_all(greeting.as_bytes()).await?;
         let (mut from, mut to) = (String::new(), String::new());
@@ -158,7 +158,7 @@ impl MailServer {
             }
             let verb = line.split([' ', '\r']).next().unwrap_or_default().to_ascii_uppercase();
             let answer = match verb.as_str() {
-                "EHLO" if self.takes_utf8.load(Ordering::SeqCst) => "250-test\r\n250 SMTPUTF8\r\n",
+                "EHLO" if self.accepts_utf8.load(Ordering::SeqCst) => "250-test\r\n250 SMTPUTF8\r\n",
                 "EHLO" | "HELO" | "NOOP" | "RSET" => OK,
                 "MAIL" => {
                     from.clone_from(&line);
@@ -167,9 +167,9 @@ impl MailServer {
                 "RCPT" => {
                     to.clone_from(&line);
                     match self.mailbox(&to) {
-                        Mailbox::HangsUpBeforeTheContent => return Ok(()),
-                        waits @ Mailbox::WaitsBeforeTheContent => {
-                            self.until_told(&to, waits, &mut stream).await?;
+                        Mailbox::ClosesBeforeContent => return Ok(()),
+                        blocking @ Mailbox::BlocksBeforeContent => {
+                            self.until_changed(&to, blocking, &mut stream).await?;
                             OK
                         }
                         _ => OK,
@@ -180,19 +180,19 @@ impl MailServer {
                     let raw = read_mail(&mut stream).await?;
                     let mail = Received { from: from.clone(), to: to.clone(), raw };
                     match self.mailbox(&to) {
-                        Mailbox::AlwaysLater => "451 later\r\n",
-                        Mailbox::TakesAndSaysNothing => {
-                            self.verdict(mail);
+                        Mailbox::AlwaysPutsOff => "451 later\r\n",
+                        Mailbox::NeverAnswers => {
+                            self.response_to(mail);
                             // Until the client disconnects.
                             stream.read_line(&mut line).await?;
                             return Ok(());
                         }
-                        waits @ Mailbox::TakesWhenTold => {
-                            let answer = self.verdict(mail);
-                            self.until_told(&to, waits, &mut stream).await?;
+                        blocking @ Mailbox::AnswersAfterChange => {
+                            let answer = self.response_to(mail);
+                            self.until_changed(&to, blocking, &mut stream).await?;
                             answer
                         }
-                        _ => self.verdict(mail),
+                        _ => self.response_to(mail),
                     }
                 }
                 "QUIT" => {
@@ -206,34 +206,34 @@ impl MailServer {
     }
 
     /// Waits until the behaviour of a waiting mailbox changes. Returns an error if the client disconnects before.
-    async fn until_told(
+    async fn until_changed(
         &self,
         to: &str,
-        waits: Mailbox,
+        blocking: Mailbox,
         stream: &mut BufReader<TcpStream>,
     ) -> io::Result<()> {
-        self.waited.fetch_add(1, Ordering::SeqCst);
+        self.blocked.fetch_add(1, Ordering::SeqCst);
         loop {
-            let told = self.told.notified();
-            if self.mailbox(to) != waits {
+            let changed = self.changed.notified();
+            if self.mailbox(to) != blocking {
                 return Ok(());
             }
             tokio::select! {
-                () = told => {}
+                () = changed => {}
                 // The client sends nothing before the answer, so readable input means that it disconnected.
                 _ = stream.fill_buf() => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
     }
 
-    fn verdict(&self, mail: Received) -> &'static str {
-        let take = |counter: &AtomicUsize| {
+    fn response_to(&self, mail: Received) -> &'static str {
+        let uses_one = |counter: &AtomicUsize| {
             counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
         };
-        if take(&self.refusals) {
+        if uses_one(&self.refusals) {
             return "550 never\r\n";
         }
-        if take(&self.failures) {
+        if uses_one(&self.failures) {
             return "451 later\r\n";
         }
         self.received.lock().unwrap().push(mail);

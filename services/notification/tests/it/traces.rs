@@ -12,7 +12,7 @@ use testkit::receiver::Receiver;
 const IN_SCENARIO: &str = "NOTIFICATION_TRACE_SCENARIO";
 
 #[test]
-fn a_mail_is_a_transaction_of_its_wins_trace() {
+fn mail_continues_trace_of_win() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "traces::scenario", "--ignored", "--nocapture"])
         .env(IN_SCENARIO, "1")
@@ -23,7 +23,7 @@ fn a_mail_is_a_transaction_of_its_wins_trace() {
 }
 
 #[test]
-#[ignore = "the process of the test above"]
+#[ignore = "runs in the process that the test above starts"]
 fn scenario() {
     if std::env::var(IN_SCENARIO).is_err() {
         return;
@@ -41,7 +41,7 @@ fn scenario() {
     let items = receiver.items();
     let transactions: Vec<&Value> =
         items.iter().filter(|(kind, _)| kind == "transaction").map(|(_, payload)| payload).collect();
-    judge(&transactions, &event_id);
+    check(&transactions, &event_id);
 }
 
 /// Publishes a win in a trace, waits until its e-mail was sent, and shuts the process down.
@@ -52,14 +52,14 @@ async fn win_and_mail() -> String {
     let big = win(&player, 100, 2_000);
     platform.publish(&big).instrument(spans::background("bet", [])).await;
     platform.wait_for(&big, "sent").await;
-    platform.end().await;
+    platform.stop().await;
     big.id.to_string()
 }
 
-fn judge(transactions: &[&Value], event_id: &str) {
-    let find = |what: &str, is_it: &dyn Fn(&Value) -> bool| {
+fn check(transactions: &[&Value], event_id: &str) {
+    let find = |what: &str, matches: &dyn Fn(&Value) -> bool| {
         let found: Vec<&Value> =
-            transactions.iter().copied().filter(|transaction| is_it(transaction)).collect();
+            transactions.iter().copied().filter(|transaction| matches(transaction)).collect();
         assert_eq!(found.len(), 1, "{what}: {transactions:#?}");
         found[0]["contexts"]["trace"].clone()
     };

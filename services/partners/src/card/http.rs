@@ -26,40 +26,40 @@ pub fn routes(card: Card) -> Router {
         .with_state(card)
 }
 
-type Answer = Result<(StatusCode, Json<Line>), Problem>;
+type OrderResult = Result<(StatusCode, Json<Line>), Problem>;
 
-async fn charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
-    keep(card, Card::take, Kind::Charge, &headers, order).await
+async fn charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(card, Card::accept, Kind::Charge, &headers, order).await
 }
 
-async fn payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
-    keep(card, Card::take, Kind::Payout, &headers, order).await
+async fn payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(card, Card::accept, Kind::Payout, &headers, order).await
 }
 
-async fn void_charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
-    keep(card, Card::void, Kind::Charge, &headers, order).await
+async fn void_charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(card, Card::void, Kind::Charge, &headers, order).await
 }
 
-async fn void_payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> Answer {
-    keep(card, Card::void, Kind::Payout, &headers, order).await
+async fn void_payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(card, Card::void, Kind::Payout, &headers, order).await
 }
 
 /// Operation on an order: accept or void it.
-type Act = fn(&Card, Kind, &str, &Order) -> Result<Line, Refusal>;
+type Operation = fn(&Card, Kind, &str, &Order) -> Result<Line, Refusal>;
 
-async fn keep(card: Card, act: Act, kind: Kind, headers: &HeaderMap, order: Order) -> Answer {
+async fn perform(card: Card, run: Operation, kind: Kind, headers: &HeaderMap, order: Order) -> OrderResult {
     let key =
         headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let taken = telemetry::spawn_blocking(move || act(&card, kind, &key, &order)).await;
-    let taken = taken.map_err(|_| Problem::internal())?;
-    taken.map(|line| (StatusCode::OK, Json(line))).map_err(|refusal| match refusal {
+    let performed = telemetry::spawn_blocking(move || run(&card, kind, &key, &order)).await;
+    let performed = performed.map_err(|_| Problem::internal())?;
+    performed.map(|line| (StatusCode::OK, Json(line))).map_err(|refusal| match refusal {
         Refusal::Invalid(what) => Problem::bad_request(what),
         Refusal::OtherOrder => {
             Problem::new(StatusCode::CONFLICT, "other-order", "The idempotency key belongs to another order")
         }
         Refusal::Journal(error) => {
-            tracing::error!(error = %error, "an order could not be kept, so it was not taken");
-            Problem::unavailable("orders cannot be kept now")
+            tracing::error!(error = %error, "an order was refused because it could not be stored");
+            Problem::unavailable("the order could not be stored, try again later")
         }
     })
 }
@@ -90,7 +90,7 @@ async fn read<T: Send + 'static>(
     let read = telemetry::spawn_blocking(from_disk).await.map_err(|_| Problem::internal())?;
     read.map_err(|error| {
         tracing::error!(error = %error, "the statement could not be read");
-        Problem::unavailable("the statement cannot be read now")
+        Problem::unavailable("the statement cannot be read, try again later")
     })
 }
 

@@ -36,29 +36,29 @@ pub async fn serve(
         let stream = match accepted {
             Ok((stream, _peer)) => stream,
             Err(error) => {
-                tracing::warn!(error = %error, "a mail client could not be accepted");
+                tracing::warn!(error = %error, "the connection of a mail client could not be accepted");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 continue;
             }
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            turn_away(stream).await;
+            refuse(stream).await;
             continue;
         };
         let session = Session::new(Arc::clone(&config), mailbox.clone(), stop.clone());
         telemetry::spawn(async move {
             if let Err(error) = session.run(stream).await {
-                tracing::debug!(error = %error, "a mail client went away");
+                tracing::debug!(error = %error, "the session of a mail client broke off");
             }
             drop(slot);
         });
     }
     let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
-    let _all_gone = slots.acquire_many(all).await;
+    let _all_slots = slots.acquire_many(all).await;
     Ok(())
 }
 
-async fn turn_away(mut stream: TcpStream) {
+async fn refuse(mut stream: TcpStream) {
     // The client may have left already, so a failed write is ignored.
-    drop(stream.write_all(b"421 too many clients, come back later\r\n").await);
+    drop(stream.write_all(b"421 too many clients, try again later\r\n").await);
 }

@@ -3,7 +3,7 @@
 use crate::world::World;
 
 #[tokio::test]
-async fn a_key_is_answered_the_same_for_ever_and_moves_money_once() {
+async fn repeated_key_gets_same_line_after_restart() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let (status, first) = world.order("/card/v1/charges", "a:capture", 500).await;
@@ -27,7 +27,7 @@ async fn a_key_is_answered_the_same_for_ever_and_moves_money_once() {
 }
 
 #[tokio::test]
-async fn amounts_ending_in_13_are_declined_and_stand_in_the_statement() {
+async fn amounts_ending_in_13_are_declined_and_listed() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     assert_eq!(world.order("/card/v1/charges", "a", 1_013).await.1["status"], "declined");
@@ -40,7 +40,7 @@ async fn amounts_ending_in_13_are_declined_and_stand_in_the_statement() {
 }
 
 #[tokio::test]
-async fn what_is_no_order_is_refused() {
+async fn invalid_order_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     assert_eq!(world.order("/card/v1/charges", "", 500).await.0, 400);
@@ -51,32 +51,36 @@ async fn what_is_no_order_is_refused() {
 }
 
 #[tokio::test]
-async fn one_key_from_many_clients_at_once_is_one_line() {
+async fn concurrent_orders_with_one_key_are_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
-    let asked = (0..20).map(|_| world.order("/card/v1/charges", "same", 700));
-    let answers = futures::future::join_all(asked).await;
+    let requests = (0..20).map(|_| world.order("/card/v1/charges", "same", 700));
+    let answers = futures::future::join_all(requests).await;
     assert!(answers.iter().all(|answer| answer == &answers[0] && answer.0 == 200));
     assert_eq!(world.get("/card/v1/statement").await.1["entries"].as_array().map(Vec::len), Some(1));
     world.stop().await;
 }
 
 #[tokio::test]
-async fn a_voided_key_never_captures_and_a_captured_one_says_so() {
+async fn voided_key_never_captures() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let (status, voided) = world.order("/card/v1/payouts/void", "a:capture", 500).await;
     assert_eq!((status, voided["status"].as_str()), (200, Some("voided")));
-    assert_eq!(world.order("/card/v1/payouts/void", "a:capture", 500).await.1, voided, "again is the same");
+    assert_eq!(world.order("/card/v1/payouts/void", "a:capture", 500).await.1, voided, "same line again");
     assert_eq!(world.order("/card/v1/payouts/void", "a:capture", 501).await.0, 409);
     assert_eq!(world.order("/card/v1/payouts/void", "", 500).await.0, 400);
     let (_, captured) = world.order("/card/v1/charges", "b:capture", 500).await;
-    assert_eq!(world.order("/card/v1/charges/void", "b:capture", 500).await.1, captured, "it came too late");
+    assert_eq!(
+        world.order("/card/v1/charges/void", "b:capture", 500).await.1,
+        captured,
+        "the void was too late"
+    );
     world.stop().await;
 
     let world = World::start(folder.path()).await;
     let (_, late) = world.order("/card/v1/payouts", "a:capture", 500).await;
-    assert_eq!(late, voided, "a request that was on its way moves nothing, after a restart too");
+    assert_eq!(late, voided, "a later order under the voided key moves nothing");
     assert_eq!(world.get("/card/v1/payouts?idempotency_key=a:capture").await.1, voided);
     let (_, statement) = world.get("/card/v1/statement").await;
     let lines = statement["entries"].as_array().unwrap();

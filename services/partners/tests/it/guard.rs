@@ -7,7 +7,7 @@ use testkit::guard::{every_route_refuses, without_internal_token};
 use crate::world::{TOKEN, World, client};
 
 #[tokio::test]
-async fn every_route_wants_the_internal_token() {
+async fn every_route_requires_internal_token() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let other = tempfile::tempdir().unwrap();
@@ -28,6 +28,6 @@ async fn every_route_wants_the_internal_token() {
     let charge = client().post(world.url("/card/v1/charges")).header("idempotency-key", "a").json(&order);
     assert_eq!(charge.send().await.unwrap().status().as_u16(), 401);
     let (_, statement) = world.get("/card/v1/statement").await;
-    assert_eq!(statement["entries"].as_array().map(Vec::len), Some(0), "and nothing was kept");
+    assert_eq!(statement["entries"].as_array().map(Vec::len), Some(0), "nothing was stored");
     world.stop().await;
 }

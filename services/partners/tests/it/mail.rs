@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use crate::world::World;
 
 /// Longest wait of a test for an expected event.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sends each line and returns the answers, the greeting first.
-async fn talk(world: &World, lines: &[&str]) -> Vec<String> {
+async fn send_lines(world: &World, lines: &[&str]) -> Vec<String> {
     let stream = TcpStream::connect(world.smtp).await.unwrap();
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read).lines();
@@ -35,7 +35,7 @@ async fn talk(world: &World, lines: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_mail_from_a_real_client_is_kept_across_a_restart() {
+async fn mail_from_real_client_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let message = Message::builder()
@@ -66,11 +66,11 @@ async fn a_mail_from_a_real_client_is_kept_across_a_restart() {
 }
 
 #[tokio::test]
-async fn the_order_of_commands_and_every_bound_are_kept() {
+async fn command_order_and_limits_are_enforced() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let long = "x".repeat(3_000);
-    let answers = talk(
+    let answers = send_lines(
         &world,
         &[
             "DATA",
@@ -106,43 +106,43 @@ async fn the_order_of_commands_and_every_bound_are_kept() {
 }
 
 #[tokio::test]
-async fn too_large_a_mail_is_refused_and_the_session_goes_on() {
+async fn too_large_mail_is_rejected_and_session_continues() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let body = format!("body:{}", "x".repeat(1_000));
     let mut lines = vec!["EHLO me", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA"];
     lines.extend([body.as_str(); 6]);
     lines.extend([".", "MAIL FROM:<a@b>", "RCPT TO:<c@d>", "DATA", "body: fine", ".", "QUIT"]);
-    let answers = talk(&world, &lines).await;
+    let answers = send_lines(&world, &lines).await;
     assert!(answers[5].starts_with("552"), "{answers:#?}");
-    assert!(answers[9].starts_with("250 kept"), "{answers:#?}");
+    assert!(answers[9].starts_with("250 message stored"), "{answers:#?}");
     assert_eq!(world.get("/mail/v1/messages").await.1["messages"].as_array().map(Vec::len), Some(1));
     world.stop().await;
 }
 
 #[tokio::test]
-async fn endless_nonsense_and_too_many_clients_are_sent_away() {
+async fn too_many_errors_or_clients_close_connection() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
-    let answers = talk(&world, &["WHAT IS THIS"; 40]).await;
-    assert_eq!(answers.len(), 22, "greeting, 20 errors and a farewell");
+    let answers = send_lines(&world, &["WHAT IS THIS"; 40]).await;
+    assert_eq!(answers.len(), 22, "greeting, 20 errors and the closing reply");
     assert!(answers.last().unwrap().starts_with("421"));
-    let mut held = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..4 {
         let stream = TcpStream::connect(world.smtp).await.unwrap();
         let mut read = BufReader::new(stream).lines();
         assert!(read.next_line().await.unwrap().unwrap().starts_with("220"));
-        held.push(read);
+        open.push(read);
     }
     let mut fifth = BufReader::new(TcpStream::connect(world.smtp).await.unwrap()).lines();
     assert!(fifth.next_line().await.unwrap().unwrap().starts_with("421"));
-    drop(held);
+    drop(open);
     world.stop().await;
 }
 
 /// The text of a form that a web page sends here arrives in one piece. None of it is taken for a command.
 #[tokio::test]
-async fn a_web_client_is_hung_up_on_at_its_first_word() {
+async fn http_request_closes_connection() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     for method in ["GET", "POST", "PUT", "get"] {
@@ -159,20 +159,20 @@ async fn a_web_client_is_hung_up_on_at_its_first_word() {
         assert!(lines.iter().skip(1).all(|line| line.starts_with("421")), "{lines:?}");
     }
     assert_eq!(world.get("/mail/v1/messages").await.1["messages"].as_array().map(Vec::len), Some(0));
-    let answers = talk(&world, &["GET / HTTP/1.1", "NOOP"]).await;
-    assert_eq!(answers.len(), 2, "greeting and farewell: {answers:?}");
+    let answers = send_lines(&world, &["GET / HTTP/1.1", "NOOP"]).await;
+    assert_eq!(answers.len(), 2, "greeting and closing reply: {answers:?}");
     assert!(answers[1].starts_with("421"), "{answers:?}");
     world.stop().await;
 }
 
 /// A client is disconnected after a while, whatever and however often it sends, so that others get its slot.
 #[tokio::test]
-async fn a_client_that_never_ends_is_sent_away() {
+async fn busy_client_is_closed_at_session_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start_with(folder.path(), |smtp| smtp.session_deadline_ms = 200).await;
     let (read, mut write) = TcpStream::connect(world.smtp).await.unwrap().into_split();
     let mut read = BufReader::new(read).lines();
-    let talk = async {
+    let conversation = async {
         let mut last = String::new();
         while let Ok(Some(answer)) = read.next_line().await {
             last = answer;
@@ -181,36 +181,36 @@ async fn a_client_that_never_ends_is_sent_away() {
         }
         last
     };
-    let last = tokio::time::timeout(PATIENCE, talk).await.expect("the session does not end");
-    assert_eq!(last, "421 this took too long");
+    let last = tokio::time::timeout(TIMEOUT, conversation).await.expect("the session does not end");
+    assert_eq!(last, "421 session timed out");
     world.stop().await;
 }
 
 /// The client could stay silent for ten minutes, but its session ends before that.
 #[tokio::test]
-async fn a_client_that_says_nothing_is_sent_away_when_its_session_ends() {
+async fn silent_client_is_closed_at_session_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start_with(folder.path(), |smtp| {
         (smtp.session_deadline_ms, smtp.idle_deadline_ms) = (200, 600_000);
     })
     .await;
     let mut stream = TcpStream::connect(world.smtp).await.unwrap();
-    let mut heard = String::new();
-    let listen = stream.read_to_string(&mut heard);
-    tokio::time::timeout(PATIENCE, listen).await.expect("the session does not end").unwrap();
-    assert_eq!(heard, "220 partners.invalid mail\r\n421 this took too long\r\n");
+    let mut received = String::new();
+    let read = stream.read_to_string(&mut received);
+    tokio::time::timeout(TIMEOUT, read).await.expect("the session does not end").unwrap();
+    assert_eq!(received, "220 partners.invalid mail\r\n421 session timed out\r\n");
     world.stop().await;
 }
 
-/// The e-mail is kept before the answer is sent. It counts as sent even when the client does not wait for the answer.
+/// The e-mail is stored before the answer is sent. It counts as sent even when the client does not wait for the answer.
 #[tokio::test]
-async fn a_server_that_accepts_late_has_the_mail_before_it_says_so() {
+async fn mail_is_stored_before_delayed_reply() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start_with(folder.path(), |smtp| smtp.accept_delay_ms = 600_000).await;
     let mut stream = TcpStream::connect(world.smtp).await.unwrap();
     let mail = b"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubject: late\r\n\r\nbody\r\n.\r\n";
     stream.write_all(mail).await.unwrap();
-    testkit::eventually("the mail to be kept", PATIENCE, || async {
+    testkit::eventually("the mail to be stored", TIMEOUT, || async {
         let (_, page) = world.get("/mail/v1/messages").await;
         (page["messages"].as_array()?.len() == 1).then_some(())
     })
@@ -219,5 +219,5 @@ async fn a_server_that_accepts_late_has_the_mail_before_it_says_so() {
     world.stop().await;
     let mut answers = String::new();
     BufReader::new(stream).read_to_string(&mut answers).await.unwrap();
-    assert!(answers.contains("354 go on") && answers.ends_with("421 closing\r\n"), "{answers}");
+    assert!(answers.contains("354 send") && answers.ends_with("421 shutting down\r\n"), "{answers}");
 }

@@ -22,15 +22,15 @@ async fn pages(world: &World) -> Vec<Vec<u64>> {
 }
 
 #[tokio::test]
-async fn a_page_of_mails_is_bounded_in_bytes_and_never_empty_while_there_are_some() {
+async fn page_is_bounded_in_bytes_but_never_empty() {
     let folder = tempfile::tempdir().unwrap();
     let mailbox = Mailbox::open(&folder.path().join("mail.jsonl"), KEPT_BYTES_MAX).unwrap();
     for bytes in [400_000, 400_000, 400_000, 1_500_000, 10] {
-        mailbox.keep("a@b", &["c@d".to_owned()], "x".repeat(bytes).as_bytes()).unwrap();
+        mailbox.store("a@b", &["c@d".to_owned()], "x".repeat(bytes).as_bytes()).unwrap();
     }
     drop(mailbox);
     let world = World::start_with(folder.path(), |smtp| smtp.kept_bytes_max = KEPT_BYTES_MAX).await;
     let expected: [Vec<u64>; 4] = [vec![1, 2], vec![3], vec![4], vec![5]];
-    assert_eq!(pages(&world).await, expected, "a mebibyte each, unless one mail alone is larger");
+    assert_eq!(pages(&world).await, expected, "at most 1 MiB per page, or one larger e-mail");
     world.stop().await;
 }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use chassis::config::{Drain, Ops, Secret};
+use chassis::config::Secret;
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Security};
-use chassis::{Edges, Shutdown};
+use chassis::{Listeners, Shutdown};
 use partners::config::{Config, SMTP, Smtp, Storage};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -27,10 +27,9 @@ impl World {
 
     /// Starts the service with a changed configuration of the mail server.
     pub(crate) async fn start_with(directory: &Path, change: impl FnOnce(&mut Smtp)) -> Self {
-        let edges = Edges::local(&[SMTP]).await.unwrap();
-        let http = edges.http.local_addr().unwrap();
-        let ops = edges.ops.local_addr().unwrap();
-        let smtp = edges.more[SMTP].local_addr().unwrap();
+        let listeners = Listeners::local(&[SMTP]).await.unwrap();
+        let http = listeners.http.local_addr().unwrap();
+        let smtp = listeners.more[SMTP].local_addr().unwrap();
         let mut smtp_config = Smtp {
             address: smtp,
             message_bytes_max: 4_096,
@@ -43,16 +42,13 @@ impl World {
         };
         change(&mut smtp_config);
         let config = Config {
-            http: testkit::patient::http(http),
-            ops: Ops { address: ops },
-            drain: Drain::default(),
             security: Security { internal_token: Secret::from(TOKEN) },
             smtp: smtp_config,
             storage: Storage { directory: directory.to_owned() },
         };
         let shutdown = Shutdown::new();
-        let running = partners::run(config, edges, shutdown.clone());
-        let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.story()) });
+        let running = partners::run(config, listeners, shutdown.clone());
+        let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.describe()) });
         let world = Self { http, smtp, shutdown, running };
         testkit::eventually("partners to answer", std::time::Duration::from_secs(30), || async {
             client()

@@ -89,7 +89,7 @@ impl AccountState {
     }
 
     /// Reverses the loss or win of a wager at that moment. It does nothing when that day was dropped already.
-    pub(super) fn take_back_loss(&mut self, moved: &[Posting], at_ms: i64) {
+    pub(super) fn reverse_loss(&mut self, moved: &[Posting], at_ms: i64) {
         if self.loss_day.day != at_ms.div_euclid(DAY_MS) {
             return;
         }

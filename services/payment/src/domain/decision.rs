@@ -45,7 +45,7 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecideError {
     /// A sum does not fit into 64 bits.
-    #[error("a sum does not fit 64 bits of minor units")]
+    #[error("a sum does not fit into 64 bits")]
     Overflow,
     /// The postings of a decision do not sum to zero. This is a bug in this service, caught before the write.
     #[error("the postings do not balance: {0}")]
@@ -57,12 +57,12 @@ pub enum DecideError {
     #[error("stake and payout are in two currencies")]
     TwoCurrencies,
     /// A stake or amount is not positive, or a payout is negative.
-    #[error("an amount is on the wrong side of zero")]
+    #[error("a stake or an amount is not positive, or a payout is negative")]
     Sign,
     /// The self-exclusion ends before it is applied.
-    #[error("the self-exclusion has ended already")]
+    #[error("the self-exclusion ends before it is applied")]
     ExclusionIsOver,
     /// The report has another amount than the payment.
-    #[error("the provider reports another amount than the payment's")]
+    #[error("the report has another amount than the payment")]
     ProviderAmount,
 }

@@ -21,7 +21,7 @@ pub(super) fn decide(account: &AccountState, void: &WagerVoid) -> Result<Decisio
     after.post(&legs)?;
     // Uses the wager's postings and not the legs, because what `suspense` pays for the player is not the player's loss.
     if let Some(at_ms) = void.decided_at_ms {
-        after.take_back_loss(&void.moved, at_ms);
+        after.reverse_loss(&void.moved, at_ms);
     }
     let reversed = applied(account, &void.moved)?;
     let balance_after = legs.first().and_then(|leg| after.balance(leg.amount.currency()));

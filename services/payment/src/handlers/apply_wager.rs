@@ -3,24 +3,24 @@
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::payments::v1::ApplyWager;
+use contracts::required_money;
 
-use super::{amount, carry, content, id};
+use super::{execute, id};
 use crate::domain::Wager;
 use crate::ledger::{Ledger, Request};
 
 #[derive(Debug)]
-pub(super) struct ApplyWagerHandler(pub(super) Ledger);
+pub(super) struct OnApplyWager(pub(super) Ledger);
 
 #[async_trait]
-impl Handle for ApplyWagerHandler {
-    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
-        let command: ApplyWager = content(delivery)?;
+impl Handle<ApplyWager> for OnApplyWager {
+    async fn handle(&self, command: &ApplyWager, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let request = Request::ApplyWager(Wager {
             wager_id: id("wagerId", &command.wager_id)?,
-            stake: amount("stake", command.stake.as_ref())?,
-            payout: amount("payout", command.payout.as_ref())?,
-            game: command.game,
+            stake: required_money("stake", command.stake.as_ref())?,
+            payout: required_money("payout", command.payout.as_ref())?,
+            game: command.game.clone(),
         });
-        carry(&self.0, delivery, request).await
+        execute(&self.0, delivery, request).await
     }
 }

@@ -3,20 +3,20 @@
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::payments::v1::Deposit;
+use contracts::required_money;
 
-use super::{amount, carry, content};
+use super::execute;
 use crate::domain::{PaymentKind, PendingPayment};
 use crate::ledger::{Ledger, Request};
 
 #[derive(Debug)]
-pub(super) struct DepositHandler(pub(super) Ledger);
+pub(super) struct OnDeposit(pub(super) Ledger);
 
 #[async_trait]
-impl Handle for DepositHandler {
-    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
-        let command: Deposit = content(delivery)?;
-        let amount = amount("amount", command.amount.as_ref())?;
+impl Handle<Deposit> for OnDeposit {
+    async fn handle(&self, command: &Deposit, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let amount = required_money("amount", command.amount.as_ref())?;
         let request = Request::Payment(PendingPayment { kind: PaymentKind::Deposit, amount });
-        carry(&self.0, delivery, request).await
+        execute(&self.0, delivery, request).await
     }
 }

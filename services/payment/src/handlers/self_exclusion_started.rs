@@ -4,17 +4,20 @@ use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::players::v1::SelfExclusionStarted;
 
-use super::{carry, content};
+use super::execute;
 use crate::ledger::{Ledger, Request};
 
 #[derive(Debug)]
-pub(super) struct SelfExclusionStartedHandler(pub(super) Ledger);
+pub(super) struct OnSelfExclusionStarted(pub(super) Ledger);
 
 #[async_trait]
-impl Handle for SelfExclusionStartedHandler {
-    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
-        let command: SelfExclusionStarted = content(delivery)?;
+impl Handle<SelfExclusionStarted> for OnSelfExclusionStarted {
+    async fn handle(
+        &self,
+        command: &SelfExclusionStarted,
+        delivery: &Delivery,
+    ) -> Result<Outcome, HandlerError> {
         let request = Request::SelfExclude { until_ms: command.until_epoch_ms };
-        carry(&self.0, delivery, request).await
+        execute(&self.0, delivery, request).await
     }
 }

@@ -4,20 +4,20 @@
 use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::payments::v1::Withdraw;
+use contracts::required_money;
 
-use super::{amount, carry, content};
+use super::execute;
 use crate::domain::{PaymentKind, PendingPayment};
 use crate::ledger::{Ledger, Request};
 
 #[derive(Debug)]
-pub(super) struct WithdrawHandler(pub(super) Ledger);
+pub(super) struct OnWithdraw(pub(super) Ledger);
 
 #[async_trait]
-impl Handle for WithdrawHandler {
-    async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
-        let command: Withdraw = content(delivery)?;
-        let amount = amount("amount", command.amount.as_ref())?;
+impl Handle<Withdraw> for OnWithdraw {
+    async fn handle(&self, command: &Withdraw, delivery: &Delivery) -> Result<Outcome, HandlerError> {
+        let amount = required_money("amount", command.amount.as_ref())?;
         let request = Request::Payment(PendingPayment { kind: PaymentKind::Withdrawal, amount });
-        carry(&self.0, delivery, request).await
+        execute(&self.0, delivery, request).await
     }
 }

@@ -32,23 +32,24 @@ pub(super) async fn get(
     Path(payment_id): Path<String>,
 ) -> Result<Json<Payment>, Problem> {
     let id: EventId = payment_id.parse().map_err(|_| Problem::not_found())?;
-    let asked = app.ledger.decision(id.as_str()).await.map_err(|e| problem(&e))?;
-    let (player_id, asked) = asked.filter(|(_, entry)| is_payment(entry)).ok_or_else(Problem::not_found)?;
+    let request = app.ledger.decision(id.as_str()).await.map_err(|e| problem(&e))?;
+    let (player_id, request) =
+        request.filter(|(_, entry)| is_payment(entry)).ok_or_else(Problem::not_found)?;
     let settled = app.ledger.settlement(&id).await.map_err(|e| problem(&e))?;
-    let last = settled.unwrap_or_else(|| asked.clone());
-    let told = last.event.as_ref().map(Told::read).unwrap_or_default();
-    let amount = asked.payment.as_ref().map(|payment| (payment.amount_minor, payment.currency.to_string()));
-    let (amount_minor, currency) = amount.or(told.amount).unwrap_or_default();
+    let last = settled.unwrap_or_else(|| request.clone());
+    let event = last.event.as_ref().map(EventState::read).unwrap_or_default();
+    let amount = request.payment.as_ref().map(|payment| (payment.amount_minor, payment.currency.to_string()));
+    let (amount_minor, currency) = amount.or(event.amount).unwrap_or_default();
     Ok(Json(Payment {
         payment_id,
         player_id,
-        state: told.state,
+        state: event.state,
         amount_minor,
         currency,
         balance_minor: last.balance_after_minor,
-        reason: told.reason,
-        provider_reference: told.provider_reference,
-        request_hash: asked.request_hash,
+        reason: event.reason,
+        provider_reference: event.provider_reference,
+        request_hash: request.request_hash,
     }))
 }
 
@@ -59,20 +60,20 @@ fn is_payment(entry: &Entry) -> bool {
 
 /// State of a payment, read from its last event.
 #[derive(Debug)]
-struct Told {
+struct EventState {
     state: &'static str,
     amount: Option<(i64, String)>,
     reason: Option<String>,
     provider_reference: Option<String>,
 }
 
-impl Default for Told {
+impl Default for EventState {
     fn default() -> Self {
         Self { state: "pending", amount: None, reason: None, provider_reference: None }
     }
 }
 
-impl Told {
+impl EventState {
     fn read(event: &StoredEvent) -> Self {
         let message = event.event_type.parse::<EventType>().ok();
         let message = message.and_then(|kind| Message::from_protobuf(kind, &event.bytes.bytes).ok());

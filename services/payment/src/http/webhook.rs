@@ -14,11 +14,12 @@ use time::OffsetDateTime;
 use super::{App, problem};
 use crate::provider::client::Answer;
 use crate::provider::intents::Recorded;
-use crate::provider::{report, signature};
+use crate::provider::report::publish;
+use crate::provider::signature;
 
 /// Body of a webhook.
 #[derive(Debug, Deserialize)]
-struct Told {
+struct Report {
     payment_id: String,
     reference: String,
     status: Status,
@@ -40,30 +41,30 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let secrets = [app.webhook_secret.expose(), app.webhook_secret_old.expose()];
     if secrets.iter().all(|secret| secret.is_empty()) {
-        return Err(Problem::unavailable("webhooks are not configured here"));
+        return Err(Problem::unavailable("no webhook secret is configured"));
     }
     let lines = headers.get_all(signature::HEADER).iter().map(|value| value.to_str().unwrap_or_default());
     let now_epoch_s = OffsetDateTime::now_utc().unix_timestamp();
     signature::verify_any(&secrets, lines, &body, now_epoch_s)
         .map_err(|error| Problem::unauthorized(error.to_string()))?;
-    let told: Told = serde_json::from_slice(&body).map_err(|e| Problem::bad_request(e.to_string()))?;
-    let intent = app.intents.find(&told.payment_id).await.map_err(|e| problem(&e))?;
+    let report: Report = serde_json::from_slice(&body).map_err(|e| Problem::bad_request(e.to_string()))?;
+    let intent = app.intents.find(&report.payment_id).await.map_err(|e| problem(&e))?;
     let intent = intent.ok_or_else(Problem::not_found)?;
-    if (told.amount_minor, told.currency.as_str()) != (intent.amount_minor, intent.currency.code()) {
+    if (report.amount_minor, report.currency.as_str()) != (intent.amount_minor, intent.currency.code()) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "other-amount",
             "The payment has another amount",
         ));
     }
-    let answer = Answer::new(told.status == Status::Captured, &told.reference);
-    let recorded = app.intents.record(&told.payment_id, &answer, None).await.map_err(|e| problem(&e))?;
+    let answer = Answer::new(report.status == Status::Captured, &report.reference);
+    let recorded = app.intents.record(&report.payment_id, &answer, None).await.map_err(|e| problem(&e))?;
     match recorded {
-        Recorded::Word(intent) => {
-            report::publish(&app.producer, &intent).await.map_err(|e| problem(&e))?;
-            app.intents.reported(&intent).await.map_err(|e| problem(&e))?;
+        Recorded::Answer(intent) => {
+            publish(&app.producer, &intent).await.map_err(|e| problem(&e))?;
+            app.intents.mark_reported(&intent).await.map_err(|e| problem(&e))?;
         }
-        Recorded::Contradicted(contradiction) => contradiction.report(&told.payment_id),
+        Recorded::Contradicted(contradiction) => contradiction.report(&report.payment_id),
         Recorded::Settled | Recorded::Overtaken => {}
     }
     Ok(StatusCode::ACCEPTED.into_response())

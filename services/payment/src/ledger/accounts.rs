@@ -51,8 +51,8 @@ impl Accounts {
             return Ok(account);
         }
         self.open(player_id, None).await?;
-        let made = self.documents.find_one_in(session, doc! { "_id": player_id }).await?;
-        made.ok_or(LedgerError::Contended { attempts: 1 })
+        let created = self.documents.find_one_in(session, doc! { "_id": player_id }).await?;
+        created.ok_or(LedgerError::Contended { attempts: 1 })
     }
 
     /// Makes sure that the account exists and holds `currency`. Returns true when something changed.
@@ -75,6 +75,9 @@ impl Accounts {
     }
 
     /// Writes the decision by compare-and-set. Returns false when another decision was first.
+    ///
+    /// It is a pipeline, because one update refuses `$pull` and `$push` on the same field. It filters the stored tail and not the
+    /// tail that was read, so entries that another process has trimmed stay trimmed.
     pub(super) async fn write(&self, write: &Write<'_>) -> Result<bool, LedgerError> {
         let mut filter = doc! { "_id": &write.read.player_id };
         if write.compare_version {
@@ -86,65 +89,51 @@ impl Accounts {
         let before = bson::serialize_to_document(&Before::next(write.read)).map_err(unreadable)?;
         let mut fields = decided_fields(version, write.after);
         fields.insert("before", before);
-        let change = if write.trims.is_empty() {
-            push(fields, entry, oldest_at(write.read, write.entry))
-        } else {
-            push_and_trim(fields, entry, write.trims)
-        };
-        Ok(self.documents.update_one(filter, change).await? == 1)
+        let mut set = literal(fields);
+        set.insert("tail", doc! { "$concatArrays": [tail_without(write.trims), [{ "$literal": entry }]] });
+        Ok(self.documents.update_one(filter, pipeline(set)).await? == 1)
     }
 
     /// Restores the state before the latest decision and removes the decision, if the account is unchanged since it was read.
-    pub(super) async fn take_back(
-        &self,
-        read: &AccountDoc,
-        before: &AccountState,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn revert(&self, read: &AccountDoc, before: &AccountState) -> Result<bool, StoreError> {
         let filter = doc! { "_id": &read.player_id, "version": read.version };
         let mut fields = decided_fields(read.version.saturating_add(1), before);
         fields.insert("before", Bson::Null);
         let mut set = literal(fields);
         set.insert("tail", tail_without(&[before.next_seq]));
-        let stages = vec![doc! { "$set": set }, oldest_from_tail()];
-        Ok(self.documents.update_one(filter, Change::Pipeline(stages)).await? == 1)
+        Ok(self.documents.update_one(filter, pipeline(set)).await? == 1)
     }
 
     /// Removes entries by `seq` from many accounts in one command. The versions stay the same.
     pub(super) async fn trim(&self, trims: &[(String, Vec<i64>)]) -> Result<(), StoreError> {
         let updates = trims.iter().map(|(player_id, seqs)| {
-            let stages = vec![doc! { "$set": { "tail": tail_without(seqs) } }, oldest_from_tail()];
-            (doc! { "_id": player_id }, Change::Pipeline(stages))
+            (doc! { "_id": player_id }, pipeline(doc! { "tail": tail_without(seqs) }))
         });
         self.documents.update_bulk(updates.collect()).await.map(drop)
     }
 
-    /// Returns accounts whose tail has a decision made before `cutoff`, oldest first, without those in `but`.
+    /// Returns accounts whose tail has a decision made before `cutoff`, oldest first, without those in `excluded`.
     pub(super) async fn with_tail_before(
         &self,
         cutoff: DateTime,
-        but: &[String],
+        excluded: &[String],
         limit: u32,
     ) -> Result<Vec<AccountDoc>, StoreError> {
         let mut filter = doc! { "oldest_tail_at": { "$lt": cutoff } };
-        if !but.is_empty() {
-            filter.insert("_id", doc! { "$nin": but.to_vec() });
+        if !excluded.is_empty() {
+            filter.insert("_id", doc! { "$nin": excluded.to_vec() });
         }
         self.documents.find_readable(filter, doc! { "oldest_tail_at": 1 }, limit).await
     }
 }
 
-/// Plain form of the update, without a trim.
-fn push(mut fields: Document, entry: Document, oldest_tail_at: DateTime) -> Change {
-    fields.insert("oldest_tail_at", oldest_tail_at);
-    Change::Operators(doc! { "$set": fields, "$push": { "tail": entry } })
-}
-
-/// Uses a pipeline, because one update refuses `$pull` and `$push` on the same field. It filters the stored tail by `seq` and not
-/// the tail that was read, so entries that another process has trimmed stay trimmed.
-fn push_and_trim(fields: Document, entry: Document, trims: &[i64]) -> Change {
-    let mut set = literal(fields);
-    set.insert("tail", doc! { "$concatArrays": [tail_without(trims), [{ "$literal": entry }]] });
-    Change::Pipeline(vec![doc! { "$set": set }, oldest_from_tail()])
+/// Sets fields, one of which is the tail, and then `oldest_tail_at` from the new tail.
+///
+/// It maps over the array instead of reading `$tail.at`, because not every server follows a path into the documents of an array.
+/// A null would hide the account from the sweeper.
+fn pipeline(set: Document) -> Change {
+    let oldest = doc! { "$min": { "$map": { "input": "$tail", "in": "$$this.at" } } };
+    Change::Pipeline(vec![doc! { "$set": set }, doc! { "$set": { "oldest_tail_at": oldest } }])
 }
 
 fn literal(fields: Document) -> Document {
@@ -153,14 +142,4 @@ fn literal(fields: Document) -> Document {
 
 fn tail_without(seqs: &[i64]) -> Document {
     doc! { "$filter": { "input": "$tail", "cond": { "$not": [{ "$in": ["$$this.seq", seqs.to_vec()] }] } } }
-}
-
-/// Maps over the array instead of reading `$tail.at`, because not every server follows a path into the documents of an array. A
-/// null would hide the account from the sweeper.
-fn oldest_from_tail() -> Document {
-    doc! { "$set": { "oldest_tail_at": { "$min": { "$map": { "input": "$tail", "in": "$$this.at" } } } } }
-}
-
-fn oldest_at(read: &AccountDoc, entry: &Entry) -> DateTime {
-    read.tail.iter().map(|earlier| earlier.at).min().unwrap_or(entry.at)
 }

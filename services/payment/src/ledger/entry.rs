@@ -9,7 +9,6 @@ use contracts::{Event, EventId, EventType, Format, Message, RejectReason};
 use money::{Account, Currency, Money, Posting};
 use serde::{Deserialize, Serialize};
 use telemetry::propagation::StoredTrace;
-use time::OffsetDateTime;
 
 use super::LedgerError;
 use crate::domain::{Decision, Outcome, PaymentKind, PendingPayment};
@@ -18,7 +17,7 @@ use crate::domain::{Decision, Outcome, PaymentKind, PendingPayment};
 pub(super) const SETTLES: &str = "r:";
 
 /// `ce_source` of the events of this service.
-pub(super) const SOURCE: &str = "payment";
+pub(super) const SOURCE: &str = "/pitboss/payment";
 
 /// One decision, as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,11 +217,6 @@ impl Entry {
         }
     }
 
-    /// Returns true when the entry has one of these keys.
-    pub(super) fn has_any(&self, keys: &[String]) -> bool {
-        self.keys.iter().any(|key| keys.contains(key))
-    }
-
     /// Returns the ledger row, which is the entry under an id that no other entry can have.
     pub(super) fn to_row(&self, player_id: &str) -> Result<Document, LedgerError> {
         let mut row = bson::doc! { "_id": row_id(player_id, self.seq), "player_id": player_id };
@@ -243,11 +237,10 @@ impl Entry {
         let event_type: EventType = stored.event_type.parse().map_err(|_| unreadable("type"))?;
         let message =
             Message::from_protobuf(event_type, &stored.bytes.bytes).map_err(|_| unreadable("content"))?;
-        let nanos = i128::from(self.at.timestamp_millis()).saturating_mul(1_000_000);
         let event = Event {
             id: stored.id.parse().map_err(|_| unreadable("id"))?,
             source: SOURCE.to_owned(),
-            time: OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| unreadable("time"))?,
+            time: store::time::from_bson(self.at).map_err(|_| unreadable("time"))?,
             causation_id: self.command_id.parse().ok(),
             request_hash: None,
             message,

@@ -17,32 +17,26 @@ pub enum LedgerError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// The command cannot be decided.
-    #[error("cannot be decided: {0}")]
+    #[error("the command cannot be decided: {0}")]
     Undecidable(#[from] DecideError),
     /// The command holds something that the ledger does not support.
-    #[error("not a command for the ledger: {0}")]
-    NotACommand(String),
+    #[error("invalid command: {0}")]
+    InvalidCommand(String),
     /// The report is about a payment that was never requested.
-    #[error("no such payment waits for the provider")]
+    #[error("the reported payment was never requested")]
     NoSuchPayment,
     /// The report may not settle its payment, because money may move differently from what the ledger would record.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Every attempt met a concurrent change.
-    #[error("the account changed under {attempts} attempts")]
+    #[error("gave up after {attempts} conflicting updates of the account")]
     Contended {
         /// Number of failed attempts.
         attempts: u32,
     },
-    /// Another player's row holds a key of this decision. The decision was reverted, so the command can be retried.
-    #[error("another player's decision {row} was first under the same key")]
-    Taken {
-        /// Id of the other row.
-        row: String,
-    },
     /// Ledger and account contradict each other. Nothing of the account is published until an operator acts, and its commands
     /// become dead letters. A shutdown would stop all other players too, and the next process would find the same.
-    #[error("the ledger has diverged at {row}: {what}")]
+    #[error("account and ledger contradict each other at row {row}: {what}")]
     Diverged {
         /// Id of the ledger row.
         row: String,
@@ -63,12 +57,12 @@ impl Classify for LedgerError {
             Self::Store(error) => error.class(),
             Self::Publish(error) => error.class(),
             Self::Undecidable(_)
-            | Self::NotACommand(_)
+            | Self::InvalidCommand(_)
             | Self::NoSuchPayment
             | Self::Refused(_)
             | Self::Diverged { .. }
             | Self::Unreadable(_) => ErrorClass::Poison,
-            Self::Contended { .. } | Self::Taken { .. } | Self::Killed(_) => ErrorClass::Transient,
+            Self::Contended { .. } | Self::Killed(_) => ErrorClass::Transient,
         }
     }
 }

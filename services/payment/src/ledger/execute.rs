@@ -4,12 +4,11 @@ use bus::RawRecord;
 use contracts::proto::payments::v1::CommandConflict;
 use contracts::{Event, EventId, EventType, Format, RequestHash};
 use telemetry::propagation;
-use time::OffsetDateTime;
 
 use super::accounts::Write;
 use super::entry::{About, SOURCE};
-use super::lookup::{Lookup, Match};
-use super::relay::Origin;
+use super::known::{Keys, Known, known};
+use super::relay::{Origin, Relayed};
 use super::{AccountDoc, Admission, Entry, Ledger, LedgerError, Request, Safeguard, Step, TAIL_ENTRIES_MAX};
 use crate::domain;
 
@@ -43,85 +42,94 @@ pub enum Verdict {
     Conflict,
 }
 
+/// Result of one attempt.
+enum Attempt {
+    /// The command has its verdict.
+    Done(Verdict),
+    /// The account has changed since it was read, by this process or another one.
+    Retry,
+}
+
 impl Ledger {
     /// Executes a command. Returns only after the broker has acknowledged its event, or its payment is on the provider's list.
     ///
     /// # Errors
     /// See [`LedgerError`]. The same command may be executed again at any time.
     pub async fn execute(&self, incoming: &Incoming<'_>) -> Result<Verdict, LedgerError> {
-        let lookup = incoming.request.lookup(incoming.command_id);
-        let _in_hand = self.in_hand.take(incoming.player_id);
+        let keys = incoming.request.keys(incoming.command_id);
+        let _in_flight = self.in_flight.begin(incoming.player_id);
         for _ in 0..ATTEMPTS_MAX {
-            match self.attempt(incoming, &lookup).await {
-                Ok(Some(verdict)) => return Ok(verdict),
-                // After `Taken` the decision is no longer in the account, and the ledger has the answer.
-                Ok(None) | Err(LedgerError::Taken { .. }) => {}
-                Err(error) => return Err(error),
+            if let Attempt::Done(verdict) = self.attempt(incoming, &keys).await? {
+                return Ok(verdict);
             }
         }
         Err(LedgerError::Contended { attempts: ATTEMPTS_MAX })
     }
 
-    /// Makes one attempt: account, then ledger, then compare-and-set, in this order only. `None` when the account has changed.
-    async fn attempt(
-        &self,
-        incoming: &Incoming<'_>,
-        lookup: &Lookup,
-    ) -> Result<Option<Verdict>, LedgerError> {
+    /// Makes one attempt: account, then ledger, then compare-and-set, in this order only.
+    async fn attempt(&self, incoming: &Incoming<'_>, keys: &Keys) -> Result<Attempt, LedgerError> {
         let player_id = incoming.player_id;
         let mut session = self.mongo.causal_session().await?;
         let account = self.accounts.read(&mut session, player_id).await?;
         self.hooks.reached(Step::AccountRead, player_id)?;
-        let wanted = lookup.wanted();
-        let mut found: Vec<Entry> =
-            account.tail.iter().filter(|entry| entry.has_any(&wanted)).cloned().collect();
-        let mut others = Vec::new();
-        if !lookup.is_settled_by(&found) && self.hooks.keeps(Safeguard::LedgerRead) {
-            for (owner, entry) in self.rows.find(&mut session, &wanted).await? {
-                if owner == player_id { found.push(entry) } else { others.push(entry) }
-            }
+        let mut rows = Vec::new();
+        if !keys.are_decided_in(&account.tail) && self.hooks.keeps(Safeguard::LedgerRead) {
+            rows = self.rows.find(&mut session, &keys.all()).await?;
             self.hooks.reached(Step::LedgerRead, player_id)?;
         }
         drop(session);
-        if let Some((entry, kind)) = lookup.answer(&found) {
-            return self.repeat(incoming, &account, entry, kind).await.map(Some);
+        // A decision is published again before the command is answered. So a client that learns of a conflict has learned of
+        // the earlier decision.
+        match known(keys, incoming.request_hash.as_str(), player_id, &account.tail, &rows) {
+            Known::Decided(entry) => match self.republish(&account, &rows, entry).await? {
+                Relayed::Acknowledged => Ok(Attempt::Done(Verdict::Found(Box::new(entry.clone())))),
+                Relayed::Reverted => Ok(Attempt::Retry),
+            },
+            Known::Conflict(entry) => match self.republish(&account, &rows, entry).await? {
+                Relayed::Acknowledged => self.publish_conflict(incoming, entry).await,
+                Relayed::Reverted => Ok(Attempt::Retry),
+            },
+            Known::OfOthers(entries) => {
+                let ids: Vec<&str> = entries.iter().map(|entry| entry.command_id.as_str()).collect();
+                let ids = ids.join(", ");
+                Err(LedgerError::InvalidCommand(format!("it refers to another player's decision: {ids}")))
+            }
+            Known::Undecided { referred } => self.decide(incoming, keys, &account, referred).await,
         }
-        if !others.is_empty() {
-            return self.answer_from_others(incoming, lookup, &others).await.map(Some);
-        }
-        if account.tail.len() >= TAIL_ENTRIES_MAX {
-            self.empty_tail(&account).await?;
-            return Ok(None);
-        }
-        self.relay_below(&account, account.next_seq).await?;
-        self.decide(incoming, lookup, &account, &found).await
     }
 
     async fn decide(
         &self,
         incoming: &Incoming<'_>,
-        lookup: &Lookup,
+        keys: &Keys,
         account: &AccountDoc,
-        found: &[Entry],
-    ) -> Result<Option<Verdict>, LedgerError> {
-        let command = incoming.request.join(incoming.command_id, lookup.referred(found))?;
+        referred: Option<&Entry>,
+    ) -> Result<Attempt, LedgerError> {
+        if account.tail.len() >= TAIL_ENTRIES_MAX {
+            self.relay_and_trim(account, Origin::Handler, |_| true).await?;
+            return Ok(Attempt::Retry);
+        }
+        if self.relay_below(account, account.next_seq).await? == Relayed::Reverted {
+            return Ok(Attempt::Retry);
+        }
+        let command = incoming.request.join(incoming.command_id, referred)?;
         let at_ms = self.mongo.now().timestamp_millis();
         let decision = domain::decide(&account.state(), &command, at_ms)?;
         if let Request::Report { payment_id, captured, .. } = &incoming.request {
-            self.admit(incoming.player_id, payment_id, *captured, lookup.referred(found)).await?;
+            self.admit(incoming.player_id, payment_id, *captured, referred).await?;
         }
         let about = About {
             command_id: incoming.command_id,
             command_type: incoming.command_type,
             request_hash: incoming.request_hash.to_string(),
-            keys: lookup.keys.clone(),
+            keys: keys.decision.clone(),
             voids: incoming.request.voids(),
             at_ms,
         };
         let entry = Entry::new(account.next_seq, about, &decision, propagation::capture());
         if entry.is_rejection() && !self.hooks.keeps(Safeguard::RejectionRecorded) {
             self.announce(incoming.player_id, &entry).await?;
-            return Ok(Some(Verdict::Decided(Box::new(entry))));
+            return Ok(Attempt::Done(Verdict::Decided(Box::new(entry))));
         }
         let trims = self.trims_of(account);
         let write = Write {
@@ -132,90 +140,62 @@ impl Ledger {
             compare_version: self.hooks.keeps(Safeguard::VersionCompared),
         };
         if !self.accounts.write(&write).await? {
-            return Ok(None);
+            return Ok(Attempt::Retry);
         }
-        self.seen.forget(incoming.player_id, &trims);
+        self.seen.mark_trimmed(incoming.player_id, &trims);
         self.hooks.reached(Step::DecisionWritten, incoming.player_id)?;
-        self.relay(incoming.player_id, &entry, Origin::Handler).await?;
-        Ok(Some(Verdict::Decided(Box::new(entry))))
+        Ok(match self.relay(incoming.player_id, &entry, Origin::Handler).await? {
+            Relayed::Acknowledged => Attempt::Done(Verdict::Decided(Box::new(entry))),
+            Relayed::Reverted => Attempt::Retry,
+        })
     }
 
-    /// Admits a report before it settles a payment. Either the provider's recorded answer says the same, or the provider was
-    /// never asked and will not be. It fails when a pool starts to ask at the same time.
+    /// Admits a report before it settles a payment. Either the provider's recorded answer agrees, or no request was or will be
+    /// sent to the provider. It fails when a pool starts a request at the same time.
     async fn admit(
         &self,
         player_id: &str,
         payment_id: &EventId,
         captured: bool,
-        asked: Option<&Entry>,
+        requested: Option<&Entry>,
     ) -> Result<(), LedgerError> {
         match self.payments.admit(payment_id.as_str(), captured).await? {
             Admission::Admitted => Ok(self.hooks.reached(Step::ReportAdmitted, player_id)?),
             Admission::Refused(refusal) => Err(refusal.into()),
             Admission::Unknown => {
-                if let Some(asked) = asked {
-                    self.payments.ensure(player_id, asked).await?;
+                if let Some(requested) = requested {
+                    self.payments.ensure(player_id, requested).await?;
                 }
                 Err(LedgerError::Contended { attempts: 1 })
             }
         }
     }
 
-    /// Answers a command that was decided before. It always publishes that decision first, so a client that learns of a conflict
-    /// has learned of the earlier decision.
-    async fn repeat(
+    /// Publishes an earlier decision again, with any lower ones that are left in the tail.
+    async fn republish(
         &self,
-        incoming: &Incoming<'_>,
         account: &AccountDoc,
+        rows: &[(String, Entry)],
         entry: &Entry,
-        kind: Match,
-    ) -> Result<Verdict, LedgerError> {
-        let in_tail = account.tail.iter().any(|candidate| candidate.seq == entry.seq && candidate == entry);
-        if in_tail {
-            self.relay_through(account, entry).await?;
-        } else {
+    ) -> Result<Relayed, LedgerError> {
+        if !account.tail.contains(entry) {
+            // The payment of another player goes on the provider's list under that player.
+            let owner = rows.iter().find(|(_, row)| row == entry).map(|(owner, _)| owner.as_str());
             // A ledger row does not prove that its event was published.
-            self.announce(incoming.player_id, entry).await?;
+            self.announce(owner.unwrap_or(&account.player_id), entry).await?;
+            return Ok(Relayed::Acknowledged);
         }
-        if kind == Match::SameRequest && entry.request_hash != incoming.request_hash.as_str() {
-            return self.contradict(incoming, entry).await;
-        }
-        Ok(Verdict::Found(Box::new(entry.clone())))
-    }
-
-    /// Answers a command that another player's decision covers. It decides nothing, because that would move one player's money by
-    /// another player's decision. The waiting client gets the conflict after that decision. A mix-up that only an operator can
-    /// cause goes to the dead letters.
-    async fn answer_from_others(
-        &self,
-        incoming: &Incoming<'_>,
-        lookup: &Lookup,
-        others: &[Entry],
-    ) -> Result<Verdict, LedgerError> {
-        match lookup.answer(others).filter(|_| !lookup.is_about_another()) {
-            // A conflict whatever the hashes say, because the player is part of a command's content.
-            Some((entry, Match::SameRequest)) => {
-                self.announce(incoming.player_id, entry).await?;
-                self.contradict(incoming, entry).await
-            }
-            // A wager that was voided under a wrong player stays void, because game ended the bet on that event.
-            Some((entry, Match::OtherRequest)) => {
-                self.announce(incoming.player_id, entry).await?;
-                Ok(Verdict::Found(Box::new(entry.clone())))
-            }
-            None => {
-                let decided: Vec<&str> = others.iter().map(|entry| entry.command_id.as_str()).collect();
-                let decided = decided.join(", ");
-                Err(LedgerError::NotACommand(format!("it is about another player's decision: {decided}")))
-            }
+        match self.relay_below(account, entry.seq).await? {
+            Relayed::Acknowledged => self.relay(&account.player_id, entry, Origin::Handler).await,
+            Relayed::Reverted => Ok(Relayed::Reverted),
         }
     }
 
     /// Publishes that the command's id belongs to another request.
-    async fn contradict(&self, incoming: &Incoming<'_>, entry: &Entry) -> Result<Verdict, LedgerError> {
+    async fn publish_conflict(&self, incoming: &Incoming<'_>, entry: &Entry) -> Result<Attempt, LedgerError> {
         self.outbox.publish(&conflict(incoming, entry)?).await?;
         self.hooks.reached(Step::ConflictPublished, incoming.player_id)?;
-        Ok(Verdict::Conflict)
+        Ok(Attempt::Done(Verdict::Conflict))
     }
 
     /// Returns the entries that the next write to this account may trim, by `seq`.
@@ -232,10 +212,8 @@ fn conflict(incoming: &Incoming<'_>, entry: &Entry) -> Result<RawRecord, LedgerE
         command_type: incoming.command_type.as_str().to_owned(),
         player_id: incoming.player_id.to_owned(),
     };
-    let nanos = i128::from(entry.at.timestamp_millis()).saturating_mul(1_000_000);
     let mut event = Event::follower(incoming.command_id, SOURCE, message);
-    event.time = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .map_err(|e| LedgerError::Unreadable(e.to_string()))?;
+    event.time = store::time::from_bson(entry.at).map_err(|e| LedgerError::Unreadable(e.to_string()))?;
     let encoded = event.encode(Format::Protobuf);
     Ok(RawRecord {
         topic: encoded.topic.name().to_owned(),

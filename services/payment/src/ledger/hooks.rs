@@ -8,7 +8,7 @@ pub enum Step {
     AccountRead,
     /// The ledger was searched for the command.
     LedgerRead,
-    /// A report was admitted, so no process starts to ask the provider any more.
+    /// A report was admitted, so no process sends the provider a first request any more.
     ReportAdmitted,
     /// The compare-and-set succeeded.
     DecisionWritten,
@@ -69,7 +69,7 @@ pub trait Hooks: Send + Sync {
 
     /// Returns true when a safeguard is in place. False marks a test twin that is broken on purpose.
     fn keeps(&self, safeguard: Safeguard) -> bool {
-        let _every_one = safeguard;
+        let _all = safeguard;
         true
     }
 }

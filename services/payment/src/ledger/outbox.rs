@@ -20,18 +20,18 @@ impl Outbox for Producer {
     }
 }
 
-/// List of payments for the provider. A payment is on it from before the provider is asked until it has ended.
+/// List of payments for the provider. A payment is on it from before the first request to the provider until it is settled.
 #[async_trait]
 pub trait Payments: Send + Sync {
     /// Makes sure that the payment of this decision is on the list. Repeating the call changes nothing.
     async fn ensure(&self, player_id: &str, entry: &Entry) -> Result<(), StoreError>;
 
-    /// Decides whether a report that says `captured` may settle the payment. An admission is permanent, and no pool starts to ask
-    /// the provider after it.
+    /// Decides whether a report with the outcome `captured` may settle the payment. An admission is permanent, and no pool sends
+    /// the provider a first request after it.
     async fn admit(&self, payment_id: &str, captured: bool) -> Result<Admission, StoreError>;
 
-    /// Marks the payment as settled, so that no pool asks about it any more. Repeating the call changes nothing.
-    async fn end(&self, payment_id: &str, captured: Option<bool>) -> Result<(), StoreError>;
+    /// Marks the payment as settled, so that no pool sends requests about it any more. Repeating the call changes nothing.
+    async fn mark_settled(&self, payment_id: &str, captured: Option<bool>) -> Result<(), StoreError>;
 }
 
 /// Result of [`Payments::admit`].
@@ -49,14 +49,12 @@ pub enum Admission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The money may have moved or may still move, and the provider has not answered.
-    #[error("the provider was asked for this payment: only its own word settles it, and it is asked again")]
-    Asked,
+    #[error("the payment was sent to the provider, so only its answer settles it: it is requested again")]
+    SentToProvider,
     /// The same, for a report that the money did not move. The provider is asked to void the payment now.
-    #[error(
-        "the provider was asked for this payment: it is asked to void it now, and its own word will settle it"
-    )]
-    AskedToVoid,
+    #[error("the payment was sent to the provider, so only its answer settles it: a void is requested now")]
+    VoidRequested,
     /// Another outcome is recorded.
-    #[error("another end of this payment is recorded")]
-    OtherWord,
+    #[error("another outcome of this payment is recorded")]
+    OtherOutcome,
 }

@@ -3,7 +3,7 @@
 use contracts::EventId;
 use money::{Money, Posting};
 
-use super::lookup::Lookup;
+use super::known::Keys;
 use super::{Entry, LedgerError};
 use crate::domain::{Command, LimitSet, PendingPayment, ProviderReport, Wager, WagerVoid};
 
@@ -42,12 +42,12 @@ pub enum Request {
 }
 
 impl Request {
-    pub(super) fn lookup(&self, command_id: &EventId) -> Lookup {
+    pub(super) fn keys(&self, command_id: &EventId) -> Keys {
         match self {
-            Self::ApplyWager(wager) => Lookup::apply(command_id, &wager.wager_id),
-            Self::VoidWager { wager_id, .. } => Lookup::void(command_id, wager_id),
-            Self::Report { payment_id, .. } => Lookup::report(command_id, payment_id),
-            Self::Payment(_) | Self::Limits(_) | Self::SelfExclude { .. } => Lookup::plain(command_id),
+            Self::ApplyWager(wager) => Keys::apply(command_id, &wager.wager_id),
+            Self::VoidWager { wager_id, .. } => Keys::void(command_id, wager_id),
+            Self::Report { payment_id, .. } => Keys::report(command_id, payment_id),
+            Self::Payment(_) | Self::Limits(_) | Self::SelfExclude { .. } => Keys::plain(command_id),
         }
     }
 
@@ -79,9 +79,9 @@ impl Request {
                 Command::RequestPayment { payment_id: command_id.clone(), payment: *payment }
             }
             Self::Report { payment_id, captured, provider_reference, amount } => {
-                // The decision is written before the provider is asked, so a report without one is about an unknown payment.
-                let pending =
-                    referred.and_then(|asked| asked.payment.as_ref()).ok_or(LedgerError::NoSuchPayment)?;
+                // The request is decided before it is sent to the provider, so a report without one is about an unknown payment.
+                let pending = referred.and_then(|entry| entry.payment.as_ref());
+                let pending = pending.ok_or(LedgerError::NoSuchPayment)?;
                 Command::SettlePayment(ProviderReport {
                     payment_id: payment_id.clone(),
                     pending: pending.into(),

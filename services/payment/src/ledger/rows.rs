@@ -47,35 +47,35 @@ impl Rows {
         self.rows.find_one(doc! { "command_id": command_id }).await?.map(owned).transpose()
     }
 
-    /// Makes sure that the decision has its row. A row with the same id and content is accepted. Another player's row under one
-    /// of its keys means that the other player was first. Any other row in the way means that the ledger has diverged.
-    pub(super) async fn insert(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
+    /// Makes sure that the decision has its row. Returns the id of another player's row that has one of its keys, because that
+    /// player was first. A row with the same id and content is accepted. Any other row means that the ledger has diverged.
+    pub(super) async fn insert(&self, player_id: &str, entry: &Entry) -> Result<Option<String>, LedgerError> {
         let row = entry.to_row(player_id)?;
         match self.rows.insert_one(&row).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(None),
             Err(error) if error.is_duplicate_key() => self.compare(player_id, entry).await,
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn compare(&self, player_id: &str, entry: &Entry) -> Result<(), LedgerError> {
+    async fn compare(&self, player_id: &str, entry: &Entry) -> Result<Option<String>, LedgerError> {
         let id = row_id(player_id, entry.seq);
-        let there = self.rows.find_one(doc! { "_id": &id }).await?.map(Entry::from_row).transpose()?;
-        if there.as_ref() == Some(entry) {
-            return Ok(());
+        let stored = self.rows.find_one(doc! { "_id": &id }).await?.map(Entry::from_row).transpose()?;
+        if stored.as_ref() == Some(entry) {
+            return Ok(None);
         }
         // Checked first. If this decision was reverted, the next one has its `seq`, and another row under this id is correct.
         let rows = self.rows.find(under_any(&entry.keys), doc! {}, ROWS_FOUND_MAX).await?;
         let holders = rows.into_iter().map(owned).collect::<Result<Vec<_>, _>>()?;
         if let Some((owner, holder)) = holders.iter().find(|(owner, _)| owner != player_id) {
-            return Err(LedgerError::Taken { row: row_id(owner, holder.seq) });
+            return Ok(Some(row_id(owner, holder.seq)));
         }
-        match (there, holders.is_empty()) {
+        match (stored, holders.is_empty()) {
             (Some(_), _) => Err(LedgerError::Diverged { row: id, what: "the row holds another decision" }),
             (None, false) => {
                 Err(LedgerError::Diverged { row: id, what: "the command is decided under another row" })
             }
-            // The row in the way is not at a majority yet, so nothing is known about it.
+            // The conflicting row is not at a majority yet, so nothing is known about it.
             (None, true) => Err(LedgerError::Contended { attempts: 1 }),
         }
     }

@@ -106,7 +106,7 @@ impl Seen {
     }
 
     /// Marks entries as trimmed. They are not trimmed again and stay known as acknowledged for a while.
-    pub(super) fn forget(&self, player_id: &str, seqs: &[i64]) {
+    pub(super) fn mark_trimmed(&self, player_id: &str, seqs: &[i64]) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let Some(known) = state.accounts.get_mut(player_id) else { return };
@@ -116,11 +116,11 @@ impl Seen {
                 state.trimmed.add(player_id, *seq);
             }
         }
-        let gone = before.saturating_sub(known.len());
+        let removed = before.saturating_sub(known.len());
         if known.is_empty() {
             state.accounts.remove(player_id);
         }
-        state.entries = state.entries.saturating_sub(gone);
+        state.entries = state.entries.saturating_sub(removed);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -143,17 +143,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_trimmed_is_still_known_to_be_acknowledged() {
+    fn trimmed_entry_stays_acknowledged() {
         let seen = Seen::default();
         seen.acknowledge("p", 7, SpanContext::empty_context());
-        seen.forget("p", &[7, 8]);
-        assert!(seen.is_acknowledged("p", 7), "a handler that read before the trim would relay it again");
+        seen.mark_trimmed("p", &[7, 8]);
+        assert!(seen.is_acknowledged("p", 7), "or a handler that read earlier relays it again");
         assert!(!seen.is_acknowledged("p", 8), "it was never acknowledged");
-        assert_eq!((seen.of("p"), seen.len()), (vec![], 0), "and it is not trimmed twice");
+        assert_eq!((seen.of("p"), seen.len()), (vec![], 0), "it is not trimmed twice");
     }
 
     #[test]
-    fn what_is_known_of_the_trimmed_is_bounded() {
+    fn number_of_known_trimmed_entries_is_bounded() {
         let mut trimmed = Trimmed::default();
         for seq in 0..i64::try_from(TRIMMED_MAX * 5).unwrap() {
             trimmed.add("p", seq);

@@ -12,17 +12,18 @@ use bson::DateTime;
 use contracts::{Classify as _, ErrorClass};
 use tokio_util::sync::CancellationToken;
 
+use super::relay::Origin;
 use super::{Ledger, LedgerError};
 
 /// Largest number of accounts relayed in one round, oldest first.
 const ACCOUNTS_MAX: u32 = 64;
 /// Largest number of paused accounts. Further failing accounts are retried in the next round.
-const LEFT_ALONE_MAX: usize = 1_000;
+const PAUSED_MAX: usize = 1_000;
 /// Number of transient failures of one account before they are reported.
 const FAILURES_MAX: u32 = 10;
 /// First and longest pause of an account that failed. The pause doubles with each failure.
-const ALONE_MIN: Duration = Duration::from_secs(1);
-const ALONE_MAX: Duration = Duration::from_secs(600);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// Timing of the sweeper.
 #[derive(Debug, Clone, Copy)]
@@ -47,19 +48,19 @@ struct Failure {
 }
 
 impl Failed {
-    fn left_alone(&self) -> Vec<String> {
+    fn paused(&self) -> Vec<String> {
         let now = Instant::now();
         self.accounts.iter().filter(|(_, f)| now < f.until).map(|(player_id, _)| player_id.clone()).collect()
     }
 
     fn note(&mut self, player_id: &str, error: &LedgerError) {
-        if self.accounts.len() >= LEFT_ALONE_MAX && !self.accounts.contains_key(player_id) {
+        if self.accounts.len() >= PAUSED_MAX && !self.accounts.contains_key(player_id) {
             return;
         }
         let fresh = || Failure { count: 0, until: Instant::now(), reported: false };
         let failure = self.accounts.entry(player_id.to_owned()).or_insert_with(fresh);
         failure.count = failure.count.saturating_add(1);
-        let pause = ALONE_MIN.saturating_mul(2_u32.saturating_pow(failure.count.min(16) - 1)).min(ALONE_MAX);
+        let pause = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(failure.count.min(16) - 1)).min(PAUSE_MAX);
         failure.until = Instant::now().checked_add(pause).unwrap_or(failure.until);
         let lasts = error.class() != ErrorClass::Transient || failure.count >= FAILURES_MAX;
         if lasts && !failure.reported {
@@ -81,20 +82,20 @@ impl Ledger {
     async fn sweep_round(&self, older_than_ms: u64, failed: &mut Failed) -> Result<usize, LedgerError> {
         let age_ms = i64::try_from(older_than_ms).unwrap_or(i64::MAX);
         let cutoff = DateTime::from_millis(self.mongo.now().timestamp_millis().saturating_sub(age_ms));
-        let accounts = self.accounts.with_tail_before(cutoff, &failed.left_alone(), ACCOUNTS_MAX).await?;
+        let accounts = self.accounts.with_tail_before(cutoff, &failed.paused(), ACCOUNTS_MAX).await?;
         let mut found: usize = 0;
-        for account in accounts.iter().filter(|account| !self.in_hand.has(&account.player_id)) {
-            match self.sweep_one(account, cutoff).await {
+        for account in accounts.iter().filter(|account| !self.in_flight.contains(&account.player_id)) {
+            match self.relay_and_trim(account, Origin::Sweeper, |entry| entry.at < cutoff).await {
                 Ok(()) => {
                     failed.accounts.remove(&account.player_id);
                 }
                 Err(error @ LedgerError::Killed(_)) => return Err(error),
                 Err(error) if error.class() == ErrorClass::Transient => {
-                    tracing::warn!(player.id = account.player_id, error = %error, "tail not relayed, trying again");
+                    tracing::warn!(player.id = account.player_id, error = %error, "tail not relayed, trying again later");
                     failed.note(&account.player_id, &error);
                     found = found.saturating_add(1);
                     if matches!(error, LedgerError::Store(_) | LedgerError::Publish(_)) {
-                        break; // store or broker: the next account would fail too
+                        break; // the next account would fail too
                     }
                     continue;
                 }
@@ -119,8 +120,10 @@ pub async fn run(ledger: Ledger, sweep: Sweep, stop: CancellationToken) -> Resul
         }
         match ledger.sweep_round(sweep.older_than_ms, &mut failed).await {
             Ok(0) => {}
-            Ok(accounts) => tracing::info!(accounts, "relayed what was left behind"),
-            Err(error) => tracing::warn!(error = %error, "sweep failed, trying again"),
+            Ok(accounts) => tracing::info!(accounts, "relayed decisions that a dead process left behind"),
+            Err(error) => {
+                tracing::warn!(error = %error, "accounts could not be listed for a sweep, trying again")
+            }
         }
     }
 }
@@ -134,15 +137,15 @@ mod tests {
 
     /// Counts error reports.
     #[derive(Clone, Default)]
-    struct Told(Arc<AtomicUsize>);
+    struct ErrorCount(Arc<AtomicUsize>);
 
-    impl Told {
-        fn count(&self) -> usize {
+    impl ErrorCount {
+        fn get(&self) -> usize {
             self.0.load(Ordering::SeqCst)
         }
     }
 
-    impl tracing::Subscriber for Told {
+    impl tracing::Subscriber for ErrorCount {
         fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
             *metadata.level() == tracing::Level::ERROR && metadata.is_event()
         }
@@ -159,23 +162,23 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_account_is_left_alone_longer_each_time_and_reported_once() {
-        let told = Told::default();
-        tracing::subscriber::with_default(told.clone(), || {
+    fn failing_account_pauses_longer_each_time_and_is_reported_once() {
+        let errors = ErrorCount::default();
+        tracing::subscriber::with_default(errors.clone(), || {
             let mut failed = Failed::default();
-            let passing = LedgerError::Contended { attempts: 1 };
+            let transient = LedgerError::Contended { attempts: 1 };
             for n in 1..=20_u32 {
-                let pause = ALONE_MIN.saturating_mul(2_u32.saturating_pow((n - 1).min(10)));
+                let pause = PAUSE_MIN.saturating_mul(2_u32.saturating_pow((n - 1).min(10)));
                 let before = Instant::now();
-                failed.note("p", &passing);
-                assert!(failed.accounts["p"].until >= before + pause.min(ALONE_MAX), "{n}");
-                assert_eq!(told.count(), usize::from(n >= FAILURES_MAX), "{n}");
+                failed.note("p", &transient);
+                assert!(failed.accounts["p"].until >= before + pause.min(PAUSE_MAX), "{n}");
+                assert_eq!(errors.get(), usize::from(n >= FAILURES_MAX), "{n}");
             }
-            assert_eq!(failed.left_alone(), ["p"]);
-            assert!(failed.accounts["p"].until <= Instant::now() + ALONE_MAX);
+            assert_eq!(failed.paused(), ["p"]);
+            assert!(failed.accounts["p"].until <= Instant::now() + PAUSE_MAX);
             for _ in 0..3 {
                 failed.note("q", &LedgerError::Unreadable("x".to_owned()));
-                assert_eq!(told.count(), 2, "that does not pass, and is told of once");
+                assert_eq!(errors.get(), 2, "a permanent failure is reported at once, and only once");
             }
         });
     }

@@ -26,7 +26,7 @@ impl Ledger {
             let span = spans::background("payment.trim", traces);
             self.accounts.trim(&trims).instrument(span).await?;
             for (player_id, seqs) in &trims {
-                self.seen.forget(player_id, seqs);
+                self.seen.mark_trimmed(player_id, seqs);
                 self.hooks.reached(Step::Trimmed, player_id)?;
             }
         }
@@ -44,7 +44,7 @@ pub async fn run(ledger: Ledger, interval_ms: u64, stop: CancellationToken) -> R
             () = tokio::time::sleep(interval) => {}
         }
         if let Err(error) = ledger.trim().await {
-            tracing::warn!(error = %error, entries = ledger.seen.len(), "tails not trimmed, trying again");
+            tracing::warn!(error = %error, entries = ledger.seen.len(), "the tails could not be trimmed, trying again");
             // Waits a full interval before the retry, however many entries wait.
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(interval) => {} }
         }

@@ -27,7 +27,7 @@ pub struct Answer {
 
 impl Answer {
     /// Creates an answer. The reference is shortened and cleaned so that events can carry it, because a bad reference must not
-    /// keep a payment from its end.
+    /// prevent the settlement.
     #[must_use]
     pub fn new(captured: bool, reference: &str) -> Self {
         let mut kept = String::new();
@@ -54,17 +54,17 @@ pub enum Unknown {
     #[error("the provider's answer cannot be read")]
     Unreadable,
     /// The provider does not know the payment. The request may still be in flight.
-    #[error("the provider does not know it")]
+    #[error("the provider does not know the payment")]
     NotFound,
     /// The provider refused this request. An earlier request may still have moved the money.
     #[error("the provider refused the request ({0})")]
     Refused(StatusCode),
     /// The provider reports another amount than was requested under this key.
-    #[error("the provider speaks of another amount")]
+    #[error("the provider reports another amount than was requested")]
     OtherAmount,
     /// Too little of the lease remains for another request.
-    #[error("the time to ask is over")]
-    LeaseOver,
+    #[error("too little of the lease remains for another request")]
+    LeaseTooShort,
 }
 
 impl Unknown {
@@ -84,14 +84,14 @@ pub struct CardProvider {
 }
 
 #[derive(Debug, Serialize)]
-struct Question<'a> {
+struct OrderRequest<'a> {
     payment_id: &'a str,
     amount_minor: i64,
     currency: &'a str,
 }
 
 #[derive(Debug, Deserialize)]
-struct Told {
+struct OrderState {
     reference: String,
     status: String,
     amount_minor: i64,
@@ -112,7 +112,7 @@ impl CardProvider {
     /// # Errors
     /// [`Unknown`], after which the caller uses [`CardProvider::look_up`]. [`Unknown::Refused`] is final only for the very first
     /// request.
-    pub async fn ask(&self, intent: &Intent) -> Result<Answer, Unknown> {
+    pub async fn request(&self, intent: &Intent) -> Result<Answer, Unknown> {
         self.post(intent, path(intent)).await
     }
 
@@ -125,17 +125,17 @@ impl CardProvider {
     }
 
     async fn post(&self, intent: &Intent, path: &str) -> Result<Answer, Unknown> {
-        let question = Question {
+        let order = OrderRequest {
             payment_id: &intent.payment_id,
             amount_minor: intent.amount_minor,
             currency: intent.currency.code(),
         };
         let request = self.http.post(&format!("{}{path}", self.base_url)).route(path);
         let request = request.header(INTERNAL_TOKEN_HEADER, self.internal.value());
-        let request = request.header_str("idempotency-key", &idempotency_key(intent)).json(&question);
+        let request = request.header_str("idempotency-key", &idempotency_key(intent)).json(&order);
         let response = request.send().await?;
         match response.status() {
-            status if status.is_success() => told(response, intent).await,
+            status if status.is_success() => read_answer(response, intent).await,
             status @ (StatusCode::BAD_REQUEST
             | StatusCode::PAYMENT_REQUIRED
             | StatusCode::UNPROCESSABLE_ENTITY) => Err(Unknown::Refused(status)),
@@ -156,7 +156,7 @@ impl CardProvider {
         let request = self.http.get(&url).route(path).header(INTERNAL_TOKEN_HEADER, self.internal.value());
         let response = request.send().await?;
         match response.status() {
-            status if status.is_success() => told(response, intent).await,
+            status if status.is_success() => read_answer(response, intent).await,
             StatusCode::NOT_FOUND => Err(Unknown::NotFound),
             status => Err(Unknown::Status(status)),
         }
@@ -176,14 +176,14 @@ fn path(intent: &Intent) -> &'static str {
     }
 }
 
-async fn told(response: reqwest::Response, intent: &Intent) -> Result<Answer, Unknown> {
-    let told: Told = response.json().await.map_err(|_| Unknown::Unreadable)?;
-    if (told.amount_minor, told.currency.as_str()) != (intent.amount_minor, intent.currency.code()) {
+async fn read_answer(response: reqwest::Response, intent: &Intent) -> Result<Answer, Unknown> {
+    let order: OrderState = response.json().await.map_err(|_| Unknown::Unreadable)?;
+    if (order.amount_minor, order.currency.as_str()) != (intent.amount_minor, intent.currency.code()) {
         return Err(Unknown::OtherAmount);
     }
-    match told.status.as_str() {
-        "captured" => Ok(Answer::new(true, &told.reference)),
-        "declined" | "voided" => Ok(Answer::new(false, &told.reference)),
+    match order.status.as_str() {
+        "captured" => Ok(Answer::new(true, &order.reference)),
+        "declined" | "voided" => Ok(Answer::new(false, &order.reference)),
         _ => Err(Unknown::Unreadable),
     }
 }
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_cut_and_cleaned_at_a_character() {
+    fn long_reference_is_cut_at_character_and_cleaned() {
         let answer = Answer::new(true, &format!("a\nb{}", "ü".repeat(100)));
         assert!(answer.reference.starts_with("a?bü") && answer.reference.ends_with('ü'));
         assert!(answer.reference.len() <= REFERENCE_BYTES_MAX, "{}", answer.reference.len());

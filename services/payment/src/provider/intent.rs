@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! requested ──answer of the provider───────► reported ──ledger──► settled
-//!     └───────settled by hand, never asked──► closed ────ledger──────┘
+//!     └───────settled by hand, never sent───► closed ────ledger──────┘
 //! requested or reported ──pool gives up──► parked ────ledger──────► settled
 //! parked ──report by hand──► requested       parked ──answer of the provider──► reported
 //! ```
@@ -36,7 +36,7 @@ pub struct Intent {
     /// The provider's reference for the payment.
     #[serde(default)]
     pub provider_reference: Option<String>,
-    /// Number of claims by a pool. Zero means that the provider was never asked.
+    /// Number of claims by a pool. Zero means that no request was sent to the provider.
     pub attempts: i64,
     /// True when the provider is asked to void the key instead of moving the money.
     #[serde(default)]
@@ -59,15 +59,15 @@ pub struct Intent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// The provider must be asked, or was asked and has not answered.
+    /// A request must be sent to the provider, or was sent and is not answered.
     Requested,
     /// The provider has answered. The answer is recorded here before it is published.
     Reported,
-    /// Settled by hand before the provider was asked. The provider will not be asked.
+    /// Settled by hand before the first request. No request will be sent.
     Closed,
     /// The ledger knows the outcome.
     Settled,
-    /// The pool has given up. It does not ask again before an operator acts.
+    /// The pool has given up. It sends no request before an operator acts.
     Parked,
 }
 
@@ -92,14 +92,14 @@ impl Intent {
         Money::new(self.amount_minor, self.currency)
     }
 
-    /// Returns what a report that says `captured` may do. `None`: it may close the intent, unless a pool claims it first.
+    /// Returns the admission of a report with this outcome. `None`: it may close the intent, unless a pool claims it first.
     pub(super) fn admission(&self, captured: bool) -> Option<Admission> {
         match self.captured {
-            Some(word) if word == captured => Some(Admission::Admitted),
-            Some(_) => Some(Admission::Refused(Refusal::OtherWord)),
+            Some(recorded) if recorded == captured => Some(Admission::Admitted),
+            Some(_) => Some(Admission::Refused(Refusal::OtherOutcome)),
             None if self.attempts == 0 && self.state == State::Requested => None,
-            None if captured => Some(Admission::Refused(Refusal::Asked)),
-            None => Some(Admission::Refused(Refusal::AskedToVoid)),
+            None if captured => Some(Admission::Refused(Refusal::SentToProvider)),
+            None => Some(Admission::Refused(Refusal::VoidRequested)),
         }
     }
 }
@@ -107,17 +107,17 @@ impl Intent {
 /// Contradiction between the provider and the ledger or an operator about one payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the provider says that a payment was {said}, and another end is recorded: compare it with the provider's statement"
+    "the provider reports that a payment was {outcome}, but another outcome is recorded: compare it with the provider's statement"
 )]
 pub struct Contradiction {
-    said: &'static str,
+    outcome: &'static str,
 }
 
 impl Contradiction {
-    /// Creates a contradiction in which the provider says that the money moved, or that it did not.
+    /// Creates a contradiction in which the provider reports that the money moved, or that it did not.
     #[must_use]
     pub const fn of(captured: bool) -> Self {
-        Self { said: if captured { "captured" } else { "declined" } }
+        Self { outcome: if captured { "captured" } else { "declined" } }
     }
 
     /// Reports the contradiction. Money is in the wrong place, and an operator must act.
@@ -151,21 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn a_report_counts_on_the_recorded_word_or_before_any_question() {
+    fn report_is_admitted_by_recorded_outcome_or_before_first_request() {
         use Admission::{Admitted, Refused};
-        use Refusal::{Asked, AskedToVoid, OtherWord};
-        for (state, word, attempts, says_captured, says_declined) in [
+        use Refusal::{OtherOutcome, SentToProvider, VoidRequested};
+        for (state, recorded, attempts, for_captured, for_declined) in [
             (State::Requested, None, 0, None, None),
-            (State::Requested, None, 1, Some(Refused(Asked)), Some(Refused(AskedToVoid))),
-            (State::Parked, None, 60, Some(Refused(Asked)), Some(Refused(AskedToVoid))),
-            (State::Reported, Some(true), 1, Some(Admitted), Some(Refused(OtherWord))),
-            (State::Reported, Some(false), 1, Some(Refused(OtherWord)), Some(Admitted)),
-            (State::Closed, Some(false), 0, Some(Refused(OtherWord)), Some(Admitted)),
-            (State::Settled, Some(true), 0, Some(Admitted), Some(Refused(OtherWord))),
+            (State::Requested, None, 1, Some(Refused(SentToProvider)), Some(Refused(VoidRequested))),
+            (State::Parked, None, 60, Some(Refused(SentToProvider)), Some(Refused(VoidRequested))),
+            (State::Reported, Some(true), 1, Some(Admitted), Some(Refused(OtherOutcome))),
+            (State::Reported, Some(false), 1, Some(Refused(OtherOutcome)), Some(Admitted)),
+            (State::Closed, Some(false), 0, Some(Refused(OtherOutcome)), Some(Admitted)),
+            (State::Settled, Some(true), 0, Some(Admitted), Some(Refused(OtherOutcome))),
         ] {
-            let intent = intent(state, word, attempts);
-            assert_eq!(intent.admission(true), says_captured, "{state:?} {word:?} {attempts}");
-            assert_eq!(intent.admission(false), says_declined, "{state:?} {word:?} {attempts}");
+            let intent = intent(state, recorded, attempts);
+            assert_eq!(intent.admission(true), for_captured, "{state:?} {recorded:?} {attempts}");
+            assert_eq!(intent.admission(false), for_declined, "{state:?} {recorded:?} {attempts}");
         }
     }
 }

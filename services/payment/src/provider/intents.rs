@@ -17,12 +17,12 @@ use crate::ledger::{Admission, Entry, Payments, Refusal};
 /// Longest pause between two attempts.
 const PAUSE_MS_MAX: i64 = 30_000;
 
-/// List of payments, with the channel (`door`) to the pool.
+/// List of payments, with the channel of new ones to the pool.
 #[derive(Debug, Clone)]
 pub struct Intents {
     documents: Collection<Intent>,
     mongo: Mongo,
-    door: mpsc::Sender<String>,
+    new_payments: mpsc::Sender<String>,
     lease_ms: i64,
 }
 
@@ -30,7 +30,7 @@ pub struct Intents {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recorded {
     /// The answer is recorded, now or earlier, and must be published.
-    Word(Box<Intent>),
+    Answer(Box<Intent>),
     /// The ledger has settled the payment already.
     Settled,
     /// Another outcome is recorded, and an operator must act.
@@ -40,12 +40,12 @@ pub enum Recorded {
 }
 
 impl Intents {
-    /// Creates a list in this database. New payments go through `door` at once. The sweeper finds those that do not fit or are
+    /// Creates a list in this database. New payments go to `new_payments` at once. The sweeper finds those that do not fit or are
     /// left behind, after their lease of `lease_ms`.
     #[must_use]
-    pub fn new(mongo: &Mongo, door: mpsc::Sender<String>, lease_ms: u64) -> Self {
+    pub fn new(mongo: &Mongo, new_payments: mpsc::Sender<String>, lease_ms: u64) -> Self {
         let lease_ms = i64::try_from(lease_ms).unwrap_or(i64::MAX);
-        Self { documents: mongo.collection("intents"), mongo: mongo.clone(), door, lease_ms }
+        Self { documents: mongo.collection("intents"), mongo: mongo.clone(), new_payments, lease_ms }
     }
 
     /// Creates the indexes. Called once at start.
@@ -116,16 +116,16 @@ impl Intents {
             "next_attempt_at": self.in_ms(self.lease_ms),
         } };
         if let Some(intent) = self.documents.find_one_and_update(filter, change).await? {
-            return Ok(Recorded::Word(Box::new(intent)));
+            return Ok(Recorded::Answer(Box::new(intent)));
         }
         let known = self.find(payment_id).await?;
         Ok(match known.map(|intent| (intent.captured, intent)) {
             None | Some((None, _)) => Recorded::Overtaken,
-            Some((Some(word), _)) if word != answer.captured => {
+            Some((Some(recorded), _)) if recorded != answer.captured => {
                 Recorded::Contradicted(Contradiction::of(answer.captured))
             }
             Some((_, intent)) if intent.state == State::Settled => Recorded::Settled,
-            Some((_, intent)) => Recorded::Word(Box::new(intent)),
+            Some((_, intent)) => Recorded::Answer(Box::new(intent)),
         })
     }
 
@@ -133,7 +133,7 @@ impl Intents {
     ///
     /// # Errors
     /// When the store does not answer. The report is then published again, which changes nothing.
-    pub async fn reported(&self, intent: &Intent) -> Result<(), StoreError> {
+    pub async fn mark_reported(&self, intent: &Intent) -> Result<(), StoreError> {
         let pause_ms = self.report_pause_ms(intent.reports);
         let filter = doc! { "_id": &intent.payment_id, "state": State::Reported.as_str() };
         let change =
@@ -142,7 +142,7 @@ impl Intents {
     }
 
     /// Postpones a report for the longest pause. Its settlement cannot be read, and a repetition would not change that.
-    pub async fn set_aside(&self, payment_id: &str) -> Result<(), StoreError> {
+    pub async fn postpone_report(&self, payment_id: &str) -> Result<(), StoreError> {
         let filter = doc! { "_id": payment_id, "state": State::Reported.as_str() };
         let change = doc! { "$set": { "next_attempt_at": self.in_ms(self.report_pause_ms(i64::MAX)) } };
         self.documents.update_one(filter, change).await.map(drop)
@@ -159,8 +159,8 @@ impl Intents {
         self.documents.find_readable(filter, doc! { "created_at": 1 }, limit).await
     }
 
-    /// Marks a payment as reported. Returns true for exactly one caller, and only while the payment has not ended.
-    pub async fn tell(&self, payment_id: &str) -> Result<bool, StoreError> {
+    /// Marks a payment as escalated. Returns true for exactly one caller, and only while the payment is not settled.
+    pub async fn mark_escalated(&self, payment_id: &str) -> Result<bool, StoreError> {
         let filter = doc! {
             "_id": payment_id, "state": { "$ne": State::Settled.as_str() }, "escalated": { "$ne": true },
         };
@@ -168,7 +168,7 @@ impl Intents {
     }
 
     /// Resumes an open payment after an operator's report. With `void` the provider is asked to void its key.
-    async fn revive(&self, payment_id: &str, void: bool) -> Result<(), StoreError> {
+    async fn resume(&self, payment_id: &str, void: bool) -> Result<(), StoreError> {
         if void {
             let change = doc! { "$set": { "void_wanted": true } };
             self.documents.update_one(unanswered(payment_id), change).await?;
@@ -217,8 +217,8 @@ impl Payments for Intents {
             trace: entry.trace.clone(),
         };
         match self.documents.insert_one(&intent).await {
-            // A full door is harmless, because the sweeper finds what did not go through it.
-            Ok(()) => drop(self.door.try_send(intent.payment_id)),
+            // A full channel is harmless, because the sweeper finds the payment.
+            Ok(()) => drop(self.new_payments.try_send(intent.payment_id)),
             Err(error) if error.is_duplicate_key() => {}
             Err(error) => return Err(error),
         }
@@ -228,8 +228,10 @@ impl Payments for Intents {
     async fn admit(&self, payment_id: &str, captured: bool) -> Result<Admission, StoreError> {
         let Some(intent) = self.find(payment_id).await? else { return Ok(Admission::Unknown) };
         if let Some(admission) = intent.admission(captured) {
-            if let Admission::Refused(refusal @ (Refusal::Asked | Refusal::AskedToVoid)) = admission {
-                self.revive(payment_id, refusal == Refusal::AskedToVoid).await?;
+            if let Admission::Refused(refusal @ (Refusal::SentToProvider | Refusal::VoidRequested)) =
+                admission
+            {
+                self.resume(payment_id, refusal == Refusal::VoidRequested).await?;
             }
             return Ok(admission);
         }
@@ -240,11 +242,11 @@ impl Payments for Intents {
         Ok(if closed { Admission::Admitted } else { Admission::Unknown })
     }
 
-    async fn end(&self, payment_id: &str, captured: Option<bool>) -> Result<(), StoreError> {
-        let mut known = vec![bson::Bson::Null];
-        known.extend(captured.map(bson::Bson::Boolean));
+    async fn mark_settled(&self, payment_id: &str, captured: Option<bool>) -> Result<(), StoreError> {
+        let mut agreeing = vec![bson::Bson::Null];
+        agreeing.extend(captured.map(bson::Bson::Boolean));
         let state = doc! { "$ne": State::Settled.as_str() };
-        let filter = doc! { "_id": payment_id, "state": state.clone(), "captured": { "$in": known } };
+        let filter = doc! { "_id": payment_id, "state": state.clone(), "captured": { "$in": agreeing } };
         let change = doc! { "$set": { "state": State::Settled.as_str(), "captured": captured } };
         if self.documents.update_one(filter, change).await? == 1 {
             return Ok(());
@@ -252,9 +254,9 @@ impl Payments for Intents {
         let change = doc! { "$set": { "state": State::Settled.as_str() } };
         let filter = doc! { "_id": payment_id, "state": state };
         if let Some(intent) = self.documents.find_one_and_update(filter, change).await?
-            && let Some(word) = intent.captured
+            && let Some(recorded) = intent.captured
         {
-            Contradiction::of(word).report(payment_id);
+            Contradiction::of(recorded).report(payment_id);
         }
         Ok(())
     }

@@ -85,38 +85,38 @@ impl std::fmt::Debug for Pool {
 /// Error report about a payment that the pool has given up without an outcome.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a payment was parked: no outcome after {attempts} attempts; report it by hand, or have the provider tell: {unknown}"
+    "a payment was parked without an outcome after {attempts} attempts: {unknown}. Report its outcome by hand, or let the provider send a webhook"
 )]
 struct Parked {
     attempts: i64,
     unknown: Unknown,
 }
 
-/// Outcome of a payment.
-struct Word {
+/// Final outcome of a payment.
+struct Outcome {
     answer: Answer,
     /// Attempt to which the outcome is bound. The outcome counts only while no other pool has claimed the payment.
     only_attempt: Option<i64>,
 }
 
-impl From<Answer> for Word {
+impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
         Self { answer, only_attempt: None }
     }
 }
 
 impl Pool {
-    /// Handles payments from `door` and due ones until `stop`, then waits for requests in flight. It never fails.
+    /// Handles new and due payments until `stop`, then waits for requests in flight. It never fails.
     pub async fn run(
         self,
-        mut door: mpsc::Receiver<String>,
+        mut new_payments: mpsc::Receiver<String>,
         stop: CancellationToken,
     ) -> Result<(), LedgerError> {
         let slots = Slots::new(self.config.concurrent_max);
         let fresh = async {
             loop {
                 let payment_id =
-                    tokio::select! { () = stop.cancelled() => break, Some(id) = door.recv() => id };
+                    tokio::select! { () = stop.cancelled() => break, Some(id) = new_payments.recv() => id };
                 tokio::select! {
                     () = stop.cancelled() => break,
                     slot = slots.fresh() => self.start(slot, payment_id, true),
@@ -151,7 +151,7 @@ impl Pool {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = %error, "payments left hanging could not be listed, trying again");
+                tracing::warn!(error = %error, "due payments could not be listed, trying again");
             }
         }
     }
@@ -160,21 +160,21 @@ impl Pool {
         let pool = self.clone();
         telemetry::spawn(async move {
             if let Err(error) = pool.settle(&payment_id, fresh).await {
-                tracing::warn!(payment.id = payment_id, error = %error, "payment not taken in hand, trying again");
+                tracing::warn!(payment.id = payment_id, error = %error, "payment could not be processed, trying again");
             }
             drop(slot);
         });
     }
 
-    /// Claims one payment, asks the provider and reports the answer, if there is one.
+    /// Claims one payment, sends the request and reports the answer, if there is one.
     async fn settle(&self, payment_id: &str, fresh: bool) -> Result<(), LedgerError> {
-        let held = Instant::now();
+        let claimed_at = Instant::now();
         let Some(intent) = self.intents.claim(payment_id, fresh).await? else { return Ok(()) };
-        if self.has_ended(payment_id).await? {
+        if self.is_settled(payment_id).await? {
             return Ok(());
         }
         let span = spans::continued("payment.provider", &intent.trace.context());
-        let settled = self.ask_and_report(&intent, held).instrument(span.clone()).await;
+        let settled = self.request_and_report(&intent, claimed_at).instrument(span.clone()).await;
         match &settled {
             Ok(true) => spans::set_ok(&span),
             Ok(false) => spans::set_error(&span, Status::Unavailable),
@@ -184,23 +184,23 @@ impl Pool {
     }
 
     /// Returns true when the ledger has settled the payment, and marks it as settled on the list.
-    async fn has_ended(&self, payment_id: &str) -> Result<bool, LedgerError> {
+    async fn is_settled(&self, payment_id: &str) -> Result<bool, LedgerError> {
         let Ok(id) = payment_id.parse::<EventId>() else { return Ok(false) };
         let Some(entry) = self.ledger.settlement(&id).await? else { return Ok(false) };
-        self.intents.end(payment_id, entry.captured()).await?;
+        self.intents.mark_settled(payment_id, entry.captured()).await?;
         Ok(true)
     }
 
-    async fn ask_and_report(&self, intent: &Intent, held: Instant) -> Result<bool, LedgerError> {
-        let word = match self.rounds(intent, held).await {
-            Ok(word) => word,
+    async fn request_and_report(&self, intent: &Intent, claimed_at: Instant) -> Result<bool, LedgerError> {
+        let outcome = match self.rounds(intent, claimed_at).await {
+            Ok(outcome) => outcome,
             Err(unknown) => {
                 self.put_back(intent, unknown).await?;
                 return Ok(false);
             }
         };
-        match self.intents.record(&intent.payment_id, &word.answer, word.only_attempt).await? {
-            Recorded::Word(intent) => self.report(&intent).await,
+        match self.intents.record(&intent.payment_id, &outcome.answer, outcome.only_attempt).await? {
+            Recorded::Answer(intent) => self.report(&intent).await,
             Recorded::Settled => Ok(true),
             Recorded::Overtaken => Ok(false),
             Recorded::Contradicted(contradiction) => {
@@ -213,7 +213,7 @@ impl Pool {
     /// Publishes the recorded answer. A report that can never be published parks the payment.
     async fn report(&self, intent: &Intent) -> Result<bool, LedgerError> {
         let Err(error) = report::publish(&self.producer, intent).await else {
-            self.intents.reported(intent).await?;
+            self.intents.mark_reported(intent).await?;
             return Ok(true);
         };
         if error.class() == contracts::ErrorClass::Transient {
@@ -229,8 +229,8 @@ impl Pool {
 
     /// Puts a payment without an outcome back, or parks it after too many attempts or for a wrong amount.
     async fn put_back(&self, intent: &Intent, unknown: Unknown) -> Result<(), LedgerError> {
-        let over = intent.attempts >= self.config.attempts_max && !unknown.is_without_effect();
-        if over || matches!(unknown, Unknown::OtherAmount) {
+        let exhausted = intent.attempts >= self.config.attempts_max && !unknown.is_without_effect();
+        if exhausted || matches!(unknown, Unknown::OtherAmount) {
             if self.intents.park(&intent.payment_id).await? {
                 let parked = Parked { attempts: intent.attempts, unknown };
                 telemetry::report(&parked, &[("payment.id", &intent.payment_id)]);
@@ -239,20 +239,20 @@ impl Pool {
         }
         tracing::warn!(
             payment.id = intent.payment_id, attempts = intent.attempts, error = %unknown,
-            "the provider's outcome is unknown, asking again later",
+            "the payment's outcome is unknown, sending the request again later",
         );
         self.intents.postpone(intent).await?;
         Ok(())
     }
 
-    /// Asks in up to `ROUNDS_MAX` rounds, all under the same key. A round sends the request and looks up an unknown outcome.
-    async fn rounds(&self, intent: &Intent, held: Instant) -> Result<Word, Unknown> {
+    /// Tries up to `ROUNDS_MAX` rounds, all under the same key. A round sends the request and looks up an unknown outcome.
+    async fn rounds(&self, intent: &Intent, claimed_at: Instant) -> Result<Outcome, Unknown> {
         let mut pause_ms = PAUSE_MS;
         let mut round = 1;
         loop {
-            let unknown = match self.round(intent, round, held).await {
-                Ok(word) => return Ok(word),
-                Err(unknown @ (Unknown::OtherAmount | Unknown::LeaseOver)) => return Err(unknown),
+            let unknown = match self.round(intent, round, claimed_at).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(unknown @ (Unknown::OtherAmount | Unknown::LeaseTooShort)) => return Err(unknown),
                 Err(unknown) => unknown,
             };
             tracing::debug!(payment.id = intent.payment_id, error = %unknown, round, "no outcome");
@@ -265,39 +265,39 @@ impl Pool {
         }
     }
 
-    async fn round(&self, intent: &Intent, round: u32, held: Instant) -> Result<Word, Unknown> {
-        self.still_held(held)?;
-        let asked = if intent.void_wanted {
+    async fn round(&self, intent: &Intent, round: u32, claimed_at: Instant) -> Result<Outcome, Unknown> {
+        self.check_lease(claimed_at)?;
+        let answer = if intent.void_wanted {
             self.provider.void(intent).await
         } else {
-            self.provider.ask(intent).await
+            self.provider.request(intent).await
         };
-        let unknown = match asked {
+        let unknown = match answer {
             Ok(answer) => return Ok(answer.into()),
             // The provider refused the very first request, so no money has moved and none will.
             Err(Unknown::Refused(_)) if round == 1 && intent.attempts == 1 && !intent.void_wanted => {
-                return Ok(Word { answer: Answer::new(false, ""), only_attempt: Some(1) });
+                return Ok(Outcome { answer: Answer::new(false, ""), only_attempt: Some(1) });
             }
             Err(unknown @ Unknown::OtherAmount) => return Err(unknown),
             // The provider was not reached, so a look-up would fail too.
             Err(unknown) if unknown.is_without_effect() => return Err(unknown),
             Err(unknown) => unknown,
         };
-        self.still_held(held)?;
+        self.check_lease(claimed_at)?;
         match self.provider.look_up(intent).await {
             Ok(answer) => Ok(answer.into()),
             // The provider refuses the request, but an earlier one may still arrive. A void keeps that one from moving money.
             Err(Unknown::NotFound) if matches!(unknown, Unknown::Refused(_)) => {
-                self.still_held(held)?;
+                self.check_lease(claimed_at)?;
                 Ok(self.provider.void(intent).await?.into())
             }
             Err(unknown) => Err(unknown),
         }
     }
 
-    /// Refuses to start a request that could end after the lease, because another pool may ask by then.
-    fn still_held(&self, held: Instant) -> Result<(), Unknown> {
-        let ends = held.elapsed().saturating_add(Duration::from_millis(self.config.timeout_ms));
-        if ends >= Duration::from_millis(self.config.lease_ms) { Err(Unknown::LeaseOver) } else { Ok(()) }
+    /// Refuses to start a request that could end after the lease, because another pool may send one by then.
+    fn check_lease(&self, claimed_at: Instant) -> Result<(), Unknown> {
+        let ends = claimed_at.elapsed().saturating_add(Duration::from_millis(self.config.timeout_ms));
+        if ends >= Duration::from_millis(self.config.lease_ms) { Err(Unknown::LeaseTooShort) } else { Ok(()) }
     }
 }

@@ -15,21 +15,21 @@ pub enum ReportError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// The payment's id is invalid.
-    #[error("the payment's id {0}")]
+    #[error("the payment's id is invalid: it {0}")]
     Id(#[from] IdError),
     /// The payment or the provider's answer does not fit the contract.
     #[error("the report does not fit the contract")]
     Contract(#[from] FieldError),
     /// No answer of the provider is recorded.
-    #[error("nothing is recorded to report")]
-    Nothing,
+    #[error("no answer of the provider is recorded")]
+    NoAnswer,
 }
 
 impl Classify for ReportError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Publish(error) => error.class(),
-            Self::Id(_) | Self::Contract(_) | Self::Nothing => ErrorClass::Poison,
+            Self::Id(_) | Self::Contract(_) | Self::NoAnswer => ErrorClass::Poison,
         }
     }
 }
@@ -40,7 +40,7 @@ impl Classify for ReportError {
 /// When no answer is recorded, or it does not fit the contract.
 pub fn event(intent: &Intent) -> Result<Event, ReportError> {
     let payment_id: EventId = intent.payment_id.parse()?;
-    let captured = intent.captured.ok_or(ReportError::Nothing)?;
+    let captured = intent.captured.ok_or(ReportError::NoAnswer)?;
     let outcome = if captured { ProviderOutcome::Captured } else { ProviderOutcome::Declined };
     let message = Message::from(ProviderReported {
         payment_id: intent.payment_id.clone(),
@@ -52,7 +52,7 @@ pub fn event(intent: &Intent) -> Result<Event, ReportError> {
     message.validate()?;
     Ok(Event {
         id: ids::provider_reported_id(&payment_id),
-        source: "payment".to_owned(),
+        source: "/pitboss/payment".to_owned(),
         time: OffsetDateTime::now_utc(),
         causation_id: Some(payment_id),
         request_hash: Some(ids::request_hash(&message)),

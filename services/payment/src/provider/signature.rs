@@ -11,7 +11,7 @@ pub const HEADER: &str = "x-card-signature";
 const AGE_S_MAX: u64 = 300;
 
 /// Largest number of header lines, and of signatures in all lines together. A provider that changes its secret signs with both
-/// for a while. The bounds keep a stranger from causing endless computation.
+/// for a while. The bounds limit the computation that a forged header can cause.
 const LINES_MAX: usize = 4;
 const SIGNATURES_MAX: usize = 8;
 
@@ -19,13 +19,13 @@ const SIGNATURES_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// The header is missing or malformed, or it has too many signatures.
-    #[error("no readable signature")]
+    #[error("the signature header is missing or malformed")]
     Malformed,
     /// The time is too old or in the future.
-    #[error("signed too long ago")]
+    #[error("the signature's time is too far from the current time")]
     Stale,
     /// The signature was made with another secret or for another body.
-    #[error("wrong signature")]
+    #[error("the signature does not match")]
     Wrong,
 }
 
@@ -59,18 +59,18 @@ pub fn verify_any<'a>(
     if signatures == 0 || signatures > SIGNATURES_MAX {
         return Err(SignatureError::Malformed);
     }
-    let (mut ours, mut recent) = (false, false);
+    let (mut matches, mut recent) = (false, false);
     for (time, signatures) in &signed {
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             let mac = keyed(secret, *time, body);
             for signature in signatures {
-                let right = mac.clone().verify_slice(signature).is_ok();
-                ours |= right;
-                recent |= right && now_epoch_s.abs_diff(*time) <= AGE_S_MAX;
+                let equal = mac.clone().verify_slice(signature).is_ok();
+                matches |= equal;
+                recent |= equal && now_epoch_s.abs_diff(*time) <= AGE_S_MAX;
             }
         }
     }
-    match (ours, recent) {
+    match (matches, recent) {
         (_, true) => Ok(()),
         (true, false) => Err(SignatureError::Stale),
         (false, false) => Err(SignatureError::Wrong),
@@ -99,7 +99,7 @@ fn parse(line: &str) -> Option<(i64, Vec<Vec<u8>>)> {
 }
 
 fn keyed(secret: &str, time: i64, body: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length will do");
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length");
     mac.update(time.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
@@ -113,7 +113,7 @@ mod tests {
     const NOW: i64 = 1_790_000_000;
 
     #[test]
-    fn only_the_same_secret_body_and_time_pass() {
+    fn only_same_secret_body_and_time_pass() {
         let header = sign("secret", b"{}", NOW);
         assert_eq!(verify("secret", &header, b"{}", NOW), Ok(()));
         assert_eq!(verify("other", &header, b"{}", NOW), Err(SignatureError::Wrong));
@@ -126,7 +126,7 @@ mod tests {
 
     /// While the provider changes its secret it signs with both, and payment knows both.
     #[test]
-    fn one_right_signature_of_several_is_enough() {
+    fn one_valid_signature_of_several_is_enough() {
         let (old, new, other) = (sign("old", b"{}", NOW), sign("new", b"{}", NOW), sign("other", b"{}", NOW));
         let mac = |header: &str| header.split_once(",v1=").expect("a signature").1.to_owned();
         let both = format!("{other},v1={},v1={}", mac(&old), mac(&new));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_signs_nothing() {
+    fn empty_secret_is_ignored() {
         assert_eq!(
             verify_any(&["", ""], [sign("", b"{}", NOW).as_str()], b"{}", NOW),
             Err(SignatureError::Wrong)
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn more_signatures_than_a_change_needs_are_refused() {
+    fn too_many_signatures_are_refused() {
         let right = sign("s", b"{}", NOW);
         let seven_more = ",v1=00".repeat(SIGNATURES_MAX - 1);
         assert_eq!(verify("s", &format!("{right}{seven_more}"), b"{}", NOW), Ok(()));
@@ -167,11 +167,11 @@ mod tests {
         );
         let lines = [right.as_str(); LINES_MAX + 1];
         assert_eq!(verify_any(&["s"], lines, b"{}", NOW), Err(SignatureError::Malformed));
-        assert_eq!(verify_any(&["s"], [], b"{}", NOW), Err(SignatureError::Malformed), "none at all");
+        assert_eq!(verify_any(&["s"], [], b"{}", NOW), Err(SignatureError::Malformed), "no header line");
     }
 
     #[test]
-    fn anything_else_is_malformed() {
+    fn other_headers_are_malformed() {
         for header in [
             "",
             "t=1",

@@ -9,10 +9,10 @@ use money::{Account, Currency};
 use payment::ledger::{AccountDoc, Entry};
 
 use crate::provider::Provider;
-use crate::world::{PATIENCE, Published, World, event_id};
+use crate::world::{Published, WAIT_MAX, World, event_id};
 
 /// Prefix of the audit's own events, which are not counted.
-pub(crate) const LAST_WORD: &str = "last-word";
+pub(crate) const END_MARKER: &str = "end-marker";
 
 /// Result of an audit: the number of checked items, and the violations.
 #[derive(Debug, Default)]
@@ -43,8 +43,8 @@ impl Audit {
             let player_id = row.get_str("player_id").unwrap().to_owned();
             ledger.entry(player_id).or_default().push(bson::deserialize_from_document(row).unwrap());
         }
-        let mut events = world.heard.all();
-        events.retain(|published| !published.message.contains(LAST_WORD));
+        let mut events = world.records.all();
+        events.retain(|published| !published.message.contains(END_MARKER));
         audit.events = events.len();
         let mut decided = HashMap::new();
         let mut known = HashSet::new();
@@ -57,7 +57,7 @@ impl Audit {
             for entry in union {
                 known.extend(entry.event.as_ref().map(|event| event.id.clone()));
                 if let Some(other) = decided.insert(entry.command_id.clone(), entry.seq) {
-                    audit.wrong(format!(
+                    audit.fail(format!(
                         "{} was decided twice: seq {other} and {}",
                         entry.command_id, entry.seq
                     ));
@@ -72,7 +72,7 @@ impl Audit {
     pub(crate) async fn with_statement(world: &World, provider: &Provider) -> Self {
         let mut audit = Self::at_rest(world).await;
         if provider.captured() == 0 {
-            audit.wrong("the provider moved nothing: no statement was compared".to_owned());
+            audit.fail("the provider moved nothing: no statement was compared".to_owned());
         }
         let mut theirs = provider.statement();
         theirs.retain(|_, sum| *sum != 0);
@@ -80,31 +80,32 @@ impl Audit {
         let ours: BTreeMap<String, i64> =
             sums.map(|(currency, sum)| (currency.code().to_owned(), *sum)).collect();
         if ours != theirs {
-            audit.wrong(format!("the provider's statement says {theirs:?}, the ledger {ours:?}"));
+            audit.fail(format!("the provider's statement says {theirs:?}, the ledger {ours:?}"));
         }
         audit
     }
 
-    /// Waits until every acknowledged record was received. It publishes a last word for each player, which arrives after them.
+    /// Waits until every acknowledged record was received. It publishes an end marker for each player, which arrives after them.
     async fn settle(world: &World, accounts: &[AccountDoc]) {
         for account in accounts {
-            let last_word = testkit::unique(LAST_WORD);
+            let marker = testkit::unique(END_MARKER);
             let message = CommandConflict {
-                command_id: last_word.clone(),
+                command_id: marker.clone(),
                 command_type: EventType::ApplyWager.as_str().to_owned(),
                 player_id: account.player_id.clone(),
             };
-            let event = Event::follower(&event_id(&last_word), "audit", message);
+            let event = Event::follower(&event_id(&marker), "audit", message);
             world.producer.publish(&event).await.expect("acknowledged");
-            testkit::eventually("the last word", PATIENCE, || {
-                let heard = world.heard.all().iter().any(|published| published.message.contains(&last_word));
-                async move { heard.then_some(()) }
+            testkit::eventually("the end marker", WAIT_MAX, || {
+                let received =
+                    world.records.all().iter().any(|published| published.message.contains(&marker));
+                async move { received.then_some(()) }
             })
             .await;
         }
     }
 
-    fn wrong(&mut self, what: String) {
+    fn fail(&mut self, what: String) {
         self.violations.push(what);
     }
 
@@ -114,9 +115,9 @@ impl Audit {
         let player = &account.player_id;
         for entry in &account.tail {
             match rows.iter().find(|row| row.seq == entry.seq) {
-                None => self.wrong(format!("{player}: seq {} is not in the ledger", entry.seq)),
+                None => self.fail(format!("{player}: seq {} is not in the ledger", entry.seq)),
                 Some(row) if row != entry => {
-                    self.wrong(format!("{player}: seq {} differs from its row", entry.seq))
+                    self.fail(format!("{player}: seq {} differs from its row", entry.seq))
                 }
                 Some(_) => {}
             }
@@ -124,7 +125,7 @@ impl Audit {
         let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
         let expected: Vec<i64> = (1..account.next_seq).collect();
         if seqs != expected {
-            self.wrong(format!("{player}: the ledger holds seq {seqs:?}, expected 1..{}", account.next_seq));
+            self.fail(format!("{player}: the ledger holds seq {seqs:?}, expected 1..{}", account.next_seq));
         }
     }
 
@@ -146,10 +147,10 @@ impl Audit {
         for entry in union {
             let total: i64 = entry.postings.iter().map(|leg| leg.amount_minor).sum();
             if total != 0 {
-                self.wrong(format!("{}: postings of seq {} sum to {total}", account.player_id, entry.seq));
+                self.fail(format!("{}: postings of seq {} sum to {total}", account.player_id, entry.seq));
             }
             if entry.is_rejection() && !entry.postings.is_empty() {
-                self.wrong(format!("{}: the rejection seq {} moved money", account.player_id, entry.seq));
+                self.fail(format!("{}: the rejection seq {} moved money", account.player_id, entry.seq));
             }
             for leg in entry.postings.iter().filter(|leg| matches!(leg.account, Account::Provider(_))) {
                 *self.at_providers.entry(leg.currency).or_insert(0) += leg.amount_minor;
@@ -159,14 +160,14 @@ impl Audit {
                 *sum += leg.amount_minor;
             }
             if sums.values().any(|sum| *sum < 0) {
-                self.wrong(format!("{}: negative balance at seq {}", account.player_id, entry.seq));
+                self.fail(format!("{}: negative balance at seq {}", account.player_id, entry.seq));
             }
         }
         let stored: BTreeMap<Currency, i64> =
             account.balances.clone().into_iter().filter(|(_, b)| *b != 0).collect();
         sums.retain(|_, sum| *sum != 0);
         if stored != sums {
-            self.wrong(format!("{}: stored balances {stored:?}, postings say {sums:?}", account.player_id));
+            self.fail(format!("{}: stored balances {stored:?}, postings say {sums:?}", account.player_id));
         }
     }
 
@@ -178,20 +179,20 @@ impl Audit {
             let copies: Vec<&Published> =
                 events.iter().filter(|published| published.id == event.id).collect();
             let Some(first) = copies.first() else {
-                self.wrong(format!(
+                self.fail(format!(
                     "{}: the event of seq {} was never published",
                     account.player_id, entry.seq
                 ));
                 continue;
             };
             if copies.iter().any(|copy| copy.bytes != first.bytes) {
-                self.wrong(format!(
+                self.fail(format!(
                     "{}: the event of seq {} was published with other bytes",
                     account.player_id, entry.seq
                 ));
             }
             if first.offset < last.0 {
-                self.wrong(format!(
+                self.fail(format!(
                     "{}: seq {} was published before seq {}",
                     account.player_id, entry.seq, last.1
                 ));
@@ -203,7 +204,7 @@ impl Audit {
     fn nothing_else_was_published(&mut self, events: &[Published], known: &HashSet<String>) {
         let decisions = events.iter().filter(|published| published.event_type != EventType::CommandConflict);
         for published in decisions.filter(|published| !known.contains(&published.id)) {
-            self.wrong(format!("{} {} was published, but never decided", published.event_type, published.id));
+            self.fail(format!("{} {} was published, but never decided", published.event_type, published.id));
         }
     }
 

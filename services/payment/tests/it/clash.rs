@@ -8,15 +8,15 @@ use payment::domain::LimitSet;
 use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Request, Safeguard, Step, Verdict};
 
 use crate::audit::Audit;
-use crate::world::{PATIENCE, Recorded, World, eur, event_id, wager};
+use crate::world::{Recorded, WAIT_MAX, World, eur, event_id, wager};
 
 /// Dies after its decision, before the ledger has the row.
-struct DiesDeciding {
+pub(crate) struct DiesAfterDecision {
     /// False skips the relay of lower entries before the decision.
-    lower_first: bool,
+    pub(crate) lower_first: bool,
 }
 
-impl Hooks for DiesDeciding {
+impl Hooks for DiesAfterDecision {
     fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
         if step == Step::DecisionWritten { Err(Killed(step)) } else { Ok(()) }
     }
@@ -26,14 +26,15 @@ impl Hooks for DiesDeciding {
     }
 }
 
-async fn decided_by_the_dead(world: &World, command: &Recorded) {
-    let dying = world.ledger_with(Arc::new(DiesDeciding { lower_first: true }));
+/// Decides `command` in a process that dies before the ledger row.
+pub(crate) async fn decide_and_die(world: &World, command: &Recorded) {
+    let dying = world.ledger_with(Arc::new(DiesAfterDecision { lower_first: true }));
     assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
 }
 
 /// Decides like another process that read the account a moment earlier.
-async fn decided_on_top(world: &World, command: &Recorded) {
-    let dying = world.ledger_with(Arc::new(DiesDeciding { lower_first: false }));
+async fn decide_later_and_die(world: &World, command: &Recorded) {
+    let dying = world.ledger_with(Arc::new(DiesAfterDecision { lower_first: false }));
     assert!(matches!(command.run(&dying).await, Err(LedgerError::Killed(_))));
 }
 
@@ -47,10 +48,10 @@ async fn funded(players: &[&str]) -> World {
 
 /// Retries transient errors, as the bus does.
 async fn answered(ledger: &Ledger, command: &Recorded) -> Verdict {
-    testkit::eventually("an answer", PATIENCE, || async {
+    testkit::eventually("an answer", WAIT_MAX, || async {
         match command.run(ledger).await {
             Err(error) if error.class() == ErrorClass::Transient => None,
-            answer => Some(answer.expect("nothing but what may pass")),
+            answer => Some(answer.expect("only transient errors")),
         }
     })
     .await
@@ -66,34 +67,34 @@ pub(crate) fn limits(id: &str, player_id: &str, max_stake: i64) -> Recorded {
 }
 
 #[tokio::test]
-async fn the_slower_decision_is_taken_back_when_its_command_comes_again() {
+async fn redelivery_reverts_slower_decision() {
     let world = funded(&["a", "b"]).await;
     let before = world.ledger().account("b").await.unwrap().unwrap();
-    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
-    decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
+    decide_and_die(&world, &wager("x", "a", 10, 0)).await;
+    decide_and_die(&world, &wager("x", "b", 10, 70)).await;
     let ledger = world.ledger();
     let first = wager("x", "a", 10, 0).run(&ledger).await.unwrap();
     assert!(matches!(first, Verdict::Found(_)));
     assert_eq!(wager("x", "b", 10, 70).run(&ledger).await.unwrap(), Verdict::Conflict);
     let after = ledger.account("b").await.unwrap().unwrap();
-    assert_eq!(after.state(), before.state(), "as if the command had not come");
+    assert_eq!(after.state(), before.state(), "as if the command had not arrived");
     assert_eq!((after.tail.len(), after.oldest_tail_at), (0, None));
-    assert!(after.version > before.version, "who read the account with that decision has to lose");
+    assert!(after.version > before.version, "a process that read the decision must fail its compare-and-set");
     let next = wager("y", "b", 10, 0).run(&ledger).await.unwrap();
-    assert!(matches!(next, Verdict::Decided(_)), "and life goes on");
+    assert!(matches!(next, Verdict::Decided(_)), "the next command is decided");
     ledger.trim().await.unwrap();
     Audit::at_rest(&world).await.assert_sound();
     world.end().await;
 }
 
 #[tokio::test]
-async fn the_sweeper_takes_back_what_a_dead_process_left() {
+async fn sweeper_reverts_clashing_decision() {
     let world = funded(&["a", "b"]).await;
     let before = world.ledger();
     limits("old", "b", 50).run(&before).await.unwrap();
     before.trim().await.unwrap();
-    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
-    decided_by_the_dead(&world, &limits("x", "b", 5)).await;
+    decide_and_die(&world, &wager("x", "a", 10, 0)).await;
+    decide_and_die(&world, &limits("x", "b", 5)).await;
     let ledger = world.ledger();
     ledger.open("b", Currency::Usd).await.unwrap();
     wager("x", "a", 10, 0).run(&ledger).await.unwrap();
@@ -110,10 +111,10 @@ async fn the_sweeper_takes_back_what_a_dead_process_left() {
 }
 
 #[tokio::test]
-async fn nothing_is_decided_on_top_of_what_has_to_be_taken_back() {
+async fn clash_is_reverted_before_next_decision() {
     let world = funded(&["a", "b"]).await;
-    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
-    decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
+    decide_and_die(&world, &wager("x", "a", 10, 0)).await;
+    decide_and_die(&world, &wager("x", "b", 10, 70)).await;
     let ledger = world.ledger();
     wager("x", "a", 10, 0).run(&ledger).await.unwrap();
     let next = wager("y", "b", 10, 0).run(&ledger).await.unwrap();
@@ -126,36 +127,32 @@ async fn nothing_is_decided_on_top_of_what_has_to_be_taken_back() {
 }
 
 #[tokio::test]
-async fn an_account_that_went_on_from_such_a_decision_stands_still_and_nobody_else_does() {
+async fn key_clash_under_later_decisions_freezes_only_that_account() {
     let world = funded(&["a", "b", "c"]).await;
-    decided_by_the_dead(&world, &wager("x", "a", 10, 0)).await;
-    decided_by_the_dead(&world, &wager("x", "b", 10, 70)).await;
-    decided_on_top(&world, &wager("on-top", "b", 10, 0)).await;
-    decided_by_the_dead(&world, &wager("left", "c", 10, 0)).await;
+    decide_and_die(&world, &wager("x", "a", 10, 0)).await;
+    decide_and_die(&world, &wager("x", "b", 10, 70)).await;
+    decide_later_and_die(&world, &wager("on-top", "b", 10, 0)).await;
+    decide_and_die(&world, &wager("left", "c", 10, 0)).await;
     let ledger = world.ledger();
     wager("x", "a", 10, 0).run(&ledger).await.unwrap();
     let before = ledger.account("b").await.unwrap();
     let error = wager("y", "b", 10, 0).run(&ledger).await.unwrap_err();
     assert!(matches!(error, LedgerError::Diverged { .. }), "{error}");
-    assert_eq!(
-        error.class(),
-        ErrorClass::Poison,
-        "its record is parked; the process lives on for the others"
-    );
-    assert_eq!(ledger.account("b").await.unwrap(), before, "it stands still");
+    assert_eq!(error.class(), ErrorClass::Poison, "its record is parked, and the process continues");
+    assert_eq!(ledger.account("b").await.unwrap(), before, "the account is unchanged");
     ledger.sweep(0).await.expect("the other accounts are swept");
     let other = ledger.account("c").await.unwrap().unwrap();
     assert_eq!(other.tail.len(), 0, "relayed and trimmed");
     let _settled = Audit::at_rest(&world).await;
-    let told: Vec<_> =
-        world.heard.all().into_iter().filter(|p| p.event_type == EventType::WagerApplied).collect();
-    assert_eq!(told.len(), 2, "those of a and c");
-    assert!(told.iter().all(|published| !published.message.contains("player_id: \"b\"")), "{told:?}");
+    let applied: Vec<_> =
+        world.records.all().into_iter().filter(|p| p.event_type == EventType::WagerApplied).collect();
+    assert_eq!(applied.len(), 2, "those of a and c");
+    assert!(applied.iter().all(|published| !published.message.contains("player_id: \"b\"")), "{applied:?}");
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_players_with_one_id_exactly_one_is_served() {
+async fn one_id_for_two_players_is_decided_once() {
     let world = funded(&["a", "b"]).await;
     let ledger = world.ledger();
     for n in 0..20 {

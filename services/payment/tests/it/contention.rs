@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use payment::ledger::{LedgerError, Verdict};
+use payment::ledger::{LedgerError, TAIL_ENTRIES_MAX, Verdict};
 
 use crate::audit::Audit;
+use crate::clash::DiesAfterDecision;
 use crate::world::{World, wager};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_bets_for_more_than_the_balance_exactly_those_that_it_covers_are_applied() {
+async fn only_bets_that_balance_covers_are_applied() {
     let world = Arc::new(World::new().await);
     world.fund("p", 100).await;
     let processes = [world.ledger(), world.ledger()];
@@ -46,27 +47,16 @@ async fn of_bets_for_more_than_the_balance_exactly_those_that_it_covers_are_appl
     let audit = Audit::at_rest(&world).await;
     audit.assert_sound();
     assert_eq!(audit.decisions, 82);
-    Arc::into_inner(world).expect("nobody else holds it").end().await;
+    Arc::into_inner(world).expect("the last reference").end().await;
 }
 
 #[tokio::test]
-async fn a_full_tail_is_relayed_and_trimmed_before_the_next_decision() {
-    use payment::ledger::{Hooks, Killed, Safeguard, Step, TAIL_ENTRIES_MAX};
-    /// Leaves its decision and all earlier ones in the tail, like many processes that read the account at the same moment.
-    struct DiesDeciding;
-    impl Hooks for DiesDeciding {
-        fn reached(&self, step: Step, _: &str) -> Result<(), Killed> {
-            if step == Step::DecisionWritten { Err(Killed(step)) } else { Ok(()) }
-        }
-
-        fn keeps(&self, safeguard: Safeguard) -> bool {
-            safeguard != Safeguard::LowerFirst
-        }
-    }
+async fn full_tail_is_emptied_first() {
     let world = World::new().await;
     world.fund("p", 1_000).await;
     for n in 0..TAIL_ENTRIES_MAX {
-        let dying = world.ledger_with(Arc::new(DiesDeciding));
+        // Like many processes that read the account at the same moment: all earlier decisions stay in the tail.
+        let dying = world.ledger_with(Arc::new(DiesAfterDecision { lower_first: false }));
         assert!(wager(&format!("left-{n}"), "p", 1, 0).run(&dying).await.is_err());
     }
     let full = world.ledger().account("p").await.unwrap().unwrap();

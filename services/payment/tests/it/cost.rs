@@ -43,8 +43,8 @@ async fn one_bet_takes_each_step_once() {
     assert!(steps[&Step::Trimmed] <= BETS / 10, "{steps:?}");
     // The audit waits until all published records were received. It does not look for copies, so the test counts the records.
     Audit::at_rest(&world).await.assert_sound();
-    let heard = world.heard.all();
-    let records = heard.iter().filter(|published| published.event_type == EventType::WagerApplied).count();
+    let records = world.records.all();
+    let records = records.iter().filter(|published| published.event_type == EventType::WagerApplied).count();
     assert_eq!(records, BETS, "one for each bet");
     world.end().await;
 }

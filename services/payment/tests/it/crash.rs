@@ -135,9 +135,9 @@ async fn sweep(world: Arc<World>, reaper: Arc<Reaper>, done: bus::CancellationTo
 async fn recover(world: &World, commands: &[Recorded]) {
     let ledger: Ledger = world.ledger_with_intents().0;
     for command in commands {
-        command.run(&ledger).await.expect("carried through in peace");
+        command.run(&ledger).await.expect("executed");
     }
-    while ledger.sweep(0).await.expect("swept in peace") > 0 {}
+    while ledger.sweep(0).await.expect("swept") > 0 {}
 }
 
 /// Asserts that every payment is settled on the list, with the same outcome as in the ledger.
@@ -152,7 +152,7 @@ async fn every_payment_has_ended(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dead_at_every_step_the_books_are_right_and_every_event_is_told_once_in_order() {
+async fn ledger_is_sound_after_deaths_at_every_step() {
     let seed = testkit::seed();
     let world = Arc::new(World::new().await);
     let mut rng = StdRng::seed_from_u64(seed);
@@ -176,5 +176,5 @@ async fn dead_at_every_step_the_books_are_right_and_every_event_is_told_once_in_
         println!("{step:?}: {deaths} deaths");
     }
     println!("audited: {} accounts, {} decisions, {} records", audit.accounts, audit.decisions, audit.events);
-    Arc::into_inner(world).expect("nobody else holds it").end().await;
+    Arc::into_inner(world).expect("the last reference").end().await;
 }

@@ -97,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_conserves_money_and_never_goes_below_zero(
+    fn any_history_conserves_money(
         start in account(),
         commands in prop::collection::vec((command(), 0_i64..4 * DAY_MS), 1..20),
     ) {
@@ -147,7 +147,7 @@ fn holding(minor: i64) -> AccountState {
 }
 
 #[test]
-fn each_reason_to_say_no_is_said() {
+fn each_rejection_has_its_reason() {
     let reason = |state: &AccountState, command: &Command| match decide(state, command, 10).unwrap().outcome {
         Outcome::Rejected(reason) => Some(reason),
         _ => None,
@@ -169,7 +169,7 @@ fn each_reason_to_say_no_is_said() {
 }
 
 #[test]
-fn a_daily_limit_counts_losses_of_today_and_a_win_gives_room_again() {
+fn daily_limit_counts_losses_minus_wins_of_today() {
     let eur = |minor| Money::new(minor, Currency::Eur);
     let limits = LimitSet { max_stake: None, daily_loss: Some(eur(100)) };
     let state = AccountState { limits, ..holding(1_000) };
@@ -185,7 +185,7 @@ fn a_daily_limit_counts_losses_of_today_and_a_win_gives_room_again() {
 }
 
 #[test]
-fn a_rollback_of_a_spent_win_lands_and_suspense_owes_the_rest() {
+fn void_of_spent_win_is_paid_by_suspense() {
     let (player, house) = (Account::Player("p".into()), Account::House("slots".into()));
     let leg = |account: &Account, minor| Posting::new(account.clone(), Money::new(minor, Currency::Eur));
     let moved = vec![leg(&player, -10), leg(&house, 10), leg(&house, -500), leg(&player, 500)];

@@ -12,9 +12,9 @@ use payment::ledger::sweeper::{self, Sweep};
 use payment::ledger::{Admission, Entry, Hooks, Killed, Ledger, Payments, Step};
 use store::StoreError;
 
+use crate::clash::decide_and_die;
 use crate::rollback::newer;
-use crate::sweeping::DiesDeciding;
-use crate::world::{PATIENCE, World, payment, wager};
+use crate::world::{WAIT_MAX, World, payment, wager};
 use testkit::reports;
 
 /// Records the time of each attempt to relay a decision of one account.
@@ -33,19 +33,18 @@ impl Hooks for Tries {
 }
 
 #[tokio::test]
-async fn account_that_cannot_be_relayed_is_left_alone_for_longer_each_time_and_reported_once() {
-    reports::listen();
+async fn failing_account_backs_off_and_is_reported_once() {
+    reports::start_capture();
     let world = World::new().await;
     let theirs = testkit::unique("newer");
     world.fund(&theirs, 100).await;
-    let dying = world.ledger_with(Arc::new(DiesDeciding));
-    wager("left", &theirs, 10, 0).run(&dying).await.unwrap_err();
+    decide_and_die(&world, &wager("left", &theirs, 10, 0)).await;
     let of_tomorrow = doc! { "tail.0.event.type": "casino.payments.v9.WagerApplauded" };
     newer(&world, "accounts", &theirs, of_tomorrow).await;
     let tries = Arc::new(Tries { player_id: theirs.clone(), at: Mutex::default() });
     let (sweep, stop) = (Sweep { interval_ms: 10, older_than_ms: 0 }, CancellationToken::new());
     let running = telemetry::spawn(sweeper::run(world.ledger_with(tries.clone()), sweep, stop.clone()));
-    let at = testkit::eventually("three tries", PATIENCE, || async {
+    let at = testkit::eventually("three tries", WAIT_MAX, || async {
         Some(tries.at.lock().unwrap().clone()).filter(|at| at.len() >= 3)
     })
     .await;
@@ -53,7 +52,7 @@ async fn account_that_cannot_be_relayed_is_left_alone_for_longer_each_time_and_r
     running.await.unwrap().unwrap();
     assert!(at[1].duration_since(at[0]) >= Duration::from_secs(1), "{at:?}");
     assert!(at[2].duration_since(at[1]) >= Duration::from_secs(2), "{at:?}");
-    let reported = reports::about(&theirs);
+    let reported = reports::containing(&theirs);
     assert_eq!(reported.len(), 1, "{reported:?}");
     world.end().await;
 }
@@ -73,19 +72,18 @@ impl Payments for Away {
         Ok(Admission::Unknown)
     }
 
-    async fn end(&self, _payment_id: &str, _captured: Option<bool>) -> Result<(), StoreError> {
+    async fn mark_settled(&self, _payment_id: &str, _captured: Option<bool>) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn sweep_ends_at_the_first_account_when_the_store_is_away() {
+async fn store_failure_ends_sweep() {
     let world = World::new().await;
     for player_id in ["a", "b", "c"] {
-        let dying = world.ledger_with(Arc::new(DiesDeciding));
-        payment(player_id, player_id, PaymentKind::Deposit, 100).run(&dying).await.unwrap_err();
+        decide_and_die(&world, &payment(player_id, player_id, PaymentKind::Deposit, 100)).await;
     }
-    testkit::eventually("a moment after the last decision", PATIENCE, || async {
+    testkit::eventually("a moment after the last decision", WAIT_MAX, || async {
         let last = world.ledger().account("c").await.unwrap().unwrap();
         last.oldest_tail_at.filter(|at| *at < world.mongo.now())
     })
@@ -93,6 +91,6 @@ async fn sweep_ends_at_the_first_account_when_the_store_is_away() {
     let away = Arc::new(Away::default());
     let ledger = Ledger::new(world.mongo.clone(), Arc::new(world.producer.clone()), away.clone());
     assert_eq!(ledger.sweep(0).await.unwrap(), 1);
-    assert_eq!(away.0.load(Ordering::SeqCst), 1, "the next account would fare no better");
+    assert_eq!(away.0.load(Ordering::SeqCst), 1, "the next account is not tried");
     world.end().await;
 }

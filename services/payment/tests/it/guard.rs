@@ -17,8 +17,8 @@ use crate::world::World;
 
 /// Returns the paths of all routes of payment.
 fn paths(world: &World) -> Vec<String> {
-    let (ledger, _door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
     let app = App {
         ledger,
         intents,
@@ -30,7 +30,7 @@ fn paths(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_route_wants_the_internal_token() {
+async fn every_route_requires_internal_token() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let paths = paths(&world);
     assert!(paths.len() >= 3 && paths.iter().any(|path| path.ends_with("/card-provider")), "{paths:?}");
@@ -38,21 +38,21 @@ async fn every_route_wants_the_internal_token() {
     service.is_up().await;
     let credentials = without_internal_token(TOKEN);
     let client = telemetry::http::Client::new().unwrap();
-    let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {
+    let send = |method: &'static str, path: String, headers: Vec<(String, String)>| {
         let mut request = client.request(method.parse().unwrap(), &service.url(&path));
         for (name, value) in headers {
             request = request.header_str(&name, &value);
         }
         async move { request.send().await.unwrap().status().as_u16() }
     };
-    every_route_refuses(&paths, &credentials, 401, ask).await;
-    assert_eq!(service.get("/internal/v1/payments/x").await.0, 404, "with the token it is looked for");
+    every_route_refuses(&paths, &credentials, 401, send).await;
+    assert_eq!(service.get("/internal/v1/payments/x").await.0, 404, "the token is accepted");
     service.stop().await;
     world.end().await;
 }
 
 #[tokio::test]
-async fn provider_is_asked_with_the_internal_token() {
+async fn provider_requests_carry_internal_token() {
     let provider = Provider::start().await;
     let url = format!("http://{}", provider.address);
     let client = |token: &str| CardProvider::new(&url, 30_000, Internal::new(Secret::from(token))).unwrap();
@@ -73,14 +73,15 @@ async fn provider_is_asked_with_the_internal_token() {
         created_at: DateTime::from_millis(0),
         trace: StoredTrace::default(),
     };
-    let stranger = client("an internal token of somebody else's");
-    for asked in [stranger.ask(&intent).await, stranger.look_up(&intent).await, stranger.void(&intent).await]
+    let stranger = client("an internal token of another platform");
+    for answer in
+        [stranger.request(&intent).await, stranger.look_up(&intent).await, stranger.void(&intent).await]
     {
-        assert!(matches!(asked, Err(Unknown::Status(status)) if status.as_u16() == 401), "{asked:?}");
+        assert!(matches!(answer, Err(Unknown::Status(status)) if status.as_u16() == 401), "{answer:?}");
     }
-    assert_eq!(provider.asked(), 0, "the provider of these tests looks at it");
-    let ours = client(TOKEN);
-    for asked in [ours.ask(&intent).await, ours.look_up(&intent).await, ours.void(&intent).await] {
-        assert!(asked.unwrap().captured);
+    assert_eq!(provider.requests(), 0, "the test provider checks the token");
+    let client = client(TOKEN);
+    for answer in [client.request(&intent).await, client.look_up(&intent).await, client.void(&intent).await] {
+        assert!(answer.unwrap().captured);
     }
 }

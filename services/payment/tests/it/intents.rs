@@ -19,9 +19,9 @@ const HALF_AN_HOUR_MS: u64 = 1_800_000;
 
 /// Creates a process with a lease of half an hour, which is longer than any test.
 fn process(world: &World, mongo: &Mongo) -> (Ledger, Intents) {
-    // The receiver is dropped, so no pool listens at the door.
-    let (door, _) = mpsc::channel(1);
-    let intents = Intents::new(mongo, door, HALF_AN_HOUR_MS);
+    // The receiver is dropped, so no pool gets new payments.
+    let (new_payments, _) = mpsc::channel(1);
+    let intents = Intents::new(mongo, new_payments, HALF_AN_HOUR_MS);
     let outbox = Arc::new(world.producer.clone());
     (Ledger::new(mongo.clone(), outbox, Arc::new(intents.clone())), intents)
 }
@@ -32,22 +32,22 @@ async fn claimed(intents: &Intents, id: &str, fresh: bool) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn payment_in_hand_is_not_claimed_before_its_lease_is_over() {
+async fn lease_excludes_second_claim() {
     let world = World::new().await;
     let (ledger, intents) = process(&world, &world.mongo);
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    assert_eq!(claimed(&intents, "d", false).await, None, "a new one is left to whoever is at the door");
+    assert_eq!(claimed(&intents, "d", false).await, None, "a new payment needs a fresh claim");
     assert_eq!(claimed(&intents, "d", true).await, Some(1));
-    assert_eq!(claimed(&intents, "d", true).await, None, "it is new once");
+    assert_eq!(claimed(&intents, "d", true).await, None, "the first claim is taken");
     assert_eq!(claimed(&intents, "d", false).await, None, "the lease runs");
     world.rewrite("d", doc! { "next_attempt_at": DateTime::from_millis(0) }).await;
     assert_eq!(claimed(&intents, "d", false).await, Some(2));
-    assert_eq!(claimed(&intents, "d", false).await, None, "and runs again");
+    assert_eq!(claimed(&intents, "d", false).await, None, "the new lease runs");
     world.end().await;
 }
 
 #[tokio::test]
-async fn lease_is_measured_by_the_stores_time() {
+async fn lease_follows_store_time() {
     let world = World::new().await;
     for off_ms in [-HOUR_MS, HOUR_MS] {
         // The process knows the store's time. Only its own clock is an hour off.
@@ -62,13 +62,13 @@ async fn lease_is_measured_by_the_stores_time() {
         world.rewrite(&id, doc! { "next_attempt_at": DateTime::from_millis(over) }).await;
         assert_eq!(intents.due(State::Requested, 10).await.unwrap().len(), 1, "{off_ms}: half an hour ago");
         assert_eq!(claimed(&intents, &id, false).await, Some(2), "{off_ms}");
-        intents.end(&id, None).await.unwrap();
+        intents.mark_settled(&id, None).await.unwrap();
     }
     world.end().await;
 }
 
 #[tokio::test]
-async fn payment_with_a_word_or_an_end_is_not_claimed() {
+async fn answered_or_settled_payment_is_not_claimed() {
     let world = World::new().await;
     let (ledger, intents) = process(&world, &world.mongo);
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
@@ -79,43 +79,43 @@ async fn payment_with_a_word_or_an_end_is_not_claimed() {
         assert_eq!(claimed(&intents, "d", false).await, None, "{state:?}");
     }
     world.rewrite("d", doc! { "state": State::Requested.as_str() }).await;
-    assert_eq!(claimed(&intents, "d", false).await, Some(1), "nothing else kept it");
+    assert_eq!(claimed(&intents, "d", false).await, Some(1), "only the state prevented it");
     world.end().await;
 }
 
 #[tokio::test]
-async fn end_against_the_providers_word_is_an_error_event() {
-    reports::listen();
+async fn settlement_against_answer_is_reported() {
+    reports::start_capture();
     let world = World::new().await;
     let (ledger, intents) = process(&world, &world.mongo);
-    let ids = [testkit::unique("ends-as-told"), testkit::unique("ends-otherwise")];
+    let ids = [testkit::unique("settled-as-answered"), testkit::unique("settled-otherwise")];
     for (id, end) in ids.iter().zip([true, false]) {
         payment(id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-        claimed(&intents, id, true).await.expect("in hand");
+        claimed(&intents, id, true).await.expect("claimed");
         intents.record(id, &Answer::new(true, "ref"), None).await.unwrap();
         for _ in 0..2 {
-            intents.end(id, Some(end)).await.unwrap();
+            intents.mark_settled(id, Some(end)).await.unwrap();
         }
         let intent = intents.find(id).await.unwrap().unwrap();
-        assert_eq!((intent.state, intent.captured), (State::Settled, Some(true)), "the word stands");
+        assert_eq!((intent.state, intent.captured), (State::Settled, Some(true)), "the answer stands");
     }
-    assert_eq!(reports::about(&ids[0]), Vec::<String>::new());
-    let reported = reports::about(&ids[1]);
+    assert_eq!(reports::containing(&ids[0]), Vec::<String>::new());
+    let reported = reports::containing(&ids[1]);
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(reported[0].contains("a payment was captured"), "{reported:?}");
     world.end().await;
 }
 
 #[tokio::test]
-async fn open_payment_is_told_of_once_and_an_ended_one_never() {
+async fn only_open_payment_is_escalated() {
     let world = World::new().await;
     let (ledger, intents) = process(&world, &world.mongo);
     for id in ["open", "ended"] {
         payment(id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     }
-    intents.end("ended", Some(true)).await.unwrap();
-    assert!(!intents.tell("ended").await.unwrap());
-    assert!(intents.tell("open").await.unwrap());
-    assert!(!intents.tell("open").await.unwrap(), "somebody knows");
+    intents.mark_settled("ended", Some(true)).await.unwrap();
+    assert!(!intents.mark_escalated("ended").await.unwrap());
+    assert!(intents.mark_escalated("open").await.unwrap());
+    assert!(!intents.mark_escalated("open").await.unwrap(), "it is escalated already");
     world.end().await;
 }

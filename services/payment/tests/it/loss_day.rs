@@ -46,7 +46,7 @@ fn bet_and_void(state: &AccountState, stake: i64, payout: i64, bet_at_ms: i64, a
 }
 
 #[test]
-fn a_voided_win_gives_no_room_under_the_limit() {
+fn voided_win_does_not_offset_losses() {
     let state = bet_and_void(&player(1_000), 10, 1_000, MORNING_MS, MORNING_MS + 1);
     assert_eq!(state.balances[&Currency::Eur], 1_000);
     assert_eq!(state.lost_today(Currency::Eur, MORNING_MS), 0);
@@ -55,7 +55,7 @@ fn a_voided_win_gives_no_room_under_the_limit() {
 }
 
 #[test]
-fn a_voided_loss_gives_its_room_back() {
+fn voided_loss_no_longer_counts() {
     let lost = after(&player(1_000), &bet(30, 0), MORNING_MS);
     let state = bet_and_void(&lost, 70, 0, MORNING_MS + 1, MORNING_MS + 2);
     assert_eq!(state.lost_today(Currency::Eur, MORNING_MS), 30, "the other bet still counts");
@@ -63,7 +63,7 @@ fn a_voided_loss_gives_its_room_back() {
 }
 
 #[test]
-fn what_suspense_pays_for_a_spent_win_is_no_loss() {
+fn amount_paid_by_suspense_is_no_loss() {
     let won = decide(&player(10), &bet(10, 500), MORNING_MS).unwrap();
     let moved: Vec<Posting> = won.postings.iter().cloned().collect();
     let spent = AccountState { balances: [(Currency::Eur, 90)].into(), ..won.account };
@@ -75,7 +75,7 @@ fn what_suspense_pays_for_a_spent_win_is_no_loss() {
 }
 
 #[test]
-fn a_void_of_yesterdays_wager_leaves_todays_loss_alone() {
+fn void_of_yesterdays_wager_keeps_todays_loss() {
     let yesterday = decide(&player(1_000), &bet(50, 0), MORNING_MS - DAY_MS).unwrap();
     let moved: Vec<Posting> = yesterday.postings.iter().cloned().collect();
     let today = after(&yesterday.account, &bet(60, 0), MORNING_MS);
@@ -86,7 +86,7 @@ fn a_void_of_yesterdays_wager_leaves_todays_loss_alone() {
 }
 
 #[test]
-fn a_clock_that_goes_back_over_midnight_gives_no_new_limit() {
+fn clock_set_back_keeps_daily_loss() {
     let state = after(&player(1_000), &bet(60, 0), MORNING_MS);
     let before_midnight = MORNING_MS - 10;
     assert_eq!(state.lost_today(Currency::Eur, before_midnight), 60);

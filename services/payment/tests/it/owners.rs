@@ -1,11 +1,14 @@
 //! No command changes, or is decided by, data of another player.
 
+use std::sync::Arc;
+
 use contracts::{EventType, ids};
 use money::Currency;
-use payment::ledger::{Incoming, Ledger, LedgerError, Verdict};
+use payment::domain::PaymentKind;
+use payment::ledger::{Hooks, Incoming, Killed, Ledger, LedgerError, Step, Verdict};
 
 use crate::audit::Audit;
-use crate::world::{Recorded, World, deposit, event_id, void, wager};
+use crate::world::{Recorded, World, deposit, event_id, payment, void, wager};
 
 async fn held(ledger: &Ledger, player_id: &str) -> i64 {
     ledger.account(player_id).await.unwrap().unwrap().balances[&Currency::Eur]
@@ -17,11 +20,11 @@ fn for_player(command: Recorded, id: &str, player_id: &str) -> Recorded {
 
 #[track_caller]
 fn assert_refused(answer: Result<Verdict, LedgerError>) {
-    assert!(matches!(answer, Err(LedgerError::NotACommand(_))), "{answer:?}");
+    assert!(matches!(answer, Err(LedgerError::InvalidCommand(_))), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_void_under_another_players_name_is_refused_and_does_not_use_the_void_up() {
+async fn void_for_wrong_player_is_refused_without_effect() {
     let world = World::new().await;
     world.fund("a", 100).await;
     world.fund("b", 100).await;
@@ -39,17 +42,17 @@ async fn a_void_under_another_players_name_is_refused_and_does_not_use_the_void_
 }
 
 #[tokio::test]
-async fn a_report_under_another_players_name_credits_nobody() {
+async fn report_for_wrong_player_credits_no_account() {
     let world = World::new().await;
     world.fund("b", 100).await;
     let ledger = world.ledger();
-    let [asked, told] = deposit("d", "a", 40);
-    asked.run(&ledger).await.unwrap();
-    assert_refused(for_player(told.clone(), "mistyped", "b").run(&ledger).await);
+    let [request, report] = deposit("d", "a", 40);
+    request.run(&ledger).await.unwrap();
+    assert_refused(for_player(report.clone(), "mistyped", "b").run(&ledger).await);
     assert_eq!(held(&ledger, "b").await, 100);
-    let right = told.run(&ledger).await.unwrap();
+    let right = report.run(&ledger).await.unwrap();
     assert!(matches!(right, Verdict::Decided(_)));
-    assert_refused(for_player(told, "mistyped", "b").run(&ledger).await);
+    assert_refused(for_player(report, "mistyped", "b").run(&ledger).await);
     assert_eq!((held(&ledger, "a").await, held(&ledger, "b").await), (40, 100));
     ledger.trim().await.unwrap();
     Audit::at_rest(&world).await.assert_sound();
@@ -57,7 +60,7 @@ async fn a_report_under_another_players_name_credits_nobody() {
 }
 
 #[tokio::test]
-async fn a_wager_that_was_voided_under_a_wrong_name_stays_void_and_that_is_said() {
+async fn wager_voided_for_wrong_player_stays_void() {
     let world = World::new().await;
     world.fund("a", 100).await;
     let ledger = world.ledger();
@@ -71,7 +74,7 @@ async fn a_wager_that_was_voided_under_a_wrong_name_stays_void_and_that_is_said(
 }
 
 #[tokio::test]
-async fn an_id_of_another_player_is_a_conflict_whatever_its_hash_says() {
+async fn id_of_other_player_is_conflict_despite_hash() {
     let world = World::new().await;
     world.fund("a", 100).await;
     world.fund("b", 100).await;
@@ -92,5 +95,28 @@ async fn an_id_of_another_player_is_a_conflict_whatever_its_hash_says() {
     }
     assert!(matches!(&verdicts[..], [Verdict::Decided(_), Verdict::Conflict]), "{verdicts:?}");
     assert_eq!((held(&ledger, "a").await, held(&ledger, "b").await), (90, 100));
+    world.end().await;
+}
+
+/// Dies between the ledger row of a payment and its place on the provider's list.
+struct DiesBeforeIntent;
+
+impl Hooks for DiesBeforeIntent {
+    fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
+        if step == Step::RowWritten { Err(Killed(step)) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn payment_completed_by_conflict_of_other_player_keeps_its_owner() {
+    let world = World::new().await;
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let dying = ledger.clone().with_hooks(Arc::new(DiesBeforeIntent));
+    let of_a = payment("d", "a", PaymentKind::Deposit, 100);
+    assert!(matches!(of_a.run(&dying).await, Err(LedgerError::Killed(_))));
+    let answer = for_player(of_a, "d", "b").run(&ledger).await.unwrap();
+    assert!(matches!(answer, Verdict::Conflict), "{answer:?}");
+    let intent = world.intents().0.find(event_id("d").as_str()).await.unwrap().expect("it is on the list");
+    assert_eq!(intent.player_id, "a");
     world.end().await;
 }

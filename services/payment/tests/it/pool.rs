@@ -15,7 +15,7 @@ use payment::provider::pool::{self, Pool};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
-use crate::provider::{Mood, Provider};
+use crate::provider::{Behaviour, Provider};
 use crate::service::{TOKEN, pool_config};
 use crate::world::{World, payment};
 use testkit::reports;
@@ -30,7 +30,7 @@ fn client_of(url: &str) -> CardProvider {
 
 /// Creates a pool on these servers that is not running yet.
 pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Pool {
-    let (intents, _door) = world.intents();
+    let (intents, _receiver) = world.intents();
     Pool {
         provider: client_of(&format!("http://{}", provider.address)),
         intents,
@@ -44,61 +44,61 @@ pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Poo
 }
 
 /// Runs the pool until it has claimed the payment `id` and no request is in flight any more.
-async fn taken_in_hand(world: &World, pool: Pool, door: mpsc::Receiver<String>, id: &str) -> Intent {
+async fn run_until_claimed(world: &World, pool: Pool, queue: mpsc::Receiver<String>, id: &str) -> Intent {
     let (intents, stop) = (pool.intents.clone(), CancellationToken::new());
-    let running = telemetry::spawn(pool.run(door, stop.clone()));
-    world.listed(id, "a payment in hand", |intent| intent.attempts > 0).await;
+    let running = telemetry::spawn(pool.run(queue, stop.clone()));
+    world.listed(id, "a claimed payment", |intent| intent.attempts > 0).await;
     stop.cancel();
     running.await.unwrap().unwrap();
     intents.find(id).await.unwrap().expect("it is on the list")
 }
 
 #[tokio::test]
-async fn question_that_could_end_after_the_lease_is_not_begun() {
+async fn request_that_could_outlast_lease_is_not_sent() {
     let (world, provider) = (World::new().await, Provider::start().await);
-    let (ledger, door) = world.ledger_with_intents();
+    let (ledger, new_payments) = world.ledger_with_intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     let config = pool::Config { timeout_ms: TIMEOUT_MS, lease_ms: TIMEOUT_MS, ..pool_config() };
     let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
-    let intent = taken_in_hand(&world, pool, door, "d").await;
+    let intent = run_until_claimed(&world, pool, new_payments, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
-    assert_eq!(provider.asked(), 0);
+    assert_eq!(provider.requests(), 0);
     world.end().await;
 }
 
 /// The request takes its whole time-out. The rest of the lease is too short for a look-up then.
 #[tokio::test]
-async fn look_up_that_could_end_after_the_lease_is_not_begun() {
+async fn look_up_that_could_outlast_lease_is_not_sent() {
     let (world, provider) = (World::new().await, Provider::start().await);
-    provider.set(Mood::TakesAndHangs);
-    let (ledger, door) = world.ledger_with_intents();
+    provider.set(Behaviour::AcceptsAndHangs);
+    let (ledger, new_payments) = world.ledger_with_intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     let lease_ms = 2 * TIMEOUT_MS - 1;
     let config = pool::Config { timeout_ms: TIMEOUT_MS, lease_ms, ..pool_config() };
     let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
-    let intent = taken_in_hand(&world, pool, door, "d").await;
+    let intent = run_until_claimed(&world, pool, new_payments, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
     // A slow machine may ask less often and claim more often.
-    let (asked, attempts) = (provider.asked(), intent.attempts);
-    assert!(i64::try_from(asked).unwrap() <= attempts, "{asked} questions in {attempts} attempts");
+    let (requests, attempts) = (provider.requests(), intent.attempts);
+    assert!(i64::try_from(requests).unwrap() <= attempts, "{requests} requests in {attempts} attempts");
     world.end().await;
 }
 
 #[tokio::test]
-async fn attempt_that_did_not_reach_the_provider_does_not_park_the_payment() {
-    reports::listen();
+async fn unreachable_provider_parks_nothing() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
-    let (ledger, door) = world.ledger_with_intents();
+    let (ledger, new_payments) = world.ledger_with_intents();
     let id = testkit::unique("not-reached");
     payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     // Bound but not listening: no other process gets the port, and connections are refused.
-    let nobody = TcpSocket::new_v4().unwrap();
-    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let away = client_of(&format!("http://{}", nobody.local_addr().unwrap()));
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let away = client_of(&format!("http://{}", refusing.local_addr().unwrap()));
     let config = pool::Config { attempts_max: 1, ..pool_config() };
     let pool = Pool { provider: away, config, ..pool_of(&world, &provider, ledger) };
-    let intent = taken_in_hand(&world, pool, door, &id).await;
-    assert_eq!((intent.state, intent.escalated), (State::Requested, false), "it is asked for again");
-    assert_eq!(reports::about(&id), Vec::<String>::new());
+    let intent = run_until_claimed(&world, pool, new_payments, &id).await;
+    assert_eq!((intent.state, intent.escalated), (State::Requested, false), "it is sent again");
+    assert_eq!(reports::containing(&id), Vec::<String>::new());
     world.end().await;
 }

@@ -17,31 +17,31 @@ use crate::service::TOKEN;
 
 /// Reaction to a new order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum Behaviour {
     /// Accepts it and answers.
-    Fine,
+    Normal,
     /// Accepts it and never answers, so the caller times out.
-    TakesAndHangs,
+    AcceptsAndHangs,
     /// Loses it: answers with an error and accepts nothing.
     Loses,
     /// Declines it.
     Declines,
     /// Accepts it and answers with a reference that no event can carry.
-    LongWinded,
+    LongReference,
     /// Accepts it and answers with another amount.
-    SaysAnotherAmount,
+    OtherAmount,
     /// A proxy answers 422, and the provider never receives it.
     Refused,
     /// Accepts it, and loses its answer and all later requests about it.
-    TakesAndFallsSilent,
+    AcceptsThenSilent,
     /// Loses all requests, look-ups too.
     Silent,
 }
 
-impl Mood {
+impl Behaviour {
     /// Returns true when requests about an order are lost too.
     fn is_silent(self) -> bool {
-        matches!(self, Self::TakesAndFallsSilent | Self::Silent)
+        matches!(self, Self::AcceptsThenSilent | Self::Silent)
     }
 }
 
@@ -59,40 +59,41 @@ struct Order {
     amount_minor: i64,
     currency: String,
     /// The provider's answer about the order.
-    told: Value,
+    answer: Value,
 }
 
 impl Order {
     fn is_captured(&self) -> bool {
-        self.told["status"] == "captured"
+        self.answer["status"] == "captured"
     }
 }
 
 #[derive(Debug)]
 struct Books {
-    mood: Mood,
+    behaviour: Behaviour,
     orders: HashMap<String, Order>,
-    asked: usize,
+    requests: usize,
     voids: usize,
 }
 
 impl Books {
-    /// Accepts an order according to the mood, once per key.
-    fn take(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str) -> Value {
-        let status = if self.mood == Mood::Declines { "declined" } else { "captured" };
-        self.keep(kind, key, amount_minor, currency, status)
+    /// Accepts an order according to the behaviour, once per key.
+    fn accept(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str) -> Value {
+        let status = if self.behaviour == Behaviour::Declines { "declined" } else { "captured" };
+        self.store(kind, key, amount_minor, currency, status)
     }
 
-    fn keep(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str, status: &str) -> Value {
+    fn store(&mut self, kind: Kind, key: &str, amount_minor: i64, currency: &str, status: &str) -> Value {
         let mut reference = format!("ref-{}", self.orders.len());
-        if self.mood == Mood::LongWinded {
+        if self.behaviour == Behaviour::LongReference {
             reference.push_str(&"\n".repeat(300));
         }
-        let said = if self.mood == Mood::SaysAnotherAmount { amount_minor + 1 } else { amount_minor };
-        let told =
-            json!({ "reference": reference, "status": status, "amount_minor": said, "currency": currency });
-        let order = Order { kind, amount_minor, currency: currency.to_owned(), told };
-        self.orders.entry(key.to_owned()).or_insert(order).told.clone()
+        let minor = if self.behaviour == Behaviour::OtherAmount { amount_minor + 1 } else { amount_minor };
+        let answer = json!({
+            "reference": reference, "status": status, "amount_minor": minor, "currency": currency,
+        });
+        let order = Order { kind, amount_minor, currency: currency.to_owned(), answer };
+        self.orders.entry(key.to_owned()).or_insert(order).answer.clone()
     }
 }
 
@@ -105,7 +106,7 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) async fn start() -> Self {
-        let books = Books { mood: Mood::Fine, orders: HashMap::new(), asked: 0, voids: 0 };
+        let books = Books { behaviour: Behaviour::Normal, orders: HashMap::new(), requests: 0, voids: 0 };
         let books = Arc::new(Mutex::new(books));
         let routes = Router::new()
             .route("/card/v1/charges", post(charge).get(find))
@@ -121,8 +122,8 @@ impl Provider {
         Self { address, books }
     }
 
-    pub(crate) fn set(&self, mood: Mood) {
-        self.books.lock().unwrap().mood = mood;
+    pub(crate) fn set(&self, behaviour: Behaviour) {
+        self.books.lock().unwrap().behaviour = behaviour;
     }
 
     /// Returns the number of captured orders.
@@ -145,8 +146,8 @@ impl Provider {
     }
 
     /// Accepts an order that did not arrive over HTTP.
-    pub(crate) fn take(&self, kind: Kind, key: &str, amount_minor: i64, currency: &str) {
-        self.books.lock().unwrap().take(kind, key, amount_minor, currency);
+    pub(crate) fn accept(&self, kind: Kind, key: &str, amount_minor: i64, currency: &str) {
+        self.books.lock().unwrap().accept(kind, key, amount_minor, currency);
     }
 
     /// Returns the number of void requests.
@@ -155,8 +156,8 @@ impl Provider {
     }
 
     /// Returns the number of all requests.
-    pub(crate) fn asked(&self) -> usize {
-        self.books.lock().unwrap().asked
+    pub(crate) fn requests(&self) -> usize {
+        self.books.lock().unwrap().requests
     }
 }
 
@@ -188,12 +189,12 @@ async fn voided(
     let (amount_minor, currency) =
         (order["amount_minor"].as_i64().unwrap(), order["currency"].as_str().unwrap());
     let mut books = books.lock().unwrap();
-    books.asked += 1;
+    books.requests += 1;
     books.voids += 1;
-    if books.mood == Mood::Loses || books.mood.is_silent() {
+    if books.behaviour == Behaviour::Loses || books.behaviour.is_silent() {
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
     }
-    (StatusCode::OK, Json(books.keep(kind, key, amount_minor, currency, "voided")))
+    (StatusCode::OK, Json(books.store(kind, key, amount_minor, currency, "voided")))
 }
 
 async fn ordered(
@@ -205,22 +206,24 @@ async fn ordered(
     let key = headers["idempotency-key"].to_str().unwrap();
     let (amount_minor, currency) =
         (order["amount_minor"].as_i64().unwrap(), order["currency"].as_str().unwrap());
-    let (mood, answer) = {
+    let (behaviour, answer) = {
         let mut books = books.lock().unwrap();
-        books.asked += 1;
-        let mood = books.mood;
-        match mood {
-            Mood::Loses | Mood::Silent => return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({}))),
-            Mood::Refused => return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({}))),
-            Mood::TakesAndFallsSilent => {
-                books.take(kind, key, amount_minor, currency);
+        books.requests += 1;
+        let behaviour = books.behaviour;
+        match behaviour {
+            Behaviour::Loses | Behaviour::Silent => {
+                return (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({})));
+            }
+            Behaviour::Refused => return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({}))),
+            Behaviour::AcceptsThenSilent => {
+                books.accept(kind, key, amount_minor, currency);
                 return (StatusCode::BAD_GATEWAY, Json(json!({})));
             }
             _ => {}
         }
-        (mood, books.take(kind, key, amount_minor, currency))
+        (behaviour, books.accept(kind, key, amount_minor, currency))
     };
-    if mood == Mood::TakesAndHangs {
+    if behaviour == Behaviour::AcceptsAndHangs {
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     (StatusCode::OK, Json(answer))
@@ -231,12 +234,12 @@ async fn find(
     Query(query): Query<HashMap<String, String>>,
 ) -> (StatusCode, Json<Value>) {
     let mut books = books.lock().unwrap();
-    books.asked += 1;
-    if books.mood.is_silent() {
+    books.requests += 1;
+    if books.behaviour.is_silent() {
         return (StatusCode::GATEWAY_TIMEOUT, Json(json!({})));
     }
     match books.orders.get(&query["idempotency_key"]) {
-        Some(order) => (StatusCode::OK, Json(order.told.clone())),
+        Some(order) => (StatusCode::OK, Json(order.answer.clone())),
         None => (StatusCode::NOT_FOUND, Json(json!({}))),
     }
 }

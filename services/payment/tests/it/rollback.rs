@@ -9,6 +9,7 @@ use payment::ledger::{LedgerError, Payments as _, Verdict};
 use payment::provider::intent::State;
 
 use crate::audit::Audit;
+use crate::clash::decide_and_die;
 use crate::provider::Provider;
 use crate::service::{Running, answer, bet_of, deposit, send};
 use crate::world::{World, payment, wager};
@@ -32,31 +33,30 @@ async fn account_in_yen(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_fifth_currency_parks_its_players_commands_alone() {
-    reports::listen();
+async fn unknown_currency_parks_only_that_player() {
+    reports::start_capture();
     let world = World::new().await;
     let theirs = account_in_yen(&world).await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
     let error = wager("theirs", &theirs, 10, 0).run(&ledger).await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::Poison, "parked, and the process lives on: {error}");
+    assert_eq!(error.class(), ErrorClass::Poison, "parked, and the process continues: {error}");
     assert!(matches!(wager("ours", "p", 10, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
     // The sweeper finds the unreadable account first and continues.
-    let left = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
-    wager("left", "p", 10, 0).run(&left).await.unwrap_err();
+    decide_and_die(&world, &wager("left", "p", 10, 0)).await;
     for _ in 0..3 {
         world.ledger().sweep(0).await.unwrap();
     }
     let account = ledger.account("p").await.unwrap().unwrap();
     assert_eq!((account.balances[&Currency::Eur], account.tail.len()), (80, 0), "swept");
-    let reported = reports::about(&theirs);
+    let reported = reports::containing(&theirs);
     assert_eq!(reported.len(), 1, "{reported:?}");
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_cannot_be_read_is_answered_500_and_reported_once() {
-    reports::listen();
+async fn unreadable_account_returns_500() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
     let theirs = testkit::unique("newer");
     world.fund(&theirs, 100).await;
@@ -66,23 +66,22 @@ async fn an_account_that_cannot_be_read_is_answered_500_and_reported_once() {
     service.is_up().await;
     for _ in 0..2 {
         let (status, _) = service.get(&format!("/internal/v1/accounts/{theirs}/balances")).await;
-        assert_eq!(status, 500, "asking again does not help");
+        assert_eq!(status, 500, "a retry does not help");
     }
-    let reported = reports::about(&theirs);
+    let reported = reports::containing(&theirs);
     assert_eq!(reported.len(), 1, "{reported:?}");
     service.stop().await;
     world.end().await;
 }
 
 #[tokio::test]
-async fn an_unknown_event_in_a_tail_stops_its_own_account_alone() {
-    reports::listen();
+async fn unknown_event_in_tail_stops_only_that_account() {
+    reports::start_capture();
     let world = World::new().await;
     let theirs = testkit::unique("newer");
     for player_id in [theirs.as_str(), "p"] {
         world.fund(player_id, 100).await;
-        let dying = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
-        wager(&format!("left-{player_id}"), player_id, 10, 0).run(&dying).await.unwrap_err();
+        decide_and_die(&world, &wager(&format!("left-{player_id}"), player_id, 10, 0)).await;
     }
     let of_tomorrow = "casino.payments.v9.WagerApplauded";
     newer(&world, "accounts", &theirs, doc! { "tail.0.event.type": of_tomorrow }).await;
@@ -92,17 +91,17 @@ async fn an_unknown_event_in_a_tail_stops_its_own_account_alone() {
     let error = wager("next", &theirs, 1, 0).run(&ledger).await.unwrap_err();
     assert!(matches!(error, LedgerError::Unreadable(_)) && error.class() == ErrorClass::Poison, "{error}");
     assert!(matches!(wager("next-p", "p", 1, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
-    assert_eq!(reports::about(&theirs).len(), 1, "{:?}", reports::about(&theirs));
+    assert_eq!(reports::containing(&theirs).len(), 1, "{:?}", reports::containing(&theirs));
     world.end().await;
 }
 
 #[tokio::test]
-async fn an_unknown_kind_of_payment_is_passed_over_by_the_pool() {
-    reports::listen();
+async fn pool_skips_payment_of_unknown_kind() {
+    reports::start_capture();
     let world = World::new().await;
     let theirs = testkit::unique("newer-payment");
-    let (ledger, _door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
     for id in [theirs.as_str(), "ours"] {
         payment(id, id, PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
         newer(&world, "intents", id, doc! { "next_attempt_at": bson::DateTime::from_millis(0) }).await;
@@ -113,13 +112,13 @@ async fn an_unknown_kind_of_payment_is_passed_over_by_the_pool() {
         assert_eq!(due.iter().map(|intent| intent.payment_id.as_str()).collect::<Vec<_>>(), ["ours"]);
     }
     assert!(intents.admit(&theirs, true).await.unwrap_err().is_unreadable());
-    let reported = reports::about(&theirs);
+    let reported = reports::containing(&theirs);
     assert_eq!(reported.len(), 1, "{reported:?}");
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolled_back_service_serves_everybody_else() {
+async fn rolled_back_service_serves_other_players() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let theirs = account_in_yen(&world).await;
     let service = Running::start(&world, &provider).await;
@@ -128,7 +127,7 @@ async fn a_rolled_back_service_serves_everybody_else() {
     answer(&world, "funds").await;
     send(&world, "ours", bet_of("p", "ours", 10)).await;
     assert_eq!(answer(&world, "ours").await.event_type, EventType::WagerApplied);
-    testkit::eventually("a dead letter", crate::world::PATIENCE, || async {
+    testkit::eventually("a dead letter", crate::world::WAIT_MAX, || async {
         (world.parked().await == 1).then_some(())
     })
     .await;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use chassis::config::{Drain, Ops, Secret};
-use chassis::{Edges, Shutdown};
+use chassis::config::Secret;
+use chassis::{Listeners, Shutdown};
 use contracts::proto::payments::v1::{ApplyWager, Deposit, Withdraw};
 use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
 use contracts::{Event, EventType, Message, ids};
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::audit::Audit;
-use crate::provider::{Mood, Provider};
-use crate::world::{LEASE_MS, PATIENCE, Published, World, eur, event_id};
+use crate::provider::{Behaviour, Provider};
+use crate::world::{LEASE_MS, Published, WAIT_MAX, World, eur, event_id};
 
 pub(crate) const SECRET: &str = "the provider's secret";
 
@@ -48,12 +48,9 @@ impl Running {
         provider: &Provider,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let edges = Edges::local(&[]).await.unwrap();
-        let http = edges.http.local_addr().unwrap();
+        let listeners = Listeners::local(&[]).await.unwrap();
+        let http = listeners.http.local_addr().unwrap();
         let mut config = Config {
-            http: testkit::patient::http(http),
-            ops: Ops { address: edges.ops.local_addr().unwrap() },
-            drain: Drain { deadline_ms: 60_000 },
             kafka: world.kafka.clone(),
             mongo: world.mongo_config.clone(),
             peers: Peers { partners: format!("http://{}", provider.address) },
@@ -67,8 +64,8 @@ impl Running {
         };
         change(&mut config);
         let shutdown = Shutdown::new();
-        let service = payment::run(config, edges, shutdown.clone());
-        let running = telemetry::spawn(async move { service.await.map_err(|failure| failure.story()) });
+        let service = payment::run(config, listeners, shutdown.clone());
+        let running = telemetry::spawn(async move { service.await.map_err(|failure| failure.describe()) });
         Self { http, shutdown, running }
     }
 
@@ -80,7 +77,7 @@ impl Running {
     pub(crate) async fn is_up(&self) {
         let client = telemetry::http::Client::new().unwrap();
         let url = self.url("/internal/v1/payments/nothing");
-        testkit::eventually("payment to answer", PATIENCE, || async {
+        testkit::eventually("payment to answer", WAIT_MAX, || async {
             client.get(&url).header_str("x-internal-token", TOKEN).send().await.ok()
         })
         .await;
@@ -105,11 +102,11 @@ impl Running {
 
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();
-        self.running.await.unwrap().expect("an orderly end");
+        self.running.await.unwrap().expect("an orderly shutdown");
     }
 
     /// Stops the service and audits the ledger, also against the provider's own statement.
-    pub(crate) async fn ends_sound(self, world: World, provider: &Provider) {
+    pub(crate) async fn stop_and_audit(self, world: World, provider: &Provider) {
         self.stop().await;
         Audit::with_statement(&world, provider).await.assert_sound();
         world.end().await;
@@ -153,8 +150,8 @@ pub(crate) async fn answer(world: &World, id: &str) -> Published {
         })
         .map(|id| id.to_string())
         .collect();
-    testkit::eventually(&format!("the answer to {id}"), PATIENCE, || {
-        let found = world.heard.all().into_iter().find(|published| answers.contains(&published.id));
+    testkit::eventually(&format!("the answer to {id}"), WAIT_MAX, || {
+        let found = world.records.all().into_iter().find(|published| answers.contains(&published.id));
         async move { found }
     })
     .await
@@ -191,7 +188,7 @@ pub(crate) async fn balance(service: &Running) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_players_life_deposit_bets_withdrawal_and_restrictions() {
+async fn player_deposits_bets_withdraws_and_is_restricted() {
     let world = World::new().await;
     let provider = Provider::start().await;
     let service = Running::start(&world, &provider).await;
@@ -231,79 +228,75 @@ async fn a_players_life_deposit_bets_withdrawal_and_restrictions() {
     send(&world, "while-excluded", bet("while-excluded", 1, 0)).await;
     assert!(answer(&world, "while-excluded").await.message.contains("reason: SelfExcluded"));
     send(&world, "again", bet("bet", 100, 250)).await;
-    service.stop().await;
+    service.stop_and_audit(world, &provider).await;
     assert_eq!(provider.captured(), 2);
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_the_provider_does_money_moves_once_or_not_at_all() {
+async fn provider_faults_move_money_at_most_once() {
     let world = World::new().await;
     let provider = Provider::start().await;
     let service = Running::start(&world, &provider).await;
 
-    provider.set(Mood::TakesAndHangs);
+    provider.set(Behaviour::AcceptsAndHangs);
     send(&world, "hangs", deposit(100)).await;
     assert_eq!(
         answer(&world, "hangs").await.event_type,
         EventType::DepositCompleted,
-        "its outcome was asked for"
+        "its outcome was looked up"
     );
-    provider.set(Mood::Declines);
+    provider.set(Behaviour::Declines);
     send(&world, "declined", deposit(113)).await;
     assert!(answer(&world, "declined").await.message.contains("reason: ProviderDeclined"));
     send(&world, "not-paid-out", withdraw(40)).await;
     assert_eq!(answer(&world, "not-paid-out").await.event_type, EventType::WithdrawalFailed);
-    assert_eq!(balance(&service).await, 100, "what was set aside is back");
+    assert_eq!(balance(&service).await, 100, "the amount set aside is returned");
 
-    provider.set(Mood::Loses);
-    let before = provider.asked();
+    provider.set(Behaviour::Loses);
+    let before = provider.requests();
     send(&world, "lost", deposit(200)).await;
-    testkit::eventually("several questions", PATIENCE, || {
-        let asked = provider.asked();
-        async move { (asked > before + 5).then_some(()) }
+    testkit::eventually("several requests", WAIT_MAX, || {
+        let requests = provider.requests();
+        async move { (requests > before + 5).then_some(()) }
     })
     .await;
     assert_eq!(service.get("/internal/v1/payments/lost").await.1["state"], "pending");
-    provider.set(Mood::Fine);
+    provider.set(Behaviour::Normal);
     assert_eq!(answer(&world, "lost").await.event_type, EventType::DepositCompleted);
     assert_eq!(balance(&service).await, 300);
-    service.stop().await;
+    service.stop_and_audit(world, &provider).await;
     assert_eq!(provider.captured(), 2);
-    Audit::with_statement(&world, &provider).await.assert_sound();
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_is_the_same_report_and_only_the_provider_can_send_one() {
+async fn webhook_settles_once_and_must_be_signed() {
     let world = World::new().await;
     let provider = Provider::start().await;
     // The card is charged, and no request gets an answer.
-    provider.set(Mood::TakesAndFallsSilent);
+    provider.set(Behaviour::AcceptsThenSilent);
     let service = Running::start(&world, &provider).await;
-    send(&world, "told", deposit(100)).await;
-    testkit::eventually("the charge", PATIENCE, || async { (provider.captured() == 1).then_some(()) }).await;
-    let told = |minor: i64| {
+    send(&world, "webhook", deposit(100)).await;
+    testkit::eventually("the charge", WAIT_MAX, || async { (provider.captured() == 1).then_some(()) }).await;
+    let body = |minor: i64| {
         json!({
-            "payment_id": "told", "reference": "ref-0", "status": "captured", "amount_minor": minor, "currency": "EUR",
+            "payment_id": "webhook", "reference": "ref-0", "status": "captured", "amount_minor": minor, "currency": "EUR",
         })
     };
-    assert_eq!(service.webhook(&told(100), "somebody else's").await, 401);
-    assert_eq!(service.webhook(&told(101), SECRET).await, 422);
+    assert_eq!(service.webhook(&body(100), "another secret").await, 401);
+    assert_eq!(service.webhook(&body(101), SECRET).await, 422);
     assert_eq!(service.webhook(&json!({ "payment_id": "x" }), SECRET).await, 400);
-    assert_eq!(service.webhook(&told(100), SECRET).await, 202);
-    assert_eq!(answer(&world, "told").await.event_type, EventType::DepositCompleted);
-    assert_eq!(service.webhook(&told(100), SECRET).await, 202, "said twice, it is the same");
-    world.listed("told", "the end of the payment", |intent| intent.state == State::Settled).await;
+    assert_eq!(service.webhook(&body(100), SECRET).await, 202);
+    assert_eq!(answer(&world, "webhook").await.event_type, EventType::DepositCompleted);
+    assert_eq!(service.webhook(&body(100), SECRET).await, 202, "the second one changes nothing");
+    world.listed("webhook", "a settled payment", |intent| intent.state == State::Settled).await;
     send(&world, "after", bet("after", 1, 0)).await;
     answer(&world, "after").await;
     assert_eq!(balance(&service).await, 99);
-    service.ends_sound(world, &provider).await;
+    service.stop_and_audit(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_service_leaves_nothing_in_the_tails_and_its_successor_goes_on() {
+async fn shutdown_empties_tails() {
     let world = World::new().await;
     let provider = Provider::start().await;
     let first = Running::start(&world, &provider).await;
@@ -314,11 +307,11 @@ async fn a_stopped_service_leaves_nothing_in_the_tails_and_its_successor_goes_on
     answer(&world, "bet-5").await;
     first.stop().await;
     let account = world.ledger().account("p").await.unwrap().unwrap();
-    assert_eq!(account.tail.len(), 0, "trimmed on the way out");
+    assert_eq!(account.tail.len(), 0, "trimmed at shutdown");
     let second = Running::start(&world, &provider).await;
     answer(&world, "bet-39").await;
     answer(&world, "deposit").await; // decided twice: on the request, and on the provider's answer
-    testkit::eventually("an empty tail", PATIENCE, || async {
+    testkit::eventually("an empty tail", WAIT_MAX, || async {
         world.ledger().account("p").await.ok().flatten().filter(|account| account.tail.is_empty())
     })
     .await;

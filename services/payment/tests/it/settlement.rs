@@ -7,18 +7,18 @@ use payment::ledger::{Ledger, Request, Verdict};
 use crate::audit::Audit;
 use crate::world::{self, Recorded, World, event_id};
 
-fn asked(id: &str, kind: PaymentKind, minor: i64) -> Recorded {
+fn requested(id: &str, kind: PaymentKind, minor: i64) -> Recorded {
     world::payment(id, "p", kind, minor)
 }
 
 /// Returns the command that the provider's answer and its webhook become.
-fn told(payment: &str, minor: i64, captured: bool) -> Recorded {
-    world::told(payment, "p", minor, captured)
+fn reported(payment: &str, minor: i64, captured: bool) -> Recorded {
+    world::provider_report(payment, "p", minor, captured)
 }
 
-/// Returns the command that an operator types, under its own id.
-fn typed(id: &str, payment: &str, minor: i64, captured: bool) -> Recorded {
-    let mut command = Recorded { id: event_id(id), ..told(payment, minor, captured) };
+/// Returns the report of an operator, under its own id.
+fn by_hand(id: &str, payment: &str, minor: i64, captured: bool) -> Recorded {
+    let mut command = Recorded { id: event_id(id), ..reported(payment, minor, captured) };
     if let Request::Report { provider_reference, .. } = &mut command.request {
         "by hand".clone_into(provider_reference);
     }
@@ -30,17 +30,17 @@ async fn held(ledger: &Ledger) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn a_deposit_typed_in_by_hand_is_not_credited_again_by_the_provider() {
+async fn deposit_settled_by_hand_is_not_credited_again() {
     let world = World::new().await;
     let ledger = world.ledger();
-    asked("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
-    let by_hand = typed("typed", "d", 40, true).run(&ledger).await.unwrap();
-    assert!(matches!(by_hand, Verdict::Decided(_)));
-    assert_eq!(told("d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict, "still in the tail");
+    requested("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
+    let verdict = by_hand("typed", "d", 40, true).run(&ledger).await.unwrap();
+    assert!(matches!(verdict, Verdict::Decided(_)));
+    assert_eq!(reported("d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict, "still in the tail");
     ledger.trim().await.unwrap();
-    assert_eq!(told("d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict, "only in the ledger");
-    let again = typed("typed-again", "d", 40, true).run(&ledger).await.unwrap();
-    assert!(matches!(again, Verdict::Found(_)), "the same words: the same answer");
+    assert_eq!(reported("d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict, "only in the ledger");
+    let again = by_hand("typed-again", "d", 40, true).run(&ledger).await.unwrap();
+    assert!(matches!(again, Verdict::Found(_)), "the same request has the same answer");
     assert_eq!(held(&ledger).await, Some(40));
     let settled = ledger.settlement(&event_id("d")).await.unwrap().expect("it is settled");
     assert_eq!(settled.command_id, "typed");
@@ -49,46 +49,46 @@ async fn a_deposit_typed_in_by_hand_is_not_credited_again_by_the_provider() {
 }
 
 #[tokio::test]
-async fn of_two_ends_of_a_withdrawal_the_ledger_takes_the_first() {
+async fn first_outcome_of_withdrawal_stands() {
     let world = World::new().await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
-    asked("w", PaymentKind::Withdrawal, 60).run(&ledger).await.unwrap();
+    requested("w", PaymentKind::Withdrawal, 60).run(&ledger).await.unwrap();
     assert_eq!(held(&ledger).await, Some(40));
-    typed("typed", "w", 60, false).run(&ledger).await.unwrap();
-    assert_eq!(told("w", 60, true).run(&ledger).await.unwrap(), Verdict::Conflict);
+    by_hand("typed", "w", 60, false).run(&ledger).await.unwrap();
+    assert_eq!(reported("w", 60, true).run(&ledger).await.unwrap(), Verdict::Conflict);
     assert_eq!(held(&ledger).await, Some(100));
     ledger.trim().await.unwrap();
     let audit = Audit::at_rest(&world).await;
     audit.assert_sound();
-    assert_eq!(audit.decisions, 4, "the money on its way in `suspense` moved once");
+    assert_eq!(audit.decisions, 4, "the amount in `suspense` moved once");
     world.end().await;
 }
 
 #[tokio::test]
-async fn a_report_of_the_first_version_is_found_without_its_payments_key() {
+async fn settlement_without_payment_key_is_found() {
     let world = World::new().await;
     let ledger = world.ledger();
-    asked("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
-    told("d", 40, true).run(&ledger).await.unwrap();
+    requested("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
+    reported("d", 40, true).run(&ledger).await.unwrap();
     ledger.trim().await.unwrap();
     let rows = world.mongo.collection::<bson::Document>("ledger");
     let without = bson::doc! { "$pull": { "keys": "r:d" } };
     assert_eq!(rows.update_one(bson::doc! { "keys": "r:d" }, without).await.unwrap(), 1);
-    assert_eq!(typed("typed", "d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict);
+    assert_eq!(by_hand("typed", "d", 40, true).run(&ledger).await.unwrap(), Verdict::Conflict);
     assert_eq!(held(&ledger).await, Some(40));
     assert!(ledger.settlement(&event_id("d")).await.unwrap().is_some());
     world.end().await;
 }
 
 #[tokio::test]
-async fn the_player_sees_a_payment_that_was_settled_by_hand_as_completed() {
+async fn payment_settled_by_hand_is_shown_as_completed() {
     let world = World::new().await;
     let ledger = world.ledger();
-    asked("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
-    let (door, _nobody) = tokio::sync::mpsc::channel(1);
+    requested("d", PaymentKind::Deposit, 40).run(&ledger).await.unwrap();
+    let (new_payments, _receiver) = tokio::sync::mpsc::channel(1);
     let app = payment::http::App {
-        intents: payment::provider::intents::Intents::new(&world.mongo, door, 1_000),
+        intents: payment::provider::intents::Intents::new(&world.mongo, new_payments, 1_000),
         ledger: ledger.clone(),
         producer: world.producer.clone(),
         webhook_secret: chassis::config::Secret::default(),
@@ -103,7 +103,7 @@ async fn the_player_sees_a_payment_that_was_settled_by_hand_as_completed() {
         answer["state"].clone()
     };
     assert_eq!(state().await, "pending");
-    typed("typed", "d", 40, true).run(&ledger).await.unwrap();
+    by_hand("typed", "d", 40, true).run(&ledger).await.unwrap();
     assert_eq!(state().await, "completed");
     serving.abort();
     world.end().await;

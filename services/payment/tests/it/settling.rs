@@ -10,63 +10,62 @@ use payment::ledger::{Hooks, Killed, Ledger, LedgerError, Outbox, Step, Verdict}
 use payment::provider::intent::State;
 use payment::provider::intents::Intents;
 
-use crate::world::{World, event_id, payment, told};
+use crate::world::{Recorded, World, event_id, payment, provider_report};
 
 /// Publishes nothing and records the state of the payment at each publish.
 struct Witness {
     intents: Intents,
     payment_id: &'static str,
-    seen: Mutex<Vec<Option<State>>>,
+    states: Mutex<Vec<Option<State>>>,
 }
 
 #[async_trait]
 impl Outbox for Witness {
     async fn publish(&self, _record: &RawRecord) -> Result<(), PublishError> {
         let intent = self.intents.find(self.payment_id).await.unwrap();
-        self.seen.lock().unwrap().push(intent.map(|intent| intent.state));
+        self.states.lock().unwrap().push(intent.map(|intent| intent.state));
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn payment_is_off_the_list_before_its_end_is_published() {
+async fn intent_is_settled_before_event_is_published() {
     let world = World::new().await;
-    let (intents, _door) = world.intents();
-    let witness = Arc::new(Witness { intents: intents.clone(), payment_id: "d", seen: Mutex::default() });
+    let (intents, _receiver) = world.intents();
+    let witness = Arc::new(Witness { intents: intents.clone(), payment_id: "d", states: Mutex::default() });
     let ledger = Ledger::new(world.mongo.clone(), witness.clone(), Arc::new(intents));
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    assert!(witness.seen.lock().unwrap().is_empty(), "what waits for the provider is told to nobody");
-    told("d", "p", 100, false).run(&ledger).await.unwrap();
-    assert_eq!(*witness.seen.lock().unwrap(), [Some(State::Settled)]);
+    assert!(witness.states.lock().unwrap().is_empty(), "a pending payment publishes nothing");
+    provider_report("d", "p", 100, false).run(&ledger).await.unwrap();
+    assert_eq!(*witness.states.lock().unwrap(), [Some(State::Settled)]);
     world.end().await;
 }
 
 /// Dies after a report was admitted.
-struct DiesAdmitted;
+struct DiesAfterAdmission;
 
-impl Hooks for DiesAdmitted {
+impl Hooks for DiesAfterAdmission {
     fn reached(&self, step: Step, _player_id: &str) -> Result<(), Killed> {
         if step == Step::ReportAdmitted { Err(Killed(step)) } else { Ok(()) }
     }
 }
 
 #[tokio::test]
-async fn payment_is_closed_before_a_settlement_by_hand_is_decided() {
+async fn intent_is_closed_before_settlement_by_hand() {
     let world = World::new().await;
-    let (ledger, _door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    let mut by_hand = told("d", "p", 100, false);
-    by_hand.id = event_id("typed");
-    let dying = ledger.clone().with_hooks(Arc::new(DiesAdmitted));
+    let by_hand = Recorded { id: event_id("typed"), ..provider_report("d", "p", 100, false) };
+    let dying = ledger.clone().with_hooks(Arc::new(DiesAfterAdmission));
     assert!(matches!(by_hand.run(&dying).await, Err(LedgerError::Killed(_))));
     assert_eq!(ledger.settlement(&event_id("d")).await.unwrap(), None, "nothing is decided");
     let intent = intents.find("d").await.unwrap().unwrap();
     assert_eq!((intent.state, intent.captured), (State::Closed, Some(false)));
     world.rewrite("d", doc! { "next_attempt_at": DateTime::from_millis(0) }).await;
-    assert!(intents.due(State::Requested, 10).await.unwrap().is_empty(), "nobody looks at it");
-    assert_eq!(intents.claim("d", true).await.unwrap(), None, "nobody takes it in hand");
-    assert!(matches!(by_hand.run(&ledger).await.unwrap(), Verdict::Decided(_)), "it comes again");
+    assert!(intents.due(State::Requested, 10).await.unwrap().is_empty(), "the pool does not list it");
+    assert_eq!(intents.claim("d", true).await.unwrap(), None, "the pool cannot claim it");
+    assert!(matches!(by_hand.run(&ledger).await.unwrap(), Verdict::Decided(_)), "it is redelivered");
     assert_eq!(intents.find("d").await.unwrap().unwrap().state, State::Settled);
     world.end().await;
 }

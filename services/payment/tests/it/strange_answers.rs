@@ -4,9 +4,9 @@ use contracts::EventType;
 use payment::provider::intent::State;
 
 use crate::audit::Audit;
-use crate::provider::{Mood, Provider};
+use crate::provider::{Behaviour, Provider};
 use crate::service::{Running, answer, balance, deposit, send, withdraw};
-use crate::world::{PATIENCE, World};
+use crate::world::{WAIT_MAX, World};
 use testkit::reports;
 
 async fn attempts(world: &World, payment: &str, at_least: i64) {
@@ -18,92 +18,92 @@ async fn parked(world: &World, payment: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_of_the_first_question_is_final() {
+async fn refusal_of_first_request_is_final() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
-    provider.set(Mood::Refused);
+    provider.set(Behaviour::Refused);
     send(&world, "d", deposit(100)).await;
     assert_eq!(answer(&world, "d").await.event_type, EventType::DepositFailed);
-    assert_eq!(provider.asked(), 1);
+    assert_eq!(provider.requests(), 1);
     service.stop().await;
     Audit::at_rest(&world).await.assert_sound();
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_after_a_lost_answer_gives_nothing_back() {
+async fn refusal_after_lost_answer_returns_no_money() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
     send(&world, "funds", deposit(100)).await;
     answer(&world, "funds").await;
-    provider.set(Mood::TakesAndFallsSilent);
+    provider.set(Behaviour::AcceptsThenSilent);
     send(&world, "w", withdraw(60)).await;
-    // An attempt is counted before the provider is asked.
-    testkit::eventually("the payout", PATIENCE, || async { (provider.captured() == 2).then_some(()) }).await;
-    provider.set(Mood::Refused);
+    // An attempt is counted before its request is sent.
+    testkit::eventually("the payout", WAIT_MAX, || async { (provider.captured() == 2).then_some(()) }).await;
+    provider.set(Behaviour::Refused);
     assert_eq!(answer(&world, "w").await.event_type, EventType::WithdrawalCompleted, "it was paid out");
     assert_eq!(balance(&service).await, 40);
-    service.ends_sound(world, &provider).await;
+    service.stop_and_audit(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_after_a_lost_question_is_made_final_by_a_void() {
+async fn refusal_after_lost_request_leads_to_void() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
     send(&world, "funds", deposit(100)).await;
     answer(&world, "funds").await;
-    provider.set(Mood::Silent);
+    provider.set(Behaviour::Silent);
     send(&world, "w", withdraw(60)).await;
     attempts(&world, "w", 1).await;
-    provider.set(Mood::Refused);
+    provider.set(Behaviour::Refused);
     assert_eq!(answer(&world, "w").await.event_type, EventType::WithdrawalFailed);
     assert_eq!(balance(&service).await, 100);
-    service.ends_sound(world, &provider).await;
+    service.stop_and_audit(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reference_that_no_event_can_carry_keeps_nobody_from_the_money() {
+async fn invalid_reference_does_not_prevent_settlement() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
-    provider.set(Mood::LongWinded);
+    provider.set(Behaviour::LongReference);
     send(&world, "d", deposit(100)).await;
     assert_eq!(answer(&world, "d").await.event_type, EventType::DepositCompleted);
-    service.ends_sound(world, &provider).await;
+    service.stop_and_audit(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_amount_is_parked_and_reported_once() {
-    reports::listen();
+async fn other_amount_parks_payment() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
-    provider.set(Mood::SaysAnotherAmount);
+    provider.set(Behaviour::OtherAmount);
     let id = testkit::unique("other-amount");
     send(&world, &id, deposit(100)).await;
     parked(&world, &id).await;
-    provider.set(Mood::Fine);
+    provider.set(Behaviour::Normal);
     send(&world, "next", deposit(10)).await;
     assert_eq!(answer(&world, "next").await.event_type, EventType::DepositCompleted);
-    let reported = reports::about(&id);
+    let reported = reports::containing(&id);
     assert_eq!(reported.len(), 1, "{reported:?}");
     service.stop().await;
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outcome_that_stays_unknown_is_parked_after_so_many_attempts_and_an_operator_may_void_it() {
-    reports::listen();
+async fn unknown_outcome_parks_until_operator_voids() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start_with(&world, &provider, |config| config.attempts_max = 1).await;
-    provider.set(Mood::Silent);
+    provider.set(Behaviour::Silent);
     let id = testkit::unique("unknown");
     send(&world, &id, deposit(100)).await;
     parked(&world, &id).await;
-    let asked = provider.asked();
-    provider.set(Mood::Fine);
+    let before = provider.requests();
+    provider.set(Behaviour::Normal);
     send(&world, "next", deposit(10)).await;
     assert_eq!(answer(&world, "next").await.event_type, EventType::DepositCompleted);
-    assert_eq!(provider.asked(), asked + 1, "nobody asks for what is parked");
-    let reported = reports::about(&id);
+    assert_eq!(provider.requests(), before + 1, "a parked payment is not sent");
+    let reported = reports::containing(&id);
     assert_eq!(reported.len(), 1, "{reported:?}");
     let typed = contracts::proto::payments::v1::ProviderReported {
         payment_id: id.clone(),
@@ -113,35 +113,37 @@ async fn an_outcome_that_stays_unknown_is_parked_after_so_many_attempts_and_an_o
         amount: crate::service::amount(100),
     };
     send(&world, "typed", typed).await;
-    assert_eq!(answer(&world, &id).await.event_type, EventType::DepositFailed, "voided, and then ended");
+    assert_eq!(answer(&world, &id).await.event_type, EventType::DepositFailed, "voided and then settled");
     assert_eq!(balance(&service).await, 10);
-    service.ends_sound(world, &provider).await;
+    service.stop_and_audit(world, &provider).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payment_that_is_open_for_too_long_is_reported_once() {
-    reports::listen();
+async fn payment_open_for_too_long_is_reported_once() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start_with(&world, &provider, |config| config.escalate_after_ms = 1_000).await;
-    provider.set(Mood::Silent);
+    provider.set(Behaviour::Silent);
     let id = testkit::unique("stuck");
     send(&world, &id, deposit(100)).await;
-    testkit::eventually("a report", PATIENCE, || async { (!reports::about(&id).is_empty()).then_some(()) })
-        .await;
+    testkit::eventually("a report", WAIT_MAX, || async {
+        (!reports::containing(&id).is_empty()).then_some(())
+    })
+    .await;
     attempts(&world, &id, 3).await;
-    let reported = reports::about(&id);
+    let reported = reports::containing(&id);
     assert_eq!(reported.len(), 1, "{reported:?}");
     service.stop().await;
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_with_every_sign_of_an_address_is_looked_up_by_its_own_name() {
+async fn id_with_url_characters_is_looked_up() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
-    provider.set(Mood::TakesAndHangs);
+    provider.set(Behaviour::AcceptsAndHangs);
     let id = "d&idempotency_key=x#%41+";
     send(&world, id, deposit(100)).await;
     assert_eq!(answer(&world, id).await.event_type, EventType::DepositCompleted, "found under its key");
-    service.ends_sound(world, &provider).await;
+    service.stop_and_audit(world, &provider).await;
 }

@@ -36,31 +36,31 @@ fn broken(world: &World, without: Option<Safeguard>, dies_after: Option<Step>) -
     world.ledger_with(Arc::new(Broken { without, dies_after, armed: AtomicBool::new(true) }))
 }
 
-/// Runs the same story with and without the safeguard. The audit must be sound with it and find a violation without it.
-async fn seen<F: Future<Output = ()>>(
+/// Runs the same scenario with and without the safeguard. The audit must be sound with it and find a violation without it.
+async fn audit_detects_loss<F: Future<Output = ()>>(
     safeguard: Safeguard,
-    story: impl Fn(Arc<World>, Option<Safeguard>) -> F,
+    scenario: impl Fn(Arc<World>, Option<Safeguard>) -> F,
 ) {
     for without in [None, Some(safeguard)] {
         let world = Arc::new(World::new().await);
-        story(world.clone(), without).await;
+        scenario(world.clone(), without).await;
         let audit = Audit::at_rest(&world).await;
         match without {
             None => audit.assert_sound(),
             Some(_) => {
                 assert!(
                     !audit.violations.is_empty(),
-                    "without {safeguard:?} the audit saw nothing: {audit:?}"
+                    "without {safeguard:?} the audit found nothing: {audit:?}"
                 );
                 println!("without {safeguard:?}: {}", audit.violations[0]);
             }
         }
-        Arc::into_inner(world).expect("nobody else holds it").end().await;
+        Arc::into_inner(world).expect("the last reference").end().await;
     }
 }
 
 /// A rejected bet is redelivered after a deposit.
-async fn rejected_then_funded_then_again(world: Arc<World>, without: Option<Safeguard>) {
+async fn redeliver_rejected_bet_after_deposit(world: Arc<World>, without: Option<Safeguard>) {
     let ledger = broken(&world, without, None);
     ledger.open("p", money::Currency::Eur).await.unwrap();
     let bet = wager("b", "p", 10, 0);
@@ -75,22 +75,22 @@ async fn rejected_then_funded_then_again(world: Arc<World>, without: Option<Safe
 }
 
 #[tokio::test]
-async fn without_the_ledger_read_a_command_is_decided_twice() {
-    seen(Safeguard::LedgerRead, rejected_then_funded_then_again).await;
+async fn without_ledger_read_bet_is_decided_twice() {
+    audit_detects_loss(Safeguard::LedgerRead, redeliver_rejected_bet_after_deposit).await;
 }
 
 #[tokio::test]
-async fn without_recorded_rejections_a_replay_decides_anew() {
-    seen(Safeguard::RejectionRecorded, rejected_then_funded_then_again).await;
+async fn without_recorded_rejection_bet_is_decided_again() {
+    audit_detects_loss(Safeguard::RejectionRecorded, redeliver_rejected_bet_after_deposit).await;
 }
 
 #[tokio::test]
-async fn without_waiting_for_the_acknowledgement_a_trim_loses_the_order_of_events() {
-    seen(Safeguard::AckBeforeTrim, |world, without| async move {
+async fn without_ack_before_trim_order_is_lost() {
+    audit_detects_loss(Safeguard::AckBeforeTrim, |world, without| async move {
         world.fund("p", 100).await;
         let ledger = broken(&world, without, Some(Step::RowWritten));
         let first = wager("first", "p", 10, 0);
-        assert!(first.run(&ledger).await.is_err(), "the publish fails, the process lives on");
+        assert!(first.run(&ledger).await.is_err(), "the publish fails, and the process continues");
         ledger.trim().await.unwrap();
         wager("second", "p", 10, 0).run(&ledger).await.unwrap();
         first.run(&ledger).await.unwrap();
@@ -100,8 +100,8 @@ async fn without_waiting_for_the_acknowledgement_a_trim_loses_the_order_of_event
 }
 
 #[tokio::test]
-async fn without_relaying_lower_entries_first_events_overtake_each_other() {
-    seen(Safeguard::LowerFirst, |world, without| async move {
+async fn without_lower_first_order_is_lost() {
+    audit_detects_loss(Safeguard::LowerFirst, |world, without| async move {
         world.fund("p", 100).await;
         let dying = broken(&world, without, Some(Step::DecisionWritten));
         assert!(wager("first", "p", 10, 0).run(&dying).await.is_err(), "it dies before it relays");
@@ -135,8 +135,8 @@ impl Hooks for Overtaken {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_comparing_versions_updates_are_lost() {
-    seen(Safeguard::VersionCompared, |world, without| async move {
+async fn without_version_check_updates_are_lost() {
+    audit_detects_loss(Safeguard::VersionCompared, |world, without| async move {
         world.fund("p", 1_000).await;
         let overtaken = Overtaken { without, other: Mutex::new(Some(world.ledger())) };
         let ledger = world.ledger_with(Arc::new(overtaken));
@@ -148,7 +148,7 @@ async fn without_comparing_versions_updates_are_lost() {
 
 /// The books balance in themselves. The provider's statement agrees or differs by a cent, in currency or in direction.
 #[tokio::test]
-async fn a_statement_that_differs_by_a_cent_is_seen() {
+async fn audit_detects_statement_off_by_one_cent() {
     let world = World::new().await;
     world.fund("p", 100).await;
     Audit::at_rest(&world).await.assert_sound();
@@ -159,11 +159,11 @@ async fn a_statement_that_differs_by_a_cent_is_seen() {
         (Kind::Payout, 100, "EUR", false),
     ] {
         let provider = Provider::start().await;
-        provider.take(kind, "fund-p:capture", minor, currency);
+        provider.accept(kind, "fund-p:capture", minor, currency);
         let audit = Audit::with_statement(&world, &provider).await;
         assert_eq!(audit.violations.is_empty(), agrees, "{kind:?} {minor} {currency}: {audit:?}");
     }
-    let unasked = Audit::with_statement(&world, &Provider::start().await).await;
-    assert!(!unasked.violations.is_empty(), "money from nowhere was not seen");
+    let unknown = Audit::with_statement(&world, &Provider::start().await).await;
+    assert!(!unknown.violations.is_empty(), "money from nowhere was not detected");
     world.end().await;
 }

@@ -8,15 +8,15 @@ use payment::provider::intent::State;
 
 use crate::pool::pool_of;
 use crate::provider::Provider;
-use crate::world::{LEASE_MS, PATIENCE, World, payment, told};
+use crate::world::{LEASE_MS, WAIT_MAX, World, payment, provider_report};
 use testkit::reports;
 
 #[tokio::test]
-async fn report_published_five_times_in_vain_is_parked_and_reported_once() {
-    reports::listen();
+async fn fifth_report_without_effect_parks_payment() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
-    let (ledger, _door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
     let (fifth, sixth) = (testkit::unique("fifth-report"), testkit::unique("sixth-report"));
     for (id, published) in [(&fifth, 4_i64), (&sixth, 5)] {
         payment(id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
@@ -26,32 +26,32 @@ async fn report_published_five_times_in_vain_is_parked_and_reported_once() {
         world.rewrite(id, left).await;
     }
     let pool = pool_of(&world, &provider, ledger);
-    testkit::eventually("a parked payment", PATIENCE, || async {
+    testkit::eventually("a parked payment", WAIT_MAX, || async {
         pool.repeat_reports(&mut Gate::default()).await.unwrap();
         intents.find(&sixth).await.unwrap().filter(|intent| intent.state == State::Parked)
     })
     .await;
-    let reported = reports::about(&sixth);
+    let reported = reports::containing(&sixth);
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(reported[0].contains("published 5 times"), "{reported:?}");
     let last = intents.find(&fifth).await.unwrap().unwrap();
     assert_eq!((last.state, last.reports), (State::Reported, 5), "published for the last time");
-    assert_eq!(reports::about(&fifth), Vec::<String>::new());
+    assert_eq!(reports::containing(&fifth), Vec::<String>::new());
     world.end().await;
 }
 
 #[tokio::test]
-async fn report_is_left_alone_for_longer_each_time() {
+async fn pause_between_reports_doubles() {
     let world = World::new().await;
-    let (ledger, _door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     let lease_ms = i64::try_from(LEASE_MS).unwrap();
     for (published, leases) in [(0_i64, 1), (1, 2), (3, 8), (6, 64), (60, 64)] {
         world.rewrite("d", doc! { "state": "reported", "captured": true, "reports": published }).await;
         let intent = intents.find("d").await.unwrap().unwrap();
         let before_ms = world.mongo.now().timestamp_millis();
-        intents.reported(&intent).await.unwrap();
+        intents.mark_reported(&intent).await.unwrap();
         let after_ms = world.mongo.now().timestamp_millis();
         let intent = intents.find("d").await.unwrap().unwrap();
         assert_eq!(intent.reports, published + 1);
@@ -62,11 +62,11 @@ async fn report_is_left_alone_for_longer_each_time() {
 }
 
 #[tokio::test]
-async fn report_that_no_contract_allows_is_parked_and_reported_once() {
-    reports::listen();
+async fn invalid_report_parks_payment() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
-    let (ledger, _door) = world.ledger_with_intents();
-    let (intents, _door) = world.intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
+    let (intents, _receiver) = world.intents();
     let id = testkit::unique("no-contract");
     payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     let (reference, due) = ("x".repeat(300), DateTime::from_millis(0));
@@ -80,33 +80,35 @@ async fn report_that_no_contract_allows_is_parked_and_reported_once() {
     }
     let intent = intents.find(&id).await.unwrap().unwrap();
     assert_eq!((intent.state, intent.reports), (State::Parked, 0));
-    let reported = reports::about(&id);
+    let reported = reports::containing(&id);
     assert_eq!(reported.len(), 1, "{reported:?}");
     world.end().await;
 }
 
 /// A newer build settled it and was rolled back. The unreadable settlement is reported, and not the age of the payment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_payment_with_an_unreadable_settlement_is_reported_as_unreadable() {
-    reports::listen();
+async fn unreadable_settlement_is_reported() {
+    reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
-    let (ledger, _door) = world.ledger_with_intents();
+    let (ledger, _receiver) = world.ledger_with_intents();
     let id = testkit::unique("newer-end");
     payment(&id, "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    told(&id, "p", 100, false).run(&ledger).await.unwrap();
+    provider_report(&id, "p", 100, false).run(&ledger).await.unwrap();
     ledger.trim().await.unwrap();
     let rows = world.mongo.collection::<bson::Document>("ledger");
     let newer = doc! { "$set": { "outcome": { "kind": "of tomorrow" } } };
     assert_eq!(rows.update_one(doc! { "keys": format!("r:{id}") }, newer).await.unwrap(), 1);
     world.rewrite(&id, doc! { "state": "closed", "created_at": DateTime::from_millis(0) }).await;
-    let (_nobody, door) = tokio::sync::mpsc::channel(1);
+    let (_sender, new_payments) = tokio::sync::mpsc::channel(1);
     let stop = CancellationToken::new();
-    let running = telemetry::spawn(pool_of(&world, &provider, ledger).run(door, stop.clone()));
-    testkit::eventually("a report", PATIENCE, || async { (!reports::about(&id).is_empty()).then_some(()) })
-        .await;
+    let running = telemetry::spawn(pool_of(&world, &provider, ledger).run(new_payments, stop.clone()));
+    testkit::eventually("a report", WAIT_MAX, || async {
+        (!reports::containing(&id).is_empty()).then_some(())
+    })
+    .await;
     stop.cancel();
     running.await.unwrap().unwrap();
-    let reported = reports::about(&id);
+    let reported = reports::containing(&id);
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(reported[0].contains("cannot be read"), "{reported:?}");
     world.end().await;

@@ -3,7 +3,8 @@
 use contracts::EventType;
 use payment::ledger::Verdict;
 
-use crate::audit::{Audit, LAST_WORD};
+use crate::audit::{Audit, END_MARKER};
+use crate::clash::decide_and_die;
 use crate::world::{World, event_id, void, wager};
 
 fn decided(verdict: Verdict) -> payment::ledger::Entry {
@@ -14,7 +15,7 @@ fn decided(verdict: Verdict) -> payment::ledger::Entry {
 }
 
 #[tokio::test]
-async fn a_void_that_came_first_is_the_wagers_outcome_and_no_conflict() {
+async fn earlier_void_is_outcome_of_wager() {
     let world = World::new().await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
@@ -29,7 +30,7 @@ async fn a_void_that_came_first_is_the_wagers_outcome_and_no_conflict() {
 }
 
 #[tokio::test]
-async fn a_void_after_the_wager_moves_the_money_back_once() {
+async fn void_after_wager_reverses_it_once() {
     let world = World::new().await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
@@ -39,7 +40,7 @@ async fn a_void_after_the_wager_moves_the_money_back_once() {
     assert_eq!(voided.voids.as_deref(), Some("wager-b"));
     assert_eq!(voided.balance_after_minor, Some(100));
     let again = decided(void("another", "p", "b").run(&ledger).await.unwrap());
-    assert_eq!(again, voided, "voided again by somebody else: the same answer");
+    assert_eq!(again, voided, "a second void has the same answer");
     let replayed = decided(wager("b", "p", 10, 50).run(&ledger).await.unwrap());
     assert_eq!(replayed, applied, "the wager's own decision stands");
     ledger.trim().await.unwrap();
@@ -48,7 +49,7 @@ async fn a_void_after_the_wager_moves_the_money_back_once() {
 }
 
 #[tokio::test]
-async fn one_id_with_another_content_has_no_effect_and_is_said_so() {
+async fn reused_id_with_other_content_is_conflict() {
     let world = World::new().await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
@@ -59,10 +60,10 @@ async fn one_id_with_another_content_has_no_effect_and_is_said_so() {
     let audit = Audit::at_rest(&world).await;
     audit.assert_sound();
     let conflicts: Vec<_> = world
-        .heard
+        .records
         .all()
         .into_iter()
-        .filter(|p| p.event_type == EventType::CommandConflict && !p.message.contains(LAST_WORD))
+        .filter(|p| p.event_type == EventType::CommandConflict && !p.message.contains(END_MARKER))
         .collect();
     assert_eq!(conflicts.len(), 2);
     assert_eq!(conflicts[0].bytes, conflicts[1].bytes);
@@ -71,7 +72,7 @@ async fn one_id_with_another_content_has_no_effect_and_is_said_so() {
 }
 
 #[tokio::test]
-async fn a_wager_in_another_command_is_still_the_same_wager() {
+async fn wager_in_another_command_is_applied_once() {
     let world = World::new().await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
@@ -84,10 +85,10 @@ async fn a_wager_in_another_command_is_still_the_same_wager() {
 }
 
 /// Returns the amounts that the event of a void reports as reversed, as (stake, payout).
-async fn taken_back(world: &World, id: &str) -> Option<(i64, i64)> {
+async fn reversed(world: &World, id: &str) -> Option<(i64, i64)> {
     let ledger = world.ledger();
     let (_, entry) = ledger.decision(id).await.unwrap().expect("it was decided");
-    let event = entry.event.expect("it is told");
+    let event = entry.event.expect("an event");
     let message =
         contracts::Message::from_protobuf(EventType::WagerVoided, &event.bytes.bytes).expect("our own bytes");
     let contracts::Message::WagerVoided(voided) = message else { panic!("{message:?}") };
@@ -95,7 +96,7 @@ async fn taken_back(world: &World, id: &str) -> Option<(i64, i64)> {
 }
 
 #[tokio::test]
-async fn a_void_tells_what_it_took_back() {
+async fn void_event_reports_reversed_amounts() {
     let world = World::new().await;
     world.fund("p", 100).await;
     let ledger = world.ledger();
@@ -106,10 +107,10 @@ async fn a_void_tells_what_it_took_back() {
     {
         void(id, "p", of).run(&ledger).await.unwrap();
     }
-    assert_eq!(taken_back(&world, "v-won").await, Some((10, 200)), "whole, though part of it was spent");
-    assert_eq!(taken_back(&world, "v-spent").await, Some((250, 0)));
-    assert_eq!(taken_back(&world, "v-too-much").await, None, "a rejected wager had moved nothing");
-    assert_eq!(taken_back(&world, "v-first").await, None, "nor had one that has not come");
+    assert_eq!(reversed(&world, "v-won").await, Some((10, 200)), "also the spent part");
+    assert_eq!(reversed(&world, "v-spent").await, Some((250, 0)));
+    assert_eq!(reversed(&world, "v-too-much").await, None, "a rejected wager had moved nothing");
+    assert_eq!(reversed(&world, "v-first").await, None, "nor had a missing wager");
     let again = decided(void("again", "p", "won").run(&ledger).await.unwrap());
     assert_eq!(again.command_id, "v-won", "a second void is the first one's event");
     ledger.trim().await.unwrap();
@@ -119,17 +120,16 @@ async fn a_void_tells_what_it_took_back() {
 
 /// A process decides the wager under the id that game will use, and dies before it publishes.
 #[tokio::test]
-async fn a_conflict_is_told_after_what_it_conflicts_with() {
+async fn conflict_is_published_after_earlier_decision() {
     let world = World::new().await;
     world.fund("p", 100).await;
-    let dying = world.ledger_with(std::sync::Arc::new(crate::sweeping::DiesDeciding));
-    wager("b", "p", 10, 0).run(&dying).await.unwrap_err();
+    decide_and_die(&world, &wager("b", "p", 10, 0)).await;
     assert_eq!(wager("b", "p", 11, 0).run(&world.ledger()).await.unwrap(), Verdict::Conflict);
     let audit = Audit::at_rest(&world).await;
     assert!(audit.violations.is_empty(), "{audit:#?}");
-    let mut told = world.heard.all();
-    told.retain(|p| !p.message.contains(LAST_WORD) && !p.message.contains("fund-p"));
-    let types: Vec<_> = told.iter().map(|p| p.event_type).collect();
+    let mut records = world.records.all();
+    records.retain(|p| !p.message.contains(END_MARKER) && !p.message.contains("fund-p"));
+    let types: Vec<_> = records.iter().map(|p| p.event_type).collect();
     assert_eq!(types, [EventType::WagerApplied, EventType::CommandConflict]);
     world.end().await;
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
+use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
 use contracts::topics::catalogue;
 use contracts::{EventId, EventType, Group, Message, Topic, ids};
 use money::{Currency, Money};
@@ -19,7 +19,7 @@ use store::mongo::{Config as MongoConfig, Mongo};
 use tokio::sync::mpsc;
 
 /// Longest wait of a test for an expected event.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Lease of a claimed payment in these tests.
 pub(crate) const LEASE_MS: u64 = 1_500;
@@ -38,16 +38,16 @@ pub(crate) struct Published {
 
 /// All published records, by partition and offset.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Heard(Arc<Mutex<BTreeMap<(i32, i64), Published>>>);
+pub(crate) struct PublishedRecords(Arc<Mutex<BTreeMap<(i32, i64), Published>>>);
 
-impl Heard {
+impl PublishedRecords {
     pub(crate) fn all(&self) -> Vec<Published> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
 #[async_trait]
-impl Handle for Heard {
+impl HandleAny for PublishedRecords {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let record = &delivery.record;
         let mut bytes = record.key.clone().unwrap_or_default().to_vec();
@@ -66,8 +66,8 @@ impl Handle for Heard {
             message: format!("{:?}", delivery.event.message),
             bytes,
         };
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert((record.partition, record.offset), published);
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.insert((record.partition, record.offset), published);
         Ok(Outcome::Applied)
     }
 }
@@ -86,7 +86,7 @@ impl Payments for NoPayments {
         Ok(Admission::Admitted)
     }
 
-    async fn end(&self, _payment_id: &str, _captured: Option<bool>) -> Result<(), StoreError> {
+    async fn mark_settled(&self, _payment_id: &str, _captured: Option<bool>) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -97,7 +97,7 @@ pub(crate) struct World {
     pub(crate) mongo_config: MongoConfig,
     pub(crate) kafka: bus::Config,
     pub(crate) producer: Producer,
-    pub(crate) heard: Heard,
+    pub(crate) records: PublishedRecords,
     stop: CancellationToken,
     /// Number of records that were added to the dead letters to count them.
     probes: AtomicI64,
@@ -111,14 +111,12 @@ impl World {
             ..bus::Config::default()
         };
         bus::admin::ensure_topics(&kafka, &catalogue()).await.expect("topics");
-        let mongo_config: MongoConfig = testkit::patient::mongo("pay");
+        let mongo_config: MongoConfig = testkit::long_timeouts::mongo("pay");
         let mongo = Mongo::connect(&mongo_config).await.expect("a MongoDB server");
         let producer = Producer::new(&kafka).expect("a producer");
-        let heard = Heard::default();
-        let router = EventType::ALL
-            .iter()
-            .filter(|event_type| event_type.topic() == Topic::PaymentsEvents)
-            .fold(Router::new(), |router, event_type| router.on(*event_type, heard.clone()));
+        let records = PublishedRecords::default();
+        let types = EventType::ALL.iter().copied().filter(|kind| kind.topic() == Topic::PaymentsEvents);
+        let router = Router::new().on_each(types, records.clone());
         let tail = Tail::new(&kafka, &[Topic::PaymentsEvents], router, producer.clone()).expect("a tail");
         let stop = CancellationToken::new();
         let (ready, mut is_ready) = tokio::sync::watch::channel(false);
@@ -128,11 +126,11 @@ impl World {
                 .await
                 .expect("the tail runs to its end");
         });
-        tokio::time::timeout(PATIENCE, is_ready.wait_for(|ready| *ready))
+        tokio::time::timeout(WAIT_MAX, is_ready.wait_for(|ready| *ready))
             .await
             .expect("in time")
             .expect("a tail");
-        let world = Self { mongo, mongo_config, kafka, producer, heard, stop, probes: AtomicI64::new(0) };
+        let world = Self { mongo, mongo_config, kafka, producer, records, stop, probes: AtomicI64::new(0) };
         world.ledger().ensure_indexes().await.expect("indexes");
         world
     }
@@ -142,16 +140,16 @@ impl World {
         Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(NoPayments))
     }
 
-    /// Returns the list of payments, and its door, at which no pool listens.
+    /// Returns the list of payments, and the receiver of new ones, which no pool reads.
     pub(crate) fn intents(&self) -> (Intents, mpsc::Receiver<String>) {
-        let (door, waiting) = mpsc::channel(16);
-        (Intents::new(&self.mongo, door, LEASE_MS), waiting)
+        let (new_payments, receiver) = mpsc::channel(16);
+        (Intents::new(&self.mongo, new_payments, LEASE_MS), receiver)
     }
 
     /// Creates a new process that keeps a list of payments, which no pool works on.
     pub(crate) fn ledger_with_intents(&self) -> (Ledger, mpsc::Receiver<String>) {
-        let (intents, waiting) = self.intents();
-        (Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(intents)), waiting)
+        let (intents, receiver) = self.intents();
+        (Ledger::new(self.mongo.clone(), Arc::new(self.producer.clone()), Arc::new(intents)), receiver)
     }
 
     /// Returns the number of dead letters. Their topic has one partition, so the offset of one more record is the count.
@@ -177,9 +175,9 @@ impl World {
 
     /// Waits until `holds` is true of a payment on the list. `what` describes the condition.
     pub(crate) async fn listed(&self, payment: &str, what: &str, holds: impl Fn(&Intent) -> bool) {
-        let (intents, _door) = self.intents();
+        let (intents, _receiver) = self.intents();
         let holds = &holds;
-        testkit::eventually(what, PATIENCE, || async {
+        testkit::eventually(what, WAIT_MAX, || async {
             intents.find(payment).await.ok().flatten().filter(holds)
         })
         .await;
@@ -210,9 +208,8 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) async fn run(&self, ledger: &Ledger) -> Result<Verdict, LedgerError> {
-        let words = format!("{:?}", self.request);
-        let asked = contracts::proto::payments::v1::CommandConflict {
-            command_id: words,
+        let hashed = contracts::proto::payments::v1::CommandConflict {
+            command_id: format!("{:?}", self.request),
             command_type: String::new(),
             player_id: self.player_id.clone(),
         };
@@ -221,7 +218,7 @@ impl Recorded {
             command_id: &self.id,
             command_type: self.command_type,
             // Any function of the request will do.
-            request_hash: ids::request_hash(&Message::from(asked)),
+            request_hash: ids::request_hash(&Message::from(hashed)),
             request: self.request.clone(),
         };
         ledger.execute(&incoming).await
@@ -273,7 +270,7 @@ pub(crate) fn payment(id: &str, player_id: &str, kind: PaymentKind, minor: i64) 
 }
 
 /// Returns the command that the provider's answer and its webhook become.
-pub(crate) fn told(payment: &str, player_id: &str, minor: i64, captured: bool) -> Recorded {
+pub(crate) fn provider_report(payment: &str, player_id: &str, minor: i64, captured: bool) -> Recorded {
     let payment_id = event_id(payment);
     Recorded {
         id: ids::provider_reported_id(&payment_id),
@@ -290,5 +287,5 @@ pub(crate) fn told(payment: &str, player_id: &str, minor: i64, captured: bool) -
 
 /// Returns a deposit and the provider's report about it.
 pub(crate) fn deposit(id: &str, player_id: &str, minor: i64) -> [Recorded; 2] {
-    [payment(id, player_id, PaymentKind::Deposit, minor), told(id, player_id, minor, true)]
+    [payment(id, player_id, PaymentKind::Deposit, minor), provider_report(id, player_id, minor, true)]
 }

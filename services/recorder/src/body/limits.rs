@@ -1,6 +1,6 @@
-//! Size limits of items.
+//! Size limits of envelopes and their items.
 //!
-//! The limits are those that Sentry documents: develop.sentry.dev, "Envelopes", Size Limits (1 MB for events and
+//! The limits of items are those that Sentry documents: develop.sentry.dev, "Envelopes", Size Limits (1 MB for events and
 //! transactions, 100 KB for check-ins, 50 MB for profiles, 10 MB for a compressed replay and 100 MB after decompression,
 //! 100 sessions per envelope), and docs.sentry.io, "Attachments" (40 MB for a compressed request, 200 MB of attachments).
 
@@ -10,7 +10,16 @@ const MIB: u64 = 1024 * 1024;
 /// Largest number of `session` items in one envelope.
 pub(super) const SESSIONS_MAX: usize = 100;
 /// Payloads that are never parsed are not read into memory above this size.
-const KEPT_UNREAD_BYTES: u64 = 64 * 1024;
+const UNPARSED_BYTES_MAX: u64 = 64 * 1024;
+
+/// Size limits of a decompressed envelope.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Limit of the whole envelope.
+    pub envelope_bytes_max: usize,
+    /// Limit of the part that is read into memory: headers and the items that are parsed.
+    pub memory_bytes_max: usize,
+}
 
 /// Size limits of one item type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +40,7 @@ impl Rule {
 /// Returns the rule of an item type. Only the memory limit of an envelope bounds batches.
 pub(super) fn rule(item_type: &str) -> Rule {
     let read = |bytes_max| Rule { bytes_max, memory_bytes_max: bytes_max };
-    let unread = |bytes_max| Rule { bytes_max, memory_bytes_max: KEPT_UNREAD_BYTES };
+    let unread = |bytes_max| Rule { bytes_max, memory_bytes_max: UNPARSED_BYTES_MAX };
     match item_type {
         "event" | "transaction" | "feedback" | "user_report" | "session" | "sessions" | "client_report" => {
             read(MIB)

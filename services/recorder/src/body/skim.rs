@@ -5,7 +5,10 @@ use std::{
     ops::Range,
 };
 
-use super::{BodyError, Limits, limits, undecodable};
+use super::{
+    error::{BodyError, undecodable},
+    limits::{self, Limits},
+};
 use crate::protocol::envelope::{Envelope, EnvelopeError, ITEMS_MAX, Item, item_head};
 
 /// Longest header line.
@@ -86,7 +89,7 @@ impl<R: BufRead> Skimming<R> {
             }
             let (payload, omitted) = match length {
                 Some(length) => self.payload(length, rule.memory_bytes_max, index)?,
-                None => self.unmeasured(rule.memory_bytes_max)?,
+                None => self.payload_to_line_end(rule.memory_bytes_max)?,
             };
             if omitted > rule.bytes_max {
                 return Err(too_large);
@@ -109,7 +112,7 @@ impl<R: BufRead> Skimming<R> {
         let start = self.skimmed.text.len();
         let keep = length <= memory_max;
         if keep {
-            self.room(length)?;
+            self.memory_left(length)?;
         }
         let mut part = (&mut self.reader).take(length);
         let read = if keep {
@@ -127,8 +130,8 @@ impl<R: BufRead> Skimming<R> {
     }
 
     /// Reads a payload without a length, which ends with its line.
-    fn unmeasured(&mut self, memory_max: u64) -> Result<(Range<usize>, u64), BodyError> {
-        let memory_max = memory_max.min(self.room(0)? as u64);
+    fn payload_to_line_end(&mut self, memory_max: u64) -> Result<(Range<usize>, u64), BodyError> {
+        let memory_max = memory_max.min(self.memory_left(0)? as u64);
         let start = self.skimmed.text.len();
         let mut total = 0;
         loop {
@@ -154,7 +157,7 @@ impl<R: BufRead> Skimming<R> {
     }
 
     /// Returns the number of bytes that may still be read into memory. Fails when fewer than `wanted` are left.
-    fn room(&self, wanted: u64) -> Result<usize, BodyError> {
+    fn memory_left(&self, wanted: u64) -> Result<usize, BodyError> {
         let left = self.limits.memory_bytes_max.saturating_sub(self.skimmed.text.len());
         if wanted > left as u64 {
             return Err(BodyError::TooMuchToRead { limit: self.limits.memory_bytes_max });
@@ -193,7 +196,7 @@ impl<R: BufRead> Skimming<R> {
     /// Reads a line into memory, without its newline.
     fn line(&mut self, bytes_max: usize) -> Result<Range<usize>, BodyError> {
         let start = self.skimmed.text.len();
-        let bytes_max = bytes_max.min(self.room(0)?);
+        let bytes_max = bytes_max.min(self.memory_left(0)?);
         let mut line = (&mut self.reader).take(bytes_max as u64 + 1);
         let read = line.read_until(b'\n', &mut self.skimmed.text).map_err(undecodable)?;
         if read > bytes_max {

@@ -10,7 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Map, Value};
 use telemetry::Category;
 
-use super::{Target, Volume};
+use super::{targets::Target, volume::Volume};
 use crate::{
     body::{self, BodyError},
     journal::{BodyKind, Encoding},
@@ -28,7 +28,7 @@ pub(super) enum CopyError {
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
     /// The header is not JSON. Such a body is never stored.
-    #[error("the envelope's header: {0}")]
+    #[error("the envelope's header is not JSON: {0}")]
     Header(#[from] serde_json::Error),
     /// The copy could not be written to memory.
     #[error(transparent)]
@@ -51,14 +51,14 @@ impl Keys {
     /// Returns the target's key for the project where a trace began. Sentry samples a trace by that project's rules, so
     /// every envelope of the trace must have the same key. Returns `None` for an unknown key, which stays because the trace
     /// began outside Pitboss. `own` stands in for one of our projects that has no target.
-    fn of_root(&self, ours: &str, own: &str) -> Option<String> {
+    fn key_of_root(&self, ours: &str, own: &str) -> Option<String> {
         self.0.get(ours).map(|theirs| theirs.clone().unwrap_or_else(|| own.to_owned()))
     }
 }
 
 /// Result of making a copy.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(super) struct Prepared {
     /// Compressed envelope. `None` when rate limits leave nothing to send.
     pub(super) body: Option<Vec<u8>>,
     /// Volumes of the items in the copy.
@@ -70,7 +70,7 @@ pub(super) struct Made {
 }
 
 /// Parameters of a copy.
-pub(super) struct Recipe<'a> {
+pub(super) struct Options<'a> {
     /// Key of the project at the target.
     pub(super) key: &'a str,
     pub(super) keys: &'a Keys,
@@ -87,17 +87,17 @@ pub(super) fn for_target(
     kind: BodyKind,
     encoding: Encoding,
     body: &[u8],
-    recipe: Recipe<'_>,
-) -> Result<Made, CopyError> {
-    let plain = body::plain(kind, encoding, body, recipe.bytes_max)?;
+    options: Options<'_>,
+) -> Result<Prepared, CopyError> {
+    let plain = body::plain(kind, encoding, body, options.bytes_max)?;
     let envelope = Envelope::parse(&plain)?;
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-    serde_json::to_writer(&mut out, &header(&envelope, &recipe)?)?;
+    serde_json::to_writer(&mut out, &header(&envelope, &options)?)?;
     out.write_all(b"\n")?;
     let (mut sent, mut left_out, mut left_out_items, mut items) = (Vec::new(), Vec::new(), 0, 0);
     for item in &envelope.items {
         let volumes = Volume::of_item(item);
-        if (recipe.is_limited)(volumes.first().map(|volume| volume.category)) {
+        if (options.is_limited)(volumes.first().map(|volume| volume.category)) {
             left_out.extend(volumes);
             left_out_items += 1;
             continue;
@@ -108,19 +108,19 @@ pub(super) fn for_target(
             out.write_all(piece)?;
         }
     }
-    let empty = items == 0 && (left_out_items > 0 || (recipe.is_limited)(None));
-    if let Some(report) = recipe.report.filter(|_| !empty) {
+    let empty = items == 0 && (left_out_items > 0 || (options.is_limited)(None));
+    if let Some(report) = options.report.filter(|_| !empty) {
         out.write_all(&report)?;
     }
     let body = if empty { None } else { Some(out.finish()?) };
-    Ok(Made { body, sent, left_out, left_out_items })
+    Ok(Prepared { body, sent, left_out, left_out_items })
 }
 
-fn header(envelope: &Envelope<'_>, recipe: &Recipe<'_>) -> Result<Map<String, Value>, serde_json::Error> {
+fn header(envelope: &Envelope<'_>, options: &Options<'_>) -> Result<Map<String, Value>, serde_json::Error> {
     let mut header: Map<String, Value> = serde_json::from_str(envelope.headers_raw)?;
     header.remove("dsn");
     if let Some(key) = header.get_mut("trace").and_then(|trace| trace.get_mut("public_key"))
-        && let Some(theirs) = key.as_str().and_then(|ours| recipe.keys.of_root(ours, recipe.key))
+        && let Some(theirs) = key.as_str().and_then(|ours| options.keys.key_of_root(ours, options.key))
     {
         *key = theirs.into();
     }
@@ -149,15 +149,15 @@ mod tests {
         Keys::new(&Projects::new(projects).expect("projects"), &targets)
     }
 
-    fn copied(envelope: &[u8], limited: &[Category], report: Option<Vec<u8>>) -> (Option<String>, Made) {
+    fn copied(envelope: &[u8], limited: &[Category], report: Option<Vec<u8>>) -> (Option<String>, Prepared) {
         // No limit names client reports. Only a limit on everything holds them back, as in Sentry's own SDKs.
         let is_limited = |category: Option<Category>| match category {
             Some(category) => limited.contains(&category),
             None => limited.len() == Category::ALL.len(),
         };
-        let recipe =
-            Recipe { key: "theirgame", keys: &keys(), bytes_max: 10_000, is_limited: &is_limited, report };
-        let made = for_target(BodyKind::Envelope, Encoding::Identity, envelope, recipe).expect("a copy");
+        let options =
+            Options { key: "theirgame", keys: &keys(), bytes_max: 10_000, is_limited: &is_limited, report };
+        let made = for_target(BodyKind::Envelope, Encoding::Identity, envelope, options).expect("a copy");
         let text = made.body.as_ref().map(|body| {
             let plain = body::plain(BodyKind::Envelope, Encoding::Gzip, body, 10_000).expect("gzip");
             String::from_utf8(plain.into_owned()).expect("text")
@@ -166,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn the_root_projects_key_is_named_in_every_envelope_of_a_trace() {
+    fn trace_key_is_replaced_by_the_targets_key() {
         for (ours, theirs) in [
             ("ourgateway", "theirgateway"),
             ("ourgame", "theirgame"),
             ("ouruser", "theirgame"),
-            ("somebodyelse", "somebodyelse"),
+            ("foreignkey", "foreignkey"),
         ] {
             let envelope = format!(
                 "{{\"dsn\":\"http://{ours}@localhost/1\",\"trace\":{{\"public_key\":\"{ours}\",\"sampled\":\"true\"}}}}\n{{\"type\":\"x\"}}\nany {ours} payload\n"
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn limited_items_are_left_out_and_the_rest_goes_on() {
+    fn limited_items_are_omitted_from_a_copy() {
         let envelope = b"{}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n{\"type\":\"attachment\",\"length\":3}\na\nb\n{\"type\":\"client_report\"}\n{}\n";
         let (text, made) = copied(envelope, &[Category::Error], Some(b"{\"type\":\"r\"}\n1\n".to_vec()));
         assert_eq!(
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn several_limited_categories_are_left_out_of_one_copy() {
+    fn several_limited_categories_are_omitted() {
         let envelope = b"{}\n{\"type\":\"check_in\"}\n{}\n{\"type\":\"event\"}\n{}\n{\"type\":\"attachment\",\"length\":3}\nabc\n{\"type\":\"log\"}\n{\"items\":[{}]}\n";
         let limited = [Category::Monitor, Category::Attachment, Category::LogItem];
         let (text, made) = copied(envelope, &limited, None);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn client_reports_are_held_back_by_a_limit_of_everything_only() {
+    fn client_reports_are_omitted_only_under_a_global_limit() {
         let envelope = b"{}\n{\"type\":\"client_report\"}\n{}\n";
         let (text, made) = copied(envelope, &[Category::Default, Category::Error], None);
         assert_eq!(

@@ -8,13 +8,24 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use telemetry::Category;
 use tokio::sync::Notify;
 
-use super::{Copy, Volume};
+use super::volume::Volume;
+use crate::journal::{BodyKind, Encoding};
 
 /// Largest number of waiting copies in each class.
 const WAITING_MAX: usize = 128;
+
+/// A copy that waits to be sent.
+#[derive(Debug)]
+pub(super) struct QueuedCopy {
+    pub(super) kind: BodyKind,
+    pub(super) encoding: Encoding,
+    pub(super) body: Bytes,
+    pub(super) volumes: Vec<Volume>,
+}
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -31,19 +42,19 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Class {
-    copies: VecDeque<Copy>,
+    copies: VecDeque<QueuedCopy>,
     bytes: usize,
 }
 
 impl Class {
-    fn pop(&mut self) -> Option<Copy> {
+    fn pop(&mut self) -> Option<QueuedCopy> {
         let copy = self.copies.pop_front()?;
         self.bytes -= copy.body.len();
         Some(copy)
     }
 
     /// Appends a copy, for which it drops the oldest when there is no room. Returns the copies that found no room.
-    fn push(&mut self, copy: Copy, bytes_max: usize) -> Vec<Copy> {
+    fn push(&mut self, copy: QueuedCopy, bytes_max: usize) -> Vec<QueuedCopy> {
         if copy.body.len() > bytes_max {
             return vec![copy];
         }
@@ -65,9 +76,9 @@ impl Queue {
     }
 
     /// Queues a copy. Returns the copies that found no room, which are older ones or the new one itself.
-    pub(super) fn push(&self, copy: Copy) -> Vec<Copy> {
+    pub(super) fn push(&self, copy: QueuedCopy) -> Vec<QueuedCopy> {
         let mut waiting = self.waiting();
-        let class = if goes_first(&copy.volumes) { &mut waiting.first } else { &mut waiting.rest };
+        let class = if has_priority(&copy.volumes) { &mut waiting.first } else { &mut waiting.rest };
         let lost = class.push(copy, self.bytes_max);
         drop(waiting);
         self.changed.notify_waiters();
@@ -75,7 +86,7 @@ impl Queue {
     }
 
     /// Waits for the next copy of the first class, or of the rest if `takes_rest` is set and the first class is empty.
-    pub(super) async fn next(&self, takes_rest: bool) -> Copy {
+    pub(super) async fn next(&self, takes_rest: bool) -> QueuedCopy {
         loop {
             // Created before the queue is checked, so that a copy that arrives right after the check is not missed.
             let changed = self.changed.notified();
@@ -86,7 +97,7 @@ impl Queue {
         }
     }
 
-    fn take(&self, takes_rest: bool) -> Option<Copy> {
+    fn take(&self, takes_rest: bool) -> Option<QueuedCopy> {
         let mut waiting = self.waiting();
         let copy = waiting.first.pop();
         if takes_rest { copy.or_else(|| waiting.rest.pop()) } else { copy }
@@ -98,31 +109,29 @@ impl Queue {
     }
 }
 
-fn goes_first(volumes: &[Volume]) -> bool {
+fn has_priority(volumes: &[Volume]) -> bool {
     let first = [Category::Error, Category::Monitor, Category::Session, Category::Feedback];
     volumes.iter().any(|volume| first.contains(&volume.category))
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures::poll;
 
     use super::*;
-    use crate::journal::{BodyKind, Encoding};
 
-    fn copy(category: Category, name: u8, bytes: usize) -> Copy {
+    fn copy(category: Category, name: u8, bytes: usize) -> QueuedCopy {
         let volumes = vec![Volume { category, quantity: 1 }];
         let body = Bytes::from(vec![name; bytes]);
-        Copy { kind: BodyKind::Envelope, encoding: Encoding::Identity, body, volumes }
+        QueuedCopy { kind: BodyKind::Envelope, encoding: Encoding::Identity, body, volumes }
     }
 
-    fn names(copies: &[Copy]) -> Vec<u8> {
+    fn names(copies: &[QueuedCopy]) -> Vec<u8> {
         copies.iter().map(|copy| copy.body[0]).collect()
     }
 
     #[tokio::test]
-    async fn an_error_is_neither_refused_for_transactions_nor_sent_behind_them() {
+    async fn errors_are_queued_before_transactions() {
         let queue = Queue::new(1_000);
         for _ in 0..WAITING_MAX {
             assert!(queue.push(copy(Category::Transaction, 1, 2)).is_empty());
@@ -141,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_class_gives_up_its_oldest_and_only_that_class() {
+    async fn full_class_drops_its_own_oldest_copies() {
         let queue = Queue::new(1_000);
         queue.push(copy(Category::Error, 9, 1));
         for name in 0..3 {
@@ -155,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_woken_by_what_comes() {
+    async fn push_wakes_a_waiting_sender() {
         let queue = Queue::new(1_000);
         let mut next = Box::pin(queue.next(true));
         assert!(poll!(next.as_mut()).is_pending());

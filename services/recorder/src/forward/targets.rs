@@ -4,20 +4,30 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use chassis::config::Secret;
 
-use super::Target;
 use crate::{projects::Projects, protocol::auth::Dsn};
 
 /// Prefix of the environment variables. The project's name follows in capitals, with `_` for `-`.
 const VARIABLE: &str = "PITBOSS_FORWARD_DSN_";
 
+/// Destination of the copies of one project.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Numeric id of the project in the recorder.
+    pub project: u32,
+    /// Name of the project.
+    pub name: String,
+    /// DSN of the project in the target Sentry.
+    pub dsn: Dsn,
+}
+
 /// Setting that cannot be used. The error does not contain the DSN, because it may be a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The setting names an unknown project.
-    #[error("{0}: there is no such project to forward")]
+    #[error("{0}: no project has this name")]
     Project(String),
     /// The value is not a DSN.
-    #[error("{0}: not a DSN")]
+    #[error("{0}: the value is not a DSN")]
     Dsn(String),
 }
 
@@ -56,7 +66,7 @@ mod tests {
     use crate::projects::Project;
 
     #[test]
-    fn the_environment_wins_and_mistakes_are_named() {
+    fn environment_overrides_configuration_and_errors_name_the_setting() {
         let project = Project { id: 10, name: "player-web".into(), public_key: "aa".into() };
         let projects = Projects::new(vec![project]).expect("projects");
         let environment = |value: &str| {
@@ -73,7 +83,7 @@ mod tests {
         let variable = "PITBOSS_FORWARD_DSN_PLAYER_WEB".to_owned();
         let wrong = targets(&BTreeMap::new(), environment("nonsense"), &projects);
         assert_eq!(wrong.expect_err("no DSN"), TargetError::Dsn(variable));
-        let unknown = BTreeMap::from([("nobody".to_owned(), Secret::from("https://k1@one.example/1"))]);
+        let unknown = BTreeMap::from([("unknown".to_owned(), Secret::from("https://k1@one.example/1"))]);
         assert!(matches!(targets(&unknown, environment(""), &projects), Err(TargetError::Project(_))));
     }
 }

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_counts_in_its_own_category() {
+    fn each_item_type_has_its_category() {
         for (item_type, category) in [
             ("event", "error"),
             ("check_in", "monitor"),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_count_by_their_entries() {
+    fn batches_are_counted_by_entry() {
         let batch = r#"{"items":[{},7,{}]}"#;
         let bytes = batch.len() as u64;
         assert_eq!(counted("span", batch), [("span", 2)]);

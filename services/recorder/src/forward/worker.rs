@@ -11,10 +11,11 @@ use http::{HeaderMap, StatusCode};
 use telemetry::{Category, Reason, transport::RateLimits};
 
 use super::{
-    Copy, Target, Volume,
-    copy::{self, Keys, Made, Recipe},
-    lane::{Lane, Losses},
-    queue::Queue,
+    copy::{self, Keys, Options, Prepared},
+    queue::{Queue, QueuedCopy},
+    stats::{CopyStats, Losses},
+    targets::Target,
+    volume::Volume,
 };
 
 /// Largest number of requests of one project in flight. One is reserved for the first class of the queue.
@@ -40,7 +41,7 @@ pub(super) struct Worker {
     target: Target,
     keys: Keys,
     queue: Arc<Queue>,
-    lane: Arc<Lane>,
+    stats: Arc<CopyStats>,
     client: reqwest::Client,
     envelope_bytes_max: usize,
     limits: Arc<std::sync::Mutex<RateLimits>>,
@@ -52,73 +53,73 @@ impl Worker {
         target: Target,
         keys: Keys,
         queue: Arc<Queue>,
-        lane: Arc<Lane>,
+        stats: Arc<CopyStats>,
         client: reqwest::Client,
         envelope_bytes_max: usize,
     ) -> Self {
         let limits = Arc::default();
-        Self { target, keys, queue, lane, client, envelope_bytes_max, limits, report_idle: REPORT_IDLE }
+        Self { target, keys, queue, stats, client, envelope_bytes_max, limits, report_idle: REPORT_IDLE }
     }
 
     /// Sends forever.
     pub(super) async fn run(self) {
-        join_all((0..IN_FLIGHT_MAX).map(|number| self.send_each(number > 0))).await;
+        join_all((0..IN_FLIGHT_MAX).map(|number| self.send_loop(number > 0))).await;
     }
 
     /// Sends one request after another.
-    async fn send_each(&self, takes_rest: bool) {
+    async fn send_loop(&self, takes_rest: bool) {
         loop {
             match tokio::time::timeout(self.report_idle, self.queue.next(takes_rest)).await {
-                Ok(copy) => self.copy(copy).await,
-                Err(_) => self.report().await,
+                Ok(copy) => self.send_copy(copy).await,
+                Err(_) => self.report_losses().await,
             }
         }
     }
 
-    async fn copy(&self, copy: Copy) {
-        let losses = self.lane.take_losses();
-        let made = match self.make(&copy, losses.report()).await {
+    async fn send_copy(&self, copy: QueuedCopy) {
+        let losses = self.stats.take_losses();
+        let made = match self.prepare(&copy, losses.report()).await {
             Ok(made) => made,
             Err(reason) => {
-                self.lane.give_back(losses);
-                self.lane.lose(Reason::InternalSdkError, &copy.volumes);
-                return self.lane.count_failed(None, &reason);
+                self.stats.restore_losses(losses);
+                self.stats.record_loss(Reason::InternalSdkError, &copy.volumes);
+                return self.stats.count_failed(None, &reason);
             }
         };
         if made.left_out_items > 0 {
-            self.lane.count_left_out(made.left_out_items);
-            self.lane.lose(Reason::RatelimitBackoff, &made.left_out);
+            self.stats.count_left_out(made.left_out_items);
+            self.stats.record_loss(Reason::RatelimitBackoff, &made.left_out);
         }
         let Some(body) = made.body else {
-            self.lane.give_back(losses);
-            return self.lane.count_rate_limited();
+            self.stats.restore_losses(losses);
+            return self.stats.count_rate_limited();
         };
         if self.send(body, "gzip", &made.sent, losses).await {
-            self.lane.count_sent();
+            self.stats.count_sent();
         }
     }
 
     /// Reports losses that no copy has taken along.
-    async fn report(&self) {
+    async fn report_losses(&self) {
         if is_limited(&self.limits, None) {
             return;
         }
-        let losses = self.lane.take_losses();
+        let losses = self.stats.take_losses();
         if let Some(report) = losses.report() {
             let body = [&b"{}\n"[..], &report].concat();
             self.send(body, "identity", &[], losses).await;
         }
     }
 
-    async fn make(&self, copy: &Copy, report: Option<Vec<u8>>) -> Result<Made, String> {
+    async fn prepare(&self, copy: &QueuedCopy, report: Option<Vec<u8>>) -> Result<Prepared, String> {
         let (key, keys, bytes_max) =
             (self.target.dsn.key.clone(), self.keys.clone(), self.envelope_bytes_max);
         let (kind, encoding, body, limits) =
             (copy.kind, copy.encoding, copy.body.clone(), Arc::clone(&self.limits));
         let made = tokio::task::spawn_blocking(move || {
             let is_limited = |category| is_limited(&limits, category);
-            let recipe = Recipe { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
-            copy::for_target(kind, encoding, &body, recipe)
+            let options = Options { key: &key, keys: &keys, bytes_max, is_limited: &is_limited, report };
+            copy::for_target(kind, encoding, &body, options)
         });
         made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
@@ -134,32 +135,32 @@ impl Worker {
         if encoding != "identity" {
             request = request.header("content-encoding", encoding);
         }
-        let answer = match request.body(body).send().await {
-            Ok(answer) => answer,
+        let response = match request.body(body).send().await {
+            Ok(response) => response,
             Err(error) => {
-                self.lane.give_back(losses);
-                self.lane.lose(Reason::NetworkError, volumes);
-                self.lane.count_failed(None, &story(&error));
+                self.stats.restore_losses(losses);
+                self.stats.record_loss(Reason::NetworkError, volumes);
+                self.stats.count_failed(None, &error_causes(&error));
                 return false;
             }
         };
-        let status = answer.status();
-        self.learn(status, answer.headers());
+        let status = response.status();
+        self.update_limits(status, response.headers());
         if status.is_success() {
             return true;
         }
-        self.lane.give_back(losses);
+        self.stats.restore_losses(losses);
         if status == StatusCode::TOO_MANY_REQUESTS {
-            self.lane.lose(Reason::RatelimitedByServer, volumes);
-            self.lane.count_rate_limited();
+            self.stats.record_loss(Reason::RatelimitedByServer, volumes);
+            self.stats.count_rate_limited();
         } else {
-            self.lane.lose(Reason::SendError, volumes);
-            self.lane.count_failed(Some(status.as_u16()), &said(status, answer.headers()));
+            self.stats.record_loss(Reason::SendError, volumes);
+            self.stats.count_failed(Some(status.as_u16()), &refusal_reason(status, response.headers()));
         }
         false
     }
 
-    fn learn(&self, status: StatusCode, headers: &HeaderMap) {
+    fn update_limits(&self, status: StatusCode, headers: &HeaderMap) {
         let mut limits = self.limits.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         limits.learn(status, headers, Instant::now());
     }
@@ -177,10 +178,10 @@ fn is_limited(limits: &std::sync::Mutex<RateLimits>, category: Option<Category>)
 }
 
 /// Returns the target's reason for an error status.
-fn said(status: StatusCode, headers: &HeaderMap) -> String {
+fn refusal_reason(status: StatusCode, headers: &HeaderMap) -> String {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let text = if status.is_redirection() {
-        header("location").map(|to| format!("it points to {to}, and copies follow no redirect"))
+        header("location").map(|to| format!("redirects to {to} are not followed"))
     } else {
         header("x-sentry-error")
     };
@@ -189,15 +190,15 @@ fn said(status: StatusCode, headers: &HeaderMap) -> String {
 }
 
 /// Returns the causes of an error. The address is left out, because its query or user part may be a secret.
-fn story(error: &reqwest::Error) -> String {
+fn error_causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
         causes.push(cause.to_string());
         source = cause.source();
     }
-    let kind = if error.is_timeout() { "not answered in time" } else { "cannot be reached" };
-    crate::protocol::fields::cut(format!("{kind}: {}", causes.join(": ")), REASON_BYTES_MAX)
+    let problem = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
+    crate::protocol::fields::cut(format!("the target {problem}: {}", causes.join(": ")), REASON_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -230,36 +231,36 @@ mod tests {
         telemetry::spawn(async move { axum::serve(listener, routes).await });
         let target = Target { project: 1, name: "game".to_owned(), dsn: Dsn::parse(&dsn).expect("a DSN") };
         let keys = Keys::new(&Projects::new(Vec::new()).expect("projects"), &[]);
-        let (queue, lane) = (Arc::new(Queue::new(1_000)), Arc::new(Lane::new("game")));
-        (Worker::new(target, keys, queue, lane, client().expect("a client"), 1_000), reports)
+        let (queue, stats) = (Arc::new(Queue::new(1_000)), Arc::new(CopyStats::new("game")));
+        (Worker::new(target, keys, queue, stats, client().expect("a client"), 1_000), reports)
     }
 
     #[tokio::test]
-    async fn losses_that_no_copy_takes_along_are_told_after_a_while() {
+    async fn losses_are_reported_after_an_idle_time() {
         let (worker, reports) = worker().await;
         let worker = Worker { report_idle: Duration::from_millis(10), ..worker };
-        let lane = Arc::clone(&worker.lane);
-        lane.lose(Reason::QueueOverflow, &LOST);
-        let told = testkit::eventually("a report", Duration::from_secs(20), || async {
+        let stats = Arc::clone(&worker.stats);
+        stats.record_loss(Reason::QueueOverflow, &LOST);
+        let report = testkit::eventually("a report", Duration::from_secs(20), || async {
             reports.lock().expect("whole").first().cloned()
         });
-        let told = tokio::select! {
-            () = worker.run() => panic!("it sends for ever"),
-            told = told => told,
+        let report = tokio::select! {
+            () = worker.run() => panic!("the worker never returns"),
+            report = report => report,
         };
         let expected = serde_json::json!([{"reason": "queue_overflow", "category": "error", "quantity": 3}]);
-        assert_eq!(told["discarded_events"], expected);
-        assert!(lane.take_losses().report().is_none(), "once");
+        assert_eq!(report["discarded_events"], expected);
+        assert!(stats.take_losses().report().is_none(), "losses are reported once");
     }
 
     #[tokio::test]
-    async fn no_report_is_sent_under_a_limit_of_everything() {
+    async fn no_report_is_sent_under_a_global_limit() {
         let (worker, reports) = worker().await;
         let wait = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("600"))]);
-        worker.learn(StatusCode::TOO_MANY_REQUESTS, &wait);
-        worker.lane.lose(Reason::QueueOverflow, &LOST);
-        worker.report().await;
+        worker.update_limits(StatusCode::TOO_MANY_REQUESTS, &wait);
+        worker.stats.record_loss(Reason::QueueOverflow, &LOST);
+        worker.report_losses().await;
         assert!(reports.lock().expect("whole").is_empty());
-        assert!(worker.lane.take_losses().report().is_some(), "it is told when the limit has ended");
+        assert!(worker.stats.take_losses().report().is_some(), "it is reported after the limit has ended");
     }
 }

@@ -3,12 +3,9 @@
 use rusqlite::{Connection, Row, ToSql, params};
 use uuid::Uuid;
 
-use super::{
-    schema::PARTS,
-    write::{signed, unsigned},
-};
+use super::schema::{PARTS, signed, unsigned};
 use crate::{
-    journal::Place,
+    journal::Location,
     protocol::digest::{Kinds, PartKind},
 };
 
@@ -29,7 +26,7 @@ pub struct EnvelopeRow {
     /// Position in the order of arrival.
     pub seq: u64,
     /// Location of the bytes in the journal.
-    pub place: Place,
+    pub location: Location,
 }
 
 /// One trace in the list of recent traces.
@@ -89,7 +86,7 @@ pub struct ReleaseRecord {
     pub release: String,
     /// Environment of the release.
     pub environment: String,
-    /// Receipt of the first envelope that named it, in microseconds since the epoch.
+    /// Receipt of the first stored envelope that named it, in microseconds since the epoch.
     pub first_us: u64,
     /// Receipt of the last envelope that named it, in microseconds since the epoch.
     pub last_us: u64,
@@ -137,7 +134,7 @@ pub fn envelope(connection: &Connection, seq: u64) -> rusqlite::Result<Option<En
 }
 
 /// Returns the envelopes with a part of this trace, in order of arrival.
-pub fn of_trace(
+pub fn trace_envelopes(
     connection: &Connection,
     trace_id: [u8; 16],
     limit: u32,
@@ -148,24 +145,23 @@ pub fn of_trace(
 }
 
 /// Returns the number of envelopes with a part of this trace.
-pub fn count_of_trace(connection: &Connection, trace_id: [u8; 16]) -> rusqlite::Result<u64> {
+pub fn count_trace_envelopes(connection: &Connection, trace_id: [u8; 16]) -> rusqlite::Result<u64> {
     let sql = "SELECT count(DISTINCT id / ?2) FROM parts WHERE trace_id = ?1";
     let count = connection.prepare_cached(sql)?.query_row(params![trace_id, signed(PARTS)], |row| row.get(0));
     count.map(unsigned)
 }
 
 /// Returns the envelopes with the last events of an issue, newest first.
-pub fn of_issue(connection: &Connection, issue: Uuid, limit: u32) -> rusqlite::Result<Vec<EnvelopeRow>> {
+pub fn issue_envelopes(connection: &Connection, id: Uuid, limit: u32) -> rusqlite::Result<Vec<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes
                WHERE seq IN (SELECT id / ?2 FROM errors WHERE issue = ?1 ORDER BY id DESC LIMIT ?3)
                ORDER BY seq DESC";
-    collect(connection, sql, &[issue.as_bytes(), &signed(PARTS), &limit], envelope_row)
+    collect(connection, sql, &[id.as_bytes(), &signed(PARTS), &limit], envelope_row)
 }
 
 fn envelope_row(row: &Row<'_>) -> rusqlite::Result<EnvelopeRow> {
-    let place =
-        Place { segment: unsigned(row.get(1)?), offset: unsigned(row.get(2)?), bytes: unsigned(row.get(3)?) };
-    Ok(EnvelopeRow { seq: unsigned(row.get(0)?), place })
+    let (segment, offset, bytes) = (unsigned(row.get(1)?), unsigned(row.get(2)?), unsigned(row.get(3)?));
+    Ok(EnvelopeRow { seq: unsigned(row.get(0)?), location: Location { segment, offset, bytes } })
 }
 
 /// Returns the traces whose root came after `since`, newest first. A trace without a stored root is listed by its head.
@@ -250,8 +246,9 @@ fn issue_row(row: &Row<'_>) -> rusqlite::Result<IssueRow> {
 
 /// Returns the releases that an envelope after `since` named, ordered by the last such envelope.
 pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<ReleaseRecord>> {
-    let sql = "SELECT project, release, environment, first_us, last_us, last_seq, transactions, errors
-               FROM releases WHERE last_seq > ?1 AND (?2 IS NULL OR project = ?2) ORDER BY last_seq LIMIT ?3";
+    let sql = "SELECT project, release, environment, min(first_us), max(last_us), max(last_seq), sum(transactions), sum(errors)
+               FROM releases WHERE ?2 IS NULL OR project = ?2 GROUP BY project, release, environment
+               HAVING max(last_seq) > ?1 ORDER BY max(last_seq) LIMIT ?3";
     collect(connection, sql, &[&signed(page.since), &page.project, &page.limit], |row| {
         let (project, release, environment): (u32, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(ReleaseRecord {
@@ -268,18 +265,18 @@ pub fn releases(connection: &Connection, page: Page) -> rusqlite::Result<Vec<Rel
     })
 }
 
-/// Counts each session once, whatever the order of its updates, and adds sums of sessions unchanged.
+/// Counts each session once, whatever the order of its updates, and adds aggregates of sessions unchanged.
 const SESSIONS: &str = "
-    WITH told AS (SELECT * FROM sessions WHERE project = ?1 AND release = ?2 AND environment = ?3),
+    WITH updates AS (SELECT * FROM sessions WHERE project = ?1 AND release = ?2 AND environment = ?3),
          one AS (SELECT max(did) AS did, max(crashed) AS crashed, max(abnormal) AS abnormal,
                         max(unhandled) AS unhandled, max(errored) AS errored
-                 FROM told WHERE sid IS NOT NULL GROUP BY sid),
+                 FROM updates WHERE sid IS NOT NULL GROUP BY sid),
          counted AS (SELECT 1 AS total, did, crashed, abnormal > crashed AS abnormal,
                             unhandled > max(crashed, abnormal) AS unhandled,
                             errored > max(crashed, abnormal, unhandled) AS errored FROM one
                      UNION ALL
                      SELECT healthy + errored + abnormal + unhandled + crashed, did, crashed, abnormal, unhandled, errored
-                     FROM told WHERE sid IS NULL)
+                     FROM updates WHERE sid IS NULL)
     SELECT coalesce(sum(total), 0), coalesce(sum(crashed), 0), coalesce(sum(abnormal), 0), coalesce(sum(unhandled), 0),
            coalesce(sum(errored), 0), count(DISTINCT did), count(DISTINCT CASE WHEN crashed > 0 THEN did END)
     FROM counted";

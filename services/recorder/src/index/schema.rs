@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use crate::protocol::digest::ROWS_MAX;
 
-/// Version of the tables. Every change of the tables raises it.
-pub(super) const VERSION: u32 = 2;
+/// Version of the tables. Every change of the tables, or of the digests that they store, raises it.
+pub(super) const VERSION: u32 = 3;
 
 /// Largest number of rows per envelope and table. An id is `seq * PARTS + n`, so a range of `seq` is a range of ids.
 pub(super) const PARTS: u64 = ROWS_MAX as u64;
@@ -22,7 +22,7 @@ CREATE TABLE progress (
 );
 INSERT INTO progress VALUES (1, 0, 0);
 
--- One row an envelope, in order of arrival: appending to a table by rowid is the cheapest thing SQLite does.
+-- One row for each envelope in order of arrival. Appending by rowid is SQLite's cheapest operation.
 CREATE TABLE envelopes (
     seq INTEGER PRIMARY KEY,
     received_at_us INTEGER NOT NULL,
@@ -33,8 +33,8 @@ CREATE TABLE envelopes (
     bytes INTEGER NOT NULL
 );
 
--- One row for each item's share of a trace. The first one that has spans is the trace's head: it stands for the trace in the
--- list when the root is elsewhere.
+-- One row for each item's share of a trace. The first one with spans is the head of the trace, by which the trace is listed
+-- when its root is not stored.
 CREATE TABLE parts (
     id INTEGER PRIMARY KEY,
     trace_id BLOB NOT NULL,
@@ -52,7 +52,7 @@ CREATE INDEX parts_by_trace ON parts (trace_id, kind);
 CREATE INDEX listed ON parts (id) WHERE root = 1 OR head = 1;
 CREATE INDEX roots ON parts (trace_id) WHERE root = 1;
 
--- One row an error event; issues are counted from them, so they can never disagree with what was kept.
+-- One row for each error event. Issues are counted from them, so the counts always match the stored events.
 CREATE TABLE errors (
     id INTEGER PRIMARY KEY,
     issue BLOB NOT NULL,
@@ -63,7 +63,9 @@ CREATE TABLE errors (
 );
 CREATE INDEX errors_by_issue ON errors (issue, id);
 
+-- One row for each release in each segment, so that deleting a segment also deletes its counts.
 CREATE TABLE releases (
+    segment INTEGER NOT NULL,
     project INTEGER NOT NULL,
     release TEXT NOT NULL,
     environment TEXT NOT NULL,
@@ -72,10 +74,10 @@ CREATE TABLE releases (
     last_seq INTEGER NOT NULL,
     transactions INTEGER NOT NULL,
     errors INTEGER NOT NULL,
-    PRIMARY KEY (project, release, environment)
+    PRIMARY KEY (segment, project, release, environment)
 ) WITHOUT ROWID;
 
--- One row an update of a session (with its sid), or a sum of sessions (without). They are counted when somebody asks.
+-- One row for each update of a session (with its sid) or aggregate of sessions (without). Queries count them.
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     project INTEGER NOT NULL,
@@ -110,4 +112,13 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<bool> {
 pub(super) fn configure_reader(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.pragma_update(None, "query_only", true)
+}
+
+/// Converts a number to SQLite's signed integers. Our numbers are far below the limit.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -6,12 +6,12 @@ use rusqlite::{Connection, Transaction, params};
 use tokio::sync::watch;
 
 use super::{
-    IndexError, Options, Reached,
-    schema::{self, PARTS},
+    IndexError, IndexProgress, Options,
+    schema::{self, PARTS, signed, unsigned},
 };
 use crate::{
     body,
-    journal::{Cursor, Indexed, Journal, Progress, Reader, Stored},
+    journal::{Cursor, IndexEntry, Journal, Location, Progress, Reader, Stored},
     protocol::{
         digest::{self, Digest, Part, PartKind, ReleaseSent},
         seconds,
@@ -27,10 +27,10 @@ pub(super) struct Writer {
     progress: std::sync::Arc<Progress>,
     reader: Reader,
     cursor: Cursor,
-    reached: Reached,
+    reached: IndexProgress,
 }
 
-/// Additions of one batch to one release.
+/// Additions of one batch to one release in one segment.
 #[derive(Default)]
 struct ReleaseSum {
     first_us: u64,
@@ -41,15 +41,15 @@ struct ReleaseSum {
 }
 
 impl Writer {
-    pub(super) fn open(options: Options, journal: &Journal) -> Result<(Self, Reached), IndexError> {
+    pub(super) fn open(options: Options, journal: &Journal) -> Result<(Self, IndexProgress), IndexError> {
         let durable = journal.progress().state().durable;
         let opened = open_existing(&options.path, durable);
         let (connection, reached) = match opened {
             Ok(Some(opened)) => opened,
-            Ok(None) => anew(&options.path)?,
+            Ok(None) => recreate(&options.path)?,
             Err(error) => {
-                tracing::warn!(error = %error, "the index is unusable and is made anew");
-                anew(&options.path)?
+                tracing::warn!(error = %error, "the index is unusable and is rebuilt");
+                recreate(&options.path)?
             }
         };
         let cursor = Cursor { next_seq: reached.indexed + 1, at: None };
@@ -59,15 +59,15 @@ impl Writer {
     }
 
     /// Runs until the journal is closed and everything in it is indexed, or until an error.
-    pub(super) fn run(mut self, reached: &watch::Sender<Reached>) {
+    pub(super) fn run(mut self, reached: &watch::Sender<IndexProgress>) {
         loop {
             let work =
                 self.progress.wait(self.reached.indexed, self.reached.purged, self.options.gather, BATCH_MAX);
             let done = work.closed && work.state.durable <= self.reached.indexed;
             if !done && let Err(error) = self.step(work.state.durable, work.state.floor, work.ready) {
-                tracing::error!(error = %error, "the indexer ended, the index will be made anew");
+                tracing::error!(error = %error, "the indexer failed; the next start rebuilds the index");
                 if let Err(error) = remove(&self.options.path) {
-                    tracing::error!(error = %error, "the index could not be removed");
+                    tracing::error!(error = %error, "the failed index could not be deleted");
                 }
                 break;
             }
@@ -76,11 +76,11 @@ impl Writer {
                 break;
             }
         }
-        reached.send_replace(Reached { ended: true, ..self.reached });
+        reached.send_replace(IndexProgress { ended: true, ..self.reached });
     }
 
     /// Indexes one batch in one transaction.
-    fn step(&mut self, durable: u64, floor: u64, ready: Vec<Indexed>) -> Result<(), IndexError> {
+    fn step(&mut self, durable: u64, floor: u64, ready: Vec<IndexEntry>) -> Result<(), IndexError> {
         let mut next = self.reached;
         // Envelopes that were deleted before they were indexed are skipped.
         if floor > next.indexed + 1 {
@@ -102,9 +102,8 @@ impl Writer {
         if let Some(last) = batch.last() {
             next.indexed = next.indexed.max(last.seq);
             insert(&transaction, &batch)?;
-            let place = last.place;
-            self.cursor =
-                Cursor { next_seq: last.seq + 1, at: Some((place.segment, place.offset + place.bytes)) };
+            let Location { segment, offset, bytes } = last.location;
+            self.cursor = Cursor { next_seq: last.seq + 1, at: Some((segment, offset + bytes)) };
         }
         transaction
             .prepare_cached("UPDATE progress SET indexed = ?1, purged = ?2")?
@@ -116,18 +115,18 @@ impl Writer {
 
     /// Reads a batch from the segments, after a start or when digests arrived faster than they were indexed. Also returns
     /// the last durable `seq` when damage has taken the end of the segments, because nothing up to it is left to index.
-    fn catch_up_from_segments(&mut self, durable: u64) -> Result<(Vec<Indexed>, Option<u64>), IndexError> {
+    fn catch_up_from_segments(&mut self, durable: u64) -> Result<(Vec<IndexEntry>, Option<u64>), IndexError> {
         let mut batch = Vec::new();
         let mut cursor = self.cursor;
         while cursor.next_seq <= durable && batch.len() < BATCH_MAX {
-            let Some((stored, place)) = self.reader.next(&mut cursor)? else {
+            let Some((stored, location)) = self.reader.next(&mut cursor)? else {
                 // Envelopes that were deleted meanwhile are skipped in the next step.
                 let deleted = self.progress.state().floor > cursor.next_seq;
                 return Ok((batch, (!deleted).then_some(durable)));
             };
             let digest = digest_of(&stored, self.options.limits);
             let Stored { seq, received_at_us, project, .. } = stored;
-            batch.push(Indexed { seq, received_at_us, project, place, digest });
+            batch.push(IndexEntry { seq, received_at_us, project, location, digest });
         }
         Ok((batch, None))
     }
@@ -144,22 +143,22 @@ fn digest_of(stored: &Stored, limits: body::Limits) -> Digest {
 }
 
 /// Opens the index. Returns `None` when it has another version or is ahead of the journal (segments were deleted).
-fn open_existing(path: &Path, durable: u64) -> Result<Option<(Connection, Reached)>, rusqlite::Error> {
+fn open_existing(path: &Path, durable: u64) -> Result<Option<(Connection, IndexProgress)>, rusqlite::Error> {
     let connection = Connection::open(path)?;
     if !schema::prepare(&connection)? {
         return Ok(None);
     }
     let reached = connection.query_row("SELECT indexed, purged FROM progress", [], |row| {
-        Ok(Reached { indexed: unsigned(row.get(0)?), purged: unsigned(row.get(1)?), ended: false })
+        Ok(IndexProgress { indexed: unsigned(row.get(0)?), purged: unsigned(row.get(1)?), ended: false })
     })?;
     Ok((reached.indexed <= durable).then_some((connection, reached)))
 }
 
-fn anew(path: &Path) -> Result<(Connection, Reached), IndexError> {
+fn recreate(path: &Path) -> Result<(Connection, IndexProgress), IndexError> {
     remove(path)?;
     let connection = Connection::open(path)?;
     schema::prepare(&connection)?;
-    Ok((connection, Reached::default()))
+    Ok((connection, IndexProgress::default()))
 }
 
 /// Deletes the index, which the next start rebuilds from the segments.
@@ -188,24 +187,25 @@ fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM parts WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM errors WHERE id < ?1", [first_part])?;
     transaction.execute("DELETE FROM sessions WHERE id < ?1", [first_part])?;
-    transaction.execute("DELETE FROM releases WHERE last_seq < ?1", [signed(floor)])?;
+    // Only whole segments are deleted, so the floor is the base of the first stored one.
+    transaction.execute("DELETE FROM releases WHERE segment < ?1", [signed(floor)])?;
     Ok(())
 }
 
-fn insert(transaction: &Transaction<'_>, batch: &[Indexed]) -> rusqlite::Result<()> {
+fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Result<()> {
     let mut envelopes =
         transaction.prepare_cached("INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for indexed in batch {
-        let Indexed { seq, received_at_us, project, place, digest } = indexed;
+        let IndexEntry { seq, received_at_us, project, location, digest } = indexed;
         envelopes.execute(params![
             signed(*seq),
             signed(*received_at_us),
             project,
             digest.kinds.0,
-            signed(place.segment),
-            signed(place.offset),
-            signed(place.bytes),
+            signed(location.segment),
+            signed(location.offset),
+            signed(location.bytes),
         ])?;
         let ids = seq * PARTS..(seq + 1) * PARTS;
         for (id, part) in ids.clone().zip(&digest.parts) {
@@ -278,11 +278,15 @@ fn insert_sessions(
     Ok(())
 }
 
-fn sum_releases(batch: &[Indexed]) -> HashMap<(u32, &str, &str), ReleaseSum> {
-    let mut releases: HashMap<(u32, &str, &str), ReleaseSum> = HashMap::new();
-    for Indexed { seq, received_at_us, project, digest, .. } in batch {
+/// Segment, project, release and environment.
+type ReleaseKey<'a> = (u64, u32, &'a str, &'a str);
+
+fn sum_releases(batch: &[IndexEntry]) -> HashMap<ReleaseKey<'_>, ReleaseSum> {
+    let mut releases: HashMap<ReleaseKey<'_>, ReleaseSum> = HashMap::new();
+    for IndexEntry { seq, received_at_us, project, location, digest } in batch {
         for row in &digest.releases {
-            let sum = releases.entry((*project, row.release.as_str(), row.environment.as_str())).or_default();
+            let key = (location.segment, *project, row.release.as_str(), row.environment.as_str());
+            let sum = releases.entry(key).or_default();
             if sum.first_us == 0 {
                 sum.first_us = *received_at_us;
             }
@@ -300,15 +304,16 @@ fn sum_releases(batch: &[Indexed]) -> HashMap<(u32, &str, &str), ReleaseSum> {
 
 fn upsert_releases(
     transaction: &Transaction<'_>,
-    releases: &HashMap<(u32, &str, &str), ReleaseSum>,
+    releases: &HashMap<ReleaseKey<'_>, ReleaseSum>,
 ) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO releases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT DO UPDATE SET last_us = excluded.last_us, last_seq = excluded.last_seq,
              transactions = transactions + excluded.transactions, errors = errors + excluded.errors",
     )?;
-    for ((project, release, environment), sum) in releases {
+    for ((segment, project, release, environment), sum) in releases {
         statement.execute(params![
+            signed(*segment),
             project,
             release,
             environment,
@@ -320,13 +325,4 @@ fn upsert_releases(
         ])?;
     }
     Ok(())
-}
-
-/// Converts a number to SQLite's signed integers. Our numbers are far below the limit.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(super) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -66,8 +66,8 @@ impl Mode {
         match self {
             Self::Refuse { status, .. } if !(400..=599).contains(status) => Err("status must be 400 to 599"),
             Self::RateLimit { categories, .. } if categories.len() > 16 => Err("more than 16 categories"),
-            Self::RateLimit { categories, .. } if !categories.iter().all(|category| is_word(category)) => {
-                Err("a category is a word of lower-case letters and underscores")
+            Self::RateLimit { categories, .. } if !categories.iter().all(|name| is_category(name)) => {
+                Err("a category has 1 to 32 lower-case letters and underscores")
             }
             _ => Ok(()),
         }
@@ -81,7 +81,7 @@ impl Mode {
     }
 }
 
-fn is_word(text: &str) -> bool {
+fn is_category(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn apply(switch: &ModeSwitch, request: Request, next: Next) -> 
         Mode::Ok | Mode::Hang { .. } => next.run(request).await,
         Mode::Refuse { status, .. } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            let detail = Json(serde_json::json!({"detail": "the recorder was told to refuse"}));
+            let detail = Json(serde_json::json!({"detail": "the recorder simulates an outage"}));
             (status, [(header::CONNECTION, HeaderValue::from_static("close"))], detail).into_response()
         }
         Mode::RateLimit { retry_after_s, categories, .. } => {

@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::{
     Ingest,
     admission::{Admitted, SMALL_BYTES},
-    answer::{Kept, Refusal},
-    arrive::{Arrived, Pace, arrive},
+    receive_body::{ReceiveLimits, ReceivedBody, receive_body},
+    refusal::{Accepted, Refusal},
 };
 use crate::{
     body::{self, BodyError, Opened},
@@ -35,14 +35,14 @@ use crate::{
 };
 
 /// Initial waiting time for a body, the rate that extends it, and the longest wait from any moment on.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BODY_WAIT: Duration = Duration::from_secs(10);
 const BYTES_PER_S_MIN: u64 = 16 * 1024;
-const PATIENCE_MAX: Duration = Duration::from_secs(20);
+const BODY_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Waiting time for senders without a key, whose whole body is a few lines.
-const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(3);
+const ANONYMOUS_WAIT: Duration = Duration::from_secs(3);
 /// Limits in bytes and time for reading the rest of a refused body.
-const HEARD_BYTES_MAX: usize = 16 * 1024 * 1024;
-const HEARD_DEADLINE: Duration = Duration::from_secs(5);
+const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn envelope(state: State<Ingest>, project: Path<String>, request: Request) -> Response {
     receive(state, project, request, BodyKind::Envelope).await
@@ -59,9 +59,9 @@ async fn receive(
     kind: BodyKind,
 ) -> Response {
     let (parts, mut body) = request.into_parts();
-    match keep(&ingest, &project, &parts, &mut body, kind).await {
-        Ok((kept, seq)) => {
-            let mut response = Json(kept).into_response();
+    match accept(&ingest, &project, &parts, &mut body, kind).await {
+        Ok((accepted, seq)) => {
+            let mut response = Json(accepted).into_response();
             if let Some(seq) = seq {
                 response.headers_mut().insert("x-recorder-seq", HeaderValue::from(seq));
             }
@@ -69,19 +69,19 @@ async fn receive(
         }
         Err(refusal) => {
             tracing::debug!(project, status = refusal.status().as_u16(), reason = %refusal, "an envelope was refused");
-            hear_out(&mut body).await;
+            drain_body(&mut body).await;
             refusal.into_response()
         }
     }
 }
 
-async fn keep(
+async fn accept(
     ingest: &Ingest,
     project: &str,
     parts: &Parts,
     body: &mut HttpBody,
     kind: BodyKind,
-) -> Result<(Kept, Option<u64>), Refusal> {
+) -> Result<(Accepted, Option<u64>), Refusal> {
     let project: u32 = project.parse().map_err(|_| Refusal::BadProject)?;
     let key = key_of_request(parts);
     if let Some(key) = &key {
@@ -90,12 +90,12 @@ async fn keep(
         return Err(Refusal::MissingKey);
     }
     let encoding = encoding(&parts.headers)?;
-    let arrived = arrive_from(ingest, key.is_some(), encoding, body).await?;
-    let mut place = ingest.admission.enter().await?;
-    let body = in_memory_if_small(arrived.body.clone()).await?;
+    let received = receive_from(ingest, key.is_some(), encoding, body).await?;
+    let mut permit = ingest.admission.admit().await?;
+    let body = in_memory_if_small(received.body.clone()).await?;
     let received_at_us = now_us();
-    let inspect = Inspect { project, received_at_us, key, kind, encoding, body: body.clone() };
-    let Inspected { id, digest, volumes } = inspect_within(ingest, &mut place, inspect).await?;
+    let inspection = Inspection { project, received_at_us, key, kind, encoding, body: body.clone() };
+    let Inspected { id, digest, volumes } = open_and_inspect(ingest, &mut permit, inspection).await?;
     let append = Append { received_at_us, project, kind, encoding, body: body.clone(), digest };
     let seq = if ingest.answer_before_write {
         ingest.journal.append_unsafely(append).await?;
@@ -103,48 +103,38 @@ async fn keep(
     } else {
         Some(ingest.journal.append(append).await?)
     };
-    ingest.forwarder.offer(project, kind, encoding, body, volumes);
+    ingest.forwarder.push(project, kind, encoding, body, volumes);
     let id = match (id, seq) {
         (EventId::Sent(id), _) => Some(id),
-        (EventId::Given, Some(seq)) => Some(envelope::given_id(seq, seconds(received_at_us))),
-        (EventId::Given, None) => Some(Uuid::new_v4().simple().to_string()),
+        (EventId::Generated, Some(seq)) => Some(envelope::generated_id(seq, seconds(received_at_us))),
+        (EventId::Generated, None) => Some(Uuid::new_v4().simple().to_string()),
         (EventId::None, _) => None,
     };
-    Ok((Kept { id }, seq))
+    Ok((Accepted { id }, seq))
 }
 
-/// Reads the body. A sender without a key holds one of few places meanwhile and may send only a small body.
-async fn arrive_from(
+/// Reads the body. A sender without a key needs one of few permits and may send only a small body.
+async fn receive_from(
     ingest: &Ingest,
     has_key: bool,
     encoding: Encoding,
     body: &mut HttpBody,
-) -> Result<Arrived, Refusal> {
+) -> Result<ReceivedBody, Refusal> {
     let limits = &ingest.limits;
     let largest = match encoding {
         Encoding::Identity => limits.envelope_bytes_max,
         _ => limits.body_bytes_max.min(limits.envelope_bytes_max),
     };
-    if has_key {
-        let pace = Pace {
-            bytes_max: largest,
-            patience: PATIENCE,
-            bytes_per_s_min: BYTES_PER_S_MIN,
-            patience_max: PATIENCE_MAX,
-        };
-        return arrive(body, &ingest.spool, pace).await;
-    }
-    let listening = ingest.admission.listen().await?;
-    let bytes_max = largest.min(SMALL_BYTES);
-    let pace = Pace {
-        bytes_max,
-        patience: ANONYMOUS_PATIENCE,
-        bytes_per_s_min: BYTES_PER_S_MIN,
-        patience_max: ANONYMOUS_PATIENCE,
+    let (permit, bytes_max, wait, wait_max) = if has_key {
+        (None, largest, BODY_WAIT, BODY_WAIT_MAX)
+    } else {
+        let permit = ingest.admission.admit_anonymous().await?;
+        (Some(permit), largest.min(SMALL_BYTES), ANONYMOUS_WAIT, ANONYMOUS_WAIT)
     };
-    let arrived = arrive(body, &ingest.spool, pace).await;
-    drop(listening);
-    arrived
+    let limits = ReceiveLimits { bytes_max, wait, bytes_per_s_min: BYTES_PER_S_MIN, wait_max };
+    let received = receive_body(body, &ingest.spool, limits).await;
+    drop(permit);
+    received
 }
 
 /// Reads a small body back into memory.
@@ -171,7 +161,7 @@ fn key_of_request(parts: &Parts) -> Option<String> {
 }
 
 fn authorise(ingest: &Ingest, project: u32, key: &str) -> Result<(), Refusal> {
-    match ingest.projects.of_key(key) {
+    match ingest.projects.find_by_key(key) {
         Some(id) if id == project => Ok(()),
         Some(_) => Err(Refusal::OtherProject),
         None => Err(Refusal::UnknownKey),
@@ -192,9 +182,9 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
 
 /// Reads and discards the rest of a refused body. A sender that finds the connection closed while it writes never reads the
 /// reason.
-async fn hear_out(body: &mut HttpBody) {
+async fn drain_body(body: &mut HttpBody) {
     let reading = async {
-        let mut left = HEARD_BYTES_MAX;
+        let mut left = DRAIN_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
             if left == 0 {
@@ -202,13 +192,13 @@ async fn hear_out(body: &mut HttpBody) {
             }
         }
     };
-    if tokio::time::timeout(HEARD_DEADLINE, reading).await.is_err() {
-        tracing::debug!("a refused sender did not come to an end");
+    if tokio::time::timeout(DRAIN_DEADLINE, reading).await.is_err() {
+        tracing::debug!("a refused sender did not finish its body in time");
     }
 }
 
 /// Input of the checks before a body is stored.
-struct Inspect {
+struct Inspection {
     project: u32,
     received_at_us: u64,
     key: Option<String>,
@@ -229,45 +219,46 @@ enum EventId {
     /// Id from the sender.
     Sent(String),
     /// There is an event without an id, so the recorder generates one.
-    Given,
+    Generated,
     /// There is no event.
     None,
 }
 
 /// Opens a small body directly, and large bodies one at a time on a blocking thread.
-async fn inspect_within(
+async fn open_and_inspect(
     ingest: &Ingest,
-    place: &mut Admitted,
-    inspect: Inspect,
+    permit: &mut Admitted,
+    inspection: Inspection,
 ) -> Result<Inspected, Refusal> {
-    if let Some(bytes) = inspect.body.memory() {
+    if let Some(bytes) = inspection.body.memory() {
         let limit = SMALL_BYTES.min(ingest.limits.envelope_bytes_max);
-        match body::plain(inspect.kind, inspect.encoding, bytes, limit) {
+        match body::plain(inspection.kind, inspection.encoding, bytes, limit) {
             // Without a key, a small body must not decompress to a large one.
-            Err(BodyError::TooLarge { .. }) if inspect.key.is_some() => {}
-            opened => return inspect.opened(ingest, &Opened::Plain(opened?)),
+            Err(BodyError::TooLarge { .. }) if inspection.key.is_some() => {}
+            opened => return inspection.inspect(ingest, &Opened::Plain(opened?)),
         }
     }
-    place.grow().await?;
+    permit.wait_for_large().await?;
     let ingest = ingest.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let opened = body::open(inspect.kind, inspect.encoding, &inspect.body, ingest.limits.body())?;
-        inspect.opened(&ingest, &opened)
+        let opened =
+            body::open(inspection.kind, inspection.encoding, &inspection.body, ingest.limits.body())?;
+        inspection.inspect(&ingest, &opened)
     });
     opened.await.map_err(|_| Refusal::Worker)?
 }
 
-impl Inspect {
-    fn opened(&self, ingest: &Ingest, opened: &Opened<'_>) -> Result<Inspected, Refusal> {
+impl Inspection {
+    fn inspect(&self, ingest: &Ingest, opened: &Opened<'_>) -> Result<Inspected, Refusal> {
         let envelope = opened.envelope()?;
         self.check_dsn(ingest, &envelope)?;
         let sent = || envelope.event_id().or_else(|| envelope.payload_event_id());
         let id = match envelope.needs_event_id() {
-            true => sent().map_or(EventId::Given, EventId::Sent),
+            true => sent().map_or(EventId::Generated, EventId::Sent),
             false => envelope.event_id().map_or(EventId::None, EventId::Sent),
         };
         let digest = digest::digest(self.project, seconds(self.received_at_us), &envelope);
-        let forwarded = ingest.forwarder.takes(self.project);
+        let forwarded = ingest.forwarder.has_target(self.project);
         let volumes = if forwarded { Volume::of_envelope(&envelope) } else { Vec::new() };
         Ok(Inspected { id, digest, volumes })
     }

@@ -55,6 +55,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// All encodings, each at the position of its number.
+    pub const ALL: [Self; 5] = [Self::Identity, Self::Gzip, Self::Deflate, Self::Brotli, Self::Zstd];
+
     /// Returns the encoding's name in HTTP headers.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -82,10 +85,10 @@ pub(super) struct Meta {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
     /// The bytes are not an intact record.
-    #[error("not a record: {0}")]
+    #[error("the bytes are not a record: {0}")]
     Damaged(&'static str),
     /// The checksum matches, but the kind or encoding is unknown. A newer version wrote the record.
-    #[error("a record of an unknown kind or encoding")]
+    #[error("the record has an unknown kind or encoding; a newer version of the recorder wrote it")]
     Unknown,
     /// The file could not be read.
     #[error(transparent)]
@@ -206,19 +209,8 @@ impl Meta {
     }
 
     fn decode(fixed: &[u8]) -> Option<Self> {
-        let kind = match fixed[20] {
-            0 => BodyKind::Envelope,
-            1 => BodyKind::Store,
-            _ => return None,
-        };
-        let encoding = match fixed[21] {
-            0 => Encoding::Identity,
-            1 => Encoding::Gzip,
-            2 => Encoding::Deflate,
-            3 => Encoding::Brotli,
-            4 => Encoding::Zstd,
-            _ => return None,
-        };
+        let kind = *[BodyKind::Envelope, BodyKind::Store].get(usize::from(fixed[20]))?;
+        let encoding = *Encoding::ALL.get(usize::from(fixed[21]))?;
         let project = u32::try_from(number(&fixed[16..20])).ok()?;
         Some(Self {
             seq: number(&fixed[..8]),
@@ -268,7 +260,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_written_is_read_and_every_flipped_bit_is_seen() {
+    fn record_round_trips_and_detects_every_flipped_bit() {
         let body = b"any bytes \x00\xff";
         for layout in [Layout { marker: None }, Layout { marker: Some(*b"a marker") }] {
             let mut bytes = Vec::new();

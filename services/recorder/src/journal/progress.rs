@@ -1,7 +1,7 @@
 //! Progress of the journal, shared by the writer, the indexer and queries.
 //!
-//! The writer puts the digests of written envelopes on a shelf, so that the indexer need not read and parse them again. The
-//! shelf is bounded. When the indexer lags, digests are dropped and it reads the segments instead.
+//! The writer puts the digests of written envelopes into a bounded buffer, so that the indexer need not read and parse them again.
+//! When the indexer lags, digests are dropped and it reads the segments instead.
 
 use std::{
     collections::VecDeque,
@@ -11,12 +11,12 @@ use std::{
 
 use crate::protocol::digest::Digest;
 
-/// Largest number of index rows in the digests on the shelf.
-const SHELF_ROWS_MAX: usize = 16_384;
+/// Largest number of index rows in the buffered digests.
+const BUFFER_ROWS_MAX: usize = 16_384;
 
 /// Location of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// First `seq` of its segment.
     pub segment: u64,
     /// Offset in the segment file.
@@ -27,7 +27,7 @@ pub struct Place {
 
 /// A durable envelope with the data for the index.
 #[derive(Clone, Debug)]
-pub struct Indexed {
+pub struct IndexEntry {
     /// Position in the order of arrival.
     pub seq: u64,
     /// Time of arrival, in microseconds since the epoch.
@@ -35,7 +35,7 @@ pub struct Indexed {
     /// Numeric id of the project.
     pub project: u32,
     /// Location of the bytes.
-    pub place: Place,
+    pub location: Location,
     /// Data for the index.
     pub digest: Digest,
 }
@@ -56,22 +56,22 @@ pub struct State {
 #[derive(Debug, Default)]
 struct Shared {
     state: State,
-    shelf: VecDeque<Indexed>,
-    shelf_rows: usize,
+    buffer: VecDeque<IndexEntry>,
+    buffer_rows: usize,
     /// A query waits for the index to catch up.
-    demand: bool,
+    query_waits: bool,
     closed: bool,
 }
 
 impl Shared {
-    fn drop_first(&mut self) -> Option<Indexed> {
-        let first = self.shelf.pop_front()?;
-        self.shelf_rows -= rows(&first);
+    fn pop_first(&mut self) -> Option<IndexEntry> {
+        let first = self.buffer.pop_front()?;
+        self.buffer_rows -= rows(&first);
         Some(first)
     }
 }
 
-fn rows(indexed: &Indexed) -> usize {
+fn rows(indexed: &IndexEntry) -> usize {
     let digest = &indexed.digest;
     1 + digest.parts.len() + digest.errors.len() + digest.releases.len() + digest.sessions.len()
 }
@@ -89,7 +89,7 @@ pub struct Work {
     /// State of the journal.
     pub state: State,
     /// Digests without gaps from the wanted `seq` on. Empty when the segments must be read.
-    pub ready: Vec<Indexed>,
+    pub ready: Vec<IndexEntry>,
     /// No further work follows.
     pub closed: bool,
 }
@@ -106,14 +106,14 @@ impl Progress {
     }
 
     /// Publishes the new state and the digests of written envelopes.
-    pub(super) fn publish(&self, state: State, written: impl IntoIterator<Item = Indexed>) {
+    pub(super) fn publish(&self, state: State, written: impl IntoIterator<Item = IndexEntry>) {
         let mut shared = self.lock();
         shared.state = state;
         for indexed in written {
-            shared.shelf_rows += rows(&indexed);
-            shared.shelf.push_back(indexed);
-            while shared.shelf_rows > SHELF_ROWS_MAX {
-                shared.drop_first();
+            shared.buffer_rows += rows(&indexed);
+            shared.buffer.push_back(indexed);
+            while shared.buffer_rows > BUFFER_ROWS_MAX {
+                shared.pop_first();
             }
         }
         drop(shared);
@@ -130,8 +130,8 @@ impl Progress {
     }
 
     /// Makes the indexer work at once instead of gathering more.
-    pub fn demand(&self) {
-        self.lock().demand = true;
+    pub fn wake_indexer(&self) {
+        self.lock().query_waits = true;
         self.changed.notify_all();
     }
 
@@ -145,19 +145,19 @@ impl Progress {
         let shared = self.changed.wait_while(shared, idle).unwrap_or_else(PoisonError::into_inner);
         let few = |shared: &mut Shared| {
             let waiting = shared.state.durable.saturating_sub(indexed);
-            !shared.demand && !shared.closed && waiting < batch_max as u64
+            !shared.query_waits && !shared.closed && waiting < batch_max as u64
         };
         let (mut shared, _) =
             self.changed.wait_timeout_while(shared, gather, few).unwrap_or_else(PoisonError::into_inner);
-        shared.demand = false;
-        while shared.shelf.front().is_some_and(|first| first.seq <= indexed) {
-            shared.drop_first();
+        shared.query_waits = false;
+        while shared.buffer.front().is_some_and(|first| first.seq <= indexed) {
+            shared.pop_first();
         }
         let mut ready = Vec::new();
         while ready.len() < batch_max
-            && shared.shelf.front().is_some_and(|first| first.seq == indexed + 1 + ready.len() as u64)
+            && shared.buffer.front().is_some_and(|first| first.seq == indexed + 1 + ready.len() as u64)
         {
-            ready.extend(shared.drop_first());
+            ready.extend(shared.pop_first());
         }
         Work { state: shared.state, ready, closed: shared.closed }
     }

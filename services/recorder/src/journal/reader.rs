@@ -5,7 +5,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 use super::{
     body::{Blob, Body},
     frame::{BodyKind, Encoding, Frame, FrameError, Layout},
-    progress::Place,
+    progress::Location,
     segment::{self, Found, Scan},
 };
 
@@ -60,13 +60,13 @@ impl Reader {
     /// Returns the record at a location. `None` means that it was deleted or is damaged.
     ///
     /// Damage is reported.
-    pub fn read(&mut self, place: Place) -> io::Result<Option<Stored>> {
-        let Some(open) = self.open(place.segment)? else { return Ok(None) };
-        match open.layout.check(&open.file, place.offset, open.file.metadata()?.len()) {
+    pub fn read(&mut self, location: Location) -> io::Result<Option<Stored>> {
+        let Some(open) = self.open(location.segment)? else { return Ok(None) };
+        match open.layout.check(&open.file, location.offset, open.file.metadata()?.len()) {
             Ok(frame) => stored(&open.file, frame).map(Some),
             Err(FrameError::Damaged(_)) => {
-                let end = place.offset + place.bytes;
-                segment::report_damage(&self.directory, open.base, &open.file, place.offset, end);
+                let end = location.offset + location.bytes;
+                segment::report_damage(&self.directory, open.base, &open.file, location.offset, end);
                 Ok(None)
             }
             Err(FrameError::Io(error)) => Err(error),
@@ -77,7 +77,7 @@ impl Reader {
     /// Returns the next stored record and its location, and moves the cursor behind it. `None` means that there is none.
     ///
     /// The caller must know that the record is durable.
-    pub fn next(&mut self, cursor: &mut Cursor) -> io::Result<Option<(Stored, Place)>> {
+    pub fn next(&mut self, cursor: &mut Cursor) -> io::Result<Option<(Stored, Location)>> {
         let mut segment = match cursor.at {
             Some((segment, _)) => Some(segment),
             None => segment::list(&self.directory)?.into_iter().rev().find(|base| *base <= cursor.next_seq),
@@ -87,12 +87,12 @@ impl Reader {
         let mut at = cursor.at.map(|(_, offset)| offset);
         while let Some(base) = segment {
             if let Some(open) = self.open(base)?
-                && let Some(frame) = self.first_in(&open, at, cursor.next_seq)?
+                && let Some(frame) = self.first_in_segment(&open, at, cursor.next_seq)?
             {
-                let place = Place { segment: base, offset: frame.offset, bytes: frame.bytes };
+                let location = Location { segment: base, offset: frame.offset, bytes: frame.bytes };
                 let stored = stored(&open.file, frame)?;
                 *cursor = Cursor { next_seq: stored.seq + 1, at: Some((base, frame.offset + frame.bytes)) };
-                return Ok(Some((stored, place)));
+                return Ok(Some((stored, location)));
             }
             segment = segment::list(&self.directory)?.into_iter().find(|next| *next > base);
             at = None;
@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// Returns the first record of a segment, from an offset on, whose `seq` is not below the given one.
-    fn first_in(&self, open: &Open, at: Option<u64>, seq: u64) -> io::Result<Option<Frame>> {
+    fn first_in_segment(&self, open: &Open, at: Option<u64>, seq: u64) -> io::Result<Option<Frame>> {
         let file_bytes = open.file.metadata()?.len();
         let (offset, next_seq) = at.map_or((open.layout.first_offset(), open.base), |offset| (offset, seq));
         let mut scan = Scan { file: &open.file, layout: open.layout, at: offset, file_bytes, next_seq };

@@ -73,7 +73,7 @@ pub(super) fn recover(options: &Options) -> io::Result<Recovered> {
 
 fn reopen(options: &Options, base: u64) -> io::Result<Active> {
     let file = segment::open(&options.directory, base)?;
-    // A crash came between creating the file and writing its first bytes.
+    // A crash came between creating the file and writing its first bytes, or the header of an empty segment is damaged.
     let Some(layout) = Layout::of(&file, base)? else { return Active::create(options, base) };
     let file_bytes = file.metadata()?.len();
     let mut scan = Scan { file: &file, layout, at: layout.first_offset(), file_bytes, next_seq: base };
@@ -87,11 +87,11 @@ fn reopen(options: &Options, base: u64) -> io::Result<Active> {
     let next_seq = scan.next_seq;
     if end < file_bytes {
         // Nothing behind the last intact record was acknowledged, unless the disk has damaged the very last record.
-        segment::put_aside(&options.directory, base, &file, end, file_bytes, "torn")?;
+        segment::quarantine(&options.directory, base, &file, end, file_bytes, "torn")?;
         file.set_len(end)?;
         file.sync_all()?;
         let torn_bytes = file_bytes - end;
-        tracing::warn!(segment.base = base, torn_bytes, "the journal's torn end was cut off");
+        tracing::warn!(segment.base = base, torn_bytes, "the incomplete end of the journal was cut off");
     }
     Ok(Active { file, layout, base, end, next_seq })
 }

@@ -60,7 +60,7 @@ pub(super) fn open(directory: &Path, base: u64) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path(directory, base))
 }
 
-/// Deletes a segment and the files that were put aside from it.
+/// Deletes a segment and its quarantined bytes.
 pub(super) fn remove(directory: &Path, base: u64) -> io::Result<()> {
     let aside = format!("{base:020}-");
     for entry in fs::read_dir(directory)? {
@@ -88,8 +88,10 @@ impl Layout {
         (MAGIC.len() + self.marker.map_or(0, |marker| 2 * marker.len())) as u64
     }
 
-    /// Returns the layout of a segment, or `None` when a crash came before its first bytes were written. Damage at one
-    /// place is harmless, because the marker stands there twice and again before the first record.
+    /// Returns the layout of a segment. `None` means that it has no record and no intact header, after a crash or damage.
+    ///
+    /// Damage at one place of a segment with records is harmless, because the marker stands in the header twice and again
+    /// before the first record.
     pub(super) fn of(file: &File, base: u64) -> io::Result<Option<Self>> {
         let mut begin = Vec::new();
         let wanted = (MAGIC.len() + 3 * MARKER_BYTES) as u64;
@@ -109,9 +111,17 @@ impl Layout {
             return Ok(None);
         }
         let twice = copies.iter().find(|copy| copies.iter().filter(|other| other == copy).count() > 1);
-        let marker = twice.filter(|marker| **marker != [0; MARKER_BYTES]);
-        let marker =
-            marker.ok_or_else(|| io::Error::other(format!("segment {base} does not begin as one")))?;
+        let Some(marker) = twice.filter(|marker| **marker != [0; MARKER_BYTES]) else {
+            // Without a third copy there is no record, so nothing is lost.
+            if magic == MAGIC && copies.len() < 3 {
+                tracing::error!(
+                    segment.base = base,
+                    "the first bytes of an empty journal segment are damaged"
+                );
+                return Ok(None);
+            }
+            return Err(io::Error::other(format!("segment {base} has no valid header")));
+        };
         if magic != MAGIC || copies[0] != copies[1] {
             tracing::error!(segment.base = base, "the first bytes of a journal segment are damaged");
         }
@@ -176,7 +186,7 @@ impl Scan<'_> {
                 Ok(possible.contains(&frame.meta.seq).then_some(frame))
             }
             Ok(_) | Err(FrameError::Damaged(_)) => Ok(None),
-            Err(FrameError::Unknown) => Err(io::Error::other("a record of a newer version")),
+            Err(FrameError::Unknown) => Err(io::Error::other(FrameError::Unknown)),
             Err(FrameError::Io(error)) => Err(error),
         }
     }
@@ -184,7 +194,7 @@ impl Scan<'_> {
     /// Returns the offset behind `at` where a record may begin, which is that of the next marker. Without markers, only the
     /// length field of the damaged record leads to the next one.
     fn next_candidate(&self, at: u64) -> io::Result<Option<u64>> {
-        let Some(marker) = self.layout.marker else { return self.behind_length(at) };
+        let Some(marker) = self.layout.marker else { return self.offset_after_length(at) };
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut from = at + 1;
         while from + MARKER_BYTES as u64 <= self.file_bytes {
@@ -199,7 +209,7 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    fn behind_length(&self, at: u64) -> io::Result<Option<u64>> {
+    fn offset_after_length(&self, at: u64) -> io::Result<Option<u64>> {
         let mut length = [0; 4];
         if at + self.layout.frame_bytes_min() > self.file_bytes {
             return Ok(None);
@@ -211,7 +221,7 @@ impl Scan<'_> {
 }
 
 /// Copies bytes that are not a record to a separate file for inspection. Returns false when that file exists already.
-pub(super) fn put_aside(
+pub(super) fn quarantine(
     directory: &Path,
     base: u64,
     file: &File,
@@ -232,19 +242,19 @@ pub(super) fn put_aside(
     Ok(true)
 }
 
-/// Puts damaged bytes aside and logs the loss once, however often it is found.
+/// Quarantines damaged bytes and logs the loss, once for each place however often it is found.
 pub(super) fn report_damage(directory: &Path, base: u64, file: &File, from: u64, to: u64) {
-    match put_aside(directory, base, file, from, to, "damaged") {
+    match quarantine(directory, base, file, from, to, "damaged") {
         Ok(true) => tracing::error!(
             segment.base = base,
             segment.offset = from,
             damaged_bytes = to - from,
-            "a journal segment is damaged: what was kept there is lost, what follows is read"
+            "a journal segment is damaged: the damaged records are lost, the records after them are still read"
         ),
-        Ok(false) => tracing::debug!(segment.base = base, segment.offset = from, "damage that is known"),
+        Ok(false) => tracing::debug!(segment.base = base, segment.offset = from, "known damage"),
         Err(error) => tracing::error!(
             segment.base = base, segment.offset = from, error = %error,
-            "a journal segment is damaged, and its bytes could not be put aside"
+            "a journal segment is damaged, and the damaged bytes could not be copied to a separate file"
         ),
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Append, Command, JournalError, Options,
     frame::Meta,
-    progress::{Indexed, Place, Progress, State},
+    progress::{IndexEntry, Location, Progress, State},
     recovery::{Active, Closed},
     segment,
 };
@@ -24,7 +24,7 @@ const BATCH_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Shortest time between two synchronisations. A request after an idle moment is not delayed. Under load more requests
 /// share one, which leaves the disk and the processor to the observed services.
-const PACE: Duration = Duration::from_millis(10);
+const SYNC_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// Capacity that the buffer keeps after a larger batch.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 
@@ -56,8 +56,8 @@ impl Writer {
         let mut not_before = Instant::now();
         while let Some(command) = commands.blocking_recv() {
             std::thread::sleep(not_before.saturating_duration_since(Instant::now()));
-            not_before = Instant::now() + PACE;
-            let (mut forget, mut close) = (None, false);
+            not_before = Instant::now() + SYNC_INTERVAL_MIN;
+            let (mut deletion, mut close) = (None, false);
             let mut bytes = 0;
             let mut next = Some(command);
             while let Some(command) = next.take() {
@@ -66,18 +66,18 @@ impl Writer {
                         bytes += usize::try_from(append.body.bytes()).unwrap_or(usize::MAX);
                         batch.push((append, reply));
                     }
-                    Command::Forget(reply) => forget = Some(reply),
+                    Command::DeleteAll(reply) => deletion = Some(reply),
                     Command::Close => close = true,
                 }
-                let open = forget.is_none() && !close && batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX;
+                let open = deletion.is_none() && !close && batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX;
                 next = if open { commands.try_recv().ok() } else { None };
             }
             failed = !self.commit(&mut batch);
             if failed || close {
                 break;
             }
-            if let Some(reply) = forget {
-                answer(reply, self.forget().map_err(|error| JournalError::Write(error.to_string())));
+            if let Some(reply) = deletion {
+                send_reply(reply, self.delete_all().map_err(|error| JournalError::Write(error.to_string())));
             }
         }
         self.progress.close(failed);
@@ -88,33 +88,33 @@ impl Writer {
         if batch.is_empty() {
             return true;
         }
-        let (places, end) = match self.write(batch) {
+        let (locations, end) = match self.write(batch) {
             Ok(written) => written,
             Err(error) => {
                 tracing::error!(error = %error, "the journal could not be written");
-                refuse(batch, &JournalError::Write(error.to_string()));
+                fail_batch(batch, &JournalError::Write(error.to_string()));
                 // A later start must not find half-written bytes between two intact records.
                 return self.active.file.set_len(self.active.end).is_ok();
             }
         };
         if let Err(error) = (self.options.sync)(&self.active.file) {
             // After a failed fsync the kernel may have dropped the pages, so a retry could succeed without the data.
-            tracing::error!(error = %error, "the journal could not be synchronised, it is closed");
-            refuse(batch, &JournalError::Closed);
+            tracing::error!(error = %error, "the journal could not be synchronised and is closed");
+            fail_batch(batch, &JournalError::Closed);
             return false;
         }
         self.active.end = end;
         self.active.next_seq += batch.len() as u64;
         let mut written = Vec::with_capacity(batch.len());
         let mut replies = Vec::with_capacity(batch.len());
-        for ((append, reply), (seq, place)) in batch.drain(..).zip(places) {
+        for ((append, reply), (seq, location)) in batch.drain(..).zip(locations) {
             let Append { received_at_us, project, digest, .. } = append;
-            written.push(Indexed { seq, received_at_us, project, place, digest });
+            written.push(IndexEntry { seq, received_at_us, project, location, digest });
             replies.push((reply, seq));
         }
         self.progress.publish(self.state(), written);
         for (reply, seq) in replies {
-            answer(reply, Ok(seq));
+            send_reply(reply, Ok(seq));
         }
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
@@ -123,11 +123,11 @@ impl Writer {
 
     /// Appends the batch to the segment: small bodies through the buffer, large ones from their files. Returns the location
     /// of each record and the end of the last one.
-    fn write(&mut self, batch: &[(Append, Reply)]) -> io::Result<(Vec<(u64, Place)>, u64)> {
+    fn write(&mut self, batch: &[(Append, Reply)]) -> io::Result<(Vec<(u64, Location)>, u64)> {
         let Active { file, layout, base, end, next_seq } = &self.active;
         self.buffer.clear();
         let mut end = *end;
-        let mut places = Vec::with_capacity(batch.len());
+        let mut locations = Vec::with_capacity(batch.len());
         for (seq, (append, _)) in (*next_seq..).zip(batch) {
             let Append { received_at_us, project, kind, encoding, body, .. } = append;
             let meta = Meta {
@@ -148,18 +148,18 @@ impl Writer {
                     bytes
                 }
             };
-            places.push((seq, Place { segment: *base, offset, bytes }));
+            locations.push((seq, Location { segment: *base, offset, bytes }));
         }
         file.write_all_at(&self.buffer, end)?;
-        Ok((places, end + self.buffer.len() as u64))
+        Ok((locations, end + self.buffer.len() as u64))
     }
 
     /// Starts a new segment when this one is full, then deletes the oldest. A failure leaves the current segment in use.
     fn rotate_if_full(&mut self) -> bool {
         if self.active.end >= self.options.segment_bytes {
-            let done = self.rotate().and_then(|()| self.retain());
+            let done = self.rotate().and_then(|()| self.apply_retention());
             if let Err(error) = done {
-                tracing::error!(error = %error, "the journal's segments could not be changed");
+                tracing::error!(error = %error, "the journal could not start a new segment or delete an old one");
             }
         }
         true
@@ -176,13 +176,13 @@ impl Writer {
         Ok(())
     }
 
-    fn retain(&mut self) -> io::Result<()> {
+    fn apply_retention(&mut self) -> io::Result<()> {
         while self.state().bytes > self.options.retention_bytes && self.remove_oldest()? {}
         self.progress.publish(self.state(), []);
         Ok(())
     }
 
-    fn forget(&mut self) -> io::Result<u64> {
+    fn delete_all(&mut self) -> io::Result<u64> {
         self.rotate()?;
         while self.remove_oldest()? {}
         self.progress.publish(self.state(), []);
@@ -207,15 +207,15 @@ impl Writer {
     }
 }
 
-fn refuse(batch: &mut Vec<(Append, Reply)>, error: &JournalError) {
+fn fail_batch(batch: &mut Vec<(Append, Reply)>, error: &JournalError) {
     for (_, reply) in batch.drain(..) {
-        answer(reply, Err(error.clone()));
+        send_reply(reply, Err(error.clone()));
     }
 }
 
 /// Sends a result to its request. A sender that has disconnected is not an error, because its envelope is stored.
-fn answer(reply: Reply, result: Result<u64, JournalError>) {
+fn send_reply(reply: Reply, result: Result<u64, JournalError>) {
     if reply.send(result).is_err() {
-        tracing::trace!("the sender did not wait");
+        tracing::trace!("the sender disconnected before its response");
     }
 }

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_moments() {
+    fn durations_and_times_are_formatted() {
         let shown: Vec<_> = [0.25, 12.3456, 250.4, 2500.0, f64::NAN].into_iter().map(duration_ms).collect();
         assert_eq!(shown, ["250 µs", "12.35 ms", "250 ms", "2.50 s", "–"]);
         assert_eq!(clock(1_700_000_000.25), "2023-11-14 22:13:20.250");

@@ -34,7 +34,7 @@ pub(super) enum Row {
     Span(Box<SpanRow>),
     Error { depth: usize, title: String, issue_id: String, at: f64, handled: bool },
     Log { depth: usize, level: String, body: String, at: f64, attributes: Vec<(String, String)> },
-    Missing { parent: String, is_kept: bool },
+    Missing { parent: String, is_stored: bool },
 }
 
 /// A span and its bar.
@@ -60,7 +60,7 @@ pub(super) struct SpanRow {
     /// Trace id and span id of each link.
     pub(super) links: Vec<(String, String)>,
     pub(super) seq: u64,
-    pub(super) doubled: bool,
+    pub(super) is_duplicate: bool,
 }
 
 struct Drawing<'a> {
@@ -70,7 +70,7 @@ struct Drawing<'a> {
     errors: BTreeMap<&'a str, Vec<&'a TraceError>>,
     logs: BTreeMap<&'a str, Vec<&'a Log>>,
     drawn: HashSet<usize>,
-    told: HashSet<&'a str>,
+    annotated: HashSet<&'a str>,
     duplicates: HashSet<&'a str>,
     begin: f64,
     length: f64,
@@ -113,29 +113,29 @@ impl<'a> Drawing<'a> {
         for log in &trace.logs {
             logs.entry(log.span_id.as_deref().unwrap_or_default()).or_default().push(log);
         }
-        let (drawn, told, rows) = (HashSet::new(), HashSet::new(), Vec::new());
+        let (drawn, annotated, rows) = (HashSet::new(), HashSet::new(), Vec::new());
         let duplicates = trace.duplicates.iter().map(String::as_str).collect();
-        Self { trace, projects, children, errors, logs, drawn, told, duplicates, begin, length, rows }
+        Self { trace, projects, children, errors, logs, drawn, annotated, duplicates, begin, length, rows }
     }
 
     /// Draws roots, then spans whose parent is not shown, then circles of spans, then errors and logs without a shown span.
     fn draw(mut self) -> Vec<Row> {
-        self.below(None, 0);
+        self.draw_children(None, 0);
         for parent in &self.trace.absent_parents {
-            self.rows.push(Row::Missing { parent: parent.clone(), is_kept: self.trace.truncated });
-            self.below(Some(parent), 1);
+            self.rows.push(Row::Missing { parent: parent.clone(), is_stored: self.trace.truncated });
+            self.draw_children(Some(parent), 1);
         }
         for index in 0..self.trace.spans.len() {
-            self.span(index, 0);
+            self.draw_span(index, 0);
         }
         let elsewhere: Vec<&str> = self.errors.keys().chain(self.logs.keys()).copied().collect();
         for span_id in elsewhere {
-            self.told_in(span_id, 0);
+            self.draw_annotations(span_id, 0);
         }
         self.rows
     }
 
-    fn below(&mut self, parent: Option<&str>, depth: usize) {
+    fn draw_children(&mut self, parent: Option<&str>, depth: usize) {
         // An explicit stack, because a chain of twenty thousand spans must not overflow the thread's stack.
         let mut stack: Vec<(usize, usize)> = Vec::new();
         let push = |stack: &mut Vec<(usize, usize)>, children: &[usize], depth| {
@@ -143,7 +143,7 @@ impl<'a> Drawing<'a> {
         };
         push(&mut stack, self.children.get(&parent).map(Vec::as_slice).unwrap_or_default(), depth);
         while let Some((index, depth)) = stack.pop() {
-            if self.span(index, depth) {
+            if self.draw_span(index, depth) {
                 let id = self.trace.spans[index].span_id.as_str();
                 push(
                     &mut stack,
@@ -155,19 +155,19 @@ impl<'a> Drawing<'a> {
     }
 
     /// Draws a span with its errors and logs. Returns false when it was drawn before.
-    fn span(&mut self, index: usize, depth: usize) -> bool {
+    fn draw_span(&mut self, index: usize, depth: usize) -> bool {
         if !self.drawn.insert(index) {
             return false;
         }
         let span = &self.trace.spans[index];
         let row = self.row(span, depth);
         self.rows.push(Row::Span(Box::new(row)));
-        self.told_in(&span.span_id, depth + 1);
+        self.draw_annotations(&span.span_id, depth + 1);
         true
     }
 
-    fn told_in(&mut self, span_id: &'a str, depth: usize) {
-        if !self.told.insert(span_id) {
+    fn draw_annotations(&mut self, span_id: &'a str, depth: usize) {
+        if !self.annotated.insert(span_id) {
             return;
         }
         let depth = depth.min(DEPTH_MAX);
@@ -220,7 +220,7 @@ impl<'a> Drawing<'a> {
             attributes: members(span.data.get()),
             links: links(span.links.get()),
             seq: span.seq,
-            doubled: self.duplicates.contains(span.span_id.as_str()),
+            is_duplicate: self.duplicates.contains(span.span_id.as_str()),
         }
     }
 

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_and_dsns() {
+    fn keys_in_queries_and_dsns() {
         assert_eq!(key_from_query("sentry_version=7&sentry_key=abc").as_deref(), Some("abc"));
         assert_eq!(key_from_query("sentry_key="), None);
         let dsn = Dsn::parse("http://abc@127.0.0.1:8101/4").expect("a DSN");

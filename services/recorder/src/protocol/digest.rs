@@ -44,7 +44,8 @@ const KINDS: [&str; 16] = [
 ];
 
 /// Types whose payload is parsed.
-const READ: [&str; 7] = ["event", "transaction", "span", "log", "trace_metric", "session", "sessions"];
+const PARSED_TYPES: [&str; 7] =
+    ["event", "transaction", "span", "log", "trace_metric", "session", "sessions"];
 
 impl Kinds {
     /// Returns the bit of one item type.
@@ -151,17 +152,17 @@ pub struct Digest {
 /// Reads the digest of an envelope of this project. `received_at` is in seconds since the epoch.
 #[must_use]
 pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest {
-    let mut reading = Reading { project, received_at, digest: Digest::default() };
+    let mut reader = DigestReader { project, received_at, digest: Digest::default() };
     for item in &envelope.items {
         let item_type = item.item_type();
-        reading.digest.kinds.0 |= Kinds::of(&item_type).0;
-        if READ.contains(&item_type.as_ref())
+        reader.digest.kinds.0 |= Kinds::of(&item_type).0;
+        if PARSED_TYPES.contains(&item_type.as_ref())
             && let Some(json) = item.json()
         {
-            reading.item(&item_type, json);
+            reader.item(&item_type, json);
         }
     }
-    reading.digest
+    reader.digest
 }
 
 /// Parses a trace id into its sixteen bytes.
@@ -170,13 +171,13 @@ pub fn trace_id(text: &str) -> Option<[u8; 16]> {
     Uuid::try_parse(text).ok().map(Uuid::into_bytes)
 }
 
-struct Reading {
+struct DigestReader {
     project: u32,
     received_at: f64,
     digest: Digest,
 }
 
-impl Reading {
+impl DigestReader {
     fn item(&mut self, item_type: &str, json: &str) {
         match item_type {
             "transaction" => self.transaction(json),
@@ -237,7 +238,7 @@ impl Reading {
         signals::each_entry(json, |entry| {
             if let Some(trace_id) = entry.text("trace_id").as_deref().and_then(trace_id) {
                 let at = entry.time("timestamp").or(received_at);
-                parts.of(plain_part(kind, trace_id, at, at));
+                parts.part_for(plain_part(kind, trace_id, at, at));
             }
         });
         self.parts(parts);
@@ -251,7 +252,8 @@ impl Reading {
             let span = SpanV2::read(&entry);
             let Some(trace_id) = span.trace_id.as_deref().and_then(trace_id) else { return };
             let end = span.end_timestamp.or(received_at);
-            let part = parts.of(plain_part(PartKind::Span, trace_id, span.start_timestamp.or(end), end));
+            let part =
+                parts.part_for(plain_part(PartKind::Span, trace_id, span.start_timestamp.or(end), end));
             let Some(part) = part else { return };
             part.add(&span, end);
             if span.is_segment
@@ -327,7 +329,7 @@ struct Parts {
 
 impl Parts {
     /// Returns the part of the trace, created from `new` if necessary. `None` means that there are too many.
-    fn of(&mut self, new: Part) -> Option<&mut Part> {
+    fn part_for(&mut self, new: Part) -> Option<&mut Part> {
         let position = match self.by_trace.get(&new.trace_id) {
             Some(position) => *position,
             None if self.list.len() < ROWS_MAX => {

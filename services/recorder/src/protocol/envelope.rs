@@ -14,7 +14,7 @@ use super::fields::Fields;
 pub const ITEMS_MAX: usize = 1024;
 
 /// Namespace of generated event ids. A change would rename every event that arrived without an id.
-const GIVEN_IDS: uuid::Uuid = uuid::Uuid::from_bytes(*b"pitboss-eventids");
+const GENERATED_IDS: uuid::Uuid = uuid::Uuid::from_bytes(*b"pitboss-eventids");
 
 /// Types of items that belong to an event.
 const WITH_EVENT_ID: [&str; 9] = [
@@ -47,7 +47,7 @@ pub enum EnvelopeError {
         reason: String,
     },
     /// The item's header gives a length beyond the end of the body.
-    #[error("item {index} announces {length} bytes, {available} follow")]
+    #[error("item {index} has the length {length}, but only {available} bytes follow")]
     ItemLength {
         /// Position of the item, from zero.
         index: usize,
@@ -57,7 +57,7 @@ pub enum EnvelopeError {
         available: usize,
     },
     /// A payload with a length is not followed by a newline.
-    #[error("item {index} is not ended by a newline")]
+    #[error("the payload of item {index} is not followed by a newline")]
     ItemEnd {
         /// Position of the item, from zero.
         index: usize,
@@ -225,9 +225,9 @@ pub fn event_id(text: &str) -> Option<String> {
 
 /// Returns the id of an event that was sent without one. It depends only on position and time, so it never changes.
 #[must_use]
-pub fn given_id(seq: u64, received_at: f64) -> String {
+pub fn generated_id(seq: u64, received_at: f64) -> String {
     let place = [seq.to_be_bytes(), received_at.to_bits().to_be_bytes()].concat();
-    uuid::Uuid::new_v5(&GIVEN_IDS, &place).simple().to_string()
+    uuid::Uuid::new_v5(&GENERATED_IDS, &place).simple().to_string()
 }
 
 fn parse_item(body: &[u8], index: usize) -> Result<(Item<'_>, &[u8]), EnvelopeError> {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_newlines_and_the_end() {
+    fn payload_ends_by_length_newline_or_end_of_body() {
         let cases: [(&[u8], usize); 9] = [
             (b"{}", 0),
             (b"{}\n", 0),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn malformed_envelopes_are_refused() {
         let cases: [&[u8]; 11] = [
             b"",
             b"\n",
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_canonical() {
+    fn event_ids_are_canonical() {
         let body = b"{\"event_id\":\"9EC79C33-EC99-42AB-8353-589FCB2E04DC\"}\n";
         let envelope = Envelope::parse(body).expect("an envelope");
         assert_eq!(envelope.event_id().as_deref(), Some("9ec79c33ec9942ab8353589fcb2e04dc"));

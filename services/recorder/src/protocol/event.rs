@@ -17,8 +17,10 @@ const VALUE_BYTES_MAX: usize = 8_192;
 const FRAMES_MAX: usize = 250;
 /// Largest number of exceptions that are read of a chain (Sentry: 50). Of a longer chain, the outermost are read.
 const EXCEPTIONS_MAX: usize = 50;
-/// Longest source line that is read, in bytes.
-const CONTEXT_LINE_BYTES_MAX: usize = 128;
+/// Longest source line that is read, without its indentation: room for one character more than grouping uses.
+const CONTEXT_LINE_BYTES_MAX: usize = 4 * (LINE_CHARACTERS_MAX + 1);
+/// Longest source line for grouping. Sentry ignores longer lines, because they come from minified files.
+pub(super) const LINE_CHARACTERS_MAX: usize = 120;
 /// Largest number of a message's parameters that are read.
 const PARAMS_MAX: usize = 64;
 /// Text with which an SDK asks the server to fill in the user's address. The recorder does not store sender addresses.
@@ -177,7 +179,7 @@ pub struct Frame {
     pub filename: Option<String>,
     /// Line in the source file.
     pub lineno: Option<u64>,
-    /// Text of that line, trimmed.
+    /// Text of that line without its indentation.
     pub context_line: Option<String>,
     /// True for the application's own code.
     pub in_app: Option<bool>,
@@ -261,10 +263,10 @@ impl ErrorEvent {
                 (None, value) => value.map(|value| first_line(value).to_owned()),
             }
         });
-        let told =
+        let message =
             || self.feedback.as_deref().or(self.message_text()).map(|text| first_line(text).to_owned());
         let function = || self.main_stack().frames.iter().rev().find_map(|frame| frame.function.clone());
-        let title = named.or_else(told).or_else(function);
+        let title = named.or_else(message).or_else(function);
         cut(title.unwrap_or_else(|| "(no message)".to_owned()), TITLE_BYTES_MAX)
     }
 
@@ -294,7 +296,7 @@ impl Exception {
                 cut(fields::text(value).unwrap_or_else(|| value.get().to_owned()), VALUE_BYTES_MAX)
             }),
             stacktrace: Stacktrace::read(&fields.object("stacktrace")),
-            handled: fields.object("mechanism").truth("handled"),
+            handled: fields.object("mechanism").boolean("handled"),
         }
     }
 
@@ -327,14 +329,15 @@ impl Frame {
     }
 
     fn read(fields: &Fields<'_>) -> Self {
-        let line = fields.short("context_line", CONTEXT_LINE_BYTES_MAX);
+        let line =
+            fields.text("context_line").map(|line| cut(line.trim().to_owned(), CONTEXT_LINE_BYTES_MAX));
         Self {
             function: fields.short("function", LABEL_BYTES_MAX),
             module: fields.short("module", LABEL_BYTES_MAX),
             filename: fields.short("filename", LABEL_BYTES_MAX),
             lineno: fields.number("lineno"),
-            context_line: line.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()),
-            in_app: fields.truth("in_app"),
+            context_line: line.filter(|line| !line.is_empty()),
+            in_app: fields.boolean("in_app"),
         }
     }
 }
@@ -390,8 +393,8 @@ fn other_stack(event: &Fields<'_>) -> Stacktrace {
     let with_stack =
         || threads.iter().filter(|thread| !thread.object("stacktrace").list("frames").is_empty());
     let chosen = with_stack()
-        .find(|thread| thread.truth("crashed") == Some(true))
-        .or_else(|| with_stack().find(|thread| thread.truth("current") == Some(true)))
+        .find(|thread| thread.boolean("crashed") == Some(true))
+        .or_else(|| with_stack().find(|thread| thread.boolean("current") == Some(true)))
         .or_else(|| with_stack().next());
     let stack = chosen.map_or_else(|| event.object("stacktrace"), |thread| thread.object("stacktrace"));
     Stacktrace::read(&stack)
@@ -410,8 +413,8 @@ fn user(fields: &Fields<'_>) -> Option<String> {
 }
 
 /// Returns the level as Sentry stores it. Old Python clients send the number of the standard library's level.
-fn level(said: Option<&str>) -> &'static str {
-    match said.unwrap_or_default() {
+fn level(sent: Option<&str>) -> &'static str {
+    match sent.unwrap_or_default() {
         "fatal" | "critical" | "50" => "fatal",
         "warning" | "30" => "warning",
         "info" | "log" | "20" => "info",
@@ -452,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn one_invalid_field_costs_only_itself() {
+    fn invalid_field_does_not_affect_other_fields() {
         for (exception, expected) in [
             (r#"{"values":[{"type":"TypeError","value":"a","stacktrace":{"frames":null}}]}"#, "TypeError: a"),
             (
@@ -495,7 +498,7 @@ mod tests {
             assert_eq!(title(event), expected, "{event}");
         }
         let empty = ErrorEvent::parse(r#"{"exception":{"values":[{},{"type":null}]},"message":"m"}"#);
-        assert!(empty.exceptions.is_empty(), "an exception without anything is none: {empty:?}");
+        assert!(empty.exceptions.is_empty(), "an empty exception was kept: {empty:?}");
         let frames = r#"[{"function":"f","lineno":-1},{"function":"g","lineno":7,"in_app":true}]"#;
         let event = format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]}}"#);
         let event = ErrorEvent::parse(&event);
@@ -504,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_a_culprit_and_the_stack_of_their_thread() {
+    fn message_events_use_the_stack_of_their_thread() {
         assert_eq!(
             ErrorEvent::parse(r#"{"message":"m","transaction":"GET /x"}"#).culprit().as_deref(),
             Some("GET /x")
@@ -533,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_those_that_sentry_stores() {
+    fn levels_are_mapped_as_in_sentry() {
         let levels = [
             ("null", "error"),
             ("40", "error"),
@@ -542,14 +545,14 @@ mod tests {
             ("30", "warning"),
         ];
         let more = [(r#""log""#, "info"), (r#""fatal""#, "fatal"), ("{}", "error")];
-        for (said, stored) in levels.into_iter().chain(more) {
-            let event = ErrorEvent::parse(&format!(r#"{{"message":"m","level":{said}}}"#));
-            assert_eq!(event.level.as_deref(), Some(stored), "{said}");
+        for (sent, stored) in levels.into_iter().chain(more) {
+            let event = ErrorEvent::parse(&format!(r#"{{"message":"m","level":{sent}}}"#));
+            assert_eq!(event.level.as_deref(), Some(stored), "{sent}");
         }
     }
 
     #[test]
-    fn an_address_that_the_server_should_fill_in_is_no_user() {
+    fn automatic_address_is_not_a_user() {
         let user = |json: &str| ErrorEvent::parse(&format!(r#"{{"user":{json}}}"#)).user;
         assert_eq!(user(r#"{"ip_address":"{{auto}}"}"#), None);
         assert_eq!(user(r#"{"ip_address":"10.0.0.7"}"#).as_deref(), Some("10.0.0.7"));

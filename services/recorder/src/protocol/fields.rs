@@ -72,7 +72,7 @@ impl<'a> Fields<'a> {
 
     /// Returns a boolean member.
     #[must_use]
-    pub fn truth(&self, name: &str) -> Option<bool> {
+    pub fn boolean(&self, name: &str) -> Option<bool> {
         self.get(name).and_then(|value| serde_json::from_str(value.get()).ok())
     }
 
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_member_is_read_on_its_own() {
+    fn invalid_member_does_not_affect_others() {
         let json = r#"{"a":1,"a":"last","n":-1,"null":null,"list":[null,1,{"x":2}],"o":{"deep":true},"half":"x\ud800y","big":1e999}"#;
         let fields = Fields::parse(json);
         assert_eq!(fields.text("a").as_deref(), Some("last"));
@@ -233,7 +233,7 @@ mod tests {
             ["1", r#"{"x":2}"#]
         );
         assert!(fields.list("o").is_empty() && fields.object("list").get("x").is_none());
-        assert_eq!(fields.object("o").truth("deep"), Some(true));
+        assert_eq!(fields.object("o").boolean("deep"), Some(true));
         assert_eq!(
             fields.text("half").map(|text| (text.starts_with('x'), text.ends_with('y'))),
             Some((true, true))
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn members_above_the_limit_are_not_read() {
+    fn members_above_the_limit_are_skipped() {
         let members: Vec<String> = (0..=MEMBERS_MAX).map(|number| format!("\"m{number}\":1")).collect();
         let json = format!("{{{}}}", members.join(","));
         let fields = Fields::parse(&json);

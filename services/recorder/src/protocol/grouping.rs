@@ -6,15 +6,13 @@
 
 use uuid::Uuid;
 
-use super::event::{ErrorEvent, Exception, Frame, Stacktrace};
+use super::event::{ErrorEvent, Exception, Frame, LINE_CHARACTERS_MAX, Stacktrace};
 
 /// Namespace of issue ids. A change would rename every issue.
 const NAMESPACE: Uuid = Uuid::from_bytes(*b"pitboss-issues-1");
 
 /// Languages in which Sentry also groups by the text of a frame's line.
 const GROUPED_BY_LINE: [&str; 5] = ["javascript", "node", "php", "python", "ruby"];
-/// Longest line for grouping. Sentry ignores longer lines, because they come from minified files.
-const LINE_CHARACTERS_MAX: usize = 120;
 
 /// Returns the issue that an event of this project belongs to.
 #[must_use]
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn type_and_in_app_frames_decide() {
+    fn issues_group_by_type_and_in_app_frames() {
         let one = id(&raised("Parse", "bad 1", "spin", 10, true));
         assert_eq!(one, id(&raised("Parse", "bad 2", "spin", 99, true)), "value and line do not matter");
         assert_ne!(one, id(&raised("Index", "bad 1", "spin", 10, true)), "type matters");
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_decide_before_frames() {
+    fn fingerprint_takes_precedence_over_frames() {
         let with = |fingerprint: &str, message: &str| {
             id(&format!(r#"{{"fingerprint":{fingerprint},"message":"{message}"}}"#))
         };
@@ -149,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_a_fingerprint_have_the_events_values() {
+    fn fingerprint_variables_are_replaced() {
         let with = |fingerprint: &str, class: &str| {
             let exception = format!(r#"[{{"type":"{class}","value":"v"}}]"#);
             id(&format!(r#"{{"fingerprint":["{fingerprint}"],"exception":{exception}}}"#))
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_line_counts_where_its_language_sends_it() {
+    fn source_line_counts_for_script_languages_only() {
         let with = |platform: &str, line: &str| {
             let frames = format!(r#"[{{"function":"two","context_line":"  {line}"}}]"#);
             let exception = format!(r#"[{{"type":"E","stacktrace":{{"frames":{frames}}}}}]"#);
@@ -169,12 +167,16 @@ mod tests {
         };
         assert_ne!(with("python", "raise A"), with("python", "raise B"));
         assert_eq!(with("native", "raise A"), with("native", "raise B"));
-        let long = "x".repeat(LINE_CHARACTERS_MAX + 1);
-        assert_eq!(with("python", &long), with("python", &format!("{long}y")));
+        for (indentation, character) in [(0, "x"), (0, "ä"), (100, "x")] {
+            let line = " ".repeat(indentation) + &character.repeat(LINE_CHARACTERS_MAX - 1);
+            let with_end = |end: &str| with("python", &format!("{line}{end}"));
+            assert_ne!(with_end("a"), with_end("b"), "the whole line counts, without its indentation");
+            assert_eq!(with_end("aa"), with_end("bb"), "a longer line does not count");
+        }
     }
 
     #[test]
-    fn recursion_of_any_depth_is_one_issue() {
+    fn recursion_depth_does_not_split_issues() {
         let with = |depth: usize| {
             let frames = vec![r#"{"function":"rec","lineno":4}"#; depth].join(",");
             id(&format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":[{frames}]}}}}]}}"#))
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_group_by_the_stack_of_their_thread() {
+    fn messages_group_by_thread_stack() {
         let with = |message: &str, function: &str| {
             let frames = format!(r#"[{{"function":"main"}},{{"function":"{function}","in_app":true}}]"#);
             id(&format!(r#"{{"message":"{message}","threads":[{{"stacktrace":{{"frames":{frames}}}}}]}}"#))

@@ -52,17 +52,17 @@ pub fn each(json: &str, mut each: impl FnMut(Session)) {
     let attributes = fields.object("attrs");
     let Some(release) = attributes.short("release", LABEL_BYTES_MAX) else { return };
     let environment = attributes.short("environment", LABEL_BYTES_MAX).unwrap_or_default();
-    let mut tell = |sid, did, counts| {
+    let mut emit = |sid, did, counts| {
         each(Session { release: release.clone(), environment: environment.clone(), sid, did, counts });
     };
     match fields.get("aggregates") {
         Some(aggregates) => each_entry(aggregates.get(), |aggregate| {
             let sum = Fields::of(Some(aggregate));
-            tell(None, sum.short("did", LABEL_BYTES_MAX), sums(&sum));
+            emit(None, sum.short("did", LABEL_BYTES_MAX), sums(&sum));
         }),
         None => {
             let sid = fields.short("sid", LABEL_BYTES_MAX);
-            tell(sid, fields.short("did", LABEL_BYTES_MAX), update(&fields));
+            emit(sid, fields.short("did", LABEL_BYTES_MAX), update(&fields));
         }
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn updates_and_sums() {
+    fn session_updates_and_aggregates_are_read() {
         let attributes = r#""attrs":{"release":"r@1","environment":["wrong"]}"#;
         let one = read(&format!(r#"{{"sid":"s","did":7,"status":"exited","errors":2,{attributes}}}"#));
         assert_eq!((one[0].sid.as_deref(), one[0].did.as_deref()), (Some("s"), Some("7")));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_sum_can_have_is_cut() {
+    fn oversized_session_counts_are_capped() {
         let largest = u64::MAX;
         let sums = read(&format!(
             r#"{{"aggregates":[{{"exited":{largest},"errored":{largest},"abnormal":{largest},"unhandled":{largest},"crashed":4294967294}}],"attrs":{{"release":"r"}}}}"#

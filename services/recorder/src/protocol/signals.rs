@@ -114,7 +114,7 @@ impl<'a> SpanV2<'a> {
             parent_span_id: fields.short("parent_span_id", LABEL_BYTES_MAX),
             name: fields.text("name"),
             status: fields.text("status"),
-            is_segment: fields.truth("is_segment").unwrap_or_default(),
+            is_segment: fields.boolean("is_segment").unwrap_or_default(),
             start_timestamp: fields.time("start_timestamp"),
             end_timestamp: fields.time("end_timestamp"),
             attributes: Attributes::read(fields),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_names_its_span_at_the_top_or_in_an_attribute() {
+    fn span_id_of_a_log_is_a_field_or_an_attribute() {
         let span = |entry: &str| Entry::read(&Fields::parse(entry)).span_id;
         let attribute =
             r#""attributes":{"broken":7,"sentry.trace.parent_span_id":{"value":"bb","type":"string"}}"#;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_entries_hide_no_others() {
+    fn invalid_entries_are_skipped() {
         let (mut bodies, mut entries) = (Vec::new(), 0);
         let batch = r#"{"version":2,"items":[null,7,"x",{"body":"a","attributes":null},{"body":"b","timestamp":{}}]}"#;
         assert!(each_entry(batch, |entry| {

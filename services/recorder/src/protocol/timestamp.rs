@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_and_nonsense() {
+    fn timestamps_are_numbers_or_rfc3339() {
         assert_eq!(parse("1700000000.25"), Some(1_700_000_000.25));
         assert_eq!(parse("\"2023-11-14T22:13:20.250Z\""), Some(1_700_000_000.25));
         assert_eq!(parse("\"2023-11-14T22:13:20.250\""), Some(1_700_000_000.25));

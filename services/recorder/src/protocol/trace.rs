@@ -4,12 +4,8 @@
 //! appears twice and is in `duplicates`, and a parent that never arrived is in `missing_parents`. Memory is bounded in
 //! bytes, and `left_out` counts what did not fit. Stored data is never reported as missing.
 
-mod assembly;
-
 use serde::Serialize;
 use serde_json::value::RawValue;
-
-pub use assembly::{Assembly, logs, metrics, trace_error};
 
 /// A trace as queries return it.
 #[derive(Debug, Serialize)]
@@ -177,26 +173,4 @@ pub struct Source<'a> {
     pub project: u32,
     /// Name of the project.
     pub name: &'a str,
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::protocol::envelope::Envelope;
-
-    #[test]
-    fn a_child_of_another_trace_is_not_shown() {
-        let (ours, other) = ("ab".repeat(16), "cd".repeat(16));
-        let transaction = json!({"contexts": {"trace": {"trace_id": ours, "span_id": "root"}}, "spans": [
-            {"span_id": "ours", "trace_id": ours}, {"span_id": "unnamed"}, {"span_id": "other", "trace_id": other}]});
-        let body = format!("{{}}\n{{\"type\":\"transaction\"}}\n{transaction}\n");
-        let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
-        let mut assembly = Assembly::new([0xab; 16], 1 << 20);
-        assembly.add(Source { seq: 1, received_at: 1.0, project: 1, name: "game" }, &envelope);
-        let trace = assembly.finish().expect("a trace");
-        let ids: Vec<_> = trace.spans.iter().map(|span| span.span_id.as_str()).collect();
-        assert_eq!(ids, ["root", "ours", "unnamed"]);
-    }
 }

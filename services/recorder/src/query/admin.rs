@@ -10,7 +10,7 @@ use chassis::{operator::OPERATOR_TOKEN_HEADER, problem::Problem};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::Query;
+use super::state::Query;
 use crate::{forward::ForwardState, ingest::Mode};
 
 /// Answers 401 without a token and 403 for a wrong one.
@@ -19,21 +19,21 @@ fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     if headers.contains_key(OPERATOR_TOKEN_HEADER) {
-        return Err(Problem::forbidden("this is not the operator's token"));
+        return Err(Problem::forbidden("the operator's token is wrong"));
     }
     Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Only the operator may do this")
         .detail(format!("send the operator's token in {OPERATOR_TOKEN_HEADER}")))
 }
 
 /// `DELETE /api/v1/envelopes`: deletes everything. `seq` continues.
-pub(super) async fn forget(State(query): State<Query>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn delete_all(State(query): State<Query>, headers: HeaderMap) -> Result<Response, Problem> {
     authorise(&query, &headers)?;
-    let next_seq = query.journal.forget().await.map_err(|error| {
-        tracing::error!(error = %error, "the journal could not be emptied");
+    let next_seq = query.journal.delete_all().await.map_err(|error| {
+        tracing::error!(error = %error, "the envelopes could not be deleted");
         Problem::internal()
     })?;
     query.index.caught_up().await;
-    tracing::info!(next_seq, "the operator had everything forgotten");
+    tracing::info!(next_seq, "the operator deleted all envelopes");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn set_mode(
     let mode: Mode =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string()))?;
     mode.check().map_err(Problem::bad_request)?;
-    tracing::info!(mode = ?mode, "the operator set the ingest's mode");
+    tracing::info!(mode = ?mode, "the operator changed the mode of ingest");
     query.mode.set(mode);
     Ok(mode_now(&query))
 }

@@ -12,9 +12,8 @@ use http::HeaderValue;
 use serde::Deserialize;
 
 use super::{
-    Query, Wanted, ask,
-    lines::{NDJSON, Opened, Out, WriteError, each_envelope, one_line, stream},
-    page,
+    lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, write_without_newlines},
+    state::{ListParams, Query, page, run_query},
 };
 use crate::{
     body,
@@ -29,10 +28,10 @@ const ENVELOPE: &str = "application/x-sentry-envelope";
 /// `GET /api/v1/envelopes?since=&project=&type=&limit=`
 pub(super) async fn list(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    let page = page(&query, &wanted, u32::MAX)?;
-    let types: Vec<String> = wanted
+    let page = page(&query, &params, u32::MAX)?;
+    let types: Vec<String> = params
         .item_type
         .iter()
         .flat_map(|list| list.split(','))
@@ -55,21 +54,21 @@ pub(super) async fn list(
     .await
 }
 
-fn write_envelope(out: &mut Out, opened: &Opened<'_>) -> Result<(), WriteError> {
-    let Opened { source, envelope, .. } = opened;
+fn write_envelope(out: &mut Out, opened: &ListedEnvelope<'_>) -> Result<(), WriteError> {
+    let ListedEnvelope { source, envelope, .. } = opened;
     let received_at = source.received_at;
     write!(out, "{{\"seq\":{},\"received_at\":{received_at:.6},\"project\":", source.seq)?;
     serde_json::to_writer(&mut *out, source.name)?;
     out.write_all(b",\"headers\":")?;
-    one_line(out, envelope.headers_raw.as_bytes())?;
+    write_without_newlines(out, envelope.headers_raw.as_bytes())?;
     out.write_all(b",\"items\":[")?;
     for (index, item) in envelope.items.iter().enumerate() {
         out.write_all(if index == 0 { b"{\"headers\":" } else { b",{\"headers\":" })?;
-        one_line(out, item.headers_raw.as_bytes())?;
+        write_without_newlines(out, item.headers_raw.as_bytes())?;
         out.write_all(b",\"payload\":")?;
         match item.json() {
             _ if item.omitted > 0 => write!(out, "{{\"omitted_bytes\":{}}}", item.omitted)?,
-            Some(json) => one_line(out, json.as_bytes())?,
+            Some(json) => write_without_newlines(out, json.as_bytes())?,
             None => {
                 out.write_all(b"{\"base64\":\"")?;
                 let mut encoder = EncoderWriter::new(&mut *out, &BASE64_STANDARD);
@@ -87,7 +86,7 @@ fn write_envelope(out: &mut Out, opened: &Opened<'_>) -> Result<(), WriteError> 
 
 /// Parameters of `raw`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct RawWanted {
+pub(super) struct RawParams {
     /// `received`: the bytes as received, still compressed.
     #[serde(default, rename = "as")]
     form: Option<String>,
@@ -97,12 +96,12 @@ pub(super) struct RawWanted {
 pub(super) async fn raw(
     State(query): State<Query>,
     Path(seq): Path<u64>,
-    UrlQuery(wanted): UrlQuery<RawWanted>,
+    UrlQuery(params): UrlQuery<RawParams>,
 ) -> Result<Response, Problem> {
-    let as_received = wanted.form.as_deref() == Some("received");
-    let (found, _) = ask(&query, move |query| {
+    let as_received = params.form.as_deref() == Some("received");
+    let (found, _) = run_query(&query, move |query| {
         let row = query.index.read(|connection| read::envelope(connection, seq))?;
-        Ok(row.map(|row| query.journal.reader().read(row.place)).transpose()?.flatten())
+        Ok(row.map(|row| query.journal.reader().read(row.location)).transpose()?.flatten())
     })
     .await?;
     let stored = found.ok_or_else(Problem::not_found)?;

@@ -1,4 +1,4 @@
-//! Queries for issues and releases. Issues and sessions are counted from rows. Other numbers of releases are counters.
+//! Queries for issues and releases. Issues and sessions are counted from rows. Other numbers of releases are counters of each segment.
 
 use axum::{Json, extract::State, response::Response};
 use chassis::{
@@ -9,9 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    Query, Wanted, ask,
-    lines::{NDJSON, WriteError, line, stream, with_envelope},
-    page, with_lag,
+    lines::{NDJSON, WriteError, stream, with_envelope, write_line},
+    state::{ListParams, Query, page, run_query, with_lag},
 };
 use crate::{
     index::{
@@ -19,10 +18,11 @@ use crate::{
         read::{self, IssueRow, ReleaseRecord},
     },
     protocol::{
+        assembly::trace_error,
         envelope::Item,
         event::{ErrorEvent, Stacktrace},
         grouping, seconds,
-        trace::{TraceError, trace_error},
+        trace::TraceError,
     },
 };
 
@@ -77,12 +77,12 @@ pub(crate) struct IssueEvent {
 /// `GET /api/v1/issues?since=&project=&limit=`: issues with an event after `since`, most recent first.
 pub(super) async fn list(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    let page = page(&query, &wanted, ISSUES_MAX)?;
+    let page = page(&query, &params, ISSUES_MAX)?;
     stream(&query, NDJSON, move |query, out| {
         for issue in recent(query, page)? {
-            line(out, &issue)?;
+            write_line(out, &issue)?;
         }
         Ok(())
     })
@@ -91,7 +91,7 @@ pub(super) async fn list(
 
 /// `GET /api/v1/issues/{issue_id}`
 pub(super) async fn one(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    let (detail, lag) = ask(&query, move |query| detail(query, id)).await?;
+    let (detail, lag) = run_query(&query, move |query| detail(query, id)).await?;
     Ok(with_lag(lag, Json(detail.ok_or_else(Problem::not_found)?)))
 }
 
@@ -110,16 +110,12 @@ pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issu
 /// Returns one issue with its last events, newest first.
 pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, IndexError> {
     let Some(row) = query.index.read(|connection| read::issue(connection, id))? else { return Ok(None) };
-    let events = events(query, id, EVENTS_SHOWN).map_err(|error| match error {
-        WriteError::Index(error) => error,
-        WriteError::Io(error) => IndexError::Journal(error),
-        WriteError::Json(error) => IndexError::Journal(error.into()),
-    })?;
+    let events = events(query, id, EVENTS_SHOWN)?;
     Ok(Some(IssueDetail { issue: issue(query, row, events.first()), events }))
 }
 
 fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteError> {
-    let rows = query.index.read(|connection| read::of_issue(connection, id, limit))?;
+    let rows = query.index.read(|connection| read::issue_envelopes(connection, id, limit))?;
     let mut reader = query.journal.reader();
     let mut events = Vec::new();
     for row in rows {
@@ -202,12 +198,12 @@ struct Release {
 /// `GET /api/v1/releases?since=&project=&limit=`
 pub(super) async fn releases(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    let page = page(&query, &wanted, 10_000)?;
+    let page = page(&query, &params, 10_000)?;
     stream(&query, NDJSON, move |query, out| {
         for record in query.index.read(|connection| read::releases(connection, page))? {
-            line(out, &release(query, record))?;
+            write_line(out, &release(query, record))?;
         }
         Ok(())
     })

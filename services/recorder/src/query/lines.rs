@@ -19,10 +19,10 @@ use http::header;
 use serde::Serialize;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, mpsc::error::SendTimeoutError},
+    sync::{mpsc, mpsc::error::SendTimeoutError},
 };
 
-use super::{Query, with_lag};
+use super::state::{Query, with_lag};
 use crate::{
     body,
     index::{
@@ -37,51 +37,21 @@ use crate::{
 const CHUNK_BYTES: usize = 32 * 1024;
 /// Largest number of chunks that wait for the client.
 const CHUNKS_WAITING: usize = 4;
-/// Longest time without progress. The response is then cut off, because it holds a place that others wait for.
-const READER_PATIENCE: Duration = Duration::from_secs(20);
-/// Total delay that a client may cause while others wait for a place, plus one second for each of these bytes.
-const FAIR_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time without progress. The response is then cut off, because other requests wait for its slot.
+const STALL_DEADLINE: Duration = Duration::from_secs(20);
+/// Total delay that a client may cause while other requests wait for a slot, plus one second for each of these bytes.
+const FAIR_DELAY: Duration = Duration::from_secs(5);
 const FAIR_BYTES_PER_S: u64 = 1024 * 1024;
 /// Interval at which a writer that waits for its client checks whether others wait.
-const TURN: Duration = Duration::from_millis(250);
-/// Longest wait for a place. After it the client is asked to retry.
-const PLACE_DEADLINE: Duration = Duration::from_secs(30);
-/// Largest number of responses in progress. Each may hold a few large envelopes.
-const ANSWERS_MAX: usize = 3;
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Number of rows that are fetched from the index at a time.
 const ROWS: u32 = 500;
 
 /// Output of a response.
 pub(crate) type Out = BufWriter<ChunkSender>;
 
-/// Places for responses. Clones share them.
-#[derive(Clone, Debug)]
-pub(crate) struct Answers {
-    places: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Default for Answers {
-    fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(ANSWERS_MAX)), waiting: Arc::default() }
-    }
-}
-
-impl Answers {
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waited = tokio::time::timeout(PLACE_DEADLINE, Arc::clone(&self.places).acquire_owned()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        let place = waited.map_err(|_| Problem::unavailable("too many answers are being read"))?;
-        place.map_err(|_| Problem::unavailable("the recorder is ending"))
-    }
-}
-
 /// Hands written bytes to the connection. It waits for a slower client, but not for one that has stopped reading, and not
-/// for long while others wait for a place.
+/// for long while other requests wait for a slot.
 #[derive(Debug)]
 pub(crate) struct ChunkSender {
     chunks: mpsc::Sender<Bytes>,
@@ -93,7 +63,7 @@ pub(crate) struct ChunkSender {
 
 impl ChunkSender {
     fn is_unfair(&self, waited: Duration) -> bool {
-        let allowed = FAIR_PATIENCE + Duration::from_secs(self.sent_bytes / FAIR_BYTES_PER_S);
+        let allowed = FAIR_DELAY + Duration::from_secs(self.sent_bytes / FAIR_BYTES_PER_S);
         waited > allowed && self.waiting.load(Ordering::Relaxed) > 0
     }
 }
@@ -103,7 +73,7 @@ impl Write for ChunkSender {
         let begun = Instant::now();
         let mut chunk = Bytes::copy_from_slice(bytes);
         loop {
-            let sent = self.runtime.block_on(self.chunks.send_timeout(chunk, TURN));
+            let sent = self.runtime.block_on(self.chunks.send_timeout(chunk, CHECK_INTERVAL));
             let stalled = begun.elapsed();
             match sent {
                 Err(SendTimeoutError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -118,7 +88,7 @@ impl Write for ChunkSender {
                     };
                 }
             }
-            if stalled > READER_PATIENCE || self.is_unfair(self.waited + stalled) {
+            if stalled > STALL_DEADLINE || self.is_unfair(self.waited + stalled) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
@@ -143,6 +113,16 @@ pub(crate) enum WriteError {
     Json(#[from] serde_json::Error),
 }
 
+impl From<WriteError> for IndexError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Index(error) => error,
+            WriteError::Io(error) => Self::Journal(error),
+            WriteError::Json(error) => Self::Journal(error.into()),
+        }
+    }
+}
+
 /// Responds with the output of `write`, which runs on a blocking thread.
 pub(crate) async fn stream<F>(
     query: &Query,
@@ -153,28 +133,28 @@ where
     F: FnOnce(&Query, &mut Out) -> Result<(), WriteError> + Send + 'static,
 {
     let lag = query.index.caught_up().await;
-    let place = query.answers.place().await?;
+    let slot = query.slots.acquire().await?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let cut_short = Arc::new(AtomicBool::new(false));
-    let (asked, failing) = (query.clone(), Arc::clone(&cut_short));
+    let (shared, failing) = (query.clone(), Arc::clone(&cut_short));
     let sender = ChunkSender {
         chunks: sender,
         runtime: Handle::current(),
-        waiting: Arc::clone(&query.answers.waiting),
+        waiting: query.slots.waiting(),
         waited: Duration::ZERO,
         sent_bytes: 0,
     };
     // Detached on purpose. It ends with its output, or at the first chunk after the client has disconnected.
     let writing = tokio::task::spawn_blocking(move || {
         let mut out = BufWriter::with_capacity(CHUNK_BYTES, sender);
-        let written = write(&asked, &mut out).and_then(|()| Ok(out.flush()?));
+        let written = write(&shared, &mut out).and_then(|()| Ok(out.flush()?));
         if let Err(error) = &written {
             failing.store(true, Ordering::Release);
-            tell_end(error);
+            log_early_end(error);
         }
         // Bytes that were not sent must not be sent after the cut.
         drop(out.into_parts());
-        drop(place);
+        drop(slot);
     });
     drop(writing);
     let chunks = futures::stream::unfold((receiver, cut_short), |(mut receiver, cut_short)| async move {
@@ -182,7 +162,7 @@ where
             Some(chunk) => Ok(chunk),
             // Breaks off the connection, because a regular end would mean that there is no more.
             None if cut_short.swap(false, Ordering::Acquire) => {
-                Err(io::Error::other("the answer was cut short"))
+                Err(io::Error::other("the response was cut short"))
             }
             None => return None,
         };
@@ -191,15 +171,15 @@ where
     Ok(with_lag(lag, ([(header::CONTENT_TYPE, content_type)], Body::from_stream(chunks)).into_response()))
 }
 
-fn tell_end(error: &WriteError) {
+fn log_early_end(error: &WriteError) {
     match error {
         WriteError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            tracing::debug!("the asker left before the end");
+            tracing::debug!("the client disconnected before the end of its response");
         }
         WriteError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-            tracing::debug!("an answer was cut short: its asker reads too slowly");
+            tracing::debug!("a response was cut short because its client reads too slowly");
         }
-        error => tracing::error!(error = %error, "an answer was cut short"),
+        error => tracing::error!(error = %error, "a response was cut short"),
     }
 }
 
@@ -208,7 +188,7 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// One envelope of a listing.
 #[derive(Debug)]
-pub(crate) struct Opened<'a> {
+pub(crate) struct ListedEnvelope<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) envelope: &'a Envelope<'a>,
     /// Number of decompressed bytes, including attachments that are not parsed.
@@ -220,7 +200,7 @@ pub(crate) fn each_envelope(
     query: &Query,
     page: Page,
     kinds: Kinds,
-    mut each: impl FnMut(Opened<'_>) -> Result<bool, WriteError>,
+    mut each: impl FnMut(ListedEnvelope<'_>) -> Result<bool, WriteError>,
 ) -> Result<(), WriteError> {
     let mut reader = query.journal.reader();
     let mut page = Page { limit: ROWS, ..page };
@@ -246,27 +226,27 @@ pub(crate) fn with_envelope<T>(
     query: &Query,
     reader: &mut Reader,
     row: EnvelopeRow,
-    each: impl FnOnce(Opened<'_>) -> Result<T, WriteError>,
+    each: impl FnOnce(ListedEnvelope<'_>) -> Result<T, WriteError>,
 ) -> Result<Option<T>, WriteError> {
-    let Some(stored) = reader.read(row.place)? else { return Ok(None) };
+    let Some(stored) = reader.read(row.location)? else { return Ok(None) };
     let Stored { seq, received_at_us, project, kind, encoding, body } = stored;
     let Ok(opened) = body::open(kind, encoding, &body, query.limits.body()) else { return Ok(None) };
     let Ok(envelope) = opened.envelope() else { return Ok(None) };
     let name = query.projects.name(project);
     let source = Source { seq, received_at: seconds(received_at_us), project, name: &name };
-    each(Opened { source, envelope: &envelope, bytes: opened.bytes() }).map(Some)
+    each(ListedEnvelope { source, envelope: &envelope, bytes: opened.bytes() }).map(Some)
 }
 
 /// Writes a value as one line.
-pub(crate) fn line(out: &mut Out, value: &impl Serialize) -> Result<(), WriteError> {
+pub(crate) fn write_line(out: &mut Out, value: &impl Serialize) -> Result<(), WriteError> {
     let text = serde_json::to_string(value)?;
-    one_line(out, text.as_bytes())?;
+    write_without_newlines(out, text.as_bytes())?;
     out.write_all(b"\n")?;
     Ok(())
 }
 
 /// Writes JSON without its newlines. In JSON they occur only between tokens, never inside a string.
-pub(crate) fn one_line(out: &mut Out, json: &[u8]) -> io::Result<()> {
+pub(crate) fn write_without_newlines(out: &mut Out, json: &[u8]) -> io::Result<()> {
     for piece in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
         out.write_all(piece)?;
     }

@@ -1,33 +1,36 @@
 //! Queries for the other signals of SDKs, each as lines of its own fields with `seq`, `received_at` and `project`.
 
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::State,
+    response::Response,
+    routing::{MethodRouter, get},
+};
 use chassis::{http::Query as UrlQuery, problem::Problem};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Query, Wanted,
-    lines::{NDJSON, Opened, Out, WriteError, each_envelope, line, stream},
-    page,
+    lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, write_line},
+    state::{ListParams, Query, page},
 };
-use crate::protocol::{digest::Kinds, envelope::Item, event::ErrorEvent, trace};
+use crate::protocol::{
+    assembly,
+    digest::Kinds,
+    envelope::Item,
+    event::ErrorEvent,
+    trace::{Log, Metric},
+};
 
 /// Members that are too long for a line. The raw envelope contains them.
-const BULKY: [&str; 3] = ["profile", "debug_meta", "measurements"];
+const LONG_MEMBERS: [&str; 3] = ["profile", "debug_meta", "measurements"];
 
 /// `GET /api/v1/metrics?since=&project=&limit=`
 pub(super) async fn metrics(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["trace_metric"], |out, opened, item| {
-        let (mut lines, mut written) = (0, Ok(()));
-        trace::metrics(opened.source, item, |metric| {
-            if written.is_ok() {
-                lines += 1;
-                written = line(out, &metric);
-            }
-        });
-        written.map(|()| lines)
+    each_item(&query, &params, &["trace_metric"], |out, opened, item| {
+        write_entries::<Metric>(out, |each| assembly::metrics(opened.source, item, each))
     })
     .await
 }
@@ -35,35 +38,20 @@ pub(super) async fn metrics(
 /// `GET /api/v1/logs?since=&project=&limit=`
 pub(super) async fn logs(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["log"], |out, opened, item| {
-        let (mut lines, mut written) = (0, Ok(()));
-        trace::logs(opened.source, item, |log| {
-            if written.is_ok() {
-                lines += 1;
-                written = line(out, &log);
-            }
-        });
-        written.map(|()| lines)
+    each_item(&query, &params, &["log"], |out, opened, item| {
+        write_entries::<Log>(out, |each| assembly::logs(opened.source, item, each))
     })
     .await
-}
-
-/// `GET /api/v1/sessions?since=&project=&limit=`: updates and sums as received. `/releases` counts them.
-pub(super) async fn sessions(
-    State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
-) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["session", "sessions"], payload_line).await
 }
 
 /// `GET /api/v1/feedback?since=&project=&limit=`: user feedback, from any type of item.
 pub(super) async fn feedback(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["feedback", "user_report", "event"], |out, opened, item| {
+    each_item(&query, &params, &["feedback", "user_report", "event"], |out, opened, item| {
         let is_error = item.item_type() == "event"
             && !item.json().is_some_and(|json| ErrorEvent::parse(json).is_feedback());
         if is_error { Ok(0) } else { payload_line(out, opened, item) }
@@ -71,49 +59,27 @@ pub(super) async fn feedback(
     .await
 }
 
-/// `GET /api/v1/check-ins?since=&project=&limit=`
-pub(super) async fn check_ins(
-    State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
-) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["check_in"], payload_line).await
-}
-
-/// `GET /api/v1/profiles?since=&project=&limit=`, without the samples.
-pub(super) async fn profiles(
-    State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
-) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["profile", "profile_chunk"], payload_line).await
-}
-
-/// `GET /api/v1/replays?since=&project=&limit=`: events, and recordings with their size.
-pub(super) async fn replays(
-    State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
-) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["replay_event", "replay_recording"], payload_line).await
-}
-
-/// `GET /api/v1/client-reports?since=&project=&limit=`
-pub(super) async fn client_reports(
-    State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
-) -> Result<Response, Problem> {
-    each_item(&query, &wanted, &["client_report"], payload_line).await
+/// Returns the handler of a listing of the payloads of these item types: `?since=&project=&limit=`.
+///
+/// Sessions are updates and aggregates as received, which `/releases` counts. Profiles lack their samples, and recordings
+/// are listed with their size.
+pub(super) fn payloads(types: &'static [&'static str]) -> MethodRouter<Query> {
+    get(move |State(query): State<Query>, UrlQuery(params): UrlQuery<ListParams>| async move {
+        each_item(&query, &params, types, payload_line).await
+    })
 }
 
 /// Streams the items of these types. A limit never cuts inside an envelope, so that `since` can continue behind it.
 async fn each_item<F>(
     query: &Query,
-    wanted: &Wanted,
+    params: &ListParams,
     types: &'static [&'static str],
     write: F,
 ) -> Result<Response, Problem>
 where
-    F: Fn(&mut Out, &Opened<'_>, &Item<'_>) -> Result<u32, WriteError> + Send + 'static,
+    F: Fn(&mut Out, &ListedEnvelope<'_>, &Item<'_>) -> Result<u32, WriteError> + Send + 'static,
 {
-    let page = page(query, wanted, u32::MAX)?;
+    let page = page(query, params, u32::MAX)?;
     stream(query, NDJSON, move |query, out| {
         let mut left = page.limit;
         each_envelope(query, page, Kinds::any_of(types), |opened| {
@@ -128,17 +94,32 @@ where
     .await
 }
 
+/// Writes the entries that `read` finds, until one cannot be written. Returns their number.
+fn write_entries<T: Serialize>(
+    out: &mut Out,
+    read: impl FnOnce(&mut dyn FnMut(T)),
+) -> Result<u32, WriteError> {
+    let (mut lines, mut written) = (0, Ok(()));
+    read(&mut |entry| {
+        if written.is_ok() {
+            lines += 1;
+            written = write_line(out, &entry);
+        }
+    });
+    written.map(|()| lines)
+}
+
 /// Writes the item's own members, without the bulky ones.
-fn payload_line(out: &mut Out, opened: &Opened<'_>, item: &Item<'_>) -> Result<u32, WriteError> {
+fn payload_line(out: &mut Out, opened: &ListedEnvelope<'_>, item: &Item<'_>) -> Result<u32, WriteError> {
     let mut members: Map<String, Value> = serde_json::from_slice(item.payload).unwrap_or_default();
-    for bulky in BULKY {
-        members.remove(bulky);
+    for name in LONG_MEMBERS {
+        members.remove(name);
     }
     members.insert("seq".to_owned(), opened.source.seq.into());
     members.insert("received_at".to_owned(), opened.source.received_at.into());
     members.insert("project".to_owned(), opened.source.name.into());
     members.insert("item_type".to_owned(), item.item_type().into());
     members.insert("payload_bytes".to_owned(), item.payload_bytes().into());
-    line(out, &members)?;
+    write_line(out, &members)?;
     Ok(1)
 }

@@ -10,19 +10,15 @@ use chassis::{
 use serde::Serialize;
 
 use super::{
-    Query, Wanted, ask,
-    lines::{NDJSON, WriteError, line, stream, with_envelope},
-    page,
+    lines::{NDJSON, WriteError, stream, with_envelope, write_line},
+    state::{ListParams, Query, page, run_query, with_lag},
 };
 use crate::{
     index::{
         Page,
         read::{self, TraceRow},
     },
-    protocol::{
-        digest,
-        trace::{Assembly, Trace},
-    },
+    protocol::{assembly::Assembly, digest, trace::Trace},
 };
 
 /// Default number of traces in a listing.
@@ -77,12 +73,12 @@ impl Summary {
 /// `GET /api/v1/traces?since=&project=&limit=`: traces with any span, newest first.
 pub(super) async fn list(
     State(query): State<Query>,
-    UrlQuery(wanted): UrlQuery<Wanted>,
+    UrlQuery(params): UrlQuery<ListParams>,
 ) -> Result<Response, Problem> {
-    let page = page(&query, &wanted, TRACES_LISTED)?;
+    let page = page(&query, &params, TRACES_LISTED)?;
     stream(&query, NDJSON, move |query, out| {
         for summary in recent(query, page)? {
-            line(out, &summary)?;
+            write_line(out, &summary)?;
         }
         Ok(())
     })
@@ -103,8 +99,10 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     let trace_id = digest::trace_id(&trace_id)
         .ok_or_else(|| Problem::bad_request("a trace id is 32 hexadecimal digits"))?;
-    if !is_known(&query, trace_id).await? {
-        return Err(Problem::not_found().detail("no envelope has any part of this trace"));
+    let (is_known, lag) = is_known(&query, trace_id).await?;
+    if !is_known {
+        let problem = Problem::not_found().detail("no stored envelope contains a part of this trace");
+        return Ok(with_lag(lag, problem));
     }
     stream(&query, "application/json", move |query, out| {
         let trace = assemble(query, trace_id, TRACE_BYTES_MAX)?;
@@ -115,10 +113,13 @@ pub(super) async fn one(
 }
 
 /// Returns true when any part of a trace is stored. Checked first, because a stream cannot change its status later.
-pub(crate) async fn is_known(query: &Query, trace_id: [u8; 16]) -> Result<bool, Problem> {
-    let read = move |query: &Query| query.index.read(|connection| read::of_trace(connection, trace_id, 1));
-    let (rows, _) = ask(query, read).await?;
-    Ok(!rows.is_empty())
+///
+/// Also returns the number of envelopes that the index lacks.
+pub(crate) async fn is_known(query: &Query, trace_id: [u8; 16]) -> Result<(bool, u64), Problem> {
+    let read =
+        move |query: &Query| query.index.read(|connection| read::trace_envelopes(connection, trace_id, 1));
+    let (rows, lag) = run_query(query, read).await?;
+    Ok((!rows.is_empty(), lag))
 }
 
 /// Reads a trace's envelopes and assembles the trace in about this many bytes of memory.
@@ -128,8 +129,8 @@ pub(crate) fn assemble(
     bytes_max: usize,
 ) -> Result<Option<Trace>, WriteError> {
     let one_at_a_time = query.assembling.lock().unwrap_or_else(PoisonError::into_inner);
-    let rows = query.index.read(|connection| read::of_trace(connection, trace_id, ENVELOPES_MAX))?;
-    let kept = query.index.read(|connection| read::count_of_trace(connection, trace_id))?;
+    let rows = query.index.read(|connection| read::trace_envelopes(connection, trace_id, ENVELOPES_MAX))?;
+    let stored = query.index.read(|connection| read::count_trace_envelopes(connection, trace_id))?;
     let mut reader = query.journal.reader();
     let mut assembly = Assembly::new(trace_id, bytes_max);
     let (mut read, mut bytes, mut decompressed) = (0, 0, 0);
@@ -145,7 +146,7 @@ pub(crate) fn assemble(
         })?;
         read += 1;
     }
-    assembly.leave_out_envelopes(kept.saturating_sub(read));
+    assembly.count_left_out_envelopes(stored.saturating_sub(read));
     drop(one_at_a_time);
     Ok(assembly.finish())
 }

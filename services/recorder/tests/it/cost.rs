@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use recorder::protocol::{
-    digest,
-    envelope::Envelope,
-    trace::{Assembly, Source},
-};
+use recorder::protocol::{assembly::Assembly, digest, envelope::Envelope, trace::Source};
 use testkit::thread_cpu_time;
 
 /// Limit for sixteen times the entries. Linear work takes sixteen times as long, or up to forty times when the entries no
@@ -40,7 +36,7 @@ fn work(body: &str) -> Duration {
 }
 
 #[test]
-fn the_work_does_not_grow_with_the_square_of_the_entries() {
+fn cost_is_linear_in_the_entries() {
     let traces = |n: usize| format!(r#"{{"trace_id":"{n:032x}"}}"#);
     let same_trace = |n: usize| {
         format!(
@@ -82,7 +78,7 @@ fn the_work_does_not_grow_with_the_square_of_the_entries() {
 }
 
 #[test]
-fn no_text_of_a_digest_is_long() {
+fn digest_texts_are_short() {
     let long = "x".repeat(1 << 20);
     let body = format!(
         "{{}}\n{{\"type\":\"transaction\"}}\n{{\"transaction\":\"{long}\",\"release\":\"{long}\",\"environment\":\"{long}\",\"contexts\":{{\"trace\":{{\"trace_id\":\"{}\",\"op\":\"{long}\"}}}}}}\n{{\"type\":\"event\"}}\n{{\"release\":\"{long}\",\"user\":{{\"id\":\"{long}\"}}}}\n{{\"type\":\"session\"}}\n{{\"sid\":\"{long}\",\"did\":\"{long}\",\"attrs\":{{\"release\":\"{long}\"}}}}\n",

@@ -37,12 +37,19 @@ fn envelope(number: u32) -> String {
     error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "E", &format!("value-{number}-"), "anna")
 }
 
-async fn kept(recorder: &Recorder) -> Vec<u32> {
-    let numbers = recorder.lines("/api/v1/envelopes").await;
+/// Stores envelopes with the numbers from 1 on.
+async fn store_numbers(recorder: &Recorder, last: u32) {
+    for number in 1..=last {
+        recorder.store(1, envelope(number)).await;
+    }
+}
+
+async fn numbers(recorder: &Recorder) -> Vec<u32> {
+    let lines = recorder.lines("/api/v1/envelopes").await;
     let value = |line: &Value| {
         line["items"][0]["payload"]["exception"]["values"][0]["value"].as_str().map(str::to_owned)
     };
-    numbers
+    lines
         .iter()
         .map(|line| {
             value(line)
@@ -60,13 +67,11 @@ fn head_distance(number: u32) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_behind_damage_are_found_wherever_it_is() {
+async fn records_after_damage_are_read() {
     // In the body, in the length, in the checksum, in the marker.
     for into_head in [None, Some(8), Some(4), Some(12)] {
         let recorder = Recorder::start(&[]).await;
-        for number in 1..=9 {
-            recorder.keep(1, envelope(number)).await;
-        }
+        store_numbers(&recorder, 9).await;
         let directory = recorder.stop().await;
         let segment = &files(directory.path(), "segment")[0];
         let before = into_head.map_or(0, |distance| head_distance(4) + distance);
@@ -75,25 +80,23 @@ async fn records_behind_damage_are_found_wherever_it_is() {
         std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
 
         let recorder = Recorder::start_in(directory, &[]).await;
-        assert_eq!(kept(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9], "{into_head:?}");
-        recorder.keep(1, envelope(10)).await;
+        assert_eq!(numbers(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9], "{into_head:?}");
+        recorder.store(1, envelope(10)).await;
         let directory = recorder.stop().await;
         let aside = files(directory.path(), "damaged");
         assert_eq!(aside.len(), 1, "the bytes are put aside");
         assert!(into_head.is_some() || std::fs::metadata(&aside[0]).expect("a file").len() > 100);
         let recorder = Recorder::start_in(directory, &[]).await;
-        assert_eq!(kept(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9, 10], "{into_head:?}, the next start");
+        assert_eq!(numbers(&recorder).await, [1, 2, 3, 5, 6, 7, 8, 9, 10], "{into_head:?}, the next start");
         let directory = recorder.stop().await;
         assert_eq!(files(directory.path(), "damaged").len(), 1, "under the same name");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_is_reported_once_however_often_it_is_met() {
+async fn damage_is_logged_once() {
     let recorder = Recorder::start(&[]).await;
-    for number in 1..=3 {
-        recorder.keep(1, envelope(number)).await;
-    }
+    store_numbers(&recorder, 3).await;
     let directory = recorder.stop().await;
     flip(&files(directory.path(), "segment")[0], "value-2-", 0);
     // Each start reads the segment to its end, and the first one reads it again for the index.
@@ -101,7 +104,7 @@ async fn damage_is_reported_once_however_often_it_is_met() {
     for start in 1..=2 {
         let program = Program::start(directory.path(), &[]).await;
         let listing = client().get(format!("{}/api/v1/envelopes", program.query)).send().await;
-        let listing = listing.expect("an answer").text().await.expect("text");
+        let listing = listing.expect("a response").text().await.expect("text");
         assert_eq!(lines(&listing).len(), 2, "start {start}");
     }
     let log = log(directory.path());
@@ -109,11 +112,9 @@ async fn damage_is_reported_once_however_often_it_is_met() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_in_the_first_bytes_of_a_segment_costs_nothing() {
+async fn damaged_segment_header_loses_no_record() {
     let recorder = Recorder::start(&[]).await;
-    for number in 1..=3 {
-        recorder.keep(1, envelope(number)).await;
-    }
+    store_numbers(&recorder, 3).await;
     let mut directory = recorder.stop().await;
     // In the name of the layout, and in the two copies of the marker behind it.
     for at in [3, 17, 25] {
@@ -121,23 +122,31 @@ async fn damage_in_the_first_bytes_of_a_segment_costs_nothing() {
         flip_at(&segment, at);
         std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
         let recorder = Recorder::start_in(directory, &[]).await;
-        assert_eq!(kept(&recorder).await, [1, 2, 3], "byte {at}");
+        assert_eq!(numbers(&recorder).await, [1, 2, 3], "byte {at}");
         directory = recorder.stop().await;
         flip_at(&segment, at);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_in_an_old_segment_stops_neither_queries_nor_the_index() {
+async fn damaged_empty_segment_is_recreated() {
+    let recorder = Recorder::start(&[]).await;
+    assert!(recorder.lines("/api/v1/envelopes").await.is_empty());
+    let directory = recorder.stop().await;
+    flip_at(&files(directory.path(), "segment")[0], 17);
+    let recorder = Recorder::start_in(directory, &[]).await;
+    assert_eq!(recorder.store(1, envelope(1)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_old_segment_does_not_stop_queries_or_indexing() {
     let recorder = Recorder::start(&[("PITBOSS__RECORDER__SEGMENT_BYTES", "4096")]).await;
-    for number in 1..=30 {
-        recorder.keep(1, envelope(number)).await;
-    }
+    store_numbers(&recorder, 30).await;
     let segments = files(recorder.directory.path(), "segment");
     assert!(segments.len() > 3, "{segments:?}");
     flip(&segments[0], "value-2-", 0);
     let without: Vec<u32> = (1..=30).filter(|number| *number != 2).collect();
-    assert_eq!(kept(&recorder).await, without, "a listing passes over it");
+    assert_eq!(numbers(&recorder).await, without, "a listing passes over it");
     let issue = &recorder.lines("/api/v1/issues").await[0];
     assert_eq!(issue["last_event_id"].as_str().map(str::len), Some(32));
     let directory = recorder.stop().await;
@@ -145,7 +154,7 @@ async fn damage_in_an_old_segment_stops_neither_queries_nor_the_index() {
     let last = |path: &PathBuf| std::fs::read(path).expect("a segment");
     let before: Vec<_> = segments.iter().map(last).collect();
     let recorder = Recorder::start_in(directory, &[]).await;
-    assert_eq!(kept(&recorder).await, without, "and an index is made without it");
+    assert_eq!(numbers(&recorder).await, without, "and an index is made without it");
     assert_eq!(
         segments.iter().map(last).collect::<Vec<_>>()[..3],
         before[..3],
@@ -154,7 +163,7 @@ async fn damage_in_an_old_segment_stops_neither_queries_nor_the_index() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_torn_end_is_kept_under_its_own_name() {
+async fn each_torn_end_is_quarantined_separately() {
     let mut directory = None;
     for number in 1..=4 {
         let recorder = match directory.take() {
@@ -163,7 +172,7 @@ async fn every_torn_end_is_kept_under_its_own_name() {
         };
         // The second and the fourth torn end begin where the one before was cut off.
         if number % 2 == 1 {
-            recorder.keep(1, envelope(number)).await;
+            recorder.store(1, envelope(number)).await;
         }
         let stopped = recorder.stop().await;
         let segment = &files(stopped.path(), "segment")[0];
@@ -173,7 +182,7 @@ async fn every_torn_end_is_kept_under_its_own_name() {
         directory = Some(stopped);
     }
     let recorder = Recorder::start_in(directory.expect("a folder"), &[]).await;
-    assert_eq!(kept(&recorder).await, [1, 3]);
+    assert_eq!(numbers(&recorder).await, [1, 3]);
     let mut torn: Vec<_> = files(recorder.directory.path(), "torn")
         .iter()
         .map(|path| std::fs::read(path).expect("a file"))
@@ -183,7 +192,7 @@ async fn every_torn_end_is_kept_under_its_own_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_segment_of_the_first_layout_is_read_and_continued_in_a_new_one() {
+async fn first_layout_segment_is_read_only() {
     let directory = tempfile::tempdir().expect("a folder");
     let segments = directory.path().join("data/segments");
     std::fs::create_dir_all(&segments).expect("a folder");
@@ -202,8 +211,8 @@ async fn a_segment_of_the_first_layout_is_read_and_continued_in_a_new_one() {
     }
     std::fs::write(segments.join(format!("{:020}.segment", 1)), &bytes).expect("a segment");
     let recorder = Recorder::start_in(directory, &[]).await;
-    assert_eq!(recorder.keep(1, envelope(4)).await, 4);
-    assert_eq!(kept(&recorder).await, [1, 2, 3, 4]);
+    assert_eq!(recorder.store(1, envelope(4)).await, 4);
+    assert_eq!(numbers(&recorder).await, [1, 2, 3, 4]);
     let [old, new] =
         <[PathBuf; 2]>::try_from(files(recorder.directory.path(), "segment")).expect("two files");
     assert_eq!(std::fs::read(old).expect("a segment"), bytes, "the old one is not written to");

@@ -12,8 +12,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    stub::{ENVELOPE, Stub, forward, forwarding_to, until},
-    support::{Recorder, key, lines, transaction},
+    stub::{ENVELOPE, Stub, forward, forwarding_to, wait_for_count},
+    support::{Recorder, fetch, key, lines, transaction},
 };
 
 async fn forwarder(other: &Recorder) -> Recorder {
@@ -23,41 +23,41 @@ async fn forwarder(other: &Recorder) -> Recorder {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_arrive_under_the_other_key_and_only_those_that_were_asked_for() {
+async fn only_configured_projects_are_forwarded_with_the_targets_key() {
     let other = Recorder::start(&[]).await;
     let recorder = forwarder(&other).await;
-    recorder.keep(3, ENVELOPE).await;
-    recorder.keep(1, ENVELOPE).await;
-    until(&recorder, "sent", 1).await;
+    recorder.store(3, ENVELOPE).await;
+    recorder.store(1, ENVELOPE).await;
+    wait_for_count(&recorder, "sent", 1).await;
     let arrived = other.lines("/api/v1/envelopes").await;
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0]["project"], "user");
-    assert_eq!(arrived[0]["headers"]["trace"]["public_key"], "ours", "a key that is not ours stays");
+    assert_eq!(arrived[0]["headers"]["trace"]["public_key"], "ours", "an unknown key is not replaced");
     assert_eq!(arrived[0]["items"][0]["payload"], json!({"message": "x"}));
     assert_eq!(
         recorder.lines("/api/v1/envelopes").await[0]["headers"]["trace"]["public_key"],
         "ours",
-        "kept as it came"
+        "the stored envelope is unchanged"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentry_that_hangs_delays_nobody_and_drops_are_counted() {
+async fn hanging_target_does_not_delay_ingest() {
     let other = Recorder::start(&[]).await;
     let recorder = forwarder(&other).await;
-    let hang = other.operate(Method::POST, "/api/v1/ingest/mode").body("{\"mode\":\"hang\"}");
-    assert_eq!(hang.send().await.expect("an answer").status(), 200);
+    let hang = other.operator_request(Method::POST, "/api/v1/ingest/mode").body("{\"mode\":\"hang\"}");
+    assert_eq!(fetch(hang).await.status(), 200);
     let begun = std::time::Instant::now();
     for _ in 0..200 {
-        recorder.keep(3, ENVELOPE).await;
+        recorder.store(3, ENVELOPE).await;
     }
     assert!(begun.elapsed() < Duration::from_secs(60), "200 envelopes took {:?}", begun.elapsed());
-    until(&recorder, "dropped_queue_full", 60).await;
+    wait_for_count(&recorder, "dropped_queue_full", 60).await;
 
     let limit = "{\"mode\":\"rate_limit\",\"retry_after_s\":1000}";
-    let limit = other.operate(Method::POST, "/api/v1/ingest/mode").body(limit);
-    assert_eq!(limit.send().await.expect("an answer").status(), 200);
-    until(&recorder, "dropped_rate_limited", 100).await;
+    let limit = other.operator_request(Method::POST, "/api/v1/ingest/mode").body(limit);
+    assert_eq!(fetch(limit).await.status(), 200);
+    wait_for_count(&recorder, "dropped_rate_limited", 100).await;
     assert_eq!(other.lines("/api/v1/envelopes").await.len(), 0);
     assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 200);
 }
@@ -75,29 +75,31 @@ fn error_and_attachment() -> String {
     "{}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n{\"type\":\"attachment\",\"length\":3}\nabc\n".to_owned()
 }
 
-fn no_types(payloads: &[&str]) -> Vec<String> {
+fn type_names(payloads: &[&str]) -> Vec<String> {
     payloads.iter().map(|text| (*text).to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limited_category_is_left_out_and_the_rest_goes_on() {
-    let limits = (
-        "x-sentry-rate-limits",
-        "600:transaction;attachment:organization:quota, 600:never_heard_of".to_owned(),
-    );
+async fn limited_category_is_omitted_and_reported() {
+    let limits =
+        ("x-sentry-rate-limits", "600:transaction;attachment:organization:quota, 600:unknown".to_owned());
     let (stub, host) = Stub::start(vec![(200, vec![limits]), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     let span = transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0);
-    recorder.keep(3, span.clone()).await;
-    until(&recorder, "sent", 1).await;
-    recorder.keep(3, span).await;
-    until(&recorder, "dropped_rate_limited", 1).await;
-    recorder.keep(3, error_and_attachment()).await;
-    until(&recorder, "sent", 2).await;
+    recorder.store(3, span.clone()).await;
+    wait_for_count(&recorder, "sent", 1).await;
+    recorder.store(3, span).await;
+    wait_for_count(&recorder, "dropped_rate_limited", 1).await;
+    recorder.store(3, error_and_attachment()).await;
+    wait_for_count(&recorder, "sent", 2).await;
     assert_eq!(forward(&recorder).await["left_out"], 2, "a transaction and an attachment");
     let types = stub.types();
     assert_eq!(types.len(), 2, "{types:?}");
-    assert_eq!(types[1], no_types(&["event", "client_report"]), "limits on a 200 count, and errors go on");
+    assert_eq!(
+        types[1],
+        type_names(&["event", "client_report"]),
+        "limits in a response of 200 apply, and errors are still sent"
+    );
     let got = stub.got.lock().expect("whole").clone();
     let report = got[1].iter().find(|line| line["discarded_events"].is_array()).expect("a report");
     let lost = |category: &str| {
@@ -110,8 +112,8 @@ async fn a_limited_category_is_left_out_and_the_rest_goes_on() {
     assert_eq!(lost("transaction"), Some((json!("ratelimit_backoff"), json!(1))));
     assert_eq!(lost("span"), Some((json!("ratelimit_backoff"), json!(2))));
     // The next copy reports what this copy leaves out.
-    recorder.keep(3, ENVELOPE).await;
-    until(&recorder, "sent", 3).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(&recorder, "sent", 3).await;
     let got = stub.got.lock().expect("whole").clone();
     let report = got[2].iter().find(|line| line["discarded_events"].is_array()).expect("a report");
     let lost = &report["discarded_events"][0];
@@ -119,62 +121,62 @@ async fn a_limited_category_is_left_out_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_429_without_categories_stops_everything_for_its_time() {
+async fn global_429_stops_all_copies() {
     let (stub, host) =
         Stub::start(vec![(429, vec![("retry-after", "600".to_owned())]), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
-    recorder.keep(3, ENVELOPE).await;
-    until(&recorder, "dropped_rate_limited", 1).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(&recorder, "dropped_rate_limited", 1).await;
     for body in [ENVELOPE, "{}\n{\"type\":\"client_report\"}\n{\"discarded_events\":[]}\n", ENVELOPE] {
-        recorder.keep(3, body).await;
+        recorder.store(3, body).await;
     }
-    until(&recorder, "dropped_rate_limited", 4).await;
-    assert_eq!(stub.types().len(), 1, "reports wait too");
+    wait_for_count(&recorder, "dropped_rate_limited", 4).await;
+    assert_eq!(stub.types().len(), 1, "reports are not sent either");
     assert_eq!(forward(&recorder).await["sent"], 0);
     let dropped = json!({"error": {"ratelimited_by_server": 1, "ratelimit_backoff": 2}});
     assert_eq!(dropped_of(&recorder).await, dropped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_dsn_is_shown_with_status_and_reason() {
+async fn refused_copy_shows_status_and_reason() {
     let reason = ("x-sentry-error", "event submission rejected with_reason: ProjectId".to_owned());
     let (stub, host) = Stub::start(vec![(403, vec![reason]), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
-    recorder.keep(3, ENVELOPE).await;
-    until(&recorder, "refused", 1).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(&recorder, "refused", 1).await;
     let error = last_error(&recorder).await;
     assert_eq!(error["status"], 403);
     assert!(error["reason"].as_str().is_some_and(|reason| reason.contains("ProjectId")), "{error}");
     assert!(error["at"].as_f64().is_some_and(|at| at > 1.7e9));
-    recorder.keep(3, ENVELOPE).await;
-    until(&recorder, "sent", 1).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(&recorder, "sent", 1).await;
     assert_eq!(
         stub.types()[1],
-        no_types(&["event", "client_report"]),
-        "what was refused is told as soon as something is taken"
+        type_names(&["event", "client_report"]),
+        "the loss is reported with the next accepted copy"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_is_not_followed() {
+async fn redirect_is_not_followed() {
     let (elsewhere, elsewhere_host) = Stub::start(vec![(200, Vec::new())]).await;
     let to = ("location", format!("http://{elsewhere_host}/api/7/envelope/"));
     let (_, host) = Stub::start(vec![(307, vec![to])]).await;
     let recorder = forwarding_to(&host).await;
-    recorder.keep(3, ENVELOPE).await;
-    until(&recorder, "refused", 1).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(&recorder, "refused", 1).await;
     assert_eq!(last_error(&recorder).await["status"], 307);
-    assert!(elsewhere.types().is_empty(), "the envelope and its key went nowhere else");
+    assert!(elsewhere.types().is_empty(), "the envelope and its key are sent to no other host");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentry_that_cannot_be_reached_is_shown() {
+async fn unreachable_target_is_shown() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let host = listener.local_addr().expect("an address").to_string();
     drop(listener);
     let recorder = forwarding_to(&host).await;
-    recorder.keep(3, ENVELOPE).await;
-    until(&recorder, "dropped_failed", 1).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(&recorder, "dropped_failed", 1).await;
     let error = last_error(&recorder).await;
     assert!(
         error["status"].is_null() && error["reason"].as_str().is_some_and(|text| text.contains("reached")),
@@ -183,7 +185,7 @@ async fn a_sentry_that_cannot_be_reached_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_envelope_of_a_trace_names_the_key_of_its_root_project() {
+async fn all_envelopes_of_a_trace_have_one_key() {
     let (stub, host) = Stub::start(vec![(200, Vec::new())]).await;
     let (game, gateway) = (format!("http://theirgame@{host}/7"), format!("http://theirgateway@{host}/8"));
     let recorder =
@@ -192,9 +194,9 @@ async fn every_envelope_of_a_trace_names_the_key_of_its_root_project() {
         format!("{{\"trace\":{{\"public_key\":\"{}\"}}}}\n{{\"type\":\"event\"}}\n{{}}\n", key(root))
     };
     for project in [1, 3] {
-        recorder.keep(project, of(1)).await;
+        recorder.store(project, of(1)).await;
     }
-    recorder.keep(3, of(4)).await;
+    recorder.store(3, of(4)).await;
     testkit::eventually("copies", Duration::from_secs(20), || async {
         (stub.got.lock().expect("whole").len() == 3).then_some(())
     })
@@ -205,21 +207,21 @@ async fn every_envelope_of_a_trace_names_the_key_of_its_root_project() {
         .map(|envelope| envelope[0]["trace"]["public_key"].as_str().expect("a key").to_owned())
         .collect();
     keys.sort();
-    assert_eq!(keys, ["theirgame", "theirgateway", "theirgateway"], "payment has no project over there");
+    assert_eq!(keys, ["theirgame", "theirgateway", "theirgateway"], "payment has no target");
 }
 
 /// A Sentry that sends no response until it is released.
-struct Held {
+struct BlockedSentry {
     types: Arc<Mutex<Vec<Vec<String>>>>,
     release: Arc<tokio::sync::Semaphore>,
 }
 
-impl Held {
+impl BlockedSentry {
     async fn start() -> (Self, String) {
-        let held = Self { types: Arc::default(), release: Arc::new(tokio::sync::Semaphore::new(0)) };
+        let blocked = Self { types: Arc::default(), release: Arc::new(tokio::sync::Semaphore::new(0)) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
-        let (types, release) = (Arc::clone(&held.types), Arc::clone(&held.release));
+        let (types, release) = (Arc::clone(&blocked.types), Arc::clone(&blocked.release));
         let routes = Router::new().fallback(move |body: Bytes| {
             let (types, release) = (Arc::clone(&types), Arc::clone(&release));
             async move {
@@ -233,11 +235,11 @@ impl Held {
             }
         });
         telemetry::spawn(async move { axum::serve(listener, routes).await });
-        (held, host)
+        (blocked, host)
     }
 
-    async fn until_got(&self, count: usize) -> Vec<Vec<String>> {
-        testkit::eventually("requests over there", Duration::from_secs(20), || async {
+    async fn wait_for_requests(&self, count: usize) -> Vec<Vec<String>> {
+        testkit::eventually("requests at the target", Duration::from_secs(20), || async {
             let types = self.types.lock().expect("whole").clone();
             (types.len() >= count).then_some(types)
         })
@@ -246,24 +248,24 @@ impl Held {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_go_before_transactions_and_on_a_request_of_their_own() {
-    let (held, host) = Held::start().await;
+async fn errors_are_sent_before_transactions() {
+    let (blocked, host) = BlockedSentry::start().await;
     let recorder = forwarding_to(&host).await;
     let span = || transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0);
     for _ in 0..3 {
-        recorder.keep(3, span()).await;
+        recorder.store(3, span()).await;
     }
-    assert_eq!(held.until_got(3).await.len(), 3, "several are on their way at once");
+    assert_eq!(blocked.wait_for_requests(3).await.len(), 3, "several requests are in flight");
     for _ in 0..147 {
-        recorder.keep(3, span()).await;
+        recorder.store(3, span()).await;
     }
-    recorder.keep(3, ENVELOPE).await;
-    let types = held.until_got(4).await;
+    recorder.store(3, ENVELOPE).await;
+    let types = blocked.wait_for_requests(4).await;
     assert_eq!(types[3][0], "event", "no transaction takes the last request: {types:?}");
     // 128 copies wait, and the older ones are dropped.
-    until(&recorder, "dropped_queue_full", 19).await;
+    wait_for_count(&recorder, "dropped_queue_full", 19).await;
     assert_eq!(dropped_of(&recorder).await["transaction"], json!({"queue_overflow": 19}));
     assert_eq!(dropped_of(&recorder).await["error"], Value::Null);
-    held.release.add_permits(1_000);
-    until(&recorder, "sent", 132).await;
+    blocked.release.add_permits(1_000);
+    wait_for_count(&recorder, "sent", 132).await;
 }

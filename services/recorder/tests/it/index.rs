@@ -20,10 +20,10 @@ async fn seqs(recorder: &Recorder) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_of_another_version_is_made_anew() {
+async fn index_of_another_version_is_rebuilt() {
     let recorder = Recorder::start(&[]).await;
     for _ in 0..3 {
-        recorder.keep(1, an_error()).await;
+        recorder.store(1, an_error()).await;
     }
     let issues = recorder.lines("/api/v1/issues").await;
     let mut directory = recorder.stop().await;
@@ -39,28 +39,28 @@ async fn an_index_of_another_version_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_is_ahead_of_its_journal_is_made_anew() {
+async fn index_ahead_of_the_journal_is_rebuilt() {
     let recorder = Recorder::start(&[]).await;
     for _ in 0..3 {
-        recorder.keep(1, an_error()).await;
+        recorder.store(1, an_error()).await;
     }
     assert_eq!(recorder.lines("/api/v1/issues").await[0]["count"], 3);
     let directory = recorder.stop().await;
     std::fs::remove_dir_all(directory.path().join("data/segments")).expect("segments");
     let recorder = Recorder::start_in(directory, &[]).await;
-    assert!(recorder.lines("/api/v1/issues").await.is_empty(), "what is not kept is not counted");
-    assert_eq!(recorder.keep(1, an_error()).await, 1);
+    assert!(recorder.lines("/api/v1/issues").await.is_empty(), "what is not stored is not counted");
+    assert_eq!(recorder.store(1, an_error()).await, 1);
     assert_eq!(recorder.lines("/api/v1/issues").await[0]["count"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envelope_above_lowered_limits_stays_and_holds_nothing_up() {
+async fn envelope_above_lowered_limits_does_not_stop_indexing() {
     let recorder = Recorder::start(&[]).await;
     let mut large = b"{}\n{\"type\":\"attachment\",\"length\":300000}\n".to_vec();
     large.resize(large.len() + 300_000, b'a');
-    recorder.keep(1, "{}\n").await;
-    recorder.keep(1, large.clone()).await;
-    recorder.keep(1, "{}\n").await;
+    recorder.store(1, "{}\n").await;
+    recorder.store(1, large.clone()).await;
+    recorder.store(1, "{}\n").await;
     let directory = recorder.stop().await;
     std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
 
@@ -73,15 +73,15 @@ async fn an_envelope_above_lowered_limits_stays_and_holds_nothing_up() {
     assert_eq!(raw, large, "every byte is still there");
 }
 
-async fn keep(journal: &Journal) -> u64 {
+async fn store(journal: &Journal) -> u64 {
     let (kind, encoding, digest) = (BodyKind::Envelope, Encoding::Identity, Digest::default());
     let body = b"{}\n".to_vec().into();
     let append = Append { received_at_us: 1, project: 1, kind, encoding, body, digest };
-    journal.append(append).await.expect("kept")
+    journal.append(append).await.expect("stored")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damage_at_the_end_of_what_is_durable_is_passed_over() {
+async fn damaged_last_record_is_skipped_by_the_index() {
     let directory = tempfile::tempdir().expect("a folder");
     let open = || {
         let options = journal::Options {
@@ -94,7 +94,7 @@ async fn damage_at_the_end_of_what_is_durable_is_passed_over() {
     };
     let (journal, writer) = open();
     for seq in 1..=3 {
-        assert_eq!(keep(&journal).await, seq);
+        assert_eq!(store(&journal).await, seq);
     }
     journal.close().await;
     writer.join().expect("no panic");
@@ -116,7 +116,7 @@ async fn damage_at_the_end_of_what_is_durable_is_passed_over() {
     };
     assert_eq!(index.caught_up().await, 0, "what is lost is not waited for");
     assert_eq!(listed(), [1, 2]);
-    assert_eq!(keep(&journal).await, 4);
+    assert_eq!(store(&journal).await, 4);
     assert_eq!(index.caught_up().await, 0);
     assert_eq!(listed(), [1, 2, 4]);
     journal.close().await;

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use serde_json::json;
 
 use crate::{
-    stub::{ENVELOPE, Stub, forward, forwarding_to, until},
-    support::{Recorder, transaction},
+    stub::{ENVELOPE, Stub, forward, forwarding_to, wait_for_count},
+    support::{Recorder, fetch, transaction},
 };
 
 fn attachment(bytes: usize) -> Vec<u8> {
@@ -17,39 +17,39 @@ fn attachment(bytes: usize) -> Vec<u8> {
 
 /// Sends an error and waits until the count of this outcome is reached.
 async fn send(recorder: &Recorder, counted_as: &str, count: u64) {
-    recorder.keep(3, ENVELOPE).await;
-    until(recorder, counted_as, count).await;
+    recorder.store(3, ENVELOPE).await;
+    wait_for_count(recorder, counted_as, count).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_is_refused_is_told_again() {
+async fn refused_loss_report_is_sent_again() {
     let (stub, host) = Stub::start(vec![(403, Vec::new()), (403, Vec::new()), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     send(&recorder, "refused", 1).await;
     send(&recorder, "refused", 2).await;
     send(&recorder, "sent", 1).await;
     send(&recorder, "sent", 2).await;
-    let told = [
+    let expected = [
         json!({}),
         json!({"error": {"send_error": 1}}),
         json!({"error": {"send_error": 2}}),
         json!({}), // accepted reports are not repeated
     ];
-    assert_eq!(stub.told(), told);
+    assert_eq!(stub.reported_losses(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_does_not_arrive_is_told_again() {
+async fn undelivered_loss_report_is_sent_again() {
     let (stub, host) = Stub::start_after(2, vec![(200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     send(&recorder, "dropped_failed", 1).await;
     send(&recorder, "dropped_failed", 2).await;
     send(&recorder, "sent", 1).await;
-    assert_eq!(stub.told(), [json!({"error": {"network_error": 2}})]);
+    assert_eq!(stub.reported_losses(), [json!({"error": {"network_error": 2}})]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_cannot_be_made_is_counted_and_takes_no_losses_along() {
+async fn failed_copy_keeps_the_losses_for_the_next_report() {
     let (stub, host) = Stub::start(vec![(403, Vec::new()), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     send(&recorder, "refused", 1).await;
@@ -57,36 +57,36 @@ async fn a_copy_that_cannot_be_made_is_counted_and_takes_no_losses_along() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(&attachment(9_000_000)).expect("memory");
     let body = gzip.finish().expect("memory");
-    let answer = recorder.post(3, body).header("content-encoding", "gzip").send().await.expect("an answer");
-    assert_eq!(answer.status(), 200, "it is kept all the same");
-    until(&recorder, "dropped_failed", 2).await;
+    let response = fetch(recorder.post(3, body).header("content-encoding", "gzip")).await;
+    assert_eq!(response.status(), 200, "the envelope is stored");
+    wait_for_count(&recorder, "dropped_failed", 2).await;
     let lost = json!({"error": {"send_error": 1}, "attachment": {"internal_sdk_error": 9_000_000}});
     assert_eq!(forward(&recorder).await["dropped"], lost);
     send(&recorder, "sent", 1).await;
-    assert_eq!(stub.told(), [json!({}), lost]);
+    assert_eq!(stub.reported_losses(), [json!({}), lost]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_which_nothing_is_left_takes_no_losses_along() {
+async fn empty_copy_keeps_the_losses_for_the_next_report() {
     let limits = ("x-sentry-rate-limits", "600:transaction:organization".to_owned());
     let (stub, host) = Stub::start(vec![(200, vec![limits]), (403, Vec::new()), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     send(&recorder, "sent", 1).await;
     send(&recorder, "refused", 1).await;
     let span = transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0);
-    recorder.keep(3, span).await;
-    until(&recorder, "dropped_rate_limited", 1).await;
+    recorder.store(3, span).await;
+    wait_for_count(&recorder, "dropped_rate_limited", 1).await;
     send(&recorder, "sent", 2).await;
     let lost = json!({"error": {"send_error": 1}, "transaction": {"ratelimit_backoff": 1}, "span": {"ratelimit_backoff": 2}});
-    assert_eq!(stub.told(), [json!({}), json!({}), lost]);
+    assert_eq!(stub.reported_losses(), [json!({}), json!({}), lost]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_too_large_to_be_forwarded_is_counted_as_lost() {
+async fn body_too_large_to_forward_is_counted_as_lost() {
     let (stub, host) = Stub::start(vec![(200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
-    recorder.keep(3, attachment(200_000)).await;
+    recorder.store(3, attachment(200_000)).await;
     assert_eq!(forward(&recorder).await["dropped_queue_full"], 1);
     send(&recorder, "sent", 1).await;
-    assert_eq!(stub.told(), [json!({"attachment": {"queue_overflow": 200_000}})]);
+    assert_eq!(stub.reported_losses(), [json!({"attachment": {"queue_overflow": 200_000}})]);
 }

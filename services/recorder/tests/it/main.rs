@@ -1,20 +1,20 @@
 //! Tests of the recorder over HTTP, in this process or as the real program.
 
-mod bounds;
 mod cost;
 mod damage;
 mod forward;
 mod index;
-mod kept;
 mod losses;
+mod malformed;
 mod modes;
-mod odd;
 mod pages;
 mod parser;
 mod power_cut;
 mod protocol;
 mod queries;
 mod sdk;
+mod sigkill;
+mod size_limits;
 mod slow;
 mod spool;
 mod stub;

@@ -2,57 +2,31 @@
 
 use serde_json::json;
 
-use crate::support::{Recorder, error, transaction};
+use crate::support::{Recorder, error, store_bet, transaction};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
 
 async fn page(recorder: &Recorder, path: &str) -> String {
-    let answer = recorder.get(path).await;
-    assert_eq!(answer.status(), 200, "{path}");
-    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+    let response = recorder.get(path).await;
+    assert_eq!(response.status(), 200, "{path}");
+    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
     assert!(
-        answer.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'")
+        response.headers()["content-security-policy"].to_str().expect("text").contains("default-src 'none'")
     );
-    answer.text().await.expect("text")
+    response.text().await.expect("text")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_is_drawn_with_its_errors_logs_and_gaps() {
+async fn trace_page_shows_errors_logs_and_missing_parents() {
     let recorder = Recorder::start(&[]).await;
     assert!(page(&recorder, "/").await.contains("No trace yet"));
-    recorder
-        .keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "POST /api/v1/bets", 100.0))
-        .await;
-    recorder
-        .keep(
-            3,
-            transaction(
-                TRACE,
-                "cccccccccccccccc",
-                Some("aaaaaaaaaaaaaaad"),
-                "queue.process",
-                "casino.bets.commands.v1",
-                100.01,
-            ),
-        )
-        .await;
-    recorder
-        .keep(
-            4,
-            transaction(
-                TRACE,
-                "eeeeeeeeeeeeeeee",
-                Some("0123456789abcdef"),
-                "queue.process",
-                "lost parent",
-                100.01,
-            ),
-        )
-        .await;
-    recorder.keep(3, error(TRACE, "cccccccccccccccc", "ParseError", "bad reel", "anna")).await;
+    store_bet(&recorder, TRACE).await;
+    let (orphan, lost) = ("eeeeeeeeeeeeeeee", Some("0123456789abcdef"));
+    recorder.store(4, transaction(TRACE, orphan, lost, "queue.process", "lost parent", 100.01)).await;
+    recorder.store(3, error(TRACE, "cccccccccccccccc", "ParseError", "bad reel", "anna")).await;
     let log = json!({"items": [{"timestamp": 100.012, "trace_id": TRACE, "span_id": "cccccccccccccccc", "level": "info", "body": "reels spun"}]});
-    recorder.keep(3, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
+    recorder.store(3, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
 
     let html = page(&recorder, "/").await;
     assert!(html.contains(&format!("href=\"/traces/{TRACE}\"")) && html.contains("ParseError: bad reel"));
@@ -64,7 +38,7 @@ async fn a_trace_is_drawn_with_its_errors_logs_and_gaps() {
         "ParseError: bad reel",
         "reels spun",
         "0123456789abcdef",
-        "Not one tree",
+        "Incomplete tree",
         "http.route",
     ] {
         assert!(html.contains(text), "{text}");
@@ -85,16 +59,16 @@ async fn a_trace_is_drawn_with_its_errors_logs_and_gaps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_senders_wrote_is_never_markup() {
+async fn text_from_senders_is_escaped() {
     let recorder = Recorder::start(&[]).await;
-    recorder.keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, EVIL, EVIL, 100.0)).await;
+    recorder.store(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, EVIL, EVIL, 100.0)).await;
     recorder
-        .keep(1, transaction(TRACE, "bbbbbbbbbbbbbbbb", Some("\" onclick=\"alert(3)"), EVIL, EVIL, 100.0))
+        .store(1, transaction(TRACE, "bbbbbbbbbbbbbbbb", Some("\" onclick=\"alert(3)"), EVIL, EVIL, 100.0))
         .await;
-    recorder.keep(1, error(TRACE, "aaaaaaaaaaaaaaaa", EVIL, EVIL, EVIL)).await;
+    recorder.store(1, error(TRACE, "aaaaaaaaaaaaaaaa", EVIL, EVIL, EVIL)).await;
     let log = json!({"items": [{"timestamp": 100.0, "trace_id": TRACE, "span_id": "aaaaaaaaaaaaaaaa", "level": EVIL, "body": EVIL,
         "attributes": {EVIL: {"value": EVIL, "type": "string"}}}]});
-    recorder.keep(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
+    recorder.store(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
     let issue = recorder.lines("/api/v1/issues").await[0]["id"].as_str().expect("an id").to_owned();
     for path in ["/".to_owned(), format!("/traces/{TRACE}"), format!("/issues/{issue}")] {
         let html = page(&recorder, &path).await;
@@ -106,22 +80,22 @@ async fn what_senders_wrote_is_never_markup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_span_at_the_very_end_of_its_trace_is_drawn() {
+async fn span_at_the_end_of_a_trace_is_drawn() {
     let recorder = Recorder::start(&[]).await;
     let span = |name: &str, parent: Option<&str>, start: f64| {
         transaction(TRACE, &name.repeat(16), parent, "queue.process", &format!("at-{start}"), start)
     };
-    recorder.keep(1, span("a", None, 100.0)).await;
+    recorder.store(1, span("a", None, 100.0)).await;
     // Each span takes 20 ms. The last one begins at 99.8 % of the trace's length.
     for (name, start) in [("b", 104.98), ("c", 109.98)] {
-        recorder.keep(3, span(name, Some(&"a".repeat(16)), start)).await;
+        recorder.store(3, span(name, Some(&"a".repeat(16)), start)).await;
     }
     let html = page(&recorder, &format!("/traces/{TRACE}")).await;
     assert!(html.contains("at-109.98"), "{html}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chain_of_spans_and_a_circle_end() {
+async fn long_chains_and_cycles_of_spans_are_drawn_once() {
     let recorder = Recorder::start(&[]).await;
     let spans: Vec<_> = (1..3_000)
         .map(|number| json!({"trace_id": TRACE, "span_id": format!("{number:016x}"), "parent_span_id": format!("{:016x}", number - 1), "name": "x", "start_timestamp": 1.0, "end_timestamp": 2.0}))
@@ -130,7 +104,7 @@ async fn a_chain_of_spans_and_a_circle_end() {
             json!({"trace_id": TRACE, "span_id": "00000000000000f1", "parent_span_id": "000000000000000f0", "start_timestamp": 1.0, "end_timestamp": 2.0}),
         ])
         .collect();
-    recorder.keep(1, format!("{{}}\n{{\"type\":\"span\"}}\n{}\n", json!({"items": spans}))).await;
+    recorder.store(1, format!("{{}}\n{{\"type\":\"span\"}}\n{}\n", json!({"items": spans}))).await;
     let html = page(&recorder, &format!("/traces/{TRACE}")).await;
     assert_eq!(html.matches("<details").count(), 3_001, "every span once");
 }

@@ -32,7 +32,7 @@ fn with_disk<T>(work: impl FnOnce(&mut Disk) -> T) -> T {
     work(DISK.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 
-fn honest(file: &File) -> io::Result<()> {
+fn sync_and_remember(file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
     with_disk(|disk| {
         disk.syncs_left = disk.syncs_left.saturating_sub(1);
@@ -44,7 +44,7 @@ fn honest(file: &File) -> io::Result<()> {
     })
 }
 
-fn lying(_: &File) -> io::Result<()> {
+fn sync_nothing(_: &File) -> io::Result<()> {
     with_disk(|disk| {
         disk.syncs_left = disk.syncs_left.saturating_sub(1);
         if disk.syncs_left == 0 { Err(io::Error::other("the power fails")) } else { Ok(()) }
@@ -70,11 +70,11 @@ fn power_cut(directory: &Path, random: &mut StdRng) {
     }
 }
 
-async fn one_life(
+async fn run_until_power_cut(
     directory: &Path,
     sync: fn(&File) -> io::Result<()>,
     random: &mut StdRng,
-    kept: &mut Vec<(u64, Vec<u8>)>,
+    stored: &mut Vec<(u64, Vec<u8>)>,
 ) {
     let options =
         Options { directory: directory.to_owned(), segment_bytes: 20_000, retention_bytes: u64::MAX, sync };
@@ -94,9 +94,9 @@ async fn one_life(
                 journal.append(append).await.map(|seq| (seq, body))
             }
         });
-        let (answered, refused): (Vec<_>, Vec<_>) =
+        let (acknowledged, refused): (Vec<_>, Vec<_>) =
             futures::future::join_all(appends).await.into_iter().partition(Result::is_ok);
-        kept.extend(answered.into_iter().flatten());
+        stored.extend(acknowledged.into_iter().flatten());
         if !refused.is_empty() {
             break;
         }
@@ -106,7 +106,7 @@ async fn one_life(
 }
 
 /// Returns the number of acknowledged bodies that are missing or changed.
-async fn lost(directory: &Path, kept: &[(u64, Vec<u8>)]) -> usize {
+async fn lost(directory: &Path, stored: &[(u64, Vec<u8>)]) -> usize {
     let options = Options {
         directory: directory.to_owned(),
         segment_bytes: 20_000,
@@ -125,38 +125,38 @@ async fn lost(directory: &Path, kept: &[(u64, Vec<u8>)]) -> usize {
                 })
             })
     };
-    let there = kept.iter().filter(found).count();
+    let there = stored.iter().filter(found).count();
     journal.close().await;
     thread.join().expect("no panic");
-    kept.len() - there
+    stored.len() - there
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_survives_a_power_cut_and_a_lying_sync_is_seen() {
+async fn synced_envelopes_survive_a_power_cut() {
     let seed: u64 = testkit::seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let (mut checked, mut lives_with_loss) = (0, 0);
-    for life in 0..12 {
+    let (mut checked, mut runs_with_loss) = (0, 0);
+    for run in 0..12 {
         with_disk(|disk| disk.synced.clear());
         let directory = tempfile::tempdir().expect("a folder");
-        let mut kept = Vec::new();
+        let mut stored = Vec::new();
         for _ in 0..3 {
-            one_life(directory.path(), honest, &mut random, &mut kept).await;
+            run_until_power_cut(directory.path(), sync_and_remember, &mut random, &mut stored).await;
             power_cut(directory.path(), &mut random);
         }
-        checked += kept.len();
-        assert_eq!(lost(directory.path(), &kept).await, 0, "seed {seed}, life {life}");
+        checked += stored.len();
+        assert_eq!(lost(directory.path(), &stored).await, 0, "seed {seed}, run {run}");
 
         with_disk(|disk| disk.synced.clear());
         let directory = tempfile::tempdir().expect("a folder");
-        let mut kept = Vec::new();
-        one_life(directory.path(), lying, &mut random, &mut kept).await;
+        let mut stored = Vec::new();
+        run_until_power_cut(directory.path(), sync_nothing, &mut random, &mut stored).await;
         power_cut(directory.path(), &mut random);
-        lives_with_loss += usize::from(lost(directory.path(), &kept).await > 0);
+        runs_with_loss += usize::from(lost(directory.path(), &stored).await > 0);
     }
-    assert!(checked > 300, "only {checked} answers checked");
+    assert!(checked > 300, "only {checked} responses checked");
     assert!(
-        lives_with_loss > 6,
-        "a journal that does not synchronise lost something in {lives_with_loss} of 12 lives only"
+        runs_with_loss > 6,
+        "a journal that does not synchronise lost something in {runs_with_loss} of 12 runs only"
     );
 }

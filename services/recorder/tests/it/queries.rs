@@ -9,7 +9,7 @@ fn item(item_type: &str, payload: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_have_the_promised_shape() {
+async fn envelope_lines_have_the_documented_shape() {
     let recorder = Recorder::start(&[]).await;
     let pretty = "{\"timestamp\":1,\n \"note\":\"a\\nb\"}";
     let body = format!(
@@ -18,7 +18,7 @@ async fn lines_have_the_promised_shape() {
     );
     let mut seqs = Vec::new();
     for project in [1, 2, 1, 3] {
-        seqs.push(recorder.keep(project, body.clone()).await);
+        seqs.push(recorder.store(project, body.clone()).await);
     }
     let all = recorder.lines("/api/v1/envelopes").await;
     assert_eq!(all.iter().map(|line| line["seq"].as_u64().expect("seq")).collect::<Vec<_>>(), seqs);
@@ -38,31 +38,31 @@ async fn lines_have_the_promised_shape() {
     assert_eq!(seqs_of(recorder.lines("/api/v1/envelopes?limit=2").await), seqs[..2]);
     assert_eq!(recorder.lines("/api/v1/envelopes?type=attachment,event").await.len(), 4);
     assert!(recorder.lines("/api/v1/envelopes?type=transaction").await.is_empty());
-    assert!(recorder.lines("/api/v1/envelopes?type=never_heard_of").await.is_empty());
-    assert_eq!(recorder.get("/api/v1/envelopes?project=nobody").await.status(), 400);
+    assert!(recorder.lines("/api/v1/envelopes?type=unknown").await.is_empty());
+    assert_eq!(recorder.get("/api/v1/envelopes?project=unknown").await.status(), 400);
     assert_eq!(recorder.get("/api/v1/envelopes?since=x").await.status(), 400);
     assert_eq!(recorder.get("/api/v1/envelopes/999/raw").await.status(), 404);
     assert_eq!(recorder.get("/nothing").await.status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_sees_what_was_answered_before_it() {
+async fn query_sees_acknowledged_envelopes() {
     let recorder = Recorder::start(&[("PITBOSS__RECORDER__INDEX_GATHER_MS", "10000")]).await;
     for expected in 1..20 {
-        recorder.keep(1, "{}\n").await;
+        recorder.store(1, "{}\n").await;
         assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn issues_are_groups_with_counts_releases_and_users() {
+async fn issues_have_counts_releases_and_users() {
     let recorder = Recorder::start(&[]).await;
     let trace = "ab".repeat(16);
-    let first = recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 1", "anna")).await;
-    recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 2", "bert")).await;
-    let third = recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 3", "bert")).await;
-    recorder.keep(3, error(&trace, "aaaaaaaaaaaaaaaa", "IndexError", "out of range", "anna")).await;
-    recorder.keep(4, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 1", "anna")).await;
+    let first = recorder.store(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 1", "anna")).await;
+    recorder.store(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 2", "bert")).await;
+    let third = recorder.store(3, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 3", "bert")).await;
+    recorder.store(3, error(&trace, "aaaaaaaaaaaaaaaa", "IndexError", "out of range", "anna")).await;
+    recorder.store(4, error(&trace, "aaaaaaaaaaaaaaaa", "ParseError", "bad 1", "anna")).await;
 
     let issues = recorder.lines("/api/v1/issues").await;
     assert_eq!(issues.len(), 3, "by project, type and frames");
@@ -89,26 +89,24 @@ async fn issues_are_groups_with_counts_releases_and_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_signals_are_lines_of_their_own_fields() {
+async fn other_signals_are_listed_with_their_fields() {
     let recorder = Recorder::start(&[]).await;
     let metrics = json!({"items": [
         {"timestamp": 1.5, "trace_id": "ab".repeat(16), "name": "bets.settled", "type": "counter", "value": 1, "unit": "none",
          "attributes": {"game": {"value": "slots", "type": "string"}, "sentry.release": {"value": "r1", "type": "string"}}},
         {"timestamp": 1.6, "name": "latency", "type": "distribution", "value": 12.5}, "nonsense"]});
-    recorder.keep(3, item("trace_metric", &metrics)).await;
-    recorder
-        .keep(4, item("check_in", &json!({"check_in_id": "c", "monitor_slug": "sweep", "status": "ok"})))
-        .await;
-    recorder
-        .keep(4, item("profile_chunk", &json!({"profiler_id": "p", "profile": {"samples": [1, 2, 3]}})))
-        .await;
-    recorder.keep(1, item("replay_event", &json!({"replay_id": "r", "segment_id": 0}))).await;
     let report = json!({"timestamp": 1, "discarded_events": [{"reason": "queue_overflow", "category": "span", "quantity": 3}]});
-    recorder.keep(1, item("client_report", &report)).await;
-    recorder
-        .keep(2, item("session", &json!({"sid": "s", "attrs": {"release": "r2", "environment": "prod"}})))
-        .await;
-    recorder.keep(2, transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0)).await;
+    for (project, item_type, payload) in [
+        (3, "trace_metric", metrics),
+        (4, "check_in", json!({"check_in_id": "c", "monitor_slug": "sweep", "status": "ok"})),
+        (4, "profile_chunk", json!({"profiler_id": "p", "profile": {"samples": [1, 2, 3]}})),
+        (1, "replay_event", json!({"replay_id": "r", "segment_id": 0})),
+        (1, "client_report", report),
+        (2, "session", json!({"sid": "s", "attrs": {"release": "r2", "environment": "prod"}})),
+    ] {
+        recorder.store(project, item(item_type, &payload)).await;
+    }
+    recorder.store(2, transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0)).await;
 
     let lines = recorder.lines("/api/v1/metrics").await;
     assert_eq!(lines.len(), 2);
@@ -132,10 +130,10 @@ async fn the_other_signals_are_lines_of_their_own_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_was_lost_is_made_again_from_the_segments() {
+async fn lost_index_is_rebuilt_from_segments() {
     let recorder = Recorder::start(&[]).await;
     for number in 0..50 {
-        recorder.keep(1 + number % 4, error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "E", "v", "anna")).await;
+        recorder.store(1 + number % 4, error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "E", "v", "anna")).await;
     }
     let (envelopes, issues) =
         (recorder.lines("/api/v1/envelopes").await, recorder.lines("/api/v1/issues").await);
@@ -156,14 +154,14 @@ async fn an_index_that_was_lost_is_made_again_from_the_segments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_oldest_are_deleted_when_there_are_too_many_bytes() {
+async fn retention_deletes_the_oldest_envelopes() {
     let more =
         [("PITBOSS__RECORDER__SEGMENT_BYTES", "20000"), ("PITBOSS__RECORDER__RETENTION_BYTES", "100000")];
     let recorder = Recorder::start(&more).await;
     let mut last = 0;
     for _ in 0..300 {
         last = recorder
-            .keep(1, transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0))
+            .store(1, transaction(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", None, "function", "x", 1.0))
             .await;
     }
     let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
@@ -175,4 +173,11 @@ async fn the_oldest_are_deleted_when_there_are_too_many_bytes() {
     let trace: Value =
         recorder.get(&format!("/api/v1/traces/{}", "ab".repeat(16))).await.json().await.expect("JSON");
     assert_eq!(trace["spans"].as_array().expect("spans").len(), lines.len() * 2);
+    let releases = recorder.lines("/api/v1/releases").await;
+    assert_eq!(releases[0]["transactions"].as_u64(), Some(lines.len() as u64));
+    assert_eq!(releases[0]["first_seen"], lines[0]["received_at"]);
+    let directory = recorder.stop().await;
+    std::fs::remove_file(directory.path().join("data/index.sqlite")).expect("an index");
+    let recorder = Recorder::start_in(directory, &more).await;
+    assert_eq!(recorder.lines("/api/v1/releases").await, releases, "a rebuilt index has the same counts");
 }

@@ -12,7 +12,7 @@ use crate::support::{Recorder, key};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/send.py");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_pythons_sdk_sends_is_taken_kept_and_understood() {
+async fn python_sdk_envelopes_are_stored_and_parsed() {
     let Some(python) = std::env::var_os("PITBOSS_TEST_PYTHON") else {
         panic!(
             "PITBOSS_TEST_PYTHON is not set: run this test through `./pitboss test`, which makes an environment with sentry-sdk"
@@ -33,18 +33,18 @@ async fn what_pythons_sdk_sends_is_taken_kept_and_understood() {
         let sent: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         tried.insert(compression, sent);
     }
-    let mut kept = Vec::new();
+    let mut stored = Vec::new();
     let mut encodings = Vec::new();
     for line in recorder.lines("/api/v1/envelopes?project=user").await {
         let raw = recorder.get(&format!("/api/v1/envelopes/{}/raw", line["seq"])).await;
         encodings.push(raw.headers()["x-recorder-content-encoding"].to_str().expect("text").to_owned());
-        kept.push(raw.bytes().await.expect("bytes").to_vec());
+        stored.push(raw.bytes().await.expect("bytes").to_vec());
     }
     let mut checked = 0;
     for (compression, sent) in &tried {
         for envelope in sent["envelopes"].as_array().expect("a list") {
             let bytes = BASE64_STANDARD.decode(envelope.as_str().expect("base64")).expect("base64");
-            assert!(kept.contains(&bytes), "{compression}: an envelope is missing");
+            assert!(stored.contains(&bytes), "{compression}: an envelope is missing");
             checked += 1;
         }
         let trace_id = sent["trace_id"].as_str().expect("an id");

@@ -2,16 +2,16 @@
 
 use reqwest::Response;
 
-use crate::support::Recorder;
+use crate::support::{Recorder, fetch};
 
 async fn send(recorder: &Recorder, bytes: usize) -> Response {
     let mut envelope = format!("{{}}\n{{\"type\":\"attachment\",\"length\":{bytes}}}\n").into_bytes();
     envelope.resize(envelope.len() + bytes, b'a');
-    recorder.post(1, envelope).send().await.expect("an answer")
+    fetch(recorder.post(1, envelope)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_spool_is_503_for_large_bodies_and_nothing_to_small_ones() {
+async fn full_spool_returns_503_for_large_bodies_only() {
     let recorder = Recorder::start(&[("PITBOSS__LIMITS__SPOOL_BYTES_MAX", "300000")]).await;
     for _ in 0..3 {
         let refused = send(&recorder, 300_000).await;

@@ -17,33 +17,33 @@ use crate::support::{Recorder, lines};
 pub(crate) const ENVELOPE: &str = "{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\",\"trace\":{\"public_key\":\"ours\"}}\n{\"type\":\"event\"}\n{\"message\":\"x\"}\n";
 
 /// Status and headers.
-pub(crate) type Answer = (u16, Vec<(&'static str, String)>);
+pub(crate) type Reply = (u16, Vec<(&'static str, String)>);
 
 /// Responses in order, of which the last is repeated, and the received envelopes as one list of lines each.
 #[derive(Clone, Default)]
 pub(crate) struct Stub {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
     pub(crate) got: Arc<Mutex<Vec<Vec<Value>>>>,
 }
 
 impl Stub {
     /// Starts a stub. Also returns its host and port.
-    pub(crate) async fn start(answers: Vec<Answer>) -> (Self, String) {
-        Self::start_after(0, answers).await
+    pub(crate) async fn start(script: Vec<Reply>) -> (Self, String) {
+        Self::start_after(0, script).await
     }
 
     /// Starts a stub that closes this many connections before it answers any.
-    pub(crate) async fn start_after(hung_up: usize, answers: Vec<Answer>) -> (Self, String) {
-        let stub = Self { answers: Arc::new(Mutex::new(answers.into())), got: Arc::default() };
+    pub(crate) async fn start_after(dropped_connections: usize, script: Vec<Reply>) -> (Self, String) {
+        let stub = Self { script: Arc::new(Mutex::new(script.into())), got: Arc::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = listener.local_addr().expect("an address").to_string();
         let serving = stub.clone();
         let routes = Router::new().fallback(move |body: Bytes| {
             let serving = serving.clone();
-            async move { serving.answer(&body) }
+            async move { serving.respond(&body) }
         });
         telemetry::spawn(async move {
-            for _ in 0..hung_up {
+            for _ in 0..dropped_connections {
                 drop(listener.accept().await.expect("a connection"));
             }
             axum::serve(listener, routes).await
@@ -51,15 +51,15 @@ impl Stub {
         (stub, host)
     }
 
-    fn answer(&self, body: &[u8]) -> axum::response::Response {
+    fn respond(&self, body: &[u8]) -> axum::response::Response {
         let mut text = String::new();
         if flate2::read::GzDecoder::new(body).read_to_string(&mut text).is_err() {
             text = String::from_utf8_lossy(body).into_owned();
         }
         self.got.lock().expect("whole").push(lines(&text));
-        let mut answers = self.answers.lock().expect("whole");
-        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        let (status, headers) = next.expect("an answer");
+        let mut script = self.script.lock().expect("whole");
+        let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+        let (status, headers) = next.expect("a response");
         let mut response = StatusCode::from_u16(status).expect("a status").into_response();
         for (name, value) in headers {
             response.headers_mut().insert(name, value.parse().expect("a header"));
@@ -76,8 +76,8 @@ impl Stub {
     }
 
     /// Returns the losses that each received envelope reports, by category and reason.
-    pub(crate) fn told(&self) -> Vec<Value> {
-        let told = |lines: &Vec<Value>| {
+    pub(crate) fn reported_losses(&self) -> Vec<Value> {
+        let reported = |lines: &Vec<Value>| {
             let mut losses = json!({});
             for loss in lines.iter().filter_map(|line| line["discarded_events"].as_array()).flatten() {
                 let [category, reason] =
@@ -86,7 +86,7 @@ impl Stub {
             }
             losses
         };
-        self.got.lock().expect("whole").iter().map(told).collect()
+        self.got.lock().expect("whole").iter().map(reported).collect()
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn forward(recorder: &Recorder) -> Value {
 }
 
 /// Waits until one of its counts reaches this value.
-pub(crate) async fn until(recorder: &Recorder, field: &str, count: u64) {
+pub(crate) async fn wait_for_count(recorder: &Recorder, field: &str, count: u64) {
     testkit::eventually(field, Duration::from_secs(20), || async {
         (forward(recorder).await[field].as_u64() >= Some(count)).then_some(())
     })

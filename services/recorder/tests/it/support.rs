@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::{Edges, Failure, Shutdown, config::Sources};
+use chassis::config::{Http, Loaded, Sources};
+use chassis::{Failure, Listeners, Shutdown};
 use recorder::config::{Config, QUERY};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -77,13 +78,16 @@ impl Recorder {
             settings(directory.path()).into_iter().collect();
         environment.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let sources = Sources { defaults: recorder::DEFAULTS.to_owned(), file: None, environment };
-        let config: Config = chassis::config::load_from(&sources).expect("a configuration");
-        let edges = Edges::local(&[QUERY]).await.expect("free ports");
+        let Loaded { common, own: config } =
+            chassis::config::load_from::<Config>(&sources).expect("a configuration");
+        let mut listeners = Listeners::local(&[QUERY]).await.expect("free ports");
+        listeners.common.http = Http { address: listeners.common.http.address, ..common.http };
         let address =
             |address: std::io::Result<SocketAddr>| format!("http://{}", address.expect("an address"));
-        let (ingest, query) = (address(edges.http.local_addr()), address(edges.more[QUERY].local_addr()));
+        let (ingest, query) =
+            (address(listeners.http.local_addr()), address(listeners.more[QUERY].local_addr()));
         let shutdown = Shutdown::new();
-        let running = telemetry::spawn(recorder::run(config, edges, shutdown.clone()));
+        let running = telemetry::spawn(recorder::run(config, listeners, shutdown.clone()));
         Self { ingest, query, client, directory, shutdown, running: Some(running) }
     }
 
@@ -91,7 +95,7 @@ impl Recorder {
     pub(crate) async fn stop(mut self) -> tempfile::TempDir {
         self.shutdown.trigger();
         let running = self.running.take().expect("it runs");
-        running.await.expect("no panic").map_err(|failure| failure.story()).expect("an orderly end");
+        running.await.expect("no panic").map_err(|failure| failure.describe()).expect("an orderly shutdown");
         self.directory
     }
 
@@ -103,28 +107,33 @@ impl Recorder {
             .body(body)
     }
 
-    pub(crate) async fn keep(&self, project: u32, body: impl Into<reqwest::Body>) -> u64 {
-        let answer = self.post(project, body).send().await.expect("an answer");
-        assert_eq!(answer.status(), 200, "{:?}", answer.text().await);
-        answer.headers()["x-recorder-seq"].to_str().expect("text").parse().expect("a number")
+    pub(crate) async fn store(&self, project: u32, body: impl Into<reqwest::Body>) -> u64 {
+        let response = fetch(self.post(project, body)).await;
+        assert_eq!(response.status(), 200, "{:?}", response.text().await);
+        response.headers()["x-recorder-seq"].to_str().expect("text").parse().expect("a number")
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
-        self.client.get(format!("{}{path}", self.query)).send().await.expect("an answer")
+        fetch(self.client.get(format!("{}{path}", self.query))).await
     }
 
     /// Returns the lines of a listing.
     pub(crate) async fn lines(&self, path: &str) -> Vec<Value> {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
-        lines(&answer.text().await.expect("text"))
+        let response = self.get(path).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        lines(&response.text().await.expect("text"))
     }
 
     /// Returns an operator's request to the query listener.
-    pub(crate) fn operate(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+    pub(crate) fn operator_request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.query)).header("x-operator-token", TOKEN)
     }
+}
+
+/// Sends a request and returns its response.
+pub(crate) async fn fetch(request: RequestBuilder) -> Response {
+    request.send().await.expect("a response")
 }
 
 /// Parses NDJSON.
@@ -135,7 +144,7 @@ pub(crate) fn lines(text: &str) -> Vec<Value> {
 /// Starts of the program before taken ports count as an error.
 const STARTS_MAX: u32 = 5;
 /// Exit code when a resource is missing, such as a port.
-const MISSING: i32 = 69;
+const EXIT_MISSING: i32 = 69;
 
 /// The real program in its own process.
 pub(crate) struct Program {
@@ -155,11 +164,11 @@ impl Program {
     pub(crate) async fn start(directory: &Path, more: &[(&str, &str)]) -> Self {
         for _ in 0..STARTS_MAX {
             let (mut program, readiness) = Self::spawn(directory, more);
-            if program.gets_ready(&readiness, directory).await {
+            if program.becomes_ready(&readiness, directory).await {
                 return program;
             }
         }
-        panic!("{STARTS_MAX} starts, and something was missing each time: {}", log(directory));
+        panic!("{STARTS_MAX} starts failed because a resource was missing: {}", log(directory));
     }
 
     /// Starts it. Also returns the URL of its readiness check.
@@ -187,11 +196,11 @@ impl Program {
     }
 
     /// Returns false when it exited because a resource was missing.
-    async fn gets_ready(&mut self, url: &str, directory: &Path) -> bool {
+    async fn becomes_ready(&mut self, url: &str, directory: &Path) -> bool {
         let (client, begun) = (client(), Instant::now());
-        while !client.get(url).send().await.is_ok_and(|answer| answer.status() == 200) {
+        while !client.get(url).send().await.is_ok_and(|response| response.status() == 200) {
             if let Some(status) = self.child.try_wait().expect("a status") {
-                assert_eq!(status.code(), Some(MISSING), "it ended: {}", log(directory));
+                assert_eq!(status.code(), Some(EXIT_MISSING), "the recorder exited: {}", log(directory));
                 return false;
             }
             assert!(begun.elapsed() < Duration::from_secs(30), "not ready: {}", log(directory));
@@ -259,6 +268,21 @@ pub(crate) fn transaction(
     });
     let header = serde_json::json!({"event_id": event_id, "trace": {"trace_id": trace, "public_key": "x"}});
     format!("{header}\n{{\"type\":\"transaction\"}}\n{payload}\n")
+}
+
+/// Stores the two transactions of a bet: the one of `game` (project 3) is below the one of `gateway` (project 1).
+pub(crate) async fn store_bet(recorder: &Recorder, trace: &str) {
+    let (root, child) = ("aaaaaaaaaaaaaaaa", "cccccccccccccccc");
+    let game = transaction(
+        trace,
+        child,
+        Some("aaaaaaaaaaaaaaad"),
+        "queue.process",
+        "casino.bets.commands.v1",
+        100.01,
+    );
+    recorder.store(3, game).await;
+    recorder.store(1, transaction(trace, root, None, "http.server", "POST /api/v1/bets", 100.0)).await;
 }
 
 /// Returns one error event.

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 
 use crate::{
     protocol::encoded,
-    support::{Program, Recorder, client, error, key, transaction},
+    support::{Program, Recorder, client, error, fetch, key, store_bet, transaction},
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -16,34 +16,19 @@ async fn trace(recorder: &Recorder, trace_id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn services_meet_in_one_tree_with_errors_logs_and_metrics_in_place() {
+async fn trace_joins_spans_errors_logs_and_metrics() {
     let recorder = Recorder::start(&[]).await;
+    store_bet(&recorder, TRACE).await;
+    recorder.store(3, error(TRACE, "cccccccccccccccc", "ParseError", "bad", "anna")).await;
     recorder
-        .keep(
-            3,
-            transaction(
-                TRACE,
-                "cccccccccccccccc",
-                Some("aaaaaaaaaaaaaaad"),
-                "queue.process",
-                "casino.bets.commands.v1",
-                100.01,
-            ),
-        )
-        .await;
-    recorder
-        .keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "POST /api/v1/bets", 100.0))
-        .await;
-    recorder.keep(3, error(TRACE, "cccccccccccccccc", "ParseError", "bad", "anna")).await;
-    recorder
-        .keep(1, transaction(&"ff".repeat(16), "eeeeeeeeeeeeeeee", None, "http.server", "GET /other", 100.0))
+        .store(1, transaction(&"ff".repeat(16), "eeeeeeeeeeeeeeee", None, "http.server", "GET /other", 100.0))
         .await;
     let log = json!({"items": [
         {"timestamp": 100.012, "trace_id": TRACE, "span_id": "cccccccccccccccc", "level": "info", "body": "spun", "attributes": {"reels": {"value": [1, 2], "type": "array"}}},
         {"timestamp": 100.011, "trace_id": "ff".repeat(16), "level": "info", "body": "of another trace"}]});
     let metric = json!({"items": [{"timestamp": 100.013, "trace_id": TRACE, "name": "bets.settled", "type": "counter", "value": 1}]});
     recorder
-        .keep(3, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n{{\"type\":\"trace_metric\"}}\n{metric}\n"))
+        .store(3, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n{{\"type\":\"trace_metric\"}}\n{metric}\n"))
         .await;
 
     let found = trace(&recorder, TRACE).await;
@@ -87,23 +72,23 @@ async fn services_meet_in_one_tree_with_errors_logs_and_metrics_in_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_repaired_missing_parents_and_doubles_are_said() {
+async fn missing_parents_and_duplicates_are_listed() {
     let recorder = Recorder::start(&[]).await;
     let orphan =
         transaction(TRACE, "cccccccccccccccc", Some("0123456789abcdef"), "queue.process", "x", 100.0);
-    recorder.keep(3, orphan.clone()).await;
-    recorder.keep(3, orphan).await;
+    recorder.store(3, orphan.clone()).await;
+    recorder.store(3, orphan).await;
     let found = trace(&recorder, TRACE).await;
     assert_eq!(found["missing_parents"], json!(["0123456789abcdef"]));
     assert_eq!(found["spans"].as_array().expect("spans").len(), 4);
     assert_eq!(found["duplicates"], json!(["cccccccccccccccc", "cccccccccccccccd"]));
-    assert_eq!(recorder.lines("/api/v1/traces").await.len(), 1, "its root is elsewhere");
+    assert_eq!(recorder.lines("/api/v1/traces").await.len(), 1, "its root is not stored");
     assert_eq!(recorder.get(&format!("/api/v1/traces/{}", "00".repeat(16))).await.status(), 404);
     assert_eq!(recorder.get("/api/v1/traces/nonsense").await.status(), 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streamed_spans_of_the_second_version_are_spans_too() {
+async fn span_v2_items_are_spans() {
     let recorder = Recorder::start(&[]).await;
     let spans = json!({"items": [
         {"trace_id": TRACE, "span_id": "aaaaaaaaaaaaaaaa", "name": "pageload", "status": "ok", "is_segment": true, "start_timestamp": 1.0, "end_timestamp": 2.0,
@@ -112,7 +97,7 @@ async fn streamed_spans_of_the_second_version_are_spans_too() {
          "attributes": {"sentry.op": {"value": "http.client", "type": "string"}}}]});
     let headers =
         "{\"type\":\"span\",\"item_count\":2,\"content_type\":\"application/vnd.sentry.items.span.v2+json\"}";
-    recorder.keep(1, format!("{{}}\n{headers}\n{spans}\n")).await;
+    recorder.store(1, format!("{{}}\n{headers}\n{spans}\n")).await;
     let found = trace(&recorder, TRACE).await;
     assert_eq!(found["spans"][0]["op"], "pageload");
     assert_eq!(
@@ -127,27 +112,27 @@ async fn streamed_spans_of_the_second_version_are_spans_too() {
     assert_eq!(
         (&listed[0]["root"], &listed[0]["spans"], &listed[0]["failed"]),
         (&json!("pageload"), &json!(2), &json!(0)),
-        "a child that fails fails no trace, as with transactions"
+        "a failed child does not fail the trace, as with transactions"
     );
     assert_eq!(recorder.lines("/api/v1/releases").await[0]["release"], "web@1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_whose_root_is_elsewhere_is_listed() {
+async fn trace_without_a_root_is_listed() {
     let recorder = Recorder::start(&[]).await;
     let streamed = "11".repeat(16);
     let part = |span: &str, parent: &str, name: &str| {
         transaction(TRACE, span, Some(parent), "queue.process", name, 100.0)
     };
-    recorder.keep(3, part("cccccccccccccccc", "0123456789abcdef", "first")).await;
-    recorder.keep(4, part("dddddddddddddddd", "cccccccccccccccd", "second")).await;
+    recorder.store(3, part("cccccccccccccccc", "0123456789abcdef", "first")).await;
+    recorder.store(4, part("dddddddddddddddd", "cccccccccccccccd", "second")).await;
     let spans = json!({"items": [
         {"trace_id": streamed, "span_id": "bbbbbbbbbbbbbbbb", "parent_span_id": "aaaaaaaaaaaaaaaa", "name": "child", "start_timestamp": 1.2, "end_timestamp": 1.4},
         {"trace_id": streamed, "span_id": "aaaaaaaaaaaaaaaa", "parent_span_id": "0123456789abcdef", "name": "GET /x", "status": "error", "is_segment": true,
          "start_timestamp": 1.0, "end_timestamp": 2.0, "attributes": {"sentry.op": {"value": "http.server", "type": "string"}}}]});
-    recorder.keep(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
+    recorder.store(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
     let log = json!({"items": [{"trace_id": "22".repeat(16), "body": "without any span"}]});
-    recorder.keep(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
+    recorder.store(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
 
     let listed = recorder.lines("/api/v1/traces").await;
     let shown: Vec<_> = listed
@@ -161,7 +146,7 @@ async fn a_trace_whose_root_is_elsewhere_is_listed() {
     assert_eq!(recorder.lines("/api/v1/traces?project=game").await.len(), 1);
     assert!(recorder.get("/").await.text().await.expect("text").contains(TRACE));
 
-    recorder.keep(1, transaction(TRACE, "eeeeeeeeeeeeeeee", None, "http.server", "POST /x", 99.0)).await;
+    recorder.store(1, transaction(TRACE, "eeeeeeeeeeeeeeee", None, "http.server", "POST /x", 99.0)).await;
     let listed = recorder.lines("/api/v1/traces").await;
     assert_eq!(listed.len(), 2);
     let line = listed.iter().find(|line| line["trace_id"] == TRACE).expect("the trace");
@@ -171,11 +156,11 @@ async fn a_trace_whose_root_is_elsewhere_is_listed() {
         "a real root is preferred"
     );
     let of_game = recorder.lines("/api/v1/traces?project=game").await;
-    assert!(of_game.is_empty(), "where there is a root, the first part stands for nothing: {of_game:?}");
+    assert!(of_game.is_empty(), "a trace with a root is listed only by its root: {of_game:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_streamed_roots_the_earliest_names_the_trace() {
+async fn earliest_streamed_root_names_the_trace() {
     let recorder = Recorder::start(&[]).await;
     let root = |id: &str, name: &str, start: f64| {
         json!({"trace_id": TRACE, "span_id": id.repeat(16), "name": name, "status": "ok", "is_segment": true,
@@ -183,19 +168,19 @@ async fn of_several_streamed_roots_the_earliest_names_the_trace() {
     };
     let spans =
         json!({"items": [root("b", "second", 2.0), root("a", "first", 1.0), root("c", "third", 3.0)]});
-    recorder.keep(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
+    recorder.store(1, format!("{{}}\n{{\"type\":\"span\"}}\n{spans}\n")).await;
     assert_eq!(recorder.lines("/api/v1/traces").await[0]["root"], "first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_that_loses_its_head_is_still_listed() {
+async fn trace_is_listed_after_its_head_was_deleted() {
     let more =
         [("PITBOSS__RECORDER__SEGMENT_BYTES", "20000"), ("PITBOSS__RECORDER__RETENTION_BYTES", "60000")];
     let recorder = Recorder::start(&more).await;
     for number in 0..200 {
         let span = format!("{number:016x}");
         recorder
-            .keep(3, transaction(TRACE, &span, Some("0123456789abcdef"), "queue.process", "x", 100.0))
+            .store(3, transaction(TRACE, &span, Some("0123456789abcdef"), "queue.process", "x", 100.0))
             .await;
     }
     let status: Value = recorder.get("/api/v1/status").await.json().await.expect("JSON");
@@ -204,14 +189,14 @@ async fn a_trace_that_loses_its_head_is_still_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logs_and_metrics_find_their_span_by_attribute_too() {
+async fn logs_and_metrics_find_their_span_by_attribute() {
     let recorder = Recorder::start(&[]).await;
-    recorder.keep(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "POST /x", 100.0)).await;
+    recorder.store(1, transaction(TRACE, "aaaaaaaaaaaaaaaa", None, "http.server", "POST /x", 100.0)).await;
     let span = json!({"sentry.trace.parent_span_id": {"value": "aaaaaaaaaaaaaaad", "type": "string"}});
     let log = json!({"items": [{"timestamp": "1970-01-01T00:01:40.002Z", "trace_id": TRACE, "level": "info", "body": "found", "attributes": span}]});
     let metric = json!({"items": [{"timestamp": 100.0, "trace_id": TRACE, "name": "m", "type": "counter", "value": 1, "attributes": span}]});
     recorder
-        .keep(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n{{\"type\":\"trace_metric\"}}\n{metric}\n"))
+        .store(1, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n{{\"type\":\"trace_metric\"}}\n{metric}\n"))
         .await;
     let found = trace(&recorder, TRACE).await;
     assert_eq!(
@@ -221,12 +206,12 @@ async fn logs_and_metrics_find_their_span_by_attribute_too() {
     assert_eq!(found["metrics"][0]["span_id"], "aaaaaaaaaaaaaaad");
     let html = recorder.get(&format!("/traces/{TRACE}")).await.text().await.expect("text");
     let row = html.find("found").and_then(|at| html.get(at.saturating_sub(600)..at)).expect("a row");
-    assert!(row.contains("--d:2"), "it stands below its span, not at the bottom: {row}");
+    assert!(row.contains("--d:2"), "the log is below its span, not at the bottom: {row}");
     assert_eq!(recorder.lines("/api/v1/logs").await[0]["body"], "found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_huge_trace_is_cut_in_memory_and_says_what_was_left_out() {
+async fn huge_trace_is_truncated_and_counts_omissions() {
     let directory = tempfile::tempdir().expect("a folder");
     let program = Program::start(directory.path(), &[]).await;
     let client = client();
@@ -236,41 +221,40 @@ async fn a_huge_trace_is_cut_in_memory_and_says_what_was_left_out() {
             "name": "huge", "start_timestamp": 1.0, "end_timestamp": 2.0, "attributes": {"data": {"value": data, "type": "string"}}}]});
         let body = encoded(format!("{{}}\n{{\"type\":\"span\"}}\n{span}\n").as_bytes()).swap_remove(4).1;
         let url = format!("{}/api/1/envelope/?sentry_key={}", program.ingest, key(1));
-        let answer =
-            client.post(url).header("content-encoding", "zstd").body(body).send().await.expect("an answer");
-        assert_eq!(answer.status(), 200);
+        let response = fetch(client.post(url).header("content-encoding", "zstd").body(body)).await;
+        assert_eq!(response.status(), 200);
     }
     let get = |path: String| client.get(format!("{}{path}", program.query)).send();
     let found: Value =
-        get(format!("/api/v1/traces/{TRACE}")).await.expect("an answer").json().await.expect("JSON");
+        get(format!("/api/v1/traces/{TRACE}")).await.expect("a response").json().await.expect("JSON");
     let left_out = &found["left_out"];
     let shown = found["spans"].as_array().expect("spans").len() as u64;
     assert_eq!(found["truncated"], true);
     assert!(shown >= 1 && left_out["envelopes"].as_u64() > Some(0), "{left_out}");
-    let told = shown
+    let counted = shown
         + left_out["spans"].as_u64().expect("spans")
         + left_out["envelopes"].as_u64().expect("envelopes");
-    assert_eq!(told, 40, "nothing is passed over in silence: {left_out}");
-    assert_eq!(found["missing_parents"], json!([]), "what is kept is never called missing");
-    let html = get(format!("/traces/{TRACE}")).await.expect("an answer").text().await.expect("text");
-    assert!(html.contains("Not all of it") && html.contains("is not shown") && !html.contains("is missing"));
+    assert_eq!(counted, 40, "everything left out is counted: {left_out}");
+    assert_eq!(found["missing_parents"], json!([]), "a stored parent is never missing");
+    let html = get(format!("/traces/{TRACE}")).await.expect("a response").text().await.expect("text");
+    assert!(html.contains("Truncated") && html.contains("is not shown") && !html.contains("is missing"));
     let peak = program.peak_bytes();
     assert!(peak < 64 * 1024 * 1024, "a peak of {peak} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_envelopes_than_are_read_are_counted() {
+async fn envelopes_above_the_read_limit_are_counted() {
     let recorder = Recorder::start(&[]).await;
     let body =
         format!("{{}}\n{{\"type\":\"log\"}}\n{}\n", json!({"items": [{"trace_id": TRACE, "body": "x"}]}));
-    let sends = (0..5_010).map(|_| recorder.keep(1, body.clone()));
+    let sends = (0..5_010).map(|_| recorder.store(1, body.clone()));
     futures::stream::iter(sends).buffer_unordered(64).collect::<Vec<_>>().await;
     let found = trace(&recorder, TRACE).await;
     assert_eq!((&found["truncated"], &found["left_out"]["envelopes"]), (&json!(true), &json!(10)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attachments_that_are_passed_over_are_counted_toward_what_a_trace_may_cost() {
+async fn skipped_attachments_count_toward_the_trace_limit() {
     const ATTACHMENT_BYTES: usize = 150 << 20;
     let recorder = Recorder::start(&[]).await;
     let event = error(TRACE, "aaaaaaaaaaaaaaaa", "E", "with a dump", "anna");
@@ -280,7 +264,7 @@ async fn attachments_that_are_passed_over_are_counted_toward_what_a_trace_may_co
     let body = zstd::encode_all(&plain[..], 1).expect("memory");
     for _ in 0..6 {
         let sent = recorder.post(1, body.clone()).header("content-encoding", "zstd").send();
-        assert_eq!(sent.await.expect("an answer").status(), 200);
+        assert_eq!(sent.await.expect("a response").status(), 200);
     }
     let found = trace(&recorder, TRACE).await;
     let (truncated, left_out) = (&found["truncated"], &found["left_out"]["envelopes"]);

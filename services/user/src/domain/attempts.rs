@@ -94,7 +94,7 @@ impl Account {
 
     /// True while evicting the account would lose information.
     #[must_use]
-    pub fn matters(&self, now_ms: i64) -> bool {
+    pub fn is_active(&self, now_ms: i64) -> bool {
         self.in_flight > 0
             || [self.window_ends_ms, self.strikes_end_ms, self.waits_until_ms]
                 .into_iter()

@@ -1,7 +1,7 @@
 //! Entries of a player's history, built from the events that end a bet or a payment.
 
 use contracts::proto::{bets::v1 as bets, common, payments::v1 as payments};
-use contracts::{FieldError, RejectReason};
+use contracts::{FieldError, RejectReason, required_money};
 use money::Money;
 
 /// Kind of an entry.
@@ -87,12 +87,6 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
-fn amount(field: &str, value: Option<&common::v1::Money>) -> Result<Money, FieldError> {
-    let missing = |problem| FieldError { field: field.to_owned(), problem };
-    let value = value.ok_or(missing("is missing"))?;
-    Money::try_from(value).map_err(|_| missing("has an unknown currency"))
-}
-
 impl Entry {
     fn bare(id: &str, player_id: &str, kind: Kind, outcome: Outcome, amount: Money) -> Self {
         Self {
@@ -116,7 +110,7 @@ impl Entry {
         game: &str,
         stake: Option<&common::v1::Money>,
     ) -> Result<Self, FieldError> {
-        let stake = amount("stake", stake)?;
+        let stake = required_money("stake", stake)?;
         Ok(Self { game: Some(game.to_owned()), ..Self::bare(id, player_id, Kind::Bet, outcome, stake) })
     }
 
@@ -125,8 +119,8 @@ impl Entry {
         let entry =
             Self::bet(&event.bet_id, &event.player_id, Outcome::Settled, &event.game, event.stake.as_ref())?;
         Ok(Self {
-            payout: Some(amount("payout", event.payout.as_ref())?),
-            balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?),
+            payout: Some(required_money("payout", event.payout.as_ref())?),
+            balance_after: Some(required_money("balanceAfter", event.balance_after.as_ref())?),
             reels: event.reels.clone(),
             ..entry
         })
@@ -148,29 +142,35 @@ impl Entry {
 
     /// Entry of a completed deposit.
     pub fn deposit_completed(event: &payments::DepositCompleted) -> Result<Self, FieldError> {
-        let paid = amount("amount", event.amount.as_ref())?;
+        let paid = required_money("amount", event.amount.as_ref())?;
         let entry = Self::bare(&event.payment_id, &event.player_id, Kind::Deposit, Outcome::Completed, paid);
-        Ok(Self { balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?), ..entry })
+        Ok(Self {
+            balance_after: Some(required_money("balanceAfter", event.balance_after.as_ref())?),
+            ..entry
+        })
     }
 
     /// Entry of a failed deposit.
     pub fn deposit_failed(event: &payments::DepositFailed) -> Result<Self, FieldError> {
-        let wanted = amount("amount", event.amount.as_ref())?;
+        let wanted = required_money("amount", event.amount.as_ref())?;
         let entry = Self::bare(&event.payment_id, &event.player_id, Kind::Deposit, Outcome::Failed, wanted);
         Ok(Self { reason: Some(reason(event.reason())), ..entry })
     }
 
     /// Entry of a completed withdrawal.
     pub fn withdrawal_completed(event: &payments::WithdrawalCompleted) -> Result<Self, FieldError> {
-        let paid = amount("amount", event.amount.as_ref())?;
+        let paid = required_money("amount", event.amount.as_ref())?;
         let entry =
             Self::bare(&event.payment_id, &event.player_id, Kind::Withdrawal, Outcome::Completed, paid);
-        Ok(Self { balance_after: Some(amount("balanceAfter", event.balance_after.as_ref())?), ..entry })
+        Ok(Self {
+            balance_after: Some(required_money("balanceAfter", event.balance_after.as_ref())?),
+            ..entry
+        })
     }
 
     /// Entry of a failed withdrawal.
     pub fn withdrawal_failed(event: &payments::WithdrawalFailed) -> Result<Self, FieldError> {
-        let wanted = amount("amount", event.amount.as_ref())?;
+        let wanted = required_money("amount", event.amount.as_ref())?;
         let entry =
             Self::bare(&event.payment_id, &event.player_id, Kind::Withdrawal, Outcome::Failed, wanted);
         Ok(Self { reason: Some(reason(event.reason())), ..entry })

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_meet_and_leave_nothing_out() {
+    fn windows_cover_history_without_gaps() {
         let now_us = 1_793_534_400_000_000;
         for start in [None, Some(place(now_us, "bet-1"))] {
             let windows: Vec<Window> = before(start.as_deref(), now_us).collect();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_in_order_of_time_and_read_back() {
+    fn places_sort_by_time_and_parse_back() {
         let mut places = [place(2, "a"), place(1, "b"), place(-5, "c"), place(i64::MAX, "d"), place(16, "e")];
         places.sort();
         let times: Vec<Option<i64>> = places.iter().map(|place| time_us(place)).collect();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_places() {
+    fn invalid_place_is_rejected() {
         for text in
             ["", "1", "0000000000000001", "000000000000000g:a", "ffffffffffffffff:a", "0000000000000001:a b"]
         {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_at_the_beginning_of_time_is_no_overflow() {
+    fn earliest_place_does_not_overflow() {
         assert_eq!(before(Some(&place(0, "a")), 5).count(), 7);
         assert_eq!(before(None, i64::MIN).count(), 7);
     }

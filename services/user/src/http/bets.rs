@@ -6,12 +6,13 @@ use chassis::problem::Problem;
 use money::Currency;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, problems};
+use super::api::Api;
+use super::problems;
 use crate::domain::Kind;
 use crate::history::{self, HistoryDocument, Page};
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct PageQuery {
     #[serde(default = "page_default")]
     limit: u32,
     before: Option<String>,
@@ -21,14 +22,14 @@ fn page_default() -> u32 {
     20
 }
 
-impl Asked {
+impl PageQuery {
     /// Reads the requested page of one kind.
     pub(super) async fn read(&self, api: &Api, player_id: &str, kind: Kind) -> Result<Page, Problem> {
         if self.limit == 0 || self.limit > history::PAGE_MAX {
             return Err(Problem::bad_request(format!("limit must be 1 to {}", history::PAGE_MAX)));
         }
         if self.before.as_deref().is_some_and(|before| !history::is_place(before)) {
-            return Err(Problem::bad_request("before must be what a page gave as next"));
+            return Err(Problem::bad_request("before must be the value of next from an earlier page"));
         }
         telemetry::set_user(player_id);
         let page = api.history.page(player_id, kind, self.limit, self.before.as_deref()).await;
@@ -78,8 +79,8 @@ pub(super) struct Answer {
 pub(super) async fn page(
     State(api): State<Api>,
     Path(player_id): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Answer>, Problem> {
-    let page = asked.read(&api, &player_id, Kind::Bet).await?;
+    let page = query.read(&api, &player_id, Kind::Bet).await?;
     Ok(Json(Answer { bets: page.entries.into_iter().map(Bet::from).collect(), next: page.next }))
 }

@@ -1,13 +1,10 @@
 //! `PUT /internal/v1/players/{player_id}/limits`: replaces all limits.
 
-use axum::extract::State;
-use chassis::http::{IdempotencyKey, Json, Path};
 use chassis::problem::Problem;
 use money::{Currency, Money};
 use serde::Deserialize;
 
-use super::Api;
-use super::changed::{Answer, perform};
+use super::change::ChangeBody;
 use crate::domain::Change;
 
 #[derive(Deserialize)]
@@ -18,14 +15,12 @@ pub(super) struct Body {
     currency: Currency,
 }
 
-pub(super) async fn set(
-    State(api): State<Api>,
-    Path(player_id): Path<String>,
-    key: IdempotencyKey,
-    Json(body): Json<Body>,
-) -> Result<Json<Answer>, Problem> {
-    let limit = |minor: Option<i64>| minor.map(|minor| Money::new(minor, body.currency));
-    let change =
-        Change::Limits { max_stake: limit(body.max_stake_minor), daily_loss: limit(body.daily_loss_minor) };
-    perform(&api, &player_id, &key, &change).await
+impl ChangeBody for Body {
+    fn into_change(self) -> Result<Change, Problem> {
+        let limit = |minor: Option<i64>| minor.map(|minor| Money::new(minor, self.currency));
+        Ok(Change::Limits {
+            max_stake: limit(self.max_stake_minor),
+            daily_loss: limit(self.daily_loss_minor),
+        })
+    }
 }

@@ -6,7 +6,8 @@ use chassis::problem::Problem;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::{Api, network::ClientNetwork};
+use super::api::Api;
+use super::network::ClientNetwork;
 use crate::sessions::Opened;
 
 /// Size limit of e-mail address and password. Registration never accepts longer ones, so they are not hashed.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use chassis::problem::Problem;
 use http::StatusCode;
 
-use super::Api;
+use super::api::Api;
 use super::session::SessionId;
 
 pub(super) async fn log_out(

@@ -6,20 +6,20 @@ use chassis::problem::Problem;
 use money::Currency;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
-use super::bets::Asked;
+use super::api::Api;
+use super::bets::PageQuery;
 use crate::domain::Kind;
 use crate::history::HistoryDocument;
 
 /// Direction of the payments. The page is selected as in [`super::bets`].
 #[derive(Deserialize)]
-pub(super) struct Which {
-    kind: Way,
+pub(super) struct KindQuery {
+    kind: Direction,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Way {
+enum Direction {
     Deposit,
     Withdrawal,
 }
@@ -62,13 +62,13 @@ pub(super) struct Answer {
 pub(super) async fn page(
     State(api): State<Api>,
     Path(player_id): Path<String>,
-    Query(which): Query<Which>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<KindQuery>,
+    Query(page): Query<PageQuery>,
 ) -> Result<Json<Answer>, Problem> {
-    let kind = match which.kind {
-        Way::Deposit => Kind::Deposit,
-        Way::Withdrawal => Kind::Withdrawal,
+    let kind = match query.kind {
+        Direction::Deposit => Kind::Deposit,
+        Direction::Withdrawal => Kind::Withdrawal,
     };
-    let page = asked.read(&api, &player_id, kind).await?;
+    let page = page.read(&api, &player_id, kind).await?;
     Ok(Json(Answer { payments: page.entries.into_iter().map(Payment::from).collect(), next: page.next }))
 }

@@ -19,7 +19,7 @@ impl From<UserError> for Problem {
             UserError::OtherRequest => Self::idempotency_conflict(),
             UserError::TooManyAttempts { wait_s } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
-                    .detail("the limit per account is reached")
+                    .detail("there were too many wrong passwords for this account")
                     .header(RETRY_AFTER, HeaderValue::from(wait_s))
             }
             UserError::Refused(refusal) => refused(refusal),
@@ -39,26 +39,21 @@ pub(super) fn invalid(error: &FieldError) -> Problem {
 }
 
 fn refused(refusal: Refusal) -> Problem {
+    const INVALID: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
     let (status, slug, title) = match refusal {
-        Refusal::LimitNotPositive => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "limit-not-positive", "A limit must be above zero")
-        }
-        Refusal::LimitTooHigh => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "limit-too-high", "A limit that high limits nothing")
-        }
+        Refusal::LimitNotPositive => (INVALID, "limit-not-positive", "A limit must be above zero"),
+        Refusal::LimitTooHigh => (INVALID, "limit-too-high", "A limit must not exceed the largest transfer"),
         Refusal::ExclusionInThePast => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "exclusion-in-the-past", "The exclusion has ended already")
+            (INVALID, "exclusion-in-the-past", "A self-exclusion must end in the future")
         }
-        Refusal::ExclusionTooShort => (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "exclusion-too-short",
-            "An exclusion lasts a minute at least: a shorter one could end before it is enforced",
-        ),
+        Refusal::ExclusionTooShort => {
+            (INVALID, "exclusion-too-short", "A self-exclusion must last at least one minute")
+        }
         Refusal::ExclusionTooLong => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "exclusion-too-long", "An exclusion lasts ten years at most")
+            (INVALID, "exclusion-too-long", "A self-exclusion must last at most ten years")
         }
         Refusal::ExclusionShorter => {
-            (StatusCode::CONFLICT, "exclusion-shorter", "A self-exclusion can be prolonged but not shortened")
+            (StatusCode::CONFLICT, "exclusion-shorter", "A self-exclusion can be extended but not shortened")
         }
     };
     Problem::new(status, slug, title)
@@ -66,7 +61,7 @@ fn refused(refusal: Refusal) -> Problem {
 
 fn failed(error: &UserError) -> Problem {
     if error.class() == ErrorClass::Transient {
-        tracing::warn!(error = %error, "a request could not be served now");
+        tracing::warn!(error = %error, "a request failed and may succeed when it is repeated");
         return Problem::unavailable("repeat the request with the same key");
     }
     Problem::internal().sentry_event(telemetry::report(error, &[("operation", "request")]))

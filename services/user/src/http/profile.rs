@@ -6,7 +6,8 @@ use chassis::problem::Problem;
 use money::Currency;
 use serde::Serialize;
 
-use super::{Api, problems};
+use super::api::Api;
+use super::problems;
 use crate::players::PlayerDocument;
 
 #[derive(Serialize)]

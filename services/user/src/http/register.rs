@@ -6,7 +6,9 @@ use chassis::problem::Problem;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, network::ClientNetwork, problems};
+use super::api::Api;
+use super::network::ClientNetwork;
+use super::problems;
 use crate::players::Registration;
 
 #[derive(Deserialize)]
@@ -29,9 +31,9 @@ pub(super) async fn register(
     ClientNetwork(network): ClientNetwork,
     Json(body): Json<Body>,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
-    let asked = Registration::new(body.email, body.password, body.display_name, &body.currency)
+    let registration = Registration::new(body.email, body.password, body.display_name, &body.currency)
         .map_err(|error| problems::invalid(&error))?;
-    let player_id = api.players.register(key.as_str(), &asked, network.as_deref()).await?;
+    let player_id = api.players.register(key.as_str(), &registration, network.as_deref()).await?;
     telemetry::set_user(&player_id);
     Ok((StatusCode::CREATED, Json(Answer { player_id })))
 }

@@ -6,7 +6,7 @@ use chassis::internal::SESSION_ID_HEADER;
 use chassis::problem::Problem;
 use http::request::Parts;
 
-use super::Api;
+use super::api::Api;
 use crate::sessions::SessionView;
 
 /// Size limit of a session's id, which is a UUID.

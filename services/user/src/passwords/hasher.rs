@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::HASH_BYTES;
+/// Length of a hash.
+pub(super) const HASH_BYTES: usize = 32;
 
 /// Niceness of the threads (0 to 19), so that a hash uses only otherwise idle time. With 5, a hash takes a quarter of a core from
 /// a bet, and a flood of log-ins made the 95th percentile of bets four times as long. With 19, it made it twice as long.
@@ -22,17 +23,17 @@ pub(super) struct Job {
     pub(super) memory_kib: u32,
     pub(super) iterations: u32,
     pub(super) answer: oneshot::Sender<Result<[u8; HASH_BYTES], argon2::Error>>,
-    /// The caller's seat and turn, released when the hash is computed.
-    pub(super) held: [OwnedSemaphorePermit; 2],
+    /// The caller's slots, released when the hash is computed.
+    pub(super) slots: [OwnedSemaphorePermit; 2],
 }
 
 /// Work of the threads since their start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
     /// Number of hashes that were started.
-    pub begun: u64,
+    pub started: u64,
     /// Largest number of hashes computed at the same time.
-    pub at_once_max: usize,
+    pub concurrent_max: usize,
 }
 
 /// The threads. They end when this is dropped.
@@ -43,9 +44,9 @@ pub(super) struct Hasher {
 
 #[derive(Default)]
 struct Counts {
-    begun: AtomicU64,
+    started: AtomicU64,
     running: AtomicUsize,
-    at_once_max: AtomicUsize,
+    concurrent_max: AtomicUsize,
 }
 
 impl Hasher {
@@ -60,8 +61,8 @@ impl Hasher {
         Ok(Self { jobs, counts })
     }
 
-    /// Hands over a job without waiting: a caller with a turn finds room. `Err` returns the job when no thread is left.
-    pub(super) fn give(&self, job: Job) -> Result<(), Box<Job>> {
+    /// Hands over a job without waiting: a caller with a thread slot finds room. `Err` returns the job when no thread is left.
+    pub(super) fn submit(&self, job: Job) -> Result<(), Box<Job>> {
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::TrySendError::Full(job) | mpsc::TrySendError::Disconnected(job) => Box::new(job),
         })
@@ -69,8 +70,8 @@ impl Hasher {
 
     pub(super) fn work(&self) -> Work {
         Work {
-            begun: self.counts.begun.load(Ordering::SeqCst),
-            at_once_max: self.counts.at_once_max.load(Ordering::SeqCst),
+            started: self.counts.started.load(Ordering::SeqCst),
+            concurrent_max: self.counts.concurrent_max.load(Ordering::SeqCst),
         }
     }
 }
@@ -88,11 +89,11 @@ fn hash(jobs: &Mutex<Receiver<Job>>, counts: &Counts) {
             continue;
         }
         let running = counts.running.fetch_add(1, Ordering::SeqCst).saturating_add(1);
-        counts.at_once_max.fetch_max(running, Ordering::SeqCst);
-        counts.begun.fetch_add(1, Ordering::SeqCst);
+        counts.concurrent_max.fetch_max(running, Ordering::SeqCst);
+        counts.started.fetch_add(1, Ordering::SeqCst);
         let hash = compute(&job, &mut memory);
         counts.running.fetch_sub(1, Ordering::SeqCst);
-        drop(job.held);
+        drop(job.slots);
         job.answer.send(hash).ok();
     }
 }
@@ -123,34 +124,34 @@ mod tests {
 
     type Answer = oneshot::Sender<Result<[u8; HASH_BYTES], argon2::Error>>;
 
-    /// A job that answers to `answer`. Waits until the job before has released its seat and turn.
-    async fn job(places: &Arc<Semaphore>, answer: Answer) -> Job {
-        let place = || Arc::clone(places).acquire_owned();
-        let held = [place().await.unwrap(), place().await.unwrap()];
+    /// A job that answers to `answer`. Waits until the job before has released its slots.
+    async fn job(semaphore: &Arc<Semaphore>, answer: Answer) -> Job {
+        let slot = || Arc::clone(semaphore).acquire_owned();
+        let slots = [slot().await.unwrap(), slot().await.unwrap()];
         let password = "correct horse".to_owned();
-        Job { password, salt: vec![7; 16], memory_kib: 64, iterations: 1, answer, held }
+        Job { password, salt: vec![7; 16], memory_kib: 64, iterations: 1, answer, slots }
     }
 
     #[tokio::test]
-    async fn a_hash_that_nobody_waits_for_is_not_begun() {
+    async fn hash_of_disconnected_caller_is_not_started() {
         let hasher = Hasher::start(1).unwrap();
-        let places = Arc::new(Semaphore::new(2));
-        let (answer, hung_up) = oneshot::channel();
-        drop(hung_up);
-        assert!(hasher.give(job(&places, answer).await).is_ok());
+        let semaphore = Arc::new(Semaphore::new(2));
+        let (answer, receiver) = oneshot::channel();
+        drop(receiver);
+        assert!(hasher.submit(job(&semaphore, answer).await).is_ok());
         let (answer, answered) = oneshot::channel();
-        assert!(hasher.give(job(&places, answer).await).is_ok());
+        assert!(hasher.submit(job(&semaphore, answer).await).is_ok());
         assert!(answered.await.unwrap().is_ok());
-        assert_eq!(hasher.work().begun, 1);
+        assert_eq!(hasher.work().started, 1);
     }
 
     /// Reads each thread's niceness from the kernel: field 19 of its `stat`. Field 2 is the thread's name in parentheses.
     #[tokio::test]
-    async fn threads_that_hash_have_a_lower_priority() {
+    async fn hashing_threads_have_lower_priority() {
         let hasher = Hasher::start(1).unwrap();
-        let places = Arc::new(Semaphore::new(2));
+        let semaphore = Arc::new(Semaphore::new(2));
         let (answer, answered) = oneshot::channel();
-        assert!(hasher.give(job(&places, answer).await).is_ok());
+        assert!(hasher.submit(job(&semaphore, answer).await).is_ok());
         assert!(answered.await.unwrap().is_ok());
         let mut nice = Vec::new();
         for thread in std::fs::read_dir("/proc/self/task").unwrap() {

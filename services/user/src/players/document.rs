@@ -7,17 +7,19 @@ use serde::{Deserialize, Serialize};
 use store::bson::spec::BinarySubtype;
 use store::bson::{Binary, DateTime};
 use telemetry::propagation::StoredTrace;
-use time::OffsetDateTime;
 
-use super::SOURCE;
 use crate::domain::Standing;
 use crate::domain::standing::{kyc_name, kyc_named};
 use crate::error::UserError;
 use crate::passwords::StoredPassword;
 
+/// `ce_source` of the events.
+pub(super) const SOURCE: &str = "/pitboss/user";
 /// Length limits of a password.
 const PASSWORD_BYTES_MIN: usize = 8;
 const PASSWORD_BYTES_MAX: usize = 256;
+/// Reason why an outbox entry cannot be used.
+const UNREADABLE_ENTRY: &str = "an outbox entry could not be decoded";
 
 /// A validated registration.
 #[derive(Clone)]
@@ -49,14 +51,15 @@ impl Registration {
         display_name: String,
         currency: &str,
     ) -> Result<Self, FieldError> {
-        let wrong = |field: &str, problem| FieldError { field: field.to_owned(), problem };
+        let invalid = |field: &str, problem| FieldError { field: field.to_owned(), problem };
         if password.len() < PASSWORD_BYTES_MIN {
-            return Err(wrong("password", "is too short"));
+            return Err(invalid("password", "is too short"));
         }
         if password.len() > PASSWORD_BYTES_MAX {
-            return Err(wrong("password", "is too long"));
+            return Err(invalid("password", "is too long"));
         }
-        let currency = currency.parse().map_err(|_| wrong("currency", "is not one of EUR, USD, GBP, SEK"))?;
+        let currency =
+            currency.parse().map_err(|_| invalid("currency", "is not one of EUR, USD, GBP, SEK"))?;
         let registration = Self { email, display_name, currency, password };
         Message::from(registration.message("new")).validate()?;
         Ok(registration)
@@ -119,21 +122,21 @@ impl PlayerDocument {
     /// A new player with the event of the registration in the outbox.
     pub(crate) fn new(
         command_id: &EventId,
-        asked: &Registration,
+        registration: &Registration,
         password: StoredPassword,
         now: DateTime,
     ) -> Self {
         let id = command_id.to_string();
-        let request_hash = asked.request_hash(&id);
-        let event = Event::follower(command_id, SOURCE, asked.message(&id));
+        let request_hash = registration.request_hash(&id);
+        let event = Event::follower(command_id, SOURCE, registration.message(&id));
         let entry = OutboxEntry::new(1, command_id, &request_hash, &event, now);
         Self {
             version: 1,
             next_seq: 2,
-            email: asked.email.clone(),
-            email_key: email_key(&asked.email),
-            display_name: asked.display_name.clone(),
-            currency: asked.currency,
+            email: registration.email.clone(),
+            email_key: email_key(&registration.email),
+            display_name: registration.display_name.clone(),
+            currency: registration.currency,
             password,
             request_hash: request_hash.to_string(),
             registered_at: now,
@@ -174,7 +177,7 @@ impl From<Standing> for StoredStanding {
 
 impl StoredStanding {
     /// Converts to the form for the rules. An unknown status counts as pending.
-    pub(crate) fn read(&self) -> Standing {
+    pub(crate) fn to_domain(&self) -> Standing {
         Standing {
             max_stake: self.max_stake,
             daily_loss: self.daily_loss,
@@ -233,13 +236,12 @@ impl OutboxEntry {
 
     /// Builds the event. It is the same for every publisher and every attempt.
     pub(crate) fn event(&self) -> Result<Event, UserError> {
-        let corrupt = || UserError::Corrupt("an entry of an outbox is not readable");
+        let corrupt = || UserError::Corrupt(UNREADABLE_ENTRY);
         let message = Message::from_protobuf(self.event.event_type, &self.event.bytes.bytes);
-        let at_nanos = i128::from(self.at.timestamp_millis()) * 1_000_000;
         Ok(Event {
             id: self.event.id.parse().map_err(|_| corrupt())?,
             source: SOURCE.to_owned(),
-            time: OffsetDateTime::from_unix_timestamp_nanos(at_nanos).map_err(|_| corrupt())?,
+            time: store::time::from_bson(self.at).map_err(|_| corrupt())?,
             causation_id: Some(self.command_id.parse().map_err(|_| corrupt())?),
             request_hash: None,
             message: message.map_err(|_| corrupt())?,
@@ -251,7 +253,7 @@ impl OutboxEntry {
         if self.request_hash != request_hash.as_str() {
             return Err(UserError::OtherRequest);
         }
-        self.event.id.parse().map_err(|_| UserError::Corrupt("an entry of an outbox is not readable"))
+        self.event.id.parse().map_err(|_| UserError::Corrupt(UNREADABLE_ENTRY))
     }
 }
 

@@ -12,10 +12,10 @@ use crate::error::UserError;
 impl Players {
     /// Relays a player's outbox as just read or written. After a failure the sweeper retries: the change is stored, and the
     /// caller gets the answer.
-    pub(super) async fn relay_or_leave(&self, player: &PlayerDocument) {
+    pub(super) async fn relay_or_log(&self, player: &PlayerDocument) {
         if let Err(error) = self.relay(player).await {
             if error.class() == ErrorClass::Transient {
-                tracing::warn!(player.id = player.id, error = %error, "an event of a player waits for the sweeper");
+                tracing::warn!(player.id = player.id, error = %error, "the sweeper has to publish an event");
             } else {
                 telemetry::report(&error, &[("operation", "relay")]);
             }
@@ -47,7 +47,7 @@ impl Players {
                 // Copied before, by a process that died or one that relays now. A different entry is a contradiction.
                 let known = self.changes.find_one(doc! { "_id": &row.id }).await?;
                 if known.is_none_or(|known| known.entry != *entry) {
-                    return Err(UserError::Corrupt("a change is stored twice, and differently"));
+                    return Err(UserError::Corrupt("a change has two different entries"));
                 }
             }
             Err(error) => return Err(error.into()),
@@ -70,7 +70,7 @@ impl Players {
 
     /// Returns players with an entry older than `age_ms`, oldest first. It leaves out `parked` players and documents that this
     /// version cannot read.
-    pub(super) async fn waiting(
+    pub(super) async fn with_due_events(
         &self,
         age_ms: u32,
         parked: &[String],
@@ -91,22 +91,23 @@ mod tests {
 
     use store::mongo::Mongo;
 
-    use super::super::{Registration, alone};
+    use super::super::{Registration, offline};
 
     const HOUR_MS: i64 = 3_600_000;
 
     #[tokio::test]
-    async fn what_is_old_is_old_by_the_stores_clock_and_not_by_ours() {
-        let mongo = Mongo::connect(&testkit::patient::mongo("relay")).await.unwrap();
-        let asked = Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
+    async fn age_of_events_is_measured_by_store_clock() {
+        let mongo = Mongo::connect(&testkit::long_timeouts::mongo("relay")).await.unwrap();
+        let registration =
+            Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
         // The broker is unreachable, so the event stays in the outbox.
-        alone::players(&mongo).await.register("k", &asked.unwrap(), None).await.unwrap();
+        offline::players(&mongo).await.register("k", &registration.unwrap(), None).await.unwrap();
         for off_ms in [HOUR_MS, -HOUR_MS] {
-            let wrong = alone::players(&mongo.clone().with_clock_off_by(off_ms)).await;
-            let old = wrong.waiting(1_800_000, &[], 10).await.unwrap();
+            let wrong = offline::players(&mongo.clone().with_clock_off_by(off_ms)).await;
+            let old = wrong.with_due_events(1_800_000, &[], 10).await.unwrap();
             assert!(old.is_empty(), "half an hour has not passed; the clock is off by {off_ms} ms");
-            testkit::eventually("what waits", Duration::from_secs(60), || async {
-                wrong.waiting(0, &[], 10).await.unwrap().pop()
+            testkit::eventually("the pending event", Duration::from_secs(60), || async {
+                wrong.with_due_events(0, &[], 10).await.unwrap().pop()
             })
             .await;
         }

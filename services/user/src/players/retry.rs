@@ -1,5 +1,5 @@
 //! Retries a write that lost a race or has an unknown result: a few times, with growing pauses, within a deadline. A store that
-//! does not answer is asked less and less often, and the caller does not wait for it beyond the deadline.
+//! does not answer is queried less and less often, and the caller does not wait for it beyond the deadline.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::error::UserError;
 
 /// Limits of the retries.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct RetryLimits {
     /// Number of attempts, including the first.
     pub(super) attempts_max: usize,
     /// The first pause. Each further one is twice as long, plus a random part.
@@ -21,14 +21,14 @@ pub(super) struct Patience {
 }
 
 /// Limits for a change that a player waits for.
-pub(super) const CHANGE: Patience = Patience {
+pub(super) const CHANGE: RetryLimits = RetryLimits {
     attempts_max: 8,
     pause_min: Duration::from_millis(10),
     pause_max: Duration::from_millis(500),
     deadline: Duration::from_secs(4),
 };
 
-impl Patience {
+impl RetryLimits {
     /// Runs `attempt` until it has an outcome. Retries only [`UserError::Busy`] and a transient failure of the store.
     ///
     /// # Errors
@@ -44,16 +44,16 @@ impl Patience {
             .with_factor(2.0)
             .with_max_times(self.attempts_max.saturating_sub(1))
             .with_jitter();
-        let tried = tokio::time::timeout(self.deadline, attempt.retry(pauses).when(may_pass)).await;
+        let tried = tokio::time::timeout(self.deadline, attempt.retry(pauses).when(is_retryable)).await;
         match tried {
-            Ok(Err(error)) if may_pass(&error) => Err(UserError::Busy),
+            Ok(Err(error)) if is_retryable(&error) => Err(UserError::Busy),
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(UserError::Busy),
         }
     }
 }
 
-fn may_pass(error: &UserError) -> bool {
+fn is_retryable(error: &UserError) -> bool {
     matches!(error, UserError::Busy | UserError::Store(store::StoreError::Transient { .. }))
 }
 
@@ -64,45 +64,45 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const LIMITS: RetryLimits = RetryLimits {
         attempts_max: 4,
         pause_min: Duration::from_millis(20),
         pause_max: Duration::from_millis(40),
         deadline: Duration::from_secs(600),
     };
 
-    fn silent() -> UserError {
+    fn no_answer() -> UserError {
         store::StoreError::Transient { collection: "players", reason: "no answer".to_owned() }.into()
     }
 
     #[tokio::test]
-    async fn a_silent_store_is_asked_a_few_times_with_pauses() {
-        let (asked, begun) = (AtomicUsize::new(0), Instant::now());
+    async fn failing_store_is_retried_with_pauses() {
+        let (attempts, started) = (AtomicUsize::new(0), Instant::now());
         let attempt = || async {
-            asked.fetch_add(1, Ordering::SeqCst);
-            Err::<(), _>(silent())
+            attempts.fetch_add(1, Ordering::SeqCst);
+            Err::<(), _>(no_answer())
         };
-        assert!(matches!(PATIENCE.until_decided(attempt).await, Err(UserError::Busy)));
-        assert_eq!(asked.load(Ordering::SeqCst), 4);
-        assert!(begun.elapsed() >= Duration::from_millis(20 + 40 + 40), "{:?}", begun.elapsed());
+        assert!(matches!(LIMITS.until_decided(attempt).await, Err(UserError::Busy)));
+        assert_eq!(attempts.load(Ordering::SeqCst), 4);
+        assert!(started.elapsed() >= Duration::from_millis(20 + 40 + 40), "{:?}", started.elapsed());
     }
 
     #[tokio::test]
-    async fn a_store_that_hangs_keeps_nobody() {
+    async fn hanging_store_ends_at_deadline() {
         let hangs = std::future::pending::<Result<(), UserError>>;
-        let patience = Patience { deadline: Duration::from_millis(50), ..PATIENCE };
-        let decided = tokio::time::timeout(Duration::from_secs(60), patience.until_decided(hangs)).await;
+        let limits = RetryLimits { deadline: Duration::from_millis(50), ..LIMITS };
+        let decided = tokio::time::timeout(Duration::from_secs(60), limits.until_decided(hangs)).await;
         assert!(matches!(decided, Ok(Err(UserError::Busy))), "{decided:?}");
     }
 
     #[tokio::test]
-    async fn what_cannot_pass_is_not_tried_again() {
-        let asked = AtomicUsize::new(0);
+    async fn permanent_error_is_not_retried() {
+        let attempts = AtomicUsize::new(0);
         let attempt = || async {
-            asked.fetch_add(1, Ordering::SeqCst);
+            attempts.fetch_add(1, Ordering::SeqCst);
             Err::<(), _>(UserError::NoSuchPlayer)
         };
-        assert!(matches!(PATIENCE.until_decided(attempt).await, Err(UserError::NoSuchPlayer)));
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert!(matches!(LIMITS.until_decided(attempt).await, Err(UserError::NoSuchPlayer)));
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
     }
 }

@@ -43,7 +43,7 @@ impl Sweeper {
             match self.sweep().await {
                 Ok(()) => {}
                 Err(error) if error.class() == ErrorClass::Transient => {
-                    tracing::warn!(error = %error, "a sweep for unpublished events failed");
+                    tracing::warn!(error = %error, "a sweep for unpublished events failed, retrying at the next interval");
                 }
                 Err(error) => return Err(error),
             }
@@ -51,8 +51,9 @@ impl Sweeper {
     }
 
     async fn sweep(&mut self) -> Result<(), UserError> {
-        let waiting = self.players.waiting(self.config.age_ms, &self.parked, self.config.batch_max).await?;
-        for player in waiting {
+        let due =
+            self.players.with_due_events(self.config.age_ms, &self.parked, self.config.batch_max).await?;
+        for player in due {
             self.relay_or_park(&player).await?;
         }
         Ok(())
@@ -103,15 +104,16 @@ impl Sweeper {
 mod tests {
     use store::mongo::Mongo;
 
-    use super::super::{Registration, alone};
+    use super::super::{Registration, offline};
     use super::*;
 
     #[tokio::test]
-    async fn a_thousand_players_are_left_alone_and_then_all_are_tried_anew() {
-        let mongo = Mongo::connect(&testkit::patient::mongo("sweeper")).await.unwrap();
-        let players = alone::players(&mongo).await;
-        let asked = Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
-        let id = players.register("k", &asked.unwrap(), None).await.unwrap();
+    async fn parked_list_is_cleared_at_its_limit() {
+        let mongo = Mongo::connect(&testkit::long_timeouts::mongo("sweeper")).await.unwrap();
+        let players = offline::players(&mongo).await;
+        let registration =
+            Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR");
+        let id = players.register("k", &registration.unwrap(), None).await.unwrap();
         let mut damaged = players.find(&id).await.unwrap().unwrap();
         damaged.outbox[0].event.bytes.bytes = vec![0xff; 3];
         let config = config::Sweeper { interval_ms: 1_000, age_ms: 5_000, batch_max: 100 };

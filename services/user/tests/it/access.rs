@@ -10,11 +10,11 @@ const METHODS: [Method; 6] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_route_answers_without_the_internal_token() {
+async fn every_route_requires_internal_token() {
     let platform = Platform::start_with(config()).await;
     let paths = user::paths();
     assert!(paths.len() >= 9 && paths.iter().all(|path| path.starts_with("/internal/v1/")), "{paths:?}");
-    let strangers: [(&str, &[(&str, &str)]); 6] = [
+    let credentials: [(&str, &[(&str, &str)]); 6] = [
         ("no token", &[]),
         ("a player's token", &[("authorization", "Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln")]),
         ("the operator's token", &[("x-operator-token", INTERNAL_TOKEN)]),
@@ -24,28 +24,28 @@ async fn no_route_answers_without_the_internal_token() {
     ];
     for path in &paths {
         for method in METHODS {
-            for (who, headers) in strangers {
+            for (who, headers) in credentials {
                 let request =
-                    headers.iter().fold(asked(&platform, &method, path), |request, (name, value)| {
+                    headers.iter().fold(request_to(&platform, &method, path), |request, (name, value)| {
                         request.header(*name, *value)
                     });
                 assert_eq!(status(request).await, 401, "{method} {path} with {who}");
             }
-            let ours = asked(&platform, &method, path).header("x-internal-token", INTERNAL_TOKEN);
-            let status = status(ours).await;
+            let authorised = request_to(&platform, &method, path).header("x-internal-token", INTERNAL_TOKEN);
+            let status = status(authorised).await;
             assert_ne!(status, 401, "{method} {path} with the internal token");
         }
     }
     assert_eq!(
-        status(asked(&platform, &Method::GET, "/no/such/path")).await,
+        status(request_to(&platform, &Method::GET, "/no/such/path")).await,
         401,
-        "what does not exist is no exception"
+        "an unknown path needs the token too"
     );
-    platform.end().await;
+    platform.stop().await;
 }
 
-fn asked(platform: &Platform, method: &Method, path: &str) -> RequestBuilder {
-    let path = path.replace("{player_id}", "somebody");
+fn request_to(platform: &Platform, method: &Method, path: &str) -> RequestBuilder {
+    let path = path.replace("{player_id}", "p-1");
     let request = platform.client.request(method.clone(), format!("{}{path}", platform.base));
     request.header("idempotency-key", "k").json(&json!({}))
 }

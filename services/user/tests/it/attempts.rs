@@ -12,13 +12,13 @@ use user::error::UserError;
 use user::passwords::Passwords;
 use user::players::{Players, Registration};
 
-use crate::platform::{PATIENCE, Platform, config};
+use crate::platform::{Platform, TIMEOUT, config};
 
 const RULE: Rule = Rule { failures_max: 10, window_ms: 60_000, wait_ms_min: 30_000, wait_ms_max: 300_000 };
 const NOW_MS: i64 = 1_793_534_400_000;
 
 /// The password of every player registered here.
-pub(crate) const RIGHT: &str = "password of somebody";
+pub(crate) const RIGHT_PASSWORD: &str = "the right password";
 
 /// One replica, with its hasher for inspection.
 pub(crate) async fn replica(config: &Config) -> (Players, Passwords) {
@@ -36,7 +36,7 @@ pub(crate) fn cache_key(counter: &str, counted: &str) -> String {
 }
 
 /// A configuration, and an address that no other test guesses at.
-pub(crate) fn own() -> (Config, String) {
+pub(crate) fn own_account() -> (Config, String) {
     let mut config = config();
     config.kafka.message_timeout_ms = 300;
     config.passwords.concurrency = 1;
@@ -44,14 +44,13 @@ pub(crate) fn own() -> (Config, String) {
     (config, format!("{}@players.example", testkit::unique("guessed")))
 }
 
-fn asked(email: &str, password: &str) -> Registration {
-    Registration::new(email.to_owned(), password.to_owned(), "Somebody".to_owned(), "EUR")
-        .expect("a registration")
+fn new_registration(email: &str, password: &str) -> Registration {
+    Registration::new(email.to_owned(), password.to_owned(), "Ada".to_owned(), "EUR").expect("a registration")
 }
 
 /// Registers a player with the right password.
 pub(crate) async fn register(players: &Players, email: &str) {
-    players.register("k", &asked(email, RIGHT), None).await.expect("registered");
+    players.register("k", &new_registration(email, RIGHT_PASSWORD), None).await.expect("registered");
 }
 
 fn is_refused<T>(outcome: &Result<T, UserError>) -> bool {
@@ -71,47 +70,47 @@ async fn guess_from(players: &Players, email: &str, count: usize, network: Optio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_at_one_account_reaches_the_hasher_ten_times_and_one_at_a_time() {
-    let (config, email) = own();
+async fn flood_of_guesses_computes_ten_hashes() {
+    let (config, email) = own_account();
     let (players, passwords) = replica(&config).await;
     assert_eq!(guess(&players, &email, 200).await, (10, 190));
     let work = passwords.work();
-    assert_eq!((work.begun, work.at_once_max), (10, 1));
-    assert_eq!(guess(&players, &email, 5).await, (0, 5), "and none of those that come later");
-    assert_eq!(guess(&players, &email.to_uppercase(), 1).await, (0, 1), "however the address is written");
-    let (_, other) = own();
-    assert_eq!(guess(&players, &other, 1).await, (1, 0), "another account is not concerned");
+    assert_eq!((work.started, work.concurrent_max), (10, 1));
+    assert_eq!(guess(&players, &email, 5).await, (0, 5), "later guesses are refused");
+    assert_eq!(guess(&players, &email.to_uppercase(), 1).await, (0, 1), "in any case of the address");
+    let (_, other) = own_account();
+    assert_eq!(guess(&players, &other, 1).await, (1, 0), "other accounts are not affected");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_count_together_and_without_the_cache_each_alone() {
-    let (config, email) = own();
+async fn replicas_share_counts_through_cache() {
+    let (config, email) = own_account();
     let ((one, _), (two, _)) = (replica(&config).await, replica(&config).await);
     assert_eq!(guess(&one, &email, 9).await, (9, 0));
     assert_eq!(guess(&two, &email, 1).await, (1, 0));
     assert_eq!(guess(&one, &email, 1).await, (0, 1), "the tenth was the other replica's");
     assert_eq!(guess(&two, &email, 1).await, (0, 1));
 
-    let (mut without, email) = own();
+    let (mut without, email) = own_account();
     without.redis = store::redis::Config::new("redis://127.0.0.1:1");
     let (alone, passwords) = replica(&without).await;
     assert_eq!(guess(&alone, &email, 50).await, (10, 40));
-    assert_eq!(passwords.work().begun, 10);
+    assert_eq!(passwords.work().started, 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_an_account_waits_its_owner_waits_too() {
-    let (config, email) = own();
+async fn owner_waits_while_account_waits() {
+    let (config, email) = own_account();
     let (players, _) = replica(&config).await;
     register(&players, &email).await;
     assert_eq!(guess(&players, &email, 10).await, (10, 0));
-    let owner = players.authenticate(&email, RIGHT.into(), None).await;
+    let owner = players.authenticate(&email, RIGHT_PASSWORD.into(), None).await;
     assert!(is_refused(&owner), "{owner:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_right_password_is_let_in_after_the_wait_and_before_it_nobody() {
-    let (mut config, email) = own();
+async fn right_password_is_accepted_after_wait() {
+    let (mut config, email) = own_account();
     config.attempts.wait_s_min = 1;
     let (players, _) = replica(&config).await;
     let cache = Cache::new(&config.redis).expect("a URL");
@@ -121,51 +120,51 @@ async fn the_right_password_is_let_in_after_the_wait_and_before_it_nobody() {
         // All begin before the first one ends, and therefore before any wait.
         assert_eq!(guess(&players, &email, 30).await, (10, 20), "round {round}");
         assert!(cache.get(&strikes).await.expect("the cache").is_some(), "the next wait would be longer");
-        let player = testkit::eventually("the end of the wait", PATIENCE, || async {
-            players.authenticate(&email, RIGHT.into(), None).await.ok()
+        let player = testkit::eventually("the end of the wait", TIMEOUT, || async {
+            players.authenticate(&email, RIGHT_PASSWORD.into(), None).await.ok()
         })
         .await;
         assert_eq!(player.email, email);
-        assert_eq!(cache.get(&strikes).await.expect("the cache"), None, "what was before is forgotten");
+        assert_eq!(cache.get(&strikes).await.expect("the cache"), None, "reset by log-in");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_repeated_registration_is_no_way_to_guess() {
-    let (config, email) = own();
+async fn repeated_registration_counts_as_guess() {
+    let (config, email) = own_account();
     let (players, passwords) = replica(&config).await;
     register(&players, &email).await;
-    let begun = passwords.work().begun;
-    let guess = asked(&email, "password of nobody");
+    let started = passwords.work().started;
+    let guess = new_registration(&email, "a wrong password");
     let outcomes = join_all((0..30).map(|_| players.register("k", &guess, None))).await;
-    let begun = passwords.work().begun - begun;
+    let started = passwords.work().started - started;
     let wrong = outcomes.iter().filter(|outcome| matches!(outcome, Err(UserError::OtherRequest))).count();
     let refused = outcomes.iter().filter(|outcome| is_refused(outcome)).count();
-    assert_eq!((begun, wrong, refused), (10, 10, 20), "{outcomes:?}");
+    assert_eq!((started, wrong, refused), (10, 10, 20), "{outcomes:?}");
     let later = players.register("k", &guess, None).await;
-    assert!(is_refused(&later), "and none of those that come later: {later:?}");
-    let owner = players.authenticate(&email, RIGHT.into(), None).await;
+    assert!(is_refused(&later), "later repetitions are refused: {later:?}");
+    let owner = players.authenticate(&email, RIGHT_PASSWORD.into(), None).await;
     assert!(is_refused(&owner), "log-ins are counted with them: {owner:?}");
 
-    let (_, other) = own();
+    let (_, other) = own_account();
     register(&players, &other).await;
-    let begun = passwords.work().begun;
+    let started = passwords.work().started;
     for _ in 0..20 {
-        let taken = players.register("another key", &asked(&other, RIGHT), None).await;
+        let taken = players.register("another key", &new_registration(&other, RIGHT_PASSWORD), None).await;
         assert!(matches!(taken, Err(UserError::EmailTaken)), "{taken:?}");
     }
-    assert_eq!(passwords.work().begun, begun, "an address that is taken costs no hash");
-    let owner = players.authenticate(&other, RIGHT.into(), None).await;
-    assert!(owner.is_ok(), "and it shuts nobody out: {owner:?}");
+    assert_eq!(passwords.work().started, started, "an address that is taken costs no hash");
+    let owner = players.authenticate(&other, RIGHT_PASSWORD.into(), None).await;
+    assert!(owner.is_ok(), "and it does not lock out the owner: {owner:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_guesses_from_one_network_shuts_out_nobody_who_comes_from_another() {
-    let (mut config, email) = own();
+async fn guesses_from_one_network_do_not_block_others() {
+    let (mut config, email) = own_account();
     config.attempts.account_failures_max = 25;
     let ((one, _), (two, _)) = (replica(&config).await, replica(&config).await);
     register(&one, &email).await;
-    let owner = async || two.authenticate(&email, RIGHT.into(), Some("192.0.2.1")).await;
+    let owner = async || two.authenticate(&email, RIGHT_PASSWORD.into(), Some("192.0.2.1")).await;
     for attacker in ["198.51.100.1", "198.51.100.2"] {
         assert_eq!(guess_from(&one, &email, 15, Some(attacker)).await, (10, 5), "{attacker}");
         assert_eq!(guess_from(&two, &email, 1, Some(attacker)).await, (0, 1), "replicas count together");
@@ -177,13 +176,13 @@ async fn whoever_guesses_from_one_network_shuts_out_nobody_who_comes_from_anothe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_has_to_wait_is_told_how_long() {
+async fn refused_log_in_has_retry_after() {
     let platform = Platform::start().await;
     let name = testkit::unique("guessed");
     platform.player(&name).await;
     let body = json!({ "email": format!("{name}@players.example"), "password": "wrong" });
     for _ in 0..10 {
-        assert_eq!(platform.ask("POST", "/sessions", "k", Some(body.clone())).await.0, 401);
+        assert_eq!(platform.send("POST", "/sessions", "k", Some(body.clone())).await.0, 401);
     }
     let refused =
         platform.request(reqwest::Method::POST, "/sessions").json(&body).send().await.expect("an answer");
@@ -193,23 +192,23 @@ async fn whoever_has_to_wait_is_told_how_long() {
     assert!((80_000..=86_400).contains(&wait_s), "{wait_s}");
     let problem: serde_json::Value = refused.json().await.unwrap();
     assert_eq!(problem["type"], "/problems/too-many-requests");
-    let elsewhere =
+    let other_network =
         platform.request(reqwest::Method::POST, "/sessions").header("x-client-network", "192.0.2.1");
-    let wrong = elsewhere.json(&body).send().await.expect("an answer");
-    assert_eq!(wrong.status(), 401, "whoever comes from another network need not wait");
-    platform.end().await;
+    let wrong = other_network.json(&body).send().await.expect("an answer");
+    assert_eq!(wrong.status(), 401, "other networks do not have to wait");
+    platform.stop().await;
 }
 
 #[test]
-fn waits_double_up_to_their_bound() {
+fn waits_double_up_to_maximum() {
     let waits: Vec<i64> = (1..=7).map(|strikes| RULE.wait_ms(strikes) / 1_000).collect();
     assert_eq!(waits, [30, 60, 120, 240, 300, 300, 300]);
     assert_eq!(RULE.wait_ms(u64::MAX), 300_000);
 }
 
 #[test]
-fn after_the_right_password_the_next_wait_is_the_first_again() {
-    for (is_let_in, expected_ms) in [(true, 30_000), (false, 60_000)] {
+fn right_password_resets_wait_length() {
+    for (succeeds, expected_ms) in [(true, 30_000), (false, 60_000)] {
         let mut account = Account::default();
         for now_ms in [NOW_MS, NOW_MS + 30_000] {
             for _ in 0..10 {
@@ -217,16 +216,16 @@ fn after_the_right_password_the_next_wait_is_the_first_again() {
                 account.failed(&RULE, now_ms);
                 account.end();
             }
-            if now_ms == NOW_MS && is_let_in {
+            if now_ms == NOW_MS && succeeds {
                 account.succeeded();
             }
         }
-        assert_eq!(account.begin(&RULE, NOW_MS + 30_000), Err(expected_ms), "let in: {is_let_in}");
+        assert_eq!(account.begin(&RULE, NOW_MS + 30_000), Err(expected_ms), "succeeds: {succeeds}");
     }
 }
 
 #[test]
-fn guesses_while_an_account_waits_do_not_prolong_it() {
+fn guesses_during_wait_do_not_extend_it() {
     let mut account = Account::default();
     for _ in 0..10 {
         assert_eq!(account.begin(&RULE, NOW_MS), Ok(()));
@@ -238,6 +237,6 @@ fn guesses_while_an_account_waits_do_not_prolong_it() {
     }
     assert_eq!(account.begin(&RULE, NOW_MS + 30_000), Ok(()));
     account.end();
-    assert!(account.matters(NOW_MS + 30_000), "the next wait is longer");
-    assert!(!account.matters(NOW_MS + 30_000 + RULE.strikes_ms()));
+    assert!(account.is_active(NOW_MS + 30_000), "the next wait is longer");
+    assert!(!account.is_active(NOW_MS + 30_000 + RULE.strikes_ms()));
 }

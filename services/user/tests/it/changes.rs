@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use store::bson::{Document, doc};
 
-use crate::platform::{PATIENCE, Platform, config};
+use crate::platform::{Platform, TIMEOUT, config};
 
 async fn set_limits(platform: &Platform, id: &str, key: &str, max_stake_minor: i64) -> (u16, Value) {
     let body = json!({ "max_stake_minor": max_stake_minor, "currency": "EUR" });
@@ -18,7 +18,7 @@ fn event_id(answer: &Value) -> EventId {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_is_stored_and_told_once_per_key() {
+async fn change_is_stored_and_published_once_per_key() {
     let platform = Platform::start().await;
     let id = platform.player("ada").await;
 
@@ -36,22 +36,22 @@ async fn a_change_is_stored_and_told_once_per_key() {
         json!({ "max_stake_minor": 700, "daily_loss_minor": null, "currency": "EUR" })
     );
 
-    let heard = platform.hear_each(&id, 3).await;
-    let told: Vec<_> = heard.iter().filter(|event| event.id == event_id(&first)).collect();
-    let Message::LimitsChanged(limits) = &told[0].message else { panic!("{told:?}") };
+    let received = platform.wait_distinct_events(&id, 3).await;
+    let matching: Vec<_> = received.iter().filter(|event| event.id == event_id(&first)).collect();
+    let Message::LimitsChanged(limits) = &matching[0].message else { panic!("{matching:?}") };
     assert_eq!(limits.max_stake, Some(Money { minor: 500, currency: "EUR".into() }));
     assert_eq!(limits.daily_loss, None);
-    platform.outbox_empty(&id).await;
+    platform.wait_empty_outbox(&id).await;
 
     for no_limit in [0, -1, i64::MIN, 1_000_000_000_001, i64::MAX] {
         assert_eq!(set_limits(&platform, &id, "limits-3", no_limit).await.0, 422, "{no_limit}");
     }
-    assert_eq!(set_limits(&platform, "nobody", "limits-3", 5).await.0, 404);
-    platform.end().await;
+    assert_eq!(set_limits(&platform, "unknown", "limits-3", 5).await.0, 404);
+    platform.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_self_exclusion_cannot_be_shortened() {
+async fn self_exclusion_cannot_be_shortened() {
     let mut config = config();
     // At this age no slow event is swept, so none is published twice.
     config.sweeper.age_ms = 3_600_000;
@@ -80,7 +80,7 @@ async fn a_self_exclusion_cannot_be_shortened() {
     assert_eq!(
         exclude("exclusion-1", now_ms + 3_600_000).await,
         (200, first),
-        "the first answer, though shorter now"
+        "the first response, although a longer exclusion followed"
     );
     let (_, profile) = platform.get(&format!("/players/{id}")).await;
     assert_eq!(profile["self_excluded_until_epoch_ms"], json!(now_ms + 7_200_000));
@@ -91,23 +91,23 @@ async fn a_self_exclusion_cannot_be_shortened() {
     let unknown = json!({ "status": "sure" });
     let (status, _) = platform.change("PUT", &format!("/players/{id}/kyc-status"), "kyc-1", unknown).await;
     assert_eq!(status, 422);
-    let heard = platform.hear_each(&id, 4).await;
-    let names: Vec<&str> = heard.iter().map(|event| event.event_type().short_name()).collect();
+    let received = platform.wait_distinct_events(&id, 4).await;
+    let names: Vec<&str> = received.iter().map(|event| event.event_type().short_name()).collect();
     assert_eq!(
         names,
         ["PlayerRegistered", "SelfExclusionStarted", "SelfExclusionStarted", "PreferencesChanged"],
-        "told in the order of the decisions"
+        "published in the order of the decisions"
     );
-    platform.end().await;
+    platform.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changes_at_the_same_time_are_all_kept_and_told() {
+async fn concurrent_changes_are_all_stored_and_published() {
     const CHANGES: i64 = 12;
     let platform = Platform::start().await;
     let id = platform.player("ada").await;
     let keys: Vec<String> = (1..=CHANGES).map(|n| format!("limits-{n}")).collect();
-    let asked = keys.iter().zip(1..).map(|(key, n)| {
+    let requests = keys.iter().zip(1..).map(|(key, n)| {
         let (platform, id) = (&platform, &id);
         async move {
             // A request that loses eight races in a row is repeated too.
@@ -116,8 +116,8 @@ async fn changes_at_the_same_time_are_all_kept_and_told() {
             event_id(&answer)
         }
     });
-    let told: Vec<EventId> = join_all(asked).await;
-    platform.outbox_empty(&id).await;
+    let ids: Vec<EventId> = join_all(requests).await;
+    platform.wait_empty_outbox(&id).await;
 
     let rows = platform.mongo.collection::<Document>("changes");
     let all = rows.find(doc! { "player_id": &id }, doc! { "seq": 1 }, 100).await.unwrap();
@@ -125,16 +125,16 @@ async fn changes_at_the_same_time_are_all_kept_and_told() {
     assert_eq!(places, (1..=CHANGES + 1).collect::<Vec<i64>>(), "no gap, nothing twice");
 
     // Some events are published more than once, so their number proves nothing.
-    let heard = testkit::eventually("every change to be told", PATIENCE, || async {
-        let heard = platform.heard(&id);
-        told.iter().all(|id| heard.iter().any(|event| event.id == *id)).then_some(heard)
+    let received = testkit::eventually("every change to be published", TIMEOUT, || async {
+        let received = platform.received(&id);
+        ids.iter().all(|id| received.iter().any(|event| event.id == *id)).then_some(received)
     })
     .await;
     // The stored state equals the last decision.
     let last = all.last().unwrap().get_document("event").unwrap().get_str("id").unwrap().to_owned();
-    let last = heard.iter().find(|event| event.id.as_str() == last).unwrap();
+    let last = received.iter().find(|event| event.id.as_str() == last).unwrap();
     let Message::LimitsChanged(limits) = &last.message else { panic!("{last:?}") };
     let (_, profile) = platform.get(&format!("/players/{id}")).await;
     assert_eq!(profile["limits"]["max_stake_minor"], json!(limits.max_stake.as_ref().unwrap().minor));
-    platform.end().await;
+    platform.stop().await;
 }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use user::domain::{Entry, Kind};
 use user::history::History;
 
-use crate::platform::{PATIENCE, Platform, config};
+use crate::platform::{Platform, TIMEOUT, config};
 
 /// End of the test's own time. It lies before the real now, so that pages begin in an empty window.
 const END_US: i64 = 1_790_000_000_000_000;
@@ -46,7 +46,7 @@ fn bet_id(n: i64) -> EventId {
 }
 
 async fn bets_when(platform: &Platform, what: &str, ready: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    testkit::eventually(what, PATIENCE, || async {
+    testkit::eventually(what, TIMEOUT, || async {
         let (_, page) = platform.get("/players/p-1/bets?limit=100").await;
         let bets = page["bets"].as_array()?.clone(); // `None` retries after a time-out of the store
         ready(&bets).then_some(bets)
@@ -55,7 +55,7 @@ async fn bets_when(platform: &Platform, what: &str, ready: impl Fn(&[Value]) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_end_is_one_entry() {
+async fn each_outcome_is_one_entry() {
     let platform = Platform::start().await;
     let rejected = BetRejected {
         bet_id: bet_id(2).to_string(),
@@ -69,7 +69,7 @@ async fn every_end_is_one_entry() {
         player_id: "p-1".into(),
         game: "slots".into(),
         stake: eur(100),
-        reason: "asked for".into(),
+        reason: "by request".into(),
         ..BetVoided::default()
     };
     let deposit = DepositCompleted {
@@ -114,7 +114,7 @@ async fn every_end_is_one_entry() {
     for odd in ["limit=0", "limit=101", "limit=x", "before=%20", "before=%00"] {
         assert_eq!(platform.get(&format!("/players/p-1/bets?{odd}")).await.0, 400, "{odd}");
     }
-    platform.end().await;
+    platform.stop().await;
 }
 
 /// A history with an entry at each of these microseconds before `END_US`.
@@ -168,7 +168,7 @@ async fn pages_have_every_entry_once_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreadable_entry_hides_no_other_of_its_page() {
+async fn unreadable_entry_is_skipped() {
     let (mongo, history) = filled(&[1_000, 3_000]).await;
     let place = format!("{:016x}:damaged", END_US - 2_000);
     let damaged = store::bson::doc! { "_id": "damaged", "player_id": "p-1", "kind": "bet", "place": place };
@@ -183,9 +183,9 @@ async fn an_unreadable_entry_hides_no_other_of_its_page() {
 async fn median_page(history: &History, before: &str) -> Duration {
     let mut times = Vec::new();
     for _ in 0..21 {
-        let begun = Instant::now();
+        let started = Instant::now();
         let page = history.page("p-1", Kind::Bet, 20, Some(before)).await.expect("the store answers");
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
         assert_eq!(page.entries.len(), 20);
     }
     times.sort();
@@ -193,7 +193,7 @@ async fn median_page(history: &History, before: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_costs_the_same_at_any_length_of_history() {
+async fn page_cost_does_not_grow_with_history() {
     // Ten bets a second, for twenty seconds and for half an hour.
     let steady = |count: i64| (0..count).map(|n| n * 100_000).collect::<Vec<i64>>();
     let (small_mongo, small) = filled(&steady(200)).await;
@@ -216,7 +216,7 @@ async fn a_page_costs_the_same_at_any_length_of_history() {
 
 /// The same bet id from another player must not change the first player's entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_belongs_to_one_player() {
+async fn bet_id_belongs_to_one_player() {
     let mongo = Mongo::connect(&config().mongo).await.unwrap();
     let history = History::open(&mongo).await.unwrap();
     let record = async |player_id: &str| {

@@ -10,18 +10,31 @@ fn passwords(concurrency: usize, waiting_max: usize) -> Passwords {
     Passwords::new(settings).expect("threads")
 }
 
+/// Starts `count` tasks that each hash a password.
+fn hash_at_once(
+    passwords: &Passwords,
+    count: usize,
+) -> tokio::task::JoinSet<Result<StoredPassword, PasswordError>> {
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let passwords = passwords.clone();
+        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
+    }
+    all
+}
+
 #[tokio::test]
-async fn only_the_right_password_verifies() {
+async fn only_right_password_verifies() {
     let passwords = passwords(2, 8);
     let stored = passwords.hash("correct horse".into()).await.unwrap();
     assert!(passwords.verify("correct horse".into(), &stored).await.unwrap());
     assert!(!passwords.verify("correct horsf".into(), &stored).await.unwrap());
-    assert!(!passwords.verify_nobody("correct horse".into()).await.unwrap());
+    assert!(!passwords.verify_placeholder("correct horse".into()).await.unwrap());
     assert_ne!(stored, passwords.hash("correct horse".into()).await.unwrap(), "every hash has its own salt");
 }
 
 #[tokio::test]
-async fn a_password_hashed_with_other_settings_still_verifies() {
+async fn password_of_other_settings_verifies() {
     let stored = passwords(1, 1).hash("correct horse".into()).await.unwrap();
     let settings =
         Settings { memory_kib: 2_048, iterations: 1, concurrency: 1, waiting_max: 1, wait_ms: 60_000 };
@@ -30,10 +43,10 @@ async fn a_password_hashed_with_other_settings_still_verifies() {
 }
 
 #[tokio::test]
-async fn a_damaged_stored_password_is_unreadable_and_costs_no_hash() {
+async fn damaged_stored_password_fails_without_hashing() {
     let passwords = passwords(1, 8);
     let stored = passwords.hash("correct horse".into()).await.unwrap();
-    let begun = passwords.work().begun;
+    let started = passwords.work().started;
     for (field, value) in [
         ("algorithm", json!("argon2i")),
         ("memory_kib", json!(65_537)),
@@ -47,13 +60,13 @@ async fn a_damaged_stored_password_is_unreadable_and_costs_no_hash() {
         let outcome = passwords.verify("correct horse".into(), &damaged).await;
         assert!(matches!(outcome, Err(PasswordError::Unreadable)), "{field}: {outcome:?}");
     }
-    assert_eq!(passwords.work().begun, begun);
+    assert_eq!(passwords.work().started, started);
 }
 
 /// Compares with the crate's one-shot function, which allocates fresh memory. It computes the same algorithm as the reference
 /// implementation, `argon2 … -id`.
 #[tokio::test]
-async fn the_reused_memory_changes_nothing() {
+async fn reused_memory_gives_same_hash() {
     let passwords = passwords(1, 8);
     for password in ["first password", "second password", "first password"] {
         let stored = passwords.hash(password.into()).await.unwrap();
@@ -69,55 +82,43 @@ async fn the_reused_memory_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_flood_is_refused_rather_than_queued() {
+async fn requests_beyond_queue_limit_are_refused() {
     let passwords = passwords(1, 3);
-    let mut all = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        let passwords = passwords.clone();
-        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
-    }
+    let all = hash_at_once(&passwords, 20);
     let results = all.join_all().await;
     let hashed = results.iter().filter(|result| result.is_ok()).count();
     let refused = results.iter().filter(|result| matches!(result, Err(PasswordError::Overloaded))).count();
     assert_eq!(hashed + refused, 20);
-    assert!(hashed >= 3, "whoever has a seat is served: {hashed}");
-    assert!(refused >= 1, "somebody must have been refused");
+    assert!(hashed >= 3, "every request with a slot is served: {hashed}");
+    assert!(refused >= 1, "a request without a slot is refused");
 }
 
 #[tokio::test]
-async fn one_hash_at_a_time_however_many_wait() {
+async fn one_thread_hashes_one_at_a_time() {
     let passwords = passwords(1, 32);
-    let mut all = tokio::task::JoinSet::new();
-    for _ in 0..32 {
-        let passwords = passwords.clone();
-        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
-    }
+    let all = hash_at_once(&passwords, 32);
     assert!(all.join_all().await.iter().all(Result::is_ok));
-    assert_eq!(passwords.work(), Work { begun: 32, at_once_max: 1 });
+    assert_eq!(passwords.work(), Work { started: 32, concurrent_max: 1 });
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_is_not_begun() {
+async fn hashes_of_disconnected_callers_are_not_started() {
     let slow =
         Settings { memory_kib: 32_768, iterations: 8, concurrency: 1, waiting_max: 64, wait_ms: 60_000 };
     let passwords = Passwords::new(slow).unwrap();
-    let mut all = tokio::task::JoinSet::new();
-    for _ in 0..64 {
-        let passwords = passwords.clone();
-        all.spawn(telemetry::with_hub(async move { passwords.hash("correct horse".into()).await }));
-    }
+    let mut all = hash_at_once(&passwords, 64);
     // One is being computed and all others wait for a turn. Then all callers disconnect.
     testkit::eventually("the first hash", std::time::Duration::from_secs(60), || async {
-        (passwords.work().begun > 0).then_some(())
+        (passwords.work().started > 0).then_some(())
     })
     .await;
     all.shutdown().await;
-    assert!(passwords.hash("correct horse".into()).await.is_ok(), "their seats are free");
-    assert!(passwords.work().begun < 32, "{:?}", passwords.work());
+    assert!(passwords.hash("correct horse".into()).await.is_ok(), "their slots are free");
+    assert!(passwords.work().started < 32, "{:?}", passwords.work());
 }
 
 #[tokio::test]
-async fn who_waits_longer_than_a_caller_does_is_refused() {
+async fn request_waiting_too_long_is_refused() {
     let settings =
         Settings { memory_kib: 65_536, iterations: 8, concurrency: 1, waiting_max: 64, wait_ms: 1 };
     let passwords = Passwords::new(settings).unwrap();
@@ -126,11 +127,11 @@ async fn who_waits_longer_than_a_caller_does_is_refused() {
     // A machine that stalls for the time of a hash lets another one through, but not all of them.
     let refused = outcomes.iter().filter(|outcome| matches!(outcome, Err(PasswordError::Overloaded))).count();
     assert!(refused >= 1, "{outcomes:?}");
-    assert_eq!(usize::try_from(passwords.work().begun), Ok(8 - refused), "{outcomes:?}");
+    assert_eq!(usize::try_from(passwords.work().started), Ok(8 - refused), "{outcomes:?}");
 }
 
 #[tokio::test]
-async fn a_stored_password_is_not_shown() {
+async fn debug_output_hides_stored_password() {
     let stored = passwords(1, 1).hash("correct horse".into()).await.unwrap();
     assert_eq!(format!("{stored:?}"), "[password]");
 }

@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Delivery, Handle, HandlerError, Outcome, Router, Tail};
-use chassis::{Edges, Shutdown};
+use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Router, Tail};
+use chassis::{Listeners, Shutdown};
 use contracts::{Event, EventType, Topic};
 use serde_json::Value;
 use store::mongo::Mongo;
 use user::config::{Attempts, Config, Passwords, Sessions, Sweeper};
 
 /// Time limit of each wait, generous for a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Marks a request as one of another Pitboss service.
 pub(crate) const INTERNAL_TOKEN: &str = "the internal token of the tests of user";
@@ -22,19 +22,19 @@ pub(crate) struct Platform {
     pub(crate) config: Config,
     pub(crate) producer: bus::Producer,
     pub(crate) mongo: Mongo,
-    heard: Arc<Heard>,
+    received: Arc<ReceivedEvents>,
     pub(crate) client: reqwest::Client,
     pub(crate) base: String,
-    stop: Shutdown,
+    shutdown: Shutdown,
     stop_tail: CancellationToken,
 }
 
 /// Every event of players, in the order of delivery.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Event>>);
+struct ReceivedEvents(Mutex<Vec<Event>>);
 
 #[async_trait]
-impl Handle for Heard {
+impl HandleAny for ReceivedEvents {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.event.clone());
         Ok(Outcome::Applied)
@@ -43,19 +43,15 @@ impl Handle for Heard {
 
 /// A configuration with its own namespace and database, and cheap passwords.
 pub(crate) fn config() -> Config {
-    let local = "127.0.0.1:0".parse().expect("an address");
     Config {
-        http: testkit::patient::http(local),
-        ops: chassis::config::Ops { address: local },
-        drain: chassis::config::Drain::default(),
         kafka: bus::Config {
             bootstrap_servers: testkit::kafka(),
             namespace: testkit::unique("user"),
             client_id: "user".to_owned(),
             ..bus::Config::default()
         },
-        mongo: testkit::patient::mongo("user"),
-        redis: testkit::patient::redis(),
+        mongo: testkit::long_timeouts::mongo("user"),
+        redis: testkit::long_timeouts::redis(),
         security: chassis::internal::Security { internal_token: INTERNAL_TOKEN.into() },
         passwords: Passwords {
             memory_kib: 1_024,
@@ -102,31 +98,37 @@ impl Platform {
         rustls::crypto::ring::default_provider().install_default().ok();
         create_topics(&config.kafka).await;
         let producer = bus::Producer::new(&config.kafka).expect("a producer");
-        let heard = Arc::new(Heard::default());
-        let stop_tail = listen(&config.kafka, &heard, &producer).await;
+        let received = Arc::new(ReceivedEvents::default());
+        let stop_tail = start_tail(&config.kafka, &received, &producer).await;
 
-        let edges = Edges::local(&[]).await.expect("free ports");
-        let base = format!("http://{}", edges.http.local_addr().expect("an address"));
-        let ops = format!("http://{}/readyz", edges.ops.local_addr().expect("an address"));
-        let stop = Shutdown::new();
-        let running = user::run(config.clone(), edges, stop.clone());
+        let listeners = Listeners::local(&[]).await.expect("free ports");
+        let base = format!("http://{}", listeners.http.local_addr().expect("an address"));
+        let ops = format!("http://{}/readyz", listeners.ops.local_addr().expect("an address"));
+        let shutdown = Shutdown::new();
+        let running = user::run(config.clone(), listeners, shutdown.clone());
         telemetry::spawn(async move {
             if let Err(failure) = running.await {
-                panic!("user failed: {}", failure.story());
+                panic!("user failed: {}", failure.describe());
             }
         });
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        testkit::eventually("user to be ready", PATIENCE, || async {
+        testkit::eventually("user to be ready", TIMEOUT, || async {
             let answer = client.get(&ops).send().await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;
         let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
-        Self { config, producer, mongo, heard, client, base, stop, stop_tail }
+        Self { config, producer, mongo, received, client, base, shutdown, stop_tail }
     }
 
     /// Sends one request. Returns the status and the body.
-    pub(crate) async fn ask(&self, method: &str, path: &str, key: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        key: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let mut request = self.request(method, path);
         if !key.is_empty() {
@@ -143,8 +145,8 @@ impl Platform {
     /// Sends a change, and repeats it with the same key while the answer is 503. A change gives up after four seconds, and a busy
     /// machine may need longer.
     pub(crate) async fn change(&self, method: &str, path: &str, key: &str, body: Value) -> (u16, Value) {
-        testkit::eventually("an answer to a change", PATIENCE * 5, || async {
-            let answer = self.ask(method, path, key, Some(body.clone())).await;
+        testkit::eventually("an answer to a change", TIMEOUT * 5, || async {
+            let answer = self.send(method, path, key, Some(body.clone())).await;
             (answer.0 != 503).then_some(answer)
         })
         .await
@@ -157,43 +159,43 @@ impl Platform {
     }
 
     /// Sends a request about a session. Returns the status and the body.
-    pub(crate) async fn of_session(&self, method: reqwest::Method, session_id: &str) -> (u16, Value) {
+    pub(crate) async fn session_request(&self, method: reqwest::Method, session_id: &str) -> (u16, Value) {
         let request = self.request(method, "/sessions/current").header("x-session-id", session_id);
         let answer = request.send().await.expect("an answer");
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        self.ask("GET", path, "", None).await
+        self.send("GET", path, "", None).await
     }
 
     /// Registers a player and returns the id.
     pub(crate) async fn player(&self, name: &str) -> String {
-        let (status, body) = self.ask("POST", "/players", name, Some(registration(name))).await;
+        let (status, body) = self.send("POST", "/players", name, Some(registration(name))).await;
         assert_eq!(status, 201, "{body}");
         body["player_id"].as_str().expect("an id").to_owned()
     }
 
     /// Events of this player received so far, duplicates included.
-    pub(crate) fn heard(&self, player_id: &str) -> Vec<Event> {
-        let heard = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.iter().filter(|event| event.player_id() == player_id).cloned().collect()
+    pub(crate) fn received(&self, player_id: &str) -> Vec<Event> {
+        let received = self.received.0.lock().unwrap_or_else(PoisonError::into_inner);
+        received.iter().filter(|event| event.player_id() == player_id).cloned().collect()
     }
 
     /// Waits until this many events of the player were received.
-    pub(crate) async fn hear(&self, player_id: &str, count: usize) -> Vec<Event> {
-        testkit::eventually("events of a player", PATIENCE, || async {
-            let heard = self.heard(player_id);
-            (heard.len() >= count).then_some(heard)
+    pub(crate) async fn wait_events(&self, player_id: &str, count: usize) -> Vec<Event> {
+        testkit::eventually("events of a player", TIMEOUT, || async {
+            let received = self.received(player_id);
+            (received.len() >= count).then_some(received)
         })
         .await
     }
 
     /// Waits until this many different events of the player were received. Returns each once, in the order of first delivery.
-    pub(crate) async fn hear_each(&self, player_id: &str, count: usize) -> Vec<Event> {
-        testkit::eventually("different events of a player", PATIENCE, || async {
+    pub(crate) async fn wait_distinct_events(&self, player_id: &str, count: usize) -> Vec<Event> {
+        testkit::eventually("different events of a player", TIMEOUT, || async {
             let mut each: Vec<Event> = Vec::new();
-            for event in self.heard(player_id) {
+            for event in self.received(player_id) {
                 if each.iter().all(|known| known.id != event.id) {
                     each.push(event);
                 }
@@ -214,8 +216,8 @@ impl Platform {
     }
 
     /// Waits until the player has no unpublished events.
-    pub(crate) async fn outbox_empty(&self, player_id: &str) {
-        testkit::eventually("an empty outbox", PATIENCE, || async {
+    pub(crate) async fn wait_empty_outbox(&self, player_id: &str) {
+        testkit::eventually("an empty outbox", TIMEOUT, || async {
             let player = self.find(player_id).await.ok()?.expect("a player");
             let empty = player.get_array("outbox").expect("an outbox").is_empty();
             (empty && !player.contains_key("oldest_event_at")).then_some(())
@@ -224,16 +226,20 @@ impl Platform {
     }
 
     /// Stops everything and deletes the database.
-    pub(crate) async fn end(self) {
-        self.stop.trigger();
+    pub(crate) async fn stop(self) {
+        self.shutdown.trigger();
         self.stop_tail.cancel();
         self.mongo.drop_database().await.expect("the database is dropped");
     }
 }
 
-async fn listen(config: &bus::Config, heard: &Arc<Heard>, producer: &bus::Producer) -> CancellationToken {
-    let types = EventType::ALL.iter().filter(|event_type| event_type.topic() == Topic::PlayersEvents);
-    let router = types.fold(Router::new(), |router, event_type| router.on(*event_type, Arc::clone(heard)));
+async fn start_tail(
+    config: &bus::Config,
+    received: &Arc<ReceivedEvents>,
+    producer: &bus::Producer,
+) -> CancellationToken {
+    let types = EventType::ALL.iter().copied().filter(|kind| kind.topic() == Topic::PlayersEvents);
+    let router = Router::new().on_each(types, Arc::clone(received));
     let tail = Tail::new(config, &[Topic::PlayersEvents], router, producer.clone()).expect("a tail");
     let stop = CancellationToken::new();
     let (ready, mut is_ready) = tokio::sync::watch::channel(false);

@@ -47,20 +47,20 @@ fn ever_shortened(changes: &[Change], decide: impl Fn(&Change, &Standing) -> Sta
 
 proptest! {
     #[test]
-    fn an_exclusion_is_never_shortened(changes in proptest::collection::vec(change(), 0..30)) {
+    fn exclusion_is_never_shortened(changes in proptest::collection::vec(change(), 0..30)) {
         let decide = |change: &Change, standing: &Standing| change.decide(standing, NOW_MS).unwrap_or(*standing);
         prop_assert!(!ever_shortened(&changes, decide));
     }
 
     #[test]
-    fn what_is_decided_is_told_and_valid(change in change()) {
+    fn accepted_change_has_valid_event(change in change()) {
         if change.decide(&Standing::NEW, NOW_MS).is_ok() {
             prop_assert_eq!(change.message("p-1").validate(), Ok(()));
         }
     }
 
     #[test]
-    fn a_change_touches_only_what_it_is_about(change in change()) {
+    fn change_affects_only_its_own_fields(change in change()) {
         let before = Standing { max_stake: Some(Money::new(7, Currency::Sek)), ..Standing::NEW };
         if let Ok(after) = change.decide(&before, NOW_MS) {
             let limits_kept = after.max_stake == before.max_stake && after.daily_loss == before.daily_loss;
@@ -72,13 +72,13 @@ proptest! {
 }
 
 #[test]
-fn the_check_sees_a_shortened_exclusion() {
+fn shortened_exclusion_is_detected() {
     let changes = [200_000, 100_000].map(|ahead| Change::SelfExclusion { until_epoch_ms: NOW_MS + ahead });
-    assert!(ever_shortened(&changes, decide_without_rule), "the twin must be caught");
+    assert!(ever_shortened(&changes, decide_without_rule), "the check must detect it");
 }
 
 #[test]
-fn refusals() {
+fn invalid_changes_are_refused() {
     let decide = |change: Change| change.decide(&Standing::NEW, NOW_MS);
     let limit =
         |minor| Change::Limits { max_stake: Some(Money::new(minor, Currency::Eur)), daily_loss: None };
@@ -98,7 +98,7 @@ fn refusals() {
 }
 
 #[test]
-fn only_a_void_takes_the_place_of_another_outcome() {
+fn only_void_supersedes_other_outcome() {
     for known in Outcome::ALL {
         for new in Outcome::ALL {
             let expected = new == Outcome::Voided && known != Outcome::Voided;
@@ -108,7 +108,7 @@ fn only_a_void_takes_the_place_of_another_outcome() {
 }
 
 #[test]
-fn names_of_statuses_read_back() {
+fn status_names_round_trip() {
     for status in [KycStatus::Pending, KycStatus::Verified, KycStatus::Rejected] {
         assert_eq!(kyc_named(kyc_name(status)), Some(status));
     }

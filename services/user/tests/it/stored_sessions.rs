@@ -14,7 +14,7 @@ use crate::platform::{Platform, config};
 use crate::sessions::{cache_key, log_in};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_longer_than_ours_names_no_session_even_if_it_is_stored() {
+async fn oversized_session_id_is_not_found() {
     let platform = Platform::start().await;
     let id = platform.player("ada").await;
     let ends_at = DateTime::from_millis(DateTime::now().timestamp_millis() + 86_400_000);
@@ -22,28 +22,28 @@ async fn an_id_longer_than_ours_names_no_session_even_if_it_is_stored() {
         let session = "x".repeat(bytes);
         let stored = doc! { "_id": &session, "player_id": &id, "created_at": ends_at, "expires_at": ends_at };
         platform.mongo.collection::<Document>("sessions").insert_one(&stored).await.expect("stored");
-        let (status, answer) = platform.of_session(Method::GET, &session).await;
+        let (status, answer) = platform.session_request(Method::GET, &session).await;
         assert_eq!(status, expected, "{bytes} bytes: {answer}");
     }
-    platform.end().await;
+    platform.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_is_marked_as_ended_is_over_though_it_is_still_stored() {
+async fn session_marked_as_ended_is_not_found() {
     let platform = Platform::start().await;
     platform.player("ada").await;
     let (session, _) = log_in(&platform, "ada", "log-in-1").await;
     let cache = Cache::new(&platform.config.redis).expect("a URL");
     let key = cache_key(&session);
     cache.put(&key, "ended", 86_400).await.expect("the cache");
-    assert_eq!(platform.of_session(Method::GET, &session).await.0, 404);
+    assert_eq!(platform.session_request(Method::GET, &session).await.0, 404);
     cache.remove(&key).await.expect("the cache");
-    assert_eq!(platform.of_session(Method::GET, &session).await.0, 200, "only the mark said so");
-    platform.end().await;
+    assert_eq!(platform.session_request(Method::GET, &session).await.0, 200, "only the mark ended it");
+    platform.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreadable_session_hides_no_change_from_the_players_others() {
+async fn unreadable_session_does_not_block_eviction() {
     let platform = Platform::start().await;
     let id = platform.player("ada").await;
     let (session, _) = log_in(&platform, "ada", "log-in-1").await;
@@ -52,13 +52,13 @@ async fn an_unreadable_session_hides_no_change_from_the_players_others() {
     let verified = json!({ "status": "verified" });
     let changed = platform.change("PUT", &format!("/players/{id}/kyc-status"), "kyc-1", verified).await;
     assert_eq!(changed.0, 200, "{}", changed.1);
-    let (_, found) = platform.of_session(Method::GET, &session).await;
-    assert_eq!(found["kyc_status"], json!("verified"), "it is not answered by what was cached before");
-    platform.end().await;
+    let (_, found) = platform.session_request(Method::GET, &session).await;
+    assert_eq!(found["kyc_status"], json!("verified"), "the cached session was evicted");
+    platform.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unreadable_session_is_reported_without_its_id() {
+async fn unreadable_session_error_hides_id() {
     let config = config();
     let mongo = Mongo::connect(&config.mongo).await.expect("the document store");
     let (players, _) = replica(&config).await;

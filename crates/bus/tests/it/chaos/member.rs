@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use bus::{CancellationToken, Config, Consumer, Delivery, Handle, HandlerError, Outcome, Producer};
+use bus::{CancellationToken, Config, Consumer, Delivery, HandleAny, HandlerError, Outcome, Producer};
 use contracts::Group;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,7 +63,7 @@ impl Journal {
 struct Member(Arc<Journal>);
 
 #[async_trait]
-impl Handle for Member {
+impl HandleAny for Member {
     async fn handle(&self, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         if self.0.work == Work::CompletesFirst {
             let (journal, delivery) = (Arc::clone(&self.0), delivery.clone());
@@ -98,10 +98,10 @@ async fn serve(config: Config, log: PathBuf, work: Work) {
     let file = OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
     let journal = Arc::new(Journal { log: Mutex::new(file), work });
     let shutdown = CancellationToken::new();
-    let mut told_to_leave = signal(SignalKind::terminate()).expect("a signal handler");
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler");
     let stopping = shutdown.clone();
     drop(telemetry::spawn(async move {
-        told_to_leave.recv().await;
+        terminate.recv().await;
         stopping.cancel();
     }));
     let producer = Producer::new(&config).expect("a producer");

@@ -27,7 +27,7 @@ fn channels() -> Map<String, Value> {
 }
 
 fn channel(spec: &TopicSpec) -> Value {
-    let of_topic = Topic::of_record(&spec.name).expect("the catalogue has topics of ours only");
+    let of_topic = Topic::of_record(&spec.name).expect("the catalogue has only Pitboss topics");
     let messages: Map<String, Value> = EventType::ALL
         .iter()
         .filter(|event_type| event_type.topic() == of_topic)

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::{cli, platform};
+use super::{cli, exclusive, output_text, shared};
 
 /// A bet that takes this long met a machine that was busy with other work. Soon after this time the gateway queries the outcome
 /// itself, which adds an edge to the trace, and later it answers 202.
@@ -12,13 +12,8 @@ const STALLED_MS: f64 = 1_500.0;
 /// Number of attempts when a stalled machine spoils the result.
 const ATTEMPTS_MAX: usize = 5;
 
-fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
-}
-
 fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(output)))
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", output_text(output)))
 }
 
 /// Plays a bet by the command line and returns its trace id. A bet that met a stall is replaced by another one.
@@ -27,7 +22,7 @@ fn bet() -> String {
         let output = cli(&["bet", "--json"], None);
         if !output.status.success() {
             // Only a bet that was not settled in time may be repeated.
-            assert!(said(&output).contains("the gateway answered 202"), "{}", said(&output));
+            assert!(output_text(&output).contains("the gateway answered 202"), "{}", output_text(&output));
             continue;
         }
         let line = json(&output);
@@ -40,18 +35,17 @@ fn bet() -> String {
 }
 
 #[tokio::test]
-async fn a_bet_has_a_trace_that_is_one() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn bet_has_complete_trace() {
+    let _guard = shared().await;
     let trace_id = bet();
     let traced = cli(&["trace", &trace_id, "--bet", "--json"], None);
-    assert!(traced.status.success(), "{}", said(&traced));
+    assert!(traced.status.success(), "{}", output_text(&traced));
     let trace = json(&traced);
     assert_eq!(trace["trace_id"], trace_id.as_str());
     assert!(trace["spans"].as_array().is_some_and(|spans| spans.len() >= 20), "{trace}");
 
     let unknown = cli(&["trace", &"12".repeat(16), "--json"], None);
-    assert!(!unknown.status.success(), "a trace that nobody sent: {}", said(&unknown));
+    assert!(!unknown.status.success(), "an unknown trace was found: {}", output_text(&unknown));
 }
 
 fn stalled(report: &Value) -> bool {
@@ -60,10 +54,9 @@ fn stalled(report: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn load_holds_when_every_bet_is_a_whole_trace_and_nothing_was_lost() {
-    let platform = platform();
+async fn load_succeeds_with_complete_traces_and_no_losses() {
     // Its figures cover all services, so no other test may use them at the same time.
-    let _alone = platform.alone().await;
+    let _guard = exclusive().await;
     let load = ["load", "--rate", "10", "--duration-s", "5", "--warm-up-s", "1", "--players", "5", "--json"];
     for _ in 0..ATTEMPTS_MAX {
         let output = cli(&load, None);
@@ -71,7 +64,7 @@ async fn load_holds_when_every_bet_is_a_whole_trace_and_nothing_was_lost() {
         if stalled(&report) {
             continue;
         }
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", output_text(&output));
         assert_eq!((&report["sent"], &report["settled"]), (&50.into(), &50.into()), "{report}");
         assert_eq!(report["warm_up"]["settled"], 10, "{report}");
         let traces = &report["traces"];

@@ -7,16 +7,17 @@ use serde_json::Value;
 use testkit::eventually;
 use uuid::Uuid;
 
-use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, platform, raw};
+use super::trace_from_envelopes::{items, last_seq, rebuild_trace};
+use super::{CURRENCY, DEPOSIT_MINOR, Platform, cli, shared};
 
 pub(crate) const BETS: &str = "casino.bets.commands.v1";
 pub(crate) const PLACE_BET: &str = "casino.bets.v1.PlaceBet";
 /// Time for a JVM to start, send and exit, and for the bet to settle.
 pub(crate) const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 /// Options for a key before each value.
-pub(crate) const KEYED: [&str; 2] = ["--reader-property", "parse.key=true"];
+pub(crate) const WITH_KEYS: [&str; 2] = ["--reader-property", "parse.key=true"];
 /// Options for headers before the key, with a separator that no header contains.
-pub(crate) const SIGNS: [&str; 4] =
+pub(crate) const WITH_HEADERS: [&str; 4] =
     ["--reader-property", "parse.headers=true", "--reader-property", "headers.separator=#"];
 
 /// Data of a `PlaceBet`.
@@ -60,9 +61,8 @@ pub(crate) async fn history(platform: &Platform, player: &Player, count: usize) 
 }
 
 #[tokio::test]
-async fn one_line_without_key_and_headers_is_a_bet_that_settles() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn line_without_key_and_headers_settles_as_bet() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
     produce(BETS, &[], &format!("{}\n", line(&player, 300)));
     let bets = history(platform, &player, 1).await;
@@ -77,31 +77,30 @@ async fn one_line_without_key_and_headers_is_a_bet_that_settles() {
 
 #[tokio::test]
 async fn trace_headers_are_continued() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
-    let since = raw::last_seq(platform).await;
+    let since = last_seq(platform).await;
     let trace_id = Uuid::new_v4().simple().to_string();
     let headers = format!(
         "traceparent:00-{trace_id}-00f067aa0ba902b7-01#baggage:sentry-trace_id={trace_id},sentry-sampled=true"
     );
-    let typed = format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100));
-    produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
+    let input = format!("{headers}\t{}\t{}\n", player.player_id, line(&player, 100));
+    produce(BETS, &[WITH_KEYS.as_slice(), &WITH_HEADERS].concat(), &input);
     history(platform, &player, 1).await;
-    let services = eventually("the whole flow in the given trace", SETTLES_WITHIN, || async {
-        let transactions = raw::items(platform, since, "transaction").await;
-        let trace = raw::trace(&trace_id, &transactions);
+    let trace = eventually("the whole flow in the given trace", SETTLES_WITHIN, || async {
+        let transactions = items(platform, since, "transaction").await;
+        let trace = rebuild_trace(&trace_id, &transactions);
         let flow = ["game", "payment", "user", "analytics", "notification"];
         flow.iter().all(|s| trace.services.iter().any(|t| t == s)).then_some(trace)
     })
     .await;
     let outside =
-        services.spans.iter().filter(|s| s.parent_span_id.as_deref() == Some("00f067aa0ba902b7")).count();
-    assert_eq!(outside, 1, "one queue.process is the child of the span that was typed in");
+        trace.spans.iter().filter(|s| s.parent_span_id.as_deref() == Some("00f067aa0ba902b7")).count();
+    assert_eq!(outside, 1, "one queue.process is the child of the span in the header");
 }
 
 /// A line that is a bet except for one unknown field.
-fn bad_line(player: &Player, field: &str) -> String {
+fn invalid_line(player: &Player, field: &str) -> String {
     serde_json::json!({
         "type": PLACE_BET,
         "data": { "playerId": player.player_id, "game": "slots", field: "no field of a bet" },
@@ -111,7 +110,7 @@ fn bad_line(player: &Player, field: &str) -> String {
 
 /// Number of error events about this field that game has sent since then.
 async fn errors_about(platform: &Platform, since: u64, field: &str) -> usize {
-    let errors = raw::items(platform, since, "event").await;
+    let errors = items(platform, since, "event").await;
     errors.iter().filter(|(project, event)| project == "game" && event.to_string().contains(field)).count()
 }
 
@@ -119,10 +118,10 @@ async fn errors_about(platform: &Platform, since: u64, field: &str) -> usize {
 pub(crate) fn dead_letters(topic: &str) -> Vec<[String; 3]> {
     let from_the_start =
         ["--partition", "0", "--offset", "earliest", "--timeout-ms", "20000", "--topic", topic];
-    let whole = ["print.headers=true", "headers.separator=#", "print.key=true"];
-    let whole = whole.map(|property| ["--formatter-property", property]).concat();
+    let all_columns = ["print.headers=true", "headers.separator=#", "print.key=true"];
+    let all_columns = all_columns.map(|property| ["--formatter-property", property]).concat();
     let consumer = ["kafka", "console-consumer"];
-    let output = cli(&[consumer.as_slice(), &from_the_start, &whole].concat(), None);
+    let output = cli(&[consumer.as_slice(), &from_the_start, &all_columns].concat(), None);
     let text = String::from_utf8_lossy(&output.stdout);
     // None of the three has a tab, because the header with the error is written without tabs.
     let columns = |line: &str| {
@@ -133,22 +132,21 @@ pub(crate) fn dead_letters(topic: &str) -> Vec<[String; 3]> {
 }
 
 #[tokio::test]
-async fn a_malformed_line_between_two_good_ones_harms_neither() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn malformed_line_is_parked_between_valid_bets() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
-    let since = raw::last_seq(platform).await;
+    let since = last_seq(platform).await;
     let note = format!("note:{}", Uuid::new_v4().simple());
     let fields = [("stakee", player.player_id.as_str()), ("staek", "null")];
-    let [bad, bad_without_key] = fields.map(|(field, _)| bad_line(&player, field));
-    // One key, so one partition and one lane: the bad line is between the good ones. A further bad line has no key.
+    let [invalid, without_key] = fields.map(|(field, _)| invalid_line(&player, field));
+    // One key, so one partition and one lane: the invalid line is between the valid ones. A further invalid line has no key.
     let key = &player.player_id;
     let (first, last) = (line(&player, 100), line(&player, 200));
-    let typed = format!(
-        "{note}\t{key}\t{first}\n{note}\t{key}\t{bad}\n{note}\t{key}\t{last}\n{note}\tno-key\t{bad_without_key}\n"
+    let input = format!(
+        "{note}\t{key}\t{first}\n{note}\t{key}\t{invalid}\n{note}\t{key}\t{last}\n{note}\tno-key\t{without_key}\n"
     );
     let no_key = ["--reader-property", "null.marker=no-key"];
-    produce(BETS, &[KEYED.as_slice(), &SIGNS, &no_key].concat(), &typed);
+    produce(BETS, &[WITH_KEYS.as_slice(), &WITH_HEADERS, &no_key].concat(), &input);
     assert_eq!(history(platform, &player, 2).await.len(), 2);
     for (field, _) in fields {
         eventually("the error event", SETTLES_WITHIN, || async {
@@ -158,20 +156,20 @@ async fn a_malformed_line_between_two_good_ones_harms_neither() {
     }
 
     let letters = dead_letters(&format!("{BETS}.dlq.game"));
-    for (value, (_, key)) in [bad, bad_without_key].iter().zip(fields) {
+    for (value, (_, key)) in [invalid, without_key].iter().zip(fields) {
         let kept: Vec<_> = letters.iter().filter(|[.., v]| v == value).collect();
         assert_eq!(kept.len(), 1, "one dead letter whose value is {value}: {letters:?}");
-        assert_eq!(kept[0][1], key, "as it came");
-        assert!(kept[0][0].split('#').any(|header| header == note), "as it came: {}", kept[0][0]);
+        assert_eq!(kept[0][1], key, "the key is unchanged");
+        assert!(kept[0][0].split('#').any(|header| header == note), "the header is missing: {}", kept[0][0]);
     }
 
-    // Game reports errors about the bad lines before it sends this bet's trace.
+    // Game reports errors about the invalid lines before it sends this bet's trace.
     let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await;
     let trace_id = answer.expect("answered").trace_id.expect("x-trace-id");
     assert_eq!(history(platform, &player, 3).await.len(), 3);
     eventually("a later bet's trace", SETTLES_WITHIN, || async {
-        let transactions = raw::items(platform, since, "transaction").await;
-        raw::trace(&trace_id, &transactions).services.iter().any(|s| s == "game").then_some(())
+        let transactions = items(platform, since, "transaction").await;
+        rebuild_trace(&trace_id, &transactions).services.iter().any(|s| s == "game").then_some(())
     })
     .await;
     for (field, _) in fields {

@@ -3,33 +3,33 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use testkit::conventions::complaints;
+use testkit::conventions::violations;
 use testkit::eventually;
 
-use super::{platform, raw};
+use super::shared;
+use super::trace_from_envelopes::items;
 
 /// Long enough for metrics and logs, which are sent every few seconds.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
-const JUDGED: [&str; 3] = ["transaction", "log", "trace_metric"];
+const CHECKED_KINDS: [&str; 3] = ["transaction", "log", "trace_metric"];
 
 #[tokio::test]
 async fn all_that_a_platform_sends_follows_them() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+    let (platform, _lock) = shared().await;
     let player = super::console::player(platform, super::CURRENCY).await;
     let key = uuid::Uuid::new_v4().to_string();
     platform.gateway.bet(&player, 100, super::CURRENCY, &key).await.expect("answered");
 
     let mut faults = BTreeSet::new();
-    for kind in JUDGED {
+    for kind in CHECKED_KINDS {
         // From the beginning, so that telemetry caused by other tests is checked too.
         let items = eventually(kind, ARRIVES_WITHIN, || async {
-            let items = raw::items(platform, 0, kind).await;
+            let items = items(platform, 0, kind).await;
             (!items.is_empty()).then_some(items)
         })
         .await;
         for (project, item) in items {
-            faults.extend(complaints(kind, &item).into_iter().map(|fault| format!("{project}: {fault}")));
+            faults.extend(violations(kind, &item).into_iter().map(|fault| format!("{project}: {fault}")));
         }
     }
     assert_eq!(faults, BTreeSet::new());

@@ -6,29 +6,28 @@ use reqwest::header::HOST;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{CURRENCY, Platform, console, platform, ports};
+use super::{CURRENCY, Platform, console, ports, shared};
 
 #[tokio::test]
-async fn no_listener_answers_to_a_strangers_name() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn listeners_refuse_unknown_host_names() {
+    let (platform, _lock) = shared().await;
     let mut listeners = vec![ports().recorder_query()];
     for part in Part::SERVICES {
         listeners.push(ports().http(*part));
         listeners.extend(ports().ops(*part));
     }
     for port in listeners {
-        let ask = |host: String| {
+        let request_status = |host: String| {
             let request = platform.http.get(format!("http://127.0.0.1:{port}/livez")).header(HOST, host);
             async { request.send().await.map(|answer| answer.status()) }
         };
         assert_eq!(
-            ask(format!("rebound.example:{port}")).await.ok(),
+            request_status(format!("rebound.example:{port}")).await.ok(),
             Some(StatusCode::MISDIRECTED_REQUEST),
             "{port}"
         );
         assert_ne!(
-            ask(format!("127.0.0.1:{port}")).await.ok(),
+            request_status(format!("127.0.0.1:{port}")).await.ok(),
             Some(StatusCode::MISDIRECTED_REQUEST),
             "{port}"
         );
@@ -46,9 +45,8 @@ async fn bet(platform: &Platform, token: &str, keys: &[&str]) -> (StatusCode, Va
 }
 
 #[tokio::test]
-async fn two_keys_are_refused_and_a_quoted_key_is_the_same_key() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn two_keys_are_refused_and_quotes_are_ignored() {
+    let (platform, _lock) = shared().await;
     let player = console::player(platform, CURRENCY).await;
     let [one, other] = [(); 2].map(|()| Uuid::new_v4().to_string());
     for keys in [[one.as_str(), &other], [&other, &one]] {
@@ -57,5 +55,5 @@ async fn two_keys_are_refused_and_a_quoted_key_is_the_same_key() {
     let (_, plain) = bet(platform, &player.token, &[&one]).await;
     let (_, quoted) = bet(platform, &player.token, &[&format!("\"{one}\"")]).await;
     assert_eq!(plain["bet_id"], quoted["bet_id"]);
-    assert_eq!(console::history(platform, &player, 1).await.len(), 1, "one bet, and none of the refused");
+    assert_eq!(console::history(platform, &player, 1).await.len(), 1, "the refused requests placed no bet");
 }

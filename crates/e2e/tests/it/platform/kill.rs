@@ -16,28 +16,28 @@ use contracts::parts::Part;
 use testkit::eventually;
 use tokio::task::JoinSet;
 
-use super::{CURRENCY, Platform, cli, part_of, platform, status};
+use super::{CURRENCY, Platform, cli, exclusive, part_of, status};
 use play::{Kind, Played};
 use wins::Wins;
 
 const PLAYERS: usize = 6;
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// Services that an e-mail passes through. Each kill of one may duplicate the e-mail that was in flight.
-const MAIL_VICTIMS: [Part; 2] = [Part::Notification, Part::Partners];
+const MAIL_SERVICES: [Part; 2] = [Part::Notification, Part::Partners];
 
 async fn kill_each(platform: &Platform, wins: &Wins) {
-    for victim in Part::SERVICES {
-        let before = pid_of(*victim);
-        let typing = if *victim == Part::Notification { Some(wins.begin(platform).await) } else { None };
-        let killed = cli(&["kill", victim.as_str()], None);
-        assert!(killed.status.success(), "{victim}: {}", String::from_utf8_lossy(&killed.stderr));
-        if let Some(typing) = typing {
-            wins.expect_more_to_come(platform).await;
-            typing.await.expect("the wins were typed");
+    for service in Part::SERVICES {
+        let before = pid_of(*service);
+        let sending = if *service == Part::Notification { Some(wins.begin(platform).await) } else { None };
+        let killed = cli(&["kill", service.as_str()], None);
+        assert!(killed.status.success(), "{service}: {}", String::from_utf8_lossy(&killed.stderr));
+        if let Some(sending) = sending {
+            wins.expect_pending(platform).await;
+            sending.await.expect("the wins were sent");
         }
-        eventually(&format!("{victim} to come back"), BACK_WITHIN, || async {
+        eventually(&format!("{service} to come back"), BACK_WITHIN, || async {
             let status = status();
-            let part = part_of(&status, victim.as_str());
+            let part = part_of(&status, service.as_str());
             (part["pid"].as_u64()? != before && part["state"] == "ready").then_some(())
         })
         .await;
@@ -69,9 +69,8 @@ async fn check_books(platform: &Platform, played: &[Played]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_cent_moves_when_every_service_is_killed_under_load() {
-    let platform = platform();
-    let _alone = platform.alone().await;
+async fn money_is_exact_after_killing_every_service_under_load() {
+    let (platform, _lock) = exclusive().await;
     let wins = Wins::of(&platform.gateway.register(CURRENCY).await.expect("registered"));
     let stop = Arc::new(AtomicBool::new(false));
     let mut playing = JoinSet::new();
@@ -83,7 +82,7 @@ async fn no_cent_moves_when_every_service_is_killed_under_load() {
     stop.store(true, Ordering::Relaxed);
     let mut played = Vec::new();
     while let Some(player) = playing.join_next().await {
-        played.push(player.expect("a player played on"));
+        played.push(player.expect("a player task panicked"));
     }
     let count = |kind: fn(&Kind) -> bool| played.iter().map(|p| p.count(kind)).sum::<usize>();
     let (bets, deposits) = (count(|k| matches!(k, Kind::Bet)), count(|k| matches!(k, Kind::Deposit { .. })));
@@ -95,5 +94,5 @@ async fn no_cent_moves_when_every_service_is_killed_under_load() {
     check_books(platform, &played).await;
     let credited = played.iter().flat_map(Played::credited).collect();
     statement::check(platform, &credited).await;
-    wins.check(platform, MAIL_VICTIMS.len()).await;
+    wins.check(platform, MAIL_SERVICES.len()).await;
 }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use testkit::eventually;
 use uuid::Uuid;
 
-use super::{CURRENCY, Platform, platform, raw, state_folder};
+use super::trace_from_envelopes::{envelopes, items, last_seq, rebuild_trace};
+use super::{CURRENCY, Platform, shared, state_folder};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// Sentry's SDK sends the collected log lines every 5 s. One more second is for a slow machine.
@@ -53,8 +54,8 @@ async fn fill_in_forms(platform: &Platform, canary: &str) -> (String, Vec<String
             if is_accepted { status.is_success() } else { status.is_client_error() },
             "{path}: {status} {body}"
         );
-        if let Some(given) = body["token"].as_str() {
-            given.clone_into(&mut token);
+        if let Some(issued) = body["token"].as_str() {
+            issued.clone_into(&mut token);
         }
     }
     (token, traces)
@@ -63,8 +64,8 @@ async fn fill_in_forms(platform: &Platform, canary: &str) -> (String, Vec<String
 /// Waits until a trace is a complete tree of these services in which every HTTP call has its server span.
 async fn arrived(platform: &Platform, since: u64, trace_id: &str, services: &[Part]) {
     eventually(&format!("trace {trace_id}"), ARRIVES_WITHIN, || async {
-        let transactions = raw::items(platform, since, "transaction").await;
-        let trace = raw::trace(trace_id, &transactions);
+        let transactions = items(platform, since, "transaction").await;
+        let trace = rebuild_trace(trace_id, &transactions);
         let answered = |id: &str| trace.spans.iter().any(|s| s.parent_span_id.as_deref() == Some(id));
         let all_calls = trace.spans.iter().filter(|s| s.op == "http.client").all(|s| answered(&s.span_id));
         let all_services = services.iter().all(|s| trace.services.iter().any(|t| t == s.as_str()));
@@ -79,18 +80,18 @@ async fn logs_arrived(platform: &Platform, since: u64, token: &str) {
     let epoch_s =
         |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let sent_by_s = epoch_s(SystemTime::now()) + LOGS_SENT_WITHIN_S;
-    eventually("what gateway and user tell every 5 s", ARRIVES_WITHIN, || async {
+    eventually("the metrics of gateway and user", ARRIVES_WITHIN, || async {
         // One request a second through both, so that both have new counters.
         let me = platform.http.get(format!("{}/api/v1/me", platform.gateway_url)).bearer_auth(token);
         assert!(me.send().await.expect("answered").status().is_success());
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let batches = raw::items(platform, since, "trace_metric").await;
-        let has_told = |service: &str| {
+        let batches = items(platform, since, "trace_metric").await;
+        let has_reported = |service: &str| {
             let own = batches.iter().filter(|(project, _)| project == service);
             let mut taken_at_s = own.flat_map(|(_, batch)| batch["items"].as_array().into_iter().flatten());
             taken_at_s.any(|metric| metric["timestamp"].as_f64().is_some_and(|at| at > sent_by_s))
         };
-        (has_told("gateway") && has_told("user")).then_some(())
+        (has_reported("gateway") && has_reported("user")).then_some(())
     })
     .await;
 }
@@ -107,16 +108,15 @@ fn log_files() -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn personal_data_does_not_leave() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn personal_data_is_in_no_envelope_or_log() {
+    let (platform, _lock) = shared().await;
     let canary = format!("canary{}", Uuid::new_v4().simple());
-    let since = raw::last_seq(platform).await;
+    let since = last_seq(platform).await;
 
     let (token, traces) = fill_in_forms(platform, &canary).await;
     // A registration is published to the services that need the player's name and address.
-    let told = [Part::Gateway, Part::User, Part::Payment, Part::Analytics, Part::Notification];
-    arrived(platform, since, &traces[0], &told).await;
+    let receivers = [Part::Gateway, Part::User, Part::Payment, Part::Analytics, Part::Notification];
+    arrived(platform, since, &traces[0], &receivers).await;
     for trace_id in &traces[1..] {
         arrived(platform, since, trace_id, &[Part::Gateway]).await;
     }
@@ -127,10 +127,9 @@ async fn personal_data_does_not_leave() {
     arrived(platform, since, &trace_of(&log_out), &[Part::Gateway, Part::User]).await;
     let secrets = [canary.as_str(), token.as_str()];
 
-    let envelopes: Vec<String> =
-        raw::envelopes(platform, since).await.iter().map(ToString::to_string).collect();
+    let envelopes: Vec<String> = envelopes(platform, since).await.iter().map(ToString::to_string).collect();
     for trace_id in &traces {
-        assert!(envelopes.iter().any(|e| e.contains(trace_id)), "nothing of {trace_id} is searched");
+        assert!(envelopes.iter().any(|e| e.contains(trace_id)), "no envelope has {trace_id}");
     }
     for envelope in &envelopes {
         assert!(!secrets.iter().any(|secret| envelope.contains(secret)), "personal data in {envelope}");
@@ -138,7 +137,10 @@ async fn personal_data_does_not_leave() {
     let logs = log_files();
     for service in Part::SERVICES {
         let name = format!("{service}.log");
-        assert!(logs.iter().any(|(log, text)| *log == name && !text.is_empty()), "no {name} is searched");
+        assert!(
+            logs.iter().any(|(log, text)| *log == name && !text.is_empty()),
+            "{name} is missing or empty"
+        );
     }
     for (name, text) in &logs {
         let line = text.lines().find(|line| secrets.iter().any(|secret| line.contains(secret)));

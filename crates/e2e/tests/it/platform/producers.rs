@@ -12,29 +12,29 @@ use testkit::eventually;
 use uuid::Uuid;
 
 use super::console::{
-    BETS, KEYED, PLACE_BET, SETTLES_WITHIN, SIGNS, data, dead_letters, history, line, line_of, player,
-    produce,
+    BETS, PLACE_BET, SETTLES_WITHIN, WITH_HEADERS, WITH_KEYS, data, dead_letters, history, line, line_of,
+    player, produce,
 };
-use super::{CURRENCY, DEPOSIT_MINOR, Platform, internal, platform, raw, url_of};
+use super::trace_from_envelopes::{items, last_seq, rebuild_trace};
+use super::{CURRENCY, DEPOSIT_MINOR, Platform, internal, shared, url_of};
 
 const PAYMENTS: &str = "casino.payments.commands.v1";
 const STRUCTURED: &str = "content-type:application/cloudevents+json";
 /// Number of invented names of games.
-const MADE_UP_GAMES: usize = 300;
+const UNKNOWN_GAMES: usize = 300;
 
 #[tokio::test]
-async fn every_codec_of_the_stock_producer_is_read() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn every_codec_of_stock_producer_is_read() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
-    let typed = format!("{0}\t{1}\n{0}\t{1}\n", player.player_id, line(&player, 100));
+    let input = format!("{0}\t{1}\n{0}\t{1}\n", player.player_id, line(&player, 100));
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
     for codec in codecs {
-        produce(BETS, &[KEYED.as_slice(), &[&format!("--compression-codec={codec}")]].concat(), &typed);
+        produce(BETS, &[WITH_KEYS.as_slice(), &[&format!("--compression-codec={codec}")]].concat(), &input);
     }
     assert_eq!(history(platform, &player, 2 * codecs.len()).await.len(), 2 * codecs.len());
     let answer = platform.gateway.bet(&player, 100, CURRENCY, &Uuid::new_v4().to_string()).await;
-    assert!(answer.expect("answered").status.is_success(), "a bet behind them");
+    assert!(answer.expect("answered").status.is_success(), "a later bet");
 }
 
 /// A CloudEvent in structured mode, with additional attributes.
@@ -49,9 +49,8 @@ fn structured(player: &Player, more: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_cloud_event_is_a_bet_in_every_form_that_sdks_write() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn every_form_of_cloud_event_is_a_bet() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
     let data = data(&player, "slots", 100, CURRENCY).to_string();
     let mut encoded = structured(&player, &json!({}));
@@ -70,54 +69,52 @@ async fn a_cloud_event_is_a_bet_in_every_form_that_sdks_write() {
         (STRUCTURED.to_owned(), encoded.to_string()),
         (format!("content-type:application/json#{}", copies.replace("1.0#", "1.0#ce_source:/e2e#")), data),
     ];
-    let typed = events.iter().fold(String::new(), |mut typed, (headers, value)| {
-        writeln!(typed, "{headers}\t{}\t{value}", player.player_id).expect("a string takes all");
-        typed
+    let input = events.iter().fold(String::new(), |mut input, (headers, value)| {
+        writeln!(input, "{headers}\t{}\t{value}", player.player_id).expect("a string accepts all text");
+        input
     });
-    produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
+    produce(BETS, &[WITH_KEYS.as_slice(), &WITH_HEADERS].concat(), &input);
     // The first record's header has the id of the last record. All bets are there, so such copies are not read.
     assert_eq!(history(platform, &player, events.len()).await.len(), events.len());
 }
 
 #[tokio::test]
-async fn of_two_trace_headers_the_last_is_continued() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn last_of_two_trace_headers_is_continued() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
-    let since = raw::last_seq(platform).await;
+    let since = last_seq(platform).await;
     let [first, last] = [(); 2].map(|()| Uuid::new_v4().simple().to_string());
     let header = |trace_id: &str| format!("traceparent:00-{trace_id}-00f067aa0ba902b7-01");
     let typed =
         format!("{}#{}\t{}\t{}\n", header(&first), header(&last), player.player_id, line(&player, 100));
-    produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &typed);
+    produce(BETS, &[WITH_KEYS.as_slice(), &WITH_HEADERS].concat(), &typed);
     history(platform, &player, 1).await;
     let transactions = eventually("game in the last trace", SETTLES_WITHIN, || async {
-        let transactions = raw::items(platform, since, "transaction").await;
-        raw::trace(&last, &transactions).services.iter().any(|s| s == "game").then_some(transactions)
+        let transactions = items(platform, since, "transaction").await;
+        rebuild_trace(&last, &transactions).services.iter().any(|s| s == "game").then_some(transactions)
     })
     .await;
-    assert!(raw::trace(&first, &transactions).spans.is_empty(), "the first trace was continued too");
+    assert!(rebuild_trace(&first, &transactions).spans.is_empty(), "the first trace was continued too");
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_is_copied_back_twice_is_one_bet() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn dead_letter_copied_back_twice_is_one_bet() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
     // A correct form in the wrong topic.
-    let typed = line(&player, 700);
-    produce(PAYMENTS, &KEYED, &format!("{}\t{typed}\n", player.player_id));
+    let input = line(&player, 700);
+    produce(PAYMENTS, &WITH_KEYS, &format!("{}\t{input}\n", player.player_id));
     let letter = eventually("the dead letter", SETTLES_WITHIN, || async {
         let letters = tokio::task::spawn_blocking(|| dead_letters(&format!("{PAYMENTS}.dlq.payment")));
-        letters.await.expect("it ends").into_iter().find(|[.., value]| *value == typed)
+        letters.await.expect("it ends").into_iter().find(|[.., value]| *value == input)
     })
     .await;
     let copy = letter.join("\t") + "\n";
     for _ in 0..2 {
-        produce(BETS, &[KEYED.as_slice(), &SIGNS].concat(), &copy);
+        produce(BETS, &[WITH_KEYS.as_slice(), &WITH_HEADERS].concat(), &copy);
     }
     // Another bet of the player after both copies. When it is there, both were handled.
-    produce(BETS, &KEYED, &format!("{}\t{}\n", player.player_id, line(&player, 100)));
+    produce(BETS, &WITH_KEYS, &format!("{}\t{}\n", player.player_id, line(&player, 100)));
     let bets = history(platform, &player, 2).await;
     let mut stakes: Vec<_> = bets.iter().map(|bet| bet["stake_minor"].as_i64().expect("a stake")).collect();
     stakes.sort_unstable();
@@ -136,13 +133,12 @@ async fn summary(platform: &Platform, currency: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_void_is_subtracted_from_the_summary_once() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn repeated_void_is_subtracted_once() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, "GBP").await;
     let bet = |stake: i64| line_of(&data(&player, "slots", stake, "GBP"));
-    let typed = format!("{0}\t{1}\n{0}\t{2}\n", player.player_id, bet(100), bet(300));
-    produce(BETS, &KEYED, &typed);
+    let input = format!("{0}\t{1}\n{0}\t{2}\n", player.player_id, bet(100), bet(300));
+    produce(BETS, &WITH_KEYS, &input);
     let bets = history(platform, &player, 2).await;
     let of = |stake: i64| bets.iter().find(|bet| bet["stake_minor"] == stake).expect("a bet of this stake");
     let void = |wager: &str| {
@@ -150,8 +146,8 @@ async fn a_void_is_subtracted_from_the_summary_once() {
         format!("{}\t{}\n", player.player_id, json!({ "type": "casino.payments.v1.VoidWager", "data": data }))
     };
     let wager = of(300)["bet_id"].as_str().expect("an id");
-    let unseen = Uuid::new_v4().to_string();
-    produce(PAYMENTS, &KEYED, &[void(wager), void(wager), void(&unseen)].concat());
+    let unknown_wager = Uuid::new_v4().to_string();
+    produce(PAYMENTS, &WITH_KEYS, &[void(wager), void(wager), void(&unknown_wager)].concat());
     let kept = of(100)["payout_minor"].as_i64().expect("a payout");
     // A bet after them: when it is counted, all three were handled. The third void is of a bet that was never counted.
     let last = platform.gateway.bet(&player, 200, "GBP", &Uuid::new_v4().to_string()).await;
@@ -168,20 +164,19 @@ async fn a_void_is_subtracted_from_the_summary_once() {
 }
 
 #[tokio::test]
-async fn made_up_games_are_one_row_and_one_label() {
-    let platform = platform();
-    let _peace = platform.peacefully().await;
+async fn unknown_games_share_one_row_and_label() {
+    let (platform, _lock) = shared().await;
     let player = player(platform, "SEK").await;
-    let typed = (0..MADE_UP_GAMES).fold(String::new(), |mut typed, n| {
-        let bet = line_of(&data(&player, &format!("made-up-{n}"), 100, "SEK"));
-        writeln!(typed, "{}\t{bet}", player.player_id).expect("a string takes all");
-        typed
+    let input = (0..UNKNOWN_GAMES).fold(String::new(), |mut input, n| {
+        let bet = line_of(&data(&player, &format!("invented-{n}"), 100, "SEK"));
+        writeln!(input, "{}\t{bet}", player.player_id).expect("a string accepts all text");
+        input
     });
-    produce(BETS, &KEYED, &typed);
+    produce(BETS, &WITH_KEYS, &input);
     let rows = eventually("all of them in the summary", SETTLES_WITHIN, || async {
         let rows = summary(platform, "SEK").await;
         let rejected: i64 = rows.iter().filter_map(|row| row["rejected"].as_i64()).sum();
-        (rejected == i64::try_from(MADE_UP_GAMES).expect("a small number")).then_some(rows)
+        (rejected == i64::try_from(UNKNOWN_GAMES).expect("a small number")).then_some(rows)
     })
     .await;
     assert_eq!(rows.iter().map(|row| &row["game"]).collect::<Vec<_>>(), ["unknown"]);
@@ -189,6 +184,6 @@ async fn made_up_games_are_one_row_and_one_label() {
         let url = format!("http://127.0.0.1:{}/metrics", super::ports().ops(part).expect("an ops listener"));
         let metrics = platform.http.get(url).send().await.expect("answered").text().await.expect("text");
         assert!(metrics.contains("# TYPE"), "{part}: {metrics}");
-        assert!(!metrics.contains("made-up"), "{part}: a name that a client made up is a label");
+        assert!(!metrics.contains("invented"), "{part}: an unknown game is a label");
     }
 }

@@ -9,7 +9,7 @@ use contracts::versions::versions;
 use runtime::Layout;
 use runtime::infra::mongo::REPLICA_SET;
 use runtime::secrets::Secrets;
-use runtime::services::{Surroundings, environment};
+use runtime::services::{Platform, environment};
 use serde_yaml_ng::Value;
 
 use super::root;
@@ -52,13 +52,13 @@ fn port_in(value: &str) -> Option<u16> {
 
 /// Address that the broker advertises to the services of its network.
 fn inside_listener(file: &Value) -> String {
-    let told = text(&file["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]);
-    let inside = told.split(',').find_map(|listener| listener.strip_prefix("INSIDE://"));
+    let listeners = text(&file["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]);
+    let inside = listeners.split(',').find_map(|listener| listener.strip_prefix("INSIDE://"));
     inside.expect("a listener INSIDE").to_owned()
 }
 
 #[test]
-fn ports_are_found_where_there_are_any() {
+fn ports_are_found_in_values() {
     let found =
         ["0.0.0.0:8100", "http://game:9999", "mongodb://mongo:8122/?replicaSet=pitboss", "http://k@r:8101/1"]
             .map(port_in);
@@ -70,7 +70,7 @@ fn ports_are_found_where_there_are_any() {
 }
 
 #[test]
-fn parts_and_ports_are_those_of_the_contract() {
+fn parts_and_ports_match_contract() {
     let file = compose();
     let ports = Ports::default();
     for part in Part::ALL {
@@ -91,38 +91,39 @@ fn parts_and_ports_are_those_of_the_contract() {
         let outside: BTreeSet<u16> = published.iter().map(|(_, outside, _)| *outside).collect();
         assert_eq!(outside, wanted, "{part}");
     }
-    let besides = ["topics", "gateway-2", "payment-2"].map(str::to_owned);
-    let ours: BTreeSet<String> = Part::ALL.iter().map(|p| p.as_str().to_owned()).chain(besides).collect();
-    let theirs: BTreeSet<String> =
+    let additional = ["topics", "gateway-2", "payment-2"].map(str::to_owned);
+    let expected: BTreeSet<String> =
+        Part::ALL.iter().map(|p| p.as_str().to_owned()).chain(additional).collect();
+    let declared: BTreeSet<String> =
         file["services"].as_mapping().expect("services").keys().map(text).collect();
-    assert_eq!(theirs, ours);
+    assert_eq!(declared, expected);
 }
 
 #[test]
-fn services_are_told_what_the_local_runtime_tells_them() {
+fn service_variables_match_local_runtime() {
     let folder = tempfile::tempdir().expect("a folder");
     let layout = Layout::new(folder.path(), None, None);
     layout.create().expect("created");
-    let secrets = Secrets::load_or_make(&layout).expect("secrets");
-    let handed_on = BTreeMap::new();
-    let surroundings = Surroundings {
+    let secrets = Secrets::load_or_create(&layout).expect("secrets");
+    let user_variables = BTreeMap::new();
+    let platform = Platform {
         layout: &layout,
         ports: Ports::default(),
         secrets: &secrets,
         release: "pitboss@0.1.0",
-        handed_on: &handed_on,
+        user_variables: &user_variables,
     };
     let file = compose();
     for part in Part::SERVICES {
-        let local = environment(*part, &surroundings);
-        let ours = |name: &&String| {
+        let local = environment(*part, &platform);
+        let is_setting = |name: &&String| {
             name.starts_with("PITBOSS__") || name.starts_with("SENTRY_") || name.starts_with("RUST_")
         };
-        let wanted: BTreeSet<&String> = local.keys().filter(ours).collect();
-        let told = file["services"][part.as_str()]["environment"].as_mapping().expect("an environment");
-        let told: BTreeMap<String, String> =
-            told.iter().map(|(name, value)| (text(name), text(value))).collect();
-        let names: BTreeSet<&String> = told.keys().filter(ours).collect();
+        let wanted: BTreeSet<&String> = local.keys().filter(is_setting).collect();
+        let declared = file["services"][part.as_str()]["environment"].as_mapping().expect("an environment");
+        let declared: BTreeMap<String, String> =
+            declared.iter().map(|(name, value)| (text(name), text(value))).collect();
+        let names: BTreeSet<&String> = declared.keys().filter(is_setting).collect();
         assert_eq!(names, wanted, "{part}");
         let with_ports: Vec<&String> =
             wanted.iter().copied().filter(|name| port_in(&local[*name]).is_some()).collect();
@@ -130,11 +131,11 @@ fn services_are_told_what_the_local_runtime_tells_them() {
         assert!(with_ports.len() >= 12, "{part}: {with_ports:?}");
         // Kafka has a separate listener for this network.
         for name in with_ports.iter().filter(|name| **name != "PITBOSS__KAFKA__BOOTSTRAP_SERVERS") {
-            assert_eq!(port_in(&told[*name]), port_in(&local[*name]), "{part} {name}");
+            assert_eq!(port_in(&declared[*name]), port_in(&local[*name]), "{part} {name}");
         }
-        assert_eq!(told["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], inside_listener(&file), "{part}");
+        assert_eq!(declared["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], inside_listener(&file), "{part}");
         let project = sentry_project_id(*part).filter(|_| *part != Part::Recorder);
-        let dsn = &told["SENTRY_DSN"];
+        let dsn = &declared["SENTRY_DSN"];
         assert!(
             project.map_or(dsn.is_empty(), |id| dsn.ends_with(&format!("@recorder:8101/{id}"))),
             "{part}: {dsn}"
@@ -143,24 +144,24 @@ fn services_are_told_what_the_local_runtime_tells_them() {
 }
 
 #[test]
-fn every_service_of_ours_is_checked_at_its_ops_port() {
+fn every_service_has_health_check() {
     let file = compose();
     let ports = Ports::default();
     for part in Part::SERVICES {
         let port = ports.ops(*part).expect("an ops port");
         let wanted = ["CMD", "pitboss", "ready", &format!("127.0.0.1:{port}")].map(str::to_owned);
-        assert_eq!(checked(&file, part.as_str()), wanted, "{part}");
+        assert_eq!(health_check(&file, part.as_str()), wanted, "{part}");
         assert_eq!(text(&file["services"][part.as_str()]["pull_policy"]), "never", "{part}");
     }
 }
 
-fn checked(file: &Value, service: &str) -> Vec<String> {
+fn health_check(file: &Value, service: &str) -> Vec<String> {
     let test = file["services"][service]["healthcheck"]["test"].as_sequence();
     test.unwrap_or_else(|| panic!("{service} has no health check")).iter().map(text).collect()
 }
 
 #[test]
-fn a_replica_differs_only_in_its_published_ports() {
+fn replica_differs_only_in_published_ports() {
     let file = compose();
     for (first, second) in [("gateway", "gateway-2"), ("payment", "payment-2")] {
         let [first, second] = [first, second].map(|name| &file["services"][name]);
@@ -172,18 +173,18 @@ fn a_replica_differs_only_in_its_published_ports() {
 }
 
 #[test]
-fn the_recorder_is_told_of_every_real_sentry_project() {
+fn recorder_gets_every_forward_dsn() {
     let file = compose();
-    let told = file["services"]["recorder"]["environment"].as_mapping().expect("an environment");
+    let declared = file["services"]["recorder"]["environment"].as_mapping().expect("an environment");
     for (_, name) in sentry_projects() {
         let variable = format!("PITBOSS_FORWARD_DSN_{}", name.to_ascii_uppercase().replace('-', "_"));
-        let value = told.get(&variable).map(text);
+        let value = declared.get(&variable).map(text);
         assert_eq!(value, Some(format!("${{{variable}:-}}")));
     }
 }
 
 #[test]
-fn versions_are_those_of_the_one_file() {
+fn versions_match_versions_file() {
     let file = compose();
     let image = |service: &str| text(&file["services"][service]["image"]);
     assert_eq!(image("kafka"), versions().kafka.image);
@@ -202,7 +203,7 @@ fn versions_are_those_of_the_one_file() {
 }
 
 #[test]
-fn the_document_store_is_the_replica_set_of_the_local_runtime() {
+fn replica_set_matches_local_runtime() {
     let file = compose();
     let command: Vec<String> =
         file["services"]["mongo"]["command"].as_sequence().expect("a command").iter().map(text).collect();
@@ -216,7 +217,7 @@ fn the_document_store_is_the_replica_set_of_the_local_runtime() {
 }
 
 #[test]
-fn topics_come_from_the_catalogue_and_from_nowhere_else() {
+fn topics_come_only_from_catalogue() {
     let file = compose();
     let command: Vec<String> =
         file["services"]["topics"]["command"].as_sequence().expect("a command").iter().map(text).collect();

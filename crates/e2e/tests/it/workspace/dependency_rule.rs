@@ -52,7 +52,7 @@ fn violations(edges: &[(String, String)]) -> Vec<String> {
             continue;
         }
         match rule.get(from.as_str()) {
-            None => found.push(format!("{from} is not in the rule: say where it belongs")),
+            None => found.push(format!("{from} is not in the rule: add it there")),
             Some(may) if !may.contains(to.as_str()) => found.push(format!("{from} must not depend on {to}")),
             Some(_) => {}
         }
@@ -60,7 +60,7 @@ fn violations(edges: &[(String, String)]) -> Vec<String> {
     found
 }
 
-fn edges_of_the_workspace() -> Vec<(String, String)> {
+fn workspace_edges() -> Vec<(String, String)> {
     let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().expect("cargo metadata");
     let members: BTreeSet<String> = metadata.packages.iter().map(|p| p.name.to_string()).collect();
     let mut edges = Vec::new();
@@ -79,9 +79,9 @@ fn edges_of_the_workspace() -> Vec<(String, String)> {
 }
 
 #[test]
-fn arrows_point_down() {
-    let edges = edges_of_the_workspace();
-    assert!(edges.len() > 40, "only {} edges found: the test looks at the wrong place", edges.len());
+fn dependencies_follow_rule() {
+    let edges = workspace_edges();
+    assert!(edges.len() > 40, "only {} edges found: the test reads the wrong folder", edges.len());
     let found = violations(&edges);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
@@ -91,12 +91,12 @@ fn every_member_is_in_the_rule() {
     let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().expect("cargo metadata");
     let rule = allowed();
     for package in &metadata.packages {
-        assert!(rule.contains_key(package.name.as_str()), "{} has no place in the rule", package.name);
+        assert!(rule.contains_key(package.name.as_str()), "{} is missing in the rule", package.name);
     }
 }
 
 #[test]
-fn a_wrong_arrow_is_seen() {
+fn wrong_dependency_is_found() {
     for (from, to) in
         [("money", "contracts"), ("bus", "chassis"), ("game", "payment"), ("game", "rdkafka"), ("new", "bus")]
     {

@@ -57,8 +57,8 @@ fn impurities(name: &str, text: &str) -> Vec<String> {
                 found.push(format!("{name}:{}: imports {first}", number + 1));
             }
         }
-        for word in FORBIDDEN.iter().filter(|word| code.contains(**word)) {
-            found.push(format!("{name}:{}: {word}", number + 1));
+        for text in FORBIDDEN.iter().filter(|text| code.contains(**text)) {
+            found.push(format!("{name}:{}: {text}", number + 1));
         }
     }
     found
@@ -89,7 +89,7 @@ fn domains_are_pure() {
 }
 
 #[test]
-fn an_impure_domain_is_seen() {
+fn impure_code_is_found() {
     let impure = "use tokio::sync::Mutex;\npub async fn decide() { let now = std::time::Instant::now(); }\n";
     assert_eq!(impurities("x.rs", impure).len(), 4);
     assert!(impurities("x.rs", "use std::fmt;\nuse money::Money;\n").is_empty());

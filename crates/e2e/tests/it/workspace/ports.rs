@@ -43,14 +43,15 @@ fn wanted(part: Part, setting: &str) -> u16 {
         // Browsers are sent to the recorder's pages.
         "peers.recorder" => ports.recorder_query(),
         _ => {
-            let peer = setting.strip_prefix("peers.").unwrap_or_else(|| panic!("{part}: what is {setting}?"));
+            let peer =
+                setting.strip_prefix("peers.").unwrap_or_else(|| panic!("{part}: unknown setting {setting}"));
             ports.http(peer.parse().unwrap_or_else(|e| panic!("{part}: {setting}: {e}")))
         }
     }
 }
 
 #[test]
-fn embedded_defaults_name_the_ports_of_the_contract() {
+fn default_ports_match_contract() {
     let mut compared = 0;
     for part in Part::SERVICES {
         let found = defaults(*part);
@@ -60,7 +61,7 @@ fn embedded_defaults_name_the_ports_of_the_contract() {
             compared += 1;
         }
     }
-    assert!(compared >= 30, "only {compared} settings: the test looks at the wrong place");
+    assert!(compared >= 30, "only {compared} settings: the test reads the wrong folder");
 }
 
 #[test]

@@ -13,14 +13,14 @@ fn production_lines(text: &str) -> usize {
 }
 
 #[test]
-fn no_file_is_too_long() {
+fn files_are_short() {
     let mut files = Vec::new();
     for folder in ["crates", "services"] {
         for entry in fs::read_dir(root().join(folder)).expect("a folder of members") {
             files.extend(rust_files(&entry.expect("an entry").path().join("src")));
         }
     }
-    assert!(files.len() > 50, "only {} files: the test looks at the wrong place", files.len());
+    assert!(files.len() > 50, "only {} files: the test reads the wrong folder", files.len());
     let mut lengths: Vec<(usize, String)> = files
         .iter()
         .map(|file| {
@@ -35,6 +35,6 @@ fn no_file_is_too_long() {
 }
 
 #[test]
-fn tests_do_not_count() {
+fn tests_are_not_counted() {
     assert_eq!(production_lines("fn a() {}\n#[cfg(test)]\nmod tests {\n}\n"), 1);
 }

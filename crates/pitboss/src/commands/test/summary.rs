@@ -26,12 +26,12 @@ pub(super) struct Summary {
 struct Failure {
     name: String,
     /// Start of its output, up to the backtrace.
-    said: Vec<String>,
+    output: Vec<String>,
 }
 
 impl Summary {
     /// Reads one line of output.
-    pub(super) fn hear(&mut self, line: &str) {
+    pub(super) fn read_line(&mut self, line: &str) {
         static RESULT: LazyLock<Option<Regex>> = LazyLock::new(|| {
             Regex::new(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;").ok()
         });
@@ -45,7 +45,7 @@ impl Summary {
         } else if let Some(name) =
             plain.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
-            self.failures.push(Failure { name: name.to_owned(), said: vec![] });
+            self.failures.push(Failure { name: name.to_owned(), output: vec![] });
         } else {
             self.read_output(&plain);
         }
@@ -61,9 +61,9 @@ impl Summary {
             self.reading = None;
         } else if let Some(failure) = self.reading.and_then(|index| self.failures.get_mut(index))
             && !line.trim().is_empty()
-            && failure.said.len() < LINES_MAX
+            && failure.output.len() < LINES_MAX
         {
-            failure.said.push(line.chars().take(LINE_CHARS_MAX).collect());
+            failure.output.push(line.chars().take(LINE_CHARS_MAX).collect());
         }
     }
 
@@ -77,9 +77,9 @@ impl Summary {
         let mut text = format!(
             "\n{passed} tests passed, {failed} failed, {ignored} ignored in {programs} test programs\n"
         );
-        for Failure { name, said } in failures {
+        for Failure { name, output } in failures {
             text.push_str(&format!("  failed: {name}\n"));
-            for line in said {
+            for line in output {
                 text.push_str(&format!("    {line}\n"));
             }
         }
@@ -95,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_added_up_and_failures_named() {
+    fn results_add_up_and_failures_are_named() {
         let mut summary = Summary { succeeded: true, ..Summary::default() };
-        assert!(!summary.holds(), "nothing ran");
-        summary.hear(
+        assert!(!summary.holds(), "no test ran");
+        summary.read_line(
             "test result: ok. 42 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.20s",
         );
         assert!(summary.holds());
-        summary.hear("test a::b ... FAILED");
-        summary.hear("test result: \u{1b}[31mFAILED\u{1b}[0m. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
+        summary.read_line("test a::b ... FAILED");
+        summary.read_line("test result: \u{1b}[31mFAILED\u{1b}[0m. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
         assert!(!summary.holds());
         let text = summary.text();
         assert!(text.contains("45 tests passed, 1 failed, 1 ignored in 2 test programs"), "{text}");
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn why_a_test_failed_is_said_again_at_the_end() {
+    fn summary_repeats_output_of_failed_tests() {
         let mut summary = Summary::default();
         let output = "test a ... FAILED\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\n\n\
             thread 'b' (1) panicked at tests/it/b.rs:1:2:\nleft: 1\nstack backtrace:\n   0: deep\n\n\
             ---- a stdout ----\nError: broken\nnote: run with `RUST_BACKTRACE=1`\n\nfailures:\n    a\n    b\n";
-        output.lines().for_each(|line| summary.hear(line));
+        output.lines().for_each(|line| summary.read_line(line));
         let text = summary.text();
         let why = "  failed: a\n    Error: broken\n  failed: b\n    thread 'b' (1) panicked at tests/it/b.rs:1:2:\n    left: 1\n";
         assert!(text.contains(why), "{text}");
@@ -124,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn a_talkative_failure_is_cut() {
+    fn long_failure_output_is_cut() {
         let mut summary = Summary::default();
-        summary.hear("test a ... FAILED");
-        summary.hear("---- a stdout ----");
-        (0..1_000).for_each(|_| summary.hear(&"é".repeat(1_000)));
+        summary.read_line("test a ... FAILED");
+        summary.read_line("---- a stdout ----");
+        (0..1_000).for_each(|_| summary.read_line(&"é".repeat(1_000)));
         assert!(summary.text().lines().count() < 20, "{}", summary.text());
         assert!(summary.text().lines().all(|line| line.chars().count() <= LINE_CHARS_MAX + 4));
     }

@@ -54,8 +54,8 @@ impl Consent {
             return false;
         }
         let mut answer = String::new();
-        let asked = write!(std::io::stderr(), "Install {packages} with apt-get? [Y/n] ");
-        let read = asked.and_then(|()| std::io::stdin().read_line(&mut answer));
+        let prompt = write!(std::io::stderr(), "Install {packages} with apt-get? [Y/n] ");
+        let read = prompt.and_then(|()| std::io::stdin().read_line(&mut answer));
         read.is_ok_and(|length| length > 0) && matches!(answer.trim(), "" | "y" | "Y" | "yes")
     }
 }
@@ -94,16 +94,13 @@ pub fn disk_bytes_needed(layout: &Layout) -> u64 {
 }
 
 /// Checks that the disk will not be full in the middle.
-///
-/// # Errors
-/// When there is less free space than is needed.
 pub fn disk_has_room(layout: &Layout) -> Result<(), RuntimeError> {
-    let (folder, free) = least_room(layout)?;
-    enough_room(&folder, free, disk_bytes_needed(layout))
+    let (folder, free) = fullest_disk(layout)?;
+    check_disk(&folder, free, disk_bytes_needed(layout))
 }
 
 /// Returns the one of the platform's folders with the least free disk space, and the space in bytes. Each may be on another disk.
-pub fn least_room(layout: &Layout) -> Result<(PathBuf, u64), RuntimeError> {
+pub fn fullest_disk(layout: &Layout) -> Result<(PathBuf, u64), RuntimeError> {
     let (mut least, mut free) = (layout.root(), tools::free_disk_bytes(layout.root())?);
     for folder in [layout.state(), layout.tools()] {
         let beside = tools::free_disk_bytes(folder)?;
@@ -114,14 +111,14 @@ pub fn least_room(layout: &Layout) -> Result<(PathBuf, u64), RuntimeError> {
     Ok((least.to_owned(), free))
 }
 
-fn enough_room(folder: &Path, free: u64, needed: u64) -> Result<(), RuntimeError> {
+fn check_disk(folder: &Path, free: u64, needed: u64) -> Result<(), RuntimeError> {
     if free >= needed {
         return Ok(());
     }
     let (folder, free, needed) = (folder.display(), free >> 20, needed >> 20);
     Err(RuntimeError::Missing {
-        what: format!("the disk of {folder} has {free} MiB free, {needed} MiB are needed"),
-        advice: "make room and try again".to_owned(),
+        what: format!("the disk of {folder} has {free} MiB free, but {needed} MiB are needed"),
+        advice: "free some disk space and try again".to_owned(),
     })
 }
 
@@ -139,7 +136,7 @@ pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, pur
     if !packages.is_empty() && installer == install::Installer::Apt {
         let names = packages.iter().copied().collect::<Vec<_>>().join(" ");
         if consent.for_packages(&names) {
-            step.tell(&format!("installing {names}"));
+            step.progress(&format!("installing {names}"));
             install::install(layout, &packages).await?;
             findings = needed();
         }
@@ -153,7 +150,7 @@ pub async fn tools(checkout: &Checkout, steps: &mut Steps, consent: Consent, pur
 
 fn examine(layout: &Layout, purpose: Purpose) -> Vec<Finding> {
     let only_for_building: [Tool; 3] = [tools::CARGO, tools::CC, tools::MAKE];
-    let mut findings = tools::examine_all(layout);
+    let mut findings = infra::examine_tools(layout);
     // The build of the document store needs cargo as well.
     let builds = purpose != Purpose::Run || findings.iter().any(|f| f.tool == tools::CMAKE);
     findings.retain(|f| builds || !only_for_building.contains(&f.tool));
@@ -164,26 +161,26 @@ fn examine(layout: &Layout, purpose: Purpose) -> Vec<Finding> {
 }
 
 fn versions(findings: &[Finding]) -> String {
-    let told = findings.iter().filter(|f| f.verdict == Verdict::Good);
-    let words: Vec<String> =
-        told.filter_map(|f| f.version.as_ref().map(|version| format!("{} {version}", f.tool.name))).collect();
-    words.join(", ")
+    let good = findings.iter().filter(|f| f.verdict == Verdict::Good);
+    let versions: Vec<String> =
+        good.filter_map(|f| f.version.as_ref().map(|version| format!("{} {version}", f.tool.name))).collect();
+    versions.join(", ")
 }
 
 /// Fetches Apache Kafka and builds the document store, unless they exist.
 pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
     let layout = &checkout.layout;
     // Two fetchers in one folder would corrupt it.
-    fetch::end_left(layout).await?;
+    fetch::kill_leftovers(layout).await?;
     if !infra::kafka::is_fetched(layout) {
         let step = steps.begin("Apache Kafka");
-        infra::kafka::fetch(layout, &|line| step.tell(line.trim_start_matches("[INFO] "))).await?;
+        infra::kafka::fetch(layout, &|line| step.progress(line.trim_start_matches("[INFO] "))).await?;
         steps.end(step, &contracts::versions::versions().kafka.version);
     }
     if infra::mongo::find(layout).is_none() {
         let step = steps.begin("document store");
-        step.tell("a few minutes, once");
-        infra::mongo::build(layout, &|line| step.tell(&cargo::progress(line))).await?;
+        step.progress("takes a few minutes, once");
+        infra::mongo::build(layout, &|line| step.progress(&cargo::progress(line))).await?;
         steps.end(step, &contracts::versions::versions().mongo.secantus_mdb);
     }
     Ok(())
@@ -192,7 +189,7 @@ pub async fn downloads(checkout: &Checkout, steps: &mut Steps) -> Result<()> {
 /// Builds our programs.
 pub async fn programs(layout: &Layout, steps: &mut Steps) -> Result<()> {
     let step = steps.begin("programs");
-    cargo::build_programs(layout, &|line| step.tell(line)).await?;
+    cargo::build_programs(layout, &|line| step.progress(line)).await?;
     steps.end(step, "");
     Ok(())
 }
@@ -202,13 +199,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_will_be_full_is_told_before_anything_is_started() {
+    fn full_disk_is_an_error_with_advice() {
         let folder = Path::new("/srv/pitboss");
-        let told = enough_room(folder, (1 << 30) - 1, 1 << 30).unwrap_err();
-        assert_eq!(told.exit_code(), 69);
-        let expected =
-            "the disk of /srv/pitboss has 1023 MiB free, 1024 MiB are needed\n  make room and try again";
-        assert_eq!(told.to_string(), expected);
-        assert!(enough_room(folder, 1 << 30, 1 << 30).is_ok());
+        let error = check_disk(folder, (1 << 30) - 1, 1 << 30).unwrap_err();
+        assert_eq!(error.exit_code(), 69);
+        let expected = "the disk of /srv/pitboss has 1023 MiB free, but 1024 MiB are needed\n  free some disk space and try again";
+        assert_eq!(error.to_string(), expected);
+        assert!(check_disk(folder, 1 << 30, 1 << 30).is_ok());
     }
 }

@@ -8,12 +8,10 @@ use runtime::control::{Applied, Client};
 use runtime::infra::{self, InfraPorts};
 use runtime::part::{PartState, Status};
 use runtime::secrets::Secrets;
-use runtime::services::{self, Surroundings};
+use runtime::services::{self, Platform};
 use runtime::{PartSpec, launch, pids};
 
-use super::Started;
-use crate::checkout::{Checkout, Running};
-use crate::cli::end_with;
+use crate::checkout::{Checkout, Running, end_with};
 use crate::commands::{bet, topics};
 use crate::steps::Steps;
 use crate::target::{Target, TargetArgs};
@@ -21,6 +19,13 @@ use crate::trace::Trace;
 
 /// Time limit for all servers together, and for all services together.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Supervisor and parts that this `up` started, and must stop when it fails.
+#[derive(Debug, Default)]
+pub(super) struct Started {
+    pub(super) supervisor: bool,
+    pub(super) parts: Vec<String>,
+}
 
 /// Starts the given parts, and leaves the others alone when `keep_others`.
 pub(super) async fn start(
@@ -33,7 +38,7 @@ pub(super) async fn start(
 ) -> Result<Applied> {
     let layout = &checkout.layout;
     let ports = checkout.ports()?;
-    let secrets = Secrets::load_or_make(layout)?;
+    let secrets = Secrets::load_or_create(layout)?;
     let client = if pids::supervisor_lives(layout)? {
         Client::new(layout)
     } else {
@@ -46,7 +51,7 @@ pub(super) async fn start(
     let names = names(&specs);
     let mut all = apply(&client, specs.clone(), true, started).await?;
     if !names.is_empty() {
-        client.wait_ready(&names, READY_DEADLINE, |status| step.tell(&waiting(status))).await?;
+        client.wait_ready(&names, READY_DEADLINE, |status| step.progress(&waiting(status))).await?;
     }
     steps.end(step, &names.join(", "));
 
@@ -57,19 +62,19 @@ pub(super) async fn start(
         // Counted as a change, so that an `up` that corrected topics does not report that it changed nothing.
         all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
-    let handed_on = checkout.handed_on();
-    let surroundings =
-        Surroundings { layout, ports, secrets: &secrets, release: &running.release, handed_on: &handed_on };
+    let user_variables = checkout.service_variables();
+    let release = &running.release;
+    let platform = Platform { layout, ports, secrets: &secrets, release, user_variables: &user_variables };
     let mut service_specs = Vec::new();
     for part in parts.iter().filter(|p| p.is_service()) {
-        service_specs.push(services::prepare(*part, &surroundings)?);
+        service_specs.push(services::prepare(*part, &platform)?);
     }
     let service_names = self::names(&service_specs);
     specs.extend(service_specs);
     let more = apply(&client, specs, keep_others, started).await?;
     if !service_names.is_empty() {
         let step = steps.begin("services");
-        client.wait_ready(&service_names, READY_DEADLINE, |status| step.tell(&waiting(status))).await?;
+        client.wait_ready(&service_names, READY_DEADLINE, |status| step.progress(&waiting(status))).await?;
         steps.end(step, &service_names.join(", "));
     }
     all.started.extend(more.started);

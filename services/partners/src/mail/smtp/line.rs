@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lines_end_where_they_end_and_long_ones_are_forgotten() {
+    async fn lines_are_split_and_long_ones_dropped() {
         let mut reader =
             tokio::io::BufReader::with_capacity(3, &b"one\r\ntwo\nabcdefgh\r\n12345\r\nrest"[..]);
         assert_eq!(read_line(&mut reader, 5).await.unwrap(), Line::Whole(b"one".to_vec()));

@@ -36,7 +36,7 @@ pub(super) struct Session {
 enum Next {
     Command,
     Content,
-    Leave,
+    Close,
 }
 
 impl Session {
@@ -49,27 +49,27 @@ impl Session {
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
         let ends_at = Instant::now() + Duration::from_millis(self.config.session_deadline_ms);
-        self.say(&mut write, "220 partners.invalid mail").await?;
+        self.reply(&mut write, "220 partners.invalid mail").await?;
         loop {
             let stop = self.stop.clone();
             let line = tokio::select! {
-                () = stop.cancelled() => return self.say(&mut write, "421 closing").await,
+                () = stop.cancelled() => return self.reply(&mut write, "421 shutting down").await,
                 line = self.line(&mut read, COMMAND_BYTES_MAX, ends_at) => line?,
             };
             let (answer, next) = match line {
                 Some(Line::Whole(line)) => self.command(&line),
-                Some(Line::TooLong) => self.wrong("500 line too long"),
+                Some(Line::TooLong) => self.reject("500 line too long"),
                 Some(Line::End) => return Ok(()),
-                None => ("421 this took too long".to_owned(), Next::Leave),
+                None => ("421 session timed out".to_owned(), Next::Close),
             };
-            self.say(&mut write, &answer).await?;
+            self.reply(&mut write, &answer).await?;
             match next {
                 Next::Command => {}
                 Next::Content => match self.content(&mut read, ends_at).await? {
-                    Some(answer) => self.say(&mut write, answer).await?,
+                    Some(answer) => self.reply(&mut write, answer).await?,
                     None => return Ok(()),
                 },
-                Next::Leave => return write.shutdown().await,
+                Next::Close => return write.shutdown().await,
             }
         }
     }
@@ -90,7 +90,7 @@ impl Session {
     }
 
     /// Sends an answer. A client that does not read it within the idle deadline counts as gone.
-    async fn say(&self, write: &mut OwnedWriteHalf, answer: &str) -> std::io::Result<()> {
+    async fn reply(&self, write: &mut OwnedWriteHalf, answer: &str) -> std::io::Result<()> {
         let line = format!("{answer}\r\n");
         tokio::time::timeout_at(self.idle_until(), write.write_all(line.as_bytes())).await?
     }
@@ -100,7 +100,7 @@ impl Session {
     }
 
     fn command(&mut self, line: &[u8]) -> (String, Next) {
-        let Ok(line) = std::str::from_utf8(line) else { return self.wrong("500 not text") };
+        let Ok(line) = std::str::from_utf8(line) else { return self.reject("500 command is not UTF-8") };
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" => {
@@ -114,51 +114,51 @@ impl Session {
             }
             "MAIL" => self.mail(rest),
             "RCPT" => self.rcpt(rest),
-            "DATA" if self.from.is_none() || self.to.is_empty() => self.wrong("503 MAIL and RCPT first"),
-            "DATA" => ("354 go on, end with a dot".to_owned(), Next::Content),
+            "DATA" if self.from.is_none() || self.to.is_empty() => self.reject("503 MAIL and RCPT first"),
+            "DATA" => ("354 send the message, end with a dot".to_owned(), Next::Content),
             "RSET" => {
                 self.reset();
-                ok("250 forgotten")
+                ok("250 reset")
             }
-            "NOOP" => ok("250 fine"),
-            "VRFY" => ok("252 send it and see"),
-            "QUIT" => ("221 bye".to_owned(), Next::Leave),
-            method if HTTP_METHODS.contains(&method) => ("421 this is no web server".to_owned(), Next::Leave),
-            _ => self.wrong("502 not here"),
+            "NOOP" => ok("250 ok"),
+            "VRFY" => ok("252 addresses are not verified"),
+            "QUIT" => ("221 bye".to_owned(), Next::Close),
+            method if HTTP_METHODS.contains(&method) => ("421 HTTP is not supported".to_owned(), Next::Close),
+            _ => self.reject("502 command not implemented"),
         }
     }
 
     fn mail(&mut self, rest: &str) -> (String, Next) {
         if self.from.is_some() {
-            return self.wrong("503 one mail at a time");
+            return self.reject("503 MAIL was given already");
         }
-        let Some((address, parameters)) = path(rest, "FROM:") else {
-            return self.wrong("501 MAIL FROM:<address>");
+        let Some((address, parameters)) = parse_path(rest, "FROM:") else {
+            return self.reject("501 MAIL FROM:<address>");
         };
-        if announced_bytes(parameters).is_some_and(|bytes| bytes > self.config.message_bytes_max) {
-            return self.wrong("552 too large");
+        if declared_bytes(parameters).is_some_and(|bytes| bytes > self.config.message_bytes_max) {
+            return self.reject("552 message too large");
         }
         self.from = Some(address.to_owned());
-        ok("250 from there")
+        ok("250 sender accepted")
     }
 
     fn rcpt(&mut self, rest: &str) -> (String, Next) {
         if self.from.is_none() {
-            return self.wrong("503 MAIL first");
+            return self.reject("503 MAIL first");
         }
         if self.to.len() >= self.config.recipients_max {
-            return self.wrong("452 too many recipients");
+            return self.reject("452 too many recipients");
         }
-        match path(rest, "TO:") {
+        match parse_path(rest, "TO:") {
             Some((address, _)) if !address.is_empty() => {
                 self.to.push(address.to_owned());
-                ok("250 to there")
+                ok("250 recipient accepted")
             }
-            _ => self.wrong("501 RCPT TO:<address>"),
+            _ => self.reject("501 RCPT TO:<address>"),
         }
     }
 
-    /// Reads the e-mail up to the lone dot and keeps it. `None` when the session ends before the dot, so there is no e-mail.
+    /// Reads the e-mail up to the lone dot and stores it. `None` when the session ends before the dot, so there is no e-mail.
     async fn content(
         &mut self,
         read: &mut BufReader<OwnedReadHalf>,
@@ -184,28 +184,28 @@ impl Session {
         }
         let (from, to) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
         if too_large {
-            return Ok(Some("552 too large"));
+            return Ok(Some("552 message too large"));
         }
         let mailbox = self.mailbox.clone();
-        let kept = telemetry::spawn_blocking(move || mailbox.keep(&from, &to, &content)).await;
+        let stored = telemetry::spawn_blocking(move || mailbox.store(&from, &to, &content)).await;
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(self.config.accept_delay_ms)) => {}
             () = self.stop.cancelled() => {}
         }
-        Ok(Some(match kept {
-            Ok(Ok(_sequence)) => "250 kept",
+        Ok(Some(match stored {
+            Ok(Ok(_sequence)) => "250 message stored",
             Ok(Err(error)) => {
-                tracing::error!(error = %error, "a mail could not be kept, so it was not accepted");
-                "451 cannot keep it now"
+                tracing::error!(error = %error, "an e-mail was refused because it could not be stored");
+                "451 message could not be stored, try again later"
             }
-            Err(_cancelled) => "451 cannot keep it now",
+            Err(_cancelled) => "451 message could not be stored, try again later",
         }))
     }
 
-    fn wrong(&mut self, answer: &str) -> (String, Next) {
+    fn reject(&mut self, answer: &str) -> (String, Next) {
         self.errors = self.errors.saturating_add(1);
         if self.errors > ERRORS_MAX {
-            return ("421 too many errors".to_owned(), Next::Leave);
+            return ("421 too many errors".to_owned(), Next::Close);
         }
         ok(answer)
     }
@@ -221,7 +221,7 @@ fn ok(answer: &str) -> (String, Next) {
 }
 
 /// Parses `FROM:<address> PARAMETERS`, with the keyword in any case and with or without a space before the bracket.
-fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+fn parse_path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (found, rest) = rest.split_at_checked(keyword.len())?;
     if !found.eq_ignore_ascii_case(keyword) {
         return None;
@@ -232,7 +232,7 @@ fn path<'a>(rest: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
 }
 
 /// Parses `SIZE=12345`.
-fn announced_bytes(parameters: &str) -> Option<usize> {
+fn declared_bytes(parameters: &str) -> Option<usize> {
     let mut pairs = parameters.split_ascii_whitespace().filter_map(|parameter| parameter.split_once('='));
     pairs.find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))?.1.parse().ok()
 }
@@ -254,7 +254,7 @@ mod tests {
     use crate::mail::smtp::line::{COMMAND_BYTES_MAX, Line};
 
     /// Longest wait of a test for an expected event.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Session that is not running, with both sides of its connection.
     struct Stage {
@@ -293,42 +293,42 @@ mod tests {
 
     /// Otherwise a client that is always ahead of the server could keep its session forever.
     #[tokio::test]
-    async fn a_line_that_is_there_already_is_not_read_after_the_end_of_the_session() {
+    async fn buffered_line_is_not_read_after_session_deadline() {
         let mut stage = Stage::new(600_000).await;
         stage.client.write_all(b"NOOP\r\n").await.unwrap();
-        assert!(stage.read.fill_buf().await.unwrap().starts_with(b"N"), "it is there");
+        assert!(stage.read.fill_buf().await.unwrap().starts_with(b"N"), "the line is buffered");
         let now = Instant::now();
         let line = stage.session.line(&mut stage.read, COMMAND_BYTES_MAX, now).await.unwrap();
         assert_eq!(line, None);
         let later = now + Duration::from_secs(600);
         let line = stage.session.line(&mut stage.read, COMMAND_BYTES_MAX, later).await.unwrap();
-        assert_eq!(line, Some(Line::Whole(b"NOOP".to_vec())), "nothing else kept it");
+        assert_eq!(line, Some(Line::Whole(b"NOOP".to_vec())), "the deadline alone prevented the read");
     }
 
     #[tokio::test]
-    async fn half_a_mail_is_not_kept_when_the_session_ends_or_the_client_leaves() {
-        for leaves in [false, true] {
+    async fn incomplete_mail_is_not_stored() {
+        for disconnects in [false, true] {
             let mut stage = Stage::new(600_000).await;
             stage.client.write_all(b"Subject: half\r\n\r\nbody\r\n").await.unwrap();
             let mut ends_at = Instant::now() + Duration::from_millis(200);
-            if leaves {
+            if disconnects {
                 ends_at += Duration::from_secs(600);
                 stage.client.shutdown().await.unwrap();
             }
             let content = stage.session.content(&mut stage.read, ends_at);
-            let answer = timeout(PATIENCE, content).await.expect("it listens for ever").unwrap();
-            assert_eq!(answer, None, "leaves: {leaves}");
-            assert_eq!(stage.mailbox.since(0, 10, usize::MAX).messages, [], "leaves: {leaves}");
+            let answer = timeout(TIMEOUT, content).await.expect("the session does not end").unwrap();
+            assert_eq!(answer, None, "disconnects: {disconnects}");
+            assert_eq!(stage.mailbox.since(0, 10, usize::MAX).messages, [], "disconnects: {disconnects}");
         }
     }
 
     #[tokio::test]
-    async fn a_client_that_does_not_read_its_answer_is_given_up() {
+    async fn client_that_does_not_read_times_out() {
         let mut stage = Stage::new(50).await;
         // More than the kernel buffers for a client that reads nothing.
         let answer = "x".repeat(32 << 20);
-        let said = timeout(PATIENCE, stage.session.say(&mut stage.write, &answer)).await;
-        let error = said.expect("it waits for ever").unwrap_err();
+        let replied = timeout(TIMEOUT, stage.session.reply(&mut stage.write, &answer)).await;
+        let error = replied.expect("the write does not time out").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
         drop(stage.client);
     }

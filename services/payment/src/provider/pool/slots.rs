@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_payments_never_take_the_last_slots_of_what_was_left_hanging() {
+    async fn new_payments_leave_slots_for_due_ones() {
         for (count, for_fresh) in [(2, 1), (3, 2), (4, 3), (8, 6)] {
             let slots = Slots::new(count);
             let mut held = Vec::new();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_left_hanging_never_takes_the_last_slots() {
+    async fn due_payments_leave_slots_for_new_ones() {
         let slots = Slots::new(4);
         let held = [slots.swept().unwrap(), slots.swept().unwrap()];
         assert!(slots.swept().is_none() && !slots.has_swept());

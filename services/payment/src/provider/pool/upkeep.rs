@@ -23,27 +23,25 @@ const LAG_OF_LEASE: u64 = 3;
 enum Stuck {
     #[error("a payment is open for too long: {state} after {attempts} attempts")]
     Open { state: &'static str, attempts: i64 },
-    #[error(
-        "a payment's report was published {reports} times and has not settled it: look at the dead letters"
-    )]
+    #[error("a payment's report was published {reports} times without settling it: look at the dead letters")]
     Unsettled { reports: i64 },
 }
 
 /// Error that due reports have been held back for too long, which does not pass by itself.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "reports of payments are due and were held back for {held_back_s} s: the ledger has old commands to read, or its lag is not known"
+    "reports of payments are due and were held back for {held_back_s} s: the ledger has old unread commands, or its lag is unknown"
 )]
 struct HeldBack {
     held_back_s: u64,
 }
 
 /// State of a payment in the ledger.
-enum End {
+enum LedgerState {
     /// The payment is not settled yet.
     Open,
-    /// The payment is settled, and off the list now.
-    Known,
+    /// The payment is settled, and now marked as settled on the list.
+    Settled,
     /// The payment is settled, but another build wrote the row, or it is damaged.
     Unreadable(LedgerError),
 }
@@ -54,7 +52,7 @@ impl Pool {
             tracing::warn!(error = %error, "reports without a settlement were not repeated, trying again");
         }
         if let Err(error) = self.escalate().await {
-            tracing::warn!(error = %error, "payments that take too long could not be listed, trying again");
+            tracing::warn!(error = %error, "payments that are open for too long could not be reported, trying again");
         }
     }
 
@@ -64,22 +62,22 @@ impl Pool {
         let mut repeated: usize = 0;
         let mut lags = None;
         for intent in self.intents.due(State::Reported, REPEATED_MAX).await? {
-            match self.end_of(&intent).await? {
-                End::Open => {}
-                End::Known => continue,
-                End::Unreadable(error) => {
-                    self.tell(&intent, &error).await?;
-                    self.intents.set_aside(&intent.payment_id).await?;
+            match self.state_in_ledger(&intent).await? {
+                LedgerState::Open => {}
+                LedgerState::Settled => continue,
+                LedgerState::Unreadable(error) => {
+                    self.report_once(&intent, &error).await?;
+                    self.intents.postpone_report(&intent.payment_id).await?;
                     continue;
                 }
             }
             // A report that was never published cannot be in the queue, so the lag matters only for others.
             if intent.reports > 0 {
-                let lags = match lags {
-                    Some(known) => known,
+                let lags_now = match lags {
+                    Some(lags) => lags,
                     None => *lags.insert(self.lags().await),
                 };
-                if lags {
+                if lags_now {
                     continue;
                 }
             }
@@ -93,22 +91,22 @@ impl Pool {
     }
 
     /// Returns the state of a payment in the ledger. An unreadable row is a problem of this payment only.
-    async fn end_of(&self, intent: &Intent) -> Result<End, LedgerError> {
-        match self.has_ended(&intent.payment_id).await {
-            Ok(true) => Ok(End::Known),
-            Ok(false) => Ok(End::Open),
-            Err(error) if error.class() == ErrorClass::Poison => Ok(End::Unreadable(error)),
+    async fn state_in_ledger(&self, intent: &Intent) -> Result<LedgerState, LedgerError> {
+        match self.is_settled(&intent.payment_id).await {
+            Ok(true) => Ok(LedgerState::Settled),
+            Ok(false) => Ok(LedgerState::Open),
+            Err(error) if error.class() == ErrorClass::Poison => Ok(LedgerState::Unreadable(error)),
             Err(error) => Err(error),
         }
     }
 
     /// Reports a payment that does not end by itself, once across all processes.
-    async fn tell(
+    async fn report_once(
         &self,
         intent: &Intent,
         error: &(dyn std::error::Error + Send + Sync + 'static),
     ) -> Result<(), LedgerError> {
-        if self.intents.tell(&intent.payment_id).await? {
+        if self.intents.mark_escalated(&intent.payment_id).await? {
             telemetry::report(error, &[("payment.id", &intent.payment_id)]);
         }
         Ok(())
@@ -129,7 +127,7 @@ impl Pool {
         match self.backlog.read().await {
             Ok(backlog) => backlog.is_older_than(Duration::from_millis(self.config.lease_ms / LAG_OF_LEASE)),
             Err(error) => {
-                tracing::warn!(error = %error, "the ledger's lag is not known, so no report is repeated");
+                tracing::warn!(error = %error, "the ledger's lag is unknown, so no report is repeated");
                 true
             }
         }
@@ -138,13 +136,13 @@ impl Pool {
     /// Reports payments that are open for too long. Settled ones, left there by an older build, only leave the list.
     async fn escalate(&self) -> Result<(), LedgerError> {
         for intent in self.intents.open_for(self.config.escalate_after_ms, ESCALATED_MAX).await? {
-            match self.end_of(&intent).await? {
-                End::Known => {}
-                End::Open => {
+            match self.state_in_ledger(&intent).await? {
+                LedgerState::Settled => {}
+                LedgerState::Open => {
                     let stuck = Stuck::Open { state: intent.state.as_str(), attempts: intent.attempts };
-                    self.tell(&intent, &stuck).await?;
+                    self.report_once(&intent, &stuck).await?;
                 }
-                End::Unreadable(error) => self.tell(&intent, &error).await?,
+                LedgerState::Unreadable(error) => self.report_once(&intent, &error).await?,
             }
         }
         Ok(())

@@ -22,7 +22,7 @@ fn flip(file: &File, at: u64) {
 }
 
 #[test]
-fn a_damaged_byte_at_the_beginning_does_no_harm() {
+fn damaged_segment_header_keeps_its_layout() {
     let directory = tempfile::tempdir().expect("a folder");
     let (file, layout, _) = segment(directory.path(), &[b"a body".to_vec()]);
     for at in 0..layout.first_offset() {
@@ -34,7 +34,19 @@ fn a_damaged_byte_at_the_beginning_does_no_harm() {
 }
 
 #[test]
-fn a_record_behind_damage_is_found_where_its_marker_lies_in_two_pieces_of_the_search() {
+fn damaged_header_of_an_empty_segment_is_no_error() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let (file, layout, _) = segment(directory.path(), &[]);
+    for at in 0..layout.first_offset() {
+        flip(&file, at);
+        let expected = (at < MAGIC.len() as u64).then_some(layout);
+        assert_eq!(Layout::of(&file, 1).expect("no error"), expected, "byte {at}");
+        flip(&file, at);
+    }
+}
+
+#[test]
+fn marker_across_two_search_chunks_is_found() {
     let directory = tempfile::tempdir().expect("a folder");
     // With marker, lengths and the fixed part a record is 40 bytes longer than its body.
     for bytes in CHUNK_BYTES - 48..=CHUNK_BYTES - 36 {
@@ -50,10 +62,10 @@ fn a_record_behind_damage_is_found_where_its_marker_lies_in_two_pieces_of_the_se
 }
 
 #[test]
-fn what_is_put_aside_is_new_once_and_other_bytes_have_another_name() {
+fn quarantine_keeps_distinct_bytes_once() {
     let directory = tempfile::tempdir().expect("a folder");
     let file = tempfile::tempfile().expect("a file");
-    let put = |from, to| put_aside(directory.path(), 1, &file, from, to, "torn").expect("put aside");
+    let put = |from, to| quarantine(directory.path(), 1, &file, from, to, "torn").expect("quarantined");
     file.write_all_at(b"one two", 0).expect("written");
     assert!(put(0, 3));
     assert!(!put(0, 3), "it is there already");

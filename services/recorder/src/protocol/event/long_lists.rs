@@ -7,7 +7,7 @@ fn list(count: usize, entry: impl Fn(usize) -> String) -> String {
 }
 
 #[test]
-fn of_a_deep_stack_the_innermost_frames_are_read() {
+fn long_stack_keeps_the_innermost_frames() {
     let frames = list(255, |number| format!(r#"{{"function":"f{number}"}}"#));
     let event = format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":[{frames}]}}}}]}}"#);
     let event = ErrorEvent::parse(&event);
@@ -17,7 +17,7 @@ fn of_a_deep_stack_the_innermost_frames_are_read() {
 }
 
 #[test]
-fn of_a_long_chain_the_outermost_exceptions_are_read() {
+fn long_chain_keeps_the_outermost_exceptions() {
     let chain = list(55, |number| format!(r#"{{"type":"E{number}"}}"#));
     let event = ErrorEvent::parse(&format!(r#"{{"exception":{{"values":[{chain}]}}}}"#));
     let read: Vec<_> = event.exceptions.iter().filter_map(|exception| exception.class.as_deref()).collect();
@@ -25,7 +25,7 @@ fn of_a_long_chain_the_outermost_exceptions_are_read() {
 }
 
 #[test]
-fn of_a_long_fingerprint_the_first_parts_are_read() {
+fn long_fingerprint_keeps_the_first_parts() {
     let parts = list(70, |number| format!(r#""p{number}""#));
     let read = ErrorEvent::parse(&format!(r#"{{"fingerprint":[{parts}]}}"#)).fingerprint;
     let (first, last) = (read.first().map(String::as_str), read.last().map(String::as_str));
@@ -33,7 +33,7 @@ fn of_a_long_fingerprint_the_first_parts_are_read() {
 }
 
 #[test]
-fn of_many_parameters_the_first_are_put_in_their_places() {
+fn only_the_first_parameters_are_filled_in() {
     let (template, params) = ("%s ".repeat(70), list(70, |number| number.to_string()));
     let event = format!(r#"{{"message":{{"message":"{template}","params":[{params}]}}}}"#);
     let event = ErrorEvent::parse(&event);

@@ -24,7 +24,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
 /// Longer than the gateway makes any client wait.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Number of operations that one player repeats at a time.
-const REPEATED_AT_ONCE: usize = 8;
+const REPEATED_MAX: usize = 8;
 
 /// Kind of operation.
 #[derive(Clone, Copy, Debug)]
@@ -71,16 +71,16 @@ pub(super) async fn play(platform: &'static Platform, player: Player, stop: Arc<
 impl Kind {
     async fn final_answer(self, platform: &Platform, player: &Player, key: &str) -> String {
         eventually(&format!("a final answer to {self:?}"), ANSWERED_WITHIN, || async {
-            let (status, body) = self.ask(platform, player, key).await?;
-            let may_be_repeated = status == 202 || status == 429 || status >= 500;
-            assert!(status == 200 || may_be_repeated, "{self:?}: {status}: {body}");
+            let (status, body) = self.request(platform, player, key).await?;
+            let may_retry = status == 202 || status == 429 || status >= 500;
+            assert!(status == 200 || may_retry, "{self:?}: {status}: {body}");
             (status == 200).then_some(body)
         })
         .await
     }
 
     /// Status and body, or `None` if there was no answer.
-    async fn ask(self, platform: &Platform, player: &Player, key: &str) -> Option<(u16, String)> {
+    async fn request(self, platform: &Platform, player: &Player, key: &str) -> Option<(u16, String)> {
         match self {
             Self::Bet => {
                 let answer = platform.gateway.bet(player, STAKE_MINOR, CURRENCY, key).await.ok()?;
@@ -139,7 +139,7 @@ impl Played {
         let Self { player, done } = self;
         let mut again = stream::iter(done)
             .map(|done| async move { (done, done.kind.final_answer(platform, player, &done.key).await) })
-            .buffer_unordered(REPEATED_AT_ONCE);
+            .buffer_unordered(REPEATED_MAX);
         while let Some((done, body)) = again.next().await {
             assert_eq!(body, done.body, "the same key, another body: {:?}", done.kind);
         }

@@ -10,7 +10,7 @@ use testkit::eventually;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::platform::console::{KEYED, produce};
+use crate::platform::console::{WITH_KEYS, produce};
 use crate::platform::{CURRENCY, Platform, internal, url_of};
 
 const TOPIC: &str = "casino.bets.events.v1";
@@ -54,21 +54,21 @@ impl Wins {
     /// Sends the wins, and returns when the first has its e-mail.
     pub(super) async fn begin(&self, platform: &Platform) -> JoinHandle<()> {
         let lines = self.lines();
-        let typing = tokio::task::spawn_blocking(move || produce(TOPIC, &KEYED, &lines));
-        eventually("the first mail of a big win", BEGINS_WITHIN, || async {
+        let sending = tokio::task::spawn_blocking(move || produce(TOPIC, &WITH_KEYS, &lines));
+        eventually("the first e-mail of a big win", BEGINS_WITHIN, || async {
             (!self.mails(platform).await?.is_empty()).then_some(())
         })
         .await;
-        typing
+        sending
     }
 
     /// Checks that e-mails were left at the kill. Otherwise notification was killed when it had none in flight.
-    pub(super) async fn expect_more_to_come(&self, platform: &Platform) {
-        let mailed = self.mails(platform).await.expect("the mail box answers").len();
-        assert!(mailed < WINS, "all {WINS} wins were mailed before the kill");
+    pub(super) async fn expect_pending(&self, platform: &Platform) {
+        let mailed = self.mails(platform).await.expect("the mailbox answers").len();
+        assert!(mailed < WINS, "all {WINS} wins had their e-mail before the kill");
     }
 
-    /// Number of e-mails for each of these wins, or `None` if the mail box does not answer.
+    /// Number of e-mails for each of these wins, or `None` if the mailbox does not answer.
     async fn mails(&self, platform: &Platform) -> Option<HashMap<String, usize>> {
         let mut counts = HashMap::new();
         let mut since = 0;
@@ -90,11 +90,11 @@ impl Wins {
 
     /// Checks that every win has an e-mail. Each kill may add one, for the e-mail that was in flight.
     pub(super) async fn check(&self, platform: &Platform, kills: usize) {
-        let mails = eventually("a mail for every big win", MAILED_WITHIN, || async {
+        let mails = eventually("an e-mail for every big win", MAILED_WITHIN, || async {
             self.mails(platform).await.filter(|mails| mails.len() == WINS)
         })
         .await;
         let all: usize = mails.values().sum();
-        assert!(all <= WINS + kills, "{all} mails for {WINS} wins and {kills} kills");
+        assert!(all <= WINS + kills, "{all} e-mails for {WINS} wins and {kills} kills");
     }
 }

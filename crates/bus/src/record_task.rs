@@ -1,0 +1,412 @@
+//! Processing of one record: decoding, one transaction, attempts, and a dead letter where needed.
+//!
+//! It guarantees **one `queue.process` transaction per handled record**, as a child of the record's `queue.publish`. A transient
+//! failure is retried in place, and never skipped inside a group. A poison record is reported in its own trace, dead-lettered,
+//! and then passed.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contracts::class::ErrorClass;
+use contracts::{Classify as _, Event, Group, TraceExtension};
+use futures::FutureExt as _;
+use telemetry::attributes as names;
+use telemetry::metric::{self, Metric};
+use telemetry::spans::{self, ProcessAttrs, Status};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
+
+use crate::config::Config;
+use crate::dead_letter::{self, DeadLetterClass, Failure};
+use crate::error::{ConsumerError, PublishError};
+use crate::handler::{Delivery, HandleAny, HandlerError, Outcome, Router};
+use crate::lane_activity::{HoldGuard, LaneActivity};
+use crate::latency;
+use crate::producer::Producer;
+use crate::record::Record;
+use crate::retry::Backoff;
+
+/// Number of panics on one record after which it is poison.
+const PANICS_MAX: u32 = 3;
+
+/// Shared state for processing the records of one consumer.
+pub(crate) struct Processor {
+    pub(crate) group: Group,
+    pub(crate) router: Router,
+    pub(crate) producer: Producer,
+    pub(crate) retry: RetryPolicy,
+}
+
+/// Policy for transient failures.
+#[derive(Clone, Debug)]
+pub(crate) struct RetryPolicy {
+    backoff: Backoff,
+    alert_after: Duration,
+    /// False only outside groups. No client waits for an old answer there, so holding its lane would delay the new ones.
+    holds_lane: bool,
+}
+
+impl RetryPolicy {
+    pub(crate) fn new(config: &Config, holds_lane: bool) -> Self {
+        Self {
+            backoff: Backoff::new(config.retry_backoff_min_ms, config.retry_backoff_max_ms),
+            alert_after: Duration::from_millis(config.retry_alert_after_ms),
+            holds_lane,
+        }
+    }
+}
+
+/// One record to process.
+pub(crate) struct RecordTask {
+    pub(crate) record: Arc<Record>,
+    pub(crate) received_at: std::time::SystemTime,
+    /// Cancelled when the partition is revoked or the process stops. A record that waits for its next attempt is then given back.
+    /// A running attempt continues to its end.
+    pub(crate) cancellation: CancellationToken,
+    pub(crate) activity: Arc<LaneActivity>,
+}
+
+/// Result of processing a record.
+#[derive(Debug)]
+pub(crate) enum TaskResult {
+    /// The record needs no redelivery.
+    Done,
+    /// The record was given back unfinished.
+    Abandoned,
+    /// The consumer must stop. The record is not finished.
+    Failed(ConsumerError),
+}
+
+/// Reason why an attempt had no outcome.
+enum AttemptError {
+    Handler(HandlerError),
+    Panic,
+}
+
+impl Processor {
+    /// Processes one record to its end.
+    pub(crate) async fn run(&self, task: &RecordTask) -> TaskResult {
+        let record = &task.record;
+        let decoded = decode(record);
+        let handler = match &decoded {
+            Ok((event, _)) => match self.router.find(event.message.event_type()) {
+                Some(handler) => Some(handler),
+                None => {
+                    self.count(Metric::BusRecordsSkipped, record);
+                    return TaskResult::Done;
+                }
+            },
+            Err(_) => None,
+        };
+        let span = self.transaction(task, decoded.as_ref().ok());
+        let work = async {
+            match (decoded, handler) {
+                (Ok((event, _)), Some(handler)) => self.handle(task, event, handler.as_ref()).await,
+                (Err(error), _) => self.park_undecodable(task, &error).await,
+                (Ok(_), None) => TaskResult::Done,
+            }
+        };
+        let unfinished = spans::unfinished(&span);
+        let result = work.instrument(span.clone()).await;
+        unfinished.finished();
+        // Tasks that the handler left running may hold the span, although the record is processed.
+        spans::end(&span);
+        result
+    }
+
+    /// Creates the `queue.process` span, as a child of the span in the record's headers.
+    fn transaction(&self, task: &RecordTask, read: Option<&(Event, TraceExtension)>) -> Span {
+        let record = &task.record;
+        let carried = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
+        let parent = match read {
+            Some((_, extension)) => {
+                telemetry::propagation::extract_with_extension(carried, extension.pairs())
+            }
+            None => telemetry::propagation::extract(carried),
+        };
+        let message_id = read.map_or_else(|| record.view().identity(), |(event, _)| event.id.clone());
+        let latency = latency::of(record, millis_since_epoch(task.received_at));
+        if latency.is_skewed {
+            metric::count(Metric::BusRecordsSkewed, 1, &[("topic", &record.topic)]);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of at most 90 days")]
+        let receive_latency_ms = latency.ms.map(|ms| ms as f64);
+        spans::queue_process(
+            &ProcessAttrs {
+                message_id: message_id.as_str(),
+                destination: &record.topic,
+                event_type: read.map(|(event, _)| event.message.event_type().as_str()),
+                body_size_bytes: record.value.len(),
+                receive_latency_ms,
+                // `record_attempts` sets the final number.
+                retry_count: 0,
+                consumer_group: self.group.as_str(),
+                partition: record.partition,
+                offset: record.offset,
+            },
+            &parent,
+        )
+    }
+
+    async fn handle(&self, task: &RecordTask, event: Event, handler: &dyn HandleAny) -> TaskResult {
+        telemetry::set_user(event.message.player_id());
+        let began = Instant::now();
+        let mut delivery = Delivery { event, record: Arc::clone(&task.record), attempt: 1 };
+        let mut pauses = Pauses::new(&self.retry, &task.activity);
+        let mut panics = 0;
+        loop {
+            let error = match attempt(handler, &delivery, &task.activity).await {
+                Ok(outcome) => return self.complete(&delivery, outcome, began.elapsed()),
+                Err(error) => error,
+            };
+            panics += u32::from(matches!(error, AttemptError::Panic));
+            match self.next(&delivery, error, panics, &mut pauses) {
+                Next::End(result) => return result,
+                Next::Park(class, source) => {
+                    return self.park_poison(task, &delivery, class, source).await;
+                }
+                Next::Retry => {}
+            }
+            if !pauses.pause(&task.cancellation).await {
+                spans::set_error(&Span::current(), Status::Cancelled);
+                return TaskResult::Abandoned;
+            }
+            delivery.attempt = delivery.attempt.saturating_add(1);
+        }
+    }
+
+    fn complete(&self, delivery: &Delivery, outcome: Outcome, took: Duration) -> TaskResult {
+        let span = Span::current();
+        record_attempts(delivery.attempt);
+        spans::set_attr(&span, "pitboss.outcome", outcome.as_str());
+        spans::set_ok(&span);
+        let event_type = delivery.event.message.event_type().as_str();
+        let labels = [
+            ("topic", delivery.record.topic.as_str()),
+            ("group", self.group.as_str()),
+            ("event_type", event_type),
+            ("outcome", outcome.as_str()),
+        ];
+        let [topic, group, event_type, _] = labels;
+        match outcome {
+            Outcome::Duplicate => {
+                metric::count(Metric::BusRecordsDuplicate, 1, &[topic, group, event_type]);
+            }
+            Outcome::Applied | Outcome::Rejected => metric::count(Metric::BusRecordsCompleted, 1, &labels),
+        }
+        metric::distribution(
+            Metric::BusRecordDuration,
+            took.as_secs_f64() * 1_000.0,
+            &[topic, group, event_type],
+        );
+        TaskResult::Done
+    }
+
+    fn count(&self, metric: Metric, record: &Record) {
+        metric::count(metric, 1, &[("topic", &record.topic), ("group", self.group.as_str())]);
+    }
+
+    /// Returns what follows a failed attempt. `panics` counts the attempts so far that panicked.
+    fn next(&self, delivery: &Delivery, error: AttemptError, panics: u32, pauses: &mut Pauses<'_>) -> Next {
+        let error = match error {
+            AttemptError::Panic if panics >= PANICS_MAX => {
+                let source = format!("the handler panicked {PANICS_MAX} times");
+                return Next::Park(DeadLetterClass::Panic, source.into());
+            }
+            AttemptError::Panic => return Next::Retry,
+            AttemptError::Handler(error) => error,
+        };
+        match error.class() {
+            ErrorClass::Poison => Next::Park(DeadLetterClass::Poison, error.into_source()),
+            ErrorClass::Fatal => {
+                let source = error.into_source();
+                report(source.as_ref(), &delivery.record, "fatal");
+                Next::End(TaskResult::Failed(ConsumerError::Handler {
+                    topic: delivery.record.topic.clone(),
+                    partition: delivery.record.partition,
+                    offset: delivery.record.offset,
+                    source,
+                }))
+            }
+            ErrorClass::Transient => self.transient(delivery, &error, pauses),
+        }
+    }
+
+    /// Retries in place, and reports a failure that lasts. A record is never skipped inside a group.
+    fn transient(&self, delivery: &Delivery, error: &HandlerError, pauses: &mut Pauses<'_>) -> Next {
+        tracing::debug!(
+            event.id = %delivery.event.id,
+            retry.count = delivery.attempt.saturating_sub(1),
+            "an attempt failed and is retried: {error}"
+        );
+        self.count(Metric::BusRecordsRetried, &delivery.record);
+        if !pauses.alert_is_due() {
+            return Next::Retry;
+        }
+        report(error.source(), &delivery.record, "transient");
+        if self.retry.holds_lane {
+            return Next::Retry;
+        }
+        spans::set_error(&Span::current(), Status::Unavailable);
+        Next::End(TaskResult::Done)
+    }
+
+    async fn park_poison(
+        &self,
+        task: &RecordTask,
+        delivery: &Delivery,
+        class: DeadLetterClass,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> TaskResult {
+        record_attempts(delivery.attempt);
+        report(source.as_ref(), &task.record, class.as_str());
+        let failure = Failure { class, reason: &source, attempts: delivery.attempt };
+        self.park(task, delivery.event.id.as_str(), &failure).await
+    }
+
+    async fn park_undecodable(&self, task: &RecordTask, error: &Undecodable) -> TaskResult {
+        report(error, &task.record, DeadLetterClass::Undecodable.as_str());
+        let failure = Failure { class: DeadLetterClass::Undecodable, reason: error, attempts: 1 };
+        self.park(task, task.record.view().identity().as_str(), &failure).await
+    }
+
+    /// Writes the dead letter. The lane waits until that succeeds, because passing the record would lose it.
+    async fn park(&self, task: &RecordTask, message_id: &str, failure: &Failure<'_>) -> TaskResult {
+        self.count(Metric::BusRecordsPoison, &task.record);
+        // The report already marked this span as failed. This sets the precise status.
+        spans::set_error(&Span::current(), Status::InvalidArgument);
+        let mut pauses = Pauses::new(&self.retry, &task.activity);
+        loop {
+            let parked =
+                dead_letter::park(&self.producer, self.group, &task.record, message_id, failure).await;
+            let error = match parked {
+                Ok(()) => {
+                    self.count(Metric::BusRecordsDeadLettered, &task.record);
+                    return TaskResult::Done;
+                }
+                Err(error) => error,
+            };
+            if error.class() != ErrorClass::Transient {
+                return TaskResult::Failed(not_parked(&task.record, error));
+            }
+            tracing::warn!(
+                messaging.destination.name = task.record.topic,
+                messaging.destination.partition.id = task.record.partition,
+                messaging.kafka.offset = task.record.offset,
+                "a dead letter was not acknowledged and is published again: {error}"
+            );
+            if pauses.alert_is_due() {
+                report(&error, &task.record, "dead_letter");
+            }
+            if !pauses.pause(&task.cancellation).await {
+                return TaskResult::Abandoned;
+            }
+        }
+    }
+}
+
+/// Next step after a failed attempt.
+enum Next {
+    Retry,
+    Park(DeadLetterClass, Box<dyn std::error::Error + Send + Sync>),
+    End(TaskResult),
+}
+
+/// Reason why a record cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+enum Undecodable {
+    #[error("a header name is not UTF-8")]
+    Headers,
+    #[error(transparent)]
+    Codec(#[from] contracts::DecodeError),
+}
+
+fn decode(record: &Record) -> Result<(Event, TraceExtension), Undecodable> {
+    if record.headers_unreadable {
+        return Err(Undecodable::Headers);
+    }
+    Ok(Event::decode_traced(&record.view())?)
+}
+
+/// Calls the handler once. A panic is a bug in the handler. It costs the record one attempt and does not end the process.
+async fn attempt(
+    handler: &dyn HandleAny,
+    delivery: &Delivery,
+    activity: &LaneActivity,
+) -> Result<Outcome, AttemptError> {
+    let _running = activity.attempt();
+    match AssertUnwindSafe(handler.handle(delivery)).catch_unwind().await {
+        Ok(result) => result.map_err(AttemptError::Handler),
+        Err(_) => Err(AttemptError::Panic),
+    }
+}
+
+fn record_attempts(attempts: u32) {
+    let retries = i64::from(attempts.saturating_sub(1));
+    spans::set_attr(&Span::current(), names::MESSAGING_MESSAGE_RETRY_COUNT, retries);
+}
+
+fn not_parked(record: &Record, source: PublishError) -> ConsumerError {
+    ConsumerError::DeadLetter {
+        topic: record.topic.clone(),
+        partition: record.partition,
+        offset: record.offset,
+        source: Box::new(source),
+    }
+}
+
+fn millis_since_epoch(time: std::time::SystemTime) -> i64 {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn report(error: &(dyn std::error::Error + 'static), record: &Record, class: &'static str) {
+    let position = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    telemetry::report(
+        error,
+        &[("error.class", class), ("messaging.destination.name", &record.topic), ("kafka.record", &position)],
+    );
+}
+
+/// Pauses between the attempts at one record, with the interval of its reports.
+struct Pauses<'a> {
+    backoff: Backoff,
+    alert_after: Duration,
+    since: Instant,
+    activity: &'a LaneActivity,
+    /// Held from the first pause to the end of the record, because the lane then waits on purpose.
+    holding: Option<HoldGuard<'a>>,
+}
+
+impl<'a> Pauses<'a> {
+    fn new(policy: &RetryPolicy, activity: &'a LaneActivity) -> Self {
+        Self {
+            backoff: policy.backoff.clone(),
+            alert_after: policy.alert_after,
+            since: Instant::now(),
+            activity,
+            holding: None,
+        }
+    }
+
+    /// Returns true once per report interval.
+    fn alert_is_due(&mut self) -> bool {
+        let due = self.since.elapsed() >= self.alert_after;
+        if due {
+            self.since = Instant::now();
+        }
+        due
+    }
+
+    /// Waits for the next attempt. Returns false when the record must be given back instead.
+    async fn pause(&mut self, cancellation: &CancellationToken) -> bool {
+        self.holding.get_or_insert_with(|| self.activity.hold());
+        let pause = self.backoff.next(rand::random());
+        tokio::select! {
+            biased;
+            () = cancellation.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Runs a process after start-up: spawns its parts, waits for a reason to end, and drains in order.
+//!
+//! It guarantees the order. Readiness goes off first, so that no new requests are sent here. The listeners stop accepting and
+//! HTTP drains. Requests in flight still get their answer, because the consumers are running. Then the consumers finish what they
+//! hold, commit and stop, and the producer is flushed. [`crate::main`] flushes telemetry last, because all of this is traced.
+
+use std::{error::Error, future::Future, pin::Pin, time::Duration};
+
+use axum::Router;
+use telemetry::propagation::TrustPolicy;
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Failure, Listeners, Readiness, ReadyFlag, Shutdown,
+    config::{Budget, ConfigErrors, Http},
+    http,
+    internal::Internal,
+    ops,
+};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type PartEnd = (&'static str, bool, Result<(), BoxError>);
+type Flush = Box<dyn FnOnce(Duration) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send>;
+
+/// State of one process from start-up to exit. It is created early, so that `/livez` answers during start-up.
+pub struct Lifecycle {
+    readiness: Readiness,
+    shutdown: Shutdown,
+    http: Http,
+    listener: Option<TcpListener>,
+    budget: Budget,
+    config_errors: Vec<String>,
+    stop_accepting: CancellationToken,
+    stop_consuming: CancellationToken,
+    stop_ops: CancellationToken,
+    servers: JoinSet<PartEnd>,
+    consumers: JoinSet<PartEnd>,
+    ops: JoinSet<()>,
+    flushes: Vec<(&'static str, Flush)>,
+}
+
+impl std::fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lifecycle").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+impl Lifecycle {
+    /// Starts the ops listener. From then on the process is alive, but not ready.
+    #[must_use]
+    pub fn start(listeners: Listeners, shutdown: Shutdown) -> Self {
+        let Listeners { http, ops: ops_listener, more: _, common } = listeners;
+        let readiness = Readiness::default();
+        let stop_ops = CancellationToken::new();
+        let mut ops = JoinSet::new();
+        let router = ops::router(readiness.clone(), crate::service_main::identity());
+        let ops_http = Http {
+            connections_max: ops::CONNECTIONS_MAX,
+            hosts: common.http.hosts.clone(),
+            ..Http::at(common.ops.address)
+        };
+        let serving = http::serve(ops_listener, router, ops_http, stop_ops.clone());
+        ops.spawn(telemetry::with_hub(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(error = %error, "the ops listener stopped");
+            }
+        }));
+        Self {
+            readiness,
+            shutdown,
+            http: common.http,
+            listener: Some(http),
+            budget: common.drain.budget(),
+            config_errors: Vec::new(),
+            stop_accepting: CancellationToken::new(),
+            stop_consuming: CancellationToken::new(),
+            stop_ops,
+            servers: JoinSet::new(),
+            consumers: JoinSet::new(),
+            ops,
+            flushes: Vec::new(),
+        }
+    }
+
+    /// Limits of the service's own interface, for the layers around its routes.
+    #[must_use]
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Readiness, where parts register themselves.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Shutdown request, for slow start-up code.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Serves routes that only our own services may call.
+    pub fn serve_internal(&mut self, routes: Router, internal: Internal) {
+        self.serve(http::layered(http::internal(routes, internal), &self.http, TrustPolicy::inside()));
+    }
+
+    /// Serves the service's own interface (wrap its routes with [`http::router`] first). A second call does nothing.
+    pub fn serve(&mut self, router: Router) {
+        if let Some(listener) = self.listener.take() {
+            let http = self.http.clone();
+            self.serve_on("http", listener, router, http);
+        }
+    }
+
+    /// Serves a further interface on a separate listener ([`Listeners::take`] it before the start). The process's host names
+    /// (`http.hosts`) hold there, too.
+    pub fn serve_on(&mut self, name: &'static str, listener: TcpListener, router: Router, http: Http) {
+        let http = Http { hosts: http.hosts.and(&self.http.hosts), ..http };
+        let stop = self.stop_accepting.clone();
+        self.serve_with(name, move |_| async move { http::serve(listener, router, http, stop).await });
+    }
+
+    /// Runs any server. It must stop accepting when its token is cancelled, and return when it has drained.
+    pub fn serve_with<F, E>(&mut self, name: &'static str, serve: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        let serving = serve(self.stop_accepting.clone());
+        let ended = async move { (name, true, serving.await.map_err(Into::into)) };
+        self.servers.spawn(telemetry::with_hub(ended));
+    }
+
+    /// Runs a consumer, which reports its readiness as part `name`. It must finish what it holds and return when its token is
+    /// cancelled. An earlier return is a failure.
+    ///
+    /// `stop_deadline` is the longest time that it takes to stop. If that is more than a drain leaves for consumers, it is not
+    /// started and [`Lifecycle::run`] fails at once, so that the settings are corrected before the first shutdown.
+    pub fn consume<F, E>(
+        &mut self,
+        name: &'static str,
+        stop_deadline: Duration,
+        consume: impl FnOnce(CancellationToken, ReadyFlag) -> F,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        if stop_deadline > self.budget.consumers {
+            return self.config_errors.push(format!(
+                "{name} may take {} ms to stop, but drain.deadline_ms leaves {} ms for consumers. Raise drain.deadline_ms or \
+                 lower the deadlines of {name}",
+                stop_deadline.as_millis(),
+                self.budget.consumers.as_millis()
+            ));
+        }
+        let consuming = consume(self.stop_consuming.clone(), self.readiness.register(name));
+        let ended = async move { (name, true, consuming.await.map_err(Into::into)) };
+        self.consumers.spawn(telemetry::with_hub(ended));
+    }
+
+    /// Runs work beside the consumers (a sweeper, a start-up job). It is stopped together with them and may return earlier.
+    pub fn background<F, E>(&mut self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        let working = work(self.stop_consuming.clone());
+        let ended = async move { (name, false, working.await.map_err(Into::into)) };
+        self.consumers.spawn(telemetry::with_hub(ended));
+    }
+
+    /// Registers a flush for after the consumers. It gets the remaining time: `lifecycle.on_flush("producer", …)`.
+    pub fn on_flush<F, E>(&mut self, name: &'static str, flush: impl FnOnce(Duration) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        let boxed: Flush = Box::new(move |within| {
+            let flushing = flush(within);
+            Box::pin(async move { flushing.await.map_err(Into::into) })
+        });
+        self.flushes.push((name, boxed));
+    }
+
+    /// Runs until shutdown is requested or a part fails, then drains.
+    ///
+    /// # Errors
+    /// The part that failed, or the parts that did not drain in time.
+    pub async fn run(mut self) -> Result<(), Failure> {
+        let cause = if self.config_errors.is_empty() {
+            self.readiness.set_started();
+            tracing::info!("started");
+            self.reason_to_stop().await
+        } else {
+            Err(Failure::Configuration(ConfigErrors(std::mem::take(&mut self.config_errors))))
+        };
+        self.readiness.set_draining();
+        let drained = self.drain().await;
+        self.stop_ops.cancel();
+        self.ops.abort_all();
+        cause.and(drained)
+    }
+
+    /// Waits for a shutdown request (`Ok`) or for a part that fails or stops unexpectedly.
+    async fn reason_to_stop(&mut self) -> Result<(), Failure> {
+        loop {
+            let joined = tokio::select! {
+                () = self.shutdown.requested() => return Ok(()),
+                Some(joined) = self.servers.join_next() => joined,
+                Some(joined) = self.consumers.join_next() => joined,
+            };
+            let (name, is_required, result) = joined.map_err(|panic| part_failed("a part", panic))?;
+            match result {
+                Err(error) => return Err(part_failed(name, error)),
+                Ok(()) if is_required => return Err(part_failed(name, "it stopped unexpectedly")),
+                Ok(()) => tracing::debug!(part = name, "a background part has finished"),
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Result<(), Failure> {
+        let started_at = Instant::now();
+        let Budget { listeners, consumers, flush } = self.budget;
+        let mut incomplete = Vec::new();
+        // A phase may also use the time that earlier phases did not use.
+        let mut phase_end = started_at + listeners;
+        self.stop_accepting.cancel();
+        Phase::begin("listeners", phase_end).finish(&mut self.servers, &mut incomplete).await;
+        phase_end += consumers;
+        self.stop_consuming.cancel();
+        Phase::begin("consumers", phase_end).finish(&mut self.consumers, &mut incomplete).await;
+        phase_end += flush;
+        for (name, flush) in std::mem::take(&mut self.flushes) {
+            let phase = Phase::begin(name, phase_end);
+            match timeout_at(phase_end, flush(phase.remaining())).await {
+                Ok(Ok(())) => phase.log_end(),
+                Ok(Err(error)) => incomplete.push(format!("{name}: {error}")),
+                Err(_) => incomplete.push(format!("{name}: not flushed in time")),
+            }
+        }
+        let duration_ms = milliseconds(started_at.elapsed());
+        if incomplete.is_empty() {
+            tracing::info!(duration_ms, "drained");
+            return Ok(());
+        }
+        let reasons = incomplete.join("; ");
+        tracing::warn!(duration_ms, reasons = reasons.as_str(), "the drain did not complete, exiting anyway");
+        Err(Failure::failed(format!("the drain did not complete: {reasons}")))
+    }
+}
+
+/// One phase of a drain. It logs its limit at the start, and its duration when it has drained.
+struct Phase {
+    name: &'static str,
+    started_at: Instant,
+    end: Instant,
+}
+
+impl Phase {
+    fn begin(name: &'static str, end: Instant) -> Self {
+        let phase = Self { name, started_at: Instant::now(), end };
+        tracing::info!(phase = name, limit_ms = milliseconds(phase.remaining()), "draining {name}");
+        phase
+    }
+
+    fn remaining(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    fn log_end(&self) {
+        tracing::info!(
+            phase = self.name,
+            duration_ms = milliseconds(self.started_at.elapsed()),
+            "{} drained",
+            self.name
+        );
+    }
+
+    /// Waits for all parts of this phase. At the limit it aborts the rest and adds the phase to `incomplete`.
+    async fn finish(self, parts: &mut JoinSet<PartEnd>, incomplete: &mut Vec<String>) {
+        let (name, before) = (self.name, incomplete.len());
+        loop {
+            match timeout_at(self.end, parts.join_next()).await {
+                Ok(None) if incomplete.len() == before => return self.log_end(),
+                Ok(None) => return,
+                Ok(Some(Ok((_, _, Ok(()))))) => {}
+                Ok(Some(Ok((part, _, Err(error))))) => incomplete.push(format!("{part}: {error}")),
+                Ok(Some(Err(panic))) => incomplete.push(format!("{name}: {panic}")),
+                Err(_) => {
+                    incomplete.push(format!("{name}: not drained in time"));
+                    return parts.shutdown().await;
+                }
+            }
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn part_failed(name: &str, error: impl Into<BoxError>) -> Failure {
+    Failure::failed(PartFailed { name: name.to_owned(), source: error.into() })
+}
+
+/// A part of the process failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} failed: {source}")]
+struct PartFailed {
+    name: String,
+    source: BoxError,
+}

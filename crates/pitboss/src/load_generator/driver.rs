@@ -1,0 +1,101 @@
+//! Sends the bets and measures their latencies.
+
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::load_report::{Kind, Outcome};
+use super::plan::Plan;
+use crate::player::{BetAnswer, Gateway, Player};
+
+/// Maximum number of bets in flight. A bet that cannot be sent because of it is counted as [`Kind::NotSent`], not left out.
+const IN_FLIGHT_MAX: usize = 4_096;
+
+/// Sends the plan's bets. Every outcome goes to `outcomes`, which is closed when the last bet has ended.
+pub async fn run(gateway: &Gateway, players: &[Player], plan: &Plan, outcomes: mpsc::Sender<Outcome>) {
+    match plan.rate_per_s {
+        Some(rate) => open_loop(gateway, players, plan, rate, &outcomes).await,
+        None => closed_loop(gateway, players, plan, &outcomes).await,
+    }
+}
+
+async fn open_loop(
+    gateway: &Gateway,
+    players: &[Player],
+    plan: &Plan,
+    rate: f64,
+    outcomes: &mpsc::Sender<Outcome>,
+) {
+    let bets = (rate * plan.duration.as_secs_f64()).round() as u32;
+    let start = Instant::now();
+    let mut in_flight = FuturesUnordered::new();
+    for (index, player) in (0..bets).zip(players.iter().cycle()) {
+        let intended = start + Duration::from_secs_f64(f64::from(index) / rate);
+        // Bets in flight continue until the next bet is due.
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(intended) => break,
+                Some(outcome) = in_flight.next() => report(outcomes, outcome).await,
+            }
+        }
+        if in_flight.len() < IN_FLIGHT_MAX {
+            in_flight.push(one_bet(gateway, player, plan, intended));
+        } else {
+            let outcome = Outcome { kind: Kind::NotSent, latency: intended.elapsed(), trace_id: None };
+            report(outcomes, outcome).await;
+        }
+    }
+    while let Some(outcome) = in_flight.next().await {
+        report(outcomes, outcome).await;
+    }
+}
+
+async fn closed_loop(gateway: &Gateway, players: &[Player], plan: &Plan, outcomes: &mpsc::Sender<Outcome>) {
+    let until = Instant::now() + plan.duration;
+    let each = players.iter().map(|player| async move {
+        while Instant::now() < until {
+            let outcome = one_bet(gateway, player, plan, Instant::now()).await;
+            report(outcomes, outcome).await;
+        }
+    });
+    futures::future::join_all(each).await;
+}
+
+async fn report(outcomes: &mpsc::Sender<Outcome>, outcome: Outcome) {
+    // The receiver outlives the run. If it does not, the run was aborted and its outcomes are not needed.
+    let _aborted = outcomes.send(outcome).await;
+}
+
+async fn one_bet(gateway: &Gateway, player: &Player, plan: &Plan, intended: Instant) -> Outcome {
+    let key = Uuid::new_v4().to_string();
+    let answer = gateway.bet(player, plan.stake_minor, &plan.currency, &key).await;
+    let latency = intended.elapsed();
+    match answer {
+        Ok(answer) => Outcome { kind: kind_of(&answer), latency, trace_id: answer.trace_id },
+        Err(error) => Outcome { kind: kind_of_failure(&error), latency, trace_id: None },
+    }
+}
+
+fn kind_of(answer: &BetAnswer) -> Kind {
+    match answer.status.as_u16() {
+        200 => match answer.result() {
+            Ok(result) if result.outcome == "rejected" => Kind::Rejected,
+            Ok(_) => Kind::Settled,
+            Err(_) => Kind::Malformed,
+        },
+        202 => Kind::NotInTime,
+        status => Kind::Status(status),
+    }
+}
+
+fn kind_of_failure(error: &anyhow::Error) -> Kind {
+    match error.downcast_ref::<reqwest::Error>() {
+        Some(error) if error.is_timeout() => Kind::Timeout,
+        Some(error) if error.is_connect() => Kind::Connect,
+        _ => Kind::Broken,
+    }
+}

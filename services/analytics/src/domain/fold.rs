@@ -1,0 +1,38 @@
+//! Fold of the facts of touched slots into rollups, as a pure plan: what is recomputed, from what, and in which order.
+
+use std::collections::BTreeSet;
+
+use super::bucket::{Bucket, Level};
+
+/// Rollups that change when facts are added to a set of slots. [`Level::summed_from`] names the source of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold(BTreeSet<(Level, Bucket)>);
+
+impl Fold {
+    /// Returns the fold of these slots.
+    #[must_use]
+    pub fn of(slots: impl IntoIterator<Item = Bucket>) -> Self {
+        let of_slot = |slot: Bucket| Level::ALL.map(|level| (level, slot.within(level)));
+        Self(slots.into_iter().flat_map(of_slot).collect())
+    }
+
+    /// Returns each rollup once, after all those that it is summed from.
+    pub fn rollups(self) -> impl Iterator<Item = (Level, Bucket)> {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finer_rollups_come_first_and_each_once() {
+        let at = |start_s| Bucket { start_s, game: "slots".to_owned(), currency: "EUR".to_owned() };
+        let rollups = Fold::of([70, 10, 50, 10].map(at)).rollups();
+        let starts: Vec<_> = rollups.map(|(level, bucket)| (level, bucket.start_s)).collect();
+        let (slot, minute) = (Level::Slot, Level::Minute);
+        let expected = [(slot, 10), (slot, 50), (slot, 70), (minute, 0), (minute, 60), (Level::Hour, 0)];
+        assert_eq!(starts, expected);
+    }
+}

@@ -1,0 +1,99 @@
+//! State shared by the handlers, and the common end of a bet.
+
+use std::sync::Mutex;
+
+use bus::{HandlerError, Outcome, Producer};
+
+use crate::bets::{Bets, EndResult, Ending};
+use crate::document::BetDocument;
+use crate::domain::bet::{BetRequest, Decision, Rules};
+use crate::domain::lifecycle::State;
+use crate::error::GameError;
+use crate::events;
+use crate::rng::RandomStops;
+
+/// State shared by the handlers.
+pub struct Game {
+    pub(super) bets: Bets,
+    pub(super) producer: Producer,
+    rules: Rules,
+    stops: Mutex<RandomStops>,
+    pub(super) sweep_after_ms: u64,
+}
+
+impl Game {
+    /// Creates the shared state.
+    #[must_use]
+    pub fn new(
+        bets: Bets,
+        producer: Producer,
+        rules: Rules,
+        stops: RandomStops,
+        sweep_after_ms: u64,
+    ) -> Self {
+        Self { bets, producer, rules, stops: Mutex::new(stops), sweep_after_ms }
+    }
+
+    pub(super) fn decide(&self, request: BetRequest<'_>) -> Result<Decision, GameError> {
+        // Held for three draws and never across an await.
+        let mut stops = self.stops.lock().map_err(|_| GameError::GeneratorPoisoned)?;
+        Ok(self.rules.decide(request, &mut *stops))
+    }
+
+    /// Publishes the event that the bet's state calls for and waits for the acknowledgement.
+    pub(super) async fn publish_next(&self, bet: &BetDocument) -> Result<(), GameError> {
+        self.producer.publish(&events::next(bet)?).await?;
+        Ok(())
+    }
+
+    /// Ends a player's bet with payment's answer and publishes the event. A repeated answer publishes it again unchanged.
+    pub(super) async fn end(
+        &self,
+        bet_id: &str,
+        player_id: &str,
+        ending: Ending,
+    ) -> Result<Outcome, HandlerError> {
+        let target = ending.state();
+        match self.bets.end(bet_id, player_id, ending).await? {
+            EndResult::Moved(bet) => {
+                self.publish_next(&bet).await?;
+                Ok(Outcome::Applied)
+            }
+            EndResult::Repeated(bet) => {
+                // A repeated `Settled` answer publishes the first event again, also if the bet was voided later.
+                let event =
+                    if target == State::Settled { events::settled(&bet)? } else { events::next(&bet)? };
+                self.producer.publish(&event).await.map_err(GameError::from)?;
+                Ok(Outcome::Duplicate)
+            }
+            EndResult::Unaffected => Ok(Outcome::Duplicate),
+            EndResult::Contradicted(bet) => {
+                let contradiction = Contradiction { state: bet.state.as_str(), answer: target.as_str() };
+                telemetry::report(&contradiction, &[("bet.id", &bet.id)]);
+                Ok(Outcome::Rejected)
+            }
+            EndResult::OtherPlayer(bet) => {
+                let other_player = OtherPlayer { answer: target.as_str() };
+                telemetry::report(&other_player, &[("bet.id", &bet.id), ("player.id", player_id)]);
+                Ok(Outcome::Rejected)
+            }
+            // Payment also applies wagers that came from a console producer. Game has no bet for them.
+            EndResult::Unknown => Ok(Outcome::Duplicate),
+        }
+    }
+}
+
+/// Payment's answer contradicts the stored bet. The bet is not changed, and an operator has to investigate.
+#[derive(Debug, thiserror::Error)]
+#[error("payment answered {answer} for a bet that is {state}; an operator has to compare it with the ledger")]
+struct Contradiction {
+    state: &'static str,
+    answer: &'static str,
+}
+
+/// A player's wager used the id of another player's bet. The bet is not changed, and an operator has to investigate.
+#[derive(Debug, thiserror::Error)]
+#[error("payment answered {answer} for a bet of another player; an operator has to find its sender")]
+struct OtherPlayer {
+    answer: &'static str,
+}

@@ -1,0 +1,185 @@
+//! Rate limits per player and per address, with a separate limit for log-ins and registrations.
+//!
+//! Log-ins and registrations have their own limit because each one costs a password hash. They do not count as other requests, so
+//! a flood of them takes nothing from the bets of the same address. The user service limits attempts per account, because its
+//! replicas share that count.
+//!
+//! It guarantees bounded memory, because any client can add keys to a map. A full map evicts its idle keys. As long as it is
+//! full, all its requests share one allowance.
+
+use std::{
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use chassis::problem::Problem;
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+
+use crate::config::Limits;
+
+/// Interval of the map's size check, in requests. Counting all keys of a sharded map is slow.
+const COUNT_EVERY: u32 = 256;
+
+/// All rate limits.
+pub(crate) struct RateLimits {
+    players: Bounded<String>,
+    addresses: Bounded<IpAddr>,
+    credentials: Bounded<IpAddr>,
+}
+
+impl RateLimits {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            players: Bounded::new(limits.per_player_per_s, limits.per_player_burst, limits.keys_max),
+            addresses: Bounded::new(limits.per_address_per_s, limits.per_address_burst, limits.keys_max),
+            credentials: Bounded::new(
+                limits.credentials_per_address_per_s,
+                limits.credentials_per_address_burst,
+                limits.keys_max,
+            ),
+        }
+    }
+
+    /// Counts one request of this player.
+    pub(crate) fn check_player(&self, player_id: &str) -> Result<(), Problem> {
+        self.players.check(player_id.to_owned()).map_err(|wait_s| too_many("player", wait_s))
+    }
+
+    /// Counts one request of this address. `has_password` selects the limit of log-ins and registrations.
+    pub(crate) fn check_address(&self, address: IpAddr, has_password: bool) -> Result<(), Problem> {
+        let (limiter, scope) = if has_password {
+            (&self.credentials, "address for log-ins and registrations")
+        } else {
+            (&self.addresses, "address")
+        };
+        limiter.check(network_of(address)).map_err(|wait_s| too_many(scope, wait_s))
+    }
+}
+
+/// The key of an address: an IPv4 address itself, or the /64 of an IPv6 address.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => v6
+            .to_ipv4_mapped()
+            .map_or_else(|| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))), IpAddr::V4),
+    }
+}
+
+fn too_many(scope: &str, wait_s: u64) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+        .detail(format!("the limit per {scope} is reached"))
+        .header(RETRY_AFTER, HeaderValue::from(wait_s))
+}
+
+/// A rate limiter by key with a bounded map.
+struct Bounded<K: Hash + Eq + Clone> {
+    by_key: DefaultKeyedRateLimiter<K>,
+    shared: DefaultDirectRateLimiter,
+    keys_max: usize,
+    checks: AtomicU32,
+    full: std::sync::atomic::AtomicBool,
+    clock: DefaultClock,
+}
+
+impl<K: Hash + Eq + Clone> Bounded<K> {
+    fn new(per_s: u32, burst: u32, keys_max: usize) -> Self {
+        let one = NonZeroU32::MIN;
+        let quota = Quota::per_second(NonZeroU32::new(per_s).unwrap_or(one))
+            .allow_burst(NonZeroU32::new(burst).unwrap_or(one));
+        Self {
+            by_key: RateLimiter::keyed(quota),
+            shared: RateLimiter::direct(quota),
+            keys_max,
+            checks: AtomicU32::new(0),
+            full: std::sync::atomic::AtomicBool::new(false),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// Counts one request. `Err` holds the seconds to wait.
+    fn check(&self, key: K) -> Result<(), u64> {
+        self.evict_idle();
+        let rejected = if self.full.load(Ordering::Relaxed) {
+            self.shared.check().err()
+        } else {
+            self.by_key.check_key(&key).err()
+        };
+        match rejected {
+            None => Ok(()),
+            Some(not_until) => Err(not_until.wait_time_from(self.clock.now()).as_secs().saturating_add(1)),
+        }
+    }
+
+    /// Evicts idle keys from a full map. Between two checks the map can exceed its bound by [`COUNT_EVERY`] keys.
+    fn evict_idle(&self) {
+        if !self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(COUNT_EVERY) {
+            return;
+        }
+        if self.by_key.len() >= self.keys_max {
+            self.by_key.retain_recent();
+            self.by_key.shrink_to_fit();
+        }
+        self.full.store(self.by_key.len() >= self.keys_max, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_has_its_own_burst() {
+        let limiter = Bounded::new(1, 3, 100);
+        for _ in 0..3 {
+            assert_eq!(limiter.check("a"), Ok(()));
+        }
+        assert_eq!(limiter.check("a"), Err(1));
+        assert_eq!(limiter.check("b"), Ok(()));
+    }
+
+    #[test]
+    fn full_map_shares_one_allowance() {
+        let limiter = Bounded::new(1, 2, 1_000);
+        let rejected = (0..10_000_u32).filter(|key| limiter.check(*key).is_err()).count();
+        assert!(limiter.by_key.len() <= 1_000 + COUNT_EVERY as usize, "{} keys", limiter.by_key.len());
+        assert!(rejected > 0, "keys that do not fit share one allowance");
+    }
+
+    #[test]
+    fn every_limit_has_bounded_keys() {
+        let limits = RateLimits::new(&Limits {
+            per_player_per_s: 1,
+            per_player_burst: 1,
+            per_address_per_s: 1,
+            per_address_burst: 1,
+            credentials_per_address_per_s: 1,
+            credentials_per_address_burst: 1,
+            keys_max: 100,
+        });
+        for number in 0..5_000_u32 {
+            let address = IpAddr::from(number.to_be_bytes());
+            limits.check_address(address, true).ok();
+            limits.check_address(address, false).ok();
+            limits.check_player(&number.to_string()).ok();
+        }
+        let keys =
+            [limits.players.by_key.len(), limits.addresses.by_key.len(), limits.credentials.by_key.len()];
+        let keys_max = 100 + COUNT_EVERY as usize;
+        assert!(keys.iter().all(|keys| *keys <= keys_max), "{keys:?}, limit {keys_max}");
+    }
+
+    #[test]
+    fn ipv6_network_is_one_key() {
+        let key = |text: &str| network_of(text.parse().expect("an address"));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+        assert_eq!(key("::ffff:10.0.0.1"), key("10.0.0.1"));
+    }
+}

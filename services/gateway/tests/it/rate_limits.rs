@@ -1,0 +1,129 @@
+//! Rate limits: per player, per address (the operator is exempt), and separately for log-ins.
+
+use std::time::Instant;
+
+use gateway::Config;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::json;
+
+use crate::harness::{Broker, OPERATOR_TOKEN, TestGateway, problem, send, token, valid_body};
+
+/// Burst of these tests. Each second allows one more request.
+const BURST: u32 = 3;
+
+/// Sends requests until the limit refuses one. Returns the number of accepted ones, answered with `otherwise`, and the refusal.
+async fn until_refused(otherwise: StatusCode, request: impl Fn() -> RequestBuilder) -> (u32, Response) {
+    let started = Instant::now();
+    for passed in 0..50 {
+        let response = send(request()).await;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            let most = u64::from(BURST) + started.elapsed().as_secs();
+            assert!(u64::from(passed) <= most, "{passed} requests passed, the limit is {most}");
+            return (passed, response);
+        }
+        assert_eq!(response.status(), otherwise);
+    }
+    panic!("no limit after 50 requests in {:?}", started.elapsed());
+}
+
+fn few_per_player(config: &mut Config) {
+    (config.limits.per_player_per_s, config.limits.per_player_burst) = (1, BURST);
+}
+
+fn few_per_address(config: &mut Config) {
+    (config.limits.per_address_per_s, config.limits.per_address_burst) = (1, BURST);
+}
+
+#[tokio::test]
+async fn each_player_has_a_limit() {
+    let gateway = TestGateway::start_with(Broker::Settles, few_per_player).await;
+    let request = || gateway.as_player(Method::GET, "/api/v1/me");
+    let (passed, _) = until_refused(StatusCode::OK, request).await;
+    assert!(passed >= BURST, "{passed} requests passed");
+    let (_, refused) =
+        until_refused(StatusCode::OK, || request().header("x-operator-token", OPERATOR_TOKEN)).await;
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(
+        problem(refused).await,
+        (429, "/problems/too-many-requests".to_owned()),
+        "the operator is not exempt from the limit per player"
+    );
+    let other = gateway.request(Method::GET, "/api/v1/me").bearer_auth(token("p-2", "s-2"));
+    assert_eq!(send(other).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn each_address_has_a_limit_except_for_the_operator() {
+    let gateway = TestGateway::start_with(Broker::Settles, few_per_address).await;
+    let request = || gateway.request(Method::GET, "/api/v1/games/slots/pay-table");
+    let (passed, refused) = until_refused(StatusCode::OK, request).await;
+    assert!(passed >= BURST, "{passed} requests passed");
+    assert_eq!(problem(refused).await.0, 429);
+    let (_, unknown) =
+        until_refused(StatusCode::NOT_FOUND, || gateway.request(Method::GET, "/no/such/path")).await;
+    assert_eq!(unknown.headers().get("x-frame-options").expect("security headers"), "DENY");
+    assert_eq!(problem(unknown).await.0, 429, "unknown paths are counted too");
+    let (_, guessed) =
+        until_refused(StatusCode::OK, || request().header("x-operator-token", "guessed")).await;
+    assert_eq!(problem(guessed).await.0, 429);
+    for _ in 0..10 {
+        let operator = request().header("x-operator-token", OPERATOR_TOKEN);
+        assert_eq!(send(operator).await.status(), StatusCode::OK);
+    }
+}
+
+fn few_log_ins(config: &mut Config) {
+    few_per_player(config);
+    few_per_address(config);
+    (config.limits.credentials_per_address_per_s, config.limits.credentials_per_address_burst) = (1, BURST);
+}
+
+#[tokio::test]
+async fn log_ins_have_their_own_limit() {
+    let gateway = TestGateway::start_with(Broker::Settles, few_log_ins).await;
+    let post =
+        |path| gateway.request(Method::POST, path).header("idempotency-key", "k").json(&valid_body(path));
+    let log_in = || post("/api/v1/sessions");
+    let register = || post("/api/v1/players");
+    let started = Instant::now();
+    let (logged_in, refused) = until_refused(StatusCode::CREATED, log_in).await;
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(problem(refused).await, (429, "/problems/too-many-requests".to_owned()));
+    let (registered, refused) = until_refused(StatusCode::CREATED, register).await;
+    assert_eq!(problem(refused).await, (429, "/problems/too-many-requests".to_owned()));
+    let (passed, most) = (logged_in + registered, u64::from(BURST) + started.elapsed().as_secs());
+    assert!(u64::from(passed) <= most, "registrations share the limit: {passed} passed, the limit is {most}");
+    let reached = u32::try_from(gateway.peers.records().networks.len()).expect("few");
+    assert_eq!(reached, passed, "no refused request reached the user service");
+
+    for bet in 0..BURST {
+        let key = testkit::unique("k");
+        assert_eq!(gateway.bet(&key).await.status(), StatusCode::OK, "bet {bet} of {BURST}");
+    }
+    for _ in 0..10 {
+        let operator = log_in().header("x-operator-token", OPERATOR_TOKEN);
+        assert_eq!(send(operator).await.status(), StatusCode::CREATED);
+    }
+}
+
+#[tokio::test]
+async fn retry_after_of_an_account_is_forwarded() {
+    let gateway = TestGateway::start(Broker::Settles).await;
+    let credentials = json!({ "email": "guessed@players.example", "password": "12345678" });
+    let request = gateway.request(Method::POST, "/api/v1/sessions").header("idempotency-key", "k");
+    let refused = send(request.json(&credentials)).await;
+    assert_eq!(refused.headers().get("retry-after").expect("a header"), "27");
+    assert_eq!(problem(refused).await, (429, "/problems/too-many-requests".to_owned()));
+}
+
+#[tokio::test]
+async fn client_network_is_sent_to_the_user_service() {
+    let gateway = TestGateway::start(Broker::Settles).await;
+    for path in ["/api/v1/sessions", "/api/v1/players"] {
+        // A network that the client claims is ignored.
+        let request = gateway.request(Method::POST, path).header("x-client-network", "192.0.2.1");
+        let response = send(request.header("idempotency-key", "k").json(&valid_body(path))).await;
+        assert_eq!(response.status(), StatusCode::CREATED, "{path}");
+    }
+    assert_eq!(gateway.peers.records().networks, ["127.0.0.1", "127.0.0.1"]);
+}

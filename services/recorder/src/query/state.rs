@@ -1,0 +1,118 @@
+//! State and parameters of the queries, and the wait for the index.
+
+use std::sync::{Arc, Mutex};
+
+use axum::response::{IntoResponse, Response};
+use chassis::{operator::Operator, problem::Problem};
+use serde::Deserialize;
+
+use super::slots::ResponseSlots;
+use crate::{
+    config::Limits,
+    forward::Forwarder,
+    index::{Index, IndexError, Page},
+    ingest::{Answered, ModeSwitch},
+    journal::Journal,
+    projects::Projects,
+};
+
+/// State of the queries. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub(super) index: Index,
+    pub(super) journal: Journal,
+    pub(crate) projects: Arc<Projects>,
+    pub(super) limits: Limits,
+    pub(super) operator: Operator,
+    pub(super) mode: Arc<ModeSwitch>,
+    pub(super) answered: Arc<Answered>,
+    pub(super) forwarder: Forwarder,
+    pub(super) slots: ResponseSlots,
+    /// Lock for assembling one trace at a time, because no other part of a response needs as much memory.
+    pub(super) assembling: Arc<Mutex<()>>,
+}
+
+/// State that the queries share with ingest.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Switch for simulated outages of ingest.
+    pub mode: Arc<ModeSwitch>,
+    /// Response counts of ingest.
+    pub answered: Arc<Answered>,
+    /// Forwarding of copies.
+    pub forwarder: Forwarder,
+}
+
+impl Query {
+    /// Creates the state of the queries.
+    #[must_use]
+    pub fn new(
+        index: Index,
+        journal: Journal,
+        projects: Arc<Projects>,
+        limits: Limits,
+        operator: Operator,
+        shared: Shared,
+    ) -> Self {
+        let Shared { mode, answered, forwarder } = shared;
+        let (slots, assembling) = (ResponseSlots::default(), Arc::default());
+        Self { index, journal, projects, limits, operator, mode, answered, forwarder, slots, assembling }
+    }
+}
+
+/// Parameters of every listing: `?since=&project=&limit=`. Only the listing of envelopes uses `type`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct ListParams {
+    #[serde(default)]
+    since: Option<u64>,
+    #[serde(default)]
+    project: Option<String>,
+    #[serde(default)]
+    limit: Option<u32>,
+    #[serde(default, rename = "type")]
+    pub(super) item_type: Option<String>,
+}
+
+impl ListParams {
+    /// Returns the requested project.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+}
+
+/// Checks the parameters. An unknown project is an error of the client, not an empty result.
+pub(crate) fn page(query: &Query, params: &ListParams, limit: u32) -> Result<Page, Problem> {
+    let project = match params.project.as_deref().filter(|name| !name.is_empty()) {
+        Some(name) => {
+            let known = query.projects.find(name);
+            Some(known.ok_or_else(|| Problem::bad_request(format!("unknown project \"{name}\"")))?)
+        }
+        None => None,
+    };
+    Ok(Page { since: params.since.unwrap_or(0), project, limit: params.limit.unwrap_or(limit) })
+}
+
+/// Runs a blocking query after the index has caught up. Also returns the number of envelopes that the result lacks.
+pub(crate) async fn run_query<T, F>(query: &Query, read: F) -> Result<(T, u64), Problem>
+where
+    T: Send + 'static,
+    F: FnOnce(&Query) -> Result<T, IndexError> + Send + 'static,
+{
+    let lag = query.index.caught_up().await;
+    let shared = query.clone();
+    let result = tokio::task::spawn_blocking(move || read(&shared)).await;
+    let result = result.map_err(anyhow::Error::from).and_then(|result| Ok(result?));
+    result.map(|result| (result, lag)).map_err(|error| {
+        tracing::error!(error = %error, "a query failed");
+        Problem::internal()
+    })
+}
+
+/// Marks a response that lacks recent envelopes.
+pub(crate) fn with_lag(lag: u64, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    if lag > 0 {
+        response.headers_mut().insert("x-recorder-index-lag", lag.into());
+    }
+    response
+}

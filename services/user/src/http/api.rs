@@ -1,0 +1,13 @@
+//! State of the routes.
+
+use crate::history::History;
+use crate::players::Players;
+use crate::sessions::Sessions;
+
+/// State of the routes.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) players: Players,
+    pub(crate) sessions: Sessions,
+    pub(crate) history: History,
+}
