@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::consumer_stats::ConsumerStats;
 use crate::error::{ClientError, ConsumerError};
 use crate::handler::Router;
+use crate::hook::RecordHook;
 use crate::producer::Producer;
 use crate::record_task::{Processor, RetryPolicy};
 
@@ -66,8 +67,15 @@ impl Consumer {
         let topics: Vec<String> = group.reads().iter().map(|topic| names.physical(topic.name())).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         client.subscribe(&topics).map_err(ClientError::kafka("subscribing to topics"))?;
-        let processor = Processor { group, router, producer, retry: RetryPolicy::new(config, true) };
+        let processor = Processor::new(group, router, producer, RetryPolicy::new(config, true));
         Ok(Self { owner: Owner::new(config, client, rebalances, processor, Mode::Member) })
+    }
+
+    /// Calls `hook` before the handler of each record. Only the first hook is used.
+    #[must_use]
+    pub fn with_hook(self, hook: Arc<dyn RecordHook>) -> Self {
+        self.owner.set_hook(hook);
+        self
     }
 
     /// Returns the figures of this consumer, for monitoring while it runs.

@@ -3,7 +3,9 @@
 //! It guarantees that **a record is passed only after its dead letter was acknowledged**. Key, value and headers are the
 //! original's, byte for byte, with repeated headers. `dlq-*` headers describe the failure, without payload. When a record is
 //! dead-lettered again, they name its FIRST place and its LAST failure: they are replaced, not accumulated. Of several
-//! `traceparent` or `sentry-trace` headers, only the effective one is kept.
+//! `traceparent` or `sentry-trace` headers, only the effective one is kept. Its `baggage` stays whole, with the
+//! faults of the first request (`pitboss.faults`). A replay must not send that entry again. It begins a new trace, linked to the
+//! first.
 //!
 //! **No record is too large for a dead letter.** It is compressed, because the original may have been. If the broker still
 //! rejects it, it holds what fits and states what is missing, and an error event names the place of the whole record.

@@ -5,7 +5,7 @@
 //! and then passed.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use contracts::class::ErrorClass;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::dead_letter::{self, DeadLetterClass, Failure};
 use crate::error::{ConsumerError, PublishError};
 use crate::handler::{Delivery, HandleAny, HandlerError, Outcome, Router};
+use crate::hook::{HookAction, RecordHook};
 use crate::lane_activity::{HoldGuard, LaneActivity};
 use crate::latency;
 use crate::producer::Producer;
@@ -36,6 +37,7 @@ pub(crate) struct Processor {
     pub(crate) router: Router,
     pub(crate) producer: Producer,
     pub(crate) retry: RetryPolicy,
+    pub(crate) hook: OnceLock<Arc<dyn RecordHook>>,
 }
 
 /// Policy for transient failures.
@@ -67,6 +69,18 @@ pub(crate) struct RecordTask {
     pub(crate) activity: Arc<LaneActivity>,
 }
 
+impl RecordTask {
+    /// Waits as a slow handler would, visibly to the watchdog. Returns false when the record must be given back instead.
+    async fn delay(&self, delay: Duration) -> bool {
+        let _running = self.activity.attempt();
+        tokio::select! {
+            biased;
+            () = self.cancellation.cancelled() => false,
+            () = tokio::time::sleep(delay) => true,
+        }
+    }
+}
+
 /// Result of processing a record.
 #[derive(Debug)]
 pub(crate) enum TaskResult {
@@ -85,8 +99,18 @@ enum AttemptError {
 }
 
 impl Processor {
-    /// Processes one record to its end.
+    pub(crate) fn new(group: Group, router: Router, producer: Producer, retry: RetryPolicy) -> Self {
+        Self { group, router, producer, retry, hook: OnceLock::new() }
+    }
+
+    /// Processes one record to its end, and once more if the hook requests a redelivery.
     pub(crate) async fn run(&self, task: &RecordTask) -> TaskResult {
+        let (result, repeat) = self.deliver(task, self.hook.get()).await;
+        if repeat { self.deliver(task, None).await.0 } else { result }
+    }
+
+    /// Delivers a record to its handler, in one transaction. Returns true if the record was handled and must be redelivered.
+    async fn deliver(&self, task: &RecordTask, hook: Option<&Arc<dyn RecordHook>>) -> (TaskResult, bool) {
         let record = &task.record;
         let decoded = decode(record);
         let handler = match &decoded {
@@ -94,7 +118,7 @@ impl Processor {
                 Some(handler) => Some(handler),
                 None => {
                     self.count(Metric::BusRecordsSkipped, record);
-                    return TaskResult::Done;
+                    return (TaskResult::Done, false);
                 }
             },
             Err(_) => None,
@@ -102,9 +126,12 @@ impl Processor {
         let span = self.transaction(task, decoded.as_ref().ok());
         let work = async {
             match (decoded, handler) {
-                (Ok((event, _)), Some(handler)) => self.handle(task, event, handler.as_ref()).await,
-                (Err(error), _) => self.park_undecodable(task, &error).await,
-                (Ok(_), None) => TaskResult::Done,
+                (Ok((event, _)), Some(handler)) => {
+                    let action = hook.map_or_else(HookAction::default, |hook| hook.before(record));
+                    self.handle(task, event, handler.as_ref(), action).await
+                }
+                (Err(error), _) => (self.park_undecodable(task, &error).await, false),
+                (Ok(_), None) => (TaskResult::Done, false),
             }
         };
         let unfinished = spans::unfinished(&span);
@@ -149,28 +176,40 @@ impl Processor {
         )
     }
 
-    async fn handle(&self, task: &RecordTask, event: Event, handler: &dyn HandleAny) -> TaskResult {
+    async fn handle(
+        &self,
+        task: &RecordTask,
+        event: Event,
+        handler: &dyn HandleAny,
+        action: HookAction,
+    ) -> (TaskResult, bool) {
         telemetry::set_user(event.message.player_id());
         let began = Instant::now();
+        if let Some(delay) = action.delay
+            && !task.delay(delay).await
+        {
+            return (abandoned(), false);
+        }
         let mut delivery = Delivery { event, record: Arc::clone(&task.record), attempt: 1 };
         let mut pauses = Pauses::new(&self.retry, &task.activity);
         let mut panics = 0;
         loop {
             let error = match attempt(handler, &delivery, &task.activity).await {
-                Ok(outcome) => return self.complete(&delivery, outcome, began.elapsed()),
+                Ok(outcome) => {
+                    return (self.complete(&delivery, outcome, began.elapsed()), action.repeat);
+                }
                 Err(error) => error,
             };
             panics += u32::from(matches!(error, AttemptError::Panic));
             match self.next(&delivery, error, panics, &mut pauses) {
-                Next::End(result) => return result,
+                Next::End(result) => return (result, false),
                 Next::Park(class, source) => {
-                    return self.park_poison(task, &delivery, class, source).await;
+                    return (self.park_poison(task, &delivery, class, source).await, false);
                 }
                 Next::Retry => {}
             }
             if !pauses.pause(&task.cancellation).await {
-                spans::set_error(&Span::current(), Status::Cancelled);
-                return TaskResult::Abandoned;
+                return (abandoned(), false);
             }
             delivery.attempt = delivery.attempt.saturating_add(1);
         }
@@ -340,6 +379,12 @@ async fn attempt(
         Ok(result) => result.map_err(AttemptError::Handler),
         Err(_) => Err(AttemptError::Panic),
     }
+}
+
+/// Marks the span of a record that is given back unfinished.
+fn abandoned() -> TaskResult {
+    spans::set_error(&Span::current(), Status::Cancelled);
+    TaskResult::Abandoned
 }
 
 fn record_attempts(attempts: u32) {

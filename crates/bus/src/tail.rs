@@ -19,6 +19,7 @@ use crate::consumer::{self, Client, Mode, Owner};
 use crate::consumer_stats::ConsumerStats;
 use crate::error::{ClientError, ConsumerError};
 use crate::handler::Router;
+use crate::hook::RecordHook;
 use crate::names::Names;
 use crate::offsets::NextOffset;
 use crate::partitions::TopicPartition;
@@ -48,8 +49,7 @@ impl Tail {
     ) -> Result<Self, ConsumerError> {
         consumer::check(config, topics, &router)?;
         let (client, rebalances) = consumer::connect(config, &clients::outsider(config))?;
-        let processor =
-            Processor { group: Group::Gateway, router, producer, retry: RetryPolicy::new(config, false) };
+        let processor = Processor::new(Group::Gateway, router, producer, RetryPolicy::new(config, false));
         Ok(Self {
             owner: Owner::new(config, Arc::clone(&client), rebalances, processor, Mode::Tail),
             client,
@@ -57,6 +57,13 @@ impl Tail {
             names: config.names(),
             backoff: Backoff::new(config.retry_backoff_min_ms, config.retry_backoff_max_ms),
         })
+    }
+
+    /// Calls `hook` before the handler of each record. Only the first hook is used.
+    #[must_use]
+    pub fn with_hook(self, hook: Arc<dyn RecordHook>) -> Self {
+        self.owner.set_hook(hook);
+        self
     }
 
     /// Returns the figures of this tail, for monitoring while it runs.

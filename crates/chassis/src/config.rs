@@ -27,7 +27,7 @@ use validator::Validate;
 
 pub use redact::redacted;
 pub use secret::Secret;
-pub use sections::{Budget, Drain, Http, Ops};
+pub use sections::{Budget, Drain, FaultsConfig, Http, Ops};
 
 /// Environment variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
@@ -47,6 +47,10 @@ pub struct Common {
     #[serde(default)]
     #[validate(nested)]
     pub drain: Drain,
+    /// Faults that an operator arms.
+    #[serde(default)]
+    #[validate(nested)]
+    pub faults: FaultsConfig,
 }
 
 /// The sections of one service, beside [`Common`].

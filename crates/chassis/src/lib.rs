@@ -32,6 +32,7 @@
 pub mod config;
 mod descriptors;
 mod failure;
+pub mod faults;
 pub mod http;
 pub mod internal;
 mod lifecycle;

@@ -6,6 +6,7 @@
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
+use ::faults::Faults;
 use axum::Router;
 use telemetry::propagation::TrustPolicy;
 use tokio::{
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Failure, Listeners, Readiness, ReadyFlag, Shutdown,
     config::{Budget, ConfigErrors, Http},
-    http,
+    faults, http,
     internal::Internal,
     ops,
 };
@@ -31,6 +32,7 @@ type Flush = Box<dyn FnOnce(Duration) -> Pin<Box<dyn Future<Output = Result<(), 
 pub struct Lifecycle {
     readiness: Readiness,
     shutdown: Shutdown,
+    faults: Faults,
     http: Http,
     listener: Option<TcpListener>,
     budget: Budget,
@@ -54,7 +56,7 @@ impl Lifecycle {
     /// Starts the ops listener. From then on the process is alive, but not ready.
     #[must_use]
     pub fn start(listeners: Listeners, shutdown: Shutdown) -> Self {
-        let Listeners { http, ops: ops_listener, more: _, common } = listeners;
+        let Listeners { http, ops: ops_listener, more: _, common, faults } = listeners;
         let readiness = Readiness::default();
         let stop_ops = CancellationToken::new();
         let mut ops = JoinSet::new();
@@ -70,9 +72,13 @@ impl Lifecycle {
                 tracing::error!(error = %error, "the ops listener stopped");
             }
         }));
+        if common.faults.file.is_some() {
+            ops.spawn(telemetry::with_hub(faults::log_problems(faults.clone())));
+        }
         Self {
             readiness,
             shutdown,
+            faults,
             http: common.http,
             listener: Some(http),
             budget: common.drain.budget(),
@@ -97,6 +103,12 @@ impl Lifecycle {
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
+    }
+
+    /// The faults that an operator arms ([`crate::faults`]).
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
     }
 
     /// Shutdown request, for slow start-up code.

@@ -4,11 +4,13 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr};
 
+use ::faults::Faults;
 use tokio::net::TcpListener;
 
 use crate::{
     Failure,
-    config::{Common, Drain, Http, Ops, ServiceConfig},
+    config::{Common, Drain, FaultsConfig, Http, Ops, ServiceConfig},
+    faults,
 };
 
 /// The listeners of one process, bound but not yet served.
@@ -22,6 +24,8 @@ pub struct Listeners {
     pub more: BTreeMap<&'static str, TcpListener>,
     /// Limits of the listeners and of the shutdown.
     pub common: Common,
+    /// The faults that an operator arms. A test may replace them.
+    pub faults: Faults,
 }
 
 impl Listeners {
@@ -38,6 +42,7 @@ impl Listeners {
             http: bind("http.address", common.http.address).await?,
             ops: bind("ops.address", common.ops.address).await?,
             more,
+            faults: faults::watch(&common.faults),
             common,
         })
     }
@@ -60,8 +65,9 @@ impl Listeners {
             },
             ops: Ops { address: ops.local_addr()? },
             drain: Drain { deadline_ms: 60_000 },
+            faults: FaultsConfig::default(),
         };
-        Ok(Self { http, ops, more: named, common })
+        Ok(Self { http, ops, more: named, common, faults: Faults::none() })
     }
 
     /// Removes and returns a further listener, to be served by [`crate::Lifecycle::serve_on`] or by the service itself.

@@ -9,8 +9,8 @@ use runtime::RuntimeError;
 use runtime::control::Action;
 
 use crate::commands::{
-    Context, bench, bet, doctor, down, kafka, load, logs, part, ready, secrets, status, supervise, test,
-    topics, trace, up,
+    Context, audit, bench, bet, doctor, down, fault, kafka, load, logs, part, ready, secrets, status,
+    supervise, test, topics, trace, up, verify,
 };
 use crate::output::Output;
 
@@ -62,6 +62,12 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Generate load and report latencies
     Load(load::LoadArgs),
+    /// List faults, arm and disarm them, and show which are armed
+    Fault(fault::FaultArgs),
+    /// Prove that faults become visible and end, with a control run and a money audit
+    Verify(verify::VerifyArgs),
+    /// Check the money of the running platform; exit code 0 without a finding
+    Audit(audit::AuditArgs),
     /// Run a benchmark on separate platforms
     Bench(bench::BenchArgs),
     /// Manage the topics in Kafka
@@ -113,6 +119,9 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Bet(args) => block_on(args.run(context)),
         Command::Trace(args) => block_on(args.run(context)),
         Command::Load(args) => block_on(args.run(context)),
+        Command::Fault(args) => block_on(args.run(context)),
+        Command::Verify(args) => block_on(args.run(context)),
+        Command::Audit(args) => block_on(args.run(context)),
         Command::Bench(args) => args.run(context),
         Command::Topics(args) => block_on(args.run(context)),
         Command::Secrets(args) => args.run(context),

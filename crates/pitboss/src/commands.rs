@@ -2,10 +2,12 @@
 //!
 //! A new command is a file here, its `mod` line, and a variant of `Command` in `cli.rs` with its arm in `run`.
 
+pub mod audit;
 pub mod bench;
 pub mod bet;
 pub mod doctor;
 pub mod down;
+pub mod fault;
 pub mod kafka;
 pub mod load;
 pub mod logs;
@@ -18,6 +20,7 @@ pub mod test;
 pub mod topics;
 pub mod trace;
 pub mod up;
+pub mod verify;
 
 use anyhow::Result;
 

@@ -172,6 +172,29 @@ impl Gateway {
         body["balances"][currency].as_i64().with_context(|| format!("no balance in {currency}: {text}"))
     }
 
+    /// Sends one request of a player and returns the status of its answer.
+    ///
+    /// # Errors
+    /// Only when there is no answer at all.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        player: &Player,
+        key: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<StatusCode> {
+        let mut request = self.request(method, path, Some(player), key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        // Reads the whole answer, so that the connection can be used again.
+        answer.bytes().await?;
+        Ok(status)
+    }
+
     fn request(&self, method: Method, path: &str, player: Option<&Player>, key: &str) -> RequestBuilder {
         let mut request = self.client.request(method, format!("{}{path}", self.base_url));
         if let Some(player) = player {

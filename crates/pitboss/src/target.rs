@@ -43,6 +43,8 @@ pub struct Target {
     pub recorder_url: String,
     /// Operator's token, which exempts from the limit per address.
     pub operator_token: Option<String>,
+    /// Token of requests between our services, if this checkout has the platform's secrets.
+    pub internal_token: Option<String>,
     /// `None` if no other ports can be counted from the gateway's port, such as 80 and 443 of a proxy.
     ports: Option<Ports>,
     host: String,
@@ -60,7 +62,10 @@ impl Target {
         let ports = checkout.ports()?;
         let local = Url::parse(&format!("http://127.0.0.1:{}", ports.http(Part::Gateway)))?;
         let mut target = Self::at(args.gateway.as_ref().unwrap_or(&local), args.recorder.as_ref())?;
-        target.operator_token = Secrets::load(&checkout.layout).map(|s| s.operator_token);
+        if let Some(secrets) = Secrets::load(&checkout.layout) {
+            target.operator_token = Some(secrets.operator_token);
+            target.internal_token = Some(secrets.internal_token);
+        }
         if args.gateway.is_some() {
             return Ok(target);
         }
@@ -93,6 +98,7 @@ impl Target {
             gateway_url: base(gateway),
             recorder_url,
             operator_token: None,
+            internal_token: None,
             ports,
             host,
             http: http.context("cannot build the HTTP client")?,
@@ -109,6 +115,18 @@ impl Target {
     #[must_use]
     pub fn ops_url(&self, part: Part, path: &str) -> Option<String> {
         self.ports?.ops(part).map(|port| format!("http://{}:{port}{path}", self.host))
+    }
+
+    /// URL of a service's own port, without a slash at the end.
+    #[must_use]
+    pub fn service_url(&self, part: Part) -> Option<String> {
+        Some(format!("http://{}:{}", self.host, self.ports?.http(part)))
+    }
+
+    /// Connection string of the document store.
+    #[must_use]
+    pub fn mongo_uri(&self) -> Option<String> {
+        Some(format!("mongodb://{}:{}/?directConnection=true", self.host, self.ports?.mongo()))
     }
 
     /// HTTP client without proxies.
@@ -151,6 +169,10 @@ mod tests {
         assert_eq!(target.recorder_url, "http://pitboss.example:9110");
         let ops = target.ops_url(Part::Payment, "/metrics");
         assert_eq!(ops.as_deref(), Some("http://pitboss.example:9134/metrics"));
+        let partners = target.service_url(Part::Partners);
+        assert_eq!(partners.as_deref(), Some("http://pitboss.example:9108"));
+        let mongo = target.mongo_uri();
+        assert_eq!(mongo.as_deref(), Some("mongodb://pitboss.example:9122/?directConnection=true"));
         assert!(target.memory_bytes().unwrap().is_empty());
     }
 

@@ -86,6 +86,12 @@ impl Layout {
         self.state.join("run")
     }
 
+    /// File of the armed faults. The command line writes it, and every service watches it.
+    #[must_use]
+    pub fn faults_file(&self) -> PathBuf {
+        self.run().join("faults.json")
+    }
+
     /// Folder of the secrets, readable by the owner only.
     #[must_use]
     pub fn secrets(&self) -> PathBuf {

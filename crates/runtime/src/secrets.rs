@@ -26,6 +26,9 @@ pub struct Secrets {
     /// Token of requests between our services. Older platforms have none, so it is generated for them.
     #[serde(default)]
     pub internal_token: String,
+    /// Key that signs the faults of one request. Older platforms have none, so it is generated for them.
+    #[serde(default)]
+    pub fault_secret: String,
     /// Public key of each Sentry project, by the project's name.
     pub dsn_keys: BTreeMap<String, String>,
 }
@@ -69,11 +72,14 @@ impl Secrets {
                 operator_token: random_text()?,
                 webhook_secret: random_text()?,
                 internal_token: String::new(),
+                fault_secret: String::new(),
                 dsn_keys: BTreeMap::new(),
             },
         };
-        if secrets.internal_token.is_empty() {
-            secrets.internal_token = random_text()?;
+        for secret in [&mut secrets.internal_token, &mut secrets.fault_secret] {
+            if secret.is_empty() {
+                *secret = random_text()?;
+            }
         }
         for (_, name) in sentry_projects() {
             if !secrets.dsn_keys.contains_key(name) {
@@ -123,6 +129,7 @@ impl Secrets {
             (JWT_SECRET, &self.jwt_secret, &[Part::Gateway]),
             (WEBHOOK_SECRET, &self.webhook_secret, &[Part::Payment]),
             (INTERNAL_TOKEN, &self.internal_token, &INTERNAL),
+            (FAULT_SECRET, &self.fault_secret, &FAULTY),
         ];
         all.into_iter()
             .filter(|(_, _, readers)| readers.contains(&part))
@@ -147,15 +154,26 @@ impl Secrets {
 /// Services that send or receive internal requests.
 const INTERNAL: [Part; 6] =
     [Part::Gateway, Part::User, Part::Game, Part::Payment, Part::Notification, Part::Partners];
+/// Services in which faults act, and the gateway, which signs the faults of one request.
+const FAULTY: [Part; 7] = [
+    Part::Gateway,
+    Part::User,
+    Part::Game,
+    Part::Payment,
+    Part::Analytics,
+    Part::Notification,
+    Part::Partners,
+];
 /// Variables of the secrets.
 const OPERATOR_TOKEN: &str = "PITBOSS__SECURITY__OPERATOR_TOKEN";
 const JWT_SECRET: &str = "PITBOSS__SECURITY__JWT_SECRET";
 const WEBHOOK_SECRET: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET";
 const INTERNAL_TOKEN: &str = "PITBOSS__SECURITY__INTERNAL_TOKEN";
+const FAULT_SECRET: &str = "PITBOSS__FAULTS__SECRET";
 /// Previous signing key of the card provider. An operator sets it during a key change. The runtime generates none.
 pub(crate) const WEBHOOK_SECRET_OLD: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD";
 /// Variables of all generated secrets. A service that may read one must be in [`Secrets::read_by`].
-pub const VARIABLES: [&str; 4] = [OPERATOR_TOKEN, JWT_SECRET, WEBHOOK_SECRET, INTERNAL_TOKEN];
+pub const VARIABLES: [&str; 5] = [OPERATOR_TOKEN, JWT_SECRET, WEBHOOK_SECRET, INTERNAL_TOKEN, FAULT_SECRET];
 
 /// Readable by every user who can enter the folder.
 const PUBLIC_MODE: u32 = 0o644;
@@ -251,15 +269,19 @@ mod tests {
     }
 
     #[test]
-    fn missing_internal_token_is_added() {
+    fn missing_secrets_are_added() {
         let (_folder, layout) = layout();
         let created = Secrets::load_or_create(&layout).unwrap();
         let mut old = serde_json::to_value(&created).unwrap();
-        old.as_object_mut().unwrap().remove("internal_token");
+        for name in ["internal_token", "fault_secret"] {
+            old.as_object_mut().unwrap().remove(name);
+        }
         write_private(&layout.secrets().join("secrets.json"), &json(&old).unwrap()).unwrap();
         let now = Secrets::load_or_create(&layout).unwrap();
         assert!(now.internal_token.len() >= 32 && now.internal_token != created.internal_token);
-        assert_eq!(Secrets { internal_token: created.internal_token.clone(), ..now }, created);
+        assert!(now.fault_secret.len() >= 32 && now.fault_secret != created.fault_secret);
+        let (internal_token, fault_secret) = (created.internal_token.clone(), created.fault_secret.clone());
+        assert_eq!(Secrets { internal_token, fault_secret, ..now }, created);
     }
 
     #[test]
@@ -267,15 +289,14 @@ mod tests {
         let (_folder, layout) = layout();
         let secrets = Secrets::load_or_create(&layout).unwrap();
         let names = |part| secrets.read_by(part).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        assert_eq!(names(Part::Gateway), [OPERATOR_TOKEN, JWT_SECRET, INTERNAL_TOKEN]);
-        assert_eq!(names(Part::Payment), [WEBHOOK_SECRET, INTERNAL_TOKEN]);
+        assert_eq!(names(Part::Gateway), [OPERATOR_TOKEN, JWT_SECRET, INTERNAL_TOKEN, FAULT_SECRET]);
+        assert_eq!(names(Part::Payment), [WEBHOOK_SECRET, INTERNAL_TOKEN, FAULT_SECRET]);
         assert_eq!(names(Part::Recorder), [OPERATOR_TOKEN]);
         for part in [Part::User, Part::Game, Part::Notification, Part::Partners] {
-            assert_eq!(names(part), [INTERNAL_TOKEN], "{part}");
+            assert_eq!(names(part), [INTERNAL_TOKEN, FAULT_SECRET], "{part}");
         }
-        for part in [Part::Analytics, Part::Lagwatch] {
-            assert!(names(part).is_empty(), "{part}");
-        }
+        assert_eq!(names(Part::Analytics), [FAULT_SECRET]);
+        assert!(names(Part::Lagwatch).is_empty());
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
         ("PITBOSS__RECORDER__DATA_DIR", layout.data(Part::Recorder.as_str()).display().to_string()),
         ("PITBOSS__SMTP__ADDRESS", local(ports.smtp())),
         ("PITBOSS__STORAGE__DIRECTORY", layout.data(part.as_str()).display().to_string()),
+        ("PITBOSS__FAULTS__FILE", layout.faults_file().display().to_string()),
         // Every arena of glibc's allocator keeps its own spare memory. Two are enough for two cores.
         ("MALLOC_ARENA_MAX", "2".to_owned()),
         ("SENTRY_DSN", dsn),

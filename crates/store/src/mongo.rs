@@ -16,7 +16,7 @@ use mongodb::options::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use collection::{Collection, Inserted, Upserted};
+pub use collection::{Batches, Collection, Inserted, Upserted};
 pub use index::Index;
 
 use crate::StoreError;

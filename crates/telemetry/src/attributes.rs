@@ -20,6 +20,9 @@ pub const SENTRY_TRACE_LIFECYCLE: &str = "sentry.trace_lifecycle";
 /// Set on every link: the relation between the two spans.
 pub const SENTRY_LINK_TYPE: &str = "sentry.link.type";
 
+/// Prefix of the attribute of a flag that acted on the span's work ([`crate::flags`]). The flag's id follows.
+pub const FLAG_EVALUATION: &str = "flag.evaluation.";
+
 /// The player's id. No other personal data is ever an attribute.
 pub const USER_ID: &str = "user.id";
 

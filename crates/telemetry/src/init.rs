@@ -22,7 +22,7 @@ use crate::sampling_context::{self, Identity};
 use crate::transaction::encode::About;
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, logs, metric, report};
+use crate::{attributes, flags, logs, metric, report};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +148,7 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .add_integration(AttachFrames { in_app: config.in_app.clone() })
         .add_integration(ContextIntegration::new().add_os(true).add_rust(true).add_device(false))
         .add_integration(report::LinkErrors)
+        .add_integration(flags::AttachFlags)
         .before_send_log(report::link_log)
         .before_send_metric(report::link_metric)
         .auto_session_tracking(false)

@@ -13,12 +13,14 @@
 //!    ([`drops`]).
 //!
 //! The `sentry` crate captures errors, logs and metrics. They are linked to the active OpenTelemetry span ([`mod@report`]) and
-//! leave through the same transport. [`propagation`] carries the trace in HTTP and Kafka headers.
+//! leave through the same transport. [`flags`] shows which faults are active. [`propagation`] carries the trace in HTTP and Kafka
+//! headers.
 
 pub mod attributes;
 mod bridge;
 mod config;
 mod drop_count;
+pub mod flags;
 mod frames;
 pub mod http;
 mod init;

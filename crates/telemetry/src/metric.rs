@@ -131,6 +131,11 @@ metrics! {
     /// Time from the request of a bet to its settled response at the gateway, in milliseconds.
     BetsLatency = "bets.latency", Distribution, Millisecond, Each;
 
+    /// Payouts that the published pay table owes for the decided bets, by `game`.
+    GamePayoutOwed = "game.payout.owed", Counter, MinorUnit, Summed;
+    /// Payouts of the decided bets as game pays them, by `game`. Without a fault it equals `game.payout.owed`.
+    GamePayoutPaid = "game.payout.paid", Counter, MinorUnit, Summed;
+
     /// Players with activity in the last five minutes.
     PlayersActive = "players.active", Gauge, None, Summed;
 
@@ -160,6 +165,9 @@ metrics! {
     HttpRequestDuration = "http.server.duration", Distribution, Millisecond, Local;
     /// Players with an open WebSocket. Not set yet, because the gateway has no WebSocket.
     WebsocketConnections = "websocket.connections", Gauge, None, Summed;
+
+    /// Units of work on which a fault acted, by `fault`.
+    FaultsApplied = "faults.applied", Counter, None, Summed;
 
     /// Records with an impossible timestamp (such as one in the future), by `topic`, at each reading. They have no latency.
     BusRecordsSkewed = "bus.records.skewed", Counter, None, Summed;

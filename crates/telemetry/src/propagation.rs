@@ -25,7 +25,7 @@ mod trace_state;
 mod trust;
 mod wire;
 
-pub use baggage::{ENTRY_PREFIX, entry, with_entry};
+pub use baggage::{ENTRY_PREFIX, baggage_entry, entry, with_entry};
 pub use stored::{StoredTrace, capture};
 pub use trust::{Incoming, TrustPolicy, extract_untrusted};
 

@@ -175,16 +175,16 @@ fn attributes(place: &str, data: &Map<String, Value>, violations: &mut Vec<Strin
 /// Returns the type of an attribute, and its replacement if it is deprecated.
 fn known(name: &str) -> Option<(&'static str, Option<&'static Value>)> {
     let all = &conventions().attributes;
-    if let Some(found) = all.get(name).or_else(|| dynamic(name).and_then(|template| all.get(&template))) {
+    if let Some(found) = all.get(name).or_else(|| dynamic(name)) {
         return Some((found.kind.as_str(), found.deprecated.as_ref()));
     }
     OPENTELEMETRY.iter().find(|(known, _)| *known == name).map(|(_, kind)| (*kind, None))
 }
 
-/// Returns the template of a dynamic name: `flag.evaluation.<key>` for `flag.evaluation.x`.
-fn dynamic(name: &str) -> Option<String> {
-    let (family, _) = name.rsplit_once('.')?;
-    Some(format!("{family}.<key>"))
+/// Finds the template of a dynamic name: `flag.evaluation.<key>` for `flag.evaluation.x`. A key may contain dots.
+fn dynamic(name: &str) -> Option<&'static Attribute> {
+    let mut families = name.rmatch_indices('.').filter_map(|(dot, _)| name.get(..dot));
+    families.find_map(|family| conventions().attributes.get(&format!("{family}.<key>")))
 }
 
 fn fits(value: &Value, kind: &str) -> bool {
@@ -223,6 +223,7 @@ mod tests {
             "db.system": "redis", "db.system.name": "redis",
             "pitboss.outcome": "applied",
             "flag.evaluation.x": true,
+            "flag.evaluation.payment.random-failure": true,
         });
         assert_eq!(of_data(data), Vec::<String>::new());
     }

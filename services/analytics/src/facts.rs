@@ -3,6 +3,8 @@
 //! The store makes the sums, and marks are read one by one. So a damaged document, or one that another build wrote, is left out
 //! of a sum and stops nothing.
 
+mod player;
+
 use contracts::Game;
 use store::StoreError;
 use store::bson::{Bson, DateTime, Document, doc};
@@ -35,6 +37,8 @@ const MARKS_MAX: u32 = 1_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     facts: Collection<FactDocument>,
+    ids: Collection<player::FactId>,
+    amounts: Collection<player::Amounts>,
     rollups: Collection<RollupDocument>,
     dirty: Collection<DirtyMark>,
     mongo: Mongo,
@@ -50,11 +54,14 @@ impl Facts {
     pub(crate) async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let opened = Self {
             facts: mongo.collection("facts"),
+            ids: mongo.collection("facts"),
+            amounts: mongo.collection("facts"),
             rollups: mongo.collection("rollups"),
             dirty: mongo.collection("dirty"),
             mongo: mongo.clone(),
         };
         opened.facts.ensure_index(Index::on(doc! { "slot_s": 1, "game": 1, "currency": 1 })).await?;
+        opened.facts.ensure_index(Index::on(doc! { "player_id": 1, "at": 1 })).await?;
         opened
             .rollups
             .ensure_index(Index::on(doc! { "level": 1, "start_s": 1, "game": 1, "currency": 1 }))

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use bus::Router;
 use contracts::EventType;
+use faults::Faults;
 
 use crate::domain::active::ActivePlayers;
+use crate::facts::Facts;
 use crate::rollups::Rollups;
 
 /// Counted event types.
@@ -24,7 +26,12 @@ const COUNTED: [EventType; 8] = [
 ];
 
 /// Returns the router with the event types that analytics handles.
-pub(crate) fn router(rollups: &Arc<Rollups>, active: &Arc<Mutex<ActivePlayers>>) -> Router {
-    let handler = fact::OnFact { rollups: Arc::clone(rollups), active: Arc::clone(active) };
+pub(crate) fn router(
+    rollups: &Arc<Rollups>,
+    active: &Arc<Mutex<ActivePlayers>>,
+    facts: Facts,
+    faults: Faults,
+) -> Router {
+    let handler = fact::OnFact { rollups: Arc::clone(rollups), active: Arc::clone(active), facts, faults };
     Router::new().on_each(COUNTED, handler)
 }

@@ -54,8 +54,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let window_ms = i64::try_from(config.players.active_window_ms).unwrap_or(i64::MAX);
     let active = Arc::new(Mutex::new(ActivePlayers::new(window_ms, config.players.active_max)));
     let rollups = Arc::new(Rollups::new(facts.clone(), config.rollups));
-    let router = handlers::router(&rollups, &active);
+    let router = handlers::router(&rollups, &active, facts.clone(), lifecycle.faults());
     let consumer = bus::Consumer::new(&config.kafka, Group::Analytics, router, producer.clone())?;
+    let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let reporter = Reporter::new(Arc::clone(&active));
 
     let routes = http::routes(facts, active);

@@ -5,6 +5,7 @@
 
 pub mod bet;
 pub mod lifecycle;
+pub mod payout;
 pub mod reels;
 pub mod rtp;
 pub mod slot_machine;

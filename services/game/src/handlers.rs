@@ -1,5 +1,6 @@
 //! Event handlers, one file per event type.
 
+mod armed_faults;
 mod command_conflict;
 mod context;
 mod place_bet;

@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod handlers;
 pub mod http;
+mod primes;
 pub mod rng;
 pub mod sweeper;
 
@@ -63,8 +64,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
         rules,
         RandomStops::from_os(),
         config.sweeper.first_after_ms,
+        lifecycle.faults(),
     ));
     let consumer = bus::Consumer::new(&config.kafka, Group::Game, handlers::router(&game), producer.clone())?;
+    let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let backlogs = sweeper::backlogs(&config.kafka)?;
     let sweeper = Sweeper::new(bets, producer.clone(), backlogs, config.sweeper.clone());
 

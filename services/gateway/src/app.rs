@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use chassis::{Failure, internal::Internal, operator::Operator};
+use chassis::{Failure, config::Secret, internal::Internal, operator::Operator};
+use faults::Faults;
 use store::redis::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Tokens, config::Config, peers::Peers, publisher::Publisher, rate_limits::RateLimits,
-    replies::Replies, sessions::Sessions, waiters::Waiters,
+    replies::Replies, request_faults::RequestFaults, sessions::Sessions, waiters::Waiters,
 };
 
 /// Number of applied restrictions that are kept for requests that start to wait after the event.
@@ -29,6 +30,8 @@ pub(crate) struct App {
 pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) operator: Operator,
+    pub(crate) faults: Faults,
+    pub(crate) request_faults: RequestFaults,
     pub(crate) rate_limits: RateLimits,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) recent_restrictions: RecentIds,
@@ -57,10 +60,19 @@ impl Deref for App {
 }
 
 impl App {
-    pub(crate) fn new(config: &Config, publisher: Arc<dyn Publisher>) -> Result<Self, Failure> {
+    /// `fault_secret` signs the faults of one request.
+    pub(crate) fn new(
+        config: &Config,
+        publisher: Arc<dyn Publisher>,
+        faults: Faults,
+        fault_secret: Secret,
+    ) -> Result<Self, Failure> {
+        let operator = Operator::new(config.security.operator_token.clone());
         let inner = Inner {
             tokens: Tokens::new(&config.security),
-            operator: Operator::new(config.security.operator_token.clone()),
+            request_faults: RequestFaults::new(operator.clone(), fault_secret),
+            faults,
+            operator,
             rate_limits: RateLimits::new(&config.limits),
             waiters: Waiters::new(config.bets.waiters_max),
             recent_restrictions: RecentIds::default(),

@@ -89,6 +89,10 @@ pub(crate) struct Bearer {
     pub(crate) session_id: String,
 }
 
+/// The operator, proved by the operator's token. A route requires it by taking this as an argument.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OperatorOnly;
+
 /// An authenticated player with an open session. A route requires both by taking this as an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Player {

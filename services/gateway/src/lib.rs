@@ -15,6 +15,7 @@ mod app;
 mod auth;
 mod config;
 mod domain;
+mod fault_list;
 mod handlers;
 mod idempotent_write;
 mod outcome_lookup;
@@ -23,6 +24,7 @@ mod player_limits;
 mod publisher;
 mod rate_limits;
 mod replies;
+mod request_faults;
 mod routes;
 mod sessions;
 mod waiters;
@@ -30,9 +32,10 @@ mod waiters;
 use std::sync::Arc;
 
 use bus::{Producer, Tail};
-use chassis::config::Http;
+use chassis::config::{Http, Secret};
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::Message;
+use faults::Faults;
 use telemetry::propagation::TrustPolicy;
 use tokio_util::sync::CancellationToken;
 
@@ -54,9 +57,10 @@ pub fn main() -> std::process::ExitCode {
 /// # Errors
 /// The failure that stopped it.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
+    let fault_secret = listeners.common.faults.secret.clone();
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let producer = Producer::new(&config.kafka)?;
-    let gateway = app::App::new(&config, Arc::new(producer.clone()))?;
+    let gateway = app::App::new(&config, Arc::new(producer.clone()), lifecycle.faults(), fault_secret)?;
     let tail = Tail::new(&config.kafka, &handlers::TOPICS, handlers::router(&gateway), producer.clone())?;
     lifecycle.serve(router(&gateway, &config, lifecycle.http()));
     let stop_deadline = config.kafka.stop_deadline();
@@ -82,9 +86,10 @@ async fn stop_when_publisher_fails(
 }
 
 fn router(gateway: &app::App, config: &Config, http: &Http) -> axum::Router {
-    let operator = gateway.operator.clone();
+    let (operator, request_faults) = (gateway.operator.clone(), gateway.request_faults.clone());
     let trust = TrustPolicy::outside(config.security.public_keys().map(str::to_owned))
-        .with_operator(move |headers| operator.is(headers));
+        .with_operator(move |headers| operator.is(headers))
+        .with_own_entry(faults::request::BAGGAGE_KEY, move |headers| request_faults.entry(headers));
     chassis::http::layered(routes::router(gateway), http, trust)
 }
 
@@ -95,12 +100,17 @@ pub struct Standalone {
 }
 
 impl Standalone {
-    /// A gateway that publishes through `publisher`.
+    /// A gateway that publishes through `publisher`. `fault_secret` signs the faults of one request.
     ///
     /// # Errors
     /// When a client for Redis or for the internal services cannot be built from the configuration.
-    pub fn new(config: &Config, publisher: Arc<dyn Publisher>) -> Result<Self, Failure> {
-        Ok(Self { gateway: app::App::new(config, publisher)? })
+    pub fn new(
+        config: &Config,
+        publisher: Arc<dyn Publisher>,
+        faults: Faults,
+        fault_secret: Secret,
+    ) -> Result<Self, Failure> {
+        Ok(Self { gateway: app::App::new(config, publisher, faults, fault_secret)? })
     }
 
     /// The routes with all their layers.

@@ -3,6 +3,7 @@
 mod authentication;
 pub(crate) mod bets;
 pub(crate) mod docs;
+pub(crate) mod faults;
 pub(crate) mod games;
 pub(crate) mod me;
 pub(crate) mod pages;
@@ -45,7 +46,8 @@ pub(crate) fn table() -> Router<App> {
         .route("/bets", post(bets::place))
         .route("/bets/{bet_id}", get(bets::find))
         .route("/games/slots/pay-table", get(games::pay_table))
-        .route("/webhooks/card-provider", post(webhooks::card_provider));
+        .route("/webhooks/card-provider", post(webhooks::card_provider))
+        .route("/faults", get(faults::list));
     Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(docs::openapi))
@@ -59,6 +61,7 @@ pub(crate) fn table() -> Router<App> {
 pub(crate) fn router(app: &App) -> Router {
     // Unknown paths pass the same layers, so they are rate-limited too.
     chassis::http::with_problems(table().with_state(app.clone()))
+        .layer(middleware::from_fn_with_state(app.clone(), check_faults))
         .layer(middleware::from_fn_with_state(app.clone(), limit_address))
         .layer(middleware::from_fn(security_headers))
 }
@@ -73,6 +76,14 @@ async fn limit_address(State(app): State<App>, request: Request, next: Next) -> 
         return problem.into_response();
     }
     next.run(request).await
+}
+
+/// Refuses an operator's request with invalid faults.
+async fn check_faults(State(app): State<App>, request: Request, next: Next) -> Response {
+    match app.request_faults.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 fn has_password(request: &Request) -> bool {

@@ -65,6 +65,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let context = Arc::new(Context { contacts, notifications, wake });
     let router = handlers::router(&context);
     let consumer = bus::Consumer::new(&config.kafka, Group::Notification, router, producer.clone())?;
+    let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
 
     let internal = Internal::new(config.security.internal_token.clone());
     lifecycle.serve_internal(http::routes(sources), internal);

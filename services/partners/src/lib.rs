@@ -14,6 +14,7 @@ pub mod mail;
 use axum::Router;
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
+use faults::Faults;
 
 use card::Card;
 use config::Config;
@@ -22,8 +23,8 @@ use mail::Mailbox;
 pub use journal::JournalError;
 
 /// Returns all routes of both partners, without the layers around them.
-pub fn routes(card: Card, mailbox: Mailbox) -> Router {
-    card::http::routes(card).merge(mail::http::routes(mailbox))
+pub fn routes(card: Card, mailbox: Mailbox, faults: Faults) -> Router {
+    card::http::routes(card, faults).merge(mail::http::routes(mailbox))
 }
 
 /// Entry point of the program: reads the configuration and calls [`run`].
@@ -49,8 +50,9 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     let mailbox =
         Mailbox::open(&directory.join("mail.jsonl"), config.smtp.kept_bytes_max).map_err(unusable)?;
     let internal = Internal::new(config.security.internal_token.clone());
-    lifecycle.serve_internal(routes(card, mailbox.clone()), internal);
+    let faults = lifecycle.faults();
+    lifecycle.serve_internal(routes(card, mailbox.clone(), faults.clone()), internal);
     let smtp_config = config.smtp.clone();
-    lifecycle.serve_with("smtp", |stop| mail::smtp::serve(smtp, smtp_config, mailbox, stop));
+    lifecycle.serve_with("smtp", |stop| mail::smtp::serve(smtp, smtp_config, mailbox, faults, stop));
     lifecycle.run().await
 }

@@ -62,6 +62,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
     let router = handlers::router(&ledger);
     let consumer = Consumer::new(&config.kafka, Group::Payment, router, producer.clone())?;
+    let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let stop_deadline = config.kafka.stop_deadline();
     lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
     let trimmed = ledger.clone();
@@ -79,6 +80,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
         producer: producer.clone(),
         ledger: ledger.clone(),
         backlog: Arc::new(BacklogReader::new(&config.kafka, Group::Payment, &[Topic::PaymentsCommands])?),
+        faults: lifecycle.faults(),
         config: config.provider.clone(),
     };
     lifecycle.background("provider", |stop| pool.run(waiting_payments, stop));

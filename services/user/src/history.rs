@@ -3,6 +3,7 @@
 //! It guarantees that an event recorded twice gives one entry, and that a page costs the same at any length of the history. The
 //! sort key is one indexed string, and a page is read in windows of time that grow until it is full ([`window`]).
 
+mod one_by_one;
 mod window;
 
 use contracts::{Classify, Event};
@@ -103,6 +104,7 @@ pub struct Page {
 #[derive(Clone, Debug)]
 pub struct History {
     entries: Collection<HistoryDocument>,
+    places: Collection<one_by_one::Place>,
 }
 
 impl History {
@@ -110,7 +112,7 @@ impl History {
     pub async fn open(mongo: &Mongo) -> Result<Self, StoreError> {
         let entries: Collection<HistoryDocument> = mongo.collection("bet_history");
         entries.ensure_index(Index::on(doc! { "player_id": 1, "kind": 1, "place": 1 })).await?;
-        Ok(Self { entries })
+        Ok(Self { entries, places: mongo.collection("bet_history") })
     }
 
     /// Records an outcome. A second event about it changes nothing, unless it is a void.

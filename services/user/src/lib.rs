@@ -67,9 +67,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
     let consumer =
         bus::Consumer::new(&config.kafka, Group::User, handlers::router(&history), producer.clone())?;
+    let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let sweeper = Sweeper::new(players.clone(), config.sweeper);
     let internal = Internal::new(config.security.internal_token.clone());
-    let routes = http::routes(http::Api { players, sessions, history }, internal);
+    let faults = lifecycle.faults();
+    let routes = http::routes(http::Api { players, sessions, history, faults }, internal);
 
     lifecycle.serve(chassis::http::layered(routes, lifecycle.http(), TrustPolicy::inside()));
     let stop_deadline = config.kafka.stop_deadline();

@@ -24,6 +24,7 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::consumer_stats::ConsumerStats;
 use crate::error::{ClientError, ConsumerError};
+use crate::hook::RecordHook;
 use crate::lane_activity::LaneActivity;
 use crate::lanes::Lanes;
 use crate::names::Names;
@@ -161,6 +162,11 @@ impl Owner {
 
     pub(crate) fn stats(&self) -> Arc<ConsumerStats> {
         Arc::clone(&self.stats)
+    }
+
+    /// Sets the hook for all records. Only the first one is used.
+    pub(crate) fn set_hook(&self, hook: Arc<dyn RecordHook>) {
+        self.processor.hook.set(hook).ok();
     }
 
     /// Marks the partitions as known. Outside a group no rebalance assigns them.

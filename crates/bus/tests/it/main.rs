@@ -9,6 +9,7 @@ mod damage;
 mod dead_letters;
 mod handover;
 mod health;
+mod hooks;
 mod lag;
 mod producing;
 mod proxy;

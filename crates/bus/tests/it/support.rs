@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{
     CancellationToken, Config, Consumer, ConsumerError, ConsumerStats, Delivery, HandleAny, HandlerError,
-    Outcome, Producer, Published, Router, Tail,
+    Outcome, Producer, Published, RecordHook, Router, Tail,
 };
 use bytes::Bytes;
 use contracts::proto::bets::v1::PlaceBet;
@@ -174,6 +174,17 @@ impl Running {
     pub(crate) fn start(config: &Config, group: Group, router: Router) -> Self {
         let producer = Producer::new(config).expect("a producer");
         let consumer = Consumer::new(config, group, router, producer).expect("a consumer");
+        Self::spawn(consumer.stats(), |shutdown, ready| consumer.run(shutdown, ready))
+    }
+
+    pub(crate) fn start_with_hook(
+        config: &Config,
+        group: Group,
+        router: Router,
+        hook: Arc<dyn RecordHook>,
+    ) -> Self {
+        let producer = Producer::new(config).expect("a producer");
+        let consumer = Consumer::new(config, group, router, producer).expect("a consumer").with_hook(hook);
         Self::spawn(consumer.stats(), |shutdown, ready| consumer.run(shutdown, ready))
     }
 

@@ -1,10 +1,11 @@
 //! Configuration sections that every service has.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
+use super::Secret;
 use crate::http::Hosts;
 
 /// `[http]`: address and limits of the service's own interface.
@@ -114,6 +115,26 @@ impl Drain {
         let twentieth = Duration::from_millis(self.deadline_ms) / 20;
         Budget { listeners: twentieth * 7, consumers: twentieth * 10, flush: twentieth * 3 }
     }
+}
+
+/// `[faults]`: failures on cue, for drills. Without these settings none can be armed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, Validate)]
+pub struct FaultsConfig {
+    /// File of the armed faults. It is read again whenever it changes.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Key that signs the faults of one request, the same for all services. While it is empty, no request can carry a fault.
+    #[serde(default)]
+    #[validate(custom(function = "empty_or_long"))]
+    pub secret: Secret,
+}
+
+/// A short key could be guessed. An empty one disables the faults of one request.
+fn empty_or_long(secret: &Secret) -> Result<(), ValidationError> {
+    if secret.is_empty() || secret.expose().len() >= 32 {
+        return Ok(());
+    }
+    Err(ValidationError::new("length").with_message("at least 32 bytes are needed, or an empty value".into()))
 }
 
 /// Time limits of the phases of a drain, in their order. They add up to [`Drain::deadline_ms`].

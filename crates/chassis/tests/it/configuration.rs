@@ -71,6 +71,23 @@ fn common_sections_are_read_from_the_same_layers() {
 }
 
 #[test]
+fn faults_are_off_without_settings_and_need_a_long_key() {
+    let faults = |variables: &[(&str, &str)]| {
+        let sources =
+            Sources { defaults: DEFAULTS.to_owned(), file: None, environment: environment(variables) };
+        load_from::<Config>(&sources).map(|loaded| loaded.common.faults)
+    };
+    let off = faults(&[]).expect("good");
+    assert!(off.file.is_none() && off.secret.is_empty());
+    let key = "x".repeat(32);
+    let on = faults(&[("PITBOSS__FAULTS__FILE", "/run/f.json"), ("PITBOSS__FAULTS__SECRET", &key)]);
+    let on = on.expect("good");
+    assert_eq!((on.file.as_deref(), on.secret.expose()), (Some(Path::new("/run/f.json")), key.as_str()));
+    let errors = faults(&[("PITBOSS__FAULTS__SECRET", "short")]).expect_err("refused").to_string();
+    assert!(errors.contains("faults.secret") && !errors.contains("short"), "{errors}");
+}
+
+#[test]
 fn digits_in_text_setting_stay_text() {
     let config = loaded(None, &[("PITBOSS__MACHINE__TOKEN", "0012345678")]).expect("good");
     assert_eq!(config.machine.token.expose(), "0012345678");

@@ -3,6 +3,7 @@
 mod configuration;
 mod connection_limits;
 mod descriptors;
+mod faults_of_a_request;
 mod hosts;
 mod lifecycle;
 mod ops;

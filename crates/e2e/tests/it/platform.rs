@@ -3,6 +3,7 @@
 //! All tests of this module share ONE platform, started by the real command line as a user would. Each test has its own players.
 //! All kills are in one test, because the other tests must not meet a dead service.
 
+mod audit;
 mod command_line;
 mod console;
 mod conventions;
@@ -12,6 +13,7 @@ mod one_bet;
 mod personal_data;
 mod producers;
 mod trace_from_envelopes;
+mod verify;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -121,6 +123,8 @@ pub(crate) fn cli(args: &[&str], input: Option<&str>) -> Output {
         .args(args)
         .env("PITBOSS_STATE", state_folder())
         .env("PITBOSS_PORT_BASE", setting("PITBOSS_TEST_PLATFORM_PORT_BASE"))
+        // A cache that is slow for 100 ms is not used for a second, and the traces of that second lack its spans.
+        .env("PITBOSS__REDIS__OPERATION_TIMEOUT_MS", "60000")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -4,6 +4,7 @@ mod compose;
 mod deadlines;
 mod dependency_rule;
 mod domain_is_pure;
+mod fault_ids;
 mod log_fields;
 mod ports;
 mod sizes;

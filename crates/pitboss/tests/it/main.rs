@@ -1,8 +1,10 @@
 //! Tests of the supervisor and the commands that talk to it, with small fake parts in place of servers.
 
+mod audit;
 mod commands;
 #[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod fake_host;
+mod fault_command;
 mod interrupted_fetch;
 mod launcher_script;
 mod part_launch;

@@ -1,5 +1,7 @@
 //! Operations of one collection. Each has one span, one time-out and one classified error.
 
+mod batches;
+
 use std::marker::PhantomData;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -15,6 +17,8 @@ use telemetry::metric::{self, Metric};
 use super::describe::{self, Change};
 use super::{Index, Mongo, Session};
 use crate::StoreError;
+
+pub use batches::Batches;
 
 /// Maximum number of unreadable documents that one read skips. It bounds the read, not the number of such documents.
 const UNREADABLE_SKIPPED_MAX: usize = 10_000;

@@ -138,6 +138,24 @@ async fn unreadable_documents_do_not_hide_others() {
 }
 
 #[tokio::test]
+async fn batches_return_each_match_once() {
+    let (mongo, counters) = counters().await;
+    for (id, version) in [("a", 1), ("b", 2), ("c", 2), ("d", 2), ("e", 2)] {
+        counters.insert_one(&Counter { version, ..counter(id) }).await.unwrap();
+    }
+    let mut batches = counters.batches(doc! { "version": 2_i64 }, 2).await.unwrap();
+    let (mut sizes, mut ids) = (Vec::new(), Vec::new());
+    while let Some(batch) = batches.next().await.unwrap() {
+        sizes.push(batch.len());
+        ids.extend(batch.into_iter().map(|counter| counter.id));
+    }
+    ids.sort_unstable();
+    assert_eq!((sizes, ids), (vec![2, 2], ["b", "c", "d", "e"].map(str::to_owned).to_vec()));
+    assert!(batches.next().await.unwrap().is_none(), "the end stays the end");
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
 async fn ping_corrects_a_wrong_clock() {
     let mongo = Mongo::connect(&testkit::long_timeouts::mongo("store")).await.unwrap();
     let right = mongo.now().timestamp_millis();

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::FLAG_EVALUATION;
+
 /// Value type of a name from the conventions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -85,7 +87,8 @@ fn theirs(name: &str) -> Option<(&'static str, Kind)> {
 
 /// Returns the name under which a span attribute is sent.
 pub(crate) fn of_attribute(name: &str) -> Cow<'_, str> {
-    if name.starts_with(OURS) || name.starts_with(SENTRYS) || theirs(name).is_some() {
+    let is_known = [OURS, SENTRYS, FLAG_EVALUATION].iter().any(|prefix| name.starts_with(*prefix));
+    if is_known || theirs(name).is_some() {
         return Cow::Borrowed(name);
     }
     Cow::Owned(format!("{OURS}{name}"))
@@ -145,6 +148,7 @@ mod tests {
             ("messaging.system", "messaging.system"),
             ("pitboss.outcome", "pitboss.outcome"),
             ("sentry.trace_lifecycle", "sentry.trace_lifecycle"),
+            ("flag.evaluation.payment.random-failure", "flag.evaluation.payment.random-failure"),
             ("event.id", "pitboss.event.id"),
             ("player.id", "pitboss.player.id"),
         ] {

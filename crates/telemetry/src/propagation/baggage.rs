@@ -105,6 +105,11 @@ pub fn entry(context: &Context, name: &str) -> Option<String> {
     context.baggage().get(name).map(ToString::to_string)
 }
 
+/// A Pitboss entry (`pitboss.…`) that arrived with the current unit of work.
+pub fn baggage_entry(name: &str) -> Option<String> {
+    entry(&Context::current(), name)
+}
+
 /// Adds a Pitboss entry to the context. Returns `None` if the name or value is invalid or there are too many entries.
 pub fn with_entry(context: &Context, name: &str, value: &str) -> Option<Context> {
     if !is_own(name) || value.len() > VALUE_BYTES_MAX {

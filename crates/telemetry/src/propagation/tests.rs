@@ -327,6 +327,31 @@ fn entries_need_an_operator_or_inside_listener() {
     );
 }
 
+#[test]
+fn listener_creates_its_own_entry_and_accepts_none() {
+    let policy = TrustPolicy::outside([])
+        .with_operator(|headers| headers.contains_key("x-operator"))
+        .with_own_entry("pitboss.faults", |headers| {
+            let fault = headers.get("x-fault").filter(|_| headers.contains_key("x-operator"))?;
+            Some(format!("signed {}", fault.to_str().ok()?))
+        });
+    let received = |others: &[(&'static str, &'static str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("baggage", "pitboss.faults=f1,pitboss.x=1")].iter().chain(others) {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let context = extract_untrusted(&headers, &policy).context;
+        let request = context.get::<crate::sampling::Request>().copied();
+        (entry(&context, "pitboss.faults"), entry(&context, "pitboss.x").is_some(), request)
+    };
+    let (operator, fault) = (("x-operator", "yes"), ("x-fault", "f2"));
+    assert_eq!(received(&[fault]), (None, false, None), "a stranger");
+    assert_eq!(received(&[operator]), (None, true, None));
+    let record = Some(crate::sampling::Request::Record);
+    assert_eq!(received(&[operator, fault]), (Some("signed f2".to_owned()), true, record));
+    assert_eq!(baggage_entry("pitboss.faults"), None, "no current span");
+}
+
 proptest! {
     #[test]
     fn random_headers_never_break_extraction(headers in proptest::collection::vec((".{0,20}", proptest::collection::vec(any::<u8>(), 0..200)), 0..40)) {

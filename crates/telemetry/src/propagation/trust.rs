@@ -1,5 +1,6 @@
 //! Trust in trace headers from outside. A trace continues only if the caller has a known key or is an operator, and even then
-//! this process makes the sampling decision. Baggage entries (`pitboss.…`) are commands, so only an operator may send them.
+//! this process makes the sampling decision. Baggage entries (`pitboss.…`) are commands, so only an operator may send them. An
+//! entry that the listener creates itself is accepted from nobody.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,11 +10,13 @@ use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::trace::SpanContext;
 
+use super::baggage::with_entry;
 use super::wire;
 use crate::sampling::Request;
 use crate::sampling_context::SamplingContext;
 
 type Judge = Arc<dyn Fn(&HeaderMap) -> bool + Send + Sync>;
+type EntryOf = Arc<dyn Fn(&HeaderMap) -> Option<String> + Send + Sync>;
 
 /// Rules of an HTTP listener for trusting trace headers.
 #[derive(Clone, Default)]
@@ -22,6 +25,7 @@ pub struct TrustPolicy {
     public_keys: Arc<HashSet<String>>,
     operator: Option<Judge>,
     record: Option<Judge>,
+    own_entry: Option<(&'static str, EntryOf)>,
 }
 
 impl fmt::Debug for TrustPolicy {
@@ -61,6 +65,20 @@ impl TrustPolicy {
         self.record = Some(Arc::new(record));
         self
     }
+
+    /// Lets this listener create the Pitboss baggage entry `name`, with the value that `value_of` returns for a request. It checks
+    /// the request's token.
+    ///
+    /// Such a request is always recorded. An entry of that name in a request from outside is dropped, whoever sent it.
+    #[must_use]
+    pub fn with_own_entry(
+        mut self,
+        name: &'static str,
+        value_of: impl Fn(&HeaderMap) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.own_entry = Some((name, Arc::new(value_of)));
+        self
+    }
 }
 
 /// Result of reading the headers: the context for the new span, and the traces that it is only linked to.
@@ -81,7 +99,13 @@ pub fn extract_untrusted(headers: &HeaderMap, policy: &TrustPolicy) -> Incoming 
     } else {
         judge(raw, headers, policy)
     };
-    if record {
+    let own_entry = policy.own_entry.as_ref().and_then(|(name, value_of)| {
+        let value = value_of(headers)?;
+        with_entry(&incoming.context, name, &value)
+    });
+    let is_recorded = record || own_entry.is_some();
+    incoming.context = own_entry.unwrap_or(incoming.context);
+    if is_recorded {
         incoming.context = incoming.context.with_value(Request::Record);
     }
     incoming
@@ -92,6 +116,9 @@ fn judge(mut raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incom
     if !is_operators {
         // every browser has a public key, so the key may continue a trace but not send commands
         raw.baggage.own.clear();
+    }
+    if let Some((name, _)) = &policy.own_entry {
+        raw.baggage.own.retain(|(known, _)| known != name);
     }
     let has_our_key = |dsc: Option<&SamplingContext>| {
         let key = dsc.and_then(|dsc| dsc.public_key.as_ref());

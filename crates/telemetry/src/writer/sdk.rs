@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::{Writer, lose_all};
 use crate::attributes::wire;
 use crate::drop_count::{Category, Reason, lose_named};
+use crate::flags;
 use crate::report::{DSC_CONTEXT, DSC_PREFIX, PARENT_SPAN_ID};
 use crate::sampling_context::SamplingContext;
 use crate::scrub;
@@ -147,6 +148,7 @@ impl Items {
             entries(&mut document);
         }
         self.trace = take_dsc(&mut document).or(self.trace.take());
+        flags::remove_type(&mut document);
         scrub::json(&mut document);
         let Ok(text) = serde_json::to_vec(&document) else {
             lose_all(Reason::InternalSdkError, &losses);

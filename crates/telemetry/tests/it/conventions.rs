@@ -14,11 +14,12 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
 }
 
 /// The labels of all metrics that Sentry gets.
-const LABELS: [(&str, &str); 18] = [
+const LABELS: [(&str, &str); 19] = [
     ("channel", "mail"),
     ("class", "transient"),
     ("currency", "EUR"),
     ("event_type", "casino.bets.v1.PlaceBet"),
+    ("fault", "payment.random-failure"),
     ("game", "slots"),
     ("group", "game"),
     ("header", "traceparent"),
@@ -83,6 +84,7 @@ fn every_attribute_is_conventional_or_prefixed() {
         "handler",
         "links",
         "linked",
+        "flagged",
         "server",
         "client",
         "canaries",

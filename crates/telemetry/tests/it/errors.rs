@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use telemetry::metric::{self, Metric};
-use telemetry::spans;
+use telemetry::{flags, spans};
 use tracing::Instrument as _;
 
 use super::receiver::{Behaviour, Item, Receiver};
@@ -13,6 +13,7 @@ use super::scenario;
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "linked" => Some(linked),
+        "flagged" => Some(flagged),
         "two_requests" => Some(two_requests),
         "panic_while_hung" => Some(panic_while_hung),
         _ => None,
@@ -230,6 +231,50 @@ fn concurrent_requests_do_not_mix() {
         assert!(crumbs.contains(&format!("crumb of {user}")), "{crumbs}");
         assert_eq!(crumbs.matches("crumb of").count(), 1, "{crumbs}");
     }
+}
+
+/// One task with two units of work. A fault acts on the first one only.
+fn flagged() {
+    let telemetry = scenario::telemetry();
+    flags::set_source(|| vec![("consumer.slow".to_owned(), true), ("consumer.duplicate".to_owned(), false)]);
+    scenario::block_on(telemetry::with_hub(async {
+        for (name, is_affected) in [("affected", true), ("spared", false)] {
+            let span = spans::background(name, []);
+            async {
+                if is_affected {
+                    flags::applied("payment.random-failure");
+                }
+                tracing::error!("error of {name}");
+            }
+            .instrument(span)
+            .await;
+        }
+    }));
+    let page = metric::render_prometheus();
+    println!("counted={}", page.lines().find(|line| line.starts_with("pitboss_faults_applied")).unwrap());
+    scenario::finish(telemetry);
+}
+
+#[test]
+fn flags_are_on_events_and_affected_spans() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    let output = scenario::run("flagged", &receiver.dsn(), &[]);
+    let flag = |flag: &str, result: bool| json!({ "flag": flag, "result": result });
+    let armed = [flag("consumer.duplicate", false), flag("consumer.slow", true)];
+    let acted = [&armed[..], &[flag("payment.random-failure", true)]].concat();
+    for (name, expected) in [("affected", &acted[..]), ("spared", &armed[..])] {
+        let event = event_with(&receiver, &format!("error of {name}")).payload;
+        assert_eq!(event["contexts"]["flags"], json!({ "values": expected }), "{name}");
+        assert!(!event.to_string().contains("flag.evaluation"), "{event}");
+        let transaction = receiver.transaction(name).payload;
+        let data = &transaction["contexts"]["trace"]["data"];
+        let evaluation = data.get("flag.evaluation.payment.random-failure");
+        assert_eq!(evaluation, (name == "affected").then_some(&json!(true)), "{name}");
+    }
+    assert_eq!(
+        scenario::printed(&output, "counted"),
+        r#"pitboss_faults_applied_total{fault="payment.random-failure"} 1"#
+    );
 }
 
 /// The SDK's own panic hook would block the worker for two seconds here.

@@ -191,12 +191,20 @@ fn first_unanswered() {
 
 #[test]
 fn unanswered_error_is_sent_again() {
-    let receiver = Receiver::start(Behaviour::First(Box::new(Behaviour::Hung)));
-    let output = scenario::run("first_unanswered", &receiver.dsn(), &[]);
-    let ids: std::collections::HashSet<String> =
-        receiver.items_of("event").iter().map(|item| item.payload["event_id"].to_string()).collect();
-    assert_eq!((receiver.items_of("event").len(), ids.len()), (2, 1), "again, and with the same id");
-    assert_eq!(scenario::printed(&output, "drops"), "[]");
+    for _ in 0..5 {
+        let receiver = Receiver::start(Behaviour::First(Box::new(Behaviour::Hung)));
+        let output = scenario::run("first_unanswered", &receiver.dsn(), &[]);
+        // The log line of the error can overtake it. The first request is that of the log line then.
+        if receiver.items()[0].header["type"] != "event" {
+            continue;
+        }
+        let ids: std::collections::HashSet<String> =
+            receiver.items_of("event").iter().map(|item| item.payload["event_id"].to_string()).collect();
+        assert_eq!((receiver.items_of("event").len(), ids.len()), (2, 1), "again, and with the same id");
+        assert_eq!(scenario::printed(&output, "drops"), "[]");
+        return;
+    }
+    panic!("the error was never in the first request");
 }
 
 #[test]

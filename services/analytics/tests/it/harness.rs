@@ -11,6 +11,7 @@ use contracts::proto::bets::v1::{BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{DepositCompleted, DepositFailed};
 use contracts::{Event, RejectReason};
+use faults::Faults;
 use store::bson::{Document, doc};
 use store::mongo::Mongo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -47,10 +48,14 @@ pub(crate) fn config() -> Config {
 
 impl Platform {
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_with_faults(config, Faults::none()).await
+    }
+
+    pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
         bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
-        let listeners = Listeners::local(&[]).await.unwrap();
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
         let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
         let shutdown = Shutdown::new();
         telemetry::spawn(analytics::run(config, listeners, shutdown.clone()));

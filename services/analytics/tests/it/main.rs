@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod armed_faults;
 mod folding;
 mod groups;
 mod harness;

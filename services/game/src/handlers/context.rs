@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use bus::{HandlerError, Outcome, Producer};
+use faults::Faults;
 
 use crate::bets::{Bets, EndResult, Ending};
 use crate::document::BetDocument;
@@ -16,9 +17,10 @@ use crate::rng::RandomStops;
 pub struct Game {
     pub(super) bets: Bets,
     pub(super) producer: Producer,
-    rules: Rules,
+    pub(super) rules: Rules,
     stops: Mutex<RandomStops>,
     pub(super) sweep_after_ms: u64,
+    pub(super) faults: Faults,
 }
 
 impl Game {
@@ -30,8 +32,9 @@ impl Game {
         rules: Rules,
         stops: RandomStops,
         sweep_after_ms: u64,
+        faults: Faults,
     ) -> Self {
-        Self { bets, producer, rules, stops: Mutex::new(stops), sweep_after_ms }
+        Self { bets, producer, rules, stops: Mutex::new(stops), sweep_after_ms, faults }
     }
 
     pub(super) fn decide(&self, request: BetRequest<'_>) -> Result<Decision, GameError> {

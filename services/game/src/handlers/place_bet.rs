@@ -7,6 +7,7 @@ use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::RejectReason;
 use contracts::{Event, FieldError, ids};
+use telemetry::metric::{self, Metric};
 
 use super::context::Game;
 use crate::bets::Insertion;
@@ -23,9 +24,10 @@ pub(super) struct OnPlaceBet(pub(super) Arc<Game>);
 impl Handle<PlaceBet> for OnPlaceBet {
     async fn handle(&self, command: &PlaceBet, delivery: &Delivery) -> Result<Outcome, HandlerError> {
         let game = &self.0;
-        let bet = decide(game, command, &delivery.event)?;
+        let (bet, owed_minor) = decide(game, command, &delivery.event).await?;
         match game.bets.insert(&bet).await? {
             Insertion::Fresh => {
+                count_payout(&bet, owed_minor);
                 game.publish_next(&bet).await?;
                 Ok(if bet.state == State::Rejected { Outcome::Rejected } else { Outcome::Applied })
             }
@@ -42,8 +44,8 @@ impl Handle<PlaceBet> for OnPlaceBet {
     }
 }
 
-/// Decides a bet and returns its document.
-fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<BetDocument, HandlerError> {
+/// Decides a bet. Returns its document and the payout that the pay table owes.
+async fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<(BetDocument, i64), HandlerError> {
     let PlaceBet { player_id, game: name, stake } = command;
     let stake = stake.as_ref().ok_or_else(|| FieldError::missing("stake"))?;
     let request = BetRequest { game: name, stake_minor: stake.minor, currency: &stake.currency };
@@ -74,9 +76,12 @@ fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<BetDocument,
         unanswered_at: None,
         trace: telemetry::propagation::capture(),
     };
+    let mut owed_minor = 0;
     match game.decide(request)? {
-        Decision::Played { payout, spin, .. } => {
-            bet.payout_minor = payout.minor();
+        Decision::Played { payout: owed, spin, .. } => {
+            game.burn_cpu(&bet).await;
+            owed_minor = owed.minor();
+            bet.payout_minor = game.paid(&bet, owed).minor();
             bet.wager_hash = Some(events::wager_hash(&bet));
             bet.reels = spin.line.iter().map(|symbol| symbol.as_str().to_owned()).collect();
             bet.sweep_at = Some(store::time::later(now, game.sweep_after_ms));
@@ -87,7 +92,16 @@ fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<BetDocument,
             bet.reject_reason = Some(reason(refusal).as_str_name().to_owned());
         }
     }
-    Ok(bet)
+    Ok((bet, owed_minor))
+}
+
+/// Counts what is owed and what is paid. Their ratio is 1, unless the payouts are wrong.
+fn count_payout(bet: &BetDocument, owed_minor: i64) {
+    if owed_minor > 0 {
+        let labels = [("game", bet.game.as_str())];
+        metric::count(Metric::GamePayoutOwed, owed_minor.unsigned_abs(), &labels);
+        metric::count(Metric::GamePayoutPaid, bet.payout_minor.unsigned_abs(), &labels);
+    }
 }
 
 /// Maps a refusal to the contract's reason.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bus::{CancellationToken, Consumer};
 use contracts::{EventType, Group};
+use faults::Faults;
 use game::bets::Bets;
 use game::domain::bet::Rules;
 use game::domain::slot_machine::SlotMachine;
@@ -52,7 +53,8 @@ fn bet_is_stored_with_store_time() {
         let bets = Bets::open(&store).await.unwrap();
         let rules = Rules::new(SlotMachine::published(), config.stakes.limits());
         let (producer, stops) = (stage.producer.clone(), RandomStops::from_os());
-        let game = Arc::new(Game::new(bets, producer.clone(), rules, stops, u64::from(SWEEP_AFTER_MS)));
+        let sweep_after_ms = u64::from(SWEEP_AFTER_MS);
+        let game = Arc::new(Game::new(bets, producer.clone(), rules, stops, sweep_after_ms, Faults::none()));
         let router = handlers::router(&game);
         let consumer = Consumer::new(&config.kafka, Group::Game, router, producer).unwrap();
         let stop = CancellationToken::new();

@@ -11,6 +11,7 @@ use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::{ApplyWager, WagerApplied};
 use contracts::{Event, EventId, EventType, Group, Message, Topic, ids};
+use faults::Faults;
 use game::config::Config;
 use testkit::http::request;
 use tokio::runtime::Runtime;
@@ -91,13 +92,18 @@ impl Platform {
         PLATFORM.get_or_init(|| async { Self::start(config("3600000").await).await }).await
     }
 
-    /// Starts game with this configuration.
+    /// Starts game with this configuration and without faults.
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_with_faults(config, Faults::none()).await
+    }
+
+    /// Starts game with armed faults.
+    pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
         let mongo = store::mongo::Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
         let seen = Seen::default();
         watch(&config.kafka, &producer, seen.clone()).await;
-        let listeners = Listeners::local(&[]).await.unwrap();
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
         let (address, ops) = (listeners.http.local_addr().unwrap(), listeners.ops.local_addr().unwrap());
         telemetry::spawn(async move {
             let ended = game::run(config, listeners, Shutdown::new()).await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "the measured return belongs in the output of the test")]
 
+mod armed_faults;
 mod claiming;
 mod clocks;
 mod endings;

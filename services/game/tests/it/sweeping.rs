@@ -225,6 +225,11 @@ fn payment_outage_is_not_amplified() {
         }
         stop.cancel();
         ended.await.unwrap();
+        let commands = || -> usize {
+            players.iter().map(|player| platform.seen.of(player, EventType::ApplyWager).len()).sum()
+        };
+        // On a busy machine the answers to the first bets can be late enough for a repetition.
+        let before_outage = commands();
         for player in &players {
             for _ in 0..BETS {
                 platform.publish(&bet(player, 100)).await;
@@ -239,9 +244,7 @@ fn payment_outage_is_not_amplified() {
             (checks.load(Ordering::SeqCst) >= before + 10).then_some(())
         })
         .await;
-        let on_topic = |player: &String| platform.seen.of(player, EventType::ApplyWager).len();
-        let commands: usize = players.iter().map(on_topic).sum();
-        assert_eq!(commands, PLAYERS * expected, "the outage was amplified");
+        assert_eq!(commands(), before_outage + PLAYERS * BETS, "the outage was amplified");
 
         let (stop, ended) = payment(&kafka);
         for player in &players {

@@ -1,12 +1,12 @@
 //! Extractors that authenticate a request. `auth` verifies the token, and `sessions` the session.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use chassis::problem::Problem;
+use chassis::{operator::OPERATOR_TOKEN_HEADER, problem::Problem};
 use http::header::AUTHORIZATION;
 
 use crate::{
     app::App,
-    auth::{Bearer, Player},
+    auth::{Bearer, OperatorOnly, Player},
 };
 
 impl FromRequestParts<App> for Player {
@@ -16,6 +16,17 @@ impl FromRequestParts<App> for Player {
         let bearer = Bearer::from_request_parts(parts, app).await?;
         app.sessions.check(&bearer, &app.peers).await?;
         Ok(Self { id: bearer.id })
+    }
+}
+
+impl FromRequestParts<App> for OperatorOnly {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        if app.operator.is(&parts.headers) {
+            return Ok(Self);
+        }
+        Err(Problem::unauthorized(format!("send the operator's token in {OPERATOR_TOKEN_HEADER}")))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The OpenAPI description, generated from the serving code. A test compares it with the copy in `schemas/openapi.yaml`.
 
 use axum::Json;
+use chassis::operator::OPERATOR_TOKEN_HEADER;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{bets, games, me, payments, players, sessions, webhooks};
+use super::{bets, faults, games, me, payments, players, sessions, webhooks};
 
 /// The description of the public interface.
 #[derive(OpenApi)]
@@ -16,7 +17,8 @@ use super::{bets, games, me, payments, players, sessions, webhooks};
         version = "1",
         description = "The players' interface. Every POST and PUT of a player requires the header `Idempotency-Key`: 1 to 128 \
             visible ASCII characters, with or without double quotes. The same value twice counts as one key, and two values are \
-            refused with 400. Every response carries `x-trace-id`. An error is `application/problem+json` (RFC 9457), and programs \
+            refused with 400. An operator's request may carry `x-pitboss-fault: <id>[;param=value]`, and the fault then acts on this \
+            request only. Every response carries `x-trace-id`. An error is `application/problem+json` (RFC 9457), and programs \
             can decide by its `type`, which never changes for the same reason.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -36,20 +38,21 @@ use super::{bets, games, me, payments, players, sessions, webhooks};
         bets::find,
         games::pay_table,
         webhooks::card_provider,
+        faults::list,
     ),
-    modifiers(&PlayerToken),
+    modifiers(&Tokens),
 )]
 pub struct Description;
 
-struct PlayerToken;
+struct Tokens;
 
-impl Modify for PlayerToken {
+impl Modify for Tokens {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("player", SecurityScheme::Http(bearer));
+        let header = ApiKey::Header(ApiKeyValue::new(OPERATOR_TOKEN_HEADER));
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("player", SecurityScheme::Http(bearer));
+        components.add_security_scheme("operator", SecurityScheme::ApiKey(header));
     }
 }
 

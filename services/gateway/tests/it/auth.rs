@@ -10,7 +10,7 @@ use crate::harness::{
     token, valid_body,
 };
 
-/// Every route that needs a token. `every_route_is_listed` compares this list and the next with the router.
+/// Every route that needs a player's token. `every_route_is_listed` compares this list and the next two with the router.
 const PLAYER_ROUTES: [(&str, &str); 11] = [
     ("get", "/api/v1/me"),
     ("get", "/api/v1/me/balance"),
@@ -24,6 +24,9 @@ const PLAYER_ROUTES: [(&str, &str); 11] = [
     ("get", "/api/v1/bets/{bet_id}"),
     ("delete", "/api/v1/sessions/current"),
 ];
+
+/// Every route that needs the operator's token.
+const OPERATOR_ROUTES: [(&str, &str); 1] = [("get", "/api/v1/faults")];
 
 /// Every route that needs no token.
 const PUBLIC_ROUTES: [(&str, &str); 9] = [
@@ -47,7 +50,7 @@ fn method(name: &str) -> Method {
 async fn every_route_is_listed() {
     let gateway = TestGateway::start(Broker::Silent).await;
     let paths = gateway.standalone.paths();
-    let listed: Vec<_> = PLAYER_ROUTES.iter().chain(&PUBLIC_ROUTES).collect();
+    let listed: Vec<_> = PLAYER_ROUTES.iter().chain(&OPERATOR_ROUTES).chain(&PUBLIC_ROUTES).collect();
     for (_, path) in &listed {
         assert!(paths.iter().any(|served| served == path), "{path} is not served: {paths:?}");
     }
@@ -66,13 +69,39 @@ fn description_states_which_routes_need_a_token() {
     let paths = described["paths"].as_object().expect("paths");
     for (path, operations) in paths {
         for (name, operation) in operations.as_object().expect("operations") {
-            let needs_token = operation.get("security").is_some();
-            let listed = if needs_token { &PLAYER_ROUTES[..] } else { &PUBLIC_ROUTES[..] };
+            let schemes = operation["security"][0].as_object().map(|schemes| schemes.keys().next());
+            let listed = match schemes.flatten().map(String::as_str) {
+                Some("player") => &PLAYER_ROUTES[..],
+                Some("operator") => &OPERATOR_ROUTES[..],
+                _ => &PUBLIC_ROUTES[..],
+            };
             assert!(listed.contains(&(name.as_str(), path.as_str())), "{name} {path} is not listed");
         }
     }
-    for (name, path) in PLAYER_ROUTES {
+    for (name, path) in PLAYER_ROUTES.into_iter().chain(OPERATOR_ROUTES) {
         assert!(paths.get(path).is_some_and(|operations| operations.get(name).is_some()), "{name} {path}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_operators_token_opens_an_operators_route() {
+    let gateway = TestGateway::start(Broker::Silent).await;
+    for (name, path) in OPERATOR_ROUTES {
+        let requests = [
+            gateway.request(method(name), path),
+            gateway.as_player(method(name), path),
+            gateway.request(method(name), path).header("x-operator-token", "wrong"),
+            gateway.request(method(name), path).header("x-internal-token", INTERNAL_TOKEN),
+        ];
+        for request in requests {
+            assert_eq!(
+                problem(send(request).await).await,
+                (401, "/problems/unauthorized".to_owned()),
+                "{path}"
+            );
+        }
+        let request = gateway.request(method(name), path).header("x-operator-token", OPERATOR_TOKEN);
+        assert_eq!(send(request).await.status(), StatusCode::OK, "{path}");
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Records {
     pub(crate) networks: Vec<String>,
     /// Path and query of each call.
     pub(crate) targets: Vec<String>,
+    /// Baggage of each call.
+    pub(crate) baggage: Vec<String>,
     /// The services expect another internal token, except for session checks.
     pub(crate) token_changed: bool,
     /// A log-out ends the session but returns an error.
@@ -110,6 +112,8 @@ async fn check_token(State(peers): State<FakePeers>, request: Request, next: Nex
     if tokens != [INTERNAL_TOKEN] || has_changed {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    let baggage = request.headers().get("baggage").and_then(|value| value.to_str().ok());
+    peers.records().baggage.push(baggage.unwrap_or_default().to_owned());
     peers.records().targets.push(request.uri().to_string());
     next.run(request).await
 }

@@ -17,6 +17,7 @@ use contracts::{
         payments::v1::DepositCompleted,
     },
 };
+use faults::Faults;
 use gateway::{Bets, Config, Limits, Peers, Publisher, Security, Sessions, Standalone};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -34,6 +35,9 @@ pub(crate) const OPERATOR_TOKEN: &str = "the operator's token of the tests";
 
 /// Marks a call as the gateway's.
 pub(crate) const INTERNAL_TOKEN: &str = "the internal token of the tests of gateway";
+
+/// Signs the faults of one request.
+pub(crate) const FAULT_SECRET: &str = "the key of the faults in the tests of gateway";
 
 /// Behaviour of the fake broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub(crate) enum Broker {
 struct FakeBroker {
     behaviour: Mutex<Broker>,
     published: Mutex<Vec<Event>>,
+    /// For each publish, the faults that the command would carry.
+    carried_faults: Mutex<Vec<Option<String>>>,
     gateway: OnceLock<Standalone>,
 }
 
@@ -62,6 +68,8 @@ struct FakeBroker {
 impl Publisher for FakeBroker {
     async fn publish(&self, command: &Event) -> Result<(), PublishError> {
         let behaviour = *self.behaviour.lock().expect("unpoisoned");
+        let faults = telemetry::propagation::baggage_entry("pitboss.faults");
+        self.carried_faults.lock().expect("unpoisoned").push(faults);
         match behaviour {
             Broker::Refuses => {
                 return Err(PublishError::Unwritable {
@@ -213,6 +221,15 @@ impl TestGateway {
 
     /// Starts with other settings.
     pub(crate) async fn start_with(broker: Broker, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with_faults(broker, Faults::none(), change).await
+    }
+
+    /// Starts with armed faults and other settings.
+    pub(crate) async fn start_with_faults(
+        broker: Broker,
+        faults: Faults,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let (peers, address) = FakePeers::start().await;
         peers.open_session("s-1", "p-1");
         peers.open_session("s-2", "p-2");
@@ -223,11 +240,13 @@ impl TestGateway {
         let broker = Arc::new(FakeBroker {
             behaviour: Mutex::new(broker),
             published: Mutex::default(),
+            carried_faults: Mutex::default(),
             gateway: OnceLock::new(),
         });
         let publisher: Arc<dyn Publisher> = Arc::clone(&broker) as _;
-        let standalone =
-            Standalone::new(&config, publisher).map_err(|failure| failure.describe()).expect("a gateway");
+        let standalone = Standalone::new(&config, publisher, faults, Secret::from(FAULT_SECRET))
+            .map_err(|failure| failure.describe())
+            .expect("a gateway");
         broker.gateway.set(standalone.clone()).expect("set once");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -248,6 +267,11 @@ impl TestGateway {
     /// The commands published so far.
     pub(crate) fn published(&self) -> Vec<Event> {
         self.broker.published.lock().expect("unpoisoned").clone()
+    }
+
+    /// For each publish so far, the faults that the command would carry.
+    pub(crate) fn carried_faults(&self) -> Vec<Option<String>> {
+        self.broker.carried_faults.lock().expect("unpoisoned").clone()
     }
 
     /// Waits for the first command.

@@ -14,4 +14,5 @@ mod peer_failures;
 mod problems;
 mod publishing;
 mod rate_limits;
+mod request_faults;
 mod sessions;

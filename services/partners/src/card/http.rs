@@ -1,11 +1,14 @@
 //! HTTP interface: `POST /card/v1/charges`, `POST /card/v1/charges/void`, `GET /card/v1/charges?idempotency_key=`, the same for
 //! `/card/v1/payouts`, and `GET /card/v1/statement?since=&limit=`.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use chassis::http::{Json, Query};
 use chassis::problem::Problem;
+use faults::{FaultId, Faults};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -15,42 +18,63 @@ use crate::journal::JournalError;
 /// Largest number of lines in one answer.
 const LINES_MAX: usize = 10_000;
 
+/// State of the routes.
+#[derive(Debug, Clone)]
+struct Api {
+    card: Card,
+    faults: Faults,
+}
+
 /// Returns all routes of the card provider.
-pub fn routes(card: Card) -> Router {
+pub fn routes(card: Card, faults: Faults) -> Router {
     Router::new()
         .route("/card/v1/charges", post(charge).get(find_charge))
         .route("/card/v1/payouts", post(payout).get(find_payout))
         .route("/card/v1/charges/void", post(void_charge))
         .route("/card/v1/payouts/void", post(void_payout))
         .route("/card/v1/statement", get(statement))
-        .with_state(card)
+        .with_state(Api { card, faults })
+}
+
+impl Api {
+    /// Waits before an answer about a payment while the fault `payment.provider-slow` is active. The order is stored by then.
+    async fn delay_answer(&self, idempotency_key: &str) {
+        let key = Some(idempotency_key);
+        let active = chassis::faults::active(&self.faults, FaultId::PaymentProviderSlow, None, key);
+        if let Some(values) = active {
+            let delay_ms = u64::try_from(values.get("delay_ms")).unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
+    }
 }
 
 type OrderResult = Result<(StatusCode, Json<Line>), Problem>;
 
-async fn charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
-    perform(card, Card::accept, Kind::Charge, &headers, order).await
+async fn charge(State(api): State<Api>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(api, Card::accept, Kind::Charge, &headers, order).await
 }
 
-async fn payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
-    perform(card, Card::accept, Kind::Payout, &headers, order).await
+async fn payout(State(api): State<Api>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(api, Card::accept, Kind::Payout, &headers, order).await
 }
 
-async fn void_charge(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
-    perform(card, Card::void, Kind::Charge, &headers, order).await
+async fn void_charge(State(api): State<Api>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(api, Card::void, Kind::Charge, &headers, order).await
 }
 
-async fn void_payout(State(card): State<Card>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
-    perform(card, Card::void, Kind::Payout, &headers, order).await
+async fn void_payout(State(api): State<Api>, headers: HeaderMap, Json(order): Json<Order>) -> OrderResult {
+    perform(api, Card::void, Kind::Payout, &headers, order).await
 }
 
 /// Operation on an order: accept or void it.
 type Operation = fn(&Card, Kind, &str, &Order) -> Result<Line, Refusal>;
 
-async fn perform(card: Card, run: Operation, kind: Kind, headers: &HeaderMap, order: Order) -> OrderResult {
+async fn perform(api: Api, run: Operation, kind: Kind, headers: &HeaderMap, order: Order) -> OrderResult {
     let key =
         headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let performed = telemetry::spawn_blocking(move || run(&card, kind, &key, &order)).await;
+    let (card, order_key) = (api.card.clone(), key.clone());
+    let performed = telemetry::spawn_blocking(move || run(&card, kind, &order_key, &order)).await;
+    api.delay_answer(&key).await;
     let performed = performed.map_err(|_| Problem::internal())?;
     performed.map(|line| (StatusCode::OK, Json(line))).map_err(|refusal| match refusal {
         Refusal::Invalid(what) => Problem::bad_request(what),
@@ -70,17 +94,19 @@ struct Key {
     idempotency_key: String,
 }
 
-async fn find_charge(State(card): State<Card>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
-    find(card, Kind::Charge, key).await
+async fn find_charge(State(api): State<Api>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
+    find(api, Kind::Charge, key.idempotency_key).await
 }
 
-async fn find_payout(State(card): State<Card>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
-    find(card, Kind::Payout, key).await
+async fn find_payout(State(api): State<Api>, Query(key): Query<Key>) -> Result<Json<Line>, Problem> {
+    find(api, Kind::Payout, key.idempotency_key).await
 }
 
-async fn find(card: Card, kind: Kind, key: Key) -> Result<Json<Line>, Problem> {
-    let found = read(move || card.find(kind, &key.idempotency_key)).await?;
-    found.map(Json).ok_or_else(Problem::not_found)
+async fn find(api: Api, kind: Kind, key: String) -> Result<Json<Line>, Problem> {
+    let (card, order_key) = (api.card.clone(), key.clone());
+    let found = read(move || card.find(kind, &order_key)).await;
+    api.delay_answer(&key).await;
+    found?.map(Json).ok_or_else(Problem::not_found)
 }
 
 /// Reads from the disk on a blocking thread, so that no other request waits.
@@ -108,8 +134,8 @@ struct Statement {
     entries: Vec<Line>,
 }
 
-async fn statement(State(card): State<Card>, Query(page): Query<Page>) -> Result<Json<Statement>, Problem> {
+async fn statement(State(api): State<Api>, Query(page): Query<Page>) -> Result<Json<Statement>, Problem> {
     let limit = page.limit.unwrap_or(LINES_MAX).min(LINES_MAX);
-    let entries = read(move || card.statement(page.since, limit)).await?;
+    let entries = read(move || api.card.statement(page.since, limit)).await?;
     Ok(Json(Statement { entries }))
 }

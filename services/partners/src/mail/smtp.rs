@@ -3,9 +3,11 @@
 mod line;
 mod session;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faults::{FaultId, Faults};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -24,6 +26,7 @@ pub async fn serve(
     listener: TcpListener,
     config: Smtp,
     mailbox: Mailbox,
+    faults: Faults,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let config = Arc::new(config);
@@ -33,19 +36,23 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = %error, "the connection of a mail client could not be accepted");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 continue;
             }
         };
+        if is_down(&faults, peer) {
+            refuse(stream, "421 mail service is not available, try again later\r\n").await;
+            continue;
+        }
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            refuse(stream).await;
+            refuse(stream, "421 too many clients, try again later\r\n").await;
             continue;
         };
-        let session = Session::new(Arc::clone(&config), mailbox.clone(), stop.clone());
+        let session = Session::new(Arc::clone(&config), mailbox.clone(), faults.clone(), stop.clone());
         telemetry::spawn(async move {
             if let Err(error) = session.run(stream).await {
                 tracing::debug!(error = %error, "the session of a mail client broke off");
@@ -58,7 +65,14 @@ pub async fn serve(
     Ok(())
 }
 
-async fn refuse(mut stream: TcpStream) {
+/// Returns true while the fault `notification.provider-down` is active. A share of it is a share of the connections.
+fn is_down(faults: &Faults, peer: SocketAddr) -> bool {
+    let subject_key = peer.to_string();
+    chassis::faults::active(faults, FaultId::NotificationProviderDown, None, Some(&subject_key)).is_some()
+}
+
+/// Closes a connection with this answer instead of a greeting.
+async fn refuse(mut stream: TcpStream, answer: &str) {
     // The client may have left already, so a failed write is ignored.
-    drop(stream.write_all(b"421 too many clients, try again later\r\n").await);
+    drop(stream.write_all(answer.as_bytes()).await);
 }

@@ -1,5 +1,6 @@
 //! Without the internal token a client reads no line and moves no money.
 
+use faults::Faults;
 use partners::card::Card;
 use partners::mail::Mailbox;
 use testkit::guard::{every_route_refuses, without_internal_token};
@@ -13,7 +14,7 @@ async fn every_route_requires_internal_token() {
     let other = tempfile::tempdir().unwrap();
     let card = Card::open(&other.path().join("statement.jsonl")).unwrap();
     let mailbox = Mailbox::open(&other.path().join("mail.jsonl"), 1 << 20).unwrap();
-    let paths = chassis::http::paths(&partners::routes(card, mailbox));
+    let paths = chassis::http::paths(&partners::routes(card, mailbox, Faults::none()));
     assert!(paths.len() >= 4 && paths.iter().any(|path| path == "/card/v1/statement"), "{paths:?}");
     let credentials = without_internal_token(TOKEN);
     let ask = |method: &'static str, path: String, headers: Vec<(String, String)>| {

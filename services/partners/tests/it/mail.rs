@@ -12,7 +12,7 @@ use crate::world::World;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sends each line and returns the answers, the greeting first.
-async fn send_lines(world: &World, lines: &[&str]) -> Vec<String> {
+pub(crate) async fn send_lines(world: &World, lines: &[&str]) -> Vec<String> {
     let stream = TcpStream::connect(world.smtp).await.unwrap();
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read).lines();

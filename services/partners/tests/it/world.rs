@@ -6,6 +6,7 @@ use std::path::Path;
 use chassis::config::Secret;
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Security};
 use chassis::{Listeners, Shutdown};
+use faults::Faults;
 use partners::config::{Config, SMTP, Smtp, Storage};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -27,7 +28,16 @@ impl World {
 
     /// Starts the service with a changed configuration of the mail server.
     pub(crate) async fn start_with(directory: &Path, change: impl FnOnce(&mut Smtp)) -> Self {
-        let listeners = Listeners::local(&[SMTP]).await.unwrap();
+        Self::run(directory, Faults::none(), change).await
+    }
+
+    /// Starts the service with armed faults.
+    pub(crate) async fn start_with_faults(directory: &Path, faults: Faults) -> Self {
+        Self::run(directory, faults, |_| {}).await
+    }
+
+    async fn run(directory: &Path, faults: Faults, change: impl FnOnce(&mut Smtp)) -> Self {
+        let listeners = Listeners { faults, ..Listeners::local(&[SMTP]).await.unwrap() };
         let http = listeners.http.local_addr().unwrap();
         let smtp = listeners.more[SMTP].local_addr().unwrap();
         let mut smtp_config = Smtp {

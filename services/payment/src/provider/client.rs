@@ -65,6 +65,9 @@ pub enum Unknown {
     /// Too little of the lease remains for another request.
     #[error("too little of the lease remains for another request")]
     LeaseTooShort,
+    /// The process is shutting down and sends no further request.
+    #[error("the process is shutting down")]
+    ShuttingDown,
 }
 
 impl Unknown {

@@ -3,6 +3,7 @@
 //! New payments and due ones have separate slots, so neither kind waits behind the other. Requests in flight, attempts and
 //! repeated reports are all bounded. A payment that is given up without an outcome is reported once.
 
+mod random_failure;
 mod slots;
 mod upkeep;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use bus::Producer;
 use bus::lag::BacklogReader;
 use contracts::{Classify as _, EventId};
+use faults::Faults;
 use serde::{Deserialize, Serialize};
 use telemetry::spans::{self, Status};
 use tokio::sync::mpsc;
@@ -72,6 +74,8 @@ pub struct Pool {
     pub ledger: Ledger,
     /// Commands that the ledger has not read yet. A report among them is not repeated.
     pub backlog: Arc<BacklogReader>,
+    /// Faults that an operator has switched on.
+    pub faults: Faults,
     /// Limits of the pool.
     pub config: Config,
 }
@@ -90,6 +94,12 @@ impl std::fmt::Debug for Pool {
 struct Parked {
     attempts: i64,
     unknown: Unknown,
+}
+
+/// Claim of one payment by this process.
+struct Claim {
+    at: Instant,
+    stop: CancellationToken,
 }
 
 /// Final outcome of a payment.
@@ -119,7 +129,7 @@ impl Pool {
                     tokio::select! { () = stop.cancelled() => break, Some(id) = new_payments.recv() => id };
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    slot = slots.fresh() => self.start(slot, payment_id, true),
+                    slot = slots.fresh() => self.start(slot, payment_id, true, &stop),
                 }
             }
         };
@@ -129,7 +139,7 @@ impl Pool {
             let mut gate = bus::lag::Gate::default();
             loop {
                 tokio::select! { () = stop.cancelled() => break, _ = sweep.tick() => {} }
-                self.sweep(&slots).await;
+                self.sweep(&slots, &stop).await;
                 self.upkeep(&mut gate).await;
             }
         };
@@ -139,7 +149,7 @@ impl Pool {
     }
 
     /// Starts due payments as far as slots are free. The next round follows soon.
-    async fn sweep(&self, slots: &Slots) {
+    async fn sweep(&self, slots: &Slots, stop: &CancellationToken) {
         if !slots.has_swept() {
             return;
         }
@@ -147,7 +157,7 @@ impl Pool {
             Ok(due) => {
                 for intent in due {
                     let Some(slot) = slots.swept() else { break };
-                    self.start(slot, intent.payment_id, false);
+                    self.start(slot, intent.payment_id, false, stop);
                 }
             }
             Err(error) => {
@@ -156,10 +166,10 @@ impl Pool {
         }
     }
 
-    fn start(&self, slot: Slot, payment_id: String, fresh: bool) {
-        let pool = self.clone();
+    fn start(&self, slot: Slot, payment_id: String, fresh: bool, stop: &CancellationToken) {
+        let (pool, stop) = (self.clone(), stop.clone());
         telemetry::spawn(async move {
-            if let Err(error) = pool.settle(&payment_id, fresh).await {
+            if let Err(error) = pool.settle(&payment_id, fresh, stop).await {
                 tracing::warn!(payment.id = payment_id, error = %error, "payment could not be processed, trying again");
             }
             drop(slot);
@@ -167,14 +177,19 @@ impl Pool {
     }
 
     /// Claims one payment, sends the request and reports the answer, if there is one.
-    async fn settle(&self, payment_id: &str, fresh: bool) -> Result<(), LedgerError> {
-        let claimed_at = Instant::now();
+    async fn settle(
+        &self,
+        payment_id: &str,
+        fresh: bool,
+        stop: CancellationToken,
+    ) -> Result<(), LedgerError> {
+        let claim = Claim { at: Instant::now(), stop };
         let Some(intent) = self.intents.claim(payment_id, fresh).await? else { return Ok(()) };
         if self.is_settled(payment_id).await? {
             return Ok(());
         }
         let span = spans::continued("payment.provider", &intent.trace.context());
-        let settled = self.request_and_report(&intent, claimed_at).instrument(span.clone()).await;
+        let settled = self.request_and_report(&intent, &claim).instrument(span.clone()).await;
         match &settled {
             Ok(true) => spans::set_ok(&span),
             Ok(false) => spans::set_error(&span, Status::Unavailable),
@@ -191,8 +206,11 @@ impl Pool {
         Ok(true)
     }
 
-    async fn request_and_report(&self, intent: &Intent, claimed_at: Instant) -> Result<bool, LedgerError> {
-        let outcome = match self.rounds(intent, claimed_at).await {
+    async fn request_and_report(&self, intent: &Intent, claim: &Claim) -> Result<bool, LedgerError> {
+        if self.fails_at_random(intent) {
+            return self.fail(intent).await;
+        }
+        let outcome = match self.rounds(intent, claim).await {
             Ok(outcome) => outcome,
             Err(unknown) => {
                 self.put_back(intent, unknown).await?;
@@ -229,7 +247,8 @@ impl Pool {
 
     /// Puts a payment without an outcome back, or parks it after too many attempts or for a wrong amount.
     async fn put_back(&self, intent: &Intent, unknown: Unknown) -> Result<(), LedgerError> {
-        let exhausted = intent.attempts >= self.config.attempts_max && !unknown.is_without_effect();
+        let is_final = !unknown.is_without_effect() && !matches!(unknown, Unknown::ShuttingDown);
+        let exhausted = intent.attempts >= self.config.attempts_max && is_final;
         if exhausted || matches!(unknown, Unknown::OtherAmount) {
             if self.intents.park(&intent.payment_id).await? {
                 let parked = Parked { attempts: intent.attempts, unknown };
@@ -246,13 +265,15 @@ impl Pool {
     }
 
     /// Tries up to `ROUNDS_MAX` rounds, all under the same key. A round sends the request and looks up an unknown outcome.
-    async fn rounds(&self, intent: &Intent, claimed_at: Instant) -> Result<Outcome, Unknown> {
+    async fn rounds(&self, intent: &Intent, claim: &Claim) -> Result<Outcome, Unknown> {
         let mut pause_ms = PAUSE_MS;
         let mut round = 1;
         loop {
-            let unknown = match self.round(intent, round, claimed_at).await {
+            let unknown = match self.round(intent, round, claim).await {
                 Ok(outcome) => return Ok(outcome),
-                Err(unknown @ (Unknown::OtherAmount | Unknown::LeaseTooShort)) => return Err(unknown),
+                Err(unknown @ (Unknown::OtherAmount | Unknown::LeaseTooShort | Unknown::ShuttingDown)) => {
+                    return Err(unknown);
+                }
                 Err(unknown) => unknown,
             };
             tracing::debug!(payment.id = intent.payment_id, error = %unknown, round, "no outcome");
@@ -265,8 +286,8 @@ impl Pool {
         }
     }
 
-    async fn round(&self, intent: &Intent, round: u32, claimed_at: Instant) -> Result<Outcome, Unknown> {
-        self.check_lease(claimed_at)?;
+    async fn round(&self, intent: &Intent, round: u32, claim: &Claim) -> Result<Outcome, Unknown> {
+        self.may_request(claim)?;
         let answer = if intent.void_wanted {
             self.provider.void(intent).await
         } else {
@@ -283,21 +304,25 @@ impl Pool {
             Err(unknown) if unknown.is_without_effect() => return Err(unknown),
             Err(unknown) => unknown,
         };
-        self.check_lease(claimed_at)?;
+        self.may_request(claim)?;
         match self.provider.look_up(intent).await {
             Ok(answer) => Ok(answer.into()),
             // The provider refuses the request, but an earlier one may still arrive. A void keeps that one from moving money.
             Err(Unknown::NotFound) if matches!(unknown, Unknown::Refused(_)) => {
-                self.check_lease(claimed_at)?;
+                self.may_request(claim)?;
                 Ok(self.provider.void(intent).await?.into())
             }
             Err(unknown) => Err(unknown),
         }
     }
 
-    /// Refuses to start a request that could end after the lease, because another pool may send one by then.
-    fn check_lease(&self, claimed_at: Instant) -> Result<(), Unknown> {
-        let ends = claimed_at.elapsed().saturating_add(Duration::from_millis(self.config.timeout_ms));
+    /// Refuses to start a request that could end after the lease, because another pool may send one by then. A stopping process
+    /// starts none either: its drain waits for this one.
+    fn may_request(&self, claim: &Claim) -> Result<(), Unknown> {
+        if claim.stop.is_cancelled() {
+            return Err(Unknown::ShuttingDown);
+        }
+        let ends = claim.at.elapsed().saturating_add(Duration::from_millis(self.config.timeout_ms));
         if ends >= Duration::from_millis(self.config.lease_ms) { Err(Unknown::LeaseTooShort) } else { Ok(()) }
     }
 }

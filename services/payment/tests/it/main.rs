@@ -1,6 +1,7 @@
 //! Integration tests of payment: its decisions, its ledger on real servers with deaths at every step, and the whole service.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests, outside test functions")]
 
+mod armed_faults;
 mod audit;
 mod by_hand;
 mod clash;

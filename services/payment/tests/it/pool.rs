@@ -7,6 +7,7 @@ use bus::lag::BacklogReader;
 use chassis::config::Secret;
 use chassis::internal::Internal;
 use contracts::{Group, Topic};
+use faults::Faults;
 use payment::domain::PaymentKind;
 use payment::ledger::Ledger;
 use payment::provider::client::CardProvider;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::provider::{Behaviour, Provider};
 use crate::service::{TOKEN, pool_config};
-use crate::world::{World, payment};
+use crate::world::{WAIT_MAX, World, payment};
 use testkit::reports;
 
 /// Time-out of a request in these tests.
@@ -39,6 +40,7 @@ pub(crate) fn pool_of(world: &World, provider: &Provider, ledger: Ledger) -> Poo
         backlog: Arc::new(
             BacklogReader::new(&world.kafka, Group::Payment, &[Topic::PaymentsCommands]).unwrap(),
         ),
+        faults: Faults::none(),
         config: pool_config(),
     }
 }
@@ -51,6 +53,24 @@ async fn run_until_claimed(world: &World, pool: Pool, queue: mpsc::Receiver<Stri
     stop.cancel();
     running.await.unwrap().unwrap();
     intents.find(id).await.unwrap().expect("it is on the list")
+}
+
+#[tokio::test]
+async fn stopping_pool_sends_no_further_request() {
+    let (world, provider) = (World::new().await, Provider::start().await);
+    provider.set(Behaviour::AcceptsAndHangs);
+    let (ledger, new_payments) = world.ledger_with_intents();
+    payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
+    let pool = pool_of(&world, &provider, ledger);
+    let (intents, stop) = (pool.intents.clone(), CancellationToken::new());
+    let running = telemetry::spawn(pool.run(new_payments, stop.clone()));
+    testkit::eventually("a request", WAIT_MAX, || async { (provider.requests() == 1).then_some(()) }).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    // A look-up would have found the payment.
+    let intent = intents.find("d").await.unwrap().expect("it is on the list");
+    assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
+    world.end().await;
 }
 
 #[tokio::test]

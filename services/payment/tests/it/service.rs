@@ -7,6 +7,7 @@ use chassis::{Listeners, Shutdown};
 use contracts::proto::payments::v1::{ApplyWager, Deposit, Withdraw};
 use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
 use contracts::{Event, EventType, Message, ids};
+use faults::Faults;
 use payment::config::{Config, LedgerConfig, Peers, Security};
 use payment::provider::intent::State;
 use payment::provider::{pool, signature};
@@ -48,7 +49,17 @@ impl Running {
         provider: &Provider,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let listeners = Listeners::local(&[]).await.unwrap();
+        Self::start_with_faults(world, provider, Faults::none(), change).await
+    }
+
+    /// Starts the service with armed faults.
+    pub(crate) async fn start_with_faults(
+        world: &World,
+        provider: &Provider,
+        faults: Faults,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };
         let http = listeners.http.local_addr().unwrap();
         let mut config = Config {
             kafka: world.kafka.clone(),

@@ -36,6 +36,11 @@ impl Window {
     }
 }
 
+/// Returns the whole history before a place as one window.
+pub(super) fn all_before(place: Option<&str>) -> Window {
+    Window { from: None, until: place.map(str::to_owned) }
+}
+
 /// Returns the windows before a place, latest first. Without a place they start at now, and the first one also covers later
 /// times. Together they cover the whole history before the place, without overlap.
 pub(super) fn before(place: Option<&str>, now_us: i64) -> impl Iterator<Item = Window> {

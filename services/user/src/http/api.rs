@@ -1,5 +1,7 @@
 //! State of the routes.
 
+use faults::Faults;
+
 use crate::history::History;
 use crate::players::Players;
 use crate::sessions::Sessions;
@@ -10,4 +12,5 @@ pub(crate) struct Api {
     pub(crate) players: Players,
     pub(crate) sessions: Sessions,
     pub(crate) history: History,
+    pub(crate) faults: Faults,
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use chassis::http::{Json, Path, Query};
 use chassis::problem::Problem;
+use faults::FaultId;
 use money::Currency;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +33,24 @@ impl PageQuery {
             return Err(Problem::bad_request("before must be the value of next from an earlier page"));
         }
         telemetry::set_user(player_id);
-        let page = api.history.page(player_id, kind, self.limit, self.before.as_deref()).await;
+        let before = self.before.as_deref();
+        let page = match single_reads(api, player_id, kind) {
+            Some(bets_max) => {
+                api.history.page_one_by_one(player_id, kind, self.limit, before, bets_max).await
+            }
+            None => api.history.page(player_id, kind, self.limit, before).await,
+        };
         page.map_err(problems::store_failed)
     }
+}
+
+/// Returns the number of bets that the fault `user.n-plus-one` reads one by one, while it is active.
+fn single_reads(api: &Api, player_id: &str, kind: Kind) -> Option<usize> {
+    if kind != Kind::Bet {
+        return None;
+    }
+    let values = chassis::faults::active(&api.faults, FaultId::UserNPlusOne, Some(player_id), None)?;
+    Some(usize::try_from(values.get("bets_max")).unwrap_or_default())
 }
 
 #[derive(Serialize)]

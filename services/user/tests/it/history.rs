@@ -118,7 +118,7 @@ async fn each_outcome_is_one_entry() {
 }
 
 /// A history with an entry at each of these microseconds before `END_US`.
-async fn filled(ages_us: &[i64]) -> (Mongo, History) {
+pub(crate) async fn filled(ages_us: &[i64]) -> (Mongo, History) {
     let mongo = Mongo::connect(&config().mongo).await.expect("the store answers");
     let history = History::open(&mongo).await.expect("the store answers");
     let entries = mongo.collection("bet_history");

@@ -1,6 +1,7 @@
 //! `user` as its peers see it, with a real broker, document store and cache, and its rules alone.
 
 mod access;
+mod armed_faults;
 mod attempts;
 mod changes;
 mod configuration;

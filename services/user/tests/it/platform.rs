@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Router, Tail};
 use chassis::{Listeners, Shutdown};
 use contracts::{Event, EventType, Topic};
+use faults::Faults;
 use serde_json::Value;
 use store::mongo::Mongo;
 use user::config::{Attempts, Config, Passwords, Sessions, Sweeper};
@@ -92,8 +93,13 @@ impl Platform {
         Self::start_with(config()).await
     }
 
-    /// Starts the service, and waits until it and the consumer of events are ready.
+    /// Starts the service without faults.
     pub(crate) async fn start_with(config: Config) -> Self {
+        Self::start_with_faults(config, Faults::none()).await
+    }
+
+    /// Starts the service, and waits until it and the consumer of events are ready.
+    pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
         // An earlier test may have installed it, which is fine.
         rustls::crypto::ring::default_provider().install_default().ok();
         create_topics(&config.kafka).await;
@@ -101,7 +107,7 @@ impl Platform {
         let received = Arc::new(ReceivedEvents::default());
         let stop_tail = start_tail(&config.kafka, &received, &producer).await;
 
-        let listeners = Listeners::local(&[]).await.expect("free ports");
+        let listeners = Listeners { faults, ..Listeners::local(&[]).await.expect("free ports") };
         let base = format!("http://{}", listeners.http.local_addr().expect("an address"));
         let ops = format!("http://{}/readyz", listeners.ops.local_addr().expect("an address"));
         let shutdown = Shutdown::new();

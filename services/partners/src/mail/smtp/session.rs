@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use faults::{FaultId, Faults};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,6 +26,7 @@ const HTTP_METHODS: [&str; 9] =
 pub(super) struct Session {
     config: Arc<Smtp>,
     mailbox: Mailbox,
+    faults: Faults,
     stop: CancellationToken,
     from: Option<String>,
     to: Vec<String>,
@@ -40,8 +42,8 @@ enum Next {
 }
 
 impl Session {
-    pub(super) fn new(config: Arc<Smtp>, mailbox: Mailbox, stop: CancellationToken) -> Self {
-        Self { config, mailbox, stop, from: None, to: Vec::new(), errors: 0 }
+    pub(super) fn new(config: Arc<Smtp>, mailbox: Mailbox, faults: Faults, stop: CancellationToken) -> Self {
+        Self { config, mailbox, faults, stop, from: None, to: Vec::new(), errors: 0 }
     }
 
     pub(super) async fn run(mut self, stream: TcpStream) -> std::io::Result<()> {
@@ -186,10 +188,11 @@ impl Session {
         if too_large {
             return Ok(Some("552 message too large"));
         }
+        let delay = self.answer_delay(&to);
         let mailbox = self.mailbox.clone();
         let stored = telemetry::spawn_blocking(move || mailbox.store(&from, &to, &content)).await;
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(self.config.accept_delay_ms)) => {}
+            () = tokio::time::sleep(delay) => {}
             () = self.stop.cancelled() => {}
         }
         Ok(Some(match stored {
@@ -200,6 +203,15 @@ impl Session {
             }
             Err(_cancelled) => "451 message could not be stored, try again later",
         }))
+    }
+
+    /// Delay between the final dot and its answer. It is longer while the fault `notification.provider-slow` is active.
+    fn answer_delay(&self, to: &[String]) -> Duration {
+        let recipient = to.first().map(String::as_str);
+        let values =
+            chassis::faults::active(&self.faults, FaultId::NotificationProviderSlow, None, recipient);
+        let more_ms = values.map_or(0, |values| u64::try_from(values.get("delay_ms")).unwrap_or_default());
+        Duration::from_millis(self.config.accept_delay_ms.saturating_add(more_ms))
     }
 
     fn reject(&mut self, answer: &str) -> (String, Next) {
@@ -241,6 +253,7 @@ fn declared_bytes(parameters: &str) -> Option<usize> {
 mod tests {
     use std::time::Duration;
 
+    use faults::Faults;
     use tempfile::TempDir;
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
     use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -286,7 +299,8 @@ mod tests {
                 kept_bytes_max: 1 << 20,
                 accept_delay_ms: 0,
             };
-            let session = Session::new(config.into(), mailbox.clone(), CancellationToken::new());
+            let (faults, stop) = (Faults::none(), CancellationToken::new());
+            let session = Session::new(config.into(), mailbox.clone(), faults, stop);
             Self { session, read: BufReader::new(read), write, client, mailbox, _folder: folder }
         }
     }

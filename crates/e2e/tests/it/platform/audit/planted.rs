@@ -1,0 +1,260 @@
+//! Errors planted in databases of the test's own, beside a provider's statement and a pay table of its own.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use pitboss::audit::{Databases, Options, Report, Sources, run_with};
+use serde_json::{Value, json};
+use store::bson::{DateTime, Document, doc};
+use store::mongo::{Config, Mongo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Age of all records, so that nothing is in flight and every bucket of analytics is complete.
+const AGE_MS: i64 = 3 * 3_600_000;
+
+/// Statement of the card provider, line by line.
+type Statement = Arc<Mutex<Vec<Value>>>;
+
+struct World {
+    at_ms: i64,
+    databases: Databases,
+    statement: Statement,
+    sources: Sources,
+    /// Ends the server with the test.
+    _server: JoinSet<()>,
+}
+
+fn pay_table() -> Value {
+    let pays = [json!({ "line": ["cherry", "cherry", "other"], "multiplier": 5 })];
+    json!({ "game": "slots", "version": "slots-1", "pays": pays })
+}
+
+/// Answers one request of the audit, as the gateway or as partners.
+async fn answer(mut stream: TcpStream, statement: &Statement) -> std::io::Result<()> {
+    let (mut head, mut chunk) = (Vec::new(), [0_u8; 1_024]);
+    while !head.ends_with(b"\r\n\r\n") {
+        let read = stream.read(&mut chunk).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        head.extend_from_slice(&chunk[..read]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    let since = path.strip_prefix("/card/v1/statement?since=");
+    let since = since.and_then(|rest| rest.split('&').next()?.parse::<u64>().ok());
+    let (status, body) = if path.ends_with("/pay-table") {
+        ("200 OK", pay_table())
+    } else if let Some(since) = since {
+        let lines = statement.lock().expect("no panic").clone();
+        let later = lines.into_iter().filter(|line| line["sequence"].as_u64() > Some(since));
+        ("200 OK", json!({ "entries": later.collect::<Vec<_>>() }))
+    } else {
+        ("404 Not Found", json!({}))
+    };
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).await
+}
+
+impl World {
+    async fn new() -> Self {
+        // Another test of this process may have installed it already.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let statement = Statement::default();
+        let mut server = JoinSet::new();
+        let served = Arc::clone(&statement);
+        server.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that hangs up is no failure of the test.
+                drop(answer(stream, &served).await);
+            }
+        });
+        let database = |service: &str| testkit::unique(&format!("audit-{service}"));
+        let databases = Databases {
+            payment: database("payment"),
+            game: database("game"),
+            user: database("user"),
+            analytics: database("analytics"),
+        };
+        let sources = Sources {
+            mongo_uri: testkit::mongo(),
+            databases: databases.clone(),
+            gateway_url: url.clone(),
+            partners_url: url,
+            internal_token: "token".to_owned(),
+            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+        };
+        let at_ms = DateTime::now().timestamp_millis() - AGE_MS;
+        Self { at_ms, databases, statement, sources, _server: server }
+    }
+
+    async fn mongo(database: &str) -> Mongo {
+        Mongo::connect(&Config::new(testkit::mongo(), database)).await.expect("a document store")
+    }
+
+    async fn insert(&self, database: &str, collection: &'static str, document: Document) {
+        let documents = Self::mongo(database).await.collection::<Document>(collection);
+        documents.insert_one(&document).await.expect("inserted");
+    }
+
+    fn at(&self) -> DateTime {
+        DateTime::from_millis(self.at_ms)
+    }
+
+    async fn account(&self, player_id: &str, next_seq: i64, balance_minor: i64) {
+        let account = doc! {
+            "_id": player_id, "version": 1_i64, "next_seq": next_seq, "balances": { "EUR": balance_minor }, "tail": [],
+        };
+        self.insert(&self.databases.payment, "accounts", account).await;
+    }
+
+    async fn row(&self, player_id: &str, seq: i64, changes: Document) {
+        let mut row = doc! {
+            "_id": format!("{player_id}/{seq}"), "player_id": player_id, "seq": seq,
+            "command_id": format!("{player_id}-{seq}"), "outcome": "applied", "at": self.at(),
+        };
+        row.extend(changes);
+        self.insert(&self.databases.payment, "ledger", row).await;
+    }
+
+    /// A deposit as payment and the card provider record it.
+    async fn deposit(&self, player_id: &str, seq: i64, payment_id: &str, amount_minor: i64) {
+        let legs = [leg("provider:card", -amount_minor), leg(&format!("player:{player_id}"), amount_minor)];
+        let changes = doc! {
+            "type": "casino.payments.v1.ProviderReported", "keys": [format!("r:{payment_id}")],
+            "postings": legs.to_vec(), "balance_after_minor": amount_minor,
+            "event": { "type": "casino.payments.v1.DepositCompleted" },
+        };
+        self.row(player_id, seq, changes).await;
+        self.captured(payment_id, amount_minor);
+    }
+
+    fn captured(&self, payment_id: &str, amount_minor: i64) {
+        let mut statement = self.statement.lock().expect("no panic");
+        let line = json!({
+            "sequence": statement.len() + 1, "kind": "charge", "payment_id": payment_id, "status": "captured",
+            "amount_minor": amount_minor, "currency": "EUR", "at_epoch_ms": self.at_ms,
+        });
+        statement.push(line);
+    }
+
+    /// A bet of 100 as payment, game, user and analytics record it.
+    async fn bet(&self, player_id: &str, seq: i64, bet_id: &str, payout_minor: i64, balance_minor: i64) {
+        let own = format!("player:{player_id}");
+        let legs = [
+            leg(&own, -100),
+            leg("house:slots", 100),
+            leg("house:slots", -payout_minor),
+            leg(&own, payout_minor),
+        ];
+        let changes = doc! {
+            "type": "casino.payments.v1.ApplyWager", "keys": [format!("w:{bet_id}")], "postings": legs.to_vec(),
+            "balance_after_minor": balance_minor, "event": { "type": "casino.payments.v1.WagerApplied" },
+        };
+        self.row(player_id, seq, changes).await;
+        let bet = doc! {
+            "_id": bet_id, "player_id": player_id, "game": "slots", "state": "settled", "stake_minor": 100_i64,
+            "payout_minor": payout_minor, "currency": "EUR", "reels": ["cherry", "cherry", "lemon"],
+            "pay_table_version": "slots-1", "decided_at": self.at(), "ended_at": self.at(),
+            "balance_minor": balance_minor,
+        };
+        self.insert(&self.databases.game, "bets", bet).await;
+        let entry = doc! {
+            "_id": bet_id, "player_id": player_id, "kind": "bet", "outcome": "settled", "amount_minor": 100_i64,
+            "payout_minor": payout_minor, "currency": "EUR", "at": self.at(),
+        };
+        self.insert(&self.databases.user, "bet_history", entry).await;
+        let cause = bet_id.parse().expect("an id");
+        let event_id = contracts::ids::follower_id(&cause, contracts::EventType::BetSettled);
+        let fact = doc! {
+            "_id": event_id.to_string(), "kind": "bet_settled", "slot_s": self.start_s(10), "game": "slots",
+            "currency": "EUR", "in_minor": 100_i64, "out_minor": payout_minor,
+        };
+        self.insert(&self.databases.analytics, "facts", fact).await;
+    }
+
+    fn start_s(&self, length_s: i64) -> i64 {
+        let at_s = self.at_ms.div_euclid(1_000);
+        at_s - at_s.rem_euclid(length_s)
+    }
+
+    /// Rollups of one bet, at all levels.
+    async fn rollups(&self, payout_minor: i64) {
+        for (level, length_s) in [("slot", 10), ("minute", 60), ("hour", 3_600)] {
+            let rollup = doc! {
+                "_id": level, "level": level, "start_s": self.start_s(length_s), "game": "slots", "currency": "EUR",
+                "facts": 1_i64, "stake_minor": 100_i64, "payout_minor": payout_minor, "deposited_minor": 0_i64,
+                "withdrawn_minor": 0_i64,
+            };
+            self.insert(&self.databases.analytics, "rollups", rollup).await;
+        }
+    }
+
+    async fn audit(&self) -> Report {
+        run_with(&self.sources, &Options::default()).await.expect("an audit")
+    }
+
+    async fn drop_databases(&self) {
+        let Databases { payment, game, user, analytics } = &self.databases;
+        for database in [payment, game, user, analytics] {
+            Self::mongo(database).await.drop_database().await.expect("dropped");
+        }
+    }
+}
+
+fn leg(account: &str, amount_minor: i64) -> Document {
+    doc! { "account": account, "currency": "EUR", "amount_minor": amount_minor }
+}
+
+fn violated(report: &Report) -> BTreeSet<&str> {
+    report.checks.iter().filter(|check| check.violations() > 0).map(|check| check.name).collect()
+}
+
+fn pointers(report: &Report) -> BTreeSet<&str> {
+    report.findings().flat_map(|finding| &finding.pointers).map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn planted_errors_are_found() {
+    let world = World::new().await;
+    world.account("ada", 3, 1_400).await;
+    world.deposit("ada", 1, "pay-1", 1_000).await;
+    world.bet("ada", 2, "bet-1", 500, 1_400).await;
+    world.rollups(500).await;
+    let report = world.audit().await;
+    assert!(report.is_clean(), "{report:#?}");
+    assert!(report.checks.iter().all(|check| check.checked > 0 && !check.empty), "{report:#?}");
+
+    // A row that its account has not decided, and whose postings are not balanced.
+    let legs = [leg("player:ada", -100), leg("house:slots", 99)];
+    let changes = doc! { "type": "casino.payments.v1.VoidWager", "keys": ["c:x"], "postings": legs.to_vec() };
+    world.row("ada", 3, changes).await;
+    // A payout a hundred times too high, on which all services agree, and which no rollup has.
+    world.account("bob", 2, 49_900).await;
+    world.bet("bob", 1, "bet-2", 50_000, 49_900).await;
+    // An order that the ledger does not know.
+    world.captured("pay-2", 700);
+    let report = world.audit().await;
+    let expected = ["ledger-rows", "payouts", "postings", "provider-orders", "rollups"];
+    assert_eq!(violated(&report), BTreeSet::from(expected), "{report:#?}");
+    let pointers = pointers(&report);
+    for pointer in
+        ["payment.ledger _id=ada/3", "game.bets _id=bet-2", "partners: /card/v1/statement sequence=2"]
+    {
+        assert!(pointers.contains(pointer), "{pointer}: {report:#?}");
+    }
+    let slot_s = world.start_s(10);
+    assert!(
+        pointers.contains(format!("analytics.rollups level=slot start_s={slot_s}").as_str()),
+        "{report:#?}"
+    );
+    world.drop_databases().await;
+}

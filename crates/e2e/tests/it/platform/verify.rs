@@ -1,0 +1,60 @@
+//! `verify` on a whole platform: two faults are proven, and a control that shows the fault too is reported.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{cli, exclusive, output_text};
+
+/// Time for which the sabotage arms the fault again and again. It covers the control, which begins after a few seconds.
+const SABOTAGE: Duration = Duration::from_secs(12);
+
+/// The rows of a report, by fault. Fails if the command did not exit with `code`.
+fn rows(args: &[&str], code: i32) -> Vec<Value> {
+    let output = cli(&[&["verify", "--json", "--seed", "7"], args].concat(), None);
+    assert_eq!(output.status.code(), Some(code), "{}", output_text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["seed"], 7);
+    report["rows"].as_array().expect("rows").clone()
+}
+
+fn no_fault_is_armed() -> bool {
+    let output = cli(&["fault", "status", "--json"], None);
+    let status: Value = serde_json::from_slice(&output.stdout).expect("a status");
+    status["armed"].as_array().is_some_and(Vec::is_empty)
+}
+
+#[tokio::test]
+async fn two_faults_are_proven() {
+    // Its controls need a platform that nobody else uses.
+    let _guard = exclusive().await;
+    let faults = ["user.unauthorized", "payment.provider-slow"];
+    let rows = rows(&faults, 0);
+    for fault in faults {
+        let row = rows.iter().find(|row| row["id"] == fault).expect("a row");
+        assert_eq!(row["result"], "PROVEN", "{row}");
+        assert!(row["time_to_signal_s"].as_f64().is_some_and(|seconds| seconds <= 5.0), "{row}");
+        assert!(row["applied"].as_u64().is_some_and(|count| count >= 3), "{row}");
+        assert!(row["recovery_s"].is_number() && row["trace_id"].is_string(), "{row}");
+    }
+    assert!(no_fault_is_armed());
+}
+
+#[tokio::test]
+async fn fault_in_the_control_is_noisy() {
+    let _guard = exclusive().await;
+    let fault = "payment.provider-slow";
+    let sabotage = thread::spawn(move || {
+        let began = Instant::now();
+        while began.elapsed() < SABOTAGE {
+            let on = ["fault", "on", fault, "--param", "delay_ms=1000", "--for", "2"];
+            assert!(cli(&on, None).status.success());
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let rows = rows(&[fault], 1);
+    sabotage.join().expect("the fault was armed each time");
+    assert_eq!(rows[0]["result"], "NOISY", "{}", rows[0]);
+    assert!(cli(&["fault", "off", "--all"], None).status.success());
+}

@@ -1,0 +1,190 @@
+//! The flag file's text, in the format of flagd (<https://flagd.dev/reference/flag-definitions/>).
+//!
+//! Every fault is a flag with the variants `on` (its parameters) and `off`. A fault that is not armed is `DISABLED`, with its
+//! default scope and values, so an operator can arm it by writing `ENABLED`. Only those targeting rules of flagd are accepted
+//! that are also written: `fractional` over `on` and `off`, and `if` with `==` on `player` or `release`. The end of a fault is in
+//! its metadata (`expires_at_ms`), because flagd's own time has whole seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{Armed, FaultId, Scope, State, Values};
+
+const ON: &str = "on";
+const OFF: &str = "off";
+const EXPIRES_AT_MS: &str = "expires_at_ms";
+
+#[derive(Deserialize)]
+struct File {
+    flags: BTreeMap<String, Flag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Flag {
+    state: FlagState,
+    variants: Map<String, Value>,
+    default_variant: Option<String>,
+    targeting: Option<Value>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "UPPERCASE")]
+enum FlagState {
+    Enabled,
+    Disabled,
+}
+
+/// Reads the text of a flag file. The error says which flag is wrong.
+pub(crate) fn parse(text: &str) -> Result<State, String> {
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut armed = Vec::new();
+    for (name, flag) in &file.flags {
+        if let Some(fault) = flag.armed(name).map_err(|reason| format!("flag `{name}`: {reason}"))? {
+            armed.push(fault);
+        }
+    }
+    armed.sort_by_key(|fault| fault.id);
+    Ok(State { armed })
+}
+
+/// Writes the text of a flag file. The error says which fault is wrong.
+pub(crate) fn render(state: &State) -> Result<String, String> {
+    let mut seen = BTreeSet::new();
+    for fault in &state.armed {
+        check_scope(&fault.scope).map_err(|reason| format!("fault `{}`: {reason}", fault.id))?;
+        if !seen.insert(fault.id) {
+            return Err(format!("fault `{}`: it is armed twice", fault.id));
+        }
+    }
+    let flags: Map<String, Value> = FaultId::ALL
+        .into_iter()
+        .map(|id| {
+            let armed = state.armed.iter().find(|armed| armed.id == id);
+            (id.to_string(), armed.map_or_else(|| disabled(id), enabled))
+        })
+        .collect();
+    let file = json!({ "$schema": "https://flagd.dev/schema/v0/flags.json", "flags": flags });
+    serde_json::to_string_pretty(&file).map(|text| text + "\n").map_err(|error| error.to_string())
+}
+
+fn enabled(armed: &Armed) -> Value {
+    flag("ENABLED", armed.id, &armed.scope, &armed.values, armed.expires_at_ms)
+}
+
+fn disabled(id: FaultId) -> Value {
+    flag("DISABLED", id, &id.definition().default_scope, &Values::defaults(id), None)
+}
+
+fn flag(state: &str, id: FaultId, scope: &Scope, values: &Values, expires_at_ms: Option<i64>) -> Value {
+    let on: Map<String, Value> = values.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let mut metadata: Map<String, Value> = Map::new();
+    metadata.insert("title".to_owned(), id.definition().title.into());
+    if let Some(at_ms) = expires_at_ms {
+        metadata.insert(EXPIRES_AT_MS.to_owned(), at_ms.into());
+    }
+    let mut flag = json!({ "state": state, "variants": { ON: on, OFF: {} }, "metadata": metadata });
+    let targeting = match scope {
+        Scope::All => None,
+        Scope::SharePercent(percent) => {
+            Some(json!({ "fractional": [[ON, percent], [OFF, 100_u8.saturating_sub(*percent)]] }))
+        }
+        Scope::Release(release) => Some(equals("release", release)),
+        Scope::Player(player_id) => Some(equals("player", player_id)),
+    };
+    if let Some(flag) = flag.as_object_mut() {
+        let default = if targeting.is_some() { OFF } else { ON };
+        flag.insert("defaultVariant".to_owned(), default.into());
+        flag.extend(targeting.map(|rule| ("targeting".to_owned(), rule)));
+    }
+    flag
+}
+
+fn equals(name: &str, value: &str) -> Value {
+    json!({ "if": [{ "==": [{ "var": name }, value] }, ON, OFF] })
+}
+
+impl Flag {
+    /// The fault that the flag arms, or None if it arms none.
+    fn armed(&self, name: &str) -> Result<Option<Armed>, String> {
+        if self.state == FlagState::Disabled {
+            return Ok(None);
+        }
+        let Some(scope) = self.scope()? else { return Ok(None) };
+        let id: FaultId = name.parse().map_err(|error: crate::UnknownFault| error.to_string())?;
+        check_scope(&scope)?;
+        let values = Values::new(id, self.on_values()?).map_err(|error| error.to_string())?;
+        let expires_at_ms = match self.metadata.get(EXPIRES_AT_MS) {
+            None => None,
+            Some(value) => Some(value.as_i64().ok_or("`expires_at_ms` is not a whole number")?),
+        };
+        Ok(Some(Armed { id, scope, values, expires_at_ms }))
+    }
+
+    /// The scope of an enabled flag, or None if it always answers `off`.
+    fn scope(&self) -> Result<Option<Scope>, String> {
+        let rule = self.targeting.as_ref().filter(|rule| !is_empty(rule));
+        match (self.default_variant.as_deref(), rule) {
+            (Some(ON), None) => Ok(Some(Scope::All)),
+            (Some(OFF), None) => Ok(None),
+            (Some(OFF), Some(rule)) => targeted(rule).map(Some).ok_or_else(|| {
+                "the targeting must be `fractional` of `on` and `off` that add up to 100, or `if` with `==` on \
+                 `player` or `release`"
+                    .to_owned()
+            }),
+            (Some(ON), Some(_)) => Err("with a targeting rule, `defaultVariant` must be `off`".to_owned()),
+            _ => Err("`defaultVariant` must be `on` or `off`".to_owned()),
+        }
+    }
+
+    /// Values of the variant `on`.
+    fn on_values(&self) -> Result<Vec<(&str, i64)>, String> {
+        let on = self.variants.get(ON).and_then(Value::as_object);
+        let on = on.ok_or("the variant `on` must be an object with the fault's parameters")?;
+        let mut values = Vec::new();
+        for (name, value) in on {
+            let value = value.as_i64().ok_or_else(|| format!("`{name}` is not a whole number"))?;
+            values.push((name.as_str(), value));
+        }
+        Ok(values)
+    }
+}
+
+fn is_empty(rule: &Value) -> bool {
+    rule.is_null() || rule.as_object().is_some_and(Map::is_empty)
+}
+
+/// The scope of a targeting rule, or None for a rule that is not supported.
+fn targeted(rule: &Value) -> Option<Scope> {
+    if let Some(buckets) = rule.get("fractional") {
+        let percent = buckets.get(0)?.get(1)?.as_u64().and_then(|percent| u8::try_from(percent).ok())?;
+        let wanted = json!([[ON, percent], [OFF, 100_u8.checked_sub(percent)?]]);
+        return (*rule == json!({ "fractional": wanted })).then_some(Scope::SharePercent(percent));
+    }
+    let value = rule.get("if")?.get(0)?.get("==")?.get(1)?.as_str()?;
+    let is_for = |name| *rule == equals(name, value);
+    if is_for("player") {
+        return Some(Scope::Player(value.to_owned()));
+    }
+    is_for("release").then(|| Scope::Release(value.to_owned()))
+}
+
+fn check_scope(scope: &Scope) -> Result<(), String> {
+    match scope {
+        Scope::SharePercent(1..=100) | Scope::All => Ok(()),
+        Scope::SharePercent(percent) => {
+            Err(format!("a share must be from 1 to 100 percent, and it is {percent}"))
+        }
+        Scope::Release(text) | Scope::Player(text) if text.is_empty() => {
+            Err("the player or release of its scope is empty".to_owned())
+        }
+        Scope::Release(_) | Scope::Player(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

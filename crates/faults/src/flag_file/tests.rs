@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn one(flag: &Value) -> Result<State, String> {
+    parse(&json!({ "flags": { "consumer.slow": flag } }).to_string())
+}
+
+fn slow(scope: Scope) -> Armed {
+    let id = FaultId::ConsumerSlow;
+    Armed { id, scope, values: Values::defaults(id), expires_at_ms: None }
+}
+
+/// A flag of the file with one armed fault.
+fn written(armed: Armed) -> Value {
+    let name = armed.id.to_string();
+    let text = render(&State { armed: vec![armed] }).unwrap();
+    let file: Value = serde_json::from_str(&text).unwrap();
+    file["flags"][name.as_str()].clone()
+}
+
+#[test]
+fn file_lists_every_fault_and_arms_none_by_default() {
+    let text = render(&State::default()).unwrap();
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let flags = file["flags"].as_object().unwrap();
+    assert_eq!(flags.len(), FaultId::ALL.len());
+    for (name, flag) in flags {
+        assert_eq!(flag["state"], "DISABLED", "{name}");
+    }
+    assert_eq!(parse(&text).unwrap(), State::default());
+}
+
+#[test]
+fn armed_fault_has_flagds_form() {
+    let armed = Armed { expires_at_ms: Some(1_700_000_000_000), ..slow(Scope::SharePercent(10)) };
+    assert_eq!(
+        written(armed),
+        json!({
+            "state": "ENABLED",
+            "variants": { "on": { "delay_ms": 500 }, "off": {} },
+            "defaultVariant": "off",
+            "targeting": { "fractional": [["on", 10], ["off", 90]] },
+            "metadata": { "title": "A consumer takes longer for each record", "expires_at_ms": 1_700_000_000_000_i64 }
+        })
+    );
+    let player = written(slow(Scope::Player("p-1".to_owned())));
+    assert_eq!(player["targeting"], json!({ "if": [{ "==": [{ "var": "player" }, "p-1"] }, "on", "off"] }));
+    assert_eq!(player["defaultVariant"], "off");
+    let all = written(slow(Scope::All));
+    assert_eq!((&all["defaultVariant"], all.get("targeting")), (&json!("on"), None));
+}
+
+/// An operator who edits the file only writes `ENABLED`.
+#[test]
+fn enabling_a_flag_by_hand_arms_its_defaults() {
+    let text = render(&State::default()).unwrap();
+    let mut file: Value = serde_json::from_str(&text).unwrap();
+    file["flags"]["payment.random-failure"]["state"] = json!("ENABLED");
+    let state = parse(&file.to_string()).unwrap();
+    let id = FaultId::PaymentRandomFailure;
+    let wanted =
+        Armed { id, scope: Scope::SharePercent(10), values: Values::defaults(id), expires_at_ms: None };
+    assert_eq!(state.armed, [wanted]);
+}
+
+#[test]
+fn flag_that_always_answers_off_arms_nothing() {
+    let variants = json!({ "on": {}, "off": {} });
+    for flag in [
+        json!({ "state": "ENABLED", "variants": variants, "defaultVariant": "off" }),
+        json!({ "state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": {} }),
+        json!({ "state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": null }),
+        json!({ "state": "DISABLED", "variants": variants, "defaultVariant": "on" }),
+    ] {
+        assert_eq!(one(&flag).unwrap(), State::default(), "{flag}");
+    }
+    // A fault of a newer build is an error only when it is armed.
+    let unknown = |state: &str| {
+        let flag = json!({ "state": state, "variants": variants, "defaultVariant": "on" });
+        parse(&json!({ "flags": { "game.new": flag } }).to_string())
+    };
+    assert_eq!(unknown("DISABLED").unwrap(), State::default());
+    assert!(unknown("ENABLED").unwrap_err().starts_with("flag `game.new`: there is no fault"));
+}
+
+#[test]
+fn flag_without_a_meaning_here_is_refused() {
+    let flag = |default: &str, on: Value, targeting: Value| {
+        let variants = json!({ "on": on, "off": {} });
+        json!({ "state": "ENABLED", "variants": variants, "defaultVariant": default, "targeting": targeting })
+    };
+    for (flag, reason) in [
+        (flag("maybe", json!({}), json!(null)), "`defaultVariant` must be"),
+        (flag("on", json!(true), json!(null)), "the variant `on` must be an object"),
+        (flag("on", json!({ "delay_ms": 0 }), json!(null)), "must be from 1 to 10000"),
+        (flag("on", json!({ "delay_ms": 1.5 }), json!(null)), "not a whole number"),
+        (flag("on", json!({ "delay_s": 1 }), json!(null)), "has no parameter"),
+        (flag("on", json!({}), json!({ "fractional": [["on", 10], ["off", 90]] })), "must be `off`"),
+        (flag("off", json!({}), json!({ "fractional": [["on", 10], ["off", 80]] })), "the targeting must be"),
+        (flag("off", json!({}), json!({ "fractional": [["on", 0], ["off", 100]] })), "a share must be"),
+        (flag("off", json!({}), json!({ "fractional": [["on", 300], ["off", 0]] })), "the targeting must be"),
+        (flag("off", json!({}), json!({ "in": ["p", { "var": "player" }] })), "the targeting must be"),
+        (
+            flag("off", json!({}), json!({ "if": [{ "==": [{ "var": "email" }, "p"] }, "on", "off"] })),
+            "the targeting must be",
+        ),
+        (
+            flag("off", json!({}), json!({ "if": [{ "==": [{ "var": "player" }, "p"] }, "off", "on"] })),
+            "the targeting must be",
+        ),
+        (
+            flag("off", json!({}), json!({ "if": [{ "==": [{ "var": "player" }, ""] }, "on", "off"] })),
+            "scope is empty",
+        ),
+    ] {
+        let error = one(&flag).unwrap_err();
+        assert!(error.starts_with("flag `consumer.slow`: ") && error.contains(reason), "{reason}: {error}");
+    }
+    for text in ["", "{", "[]", "{}", r#"{"flags":[]}"#, r#"{"flags":{"consumer.slow":{"state":"ON"}}}"#] {
+        assert!(parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn state_that_cannot_be_evaluated_is_not_written() {
+    for scope in [Scope::SharePercent(0), Scope::SharePercent(101), Scope::Player(String::new())] {
+        assert!(render(&State { armed: vec![slow(scope)] }).is_err());
+    }
+    let twice = State { armed: vec![slow(Scope::All), slow(Scope::All)] };
+    assert_eq!(render(&twice).unwrap_err(), "fault `consumer.slow`: it is armed twice");
+}
+
+fn any_scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![
+        Just(Scope::All),
+        (1..=100_u8).prop_map(Scope::SharePercent),
+        ".{1,20}".prop_map(Scope::Release),
+        ".{1,20}".prop_map(Scope::Player),
+    ]
+}
+
+fn any_armed(id: FaultId) -> impl Strategy<Value = Armed> {
+    let values: Vec<_> =
+        id.definition().params.iter().map(|spec| (Just(spec.name), spec.min..=spec.max)).collect();
+    (any_scope(), values, any::<Option<i64>>()).prop_map(move |(scope, values, expires_at_ms)| Armed {
+        id,
+        scope,
+        values: Values::new(id, values).unwrap(),
+        expires_at_ms,
+    })
+}
+
+/// For each fault whether it is armed, and how.
+fn any_states() -> impl Strategy<Value = Vec<Option<Armed>>> {
+    FaultId::ALL.into_iter().map(|id| proptest::option::of(any_armed(id))).collect::<Vec<_>>()
+}
+
+proptest! {
+    #[test]
+    fn every_state_is_read_back(all in any_states()) {
+        let state = State { armed: all.into_iter().flatten().collect() };
+        prop_assert_eq!(parse(&render(&state).unwrap()), Ok(state));
+    }
+}

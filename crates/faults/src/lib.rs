@@ -1,0 +1,40 @@
+//! Faults on cue: what can be broken on purpose, for which traffic, and whether it is broken for this request.
+//!
+//! One fault through this crate: [`FaultId`] names it and its [`Definition`] describes it (parameters, limits, evidence,
+//! runbook). An operator arms it in the flag file ([`State`]) with a [`Scope`] and [`Values`]. Every service watches that file
+//! ([`Faults::watch`]). The code at the place that the fault names calls [`Faults::active`] with its [`Subject`] and breaks
+//! something if it gets values. One request can carry a fault of its own in signed baggage ([`request`]).
+//!
+//! It guarantees that no fault is active unless the file or a signed request names it, that an unreadable file changes nothing,
+//! and that an evaluation costs one relaxed load while nothing is armed. `docs/FAULTS.md` is generated from the registry.
+//!
+//! # Why the evaluator is our own
+//!
+//! The file has flagd's format, but neither `open-feature` nor `flagd-evaluation-engine` runs in the services. The OpenFeature
+//! client is asynchronous, and faults act in synchronous code. The engine compiles a rule at every evaluation, and it pulls a
+//! mocking library into every program. `docs/adr/0012-faults-have-their-own-flag-evaluator.md` has the details.
+
+mod definition;
+mod evaluation;
+mod fault_id;
+mod flag_file;
+mod registry;
+pub mod request;
+mod service_faults;
+mod state;
+mod values;
+mod watcher;
+
+pub use definition::{Definition, MoneyVerdict, ParamSpec};
+pub use evaluation::Subject;
+pub use fault_id::{FaultId, UnknownFault};
+pub use service_faults::{Faults, Options};
+pub use state::{Armed, Scope, State, StateError};
+pub use values::{ValueError, Values};
+
+/// Milliseconds since 1970, the time in which faults expire.
+#[must_use]
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,61 @@
+//! Faults of notification.
+
+use super::alert;
+use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+
+pub(crate) static PROVIDER_DOWN: Definition = Definition {
+    id: FaultId::NotificationProviderDown,
+    services: &["partners"],
+    title: "The mail server refuses every e-mail for now",
+    breaks: "The simulated mail server answers every connection with 421 (not available) and closes it.",
+    params: &[],
+    default_scope: Scope::All,
+    safety: "E-mails stay stored with their due time, and retries wait with doubling pauses from 5 s up to \
+             an hour. An e-mail is given up and reported only after about six and a half hours. Settled bets \
+             are not touched.",
+    evidence: &[
+        "`send mail` transactions in notification with the status `unavailable`, several for one e-mail, \
+         with growing pauses between them.",
+        "No issue while e-mails are retried. Those that are given up are reported, and all of them are one \
+         issue.",
+        "`notifications.failed` counts, and `notifications.sent` stands still while big wins are settled.",
+    ],
+    alerts: &[alert::ERROR_RATE],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: players get no e-mails; `notifications.sent` stands still, and the number of due \
+              notifications grows. Where: the `send mail` transactions in notification fail, and their trace \
+              is that of the win; bets and payments are as before. Meaning: the mail server does not accept \
+              e-mails; notification keeps them and tries again. Do: check the mail server (here: `./pitboss \
+              fault off notification.provider-down`); due e-mails are sent by themselves at their next \
+              attempt; an e-mail that was given up is listed and has to be retried by an operator.",
+};
+
+pub(crate) static PROVIDER_SLOW: Definition = Definition {
+    id: FaultId::NotificationProviderSlow,
+    services: &["partners"],
+    title: "The mail server answers late",
+    breaks: "The simulated mail server waits before it accepts an e-mail.",
+    params: &[ParamSpec {
+        name: "delay_ms",
+        doc: "Time that the mail server waits before it answers the content of an e-mail, in milliseconds.",
+        default: 5_000,
+        min: 1,
+        max: 60_000,
+    }],
+    default_scope: Scope::All,
+    safety: "At most eight e-mails are in flight, one a player. No consumer lane waits for an e-mail, and \
+             claims are renewed meanwhile, so no e-mail is sent twice.",
+    evidence: &[
+        "`send mail` transactions in notification that last at least `delay_ms`.",
+        "The time from a win to its e-mail grows by at least `delay_ms`, and further when more e-mails are \
+         due than can be in flight.",
+    ],
+    alerts: &[alert::LATENCY_P95],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: e-mails arrive late, and none is missing. Where: `send mail` in notification is the long \
+              transaction in the win's trace; the lag of notification's group stays low, because its lanes \
+              wait for no e-mail. Meaning: the mail server is slow; under many wins due e-mails queue up. \
+              Do: compare the duration of deliveries with the number of due notifications; switch the fault \
+              off (`./pitboss fault off notification.provider-slow`); the due e-mails are sent by \
+              themselves.",
+};

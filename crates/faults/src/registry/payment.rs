@@ -1,0 +1,67 @@
+//! Faults of payment.
+
+use super::alert;
+use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+
+pub(crate) static RANDOM_FAILURE: Definition = Definition {
+    id: FaultId::PaymentRandomFailure,
+    services: &["payment"],
+    title: "A share of the payments fails",
+    breaks: "Payment declines a deposit or withdrawal before its first request to the card provider, and \
+             reports an error. The payment id decides about the share, so a retry of the same payment cannot \
+             hide the fault.",
+    params: &[],
+    default_scope: Scope::SharePercent(10),
+    safety: "Nothing moves at the provider. The payment ends like one that the provider declined, so a \
+             withdrawn amount is returned. A payment that was sent to the provider before is spared.",
+    evidence: &[
+        "One error issue in payment, grouped, with the armed fault as flag context.",
+        "Spans with the attribute `flag.evaluation.payment.random-failure`, and no `http.client` span in the \
+         trace of a failed payment.",
+        "The metrics `payments.ended` with outcome `failed`, and `payments.success.ratio` below its usual \
+         band.",
+    ],
+    alerts: &[alert::PAYMENT_FAILURES, alert::ERROR_RATE],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: `payments.success.ratio` falls and one issue grows in the project payment; its events \
+              name different payments. Where: the issue's trace leads from the gateway's request to the \
+              failed span in payment; analytics shows the ratio. Meaning: payments fail inside payment, not \
+              at the card provider, which received no request. Do: compare the failure rate by release and \
+              by the flag context of the events; switch the fault off (`./pitboss fault off \
+              payment.random-failure`); see that new payments complete, then run `./pitboss audit`. Players \
+              whose deposit failed were not charged and can try again.",
+};
+
+pub(crate) static PROVIDER_SLOW: Definition = Definition {
+    id: FaultId::PaymentProviderSlow,
+    services: &["partners"],
+    title: "The card provider answers late",
+    breaks: "The simulated card provider handles a charge, a payout or a look-up as usual, and waits before \
+             it answers.",
+    params: &[ParamSpec {
+        name: "delay_ms",
+        doc: "Time that the provider waits before it answers, in milliseconds. From payment's \
+              `provider.timeout_ms` (2000) on, requests and look-ups time out, and payments stay pending \
+              until the fault ends.",
+        default: 2_000,
+        min: 1,
+        max: 30_000,
+    }],
+    default_scope: Scope::All,
+    safety: "Payment's pool limits the requests in flight, each has a time-out, and no consumer lane waits \
+             for them. A request without an answer is looked up, and its key never moves money twice. A \
+             payment is parked and reported after 60 attempts without an outcome, which takes about half an \
+             hour, so longer delays need an end (`--for`).",
+    evidence: &[
+        "`http.client` spans in payment that last at least `delay_ms` or until the time-out.",
+        "p95 of deposits and withdrawals above its usual value.",
+    ],
+    alerts: &[alert::LATENCY_P95],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: deposits and withdrawals stay pending for seconds; bets are as fast as before. Where: \
+              the `http.client` span towards partners is the long one in the payment's trace; with a \
+              time-out it has the status `deadline_exceeded` and a look-up follows. Meaning: the provider is \
+              slow, and payment waits as it should. Do: confirm that only spans towards the provider grew; \
+              ask the provider (here: `./pitboss fault off payment.provider-slow`); pending payments end by \
+              themselves, by answer or by look-up. Do not settle one by hand while its outcome is open.",
+};

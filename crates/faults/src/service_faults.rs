@@ -1,0 +1,151 @@
+//! The faults of one process: what is armed now, and whether that concerns a subject.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::{Armed, FaultId, State, Subject, Values, now_ms, request, watcher};
+
+/// What a process needs to know to evaluate faults.
+#[derive(Clone)]
+pub struct Options {
+    /// The flag file. It may be missing, and then nothing is armed.
+    pub file: PathBuf,
+    /// Name of the service.
+    pub service: &'static str,
+    /// Release of the process, for faults of one release.
+    pub release: String,
+    /// Secret that signs the faults of single requests. Empty: no request has any.
+    pub secret: Vec<u8>,
+}
+
+/// Handle on the faults of this process. Clones share their state.
+#[derive(Clone)]
+pub struct Faults {
+    /// None: no fault is ever active.
+    process: Option<Arc<Process>>,
+}
+
+/// Shared state of the handles and of the watcher.
+pub(crate) struct Process {
+    options: Options,
+    /// True if a fault of the file may be active. It is all that is read on the fast path.
+    is_any_armed: AtomicBool,
+    armed: RwLock<Arc<[Armed]>>,
+    problem: Mutex<Option<String>>,
+    /// How often each fault was active, by the place in [`FaultId::ALL`].
+    applied: [AtomicU64; FaultId::ALL.len()],
+}
+
+impl Faults {
+    /// Faults that are never active, for tests and for services without a flag file.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { process: None }
+    }
+
+    /// Reads the flag file now and whenever it changes, until the last clone is dropped.
+    ///
+    /// A file that cannot be read or is invalid changes nothing, and [`Faults::problem`] says why.
+    #[must_use]
+    pub fn watch(options: Options) -> Self {
+        let process = Arc::new(Process {
+            options,
+            is_any_armed: AtomicBool::new(false),
+            armed: RwLock::new(Arc::from([])),
+            problem: Mutex::new(None),
+            applied: [const { AtomicU64::new(0) }; FaultId::ALL.len()],
+        });
+        watcher::start(&process);
+        Self { process: Some(process) }
+    }
+
+    /// The values of a fault that is active for this subject, or None. Every Some is counted as applied.
+    ///
+    /// While nothing is armed and the request carries no fault, this is one relaxed load. A fault of the request goes before
+    /// one of the file.
+    #[must_use]
+    pub fn active(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
+        let process = self.process.as_deref()?;
+        if !process.is_any_armed.load(Ordering::Relaxed) && subject.request.is_none() {
+            return None;
+        }
+        let values = process.evaluate(id, subject, now_ms())?;
+        process.applied[id as usize].fetch_add(1, Ordering::Relaxed);
+        Some(values)
+    }
+
+    /// The faults of the file that have not expired, whatever their scope.
+    #[must_use]
+    pub fn armed(&self) -> Vec<Armed> {
+        let Some(process) = &self.process else { return Vec::new() };
+        let now_ms = now_ms();
+        process.armed().iter().filter(|armed| !armed.is_expired(now_ms)).cloned().collect()
+    }
+
+    /// Receipts: how often each fault was active in this process. Faults that never were are left out.
+    #[must_use]
+    pub fn applied(&self) -> Vec<(FaultId, u64)> {
+        let Some(process) = &self.process else { return Vec::new() };
+        let counts = process.applied.iter().map(|count| count.load(Ordering::Relaxed));
+        FaultId::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Why the flag file as it is now is not in effect, or None if it is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.process.as_ref()?.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Process {
+    pub(crate) fn file(&self) -> &std::path::Path {
+        &self.options.file
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        *self.armed.write().unwrap_or_else(PoisonError::into_inner) = state.armed.into();
+        self.refresh(now_ms());
+    }
+
+    pub(crate) fn set_problem(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    /// Returns to the fast path when the last fault has expired.
+    pub(crate) fn refresh(&self, now_ms: i64) {
+        let is_any_armed = self.armed().iter().any(|armed| !armed.is_expired(now_ms));
+        self.is_any_armed.store(is_any_armed, Ordering::Relaxed);
+    }
+
+    fn armed(&self) -> Arc<[Armed]> {
+        Arc::clone(&self.armed.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn evaluate(&self, id: FaultId, subject: &Subject<'_>, now_ms: i64) -> Option<Values> {
+        if let Some(entry) = subject.request
+            && let Ok(Some(values)) = request::verify(entry, id, &self.options.secret, now_ms)
+        {
+            return Some(values);
+        }
+        let armed = self.armed();
+        let fault = armed.iter().find(|armed| armed.id == id && !armed.is_expired(now_ms))?;
+        fault.scope.covers(id, subject, &self.options.release).then(|| fault.values.clone())
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.process.as_ref().map(|process| &process.options);
+        f.debug_struct("Faults").field("options", &options).field("armed", &self.armed()).finish()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, service, release, secret: _ } = self;
+        let mut fields = f.debug_struct("Options");
+        fields.field("file", file).field("service", service).field("release", release).finish_non_exhaustive()
+    }
+}

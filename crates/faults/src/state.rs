@@ -1,0 +1,164 @@
+//! The flag file: which faults are armed, for whom, with which values, and until when.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{FaultId, Values, flag_file};
+
+/// Largest size of a flag file in bytes. Ours have a few kilobytes.
+const BYTES_MAX: u64 = 1024 * 1024;
+
+/// Traffic that a fault concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All traffic.
+    All,
+    /// A share of the traffic in percent, from 1 to 100. The same key always gets the same answer.
+    SharePercent(u8),
+    /// All traffic of processes with this release.
+    Release(String),
+    /// One player.
+    Player(String),
+}
+
+/// One armed fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Armed {
+    /// The fault.
+    pub id: FaultId,
+    /// Traffic that it concerns.
+    pub scope: Scope,
+    /// Values of its parameters.
+    pub values: Values,
+    /// Milliseconds since 1970 at which it ends by itself.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// Content of the flag file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The armed faults, expired ones too. Each fault occurs once.
+    pub armed: Vec<Armed>,
+}
+
+/// Reason why a flag file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system refused.
+    #[error("cannot {action} the flag file {}: {source}", .path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
+    /// The content is not a flag file, or a flag in it has no meaning here.
+    #[error("the flag file {} is invalid: {reason}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Armed {
+    /// Returns true if the fault has ended by itself.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| now_ms >= at_ms)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::SharePercent(percent) => write!(f, "share {percent} %"),
+            Self::Release(release) => write!(f, "release {release}"),
+            Self::Player(player_id) => write!(f, "player {player_id}"),
+        }
+    }
+}
+
+impl State {
+    /// Reads a flag file. A missing file is a state in which nothing is armed.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no flag file, or arms an unknown fault.
+    pub fn read(path: &Path) -> Result<Self, StateError> {
+        let failed = |source| StateError::File { action: "read", path: path.to_owned(), source };
+        let text = match read_bounded(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(failed(error)),
+        };
+        flag_file::parse(&text).map_err(|reason| StateError::Invalid { path: path.to_owned(), reason })
+    }
+
+    /// Replaces a flag file at once: a reader sees the old content or the new one. Only its owner may read it.
+    ///
+    /// It is not synced to the disk, because the processes that read it end with the machine, too.
+    ///
+    /// # Errors
+    /// When a scope is invalid, a fault is armed twice, or the file cannot be written. No draft is left behind then.
+    pub fn write(&self, path: &Path) -> Result<(), StateError> {
+        let text = flag_file::render(self)
+            .map_err(|reason| StateError::Invalid { path: path.to_owned(), reason })?;
+        let draft = draft_of(path);
+        let replace = || -> io::Result<()> {
+            // `create_new` neither follows a link nor inherits the mode of an old file.
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+            file.write_all(text.as_bytes())?;
+            fs::rename(&draft, path)
+        };
+        replace().map_err(|source| {
+            drop(fs::remove_file(&draft));
+            StateError::File { action: "write", path: path.to_owned(), source }
+        })
+    }
+
+    /// Arms a fault. It replaces an earlier state of the same fault.
+    pub fn arm(&mut self, armed: Armed) {
+        self.disarm(armed.id);
+        self.armed.push(armed);
+    }
+
+    /// Disarms a fault. Returns true if it was armed.
+    pub fn disarm(&mut self, id: FaultId) -> bool {
+        let before = self.armed.len();
+        self.armed.retain(|armed| armed.id != id);
+        self.armed.len() < before
+    }
+}
+
+/// A name beside the file that no other writer uses, in this process or another.
+fn draft_of(path: &Path) -> PathBuf {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.{number}.{}.tmp", std::process::id(), crate::now_ms()));
+    PathBuf::from(name)
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    fs::File::open(path)?.take(BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it has more than {BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn armed(id: FaultId) -> Armed {
+    Armed { id, scope: Scope::All, values: Values::defaults(id), expires_at_ms: None }
+}
+
+#[test]
+fn missing_file_arms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(State::read(&folder.path().join("faults.json")).unwrap(), State::default());
+}
+
+#[test]
+fn written_state_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faults.json");
+    let mut all = State::default();
+    for id in FaultId::ALL {
+        all.arm(Armed { scope: id.definition().default_scope.clone(), ..armed(id) });
+    }
+    all.write(&path).unwrap();
+    assert_eq!(State::read(&path).unwrap(), all);
+    State::default().write(&path).unwrap();
+    assert_eq!(State::read(&path).unwrap(), State::default());
+}
+
+#[test]
+fn only_owner_may_read_and_no_draft_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faults.json");
+    fs::write(&path, "{}").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    State::default().write(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // A folder in the file's place refuses the rename.
+    let taken = folder.path().join("folder");
+    fs::create_dir(&taken).unwrap();
+    assert!(matches!(State::default().write(&taken), Err(StateError::File { action: "write", .. })));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn unreadable_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = State::read(folder.path()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read the flag file "), "{error}");
+    let large = folder.path().join("large.json");
+    fs::write(&large, " ".repeat(usize::try_from(BYTES_MAX).unwrap() + 1)).unwrap();
+    assert!(matches!(State::read(&large), Err(StateError::File { .. })));
+}
+
+#[test]
+fn arming_replaces_and_disarming_removes() {
+    let mut state = State::default();
+    state.arm(armed(FaultId::ConsumerSlow));
+    state.arm(Armed { expires_at_ms: Some(7), ..armed(FaultId::ConsumerSlow) });
+    assert_eq!(state.armed.len(), 1);
+    assert_eq!(state.armed[0].expires_at_ms, Some(7));
+    assert!(state.disarm(FaultId::ConsumerSlow));
+    assert!(!state.disarm(FaultId::ConsumerSlow));
+}
+
+#[test]
+fn fault_expires_at_its_time() {
+    let fault = Armed { expires_at_ms: Some(100), ..armed(FaultId::ConsumerSlow) };
+    assert!(!fault.is_expired(99) && fault.is_expired(100));
+    assert!(!armed(FaultId::ConsumerSlow).is_expired(i64::MAX));
+}

@@ -1,0 +1,125 @@
+//! Every fault and every parameter is read where its definition says, and nothing else is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use faults::FaultId;
+use regex::Regex;
+
+/// Sources of one crate that mention each fault, by fault.
+type Readers = BTreeMap<String, BTreeSet<FaultId>>;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The sources of the services, and of chassis for the faults of any consumer, without their tests.
+fn sources() -> BTreeMap<String, String> {
+    let mut sources = BTreeMap::from([("any".to_owned(), sources_below(&root().join("crates/chassis/src")))]);
+    for service in fs::read_dir(root().join("services")).unwrap() {
+        let service = service.unwrap();
+        let name = service.file_name().into_string().unwrap();
+        sources.insert(name, sources_below(&service.path().join("src")));
+    }
+    sources
+}
+
+fn sources_below(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources_below(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("tests.rs") {
+            text.push_str(&code_of(&fs::read_to_string(&path).unwrap()));
+        }
+    }
+    text
+}
+
+/// The text of a source file without comments and without the tests at its end.
+fn code_of(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The variants that a source names as `FaultId::Name`.
+fn faults_read(code: &str) -> BTreeSet<FaultId> {
+    let named = Regex::new(r"\bFaultId::(\w+)").unwrap();
+    let names: BTreeSet<&str> =
+        named.captures_iter(code).filter_map(|c| c.get(1)).map(|m| m.as_str()).collect();
+    FaultId::ALL.into_iter().filter(|id| names.contains(format!("{id:?}").as_str())).collect()
+}
+
+/// The parameters that a source reads as `values.get("name")`.
+fn params_read(code: &str) -> BTreeSet<String> {
+    let get = Regex::new(r#"\bvalues\s*\.get\("(\w+)"\)"#).unwrap();
+    get.captures_iter(code).filter_map(|c| c.get(1)).map(|m| m.as_str().to_owned()).collect()
+}
+
+/// What is wrong between the definitions and the code.
+fn findings(sources: &BTreeMap<String, String>) -> Vec<String> {
+    let readers: Readers = sources.iter().map(|(name, code)| (name.clone(), faults_read(code))).collect();
+    let mut found = Vec::new();
+    for id in FaultId::ALL {
+        let definition = id.definition();
+        let allowed: BTreeSet<&str> = definition.services.iter().copied().collect();
+        let reading: BTreeSet<&str> =
+            readers.iter().filter(|(_, ids)| ids.contains(&id)).map(|(name, _)| name.as_str()).collect();
+        if reading.is_empty() {
+            found.push(format!("{id} is defined, and no code reads it"));
+            continue;
+        }
+        found.extend(
+            reading.difference(&allowed).map(|name| format!("{name} reads {id} and is not in its services")),
+        );
+        for spec in definition.params {
+            if !reading.iter().any(|name| params_read(&sources[*name]).contains(spec.name)) {
+                found.push(format!("{} of {id} is defined, and no code reads it", spec.name));
+            }
+        }
+    }
+    for (name, ids) in &readers {
+        let params = ids.iter().flat_map(|id| id.definition().params);
+        let defined: BTreeSet<String> = params.map(|spec| spec.name.to_owned()).collect();
+        let unknown = params_read(&sources[name]);
+        found.extend(
+            unknown.difference(&defined).map(|param| format!("{name} reads {param}, which no fault has")),
+        );
+    }
+    found
+}
+
+#[test]
+fn definitions_and_code_agree() {
+    assert_eq!(findings(&sources()), Vec::<String>::new());
+}
+
+#[test]
+fn disagreement_is_found() {
+    let with = |code: &str| findings(&BTreeMap::from([("any".to_owned(), code_of(code))]));
+    let slow = r#"let x = active(FaultId::ConsumerSlow).map(|values| values.get("delay_ms"));"#;
+    let about_slow = |code: &str| -> Vec<String> {
+        with(code)
+            .into_iter()
+            .filter(|finding| finding.contains("consumer.slow") || finding.contains("any"))
+            .collect()
+    };
+    assert_eq!(about_slow(slow), Vec::<String>::new());
+    for (code, expected) in [
+        ("", "consumer.slow is defined, and no code reads it"),
+        ("// FaultId::ConsumerSlow", "consumer.slow is defined, and no code reads it"),
+        (
+            "#[cfg(test)]\nmod tests { FaultId::ConsumerSlow }",
+            "consumer.slow is defined, and no code reads it",
+        ),
+        ("active(FaultId::ConsumerSlow)", "delay_ms of consumer.slow is defined, and no code reads it"),
+        (slow.replace("delay_ms", "delay_s").as_str(), "any reads delay_s, which no fault has"),
+    ] {
+        assert!(about_slow(code).iter().any(|finding| finding == expected), "{code}: {:?}", about_slow(code));
+    }
+    let elsewhere = BTreeMap::from([("game".to_owned(), slow.to_owned())]);
+    let expected = "game reads consumer.slow and is not in its services";
+    assert!(findings(&elsewhere).iter().any(|finding| finding == expected));
+}

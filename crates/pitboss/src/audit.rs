@@ -1,0 +1,316 @@
+//! Audit of the money on a running platform (`docs/AUDIT.md`).
+//!
+//! It reads what the services stored and what the card provider states, and compares records that were written separately. It
+//! writes nothing and stops nothing. These rules keep running bets from causing a false finding:
+//! - The record that is written first is read last: an account before its ledger rows, a bet before its wager, the provider's
+//!   statement before the ledger. What was true when the first record was read is still there when the second one is read.
+//! - A counterpart that is written later (history, facts, rollups) may be missing while it is in flight.
+//! - Every suspect is examined again, twice, after a pause. Only a violation that is still there is a finding.
+
+mod accounts;
+mod bets;
+mod books;
+pub mod documents;
+mod ledger;
+mod orders;
+pub mod pay_table;
+mod report;
+mod rollups;
+pub mod rules;
+pub mod statement;
+mod tally;
+pub mod walk;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use contracts::Game;
+use contracts::parts::Part;
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+use store::bson::{DateTime, Document, doc};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use self::books::{Books, Source, by_id, decode, has_any, id_of, since};
+use self::pay_table::PayTable;
+use self::statement::{Provider, Statement};
+use self::tally::{Subject, Tally};
+use crate::target::Target;
+
+pub use books::Databases;
+pub use report::{Check, CheckId, FINDINGS_SHOWN, Finding, Report};
+
+/// Age up to which a record may be without its counterpart, unless the options say otherwise.
+pub const IN_FLIGHT_DEFAULT: Duration = Duration::from_secs(60);
+/// Pause before a suspect is examined again. Analytics sums its facts once a second.
+const RECHECK_AFTER: Duration = Duration::from_secs(3);
+/// Number of times that a suspect is examined again.
+const RECHECKS: u32 = 2;
+/// Number of documents that are read at a time.
+const DOCUMENTS_AT_ONCE: u32 = 1_000;
+/// Number of accounts that are read at a time. Each may carry 128 decisions in its tail.
+const ACCOUNTS_AT_ONCE: u32 = 100;
+
+/// Addresses and credentials of what an audit reads.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Connection string of the document store.
+    pub mongo_uri: String,
+    /// Names of the services' databases.
+    pub databases: Databases,
+    /// URL of the gateway, which publishes the pay table.
+    pub gateway_url: String,
+    /// URL of the card provider.
+    pub partners_url: String,
+    /// Token of requests between our services.
+    pub internal_token: String,
+    /// HTTP client without proxies.
+    pub http: reqwest::Client,
+}
+
+impl Sources {
+    /// Returns the sources of a running platform.
+    ///
+    /// # Errors
+    /// When the ports cannot be derived from the gateway's, or this checkout does not have the platform's secrets.
+    pub fn of(target: &Target) -> Result<Self> {
+        let addresses = target.mongo_uri().zip(target.service_url(Part::Partners));
+        let Some((mongo_uri, partners_url)) = addresses else {
+            bail!(
+                "the ports of the document store and of partners cannot be derived from {}: name the gateway by its own port",
+                target.gateway_url
+            );
+        };
+        Ok(Self {
+            mongo_uri,
+            databases: Databases::default(),
+            gateway_url: target.gateway_url.clone(),
+            partners_url,
+            internal_token: target
+                .internal_token
+                .clone()
+                .context("this checkout has no secrets of the platform, and partners answers only with its internal token")?,
+            http: target.http().clone(),
+        })
+    }
+}
+
+/// Scope of an audit.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Only records of this time or later are checked, if it is given.
+    pub since: Option<OffsetDateTime>,
+    /// Age up to which a record may be without its counterpart.
+    pub in_flight: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { since: None, in_flight: IN_FLIGHT_DEFAULT }
+    }
+}
+
+/// Audits everything that a running platform has stored.
+///
+/// # Errors
+/// When the platform cannot be read. A violation is no error but a finding.
+pub async fn run(target: &Target) -> Result<Report> {
+    run_with(&Sources::of(target)?, &Options::default()).await
+}
+
+/// Audits what these sources hold, within the scope of `options`.
+///
+/// # Errors
+/// When the sources cannot be read. A violation is no error but a finding.
+pub async fn run_with(sources: &Sources, options: &Options) -> Result<Report> {
+    let mut auditor = Auditor::open(sources, options).await?;
+    let mark = mark(auditor.books.now_ms() - auditor.in_flight_ms)?;
+    let mut tally = Tally::bounded();
+    // The statement first, because a payment is captured before the ledger completes it.
+    auditor.read_statement(&mut tally).await?;
+    for source in Source::ALL {
+        auditor.scan(source, &mut tally).await?;
+    }
+    auditor.examine_rollups(&mut tally).await?;
+    for _ in 0..RECHECKS {
+        auditor.examine_again(&mut tally).await?;
+    }
+    let mut checks = Vec::new();
+    for check in CheckId::ALL {
+        let empty = tally.seen(check) == 0 && !auditor.has_data(check).await?;
+        checks.push(tally.result(check, empty));
+    }
+    Ok(Report { checks, mark })
+}
+
+/// An audit in progress.
+#[derive(Debug)]
+struct Auditor {
+    books: Books,
+    provider: Provider,
+    statement: Statement,
+    tables: Vec<PayTable>,
+    since_ms: Option<i64>,
+    in_flight_ms: i64,
+}
+
+impl Auditor {
+    async fn open(sources: &Sources, options: &Options) -> Result<Self> {
+        let mut tables = Vec::new();
+        for game in Game::ALL {
+            tables.push(pay_table(sources, *game).await?);
+        }
+        let provider = Provider {
+            http: sources.http.clone(),
+            base_url: sources.partners_url.clone(),
+            internal_token: sources.internal_token.clone(),
+        };
+        let since_ms = options.since.map(|since| store::time::to_bson(since).timestamp_millis());
+        Ok(Self {
+            books: Books::connect(&sources.mongo_uri, &sources.databases).await?,
+            provider,
+            statement: Statement::default(),
+            tables,
+            since_ms,
+            in_flight_ms: i64::try_from(options.in_flight.as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// Returns true for a record whose counterpart may still be on its way.
+    fn is_young(&self, at_ms: i64) -> bool {
+        self.books.now_ms().saturating_sub(at_ms) < self.in_flight_ms
+    }
+
+    /// Returns the filter of the documents that the audit reads of a collection.
+    fn scope(&self, source: Source) -> Document {
+        match source {
+            // Accounts have no time. A walk through one ends at the mark.
+            Source::Accounts => Document::new(),
+            Source::Ledger => since("at", self.since_ms),
+            Source::Bets => since("decided_at", self.since_ms),
+            Source::History => {
+                let mut scope = since("at", self.since_ms);
+                scope.insert("kind", "bet");
+                scope
+            }
+        }
+    }
+
+    /// Reads one collection in batches and examines every document.
+    async fn scan(&self, source: Source, tally: &mut Tally) -> Result<()> {
+        let size = if source == Source::Accounts { ACCOUNTS_AT_ONCE } else { DOCUMENTS_AT_ONCE };
+        let mut batches = self.books.collection(source).batches(self.scope(source), size).await?;
+        while let Some(documents) = batches.next().await? {
+            self.examine(source, &documents, tally).await?;
+        }
+        Ok(())
+    }
+
+    async fn examine(&self, source: Source, documents: &[Document], tally: &mut Tally) -> Result<()> {
+        match source {
+            Source::Accounts => self.examine_accounts(documents, tally).await,
+            Source::Ledger => self.examine_rows(documents, tally).await,
+            Source::Bets => self.examine_bets(documents, tally).await,
+            Source::History => self.examine_history(documents, tally).await,
+        }
+    }
+
+    /// Reads all suspects again after a pause, and drops those that are none any more.
+    async fn examine_again(&self, tally: &mut Tally) -> Result<()> {
+        let subjects = tally.subjects();
+        if subjects.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(RECHECK_AFTER).await;
+        let mut again = Tally::unbounded();
+        for source in Source::ALL {
+            let ids: Vec<String> = subjects
+                .iter()
+                .filter_map(|subject| match subject {
+                    Subject::Document(of, id) if *of == source => Some(id.clone()),
+                    _ => None,
+                })
+                .collect();
+            for ids in ids.chunks(ACCOUNTS_AT_ONCE as usize) {
+                let found = by_id(self.books.collection(source), ids).await?;
+                let documents: Vec<Document> = found.into_values().collect();
+                self.examine(source, &documents, &mut again).await?;
+            }
+        }
+        for subject in subjects {
+            match subject {
+                Subject::Order(sequence) => {
+                    let line = self.provider.line(sequence).await?;
+                    self.examine_orders(line.as_slice(), &mut again).await?;
+                }
+                Subject::Bucket { level, start_s } => {
+                    self.examine_bucket(level, start_s, &mut again).await?;
+                }
+                Subject::Document(..) => {}
+            }
+        }
+        tally.keep_confirmed(again);
+        Ok(())
+    }
+
+    /// Returns true if the platform holds data that a check must see.
+    async fn has_data(&self, check: CheckId) -> Result<bool> {
+        let (source, condition) = match check {
+            CheckId::Rollups => return self.has_facts().await,
+            CheckId::Balances | CheckId::NonNegative => (Source::Accounts, doc! {}),
+            CheckId::Postings | CheckId::Rows | CheckId::Sequence => (Source::Ledger, doc! {}),
+            CheckId::Wagers => (Source::Ledger, doc! { "type": bets::APPLY_WAGER, "outcome": "applied" }),
+            CheckId::Payments | CheckId::Orders => {
+                (Source::Ledger, doc! { "event.type": { "$in": ledger::COMPLETED.to_vec() } })
+            }
+            CheckId::SettledBets | CheckId::Payouts | CheckId::Facts => (
+                Source::Bets,
+                doc! { "state": { "$in": ["settled", "voided"] }, "balance_minor": { "$exists": true } },
+            ),
+            CheckId::History => {
+                (Source::Bets, doc! { "state": { "$in": ["settled", "rejected", "voided"] } })
+            }
+            CheckId::HistoryBets => (Source::History, doc! {}),
+        };
+        let mut filter = self.scope(source);
+        filter.extend(condition);
+        has_any(self.books.collection(source), filter).await
+    }
+}
+
+/// Decodes documents. One that cannot be decoded is a suspect of `check`.
+fn decode_all<T: DeserializeOwned>(
+    source: Source,
+    check: CheckId,
+    documents: &[Document],
+    tally: &mut Tally,
+) -> Vec<T> {
+    let mut decoded = Vec::with_capacity(documents.len());
+    for document in documents {
+        match decode(document) {
+            Ok(document) => decoded.push(document),
+            Err(what) => {
+                tally.expect_none(check, &Subject::Document(source, id_of(document)), Some(what));
+            }
+        }
+    }
+    decoded
+}
+
+/// Returns the time from which the next audit can continue.
+fn mark(at_ms: i64) -> Result<String> {
+    let at = store::time::from_bson(DateTime::from_millis(at_ms)).context("the store's time is invalid")?;
+    at.format(&Rfc3339).context("the store's time cannot be written")
+}
+
+/// Fetches the published pay table of a game.
+async fn pay_table(sources: &Sources, game: Game) -> Result<PayTable> {
+    let url = format!("{}/api/v1/games/{game}/pay-table", sources.gateway_url);
+    let answer = sources.http.get(&url).send().await;
+    let answer = answer.with_context(|| format!("the gateway does not answer at {url}"))?;
+    if answer.status() != StatusCode::OK {
+        bail!("the gateway answered {} to GET {url}", answer.status());
+    }
+    answer.json().await.with_context(|| format!("the answer to GET {url} is not a pay table"))
+}

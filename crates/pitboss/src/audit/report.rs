@@ -1,0 +1,185 @@
+//! Result of an audit.
+
+use serde::Serialize;
+
+/// Number of findings that a person or a program is shown of one check. The others are counted.
+pub const FINDINGS_SHOWN: usize = 5;
+
+/// A check of the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CheckId {
+    /// The postings of every decision sum to zero in each currency.
+    Postings,
+    /// Every ledger row is a decision of its account.
+    Rows,
+    /// The decisions of an account are numbered without a gap, in tail and ledger together.
+    Sequence,
+    /// The stored balance is the sum of the postings, at every decision.
+    Balances,
+    /// No balance was ever negative.
+    NonNegative,
+    /// Every applied wager has its bet, with the same amounts.
+    Wagers,
+    /// Every settled bet has its applied wager.
+    SettledBets,
+    /// Every settled bet pays what the published pay table says.
+    Payouts,
+    /// Every completed payment was captured by the provider, with the same amount.
+    Payments,
+    /// Every captured order of the provider's statement is a completed payment, once.
+    Orders,
+    /// Every ended bet is in its player's history, with the same outcome.
+    History,
+    /// Every bet in a history exists.
+    HistoryBets,
+    /// Every settled bet has its fact in analytics, with the same amounts.
+    Facts,
+    /// The rollups of analytics are the sums of the facts.
+    Rollups,
+}
+
+impl CheckId {
+    /// All checks, in the order of the report.
+    pub const ALL: [Self; 14] = [
+        Self::Postings,
+        Self::Rows,
+        Self::Sequence,
+        Self::Balances,
+        Self::NonNegative,
+        Self::Wagers,
+        Self::SettledBets,
+        Self::Payouts,
+        Self::Payments,
+        Self::Orders,
+        Self::History,
+        Self::HistoryBets,
+        Self::Facts,
+        Self::Rollups,
+    ];
+
+    /// Name in the report.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postings => "postings",
+            Self::Rows => "ledger-rows",
+            Self::Sequence => "account-sequence",
+            Self::Balances => "account-balances",
+            Self::NonNegative => "non-negative",
+            Self::Wagers => "wagers",
+            Self::SettledBets => "settled-bets",
+            Self::Payouts => "payouts",
+            Self::Payments => "payments",
+            Self::Orders => "provider-orders",
+            Self::History => "history",
+            Self::HistoryBets => "history-bets",
+            Self::Facts => "facts",
+            Self::Rollups => "rollups",
+        }
+    }
+
+    /// Promise that the check is about.
+    #[must_use]
+    pub const fn promise(self) -> &'static str {
+        match self {
+            Self::Postings | Self::Balances | Self::Payments | Self::Orders => "I1: money is conserved",
+            Self::SettledBets => "I2: nothing accepted is lost",
+            Self::Rows | Self::Wagers | Self::Payouts => "I3: settled exactly once, with the right amounts",
+            Self::NonNegative => "I6: no negative balance",
+            Self::Sequence => "I7: order per player",
+            Self::History | Self::HistoryBets | Self::Facts | Self::Rollups => "I12: derived views converge",
+        }
+    }
+}
+
+/// Violation that was still there when it was examined again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub what: String,
+    /// Records that show it, such as `payment.ledger _id=p/7`.
+    pub pointers: Vec<String>,
+}
+
+/// Result of one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Name of the check.
+    pub name: &'static str,
+    /// Promise that it is about.
+    pub promise: &'static str,
+    /// Number of records that were checked, also those with a finding.
+    pub checked: u64,
+    /// Number of records whose counterpart may still be on its way. They are not among the checked ones.
+    pub in_flight: u64,
+    /// True if the platform has no data for this check.
+    pub empty: bool,
+    /// Violations, those that were examined.
+    pub findings: Vec<Finding>,
+    /// Number of further suspects, which were too many to be examined again.
+    pub unexamined: u64,
+}
+
+impl Check {
+    /// Returns true without any violation, if the check had something to check or the platform has no data for it.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.violations() == 0 && self.has_evidence()
+    }
+
+    /// Returns false for a check that had data and checked nothing, which proves nothing.
+    #[must_use]
+    pub fn has_evidence(&self) -> bool {
+        self.empty || self.checked + self.in_flight > 0
+    }
+
+    /// Returns the number of violations. Unexamined suspects count only beside confirmed ones.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        let confirmed = u64::try_from(self.findings.len()).unwrap_or(u64::MAX);
+        if confirmed == 0 { 0 } else { confirmed.saturating_add(self.unexamined) }
+    }
+}
+
+/// Result of an audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Results, one for each check.
+    pub checks: Vec<Check>,
+    /// Time from which the next audit can continue (`--since`), in RFC 3339.
+    pub mark: String,
+}
+
+impl Report {
+    /// Returns true if every check is clean.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        !self.checks.is_empty() && self.checks.iter().all(Check::is_clean)
+    }
+
+    /// Returns all findings.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.checks.iter().flat_map(|check| &check.findings)
+    }
+
+    /// Returns the report as `audit --json` prints it (docs/contracts.md).
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let checks: Vec<_> = self.checks.iter().map(check_json).collect();
+        serde_json::json!({ "clean": self.is_clean(), "mark": self.mark, "checks": checks })
+    }
+}
+
+fn check_json(check: &Check) -> serde_json::Value {
+    let first: Vec<&Finding> = check.findings.iter().take(FINDINGS_SHOWN).collect();
+    serde_json::json!({
+        "id": check.name,
+        "promise": check.promise,
+        "checked": check.checked,
+        "in_flight": check.in_flight,
+        "empty": check.empty,
+        "clean": check.is_clean(),
+        "violations": check.violations(),
+        "first": first,
+    })
+}

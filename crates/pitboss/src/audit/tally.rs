@@ -1,0 +1,147 @@
+//! Counts and suspects of an audit in progress.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::books::Source;
+use super::report::{Check, CheckId, Finding};
+use super::rollups::Level;
+
+/// Largest number of suspects of one check that are kept to be examined again.
+const SUSPECTS_MAX: u64 = 1_000;
+
+/// What a suspect is about. It can be read again by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// Document with this id.
+    Document(Source, String),
+    /// Line of the provider's statement.
+    Order(u64),
+    /// Rollups of one time.
+    Bucket { level: Level, start_s: i64 },
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(source, id) => write!(f, "{} _id={id}", source.namespace()),
+            Self::Order(sequence) => write!(f, "partners: /card/v1/statement sequence={sequence}"),
+            Self::Bucket { level, start_s } => {
+                write!(f, "analytics.rollups level={} start_s={start_s}", level.as_str())
+            }
+        }
+    }
+}
+
+/// Verdict on one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as it must be.
+    Agrees,
+    /// Its counterpart is not there, and may still be on its way.
+    InFlight,
+    /// It violates the check.
+    Differs(String),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    checked: u64,
+    in_flight: u64,
+    suspects: u64,
+    unexamined: u64,
+}
+
+/// Counts and suspects.
+#[derive(Debug)]
+pub(super) struct Tally {
+    counts: BTreeMap<CheckId, Count>,
+    suspects: BTreeMap<(CheckId, Subject), Finding>,
+    suspects_max: u64,
+}
+
+impl Tally {
+    /// Creates a tally that keeps a bounded number of suspects.
+    pub(super) fn bounded() -> Self {
+        Self { suspects_max: SUSPECTS_MAX, ..Self::unbounded() }
+    }
+
+    /// Creates a tally for records whose number is already bounded.
+    pub(super) fn unbounded() -> Self {
+        Self { counts: BTreeMap::new(), suspects: BTreeMap::new(), suspects_max: u64::MAX }
+    }
+
+    /// Counts records that were checked.
+    pub(super) fn checked(&mut self, check: CheckId, count: u64) {
+        self.count(check).checked += count;
+    }
+
+    /// Counts one record and keeps a suspect if it violates the check. `others` are records beside the subject.
+    pub(super) fn record(&mut self, check: CheckId, subject: &Subject, verdict: Verdict, others: &[Subject]) {
+        match verdict {
+            Verdict::Agrees => self.checked(check, 1),
+            Verdict::InFlight => self.count(check).in_flight += 1,
+            Verdict::Differs(what) => {
+                self.checked(check, 1);
+                self.suspect(check, subject, what, others);
+            }
+        }
+    }
+
+    /// Counts one record, which violates the check if there is a problem.
+    pub(super) fn expect_none(&mut self, check: CheckId, subject: &Subject, problem: Option<String>) {
+        self.record(check, subject, problem.map_or(Verdict::Agrees, Verdict::Differs), &[]);
+    }
+
+    /// Keeps a suspect, the first one of each check and subject.
+    pub(super) fn suspect(&mut self, check: CheckId, subject: &Subject, what: String, others: &[Subject]) {
+        let key = (check, subject.clone());
+        if self.suspects.contains_key(&key) {
+            return;
+        }
+        let max = self.suspects_max;
+        let count = self.count(check);
+        if count.suspects >= max {
+            count.unexamined += 1;
+            return;
+        }
+        count.suspects += 1;
+        let pointers = std::iter::once(subject).chain(others).map(ToString::to_string).collect();
+        self.suspects.insert(key, Finding { what, pointers });
+    }
+
+    fn count(&mut self, check: CheckId) -> &mut Count {
+        self.counts.entry(check).or_default()
+    }
+
+    /// Returns the subjects of all suspects.
+    pub(super) fn subjects(&self) -> BTreeSet<Subject> {
+        self.suspects.keys().map(|(_, subject)| subject.clone()).collect()
+    }
+
+    /// Drops the suspects that are none in `again`, and keeps what `again` says about the others.
+    pub(super) fn keep_confirmed(&mut self, mut again: Self) {
+        let suspects = std::mem::take(&mut self.suspects);
+        self.suspects = suspects.into_keys().filter_map(|key| again.suspects.remove_entry(&key)).collect();
+    }
+
+    /// Returns the number of records that a check has seen.
+    pub(super) fn seen(&self, check: CheckId) -> u64 {
+        self.counts.get(&check).map_or(0, |count| count.checked + count.in_flight)
+    }
+
+    /// Returns the result of one check.
+    pub(super) fn result(&self, check: CheckId, empty: bool) -> Check {
+        let count = self.counts.get(&check).copied().unwrap_or_default();
+        let own = self.suspects.iter().filter(|((of, _), _)| *of == check);
+        Check {
+            name: check.name(),
+            promise: check.promise(),
+            checked: count.checked,
+            in_flight: count.in_flight,
+            empty,
+            findings: own.map(|(_, finding)| finding.clone()).collect(),
+            unexamined: count.unexamined,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The verdict about one row, as a function of what was seen and of nothing else.
+
+use std::fmt;
+
+use faults::MoneyVerdict;
+
+/// What a run of one row saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Units of work that ended in the control and while the fault was armed: the smaller number.
+    pub units: u64,
+    /// Units that the row demands.
+    pub units_min: u64,
+    /// How often the services applied the fault while it was armed, by their own counters.
+    pub applied: u64,
+    /// The evidence held in the control.
+    pub control_held: bool,
+    /// The evidence held in time while the fault was armed.
+    pub seen: bool,
+    /// The evidence no longer held after the fault had been disarmed.
+    pub ended: bool,
+    /// The audit of the row's own records found something.
+    pub audit_found: bool,
+    /// What the audit has to say about this fault.
+    pub money: MoneyVerdict,
+}
+
+/// Result of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The fault became visible, the control showed nothing, the fault ended, and the money is as expected.
+    Proven,
+    /// The services applied the fault, and the evidence did not arrive in time.
+    NotVisible,
+    /// The evidence held without the fault.
+    Noisy,
+    /// The evidence still held long after the fault had been disarmed.
+    DidNotEnd,
+    /// The audit found something that the fault must not cause, or missed what it must find.
+    MoneyWrong,
+    /// Too little work met the place where the fault acts.
+    NotExposed,
+    /// No service says that it applied the fault, or the row was not finished.
+    Invalid,
+}
+
+impl Verdict {
+    /// All verdicts.
+    pub const ALL: [Self; 7] = [
+        Self::Proven,
+        Self::NotVisible,
+        Self::Noisy,
+        Self::DidNotEnd,
+        Self::MoneyWrong,
+        Self::NotExposed,
+        Self::Invalid,
+    ];
+
+    /// Name in the table and in the JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proven => "PROVEN",
+            Self::NotVisible => "NOT VISIBLE",
+            Self::Noisy => "NOISY",
+            Self::DidNotEnd => "DID NOT END",
+            Self::MoneyWrong => "MONEY WRONG",
+            Self::NotExposed => "NOT EXPOSED",
+            Self::Invalid => "INVALID",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Judges a row. The first reason that applies decides, in the order of the run: without exposure and receipt, nothing that was
+/// seen says anything about the fault.
+#[must_use]
+pub fn judge(facts: &Facts) -> Verdict {
+    let money_is_expected = facts.audit_found == (facts.money == MoneyVerdict::Found);
+    match facts {
+        Facts { units, units_min, .. } if units < units_min || *units == 0 => Verdict::NotExposed,
+        Facts { applied: 0, .. } => Verdict::Invalid,
+        Facts { control_held: true, .. } => Verdict::Noisy,
+        Facts { seen: false, .. } => Verdict::NotVisible,
+        Facts { ended: false, .. } => Verdict::DidNotEnd,
+        _ if !money_is_expected => Verdict::MoneyWrong,
+        _ => Verdict::Proven,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROVEN: Facts = Facts {
+        units: 10,
+        units_min: 10,
+        applied: 3,
+        control_held: false,
+        seen: true,
+        ended: true,
+        audit_found: false,
+        money: MoneyVerdict::Unaffected,
+    };
+
+    #[test]
+    fn each_verdict_has_its_reason() {
+        let found = Facts { money: MoneyVerdict::Found, audit_found: true, ..PROVEN };
+        let table = [
+            (PROVEN, Verdict::Proven),
+            (found, Verdict::Proven),
+            (Facts { seen: false, ..PROVEN }, Verdict::NotVisible),
+            (Facts { control_held: true, ..PROVEN }, Verdict::Noisy),
+            (Facts { ended: false, ..PROVEN }, Verdict::DidNotEnd),
+            (Facts { audit_found: true, ..PROVEN }, Verdict::MoneyWrong),
+            (Facts { audit_found: false, ..found }, Verdict::MoneyWrong),
+            (Facts { units: 9, ..PROVEN }, Verdict::NotExposed),
+            (Facts { units: 0, units_min: 0, ..PROVEN }, Verdict::NotExposed),
+            (Facts { applied: 0, ..PROVEN }, Verdict::Invalid),
+        ];
+        for (facts, verdict) in table {
+            assert_eq!(judge(&facts), verdict, "{facts:?}");
+        }
+        for verdict in Verdict::ALL {
+            assert!(table.iter().any(|(_, provoked)| *provoked == verdict), "{verdict} is never provoked");
+        }
+    }
+
+    #[test]
+    fn exposure_and_receipt_come_before_evidence() {
+        let nothing = Facts { units: 0, applied: 0, seen: false, ended: false, ..PROVEN };
+        assert_eq!(judge(&nothing), Verdict::NotExposed);
+        assert_eq!(judge(&Facts { units: 10, ..nothing }), Verdict::Invalid);
+        let noisy = Facts { control_held: true, ended: false, audit_found: true, ..PROVEN };
+        assert_eq!(judge(&noisy), Verdict::Noisy, "the other findings may be the noise");
+    }
+
+    #[test]
+    fn verdict_is_proven_only_without_any_reason() {
+        for bits in 0..64_u32 {
+            let bit = |place: u32| bits & (1 << place) != 0;
+            let facts = Facts {
+                units: if bit(0) { 10 } else { 1 },
+                applied: u64::from(bit(1)),
+                control_held: bit(2),
+                seen: bit(3),
+                ended: bit(4),
+                audit_found: bit(5),
+                ..PROVEN
+            };
+            let is_proven = bit(0) && bit(1) && !bit(2) && bit(3) && bit(4) && !bit(5);
+            assert_eq!(judge(&facts) == Verdict::Proven, is_proven, "{facts:?}");
+        }
+    }
+}

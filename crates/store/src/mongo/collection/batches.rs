@@ -1,0 +1,65 @@
+//! Reading of all matching documents in batches through one cursor, with the memory of one batch.
+
+use std::fmt;
+
+use bson::{Document, RawDocumentBuf};
+use futures::TryStreamExt as _;
+use serde::de::DeserializeOwned;
+
+use super::{Collection, describe};
+use crate::StoreError;
+
+/// Documents that match a filter, in batches. A document that exists during the whole read is returned exactly once.
+pub struct Batches<T: Send + Sync> {
+    cursor: mongodb::Cursor<RawDocumentBuf>,
+    collection: Collection<T>,
+    size: usize,
+    is_exhausted: bool,
+}
+
+impl<T: Send + Sync> fmt::Debug for Batches<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("collection", &self.collection.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync> Collection<T> {
+    /// Starts to read all documents that match, in any order, at most `size` at a time. For programs that read a whole collection.
+    /// It has no index to rely on, so no request of a player may wait for it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn batches(&self, filter: Document, size: u32) -> Result<Batches<T>, StoreError> {
+        let text = describe::find(self.name, &filter, None, false);
+        let size = size.max(1);
+        let call = async { self.raw.find(filter).batch_size(size).await };
+        let cursor = self.run("find", &text, call).await?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(Batches { cursor, collection: self.clone(), size, is_exhausted: false })
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync> Batches<T> {
+    /// Returns the next batch, or `None` after the last document.
+    ///
+    /// # Errors
+    /// `Unreadable` when a document does not decode. See [`StoreError`].
+    pub async fn next(&mut self) -> Result<Option<Vec<T>>, StoreError> {
+        let Self { cursor, collection, size, is_exhausted } = self;
+        let call = async {
+            let mut found = Vec::new();
+            while found.len() < *size && !*is_exhausted {
+                match cursor.try_next().await? {
+                    Some(document) => found.push(document),
+                    None => *is_exhausted = true,
+                }
+            }
+            Ok(found)
+        };
+        let found = collection.mongo.context().bounded(collection.name, call).await?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        found.iter().map(|document| collection.decode(document)).collect::<Result<Vec<T>, _>>().map(Some)
+    }
+}

@@ -1,0 +1,102 @@
+//! Faults: the header that gives one request a fault, and the list.
+
+use std::path::PathBuf;
+
+use faults::{FaultId, Faults, Options, Scope, Subject, Values};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use testkit::faults::Flags;
+
+use crate::harness::{Broker, FAULT_SECRET, OPERATOR_TOKEN, TestGateway, json_of, problem, send};
+
+/// What a service with this key reads from an entry.
+fn values_in(entry: &str, secret: &str) -> Option<Values> {
+    let service = Faults::watch(Options {
+        file: PathBuf::from("/nowhere/faults.json"),
+        service: "game",
+        release: String::new(),
+        secret: secret.as_bytes().to_vec(),
+    });
+    service.active(FaultId::ConsumerSlow, &Subject { request: Some(entry), ..Subject::default() })
+}
+
+fn with_fault(request: RequestBuilder, fault: &str, token: Option<&str>) -> RequestBuilder {
+    let request = request.header("x-pitboss-fault", fault).header("idempotency-key", testkit::unique("k"));
+    match token {
+        Some(token) => request.header("x-operator-token", token),
+        None => request,
+    }
+}
+
+#[tokio::test]
+async fn operators_header_becomes_signed_baggage_of_that_request() {
+    let gateway = TestGateway::start(Broker::Settles).await;
+    let bet = || gateway.bet_request(100);
+    let slow = "consumer.slow;delay_ms=70";
+    assert!(send(with_fault(bet(), slow, Some(OPERATOR_TOKEN))).await.status().is_success());
+    let entry = gateway.carried_faults()[0].clone().expect("the command carries the fault");
+    assert_eq!(values_in(&entry, FAULT_SECRET).map(|values| values.get("delay_ms")), Some(70));
+    assert_eq!(values_in(&entry, "another key of the faults, long enough"), None);
+    let baggage = gateway.peers.records().baggage.clone();
+    assert!(
+        !baggage.is_empty() && baggage.iter().all(|line| line.contains("pitboss.faults=")),
+        "{baggage:?}"
+    );
+
+    gateway.peers.records().baggage.clear();
+    let own = format!("pitboss.faults={entry}");
+    let strangers = [
+        with_fault(bet(), slow, None),
+        with_fault(bet(), slow, Some("wrong")),
+        with_fault(bet(), "no.such-fault", None),
+        gateway.bet_request(100).header("idempotency-key", testkit::unique("k")).header("baggage", &own),
+        gateway
+            .bet_request(100)
+            .header("idempotency-key", testkit::unique("k"))
+            .header("baggage", &own)
+            .header("x-operator-token", OPERATOR_TOKEN),
+    ];
+    for request in strangers {
+        assert!(send(request).await.status().is_success());
+    }
+    assert_eq!(gateway.carried_faults()[1..].to_vec(), vec![None; 5], "only the operator's header counts");
+    assert!(gateway.peers.records().baggage.iter().all(|baggage| !baggage.contains("pitboss.")));
+}
+
+#[tokio::test]
+async fn invalid_faults_of_an_operator_are_refused() {
+    let gateway = TestGateway::start(Broker::Settles).await;
+    for invalid in
+        ["no.such-fault", "", "consumer.slow;delay_ms=-1", "consumer.slow;delay=5", "consumer.slow;x"]
+    {
+        let request = with_fault(gateway.bet_request(100), invalid, Some(OPERATOR_TOKEN));
+        let refused = problem(send(request).await).await;
+        assert_eq!(refused, (400, "/problems/invalid-fault".to_owned()), "{invalid:?}");
+    }
+    let mut many = gateway.bet_request(100);
+    for _ in 0..45 {
+        many = many.header("x-pitboss-fault", "notification.provider-down");
+    }
+    let refused = problem(send(many.header("x-operator-token", OPERATOR_TOKEN)).await).await;
+    assert_eq!(refused.0, 400);
+    assert!(gateway.published().is_empty());
+}
+
+#[tokio::test]
+async fn list_shows_every_fault_with_its_state() {
+    let scope = Scope::SharePercent(5);
+    let flags = Flags::scoped("gateway", &[(FaultId::ConsumerSlow, scope, &[("delay_ms", 70)])]);
+    let gateway = TestGateway::start_with_faults(Broker::Silent, flags.faults(), |_| {}).await;
+    let request = gateway.request(Method::GET, "/api/v1/faults").header("x-operator-token", OPERATOR_TOKEN);
+    let response = send(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let list = json_of(response).await;
+    let listed = list["faults"].as_array().expect("faults");
+    let ids: Vec<&str> = listed.iter().filter_map(|fault| fault["id"].as_str()).collect();
+    assert_eq!(ids, FaultId::ALL.map(FaultId::as_str));
+    let armed: Vec<&Value> = listed.iter().filter(|fault| fault.get("armed").is_some()).collect();
+    assert_eq!(armed.len(), 1, "{armed:?}");
+    assert_eq!(armed[0]["id"], "consumer.slow");
+    assert_eq!(armed[0]["armed"], json!({ "scope": "share 5 %", "values": { "delay_ms": 70 } }));
+    assert!(list.get("problem").is_none(), "{list}");
+}

@@ -1,0 +1,59 @@
+//! Fault `user.n-plus-one`: a page whose bets are read one by one. It has the same bets as a normal page.
+
+use serde::Deserialize;
+use store::StoreError;
+use store::bson::doc;
+
+use super::{History, PAGE_MAX, Page, window};
+use crate::domain::Kind;
+
+/// Id and place of an entry, which every version can read.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Place {
+    #[serde(rename = "_id")]
+    id: String,
+    place: String,
+}
+
+impl History {
+    /// Returns the same page as [`History::page`], but does not replace unreadable entries by further ones.
+    ///
+    /// It reads the ids with one query, the first `singles_max` entries with a query each, and the others with one query.
+    pub async fn page_one_by_one(
+        &self,
+        player_id: &str,
+        kind: Kind,
+        limit: u32,
+        before: Option<&str>,
+        singles_max: usize,
+    ) -> Result<Page, StoreError> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        let range = window::all_before(before).range();
+        let filter = doc! { "player_id": player_id, "kind": kind.as_str(), "place": range };
+        let latest_first = doc! { "place": -1 };
+        // Reads one more than requested, to find out whether there is a next page.
+        let mut places =
+            self.places.find_readable(filter, latest_first.clone(), limit.saturating_add(1)).await?;
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = places.len() > wanted;
+        places.truncate(wanted);
+        let next = if more { places.last().map(|last| last.place.clone()) } else { None };
+        let rest = places.split_off(singles_max.min(places.len()));
+        let mut entries = Vec::with_capacity(wanted);
+        for place in places {
+            match self.entries.find_one(doc! { "_id": place.id }).await {
+                Ok(entry) => entries.extend(entry),
+                // A normal page leaves it out, too.
+                Err(StoreError::Unreadable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !rest.is_empty() {
+            let ids: Vec<String> = rest.into_iter().map(|place| place.id).collect();
+            let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            let filter = doc! { "_id": { "$in": ids } };
+            entries.extend(self.entries.find_readable(filter, latest_first, limit).await?);
+        }
+        Ok(Page { entries, next })
+    }
+}
