@@ -7,8 +7,13 @@ use prost::Message as _;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 /// Every package below `proto/`, as prefixes for the serde generator.
-const PACKAGES: [&str; 4] =
-    [".casino.common.v1", ".casino.bets.v1", ".casino.payments.v1", ".casino.players.v1"];
+const PACKAGES: [&str; 5] = [
+    ".casino.common.v1",
+    ".casino.analytics.v1",
+    ".casino.bets.v1",
+    ".casino.payments.v1",
+    ".casino.players.v1",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
@@ -47,7 +52,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>
 
 /// Returns the macro `for_each_event_type!`, which passes area, name and topic of every event type to another macro.
 ///
-/// Every message in a file `commands.proto` or `events.proto` is an event type. Its topic follows from that file:
+/// Every message in a file `commands.proto`, `events.proto` or `items.proto` is an event type. Its topic follows from that file:
 /// `casino/bets/v1/events.proto` belongs to `BetsEvents`.
 fn event_types(descriptors: &FileDescriptorSet) -> String {
     let lines: String = descriptors.file.iter().filter_map(lines_of_file).collect();
@@ -59,7 +64,7 @@ fn event_types(descriptors: &FileDescriptorSet) -> String {
 fn lines_of_file(file: &FileDescriptorProto) -> Option<String> {
     let stem = Path::new(file.name()).file_stem()?.to_str()?;
     let area = file.package().split('.').nth(1)?;
-    if !["commands", "events"].contains(&stem) {
+    if !["commands", "events", "items"].contains(&stem) {
         return None;
     }
     let topic = [capitalised(area), capitalised(stem)].concat();

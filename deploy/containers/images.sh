@@ -50,7 +50,7 @@ redis() {
 # Programs built with bookworm's libc also run in trixie. Programs built in trixie would not run in bookworm.
 pitboss() {
     mkdir "$context/programs"
-    for program in gateway user game payment analytics notification recorder lagwatch partners pitboss; do
+    for program in gateway user game payment analytics notification recorder lagwatch partners wire pitboss; do
         strip --strip-debug -o "$context/programs/$program" "$programs/$program"
     done
     sed -n '/^FROM debian/,$p' "$here/../Dockerfile" | sed 's|--from=build /programs/|programs/|' >"$context/Dockerfile"

@@ -5,6 +5,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
 use crate::config::Config;
+use crate::producer::retries;
 
 /// Maximum size of a batch of several records. It equals the largest allowed record, half of the topics' limit.
 const BATCH_BYTES_MAX: usize = contracts::topics::RECORD_BYTES_MAX;
@@ -54,7 +55,10 @@ pub(crate) fn producer(config: &Config) -> ClientConfig {
         // the broker rejects a batch as a whole, so a batch of small records must stay below the smallest topic's limit
         .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", "10000")
-        .set("queue.buffering.max.kbytes", "16384");
+        .set("queue.buffering.max.kbytes", "16384")
+        // tells which publishes were repeated; otherwise it logs only while the producer gets its id
+        .set("debug", retries::DEBUG_CONTEXT)
+        .set_log_level(RDKafkaLogLevel::Debug);
     client
 }
 

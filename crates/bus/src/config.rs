@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::Limits;
 use crate::names::Names;
 
 /// One process's Kafka settings: the `[kafka]` section of its configuration.
@@ -60,8 +61,22 @@ pub struct Config {
     pub retry_backoff_min_ms: u64,
     /// Maximum backoff between two attempts.
     pub retry_backoff_max_ms: u64,
-    /// Interval of reports about a record that keeps failing. A group never skips the record, a tail does after the first report.
+    /// Interval of reports about a record that keeps failing in its lane. A group never skips the record, a tail does after the
+    /// first report.
     pub retry_alert_after_ms: u64,
+    /// Attempts in its lane before a record moves to a retry topic. Only for groups that have retry topics
+    /// ([`contracts::Group::uses_retry_topics`]).
+    pub retry_in_place_max: u32,
+    /// Time for which a record waits in a retry topic. It is equal for all records, so that the first one there is due first.
+    pub retry_topic_delay_ms: u64,
+    /// Number of times that a record may move to a retry topic. After that it becomes a dead letter.
+    pub retry_topic_laps_max: u32,
+    /// Number of handled records over which the share of dead letters is computed.
+    pub breaker_window_records: usize,
+    /// Share of dead letters among these, in percent, above which the consumer pauses.
+    pub breaker_dead_letters_max_percent: usize,
+    /// Duration of that pause. Then one record of each partition is handled, and its result decides how it continues.
+    pub breaker_pause_ms: u64,
     /// Replication factor of the topics that [`crate::admin::ensure_topics`] creates. -1 uses the broker's default.
     pub replication_factor: i32,
 }
@@ -84,7 +99,7 @@ impl Default for Config {
             prefetch_kbytes_max: 4_096,
             fetch_min_bytes: 1,
             fetch_wait_max_ms: 500,
-            commit_interval_ms: 500,
+            commit_interval_ms: 1_000,
             commit_deadline_ms: 10_000,
             revoke_drain_deadline_ms: 10_000,
             stop_drain_deadline_ms: 2_000,
@@ -93,6 +108,12 @@ impl Default for Config {
             retry_backoff_min_ms: 50,
             retry_backoff_max_ms: 5_000,
             retry_alert_after_ms: 120_000,
+            retry_in_place_max: 3,
+            retry_topic_delay_ms: 5_000,
+            retry_topic_laps_max: 12,
+            breaker_window_records: 20,
+            breaker_dead_letters_max_percent: 50,
+            breaker_pause_ms: 10_000,
             replication_factor: -1,
         }
     }
@@ -135,6 +156,27 @@ impl Config {
             "kafka.retry_backoff_min_ms is not between 1 and kafka.retry_backoff_max_ms",
         );
         check(
+            (1..=1_000).contains(&self.retry_in_place_max),
+            "kafka.retry_in_place_max is not between 1 and 1000",
+        );
+        check(
+            (1..=86_400_000).contains(&self.retry_topic_delay_ms),
+            "kafka.retry_topic_delay_ms is not between 1 and 86400000",
+        );
+        check(self.retry_topic_laps_max <= 1_000, "kafka.retry_topic_laps_max is above 1000");
+        check(
+            (2..=100_000).contains(&self.breaker_window_records),
+            "kafka.breaker_window_records is not between 2 and 100000",
+        );
+        check(
+            (1..=100).contains(&self.breaker_dead_letters_max_percent),
+            "kafka.breaker_dead_letters_max_percent is not between 1 and 100",
+        );
+        check(
+            (1..=3_600_000).contains(&self.breaker_pause_ms),
+            "kafka.breaker_pause_ms is not between 1 and 3600000",
+        );
+        check(
             self.namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
             "kafka.namespace has characters other than letters, digits, - and _",
         );
@@ -169,6 +211,14 @@ impl Config {
 
     pub(crate) fn close_deadline(&self) -> Duration {
         Duration::from_millis(self.close_deadline_ms)
+    }
+
+    pub(crate) fn breaker_limits(&self) -> Limits {
+        Limits {
+            window_records: self.breaker_window_records,
+            dead_letters_max_percent: self.breaker_dead_letters_max_percent,
+            pause: Duration::from_millis(self.breaker_pause_ms),
+        }
     }
 
     pub(crate) fn stall_deadline(&self) -> Duration {

@@ -8,7 +8,9 @@
 //!
 //! It guarantees that a committed offset never passes an unfinished record, that records of one key are handled in order, and
 //! that memory is bounded. Revoked partitions are drained, committed and only then given back. A shutdown finishes records in
-//! flight within a deadline. Delivery is at least once: the records in flight of a killed or frozen process are redelivered.
+//! flight within a deadline. Delivery is at least once: the records in flight of a killed or frozen process are redelivered. A
+//! record in a retry topic is handled when it is due (`due`), and a consumer whose records mostly become dead letters pauses
+//! (`breaking`). Records that the broker deleted before they were read are counted and reported (`gaps`).
 
 use std::sync::Arc;
 
@@ -29,9 +31,12 @@ use crate::record_task::{Processor, RetryPolicy};
 
 pub(crate) mod context;
 
+mod breaking;
 mod close;
 mod commit;
 mod damage;
+mod due;
+mod gaps;
 mod handover;
 mod health;
 mod owner;
@@ -53,7 +58,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Creates a member of `group` that reads the group's topics. It joins in [`Self::run`]. `producer` publishes dead letters.
+    /// Creates a member of `group` that reads the group's topics and retry topics. It joins in [`Self::run`]. `producer` publishes
+    /// records that failed to retry and dead-letter topics.
     pub fn new(
         config: &Config,
         group: Group,
@@ -61,13 +67,15 @@ impl Consumer {
         producer: Producer,
     ) -> Result<Self, ConsumerError> {
         check(config, group.reads(), &router)?;
-        let (client, rebalances) =
-            connect(config, &clients::member(config, &config.names().physical(group.as_str())))?;
         let names = config.names();
-        let topics: Vec<String> = group.reads().iter().map(|topic| names.physical(topic.name())).collect();
+        let mut topics: Vec<String> = group.reads().iter().map(|topic| topic.name().to_owned()).collect();
+        topics.extend(group.retry_topics());
+        let settings = clients::member(config, &names.physical(group.as_str()));
+        let (client, rebalances) = connect(config, &settings, topics.join(", "))?;
+        let topics: Vec<String> = topics.iter().map(|topic| names.physical(topic)).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         client.subscribe(&topics).map_err(ClientError::kafka("subscribing to topics"))?;
-        let processor = Processor::new(group, router, producer, RetryPolicy::new(config, true));
+        let processor = Processor::new(group, router, producer, RetryPolicy::of_group(config, group));
         Ok(Self { owner: Owner::new(config, client, rebalances, processor, Mode::Member) })
     }
 
@@ -113,9 +121,10 @@ pub(crate) fn check(config: &Config, topics: &[Topic], router: &Router) -> Resul
 pub(crate) fn connect(
     config: &Config,
     settings: &rdkafka::ClientConfig,
+    subscription: String,
 ) -> Result<(Arc<Client>, mpsc::Receiver<Rebalance>), ClientError> {
     let (events, rebalances) = mpsc::channel(REBALANCE_EVENTS_MAX);
-    let context = MemberContext::new(config.names(), events);
+    let context = MemberContext::new(config.names(), subscription, events);
     let client: Client =
         settings.create_with_context(context).map_err(ClientError::kafka("creating the consumer"))?;
     Ok((Arc::new(client), rebalances))

@@ -134,6 +134,12 @@ pub enum ConsumerError {
         /// Error of the handler.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A hook ended the process at a record, like a crash in its handler.
+    #[error("the process crashed at {place}")]
+    Crashed {
+        /// Topic, partition and offset of the record. It is not completed, so the record is redelivered.
+        place: String,
+    },
     /// The dead letter of a poison record could not be written, so the record was not passed either.
     #[error("the dead letter of {topic}/{partition}/{offset} could not be written: {source}")]
     DeadLetter {
@@ -166,6 +172,7 @@ impl ConsumerError {
         match self {
             Self::Client(_) => "client",
             Self::Handler { .. } => "handler",
+            Self::Crashed { .. } => "crashed",
             Self::DeadLetter { .. } => "dead_letter",
             Self::Stalled { .. } => "stalled",
             Self::Invariant(_) => "invariant",

@@ -110,7 +110,7 @@ impl HandlerError {
         Self { class: ErrorClass::Poison, source: source.into() }
     }
 
-    /// The record may succeed later. It is retried while its lane waits.
+    /// The record may succeed later. It is retried while its lane waits, or later from the retry topic of a group that has one.
     pub fn transient(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { class: ErrorClass::Transient, source: source.into() }
     }

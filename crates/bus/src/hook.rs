@@ -1,4 +1,4 @@
-//! Hook before the handler of each record, for code above this crate that delays records or has them redelivered.
+//! Hook before the handler of each record, for code above this crate that changes how records are delivered.
 
 use std::time::Duration;
 
@@ -11,6 +11,13 @@ pub struct HookAction {
     pub delay: Option<Duration>,
     /// The record is delivered a second time after it was handled.
     pub repeat: bool,
+    /// The record waits in its lane until [`RecordHook::stalls`] is false for its partition, or until it is given back.
+    pub stall: bool,
+    /// The process ends at the record, as after a panic. The record is not completed.
+    pub crash: bool,
+    /// The attempts in the lane fail, so the record moves to its retry topic. There it is handled as usual. It has no effect in a
+    /// group without retry topics.
+    pub fail: bool,
 }
 
 /// Decides about each record before its handler runs.
@@ -18,4 +25,13 @@ pub trait RecordHook: Send + Sync {
     /// Returns the changes for this record. It is called inside the record's span, once for all attempts, and must not block. It
     /// is not called for a redelivery that it requested.
     fn before(&self, record: &Record) -> HookAction;
+
+    /// Returns true while records of this partition stall. It is called for every record that could start, and again every 200 ms
+    /// while one stalls, so it must not block.
+    ///
+    /// One record stalls in its lane. The others of the partition wait behind it and take no slot from other partitions.
+    fn stalls(&self, topic: &str, partition: i32) -> bool {
+        let _ = (topic, partition);
+        false
+    }
 }

@@ -1,43 +1,51 @@
 //! Consumer lag, read from outside every group, so also for a group without members.
 //!
-//! Each partition has two numbers, because one alone misleads. One is the count of unread records up to the high watermark, with
-//! other producers' open transactions, as in Kafka's own tools. The other is the age of the oldest: the time since its plausible
-//! timestamp, or since this reader first saw the group there, whichever is longer. It is never years, never negative, and never 0
-//! for "unknown". A timestamp a few seconds ahead counts as new, because clocks differ slightly.
+//! Each partition has several numbers, because one alone misleads. One is the count of unread records up to the high watermark.
+//! Those that another producer's open transaction holds back are told apart. Ends of transactions and aborted records do not count,
+//! because no reader gets them. Another is the age of the oldest unread record: the time since the broker appended it, or since
+//! this reader first saw it, whichever is longer. A producer's timestamp is a claim and makes no age. The age is never years, never
+//! negative, and never 0 for "unknown".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use contracts::{Group, Topic};
+use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::{Message as _, Offset};
-use serde::Serialize;
-use telemetry::metric::{self, Metric};
+use serde::{Deserialize, Serialize};
 
 use crate::clients::{self, Quiet};
 use crate::config::Config;
-use crate::consumer::context::{list_of, offsets_of};
+use crate::consumer::context::list_of;
 use crate::error::ClientError;
-use crate::latency;
 use crate::names::Names;
-use crate::offsets::NextOffset;
 use crate::partitions::TopicPartition;
 
 mod backlog;
+mod counts;
 mod gate;
+mod membership;
+mod oldest;
+mod position;
+mod scan;
+mod timeline;
 pub use backlog::{Backlog, BacklogReader};
+use counts::Counts;
 pub use gate::Gate;
+use membership::Memberships;
+pub use membership::{GroupState, GroupStatus};
+use position::GroupPosition;
+use scan::Scans;
+use timeline::Timeline;
 
 /// Time-out of one request to the broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Deadline for reading the oldest unread records of all partitions.
-const OLDEST_DEADLINE: Duration = Duration::from_secs(3);
-
 /// Lag of one group on one partition.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionLag {
     /// Catalogue name of the group.
     pub group: String,
@@ -45,82 +53,67 @@ pub struct PartitionLag {
     pub topic: String,
     /// The partition.
     pub partition: i32,
-    /// Number of records that the group has not committed.
+    /// Number of records up to the high watermark that the group has not committed.
     pub lag_messages: i64,
+    /// Number of these that open transactions hold back: from the last stable offset to the high watermark.
+    pub held_messages: i64,
     /// Lower bound for the age of the oldest of them. 0 when there is none. None while it is unknown.
     pub lag_seconds: Option<f64>,
     /// Offset at which the group would continue. None when it never committed here.
     pub committed: Option<i64>,
     /// High watermark of the partition.
     pub end: i64,
+    /// Last stable offset of the partition, at which readers of committed records stop.
+    pub stable_end: i64,
     /// Number of current members. 0 means that no consumer runs.
     pub members: usize,
+}
+
+/// Lag of all groups at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Lag of each group on each of its partitions.
+    pub partitions: Vec<PartitionLag>,
+    /// State of each group.
+    pub groups: Vec<GroupStatus>,
 }
 
 /// Reads the lag of groups over persistent connections.
 pub struct Reader {
     groups: Vec<Member>,
+    /// Reads partitions up to the high watermark.
     partitions: Observer,
+    /// Reads partitions up to the last stable offset, without aborted records. None where the first number is enough.
+    committed_only: Option<Observer>,
     names: Names,
-    /// The lock also allows only one read at a time, because the client that reads the oldest records has one assignment.
+    /// The lock also allows only one read at a time, because a client that reads records has one assignment.
     memory: Mutex<Memory>,
 }
 
 type Observer = Arc<BaseConsumer<Quiet>>;
-type Ends = BTreeMap<TopicPartition, (i64, i64)>;
+type Offsets = BTreeMap<TopicPartition, i64>;
 
 /// A group whose lag is read.
 struct Member {
     group: Group,
-    topics: Vec<Topic>,
+    topics: Vec<Arc<str>>,
     observer: Observer,
-    counts_members: bool,
 }
 
 /// State that is kept between reads.
 #[derive(Default)]
 struct Memory {
-    counts: BTreeMap<Topic, i32>,
-    /// Offset of each group in each partition, and the time at which it was first seen there.
-    first_seen: BTreeMap<(Group, TopicPartition), (i64, Instant)>,
+    counts: Counts,
+    timelines: BTreeMap<TopicPartition, Timeline>,
+    scans: Scans,
+    memberships: Memberships,
 }
 
-/// Position of one group in one partition.
-struct GroupPosition {
-    group: Group,
-    partition: TopicPartition,
-    committed: Option<i64>,
-    first_unread: i64,
-    end: i64,
-    members: usize,
-    /// Age of the oldest unread record by its timestamp, where that is plausible.
-    age_ms: Option<i64>,
-    /// Time for which the group has been seen at this offset.
-    seen_for: Duration,
-}
-
-impl GroupPosition {
-    fn unread(&self) -> i64 {
-        (self.end - self.first_unread).max(0)
-    }
-
-    fn lag(&self) -> PartitionLag {
-        let by_record = self.age_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        let seen = (!self.seen_for.is_zero()).then_some(self.seen_for);
-        PartitionLag {
-            group: self.group.as_str().to_owned(),
-            topic: self.partition.topic.to_string(),
-            partition: self.partition.partition,
-            lag_messages: self.unread(),
-            lag_seconds: match self.unread() {
-                0 => Some(0.0),
-                _ => by_record.max(seen).map(|age| age.as_secs_f64()),
-            },
-            committed: self.committed,
-            end: self.end,
-            members: self.members,
-        }
-    }
+/// Result of one read.
+#[derive(Default)]
+struct Snapshot {
+    positions: Vec<GroupPosition>,
+    groups: Vec<GroupStatus>,
 }
 
 /// Reads the lag of `groups` once.
@@ -132,81 +125,123 @@ pub async fn read(config: &Config, groups: &[Group]) -> Result<Vec<PartitionLag>
 impl Reader {
     /// Creates a reader for these groups, without those that keep no offsets on the broker.
     pub fn new(config: &Config, groups: &[Group]) -> Result<Self, ClientError> {
-        let groups =
-            groups.iter().filter(|group| group.commits()).map(|group| (*group, group.reads().to_vec()));
-        Self::over(config, groups, true)
+        let groups = groups.iter().filter(|group| group.commits());
+        Self::over(config, groups.map(|group| (*group, topics_of(*group))), true)
+    }
+
+    /// Creates a reader that only counts unread offsets and reads the timestamp of the oldest.
+    fn of_backlog(config: &Config, group: Group, topics: &[Topic]) -> Result<Self, ClientError> {
+        let topics: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(topic.name())).collect();
+        Self::over(config, std::iter::once((group, topics)), false)
     }
 
     fn over(
         config: &Config,
-        groups: impl Iterator<Item = (Group, Vec<Topic>)>,
-        counts_members: bool,
+        groups: impl Iterator<Item = (Group, Vec<Arc<str>>)>,
+        is_complete: bool,
     ) -> Result<Self, ClientError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(ClientError::Config(problems));
         }
         let names = config.names();
-        let observer = |group: &str| -> Result<Observer, ClientError> {
+        let observer = |group: &str, isolation: &str| -> Result<Observer, ClientError> {
             let client = clients::observer(config, group)
+                .set("isolation.level", isolation)
                 .create_with_context(Quiet)
                 .map_err(ClientError::kafka("creating a client that reads lag"))?;
             Ok(Arc::new(client))
         };
         let mut members = Vec::new();
         for (group, topics) in groups {
-            let observer = observer(&names.physical(group.as_str()))?;
-            members.push(Member { group, topics, observer, counts_members });
+            let observer = observer(&names.physical(group.as_str()), "read_uncommitted")?;
+            members.push(Member { group, topics, observer });
         }
-        let partitions = observer(&clients::outsider_group(config))?;
-        Ok(Self { groups: members, partitions, names, memory: Mutex::default() })
+        let outside = clients::outsider_group(config);
+        let partitions = observer(&outside, "read_uncommitted")?;
+        let committed_only = match is_complete {
+            true => Some(observer(&outside, "read_committed")?),
+            false => None,
+        };
+        Ok(Self { groups: members, partitions, committed_only, names, memory: Mutex::default() })
     }
 
-    /// Reads the present lag.
+    /// Reads the present lag of each partition.
     pub async fn read(self: &Arc<Self>) -> Result<Vec<PartitionLag>, ClientError> {
-        Ok(self.positions().await?.iter().map(GroupPosition::lag).collect())
+        Ok(self.reading().await?.partitions)
     }
 
-    async fn positions(self: &Arc<Self>) -> Result<Vec<GroupPosition>, ClientError> {
+    /// Reads the present lag of each partition, and the state of each group.
+    pub async fn reading(self: &Arc<Self>) -> Result<Reading, ClientError> {
+        let Snapshot { positions, groups } = self.snapshot().await?;
+        Ok(Reading { partitions: positions.iter().map(GroupPosition::lag).collect(), groups })
+    }
+
+    async fn snapshot(self: &Arc<Self>) -> Result<Snapshot, ClientError> {
         let reader = Arc::clone(self);
         let read = telemetry::spawn_blocking(move || reader.read_blocking());
         read.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading lag" }))
     }
 
-    fn read_blocking(&self) -> Result<Vec<GroupPosition>, ClientError> {
+    fn read_blocking(&self) -> Result<Snapshot, ClientError> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        // Committed offsets are read before the ends. In the other order, a busy group would seem to be ahead.
-        let mut positions = Vec::new();
-        for member in &self.groups {
-            positions.extend(self.committed(member, &mut memory)?);
+        memory.counts.expire(Instant::now());
+        let read = self.read_with(&mut memory);
+        if read.is_err() {
+            memory.counts.forget();
         }
-        let ends = self.ends(&positions)?;
-        for position in &mut positions {
-            let (low, end) = ends.get(&position.partition).copied().unwrap_or_default();
-            position.end = end;
-            position.first_unread = position.committed.unwrap_or(low).max(low);
-        }
-        memory.observe(&mut positions, Instant::now());
-        self.ages(&mut positions)?;
-        Ok(positions)
+        read
     }
 
-    fn committed(&self, member: &Member, memory: &mut Memory) -> Result<Vec<GroupPosition>, ClientError> {
+    fn read_with(&self, memory: &mut Memory) -> Result<Snapshot, ClientError> {
+        // Committed offsets are read before the ends. In the other order, a busy group would seem to be ahead.
+        let mut snapshot = Snapshot::default();
+        for member in &self.groups {
+            let members = match self.committed_only {
+                Some(_) => self.status(member, memory, &mut snapshot.groups)?,
+                None => 0,
+            };
+            snapshot.positions.extend(self.committed(member, members, memory)?);
+        }
+        let positions = &mut snapshot.positions;
+        if self.set_ends(positions)? {
+            memory.counts.forget();
+        }
+        let now = Instant::now();
+        if let Some(client) = &self.committed_only {
+            scan::read(client, &self.names, &mut memory.scans, positions)?;
+        }
+        memory.observe(positions, now);
+        oldest::read(&self.partitions, &self.names, positions)?;
+        Ok(snapshot)
+    }
+
+    /// Adds the state of a group to `groups`, and returns the number of its members.
+    fn status(
+        &self,
+        member: &Member,
+        memory: &mut Memory,
+        groups: &mut Vec<GroupStatus>,
+    ) -> Result<usize, ClientError> {
+        let physical = self.names.physical(member.group.as_str());
+        let status = membership::read(&member.observer, member.group, &physical, &mut memory.memberships)?;
+        let members = status.members;
+        groups.push(status);
+        Ok(members)
+    }
+
+    fn committed(
+        &self,
+        member: &Member,
+        members: usize,
+        memory: &mut Memory,
+    ) -> Result<Vec<GroupPosition>, ClientError> {
         let Member { group, observer, .. } = member;
-        let members = match member.counts_members {
-            true => members(observer, &self.names.physical(group.as_str()))?,
-            false => 0,
-        };
         let mut partitions = Vec::new();
         for topic in &member.topics {
-            let count = match memory.counts.get(topic) {
-                Some(count) => *count,
-                None => partition_count(observer, &self.names.physical(topic.name()))?,
-            };
-            if count > 0 {
-                memory.counts.insert(*topic, count);
-            }
-            partitions.extend((0..count).map(|partition| TopicPartition::new(topic.name(), partition)));
+            let read = || partition_count(observer, &self.names.physical(topic));
+            let count = memory.counts.of(topic, Instant::now(), read)?;
+            partitions.extend((0..count).map(|partition| TopicPartition::new(Arc::clone(topic), partition)));
         }
         if partitions.is_empty() {
             return Ok(Vec::new());
@@ -214,130 +249,102 @@ impl Reader {
         let stored = observer
             .committed_offsets(list_of(&partitions, &self.names), REQUEST_TIMEOUT)
             .map_err(ClientError::kafka("reading committed offsets"))?;
-        let position = |partition: TopicPartition| GroupPosition {
-            group: *group,
-            committed: offset_in(&stored, &partition, &self.names),
-            partition,
-            first_unread: 0,
-            end: 0,
-            members,
-            age_ms: None,
-            seen_for: Duration::ZERO,
+        let position = |partition: TopicPartition| {
+            let committed = offset_in(&stored, &partition, &self.names);
+            GroupPosition::new(*group, partition, committed, members)
         };
         Ok(partitions.into_iter().map(position).collect())
     }
 
-    /// Reads the first and the end offset of each partition, with two requests to each broker.
-    fn ends(&self, positions: &[GroupPosition]) -> Result<Ends, ClientError> {
-        const DOING: &str = "reading the end offsets of partitions";
-        let mut partitions: Vec<&TopicPartition> =
-            positions.iter().map(|position| &position.partition).collect();
-        partitions.sort();
-        partitions.dedup();
-        if partitions.is_empty() {
-            return Ok(Ends::new());
-        }
-        let request = |which: Offset| {
-            let mut list = list_of(partitions.iter().copied(), &self.names);
-            list.set_all_offsets(which)?;
-            self.partitions.offsets_for_times(list, REQUEST_TIMEOUT)
+    /// Reads the offsets of each partition, with a request to each broker for each kind of offset. Removes the positions in
+    /// partitions that are gone, and returns true if there were any.
+    fn set_ends(&self, positions: &mut Vec<GroupPosition>) -> Result<bool, ClientError> {
+        let mut partitions: BTreeSet<TopicPartition> =
+            positions.iter().map(|position| position.partition.clone()).collect();
+        let count = partitions.len();
+        let lows = self.offsets(&self.partitions, &mut partitions, Offset::Beginning)?;
+        let ends = self.offsets(&self.partitions, &mut partitions, Offset::End)?;
+        // The stable ends are read last. In the other order, new records would seem to be held back.
+        let stable_ends = match &self.committed_only {
+            Some(client) => self.offsets(client, &mut partitions, Offset::End)?,
+            None => Offsets::new(),
         };
-        let lows = request(Offset::Beginning).map_err(ClientError::kafka(DOING))?;
-        let ends = request(Offset::End).map_err(ClientError::kafka(DOING))?;
-        let mut found = Ends::new();
-        for partition in partitions {
-            for list in [&lows, &ends] {
-                let element =
-                    list.find_partition(&self.names.physical(&partition.topic), partition.partition);
-                if let Some(Err(error)) = element.map(|element| element.error()) {
-                    return Err(ClientError::Kafka { doing: DOING, source: error });
+        positions.retain(|position| partitions.contains(&position.partition));
+        for position in positions {
+            let low = lows.get(&position.partition).copied().unwrap_or(0);
+            position.end = ends.get(&position.partition).copied().unwrap_or(low);
+            let stable_end = stable_ends.get(&position.partition).copied().unwrap_or(position.end);
+            position.stable_end = stable_end.min(position.end);
+            position.first_unread = position.committed.unwrap_or(low).max(low);
+        }
+        Ok(partitions.len() < count)
+    }
+
+    /// Reads one offset of each partition. Removes those that are gone from `partitions`.
+    fn offsets(
+        &self,
+        client: &Observer,
+        partitions: &mut BTreeSet<TopicPartition>,
+        which: Offset,
+    ) -> Result<Offsets, ClientError> {
+        const DOING: &str = "reading the end offsets of partitions";
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let mut wanted = list_of(&*partitions, &self.names);
+        wanted.set_all_offsets(which).map_err(ClientError::kafka(DOING))?;
+        let found = client.offsets_for_times(wanted, REQUEST_TIMEOUT).map_err(ClientError::kafka(DOING))?;
+        let (mut offsets, mut gone) = (Offsets::new(), Vec::new());
+        for partition in &*partitions {
+            let element = found.find_partition(&self.names.physical(&partition.topic), partition.partition);
+            match element.map(|element| element.error()) {
+                Some(Err(source)) if is_gone(&source) => gone.push(partition.clone()),
+                Some(Err(source)) => return Err(ClientError::Kafka { doing: DOING, source }),
+                Some(Ok(())) | None => {
+                    offsets
+                        .extend(offset_in(&found, partition, &self.names).map(|at| (partition.clone(), at)));
                 }
             }
-            let low = offset_in(&lows, partition, &self.names).unwrap_or(0);
-            let end = offset_in(&ends, partition, &self.names).unwrap_or(low);
-            found.insert(partition.clone(), (low, end));
         }
-        Ok(found)
-    }
-
-    /// Reads the oldest unread record of every partition that has one. Groups at the same offset share the read.
-    fn ages(&self, positions: &mut [GroupPosition]) -> Result<(), ClientError> {
-        let mut rounds: Vec<BTreeMap<TopicPartition, i64>> = Vec::new();
-        for position in positions.iter().filter(|position| position.unread() > 0) {
-            let start = position.first_unread;
-            // a partition can be read at only one offset at a time, so another offset waits for the next round
-            let round = rounds
-                .iter_mut()
-                .find(|round| round.get(&position.partition).is_none_or(|known| *known == start));
-            match round {
-                Some(round) => drop(round.insert(position.partition.clone(), start)),
-                None => rounds.push(BTreeMap::from([(position.partition.clone(), start)])),
-            }
-        }
-        let mut oldest: BTreeMap<(TopicPartition, i64), Option<i64>> = BTreeMap::new();
-        let until = Instant::now() + OLDEST_DEADLINE;
-        for round in rounds {
-            self.read_round(round, until, &mut oldest)?;
-        }
-        let now_ms = now_ms();
-        for position in positions.iter_mut().filter(|position| position.unread() > 0) {
-            let key = (position.partition.clone(), position.first_unread);
-            // a record that was not read in time proves nothing about clocks
-            let Some(timestamp_ms) = oldest.get(&key) else { continue };
-            let age = latency::age(*timestamp_ms, now_ms, &position.partition.topic);
-            position.age_ms = age.ms;
-            if age.is_skewed {
-                metric::count(Metric::BusRecordsSkewed, 1, &[("topic", &position.partition.topic)]);
-            }
-        }
-        Ok(())
-    }
-
-    fn read_round(
-        &self,
-        round: BTreeMap<TopicPartition, i64>,
-        until: Instant,
-        oldest: &mut BTreeMap<(TopicPartition, i64), Option<i64>>,
-    ) -> Result<(), ClientError> {
-        const DOING: &str = "reading the oldest unread records";
-        let positions = round.iter().map(|(partition, start)| (partition, NextOffset(*start)));
-        let list = offsets_of(positions, &self.names).map_err(ClientError::kafka(DOING))?;
-        self.partitions.assign(&list).map_err(ClientError::kafka(DOING))?;
-        let mut waiting = round;
-        while !waiting.is_empty() && Instant::now() < until {
-            let Some(Ok(message)) = self.partitions.poll(Duration::from_millis(100)) else { continue };
-            let partition = TopicPartition::new(self.names.logical(message.topic()), message.partition());
-            if let Some(start) = waiting.remove(&partition) {
-                oldest.insert((partition, start), message.timestamp().to_millis());
-            }
-        }
-        self.partitions.unassign().map_err(ClientError::kafka(DOING))
+        partitions.retain(|partition| !gone.contains(partition));
+        Ok(offsets)
     }
 }
 
 impl Memory {
-    /// Stores the groups' positions, and sets the time for which each was seen there.
+    /// Stores the ends of all partitions, and sets the time for which each oldest unread record has been known.
     fn observe(&mut self, positions: &mut [GroupPosition], now: Instant) {
-        for position in positions {
-            let key = (position.group, position.partition.clone());
-            if position.unread() == 0 {
-                self.first_seen.remove(&key);
-                continue;
-            }
-            let seen = self.first_seen.entry(key).or_insert((position.first_unread, now));
-            if seen.0 != position.first_unread {
-                *seen = (position.first_unread, now);
-            }
-            position.seen_for = now.duration_since(seen.1);
+        let mut ranges: BTreeMap<&TopicPartition, (i64, i64)> = BTreeMap::new();
+        for position in &*positions {
+            let range = ranges.entry(&position.partition).or_insert((position.first_unread, position.end));
+            range.0 = range.0.min(position.first_unread);
+        }
+        for (partition, (lowest, end)) in ranges {
+            self.timelines.entry(partition.clone()).or_default().observe(lowest, end, now);
+        }
+        for position in positions.iter_mut().filter(|position| position.unread() > 0) {
+            let timeline = self.timelines.get(&position.partition);
+            position.seen_for = timeline.and_then(|timeline| timeline.age(position.first_unread, now));
         }
     }
 }
 
-fn members(observer: &Observer, physical: &str) -> Result<usize, ClientError> {
-    let list = observer
-        .fetch_group_list(Some(physical), REQUEST_TIMEOUT)
-        .map_err(ClientError::kafka("reading a group's members"))?;
-    Ok(list.groups().iter().find(|group| group.name() == physical).map_or(0, |group| group.members().len()))
+/// Catalogue names of the topics that a group reads, with its retry topics.
+fn topics_of(group: Group) -> Vec<Arc<str>> {
+    let topics = group.reads().iter().map(|topic| Arc::<str>::from(topic.name()));
+    topics.chain(group.retry_topics().into_iter().map(Arc::<str>::from)).collect()
+}
+
+/// Returns true if the partition does not exist any more.
+fn is_gone(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+        )
+    )
 }
 
 fn partition_count(observer: &Observer, physical: &str) -> Result<i32, ClientError> {
@@ -359,44 +366,4 @@ fn offset_in(stored: &TopicPartitionList, partition: &TopicPartition, names: &Na
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn position(first_unread: i64, end: i64) -> GroupPosition {
-        GroupPosition {
-            group: Group::Game,
-            partition: TopicPartition::new("t", 0),
-            committed: None,
-            first_unread,
-            end,
-            members: 0,
-            age_ms: None,
-            seen_for: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn age_without_a_timestamp_is_the_time_at_the_same_offset() {
-        let (mut memory, began) = (Memory::default(), Instant::now());
-        let mut lag_seconds = |first_unread, end, seconds, age_ms| {
-            let mut positions = [GroupPosition { age_ms, ..position(first_unread, end) }];
-            memory.observe(&mut positions, began + Duration::from_secs(seconds));
-            positions[0].lag().lag_seconds
-        };
-        assert_eq!(lag_seconds(5, 9, 0, None), None, "unknown is not zero");
-        assert_eq!(lag_seconds(5, 9, 3, None), Some(3.0));
-        assert_eq!(lag_seconds(5, 12, 7, None), Some(7.0), "more records behind the same one");
-        assert_eq!(
-            lag_seconds(5, 12, 8, Some(60_000)),
-            Some(60.0),
-            "the record is older than the observation"
-        );
-        assert_eq!(lag_seconds(5, 12, 9, Some(20)), Some(9.0), "it cannot be younger than it was seen");
-        assert_eq!(lag_seconds(6, 12, 10, None), None, "the group moved on");
-        assert_eq!(lag_seconds(12, 12, 11, None), Some(0.0));
-        assert_eq!(lag_seconds(12, 13, 99, None), None, "earlier offsets do not count");
-    }
 }

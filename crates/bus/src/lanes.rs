@@ -65,20 +65,27 @@ impl<T> Lanes<T> {
         self.waiting += 1;
     }
 
-    /// Starts the next work. Its lane and its slot stay busy until [`Self::finish`].
+    /// Starts the next work.
+    #[cfg(test)]
     pub(crate) fn start(&mut self) -> Option<(Slot, T)> {
+        self.start_if(|_| true)
+    }
+
+    /// Starts the next work that may start. Its lane and its slot stay busy until [`Self::finish`]. Work that may not start keeps
+    /// its place, and so does the work behind it in its lane.
+    pub(crate) fn start_if(&mut self, mut may_start: impl FnMut(&T) -> bool) -> Option<(Slot, T)> {
         let slot = *self.free.last()?;
-        while let Some(key) = self.ready.pop_front() {
-            let Some(lane) = self.lanes.get_mut(&key) else { continue };
-            if let Some(work) = lane.waiting.pop_front() {
-                lane.busy = true;
-                self.waiting -= 1;
-                self.free.pop();
-                self.running[slot] = Some(key);
-                return Some((slot, work));
-            }
-        }
-        None
+        let lanes = &self.lanes;
+        let first_of = |key: &LaneKey| lanes.get(key).and_then(|lane| lane.waiting.front());
+        let index = self.ready.iter().position(|key| first_of(key).is_some_and(&mut may_start))?;
+        let key = self.ready.remove(index)?;
+        let lane = self.lanes.get_mut(&key)?;
+        let work = lane.waiting.pop_front()?;
+        lane.busy = true;
+        self.waiting -= 1;
+        self.free.pop();
+        self.running[slot] = Some(key);
+        Some((slot, work))
     }
 
     /// Frees a slot after its work ended. Returns its lane.

@@ -142,3 +142,17 @@ fn blocked_key_does_not_block_others_while_a_slot_is_free() {
     lanes.finish(slot);
     assert_eq!(lanes.start(), Some((slot, 1)), "the key continues in its order");
 }
+
+#[test]
+fn work_that_may_not_start_keeps_its_place_and_holds_no_other_lane() {
+    let mut lanes = Lanes::new(2);
+    let lane = |key: &[u8]| Lanes::<u32>::lane_of(Some(key), 0, 0);
+    lanes.push(lane(b"held"), 1);
+    lanes.push(lane(b"held"), 2);
+    lanes.push(lane(b"other"), 3);
+    let (slot, started) = lanes.start_if(|number| *number != 1).expect("the other lane");
+    assert_eq!((started, lanes.start_if(|number| *number != 1)), (3, None), "2 is behind 1");
+    lanes.finish(slot);
+    assert_eq!(lanes.waiting(), 2);
+    assert_eq!(lanes.start().map(|(_, number)| number), Some(1));
+}

@@ -28,8 +28,13 @@ pub(crate) struct Latency {
     pub(crate) is_skewed: bool,
 }
 
-/// Computes the latency of a record that was received at `received_ms`.
+/// Computes the latency of a record that was received at `received_ms`. The wait for a due time is on purpose and does not count.
 pub(crate) fn of(record: &Record, received_ms: i64) -> Latency {
+    if let Some(due_ms) = record.due_ms() {
+        // the broker's time is later only if the move to the retry topic took longer than the delay
+        let waited_from = record.timestamp_ms.map(|timestamp_ms| timestamp_ms.max(due_ms));
+        return between(waited_from, None, received_ms, age_ms_max(&record.topic));
+    }
     let enqueued = record.header(ENQUEUED_TIME).map(|value| enqueued_ms(value));
     between(record.timestamp_ms, enqueued, received_ms, age_ms_max(&record.topic))
 }
@@ -87,7 +92,12 @@ fn enqueued_ms(value: &[u8]) -> Option<i64> {
 
 /// Value of the header for a record that is sent now.
 pub(crate) fn enqueued_now() -> String {
-    let now = crate::lag::now_ms();
+    enqueued_with_skew(0)
+}
+
+/// [`enqueued_now`] by a clock that is wrong by `offset_ms`.
+pub(crate) fn enqueued_with_skew(offset_ms: i64) -> String {
+    let now = crate::lag::now_ms().saturating_add(offset_ms).max(0);
     format!("{}.{:03}", now / 1_000, now % 1_000)
 }
 
@@ -120,6 +130,17 @@ mod tests {
         ] {
             assert_eq!(plain(implausible), latency(None, true), "{implausible:?}");
         }
+    }
+
+    #[test]
+    fn wait_for_the_due_time_is_no_latency() {
+        let mut record = crate::record::tests::record();
+        "casino.bets.events.v1.retry.analytics".clone_into(&mut record.topic);
+        record.timestamp_ms = Some(NOW - 5_030);
+        let due = ("dlq-retry-due".to_owned(), (NOW - 30).to_string().into());
+        let enqueued = (ENQUEUED_TIME.to_owned(), "1".into());
+        record.headers = vec![enqueued, due];
+        assert_eq!(of(&record, NOW), latency(Some(30), false));
     }
 
     #[test]
@@ -167,5 +188,7 @@ mod tests {
         let now = crate::lag::now_ms();
         let read = enqueued_ms(enqueued_now().as_bytes()).unwrap();
         assert!((now..now + 60_000).contains(&read), "{read}");
+        let skewed = enqueued_ms(enqueued_with_skew(-120_000).as_bytes()).unwrap();
+        assert!((now - 120_000..now - 60_000).contains(&skewed), "{skewed}");
     }
 }

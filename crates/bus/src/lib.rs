@@ -5,10 +5,12 @@
 //! trace, and commits the offset after the handler returned. The gateway's [`Tail`] receives the result.
 //!
 //! Delivery is at least once, in order per key. The details are in `offsets` (offsets to commit), `partitions` (assignments),
-//! `lanes` (order), `budget` (memory), `consumer` (rebalances, shutdown), `record_task` (errors, transactions), `dead_letter` and
-//! `producer` (publish errors).
+//! `lanes` (order), `budget` (memory), `consumer` (rebalances, shutdown), `record_task` (errors, transactions), `dead_letter`
+//! (retry topics and dead letters), `breaker` (too many of them), `producer` and `client_errors` (errors of the clients).
 
+mod breaker;
 mod budget;
+mod client_errors;
 mod clients;
 mod config;
 mod consumer;
@@ -30,11 +32,13 @@ mod retry;
 mod tail;
 
 pub mod admin;
+pub mod disturb;
 pub mod lag;
 
 pub use config::Config;
 pub use consumer::Consumer;
 pub use consumer_stats::ConsumerStats;
+pub use dead_letter::letter;
 pub use error::{ClientError, ConsumerError, PublishError};
 pub use handler::{Delivery, Handle, HandleAny, HandlerError, Outcome, Router};
 pub use hook::{HookAction, RecordHook};

@@ -11,8 +11,9 @@ use rdkafka::message::OwnedHeaders;
 use telemetry::attributes as names;
 use telemetry::metric::{self, Metric};
 use telemetry::spans::{self, PublishAttrs, Status};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
+use crate::client_errors;
 use crate::clients;
 use crate::config::Config;
 use crate::error::{ClientError, PublishError};
@@ -21,6 +22,7 @@ use crate::names::Names;
 use crate::record::{RawRecord, keep_last_of_each, to_native};
 
 mod delivery;
+pub(crate) mod retries;
 use delivery::{Client, Lazy, Outgoing};
 
 /// Position of a published record.
@@ -30,6 +32,31 @@ pub struct Published {
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
+}
+
+/// A record to publish byte for byte.
+pub(crate) struct Verbatim<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: OwnedHeaders,
+}
+
+/// Creates the span of a record that moves to another topic, below the current one. `error_type` is the reason of the move.
+pub(crate) fn verbatim_span(
+    topic: &str,
+    message_id: &str,
+    body_size_bytes: usize,
+    error_type: &'static str,
+) -> Span {
+    let span = spans::queue_publish(&PublishAttrs {
+        message_id,
+        destination: topic,
+        event_type: None,
+        body_size_bytes,
+    });
+    spans::set_attr(&span, names::ERROR_TYPE, error_type);
+    span
 }
 
 /// The producer of the process. Clones share it.
@@ -77,6 +104,11 @@ impl Producer {
 
     /// Publishes an event and waits for its acknowledgement.
     pub async fn publish(&self, event: &Event) -> Result<Published, PublishError> {
+        self.publish_with_skew(event, 0).await
+    }
+
+    /// [`Producer::publish`] with a send time that is wrong by `offset_ms`, as from a host whose clock is wrong.
+    pub async fn publish_with_skew(&self, event: &Event, offset_ms: i64) -> Result<Published, PublishError> {
         let encoded = event.encode(self.format);
         let raw = RawRecord {
             topic: encoded.topic.name().to_owned(),
@@ -85,7 +117,7 @@ impl Producer {
             value: encoded.value,
         };
         let event_type = event.message.event_type();
-        self.publish_traced(raw, event.id.as_str(), Some(event_type.as_str())).await
+        self.publish_traced(raw, event.id.as_str(), Some(event_type.as_str()), offset_ms).await
     }
 
     /// Publishes an encoded record, with the trace headers of the current span.
@@ -95,7 +127,7 @@ impl Producer {
         };
         let id = text(headers::CE_ID).unwrap_or_default();
         let event_type = text(headers::CE_TYPE);
-        self.publish_traced(record.clone(), &id, event_type.as_deref()).await
+        self.publish_traced(record.clone(), &id, event_type.as_deref(), 0).await
     }
 
     async fn publish_traced(
@@ -103,6 +135,7 @@ impl Producer {
         mut record: RawRecord,
         message_id: &str,
         event_type: Option<&str>,
+        offset_ms: i64,
     ) -> Result<Published, PublishError> {
         let span = spans::queue_publish(&PublishAttrs {
             message_id,
@@ -111,7 +144,9 @@ impl Producer {
             body_size_bytes: record.value.len(),
         });
         telemetry::propagation::inject(&span, &mut record.headers);
-        record.headers.push((latency::ENQUEUED_TIME.to_owned(), latency::enqueued_now().into()));
+        record
+            .headers
+            .push((latency::ENQUEUED_TIME.to_owned(), latency::enqueued_with_skew(offset_ms).into()));
         keep_last_of_each(&mut record.headers);
         let outgoing = Outgoing {
             topic: &record.topic,
@@ -122,35 +157,26 @@ impl Producer {
         self.send(&self.client, outgoing, &span).await
     }
 
-    /// Publishes bytes and headers exactly as given, so a dead letter keeps its record's trace. `error_type` names the failure in
-    /// the span.
+    /// Publishes bytes and headers exactly as given, so a dead letter keeps its record's trace. The span is that of the whole move
+    /// ([`verbatim_span`]), which may take several publishes.
     pub(crate) async fn publish_verbatim(
         &self,
-        topic: &str,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: OwnedHeaders,
-        (message_id, error_type): (&str, &'static str),
+        record: Verbatim<'_>,
+        span: &Span,
     ) -> Result<Published, PublishError> {
-        let span = spans::queue_publish(&PublishAttrs {
-            message_id,
-            destination: topic,
-            event_type: None,
-            body_size_bytes: value.map_or(0, <[u8]>::len),
-        });
-        spans::set_attr(&span, names::ERROR_TYPE, error_type);
+        let Verbatim { topic, key, value, headers } = record;
         let client = self.dead_letters.get_or_create().map_err(|source| {
-            spans::set_error(&span, Status::Unavailable);
+            spans::set_error(span, Status::Unavailable);
             PublishError::Refused { topic: topic.to_owned(), source }
         })?;
-        self.send(client, Outgoing { topic, key, value, headers }, &span).await
+        self.send(client, Outgoing { topic, key, value, headers }, span).await
     }
 
     async fn send(
         &self,
         client: &Client,
         outgoing: Outgoing<'_>,
-        span: &tracing::Span,
+        span: &Span,
     ) -> Result<Published, PublishError> {
         let topic = outgoing.topic;
         let physical = self.names.physical(topic);
@@ -167,6 +193,13 @@ impl Producer {
                 spans::set_attr(span, names::MESSAGING_KAFKA_OFFSET, published.offset);
                 spans::set_ok(span);
                 metric::count(Metric::BusPublishCount, 1, &destination);
+                client_errors::publish_succeeded(topic);
+                let retries = client.retries_since(began, &physical, published.partition);
+                if retries > 0 {
+                    let count = i64::try_from(retries).unwrap_or(i64::MAX);
+                    spans::set_attr(span, names::MESSAGING_MESSAGE_RETRY_COUNT, count);
+                    metric::count(Metric::BusPublishRetried, 1, &destination);
+                }
                 let took_ms = began.elapsed().as_secs_f64() * 1_000.0;
                 metric::distribution(Metric::BusPublishDuration, took_ms, &destination);
                 Ok(published)
@@ -174,6 +207,8 @@ impl Producer {
             Err(error) => {
                 let error = PublishError::from_kafka(topic, error);
                 let (status, counter) = status_and_metric(&error);
+                // The report marks the span as failed, so the precise status comes after it.
+                span.in_scope(|| client_errors::report_publish(topic, &error));
                 spans::set_error(span, status);
                 metric::count(counter, 1, &destination);
                 Err(error)

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
 
 use bytes::Bytes;
-use contracts::{RecordView, headers};
+use contracts::{RecordView, Topic, headers};
 use rdkafka::Message as _;
 use rdkafka::Timestamp;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
+use telemetry::propagation::{self, TRACEPARENT};
 
 use crate::names::Names;
 
@@ -102,6 +104,44 @@ impl Record {
         }
     }
 
+    /// Returns topic, partition and offset, for reports.
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+
+    /// Returns true if the record was read from a retry topic, so earlier attempts failed.
+    #[must_use]
+    pub fn is_retry(&self) -> bool {
+        Topic::is_retry(&self.topic)
+    }
+
+    /// Number of times that this record moved to a retry topic. A replay begins at 0 again.
+    pub(crate) fn laps(&self) -> u32 {
+        self.retry_number(headers::DLQ_LAPS).unwrap_or(0)
+    }
+
+    /// Number of attempts before the record moved to the retry topic that it was read from.
+    pub(crate) fn earlier_attempts(&self) -> u32 {
+        self.retry_number(headers::DLQ_ATTEMPTS).unwrap_or(0)
+    }
+
+    /// Time from which a record in a retry topic may be handled, in milliseconds since 1970.
+    pub(crate) fn due_ms(&self) -> Option<i64> {
+        self.retry_number(headers::DLQ_DUE_MS)
+    }
+
+    /// Returns the trace context of the move to the retry topic that the record was read from.
+    pub(crate) fn retry_traceparent(&self) -> Option<&[u8]> {
+        let value = self.header(headers::DLQ_RETRY_TRACEPARENT).filter(|_| self.is_retry())?;
+        propagation::names_a_trace(TRACEPARENT, value).then_some(value.as_ref())
+    }
+
+    /// Reads a bookkeeping header. Outside of retry topics such headers belong to an earlier life of the record.
+    fn retry_number<T: FromStr>(&self, name: &str) -> Option<T> {
+        let value = self.header(name).filter(|_| self.is_retry())?;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+
     /// Returns the memory cost of this record, for the budget.
     pub(crate) fn cost_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
@@ -177,6 +217,25 @@ pub(crate) mod tests {
             native_headers: None,
             headers_unreadable: false,
         }
+    }
+
+    #[test]
+    fn bookkeeping_counts_only_in_a_retry_topic() {
+        let mut record = record();
+        let parent = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+        record.headers = [
+            (headers::DLQ_LAPS, "2"),
+            (headers::DLQ_ATTEMPTS, "7"),
+            (headers::DLQ_DUE_MS, "1764000000000"),
+            (headers::DLQ_RETRY_TRACEPARENT, parent),
+        ]
+        .map(|(name, value)| (name.to_owned(), Bytes::from(value)))
+        .to_vec();
+        let read = |record: &Record| (record.laps(), record.earlier_attempts(), record.due_ms());
+        assert_eq!((read(&record), record.retry_traceparent()), ((0, 0, None), None));
+        "casino.bets.events.v1.retry.analytics".clone_into(&mut record.topic);
+        assert_eq!(read(&record), (2, 7, Some(1_764_000_000_000)));
+        assert_eq!(record.retry_traceparent(), Some(parent.as_bytes()));
     }
 
     /// The run time must grow linearly with the number of headers. With quadratic growth this test would not finish.

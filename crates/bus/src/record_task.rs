@@ -1,32 +1,39 @@
 //! Processing of one record: decoding, one transaction, attempts, and a dead letter where needed.
 //!
-//! It guarantees **one `queue.process` transaction per handled record**, as a child of the record's `queue.publish`. A transient
-//! failure is retried in place, and never skipped inside a group. A poison record is reported in its own trace, dead-lettered,
-//! and then passed.
+//! It guarantees **one `queue.process` transaction per handled record and lap**, as a child of the record's `queue.publish`. A
+//! transient failure is retried in place. Then the record stays in its lane, and is never skipped, or moves to the retry topic of a
+//! group that has one. A poison record is reported in its own trace, dead-lettered, and then passed.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use contracts::class::ErrorClass;
-use contracts::{Classify as _, Event, Group, TraceExtension};
+use contracts::{Event, Group, TraceExtension};
 use futures::FutureExt as _;
 use telemetry::attributes as names;
 use telemetry::metric::{self, Metric};
+use telemetry::propagation::{SENTRY_TRACE, TRACEPARENT};
 use telemetry::spans::{self, ProcessAttrs, Status};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use crate::config::Config;
-use crate::dead_letter::{self, DeadLetterClass, Failure};
-use crate::error::{ConsumerError, PublishError};
+use crate::dead_letter::DeadLetterClass;
+use crate::error::ConsumerError;
 use crate::handler::{Delivery, HandleAny, HandlerError, Outcome, Router};
 use crate::hook::{HookAction, RecordHook};
-use crate::lane_activity::{HoldGuard, LaneActivity};
+use crate::lane_activity::LaneActivity;
 use crate::latency;
 use crate::producer::Producer;
 use crate::record::Record;
 use crate::retry::Backoff;
+
+mod hooked;
+mod moving;
+mod pauses;
+use hooked::FailedOnPurpose;
+use pauses::Pauses;
 
 /// Number of panics on one record after which it is poison.
 const PANICS_MAX: u32 = 3;
@@ -45,16 +52,46 @@ pub(crate) struct Processor {
 pub(crate) struct RetryPolicy {
     backoff: Backoff,
     alert_after: Duration,
-    /// False only outside groups. No client waits for an old answer there, so holding its lane would delay the new ones.
-    holds_lane: bool,
+    in_place: InPlace,
+}
+
+/// What follows the attempts in the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InPlace {
+    /// More attempts. The lane waits, because money depends on the order of the records.
+    Forever,
+    /// The record moves to a retry topic, at most `laps_max` times, and then to the dead letters.
+    Limited { attempts_max: u32, delay_ms: u64, laps_max: u32 },
+    /// The record is passed after its first report. Only outside groups: no client waits for an old answer there, so holding its
+    /// lane would delay the new ones.
+    UntilReported,
 }
 
 impl RetryPolicy {
-    pub(crate) fn new(config: &Config, holds_lane: bool) -> Self {
+    /// Policy of a group's consumer.
+    pub(crate) fn of_group(config: &Config, group: Group) -> Self {
+        let in_place = if group.uses_retry_topics() {
+            InPlace::Limited {
+                attempts_max: config.retry_in_place_max,
+                delay_ms: config.retry_topic_delay_ms,
+                laps_max: config.retry_topic_laps_max,
+            }
+        } else {
+            InPlace::Forever
+        };
+        Self::new(config, in_place)
+    }
+
+    /// Policy of a reader outside groups.
+    pub(crate) fn of_tail(config: &Config) -> Self {
+        Self::new(config, InPlace::UntilReported)
+    }
+
+    fn new(config: &Config, in_place: InPlace) -> Self {
         Self {
             backoff: Backoff::new(config.retry_backoff_min_ms, config.retry_backoff_max_ms),
             alert_after: Duration::from_millis(config.retry_alert_after_ms),
-            holds_lane,
+            in_place,
         }
     }
 }
@@ -69,27 +106,28 @@ pub(crate) struct RecordTask {
     pub(crate) activity: Arc<LaneActivity>,
 }
 
-impl RecordTask {
-    /// Waits as a slow handler would, visibly to the watchdog. Returns false when the record must be given back instead.
-    async fn delay(&self, delay: Duration) -> bool {
-        let _running = self.activity.attempt();
-        tokio::select! {
-            biased;
-            () = self.cancellation.cancelled() => false,
-            () = tokio::time::sleep(delay) => true,
-        }
-    }
-}
-
 /// Result of processing a record.
 #[derive(Debug)]
 pub(crate) enum TaskResult {
     /// The record needs no redelivery.
-    Done,
+    Done(Passed),
     /// The record was given back unfinished.
     Abandoned,
     /// The consumer must stop. The record is not finished.
     Failed(ConsumerError),
+}
+
+/// Reason why a record needs no redelivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// Its handler had an outcome.
+    Handled,
+    /// It has no handler, or was passed after a report.
+    Skipped,
+    /// It moved to a retry topic.
+    Deferred,
+    /// It moved to the dead letters.
+    DeadLettered,
 }
 
 /// Reason why an attempt had no outcome.
@@ -118,7 +156,7 @@ impl Processor {
                 Some(handler) => Some(handler),
                 None => {
                     self.count(Metric::BusRecordsSkipped, record);
-                    return (TaskResult::Done, false);
+                    return (TaskResult::Done(Passed::Skipped), false);
                 }
             },
             Err(_) => None,
@@ -131,7 +169,7 @@ impl Processor {
                     self.handle(task, event, handler.as_ref(), action).await
                 }
                 (Err(error), _) => (self.park_undecodable(task, &error).await, false),
-                (Ok(_), None) => (TaskResult::Done, false),
+                (Ok(_), None) => (TaskResult::Done(Passed::Skipped), false),
             }
         };
         let unfinished = spans::unfinished(&span);
@@ -142,10 +180,14 @@ impl Processor {
         result
     }
 
-    /// Creates the `queue.process` span, as a child of the span in the record's headers.
+    /// Creates the `queue.process` span, as a child of the span in the record's headers. In a retry topic that is the move there.
     fn transaction(&self, task: &RecordTask, read: Option<&(Event, TraceExtension)>) -> Span {
         let record = &task.record;
+        let moved = record.retry_traceparent();
+        let is_replaced = |name: &str| moved.is_some() && matches!(name, TRACEPARENT | SENTRY_TRACE);
         let carried = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
+        let carried =
+            carried.filter(|(name, _)| !is_replaced(name)).chain(moved.map(|value| (TRACEPARENT, value)));
         let parent = match read {
             Some((_, extension)) => {
                 telemetry::propagation::extract_with_extension(carried, extension.pairs())
@@ -185,16 +227,18 @@ impl Processor {
     ) -> (TaskResult, bool) {
         telemetry::set_user(event.message.player_id());
         let began = Instant::now();
-        if let Some(delay) = action.delay
-            && !task.delay(delay).await
-        {
-            return (abandoned(), false);
+        if let Some(ended) = self.apply(task, action).await {
+            return (ended, false);
         }
         let mut delivery = Delivery { event, record: Arc::clone(&task.record), attempt: 1 };
         let mut pauses = Pauses::new(&self.retry, &task.activity);
         let mut panics = 0;
         loop {
-            let error = match attempt(handler, &delivery, &task.activity).await {
+            let attempted = match self.fails_on_purpose(task, action) {
+                true => Err(AttemptError::Handler(HandlerError::transient(FailedOnPurpose))),
+                false => attempt(handler, &delivery, &task.activity).await,
+            };
+            let error = match attempted {
                 Ok(outcome) => {
                     return (self.complete(&delivery, outcome, began.elapsed()), action.repeat);
                 }
@@ -203,8 +247,8 @@ impl Processor {
             panics += u32::from(matches!(error, AttemptError::Panic));
             match self.next(&delivery, error, panics, &mut pauses) {
                 Next::End(result) => return (result, false),
-                Next::Park(class, source) => {
-                    return (self.park_poison(task, &delivery, class, source).await, false);
+                Next::Move(class, source) => {
+                    return (self.give_up(task, &delivery, class, source).await, false);
                 }
                 Next::Retry => {}
             }
@@ -217,7 +261,7 @@ impl Processor {
 
     fn complete(&self, delivery: &Delivery, outcome: Outcome, took: Duration) -> TaskResult {
         let span = Span::current();
-        record_attempts(delivery.attempt);
+        record_attempts(attempts_so_far(&delivery.record, delivery.attempt));
         spans::set_attr(&span, "pitboss.outcome", outcome.as_str());
         spans::set_ok(&span);
         let event_type = delivery.event.message.event_type().as_str();
@@ -239,7 +283,7 @@ impl Processor {
             took.as_secs_f64() * 1_000.0,
             &[topic, group, event_type],
         );
-        TaskResult::Done
+        TaskResult::Done(Passed::Handled)
     }
 
     fn count(&self, metric: Metric, record: &Record) {
@@ -251,13 +295,13 @@ impl Processor {
         let error = match error {
             AttemptError::Panic if panics >= PANICS_MAX => {
                 let source = format!("the handler panicked {PANICS_MAX} times");
-                return Next::Park(DeadLetterClass::Panic, source.into());
+                return Next::Move(DeadLetterClass::Panic, source.into());
             }
             AttemptError::Panic => return Next::Retry,
             AttemptError::Handler(error) => error,
         };
         match error.class() {
-            ErrorClass::Poison => Next::Park(DeadLetterClass::Poison, error.into_source()),
+            ErrorClass::Poison => Next::Move(DeadLetterClass::Poison, error.into_source()),
             ErrorClass::Fatal => {
                 let source = error.into_source();
                 report(source.as_ref(), &delivery.record, "fatal");
@@ -268,87 +312,41 @@ impl Processor {
                     source,
                 }))
             }
-            ErrorClass::Transient => self.transient(delivery, &error, pauses),
+            ErrorClass::Transient => self.transient(delivery, error, pauses),
         }
     }
 
-    /// Retries in place, and reports a failure that lasts. A record is never skipped inside a group.
-    fn transient(&self, delivery: &Delivery, error: &HandlerError, pauses: &mut Pauses<'_>) -> Next {
+    /// Retries in place as long as the policy of the group permits, and reports a failure that lasts.
+    fn transient(&self, delivery: &Delivery, error: HandlerError, pauses: &mut Pauses<'_>) -> Next {
         tracing::debug!(
             event.id = %delivery.event.id,
-            retry.count = delivery.attempt.saturating_sub(1),
+            retry.count = attempts_so_far(&delivery.record, delivery.attempt).saturating_sub(1),
             "an attempt failed and is retried: {error}"
         );
         self.count(Metric::BusRecordsRetried, &delivery.record);
+        if let InPlace::Limited { attempts_max, .. } = self.retry.in_place {
+            return match delivery.attempt < attempts_max {
+                true => Next::Retry,
+                false => Next::Move(DeadLetterClass::Transient, error.into_source()),
+            };
+        }
         if !pauses.alert_is_due() {
             return Next::Retry;
         }
         report(error.source(), &delivery.record, "transient");
-        if self.retry.holds_lane {
+        if self.retry.in_place == InPlace::Forever {
             return Next::Retry;
         }
         spans::set_error(&Span::current(), Status::Unavailable);
-        Next::End(TaskResult::Done)
-    }
-
-    async fn park_poison(
-        &self,
-        task: &RecordTask,
-        delivery: &Delivery,
-        class: DeadLetterClass,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    ) -> TaskResult {
-        record_attempts(delivery.attempt);
-        report(source.as_ref(), &task.record, class.as_str());
-        let failure = Failure { class, reason: &source, attempts: delivery.attempt };
-        self.park(task, delivery.event.id.as_str(), &failure).await
-    }
-
-    async fn park_undecodable(&self, task: &RecordTask, error: &Undecodable) -> TaskResult {
-        report(error, &task.record, DeadLetterClass::Undecodable.as_str());
-        let failure = Failure { class: DeadLetterClass::Undecodable, reason: error, attempts: 1 };
-        self.park(task, task.record.view().identity().as_str(), &failure).await
-    }
-
-    /// Writes the dead letter. The lane waits until that succeeds, because passing the record would lose it.
-    async fn park(&self, task: &RecordTask, message_id: &str, failure: &Failure<'_>) -> TaskResult {
-        self.count(Metric::BusRecordsPoison, &task.record);
-        // The report already marked this span as failed. This sets the precise status.
-        spans::set_error(&Span::current(), Status::InvalidArgument);
-        let mut pauses = Pauses::new(&self.retry, &task.activity);
-        loop {
-            let parked =
-                dead_letter::park(&self.producer, self.group, &task.record, message_id, failure).await;
-            let error = match parked {
-                Ok(()) => {
-                    self.count(Metric::BusRecordsDeadLettered, &task.record);
-                    return TaskResult::Done;
-                }
-                Err(error) => error,
-            };
-            if error.class() != ErrorClass::Transient {
-                return TaskResult::Failed(not_parked(&task.record, error));
-            }
-            tracing::warn!(
-                messaging.destination.name = task.record.topic,
-                messaging.destination.partition.id = task.record.partition,
-                messaging.kafka.offset = task.record.offset,
-                "a dead letter was not acknowledged and is published again: {error}"
-            );
-            if pauses.alert_is_due() {
-                report(&error, &task.record, "dead_letter");
-            }
-            if !pauses.pause(&task.cancellation).await {
-                return TaskResult::Abandoned;
-            }
-        }
+        Next::End(TaskResult::Done(Passed::Skipped))
     }
 }
 
 /// Next step after a failed attempt.
 enum Next {
     Retry,
-    Park(DeadLetterClass, Box<dyn std::error::Error + Send + Sync>),
+    /// The record moves to a retry topic or to the dead letters.
+    Move(DeadLetterClass, Box<dyn std::error::Error + Send + Sync>),
     End(TaskResult),
 }
 
@@ -392,13 +390,9 @@ fn record_attempts(attempts: u32) {
     spans::set_attr(&Span::current(), names::MESSAGING_MESSAGE_RETRY_COUNT, retries);
 }
 
-fn not_parked(record: &Record, source: PublishError) -> ConsumerError {
-    ConsumerError::DeadLetter {
-        topic: record.topic.clone(),
-        partition: record.partition,
-        offset: record.offset,
-        source: Box::new(source),
-    }
+/// Number of attempts at a record, with those before it moved to the retry topic that it was read from.
+fn attempts_so_far(record: &Record, attempt: u32) -> u32 {
+    record.earlier_attempts().saturating_add(attempt)
 }
 
 fn millis_since_epoch(time: std::time::SystemTime) -> i64 {
@@ -407,51 +401,9 @@ fn millis_since_epoch(time: std::time::SystemTime) -> i64 {
 }
 
 fn report(error: &(dyn std::error::Error + 'static), record: &Record, class: &'static str) {
-    let position = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    let position = record.place();
     telemetry::report(
         error,
         &[("error.class", class), ("messaging.destination.name", &record.topic), ("kafka.record", &position)],
     );
-}
-
-/// Pauses between the attempts at one record, with the interval of its reports.
-struct Pauses<'a> {
-    backoff: Backoff,
-    alert_after: Duration,
-    since: Instant,
-    activity: &'a LaneActivity,
-    /// Held from the first pause to the end of the record, because the lane then waits on purpose.
-    holding: Option<HoldGuard<'a>>,
-}
-
-impl<'a> Pauses<'a> {
-    fn new(policy: &RetryPolicy, activity: &'a LaneActivity) -> Self {
-        Self {
-            backoff: policy.backoff.clone(),
-            alert_after: policy.alert_after,
-            since: Instant::now(),
-            activity,
-            holding: None,
-        }
-    }
-
-    /// Returns true once per report interval.
-    fn alert_is_due(&mut self) -> bool {
-        let due = self.since.elapsed() >= self.alert_after;
-        if due {
-            self.since = Instant::now();
-        }
-        due
-    }
-
-    /// Waits for the next attempt. Returns false when the record must be given back instead.
-    async fn pause(&mut self, cancellation: &CancellationToken) -> bool {
-        self.holding.get_or_insert_with(|| self.activity.hold());
-        let pause = self.backoff.next(rand::random());
-        tokio::select! {
-            biased;
-            () = cancellation.cancelled() => false,
-            () = tokio::time::sleep(pause) => true,
-        }
-    }
 }

@@ -48,8 +48,9 @@ impl Tail {
         producer: Producer,
     ) -> Result<Self, ConsumerError> {
         consumer::check(config, topics, &router)?;
-        let (client, rebalances) = consumer::connect(config, &clients::outsider(config))?;
-        let processor = Processor::new(Group::Gateway, router, producer, RetryPolicy::new(config, false));
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name()).collect();
+        let (client, rebalances) = consumer::connect(config, &clients::outsider(config), names.join(", "))?;
+        let processor = Processor::new(Group::Gateway, router, producer, RetryPolicy::of_tail(config));
         Ok(Self {
             owner: Owner::new(config, Arc::clone(&client), rebalances, processor, Mode::Tail),
             client,

@@ -27,7 +27,7 @@ use validator::Validate;
 
 pub use redact::redacted;
 pub use secret::Secret;
-pub use sections::{Budget, Drain, FaultsConfig, Http, Ops};
+pub use sections::{Budget, Drain, FaultsConfig, Http, Ops, TelemetryConfig};
 
 /// Environment variable that names the optional configuration file.
 pub const FILE_VARIABLE: &str = "PITBOSS_CONFIG";
@@ -51,6 +51,10 @@ pub struct Common {
     #[serde(default)]
     #[validate(nested)]
     pub faults: FaultsConfig,
+    /// What the process tells Sentry about itself.
+    #[serde(default)]
+    #[validate(nested)]
+    pub telemetry: TelemetryConfig,
 }
 
 /// The sections of one service, beside [`Common`].

@@ -19,13 +19,33 @@ use crate::config::FaultsConfig;
 /// `key` decides the share (such as a payment id), else the player does. Call it once for each unit of work, inside its span.
 #[must_use]
 pub fn active(faults: &Faults, id: FaultId, player_id: Option<&str>, key: Option<&str>) -> Option<Values> {
+    if faults.is_idle() {
+        return None;
+    }
     let request = telemetry::propagation::baggage_entry(BAGGAGE_KEY);
-    let values = faults.active(id, &Subject { player_id, key, request: request.as_deref() })?;
+    apply(faults, id, &Subject { player_id, key, request: request.as_deref() })
+}
+
+/// Returns true if [`active`] would return values now. Nothing is marked or counted.
+///
+/// A fault that needs preparation asks first, so that it counts as applied only when it can act.
+#[must_use]
+pub fn is_active(faults: &Faults, id: FaultId, player_id: Option<&str>, key: Option<&str>) -> bool {
+    if faults.is_idle() {
+        return false;
+    }
+    let request = telemetry::propagation::baggage_entry(BAGGAGE_KEY);
+    faults.is_active(id, &Subject { player_id, key, request: request.as_deref() })
+}
+
+/// Returns the values of a fault that is active for the subject, and marks the current work.
+fn apply(faults: &Faults, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
+    let values = faults.active(id, subject)?;
     telemetry::flags::applied(id.as_str());
     Some(values)
 }
 
-/// Returns the hook for a consumer: [`FaultId::ConsumerSlow`] and [`FaultId::ConsumerDuplicate`].
+/// Returns the hook for a consumer, with the faults that act on any consumer.
 #[must_use]
 pub fn record_hook(faults: &Faults) -> Arc<dyn RecordHook> {
     Arc::new(RecordFaults(faults.clone()))
@@ -35,20 +55,48 @@ struct RecordFaults(Faults);
 
 impl RecordHook for RecordFaults {
     fn before(&self, record: &Record) -> HookAction {
-        // the player's id is the key of every record
-        let player_id = record.key.as_deref().and_then(text);
-        let event_id = record.header(CE_ID).and_then(|id| text(id));
-        self.action(player_id, event_id)
+        if self.0.is_idle() {
+            return HookAction::default();
+        }
+        let request = telemetry::propagation::baggage_entry(BAGGAGE_KEY);
+        let subject = Subject {
+            // the player's id is the key of every record
+            player_id: record.key.as_deref().and_then(text),
+            key: record.header(CE_ID).and_then(|id| text(id)),
+            request: request.as_deref(),
+        };
+        self.action(&subject, record.partition, record.is_retry())
+    }
+
+    fn stalls(&self, _topic: &str, partition: i32) -> bool {
+        self.is_stuck(partition)
     }
 }
 
 impl RecordFaults {
-    fn action(&self, player_id: Option<&str>, event_id: Option<&str>) -> HookAction {
-        let active = |id| active(&self.0, id, player_id, event_id);
+    fn action(&self, subject: &Subject<'_>, partition: i32, is_retry: bool) -> HookAction {
+        let active = |id| apply(&self.0, id, subject);
         HookAction {
             delay: active(FaultId::ConsumerSlow).map(|values| milliseconds(values.get("delay_ms"))),
             repeat: active(FaultId::ConsumerDuplicate).is_some(),
+            // no subject: it acts on a partition, whoever its records belong to
+            stall: self.is_stuck(partition)
+                && apply(&self.0, FaultId::ConsumerStuck, &Subject::default()).is_some(),
+            crash: active(FaultId::ConsumerCrashLoop).is_some(),
+            // in the retry topic the record is handled as usual
+            fail: !is_retry && active(FaultId::ConsumerDelayedOnPurpose).is_some(),
         }
+    }
+
+    /// Returns true if the armed fault names this partition. Nothing is counted for the others.
+    fn is_stuck(&self, partition: i32) -> bool {
+        // it is asked for every record, and answers without a lock while nothing is armed
+        if !self.0.is_active(FaultId::ConsumerStuck, &Subject::default()) {
+            return false;
+        }
+        let armed = self.0.armed();
+        let stuck = armed.iter().find(|armed| armed.id == FaultId::ConsumerStuck);
+        stuck.is_some_and(|armed| armed.values.get("partition") == i64::from(partition))
     }
 }
 
@@ -118,10 +166,37 @@ mod tests {
             ],
         );
         let hook = RecordFaults(flags.faults());
-        let delayed = HookAction { delay: Some(Duration::from_millis(70)), repeat: true };
-        assert_eq!(hook.action(Some("p-1"), Some("e-1")), delayed);
-        assert_eq!(hook.action(Some("p-2"), None), HookAction { delay: None, repeat: true });
+        let of = |player_id| Subject { player_id: Some(player_id), ..Subject::default() };
+        let repeated = HookAction { repeat: true, ..HookAction::default() };
+        let delayed = HookAction { delay: Some(Duration::from_millis(70)), ..repeated };
+        assert_eq!(hook.action(&of("p-1"), 0, false), delayed);
+        assert_eq!(hook.action(&of("p-2"), 0, false), repeated);
         assert_eq!((flags.applied(FaultId::ConsumerSlow), flags.applied(FaultId::ConsumerDuplicate)), (1, 2));
-        assert_eq!(RecordFaults(Faults::none()).action(Some("p-1"), None), HookAction::default());
+        assert_eq!(RecordFaults(Faults::none()).action(&of("p-1"), 0, false), HookAction::default());
+    }
+
+    #[test]
+    fn stuck_partition_is_the_one_that_the_fault_names() {
+        let here = Scope::Service("notification".to_owned());
+        let flags = Flags::scoped("notification", &[(FaultId::ConsumerStuck, here, &[("partition", 3)])]);
+        let hook = RecordFaults(flags.faults());
+        let stall = |partition| hook.action(&Subject::default(), partition, false).stall;
+        assert_eq!([2, 3].map(stall), [false, true]);
+        assert_eq!([2, 3].map(|partition| hook.stalls("t", partition)), [false, true]);
+        assert_eq!(flags.applied(FaultId::ConsumerStuck), 1, "only the record that stalls counts");
+        let elsewhere = Scope::Service("analytics".to_owned());
+        let flags =
+            Flags::scoped("notification", &[(FaultId::ConsumerStuck, elsewhere, &[("partition", 3)])]);
+        let hook = RecordFaults(flags.faults());
+        assert!(!hook.stalls("t", 3) && !hook.action(&Subject::default(), 3, false).stall);
+    }
+
+    #[test]
+    fn retried_record_is_not_delayed_on_purpose_again() {
+        let flags = Flags::armed("notification", FaultId::ConsumerDelayedOnPurpose, &[]);
+        let hook = RecordFaults(flags.faults());
+        let fails = |is_retry| hook.action(&Subject::default(), 0, is_retry).fail;
+        assert_eq!([false, true].map(fails), [true, false]);
+        assert!(!hook.action(&Subject::default(), 0, false).crash);
     }
 }

@@ -29,6 +29,7 @@
 //! }
 //! ```
 
+mod check_ins;
 pub mod config;
 mod descriptors;
 mod failure;

@@ -4,11 +4,12 @@
 //! HTTP drains. Requests in flight still get their answer, because the consumers are running. Then the consumers finish what they
 //! hold, commit and stop, and the producer is flushed. [`crate::main`] flushes telemetry last, because all of this is traced.
 
-use std::{error::Error, future::Future, pin::Pin, time::Duration};
+use std::{convert::Infallible, error::Error, future::Future, pin::Pin, time::Duration};
 
 use ::faults::Faults;
 use axum::Router;
-use telemetry::propagation::TrustPolicy;
+use contracts::topics::Group;
+use telemetry::{check_in::Monitor, propagation::TrustPolicy};
 use tokio::{
     net::TcpListener,
     task::JoinSet,
@@ -17,12 +18,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Failure, Listeners, Readiness, ReadyFlag, Shutdown,
+    Failure, Listeners, Readiness, ReadyFlag, Shutdown, check_ins,
     config::{Budget, ConfigErrors, Http},
     faults, http,
     internal::Internal,
     ops,
 };
+
+/// Part under which the consumer of a group reports its readiness.
+const KAFKA: &str = "kafka";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type PartEnd = (&'static str, bool, Result<(), BoxError>);
@@ -36,6 +40,7 @@ pub struct Lifecycle {
     http: Http,
     listener: Option<TcpListener>,
     budget: Budget,
+    check_in_interval: Duration,
     config_errors: Vec<String>,
     stop_accepting: CancellationToken,
     stop_consuming: CancellationToken,
@@ -82,6 +87,7 @@ impl Lifecycle {
             http: common.http,
             listener: Some(http),
             budget: common.drain.budget(),
+            check_in_interval: Duration::from_secs(common.telemetry.check_in_interval_s),
             config_errors: Vec::new(),
             stop_accepting: CancellationToken::new(),
             stop_consuming: CancellationToken::new(),
@@ -174,6 +180,29 @@ impl Lifecycle {
         let consuming = consume(self.stop_consuming.clone(), self.readiness.register(name));
         let ended = async move { (name, true, consuming.await.map_err(Into::into)) };
         self.consumers.spawn(telemetry::with_hub(ended));
+    }
+
+    /// Runs the consumer of a group as [`Lifecycle::consume`] does, as part `kafka`.
+    ///
+    /// While it is ready it checks in at the group's monitor, so that Sentry reports a consumer that is gone.
+    pub fn consume_as<F, E>(
+        &mut self,
+        group: Group,
+        stop_deadline: Duration,
+        consume: impl FnOnce(CancellationToken, ReadyFlag) -> F,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.consume(KAFKA, stop_deadline, consume);
+        let interval = self.check_in_interval;
+        let (ready, monitor) =
+            (self.readiness.register(KAFKA), Monitor::of_consumer(group.as_str(), interval));
+        self.background("check-ins", move |stop| async move {
+            let checking_in = check_ins::run(interval, move || ready.get(), move || monitor.check_in());
+            stop.run_until_cancelled(checking_in).await;
+            Ok::<(), Infallible>(())
+        });
     }
 
     /// Runs work beside the consumers (a sweeper, a start-up job). It is stopped together with them and may return earlier.

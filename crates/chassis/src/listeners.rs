@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     Failure,
-    config::{Common, Drain, FaultsConfig, Http, Ops, ServiceConfig},
+    config::{Common, Drain, FaultsConfig, Http, Ops, ServiceConfig, TelemetryConfig},
     faults,
 };
 
@@ -66,6 +66,7 @@ impl Listeners {
             ops: Ops { address: ops.local_addr()? },
             drain: Drain { deadline_ms: 60_000 },
             faults: FaultsConfig::default(),
+            telemetry: TelemetryConfig::default(),
         };
         Ok(Self { http, ops, more: named, common, faults: Faults::none() })
     }

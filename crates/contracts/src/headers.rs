@@ -48,7 +48,7 @@ pub const BAGGAGE: &str = "baggage";
 /// Sentry's form of the trace context.
 pub const SENTRY_TRACE: &str = "sentry-trace";
 
-/// Prefix of every header that parking a record adds.
+/// Prefix of every header that moving a record to a retry or dead-letter topic adds.
 pub const DLQ_PREFIX: &str = "dlq-";
 /// The topic where a parked or retried record appeared first.
 pub const DLQ_TOPIC: &str = "dlq-original-topic";
@@ -62,14 +62,23 @@ pub const DLQ_TIMESTAMP_MS: &str = "dlq-original-timestamp";
 pub const DLQ_GROUP: &str = "dlq-consumer-group";
 /// The service of that group.
 pub const DLQ_SERVICE: &str = "dlq-service";
-/// The class of the error, `poison`, `transient` or `fatal`.
+/// The class of the error: `undecodable`, `poison`, `panic` or `transient`.
 pub const DLQ_ERROR_CLASS: &str = "dlq-error-class";
 /// The error's text, of limited length and without payload.
 pub const DLQ_ERROR_MESSAGE: &str = "dlq-error-message";
-/// Number of attempts.
+/// Number of attempts so far, also those before earlier moves to a retry topic.
 pub const DLQ_ATTEMPTS: &str = "dlq-attempts";
-/// Time of parking, RFC 3339.
+/// Time of the last move to a retry or dead-letter topic, RFC 3339.
 pub const DLQ_AT: &str = "dlq-failed-at";
+/// Number of times that the record moved to a retry topic.
+pub const DLQ_LAPS: &str = "dlq-retry-laps";
+/// Time from which a record in a retry topic is handled again, in milliseconds since 1970.
+pub const DLQ_DUE_MS: &str = "dlq-retry-due";
+/// W3C trace context of the last move. The record's own trace headers stay.
+///
+/// In a retry topic it is the parent of the next attempt. In a dead-letter topic it is the trace that `dlq show` names for a record
+/// without trace headers.
+pub const DLQ_RETRY_TRACEPARENT: &str = "dlq-retry-traceparent";
 /// Original size of the value in bytes, on a dead letter that was too large for its topic and holds only the beginning.
 pub const DLQ_VALUE_TRUNCATED: &str = "dlq-value-truncated";
 /// Number of missing headers on such a dead letter.

@@ -116,6 +116,11 @@ pub fn follower_id(cause: &EventId, event_type: EventType) -> EventId {
     EventId::derived("follower", &[cause.as_str(), event_type.as_str()])
 }
 
+/// The id of one of the items into which the fault `analytics.fan-out` splits an event.
+pub fn item_id(cause: &EventId, number: i32) -> EventId {
+    EventId::derived("item", &[cause.as_str(), &number.to_string()])
+}
+
 /// The id of a record without one, derived from its first place.
 pub fn record_id(topic: &str, partition: i32, offset: i64) -> EventId {
     EventId::derived("record", &[topic, &partition.to_string(), &offset.to_string()])

@@ -10,7 +10,7 @@ use crate::decode_error::DecodeError;
 use crate::event_type::for_each_event_type;
 use crate::field::FieldError;
 use crate::json;
-use crate::proto::{bets, payments, players};
+use crate::proto::{analytics, bets, payments, players};
 
 /// A message type in `proto/` that is an event. All implementations are generated.
 pub trait Contract:

@@ -30,6 +30,8 @@ pub enum Part {
     Lagwatch,
     /// Simulation of the outside systems.
     Partners,
+    /// Proxy between `user` and the broker.
+    Wire,
     /// The broker.
     Kafka,
     /// The document store.
@@ -50,6 +52,7 @@ impl Part {
         Self::Notification,
         Self::Lagwatch,
         Self::Partners,
+        Self::Wire,
         Self::Kafka,
         Self::Mongo,
         Self::Redis,
@@ -66,6 +69,7 @@ impl Part {
         Self::Notification,
         Self::Lagwatch,
         Self::Partners,
+        Self::Wire,
     ];
 
     /// The name of the program, in logs, in `status` and as the service in telemetry.
@@ -80,6 +84,7 @@ impl Part {
             Self::Notification => "notification",
             Self::Lagwatch => "lagwatch",
             Self::Partners => "partners",
+            Self::Wire => "wire",
             Self::Kafka => "kafka",
             Self::Mongo => "mongo",
             Self::Redis => "redis",
@@ -103,6 +108,7 @@ impl Part {
             Self::Notification => 6,
             Self::Lagwatch => 7,
             Self::Partners => 8,
+            Self::Wire => 11,
             Self::Kafka => 20,
             Self::Mongo => 22,
             Self::Redis => 23,
@@ -119,7 +125,7 @@ impl fmt::Display for Part {
 /// The text is not the name of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown part: expected one of gateway, recorder, user, game, payment, analytics, notification, lagwatch, partners, kafka, mongo, redis"
+    "unknown part: expected one of gateway, recorder, user, game, payment, analytics, notification, lagwatch, partners, wire, kafka, mongo, redis"
 )]
 pub struct UnknownPart;
 
@@ -183,9 +189,24 @@ impl Ports {
         self.base + 9
     }
 
+    /// The listener for merchants of the card provider that `partners` simulates. It can be closed alone.
+    pub const fn card(self) -> u16 {
+        self.base + 16
+    }
+
     /// The broker's listener for clients.
     pub const fn kafka(self) -> u16 {
         self.http(Part::Kafka)
+    }
+
+    /// The proxy's port, at which `user` reaches the broker.
+    pub const fn wire(self) -> u16 {
+        self.base + 12
+    }
+
+    /// The broker's listener for the proxy. It advertises the proxy's port.
+    pub const fn kafka_wire(self) -> u16 {
+        self.base + 24
     }
 
     /// The broker's controller listener.
@@ -207,6 +228,9 @@ impl Ports {
 /// Sentry projects of the browser applications, which are not parts.
 pub const WEB_PROJECTS: [(&str, u32); 2] = [("player-web", 10), ("admin-web", 11)];
 
+/// Sentry project of the command line, which is not a part.
+pub const CLI_PROJECT: (&str, u32) = ("cli", 13);
+
 /// The project number in the DSN of a service, which SDKs require. Other servers have none.
 pub const fn sentry_project_id(part: Part) -> Option<u32> {
     match part {
@@ -219,6 +243,7 @@ pub const fn sentry_project_id(part: Part) -> Option<u32> {
         Part::Recorder => Some(7),
         Part::Lagwatch => Some(8),
         Part::Partners => Some(9),
+        Part::Wire => Some(12),
         Part::Kafka | Part::Mongo | Part::Redis => None,
     }
 }
@@ -227,7 +252,7 @@ pub const fn sentry_project_id(part: Part) -> Option<u32> {
 pub fn sentry_projects() -> Vec<(u32, &'static str)> {
     let services = Part::SERVICES.iter().filter_map(|part| Some((sentry_project_id(*part)?, part.as_str())));
     let mut projects: Vec<(u32, &'static str)> =
-        services.chain(WEB_PROJECTS.iter().map(|(name, id)| (*id, *name))).collect();
+        services.chain(WEB_PROJECTS.iter().chain([&CLI_PROJECT]).map(|(name, id)| (*id, *name))).collect();
     projects.sort_unstable();
     projects
 }

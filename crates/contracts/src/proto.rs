@@ -32,6 +32,10 @@ package! {
     common
 }
 package! {
+    /// Items of facts.
+    analytics
+}
+package! {
     /// Bets.
     bets
 }

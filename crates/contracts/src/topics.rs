@@ -25,6 +25,8 @@ pub enum Topic {
     PaymentsEvents,
     /// Players, their status, limits and preferences.
     PlayersEvents,
+    /// Items of facts, which only the fault `analytics.fan-out` publishes.
+    AnalyticsItems,
 }
 
 impl Topic {
@@ -35,6 +37,7 @@ impl Topic {
         Self::PaymentsCommands,
         Self::PaymentsEvents,
         Self::PlayersEvents,
+        Self::AnalyticsItems,
     ];
 
     /// The name on the broker.
@@ -45,6 +48,7 @@ impl Topic {
             Self::PaymentsCommands => "casino.payments.commands.v1",
             Self::PaymentsEvents => "casino.payments.events.v1",
             Self::PlayersEvents => "casino.players.events.v1",
+            Self::AnalyticsItems => "casino.analytics.items.v1",
         }
     }
 
@@ -62,6 +66,8 @@ impl Topic {
             Self::BetsEvents | Self::PaymentsEvents => 30 * DAY_MS,
             // Few records, which hold the players' personal data.
             Self::PlayersEvents => 90 * DAY_MS,
+            // Nobody needs an item once it has been read.
+            Self::AnalyticsItems => DAY_MS,
         }
     }
 
@@ -73,6 +79,7 @@ impl Topic {
             Self::PaymentsCommands => &[Part::Game, Part::Gateway, Part::Payment],
             Self::PaymentsEvents => &[Part::Payment],
             Self::PlayersEvents => &[Part::User],
+            Self::AnalyticsItems => &[Part::Analytics],
         }
     }
 
@@ -84,6 +91,13 @@ impl Topic {
     /// The topic where a group keeps records of this topic for a retry.
     pub fn retry(self, group: Group) -> String {
         format!("{}.retry.{}", self.name(), group.as_str())
+    }
+
+    /// Returns true for the name of a retry topic.
+    pub fn is_retry(name: &str) -> bool {
+        Self::ALL
+            .iter()
+            .any(|topic| name.strip_prefix(topic.name()).is_some_and(|rest| rest.starts_with(".retry.")))
     }
 
     /// The topic that a record belongs to, by the name of the topic it was read from (a retry or dead-letter topic too).
@@ -155,9 +169,26 @@ impl Group {
             Self::Game => &[Topic::BetsCommands, Topic::PaymentsEvents],
             Self::Payment => &[Topic::PaymentsCommands, Topic::PlayersEvents],
             Self::User | Self::Gateway => &[Topic::BetsEvents, Topic::PaymentsEvents],
-            Self::Analytics | Self::Notification => {
-                &[Topic::BetsEvents, Topic::PaymentsEvents, Topic::PlayersEvents]
+            Self::Analytics => {
+                &[Topic::BetsEvents, Topic::PaymentsEvents, Topic::PlayersEvents, Topic::AnalyticsItems]
             }
+            Self::Notification => &[Topic::BetsEvents, Topic::PaymentsEvents, Topic::PlayersEvents],
+        }
+    }
+
+    /// Returns true if a record that keeps failing moves to a retry topic. Otherwise it is retried in its lane and never passed.
+    ///
+    /// The order of a player's records is lost then, so it is never true for a group that decides about money.
+    pub const fn uses_retry_topics(self) -> bool {
+        matches!(self, Self::Analytics | Self::Notification)
+    }
+
+    /// The retry topics that it reads besides [`Self::reads`].
+    pub fn retry_topics(self) -> Vec<String> {
+        if self.uses_retry_topics() {
+            self.reads().iter().map(|topic| topic.retry(self)).collect()
+        } else {
+            Vec::new()
         }
     }
 
@@ -200,12 +231,13 @@ pub struct TopicSpec {
 /// The broker's record limit on Pitboss topics. It is above [`RECORD_BYTES_MAX`], so that the decoder and not the broker
 /// refuses a large record, with a reason.
 const TOPIC_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
-/// The broker's record limit on dead-letter topics: a topic's largest record and the headers about the failure.
+/// The broker's record limit on dead-letter and retry topics: a topic's largest record and the headers about the failure.
 const DLQ_BYTES_MAX: usize = 8 * RECORD_BYTES_MAX;
 
-/// Every topic to create: all of [`Topic::ALL`], and one dead-letter topic for each topic of each reader.
-///
-/// Retry topics ([`Topic::retry`]) are not included. They are created together with the consumer that reads them.
+/// The topic that keeps what operators did with dead letters. It has no events, and its keys are places of dead letters.
+pub const DLQ_ACTIONS: &str = "casino.dlq.actions.v1";
+
+/// Every topic to create: all of [`Topic::ALL`], [`DLQ_ACTIONS`], and the dead-letter and retry topics of each reader.
 pub fn catalogue() -> Vec<TopicSpec> {
     let mut specs: Vec<TopicSpec> = Topic::ALL
         .iter()
@@ -218,8 +250,28 @@ pub fn catalogue() -> Vec<TopicSpec> {
         // Dead letters are few, and people read them: one partition keeps their order, 90 days leave time to inspect them.
         specs
             .extend(group.reads().iter().map(|topic| spec(topic.dlq(*group), 1, 90 * DAY_MS, DLQ_BYTES_MAX)));
+        // Records wait there in the order of their due times. One partition is enough for the few that fail.
+        if group.uses_retry_topics() {
+            let retry = |topic: &Topic| spec(topic.retry(*group), 1, topic.retention_ms(), DLQ_BYTES_MAX);
+            specs.extend(group.reads().iter().map(retry));
+        }
     }
+    // One partition keeps their order. They are kept longer than any dead letter.
+    specs.push(spec(DLQ_ACTIONS.to_owned(), 1, 365 * DAY_MS, TOPIC_BYTES_MAX));
     specs
+}
+
+/// The part of the [`catalogue`] that one group's service needs: what it reads and writes, and its dead-letter and retry topics.
+///
+/// A broker that is shared by many tests carries the topics of each, so each creates only its own.
+pub fn catalogue_of(group: Group) -> Vec<TopicSpec> {
+    let is_written = |topic: &Topic| topic.writers().iter().any(|part| part.as_str() == group.as_str());
+    let is_wanted = |topic: &Topic| group.reads().contains(topic) || is_written(topic);
+    let mut names: Vec<String> =
+        Topic::ALL.iter().filter(|topic| is_wanted(topic)).map(|topic| topic.name().to_owned()).collect();
+    names.extend(group.reads().iter().map(|topic| topic.dlq(group)));
+    names.extend(group.retry_topics());
+    catalogue().into_iter().filter(|spec| names.contains(&spec.name)).collect()
 }
 
 fn spec(name: String, partitions: i32, retention_ms: i64, record_bytes_max: usize) -> TopicSpec {

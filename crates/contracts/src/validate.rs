@@ -9,7 +9,7 @@ use crate::message::Validate;
 use crate::proto::common::v1::{Money, RejectReason};
 use crate::proto::payments::v1::ProviderOutcome;
 use crate::proto::players::v1::KycStatus;
-use crate::proto::{bets, payments, players};
+use crate::proto::{analytics, bets, payments, players};
 
 /// Longest reason that an operator enters.
 const REASON_BYTES_MAX: usize = 200;
@@ -55,6 +55,12 @@ macro_rules! rules {
         }
     };
 }
+
+rules!(analytics FactItem, |m| {
+    event_id("factId", &m.fact_id)?;
+    positive("number", i64::from(m.number))?;
+    positive("count", i64::from(m.count))
+});
 
 rules!(bets PlaceBet, |m| {
     game(&m.game)?;

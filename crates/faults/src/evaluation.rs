@@ -13,6 +13,15 @@ pub struct Subject<'a> {
     pub request: Option<&'a str>,
 }
 
+/// The process in which a fault would act.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process<'a> {
+    /// Name of the service.
+    pub(crate) service: &'a str,
+    /// Release of the process.
+    pub(crate) release: &'a str,
+}
+
 impl<'a> Subject<'a> {
     /// What decides a share.
     pub(crate) fn share_key(&self) -> Option<&'a str> {
@@ -21,16 +30,17 @@ impl<'a> Subject<'a> {
 }
 
 impl Scope {
-    /// Returns true if the scope covers the subject in a process of that release.
-    pub(crate) fn covers(&self, id: FaultId, subject: &Subject<'_>, release: &str) -> bool {
+    /// Returns true if the scope covers the subject in that process.
+    pub(crate) fn covers(&self, id: FaultId, subject: &Subject<'_>, process: Process<'_>) -> bool {
         match self {
             Self::All => true,
             Self::SharePercent(percent) => subject
                 .share_key()
                 .filter(|key| !key.is_empty())
                 .is_some_and(|key| bucket(id.as_str(), key) < u64::from(*percent)),
-            Self::Release(wanted) => wanted == release,
+            Self::Release(wanted) => wanted == process.release,
             Self::Player(player_id) => subject.player_id == Some(player_id.as_str()),
+            Self::Service(wanted) => wanted == process.service,
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Every fault is a flag with the variants `on` (its parameters) and `off`. A fault that is not armed is `DISABLED`, with its
 //! default scope and values, so an operator can arm it by writing `ENABLED`. Only those targeting rules of flagd are accepted
-//! that are also written: `fractional` over `on` and `off`, and `if` with `==` on `player` or `release`. The end of a fault is in
-//! its metadata (`expires_at_ms`), because flagd's own time has whole seconds.
+//! that are also written: `fractional` over `on` and `off`, and `if` with `==` on `player`, `release` or `service`. The end of a
+//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,9 +56,10 @@ pub(crate) fn parse(text: &str) -> Result<State, String> {
 pub(crate) fn render(state: &State) -> Result<String, String> {
     let mut seen = BTreeSet::new();
     for fault in &state.armed {
-        check_scope(&fault.scope).map_err(|reason| format!("fault `{}`: {reason}", fault.id))?;
-        if !seen.insert(fault.id) {
-            return Err(format!("fault `{}`: it is armed twice", fault.id));
+        let (id, definition) = (fault.id, fault.id.definition());
+        definition.check_scope(&fault.scope).map_err(|reason| format!("fault `{id}`: {reason}"))?;
+        if !seen.insert(id) {
+            return Err(format!("fault `{id}`: it is armed twice"));
         }
     }
     let flags: Map<String, Value> = FaultId::ALL
@@ -95,6 +96,7 @@ fn flag(state: &str, id: FaultId, scope: &Scope, values: &Values, expires_at_ms:
         }
         Scope::Release(release) => Some(equals("release", release)),
         Scope::Player(player_id) => Some(equals("player", player_id)),
+        Scope::Service(service) => Some(equals("service", service)),
     };
     if let Some(flag) = flag.as_object_mut() {
         let default = if targeting.is_some() { OFF } else { ON };
@@ -116,7 +118,7 @@ impl Flag {
         }
         let Some(scope) = self.scope()? else { return Ok(None) };
         let id: FaultId = name.parse().map_err(|error: crate::UnknownFault| error.to_string())?;
-        check_scope(&scope)?;
+        id.definition().check_scope(&scope)?;
         let values = Values::new(id, self.on_values()?).map_err(|error| error.to_string())?;
         let expires_at_ms = match self.metadata.get(EXPIRES_AT_MS) {
             None => None,
@@ -133,7 +135,7 @@ impl Flag {
             (Some(OFF), None) => Ok(None),
             (Some(OFF), Some(rule)) => targeted(rule).map(Some).ok_or_else(|| {
                 "the targeting must be `fractional` of `on` and `off` that add up to 100, or `if` with `==` on \
-                 `player` or `release`"
+                 `player`, `release` or `service`"
                     .to_owned()
             }),
             (Some(ON), Some(_)) => Err("with a targeting rule, `defaultVariant` must be `off`".to_owned()),
@@ -166,23 +168,15 @@ fn targeted(rule: &Value) -> Option<Scope> {
         return (*rule == json!({ "fractional": wanted })).then_some(Scope::SharePercent(percent));
     }
     let value = rule.get("if")?.get(0)?.get("==")?.get(1)?.as_str()?;
-    let is_for = |name| *rule == equals(name, value);
+    let is_for = |name: &str| *rule == equals(name, value);
     if is_for("player") {
-        return Some(Scope::Player(value.to_owned()));
-    }
-    is_for("release").then(|| Scope::Release(value.to_owned()))
-}
-
-fn check_scope(scope: &Scope) -> Result<(), String> {
-    match scope {
-        Scope::SharePercent(1..=100) | Scope::All => Ok(()),
-        Scope::SharePercent(percent) => {
-            Err(format!("a share must be from 1 to 100 percent, and it is {percent}"))
-        }
-        Scope::Release(text) | Scope::Player(text) if text.is_empty() => {
-            Err("the player or release of its scope is empty".to_owned())
-        }
-        Scope::Release(_) | Scope::Player(_) => Ok(()),
+        Some(Scope::Player(value.to_owned()))
+    } else if is_for("release") {
+        Some(Scope::Release(value.to_owned()))
+    } else if is_for("service") {
+        Some(Scope::Service(value.to_owned()))
+    } else {
+        None
     }
 }
 

@@ -25,7 +25,7 @@ mod state;
 mod values;
 mod watcher;
 
-pub use definition::{Definition, MoneyVerdict, ParamSpec};
+pub use definition::{Acts, Definition, MoneyVerdict, ParamSpec, ScopeKind};
 pub use evaluation::Subject;
 pub use fault_id::{FaultId, UnknownFault};
 pub use service_faults::{Faults, Options};

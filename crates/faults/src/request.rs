@@ -31,6 +31,9 @@ pub enum HeaderError {
     /// The fault does not exist.
     #[error(transparent)]
     Fault(#[from] UnknownFault),
+    /// The fault cannot act on one request, or would act on others, too.
+    #[error("`{0}` cannot be limited to one request, but to: {possible}", possible = .0.definition().armed_scopes_text())]
+    NotForRequests(FaultId),
     /// A part after the fault is not `param=value`.
     #[error("`{0}` is not `param=value` with a whole number")]
     Param(String),
@@ -72,13 +75,16 @@ pub fn sign(faults: &[(FaultId, Vec<(String, i64)>)], expires_at_ms: i64, secret
 /// Parses the header `<id>[;param=value]…` of a request.
 ///
 /// # Errors
-/// When the fault or a parameter is unknown, or a value is outside its bounds.
+/// When the fault or a parameter is unknown, a value is outside its bounds, or no single request can carry the fault.
 pub fn parse_header(text: &str) -> Result<(FaultId, Vec<(String, i64)>), HeaderError> {
     if text.len() > BYTES_MAX {
         return Err(HeaderError::TooLong);
     }
     let mut parts = text.split(';').map(str::trim);
     let id: FaultId = parts.next().unwrap_or_default().parse()?;
+    if !id.definition().may_be_in_request() {
+        return Err(HeaderError::NotForRequests(id));
+    }
     let mut values = Vec::new();
     for part in parts {
         let (name, value) = assignment(part).ok_or_else(|| HeaderError::Param(part.to_owned()))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::{Armed, FaultId, State, Subject, Values, now_ms, request, watcher};
+use crate::{Armed, FaultId, State, Subject, Values, evaluation, now_ms, request, watcher};
 
 /// What a process needs to know to evaluate faults.
 #[derive(Clone)]
@@ -68,18 +68,32 @@ impl Faults {
     #[must_use]
     pub fn active(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
         let process = self.process.as_deref()?;
-        if !process.is_any_armed.load(Ordering::Relaxed) && subject.request.is_none() {
-            return None;
-        }
-        let values = process.evaluate(id, subject, now_ms())?;
+        let values = process.values(id, subject)?;
         process.applied[id as usize].fetch_add(1, Ordering::Relaxed);
         Some(values)
+    }
+
+    /// Returns true if no fault can be active, for any subject: nothing is armed, and no request can carry a fault.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.process.as_deref().is_none_or(|process| {
+            !process.is_any_armed.load(Ordering::Relaxed) && process.options.secret.is_empty()
+        })
+    }
+
+    /// Returns true if a fault is active for this subject. Nothing is counted, so code that waits for a fault's end uses it.
+    #[must_use]
+    pub fn is_active(&self, id: FaultId, subject: &Subject<'_>) -> bool {
+        self.process.as_deref().is_some_and(|process| process.values(id, subject).is_some())
     }
 
     /// The faults of the file that have not expired, whatever their scope.
     #[must_use]
     pub fn armed(&self) -> Vec<Armed> {
         let Some(process) = &self.process else { return Vec::new() };
+        if !process.is_any_armed.load(Ordering::Relaxed) {
+            return Vec::new(); // Consumers ask for each record.
+        }
         let now_ms = now_ms();
         process.armed().iter().filter(|armed| !armed.is_expired(now_ms)).cloned().collect()
     }
@@ -90,6 +104,12 @@ impl Faults {
         let Some(process) = &self.process else { return Vec::new() };
         let counts = process.applied.iter().map(|count| count.load(Ordering::Relaxed));
         FaultId::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The flag file, or `None` for faults that are never active.
+    #[must_use]
+    pub fn file(&self) -> Option<&std::path::Path> {
+        self.process.as_deref().map(Process::file)
     }
 
     /// Why the flag file as it is now is not in effect, or None if it is.
@@ -123,15 +143,26 @@ impl Process {
         Arc::clone(&self.armed.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The values of an active fault. While nothing is armed and the request carries no fault, this is one relaxed load.
+    fn values(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
+        if !self.is_any_armed.load(Ordering::Relaxed) && subject.request.is_none() {
+            return None;
+        }
+        self.evaluate(id, subject, now_ms())
+    }
+
     fn evaluate(&self, id: FaultId, subject: &Subject<'_>, now_ms: i64) -> Option<Values> {
         if let Some(entry) = subject.request
+            && id.definition().may_be_in_request()
             && let Ok(Some(values)) = request::verify(entry, id, &self.options.secret, now_ms)
         {
             return Some(values);
         }
         let armed = self.armed();
         let fault = armed.iter().find(|armed| armed.id == id && !armed.is_expired(now_ms))?;
-        fault.scope.covers(id, subject, &self.options.release).then(|| fault.values.clone())
+        let Options { service, release, .. } = &self.options;
+        let process = evaluation::Process { service, release: release.as_str() };
+        fault.scope.covers(id, subject, process).then(|| fault.values.clone())
     }
 }
 

@@ -7,7 +7,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{FaultId, Values, flag_file};
+use crate::{FaultId, ScopeKind, Values, flag_file};
+
+mod lock;
 
 /// Largest size of a flag file in bytes. Ours have a few kilobytes.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -23,6 +25,8 @@ pub enum Scope {
     Release(String),
     /// One player.
     Player(String),
+    /// All traffic of the service with this name.
+    Service(String),
 }
 
 /// One armed fault.
@@ -51,7 +55,7 @@ pub enum StateError {
     /// The file system refused.
     #[error("cannot {action} the flag file {}: {source}", .path.display())]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `lock`.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -76,6 +80,20 @@ impl Armed {
     }
 }
 
+impl Scope {
+    /// Kind of the traffic.
+    #[must_use]
+    pub const fn kind(&self) -> ScopeKind {
+        match self {
+            Self::All => ScopeKind::All,
+            Self::SharePercent(_) => ScopeKind::Share,
+            Self::Release(_) => ScopeKind::Release,
+            Self::Player(_) => ScopeKind::Player,
+            Self::Service(_) => ScopeKind::Service,
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,6 +101,7 @@ impl fmt::Display for Scope {
             Self::SharePercent(percent) => write!(f, "share {percent} %"),
             Self::Release(release) => write!(f, "release {release}"),
             Self::Player(player_id) => write!(f, "player {player_id}"),
+            Self::Service(service) => write!(f, "service {service}"),
         }
     }
 }
@@ -104,7 +123,8 @@ impl State {
 
     /// Replaces a flag file at once: a reader sees the old content or the new one. Only its owner may read it.
     ///
-    /// It is not synced to the disk, because the processes that read it end with the machine, too.
+    /// It is not synced to the disk, because the processes that read it end with the machine, too. It excludes no other writer:
+    /// [`State::update`] does.
     ///
     /// # Errors
     /// When a scope is invalid, a fault is armed twice, or the file cannot be written. No draft is left behind then.
@@ -122,6 +142,43 @@ impl State {
             drop(fs::remove_file(&draft));
             StateError::File { action: "write", path: path.to_owned(), source }
         })
+    }
+
+    /// Changes a flag file while no other process or thread does, and returns what `change` returned.
+    ///
+    /// `change` gets the state without expired faults. The file is written only if the state differs from that in the file. It
+    /// waits up to two seconds for another change.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or another change does not end in time. The file is unchanged then.
+    pub fn update<T>(path: &Path, change: impl FnOnce(&mut Self) -> T) -> Result<T, StateError> {
+        let _lock = lock::take(path)?;
+        let before = Self::read(path)?;
+        let mut after = before.clone();
+        after.drop_expired(crate::now_ms());
+        let changed = change(&mut after);
+        if after != before {
+            after.write(path)?;
+        }
+        Ok(changed)
+    }
+
+    /// Disarms all faults under the lock of [`State::update`], and returns those that were armed. An invalid file is replaced.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or another change does not end in time.
+    pub fn disarm_all(path: &Path) -> Result<Vec<Armed>, StateError> {
+        let _lock = lock::take(path)?;
+        let mut before = Self::read(path).unwrap_or_default();
+        before.drop_expired(crate::now_ms());
+        if path.exists() {
+            Self::default().write(path)?;
+        }
+        Ok(before.armed)
+    }
+
+    fn drop_expired(&mut self, now_ms: i64) {
+        self.armed.retain(|armed| !armed.is_expired(now_ms));
     }
 
     /// Arms a fault. It replaces an earlier state of the same fault.

@@ -80,6 +80,12 @@ impl Values {
         self.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| value)
     }
 
+    /// Returns true if the fault has no parameters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// All parameters with their values, in the order of the definition.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, i64)> + '_ {
         self.values.iter().copied()

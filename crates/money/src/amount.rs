@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Currency, UnknownCurrency};
+use crate::{Currency, Total, UnknownCurrency};
 
 /// An amount of minor units (cents) in one currency. It may be negative, because a posting also takes money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,14 +123,7 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = self.currency.minor_per_major();
-        // The divisor is a power of ten, so never zero. `unsigned_abs` has room for i64::MIN.
-        let absolute = self.minor.unsigned_abs();
-        let major = absolute.checked_div(unit).unwrap_or(absolute);
-        let minor = absolute.checked_rem(unit).unwrap_or(0);
-        let sign = if self.is_negative() { "-" } else { "" };
-        let digits = usize::try_from(self.currency.exponent()).unwrap_or(2);
-        write!(f, "{sign}{major}.{minor:0digits$} {}", self.currency)
+        Total::new(i128::from(self.minor), self.currency).fmt(f)
     }
 }
 

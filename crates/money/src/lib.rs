@@ -8,7 +8,9 @@
 mod amount;
 mod currency;
 mod posting;
+mod total;
 
 pub use amount::{Money, MoneyError};
 pub use currency::{Currency, UnknownCurrency};
 pub use posting::{Account, AccountError, Posting, Postings};
+pub use total::Total;

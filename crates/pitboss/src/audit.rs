@@ -6,21 +6,29 @@
 //!   statement before the ledger. What was true when the first record was read is still there when the second one is read.
 //! - A counterpart that is written later (history, facts, rollups) may be missing while it is in flight.
 //! - Every suspect is examined again, twice, after a pause. Only a violation that is still there is a finding.
+//!
+//! An audit can continue where another one ended: a [`Mark`] says up to where each source was read, and what was open there.
 
 mod accounts;
 mod bets;
 mod books;
 pub mod documents;
 mod ledger;
+mod mark;
 mod orders;
+mod parked;
 pub mod pay_table;
+mod payments;
 mod report;
 mod rollups;
 pub mod rules;
+mod scope;
 pub mod statement;
 mod tally;
+mod violation;
 pub mod walk;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -28,23 +36,26 @@ use contracts::Game;
 use contracts::parts::Part;
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
-use store::bson::{DateTime, Document, doc};
+use store::bson::Document;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use self::books::{Books, Source, by_id, decode, has_any, id_of, since};
+use self::books::{Books, Source, by_id, decode, id_of};
+use self::parked::Parked;
 use self::pay_table::PayTable;
 use self::statement::{Provider, Statement};
 use self::tally::{Subject, Tally};
 use crate::target::Target;
 
 pub use books::Databases;
+pub use mark::Mark;
 pub use report::{Check, CheckId, FINDINGS_SHOWN, Finding, Report};
+pub use violation::{Amount, Violation};
 
 /// Age up to which a record may be without its counterpart, unless the options say otherwise.
 pub const IN_FLIGHT_DEFAULT: Duration = Duration::from_secs(60);
-/// Pause before a suspect is examined again. Analytics sums its facts once a second.
-const RECHECK_AFTER: Duration = Duration::from_secs(3);
+/// Longest pause before a suspect is examined again. Analytics sums its facts once a second. It is no longer than a record may be
+/// in flight, because after that time nothing is expected to change.
+const RECHECK_AFTER_MAX: Duration = Duration::from_secs(3);
 /// Number of times that a suspect is examined again.
 const RECHECKS: u32 = 2;
 /// Number of documents that are read at a time.
@@ -65,6 +76,8 @@ pub struct Sources {
     pub partners_url: String,
     /// Token of requests between our services.
     pub internal_token: String,
+    /// Brokers with the dead letters.
+    pub bootstrap_servers: String,
     /// HTTP client without proxies.
     pub http: reqwest::Client,
 }
@@ -76,9 +89,10 @@ impl Sources {
     /// When the ports cannot be derived from the gateway's, or this checkout does not have the platform's secrets.
     pub fn of(target: &Target) -> Result<Self> {
         let addresses = target.mongo_uri().zip(target.service_url(Part::Partners));
-        let Some((mongo_uri, partners_url)) = addresses else {
+        let Some(((mongo_uri, partners_url), bootstrap_servers)) = addresses.zip(target.bootstrap_servers())
+        else {
             bail!(
-                "the ports of the document store and of partners cannot be derived from {}: name the gateway by its own port",
+                "the ports of the document store, of partners and of Kafka cannot be derived from {}: name the gateway by its own port",
                 target.gateway_url
             );
         };
@@ -91,6 +105,7 @@ impl Sources {
                 .internal_token
                 .clone()
                 .context("this checkout has no secrets of the platform, and partners answers only with its internal token")?,
+            bootstrap_servers,
             http: target.http().clone(),
         })
     }
@@ -124,15 +139,26 @@ pub async fn run(target: &Target) -> Result<Report> {
 /// # Errors
 /// When the sources cannot be read. A violation is no error but a finding.
 pub async fn run_with(sources: &Sources, options: &Options) -> Result<Report> {
-    let mut auditor = Auditor::open(sources, options).await?;
-    let mark = mark(auditor.books.now_ms() - auditor.in_flight_ms)?;
+    Ok(run_from(sources, &Mark::at(options.since), options.in_flight).await?.0)
+}
+
+/// Audits what these sources hold from a mark on, and returns the mark from which the next audit can continue.
+///
+/// # Errors
+/// When the sources cannot be read, or the mark is of another platform. A violation is no error but a finding.
+pub async fn run_from(sources: &Sources, from: &Mark, in_flight: Duration) -> Result<(Report, Mark)> {
+    let mut auditor = Auditor::open(sources, from, in_flight).await?;
+    auditor.check_mark().await?;
+    let settled_ms = auditor.started_ms.saturating_sub(auditor.in_flight_ms);
+    let next_ms = from.since_ms.map_or(settled_ms, |since_ms| since_ms.max(settled_ms));
     let mut tally = Tally::bounded();
     // The statement first, because a payment is captured before the ledger completes it.
-    auditor.read_statement(&mut tally).await?;
+    let line = auditor.read_statement(&mut tally).await?;
+    let carried = auditor.examine_open(&mut tally).await?;
     for source in Source::ALL {
         auditor.scan(source, &mut tally).await?;
     }
-    auditor.examine_rollups(&mut tally).await?;
+    let compared_to_s = auditor.examine_rollups(&mut tally).await?;
     for _ in 0..RECHECKS {
         auditor.examine_again(&mut tally).await?;
     }
@@ -141,7 +167,19 @@ pub async fn run_with(sources: &Sources, options: &Options) -> Result<Report> {
         let empty = tally.seen(check) == 0 && !auditor.has_data(check).await?;
         checks.push(tally.result(check, empty));
     }
-    Ok(Report { checks, mark })
+    let open = tally.open();
+    let report = Report {
+        checks,
+        mark: mark::rfc3339(next_ms)?,
+        carried,
+        open: open.as_ref().map(|open| u64::try_from(open.len()).unwrap_or(u64::MAX)),
+    };
+    let next = match open {
+        Some(open) => Mark::after(next_ms, line, compared_to_s, open),
+        // What cannot be carried along has to be read again.
+        None => from.clone(),
+    };
+    Ok((report, next))
 }
 
 /// An audit in progress.
@@ -150,13 +188,17 @@ struct Auditor {
     books: Books,
     provider: Provider,
     statement: Statement,
+    parked: Parked,
     tables: Vec<PayTable>,
+    from: Mark,
     since_ms: Option<i64>,
+    started_ms: i64,
     in_flight_ms: i64,
+    recheck_after: Duration,
 }
 
 impl Auditor {
-    async fn open(sources: &Sources, options: &Options) -> Result<Self> {
+    async fn open(sources: &Sources, from: &Mark, in_flight: Duration) -> Result<Self> {
         let mut tables = Vec::new();
         for game in Game::ALL {
             tables.push(pay_table(sources, *game).await?);
@@ -166,14 +208,19 @@ impl Auditor {
             base_url: sources.partners_url.clone(),
             internal_token: sources.internal_token.clone(),
         };
-        let since_ms = options.since.map(|since| store::time::to_bson(since).timestamp_millis());
+        let books = Books::connect(&sources.mongo_uri, &sources.databases).await?;
+        let started_ms = books.now_ms();
         Ok(Self {
-            books: Books::connect(&sources.mongo_uri, &sources.databases).await?,
+            books,
             provider,
             statement: Statement::default(),
+            parked: Parked::at(&sources.bootstrap_servers),
             tables,
-            since_ms,
-            in_flight_ms: i64::try_from(options.in_flight.as_millis()).unwrap_or(i64::MAX),
+            since_ms: from.since_ms,
+            from: from.clone(),
+            started_ms,
+            in_flight_ms: i64::try_from(in_flight.as_millis()).unwrap_or(i64::MAX),
+            recheck_after: in_flight.min(RECHECK_AFTER_MAX),
         })
     }
 
@@ -182,25 +229,10 @@ impl Auditor {
         self.books.now_ms().saturating_sub(at_ms) < self.in_flight_ms
     }
 
-    /// Returns the filter of the documents that the audit reads of a collection.
-    fn scope(&self, source: Source) -> Document {
-        match source {
-            // Accounts have no time. A walk through one ends at the mark.
-            Source::Accounts => Document::new(),
-            Source::Ledger => since("at", self.since_ms),
-            Source::Bets => since("decided_at", self.since_ms),
-            Source::History => {
-                let mut scope = since("at", self.since_ms);
-                scope.insert("kind", "bet");
-                scope
-            }
-        }
-    }
-
     /// Reads one collection in batches and examines every document.
     async fn scan(&self, source: Source, tally: &mut Tally) -> Result<()> {
         let size = if source == Source::Accounts { ACCOUNTS_AT_ONCE } else { DOCUMENTS_AT_ONCE };
-        let mut batches = self.books.collection(source).batches(self.scope(source), size).await?;
+        let mut batches = self.books.collection(source).batches(self.scope(source, None), size).await?;
         while let Some(documents) = batches.next().await? {
             self.examine(source, &documents, tally).await?;
         }
@@ -216,23 +248,43 @@ impl Auditor {
         }
     }
 
+    /// Examines the records that were open at the mark, except those that the scan reads anyway. Returns their number.
+    async fn examine_open(&self, tally: &mut Tally) -> Result<u64> {
+        let open = &self.from.open;
+        for source in [Source::Ledger, Source::Bets, Source::History] {
+            let ids = ids_of(open, source);
+            for ids in ids.chunks(DOCUMENTS_AT_ONCE as usize) {
+                let mut found = by_id(self.books.collection(source), ids).await?;
+                if source == Source::Ledger {
+                    // A decision that is still only in its account's tail has no row yet.
+                    for id in ids.iter().filter(|id| !found.contains_key(*id)) {
+                        tally.keep_open(Subject::Document(source, id.clone()));
+                    }
+                }
+                found.retain(|_, document| self.is_before_mark(source, document));
+                let documents: Vec<Document> = found.into_values().collect();
+                self.examine(source, &documents, tally).await?;
+            }
+        }
+        for subject in open {
+            if let Subject::Order(sequence) = subject {
+                let line = self.provider.line(*sequence).await?;
+                self.examine_orders(line.as_slice(), tally).await?;
+            }
+        }
+        Ok(u64::try_from(open.len()).unwrap_or(u64::MAX))
+    }
+
     /// Reads all suspects again after a pause, and drops those that are none any more.
     async fn examine_again(&self, tally: &mut Tally) -> Result<()> {
         let subjects = tally.subjects();
         if subjects.is_empty() {
             return Ok(());
         }
-        tokio::time::sleep(RECHECK_AFTER).await;
+        tokio::time::sleep(self.recheck_after).await;
         let mut again = Tally::unbounded();
         for source in Source::ALL {
-            let ids: Vec<String> = subjects
-                .iter()
-                .filter_map(|subject| match subject {
-                    Subject::Document(of, id) if *of == source => Some(id.clone()),
-                    _ => None,
-                })
-                .collect();
-            for ids in ids.chunks(ACCOUNTS_AT_ONCE as usize) {
+            for ids in ids_of(&subjects, source).chunks(ACCOUNTS_AT_ONCE as usize) {
                 let found = by_id(self.books.collection(source), ids).await?;
                 let documents: Vec<Document> = found.into_values().collect();
                 self.examine(source, &documents, &mut again).await?;
@@ -253,30 +305,15 @@ impl Auditor {
         tally.keep_confirmed(again);
         Ok(())
     }
+}
 
-    /// Returns true if the platform holds data that a check must see.
-    async fn has_data(&self, check: CheckId) -> Result<bool> {
-        let (source, condition) = match check {
-            CheckId::Rollups => return self.has_facts().await,
-            CheckId::Balances | CheckId::NonNegative => (Source::Accounts, doc! {}),
-            CheckId::Postings | CheckId::Rows | CheckId::Sequence => (Source::Ledger, doc! {}),
-            CheckId::Wagers => (Source::Ledger, doc! { "type": bets::APPLY_WAGER, "outcome": "applied" }),
-            CheckId::Payments | CheckId::Orders => {
-                (Source::Ledger, doc! { "event.type": { "$in": ledger::COMPLETED.to_vec() } })
-            }
-            CheckId::SettledBets | CheckId::Payouts | CheckId::Facts => (
-                Source::Bets,
-                doc! { "state": { "$in": ["settled", "voided"] }, "balance_minor": { "$exists": true } },
-            ),
-            CheckId::History => {
-                (Source::Bets, doc! { "state": { "$in": ["settled", "rejected", "voided"] } })
-            }
-            CheckId::HistoryBets => (Source::History, doc! {}),
-        };
-        let mut filter = self.scope(source);
-        filter.extend(condition);
-        has_any(self.books.collection(source), filter).await
-    }
+/// Returns the ids of the documents of one collection.
+fn ids_of(subjects: &BTreeSet<Subject>, source: Source) -> Vec<String> {
+    let ids = subjects.iter().filter_map(|subject| match subject {
+        Subject::Document(of, id) if *of == source => Some(id.clone()),
+        _ => None,
+    });
+    ids.collect()
 }
 
 /// Decodes documents. One that cannot be decoded is a suspect of `check`.
@@ -296,12 +333,6 @@ fn decode_all<T: DeserializeOwned>(
         }
     }
     decoded
-}
-
-/// Returns the time from which the next audit can continue.
-fn mark(at_ms: i64) -> Result<String> {
-    let at = store::time::from_bson(DateTime::from_millis(at_ms)).context("the store's time is invalid")?;
-    at.format(&Rfc3339).context("the store's time cannot be written")
 }
 
 /// Fetches the published pay table of a game.

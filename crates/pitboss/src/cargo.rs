@@ -3,6 +3,7 @@
 //! Every build names the whole workspace, so that cargo chooses the same features each time and compiles every dependency once:
 //! for `./pitboss`, for the programs, and for the tests.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,18 @@ use tokio::process::Command;
 
 /// Long enough for a slow machine. The first build of everything takes several minutes on two cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(5_400);
+
+/// Path of a file with settings of cargo for every build, as the gate has for faster ones.
+const CONFIG_VARIABLE: &str = "PITBOSS_CARGO_CONFIG";
+
+/// The option that gives cargo the settings of [`CONFIG_VARIABLE`], or nothing.
+#[must_use]
+pub fn config_option() -> Vec<OsString> {
+    match std::env::var_os(CONFIG_VARIABLE) {
+        Some(file) if !file.is_empty() => vec!["--config".into(), file],
+        _ => Vec::new(),
+    }
+}
 
 /// Returns a cargo command whose progress can be read from a pipe.
 fn command(root: &Path) -> Command {
@@ -26,7 +39,7 @@ fn command(root: &Path) -> Command {
 /// Builds every program of the workspace.
 pub async fn build_programs(layout: &Layout, on_progress: &fetch::OnLine<'_>) -> Result<()> {
     let mut cargo = command(layout.root());
-    cargo.args(["build", "--workspace", "--bins"]);
+    cargo.args(config_option()).args(["build", "--workspace", "--bins"]);
     let log = layout.log("build");
     let job = Job { what: "building the programs", log: &log, deadline: BUILD_DEADLINE };
     fetch::run(layout, cargo, &job, &|line| on_progress(&progress(line))).await?;

@@ -94,25 +94,33 @@ impl Checkout {
     /// Decisions of the last `up`, or `None` if the platform is down.
     #[must_use]
     pub fn running(&self) -> Option<Running> {
-        let text = std::fs::read(self.running_file()).ok()?;
-        serde_json::from_slice(&text).ok()
+        Running::of(&self.layout)
     }
 
     /// Stores the decisions of an `up`.
     pub fn set_running(&self, running: &Running) -> Result<()> {
-        let path = self.running_file();
+        let path = running_file(&self.layout);
         std::fs::write(&path, serde_json::to_vec(running)?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Deletes them, because the platform is down.
     pub fn clear_running(&self) {
-        drop(std::fs::remove_file(self.running_file()));
+        drop(std::fs::remove_file(running_file(&self.layout)));
     }
+}
 
-    fn running_file(&self) -> PathBuf {
-        self.layout.run().join("platform.json")
+impl Running {
+    /// Decisions of the last `up` of a platform, or `None` if it is down.
+    #[must_use]
+    pub fn of(layout: &Layout) -> Option<Self> {
+        let text = std::fs::read(running_file(layout)).ok()?;
+        serde_json::from_slice(&text).ok()
     }
+}
+
+fn running_file(layout: &Layout) -> PathBuf {
+    layout.run().join("platform.json")
 }
 
 /// Process with whose end the platform shuts down, if there is one.

@@ -9,8 +9,8 @@ use runtime::RuntimeError;
 use runtime::control::Action;
 
 use crate::commands::{
-    Context, audit, bench, bet, doctor, down, fault, kafka, load, logs, part, ready, secrets, status,
-    supervise, test, topics, trace, up, verify,
+    Context, audit, bench, bet, dlq, doctor, down, drill, fault, kafka, lag, load, logs, part, ready,
+    secrets, status, supervise, test, topics, trace, up, verify,
 };
 use crate::output::Output;
 
@@ -62,13 +62,19 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Generate load and report latencies
     Load(load::LoadArgs),
+    /// Show how far the consumer groups are behind, in messages and in seconds
+    Lag(lag::LagArgs),
     /// List faults, arm and disarm them, and show which are armed
     Fault(fault::FaultArgs),
     /// Prove that faults become visible and end, with a control run and a money audit
     Verify(verify::VerifyArgs),
+    /// Guide through an incident: load, fault, evidence, end, and a summary for a report
+    Drill(drill::DrillArgs),
     /// Check the money of the running platform; exit code 0 without a finding
     Audit(audit::AuditArgs),
-    /// Run a benchmark on separate platforms
+    /// List, show, replay and discard dead letters
+    Dlq(dlq::DlqArgs),
+    /// Run a benchmark: of a bet on separate platforms, or of faults that are not armed
     Bench(bench::BenchArgs),
     /// Manage the topics in Kafka
     Topics(topics::TopicsArgs),
@@ -119,9 +125,12 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Bet(args) => block_on(args.run(context)),
         Command::Trace(args) => block_on(args.run(context)),
         Command::Load(args) => block_on(args.run(context)),
+        Command::Lag(args) => block_on(args.run(context)),
         Command::Fault(args) => block_on(args.run(context)),
         Command::Verify(args) => block_on(args.run(context)),
+        Command::Drill(args) => block_on(args.run(context)),
         Command::Audit(args) => block_on(args.run(context)),
+        Command::Dlq(args) => block_on(args.run(context)),
         Command::Bench(args) => args.run(context),
         Command::Topics(args) => block_on(args.run(context)),
         Command::Secrets(args) => args.run(context),

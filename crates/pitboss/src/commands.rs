@@ -5,10 +5,13 @@
 pub mod audit;
 pub mod bench;
 pub mod bet;
+pub mod dlq;
 pub mod doctor;
 pub mod down;
+pub mod drill;
 pub mod fault;
 pub mod kafka;
+pub mod lag;
 pub mod load;
 pub mod logs;
 pub mod part;

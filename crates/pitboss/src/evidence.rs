@@ -4,23 +4,33 @@
 //! flag file, a counter of the injector, or an attribute that names a fault. [`std::fmt::Display`] renders it in words, for
 //! `docs/EVIDENCE.md` and for the reports.
 
+mod find;
 mod n_plus_one;
 mod observation;
+mod profile;
+mod rates;
+mod window;
 mod words;
 
-pub use observation::{Issue, MetricValue, Observation, Transaction, Window};
+pub use observation::{ClientReport, Issue, Load, MetricValue, Monitor, Observation, Transaction};
+pub use profile::Profile;
+pub use window::Window;
 
 use crate::trace::Span;
 
-/// A statement about what the recorder received. It holds or it does not.
+/// A statement about what the recorder received. It holds or it does not. An empty service means any service.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
-    /// An issue with an event since the moment.
+    /// Issues with events since the moment.
     Issue {
-        /// Service that sent it.
+        /// Service that sent them.
         service: &'static str,
-        /// Part of its title.
+        /// Part of their title.
         title_contains: &'static str,
+        /// Smallest number of events of one of them.
+        events_min: u64,
+        /// Largest number of such issues, where all events have to be one group.
+        groups_max: Option<usize>,
     },
     /// N+1 queries below one parent, by the published rule of Sentry's detector.
     Spans {
@@ -48,6 +58,19 @@ pub enum Evidence {
         /// Smallest number of them.
         count_min: usize,
     },
+    /// Spans with a status.
+    SpanStatus {
+        /// Service that sent them.
+        service: &'static str,
+        /// Op of the spans.
+        op: &'static str,
+        /// Part of their description. Empty: any.
+        description_contains: &'static str,
+        /// Status, as Sentry names it.
+        status: &'static str,
+        /// Smallest number of them.
+        count_min: usize,
+    },
     /// Segments (root spans of transactions) with a status.
     SegmentStatus {
         /// Service that sent them.
@@ -58,6 +81,58 @@ pub enum Evidence {
         status: &'static str,
         /// Smallest number of them.
         count_min: usize,
+    },
+    /// Spans with an attribute. A number and a truth value count as their text.
+    SpanAttribute {
+        /// Service that sent them.
+        service: &'static str,
+        /// Op of the spans.
+        op: &'static str,
+        /// Name of the attribute in Sentry.
+        name: &'static str,
+        /// Its value.
+        value: &'static str,
+        /// Smallest number of them.
+        count_min: usize,
+    },
+    /// Spans with a number as attribute, within a band.
+    SpanNumber {
+        /// Service that sent them.
+        service: &'static str,
+        /// Op of the spans.
+        op: &'static str,
+        /// Name of the attribute in Sentry.
+        name: &'static str,
+        /// Lower end of the band.
+        min: f64,
+        /// Upper end of the band.
+        max: f64,
+        /// Smallest number of them.
+        count_min: usize,
+    },
+    /// Spans of one kind in one trace.
+    SpansInTrace {
+        /// Service that sent them.
+        service: &'static str,
+        /// Op of the spans.
+        op: &'static str,
+        /// Part of their description. Empty: any.
+        description_contains: &'static str,
+        /// Smallest number of them in one trace.
+        count_min: usize,
+    },
+    /// Services that have segments of one op in the same set of traces, among those in which another service has no segment.
+    SameTraces {
+        /// The services.
+        services: &'static [&'static str],
+        /// Op of their segments.
+        op: &'static str,
+        /// Service that must have no segment of `without_op` in such a trace.
+        without_service: &'static str,
+        /// Op of that segment.
+        without_op: &'static str,
+        /// Smallest number of such traces.
+        traces_min: usize,
     },
     /// A quotient of two sums of metrics within a band. It does not hold without a denominator.
     MetricRatio {
@@ -79,18 +154,76 @@ pub enum Evidence {
         /// Smallest sum.
         min: f64,
     },
-    /// Spans with a text attribute.
-    SpanAttribute {
+    /// The largest value of a gauge.
+    MetricPeak {
+        /// Name of the metric in Sentry.
+        name: &'static str,
+        /// Labels that a value must have to count.
+        labels: &'static [(&'static str, &'static str)],
+        /// Smallest peak.
+        min: f64,
+    },
+    /// The share of a metric's values with some labels in all its values with others.
+    MetricShare {
+        /// Name of the metric in Sentry.
+        name: &'static str,
+        /// Labels that a value must have to count.
+        labels: &'static [(&'static str, &'static str)],
+        /// Share that is exceeded, in percent.
+        percent: f64,
+        /// Smallest sum of the values that count.
+        count_min: f64,
+    },
+    /// Lag of a group on one partition, as lagwatch reports it from outside the group. An empty group means any.
+    Lag {
+        /// The group.
+        group: &'static str,
+        /// Smallest number of unread records.
+        messages_min: u32,
+        /// Smallest age of the oldest of them.
+        age_s_min: u32,
+    },
+    /// A monitor whose check-ins stay away for longer than it permits.
+    CheckInMissed {
+        /// Name of the monitor.
+        monitor: &'static str,
+    },
+    /// A CPU profile in which a function has a share of the samples.
+    ProfileFrame {
+        /// Service that sent it.
+        service: &'static str,
+        /// Part of the function's name.
+        function_contains: &'static str,
+        /// Smallest share of the samples, in percent.
+        share_percent_min: u32,
+    },
+    /// Client reports that say what a service's telemetry lost.
+    ClientReport {
         /// Service that sent them.
         service: &'static str,
-        /// Op of the spans.
-        op: &'static str,
-        /// Name of the attribute in Sentry.
-        name: &'static str,
-        /// Its value.
-        value: &'static str,
-        /// Smallest number of them.
+        /// Smallest number of lost items.
+        quantity_min: u64,
+    },
+    /// One service and op whose 95th percentile of the transactions is above a duration.
+    P95Above {
+        /// The duration.
+        duration_ms: u64,
+        /// Smallest number of longer transactions.
         count_min: usize,
+    },
+    /// One service whose share of failed transactions is above a limit. Cancelled ones do not count, as in Sentry.
+    ErrorRateAbove {
+        /// Share that is exceeded, in percent.
+        percent: u32,
+        /// Smallest number of failed transactions.
+        count_min: usize,
+    },
+    /// A load without a failed unit, whose 95th percentile is at most a multiple of that of the control.
+    ///
+    /// It is the one form that is measured by the sender of the load, because the service under test is the way to Sentry itself.
+    LoadUnaffected {
+        /// Largest quotient of the two.
+        p95_ratio_max: f64,
     },
     /// All of them.
     All(Vec<Self>),
@@ -110,74 +243,54 @@ pub struct Sighting {
 }
 
 impl Evidence {
-    /// Returns where the evidence was found, or `None` if it does not hold.
+    /// An issue of a service with at least one event.
     #[must_use]
-    pub fn find(&self, seen: &Observation) -> Option<Sighting> {
+    pub const fn issue(service: &'static str, title_contains: &'static str) -> Self {
+        Self::Issue { service, title_contains, events_min: 1, groups_max: None }
+    }
+
+    /// Exactly one issue of a service, however many events it has.
+    #[must_use]
+    pub const fn one_issue(service: &'static str, title_contains: &'static str) -> Self {
+        Self::Issue { service, title_contains, events_min: 1, groups_max: Some(1) }
+    }
+
+    /// The opposite.
+    #[must_use]
+    pub fn absent(evidence: Self) -> Self {
+        Self::Absent(Box::new(evidence))
+    }
+
+    /// Returns true if the evidence reads the monitors of check-ins. Others need not be asked for them.
+    #[must_use]
+    pub fn reads_monitors(&self) -> bool {
         match self {
-            Self::Issue { service, title_contains } => {
-                let issue = seen.issues.iter().find(|issue| {
-                    issue.project == *service && issue.count_since > 0 && issue.title.contains(title_contains)
-                })?;
-                let trace_id = issue.last_trace_id.clone();
-                Some(Sighting { place: format!("issue \"{}\" of {service}", issue.title), trace_id })
-            }
-            Self::Spans { service, op, description_contains, same_parent_min, duration_ms_total_min } => {
-                let rule = n_plus_one::Rule {
-                    op,
-                    description_contains,
-                    same_parent_min: *same_parent_min,
-                    duration_ms_total_min: *duration_ms_total_min as f64,
-                };
-                let mut of_service = seen.transactions.iter().filter(|t| t.service == *service);
-                let (transaction, n_plus_one::Run { count, duration_ms }) = of_service
-                    .find_map(|transaction| Some((transaction, n_plus_one::find(transaction, &rule)?)))?;
-                let place = format!("{count} equal {op} spans of {service}, {duration_ms:.0} ms");
-                Some(Sighting { place, trace_id: Some(transaction.trace_id.clone()) })
-            }
-            Self::SlowSpan { service, op, description_contains, duration_ms_min, count_min } => {
-                let is_slow = |span: &Span| {
-                    span.op == *op
-                        && describes(span, description_contains)
-                        && span.duration_ms() >= *duration_ms_min as f64
-                };
-                seen.spans(service, *count_min, is_slow, &format!("slow {op} spans of {service}"))
-            }
-            Self::SegmentStatus { service, op, status, count_min } => {
-                let has_status = |span: &Span| {
-                    span.is_transaction && span.op == *op && span.status.as_deref() == Some(*status)
-                };
-                seen.spans(service, *count_min, has_status, &format!("{op} of {service} is {status}"))
-            }
-            Self::SpanAttribute { service, op, name, value, count_min } => {
-                let has_value = |span: &Span| span.op == *op && span.text(name) == Some(*value);
-                seen.spans(service, *count_min, has_value, &format!("{name} of {op} of {service}"))
-            }
-            Self::MetricRatio { numerator, denominator, min, max } => {
-                let (above, below) = (seen.sum(numerator, &[]), seen.sum(denominator, &[]));
-                let ratio = above / below;
-                let in_band = below > 0.0 && ratio >= *min && ratio <= *max;
-                in_band.then(|| Sighting::metric(format!("{numerator} / {denominator} = {ratio:.3}")))
-            }
-            Self::MetricAbove { name, labels, min } => {
-                let sum = seen.sum(name, labels);
-                (sum >= *min).then(|| Sighting::metric(format!("metric {name} = {sum}")))
-            }
-            Self::All(all) => {
-                let found: Option<Vec<Sighting>> = all.iter().map(|evidence| evidence.find(seen)).collect();
-                found?.into_iter().next()
-            }
-            Self::Any(any) => any.iter().find_map(|evidence| evidence.find(seen)),
-            Self::Absent(evidence) => match evidence.find(seen) {
-                Some(_) => None,
-                None => Some(Sighting { place: self.to_string(), trace_id: None }),
-            },
+            Self::CheckInMissed { .. } => true,
+            Self::All(several) | Self::Any(several) => several.iter().any(Self::reads_monitors),
+            Self::Absent(evidence) => evidence.reads_monitors(),
+            _ => false,
         }
     }
-}
 
-impl Sighting {
-    fn metric(place: String) -> Self {
-        Self { place, trace_id: None }
+    /// Returns true if evidence that holds can cease to hold, because of what arrives later.
+    #[must_use]
+    pub fn can_be_refuted(&self) -> bool {
+        match self {
+            Self::Absent(_) | Self::SameTraces { .. } => true,
+            Self::Issue { groups_max, .. } => groups_max.is_some(),
+            Self::All(several) | Self::Any(several) => several.iter().any(Self::can_be_refuted),
+            _ => false,
+        }
+    }
+
+    /// The parts that can be seen one before the other: those of [`Evidence::All`], without what has to be absent.
+    #[must_use]
+    pub fn signals(&self) -> Vec<&Self> {
+        match self {
+            Self::All(all) => all.iter().flat_map(Self::signals).collect(),
+            Self::Absent(_) | Self::LoadUnaffected { .. } => Vec::new(),
+            single => vec![single],
+        }
     }
 }
 

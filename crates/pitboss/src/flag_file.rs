@@ -1,7 +1,6 @@
 //! The flag file of this checkout's platform: which faults are armed. Services read it again when it changes.
 //!
-//! Each change reads the file, changes one entry and replaces the whole file. Two commands at the same moment can therefore lose
-//! one of two changes.
+//! Each change reads the file, changes one entry and replaces the whole file, under a lock that the gateway takes, too.
 
 use std::path::PathBuf;
 
@@ -36,9 +35,7 @@ impl FlagFile {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn arm(&self, armed: Armed) -> Result<()> {
-        let mut state = State { armed: self.armed()? };
-        state.arm(armed);
-        Ok(state.write(&self.path)?)
+        Ok(State::update(&self.path, |state| state.arm(armed))?)
     }
 
     /// Disarms one fault. Returns true if it was armed.
@@ -46,12 +43,7 @@ impl FlagFile {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn disarm(&self, id: FaultId) -> Result<bool> {
-        let mut state = State { armed: self.armed()? };
-        let was_armed = state.disarm(id);
-        if was_armed {
-            state.write(&self.path)?;
-        }
-        Ok(was_armed)
+        Ok(State::update(&self.path, |state| state.disarm(id))?)
     }
 
     /// Disarms all faults, and returns those that were armed. An invalid file is replaced.
@@ -59,10 +51,7 @@ impl FlagFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn disarm_all(&self) -> Result<Vec<FaultId>> {
-        let armed = self.armed().unwrap_or_default();
-        if self.path.exists() {
-            State::default().write(&self.path)?;
-        }
+        let armed = State::disarm_all(&self.path)?;
         Ok(armed.into_iter().map(|armed| armed.id).collect())
     }
 }

@@ -3,13 +3,17 @@
 //! Each command prints facts on standard output (with `--json` for programs) and everything else on standard error. Exit codes: 0
 //! the result holds, 1 it does not, 2 wrong usage, 64 bad configuration, 69 something needed is missing.
 
+pub mod actuators;
 pub mod audit;
 pub mod cargo;
 pub mod checkout;
 pub mod cli;
 pub mod commands;
+pub mod dlq;
+pub mod drill;
 pub mod evidence;
 pub mod flag_file;
+pub mod lag;
 pub mod load_generator;
 pub mod output;
 pub mod player;

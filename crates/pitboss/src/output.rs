@@ -1,15 +1,25 @@
 //! Output of the command line: text or JSON on standard output, problems and progress on standard error.
 
+use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use console::{Style, Term};
+use console::{Style, Term, truncate_str};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Width of the output without a terminal.
 const COLUMNS_DEFAULT: usize = 120;
 /// Interval between two steps of a spinner.
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
+/// Width from which facts are a table. On a narrower output each entry has a few lines.
+const TABLE_COLUMNS_MIN: usize = 90;
+
+/// A number with its noun, such as `1 dead letter` or `2 dead letters`.
+#[must_use]
+pub fn counted<N: Copy + fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
 
 /// Form of the output.
 #[derive(Clone, Debug)]
@@ -29,6 +39,19 @@ impl Output {
         let terminal = Term::stdout();
         let columns = terminal.size_checked().map_or(COLUMNS_DEFAULT, |(_, columns)| usize::from(columns));
         Self { json, colours: !json && console::colors_enabled() && std::io::stdout().is_terminal(), columns }
+    }
+
+    /// Returns true if a table would break words.
+    #[must_use]
+    pub const fn is_narrow(&self) -> bool {
+        self.columns < TABLE_COLUMNS_MIN
+    }
+
+    /// Joins lines, each cut to the width.
+    #[must_use]
+    pub fn cut(&self, lines: &[String]) -> String {
+        let cut = |line: &String| truncate_str(line, self.columns, "…").into_owned();
+        lines.iter().map(cut).collect::<Vec<_>>().join("\n")
     }
 
     /// Prints a line on standard output. A closed pipe (`| head`) is not an error.

@@ -129,6 +129,18 @@ impl Target {
         Some(format!("mongodb://{}:{}/?directConnection=true", self.host, self.ports?.mongo()))
     }
 
+    /// Bootstrap servers for Kafka clients.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> Option<String> {
+        Some(format!("{}:{}", self.host, self.ports?.kafka()))
+    }
+
+    /// Folders of the local runtime. `None` for a platform that something else runs.
+    #[must_use]
+    pub fn layout(&self) -> Option<&Layout> {
+        self.local.as_ref()
+    }
+
     /// HTTP client without proxies.
     #[must_use]
     pub fn http(&self) -> &reqwest::Client {

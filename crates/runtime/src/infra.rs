@@ -18,6 +18,10 @@ pub struct InfraPorts {
     pub kafka: u16,
     /// The broker's controller.
     pub kafka_controller: u16,
+    /// The broker's listener for the proxy `wire`.
+    pub kafka_wire: u16,
+    /// The proxy, which the broker advertises at that listener.
+    pub wire: u16,
     /// The document store.
     pub mongo: u16,
     /// The cache.
@@ -29,6 +33,8 @@ impl From<Ports> for InfraPorts {
         Self {
             kafka: ports.kafka(),
             kafka_controller: ports.kafka_controller(),
+            kafka_wire: ports.kafka_wire(),
+            wire: ports.wire(),
             mongo: ports.mongo(),
             redis: ports.redis(),
         }
@@ -38,15 +44,34 @@ impl From<Ports> for InfraPorts {
 impl InfraPorts {
     /// Free ports, for the servers of a test run.
     pub fn free() -> Result<Self, RuntimeError> {
-        let ports = crate::ports::free(4)?;
+        let ports = crate::ports::free(6)?;
         let port = |n: usize| ports.get(n).copied().unwrap_or_default();
-        Ok(Self { kafka: port(0), kafka_controller: port(1), mongo: port(2), redis: port(3) })
+        Ok(Self {
+            kafka: port(0),
+            kafka_controller: port(1),
+            kafka_wire: port(2),
+            wire: port(3),
+            mongo: port(4),
+            redis: port(5),
+        })
     }
 
     /// Bootstrap servers for Kafka clients.
     #[must_use]
     pub fn kafka_bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.kafka)
+    }
+
+    /// Bootstrap servers for Kafka clients behind the proxy.
+    #[must_use]
+    pub fn wire_bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.wire)
+    }
+
+    /// Address of the broker's listener for the proxy.
+    #[must_use]
+    pub fn wire_upstream(&self) -> String {
+        format!("127.0.0.1:{}", self.kafka_wire)
     }
 
     /// URI for MongoDB drivers. The server is a single node, even where it reports a replica set of one.
@@ -65,7 +90,7 @@ impl InfraPorts {
 /// Prepares each server for its first start, and describes all three.
 pub async fn prepare(layout: &Layout, ports: InfraPorts) -> Result<Vec<PartSpec>, RuntimeError> {
     Ok(vec![
-        kafka::prepare(layout, ports.kafka, ports.kafka_controller).await?,
+        kafka::prepare(layout, ports.into()).await?,
         mongo::prepare(layout, ports.mongo)?,
         redis::prepare(layout, ports.redis)?,
     ])

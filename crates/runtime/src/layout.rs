@@ -92,6 +92,18 @@ impl Layout {
         self.run().join("faults.json")
     }
 
+    /// File of how often the supervisor applied each fault that it applies itself.
+    #[must_use]
+    pub fn fault_receipts_file(&self) -> PathBuf {
+        self.run().join("fault-receipts.json")
+    }
+
+    /// File of the changes of the armed faults that Sentry is told, and of what it was not told yet.
+    #[must_use]
+    pub fn flag_changes_file(&self) -> PathBuf {
+        self.run().join("flag-changes.json")
+    }
+
     /// Folder of the secrets, readable by the owner only.
     #[must_use]
     pub fn secrets(&self) -> PathBuf {

@@ -90,6 +90,12 @@ pub(crate) fn has_loaded_its_program(pid: i32) -> bool {
     loaded && has_become_its_program(pid)
 }
 
+/// Returns `true` if a signal has suspended the process.
+#[must_use]
+pub fn is_suspended(pid: i32) -> bool {
+    Process::new(pid).and_then(|process| process.stat()).is_ok_and(|stat| stat.state == 'T')
+}
+
 /// Peak memory of the process (VmHWM), or 0 if it does not run.
 #[must_use]
 pub fn memory_peak_bytes(pid: i32) -> u64 {

@@ -29,6 +29,9 @@ pub struct Secrets {
     /// Key that signs the faults of one request. Older platforms have none, so it is generated for them.
     #[serde(default)]
     pub fault_secret: String,
+    /// Key that signs the records of changed faults. Older platforms have none, so it is generated for them.
+    #[serde(default)]
+    pub flag_hook_secret: String,
     /// Public key of each Sentry project, by the project's name.
     pub dsn_keys: BTreeMap<String, String>,
 }
@@ -73,10 +76,12 @@ impl Secrets {
                 webhook_secret: random_text()?,
                 internal_token: String::new(),
                 fault_secret: String::new(),
+                flag_hook_secret: String::new(),
                 dsn_keys: BTreeMap::new(),
             },
         };
-        for secret in [&mut secrets.internal_token, &mut secrets.fault_secret] {
+        let later = [&mut secrets.internal_token, &mut secrets.fault_secret, &mut secrets.flag_hook_secret];
+        for secret in later {
             if secret.is_empty() {
                 *secret = random_text()?;
             }
@@ -130,6 +135,7 @@ impl Secrets {
             (WEBHOOK_SECRET, &self.webhook_secret, &[Part::Payment]),
             (INTERNAL_TOKEN, &self.internal_token, &INTERNAL),
             (FAULT_SECRET, &self.fault_secret, &FAULTY),
+            (FLAG_HOOK_SECRET, &self.flag_hook_secret, &[Part::Recorder]),
         ];
         all.into_iter()
             .filter(|(_, _, readers)| readers.contains(&part))
@@ -170,10 +176,12 @@ const JWT_SECRET: &str = "PITBOSS__SECURITY__JWT_SECRET";
 const WEBHOOK_SECRET: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET";
 const INTERNAL_TOKEN: &str = "PITBOSS__SECURITY__INTERNAL_TOKEN";
 const FAULT_SECRET: &str = "PITBOSS__FAULTS__SECRET";
+const FLAG_HOOK_SECRET: &str = "PITBOSS__SECURITY__FLAG_HOOK_SECRET";
 /// Previous signing key of the card provider. An operator sets it during a key change. The runtime generates none.
 pub(crate) const WEBHOOK_SECRET_OLD: &str = "PITBOSS__SECURITY__WEBHOOK_SECRET_OLD";
 /// Variables of all generated secrets. A service that may read one must be in [`Secrets::read_by`].
-pub const VARIABLES: [&str; 5] = [OPERATOR_TOKEN, JWT_SECRET, WEBHOOK_SECRET, INTERNAL_TOKEN, FAULT_SECRET];
+pub const VARIABLES: [&str; 6] =
+    [OPERATOR_TOKEN, JWT_SECRET, WEBHOOK_SECRET, INTERNAL_TOKEN, FAULT_SECRET, FLAG_HOOK_SECRET];
 
 /// Readable by every user who can enter the folder.
 const PUBLIC_MODE: u32 = 0o644;
@@ -273,15 +281,16 @@ mod tests {
         let (_folder, layout) = layout();
         let created = Secrets::load_or_create(&layout).unwrap();
         let mut old = serde_json::to_value(&created).unwrap();
-        for name in ["internal_token", "fault_secret"] {
+        for name in ["internal_token", "fault_secret", "flag_hook_secret"] {
             old.as_object_mut().unwrap().remove(name);
         }
         write_private(&layout.secrets().join("secrets.json"), &json(&old).unwrap()).unwrap();
         let now = Secrets::load_or_create(&layout).unwrap();
         assert!(now.internal_token.len() >= 32 && now.internal_token != created.internal_token);
         assert!(now.fault_secret.len() >= 32 && now.fault_secret != created.fault_secret);
-        let (internal_token, fault_secret) = (created.internal_token.clone(), created.fault_secret.clone());
-        assert_eq!(Secrets { internal_token, fault_secret, ..now }, created);
+        assert!(now.flag_hook_secret.len() >= 32 && now.flag_hook_secret != created.flag_hook_secret);
+        let Secrets { internal_token, fault_secret, flag_hook_secret, .. } = created.clone();
+        assert_eq!(Secrets { internal_token, fault_secret, flag_hook_secret, ..now }, created);
     }
 
     #[test]
@@ -291,12 +300,12 @@ mod tests {
         let names = |part| secrets.read_by(part).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(Part::Gateway), [OPERATOR_TOKEN, JWT_SECRET, INTERNAL_TOKEN, FAULT_SECRET]);
         assert_eq!(names(Part::Payment), [WEBHOOK_SECRET, INTERNAL_TOKEN, FAULT_SECRET]);
-        assert_eq!(names(Part::Recorder), [OPERATOR_TOKEN]);
+        assert_eq!(names(Part::Recorder), [OPERATOR_TOKEN, FLAG_HOOK_SECRET]);
         for part in [Part::User, Part::Game, Part::Notification, Part::Partners] {
             assert_eq!(names(part), [INTERNAL_TOKEN, FAULT_SECRET], "{part}");
         }
         assert_eq!(names(Part::Analytics), [FAULT_SECRET]);
-        assert!(names(Part::Lagwatch).is_empty());
+        assert!(names(Part::Lagwatch).is_empty() && names(Part::Wire).is_empty());
     }
 
     #[test]

@@ -79,7 +79,8 @@ fn listens_on(part: Part, ports: Ports, ops_port: u16) -> Vec<u16> {
     let mut all = vec![ports.http(part), ops_port];
     match part {
         Part::Recorder => all.push(ports.recorder_query()),
-        Part::Partners => all.push(ports.smtp()),
+        Part::Partners => all.extend([ports.smtp(), ports.card()]),
+        Part::Wire => all.push(ports.wire()),
         _ => {}
     }
     all
@@ -90,8 +91,9 @@ fn needs(part: Part) -> &'static [Part] {
     match part {
         Part::Recorder => &[],
         Part::Partners => &[Part::Recorder],
-        Part::Lagwatch => &[Part::Recorder, Part::Kafka],
-        Part::Gateway | Part::User => &[Part::Recorder, Part::Kafka, Part::Mongo, Part::Redis],
+        Part::Lagwatch | Part::Wire => &[Part::Recorder, Part::Kafka],
+        Part::Gateway => &[Part::Recorder, Part::Kafka, Part::Mongo, Part::Redis],
+        Part::User => &[Part::Recorder, Part::Kafka, Part::Wire, Part::Mongo, Part::Redis],
         _ => &[Part::Recorder, Part::Kafka, Part::Mongo],
     }
 }
@@ -107,10 +109,12 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
     let project = sentry_project_id(part).filter(|_| part != Part::Recorder);
     let dsn =
         project.map_or_else(String::new, |id| secrets.dsn(part.as_str(), id, ports.http(Part::Recorder)));
+    // Faults between client and broker act on `user` alone, so it reaches the broker through the proxy.
+    let bootstrap = if part == Part::User { infra.wire_bootstrap() } else { infra.kafka_bootstrap() };
     let fixed = [
         ("PITBOSS__HTTP__ADDRESS", local(ports.http(part))),
         ("PITBOSS__OPS__ADDRESS", local(ports.ops(part).unwrap_or_default())),
-        ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", infra.kafka_bootstrap()),
+        ("PITBOSS__KAFKA__BOOTSTRAP_SERVERS", bootstrap),
         ("PITBOSS__MONGO__URI", infra.mongo_uri()),
         ("PITBOSS__REDIS__URL", infra.redis_url()),
         ("PITBOSS__SECURITY__PUBLIC_KEYS", secrets.public_keys()),
@@ -118,13 +122,16 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
         ("PITBOSS__PEERS__USER", url(ports.http(Part::User))),
         ("PITBOSS__PEERS__GAME", url(ports.http(Part::Game))),
         ("PITBOSS__PEERS__PAYMENT", url(ports.http(Part::Payment))),
-        ("PITBOSS__PEERS__PARTNERS", url(ports.http(Part::Partners))),
+        ("PITBOSS__PEERS__PARTNERS", url(ports.card())),
         ("PITBOSS__PEERS__SMTP", local(ports.smtp())),
         ("PITBOSS__PEERS__RECORDER", url(ports.recorder_query())),
         ("PITBOSS__QUERY__ADDRESS", local(ports.recorder_query())),
         ("PITBOSS__RECORDER__PROJECTS_FILE", Secrets::projects_file(layout).display().to_string()),
         ("PITBOSS__RECORDER__DATA_DIR", layout.data(Part::Recorder.as_str()).display().to_string()),
         ("PITBOSS__SMTP__ADDRESS", local(ports.smtp())),
+        ("PITBOSS__CARD__ADDRESS", local(ports.card())),
+        ("PITBOSS__WIRE__ADDRESS", local(ports.wire())),
+        ("PITBOSS__WIRE__UPSTREAM", infra.wire_upstream()),
         ("PITBOSS__STORAGE__DIRECTORY", layout.data(part.as_str()).display().to_string()),
         ("PITBOSS__FAULTS__FILE", layout.faults_file().display().to_string()),
         // Every arena of glibc's allocator keeps its own spare memory. Two are enough for two cores.
@@ -211,11 +218,11 @@ mod tests {
     fn parts_have_different_ports() {
         let mut all: Vec<u16> = with_platform(|s| all(s).into_iter().flat_map(|p| p.ports).collect());
         let ports = InfraPorts::from(Ports::new(18_100).unwrap());
-        all.extend([ports.kafka, ports.kafka_controller, ports.mongo, ports.redis]);
+        all.extend([ports.kafka, ports.kafka_controller, ports.kafka_wire, ports.mongo, ports.redis]);
         let count = all.len();
         all.sort_unstable();
         all.dedup();
-        assert_eq!((all.len(), count), (24, 24));
+        assert_eq!((all.len(), count), (29, 29));
     }
 
     #[test]
@@ -226,6 +233,19 @@ mod tests {
         assert!(environment["SENTRY_DSN"].ends_with("@127.0.0.1:18101/3"));
         assert_eq!(environment["PITBOSS__OPS__ADDRESS"], "127.0.0.1:18133");
         assert!(!environment.keys().any(|name| name.to_ascii_lowercase().contains("proxy")));
+    }
+
+    #[test]
+    fn only_user_reaches_broker_through_proxy() {
+        with_platform(|s| {
+            for part in Part::SERVICES {
+                let port = if *part == Part::User { 18_112 } else { 18_120 };
+                let wanted = format!("127.0.0.1:{port}");
+                assert_eq!(environment(*part, s)["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], wanted, "{part}");
+            }
+            assert_eq!(environment(Part::Wire, s)["PITBOSS__WIRE__UPSTREAM"], "127.0.0.1:18124");
+            assert!(needs(Part::User).contains(&Part::Wire), "user publishes until the end of its shutdown");
+        });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It runs on one thread, because the kernel binds a part's life to the *thread* that started it, and this one lives as long as
 //! the supervisor. Every wait is a task in one set, and every task ends in an event.
 
+mod companion;
 mod part_io;
 
 use std::process::ExitStatus;
@@ -23,6 +24,7 @@ use crate::pids::{self, Lock, Recorded};
 use crate::policy::RestartPolicy;
 use crate::supervisor_state::{Effect, ProcessSignal, SupervisorState};
 use crate::{Layout, RuntimeError, child, probe};
+pub use companion::{Companion, CompanionWork};
 
 /// Interval at which the supervisor checks for a reason to end, such as a removed state folder.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(2);
@@ -34,11 +36,18 @@ enum Event {
     Requested(UnixStream, Request),
     Ended { name: String, generation: u64, status: std::io::Result<ExitStatus> },
     Probed { name: String, generation: u64, ready: bool },
+    CompanionEnded,
     Done,
 }
 
 /// Runs until it is asked to end, or the process `end_with` has ended. When it returns, all its processes have ended.
-pub async fn run(layout: &Layout, end_with: Option<ProcessId>) -> Result<(), RuntimeError> {
+///
+/// `companion` starts the work beside the parts, if there is any, as soon as this is the only supervisor of the platform.
+pub async fn run(
+    layout: &Layout,
+    end_with: Option<ProcessId>,
+    companion: impl FnOnce() -> Option<Companion>,
+) -> Result<(), RuntimeError> {
     let lock = take_lock(layout).await?;
     let left = pids::clean_up(layout).await?;
     if !left.is_empty() {
@@ -51,11 +60,14 @@ pub async fn run(layout: &Layout, end_with: Option<ProcessId>) -> Result<(), Run
         state: SupervisorState::new(RestartPolicy::default()),
         began: Instant::now(),
         tasks: JoinSet::new(),
+        companion: None,
+        waits_for_companion: false,
         shutdown_clients: Vec::new(),
         recorded: Vec::new(),
     };
     supervisor.record(true)?;
     tracing::info!(pid = std::process::id(), "the supervisor has started");
+    supervisor.companion = companion();
     supervisor.tasks.spawn(accept(listener));
     let outcome = supervisor.handle_events().await;
     supervisor.tasks.abort_all();
@@ -100,6 +112,10 @@ struct Supervisor {
     state: SupervisorState,
     began: Instant,
     tasks: JoinSet<Event>,
+    /// Work beside the parts, until it is asked to end.
+    companion: Option<Companion>,
+    /// The shutdown begins when the companion has ended.
+    waits_for_companion: bool,
     /// Clients that wait for the end of the shutdown.
     shutdown_clients: Vec<UnixStream>,
     recorded: Vec<(String, i32)>,
@@ -130,11 +146,11 @@ impl Supervisor {
                     Err(error) => tracing::error!("a task of the supervisor failed: {error}"),
                 },
                 () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(3_600))), if pause.is_some() => {}
-                _ = terminate.recv() => self.state.shut_down(now_ms),
-                _ = interrupt.recv() => self.state.shut_down(now_ms),
+                _ = terminate.recv() => self.shut_down(),
+                _ = interrupt.recv() => self.shut_down(),
                 _ = housekeeping.tick() => if let Some(reason) = self.reason_to_shut_down() {
                     tracing::warn!("{reason}: shutting down the platform");
-                    self.state.shut_down(now_ms);
+                    self.shut_down();
                 },
             }
             let now_ms = self.now_ms();
@@ -148,6 +164,20 @@ impl Supervisor {
         }
         let has_ended = self.end_with.as_ref().is_some_and(|process| !process.is_alive());
         has_ended.then_some("the process that the platform was started for has ended")
+    }
+
+    /// Shuts down all parts as soon as the companion has undone its changes, for which it needs them.
+    fn shut_down(&mut self) {
+        if let Some(companion) = self.companion.take() {
+            self.waits_for_companion = true;
+            self.tasks.spawn(async move {
+                companion.end().await;
+                Event::CompanionEnded
+            });
+        } else if !self.waits_for_companion {
+            let now_ms = self.now_ms();
+            self.state.shut_down(now_ms);
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -165,6 +195,10 @@ impl Supervisor {
                 self.state.ended(now_ms, &name, generation, cause);
             }
             Event::Probed { name, generation, ready } => self.state.probed(now_ms, &name, generation, ready),
+            Event::CompanionEnded => {
+                self.waits_for_companion = false;
+                self.state.shut_down(now_ms);
+            }
             Event::Done => {}
         }
     }
@@ -182,7 +216,7 @@ impl Supervisor {
             }
             Request::ShutDown => {
                 tracing::info!("received the request to shut down");
-                self.state.shut_down(now_ms);
+                self.shut_down();
                 self.shutdown_clients.push(stream);
                 return;
             }

@@ -205,6 +205,10 @@ impl SupervisorState {
 
     /// Starts a part that was stopped, or that pauses after it died.
     pub(crate) fn start(&mut self, now_ms: u64, name: &str) -> Result<(), RuntimeError> {
+        if self.shutting_down {
+            // It would wait for a start that never comes, and the shutdown for its end.
+            return refused("the supervisor is shutting down".to_owned());
+        }
         let index = self.known(name)?;
         match self.parts[index].phase {
             Phase::Stopped | Phase::Pausing { .. } => {

@@ -5,6 +5,7 @@ mod collection;
 pub mod describe;
 mod index;
 mod run;
+mod scanned_rows;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use collection::{Batches, Collection, Inserted, Upserted};
 pub use index::Index;
+pub use scanned_rows::{SLOW_MS, ScannedRows, SlowQuery};
 
 use crate::StoreError;
 

@@ -38,7 +38,7 @@ pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
 pub const MESSAGING_MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
 /// Whole milliseconds from publish to receipt, without the processing. Absent if the clocks disagree.
 pub const MESSAGING_MESSAGE_RECEIVE_LATENCY: &str = "messaging.message.receive.latency";
-/// Number of earlier attempts to process this message.
+/// Number of earlier attempts to process or publish this message.
 pub const MESSAGING_MESSAGE_RETRY_COUNT: &str = "messaging.message.retry.count";
 /// The consumer group.
 pub const MESSAGING_CONSUMER_GROUP_NAME: &str = "messaging.consumer.group.name";
@@ -62,3 +62,9 @@ pub const CACHE_TTL: &str = "cache.ttl";
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
 /// Number of documents that a database operation returned or changed.
 pub const DB_RESPONSE_RETURNED_ROWS: &str = "db.response.returned_rows";
+
+/// Returns every name under which a log field or metric label may be sent to Sentry. The type of its value selects one of them.
+#[must_use]
+pub fn sent_names(field: &str) -> Vec<String> {
+    wire::names_of_field(field)
+}

@@ -19,16 +19,18 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::attributes;
 use crate::drop_count::{Category, Reason, lose};
+use crate::profile;
 use crate::sampling_context::{SamplingContext, SharedContext, remote_context};
 use crate::status::Status;
 use crate::transaction::LiveSpans;
 use crate::writer::Writer;
 
 mod frozen;
+mod held;
 mod root;
 
 use frozen::Frozen;
-
+pub(crate) use held::{Held, hold};
 use root::{Ended, Root};
 
 /// Sentry's own limit. Spans that begin later are counted as dropped, so that no kept span loses its parent.
@@ -181,13 +183,28 @@ impl Bridge {
         let (family, has_kept_parent) =
             family.flatten().map_or((None, true), |(root, kept)| (Some(root), kept));
         let joined = family.as_ref().and_then(|root| root.join().map(|room| (Arc::clone(root), room)));
+        let is_new = joined.is_none();
         let (root, room) = joined.unwrap_or_else(|| {
             let dsc = family.map_or_else(dsc, |root| Arc::clone(&root.dsc));
             (Arc::new(Root::new(span_context.span_id(), dsc)), true)
         });
         let live = if room && has_kept_parent { LiveSpans::take_one() } else { None };
+        let profiled = (is_new && live.is_some()).then(|| Arc::clone(&root));
         self.shard(span_context.span_id())
             .insert(key(span_context.span_id()), Open { root, live, status: None });
+        if let Some(root) = profiled {
+            self.profile_if_chosen(&root, span_context.span_id());
+        }
+    }
+
+    /// Starts the profile of a new transaction that belongs to the profiled share. It ends with the root.
+    fn profile_if_chosen(&self, root: &Arc<Root>, span_id: SpanId) {
+        if profile::is_chosen(span_id)
+            && let Some(held) = Held::of(self, root)
+            && let Some(profiler) = profile::begin(held)
+        {
+            root.profile_until_end(profiler);
+        }
     }
 
     /// The sampling context of a new local root: from the remote caller, from an earlier root of the trace, or a new one.

@@ -25,6 +25,8 @@ pub struct Config {
     pub environment: String,
     /// Share of NEW traces that is recorded. A trace that began elsewhere keeps the decision made there.
     pub traces_sample_rate: f64,
+    /// Share of recorded transactions that get a CPU profile ([`crate::profile`]), as far as its limits allow.
+    pub profiles_sample_rate: f64,
     /// Format of log lines.
     pub log_format: LogFormat,
     /// Filter for log lines, in `RUST_LOG` syntax.
@@ -54,9 +56,11 @@ const IN_APP: &[&str] = &[
     "recorder",
     "store",
     "user",
+    "wire",
 ];
 
-const LOG_FILTER_DEFAULT: &str = "info,rdkafka=warn,librdkafka=warn,hyper=warn,reqwest=warn,mongodb=warn";
+const LOG_FILTER_DEFAULT: &str =
+    "info,rdkafka=warn,librdkafka=warn,hyper=warn,reqwest=warn,mongodb=warn,pprof=warn";
 
 impl Config {
     /// A configuration that sends nothing, as a base for tests and tools.
@@ -67,6 +71,7 @@ impl Config {
             release: format!("{service}@{}", env!("CARGO_PKG_VERSION")),
             environment: "local".to_owned(),
             traces_sample_rate: 1.0,
+            profiles_sample_rate: 0.0,
             log_format: LogFormat::Pretty,
             log_filter: LOG_FILTER_DEFAULT.to_owned(),
             in_app: IN_APP.to_vec(),
@@ -75,8 +80,8 @@ impl Config {
         }
     }
 
-    /// Reads `SENTRY_DSN`, `SENTRY_RELEASE`, `SENTRY_ENVIRONMENT`, `SENTRY_TRACES_SAMPLE_RATE`, `RUST_LOG` and
-    /// `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Invalid values are listed in `problems`.
+    /// Reads `SENTRY_DSN`, `SENTRY_RELEASE`, `SENTRY_ENVIRONMENT`, `SENTRY_TRACES_SAMPLE_RATE`, `SENTRY_PROFILES_SAMPLE_RATE`,
+    /// `RUST_LOG` and `PITBOSS_LOG_FORMAT` (`pretty` or `json`). Invalid values are listed in `problems`.
     pub fn from_env(service: &str) -> Self {
         Self::from_lookup(service, |name| env::var(name).ok())
     }
@@ -97,12 +102,14 @@ impl Config {
         if let Some(environment) = var("SENTRY_ENVIRONMENT") {
             config.environment = environment;
         }
-        if let Some(rate) = var("SENTRY_TRACES_SAMPLE_RATE") {
-            match rate.parse::<f64>() {
-                Ok(rate) if (0.0..=1.0).contains(&rate) => config.traces_sample_rate = rate,
-                _ => config
-                    .problems
-                    .push(format!("SENTRY_TRACES_SAMPLE_RATE is {rate:?}, not a number from 0 to 1")),
+        for (name, rate) in [
+            ("SENTRY_TRACES_SAMPLE_RATE", &mut config.traces_sample_rate),
+            ("SENTRY_PROFILES_SAMPLE_RATE", &mut config.profiles_sample_rate),
+        ] {
+            let Some(text) = var(name) else { continue };
+            match text.parse::<f64>() {
+                Ok(given) if (0.0..=1.0).contains(&given) => *rate = given,
+                _ => config.problems.push(format!("{name} is {text:?}, not a number from 0 to 1")),
             }
         }
         if let Some(filter) = var("RUST_LOG") {
@@ -130,12 +137,14 @@ mod tests {
             "SENTRY_RELEASE" => Some("game@9".into()),
             "SENTRY_ENVIRONMENT" => Some("drill".into()),
             "SENTRY_TRACES_SAMPLE_RATE" => Some("0.25".into()),
+            "SENTRY_PROFILES_SAMPLE_RATE" => Some("0.5".into()),
             "PITBOSS_LOG_FORMAT" => Some("json".into()),
             _ => None,
         });
         assert_eq!(config.problems, Vec::<String>::new());
         assert_eq!((config.release.as_str(), config.environment.as_str()), ("game@9", "drill"));
-        assert_eq!(config.traces_sample_rate, 0.25);
+        assert_eq!((config.traces_sample_rate, config.profiles_sample_rate), (0.25, 0.5));
+        assert_eq!(Config::from_lookup("game", |_| None).profiles_sample_rate, 0.0, "off by default");
         assert_eq!(config.log_format, LogFormat::Json);
     }
 
@@ -144,9 +153,10 @@ mod tests {
         let config = Config::from_lookup("game", |name| match name {
             "SENTRY_DSN" => Some("nonsense".into()),
             "SENTRY_TRACES_SAMPLE_RATE" => Some("150%".into()),
+            "SENTRY_PROFILES_SAMPLE_RATE" => Some("1.5".into()),
             "PITBOSS_LOG_FORMAT" => Some("xml".into()),
             _ => None,
         });
-        assert_eq!(config.problems.len(), 3, "{:?}", config.problems);
+        assert_eq!(config.problems.len(), 4, "{:?}", config.problems);
     }
 }

@@ -110,7 +110,7 @@ fn is_panicking(name: &str) -> bool {
 }
 
 /// `<game::Handler as bus::Handle>::handle` → `game`.
-fn crate_of(function: &str) -> Option<&str> {
+pub(crate) fn crate_of(function: &str) -> Option<&str> {
     let from = function.trim_start_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let (origin, _) = from.split_once("::")?;
     origin.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(origin)
@@ -119,6 +119,11 @@ fn crate_of(function: &str) -> Option<&str> {
 fn symbols() -> Option<&'static Symbols> {
     static SYMBOLS: OnceLock<Option<Symbols>> = OnceLock::new();
     SYMBOLS.get_or_init(|| Symbols::of_this_program().ok()).as_ref()
+}
+
+/// The name of the function of this program that contains the address.
+pub(crate) fn function_at(address: u64) -> Option<String> {
+    symbols()?.name(address)
 }
 
 /// Reads the symbol table ahead of the first error.

@@ -22,7 +22,7 @@ use crate::sampling_context::{self, Identity};
 use crate::transaction::encode::About;
 use crate::transport::Transport;
 use crate::writer::{self, Factory, SdkTransport};
-use crate::{attributes, flags, logs, metric, report};
+use crate::{attributes, flags, logs, metric, profile, report};
 
 /// Reason why telemetry could not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,7 @@ pub fn init(config: Config) -> Result<Telemetry, InitError> {
         environment: config.environment.clone(),
     });
     sampling::set_rate(config.traces_sample_rate);
+    profile::set_share(config.profiles_sample_rate);
 
     let transport = match &parsed.dsn {
         Some(dsn) => Some(Transport::start(dsn, &config.transport).map_err(InitError::Failed)?),
@@ -161,7 +162,7 @@ fn is_event(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Targets that log errors for transient reasons. Their events are log lines and breadcrumbs but not issues.
-const NOT_ISSUES: [&str; 5] = ["rdkafka", "librdkafka", "mongodb", "hyper", report::REPORTED_TARGET];
+const NOT_ISSUES: [&str; 6] = ["rdkafka", "librdkafka", "mongodb", "hyper", "pprof", report::REPORTED_TARGET];
 
 fn is_issue(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
@@ -174,7 +175,7 @@ fn is_log(metadata: &Metadata<'_>) -> bool {
     if !metadata.is_event() {
         return false;
     }
-    let level = if NOT_ISSUES[..4].iter().any(|target| metadata.target().starts_with(target)) {
+    let level = if NOT_ISSUES[..5].iter().any(|target| metadata.target().starts_with(target)) {
         Level::WARN
     } else {
         Level::INFO

@@ -13,11 +13,12 @@
 //!    ([`drops`]).
 //!
 //! The `sentry` crate captures errors, logs and metrics. They are linked to the active OpenTelemetry span ([`mod@report`]) and
-//! leave through the same transport. [`flags`] shows which faults are active. [`propagation`] carries the trace in HTTP and Kafka
-//! headers.
+//! leave through the same transport. [`profile`] adds a CPU profile to a transaction. [`flags`] shows which faults are active.
+//! [`check_in`] is a sign of life for Sentry's cron monitors. [`propagation`] carries the trace in HTTP and Kafka headers.
 
 pub mod attributes;
 mod bridge;
+pub mod check_in;
 mod config;
 mod drop_count;
 pub mod flags;
@@ -26,6 +27,7 @@ pub mod http;
 mod init;
 mod logs;
 pub mod metric;
+pub mod profile;
 pub mod propagation;
 mod report;
 pub mod sampling;

@@ -87,6 +87,12 @@ metrics! {
     BusRecordsPoison = "bus.records.poison", Counter, None, Each;
     /// Records parked in a dead-letter topic.
     BusRecordsDeadLettered = "bus.records.dead_lettered", Counter, None, Each;
+    /// Records that moved to a retry topic and are handled again when they are due.
+    BusRecordsDeferred = "bus.records.deferred", Counter, None, Each;
+    /// Records that the broker deleted before a group read them, by `topic`, `group` and `partition`.
+    BusRecordsMissed = "bus.records.missed", Counter, None, Each;
+    /// 1 while a group pauses or tries single records, because most of its records became dead letters, by `group`.
+    BusBreakerOpen = "bus.breaker.open", Gauge, None, Summed;
     /// Attempts to handle a record that failed transiently and were retried.
     BusRecordsRetried = "bus.records.retried", Counter, None, Summed;
     /// Records without a handler in their group, by `topic` and `group`.
@@ -99,6 +105,8 @@ metrics! {
     BusPublishCount = "bus.publish.count", Counter, None, Summed;
     /// Publishes that the broker or client refused, so that nothing was written.
     BusPublishRefused = "bus.publish.refused", Counter, None, Each;
+    /// Acknowledged publishes that were sent more than once, because an earlier answer was lost or an error, by `topic`.
+    BusPublishRetried = "bus.publish.retried", Counter, None, Each;
     /// Publishes without an acknowledgement in time. The record may or may not have been written.
     BusPublishUnknown = "bus.publish.unknown", Counter, None, Each;
     /// Time from publish to acknowledgement, in milliseconds.
@@ -109,8 +117,16 @@ metrics! {
     BusRebalances = "bus.rebalances", Counter, None, Each;
     /// Records that a group has not read yet, by `group`, `topic` and `partition`.
     ConsumerLagMessages = "consumer.lag.messages", Gauge, None, Summed;
-    /// Age of the oldest record that a group has not read yet, in seconds.
+    /// Time since the oldest record that a group has not read yet was first seen, in seconds, by `group`, `topic` and `partition`.
     ConsumerLagSeconds = "consumer.lag.seconds", Gauge, Second, Summed;
+    /// Records of these that open transactions hold back, by `group` and `topic`.
+    ConsumerLagHeld = "consumer.lag.held", Gauge, None, Summed;
+    /// Time since the last reading of the lag that succeeded, in seconds. Without a reading there is no lag to show.
+    ConsumerLagReadingAge = "consumer.lag.reading.age", Gauge, Second, Summed;
+    /// Current members of a group, seen from outside, by `group`.
+    ConsumerMembers = "consumer.members", Gauge, None, Summed;
+    /// Members that joined a group, seen from outside, by `group`. A consumer that starts again joins as a new member.
+    ConsumerJoins = "consumer.joins", Counter, None, Summed;
 
     /// Settled bets, by `game`, `currency` and `outcome` (win, loss).
     BetsSettled = "bets.settled", Counter, None, Each;
@@ -166,12 +182,30 @@ metrics! {
     /// Players with an open WebSocket. Not set yet, because the gateway has no WebSocket.
     WebsocketConnections = "websocket.connections", Gauge, None, Summed;
 
+    /// Findings of the last round of the money audit, by `check`. They stay 0.
+    AuditFindings = "audit.findings", Gauge, None, Summed;
+    /// Records that the money audit has checked, by `check`.
+    AuditChecked = "audit.checked", Counter, None, Summed;
+    /// Rounds of the money audit, by `outcome` (clean, violated, unproven, failed). An unproven one checked nothing where it had to.
+    AuditRounds = "audit.rounds", Counter, None, Summed;
+
     /// Units of work on which a fault acted, by `fault`.
     FaultsApplied = "faults.applied", Counter, None, Summed;
 
+    /// Open connections of clients of the proxy in front of the broker.
+    WireConnections = "wire.connections", Gauge, None, Summed;
+    /// Clients that the proxy in front of the broker disconnected at once, because it has the largest number of them.
+    WireConnectionsRefused = "wire.connections.refused", Counter, None, Each;
+    /// Frames that the proxy in front of the broker passed on, by `direction` (request, response).
+    WireFrames = "wire.frames", Counter, None, Local;
+    /// Bytes that the proxy in front of the broker passed on, by `direction` (request, response).
+    WireBytes = "wire.bytes", Counter, None, Local;
+    /// Answers to produce requests that the proxy in front of the broker dropped because of a fault.
+    WireAnswersDropped = "wire.answers.dropped", Counter, None, Each;
+
     /// Records with an impossible timestamp (such as one in the future), by `topic`, at each reading. They have no latency.
     BusRecordsSkewed = "bus.records.skewed", Counter, None, Summed;
-    /// Trace headers that were not used, by `header` and `reason` (malformed, oversized, not_text, duplicate, conflict).
+    /// Trace headers that were not used, by `header` and `reason` (malformed, oversized, not_text, duplicate, conflict, sampling).
     TraceHeadersDropped = "trace.headers.dropped", Counter, None, Summed;
 
     /// Copies of envelopes for a real Sentry, by `project` and `outcome` (sent, queue_full, rate_limited, refused, unreachable).
@@ -202,6 +236,12 @@ pub fn gauge(metric: Metric, value: f64, labels: Labels<'_>) {
     assert_eq!(metric.kind(), Kind::Gauge, "{metric:?} is not a gauge");
     registry::set(metric, value, labels);
     sentry_export::each(metric, value, labels);
+}
+
+/// Removes a gauge whose value is not known any more. It is exported again when it is set again.
+pub fn remove_gauge(metric: Metric, labels: Labels<'_>) {
+    assert_eq!(metric.kind(), Kind::Gauge, "{metric:?} is not a gauge");
+    registry::remove(metric, labels);
 }
 
 /// Adds one value to a distribution.

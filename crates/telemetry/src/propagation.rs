@@ -87,6 +87,13 @@ pub fn extract_with_extension<'a>(
     inside.into_context()
 }
 
+/// Returns the span that headers name, as the target of a link from another trace.
+pub fn origin<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Option<SpanContext> {
+    let context = extract(headers);
+    let origin = context.span().span_context().clone();
+    origin.is_valid().then_some(origin)
+}
+
 /// Writes the trace of `span` into a record's headers, each exactly once, and removes existing trace headers.
 ///
 /// Without a trace (telemetry is off) they stay unchanged, except `baggage` if the context has Pitboss entries.

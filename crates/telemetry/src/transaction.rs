@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::profile::Profile;
 use crate::sampling_context::SharedContext;
 
 /// A complete transaction for the writer.
@@ -14,6 +15,8 @@ pub(crate) struct Finished {
     pub(crate) root: SpanData,
     pub(crate) children: Vec<SpanData>,
     pub(crate) dsc: SharedContext,
+    /// The CPU profile of the transaction, if one was recorded.
+    pub(crate) profile: Option<Box<Profile>>,
     /// Releases the spans' memory budget after the transaction is written.
     pub(crate) _live: LiveSpans,
 }

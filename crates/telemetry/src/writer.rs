@@ -145,7 +145,11 @@ impl Jobs {
 /// Encodes a job into the transport's queue, which is sent when the batch is complete.
 fn write(job: Job, about: &About, transport: &Transport) {
     match job {
-        Job::Transaction(finished) => {
+        Job::Transaction(mut finished) => {
+            if finished.profile.is_some() && transport.is_limited(Category::Profile) {
+                finished.profile = None;
+                lose(Reason::RatelimitBackoff, Category::Profile, 1);
+            }
             let losses = losses_of(&finished);
             if transport.is_limited(Category::Transaction) {
                 lose_all(Reason::RatelimitBackoff, &losses);
@@ -165,7 +169,9 @@ fn write(job: Job, about: &About, transport: &Transport) {
 
 fn losses_of(finished: &Finished) -> Vec<(Category, u64)> {
     let spans = u64::try_from(finished.children.len()).unwrap_or(u64::MAX).saturating_add(1);
-    vec![(Category::Transaction, 1), (Category::Span, spans)]
+    let mut losses = vec![(Category::Transaction, 1), (Category::Span, spans)];
+    losses.extend(finished.profile.iter().map(|_| (Category::Profile, 1)));
+    losses
 }
 
 fn lose_all(reason: Reason, losses: &[(Category, u64)]) {

@@ -11,6 +11,7 @@ pub mod http;
 pub mod long_timeouts;
 pub mod receiver;
 pub mod reports;
+pub mod scenario;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -32,6 +33,24 @@ fn server(variable: &str) -> String {
 #[must_use]
 pub fn kafka() -> String {
     server("PITBOSS_TEST_KAFKA")
+}
+
+/// Returns the address at which clients of the proxy `wire` expect it, because the broker advertises it. One test may use it.
+///
+/// # Panics
+/// When the test was not started by `./pitboss test`.
+#[must_use]
+pub fn wire() -> String {
+    server("PITBOSS_TEST_WIRE")
+}
+
+/// Returns the address of the broker's listener for the proxy `wire`.
+///
+/// # Panics
+/// When the test was not started by `./pitboss test`.
+#[must_use]
+pub fn wire_upstream() -> String {
+    server("PITBOSS_TEST_WIRE_UPSTREAM")
 }
 
 /// Returns the MongoDB server's connection string.

@@ -2,11 +2,13 @@
 //! types.
 
 mod fact;
+mod item;
 
 use std::sync::{Arc, Mutex};
 
-use bus::Router;
+use bus::{Producer, Router};
 use contracts::EventType;
+use contracts::proto::analytics::v1::FactItem;
 use faults::Faults;
 
 use crate::domain::active::ActivePlayers;
@@ -31,7 +33,10 @@ pub(crate) fn router(
     active: &Arc<Mutex<ActivePlayers>>,
     facts: Facts,
     faults: Faults,
+    producer: Producer,
 ) -> Router {
-    let handler = fact::OnFact { rollups: Arc::clone(rollups), active: Arc::clone(active), facts, faults };
-    Router::new().on_each(COUNTED, handler)
+    let (rollups, active) = (Arc::clone(rollups), Arc::clone(active));
+    let fan_out = item::FanOut { producer, faults: faults.clone() };
+    let handler = fact::OnFact { rollups, active, facts, faults, fan_out };
+    Router::new().on_each(COUNTED, handler).on::<FactItem>(item::OnItem)
 }

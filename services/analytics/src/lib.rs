@@ -21,7 +21,9 @@ use std::sync::{Arc, Mutex};
 
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::topics::Group;
-use store::mongo::Mongo;
+use faults::FaultId;
+use store::StoreError;
+use store::mongo::{Mongo, ScannedRows, SlowQuery};
 use telemetry::propagation::TrustPolicy;
 
 use crate::config::Config;
@@ -54,16 +56,30 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let window_ms = i64::try_from(config.players.active_window_ms).unwrap_or(i64::MAX);
     let active = Arc::new(Mutex::new(ActivePlayers::new(window_ms, config.players.active_max)));
     let rollups = Arc::new(Rollups::new(facts.clone(), config.rollups));
-    let router = handlers::router(&rollups, &active, facts.clone(), lifecycle.faults());
+    let router = handlers::router(&rollups, &active, facts.clone(), lifecycle.faults(), producer.clone());
     let consumer = bus::Consumer::new(&config.kafka, Group::Analytics, router, producer.clone())?;
     let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let reporter = Reporter::new(Arc::clone(&active));
 
-    let routes = http::routes(facts, active);
+    let scanned_rows = ScannedRows::new(&mongo, "slow_aggregation_facts", SlowQuery::Aggregate);
+    keep_rows(&mut lifecycle, scanned_rows.clone());
+    let routes = http::routes(facts, active, lifecycle.faults(), scanned_rows);
     lifecycle.serve(chassis::http::router(routes, lifecycle.http(), TrustPolicy::inside()));
     let stop_deadline = config.kafka.stop_deadline();
-    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle.consume_as(Group::Analytics, stop_deadline, |stop, ready| {
+        consumer.run(stop, move |is| ready.set(is))
+    });
     lifecycle.background("rollups", |token| rollups.run(reporter, token));
     lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
     lifecycle.run().await
+}
+
+/// Writes the rows of the fault `analytics.slow-aggregation` while it is armed, and drops them afterwards.
+fn keep_rows(lifecycle: &mut Lifecycle, rows: ScannedRows) {
+    let faults = lifecycle.faults();
+    let is_armed = move || faults.armed().iter().any(|armed| armed.id == FaultId::AnalyticsSlowAggregation);
+    lifecycle.background("rows of a slow aggregation", |stop| async move {
+        stop.run_until_cancelled(rows.keep(is_armed)).await;
+        Ok::<(), StoreError>(())
+    });
 }

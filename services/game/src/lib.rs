@@ -73,7 +73,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
 
     lifecycle.serve_internal(routes, Internal::new(config.security.internal_token));
     let stop_deadline = config.kafka.stop_deadline();
-    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle
+        .consume_as(Group::Game, stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
     lifecycle.background("sweeper", |token| sweeper.run(token));
     lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
     lifecycle.run().await

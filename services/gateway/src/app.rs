@@ -13,8 +13,9 @@ use store::redis::Cache;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Tokens, config::Config, peers::Peers, publisher::Publisher, rate_limits::RateLimits,
-    replies::Replies, request_faults::RequestFaults, sessions::Sessions, waiters::Waiters,
+    auth::Tokens, config::Config, fault_file::FaultFile, peers::Peers, publisher::Publisher,
+    rate_limits::RateLimits, replies::Replies, request_faults::RequestFaults, sessions::Sessions,
+    waiters::Waiters,
 };
 
 /// Number of applied restrictions that are kept for requests that start to wait after the event.
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) operator: Operator,
     pub(crate) faults: Faults,
     pub(crate) request_faults: RequestFaults,
+    pub(crate) fault_file: FaultFile,
     pub(crate) rate_limits: RateLimits,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) recent_restrictions: RecentIds,
@@ -71,6 +73,7 @@ impl App {
         let inner = Inner {
             tokens: Tokens::new(&config.security),
             request_faults: RequestFaults::new(operator.clone(), fault_secret),
+            fault_file: FaultFile::of(&faults),
             faults,
             operator,
             rate_limits: RateLimits::new(&config.limits),

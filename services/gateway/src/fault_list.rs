@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faults::{Armed, Definition, FaultId, Faults, MoneyVerdict};
+use faults::{Armed, Definition, FaultId, Faults, ScopeKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,13 +18,19 @@ pub(crate) struct FaultList {
 
 /// One fault.
 #[derive(Serialize, ToSchema)]
-struct Fault {
+pub(crate) struct Fault {
     /// The fault's id, such as `payment.random-failure`.
     id: &'static str,
     title: &'static str,
     /// What breaks, and how.
     breaks: &'static str,
-    /// The services that break. `any` stands for every service with a consumer group.
+    /// Who applies it: `in_service`, or `supervisor` for faults of processes and servers.
+    acts: &'static str,
+    /// The kinds of traffic for which it can be armed: `all`, `share_percent`, `release`, `player`, `service`.
+    scopes: Vec<&'static str>,
+    /// True if one request may carry it in the header `x-pitboss-fault`.
+    one_request: bool,
+    /// The services that apply it. `any` stands for every service with a consumer group.
     services: Vec<&'static str>,
     params: Vec<FaultParam>,
     /// Limits that keep the fault bounded.
@@ -58,7 +64,7 @@ struct FaultParam {
 /// State of an armed fault.
 #[derive(Serialize, ToSchema)]
 struct ArmedFault {
-    /// The traffic that it affects: `all`, `share 5 %`, `player p-1` or `release pitboss@1.0.0`.
+    /// The traffic that it affects: `all`, `share 5 %`, `player p-1`, `release pitboss@1.0.0` or `service game`.
     scope: String,
     /// The values of its parameters.
     values: BTreeMap<String, i64>,
@@ -76,12 +82,15 @@ impl FaultList {
 }
 
 impl Fault {
-    fn of(definition: &'static Definition, armed: Option<&Armed>) -> Self {
+    pub(crate) fn of(definition: &'static Definition, armed: Option<&Armed>) -> Self {
         let params = definition.params.iter();
         Self {
             id: definition.id.as_str(),
             title: definition.title,
             breaks: definition.breaks,
+            acts: definition.acts.as_str(),
+            scopes: definition.armed_scopes().map(ScopeKind::as_str).collect(),
+            one_request: definition.may_be_in_request(),
             services: definition.services.to_vec(),
             params: params
                 .map(|spec| FaultParam {
@@ -95,10 +104,7 @@ impl Fault {
             safety: definition.safety,
             evidence: definition.evidence.to_vec(),
             alerts: definition.alerts.to_vec(),
-            money: match definition.money {
-                MoneyVerdict::Unaffected => "unaffected",
-                MoneyVerdict::Found => "found",
-            },
+            money: definition.money.as_str(),
             runbook: definition.runbook,
             armed: armed.map(|armed| ArmedFault {
                 scope: armed.scope.to_string(),

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::{
     app::App,
     auth::Bearer,
+    clock_skew::ClockSkew,
     domain::answer::{Answer, CachedReply},
     outcome_lookup::{self, Owner},
     waiters::{JoinError, Progress, Waiter},
@@ -78,13 +79,18 @@ pub(crate) async fn perform(app: &App, write: Write) -> Result<Response, Problem
         JoinError::OtherRequest => Problem::idempotency_conflict(),
         JoinError::Full => Problem::unavailable("too many requests are waiting for their outcome"),
     })?;
-    let command = Event::command(id, SOURCE, request_hash.clone(), write.message.clone());
+    let skew = ClockSkew::of(&app.faults, &write.player.id, id.as_str());
+    let mut command = Event::command(id, SOURCE, request_hash.clone(), write.message.clone());
+    if let Some(skew) = skew {
+        skew.shift(&mut command);
+    }
     let deadline = started + app.wait;
     let pending = PendingWrite {
         app,
         write: &write,
         command: &command,
         request_hash: &request_hash,
+        skew,
         started,
         deadline,
     };
@@ -97,6 +103,7 @@ struct PendingWrite<'a> {
     write: &'a Write,
     command: &'a Event,
     request_hash: &'a RequestHash,
+    skew: Option<ClockSkew>,
     started: Instant,
     deadline: Instant,
 }
@@ -135,7 +142,11 @@ impl PendingWrite<'_> {
     }
 
     async fn publish(&self) -> Result<(), Problem> {
-        match tokio::time::timeout_at(self.deadline, self.app.publisher.publish(self.command)).await {
+        let publishing = match self.skew {
+            None => self.app.publisher.publish(self.command),
+            Some(skew) => self.app.publisher.publish_with_skew(self.command, skew.offset_ms),
+        };
+        match tokio::time::timeout_at(self.deadline, publishing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 if error.class() == ErrorClass::Fatal {

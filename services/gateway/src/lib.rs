@@ -13,9 +13,12 @@
 
 mod app;
 mod auth;
+mod clock_skew;
 mod config;
 mod domain;
+mod fault_file;
 mod fault_list;
+mod fault_request;
 mod handlers;
 mod idempotent_write;
 mod outcome_lookup;

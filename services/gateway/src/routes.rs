@@ -47,7 +47,8 @@ pub(crate) fn table() -> Router<App> {
         .route("/bets/{bet_id}", get(bets::find))
         .route("/games/slots/pay-table", get(games::pay_table))
         .route("/webhooks/card-provider", post(webhooks::card_provider))
-        .route("/faults", get(faults::list));
+        .route("/faults", get(faults::list))
+        .route("/faults/{fault_id}", get(faults::find).put(faults::arm).delete(faults::disarm));
     Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(docs::openapi))

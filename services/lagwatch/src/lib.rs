@@ -4,6 +4,7 @@
 //! It needs only the broker, stores nothing, and is ready only while it can read the lag.
 
 pub mod config;
+mod gauges;
 mod http;
 mod watch;
 

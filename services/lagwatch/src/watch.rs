@@ -5,32 +5,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bus::CancellationToken;
-use bus::lag::{PartitionLag, Reader};
+use bus::lag::{Reader, Reading};
 use chassis::ReadyFlag;
-use telemetry::metric::{self, Metric};
+
+use crate::gauges::{self, Gauges};
 
 /// Keeps the last reading.
 #[derive(Debug, Default)]
 pub(crate) struct LagCache {
-    reading: Mutex<Option<Reading>>,
+    last: Mutex<Option<Cached>>,
 }
 
-/// Lag of every partition, with the time of the reading.
+/// A reading with its time.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
-    pub(crate) lags: Arc<[PartitionLag]>,
+pub(crate) struct Cached {
+    pub(crate) reading: Arc<Reading>,
+    /// Number of the reading, from 1.
+    pub(crate) number: u64,
+    pub(crate) first_at: Instant,
     pub(crate) taken_at: Instant,
 }
 
 impl LagCache {
     /// Returns the last reading, unless it is older than `age_max`.
-    pub(crate) fn get(&self, age_max: Duration) -> Option<Reading> {
-        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reading.filter(|reading| reading.taken_at.elapsed() <= age_max)
+    pub(crate) fn get(&self, age_max: Duration) -> Option<Cached> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.filter(|cached| cached.taken_at.elapsed() <= age_max)
     }
 
-    pub(crate) fn set(&self, reading: Reading) {
-        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+    /// Replaces the last reading.
+    pub(crate) fn set(&self, reading: Reading, taken_at: Instant) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, first_at) = match &*last {
+            Some(cached) => (cached.number.saturating_add(1), cached.first_at),
+            None => (1, taken_at),
+        };
+        *last = Some(Cached { reading: Arc::new(reading), number, first_at, taken_at });
     }
 }
 
@@ -47,48 +57,44 @@ impl Watch {
         Self { reader, cache, interval: Duration::from_millis(interval_ms), ready }
     }
 
-    /// Runs until `stop` is cancelled. Logs only the first of consecutive failures.
+    /// Runs until `stop` is cancelled. Logs only the first of consecutive failures. A failure removes the gauges of the lag.
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut gauges = Gauges::default();
         let mut is_failing = false;
+        let mut last_success = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => {}
             }
-            let result = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                result = self.reader.read() => result,
+            let attempt = self.reader.reading();
+            tokio::pin!(attempt);
+            let result = loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    result = &mut attempt => break result,
+                    () = tokio::time::sleep(self.interval) => gauges::set_age(last_success.elapsed()),
+                }
             };
             self.ready.set(result.is_ok());
             match result {
-                Ok(lags) => {
-                    set_gauges(&lags);
-                    self.cache.set(Reading { lags: lags.into(), taken_at: Instant::now() });
+                Ok(reading) => {
+                    gauges.report(&reading);
+                    last_success = Instant::now();
+                    self.cache.set(reading, last_success);
                     is_failing = false;
                 }
                 Err(error) => {
+                    gauges.clear();
                     if !is_failing {
                         tracing::warn!(error = %error, "the lag of the consumer groups could not be read, retrying");
                     }
                     is_failing = true;
                 }
             }
-        }
-    }
-}
-
-/// Sets the gauges. The gauge of an unknown age is not changed.
-fn set_gauges(lags: &[PartitionLag]) {
-    for lag in lags {
-        let partition = lag.partition.to_string();
-        let labels =
-            [("group", lag.group.as_str()), ("topic", lag.topic.as_str()), ("partition", partition.as_str())];
-        #[expect(clippy::cast_precision_loss, reason = "a gauge for a graph; no lag exceeds 2^53 records")]
-        metric::gauge(Metric::ConsumerLagMessages, lag.lag_messages as f64, &labels);
-        if let Some(seconds) = lag.lag_seconds {
-            metric::gauge(Metric::ConsumerLagSeconds, seconds, &labels);
+            gauges::set_age(last_success.elapsed());
         }
     }
 }

@@ -70,7 +70,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let internal = Internal::new(config.security.internal_token.clone());
     lifecycle.serve_internal(http::routes(sources), internal);
     let stop_deadline = config.kafka.stop_deadline();
-    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle.consume_as(Group::Notification, stop_deadline, |stop, ready| {
+        consumer.run(stop, move |is| ready.set(is))
+    });
     lifecycle.background("courier", |token| courier.run(token));
     lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
     lifecycle.run().await

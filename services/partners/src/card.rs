@@ -4,6 +4,7 @@
 //! fifty bytes per line. A key is never evicted, because a request under an evicted key would move money again.
 
 pub mod http;
+pub(crate) mod listener;
 
 use std::collections::HashMap;
 use std::path::Path;

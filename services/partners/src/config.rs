@@ -11,17 +11,33 @@ use validator::Validate;
 /// Name of the SMTP listener among the listeners of the process ([`chassis::Listeners`]).
 pub const SMTP: &str = "smtp.address";
 
+/// Name of the card provider's listener among the listeners of the process.
+pub const CARD: &str = "card.address";
+
+/// Largest number of connections of the card provider's listener. A payment service needs one for each of its lanes (32 by default),
+/// and some for its sweeper.
+pub(crate) const CARD_CONNECTIONS_MAX: usize = 256;
+
 /// All settings of partners.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
 pub struct Config {
     /// Token that every request to the card provider and the mailbox carries.
     #[validate(nested)]
     pub security: Security,
+    /// Card provider.
+    pub card: CardListener,
     /// Mail server.
     #[validate(nested)]
     pub smtp: Smtp,
     /// Storage of the statement and the e-mails.
     pub storage: Storage,
+}
+
+/// Card provider's listener for merchants.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct CardListener {
+    /// Address to listen on.
+    pub address: SocketAddr,
 }
 
 /// Mail server and its limits.
@@ -61,10 +77,10 @@ pub struct Storage {
 
 impl ServiceConfig for Config {
     fn more_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        vec![(SMTP, self.smtp.address)]
+        vec![(SMTP, self.smtp.address), (CARD, self.card.address)]
     }
     fn more_connections_max(&self) -> usize {
-        self.smtp.connections_max
+        self.smtp.connections_max.saturating_add(CARD_CONNECTIONS_MAX)
     }
 }
 
@@ -73,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn smtp_connections_count_for_file_limit() {
+    fn connections_of_all_listeners_count_for_file_limit() {
         let environment = [
             ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
             ("PITBOSS__SMTP__CONNECTIONS_MAX", "777"),
@@ -81,6 +97,6 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config: Config =
             chassis::config::load(include_str!("defaults.toml"), None, environment.into()).unwrap();
-        assert_eq!(config.more_connections_max(), 777);
+        assert_eq!(config.more_connections_max(), 777 + CARD_CONNECTIONS_MAX);
     }
 }

@@ -12,9 +12,11 @@ mod journal;
 pub mod mail;
 
 use axum::Router;
+use chassis::config::Http;
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
-use faults::Faults;
+use telemetry::propagation::TrustPolicy;
+use tokio::net::TcpListener;
 
 use card::Card;
 use config::Config;
@@ -22,9 +24,9 @@ use mail::Mailbox;
 
 pub use journal::JournalError;
 
-/// Returns all routes of both partners, without the layers around them.
-pub fn routes(card: Card, mailbox: Mailbox, faults: Faults) -> Router {
-    card::http::routes(card, faults).merge(mail::http::routes(mailbox))
+/// Returns the routes of the main listener, which are the books of both partners, without the layers around them.
+pub fn routes(card: Card, mailbox: Mailbox) -> Router {
+    card::http::books(card).merge(mail::http::routes(mailbox))
 }
 
 /// Entry point of the program: reads the configuration and calls [`run`].
@@ -42,6 +44,7 @@ pub fn main() -> std::process::ExitCode {
 /// When the storage folder cannot be used, or a listener fails.
 pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -> Result<(), Failure> {
     let smtp = listeners.take(config::SMTP)?;
+    let merchants = listeners.take(config::CARD)?;
     let mut lifecycle = Lifecycle::start(listeners, shutdown);
     let directory = config.storage.directory.clone();
     let unusable = |error: JournalError| Failure::missing("cannot use the files in storage.directory", error);
@@ -51,8 +54,18 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
         Mailbox::open(&directory.join("mail.jsonl"), config.smtp.kept_bytes_max).map_err(unusable)?;
     let internal = Internal::new(config.security.internal_token.clone());
     let faults = lifecycle.faults();
-    lifecycle.serve_internal(routes(card, mailbox.clone(), faults.clone()), internal);
+    lifecycle.serve_internal(routes(card.clone(), mailbox.clone()), internal.clone());
+    serve_merchants(&mut lifecycle, merchants, card, internal);
     let smtp_config = config.smtp.clone();
     lifecycle.serve_with("smtp", |stop| mail::smtp::serve(smtp, smtp_config, mailbox, faults, stop));
     lifecycle.run().await
+}
+
+/// Serves the card provider's interface for merchants, on the listener that a fault can close.
+fn serve_merchants(lifecycle: &mut Lifecycle, listener: TcpListener, card: Card, internal: Internal) {
+    let faults = lifecycle.faults();
+    let http = Http { connections_max: config::CARD_CONNECTIONS_MAX, ..lifecycle.http().clone() };
+    let routes = chassis::http::internal(card::http::routes(card, faults.clone()), internal);
+    let router = chassis::http::layered(routes, &http, TrustPolicy::inside());
+    lifecycle.serve_with("card", |stop| card::listener::serve(listener, router, http, faults, stop));
 }

@@ -29,7 +29,7 @@ pub struct Config {
 /// Addresses of other services.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Peers {
-    /// Base URL of the card provider, such as `http://127.0.0.1:8108`.
+    /// Base URL of the card provider, such as `http://127.0.0.1:8116`.
     pub partners: String,
 }
 

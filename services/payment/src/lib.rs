@@ -64,7 +64,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let consumer = Consumer::new(&config.kafka, Group::Payment, router, producer.clone())?;
     let consumer = consumer.with_hook(chassis::faults::record_hook(&lifecycle.faults()));
     let stop_deadline = config.kafka.stop_deadline();
-    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle
+        .consume_as(Group::Payment, stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
     let trimmed = ledger.clone();
     lifecycle.background("trim", |stop| ledger::trim::run(trimmed, config.ledger.trim_interval_ms, stop));
     let sweep = ledger::sweeper::Sweep {

@@ -88,6 +88,9 @@ pub struct Security {
     /// Token that permits deleting all envelopes and simulating outages of ingest. An empty token disables both.
     #[serde(default)]
     pub operator_token: Secret,
+    /// Secret that signs the changes of feature flags. An empty secret refuses all changes.
+    #[serde(default)]
+    pub flag_hook_secret: Secret,
 }
 
 impl ServiceConfig for Config {

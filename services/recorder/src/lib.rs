@@ -99,7 +99,8 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
         }
     });
     let query =
-        Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder });
+        Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder })
+            .with_flag_hook_secret(config.security.flag_hook_secret.clone());
     lifecycle.serve(ingest::router(ingest));
     lifecycle.serve_on("query", query_listener, query::router(query), config.query.clone());
     lifecycle.on_flush("journal", move |_: Duration| close(closed_journal, threads));

@@ -1,8 +1,9 @@
-//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue.
+//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, and dashboards.
 //!
 //! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
 //! escapes it and the content security policy blocks the rest.
 
+mod dashboards;
 mod format;
 mod waterfall;
 
@@ -27,6 +28,7 @@ use crate::{
         trace::Trace,
     },
     query::{
+        flags::{self, StoredChange},
         issues::{self, Issue, IssueDetail},
         lines::stream,
         state::{ListParams, Query, page, run_query, with_lag},
@@ -51,6 +53,9 @@ pub fn router() -> Router<Query> {
         .route("/", get(recent))
         .route("/traces/{trace_id}", get(trace))
         .route("/issues/{issue_id}", get(issue))
+        .route("/dashboards/queues", get(dashboards::queues_page))
+        .route("/dashboards/queries", get(dashboards::queries_page))
+        .route("/dashboards/caches", get(dashboards::caches_page))
 }
 
 fn render(page: &impl Template) -> Response {
@@ -248,20 +253,44 @@ struct IssuePage {
     last: String,
     exceptions: Vec<ExceptionLine>,
     times: Vec<String>,
+    changes: Vec<ChangeLine>,
+    /// Feature flags that were on at the newest event.
+    flags_on: Vec<String>,
+}
+
+/// A change of a flag shortly before the issue's first event.
+struct ChangeLine {
+    at: String,
+    before: String,
+    change: StoredChange,
 }
 
 async fn issue(State(query): State<Query>, Path(id): Path<Uuid>) -> Result<Response, Problem> {
-    let (found, lag) = run_query(&query, move |query| issues::detail(query, id)).await?;
-    let Some(detail) = found else {
+    let (found, lag) = run_query(&query, move |query| {
+        let Some(detail) = issues::detail(query, id)? else { return Ok(None) };
+        let changes = flags::just_before(query, detail.issue.first_seen)?;
+        Ok(Some((detail, changes)))
+    })
+    .await?;
+    let Some((detail, changes)) = found else {
         return Ok(with_lag(lag, not_found("No stored event belongs to this issue.")));
     };
+    let line = |change: StoredChange| ChangeLine {
+        at: clock(change.at),
+        before: duration_ms((detail.issue.first_seen - change.at) * 1000.0),
+        change,
+    };
+    let changes = changes.into_iter().map(line).collect();
     let exceptions = detail.events.first().map(|event| stacks(&event.event)).unwrap_or_default();
+    let flags_on = detail.events.first().map(|event| event.event.flags_on.clone()).unwrap_or_default();
     let html = render(&IssuePage {
         service: Service::new(&query.projects, &detail.issue.project),
         first: clock(detail.issue.first_seen),
         last: clock(detail.issue.last_seen),
         times: detail.events.iter().map(|event| clock(event.error.timestamp)).collect(),
         exceptions,
+        changes,
+        flags_on,
         detail,
     });
     Ok(with_lag(lag, html))

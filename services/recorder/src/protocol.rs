@@ -10,8 +10,10 @@ pub mod envelope;
 pub mod event;
 pub mod fields;
 pub mod grouping;
+pub mod profile;
 pub mod sessions;
 pub mod signals;
+pub mod spans;
 pub mod timestamp;
 pub mod trace;
 

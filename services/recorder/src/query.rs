@@ -4,9 +4,15 @@
 //! `x-recorder-index-lag` gives the number of envelopes that are still missing. No large response is in memory as a whole.
 
 mod admin;
+pub(crate) mod dashboards;
 mod envelopes;
+pub(crate) mod flags;
 pub(crate) mod issues;
 pub(crate) mod lines;
+mod monitors;
+mod names;
+mod profiles;
+pub(crate) mod scan;
 mod signals;
 mod slots;
 pub(crate) mod state;
@@ -40,9 +46,17 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/sessions", signals::payloads(&["session", "sessions"]))
         .route("/api/v1/feedback", get(signals::feedback))
         .route("/api/v1/check-ins", signals::payloads(&["check_in"]))
-        .route("/api/v1/profiles", signals::payloads(&["profile", "profile_chunk"]))
+        .route("/api/v1/monitors", get(monitors::list))
+        .route("/api/v1/profiles", get(profiles::list))
+        .route("/api/v1/profiles/{seq}", get(profiles::one))
         .route("/api/v1/replays", signals::payloads(&["replay_event", "replay_recording"]))
         .route("/api/v1/client-reports", signals::payloads(&["client_report"]))
+        .route("/api/v1/dashboards/queues", get(dashboards::queues_json))
+        .route("/api/v1/dashboards/queries", get(dashboards::queries_json))
+        .route("/api/v1/dashboards/caches", get(dashboards::caches_json))
+        .route("/api/v1/names", get(names::list))
+        .route("/api/v1/flag-changes", signals::payloads(&[flags::FLAG_CHANGE]))
+        .route("/api/0/organizations/{organization}/flags/hooks/provider/{provider}/", post(flags::hook))
         .route("/api/v1/ingest/mode", post(admin::set_mode).get(admin::mode))
         .route("/api/v1/status", get(admin::status))
         .merge(pages::router())

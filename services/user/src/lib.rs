@@ -21,7 +21,9 @@ pub mod sessions;
 use chassis::internal::Internal;
 use chassis::{Failure, Lifecycle, Listeners, Shutdown};
 use contracts::Group;
-use store::mongo::Mongo;
+use faults::FaultId;
+use store::StoreError;
+use store::mongo::{Mongo, ScannedRows, SlowQuery};
 use store::redis::Cache;
 use telemetry::propagation::TrustPolicy;
 
@@ -71,12 +73,25 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> Re
     let sweeper = Sweeper::new(players.clone(), config.sweeper);
     let internal = Internal::new(config.security.internal_token.clone());
     let faults = lifecycle.faults();
-    let routes = http::routes(http::Api { players, sessions, history, faults }, internal);
+    let scanned_rows = ScannedRows::new(&mongo, "slow_query_rows", SlowQuery::Find);
+    keep_rows(&mut lifecycle, scanned_rows.clone());
+    let routes = http::routes(http::Api { players, sessions, history, faults, scanned_rows }, internal);
 
     lifecycle.serve(chassis::http::layered(routes, lifecycle.http(), TrustPolicy::inside()));
     let stop_deadline = config.kafka.stop_deadline();
-    lifecycle.consume("kafka", stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
+    lifecycle
+        .consume_as(Group::User, stop_deadline, |stop, ready| consumer.run(stop, move |is| ready.set(is)));
     lifecycle.background("sweeper", |token| sweeper.run(token));
     lifecycle.on_flush("producer", move |within| async move { producer.flush(within).await });
     lifecycle.run().await
+}
+
+/// Writes the rows of the fault `user.slow-query` while it is armed, and drops them afterwards.
+fn keep_rows(lifecycle: &mut Lifecycle, rows: ScannedRows) {
+    let faults = lifecycle.faults();
+    let is_armed = move || faults.armed().iter().any(|armed| armed.id == FaultId::UserSlowQuery);
+    lifecycle.background("rows of a slow query", |stop| async move {
+        stop.run_until_cancelled(rows.keep(is_armed)).await;
+        Ok::<(), StoreError>(())
+    });
 }

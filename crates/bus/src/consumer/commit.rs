@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::Client;
 use super::context::offsets_of;
 use super::owner::{Mode, Owner};
+use crate::client_errors;
 use crate::error::ClientError;
 use crate::names::Names;
 use crate::offsets::NextOffset;
@@ -20,6 +21,9 @@ use crate::partitions::{Epoch, TopicPartition};
 
 /// Number of commits between two checks of the stored offsets. A commit has only one result for all of its partitions.
 const VERIFY_EVERY: u64 = 20;
+
+/// Number of consecutive failures after which they are reported. A few are normal while a broker starts.
+const REPORTED_AFTER: u32 = 3;
 
 /// Time-out of that check, in milliseconds.
 const VERIFY_TIMEOUT_MS: u64 = 5_000;
@@ -58,9 +62,12 @@ impl Owner {
         // during a shutdown received records are dropped, so the reader is ahead of the registered offsets
         if self.phase.is_running() && self.mode == Mode::Member {
             for (partition, position) in self.positions() {
+                // the reader is past a record that waits until it is due, but this record is not registered yet
                 if let Some(next) = position
                     && !self.damage.contains(&partition)
+                    && !self.due.contains(&partition)
                 {
+                    self.note_jump(&partition, next.0);
                     self.partitions.reach(&partition, next);
                 }
             }
@@ -105,6 +112,7 @@ impl Owner {
         match committed {
             Committed::Confirmed(frontiers) => {
                 self.stats.count_commit();
+                self.commits_failed_in_row = 0;
                 for (partition, epoch, next) in &frontiers {
                     self.partitions.mark_committed(partition, *epoch, *next);
                 }
@@ -131,7 +139,13 @@ impl Owner {
                 let cause = ClientError::Kafka { doing: "committing offsets", source: error };
                 self.begin_stop(Some(cause.into()));
             }
-            _ => tracing::warn!(error = %error, "a commit failed and is repeated"),
+            _ => {
+                tracing::warn!(error = %error, "a commit failed and is repeated");
+                self.commits_failed_in_row = self.commits_failed_in_row.saturating_add(1);
+                if self.commits_failed_in_row >= REPORTED_AFTER {
+                    client_errors::report_commit(&error, self.processor.group.as_str());
+                }
+            }
         }
     }
 }

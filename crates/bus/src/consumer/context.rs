@@ -15,6 +15,7 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc;
 
 use super::statistics::Reports;
+use crate::client_errors;
 use crate::clients;
 use crate::names::Names;
 use crate::offsets::NextOffset;
@@ -34,14 +35,17 @@ pub(crate) enum Rebalance {
 /// Passes rebalances from librdkafka to the owner.
 pub(crate) struct MemberContext {
     names: Names,
+    /// What this consumer reads, for errors that name no topic.
+    subscription: String,
     events: mpsc::Sender<Rebalance>,
     closing: AtomicBool,
     reports: Reports,
 }
 
 impl MemberContext {
-    pub(crate) fn new(names: Names, events: mpsc::Sender<Rebalance>) -> Self {
-        Self { names, events, closing: AtomicBool::new(false), reports: Reports::default() }
+    pub(crate) fn new(names: Names, subscription: String, events: mpsc::Sender<Rebalance>) -> Self {
+        let (closing, reports) = (AtomicBool::new(false), Reports::default());
+        Self { names, subscription, events, closing, reports }
     }
 
     /// Returns librdkafka's reports about its reading.
@@ -91,6 +95,7 @@ impl ClientContext for MemberContext {
         if self.reports.add_error(reason) {
             clients::log_error(&error, reason);
         }
+        client_errors::report_read(&error, reason, &self.names, &self.subscription);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {

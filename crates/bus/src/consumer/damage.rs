@@ -383,6 +383,7 @@ impl Owner {
         }
         let now = Instant::now();
         if let Some(readings) = self.client.context().reports().take_readings() {
+            self.check_gaps(&readings);
             let before = self.damage.positions.len();
             let partitions = &self.partitions;
             let fetched = partitions.fetching().filter(|(partition, _)| !partitions.is_paused(partition));

@@ -11,7 +11,7 @@ fn tp(partition: i32) -> TopicPartition {
 }
 
 fn readings(next: i64, end: i64, fetches: u64) -> Readings {
-    Readings::from([(tp(0), Reading { next, end, queued: 0, fetches })])
+    Readings::from([(tp(0), Reading { next, end, low: 0, queued: 0, fetches })])
 }
 
 /// Next offset after delivered records.
@@ -199,7 +199,7 @@ fn damaged_partition_is_found_while_others_catch_up() {
     let (mut damage, began) = (Damage::default(), Instant::now());
     let delivered = BTreeMap::from([(tp(0), Some(5)), (tp(1), Some(5))]);
     let check_after = |damage: &mut Damage, second: u64| {
-        let reading = |next| Reading { next, end: 90, queued: 100, fetches: 10 * second };
+        let reading = |next| Reading { next, end: 90, low: 0, queued: 100, fetches: 10 * second };
         let readings = Readings::from([(tp(0), reading(5)), (tp(1), reading(60))]);
         damage.check(&readings, &delivered, began + Duration::from_secs(second))
     };

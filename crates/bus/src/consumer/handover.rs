@@ -42,6 +42,8 @@ impl Owner {
     fn on_assigned(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.partitions.assign(partition.clone());
+            // a record of an earlier assignment would hide those before it
+            self.due.remove(partition);
         }
         let list = list_of(partitions, &self.names);
         if let Err(source) = self.client.incremental_assign(&list) {
@@ -57,6 +59,7 @@ impl Owner {
         }
         tracing::info!(partitions = partitions.len(), "partitions were assigned");
         metric::count(Metric::BusRebalances, 1, &[("group", self.processor.group.as_str())]);
+        self.watch_for_gaps(partitions);
         self.has_assignment = true;
         self.report_ready();
         let still_paused = self.partitions.clear_pauses(partitions);
@@ -65,6 +68,9 @@ impl Owner {
     }
 
     fn on_revoked(&mut self, partitions: Vec<TopicPartition>) {
+        if !self.breaker.is_closed() {
+            self.withdraw_partitions(&partitions); // they would not start before the deadline
+        }
         for partition in &partitions {
             self.partitions.leave(partition);
         }
@@ -87,6 +93,8 @@ impl Owner {
         for partition in partitions {
             self.partitions.revoke(partition);
             self.damage.remove(partition);
+            self.gaps.remove(partition);
+            self.due.remove(partition);
         }
         self.report_ready();
         self.apply_pause();

@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer as _;
 use tokio::task::JoinHandle;
 
 use super::owner::Owner;
+use crate::client_errors;
 
 /// Time-out of the request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,7 +43,10 @@ impl Owner {
                 tracing::info!("a broker answers again");
                 self.report_ready();
             }
-            Some(_) => self.health.probe = None,
+            Some(_) => {
+                client_errors::report_brokers_down();
+                self.health.probe = None;
+            }
             None if self.health.probe.is_none() => {
                 let (client, topic) = (Arc::clone(&self.client), self.any_topic());
                 let request = move || client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT).is_ok();

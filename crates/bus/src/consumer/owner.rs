@@ -16,10 +16,13 @@ use super::Client;
 use super::commit::{Commit, Committed};
 use super::context::Rebalance;
 use super::damage::Damage;
+use super::due::Due;
+use super::gaps::Gaps;
 use super::handover::Handover;
 use super::health::Health;
 use super::watchdog::Watchdog;
 use super::work::{Completion, Queued};
+use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::consumer_stats::ConsumerStats;
@@ -83,6 +86,7 @@ pub(crate) struct Owner {
     pub(super) budget: Budget,
     pub(super) commit: Option<Commit>,
     pub(super) commits: u64,
+    pub(super) commits_failed_in_row: u32,
     pub(super) handover: Option<Handover>,
     pub(super) watchdog: Watchdog,
     pub(super) phase: Phase,
@@ -91,6 +95,10 @@ pub(crate) struct Owner {
     pub(super) stats: Arc<ConsumerStats>,
     pub(super) health: Health,
     pub(super) damage: Damage,
+    pub(super) gaps: Gaps,
+    /// Records of retry topics that wait until they are due.
+    pub(super) due: Due,
+    pub(super) breaker: Breaker,
 }
 
 /// Event that woke the owner.
@@ -130,6 +138,7 @@ impl Owner {
             budget: Budget::new(config.in_flight_records_max, config.in_flight_bytes_max),
             commit: None,
             commits: 0,
+            commits_failed_in_row: 0,
             handover: None,
             watchdog: Watchdog::new(config.stall_deadline()),
             phase: Phase::Running,
@@ -138,6 +147,9 @@ impl Owner {
             stats: Arc::default(),
             health: Health::default(),
             damage: Damage::default(),
+            gaps: Gaps::default(),
+            due: Due::default(),
+            breaker: Breaker::new(config.breaker_limits()),
             config: config.clone(),
         }
     }
@@ -206,8 +218,10 @@ impl Owner {
         self.check_brokers();
         self.check_damage();
         if self.phase.is_running() {
+            self.take_due();
+            self.check_breaker();
             let is_any_holding = self.activities.iter().any(|activity| activity.is_holding());
-            let held: Vec<TopicPartition> = match is_any_holding {
+            let held: Vec<TopicPartition> = match is_any_holding || !self.breaker.is_closed() {
                 true => {
                     let owned = self.partitions.owned().map(|(partition, _)| partition);
                     owned.filter(|partition| self.is_held(partition)).cloned().collect()
@@ -250,6 +264,9 @@ impl Owner {
     pub(super) fn begin_stop(&mut self, cause: Option<ConsumerError>) {
         if let Some(cause) = &cause {
             report_stop(cause, &self.processor.group);
+        }
+        // behind an open breaker nothing would start before the deadline
+        if cause.is_some() || !self.breaker.is_closed() {
             self.withdraw(|_, _| true);
         }
         let now = Instant::now();
@@ -282,9 +299,9 @@ impl Owner {
     }
 }
 
-/// Reports why the consumer stops. A handler's error was already reported in its own trace.
+/// Reports why the consumer stops. A handler's error or panic was already reported in its own trace.
 fn report_stop(cause: &ConsumerError, group: &Group) {
-    if matches!(cause, ConsumerError::Handler { .. }) {
+    if matches!(cause, ConsumerError::Handler { .. } | ConsumerError::Crashed { .. }) {
         tracing::warn!(messaging.consumer.group.name = group.as_str(), "the consumer stops: {cause}");
     } else {
         let group = ("messaging.consumer.group.name", group.as_str());

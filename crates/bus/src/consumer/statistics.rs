@@ -21,6 +21,8 @@ pub(crate) struct Reading {
     pub(crate) next: i64,
     /// One past the last offset that may be read.
     pub(crate) end: i64,
+    /// First offset that the broker still has. Below 0 while it is unknown.
+    pub(crate) low: i64,
     /// Fetched records that wait to be taken, of all partitions, because they share one queue.
     pub(crate) queued: i64,
     /// Number of fetches sent to the partition's broker so far.
@@ -128,6 +130,8 @@ struct PartitionStatistics {
     fetchq_cnt: i64,
     next_offset: i64,
     ls_offset: i64,
+    #[serde(default)]
+    lo_offset: Option<i64>,
 }
 
 fn readings_in(statistics: &[u8], names: &Names) -> Result<Readings, serde_json::Error> {
@@ -143,6 +147,7 @@ fn readings_in(statistics: &[u8], names: &Names) -> Result<Readings, serde_json:
             let reading = Reading {
                 next: read.next_offset,
                 end: read.ls_offset,
+                low: read.lo_offset.unwrap_or(-1),
                 queued: read.fetchq_cnt,
                 fetches: fetches(read.broker),
             };
@@ -162,10 +167,11 @@ mod tests {
             "GroupCoordinator":{"nodeid":-1,"req":{"Fetch":0}},
             "b:1/1":{"nodeid":1,"req":{"Fetch":41,"Produce":1}}},
             "topics":{"t.casino":{"topic":"t.casino","age":1,"partitions":{
-            "2":{"partition":2,"broker":1,"fetchq_cnt":3,"next_offset":7,"ls_offset":9,"hi_offset":12},
+            "2":{"partition":2,"broker":1,"fetchq_cnt":3,"next_offset":7,"ls_offset":9,"lo_offset":4,
+            "hi_offset":12},
             "-1":{"partition":-1,"broker":-1,"fetchq_cnt":0,"next_offset":-1001,"ls_offset":-1001}}}}}"#;
         let readings = readings_in(statistics, &Names::new("t")).unwrap();
-        let reading = Reading { next: 7, end: 9, queued: 3, fetches: 41 };
+        let reading = Reading { next: 7, end: 9, low: 4, queued: 3, fetches: 41 };
         assert_eq!(readings, Readings::from([(TopicPartition::new("casino", 2), reading)]));
         assert!(!reading.is_unfetched_at(7), "a fetched record waits to be taken");
         let drained = Reading { queued: 0, ..reading };

@@ -18,7 +18,7 @@ use crate::record_task::{RecordTask, TaskResult};
 
 /// A record that waits in its lane.
 pub(crate) struct Queued {
-    partition: TopicPartition,
+    pub(super) partition: TopicPartition,
     epoch: Epoch,
     cost_bytes: usize,
     record: Arc<Record>,
@@ -69,6 +69,14 @@ impl Owner {
         if self.is_beyond_damage(&partition, record.offset) {
             return; // it is redelivered after the batch that is unreadable now
         }
+        if let Some(record) = self.hold_until_due(&partition, record) {
+            self.take(partition, record);
+        }
+    }
+
+    /// Registers a record and puts it into its lane.
+    pub(super) fn take(&mut self, partition: TopicPartition, record: Record) {
+        self.note_jump(&partition, record.offset);
         let epoch = match self.partitions.deliver(&partition, record.offset) {
             Delivered::New(epoch) => epoch,
             // seen after incremental assignments: two consecutive polls return the same offsets
@@ -108,7 +116,7 @@ impl Owner {
 
     /// Starts all work that may start now.
     pub(super) fn dispatch(&mut self) {
-        while let Some((slot, queued)) = self.lanes.start() {
+        while let Some((slot, queued)) = self.start_next() {
             self.slot_partitions[slot] = Some(queued.partition.clone());
             let worker = Worker {
                 completion_sender: self.completion_sender.clone(),
@@ -139,12 +147,13 @@ impl Owner {
         self.budget.release(&partition, cost_bytes);
         self.stats.set_in_flight(self.budget.records(), self.budget.bytes());
         let end = match &result {
-            TaskResult::Done => RecordEnd::Done,
+            TaskResult::Done(_) => RecordEnd::Done,
             TaskResult::Abandoned | TaskResult::Failed(_) => RecordEnd::Abandoned,
         };
         let registered = self.partitions.finish(&partition, epoch, offset, end);
+        self.count_ended(slot, &result);
         match result {
-            TaskResult::Done => {}
+            TaskResult::Done(_) => {}
             // its successors in its lane must not overtake it
             TaskResult::Abandoned => self.withdraw(|key, queued| {
                 key == lane && queued.epoch == epoch && queued.partition == partition
@@ -173,9 +182,12 @@ impl Owner {
         }
     }
 
-    /// Returns true if a partition stands still on purpose. One of its records waits for its next attempt or behind such a
-    /// record, or all slots are busy and one of them holds such a record.
+    /// Returns true if a partition stands still on purpose. The breaker is not closed, or one of its records waits for its next
+    /// attempt or behind such a record, or all slots are busy and one of them holds such a record.
     pub(super) fn is_held(&self, partition: &TopicPartition) -> bool {
+        if !self.breaker.is_closed() {
+            return true;
+        }
         let mut holding =
             (0..self.activities.len()).filter(|slot| self.activities[*slot].is_holding()).peekable();
         if self.lanes.is_saturated() && holding.peek().is_some() {
@@ -192,12 +204,17 @@ impl Owner {
         self.withdraw(|_, queued| partitions.contains(&queued.partition));
     }
 
-    /// Pauses or resumes fetching as the budget, a shutdown or damage requires: for all partitions, or for one at its share.
+    /// Pauses or resumes fetching as the budget, a shutdown, damage, the breaker or a record that is not due requires: for all
+    /// partitions, or for one.
     pub(super) fn apply_pause(&mut self) {
-        let Self { phase, budget, partitions, damage, .. } = self;
+        let Self { phase, budget, partitions, damage, breaker, due, .. } = self;
         let is_stopping = !phase.is_running();
         let change = partitions.update_pauses(|partition, ahead| {
-            budget.must_pause(partition, ahead) || is_stopping || damage.must_pause(partition)
+            budget.must_pause(partition, ahead)
+                || is_stopping
+                || damage.must_pause(partition)
+                || breaker.stops_reading()
+                || due.contains(partition)
         });
         if !change.pause.is_empty() {
             self.stats.count_pause();

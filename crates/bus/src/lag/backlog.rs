@@ -40,8 +40,7 @@ impl BacklogReader {
     /// # Errors
     /// When the settings are invalid. The broker is not contacted yet.
     pub fn new(config: &Config, group: Group, topics: &[Topic]) -> Result<Self, ClientError> {
-        let groups = std::iter::once((group, topics.to_vec()));
-        Ok(Self { reader: Arc::new(Reader::over(config, groups, false)?) })
+        Ok(Self { reader: Arc::new(Reader::of_backlog(config, group, topics)?) })
     }
 
     /// Reads the present backlog.
@@ -50,7 +49,9 @@ impl BacklogReader {
     /// When the broker does not answer. That does not mean "no backlog".
     pub async fn read(&self) -> Result<Backlog, ClientError> {
         let mut backlog = Backlog { messages: 0, oldest_age_ms: Some(0) };
-        for position in self.reader.positions().await?.iter().filter(|position| position.unread() > 0) {
+        for position in
+            self.reader.snapshot().await?.positions.iter().filter(|position| position.unread() > 0)
+        {
             backlog.messages += u64::try_from(position.unread()).unwrap_or(0);
             let age = position.age_ms.and_then(|ms| u64::try_from(ms).ok());
             backlog.oldest_age_ms = backlog.oldest_age_ms.zip(age).map(|(known, age)| known.max(age));

@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use tokio::sync::oneshot;
 
 use super::Published;
+use super::retries::Retries;
 use crate::clients::Logged;
 
 /// Time-out of one poll. An acknowledgement ends a poll at once. After its producer was dropped, the thread finishes the poll,
@@ -44,6 +45,7 @@ pub(super) struct Client {
 struct Polled {
     producer: Arc<BaseProducer<Delivery>>,
     _stop: StopOnDrop,
+    retries: Arc<Retries>,
 }
 
 struct StopOnDrop(Arc<AtomicBool>);
@@ -54,16 +56,20 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Logs like every client, and sends each waiting caller the result of its record.
-struct Delivery(Logged);
+/// Logs like every client, notes repetitions, and sends each waiting caller the result of its record.
+struct Delivery {
+    logged: Logged,
+    retries: Arc<Retries>,
+}
 
 impl ClientContext for Delivery {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
+        self.retries.read(facility, message);
+        self.logged.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
+        self.logged.error(error, reason);
     }
 }
 
@@ -83,7 +89,9 @@ impl ProducerContext for Delivery {
 impl Client {
     /// Creates a client. It connects in the background.
     pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
-        let producer: Arc<BaseProducer<Delivery>> = Arc::new(config.create_with_context(Delivery(Logged))?);
+        let retries = Arc::<Retries>::default();
+        let delivery = Delivery { logged: Logged, retries: Arc::clone(&retries) };
+        let producer: Arc<BaseProducer<Delivery>> = Arc::new(config.create_with_context(delivery)?);
         let must_stop = Arc::new(AtomicBool::new(false));
         let (polled, stop) = (Arc::clone(&producer), Arc::clone(&must_stop));
         let poll = move || {
@@ -94,7 +102,7 @@ impl Client {
         std::thread::Builder::new().name("kafka-delivery".to_owned()).spawn(poll).map_err(|error| {
             KafkaError::ClientCreation(format!("the delivery thread did not start: {error}"))
         })?;
-        Ok(Self { inner: Arc::new(Polled { producer, _stop: StopOnDrop(must_stop) }) })
+        Ok(Self { inner: Arc::new(Polled { producer, _stop: StopOnDrop(must_stop), retries }) })
     }
 
     /// Sends a record and waits for the brokers' answer. Waits at most `queue_full_timeout` for space in the queue.
@@ -119,6 +127,11 @@ impl Client {
         }
         // the waiter is dropped unanswered only with the whole client, which this call keeps alive
         result.await.unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    /// Returns how often records of the partition were sent again since that time.
+    pub(super) fn retries_since(&self, since: Instant, topic: &str, partition: i32) -> usize {
+        self.inner.retries.count_since(since, topic, partition)
     }
 
     /// Blocks until every sent record is answered, at most for `deadline`.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::proxy::Proxy;
 use crate::support::{
     DEADLINE, Running, TestHandler, bets, broker_for, committed, committed_reaches, physical, place_bet,
-    players_in, run_scenario, scenario,
+    players_in, scenario,
 };
 use testkit::receiver::Receiver;
 
@@ -24,12 +24,12 @@ const REPORT_DEADLINE: Duration = Duration::from_secs(20);
 
 #[test]
 fn batch_that_cannot_be_decompressed_is_reported_and_ends_readiness() {
-    run_scenario("damage::cannot_be_decompressed");
+    testkit::scenario::run("damage::cannot_be_decompressed");
 }
 
 #[test]
 fn batch_with_a_wrong_checksum_is_not_passed() {
-    run_scenario("damage::wrong_checksum");
+    testkit::scenario::run("damage::wrong_checksum");
 }
 
 /// Returns the error events about an unreadable position.

@@ -8,7 +8,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::support::{
     CONSOLE_BET, DEADLINE, Running, Stored, TestHandler, bets, broker_for, committed_reaches, namespace,
-    physical, place_bet, publish_raw, raw_producer, replay, run_scenario, scenario, specs_for, stored,
+    physical, place_bet, publish_raw, raw_producer, replay, scenario, specs_for, stored,
 };
 
 const BETS: Topic = Topic::BetsCommands;
@@ -179,7 +179,7 @@ async fn publish_zipped(config: &bus::Config, value: &[u8]) {
 
 #[test]
 fn record_too_large_to_park_is_cut_and_reported() {
-    run_scenario("dead_letters::too_large");
+    testkit::scenario::run("dead_letters::too_large");
 }
 
 /// A record larger than our own client sends, and a dead-letter topic with a lower limit than the topic.

@@ -1,16 +1,16 @@
-//! Hooks: a record that is delayed, and one that is redelivered. The traces need a process of their own.
+//! Hooks: a record that is delayed, redelivered, stalled, crashed, or made to fail. The traces need a process of their own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bus::{HandlerError, HookAction, Outcome, Producer, Record, RecordHook};
+use bus::{ConsumerError, HandlerError, HookAction, Outcome, Producer, Record, RecordHook};
 use contracts::Group;
 use serde_json::Value;
 
 use crate::support::{
     DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, committed_sum, place_bet,
-    run_scenario,
+    players_in, preference, preferences, publish_all,
 };
 
 const DELAY: Duration = Duration::from_millis(400);
@@ -25,16 +25,16 @@ impl RecordHook for ByPlayer {
     fn before(&self, record: &Record) -> HookAction {
         self.calls.fetch_add(1, Ordering::SeqCst);
         match record.key.as_deref() {
-            Some(b"slow") => HookAction { delay: Some(DELAY), repeat: false },
-            Some(b"stuck") => HookAction { delay: Some(DEADLINE * 10), repeat: false },
-            _ => HookAction { delay: None, repeat: true },
+            Some(b"slow") => HookAction { delay: Some(DELAY), ..HookAction::default() },
+            Some(b"stuck") => HookAction { delay: Some(DEADLINE * 10), ..HookAction::default() },
+            _ => HookAction { repeat: true, ..HookAction::default() },
         }
     }
 }
 
 #[test]
 fn redelivered_record_is_a_second_transaction() {
-    run_scenario("hooks::scenario");
+    testkit::scenario::run("hooks::scenario");
 }
 
 #[test]
@@ -105,4 +105,103 @@ async fn delayed_record_is_given_back_at_a_stop() {
     let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
     assert_eq!(handler.wait_for(1).await[0].event.id.as_str(), "stuck-1");
     consumer.stop().await.expect("stops in order");
+}
+
+/// Stalls one partition, as long as it is told to.
+struct StalledPartition {
+    partition: i32,
+    is_stalled: AtomicBool,
+    stalled: AtomicUsize,
+}
+
+impl RecordHook for StalledPartition {
+    fn before(&self, record: &Record) -> HookAction {
+        let stall = self.stalls(&record.topic, record.partition);
+        self.stalled.fetch_add(usize::from(stall), Ordering::SeqCst);
+        HookAction { stall, ..HookAction::default() }
+    }
+
+    fn stalls(&self, _: &str, partition: i32) -> bool {
+        partition == self.partition && self.is_stalled.load(Ordering::SeqCst)
+    }
+}
+
+/// More records stall than there are lanes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_partition_does_not_hold_others_and_continues() {
+    const EACH: usize = 20;
+    let config = bus::Config { lanes: 4, ..broker_for(Group::Game).await };
+    let producer = Producer::new(&config).expect("a producer");
+    let events: Vec<_> = players_in(1).take(EACH).chain(players_in(3).take(EACH)).collect();
+    let events: Vec<_> = events.iter().map(|player| place_bet(player, 1)).collect();
+    publish_all(&producer, &events).await;
+    let hook = Arc::new(StalledPartition {
+        partition: 1,
+        is_stalled: AtomicBool::new(true),
+        stalled: AtomicUsize::new(0),
+    });
+    let handler = TestHandler::all();
+    let consumer = Running::start_with_hook(&config, Group::Game, bets(handler.clone()), hook.clone());
+    testkit::eventually("the other partition to be handled and one record to stall", DEADLINE, || async {
+        let is_over = handler.seen().len() == EACH && hook.stalled.load(Ordering::SeqCst) > 0;
+        is_over.then_some(())
+    })
+    .await;
+    assert!(handler.seen().iter().all(|seen| seen.partition == 3));
+    assert_eq!(hook.stalled.load(Ordering::SeqCst), 1, "the others wait behind the first");
+    hook.is_stalled.store(false, Ordering::SeqCst);
+    committed_reaches(&config, Group::Game, i64::try_from(2 * EACH).expect("small")).await;
+    consumer.stop().await.expect("stops in order");
+}
+
+/// Ends the process at a player's record, or makes the record fail.
+struct AtPlayer(HookAction);
+
+impl RecordHook for AtPlayer {
+    fn before(&self, record: &Record) -> HookAction {
+        if record.key.as_deref() == Some(b"chosen") { self.0 } else { HookAction::default() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_ends_the_consumer_and_the_record_is_redelivered() {
+    let config = broker_for(Group::Game).await;
+    let producer = Producer::new(&config).expect("a producer");
+    producer.publish(&place_bet("chosen", 1)).await.expect("published");
+    let handler = TestHandler::all();
+    let hook = Arc::new(AtPlayer(HookAction { crash: true, ..HookAction::default() }));
+    let consumer = Running::start_with_hook(&config, Group::Game, bets(handler.clone()), hook);
+    match consumer.ended().await {
+        Err(ConsumerError::Crashed { place }) => assert!(place.starts_with("casino.bets.commands.v1/")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((handler.seen().len(), committed_sum(&config, Group::Game)), (0, 0));
+    let consumer = Running::start(&config, Group::Game, bets(handler.clone()));
+    assert_eq!(handler.wait_for(1).await[0].event.id.as_str(), "chosen-1");
+    consumer.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn record_that_fails_on_purpose_is_handled_from_its_retry_topic_once() {
+    let config = bus::Config {
+        retry_in_place_max: 2,
+        retry_backoff_min_ms: 1,
+        retry_topic_delay_ms: 100,
+        ..broker_for(Group::Notification).await
+    };
+    let producer = Producer::new(&config).expect("a producer");
+    for player in ["chosen", "other"] {
+        producer.publish(&preference(player, 1)).await.expect("published");
+    }
+    let handler = TestHandler::new(|delivery| {
+        assert_eq!(delivery.record.is_retry(), delivery.event.player_id() == "chosen");
+        Ok(Outcome::Applied)
+    });
+    let hook = Arc::new(AtPlayer(HookAction { fail: true, ..HookAction::default() }));
+    let router = preferences(handler.clone());
+    let consumer = Running::start_with_hook(&config, Group::Notification, router, hook);
+    let seen = handler.wait_for(2).await;
+    assert_eq!(seen.iter().map(|seen| seen.event.id.as_str()).collect::<Vec<_>>(), ["other-1", "chosen-1"]);
+    consumer.stop().await.expect("stops in order");
+    assert_eq!(handler.seen().len(), 2);
 }

@@ -1,12 +1,20 @@
 //! Lag, read from outside: of a group that never existed, of a running one, and of a stopped one.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use bus::lag::{PartitionLag, Reader};
+use bus::lag::{GroupState, GroupStatus, PartitionLag, Reader};
 use bus::{HandlerError, Outcome, Producer};
 use contracts::{Group, Topic};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::FutureRecord;
 
-use crate::support::{DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, place_bet};
+use crate::support::{
+    CONSOLE_BET, DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, namespace, physical,
+    place_bet, raw_producer, specs_for,
+};
 
 /// Reads until every age is known. The reader omits an age rather than delay its caller.
 async fn with_ages<E>(read: impl AsyncFn() -> Result<Vec<PartitionLag>, E>) -> Vec<PartitionLag> {
@@ -19,6 +27,12 @@ async fn with_ages<E>(read: impl AsyncFn() -> Result<Vec<PartitionLag>, E>) -> V
 
 fn total(lags: &[PartitionLag]) -> i64 {
     lags.iter().map(|lag| lag.lag_messages).sum()
+}
+
+async fn status(reader: &Arc<Reader>) -> GroupStatus {
+    let mut groups = reader.reading().await.expect("lag").groups;
+    assert_eq!(groups.len(), 1, "the gateway has no group");
+    groups.remove(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,6 +48,7 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
     assert!(
         lags.iter().all(|lag| lag.members == 0 && lag.committed.is_none() && lag.lag_seconds == Some(0.0))
     );
+    assert_eq!(status(&reader).await.state, GroupState::Absent);
 
     // a group that never existed: all records are unread and grow older
     for number in 0..30 {
@@ -62,7 +77,15 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
         (is_reading && lags.iter().all(|lag| lag.members == 1)).then_some(())
     })
     .await;
+    let running = status(&reader).await;
+    assert_eq!((running.state, running.members), (GroupState::Stable, 1));
+    assert!(running.joins >= 1, "it joined after the first reading");
     consumer.stop().await.expect("stops in order");
+    testkit::eventually("the group to be empty", DEADLINE, || async {
+        let stopped = status(&reader).await;
+        (stopped.state == GroupState::Empty && stopped.members == 0).then_some(())
+    })
+    .await;
 
     // the same group, stopped
     let lags = with_ages(async || bus::lag::read(&config, &[Group::Game]).await).await;
@@ -74,4 +97,65 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
     committed_reaches(&config, Group::Game, 30).await;
     assert_eq!(total(&reader.read().await.expect("lag")), 0);
     consumer.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_topic_is_left_out() {
+    let config = broker_for(Group::Game).await;
+    let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
+    testkit::eventually("a reading of new topics", DEADLINE, || async {
+        let lags = reader.read().await.ok()?;
+        (lags.len() == 12).then_some(())
+    })
+    .await;
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &config.bootstrap_servers).create().expect("a client");
+    let deleted = physical(&config, Topic::PaymentsEvents.name());
+    let results = admin.delete_topics(&[&deleted], &AdminOptions::new()).await.expect("an answer");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    testkit::eventually("a reading without the topic", DEADLINE, || async {
+        let lags = reader.read().await.ok()?;
+        let is_left_out = lags.len() == 6 && lags.iter().all(|lag| lag.topic == Topic::BetsCommands.name());
+        is_left_out.then_some(())
+    })
+    .await;
+}
+
+/// The topics have settings that are not ours, so the records carry their producers' times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn age_counts_from_first_sight_not_from_producer_time() {
+    let config = namespace();
+    let mut specs = specs_for(Group::Game);
+    for spec in &mut specs {
+        for (name, value) in &mut spec.configs {
+            if name == "message.timestamp.type" {
+                "CreateTime".clone_into(value);
+            }
+        }
+        spec.configs.push(("message.timestamp.after.max.ms".to_owned(), i64::MAX.to_string()));
+    }
+    bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
+    let topic = physical(&config, Topic::PaymentsEvents.name());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let now_ms = i64::try_from(now.as_millis()).expect("a time");
+    let producer = raw_producer(&config);
+    for (partition, timestamp_ms) in [(0, 1), (1, now_ms - 3_600_000), (2, now_ms + 86_400_000)] {
+        let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(CONSOLE_BET);
+        let record = record.partition(partition).timestamp(timestamp_ms);
+        producer.send(record, DEADLINE).await.expect("published");
+    }
+    let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
+    let unread = async || {
+        let lags = reader.read().await.expect("lag");
+        lags.into_iter().filter(|lag| lag.lag_messages > 0).collect::<Vec<_>>()
+    };
+    let first = unread().await;
+    assert_eq!(first.iter().map(|lag| lag.partition).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(first.iter().all(|lag| lag.lag_seconds.is_none()), "nobody knows how long they were there");
+    let later = testkit::eventually("ages", DEADLINE, || async {
+        let lags = unread().await;
+        lags.iter().all(|lag| lag.lag_seconds.is_some_and(|age| age > 0.2)).then_some(lags)
+    })
+    .await;
+    assert!(later.iter().all(|lag| lag.lag_seconds.is_some_and(|age| age < 600.0)), "{later:?}");
 }

@@ -1,7 +1,6 @@
 //! Shared test support: an own namespace on the broker, events to publish, handlers that record, and raw reads.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use bus::{
 use bytes::Bytes;
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::Money;
+use contracts::proto::players::v1::PreferencesChanged;
 use contracts::{Event, EventId, EventType, Group, Topic, TopicSpec, ids};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Headers as _;
@@ -23,25 +23,13 @@ use testkit::receiver::Receiver;
 /// Long enough for a rebalance on a busy machine. A test that passes never waits for it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-const IN_SCENARIO: &str = "BUS_SCENARIO";
-
-/// Runs an ignored test in its own process, because telemetry exists once per process.
-pub(crate) fn run_scenario(name: &str) {
-    let output = Command::new(std::env::current_exe().expect("this test binary"))
-        .args(["--exact", name, "--ignored", "--nocapture"])
-        .env(IN_SCENARIO, "1")
-        .output()
-        .expect("a process");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{out}\n{err}");
-    assert!(out.contains("1 passed"), "{out}\n{err}");
-}
-
-/// Runs the body of such a test with its own Sentry server, which it returns. Returns None in another process.
+/// Runs the body of a scenario (`testkit::scenario`) with its own Sentry server, which it returns. Returns None in another process.
 pub(crate) fn scenario<F: Future<Output = ()>>(
     body: impl FnOnce(Arc<Receiver>) -> F,
 ) -> Option<Arc<Receiver>> {
-    std::env::var(IN_SCENARIO).ok()?;
+    if !testkit::scenario::is_running() {
+        return None;
+    }
     let receiver = Arc::new(Receiver::start());
     let mut config = telemetry::Config::silent("game");
     config.dsn = Some(format!("http://key@{}/3", receiver.address));
@@ -54,7 +42,7 @@ pub(crate) fn scenario<F: Future<Output = ()>>(
     Some(receiver)
 }
 
-/// Creates a namespace with the topics that `group` reads and their dead-letter topics.
+/// Creates a namespace with the topics that `group` reads, and their retry and dead-letter topics.
 pub(crate) async fn broker_for(group: Group) -> Config {
     let config = namespace();
     bus::admin::ensure_topics(&config, &specs_for(group)).await.expect("topics can be created");
@@ -73,7 +61,8 @@ pub(crate) fn namespace() -> Config {
 
 pub(crate) fn specs_for(group: Group) -> Vec<TopicSpec> {
     let wanted = |spec: &TopicSpec| {
-        group.reads().iter().any(|topic| spec.name == topic.name() || spec.name == topic.dlq(group))
+        let is_read = |topic: &Topic| spec.name == topic.name() || spec.name == topic.dlq(group);
+        group.reads().iter().any(is_read) || group.retry_topics().contains(&spec.name)
     };
     contracts::topics::catalogue().into_iter().filter(wanted).collect()
 }
@@ -87,6 +76,18 @@ pub(crate) fn place_bet(player: &str, number: u64) -> Event {
     let id: EventId = format!("{player}-{number}").parse().expect("a valid id");
     let hash = ids::request_hash(&message.clone().into());
     Event::command(id, "/test", hash, message)
+}
+
+/// An event of a topic that groups with retry topics read.
+pub(crate) fn preference(player: &str, number: u64) -> Event {
+    let message = PreferencesChanged { player_id: player.to_owned(), email_enabled: true };
+    let id: EventId = format!("{player}-{number}").parse().expect("a valid id");
+    let hash = ids::request_hash(&message.clone().into());
+    Event { request_hash: None, ..Event::command(id, "/test", hash, message) }
+}
+
+pub(crate) fn preferences(handler: impl HandleAny + 'static) -> Router {
+    Router::new().on_each([EventType::PreferencesChanged], handler)
 }
 
 /// Publishes all events at once and waits for their acknowledgements.

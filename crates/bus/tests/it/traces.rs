@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use crate::support::{
     CONSOLE_BET, DEADLINE, Running, TestHandler, bets, broker_for, committed_reaches, physical, place_bet,
-    raw_producer, run_scenario,
+    raw_producer,
 };
 
 const CONSOLE_TRACE: &str = "0123456789abcdef0123456789abcdef";
@@ -17,7 +17,7 @@ const CONSOLE_SPAN: &str = "0123456789abcdef";
 
 #[test]
 fn every_record_is_one_transaction_under_its_publish() {
-    run_scenario("traces::scenario");
+    testkit::scenario::run("traces::scenario");
 }
 
 #[test]

@@ -53,13 +53,14 @@ async fn lag(reader: &Arc<Reader>) -> PartitionLag {
 }
 
 async fn no_lag(config: &Config, reader: &Arc<Reader>, end: i64) {
-    testkit::eventually("no lag", DEADLINE, || async {
+    let partition = (BETS.name().to_owned(), PARTITION);
+    // Aborted records and markers are no lag even before the consumer commits that it has passed them.
+    testkit::eventually("no lag, and the end is committed", DEADLINE, || async {
         let lag = lag(reader).await;
-        (lag.lag_messages == 0 && lag.end == end).then_some(())
+        let is_committed = committed(config, Group::Game)?.get(&partition) == Some(&end);
+        (lag.lag_messages == 0 && lag.end == end && is_committed).then_some(())
     })
     .await;
-    let partition = (BETS.name().to_owned(), PARTITION);
-    assert_eq!(committed(config, Group::Game).expect("offsets").get(&partition), Some(&end));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,6 +110,12 @@ async fn open_transaction_is_growing_lag_and_blocks_later_records() {
     })
     .await;
     assert_eq!(first.0, 2, "up to the high watermark");
+    let held = lag(&reader).await;
+    assert_eq!(
+        (held.held_messages, held.stable_end),
+        (2, 0),
+        "the plain record is behind the open transaction"
+    );
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let later =
         testkit::eventually("a later age", DEADLINE, || async { lag(&reader).await.lag_seconds }).await;
@@ -123,4 +130,29 @@ async fn open_transaction_is_growing_lag_and_blocks_later_records() {
     no_lag(&config, &reader, 3).await;
     assert_eq!(backlog.read().await.expect("a backlog").oldest_age_ms, Some(0));
     consumer.stop().await.expect("stops in order");
+}
+
+/// No member passes the remains, so only the reader can tell them from records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remains_of_transactions_are_no_lag_of_a_dead_group() {
+    let config = broker_for(Group::Game).await;
+    let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
+    let becomes = async |end: i64, unread: i64, held: i64| {
+        testkit::eventually("the lag of the dead group", DEADLINE, || async {
+            let lag = lag(&reader).await;
+            let is_expected = lag.end == end && lag.lag_messages == unread && lag.held_messages == held;
+            is_expected.then_some(lag)
+        })
+        .await
+    };
+    end(open_transaction(&config, 3).await, false).await;
+    assert_eq!(becomes(4, 0, 0).await.lag_seconds, Some(0.0));
+    end(open_transaction(&config, 2).await, true).await;
+    assert!(becomes(7, 2, 0).await.lag_seconds.is_some(), "two committed records");
+    end(open_transaction(&config, 2).await, false).await;
+    becomes(10, 2, 0).await;
+    let open = open_transaction(&config, 1).await;
+    assert_eq!(becomes(11, 3, 1).await.stable_end, 10);
+    end(open, false).await;
+    becomes(12, 2, 0).await;
 }

@@ -129,6 +129,22 @@ pub struct FaultsConfig {
     pub secret: Secret,
 }
 
+/// `[telemetry]`: what a process tells Sentry about itself.
+#[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+pub struct TelemetryConfig {
+    /// Interval at which a process that consumes records checks in at the monitor of its group. Sentry reports the group a minute
+    /// after a missed check-in. It counts in whole minutes, so a shorter interval than 60 is not reported earlier.
+    #[serde(default = "check_in_interval_s")]
+    #[validate(range(min = 10, max = 86_400))]
+    pub check_in_interval_s: u64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { check_in_interval_s: check_in_interval_s() }
+    }
+}
+
 /// A short key could be guessed. An empty one disables the faults of one request.
 fn empty_or_long(secret: &Secret) -> Result<(), ValidationError> {
     if secret.is_empty() || secret.expose().len() >= 32 {
@@ -193,4 +209,8 @@ fn connections_loopback_max() -> usize {
 
 fn deadline_ms() -> u64 {
     10_000
+}
+
+fn check_in_interval_s() -> u64 {
+    60
 }

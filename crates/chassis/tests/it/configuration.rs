@@ -88,6 +88,19 @@ fn faults_are_off_without_settings_and_need_a_long_key() {
 }
 
 #[test]
+fn consumers_check_in_once_a_minute_unless_configured() {
+    let interval_s = |variables: &[(&str, &str)]| {
+        let sources =
+            Sources { defaults: DEFAULTS.to_owned(), file: None, environment: environment(variables) };
+        load_from::<Config>(&sources).map(|loaded| loaded.common.telemetry.check_in_interval_s)
+    };
+    let variable = "PITBOSS__TELEMETRY__CHECK_IN_INTERVAL_S";
+    assert_eq!((interval_s(&[]), interval_s(&[(variable, "10")])), (Ok(60), Ok(10)));
+    let errors = interval_s(&[(variable, "9")]).expect_err("refused").to_string();
+    assert!(errors.contains("telemetry.check_in_interval_s"), "{errors}");
+}
+
+#[test]
 fn digits_in_text_setting_stay_text() {
     let config = loaded(None, &[("PITBOSS__MACHINE__TOKEN", "0012345678")]).expect("good");
     assert_eq!(config.machine.token.expose(), "0012345678");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use contracts::topics::catalogue;
+use contracts::topics::{DLQ_ACTIONS, catalogue};
 use contracts::{EventType, Group, Topic};
 
 #[test]
@@ -14,6 +14,8 @@ fn names_round_trip() {
             assert_eq!(group.as_str().parse(), Ok(*group));
             assert_eq!(Topic::of_record(&topic.retry(*group)), Some(*topic));
             assert_eq!(Topic::of_record(&topic.dlq(*group)), Some(*topic));
+            assert!(Topic::is_retry(&topic.retry(*group)));
+            assert!(!Topic::is_retry(&topic.dlq(*group)) && !Topic::is_retry(topic.name()));
         }
     }
     for event_type in EventType::ALL {
@@ -55,6 +57,19 @@ fn catalogue_has_each_topic_and_dlq_once() {
             let spec = specs.iter().find(|spec| spec.name == topic.dlq(*group)).unwrap();
             assert_eq!(spec.partitions, 1);
         }
+        for name in group.retry_topics() {
+            assert!(names.contains(name.as_str()), "{name}");
+        }
     }
-    assert_eq!(specs.len(), 5 + 14);
+    assert!(names.contains(DLQ_ACTIONS) && Topic::of_record(DLQ_ACTIONS).is_none());
+    assert_eq!(specs.len(), 6 + 15 + 7 + 1);
+}
+
+#[test]
+fn group_that_decides_about_money_has_no_retry_topic() {
+    for group in [Group::Game, Group::Payment, Group::User, Group::Gateway] {
+        assert_eq!(group.retry_topics(), Vec::<String>::new(), "{group}");
+    }
+    let retry = "casino.bets.events.v1.retry.notification".to_owned();
+    assert!(Group::Notification.retry_topics().contains(&retry));
 }

@@ -13,6 +13,8 @@ fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     all.push(("recorder query".into(), ports.recorder_query()));
     all.push(("smtp".into(), ports.smtp()));
     all.push(("controller".into(), ports.kafka_controller()));
+    all.push(("wire".into(), ports.wire()));
+    all.push(("broker's listener for wire".into(), ports.kafka_wire()));
     all
 }
 
@@ -26,7 +28,7 @@ fn ports_do_not_collide() {
                 panic!("{owner} and {other} share port {port}");
             }
         }
-        assert_eq!(owners.len(), 12 + 9 + 3);
+        assert_eq!(owners.len(), 13 + 10 + 5);
     }
     assert!(Ports::new(80).is_err());
     assert!(Ports::new(BASE_PORT_MAX + 1).is_err());
@@ -38,12 +40,14 @@ fn default_ports_match_the_contract() {
     assert_eq!(ports.http(Part::Gateway), 8100);
     assert_eq!(ports.http(Part::Recorder), 8101);
     assert_eq!(ports.recorder_query(), 8110);
-    assert_eq!(ports.smtp(), 8109);
+    assert_eq!((ports.smtp(), ports.card()), (8109, 8116));
     assert_eq!(ports.kafka(), 8120);
     assert_eq!(ports.kafka_controller(), 8121);
     assert_eq!((ports.mongo(), ports.redis()), (8122, 8123));
+    assert_eq!((ports.http(Part::Wire), ports.wire(), ports.kafka_wire()), (8111, 8112, 8124));
     assert_eq!(ports.ops(Part::Gateway), Some(8130));
     assert_eq!(ports.ops(Part::Partners), Some(8138));
+    assert_eq!(ports.ops(Part::Wire), Some(8141));
     assert_eq!(ports.ops(Part::Kafka), None);
 }
 
@@ -51,7 +55,7 @@ fn default_ports_match_the_contract() {
 fn every_service_has_one_sentry_project() {
     let projects = sentry_projects();
     let numbers: Vec<u32> = projects.iter().map(|(number, _)| *number).collect();
-    assert_eq!(numbers, (1..=11).collect::<Vec<u32>>());
+    assert_eq!(numbers, (1..=13).collect::<Vec<u32>>());
     for part in Part::ALL {
         assert_eq!(part.as_str().parse(), Ok(*part));
         assert_eq!(sentry_project_id(*part).is_some(), part.is_service());

@@ -1,7 +1,9 @@
 //! One event of every type with every field set, for snapshots and schemas.
 
 use contracts::proto::common::v1::Money;
-use contracts::proto::{bets::v1 as bets, payments::v1 as payments, players::v1 as players};
+use contracts::proto::{
+    analytics::v1 as analytics, bets::v1 as bets, payments::v1 as payments, players::v1 as players,
+};
 use contracts::{Event, EventType, KycStatus, Message, ProviderOutcome, RejectReason, ids};
 use time::macros::datetime;
 
@@ -19,6 +21,9 @@ pub(crate) fn message(event_type: EventType) -> Message {
     let (bet_id, wager_id, payment_id) = (BET.to_owned(), BET.to_owned(), PAYMENT.to_owned());
     let (player_id, game, provider_reference) = (PLAYER.to_owned(), "slots".to_owned(), "ch_1".to_owned());
     match event_type {
+        EventType::FactItem => {
+            analytics::FactItem { player_id, fact_id: BET.to_owned(), number: 1, count: 20 }.into()
+        }
         EventType::PlaceBet => bets::PlaceBet { player_id, game, stake: eur(100) }.into(),
         EventType::BetSettled => bets::BetSettled {
             bet_id,

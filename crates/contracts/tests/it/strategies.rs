@@ -1,7 +1,9 @@
 //! Arbitrary valid messages of every type.
 
 use contracts::proto::common::v1::Money;
-use contracts::proto::{bets::v1 as bets, payments::v1 as payments, players::v1 as players};
+use contracts::proto::{
+    analytics::v1 as analytics, bets::v1 as bets, payments::v1 as payments, players::v1 as players,
+};
 use contracts::{
     Event, EventType, KycStatus, Message, ProviderOutcome, RejectReason, TRANSFER_MINOR_MAX, ids,
 };
@@ -182,6 +184,11 @@ fn message_of(event_type: EventType) -> BoxedStrategy<Message> {
             .prop_map(|(command_id, player_id, kind)| {
                 let command_type = kind.as_str().to_owned();
                 payments::CommandConflict { command_id, command_type, player_id }.into()
+            })
+            .boxed(),
+        EventType::FactItem => (name(), id(), 1..=i32::MAX, 1..=i32::MAX)
+            .prop_map(|(player_id, fact_id, number, count)| {
+                analytics::FactItem { player_id, fact_id, number, count }.into()
             })
             .boxed(),
         EventType::PlayerRegistered => (name(), "[a-z]{1,20}@[a-z.]{1,20}", "[^\\p{Cc}]{1,16}", currency())

@@ -4,14 +4,21 @@
 //! All kills are in one test, because the other tests must not meet a dead service.
 
 mod audit;
+mod check_ins;
 mod command_line;
 mod console;
 mod conventions;
+mod coverage;
+mod dead_letters;
+mod drill;
 mod edge;
+mod flag_changes;
 mod kill;
 mod one_bet;
+mod one_request;
 mod personal_data;
 mod producers;
+mod queues;
 mod trace_from_envelopes;
 mod verify;
 

@@ -6,6 +6,7 @@ mod dependency_rule;
 mod domain_is_pure;
 mod fault_ids;
 mod log_fields;
+pub(crate) mod names;
 mod ports;
 mod sizes;
 

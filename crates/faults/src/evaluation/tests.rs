@@ -10,8 +10,10 @@ fn player(id: &str) -> Subject<'_> {
     Subject { player_id: Some(id), ..Subject::default() }
 }
 
+const GAME: Process<'_> = Process { service: "game", release: "pitboss@1.0.0" };
+
 fn is_covered(percent: u8, subject: &Subject<'_>) -> bool {
-    Scope::SharePercent(percent).covers(FAULT, subject, "pitboss@1.0.0")
+    Scope::SharePercent(percent).covers(FAULT, subject, GAME)
 }
 
 /// The first value is the test vector of flagd's Rust engine. The others were computed by another implementation.
@@ -71,7 +73,7 @@ fn shares_of_two_faults_are_independent() {
         .map(|n| format!("payment-{n}"))
         .filter(|id| {
             let half = Scope::SharePercent(50);
-            half.covers(FAULT, &key(id), "") && half.covers(FaultId::ConsumerSlow, &key(id), "")
+            half.covers(FAULT, &key(id), GAME) && half.covers(FaultId::ConsumerSlow, &key(id), GAME)
         })
         .count();
     assert!(both.abs_diff(2_500) <= 200, "{both} of 10 000 are in both halves");
@@ -96,13 +98,17 @@ fn player_decides_share_without_key() {
 }
 
 #[test]
-fn player_and_release_match_exactly() {
+fn player_release_and_service_match_exactly() {
     let one_player = Scope::Player("p-1".to_owned());
-    assert!(one_player.covers(FAULT, &player("p-1"), ""));
-    assert!(!one_player.covers(FAULT, &player("p-10"), ""));
-    assert!(!one_player.covers(FAULT, &key("p-1"), ""), "a key is not a player");
+    assert!(one_player.covers(FAULT, &player("p-1"), GAME));
+    assert!(!one_player.covers(FAULT, &player("p-10"), GAME));
+    assert!(!one_player.covers(FAULT, &key("p-1"), GAME), "a key is not a player");
+    let nobody = Subject::default();
     let release = Scope::Release("pitboss@1.2.0".to_owned());
-    assert!(release.covers(FAULT, &Subject::default(), "pitboss@1.2.0"));
-    assert!(!release.covers(FAULT, &Subject::default(), "pitboss@1.2.0-rc1"));
-    assert!(Scope::All.covers(FAULT, &Subject::default(), ""));
+    assert!(release.covers(FAULT, &nobody, Process { release: "pitboss@1.2.0", ..GAME }));
+    assert!(!release.covers(FAULT, &nobody, Process { release: "pitboss@1.2.0-rc1", ..GAME }));
+    let service = Scope::Service("game".to_owned());
+    assert!(service.covers(FAULT, &nobody, GAME));
+    assert!(!service.covers(FAULT, &nobody, Process { service: "gateway", ..GAME }));
+    assert!(Scope::All.covers(FAULT, &nobody, GAME));
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Acts, ScopeKind};
 
 fn one(flag: &Value) -> Result<State, String> {
     parse(&json!({ "flags": { "consumer.slow": flag } }).to_string())
@@ -47,6 +48,11 @@ fn armed_fault_has_flagds_form() {
     let player = written(slow(Scope::Player("p-1".to_owned())));
     assert_eq!(player["targeting"], json!({ "if": [{ "==": [{ "var": "player" }, "p-1"] }, "on", "off"] }));
     assert_eq!(player["defaultVariant"], "off");
+    let service = written(slow(Scope::Service("game".to_owned())));
+    assert_eq!(
+        service["targeting"],
+        json!({ "if": [{ "==": [{ "var": "service" }, "game"] }, "on", "off"] })
+    );
     let all = written(slow(Scope::All));
     assert_eq!((&all["defaultVariant"], all.get("targeting")), (&json!("on"), None));
 }
@@ -127,23 +133,36 @@ fn state_that_cannot_be_evaluated_is_not_written() {
     for scope in [Scope::SharePercent(0), Scope::SharePercent(101), Scope::Player(String::new())] {
         assert!(render(&State { armed: vec![slow(scope)] }).is_err());
     }
+    let player = Scope::Player("p-1".to_owned());
+    let dead =
+        Armed { id: FaultId::ConsumerDead, values: Values::defaults(FaultId::ConsumerDead), ..slow(player) };
+    let error = render(&State { armed: vec![dead] }).unwrap_err();
+    assert_eq!(error, "fault `consumer.dead`: it cannot be armed for one player, but for: one service");
     let twice = State { armed: vec![slow(Scope::All), slow(Scope::All)] };
     assert_eq!(render(&twice).unwrap_err(), "fault `consumer.slow`: it is armed twice");
 }
 
-fn any_scope() -> impl Strategy<Value = Scope> {
-    prop_oneof![
-        Just(Scope::All),
-        (1..=100_u8).prop_map(Scope::SharePercent),
-        ".{1,20}".prop_map(Scope::Release),
-        ".{1,20}".prop_map(Scope::Player),
-    ]
+fn any_scope(id: FaultId) -> BoxedStrategy<Scope> {
+    let definition = id.definition();
+    let is_of_any = definition.acts == Acts::Supervisor || definition.services == ["any"];
+    let scopes: Vec<BoxedStrategy<Scope>> = definition
+        .armed_scopes()
+        .map(|kind| match kind {
+            ScopeKind::All | ScopeKind::Request => Just(Scope::All).boxed(),
+            ScopeKind::Share => (1..=100_u8).prop_map(Scope::SharePercent).boxed(),
+            ScopeKind::Release => ".{1,20}".prop_map(Scope::Release).boxed(),
+            ScopeKind::Player => ".{1,20}".prop_map(Scope::Player).boxed(),
+            ScopeKind::Service if is_of_any => ".{1,20}".prop_map(Scope::Service).boxed(),
+            ScopeKind::Service => Just(Scope::Service(definition.services[0].to_owned())).boxed(),
+        })
+        .collect();
+    proptest::strategy::Union::new(scopes).boxed()
 }
 
 fn any_armed(id: FaultId) -> impl Strategy<Value = Armed> {
     let values: Vec<_> =
         id.definition().params.iter().map(|spec| (Just(spec.name), spec.min..=spec.max)).collect();
-    (any_scope(), values, any::<Option<i64>>()).prop_map(move |(scope, values, expires_at_ms)| Armed {
+    (any_scope(id), values, any::<Option<i64>>()).prop_map(move |(scope, values, expires_at_ms)| Armed {
         id,
         scope,
         values: Values::new(id, values).unwrap(),

@@ -1,10 +1,13 @@
-//! Faults of any consumer, which act in the bus's hook.
+//! Faults of any consumer, which act in the bus's hook or on the process of the consumer.
 
-use super::alert;
-use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+use std::sync::LazyLock;
+
+use super::{alert, scopes};
+use crate::{Acts, Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
 
 pub(crate) static SLOW: Definition = Definition {
     id: FaultId::ConsumerSlow,
+    acts: Acts::InService,
     services: &["any"],
     title: "A consumer takes longer for each record",
     breaks: "Before its handler runs, each record waits in its lane, inside its `queue.process`.",
@@ -16,6 +19,7 @@ pub(crate) static SLOW: Definition = Definition {
         max: 10_000,
     }],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "Only the lane of the record waits: records of other keys go on, the consumer stays in its \
              group, and offsets are committed as usual. The number of records in memory stays bounded, \
              because a full lane pauses its partition.",
@@ -38,12 +42,14 @@ pub(crate) static SLOW: Definition = Definition {
 
 pub(crate) static DUPLICATE: Definition = Definition {
     id: FaultId::ConsumerDuplicate,
+    acts: Acts::InService,
     services: &["any"],
     title: "A consumer handles each record twice",
     breaks: "After its handler has succeeded, each record is handed to it a second time, as a redelivery \
              would be.",
     params: &[],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "A record is repeated once, in its lane and before its offset completes, so the order per player \
              holds. Handlers are idempotent: the second delivery has no effect.",
     evidence: &[
@@ -61,3 +67,157 @@ pub(crate) static DUPLICATE: Definition = Definition {
               group; switch the fault off (`./pitboss fault off consumer.duplicate`); run `./pitboss audit`, \
               which has to find nothing.",
 };
+
+/// Scope of the faults that stop a consumer. No player waits for notification.
+fn notification() -> Scope {
+    Scope::Service("notification".to_owned())
+}
+
+pub(crate) static STUCK: LazyLock<Definition> = LazyLock::new(|| Definition {
+    id: FaultId::ConsumerStuck,
+    acts: Acts::InService,
+    services: &["any"],
+    title: "One partition of a consumer stops moving",
+    breaks: "The next record of the partition waits in its lane before its handler runs, until the fault is \
+             disarmed.",
+    params: &[ParamSpec {
+        name: "partition",
+        doc: "Number of the partition that stops, in every topic of the group.",
+        default: 0,
+        min: 0,
+        max: 63,
+    }],
+    default_scope: notification(),
+    scopes: scopes::PROCESS,
+    safety: "Other partitions go on. The consumer stays in its group, commits nothing for the partition and \
+             skips nothing. A full lane pauses its partition, so memory stays bounded. A shutdown does not \
+             wait for the record.",
+    evidence: &[
+        "`consumer.lag.seconds` of that partition grows by one second each second, and the lag of the other \
+         partitions stays low.",
+        "No `queue.process` of the group ends for that partition. The one that waits ends after the fault, \
+         with its whole duration and the attribute `flag.evaluation.consumer.stuck`.",
+    ],
+    alerts: &[alert::CONSUMER_LAG],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: some players get no e-mails (or no result, in another group), others are served as \
+              usual. Where: the age of the oldest message grows on one partition only; the group has all of \
+              its members. Meaning: one record holds up the records behind it; a dead consumer would stop \
+              all partitions, a slow one none. Do: look at the oldest record of the partition \
+              (`./pitboss lag`); switch the fault off (`./pitboss fault off consumer.stuck`) or restart the \
+              service; the partition continues at the same record, and its lag returns to zero.",
+});
+
+pub(crate) static CRASH_LOOP: LazyLock<Definition> = LazyLock::new(|| Definition {
+    id: FaultId::ConsumerCrashLoop,
+    acts: Acts::InService,
+    services: &["any"],
+    title: "A consumer ends with a panic at a record, again and again",
+    breaks: "The handler of the next record panics, and the process ends. The supervisor restarts it, and it \
+             meets the same record again.",
+    params: &[],
+    default_scope: notification(),
+    scopes: scopes::PLAYERS,
+    safety: "The record is not committed, so none is lost or skipped. Pauses between restarts double, and the \
+             supervisor gives up after its usual number of restarts; when the fault ends it starts the \
+             service again. Other services are not touched.",
+    evidence: &[
+        "Two issues in the service: the unhandled panic, and the end of the consumer that follows it. Both \
+         repeat with each restart.",
+        "The restarts of the service rise in `./pitboss status`.",
+        "`consumer.lag.messages` of the group grows in lagwatch, which is outside the group.",
+    ],
+    alerts: &[alert::CONSUMER_LAG, alert::ERROR_RATE],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: a service starts and ends again and again; its two issues have one event each for each \
+              start. Where: all panics have the same stack and the same record; `./pitboss status` counts \
+              the restarts. Meaning: one record ends the process, so waiting does not help. Do: take topic, \
+              partition and offset from the issue; fix the handler or park the record; switch the fault off (`./pitboss \
+              fault off consumer.crash-loop`); the service starts, handles the record and catches up.",
+});
+
+pub(crate) static DELAYED_ON_PURPOSE: LazyLock<Definition> = LazyLock::new(|| Definition {
+    id: FaultId::ConsumerDelayedOnPurpose,
+    acts: Acts::InService,
+    services: &["any"],
+    title: "Records wait in the retry topic until they are due",
+    breaks: "The first tries of a record fail for now, so it moves to the retry topic of its group and is \
+             handled when it is due. Only groups with retry topics are affected: notification and analytics.",
+    params: &[],
+    default_scope: notification(),
+    scopes: scopes::EVERY,
+    safety: "A record fails on purpose only in its own topic, so it takes one lap. Order among the records of \
+             one player is not promised in these groups. Groups that move money have no retry topics.",
+    evidence: &[
+        "`queue.publish` spans to the group's retry topic, and later one successful `queue.process` of the \
+         same record in the same trace.",
+        "The lag of the group in messages grows on the retry topic, and falls when the records are due.",
+        "No alert about latency and no dead letter: this row shows that waiting for a due time is no outage.",
+    ],
+    alerts: &[],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: messages on a retry topic; e-mails arrive later than usual, and none is missing. Where: \
+              `./pitboss lag` shows the retry topic beside the first one; in the trace the second attempt \
+              follows after the due time. Meaning: the consumer waits as it should; an alert about this lag \
+              would be a false alarm. Do: look at the reason of the first failure; switch the fault off \
+              (`./pitboss fault off consumer.delayed-on-purpose`); the retry topic empties by itself.",
+});
+
+pub(crate) static DEAD: LazyLock<Definition> = LazyLock::new(|| Definition {
+    id: FaultId::ConsumerDead,
+    acts: Acts::Supervisor,
+    services: &["supervisor"],
+    title: "The process of a consumer is gone",
+    breaks: "The supervisor stops the process of the service in the scope and does not restart it. Its group \
+             is empty.",
+    params: &[],
+    default_scope: notification(),
+    scopes: scopes::ONE_SERVICE,
+    safety: "The process ends as at a shutdown and starts again when the fault ends. Its records stay on the \
+             broker, within their retention, and its offsets stay committed.",
+    evidence: &[
+        "`consumer.lag.messages` and `consumer.lag.seconds` of the group grow, seen by lagwatch from outside.",
+        "No `queue.process` of the service, and no telemetry of the process at all. Two minutes after its last \
+         check-in the monitor `consumer-<group>` is missed.",
+        "When the fault has ended, records that waited are handled, with their true receive latency.",
+    ],
+    alerts: &[alert::CONSUMER_LAG],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: nothing from the service any more; the lag of its group grows on all partitions. Where: \
+              lagwatch reports lag for a group without members; `./pitboss status` shows the stopped part. \
+              Meaning: the consumer is dead; metrics of the consumer itself could not show it. Do: read the \
+              last lines of its log; start it (here: `./pitboss fault off consumer.dead`); see the lag of \
+              all partitions return to zero, then run `./pitboss audit`.",
+});
+
+pub(crate) static REBALANCE_STORM: LazyLock<Definition> = LazyLock::new(|| Definition {
+    id: FaultId::ConsumerRebalanceStorm,
+    acts: Acts::Supervisor,
+    services: &["supervisor"],
+    title: "Members join and leave a consumer group all the time",
+    breaks: "The supervisor joins the consumer group of the service in the scope as a further member, and \
+             leaves it again. Each time the group assigns its partitions anew.",
+    params: &[ParamSpec {
+        name: "interval_ms",
+        doc: "Time between joining and leaving, in milliseconds.",
+        default: 2_000,
+        min: 500,
+        max: 30_000,
+    }],
+    default_scope: notification(),
+    scopes: scopes::ONE_SERVICE,
+    safety: "The further member handles and commits nothing, and returns its partitions when it leaves. \
+             Records that were handled without a commit are delivered again and have no second effect.",
+    evidence: &[
+        "The metric `bus.rebalances` of the group counts at each join and each leave.",
+        "The lag of the group rises and falls in steps, while `queue.process` spans are as short as before.",
+    ],
+    alerts: &[],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: the lag of a group moves in steps, although each record is handled as fast as before. \
+              Where: the counter of rebalances grows all the time; the group's members change in lagwatch. \
+              Meaning: the group spends its time on assignments; usual causes are a member that restarts, or \
+              handlers that exceed the poll interval. Do: find the member that comes and goes; stop it \
+              (here: `./pitboss fault off consumer.rebalance-storm`); the counter stands still, and the lag \
+              returns to zero.",
+});

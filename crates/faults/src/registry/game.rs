@@ -1,9 +1,11 @@
 //! Faults of game.
 
-use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+use super::scopes;
+use crate::{Acts, Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
 
 pub(crate) static CPU_SPIKE: Definition = Definition {
     id: FaultId::GameCpuSpike,
+    acts: Acts::InService,
     services: &["game"],
     title: "A spin burns CPU time",
     breaks: "As a part of the draw, game hunts for primes from 1 000 000 upwards.",
@@ -15,14 +17,15 @@ pub(crate) static CPU_SPIKE: Definition = Definition {
         max: 2_000,
     }],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "The hunt ends after `duration_ms` and needs no memory. It runs once for each new bet, on a \
              thread for blocking work, so that the listeners still answer. The stops of the reels are as \
              random as before.",
     evidence: &[
         "In game, a span `hunt_primes` of about `duration_ms` below the bet's `queue.process`, without a \
          `db` or `http` span below it.",
-        "A CPU profile that names the function that hunts for primes (open: services do not send profiles \
-         yet).",
+        "A CPU profile of the bet's transaction in game, in which `game::primes::hunt_primes` has most of the \
+         samples.",
     ],
     alerts: &[],
     money: MoneyVerdict::Unaffected,
@@ -35,6 +38,7 @@ pub(crate) static CPU_SPIKE: Definition = Definition {
 
 pub(crate) static RTP_DRIFT: Definition = Definition {
     id: FaultId::GameRtpDrift,
+    acts: Acts::InService,
     services: &["game"],
     title: "The slot machine pays less than it promises",
     breaks: "Game reduces every payout, so that the machine returns the given share instead of the published \
@@ -47,6 +51,7 @@ pub(crate) static RTP_DRIFT: Definition = Definition {
         max: 95,
     }],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "Payouts only become smaller, and no balance becomes negative. The outcome of a bet is stored \
              before it is published, so every bet of the drill can be found and compared with the published \
              table afterwards.",
@@ -69,6 +74,7 @@ pub(crate) static RTP_DRIFT: Definition = Definition {
 
 pub(crate) static PAYOUT_SCALE: Definition = Definition {
     id: FaultId::GamePayoutScale,
+    acts: Acts::InService,
     services: &["game"],
     title: "Payouts are too high by a factor",
     breaks: "Game multiplies every payout by the factor, as if cents were taken for units. No exception is \
@@ -81,6 +87,7 @@ pub(crate) static PAYOUT_SCALE: Definition = Definition {
         max: 1_000,
     }],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "A payout is capped at the largest amount that a transfer can carry (10^12 minor units). Use it \
              with play money only, for one player or a short time (`--player`, `--for`): the players keep \
              the balance until compensating entries are made.",

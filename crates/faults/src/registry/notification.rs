@@ -1,15 +1,17 @@
 //! Faults of notification.
 
-use super::alert;
-use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+use super::{alert, scopes};
+use crate::{Acts, Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
 
 pub(crate) static PROVIDER_DOWN: Definition = Definition {
     id: FaultId::NotificationProviderDown,
+    acts: Acts::InService,
     services: &["partners"],
     title: "The mail server refuses every e-mail for now",
     breaks: "The simulated mail server answers every connection with 421 (not available) and closes it.",
     params: &[],
     default_scope: Scope::All,
+    scopes: scopes::KEYS,
     safety: "E-mails stay stored with their due time, and retries wait with doubling pauses from 5 s up to \
              an hour. An e-mail is given up and reported only after about six and a half hours. Settled bets \
              are not touched.",
@@ -32,6 +34,7 @@ pub(crate) static PROVIDER_DOWN: Definition = Definition {
 
 pub(crate) static PROVIDER_SLOW: Definition = Definition {
     id: FaultId::NotificationProviderSlow,
+    acts: Acts::InService,
     services: &["partners"],
     title: "The mail server answers late",
     breaks: "The simulated mail server waits before it accepts an e-mail.",
@@ -43,6 +46,7 @@ pub(crate) static PROVIDER_SLOW: Definition = Definition {
         max: 60_000,
     }],
     default_scope: Scope::All,
+    scopes: scopes::KEYS,
     safety: "At most eight e-mails are in flight, one a player. No consumer lane waits for an e-mail, and \
              claims are renewed meanwhile, so no e-mail is sent twice.",
     evidence: &[
@@ -58,4 +62,38 @@ pub(crate) static PROVIDER_SLOW: Definition = Definition {
               Do: compare the duration of deliveries with the number of due notifications; switch the fault \
               off (`./pitboss fault off notification.provider-slow`); the due e-mails are sent by \
               themselves.",
+};
+
+pub(crate) static POISON: Definition = Definition {
+    id: FaultId::NotificationPoison,
+    acts: Acts::Supervisor,
+    services: &["supervisor"],
+    title: "Records that cannot be decoded reach notification",
+    breaks: "The supervisor publishes `count` records with random bytes to a topic that notification reads, \
+             once each time the fault is armed.",
+    params: &[ParamSpec {
+        name: "count",
+        doc: "Number of records that cannot be decoded.",
+        default: 1,
+        min: 1,
+        max: 100,
+    }],
+    default_scope: Scope::All,
+    scopes: scopes::PLATFORM,
+    safety: "No record decodes into a command or an event, so nothing is done about any of them. Each group \
+             that reads the topic parks its copy once. The dead-letter topic keeps the bytes for inspection.",
+    evidence: &[
+        "In each group that reads the topic, one issue about records that cannot be decoded.",
+        "In each group that reads the topic, one dead letter for each record: a `queue.publish` span to the \
+         group's dead-letter topic below the failed `queue.process`, and one more in `./pitboss dlq list`.",
+        "Records before and after it on the same partition are handled as usual.",
+    ],
+    alerts: &[alert::DEAD_LETTERS],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: in each group that reads the topic, one issue about a record that cannot be decoded and \
+              one dead letter; players get their e-mails. Where: the issue names topic, partition and \
+              offset; `./pitboss dlq show` has the bytes. Meaning: a producer wrote what its readers do not understand; trying again would not \
+              help, so the record was parked. Do: find the producer by the record's headers; stop the fault \
+              (`./pitboss fault off notification.poison`); replay the record after a fix, or discard it; see \
+              that no further dead letter arrives.",
 };

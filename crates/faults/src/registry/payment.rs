@@ -1,10 +1,11 @@
 //! Faults of payment.
 
-use super::alert;
-use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+use super::{alert, scopes};
+use crate::{Acts, Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
 
 pub(crate) static RANDOM_FAILURE: Definition = Definition {
     id: FaultId::PaymentRandomFailure,
+    acts: Acts::InService,
     services: &["payment"],
     title: "A share of the payments fails",
     breaks: "Payment declines a deposit or withdrawal before its first request to the card provider, and \
@@ -12,6 +13,7 @@ pub(crate) static RANDOM_FAILURE: Definition = Definition {
              hide the fault.",
     params: &[],
     default_scope: Scope::SharePercent(10),
+    scopes: scopes::EVERY,
     safety: "Nothing moves at the provider. The payment ends like one that the provider declined, so a \
              withdrawn amount is returned. A payment that was sent to the provider before is spared.",
     evidence: &[
@@ -34,6 +36,7 @@ pub(crate) static RANDOM_FAILURE: Definition = Definition {
 
 pub(crate) static PROVIDER_SLOW: Definition = Definition {
     id: FaultId::PaymentProviderSlow,
+    acts: Acts::InService,
     services: &["partners"],
     title: "The card provider answers late",
     breaks: "The simulated card provider handles a charge, a payout or a look-up as usual, and waits before \
@@ -48,6 +51,7 @@ pub(crate) static PROVIDER_SLOW: Definition = Definition {
         max: 30_000,
     }],
     default_scope: Scope::All,
+    scopes: scopes::KEYS_AND_REQUESTS,
     safety: "Payment's pool limits the requests in flight, each has a time-out, and no consumer lane waits \
              for them. A request without an answer is looked up, and its key never moves money twice. A \
              payment is parked and reported after 60 attempts without an outcome, which takes about half an \
@@ -64,4 +68,34 @@ pub(crate) static PROVIDER_SLOW: Definition = Definition {
               slow, and payment waits as it should. Do: confirm that only spans towards the provider grew; \
               ask the provider (here: `./pitboss fault off payment.provider-slow`); pending payments end by \
               themselves, by answer or by look-up. Do not settle one by hand while its outcome is open.",
+};
+
+pub(crate) static PROVIDER_DOWN: Definition = Definition {
+    id: FaultId::PaymentProviderDown,
+    acts: Acts::InService,
+    services: &["partners"],
+    title: "The card provider refuses connections",
+    breaks: "The simulated card provider closes its listener and all connections of its merchants, so that \
+             the operating system refuses every new connection.",
+    params: &[],
+    default_scope: Scope::All,
+    scopes: scopes::PROCESS,
+    safety: "Nothing reaches the provider, so no money moves twice. Payments stay stored with their due time, \
+             and an attempt without a connection never parks one. The provider's statement stays readable on \
+             its other listener.",
+    evidence: &[
+        "`http.client` spans in payment with an error and without a status code, several for one payment, \
+         with growing pauses between the `payment.provider` transactions.",
+        "One grouped issue in payment that says that the card provider cannot be reached.",
+        "Deposits stay pending, none of them fails, and all of them complete when the fault has ended.",
+    ],
+    alerts: &[alert::ERROR_RATE],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: deposits and withdrawals stay pending; bets are as fast as before, and one issue grows in \
+              the project payment. Where: the `http.client` span towards partners ends at once with an error \
+              and without an answer; the attempts of one payment are in one trace. Meaning: the provider is \
+              not reachable; no request was received, so no outcome is open. Do: check the provider and the \
+              network (here: `./pitboss fault off payment.provider-down`); pending payments are sent by \
+              themselves at their next attempt; run `./pitboss audit`, which has to find nothing. Do not \
+              decline a pending payment by hand.",
 };

@@ -1,16 +1,18 @@
 //! Faults of user.
 
-use super::alert;
-use crate::{Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
+use super::{alert, scopes};
+use crate::{Acts, Definition, FaultId, MoneyVerdict, ParamSpec, Scope};
 
 pub(crate) static UNAUTHORIZED: Definition = Definition {
     id: FaultId::UserUnauthorized,
+    acts: Acts::InService,
     services: &["user"],
     title: "Valid sessions are answered with 401",
     breaks: "User answers the check of a valid session as if the session had ended, and reports a handled \
              error. The gateway then answers with 401.",
     params: &[],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "No session is deleted or changed, so the same token works again when the fault has ended. Bets \
              and payments that were accepted before are completed.",
     evidence: &[
@@ -30,6 +32,7 @@ pub(crate) static UNAUTHORIZED: Definition = Definition {
 
 pub(crate) static N_PLUS_ONE: Definition = Definition {
     id: FaultId::UserNPlusOne,
+    acts: Acts::InService,
     services: &["user"],
     title: "The bet history reads each bet with a query of its own",
     breaks: "The bet history reads the ids of a page with one query, and then every bet of the page with a \
@@ -43,6 +46,7 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
         max: 100,
     }],
     default_scope: Scope::All,
+    scopes: scopes::EVERY,
     safety: "Reads only. One request makes at most `bets_max` + 1 queries, each with the store's time-out. \
              The answer has the same content.",
     evidence: &[
@@ -58,4 +62,37 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
               query is fast, their number is the problem. Do: compare the number of `db` spans per request \
               with the release before; switch the fault off (`./pitboss fault off user.n-plus-one`); the \
               same request has one query again.",
+};
+
+pub(crate) static SLOW_QUERY: Definition = Definition {
+    id: FaultId::UserSlowQuery,
+    acts: Acts::InService,
+    services: &["user"],
+    title: "The bet history waits for a query without an index",
+    breaks: "Before user reads a page of the bet history, it searches the collection `slow_query_rows` by a \
+             field that has no index. The store compares every document of the collection. A request that \
+             comes before the rows are written is not affected; it waits for them for half a second at most. \
+             So as a fault of one request it acts from the second request on, within ten seconds of the one \
+             before.",
+    params: &[],
+    default_scope: Scope::All,
+    scopes: scopes::EVERY,
+    safety: "The rows belong to the fault alone. User writes them when the fault is armed, until one search \
+             takes 700 ms, and at most 200 000 rows (about 32 MB). It drops the collection ten seconds after \
+             the fault has ended, and at its next start. The search reads only, with the store's time-out, \
+             and the page has the same content.",
+    evidence: &[
+        "In a request of user, one `db` span of at least 500 ms with `db.operation.name` `find` and \
+         `db.collection.name` `slow_query_rows`, followed by the usual query.",
+        "A log line in the same trace with the plan that the store tells for the search (`COLLSCAN`), or that \
+         it tells none.",
+    ],
+    alerts: &[alert::LATENCY_P95],
+    money: MoneyVerdict::Unaffected,
+    runbook: "Seen: the history page takes half a second more, whatever the player; everything else is as \
+              fast as before. Where: in the trace of `GET /api/v1/me/bets` one `db` span of user is long, and \
+              there is no staircase of short ones; Sentry opens a slow query issue that names the query. \
+              Meaning: the store scans a whole collection, because no index covers the filter; the time \
+              grows with the number of documents. Do: read the plan of the query; add the missing index, or \
+              take the query out (here: `./pitboss fault off user.slow-query`); the long span disappears.",
 };

@@ -132,6 +132,35 @@ fn wrong_header_is_refused() {
 }
 
 #[test]
+fn fault_that_acts_on_more_than_one_request_is_refused() {
+    use FaultId::{
+        AnalyticsSlowAggregation, ConsumerCrashLoop, ConsumerStuck, KafkaHalfOpen, KafkaReplyLost,
+        MongoStall, NotificationProviderDown, PaymentProviderDown,
+    };
+    for id in [
+        AnalyticsSlowAggregation,
+        ConsumerCrashLoop,
+        ConsumerStuck,
+        KafkaHalfOpen,
+        KafkaReplyLost,
+        MongoStall,
+        NotificationProviderDown,
+        PaymentProviderDown,
+    ] {
+        assert_eq!(parse_header(id.as_str()), Err(HeaderError::NotForRequests(id)));
+    }
+    let error = parse_header("kafka.half-open").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "`kafka.half-open` cannot be limited to one request, but to: all traffic, one release, one service"
+    );
+    // Everything else is accepted with its defaults.
+    for id in FaultId::ALL {
+        assert_eq!(parse_header(id.as_str()).is_ok(), id.definition().may_be_in_request(), "{id}");
+    }
+}
+
+#[test]
 fn header_becomes_entry() {
     let (id, values) = parse_header("game.rtp-drift;rtp_percent=50").unwrap();
     let entry = sign(&[(id, values)], EXPIRES_AT_MS, SECRET);

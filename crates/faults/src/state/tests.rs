@@ -69,3 +69,63 @@ fn fault_expires_at_its_time() {
     assert!(!fault.is_expired(99) && fault.is_expired(100));
     assert!(!armed(FaultId::ConsumerSlow).is_expired(i64::MAX));
 }
+
+/// Without the lock two writers would read the same state, and one change would be lost.
+#[test]
+fn changes_at_the_same_moment_are_all_kept() {
+    const ROUNDS: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faults.json");
+    let ids =
+        [FaultId::ConsumerSlow, FaultId::ConsumerDuplicate, FaultId::GameCpuSpike, FaultId::GameRtpDrift];
+    for _ in 0..ROUNDS {
+        std::thread::scope(|scope| {
+            for id in ids {
+                let path = &path;
+                scope.spawn(move || State::update(path, |state| state.arm(armed(id))).unwrap());
+            }
+        });
+        let found: Vec<FaultId> =
+            State::read(&path).unwrap().armed.into_iter().map(|armed| armed.id).collect();
+        assert_eq!(found.len(), ids.len(), "{found:?}");
+        assert_eq!(State::disarm_all(&path).unwrap().len(), ids.len());
+        assert_eq!(State::read(&path).unwrap(), State::default());
+    }
+}
+
+#[test]
+fn change_waits_for_another_one_only_so_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faults.json");
+    let held = lock::take(&path).unwrap();
+    let error = lock::take_within(&path, std::time::Duration::from_millis(30)).unwrap_err();
+    assert!(error.to_string().contains("cannot lock the flag file"), "{error}");
+    assert!(error.to_string().contains("another change has not ended within 30ms"), "{error}");
+    drop(held);
+    assert!(!State::update(&path, |state| state.disarm(FaultId::ConsumerSlow)).unwrap());
+    assert!(!path.exists(), "a change that changes nothing writes nothing");
+}
+
+#[test]
+fn change_leaves_out_expired_faults_and_keeps_a_damaged_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faults.json");
+    let expired = Armed { expires_at_ms: Some(1), ..armed(FaultId::ConsumerSlow) };
+    State { armed: vec![expired, armed(FaultId::GameRtpDrift)] }.write(&path).unwrap();
+    assert_eq!(State::update(&path, |state| state.armed.len()).unwrap(), 1);
+    assert_eq!(State::read(&path).unwrap().armed, [armed(FaultId::GameRtpDrift)]);
+    fs::write(&path, "{").unwrap();
+    assert!(matches!(State::update(&path, |_| ()), Err(StateError::Invalid { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{");
+    assert!(State::disarm_all(&path).unwrap().is_empty(), "only this replaces it");
+    assert_eq!(State::read(&path).unwrap(), State::default());
+}
+
+#[test]
+fn change_in_a_missing_folder_finds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run/faults.json");
+    assert!(!State::update(&path, |state| state.disarm(FaultId::ConsumerSlow)).unwrap());
+    assert!(State::update(&path, |state| state.arm(armed(FaultId::ConsumerSlow))).is_err());
+    assert!(State::disarm_all(&path).unwrap().is_empty());
+}

@@ -14,15 +14,25 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The sources of the services, and of chassis for the faults of any consumer, without their tests.
+/// The sources of the services, of chassis for the faults of any consumer, and of the supervisor for those that it applies.
+/// Their tests are left out.
 fn sources() -> BTreeMap<String, String> {
-    let mut sources = BTreeMap::from([("any".to_owned(), sources_below(&root().join("crates/chassis/src")))]);
+    let mut sources = BTreeMap::from([
+        ("any".to_owned(), sources_below(&root().join("crates/chassis/src"))),
+        ("supervisor".to_owned(), supervisor()),
+    ]);
     for service in fs::read_dir(root().join("services")).unwrap() {
         let service = service.unwrap();
         let name = service.file_name().into_string().unwrap();
         sources.insert(name, sources_below(&service.path().join("src")));
     }
     sources
+}
+
+fn supervisor() -> String {
+    let folder = root().join("crates/pitboss/src/actuators");
+    let module = fs::read_to_string(folder.with_extension("rs")).unwrap_or_default();
+    code_of(&module) + &sources_below(&folder)
 }
 
 fn sources_below(folder: &Path) -> String {

@@ -1,8 +1,11 @@
-//! Checks that `docs/FAULTS.md` says what the registry says: a stale page fails the test, `UPDATE_DOCS=1` rewrites it.
+//! Checks that `docs/FAULTS.md` and the runbooks say what the registry says: a stale page fails the test, `UPDATE_DOCS=1` rewrites
+//! it.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 
-use faults::{Definition, FaultId, MoneyVerdict};
+use faults::{Acts, Definition, FaultId, MoneyVerdict};
 
 const INTRODUCTION: &str = "\
 # Faults
@@ -11,20 +14,30 @@ const INTRODUCTION: &str = "\
 
 Every fault is off until an operator arms it. It acts at the place that it names, and it is visible in Sentry there.
 
-    ./pitboss fault list                                        all faults with their parameters
-    ./pitboss fault on payment.random-failure --share 30        30 % of the payments, until it is switched off
+    ./pitboss fault list                                    # all faults with their parameters
+    ./pitboss fault on payment.random-failure --share 30    # 30 % of the payments, until it is switched off
+    ./pitboss fault on payment.random-failure --all         # every payment
     ./pitboss fault on consumer.slow --param delay_ms=200 --for 60
-    ./pitboss fault on game.cpu-spike --player <player id>      one player
-    ./pitboss fault status                                      what is armed, and how often it was applied
+    ./pitboss fault on game.cpu-spike --player <player id>  # one player
+    ./pitboss fault on consumer.dead --service analytics    # one service
+    ./pitboss fault status                                  # what is armed, how often it was applied, and what failed
     ./pitboss fault off --all
 
 The flag file `.pitboss/run/faults.json` has flagd's format. Services read it again within a second, and a restart neither
-forgets nor revives a fault. To arm a fault by hand, write `ENABLED` as its `state`. For one request only, send the header
-`x-pitboss-fault: <id>[;param=value]` with the operator's token. A file that is invalid changes nothing and is logged.
+forgets nor revives a fault. Faults of processes, stores and the broker are applied by the supervisor of `./pitboss up`,
+which reads the same file and takes them back when they end. To arm a fault by hand, write `ENABLED` as its `state`.
+Operators of the gateway change the same file with `GET`, `PUT` and `DELETE /api/v1/faults/<id>`. For one request only, send
+the header `x-pitboss-fault: <id>[;param=value]` with the operator's token, which is in `.pitboss/secrets/operator-token`. A
+file that is invalid changes nothing and is logged. A fault can be limited only to traffic that its place of action can tell
+from other traffic: its possible scopes are below, and only faults with the scope \"one request\" can be carried by a
+request.
 
 A share is decided by a key that stays the same for every attempt (such as the payment id), else by the player. Every span on
 which a fault acted has the attribute `flag.evaluation.<id>`, every error event of a service lists the armed faults as flag
-context, and the metric `faults.applied` counts.
+context, and the metric `faults.applied` counts. In Sentry a metric is `pitboss.<name>`, in Prometheus `pitboss_<name>`. The
+supervisor also sends each arming, change and disarming to the recorder as a signed flag change, however it was made, so that
+an issue shows what changed just before it. The author is `operator`, or `expiry` for a fault whose time was over. With
+`PITBOSS_FLAG_HOOK_URL` and `PITBOSS_FLAG_HOOK_SECRET` in `.env` a real Sentry gets them, too.
 
 ";
 
@@ -55,20 +68,35 @@ fn section(definition: &Definition) -> String {
         }
         text.push('\n');
     }
-    let services = if definition.services == ["any"] {
-        "every service with a consumer group".to_owned()
-    } else {
-        definition.services.join(", ")
-    };
-    let alerts = if definition.alerts.is_empty() { "none".to_owned() } else { definition.alerts.join("; ") };
-    text.push_str(&format!("- Read by: {services}\n- Default scope: {default_scope}\n- Limits: {safety}\n"));
+    let (services, alerts) = (appliers(definition), alerts(definition));
+    text.push_str(&format!(
+        "- Applied by: {services}\n- Default scope: {default_scope}\n- Possible scopes: {}\n- Limits: {safety}\n",
+        scopes(definition)
+    ));
     text.push_str(&format!("- Alert conditions: {alerts}\n- Money audit: {}\n", money(definition)));
     text.push_str("\nEvidence:\n\n");
     for evidence in definition.evidence {
         text.push_str(&format!("- {evidence}\n"));
     }
-    text.push_str(&format!("\nRunbook:\n\n{}\n", runbook(definition.runbook)));
+    text.push_str(&format!("\nRunbook ([page](runbooks/{id}.md)):\n\n{}\n", runbook(definition.runbook)));
     text
+}
+
+fn appliers(definition: &Definition) -> String {
+    match definition.acts {
+        Acts::Supervisor => "the supervisor of the local platform".to_owned(),
+        Acts::InService if definition.services == ["any"] => "every service with a consumer group".to_owned(),
+        Acts::InService => definition.services.join(", "),
+    }
+}
+
+fn scopes(definition: &Definition) -> String {
+    let armed = definition.armed_scopes_text();
+    if definition.may_be_in_request() { format!("{armed}, one request") } else { armed }
+}
+
+fn alerts(definition: &Definition) -> String {
+    if definition.alerts.is_empty() { "none".to_owned() } else { definition.alerts.join("; ") }
 }
 
 fn money(definition: &Definition) -> &'static str {
@@ -102,6 +130,113 @@ fn page_matches_registry() {
         "docs/FAULTS.md is stale from line {:?} on; `UPDATE_DOCS=1 ./pitboss test -p faults reference` rewrites it",
         differs.map(|line| line + 1)
     );
+}
+
+const RUNBOOKS: &str = "\
+# Runbooks
+
+<!-- Generated from crates/faults: UPDATE_DOCS=1 ./pitboss test -p faults reference -->
+
+One page for each [fault](../FAULTS.md): what is seen, where, what it means, and what to do. The pages also serve for incidents
+that nobody caused on purpose, because a real cause shows the same symptoms. [The drills](../DRILLS.md) practise some of them.
+
+";
+
+/// The text of each file in `docs/runbooks/`, by its name.
+fn runbooks() -> BTreeMap<String, String> {
+    let mut index = RUNBOOKS.to_owned();
+    index.push_str("| fault | seen |\n|---|---|\n");
+    let mut pages = BTreeMap::new();
+    for id in FaultId::ALL {
+        let definition = id.definition();
+        let seen = definition.runbook.split(" Where: ").next().unwrap_or_default();
+        let seen = seen.trim_start_matches("Seen: ");
+        index.push_str(&format!("| [`{id}`]({id}.md) | {seen} |\n"));
+        pages.insert(format!("{id}.md"), runbook_page(definition));
+    }
+    pages.insert("README.md".to_owned(), index);
+    pages
+}
+
+fn runbook_page(definition: &Definition) -> String {
+    let Definition { id, title, breaks, safety, .. } = definition;
+    let (services, alerts) = (appliers(definition), alerts(definition));
+    let mut text = format!("# `{id}`: {title}\n\n");
+    text.push_str(
+        "<!-- Generated from crates/faults: UPDATE_DOCS=1 ./pitboss test -p faults reference -->\n\n",
+    );
+    text.push_str(&format!("{}\n\n## Alerts\n\n{alerts}\n\n## Evidence\n\n", runbook(definition.runbook)));
+    for evidence in definition.evidence {
+        text.push_str(&format!("- {evidence}\n"));
+    }
+    text.push_str("\nThe row of `./pitboss verify` is in [EVIDENCE](../EVIDENCE.md).\n\n## Money\n\n");
+    text.push_str(match definition.money {
+        MoneyVerdict::Unaffected => {
+            "`./pitboss audit` finds nothing: the money is right in spite of the fault.\n"
+        }
+        MoneyVerdict::Found => "`./pitboss audit` has to find the wrong amounts, and names the records.\n",
+    });
+    text.push_str(&format!(
+        "\n## To cause it\n\n{breaks} It is applied by {services}.\n\n{}",
+        arming(definition)
+    ));
+    text.push_str(&format!("\nLimits: {safety} All parameters are in [FAULTS](../FAULTS.md).\n"));
+    text
+}
+
+/// Commands that arm the fault for a minute, show it, prove it and end it.
+fn arming(definition: &Definition) -> String {
+    let id = definition.id;
+    let params = definition.params.iter().map(|spec| format!(" --param {}={}", spec.name, spec.default));
+    let on = format!("./pitboss fault on {id}{} --for 60", params.collect::<String>());
+    let commands = [
+        on,
+        "./pitboss fault status".to_owned(),
+        format!("./pitboss fault off {id}"),
+        format!("./pitboss verify {id}"),
+    ];
+    commands.iter().map(|command| format!("    {command}\n")).collect()
+}
+
+#[test]
+fn runbooks_match_registry() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/runbooks");
+    let wanted = runbooks();
+    let updates = std::env::var_os("UPDATE_DOCS").is_some();
+    if updates {
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in &wanted {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+    let files = fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let found: BTreeMap<String, String> = files
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let names = |pages: &BTreeMap<String, String>| pages.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(&wanted), "docs/runbooks has a page of no fault, or lacks one");
+    let stale: Vec<&String> =
+        wanted.iter().filter(|(name, text)| found.get(*name) != Some(*text)).map(|(name, _)| name).collect();
+    assert!(
+        stale.is_empty(),
+        "docs/runbooks is stale: {stale:?}; `UPDATE_DOCS=1 ./pitboss test -p faults reference` rewrites it"
+    );
+}
+
+#[test]
+fn runbook_page_says_how_to_cause_and_end_it() {
+    let page = runbook_page(FaultId::ConsumerDead.definition());
+    let parts =
+        ["**Seen:**", "**Where:**", "**Meaning:**", "**Do:**", "## Alerts", "## Evidence", "## Money"];
+    for part in parts {
+        assert!(page.contains(part), "{part}");
+    }
+    let slow = runbook_page(FaultId::ConsumerSlow.definition());
+    assert!(slow.contains("    ./pitboss fault on consumer.slow --param delay_ms=500 --for 60\n"), "{slow}");
+    assert!(slow.contains("    ./pitboss fault off consumer.slow\n"), "{slow}");
 }
 
 #[test]

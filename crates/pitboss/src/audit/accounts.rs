@@ -39,7 +39,9 @@ impl Auditor {
             }
         }
         for walk in &walks {
-            tally.checked(CheckId::Balances, 1);
+            if walk.compared_a_balance() {
+                tally.checked(CheckId::Balances, 1);
+            }
             report(walk, walk.remainder(), tally);
         }
         Ok(())
@@ -53,6 +55,7 @@ impl Auditor {
         rows: &HashMap<String, Document>,
         tally: &mut Tally,
     ) {
+        let since_ms = self.walk_since_ms(&subject(walk));
         for _ in 0..count {
             if walk.is_done() {
                 return;
@@ -60,7 +63,7 @@ impl Auditor {
             // A row that cannot be read is a finding of the pass over the ledger, and one that is missing here.
             let row = rows.get(&walk.next_row()).and_then(|document| row(document).ok());
             let only_in_tail = if row.is_none() { walk.next_in_tail() } else { None };
-            match walk.take_back(row.as_ref().map(|row| &row.entry), self.since_ms) {
+            match walk.take_back(row.as_ref().map(|row| &row.entry), since_ms) {
                 Ok(true) => {
                     tally.checked(CheckId::Sequence, 1);
                     tally.checked(CheckId::NonNegative, 1);
@@ -74,14 +77,16 @@ impl Auditor {
             if let Some(entry) = only_in_tail {
                 let player_id = &walk.account().player_id;
                 tally.expect_none(CheckId::Postings, &subject(walk), rules::postings(player_id, entry));
+                // Its row may be written after the ledger was read, with a time before the mark.
+                tally.keep_open(Subject::Document(Source::Ledger, format!("{player_id}/{}", entry.seq)));
             }
         }
     }
 }
 
 fn report(walk: &Walk<'_>, problem: Option<Problem>, tally: &mut Tally) {
-    if let Some((check, what)) = problem {
-        tally.suspect(check, &subject(walk), what, &[]);
+    if let Some((check, violation)) = problem {
+        tally.suspect(check, &subject(walk), violation, &[]);
     }
 }
 

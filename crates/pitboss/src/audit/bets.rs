@@ -11,6 +11,7 @@ use super::books::{Source, by_id, decode};
 use super::documents::{Bet, Fact, HistoryEntry};
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
+use super::violation::Violation;
 use super::{Auditor, decode_all, rules};
 
 /// Type of the command that a wager is applied by.
@@ -29,8 +30,28 @@ impl Auditor {
             tally.expect_none(CheckId::SettledBets, &subject(bet), rules::settled_bet(bet, row));
             tally.expect_none(CheckId::Payouts, &subject(bet), rules::payout(bet, &self.tables));
         }
+        self.examine_ends(&bets, tally).await?;
         self.examine_facts(&settled, tally).await?;
         self.examine_histories(&bets, tally).await
+    }
+
+    /// Examines whether bets have ended. The dead letters are read after them.
+    async fn examine_ends(&self, bets: &[Bet], tally: &mut Tally) -> Result<()> {
+        let now_ms = self.books.now_ms();
+        if bets.iter().any(|bet| rules::is_overdue(bet, now_ms)) {
+            self.parked.update().await?;
+        }
+        for bet in bets {
+            let is_parked = rules::is_overdue(bet, now_ms)
+                && rules::awaited_ids(bet).iter().any(|id| self.parked.contains(id));
+            let verdict = rules::ended(bet, now_ms, is_parked);
+            tally.record(CheckId::BetsEnded, &subject(bet), verdict, &[]);
+            if is_parked {
+                // A dead letter is parked, not ended: the bet is read again until somebody replays or discards the letter.
+                tally.keep_open(subject(bet));
+            }
+        }
+        Ok(())
     }
 
     async fn examine_facts(&self, settled: &[&Bet], tally: &mut Tally) -> Result<()> {
@@ -71,7 +92,7 @@ impl Auditor {
         let bets = self.books.by_id(Source::Bets, &ids).await?;
         for entry in &entries {
             let problem = (!bets.contains_key(&entry.id))
-                .then(|| format!("the history has a {} bet that game does not know", entry.outcome));
+                .then(|| format!("the history has a {} bet that game does not know", entry.outcome).into());
             let subject = Subject::Document(Source::History, entry.id.clone());
             tally.expect_none(CheckId::HistoryBets, &subject, problem);
         }
@@ -84,6 +105,9 @@ fn subject(bet: &Bet) -> Subject {
 }
 
 /// Returns the document with this id, decoded.
-fn found<T: DeserializeOwned>(documents: &HashMap<String, Document>, id: &str) -> Result<Option<T>, String> {
+pub(super) fn found<T: DeserializeOwned>(
+    documents: &HashMap<String, Document>,
+    id: &str,
+) -> Result<Option<T>, Violation> {
     documents.get(id).map(decode).transpose()
 }

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result};
 use runtime::RuntimeError;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use store::StoreError;
 use store::bson::{self, Bson, DateTime, Document, doc};
 use store::mongo::{Collection, Config, Mongo};
 
 use super::documents::{Entry, Row};
+use super::violation::Violation;
 
 /// Time-out of one read. A server without an index may have to read a whole collection for it.
 const READ_TIMEOUT_MS: u64 = 300_000;
@@ -37,7 +39,8 @@ impl Default for Databases {
 }
 
 /// Collection that the audit reads as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Source {
     /// `payment.accounts`.
     Accounts,
@@ -59,6 +62,15 @@ impl Source {
             Self::Ledger => "payment.ledger",
             Self::Bets => "game.bets",
             Self::History => "user.bet_history",
+        }
+    }
+
+    /// Name of the field with the time of a document. Accounts have none.
+    pub(super) const fn time(self) -> Option<&'static str> {
+        match self {
+            Self::Accounts => None,
+            Self::Ledger | Self::History => Some("at"),
+            Self::Bets => Some("decided_at"),
         }
     }
 }
@@ -164,9 +176,16 @@ pub(super) async fn has_any(collection: &Collection<Document>, filter: Document)
     Ok(!collection.find(filter, doc! {}, 1).await?.is_empty())
 }
 
-/// Returns the condition that a time is not before `since_ms`, as a part of a filter.
-pub(super) fn since(field: &str, since_ms: Option<i64>) -> Document {
-    since_ms.map_or_else(Document::new, |ms| doc! { field: { "$gte": DateTime::from_millis(ms) } })
+/// Returns the condition that a time is not before `since_ms` and before `until_ms`, as a part of a filter.
+pub(super) fn between(field: &str, since_ms: Option<i64>, until_ms: Option<i64>) -> Document {
+    let mut range = Document::new();
+    range.extend(since_ms.map(|ms| ("$gte".to_owned(), Bson::DateTime(DateTime::from_millis(ms)))));
+    range.extend(until_ms.map(|ms| ("$lt".to_owned(), Bson::DateTime(DateTime::from_millis(ms)))));
+    if range.is_empty() {
+        range
+    } else {
+        doc! { field: range }
+    }
 }
 
 /// Returns the `_id` as text.
@@ -182,17 +201,17 @@ pub(super) fn id_of(document: &Document) -> String {
 ///
 /// # Errors
 /// The reason, as the text of a finding.
-pub(super) fn decode<T: DeserializeOwned>(document: &Document) -> Result<T, String> {
+pub(super) fn decode<T: DeserializeOwned>(document: &Document) -> Result<T, Violation> {
     bson::deserialize_from_document(document.clone())
-        .map_err(|error| format!("the document cannot be read: {error}"))
+        .map_err(|error| format!("the document cannot be read: {error}").into())
 }
 
 /// Decodes a ledger row.
 ///
 /// # Errors
 /// The reason, as the text of a finding.
-pub(super) fn row(document: &Document) -> Result<Row, String> {
-    let player_id = document.get_str("player_id").map_err(|_| "the row names no player".to_owned())?;
+pub(super) fn row(document: &Document) -> Result<Row, Violation> {
+    let player_id = document.get_str("player_id").map_err(|_| Violation::from("the row names no player"))?;
     let entry: Entry = decode(document)?;
     Ok(Row { id: id_of(document), player_id: player_id.to_owned(), entry })
 }

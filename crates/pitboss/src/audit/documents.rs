@@ -10,6 +10,8 @@ use money::{Account, Currency};
 use serde::Deserialize;
 use store::bson::DateTime;
 
+use super::violation::{Amount, Violation};
+
 /// Account in `payment.accounts`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AccountDoc {
@@ -38,6 +40,9 @@ pub struct Entry {
     pub command_type: String,
     /// `applied`, `pending` or `rejected`.
     pub outcome: String,
+    /// Wager that this decision voids.
+    #[serde(default)]
+    pub voids: Option<String>,
     /// Postings, empty for a rejection.
     pub postings: Vec<Leg>,
     /// Balance after the decision.
@@ -72,9 +77,11 @@ pub struct Leg {
     pub amount_minor: i64,
 }
 
-/// Event of a decision. The audit needs only its type.
+/// Event of a decision, without its content.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StoredEvent {
+    /// `ce_id`.
+    pub id: String,
     /// `ce_type`.
     #[serde(rename = "type")]
     pub event_type: String,
@@ -131,6 +138,12 @@ impl Entry {
         sums
     }
 
+    /// Returns the id of the wager that this decision voided. `None` for other decisions.
+    #[must_use]
+    pub fn voided_wager(&self) -> Option<&str> {
+        self.voids.as_deref().filter(|_| self.outcome == "applied")
+    }
+
     /// Returns the id of the wager that this decision applied. `None` for other decisions and for a rejection.
     #[must_use]
     pub fn applied_wager(&self) -> Option<&str> {
@@ -172,14 +185,15 @@ impl Entry {
     ///
     /// # Errors
     /// What is wrong, if the decision completed a payment and its keys or postings do not fit one.
-    pub fn completed(&self) -> Result<Option<Payment>, String> {
+    pub fn completed(&self) -> Result<Option<Payment>, Violation> {
         let Some(kind) = self.completed_kind() else { return Ok(None) };
         let Some(id) = self.keys.iter().find_map(|key| key.strip_prefix("r:")) else {
-            return Err("it completes a payment, and none of its keys names the payment".to_owned());
+            return Err("it completes a payment, and none of its keys names the payment".into());
         };
         let moved = self.sums(|account| matches!(account, Account::Provider(_)));
         let (Some((currency, sum)), 1) = (moved.first_key_value(), moved.len()) else {
-            return Err(format!("it completes a payment, and its postings move {} currencies", moved.len()));
+            let what = format!("it completes a payment, and its postings move {} currencies", moved.len());
+            return Err(what.into());
         };
         // The provider gives what a player deposits.
         let amount_minor = match kind {
@@ -226,6 +240,9 @@ pub struct Bet {
     /// Reason of a rejection.
     #[serde(default)]
     pub reject_reason: Option<String>,
+    /// Time at which game no longer repeated the command to payment.
+    #[serde(default)]
+    pub unanswered_at: Option<DateTime>,
 }
 
 impl Bet {
@@ -243,26 +260,31 @@ impl Bet {
         self.voided_at.or(self.ended_at).unwrap_or(self.decided_at).timestamp_millis()
     }
 
-    /// Returns stake, payout and currency as text.
+    /// Returns stake and payout.
     #[must_use]
-    pub fn amounts(&self) -> String {
-        format!("stake {} and payout {} {}", self.stake_minor, self.payout_minor, self.currency)
+    pub fn amounts(&self) -> [Amount; 2] {
+        [
+            Amount::new("stake", self.stake_minor, &self.currency),
+            Amount::new("payout", self.payout_minor, &self.currency),
+        ]
     }
 }
 
-/// Entry of a bet in `user.bet_history`.
+/// Entry of a bet or a payment in `user.bet_history`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HistoryEntry {
-    /// Id of the bet.
+    /// Id of the bet or the payment.
     #[serde(rename = "_id")]
     pub id: String,
-    /// Player who placed the bet.
+    /// Player whose bet or payment it is.
     pub player_id: String,
-    /// `settled`, `rejected` or `voided`.
+    /// `bet`, `deposit` or `withdrawal`.
+    pub kind: String,
+    /// `settled`, `rejected` or `voided` for a bet, `completed` or `failed` for a payment.
     pub outcome: String,
-    /// Stake in minor units.
+    /// Stake of the bet, or amount of the payment, in minor units.
     pub amount_minor: i64,
-    /// Payout in minor units, if the bet was settled.
+    /// Payout in minor units, if a bet was settled.
     #[serde(default)]
     pub payout_minor: Option<i64>,
     /// Currency code of both.
@@ -271,7 +293,7 @@ pub struct HistoryEntry {
     pub at: DateTime,
 }
 
-/// Fact of a settled bet in `analytics.facts`.
+/// Fact of an event in `analytics.facts`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Fact {
     /// Id of the event.
@@ -279,8 +301,8 @@ pub struct Fact {
     pub id: String,
     /// Currency code.
     pub currency: String,
-    /// Stake in minor units.
+    /// Stake or deposit in minor units.
     pub in_minor: i64,
-    /// Payout in minor units.
+    /// Payout or withdrawal in minor units.
     pub out_minor: i64,
 }

@@ -1,9 +1,8 @@
-//! Pass over the ledger: postings, the place of each row, wagers against bets, and payments against the provider.
+//! Pass over the ledger: postings, the place of each row, wagers and voids against bets.
 
 use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
-use contracts::EventType;
 use store::bson::Document;
 
 use super::books::{Source, decode, id_of, row};
@@ -11,10 +10,6 @@ use super::documents::{Bet, Row};
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
 use super::{Auditor, rules};
-
-/// Types of the events that complete a payment.
-pub(super) const COMPLETED: [&str; 2] =
-    [EventType::DepositCompleted.as_str(), EventType::WithdrawalCompleted.as_str()];
 
 impl Auditor {
     /// Examines ledger rows. Accounts and bets are read after them: an account has decided before its row is written, and a bet is
@@ -49,6 +44,7 @@ impl Auditor {
             tally.expect_none(CheckId::Rows, &subject, place);
         }
         self.examine_wagers(&rows, tally).await?;
+        self.examine_voids(&rows, tally).await?;
         self.examine_payments(&rows, tally).await
     }
 
@@ -75,30 +71,32 @@ impl Auditor {
         Ok(())
     }
 
-    async fn examine_payments(&self, rows: &[Row], tally: &mut Tally) -> Result<()> {
+    /// Examines voids. Wagers and bets are read after them: a void is decided after the wager that it takes back.
+    async fn examine_voids(&self, rows: &[Row], tally: &mut Tally) -> Result<()> {
+        let ids: Vec<String> =
+            rows.iter().filter_map(|row| row.entry.voided_wager()).map(str::to_owned).collect();
+        let keys: Vec<String> = ids.iter().map(|id| format!("w:{id}")).collect();
+        let wagers = self.books.rows_by_key(&keys).await?;
+        let bets = self.books.by_id(Source::Bets, &ids).await?;
         for row in rows {
-            let payment = match row.entry.completed() {
-                Ok(None) => continue,
-                Ok(Some(payment)) => payment,
-                Err(what) => {
-                    tally.expect_none(CheckId::Payments, &subject(row), Some(what));
-                    continue;
+            let Some(id) = row.entry.voided_wager() else { continue };
+            let wager = wagers.get(&format!("w:{id}"));
+            let verdict = match bets.get(id).map(decode::<Bet>).transpose() {
+                Ok(bet) => {
+                    let is_young = self.is_young(row.entry.at.timestamp_millis());
+                    let entry = wager.map(|wager| &wager.entry);
+                    rules::void(&row.player_id, &row.entry, entry, bet.as_ref(), is_young)
                 }
+                Err(what) => Verdict::Differs(what),
             };
-            // A payment that was captured after the statement was read, or before the mark, is looked up by its key.
-            let line = match self.statement.find(&payment.id) {
-                Some(line) => Some(line),
-                None => self.provider.find(payment.kind, &payment.id).await?,
-            };
-            let others: Vec<Subject> = line.iter().map(|line| Subject::Order(line.sequence)).collect();
-            let problem = rules::payment(&payment, line.as_ref());
-            let verdict = problem.map_or(Verdict::Agrees, Verdict::Differs);
-            tally.record(CheckId::Payments, &subject(row), verdict, &others);
+            let others =
+                wager.map(subject).into_iter().chain([Subject::Document(Source::Bets, id.to_owned())]);
+            tally.record(CheckId::Voids, &subject(row), verdict, &others.collect::<Vec<_>>());
         }
         Ok(())
     }
 }
 
-fn subject(row: &Row) -> Subject {
+pub(super) fn subject(row: &Row) -> Subject {
     Subject::Document(Source::Ledger, row.id.clone())
 }

@@ -1,6 +1,8 @@
 //! Result of an audit.
 
-use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::violation::Amount;
 
 /// Number of findings that a person or a program is shown of one check. The others are counted.
 pub const FINDINGS_SHOWN: usize = 5;
@@ -24,6 +26,10 @@ pub enum CheckId {
     SettledBets,
     /// Every settled bet pays what the published pay table says.
     Payouts,
+    /// Every decided bet ends, or a record that it waits for is parked.
+    BetsEnded,
+    /// Every applied void takes back what its wager moved, and its bet is voided.
+    Voids,
     /// Every completed payment was captured by the provider, with the same amount.
     Payments,
     /// Every captured order of the provider's statement is a completed payment, once.
@@ -32,15 +38,19 @@ pub enum CheckId {
     History,
     /// Every bet in a history exists.
     HistoryBets,
+    /// Every completed payment is in its player's history, with the same amount.
+    HistoryPayments,
     /// Every settled bet has its fact in analytics, with the same amounts.
     Facts,
+    /// Every completed payment has its fact in analytics, with the same amount.
+    PaymentFacts,
     /// The rollups of analytics are the sums of the facts.
     Rollups,
 }
 
 impl CheckId {
     /// All checks, in the order of the report.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Postings,
         Self::Rows,
         Self::Sequence,
@@ -49,11 +59,15 @@ impl CheckId {
         Self::Wagers,
         Self::SettledBets,
         Self::Payouts,
+        Self::BetsEnded,
+        Self::Voids,
         Self::Payments,
         Self::Orders,
         Self::History,
         Self::HistoryBets,
+        Self::HistoryPayments,
         Self::Facts,
+        Self::PaymentFacts,
         Self::Rollups,
     ];
 
@@ -69,11 +83,15 @@ impl CheckId {
             Self::Wagers => "wagers",
             Self::SettledBets => "settled-bets",
             Self::Payouts => "payouts",
+            Self::BetsEnded => "bets-ended",
+            Self::Voids => "voids",
             Self::Payments => "payments",
             Self::Orders => "provider-orders",
             Self::History => "history",
             Self::HistoryBets => "history-bets",
+            Self::HistoryPayments => "history-payments",
             Self::Facts => "facts",
+            Self::PaymentFacts => "payment-facts",
             Self::Rollups => "rollups",
         }
     }
@@ -83,20 +101,29 @@ impl CheckId {
     pub const fn promise(self) -> &'static str {
         match self {
             Self::Postings | Self::Balances | Self::Payments | Self::Orders => "I1: money is conserved",
-            Self::SettledBets => "I2: nothing accepted is lost",
-            Self::Rows | Self::Wagers | Self::Payouts => "I3: settled exactly once, with the right amounts",
+            Self::SettledBets | Self::BetsEnded => "I2: nothing accepted is lost",
+            Self::Rows | Self::Wagers | Self::Payouts | Self::Voids => {
+                "I3: settled exactly once, with the right amounts"
+            }
             Self::NonNegative => "I6: no negative balance",
             Self::Sequence => "I7: order per player",
-            Self::History | Self::HistoryBets | Self::Facts | Self::Rollups => "I12: derived views converge",
+            Self::History
+            | Self::HistoryBets
+            | Self::HistoryPayments
+            | Self::Facts
+            | Self::PaymentFacts
+            | Self::Rollups => "I12: derived views converge",
         }
     }
 }
 
 /// Violation that was still there when it was examined again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What is wrong.
     pub what: String,
+    /// The amounts in these words.
+    pub amounts: Vec<Amount>,
     /// Records that show it, such as `payment.ledger _id=p/7`.
     pub pointers: Vec<String>,
 }
@@ -148,6 +175,10 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// Time from which the next audit can continue (`--since`), in RFC 3339.
     pub mark: String,
+    /// Number of records that an earlier audit left open, and that were read again.
+    pub carried: u64,
+    /// Number of records that are open now. `None`: too many, so that the next audit has to begin where this one did.
+    pub open: Option<u64>,
 }
 
 impl Report {
@@ -164,15 +195,21 @@ impl Report {
 
     /// Returns the report as `audit --json` prints it (docs/contracts.md).
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> Value {
         let checks: Vec<_> = self.checks.iter().map(check_json).collect();
-        serde_json::json!({ "clean": self.is_clean(), "mark": self.mark, "checks": checks })
+        json!({
+            "clean": self.is_clean(),
+            "mark": self.mark,
+            "carried": self.carried,
+            "open": self.open,
+            "checks": checks,
+        })
     }
 }
 
-fn check_json(check: &Check) -> serde_json::Value {
-    let first: Vec<&Finding> = check.findings.iter().take(FINDINGS_SHOWN).collect();
-    serde_json::json!({
+fn check_json(check: &Check) -> Value {
+    let first: Vec<Value> = check.findings.iter().take(FINDINGS_SHOWN).map(finding_json).collect();
+    json!({
         "id": check.name,
         "promise": check.promise,
         "checked": check.checked,
@@ -182,4 +219,9 @@ fn check_json(check: &Check) -> serde_json::Value {
         "violations": check.violations(),
         "first": first,
     })
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    let amounts: Vec<Value> = finding.amounts.iter().map(Amount::to_json).collect();
+    json!({ "what": finding.what, "amounts": amounts, "pointers": finding.pointers })
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 use store::bson::{Bson, DateTime, Document, doc};
 
 use super::Auditor;
 use super::books::has_any;
 use super::report::CheckId;
 use super::tally::{Subject, Tally, Verdict};
+use super::violation::{Amount, Violation};
 
 /// Largest number of groups in one sum: games times currencies times kinds of facts.
 const GROUPS_MAX: u32 = 10_000;
@@ -17,7 +19,8 @@ const GROUPS_MAX: u32 = 10_000;
 const MARK_AGE_MAX_MS: i64 = 300_000;
 
 /// Length of the buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Level {
     /// Ten seconds.
     Slot,
@@ -71,10 +74,13 @@ struct Sums {
 type Groups = BTreeMap<(String, String), Sums>;
 
 impl Auditor {
-    /// Compares all levels, up to the time before which nothing is in flight.
-    pub(super) async fn examine_rollups(&self, tally: &mut Tally) -> Result<()> {
+    /// Compares all levels, up to the time before which nothing is in flight. Returns how far each of them agrees, so that the next
+    /// audit compares the first bucket that differs again, and all later ones.
+    pub(super) async fn examine_rollups(&self, tally: &mut Tally) -> Result<BTreeMap<Level, i64>> {
+        let mut agrees_to_s = BTreeMap::new();
         for level in Level::ALL {
             let (mut from_s, mut to_s) = self.range_s(level);
+            agrees_to_s.insert(level, from_s.max(to_s));
             if from_s >= to_s {
                 continue;
             }
@@ -93,9 +99,10 @@ impl Auditor {
                 let (rollups, facts) = self.sums(level, from_s, middle_s).await?;
                 if rollups == facts { from_s = middle_s } else { to_s = middle_s }
             }
+            agrees_to_s.insert(level, from_s);
             self.examine_bucket(level, from_s, tally).await?;
         }
-        Ok(())
+        Ok(agrees_to_s)
     }
 
     /// Compares one bucket.
@@ -116,8 +123,10 @@ impl Auditor {
 
     /// Returns the range of whole buckets from the mark until nothing is in flight.
     fn range_s(&self, level: Level) -> (i64, i64) {
-        let from_s = self.since_ms.map_or(0, |ms| level.ceil_s(ms.div_euclid(1_000) + 1));
-        let settled_ms = self.books.now_ms() - self.in_flight_ms;
+        let after_mark = || self.since_ms.map_or(0, |ms| level.ceil_s(ms.div_euclid(1_000) + 1));
+        let from_s = self.from.compared_to_s.get(&level).copied().unwrap_or_else(after_mark);
+        // The same range in the whole audit, or a bucket that ends meanwhile would count as one that was not compared.
+        let settled_ms = self.started_ms.saturating_sub(self.in_flight_ms);
         (from_s, level.floor_s(settled_ms.div_euclid(1_000)))
     }
 
@@ -216,17 +225,30 @@ fn integer(group: &Document, field: &str) -> i128 {
 }
 
 /// Describes the first group that differs.
-fn difference(rollups: &Groups, facts: &Groups) -> Option<String> {
+fn difference(rollups: &Groups, facts: &Groups) -> Option<Violation> {
     let mut named = rollups.keys().chain(facts.keys());
     let (game, currency) = named.find(|key| rollups.get(*key) != facts.get(*key))?;
-    let of = |groups: &Groups| {
+    let mut amounts = Vec::new();
+    let mut of = |groups: &Groups, [stake, payout, deposits, withdrawals]: [&'static str; 4]| {
         let sums = groups.get(&(game.clone(), currency.clone())).copied().unwrap_or_default();
-        format!(
-            "{} facts, stake {}, payout {}, deposits {}, withdrawals {}",
-            sums.facts, sums.stake_minor, sums.payout_minor, sums.deposited_minor, sums.withdrawn_minor
-        )
+        let of = [
+            Amount::new(stake, sums.stake_minor, currency),
+            Amount::new(payout, sums.payout_minor, currency),
+            Amount::new(deposits, sums.deposited_minor, currency),
+            Amount::new(withdrawals, sums.withdrawn_minor, currency),
+        ];
+        let [stake, payout, deposits, withdrawals] = &of;
+        let text = format!(
+            "{} facts, stake {stake}, payout {payout}, deposits {deposits}, withdrawals {withdrawals}",
+            sums.facts
+        );
+        amounts.extend(of);
+        text
     };
-    Some(format!("{game} {currency}: the rollups say {}; the facts sum to {}", of(rollups), of(facts)))
+    let rollups = of(rollups, ["stake", "payout", "deposits", "withdrawals"]);
+    let facts = of(facts, ["stake of facts", "payout of facts", "deposits of facts", "withdrawals of facts"]);
+    let what = format!("{game} {currency}: the rollups say {rollups}; the facts sum to {facts}");
+    Some(Violation::of(what, amounts))
 }
 
 #[cfg(test)]
@@ -253,12 +275,14 @@ mod tests {
     #[test]
     fn reversals_and_rejections_are_summed_as_analytics_does() {
         assert_eq!(difference(&sums_of_rollups(&rollups(500)), &sums_of_facts(&facts())), None);
-        let what = difference(&sums_of_rollups(&rollups(501)), &sums_of_facts(&facts())).unwrap();
+        let what = difference(&sums_of_rollups(&rollups(501)), &sums_of_facts(&facts())).unwrap().what;
         assert!(
-            what.contains("slots EUR") && what.contains("payout 501") && what.contains("payout 500"),
+            what.contains("slots EUR")
+                && what.contains("payout 5.01 EUR")
+                && what.contains("payout 5.00 EUR"),
             "{what}"
         );
-        let missing = difference(&Groups::new(), &sums_of_facts(&facts())).unwrap();
+        let missing = difference(&Groups::new(), &sums_of_facts(&facts())).unwrap().what;
         assert!(missing.contains("0 facts") && missing.contains("6 facts"), "{missing}");
     }
 

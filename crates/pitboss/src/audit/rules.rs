@@ -1,40 +1,51 @@
 //! Rules of the audit, as pure functions of the records that they compare.
 
-use contracts::EventType;
-use money::Account;
+use std::collections::BTreeMap;
+
+use contracts::{EventId, EventType};
+use money::{Account, Currency};
 
 use super::documents::{Bet, Entry, Fact, HistoryEntry, Payment, PaymentKind};
 use super::pay_table::PayTable;
 use super::statement::{CAPTURED, Line};
 pub use super::tally::Verdict;
+use super::violation::{Amount, Violation};
+
+/// Age from which a bet without an answer is no longer in flight, although game still repeats its command.
+const UNENDED_MS_MAX: i64 = 1_800_000;
+
+fn differs(what: impl Into<String>, amounts: impl IntoIterator<Item = Amount>) -> Verdict {
+    Verdict::Differs(Violation::of(what, amounts))
+}
 
 /// Checks the postings of one decision of a player.
 #[must_use]
-pub fn postings(player_id: &str, entry: &Entry) -> Option<String> {
+pub fn postings(player_id: &str, entry: &Entry) -> Option<Violation> {
     let sums = entry.sums(|_| true);
     if let Some((currency, sum)) = sums.iter().find(|(_, sum)| **sum != 0) {
-        return Some(format!("the postings of seq {} sum to {sum} {currency}", entry.seq));
+        let sum = Amount::new("sum", *sum, currency.code());
+        return Some(Violation::of(format!("the postings of seq {} sum to {sum}", entry.seq), [sum]));
     }
     if entry.outcome == "rejected" && !entry.postings.is_empty() {
-        return Some(format!("the rejection seq {} moves money", entry.seq));
+        return Some(format!("the rejection seq {} moves money", entry.seq).into());
     }
     let is_foreign = |account: &Account| matches!(account, Account::Player(id) if id != player_id);
     let foreign = entry.postings.iter().find(|leg| is_foreign(&leg.account))?;
-    Some(format!("seq {} moves money of another account: {}", entry.seq, foreign.account))
+    Some(format!("seq {} moves money of another account: {}", entry.seq, foreign.account).into())
 }
 
 /// Checks that a ledger row is a decision of its account, whose next decision is `next_seq`. `None`: there is no account.
 #[must_use]
-pub fn row_place(row_id: &str, player_id: &str, entry: &Entry, next_seq: Option<i64>) -> Option<String> {
+pub fn row_place(row_id: &str, player_id: &str, entry: &Entry, next_seq: Option<i64>) -> Option<Violation> {
     let seq = entry.seq;
     if row_id != format!("{player_id}/{seq}") {
-        return Some(format!("the row of seq {seq} of player {player_id} has another id"));
+        return Some(format!("the row of seq {seq} of player {player_id} has another id").into());
     }
     match next_seq {
-        None => Some("the row's account does not exist".to_owned()),
+        None => Some("the row's account does not exist".into()),
         Some(next_seq) if (1..next_seq).contains(&seq) => None,
         Some(next_seq) => {
-            Some(format!("the row has seq {seq}, and the next seq of its account is {next_seq}"))
+            Some(format!("the row has seq {seq}, and the next seq of its account is {next_seq}").into())
         }
     }
 }
@@ -43,95 +54,191 @@ pub fn row_place(row_id: &str, player_id: &str, entry: &Entry, next_seq: Option<
 #[must_use]
 pub fn wager(player_id: &str, entry: &Entry, bet: Option<&Bet>, is_young: bool) -> Verdict {
     let Some(moved) = entry.wagered(player_id) else {
-        return Verdict::Differs(
-            "the wager's postings are not one stake and one payout of the player".to_owned(),
-        );
+        return differs("the wager's postings are not one stake and one payout of the player", []);
     };
-    let applied = format!(
-        "the wager was applied with stake {} and payout {} {}",
-        moved.stake_minor, moved.payout_minor, moved.currency
-    );
-    let Some(bet) = bet else { return Verdict::Differs(format!("{applied}, and there is no such bet")) };
+    let stake = Amount::new("applied stake", moved.stake_minor, moved.currency.code());
+    let payout = Amount::new("applied payout", moved.payout_minor, moved.currency.code());
+    let applied = format!("the wager was applied with stake {stake} and payout {payout}");
+    let Some(bet) = bet else {
+        return differs(format!("{applied}, and there is no such bet"), [stake, payout]);
+    };
     if bet.player_id != player_id {
-        return Verdict::Differs(format!("{applied}, and the bet is another player's"));
+        return differs(format!("{applied}, and the bet is another player's"), [stake, payout]);
     }
     let amounts = (i128::from(bet.stake_minor), i128::from(bet.payout_minor));
     let agrees = (moved.stake_minor, moved.payout_minor) == amounts && moved.currency.code() == bet.currency;
     match bet.state.as_str() {
         "settled" | "voided" if agrees => Verdict::Agrees,
         "decided" if is_young => Verdict::InFlight,
-        state => Verdict::Differs(format!("{applied}, and the bet is {state} with {}", bet.amounts())),
+        state => {
+            let [own_stake, own_payout] = bet.amounts();
+            let what =
+                format!("{applied}, and the bet is {state} with stake {own_stake} and payout {own_payout}");
+            differs(what, [stake, payout, own_stake, own_payout])
+        }
     }
 }
 
 /// Checks that a settled bet has its applied wager: `entry` is the decision under the wager's key.
 #[must_use]
-pub fn settled_bet(bet: &Bet, player_id_and_entry: Option<(&str, &Entry)>) -> Option<String> {
+pub fn settled_bet(bet: &Bet, player_id_and_entry: Option<(&str, &Entry)>) -> Option<Violation> {
     let Some((player_id, entry)) = player_id_and_entry else {
-        return Some(format!("the bet was settled with {}, and the ledger has no such wager", bet.amounts()));
+        let [stake, payout] = bet.amounts();
+        let what = format!(
+            "the bet was settled with stake {stake} and payout {payout}, and the ledger has no such wager"
+        );
+        return Some(Violation::of(what, [stake, payout]));
     };
     let is_applied = entry.applied_wager() == Some(bet.id.as_str()) && player_id == bet.player_id;
     (!is_applied).then(|| {
-        format!(
-            "the bet was settled, and the ledger's decision on its wager is `{}` of {player_id}",
-            entry.outcome
-        )
+        let outcome = &entry.outcome;
+        format!("the bet was settled, and the ledger's decision on its wager is `{outcome}` of {player_id}")
+            .into()
     })
 }
 
 /// Checks that a settled bet pays what the published pay table owes for its reels.
 #[must_use]
-pub fn payout(bet: &Bet, tables: &[PayTable]) -> Option<String> {
+pub fn payout(bet: &Bet, tables: &[PayTable]) -> Option<Violation> {
     let published =
         tables.iter().find(|table| table.game == bet.game && table.version == bet.pay_table_version);
     let Some(table) = published else {
-        return Some(format!(
+        let what = format!(
             "its pay table {} of {} is not the published one, so nothing says what is owed",
             bet.pay_table_version, bet.game
-        ));
+        );
+        return Some(what.into());
     };
     let reels = bet.reels.join(" ");
     let Some(multiplier) = table.multiplier(&bet.reels) else {
-        return Some(format!("its reels `{reels}` are no line of the pay table"));
+        return Some(format!("its reels `{reels}` are no line of the pay table").into());
     };
-    let owed = i128::from(bet.stake_minor) * i128::from(multiplier);
-    (owed != i128::from(bet.payout_minor)).then(|| {
-        format!(
-            "`{reels}` pays {multiplier} times the stake of {}: {owed} {} are owed, {} were paid",
-            bet.stake_minor, bet.currency, bet.payout_minor
-        )
+    let owed_minor = i128::from(bet.stake_minor) * i128::from(multiplier);
+    (owed_minor != i128::from(bet.payout_minor)).then(|| {
+        let owed = Amount::new("owed", owed_minor, &bet.currency);
+        let [stake, paid] = bet.amounts();
+        let what = format!(
+            "`{reels}` pays {multiplier} times the stake of {stake}: {owed} is owed, {paid} was paid"
+        );
+        Violation::of(what, [stake, owed, Amount { name: "paid", ..paid }])
     })
+}
+
+/// Returns the ids of the records that a decided bet waits for: its command to payment, and each answer to it.
+#[must_use]
+pub fn awaited_ids(bet: &Bet) -> Vec<String> {
+    let Ok(bet_id) = bet.id.parse::<EventId>() else { return Vec::new() };
+    let command = contracts::ids::follower_id(&bet_id, EventType::ApplyWager);
+    let answers = [EventType::WagerApplied, EventType::WagerRejected, EventType::CommandConflict]
+        .map(|answer| contracts::ids::follower_id(&command, answer).to_string());
+    std::iter::once(command.to_string()).chain(answers).collect()
+}
+
+/// Returns true if only a parked record can explain that this bet has not ended.
+#[must_use]
+pub fn is_overdue(bet: &Bet, now_ms: i64) -> bool {
+    let age_ms = now_ms.saturating_sub(bet.decided_at.timestamp_millis());
+    bet.state == "decided" && (bet.unanswered_at.is_some() || age_ms >= UNENDED_MS_MAX)
+}
+
+/// Checks that a bet has ended. One that has not is in flight until it is overdue, and then a record that it waits for is parked.
+#[must_use]
+pub fn ended(bet: &Bet, now_ms: i64, is_parked: bool) -> Verdict {
+    if bet.state != "decided" {
+        return Verdict::Agrees;
+    }
+    if !is_overdue(bet, now_ms) {
+        return Verdict::InFlight;
+    }
+    if is_parked {
+        return Verdict::Agrees;
+    }
+    let stake = Amount::new("stake", bet.stake_minor, &bet.currency);
+    let what = format!(
+        "the bet with stake {stake} has no answer of payment, and no record that it waits for is a dead letter"
+    );
+    differs(what, [stake])
+}
+
+/// Checks that an applied void takes back what its wager moved, and that its bet is voided. What the player had already spent
+/// comes from `suspense`. A void that came before its wager moves nothing.
+#[must_use]
+pub fn void(
+    player_id: &str,
+    entry: &Entry,
+    wager: Option<&Entry>,
+    bet: Option<&Bet>,
+    is_young: bool,
+) -> Verdict {
+    let mut left: BTreeMap<(&Account, Currency), i128> = BTreeMap::new();
+    for leg in entry.postings.iter().chain(wager.into_iter().flat_map(|wager| &wager.postings)) {
+        *left.entry((&leg.account, leg.currency)).or_insert(0) += i128::from(leg.amount_minor);
+    }
+    left.retain(|_, minor| *minor != 0);
+    let is_lent = |((account, _), minor): (&(&Account, Currency), &i128)| match account {
+        Account::Player(id) => id == player_id && *minor > 0,
+        Account::Suspense => *minor < 0,
+        Account::House(_) | Account::Provider(_) => false,
+    };
+    if !left.iter().all(is_lent) {
+        let amounts = left.iter().map(|((_, currency), minor)| Amount::new("left", *minor, currency.code()));
+        return differs(
+            format!("the void seq {} does not take back what its wager moved", entry.seq),
+            amounts,
+        );
+    }
+    match bet.map(|bet| bet.state.as_str()) {
+        None | Some("voided" | "rejected") => Verdict::Agrees,
+        Some(_) if is_young => Verdict::InFlight,
+        Some(state) => differs(format!("the wager was voided, and its bet is {state}"), []),
+    }
 }
 
 /// Checks that the provider captured a completed payment, with the same amount. `line` is the provider's answer to its key.
 #[must_use]
-pub fn payment(payment: &Payment, line: Option<&Line>) -> Option<String> {
-    let completed =
-        format!("the ledger completed {} {} of {}", payment.amount_minor, payment.currency, payment.id);
-    let Some(line) = line else { return Some(format!("{completed}, and the provider does not know it")) };
-    same_order(payment, line).err().map(|what| format!("{completed}, and {what}"))
+pub fn payment(payment: &Payment, line: Option<&Line>) -> Option<Violation> {
+    let amount = completed_amount(payment);
+    let completed = format!("the ledger completed {amount} of {}", payment.id);
+    let Some(line) = line else {
+        return Some(Violation::of(format!("{completed}, and the provider does not know it"), [amount]));
+    };
+    let Violation { what, amounts } = same_order(payment, line).err()?;
+    Some(Violation::of(format!("{completed}, and {what}"), amounts))
 }
 
 /// Checks that a captured order is a completed payment of the ledger: `entry` is the decision that settled the payment.
 #[must_use]
 pub fn order(line: &Line, entry: Option<&Entry>, is_young: bool) -> Verdict {
-    let captured =
-        format!("the provider captured {} {} of {}", line.amount_minor, line.currency, line.payment_id);
+    let amount = captured_amount(line);
+    let captured = format!("the provider captured {amount} of {}", line.payment_id);
     let Some(entry) = entry else {
         let nothing = format!("{captured}, and the ledger has not settled it");
-        return if is_young { Verdict::InFlight } else { Verdict::Differs(nothing) };
+        return if is_young { Verdict::InFlight } else { differs(nothing, [amount]) };
     };
     let booked = match entry.completed() {
         Ok(Some(payment)) => same_order(&payment, line),
-        Ok(None) => Err("the ledger settled it as failed".to_owned()),
-        Err(what) => Err(what),
+        Ok(None) => Err(Violation::of("the ledger settled it as failed", [amount])),
+        Err(violation) => Err(violation),
     };
-    booked.map_or_else(|what| Verdict::Differs(format!("{captured}, and {what}")), |()| Verdict::Agrees)
+    booked.map_or_else(
+        |Violation { what, amounts }| differs(format!("{captured}, and {what}"), amounts),
+        |()| Verdict::Agrees,
+    )
 }
 
-fn same_order(payment: &Payment, line: &Line) -> Result<(), String> {
+fn completed_amount(payment: &Payment) -> Amount {
+    Amount::new("completed", payment.amount_minor, payment.currency.code())
+}
+
+fn captured_amount(line: &Line) -> Amount {
+    Amount::new("captured", line.amount_minor, &line.currency)
+}
+
+fn same_order(payment: &Payment, line: &Line) -> Result<(), Violation> {
+    let (completed, captured) = (completed_amount(payment), captured_amount(line));
     if line.status != CAPTURED {
-        return Err(format!("the provider's statement says `{}`", line.status));
+        let what = format!("the provider's statement says `{}`", line.status);
+        return Err(Violation::of(what, [completed, captured]));
     }
     let kind = |kind: PaymentKind| if kind == PaymentKind::Charge { "charge" } else { "payout" };
     let same = payment.kind == line.kind
@@ -140,15 +247,66 @@ fn same_order(payment: &Payment, line: &Line) -> Result<(), String> {
     if same {
         return Ok(());
     }
-    Err(format!(
-        "the statement has a {} of {} {} where the ledger has a {} of {} {}",
-        kind(line.kind),
-        line.amount_minor,
-        line.currency,
-        kind(payment.kind),
-        payment.amount_minor,
-        payment.currency
-    ))
+    let (stated, booked) = (kind(line.kind), kind(payment.kind));
+    let what =
+        format!("the statement has a {stated} of {captured} where the ledger has a {booked} of {completed}");
+    Err(Violation::of(what, [completed, captured]))
+}
+
+/// Checks that a completed payment is in its player's history, with its amount.
+#[must_use]
+pub fn history_payment(
+    player_id: &str,
+    payment: &Payment,
+    entry: Option<&HistoryEntry>,
+    is_young: bool,
+) -> Verdict {
+    let kind = match payment.kind {
+        PaymentKind::Charge => "deposit",
+        PaymentKind::Payout => "withdrawal",
+    };
+    let amount = completed_amount(payment);
+    let completed = format!("the {kind} of {amount} was completed");
+    match entry {
+        Some(entry)
+            if entry.player_id == player_id
+                && (entry.kind.as_str(), entry.outcome.as_str()) == (kind, "completed")
+                && i128::from(entry.amount_minor) == payment.amount_minor
+                && entry.currency == payment.currency.code() =>
+        {
+            Verdict::Agrees
+        }
+        _ if is_young => Verdict::InFlight,
+        None => differs(format!("{completed}, and the player's history does not have it"), [amount]),
+        Some(entry) => {
+            let shown = Amount::new("shown", entry.amount_minor, &entry.currency);
+            let what = format!("{completed}; the history has a {} {} of {shown}", entry.outcome, entry.kind);
+            differs(what, [amount, shown])
+        }
+    }
+}
+
+/// Checks that a completed payment has its fact, with its amount.
+#[must_use]
+pub fn payment_fact(payment: &Payment, fact: Option<&Fact>, is_young: bool) -> Verdict {
+    let amount = completed_amount(payment);
+    let Some(fact) = fact else {
+        let nothing =
+            format!("the ledger completed {amount} of {}, and analytics has no fact of it", payment.id);
+        return if is_young { Verdict::InFlight } else { differs(nothing, [amount]) };
+    };
+    let (counted, other) = match payment.kind {
+        PaymentKind::Charge => (fact.in_minor, fact.out_minor),
+        PaymentKind::Payout => (fact.out_minor, fact.in_minor),
+    };
+    if (i128::from(counted), other, fact.currency.as_str())
+        == (payment.amount_minor, 0, payment.currency.code())
+    {
+        return Verdict::Agrees;
+    }
+    let counted = Amount::new("counted", counted, &fact.currency);
+    let what = format!("the ledger completed {amount} of {}; its fact says {counted}", payment.id);
+    differs(what, [amount, counted])
 }
 
 /// Checks that an ended bet is in its player's history, with its outcome. `None` for a bet that has not ended.
@@ -167,18 +325,20 @@ pub fn history(bet: &Bet, entry: Option<&HistoryEntry>, is_young: bool) -> Optio
     Some(match entry {
         _ if agrees => Verdict::Agrees,
         _ if is_young => Verdict::InFlight,
-        None => {
-            Verdict::Differs(format!("the bet is {}, and the player's history does not have it", bet.state))
-        }
-        Some(entry) => Verdict::Differs(format!(
-            "the bet is {} with {}; the history says {} with stake {} and payout {} {}",
-            bet.state,
+        None => differs(
+            format!("the bet is {}, and the player's history does not have it", bet.state),
             bet.amounts(),
-            entry.outcome,
-            entry.amount_minor,
-            entry.payout_minor.unwrap_or(0),
-            entry.currency
-        )),
+        ),
+        Some(entry) => {
+            let [stake, payout] = bet.amounts();
+            let shown_stake = Amount::new("shown stake", entry.amount_minor, &entry.currency);
+            let shown_payout = Amount::new("shown payout", entry.payout_minor.unwrap_or(0), &entry.currency);
+            let what = format!(
+                "the bet is {} with stake {stake} and payout {payout}; the history says {} with stake {shown_stake} and payout {shown_payout}",
+                bet.state, entry.outcome
+            );
+            differs(what, [stake, payout, shown_stake, shown_payout])
+        }
     })
 }
 
@@ -200,16 +360,21 @@ pub fn fact(bet: &Bet, fact: Option<&Fact>, is_young: bool) -> Verdict {
             Verdict::Agrees
         }
         None if is_young => Verdict::InFlight,
-        None => Verdict::Differs(format!(
-            "the bet was settled with {}, and analytics has no fact of it",
-            bet.amounts()
-        )),
-        Some(fact) => Verdict::Differs(format!(
-            "the bet was settled with {}; its fact says stake {} and payout {} {}",
-            bet.amounts(),
-            fact.in_minor,
-            fact.out_minor,
-            fact.currency
-        )),
+        None => {
+            let [stake, payout] = bet.amounts();
+            let what = format!(
+                "the bet was settled with stake {stake} and payout {payout}, and analytics has no fact of it"
+            );
+            differs(what, [stake, payout])
+        }
+        Some(fact) => {
+            let [stake, payout] = bet.amounts();
+            let counted_stake = Amount::new("counted stake", fact.in_minor, &fact.currency);
+            let counted_payout = Amount::new("counted payout", fact.out_minor, &fact.currency);
+            let what = format!(
+                "the bet was settled with stake {stake} and payout {payout}; its fact says stake {counted_stake} and payout {counted_payout}"
+            );
+            differs(what, [stake, payout, counted_stake, counted_payout])
+        }
     }
 }

@@ -3,15 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::books::Source;
 use super::report::{Check, CheckId, Finding};
 use super::rollups::Level;
+use super::violation::Violation;
 
 /// Largest number of suspects of one check that are kept to be examined again.
 const SUSPECTS_MAX: u64 = 1_000;
+/// Largest number of open records that a mark carries along.
+const OPEN_MAX: usize = 50_000;
 
 /// What a suspect is about. It can be read again by it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Subject {
     /// Document with this id.
     Document(Source, String),
@@ -41,7 +47,7 @@ pub enum Verdict {
     /// Its counterpart is not there, and may still be on its way.
     InFlight,
     /// It violates the check.
-    Differs(String),
+    Differs(Violation),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,6 +64,9 @@ pub(super) struct Tally {
     counts: BTreeMap<CheckId, Count>,
     suspects: BTreeMap<(CheckId, Subject), Finding>,
     suspects_max: u64,
+    /// Records that were in flight.
+    open: BTreeSet<Subject>,
+    open_left_out: u64,
 }
 
 impl Tally {
@@ -68,7 +77,13 @@ impl Tally {
 
     /// Creates a tally for records whose number is already bounded.
     pub(super) fn unbounded() -> Self {
-        Self { counts: BTreeMap::new(), suspects: BTreeMap::new(), suspects_max: u64::MAX }
+        Self {
+            counts: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            suspects_max: u64::MAX,
+            open: BTreeSet::new(),
+            open_left_out: 0,
+        }
     }
 
     /// Counts records that were checked.
@@ -80,21 +95,39 @@ impl Tally {
     pub(super) fn record(&mut self, check: CheckId, subject: &Subject, verdict: Verdict, others: &[Subject]) {
         match verdict {
             Verdict::Agrees => self.checked(check, 1),
-            Verdict::InFlight => self.count(check).in_flight += 1,
-            Verdict::Differs(what) => {
+            Verdict::InFlight => {
+                self.count(check).in_flight += 1;
+                self.keep_open(subject.clone());
+            }
+            Verdict::Differs(violation) => {
                 self.checked(check, 1);
-                self.suspect(check, subject, what, others);
+                self.suspect(check, subject, violation, others);
             }
         }
     }
 
+    /// Keeps a record that the next audit has to read again.
+    pub(super) fn keep_open(&mut self, subject: Subject) {
+        if self.open.len() < OPEN_MAX || self.open.contains(&subject) {
+            self.open.insert(subject);
+        } else {
+            self.open_left_out += 1;
+        }
+    }
+
     /// Counts one record, which violates the check if there is a problem.
-    pub(super) fn expect_none(&mut self, check: CheckId, subject: &Subject, problem: Option<String>) {
+    pub(super) fn expect_none(&mut self, check: CheckId, subject: &Subject, problem: Option<Violation>) {
         self.record(check, subject, problem.map_or(Verdict::Agrees, Verdict::Differs), &[]);
     }
 
     /// Keeps a suspect, the first one of each check and subject.
-    pub(super) fn suspect(&mut self, check: CheckId, subject: &Subject, what: String, others: &[Subject]) {
+    pub(super) fn suspect(
+        &mut self,
+        check: CheckId,
+        subject: &Subject,
+        violation: Violation,
+        others: &[Subject],
+    ) {
         let key = (check, subject.clone());
         if self.suspects.contains_key(&key) {
             return;
@@ -107,7 +140,8 @@ impl Tally {
         }
         count.suspects += 1;
         let pointers = std::iter::once(subject).chain(others).map(ToString::to_string).collect();
-        self.suspects.insert(key, Finding { what, pointers });
+        let Violation { what, amounts } = violation;
+        self.suspects.insert(key, Finding { what, amounts, pointers });
     }
 
     fn count(&mut self, check: CheckId) -> &mut Count {
@@ -123,6 +157,18 @@ impl Tally {
     pub(super) fn keep_confirmed(&mut self, mut again: Self) {
         let suspects = std::mem::take(&mut self.suspects);
         self.suspects = suspects.into_keys().filter_map(|key| again.suspects.remove_entry(&key)).collect();
+        // A suspect may turn out to be in flight.
+        again.open.into_iter().for_each(|subject| self.keep_open(subject));
+    }
+
+    /// Returns the records that the next audit has to read again: those in flight, and those that violate a check. `None` if there
+    /// are more than could be kept or examined.
+    pub(super) fn open(&self) -> Option<BTreeSet<Subject>> {
+        let has_unexamined = self.counts.values().any(|count| count.unexamined > 0);
+        let mut all: BTreeSet<Subject> = self.open.union(&self.subjects()).cloned().collect();
+        // The next audit begins with the first bucket that differs.
+        all.retain(|subject| !matches!(subject, Subject::Bucket { .. }));
+        (self.open_left_out == 0 && !has_unexamined).then_some(all)
     }
 
     /// Returns the number of records that a check has seen.
@@ -143,5 +189,45 @@ impl Tally {
             findings: own.map(|(_, finding)| finding.clone()).collect(),
             unexamined: count.unexamined,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bet(id: &str) -> Subject {
+        Subject::Document(Source::Bets, id.to_owned())
+    }
+
+    #[test]
+    fn open_are_records_in_flight_and_findings() {
+        let mut tally = Tally::bounded();
+        tally.record(CheckId::Facts, &bet("agrees"), Verdict::Agrees, &[]);
+        tally.record(CheckId::Facts, &bet("young"), Verdict::InFlight, &[]);
+        tally.record(CheckId::Facts, &bet("wrong"), Verdict::Differs("wrong".into()), &[]);
+        tally.record(CheckId::Facts, &bet("was wrong"), Verdict::Differs("wrong".into()), &[]);
+        let bucket = Subject::Bucket { level: Level::Slot, start_s: 10 };
+        tally.record(CheckId::Rollups, &bucket, Verdict::InFlight, &[]);
+        let mut again = Tally::unbounded();
+        again.record(CheckId::Facts, &bet("wrong"), Verdict::Differs("still wrong".into()), &[]);
+        again.record(CheckId::Facts, &bet("was wrong"), Verdict::Agrees, &[]);
+        tally.keep_confirmed(again);
+        assert_eq!(tally.open(), Some(BTreeSet::from([bet("young"), bet("wrong")])));
+        assert_eq!(tally.result(CheckId::Facts, false).violations(), 1);
+    }
+
+    #[test]
+    fn mark_stays_if_suspects_were_not_examined() {
+        let mut tally = Tally::bounded();
+        for number in 0..=SUSPECTS_MAX {
+            let subject = bet(&number.to_string());
+            tally.record(CheckId::Facts, &subject, Verdict::Differs("wrong".into()), &[]);
+        }
+        assert_eq!(tally.open(), None);
+        // When the examined ones turn out to be none, nothing is known about the others either.
+        tally.keep_confirmed(Tally::unbounded());
+        assert_eq!(tally.result(CheckId::Facts, false).violations(), 0);
+        assert_eq!(tally.open(), None);
     }
 }

@@ -9,6 +9,7 @@ use money::Currency;
 
 use super::documents::{AccountDoc, Entry};
 use super::report::CheckId;
+use super::violation::{Amount, Violation};
 
 /// Walk through the decisions of one account, which may be in its tail, in the ledger, or in both.
 #[derive(Debug)]
@@ -19,10 +20,12 @@ pub struct Walk<'a> {
     /// `seq` of the next decision to take back.
     seq: i64,
     is_stopped: bool,
+    /// A balance was compared with what a decision states.
+    is_compared: bool,
 }
 
 /// Violation that a walk found, and the check that it violates.
-pub type Problem = (CheckId, String);
+pub type Problem = (CheckId, Violation);
 
 impl<'a> Walk<'a> {
     /// Starts at the newest decision.
@@ -34,6 +37,7 @@ impl<'a> Walk<'a> {
             balances: balances.collect(),
             seq: account.next_seq.saturating_sub(1),
             is_stopped: false,
+            is_compared: false,
         }
     }
 
@@ -79,11 +83,24 @@ impl<'a> Walk<'a> {
     #[must_use]
     pub fn negative_balance(&self) -> Option<Problem> {
         let (currency, minor) = self.balances.iter().find(|(_, minor)| **minor < 0)?;
-        Some((CheckId::NonNegative, format!("the balance before seq {} is {minor} {currency}", self.seq + 1)))
+        let balance = Amount::new("balance", *minor, currency.code());
+        let what = format!("the balance before seq {} is {balance}", self.seq + 1);
+        Some((CheckId::NonNegative, Violation::of(what, [balance])))
     }
 
-    /// Takes back the next decision, of which `row` is the ledger row. A decision before `since_ms` stops the walk. Returns
-    /// whether a decision was taken back.
+    /// Returns true if the walk compared a balance: with what a decision states, or with the sum of all postings.
+    #[must_use]
+    pub fn compared_a_balance(&self) -> bool {
+        self.is_compared || self.has_all()
+    }
+
+    /// Returns true if every decision was taken back.
+    fn has_all(&self) -> bool {
+        !self.is_stopped && self.seq < 1
+    }
+
+    /// Takes back the next decision, of which `row` is the ledger row. A decision before `since_ms` stops the walk, after its
+    /// stated balance was compared. Returns whether a decision was taken back.
     ///
     /// # Errors
     /// The violation. The walk is stopped then, because older balances cannot be known.
@@ -95,7 +112,7 @@ impl<'a> Walk<'a> {
 
     fn try_take_back(&mut self, row: Option<&Entry>, since_ms: Option<i64>) -> Result<bool, Problem> {
         let seq = self.seq;
-        let wrong = |what: String| Err((CheckId::Sequence, what));
+        let wrong = |what: String| -> Result<bool, Problem> { Err((CheckId::Sequence, what.into())) };
         let entry = match (row, self.next_in_tail()) {
             (Some(row), Some(tail)) if row != tail => {
                 return wrong(format!("seq {seq} is one decision in the tail and another one in the ledger"));
@@ -106,21 +123,24 @@ impl<'a> Walk<'a> {
         if entry.seq != seq {
             return wrong(format!("the row of seq {seq} says that it is seq {}", entry.seq));
         }
-        if since_ms.is_some_and(|since_ms| entry.at.timestamp_millis() < since_ms) {
-            return Ok(false);
-        }
         let own = entry.own_sums(&self.account.player_id);
         // A decision without own postings, or with two currencies, does not say which balance it states.
         if let (Some((currency, _)), 1, Some(stated)) =
             (own.first_key_value(), own.len(), entry.balance_after_minor)
         {
+            self.is_compared = true;
             let balance = self.balances.get(currency).copied().unwrap_or(0);
             if balance != i128::from(stated) {
+                let stated = Amount::new("stated", stated, currency.code());
+                let balance = Amount::new("balance", balance, currency.code());
                 let what = format!(
-                    "seq {seq} states a balance of {stated} {currency}; the stored balance without the later postings is {balance}"
+                    "seq {seq} states a balance of {stated}; the stored balance without the later postings is {balance}"
                 );
-                return Err((CheckId::Balances, what));
+                return Err((CheckId::Balances, Violation::of(what, [stated, balance])));
             }
+        }
+        if since_ms.is_some_and(|since_ms| entry.at.timestamp_millis() < since_ms) {
+            return Ok(false);
         }
         for (currency, minor) in own {
             *self.balances.entry(currency).or_insert(0) -= minor;
@@ -134,8 +154,9 @@ impl<'a> Walk<'a> {
     pub fn remainder(&self) -> Option<Problem> {
         let (currency, left) = self.balances.iter().find(|(_, minor)| **minor != 0)?;
         let stored = self.account.balances.get(currency).copied().unwrap_or(0);
-        let posted = i128::from(stored) - left;
-        let what = format!("the stored balance is {stored} {currency}, and the postings add up to {posted}");
-        (!self.is_stopped && self.seq < 1).then_some((CheckId::Balances, what))
+        let posted = Amount::new("posted", i128::from(stored) - left, currency.code());
+        let stored = Amount::new("balance", stored, currency.code());
+        let what = format!("the stored balance is {stored}, and the postings add up to {posted}");
+        self.has_all().then(|| (CheckId::Balances, Violation::of(what, [stored, posted])))
     }
 }

@@ -1,5 +1,9 @@
 //! `pitboss audit`: checks the money of the running platform, from what the services stored and what the card provider states.
 
+mod metrics_port;
+mod watch;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,10 +13,14 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::audit::{Check, FINDINGS_SHOWN, IN_FLIGHT_DEFAULT, Options, Report, Sources, run_with};
+use self::watch::Watch;
+use crate::audit::{Check, FINDINGS_SHOWN, IN_FLIGHT_DEFAULT, Mark, Report, Sources, run_from};
 use crate::commands::Context;
 use crate::output::Output;
 use crate::target::TargetArgs;
+
+/// Time between the beginnings of two rounds, unless the options say otherwise.
+const INTERVAL_S_DEFAULT: u64 = 60;
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
@@ -27,6 +35,19 @@ pub struct AuditArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = IN_FLIGHT_DEFAULT.as_secs(),
         value_parser = clap::value_parser!(u64).range(0..=86_400))]
     in_flight_s: u64,
+    /// Continue from the mark in this file, and replace it afterwards; while there is no file, `--since` applies
+    #[arg(long, value_name = "FILE")]
+    mark: Option<PathBuf>,
+    /// Audit again and again until interrupted, each time from where the last round ended
+    #[arg(long)]
+    watch: bool,
+    /// Time between the beginnings of two rounds of `--watch`, in seconds [default: 60]
+    #[arg(long, value_name = "SECONDS", requires = "watch",
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    interval_s: Option<u64>,
+    /// Serve the figures of `--watch` to Prometheus at http://127.0.0.1:PORT/metrics
+    #[arg(long, value_name = "PORT", requires = "watch", value_parser = clap::value_parser!(u16).range(1..))]
+    metrics_port: Option<u16>,
 }
 
 fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
@@ -35,28 +56,66 @@ fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
 }
 
 impl AuditArgs {
-    /// Audits the platform. Exit code 0 only if every check is clean.
+    /// Audits the platform. Exit code 0 only if every check is clean, with `--watch` in every round.
     ///
     /// # Errors
     /// When the platform cannot be read.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let (target, output) = (context.target(&self.target).await?, &context.output);
-        let options = Options { since: self.since, in_flight: Duration::from_secs(self.in_flight_s) };
-        let live = output.spinner("auditing");
-        let report = run_with(&Sources::of(&target)?, &options).await;
-        live.finish_and_clear();
-        let report = report?;
+        let sources = Sources::of(&target)?;
+        let begin = self.begin()?;
+        let in_flight = Duration::from_secs(self.in_flight_s);
+        let is_clean = if self.watch {
+            let interval = Duration::from_secs(self.interval_s.unwrap_or(INTERVAL_S_DEFAULT));
+            let watch = Watch { sources: &sources, in_flight, interval, mark: self.mark.as_deref(), output };
+            watch.serve(begin, self.metrics_port, watch::start_telemetry(context, &target)).await?
+        } else {
+            let live = output.spinner("auditing");
+            let audited = run_from(&sources, &begin, in_flight).await;
+            live.finish_and_clear();
+            let (report, next) = audited?;
+            self.print(&report, output);
+            if let Some(path) = &self.mark {
+                next.write(path)?;
+            }
+            report.is_clean()
+        };
+        Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Returns the mark from which the audit begins.
+    fn begin(&self) -> Result<Mark> {
+        let stored = self.mark.as_deref().map(Mark::read).transpose()?.flatten();
+        Ok(stored.unwrap_or_else(|| Mark::at(self.since)))
+    }
+
+    fn print(&self, report: &Report, output: &Output) {
         if output.json {
             output.line(&report.to_json().to_string());
-        } else {
-            print(&report, output);
+            return;
         }
-        Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        output.line(&table(report, output).to_string());
+        print_findings(report, output);
+        output.line(&format!("\n{}", continuation(report, self.mark.is_some())));
     }
 }
 
-fn print(report: &Report, output: &Output) {
-    output.line(&table(report, output).to_string());
+/// Says how the next audit can continue.
+fn continuation(report: &Report, has_file: bool) -> String {
+    match (has_file, report.open) {
+        (false, _) => format!("to continue from here: ./pitboss audit --since {}", report.mark),
+        (true, Some(open)) => {
+            let mark = &report.mark;
+            format!("with this mark the next audit continues at {mark} and reads {open} open records again")
+        }
+        (true, None) => {
+            "too many records are open, so the mark stays where it was: the next audit reads them again"
+                .to_owned()
+        }
+    }
+}
+
+fn print_findings(report: &Report, output: &Output) {
     for check in &report.checks {
         for finding in check.findings.iter().take(FINDINGS_SHOWN) {
             output.line(&format!("\n{}: {}", check.name, finding.what));
@@ -67,7 +126,6 @@ fn print(report: &Report, output: &Output) {
             output.line(&format!("  and {} more", check.violations() - shown));
         }
     }
-    output.line(&format!("\nto continue from here: ./pitboss audit --since {}", report.mark));
 }
 
 /// The checks as a table.
@@ -111,18 +169,25 @@ fn result(check: &Check) -> (&'static str, Color) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::audit::Finding;
+    use clap::Parser;
+    use clap::error::ErrorKind;
+    use serde_json::json;
 
-    fn check(name: &'static str, checked: u64, empty: bool, findings: usize) -> Check {
-        let finding =
-            Finding { what: "wrong".to_owned(), pointers: vec!["payment.ledger _id=p/1".to_owned()] };
+    use super::*;
+    use crate::audit::{Amount, Finding};
+
+    pub(super) fn check(name: &'static str, checked: u64, empty: bool, findings: usize) -> Check {
+        let finding = Finding {
+            what: "wrong".to_owned(),
+            amounts: vec![Amount::new("stake", 250_i64, "EUR")],
+            pointers: vec!["payment.ledger _id=p/1".to_owned()],
+        };
         let findings = vec![finding; findings];
         Check { name, promise: "I1", checked, in_flight: 0, empty, findings, unexamined: 0 }
     }
 
-    fn report(checks: Vec<Check>) -> Report {
-        Report { checks, mark: "2026-11-28T18:00:00Z".to_owned() }
+    pub(super) fn report(checks: Vec<Check>) -> Report {
+        Report { checks, mark: "2026-11-28T18:00:00Z".to_owned(), carried: 0, open: Some(3) }
     }
 
     #[test]
@@ -148,6 +213,7 @@ mod tests {
     fn json_has_the_documented_fields() {
         let json = report(vec![check("a", 7, false, 7)]).to_json();
         assert_eq!((&json["clean"], &json["mark"]), (&false.into(), &"2026-11-28T18:00:00Z".into()));
+        assert_eq!((&json["carried"], &json["open"]), (&0.into(), &3.into()));
         let check = &json["checks"][0];
         assert_eq!(
             (&check["id"], &check["checked"], &check["violations"]),
@@ -155,11 +221,53 @@ mod tests {
         );
         assert_eq!(check["first"].as_array().map(Vec::len), Some(FINDINGS_SHOWN));
         assert_eq!(check["first"][0]["pointers"][0], "payment.ledger _id=p/1");
+        let amount = json!({ "name": "stake", "minor": 250, "major": "2.50", "currency": "EUR" });
+        assert_eq!(check["first"][0]["amounts"], json!([amount]));
     }
 
     #[test]
     fn time_must_be_rfc_3339() {
         assert!(parse_time("2026-11-28T18:00:00.5+01:00").is_ok());
         assert!(parse_time("yesterday").is_err());
+    }
+
+    #[test]
+    fn continuation_says_when_the_mark_stays() {
+        let mut report = report(vec![check("a", 7, false, 0)]);
+        assert!(continuation(&report, false).contains("--since 2026-11-28T18:00:00Z"));
+        assert!(continuation(&report, true).contains("reads 3 open records again"));
+        report.open = None;
+        assert!(continuation(&report, true).contains("stays where it was"));
+    }
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        audit: AuditArgs,
+    }
+
+    #[test]
+    fn options_of_a_watch_need_it() {
+        let parse = |args: &[&str]| Cli::try_parse_from(args.iter().copied());
+        let args = parse(&["audit", "--watch", "--interval-s", "1", "--metrics-port", "8199"]).unwrap().audit;
+        assert_eq!((args.watch, args.interval_s, args.metrics_port), (true, Some(1), Some(8_199)));
+        let kind = |args: &[&str]| parse(args).unwrap_err().kind();
+        assert_eq!(kind(&["audit", "--interval-s", "5"]), ErrorKind::MissingRequiredArgument);
+        assert_eq!(kind(&["audit", "--metrics-port", "8199"]), ErrorKind::MissingRequiredArgument);
+        assert_eq!(kind(&["audit", "--watch", "--interval-s", "0"]), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn mark_of_the_file_comes_before_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mark.json");
+        let text = path.to_str().unwrap();
+        let args = ["audit", "--mark", text, "--since", "2026-11-28T18:00:00Z"];
+        let args = Cli::try_parse_from(args).unwrap().audit;
+        assert_eq!(args.begin().unwrap(), Mark::at(args.since));
+        Mark::at(None).write(&path).unwrap();
+        assert_eq!(args.begin().unwrap(), Mark::at(None));
+        std::fs::write(&path, "{").unwrap();
+        assert!(args.begin().is_err());
     }
 }

@@ -1,7 +1,9 @@
-//! `pitboss bench history`: measures whether a bet costs more after many earlier bets.
+//! `pitboss bench`: measures whether a bet costs more after many earlier bets, and what faults cost that are not armed.
 //!
-//! Two platforms run side by side, one with few stored bets and one with many. They get the same load in turns (A B B A), so that
-//! other work of the machine affects both. This is repeated for each number of players that share the history.
+//! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
+//! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.
+
+mod evaluation;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ const FILL_RATE_PER_S: u64 = 60;
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks on separate platforms.
+/// Benchmarks that need no running platform.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -34,6 +36,8 @@ pub struct BenchArgs {
 enum Bench {
     /// Ratio of the p50 with many stored bets to the p50 with few, measured alternately on two platforms
     History(HistoryArgs),
+    /// Time of the question whether a fault is active while nothing is armed, compared with an empty loop
+    Faults(evaluation::FaultsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -82,22 +86,39 @@ struct Figures {
 }
 
 impl BenchArgs {
-    /// Runs the benchmark. Exit code 0 only if every ratio is at most 1.1.
+    /// Runs the benchmark. Exit code 0 only if every figure is within its limit.
     pub fn run(&self, context: &Context) -> Result<ExitCode> {
-        let Bench::History(args) = &self.benchmark;
-        let (checkout, output) = (context.checkout()?, &context.output);
-        let mut holds = true;
-        for players in &args.players {
-            let measured = history(args, *players, checkout.layout.tools())?;
-            holds &= measured.ratio_of_medians <= RATIO_MAX;
-            if output.json {
-                output.line(&serde_json::to_string(&measured)?);
-            } else {
-                output.text(&measured.to_text());
-            }
-        }
+        let holds = match &self.benchmark {
+            Bench::History(args) => run_history(args, context)?,
+            Bench::Faults(args) => run_faults(args, context)?,
+        };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+fn run_faults(args: &evaluation::FaultsArgs, context: &Context) -> Result<bool> {
+    let measured = evaluation::measure(args)?;
+    if context.output.json {
+        context.output.line(&serde_json::to_string(&measured)?);
+    } else {
+        context.output.text(&measured.to_text());
+    }
+    Ok(measured.holds())
+}
+
+fn run_history(args: &HistoryArgs, context: &Context) -> Result<bool> {
+    let (checkout, output) = (context.checkout()?, &context.output);
+    let mut holds = true;
+    for players in &args.players {
+        let measured = history(args, *players, checkout.layout.tools())?;
+        holds &= measured.ratio_of_medians <= RATIO_MAX;
+        if output.json {
+            output.line(&serde_json::to_string(&measured)?);
+        } else {
+            output.text(&measured.to_text());
+        }
+    }
+    Ok(holds)
 }
 
 fn history(args: &HistoryArgs, players: u16, tools: &Path) -> Result<Measured> {

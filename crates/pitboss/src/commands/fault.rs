@@ -1,18 +1,19 @@
 //! `pitboss fault`: lists the faults, arms and disarms them in the running platform, and shows which are armed.
 
-use std::collections::BTreeMap;
+mod show;
+
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use comfy_table::{ContentArrangement, Table, presets};
-use faults::{Armed, Definition, FaultId, MoneyVerdict, ParamSpec, Scope, Values};
+use contracts::parts::Part;
+use faults::{Acts, Armed, FaultId, Scope, Values};
+use runtime::Layout;
 use runtime::control::Client;
-use serde_json::{Map, Value, json};
 
+use crate::actuators::receipts as supervisor_receipts;
 use crate::commands::Context;
 use crate::flag_file::FlagFile;
-use crate::output::Output;
 use crate::target::TargetArgs;
 use crate::verify::receipts::Receipts;
 
@@ -31,7 +32,7 @@ enum Action {
     On(OnArgs),
     /// Disarm a fault
     Off(OffArgs),
-    /// Show the armed faults, and how often each service applied them
+    /// Show the armed faults, how often each was applied, and what cannot be applied or taken back
     Status,
 }
 
@@ -43,6 +44,9 @@ struct OnArgs {
     /// Value of a parameter, such as delay_ms=500
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     params: Vec<(String, i64)>,
+    /// For all traffic, where the fault is limited by default
+    #[arg(long, group = "scope")]
+    all: bool,
     /// Only for this player
     #[arg(long, group = "scope", value_name = "PLAYER_ID")]
     player: Option<String>,
@@ -52,6 +56,9 @@ struct OnArgs {
     /// Only in services of this release
     #[arg(long, group = "scope")]
     release: Option<String>,
+    /// Only in this service, or for a fault of a process: the service that it concerns
+    #[arg(long, group = "scope", value_name = "NAME", value_parser = parse_service)]
+    service: Option<Part>,
     /// Disarm it by itself after this time
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     for_s: Option<u32>,
@@ -73,16 +80,25 @@ fn parse_param(text: &str) -> Result<(String, i64), String> {
     parsed.ok_or_else(|| format!("`{text}` is not NAME=VALUE with a whole number, such as delay_ms=500"))
 }
 
+fn parse_service(text: &str) -> Result<Part, String> {
+    let part: Part = text.parse().map_err(|_| format!("`{text}` is not a part of Pitboss"))?;
+    if part.is_service() { Ok(part) } else { Err(format!("`{text}` is a server and not a service")) }
+}
+
 impl OnArgs {
     /// The fault as it will be armed at `now_ms`.
     fn armed(&self, now_ms: i64) -> Result<Armed> {
         let values = Values::new(self.id, self.params.iter().map(|(name, value)| (name.as_str(), *value)))?;
-        let scope = match (&self.player, self.share, &self.release) {
+        let definition = self.id.definition();
+        let scope = match (&self.player, self.share, &self.release, self.service) {
+            _ if self.all => Scope::All,
             (Some(player), ..) => Scope::Player(player.clone()),
-            (_, Some(percent), _) => Scope::SharePercent(percent),
-            (.., Some(release)) => Scope::Release(release.clone()),
-            _ => self.id.definition().default_scope.clone(),
+            (_, Some(percent), ..) => Scope::SharePercent(percent),
+            (_, _, Some(release), _) => Scope::Release(release.clone()),
+            (.., Some(service)) => Scope::Service(service.as_str().to_owned()),
+            _ => definition.default_scope.clone(),
         };
+        definition.check_scope(&scope).map_err(|reason| anyhow!("{}: {reason}", self.id))?;
         let expires_at_ms = self.for_s.map(|seconds| now_ms.saturating_add(i64::from(seconds) * 1_000));
         Ok(Armed { id: self.id, scope, values, expires_at_ms })
     }
@@ -96,7 +112,7 @@ impl FaultArgs {
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let output = &context.output;
         if matches!(self.action, Action::List) {
-            list(output);
+            show::list(output);
             return Ok(ExitCode::SUCCESS);
         }
         let layout = context.checkout()?.layout;
@@ -107,154 +123,58 @@ impl FaultArgs {
                 // An error if the platform does not run, in which nothing would read the file.
                 Client::new(&layout).status().await?;
                 flags.arm(armed.clone())?;
-                show_armed(&[armed], &Counts::new(), output);
+                show::armed(&[armed], &show::Counts::new(), &show::Problems::new(), output);
             }
             Action::Off(OffArgs { id: Some(id), all: false }) => {
                 if !flags.disarm(*id)? {
                     bail!("{id} was not armed: ./pitboss fault status shows what is");
                 }
-                show_disarmed(&[*id], output);
+                show::disarmed(&[*id], output);
             }
-            Action::Off(_) => show_disarmed(&flags.disarm_all()?, output),
+            Action::Off(_) => show::disarmed(&flags.disarm_all()?, output),
             Action::List | Action::Status => {
                 let armed = flags.armed()?;
-                show_armed(&armed, &counts(context, &armed).await?, output);
+                let problems = supervisor_receipts::problems(&layout);
+                show::armed(&armed, &counts(context, &layout, &armed).await?, &problems, output);
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// How often each armed fault was applied since the services started.
-type Counts = BTreeMap<FaultId, u64>;
-
-/// Reads the counts. There are none if the platform does not run.
-async fn counts(context: &Context, armed: &[Armed]) -> Result<Counts> {
-    let mut counts = Counts::new();
-    let Ok(target) = context.target(&TargetArgs::default()).await else { return Ok(counts) };
+/// Reads how often each armed fault was applied. Without a running platform only the supervisor's receipts are known.
+async fn counts(context: &Context, layout: &Layout, armed: &[Armed]) -> Result<show::Counts> {
+    let of_supervisor = supervisor_receipts::read(layout);
+    let target = context.target(&TargetArgs::default()).await.ok();
+    let mut counts = show::Counts::new();
     for Armed { id, .. } in armed {
-        counts.insert(*id, Receipts::read(&target, *id).await?.total());
+        match (id.definition().acts, &target) {
+            (Acts::Supervisor, _) => {
+                counts.insert(*id, of_supervisor.get(id).copied().unwrap_or_default());
+            }
+            (Acts::InService, Some(target)) => {
+                counts.insert(*id, Receipts::read(target, *id).await?.total());
+            }
+            (Acts::InService, None) => {}
+        }
     }
     Ok(counts)
 }
 
-fn list(output: &Output) {
-    let definitions = FaultId::ALL.into_iter().map(FaultId::definition);
-    if output.json {
-        let faults: Vec<Value> = definitions.map(definition_json).collect();
-        output.line(&json!({ "faults": faults }).to_string());
-        return;
-    }
-    let mut table = table(output, ["FAULT", "SERVICES", "WHAT BREAKS", "PARAMETERS", "SCOPE"]);
-    for definition in definitions {
-        let params: Vec<String> = definition.params.iter().map(param_text).collect();
-        table.add_row([
-            definition.id.to_string(),
-            definition.services.join(", "),
-            definition.title.to_owned(),
-            if params.is_empty() { "–".to_owned() } else { params.join(", ") },
-            definition.default_scope.to_string(),
-        ]);
-    }
-    output.line(&table.to_string());
-}
-
-fn param_text(param: &ParamSpec) -> String {
-    let ParamSpec { name, default, min, max, .. } = param;
-    format!("{name}={default} ({min} to {max})")
-}
-
-fn definition_json(definition: &Definition) -> Value {
-    let params = definition.params.iter().map(|param| {
-        let ParamSpec { name, doc, default, min, max } = param;
-        json!({ "name": name, "doc": doc, "default": default, "min": min, "max": max })
-    });
-    let money = match definition.money {
-        MoneyVerdict::Unaffected => "unaffected",
-        MoneyVerdict::Found => "found",
-    };
-    json!({
-        "id": definition.id.as_str(),
-        "services": definition.services,
-        "title": definition.title,
-        "breaks": definition.breaks,
-        "params": params.collect::<Vec<_>>(),
-        "default_scope": definition.default_scope.to_string(),
-        "safety": definition.safety,
-        "evidence": definition.evidence,
-        "alerts": definition.alerts,
-        "money": money,
-        "runbook": definition.runbook,
-    })
-}
-
-fn show_armed(armed: &[Armed], counts: &Counts, output: &Output) {
-    if output.json {
-        let armed = armed.iter().map(|armed| armed_json(armed, counts.get(&armed.id)));
-        output.line(&json!({ "armed": armed.collect::<Vec<_>>() }).to_string());
-        return;
-    }
-    if armed.is_empty() {
-        output.line("no fault is armed");
-        return;
-    }
-    let mut table = table(output, ["FAULT", "SCOPE", "VALUES", "ENDS IN", "APPLIED"]);
-    let now_ms = faults::now_ms();
-    for Armed { id, scope, values, expires_at_ms } in armed {
-        let left = expires_at_ms.map(|at_ms| format!("{} s", at_ms.saturating_sub(now_ms) / 1_000));
-        table.add_row([
-            id.to_string(),
-            scope.to_string(),
-            values.to_string(),
-            left.unwrap_or_else(|| "–".to_owned()),
-            counts.get(id).map_or_else(|| "–".to_owned(), u64::to_string),
-        ]);
-    }
-    output.line(&table.to_string());
-}
-
-fn armed_json(armed: &Armed, applied: Option<&u64>) -> Value {
-    let Armed { id, scope, values, expires_at_ms } = armed;
-    let values: Map<String, Value> =
-        values.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
-    json!({
-        "id": id.as_str(),
-        "scope": scope.to_string(),
-        "values": values,
-        "expires_at_ms": expires_at_ms,
-        "applied": applied,
-    })
-}
-
-fn show_disarmed(ids: &[FaultId], output: &Output) {
-    if output.json {
-        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-        output.line(&json!({ "disarmed": ids }).to_string());
-    } else if ids.is_empty() {
-        output.line("no fault was armed");
-    } else {
-        ids.iter().for_each(|id| output.line(&format!("disarmed {id}")));
-    }
-}
-
-fn table(output: &Output, header: [&str; 5]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-    table.set_header(header);
-    table
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::{Parser, error::ErrorKind};
+
     use super::*;
 
     const ON: OnArgs = OnArgs {
         id: FaultId::ConsumerSlow,
         params: Vec::new(),
+        all: false,
         player: None,
         share: None,
         release: None,
+        service: None,
         for_s: None,
     };
 
@@ -275,6 +195,10 @@ mod tests {
         assert_eq!(armed(OnArgs { share: Some(3), ..ON }).scope, Scope::SharePercent(3));
         assert_eq!(armed(OnArgs { player: Some("p".into()), ..ON }).scope, Scope::Player("p".into()));
         assert_eq!(armed(OnArgs { release: Some("r".into()), ..ON }).scope, Scope::Release("r".into()));
+        assert_eq!(armed(OnArgs { service: Some(Part::Game), ..ON }).scope, Scope::Service("game".into()));
+        let dead = armed(OnArgs { id: FaultId::ConsumerDead, ..ON });
+        assert_eq!(dead.scope, Scope::Service("notification".into()));
+        assert_eq!(armed(OnArgs { id: FaultId::ConsumerStuck, all: true, ..ON }).scope, Scope::All);
         assert_eq!(armed(OnArgs { for_s: Some(2), ..ON }).expires_at_ms, Some(3_000));
         let slower = armed(OnArgs { params: vec![("delay_ms".into(), 700)], ..ON });
         assert_eq!(slower.values.get("delay_ms"), 700);
@@ -287,9 +211,30 @@ mod tests {
     }
 
     #[test]
-    fn json_of_definition_is_complete() {
-        let json = definition_json(FaultId::ConsumerSlow.definition());
-        assert_eq!((&json["id"], &json["money"]), (&"consumer.slow".into(), &"unaffected".into()));
-        assert_eq!(json["params"][0]["default"], 500);
+    fn scope_that_a_fault_cannot_have_is_refused() {
+        let args = OnArgs { id: FaultId::MongoStall, player: Some("p".into()), ..ON };
+        let error = args.armed(0).unwrap_err().to_string();
+        assert_eq!(error, "mongo.stall: it cannot be armed for one player, but for: all traffic");
+    }
+
+    #[test]
+    fn all_is_refused_beside_a_scope_and_for_a_fault_of_one_service() {
+        #[derive(Debug, Parser)]
+        struct Program {
+            #[command(flatten)]
+            on: OnArgs,
+        }
+        let parse = |args: &[&str]| Program::try_parse_from([&["on", "consumer.dead"], args].concat());
+        assert_eq!(parse(&["--all", "--service", "user"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+        let error = parse(&["--all"]).unwrap().on.armed(0).unwrap_err().to_string();
+        assert_eq!(error, "consumer.dead: it cannot be armed for all traffic, but for: one service");
+    }
+
+    #[test]
+    fn service_of_scope_is_a_service() {
+        assert_eq!(parse_service("notification"), Ok(Part::Notification));
+        for wrong in ["kafka", "notifications", ""] {
+            assert!(parse_service(wrong).is_err(), "{wrong}");
+        }
     }
 }

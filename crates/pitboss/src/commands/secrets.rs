@@ -84,6 +84,7 @@ fn variables(secrets: &Secrets, ingest_port: u16) -> BTreeMap<String, String> {
         ("PITBOSS__SECURITY__WEBHOOK_SECRET".to_owned(), secrets.webhook_secret.clone()),
         ("PITBOSS__SECURITY__INTERNAL_TOKEN".to_owned(), secrets.internal_token.clone()),
         ("PITBOSS__FAULTS__SECRET".to_owned(), secrets.fault_secret.clone()),
+        ("PITBOSS__SECURITY__FLAG_HOOK_SECRET".to_owned(), secrets.flag_hook_secret.clone()),
         ("PITBOSS__SECURITY__PUBLIC_KEYS".to_owned(), secrets.public_keys()),
     ]);
     for (id, name) in sentry_projects() {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkout::Checkout;
 use crate::commands::Context;
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// Interval at which a watched status is drawn.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -125,17 +125,48 @@ fn print(status: &Status, forward: &[Forwarding], output: &Output) -> Result<()>
     } else if status.parts.is_empty() {
         output.problem(&RuntimeError::NotRunning.to_string(), 1);
     } else {
-        output.line(&table(status, output).to_string());
+        output.line(&text(status, output));
         if !forward.is_empty() {
-            output.line(&format!("\ncopies for a real Sentry:\n{}", forward_table(forward, output)));
+            output.line(&format!("\ncopies for a real Sentry:\n{}", forward_text(forward, output)));
         }
     }
     Ok(())
 }
 
-/// The state of the copies as a table.
-#[must_use]
-pub fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
+/// The state of the copies: a table, or a few lines for each project on a narrow output.
+fn forward_text(forward: &[Forwarding], output: &Output) -> String {
+    if !output.is_narrow() {
+        return forward_table(forward, output).to_string();
+    }
+    let lines = forward.iter().flat_map(|state| {
+        [
+            state.project.clone(),
+            format!("  {} sent, {} left out", state.sent, counted(state.left_out, "item")),
+            format!(
+                "  {} limited, {} refused, other losses: {}",
+                state.dropped_rate_limited,
+                state.refused,
+                other_losses(state)
+            ),
+            format!("  last error: {}", last_error(state)),
+        ]
+    });
+    output.cut(&lines.collect::<Vec<_>>())
+}
+
+const fn other_losses(state: &Forwarding) -> u64 {
+    state.dropped_queue_full + state.dropped_failed.saturating_sub(state.refused)
+}
+
+fn last_error(state: &Forwarding) -> String {
+    match &state.last_error {
+        None => "–".to_owned(),
+        Some(ForwardingError { status: Some(status), reason, .. }) => format!("{status} {reason}"),
+        Some(ForwardingError { status: None, reason, .. }) => reason.clone(),
+    }
+}
+
+fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
@@ -149,32 +180,55 @@ pub fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
         "LAST ERROR",
     ]);
     for state in forward {
-        let other = state.dropped_queue_full + state.dropped_failed.saturating_sub(state.refused);
-        let error = state.last_error.as_ref().map_or_else(
-            || "–".to_owned(),
-            |error| {
-                error
-                    .status
-                    .map_or_else(|| error.reason.clone(), |status| format!("{status} {}", error.reason))
-            },
-        );
-        let error = Cell::new(error);
+        let error = Cell::new(last_error(state));
         table.add_row(vec![
             Cell::new(&state.project),
             Cell::new(state.sent),
             Cell::new(state.left_out),
             Cell::new(state.dropped_rate_limited),
             Cell::new(state.refused),
-            Cell::new(other),
+            Cell::new(other_losses(state)),
             if output.colours && state.last_error.is_some() { error.fg(Color::Red) } else { error },
         ]);
     }
     table
 }
 
-/// The parts as a table.
+/// The parts: a table, or a few lines for each part on a narrow output.
 #[must_use]
-pub fn table(status: &Status, output: &Output) -> Table {
+pub fn text(status: &Status, output: &Output) -> String {
+    if !output.is_narrow() {
+        return table(status, output).to_string();
+    }
+    let lines = status.parts.iter().flat_map(|part| {
+        let pid = part.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string());
+        [
+            format!("{}  {}", name_text(part), state_text(part)),
+            format!("  {}", part.address),
+            format!("  pid {pid}, peak memory {}", mebibytes(part.memory_bytes)),
+            format!("  {}, version {}", counted(part.restarts, "restart"), part.version),
+        ]
+    });
+    output.cut(&lines.collect::<Vec<_>>())
+}
+
+/// Name of a part, with a mark if it is a server.
+fn name_text(part: &PartStatus) -> String {
+    let kind = if part.kind == Kind::Infrastructure { "·" } else { "" };
+    format!("{}{kind}", part.name)
+}
+
+/// State of a part, with the cause of a death.
+fn state_text(part: &PartStatus) -> String {
+    match (&part.last_exit, part.state) {
+        (Some(cause), PartState::CrashLooping | PartState::Restarting) => {
+            format!("{} ({cause})", part.state.as_str())
+        }
+        _ => part.state.as_str().to_owned(),
+    }
+}
+
+fn table(status: &Status, output: &Output) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
@@ -197,16 +251,9 @@ fn row(part: &PartStatus, colours: bool) -> Vec<Cell> {
         PartState::CrashLooping | PartState::Restarting | PartState::Unready => Color::Red,
         PartState::Waiting | PartState::Starting | PartState::Stopping => Color::Yellow,
     };
-    let text = match (&part.last_exit, part.state) {
-        (Some(cause), PartState::CrashLooping | PartState::Restarting) => {
-            format!("{} ({cause})", part.state.as_str())
-        }
-        _ => part.state.as_str().to_owned(),
-    };
-    let state = Cell::new(text);
-    let kind = if part.kind == Kind::Infrastructure { "·" } else { "" };
+    let state = Cell::new(state_text(part));
     vec![
-        Cell::new(format!("{}{kind}", part.name)),
+        Cell::new(name_text(part)),
         if colours { state.fg(colour) } else { state },
         Cell::new(&part.address),
         Cell::new(part.pid.map_or_else(|| "–".to_owned(), |pid| pid.to_string())),
@@ -230,6 +277,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn narrow_status_has_lines_that_fit() {
+        let part = PartStatus {
+            name: "notification".to_owned(),
+            kind: Kind::Infrastructure,
+            address: "http://127.0.0.1:8105".to_owned(),
+            pid: Some(4_711),
+            version: "1.2.3".to_owned(),
+            state: PartState::Restarting,
+            memory_bytes: 3 << 20,
+            restarts: 1,
+            last_exit: Some("it was ended by a signal ".repeat(4)),
+        };
+        let status = Status { runtime: "local".to_owned(), parts: vec![part] };
+        let text = text(&status, &Output { json: false, colours: false, columns: 60 });
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(
+            lines[0].starts_with("notification·  restarting (it was") && lines[0].ends_with('…'),
+            "{text}"
+        );
+        assert_eq!(lines[1], "  http://127.0.0.1:8105");
+        assert_eq!(lines[2], "  pid 4711, peak memory 3.0 MiB");
+        assert_eq!(lines[3], "  1 restart, version 1.2.3");
+    }
+
+    #[test]
     fn forwarding_shows_last_error() {
         let reported = serde_json::json!({"project": "game", "sent": 7, "left_out": 3, "refused": 2, "dropped_queue_full": 1,
             "dropped_rate_limited": 4, "dropped_failed": 5,
@@ -239,6 +312,12 @@ mod tests {
         let text = forward_table(std::slice::from_ref(&state), &output).to_string();
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(cells, ["game", "7", "3", "4", "2", "4", "403", "ProjectId"]);
+        let narrow = forward_text(std::slice::from_ref(&state), &Output { columns: 60, ..output });
+        let losses = "  4 limited, 2 refused, other losses: 4";
+        assert_eq!(
+            narrow,
+            format!("game\n  7 sent, 3 items left out\n{losses}\n  last error: 403 ProjectId")
+        );
         let status = Status { runtime: "local".to_owned(), parts: Vec::new() };
         let json = serde_json::to_value(StatusJson { status: &status, forward: &[state] }).unwrap();
         assert_eq!(json["forward"][0], reported);

@@ -10,6 +10,8 @@ use runtime::logfile::{LOG_BYTES_MAX, LogWriter};
 use runtime::os_process::ProcessId;
 use runtime::{Layout, RuntimeError, pids, supervisor};
 
+use crate::actuators;
+
 /// Arguments of `supervise`.
 #[derive(Debug, Args)]
 pub struct SuperviseArgs {
@@ -39,7 +41,7 @@ impl SuperviseArgs {
         // One thread, see `runtime::supervisor`.
         let tasks = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         tasks
-            .block_on(supervisor::run(&layout, self.end_with.clone()))
+            .block_on(supervisor::run(&layout, self.end_with.clone(), || actuators::start(&layout)))
             .inspect_err(|e| tracing::error!("the supervisor failed: {e}"))?;
         Ok(ExitCode::SUCCESS)
     }

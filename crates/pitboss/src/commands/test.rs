@@ -19,6 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Split};
 use tokio::process::{ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cargo;
 use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, STATE_VARIABLE};
 use crate::commands::Context;
 use crate::commands::up::prepare::{self, Consent, Purpose};
@@ -118,6 +119,8 @@ async fn prepare_and_test(
     let mut command = cargo_test(checkout.layout.root(), &args.args);
     command
         .env("PITBOSS_TEST_KAFKA", infra_ports.kafka_bootstrap())
+        .env("PITBOSS_TEST_WIRE", infra_ports.wire_bootstrap())
+        .env("PITBOSS_TEST_WIRE_UPSTREAM", infra_ports.wire_upstream())
         .env("PITBOSS_TEST_MONGO", infra_ports.mongo_uri())
         .env("PITBOSS_TEST_REDIS", infra_ports.redis_url())
         .env("PITBOSS_TEST_KAFKA_LIBS", infra::kafka::jars(layout))
@@ -161,7 +164,8 @@ async fn python(layout: &Layout, steps: &mut Steps) -> PathBuf {
 
 fn cargo_test(root: &Path, args: &[OsString]) -> Command {
     let mut command = Command::new("cargo");
-    command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target")).arg("test");
+    command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
+    command.args(cargo::config_option()).arg("test");
     let own = args.iter().take_while(|a| *a != "--");
     let chooses = |a: &OsString| {
         let text = a.to_string_lossy();

@@ -1,14 +1,17 @@
 //! `pitboss verify`: proves for each fault that it becomes visible in the recorder, that it ends, and that the money is right.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
-use faults::FaultId;
+use faults::{Acts, FaultId};
 use indicatif::ProgressBar;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::Context;
 use crate::flag_file::FlagFile;
@@ -16,9 +19,16 @@ use crate::output::Output;
 use crate::player::Gateway;
 use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
-use crate::verify::report::{Outcome, Report};
+use crate::verify::report::{Outcome, Report, Skipped};
 use crate::verify::run::Runner;
-use crate::verify::{Row, rows};
+use crate::verify::soak::{Finding, Soak, soak};
+use crate::verify::{Means, Row, rows, scorecard};
+
+/// Page that `--report` writes unless it names another one.
+const SCORECARD: &str = "docs/scorecard.md";
+/// Reason why a row is left out.
+const NOT_LOCAL: &str =
+    "the supervisor of ./pitboss up applies this fault, and something else runs this platform";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -29,9 +39,27 @@ pub struct VerifyArgs {
     /// Seed of the order and of the amounts [default: random; the report names it]
     #[arg(long)]
     seed: Option<u64>,
-    /// Leave out the rows that need many bets
+    /// Leave out the rows that wait for a big win: notification.provider-down and -slow
     #[arg(long)]
     quick: bool,
+    /// Number of runs, each with the next seed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    runs: u64,
+    /// Write the scorecard of all runs [default file: docs/scorecard.md]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = SCORECARD)]
+    report: Option<PathBuf>,
+    /// Instead: load without any fault for this time, which has to show nothing
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["ids", "quick", "runs", "report"],
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    soak_s: Option<u64>,
+}
+
+/// What all runs of a command share.
+struct Stage<'a> {
+    target: &'a Target,
+    gateway: &'a Gateway,
+    flags: &'a FlagFile,
+    output: &'a Output,
 }
 
 impl VerifyArgs {
@@ -39,54 +67,120 @@ impl VerifyArgs {
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let (checkout, output) = (context.checkout()?, &context.output);
         let target = context.target(&TargetArgs::default()).await?;
+        let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
         let flags = FlagFile::of(&checkout.layout);
+        let stage = Stage { target: &target, gateway: &gateway, flags: &flags, output };
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let selected = self.selected(seed);
-        let report = tokio::select! {
-            report = prove(&selected, seed, &target, &flags, output) => report,
+        let mut terminate = signal(SignalKind::terminate())?;
+        let holds = tokio::select! {
+            holds = self.prove_or_soak(&stage, seed) => holds,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("interrupted")),
         };
         flags.disarm_all()?;
-        let report = report?;
-        if output.json {
-            output.line(&serde_json::to_string(&report)?);
-        } else {
-            output.line(&report.table(output).to_string());
-            output.line(&format!("seed {seed}"));
-        }
-        Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if holds? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// The selected rows, in the order of the seed.
+    async fn prove_or_soak(&self, stage: &Stage<'_>, seed: u64) -> Result<bool> {
+        if let Some(soak_s) = self.soak_s {
+            return soaked(stage, seed, Duration::from_secs(soak_s)).await;
+        }
+        let mut runs = Vec::new();
+        for number in 0..self.runs {
+            let report = self.prove(stage, seed.wrapping_add(number)).await?;
+            show_report(&report, stage.output)?;
+            runs.push(report);
+        }
+        if let Some(path) = &self.report {
+            let page = scorecard::page(&runs, &rows());
+            std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+            print_line(&format!("wrote {}", path.display()));
+        }
+        Ok(runs.iter().all(Report::holds))
+    }
+
+    /// Puts the selected rows through their phases, in the order of the seed.
+    async fn prove(&self, stage: &Stage<'_>, seed: u64) -> Result<Report> {
+        let began = Instant::now();
+        let is_possible =
+            |row: &Row| stage.target.layout().is_some() || row.fault.definition().acts == Acts::InService;
+        let (rows, skipped): (Vec<Row>, Vec<Row>) = self.selected(seed).into_iter().partition(is_possible);
+        let skipped: Vec<Skipped> =
+            skipped.iter().map(|row| Skipped { id: row.fault.as_str(), why: NOT_LOCAL }).collect();
+        let live = stage.output.spinner("verify");
+        let mut runner = Runner::new(stage.target, stage.gateway, stage.flags, seed).await?;
+        let mut outcomes = Vec::new();
+        for (row, number) in rows.iter().zip(1..) {
+            let place = format!("{number}/{} {}", rows.len(), row.fault);
+            let outcome = runner.run(row, |phase| live.set_message(format!("{place}: {phase}"))).await;
+            let outcome = outcome.unwrap_or_else(|error| Outcome::unfinished(row.fault, &error));
+            show(&outcome, &live);
+            outcomes.push(outcome);
+        }
+        live.finish_and_clear();
+        Ok(Report { seed, rows: outcomes, skipped, duration_s: began.elapsed().as_secs_f64() })
+    }
+
+    /// The selected rows, in the order of the seed. Rows with the same work follow one another, so that they share controls.
     fn selected(&self, seed: u64) -> Vec<Row> {
         let is_named = |row: &Row| self.ids.is_empty() || self.ids.contains(&row.fault);
         let is_wanted = |row: &Row| is_named(row) && !(self.quick && row.is_slow);
-        let mut selected: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
-        selected.shuffle(&mut StdRng::seed_from_u64(seed));
+        let mut shuffled: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
+        shuffled.shuffle(&mut StdRng::seed_from_u64(seed));
+        let mut selected: Vec<Row> = Vec::with_capacity(shuffled.len());
+        while let Some(first) = shuffled.first() {
+            let workload = first.workload;
+            let (mut same, others): (Vec<Row>, Vec<Row>) =
+                shuffled.into_iter().partition(|row| row.workload == workload);
+            // A control is read for as long as the row before needed, so a row with a longer deadline goes first.
+            same.sort_by_key(|row| std::cmp::Reverse(row.deadline));
+            selected.append(&mut same);
+            shuffled = others;
+        }
         selected
     }
 }
 
-async fn prove(
-    rows: &[Row],
-    seed: u64,
-    target: &Target,
-    flags: &FlagFile,
-    output: &Output,
-) -> Result<Report> {
-    let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
-    let live = output.spinner("verify");
-    let runner = Runner::new(target, &gateway, flags, seed).await?;
-    let mut outcomes = Vec::new();
-    for (row, number) in rows.iter().zip(1..) {
-        let place = format!("{number}/{} {}", rows.len(), row.fault);
-        let outcome = runner.run(row, |phase| live.set_message(format!("{place}: {phase}"))).await;
-        let outcome = outcome.unwrap_or_else(|error| Outcome::unfinished(row.fault, &error));
-        show(&outcome, &live);
-        outcomes.push(outcome);
-    }
+async fn soaked(stage: &Stage<'_>, seed: u64, duration: Duration) -> Result<bool> {
+    let live = stage.output.spinner("soak");
+    // Disarms everything and waits until all parts are ready.
+    drop(Runner::new(stage.target, stage.gateway, stage.flags, seed).await?);
+    let means = Means { gateway: stage.gateway, target: stage.target };
+    let progress = |soak: &Soak| {
+        let Soak { duration_s, units, failed, findings, .. } = soak;
+        let count = findings.len();
+        live.set_message(format!("{duration_s:.0} s, {units} units, {failed} failed, {count} false alarms"));
+    };
+    let soak = soak(means, &rows(), seed, duration, progress).await?;
     live.finish_and_clear();
-    Ok(Report { seed, rows: outcomes })
+    if stage.output.json {
+        stage.output.line(&serde_json::to_string(&soak)?);
+    } else {
+        let Soak { duration_s, units, failed, findings, .. } = &soak;
+        let count = findings.len();
+        let text = format!(
+            "{duration_s:.0} s without a fault: {units} units, {failed} failed, {count} false alarms"
+        );
+        stage.output.line(&text);
+        for Finding { slice, what, place, .. } in findings {
+            stage.output.line(&format!("slice {slice}: {what}: {place}"));
+        }
+        stage.output.line(&format!("seed {seed}"));
+    }
+    Ok(soak.holds())
+}
+
+fn show_report(report: &Report, output: &Output) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string(report)?);
+        return Ok(());
+    }
+    output.line(&report.table(output).to_string());
+    for Skipped { id, why } in &report.skipped {
+        output.line(&format!("left out {id}: {why}"));
+    }
+    output.line(&format!("seed {}", report.seed));
+    Ok(())
 }
 
 /// Prints the end of a row above the live line.
@@ -100,7 +194,7 @@ mod tests {
     use super::*;
 
     fn order(ids: &[FaultId], quick: bool, seed: u64) -> Vec<FaultId> {
-        let args = VerifyArgs { ids: ids.to_vec(), seed: None, quick };
+        let args = VerifyArgs { ids: ids.to_vec(), seed: None, quick, runs: 1, report: None, soak_s: None };
         args.selected(seed).into_iter().map(|row| row.fault).collect()
     }
 
@@ -112,9 +206,37 @@ mod tests {
     }
 
     #[test]
+    fn rows_with_same_work_follow_one_another() {
+        let args =
+            VerifyArgs { ids: Vec::new(), seed: None, quick: false, runs: 1, report: None, soak_s: None };
+        let mut changes: Vec<_> = args.selected(3).iter().map(|row| row.workload).collect();
+        changes.dedup();
+        let distinct = changes.iter().filter(|one| changes.iter().filter(|other| other == one).count() > 1);
+        assert_eq!(distinct.count(), 0, "{changes:?}");
+    }
+
+    #[test]
     fn rows_are_selected_by_name_and_length() {
         assert_eq!(order(&[FaultId::ConsumerSlow], false, 1), [FaultId::ConsumerSlow]);
         let quick = order(&[], true, 1);
         assert!(!quick.is_empty() && !quick.contains(&FaultId::NotificationProviderDown));
+    }
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        verify: VerifyArgs,
+    }
+
+    #[test]
+    fn report_has_a_file_of_its_own_by_default() {
+        let report = |args: &[&str]| {
+            let args = ["verify"].iter().chain(args);
+            <Cli as clap::Parser>::try_parse_from(args).map(|cli| cli.verify.report)
+        };
+        assert_eq!(report(&["--report"]).unwrap(), Some(PathBuf::from(SCORECARD)));
+        assert_eq!(report(&["--report", "a.md"]).unwrap(), Some(PathBuf::from("a.md")));
+        assert_eq!(report(&[]).unwrap(), None);
+        assert!(report(&["--soak-s", "5", "--report"]).is_err());
     }
 }

@@ -1,12 +1,11 @@
-//! What the recorder received since a moment, read from its HTTP queries.
+//! What the recorder received since a moment.
 
-use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Sighting;
-use crate::target::Target;
+use super::{Profile, Sighting};
 use crate::trace::Span;
 
 /// Everything that evidence is judged by.
@@ -18,6 +17,45 @@ pub struct Observation {
     pub issues: Vec<Issue>,
     /// Values of metrics.
     pub metrics: Vec<MetricValue>,
+    /// CPU profiles.
+    pub profiles: Vec<Profile>,
+    /// Losses of telemetry, as the services reported them.
+    pub client_reports: Vec<ClientReport>,
+    /// Monitors of check-ins, if the evidence reads them.
+    pub monitors: Vec<Monitor>,
+    /// The load, as its sender measured it. `None` where nothing compares it with a control.
+    pub load: Option<Load>,
+}
+
+/// What a client report says about one reason and category.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientReport {
+    /// Service that sent it.
+    pub service: String,
+    /// Number of lost items.
+    pub quantity: u64,
+}
+
+/// A monitor of check-ins, as the recorder computes it.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Monitor {
+    /// Name of the monitor.
+    pub monitor: String,
+    /// `missed`, `timeout`, or the status of the last check-in.
+    pub state: String,
+}
+
+/// A load beside its control.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Units that ended.
+    pub units: u64,
+    /// Units that were not answered with success.
+    pub failed: u64,
+    /// 95th percentile of their durations.
+    pub p95_ms: f64,
+    /// The same of the control. `None` in the control itself.
+    pub control_p95_ms: Option<f64>,
 }
 
 /// One transaction of a service.
@@ -63,17 +101,57 @@ pub struct MetricValue {
     pub attributes: Map<String, Value>,
 }
 
+/// Returns true if a service or group is the wanted one. An empty name wants any.
+pub(super) fn is_of(actual: &str, wanted: &str) -> bool {
+    wanted.is_empty() || actual == wanted
+}
+
+impl MetricValue {
+    /// A label's text. Empty for a value without it.
+    pub(super) fn label(&self, name: &str) -> &str {
+        self.attributes.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn is(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        let has = |(label, value): &(&str, &str)| {
+            self.attributes.get(*label).and_then(Value::as_str) == Some(*value)
+        };
+        self.name.as_deref() == Some(name) && labels.iter().all(has)
+    }
+}
+
 impl Observation {
     /// Returns the sum of a metric's values with these labels.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let counts = |metric: &&MetricValue| {
-            metric.name.as_deref() == Some(name)
-                && labels.iter().all(|(label, value)| {
-                    metric.attributes.get(*label).and_then(Value::as_str) == Some(*value)
-                })
-        };
-        self.metrics.iter().filter(counts).filter_map(|metric| metric.value.as_f64()).sum()
+        let matching = self.metrics.iter().filter(|metric| metric.is(name, labels));
+        matching.filter_map(|metric| metric.value.as_f64()).sum()
+    }
+
+    /// Returns the largest of a metric's values with these labels.
+    #[must_use]
+    pub fn peak(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let matching = self.metrics.iter().filter(|metric| metric.is(name, labels));
+        matching.filter_map(|metric| metric.value.as_f64()).max_by(f64::total_cmp)
+    }
+
+    /// Returns the segment of each transaction.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (&Transaction, &Span)> {
+        self.transactions.iter().filter_map(|transaction| Some((transaction, transaction.spans.first()?)))
+    }
+
+    /// Returns the partition from which a service handled most records.
+    #[must_use]
+    pub fn busiest_partition(&self, service: &str) -> Option<i64> {
+        let of_service = self.segments().filter(|(transaction, _)| transaction.service == service);
+        let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+        for (_, segment) in of_service.filter(|(_, segment)| segment.op == "queue.process") {
+            let partition = segment.text("messaging.destination.partition.id");
+            if let Some(partition) = partition.and_then(|text| text.parse().ok()) {
+                *counts.entry(partition).or_default() += 1;
+            }
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(partition, _)| partition)
     }
 
     /// Returns the first of at least `count_min` matching spans of a service.
@@ -84,7 +162,7 @@ impl Observation {
         matches: impl Fn(&Span) -> bool,
         what: &str,
     ) -> Option<Sighting> {
-        let of_service = self.transactions.iter().filter(|transaction| transaction.service == service);
+        let of_service = self.transactions.iter().filter(|transaction| is_of(&transaction.service, service));
         let found = of_service.flat_map(|t| t.spans.iter().map(move |span| (t, span)));
         let mut matching = found.filter(|(_, span)| matches(span));
         let (first, _) = matching.next()?;
@@ -137,81 +215,4 @@ fn text(value: &Value, key: &str) -> Option<String> {
 fn times(value: &Value) -> (f64, f64) {
     let time = |key: &str| value.get(key).and_then(Value::as_f64).unwrap_or_default();
     (time("start_timestamp"), time("timestamp"))
-}
-
-/// An observation that grows: everything since it was opened.
-#[derive(Debug)]
-pub struct Window<'a> {
-    target: &'a Target,
-    /// Last envelope before the window.
-    since: u64,
-    transactions_until: u64,
-    metrics_until: u64,
-    seen: Observation,
-}
-
-impl<'a> Window<'a> {
-    /// Opens a window that begins behind the last envelope of the recorder.
-    ///
-    /// # Errors
-    /// When the recorder does not answer.
-    pub async fn open(target: &'a Target) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Status {
-            durable_seq: u64,
-        }
-        let text = get(target, "status").await?;
-        let status: Status = serde_json::from_str(&text).context("the recorder's status is not readable")?;
-        let since = status.durable_seq;
-        let seen = Observation::default();
-        Ok(Self { target, since, transactions_until: since, metrics_until: since, seen })
-    }
-
-    /// Reads what has arrived since the last call, and returns everything since the window was opened.
-    ///
-    /// # Errors
-    /// When the recorder does not answer.
-    pub async fn read(&mut self) -> Result<&Observation> {
-        #[derive(Deserialize)]
-        struct Envelope {
-            seq: u64,
-            project: String,
-            items: Vec<Item>,
-        }
-        #[derive(Deserialize)]
-        struct Item {
-            headers: Value,
-            payload: Value,
-        }
-        let path = format!("envelopes?type=transaction&since={}", self.transactions_until);
-        for envelope in lines::<Envelope>(self.target, &path).await? {
-            self.transactions_until = self.transactions_until.max(envelope.seq);
-            let transactions = envelope
-                .items
-                .iter()
-                .filter(|item| item.headers.get("type").and_then(Value::as_str) == Some("transaction"));
-            let read = transactions.filter_map(|item| Transaction::read(&envelope.project, &item.payload));
-            self.seen.transactions.extend(read);
-        }
-        let path = format!("metrics?since={}", self.metrics_until);
-        let metrics = lines::<MetricValue>(self.target, &path).await?;
-        self.metrics_until = metrics.iter().map(|metric| metric.seq).max().unwrap_or(self.metrics_until);
-        self.seen.metrics.extend(metrics);
-        self.seen.issues = lines(self.target, &format!("issues?since={}", self.since)).await?;
-        Ok(&self.seen)
-    }
-}
-
-async fn get(target: &Target, path: &str) -> Result<String> {
-    let url = format!("{}/api/v1/{path}", target.recorder_url);
-    let response = target.http().get(&url).send().await;
-    let response = response.with_context(|| format!("the recorder does not answer at {url}"))?;
-    Ok(response.error_for_status()?.text().await?)
-}
-
-async fn lines<T: DeserializeOwned>(target: &Target, path: &str) -> Result<Vec<T>> {
-    let text = get(target, path).await?;
-    let lines = text.lines().filter(|line| !line.is_empty());
-    let parsed: Result<Vec<T>, serde_json::Error> = lines.map(serde_json::from_str).collect();
-    parsed.with_context(|| format!("the recorder's answer to {path} is not readable"))
 }

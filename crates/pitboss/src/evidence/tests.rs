@@ -11,7 +11,7 @@ fn seen() -> Observation {
         }},
         "spans": [{
             "span_id": "bb", "parent_span_id": "aa", "op": "http.client", "description": "POST /card/v1/charges",
-            "status": "ok", "start_timestamp": 10.1, "timestamp": 12.1, "data": { "peer": "partners" },
+            "status": "ok", "start_timestamp": 10.1, "timestamp": 12.1, "data": { "peer": "partners", "attempt": 2 },
         }],
     });
     let metric = |name: &str, value: f64, outcome: &str| MetricValue {
@@ -29,6 +29,7 @@ fn seen() -> Observation {
             last_trace_id: None,
         }],
         metrics: vec![metric("paid", 70.0, "completed"), metric("owed", 100.0, "completed")],
+        ..Observation::default()
     }
 }
 
@@ -39,10 +40,34 @@ fn holds(evidence: &Evidence) -> bool {
 
 #[test]
 fn issue_needs_service_and_title() {
-    let issue = |service, title_contains| holds(&Evidence::Issue { service, title_contains });
-    assert!(issue("payment", "payment failed"));
+    let issue = |service, title_contains| holds(&Evidence::issue(service, title_contains));
+    assert!(issue("payment", "payment failed") && issue("", ""));
     assert!(!issue("game", "payment failed"));
     assert!(!issue("payment", "panic"));
+}
+
+#[test]
+fn issue_can_demand_one_group_and_many_events() {
+    let issue = |title: &str, count_since| Issue {
+        project: "game".to_owned(),
+        title: title.to_owned(),
+        count_since,
+        last_trace_id: None,
+    };
+    let found = |issues: &[Issue], evidence: &Evidence| {
+        let seen = Observation { issues: issues.to_vec(), ..Observation::default() };
+        evidence.find(&seen).is_some()
+    };
+    let (one, two) = ([issue("a crash", 3)], [issue("a crash", 3), issue("another crash", 1)]);
+    let grouped = Evidence::one_issue("game", "crash");
+    assert!(found(&one, &grouped) && !found(&two, &grouped));
+    let often = |events_min| Evidence::Issue {
+        service: "game",
+        title_contains: "crash",
+        events_min,
+        groups_max: None,
+    };
+    assert!(found(&two, &often(3)) && !found(&two, &often(4)));
 }
 
 #[test]
@@ -73,6 +98,25 @@ fn attribute_needs_its_value() {
 }
 
 #[test]
+fn status_of_spans_needs_description() {
+    let status = |description_contains, status| {
+        let (service, op) = ("payment", "http.client");
+        holds(&Evidence::SpanStatus { service, op, description_contains, status, count_min: 1 })
+    };
+    assert!(status("/card/v1", "ok") && !status("/card/v1", "unavailable") && !status("/mail", "ok"));
+}
+
+#[test]
+fn number_of_a_span_is_within_its_band() {
+    let number = |min, max| {
+        let (service, op, name) = ("payment", "http.client", "attempt");
+        holds(&Evidence::SpanNumber { service, op, name, min, max, count_min: 1 })
+    };
+    assert!(number(2.0, 2.0) && number(f64::NEG_INFINITY, 3.0));
+    assert!(!number(3.0, f64::INFINITY) && !number(f64::NEG_INFINITY, -1.0));
+}
+
+#[test]
 fn ratio_needs_denominator_and_band() {
     let ratio =
         |denominator, min, max| holds(&Evidence::MetricRatio { numerator: "paid", denominator, min, max });
@@ -89,7 +133,7 @@ fn sum_counts_values_with_all_labels() {
 
 #[test]
 fn evidence_combines() {
-    let issue = |title_contains| Evidence::Issue { service: "payment", title_contains };
+    let issue = |title_contains| Evidence::issue("payment", title_contains);
     let [yes, no] = ["failed", "panic"].map(issue);
     assert!(holds(&Evidence::Any(vec![no.clone(), yes.clone()])));
     assert!(!holds(&Evidence::All(vec![yes.clone(), no.clone()])));
@@ -99,4 +143,177 @@ fn evidence_combines() {
         Evidence::All(vec![yes, Evidence::Absent(Box::new(no))]).to_string(),
         "an issue of payment whose title contains \"failed\"; and not: an issue of payment whose title contains \"panic\""
     );
+}
+
+#[test]
+fn peak_and_share_of_a_metric() {
+    let peak = |labels, min| holds(&Evidence::MetricPeak { name: "paid", labels, min });
+    assert!(peak(&[], 70.0) && !peak(&[], 71.0) && !peak(&[("pitboss.outcome", "failed")], 0.0));
+    let mut seen = seen();
+    let failed = MetricValue { value: json!(10.0), ..seen.metrics[0].clone() };
+    seen.metrics.push(failed);
+    seen.metrics[2].attributes.insert("pitboss.outcome".to_owned(), json!("failed"));
+    let share = |percent, count_min| {
+        let labels = &[("pitboss.outcome", "failed")];
+        Evidence::MetricShare { name: "paid", labels, percent, count_min }.find(&seen).is_some()
+    };
+    assert!(share(12.0, 3.0) && !share(13.0, 3.0) && !share(12.0, 11.0));
+}
+
+/// A value of one of lagwatch's gauges.
+fn lag_value(name: &str, group: &str, partition: &str, value: f64) -> MetricValue {
+    let attributes = json!({
+        "messaging.consumer.group.name": group,
+        "messaging.destination.name": "casino.bets.events.v1",
+        "messaging.destination.partition.id": partition,
+    });
+    let attributes = attributes.as_object().unwrap().clone();
+    MetricValue { seq: 1, name: Some(name.to_owned()), value: json!(value), attributes }
+}
+
+#[test]
+fn lag_needs_group_number_and_age_on_one_partition() {
+    let (messages, seconds) = ("pitboss.consumer.lag.messages", "pitboss.consumer.lag.seconds");
+    let metrics = vec![
+        lag_value(messages, "game", "0", 7.0),
+        lag_value(messages, "game", "0", 0.0),
+        lag_value(seconds, "game", "0", 12.0),
+        lag_value(messages, "game", "1", 1.0),
+        lag_value(seconds, "game", "1", 90.0),
+    ];
+    let seen = Observation { metrics, ..Observation::default() };
+    let lag = |group, messages_min, age_s_min| {
+        Evidence::Lag { group, messages_min, age_s_min }.find(&seen).is_some()
+    };
+    assert!(lag("game", 7, 12) && lag("", 1, 90), "the peak counts");
+    assert!(!lag("game", 8, 0) && !lag("game", 2, 13) && !lag("user", 1, 0));
+    let calm = Observation { metrics: vec![lag_value(messages, "game", "0", 0.0)], ..Observation::default() };
+    assert!(Evidence::Lag { group: "game", messages_min: 0, age_s_min: 0 }.find(&calm).is_none());
+}
+
+/// A transaction that is only its segment.
+fn segment(service: &str, trace: &str, op: &str, status: &str, ms: f64) -> Transaction {
+    let payload = json!({
+        "transaction": "casino.bets.events.v1", "start_timestamp": 10.0, "timestamp": 10.0 + ms / 1000.0,
+        "contexts": { "trace": {
+            "trace_id": trace, "span_id": "aa", "op": op, "status": status,
+            "data": { "messaging.destination.partition.id": "4" },
+        }},
+    });
+    Transaction::read(service, &payload).unwrap()
+}
+
+fn of(transactions: Vec<Transaction>) -> Observation {
+    Observation { transactions, ..Observation::default() }
+}
+
+#[test]
+fn rates_need_share_and_number() {
+    let many = |slow: usize, failed: usize, all: usize| {
+        let status = |number| if number < failed { "internal_error" } else { "ok" };
+        let ms = |number| if number < slow { 900.0 } else { 20.0 };
+        of((0..all).map(|n| segment("game", "t", "queue.process", status(n), ms(n))).collect())
+    };
+    let p95 = Evidence::P95Above { duration_ms: 500, count_min: 3 };
+    assert!(p95.find(&many(3, 0, 10)).is_some());
+    assert!(p95.find(&many(2, 0, 10)).is_none() && p95.find(&many(3, 0, 100)).is_none());
+    let rate = Evidence::ErrorRateAbove { percent: 1, count_min: 3 };
+    assert!(rate.find(&many(0, 3, 10)).is_some());
+    assert!(rate.find(&many(0, 2, 10)).is_none() && rate.find(&many(0, 3, 300)).is_none());
+    let cancelled = of(vec![segment("game", "t", "http.server", "cancelled", 1.0); 9]);
+    assert!(rate.find(&cancelled).is_none());
+}
+
+#[test]
+fn spans_are_counted_by_trace() {
+    let records = |traces: [&str; 3]| {
+        of(traces.map(|trace| segment("game", trace, "queue.process", "ok", 1.0)).to_vec())
+    };
+    let three = Evidence::SpansInTrace {
+        service: "game",
+        op: "queue.process",
+        description_contains: "bets.events",
+        count_min: 3,
+    };
+    assert!(three.find(&records(["a", "a", "a"])).is_some());
+    assert!(three.find(&records(["a", "a", "b"])).is_none());
+    assert_eq!(records(["a", "b", "c"]).busiest_partition("game"), Some(4));
+    assert_eq!(records(["a", "b", "c"]).busiest_partition("user"), None);
+}
+
+#[test]
+fn services_hold_the_same_traces_without_those_of_the_edge() {
+    let same = Evidence::SameTraces {
+        services: &["game", "payment"],
+        op: "queue.process",
+        without_service: "gateway",
+        without_op: "http.server",
+        traces_min: 1,
+    };
+    let record = |service, trace| segment(service, trace, "queue.process", "ok", 1.0);
+    let edge = segment("gateway", "b", "http.server", "ok", 1.0);
+    let mut transactions = vec![record("game", "a"), record("payment", "a"), record("game", "b"), edge];
+    assert!(same.find(&of(transactions.clone())).is_some(), "b began at the edge");
+    transactions.push(record("payment", "c"));
+    assert!(same.find(&of(transactions.clone())).is_none(), "c is in payment alone");
+    assert!(same.find(&of(transactions.split_off(2))).is_none(), "there is no common trace");
+}
+
+#[test]
+fn load_is_compared_with_its_control() {
+    let unaffected = |failed, p95_ms, control_p95_ms| {
+        let load = Some(Load { units: 10, failed, p95_ms, control_p95_ms });
+        let seen = Observation { load, ..Observation::default() };
+        Evidence::LoadUnaffected { p95_ratio_max: 2.0 }.find(&seen).is_some()
+    };
+    assert!(unaffected(0, 299.0, Some(100.0)));
+    assert!(!unaffected(0, 301.0, Some(100.0)) && !unaffected(1, 10.0, Some(100.0)));
+    assert!(!unaffected(0, 10.0, None), "the control has nothing to be compared with");
+}
+
+#[test]
+fn reported_losses_add_up() {
+    let report = |quantity| ClientReport { service: "game".to_owned(), quantity };
+    let seen = Observation { client_reports: vec![report(2), report(3)], ..Observation::default() };
+    let lost = |service, quantity_min| Evidence::ClientReport { service, quantity_min }.find(&seen).is_some();
+    assert!(lost("game", 5) && lost("", 0) && !lost("game", 6) && !lost("user", 0));
+}
+
+#[test]
+fn only_the_named_monitor_is_missed() {
+    let monitor =
+        |monitor: &str, state: &str| Monitor { monitor: monitor.to_owned(), state: state.to_owned() };
+    let missed = |monitors: &[Monitor]| {
+        let seen = Observation { monitors: monitors.to_vec(), ..Observation::default() };
+        Evidence::CheckInMissed { monitor: "consumer-notification" }.find(&seen).is_some()
+    };
+    assert!(missed(&[monitor("consumer-game", "ok"), monitor("consumer-notification", "missed")]));
+    assert!(!missed(&[monitor("consumer-game", "missed"), monitor("consumer-notification", "ok")]));
+    assert!(!missed(&[]), "a monitor that never was is not missed");
+}
+
+#[test]
+fn only_evidence_about_check_ins_reads_monitors() {
+    let missed = Evidence::CheckInMissed { monitor: "consumer-game" };
+    let issue = Evidence::issue("game", "");
+    let both = Evidence::All(vec![issue.clone(), Evidence::absent(missed)]);
+    assert!(both.reads_monitors() && !Evidence::Any(vec![issue]).reads_monitors());
+}
+
+#[test]
+fn signals_leave_out_what_has_to_be_absent() {
+    let issue = Evidence::issue("game", "crash");
+    let unaffected = Evidence::LoadUnaffected { p95_ratio_max: 2.0 };
+    let all = Evidence::All(vec![issue.clone(), Evidence::absent(issue.clone()), unaffected]);
+    assert_eq!(all.signals(), [&issue]);
+}
+
+#[test]
+fn later_records_can_refute_an_absence_and_a_single_group() {
+    let issue = Evidence::issue("game", "crash");
+    for refutable in [Evidence::absent(issue.clone()), Evidence::one_issue("game", "crash")] {
+        assert!(refutable.can_be_refuted(), "{refutable}");
+        assert!(Evidence::All(vec![issue.clone(), refutable]).can_be_refuted());
+    }
+    assert!(!Evidence::All(vec![issue]).can_be_refuted(), "more of it changes nothing");
 }

@@ -4,7 +4,9 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 use faults::FaultId;
 use serde::{Serialize, Serializer};
 
-use super::verdict::Verdict;
+use super::run::RECOVERY_MAX;
+use super::verdict::{Facts, Verdict};
+use super::{Figures, Row};
 use crate::output::Output;
 
 /// Result of one row.
@@ -15,26 +17,59 @@ pub struct Outcome {
     /// The verdict.
     #[serde(serialize_with = "as_text")]
     pub result: Verdict,
-    /// Time from the end of the first unit to the evidence. Absent if it never held in time.
-    pub time_to_signal_s: Option<f64>,
-    /// Signal that held first.
+    /// Times from the end of the first unit.
+    #[serde(flatten)]
+    pub times: Seconds,
+    /// Signal that was seen first.
     pub first_seen_in: Option<String>,
     /// Trace that shows it.
     pub trace_id: Option<String>,
+    /// Who caused the symptoms, where it is not the service that shows them. Empty otherwise.
+    pub culprit: &'static str,
     /// Units of work in the phase with the fewest.
     pub units: u64,
-    /// How often the services applied the fault, by their own counters.
+    /// How often the services or the supervisor applied the fault, by their own counters.
     pub applied: u64,
     /// What the control showed.
     pub control: String,
-    /// Time from disarming to the first work that showed nothing any more. Absent if the fault did not end.
-    pub recovery_s: Option<f64>,
+    /// Kinds of signals that showed something during the fault.
+    pub shown: Vec<&'static str>,
+    /// Kinds of signals that showed nothing.
+    pub blind: Vec<&'static str>,
+    /// Alert conditions that the control met.
+    pub false_alarms: Vec<String>,
+    /// Load and services in the control. Absent for a row that was not run.
+    pub baseline: Option<Figures>,
+    /// Load and services during the fault.
+    pub under_fault: Option<Figures>,
     /// What the audit showed.
-    pub money: String,
+    pub money: &'static str,
     /// Reason of a verdict that is not PROVEN.
     pub why: String,
     /// Time that the row took.
     pub duration_s: f64,
+}
+
+/// Times of a row, in seconds. Each is absent if it was not reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Seconds {
+    /// From the end of the first unit to the first signal that the control did not show.
+    pub time_to_signal_s: Option<f64>,
+    /// From there to the evidence as a whole.
+    pub time_to_evidence_s: Option<f64>,
+    /// From there to the first alert condition that the fault has to meet.
+    pub time_to_alert_s: Option<f64>,
+    /// From disarming to the first work that showed nothing any more.
+    pub recovery_s: Option<f64>,
+}
+
+/// A row that was left out, because this platform cannot apply its fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct Skipped {
+    /// The fault.
+    pub id: &'static str,
+    /// Reason.
+    pub why: &'static str,
 }
 
 /// All results of a run.
@@ -44,6 +79,11 @@ pub struct Report {
     pub seed: u64,
     /// The rows, in the order in which they were run.
     pub rows: Vec<Outcome>,
+    /// The rows that were left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+    /// Time that the run took.
+    pub duration_s: f64,
 }
 
 fn as_text<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
@@ -64,20 +104,62 @@ impl Outcome {
         Self::without_run(fault, Verdict::Invalid, format!("not finished: {error:#}"))
     }
 
+    /// Result of a row with its verdict and the reason of it.
+    pub(super) fn judged(row: &Row, result: Verdict, facts: &Facts) -> Self {
+        Self {
+            culprit: row.culprit,
+            units: facts.units,
+            applied: facts.applied,
+            money: facts.money_text(),
+            ..Self::without_run(row.fault, result, why(result, row, facts))
+        }
+    }
+
     fn without_run(fault: FaultId, result: Verdict, why: String) -> Self {
         Self {
             id: fault.as_str(),
             result,
-            time_to_signal_s: None,
+            times: Seconds::default(),
             first_seen_in: None,
             trace_id: None,
+            culprit: "",
             units: 0,
             applied: 0,
             control: "not run".to_owned(),
-            recovery_s: None,
-            money: "not audited".to_owned(),
+            shown: Vec::new(),
+            blind: Vec::new(),
+            false_alarms: Vec::new(),
+            baseline: None,
+            under_fault: None,
+            money: "not audited",
             why,
             duration_s: 0.0,
+        }
+    }
+}
+
+/// Reason of the verdict, and what to do about it. Empty for a proven row.
+fn why(result: Verdict, row: &Row, facts: &Facts) -> String {
+    let Facts { units, units_min, applied, applied_min, .. } = facts;
+    match result {
+        Verdict::Proven => String::new(),
+        Verdict::NotVisible => {
+            format!("applied {applied} times, but not within {} s: {}", row.deadline.as_secs(), row.evidence)
+        }
+        Verdict::Noisy => "the evidence held without the fault, so it proves nothing".to_owned(),
+        Verdict::DidNotEnd => format!(
+            "{} s after disarming the evidence still held, most units failed, or a part was not ready",
+            RECOVERY_MAX.as_secs()
+        ),
+        Verdict::MoneyWrong => {
+            "the money audit differs from what this fault may do: ./pitboss audit".to_owned()
+        }
+        Verdict::NotExposed if units < units_min || *units == 0 => {
+            format!("only {units} of {units_min} units of work ended in a phase")
+        }
+        Verdict::NotExposed => format!("the fault was applied {applied} of {applied_min} times"),
+        Verdict::Invalid => {
+            "nobody counted the fault as applied: see the service's log and ./pitboss fault status".to_owned()
         }
     }
 }
@@ -95,15 +177,9 @@ impl Report {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-        table.set_header([
-            "FAULT",
-            "RESULT",
-            "SIGNAL",
-            "RECOVERY",
-            "APPLIED",
-            "MONEY",
-            "SEEN IN, OR WHY NOT",
-        ]);
+        let header =
+            ["FAULT", "RESULT", "SIGNAL", "ALERT", "RECOVERY", "APPLIED", "MONEY", "SEEN IN, OR WHY NOT"];
+        table.set_header(header);
         for row in &self.rows {
             let result = Cell::new(row.result);
             let colour = if row.result == Verdict::Proven { Color::Green } else { Color::Red };
@@ -111,14 +187,15 @@ impl Report {
             table.add_row(vec![
                 Cell::new(row.id),
                 if output.colours { result.fg(colour) } else { result },
-                Cell::new(seconds(row.time_to_signal_s)),
-                Cell::new(seconds(row.recovery_s)),
+                Cell::new(seconds(row.times.time_to_signal_s)),
+                Cell::new(seconds(row.times.time_to_alert_s)),
+                Cell::new(seconds(row.times.recovery_s)),
                 Cell::new(row.applied),
-                Cell::new(&row.money),
+                Cell::new(row.money),
                 Cell::new(seen_in.unwrap_or(&row.why)),
             ]);
         }
-        for column in [2, 3, 4] {
+        for column in [2, 3, 4, 5] {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -139,15 +216,18 @@ mod tests {
         Outcome {
             result: Verdict::Proven,
             first_seen_in: Some("issue of payment".to_owned()),
-            time_to_signal_s: Some(0.5),
+            times: Seconds { time_to_signal_s: Some(0.5), ..Seconds::default() },
             why: String::new(),
             ..Outcome::not_covered(FaultId::PaymentRandomFailure)
         }
     }
 
+    fn report(rows: Vec<Outcome>) -> Report {
+        Report { seed: 7, rows, skipped: Vec::new(), duration_s: 1.0 }
+    }
+
     #[test]
     fn run_holds_only_if_all_rows_are_proven() {
-        let report = |rows| Report { seed: 7, rows };
         let not_covered = Outcome::not_covered(FaultId::ConsumerSlow);
         assert!(report(vec![proven(), proven()]).holds());
         assert!(!report(vec![proven(), not_covered]).holds() && !report(Vec::new()).holds());
@@ -155,10 +235,24 @@ mod tests {
 
     #[test]
     fn json_has_documented_fields() {
-        let report = Report { seed: 7, rows: vec![proven()] };
-        let json = serde_json::to_value(&report).unwrap();
+        let json = serde_json::to_value(report(vec![proven()])).unwrap();
         assert_eq!((&json["seed"], &json["rows"][0]["result"]), (&7.into(), &"PROVEN".into()));
-        for field in ["id", "time_to_signal_s", "first_seen_in", "control", "recovery_s", "money", "why"] {
+        for field in [
+            "id",
+            "time_to_signal_s",
+            "time_to_evidence_s",
+            "time_to_alert_s",
+            "first_seen_in",
+            "control",
+            "recovery_s",
+            "shown",
+            "blind",
+            "false_alarms",
+            "baseline",
+            "under_fault",
+            "money",
+            "why",
+        ] {
             assert!(json["rows"][0].get(field).is_some(), "{field}");
         }
     }
@@ -167,7 +261,7 @@ mod tests {
     fn table_names_place_or_reason() {
         let rows = vec![proven(), Outcome::not_covered(FaultId::ConsumerSlow)];
         let output = Output { json: false, colours: false, columns: 240 };
-        let text = Report { seed: 7, rows }.table(&output).to_string();
+        let text = report(rows).table(&output).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].contains("issue of payment") && lines[1].contains("0.5 s"), "{text}");
         assert!(lines[2].contains("NOT EXPOSED") && lines[2].contains("not covered yet"), "{text}");

@@ -2,58 +2,73 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use faults::{Armed, MoneyVerdict, Scope, Values};
+use anyhow::{Context as _, Result, ensure};
+use faults::{Acts, Armed, Values};
+use runtime::control::Client;
 use time::OffsetDateTime;
 
+use super::money;
+use super::phase::{Phase, Session, Until, quiet};
 use super::receipts::Receipts;
-use super::report::Outcome;
-use super::verdict::{Facts, Verdict, judge};
-use super::{Progress, Row, Workload};
-use crate::audit;
-use crate::evidence::{Sighting, Window};
+use super::report::{Outcome, Seconds};
+use super::verdict::{Facts, judge};
+use super::watch::Seen;
+use super::{Arrives, Begins, Means, Row, Workload};
+use crate::evidence::Window;
 use crate::flag_file::FlagFile;
 use crate::player::{Gateway, Player};
 use crate::target::Target;
 
 /// Time in which every service reads a changed flag file. Services look five times a second.
 const PICK_UP: Duration = Duration::from_millis(500);
-/// Interval at which the recorder is read.
+/// Interval at which a condition of the platform is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time without evidence that counts as rest, and the longest wait for it.
 const REST: Duration = Duration::from_secs(2);
 const REST_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for the supervisor to apply a fault. Tools of the broker need seconds.
+const APPLY_MAX: Duration = Duration::from_secs(30);
 /// Time after which a fault has not ended.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(90);
 /// Time after which an armed fault ends by itself, for a run that is killed.
 const ARMED_MS_MAX: i64 = 300_000;
 
 /// What all rows of a run share.
 #[derive(Debug)]
 pub struct Runner<'a> {
-    target: &'a Target,
-    gateway: &'a Gateway,
+    means: Means<'a>,
     flags: &'a FlagFile,
     seed: u64,
+    /// The last phase without a fault. Nothing was armed since then.
+    quiet: Option<Quiet>,
 }
 
-/// End of a phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
-    /// The evidence holds and the work is done, or the row's deadline has passed.
-    Seen,
-    /// The work is done, and as much time has passed as the fault has to become visible.
-    Quiet,
-}
-
-/// What one phase saw.
+/// A phase that showed no evidence of its row while nothing was armed.
 #[derive(Debug)]
-struct Phase {
-    units: u64,
-    failed: u64,
-    sighting: Option<Sighting>,
-    /// Time from the end of the first unit to the evidence.
-    seen_after: Duration,
+struct Quiet {
+    workload: Workload,
+    players: Vec<Player>,
+    /// Time for which the recorder was read after the work.
+    waited: Duration,
+    phase: Phase,
+}
+
+/// The players of a row and the control that they played.
+struct Control {
+    players: Vec<Player>,
+    phase: Phase,
+    /// What the control shows of this row.
+    seen: Seen,
+    is_shared: bool,
+}
+
+/// The fault's phase.
+struct Fault {
+    phase: Phase,
+    applied: u64,
+    off_at: Instant,
+    /// Moment from which the time to a signal counts.
+    from: Option<Instant>,
 }
 
 impl<'a> Runner<'a> {
@@ -70,14 +85,16 @@ impl<'a> Runner<'a> {
         if !flags.disarm_all()?.is_empty() {
             tokio::time::sleep(PICK_UP).await;
         }
-        Ok(Self { target, gateway, flags, seed })
+        let means = Means { gateway, target };
+        ready(target, Instant::now()).await?;
+        Ok(Self { means, flags, seed, quiet: None })
     }
 
     /// Puts a row through its phases, and calls `phase` with the name of each. Disarms the fault in any case.
     ///
     /// # Errors
     /// When the platform does not answer, which says nothing about the fault.
-    pub async fn run(&self, row: &Row, phase: impl Fn(&str)) -> Result<Outcome> {
+    pub async fn run(&mut self, row: &Row, phase: impl Fn(&str)) -> Result<Outcome> {
         let began = Instant::now();
         let mut outcome = match row.workload {
             Some(workload) => self.phases(row, workload, phase).await?,
@@ -87,48 +104,77 @@ impl<'a> Runner<'a> {
         Ok(outcome)
     }
 
-    async fn phases(&self, row: &Row, workload: Workload, phase: impl Fn(&str)) -> Result<Outcome> {
+    async fn phases(&mut self, row: &Row, workload: Workload, phase: impl Fn(&str)) -> Result<Outcome> {
         let since = OffsetDateTime::now_utc();
+        let control = self.control(row, workload, &phase).await?;
+
+        phase("fault");
+        let fault = self.fault(row, workload, &control).await;
+        self.flags.disarm(row.fault)?;
+        let fault = fault?;
+
+        phase("recovery");
+        let (recovered, last) = self.recovery(row, workload, &control.players, fault.off_at).await?;
+
+        phase("audit");
+        let verdict = row.fault.definition().money;
+        let audit_found = money::audit(self.means.target, since, verdict).await?;
+        let seen_after = fault
+            .phase
+            .seen
+            .held
+            .as_ref()
+            .zip(fault.from)
+            .map(|((_, at), from)| at.saturating_duration_since(from));
+        let facts = Facts {
+            units: control.phase.units.min(fault.phase.units).min(last.units),
+            units_min: workload.units_min(),
+            applied: fault.applied,
+            applied_min: row.applied_min,
+            control_held: control.seen.held.is_some(),
+            seen: seen_after.is_some_and(|took| took <= row.deadline),
+            ended: recovered.is_some(),
+            audit_found,
+            money: verdict,
+        };
+        let outcome = outcome(row, &facts, &control, &fault, recovered);
+        if recovered.is_some() {
+            let (waited, players) = (quiet(row), control.players);
+            self.quiet = Some(Quiet { workload, players, waited, phase: last });
+        }
+        Ok(outcome)
+    }
+
+    /// The control: the work without the fault. The last phase of the row before is used, if it did the same work for at least
+    /// as long and shows nothing of this row.
+    async fn control(&mut self, row: &Row, workload: Workload, phase: &impl Fn(&str)) -> Result<Control> {
+        if let Some(last) = self.quiet.take()
+            && last.workload == workload
+            && last.waited >= quiet(row)
+        {
+            let seen = Seen::in_observation(row, &last.phase.observation);
+            if seen.held.is_none() {
+                return Ok(Control { players: last.players, phase: last.phase, seen, is_shared: true });
+            }
+        }
         phase("preparing players");
-        let players = workload.prepare(self.gateway).await?;
+        let players = workload.prepare(self.means.gateway).await?;
         phase("resting");
         self.rest(row).await?;
         phase("control");
-        let control = self.work(row, workload, &players, Until::Quiet).await?;
-
-        phase("fault");
-        let before = Receipts::read(self.target, row.fault).await?;
-        let armed = self.armed_phase(row, workload, &players).await;
-        self.flags.disarm(row.fault)?;
-        let off_at = Instant::now();
-        let armed = armed?;
-        let applied = Receipts::read(self.target, row.fault).await?.since(&before);
-
-        phase("recovery");
-        tokio::time::sleep(PICK_UP).await;
-        let (recovery, recovered_units) = self.recovery(row, workload, &players, off_at).await?;
-
-        phase("audit");
-        let money = row.fault.definition().money;
-        let audit_found = self.audit(since, money).await?;
-        let facts = Facts {
-            units: control.units.min(armed.units).min(recovered_units),
-            units_min: workload.units_min(),
-            applied,
-            control_held: control.sighting.is_some(),
-            seen: armed.sighting.is_some() && armed.seen_after <= row.deadline,
-            ended: recovery.is_some(),
-            audit_found,
-            money,
-        };
-        Ok(outcome(row, &facts, control, armed, recovery))
+        let mut session = Session::open(self.means, row, None).await?;
+        let figures = session.run(workload, &players, self.seed, Until::Quiet).await?;
+        let phase = session.close(figures);
+        ensure!(phase.is_served(), "without the fault {} of {} units failed", phase.failed, phase.units);
+        let seen = phase.seen.clone();
+        Ok(Control { players, phase, seen, is_shared: false })
     }
 
     /// Waits until nothing of the row's evidence arrives any more. After [`REST_MAX`] the control decides.
     async fn rest(&self, row: &Row) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < REST_MAX {
-            let mut window = Window::open(self.target).await?;
+            let mut window = Window::open(self.means.target).await?;
             tokio::time::sleep(REST).await;
             if row.evidence.find(window.read().await?).is_none() {
                 break;
@@ -137,137 +183,162 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Audits the records since the row began, because earlier findings say nothing about this fault. Returns true if the money is
-    /// wrong. An audit with nothing to check is no proof that it is right.
-    async fn audit(&self, since: OffsetDateTime, money: MoneyVerdict) -> Result<bool> {
-        let options = audit::Options { since: Some(since), ..audit::Options::default() };
-        let report = audit::run_with(&audit::Sources::of(self.target)?, &options).await?;
-        Ok(match money {
-            MoneyVerdict::Unaffected => !report.is_clean(),
-            MoneyVerdict::Found => report.findings().next().is_some(),
-        })
-    }
-
-    async fn armed_phase(&self, row: &Row, workload: Workload, players: &[Player]) -> Result<Phase> {
-        let values = Values::new(row.fault, row.params.iter().copied())?;
-        let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
-        self.flags.arm(Armed { id: row.fault, scope: Scope::All, values, expires_at_ms })?;
+    /// Arms the fault, does the work, and disarms it.
+    async fn fault(&self, row: &Row, workload: Workload, control: &Control) -> Result<Fault> {
+        let Means { target, .. } = self.means;
+        let before = Receipts::read(target, row.fault).await?;
+        let early = match row.begins {
+            Begins::Injected => Some(self.session(row, control).await?),
+            Begins::Armed | Begins::Applied => None,
+        };
+        self.arm(row, &control.phase)?;
         tokio::time::sleep(PICK_UP).await;
-        self.work(row, workload, players, Until::Seen).await
+        match row.begins {
+            Begins::Armed => {}
+            Begins::Applied => applied(target, row, &before, 1).await?,
+            Begins::Injected => applied(target, row, &before, row.applied_min).await?,
+        }
+        let began = Instant::now();
+        let mut session = match early {
+            Some(session) => session,
+            None => self.session(row, control).await?,
+        };
+        let until = if row.arrives == Arrives::WhileArmed { Until::Seen } else { Until::Worked };
+        let figures = session.run(workload, &control.players, self.seed, until).await?;
+        if row.fault.definition().acts == Acts::Supervisor {
+            // An action that takes its time, such as the restart of the broker, is not cut short.
+            applied(target, row, &before, row.applied_min).await?;
+        }
+        // Read first, because a service that restarts when the fault ends begins to count again.
+        let while_armed = Receipts::read(target, row.fault).await?.since(&before);
+        self.flags.disarm(row.fault)?;
+        let off_at = Instant::now();
+        if row.arrives == Arrives::AfterTheEnd {
+            session.follow().await?;
+        }
+        let phase = session.close(figures);
+        let after = Receipts::read(target, row.fault).await?.since(&before);
+        let told = Receipts::told(&phase.observation, row.fault);
+        let from = match (row.arrives, row.begins) {
+            (Arrives::AfterTheEnd, _) => Some(off_at),
+            (Arrives::WhileArmed, Begins::Injected) => Some(began),
+            (Arrives::WhileArmed, Begins::Armed | Begins::Applied) => phase.first_ended,
+        };
+        Ok(Fault { phase, applied: while_armed.max(after).max(told), off_at, from })
     }
 
-    /// Repeats the work until it shows nothing. Returns the time from disarming to the first such repetition, and its units.
+    async fn session<'s>(&'s self, row: &'s Row, control: &Control) -> Result<Session<'s>> {
+        Session::open(self.means, row, Some(&control.phase.figures)).await
+    }
+
+    fn arm(&self, row: &Row, control: &Phase) -> Result<()> {
+        let mut params = row.params.to_vec();
+        if let Some(service) = row.partition_of {
+            let partition = control.observation.busiest_partition(service);
+            params.push((
+                "partition",
+                partition.context("the control handled no record of a known partition")?,
+            ));
+        }
+        let values = Values::new(row.fault, params)?;
+        let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
+        self.flags.arm(Armed { id: row.fault, scope: row.scope(), values, expires_at_ms })
+    }
+
+    /// Repeats the work until all parts are ready, most units succeed, and nothing is shown. Returns the time from disarming to
+    /// the first such repetition, and the last one.
     async fn recovery(
         &self,
         row: &Row,
         workload: Workload,
         players: &[Player],
         off_at: Instant,
-    ) -> Result<(Option<Duration>, u64)> {
+    ) -> Result<(Option<Duration>, Phase)> {
+        tokio::time::sleep(PICK_UP).await;
         loop {
+            let is_ready = ready(self.means.target, off_at).await?;
             let took = off_at.elapsed();
-            let phase = self.work(row, workload, players, Until::Quiet).await?;
-            if phase.sighting.is_none() {
-                return Ok((Some(took), phase.units));
+            let mut session = Session::open(self.means, row, None).await?;
+            let figures = session.run(workload, players, self.seed, Until::Quiet).await?;
+            let phase = session.close(figures);
+            if is_ready && phase.is_served() && phase.seen.held.is_none() {
+                return Ok((Some(took), phase));
             }
             if off_at.elapsed() >= RECOVERY_MAX {
-                return Ok((None, phase.units));
+                return Ok((None, phase));
             }
         }
     }
-
-    /// Does the work once, and reads the recorder meanwhile.
-    async fn work(&self, row: &Row, workload: Workload, players: &[Player], until: Until) -> Result<Phase> {
-        let mut window = Window::open(self.target).await?;
-        let progress = Progress::default();
-        let work = workload.run(self.gateway, players, self.seed, &progress);
-        let ((), seen) = tokio::join!(work, watch(&mut window, row, &progress, until));
-        let (sighting, seen_at) = seen?.unzip();
-        let since_first = seen_at.zip(progress.first_ended());
-        let seen_after =
-            since_first.map_or(Duration::ZERO, |(seen, first)| seen.saturating_duration_since(first));
-        Ok(Phase { units: progress.units(), failed: progress.failed(), sighting, seen_after })
-    }
 }
 
-/// Reads the recorder until the phase is over. Returns the evidence that holds then, and since when it does.
-async fn watch(
-    window: &mut Window<'_>,
-    row: &Row,
-    progress: &Progress,
-    until: Until,
-) -> Result<Option<(Sighting, Instant)>> {
-    let mut seen: Option<(Sighting, Instant)> = None;
+/// Waits until the fault was applied so many times. After [`APPLY_MAX`] the receipts decide.
+pub(crate) async fn applied(target: &Target, row: &Row, before: &Receipts, times: u64) -> Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < APPLY_MAX && Receipts::read(target, row.fault).await?.since(before) < times {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// Waits until all parts of the local platform are ready, at most until [`RECOVERY_MAX`] after a moment. Returns whether they are.
+pub(crate) async fn ready(target: &Target, since: Instant) -> Result<bool> {
+    let Some(layout) = target.layout() else { return Ok(true) };
+    let client = Client::new(layout);
     loop {
-        // Before the reading, so that the last reading covers the whole phase.
-        let now = Instant::now();
-        let has_passed = |since: Option<Instant>| since.is_some_and(|at| now >= at + row.deadline);
-        let is_late = has_passed(progress.first_ended());
-        let is_quiet = has_passed(progress.all_ended());
-        let has_ended = progress.all_ended().is_some();
-        seen = match (row.evidence.find(window.read().await?), seen) {
-            (None, _) => None,
-            (Some(_), Some(first)) => Some(first),
-            (Some(sighting), None) => Some((sighting, Instant::now())),
-        };
-        let is_over = match until {
-            Until::Seen => is_late || (has_ended && (seen.is_some() || progress.units() == 0)),
-            Until::Quiet => is_quiet,
-        };
-        if is_over {
-            return Ok(seen);
+        let is_ready = client.status().await?.all_ready();
+        if is_ready || since.elapsed() >= RECOVERY_MAX {
+            return Ok(is_ready);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-fn outcome(row: &Row, facts: &Facts, control: Phase, armed: Phase, recovery: Option<Duration>) -> Outcome {
-    let result = judge(facts);
-    let control_text = match &control.sighting {
-        Some(sighting) => sighting.place.clone(),
-        None => format!("clean in {} units, {} not answered with 200", control.units, control.failed),
+fn outcome(
+    row: &Row,
+    facts: &Facts,
+    control: &Control,
+    fault: &Fault,
+    recovered: Option<Duration>,
+) -> Outcome {
+    let after = |at: &Instant| fault.from.map(|from| at.saturating_duration_since(from).as_secs_f64());
+    let expected = row.fault.definition().alerts;
+    let alert_at = fault.phase.seen.alerts.iter().filter(|(id, _)| expected.contains(id)).map(|(_, at)| at);
+    let (time_to_signal_s, first_seen_in, trace_id) = match fault.phase.seen.first_signal(&control.seen) {
+        Some((sighting, at)) => (after(at), Some(sighting.place.clone()), sighting.trace_id.clone()),
+        None => (None, None, None),
     };
-    let money = match (facts.audit_found, facts.money) {
-        (false, MoneyVerdict::Unaffected) => "nothing found",
-        (true, MoneyVerdict::Found) => "found, as it has to be",
-        (true, MoneyVerdict::Unaffected) => "findings",
-        (false, MoneyVerdict::Found) => "missed",
-    };
-    let time_to_signal_s = armed.sighting.as_ref().map(|_| armed.seen_after.as_secs_f64());
-    let (first_seen_in, trace_id) =
-        armed.sighting.map_or((None, None), |sighting| (Some(sighting.place), sighting.trace_id));
+    let held = fault.phase.seen.held.as_ref();
+    let false_alarms = control.seen.alerts.iter().map(|(id, _)| (*id).to_owned());
     Outcome {
-        id: row.fault.as_str(),
-        result,
-        time_to_signal_s,
+        control: control_text(control),
+        times: Seconds {
+            time_to_signal_s,
+            time_to_evidence_s: held.and_then(|(_, at)| after(at)),
+            time_to_alert_s: alert_at.min().and_then(after),
+            recovery_s: recovered.map(|took| took.as_secs_f64()),
+        },
         first_seen_in,
-        trace_id,
-        units: facts.units,
-        applied: facts.applied,
-        control: control_text,
-        recovery_s: recovery.map(|took| took.as_secs_f64()),
-        money: money.to_owned(),
-        why: why(result, row, facts),
-        duration_s: 0.0,
+        trace_id: trace_id.or_else(|| held.and_then(|(sighting, _)| sighting.trace_id.clone())),
+        shown: fault.phase.seen.kinds.clone(),
+        blind: super::alerts::signals()
+            .into_iter()
+            .map(|signal| signal.name)
+            .filter(|name| !fault.phase.seen.kinds.contains(name))
+            .collect(),
+        false_alarms: if control.is_shared { Vec::new() } else { false_alarms.collect() },
+        baseline: Some(control.phase.figures),
+        under_fault: Some(fault.phase.figures),
+        ..Outcome::judged(row, judge(facts), facts)
     }
 }
 
-/// Reason of the verdict, and what to do about it. Empty for a proven row.
-fn why(result: Verdict, row: &Row, facts: &Facts) -> String {
-    let Facts { units, units_min, applied, .. } = facts;
-    match result {
-        Verdict::Proven => String::new(),
-        Verdict::NotVisible => {
-            format!("applied {applied} times, but not within {} s: {}", row.deadline.as_secs(), row.evidence)
-        }
-        Verdict::Noisy => "the evidence held without the fault, so it proves nothing".to_owned(),
-        Verdict::DidNotEnd => format!("the evidence still held {} s after disarming", RECOVERY_MAX.as_secs()),
-        Verdict::MoneyWrong => {
-            "the money audit differs from what this fault may do: ./pitboss audit".to_owned()
-        }
-        Verdict::NotExposed => format!("only {units} of {units_min} units of work ended in a phase"),
-        Verdict::Invalid => {
-            "no service counted the fault as applied: see its log and ./pitboss fault status".to_owned()
+fn control_text(control: &Control) -> String {
+    match &control.seen.held {
+        Some((sighting, _)) => sighting.place.clone(),
+        None => {
+            let Phase { units, failed, .. } = control.phase;
+            let shared = if control.is_shared { ", the recovery of the row before" } else { "" };
+            format!("clean in {units} units, {failed} not answered with 200{shared}")
         }
     }
 }

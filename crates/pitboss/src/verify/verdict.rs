@@ -11,15 +11,17 @@ pub struct Facts {
     pub units: u64,
     /// Units that the row demands.
     pub units_min: u64,
-    /// How often the services applied the fault while it was armed, by their own counters.
+    /// How often the services or the supervisor applied the fault while it was armed, by their own counters.
     pub applied: u64,
+    /// Number of times that the row demands.
+    pub applied_min: u64,
     /// The evidence held in the control.
     pub control_held: bool,
     /// The evidence held in time while the fault was armed.
     pub seen: bool,
-    /// The evidence no longer held after the fault had been disarmed.
+    /// After the fault had been disarmed all parts were ready, the work succeeded, and the evidence no longer held.
     pub ended: bool,
-    /// The audit of the row's own records found something.
+    /// The audit of the row's own records found something. For a fault that must be found: wrong payouts and nothing else.
     pub audit_found: bool,
     /// What the audit has to say about this fault.
     pub money: MoneyVerdict,
@@ -34,7 +36,7 @@ pub enum Verdict {
     NotVisible,
     /// The evidence held without the fault.
     Noisy,
-    /// The evidence still held long after the fault had been disarmed.
+    /// The evidence still held, or the platform did not work again, long after the fault had been disarmed.
     DidNotEnd,
     /// The audit found something that the fault must not cause, or missed what it must find.
     MoneyWrong,
@@ -77,6 +79,19 @@ impl fmt::Display for Verdict {
     }
 }
 
+impl Facts {
+    /// What the audit has to say about this fault, beside what it said.
+    #[must_use]
+    pub const fn money_text(&self) -> &'static str {
+        match (self.audit_found, self.money) {
+            (false, MoneyVerdict::Unaffected) => "nothing found",
+            (true, MoneyVerdict::Found) => "found, as it has to be",
+            (true, MoneyVerdict::Unaffected) => "findings",
+            (false, MoneyVerdict::Found) => "not only the wrong payouts, or nothing",
+        }
+    }
+}
+
 /// Judges a row. The first reason that applies decides, in the order of the run: without exposure and receipt, nothing that was
 /// seen says anything about the fault.
 #[must_use]
@@ -85,6 +100,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     match facts {
         Facts { units, units_min, .. } if units < units_min || *units == 0 => Verdict::NotExposed,
         Facts { applied: 0, .. } => Verdict::Invalid,
+        Facts { applied, applied_min, .. } if applied < applied_min => Verdict::NotExposed,
         Facts { control_held: true, .. } => Verdict::Noisy,
         Facts { seen: false, .. } => Verdict::NotVisible,
         Facts { ended: false, .. } => Verdict::DidNotEnd,
@@ -101,6 +117,7 @@ mod tests {
         units: 10,
         units_min: 10,
         applied: 3,
+        applied_min: 3,
         control_held: false,
         seen: true,
         ended: true,
@@ -121,6 +138,7 @@ mod tests {
             (Facts { audit_found: false, ..found }, Verdict::MoneyWrong),
             (Facts { units: 9, ..PROVEN }, Verdict::NotExposed),
             (Facts { units: 0, units_min: 0, ..PROVEN }, Verdict::NotExposed),
+            (Facts { applied: 2, ..PROVEN }, Verdict::NotExposed),
             (Facts { applied: 0, ..PROVEN }, Verdict::Invalid),
         ];
         for (facts, verdict) in table {
@@ -146,7 +164,7 @@ mod tests {
             let bit = |place: u32| bits & (1 << place) != 0;
             let facts = Facts {
                 units: if bit(0) { 10 } else { 1 },
-                applied: u64::from(bit(1)),
+                applied: if bit(1) { 3 } else { 0 },
                 control_held: bit(2),
                 seen: bit(3),
                 ended: bit(4),

@@ -1,30 +1,50 @@
 //! Work that meets a fault: the same units with the same amounts in every phase of a row.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+mod progress;
+mod words;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use contracts::parts::Part;
 use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::player::{Gateway, Player};
+use crate::target::Target;
+
+pub use progress::Progress;
 
 const CURRENCY: &str = "EUR";
 /// Stakes and amounts, in minor units. The seed chooses one for each unit.
 const AMOUNTS_MINOR: [i64; 3] = [100, 200, 500];
 /// Deposit of a player before the phases. It covers every stake.
 const DEPOSIT_MINOR: i64 = 10_000_000;
+/// Limits that no stake of a workload reaches. The seed's amount is added, so that each change is another one.
+const LIMIT_MINOR: i64 = 1_000_000;
 /// Attempts at the deposit of a new player, because a payment of the row before may still be late.
 const DEPOSIT_ATTEMPTS_MAX: u32 = 3;
 /// Players who play until there are enough big wins.
 const WINNERS: usize = 8;
+/// Players who share units that are sent without waiting for one another.
+const PACED_PLAYERS: usize = 4;
 /// A payout of this many stakes is a big win, about which notification sends an e-mail.
 const BIG_WIN_STAKES: i64 = 20;
+
+/// What a workload plays on.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// The gateway.
+    pub gateway: &'a Gateway,
+    /// The platform.
+    pub target: &'a Target,
+}
 
 /// The work of one phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +54,13 @@ pub enum Workload {
         /// Number of units.
         count: u32,
     },
+    /// Deposits of several players at fixed moments. A unit is a deposit.
+    PacedDeposits {
+        /// Number of units.
+        count: u32,
+        /// Time from one unit to the next.
+        interval_ms: u32,
+    },
     /// Bets of one player, one after the other. A unit is a bet.
     Bets {
         /// Number of units.
@@ -41,12 +68,43 @@ pub enum Workload {
         /// Bets of this player before the first phase.
         earlier_bets: u32,
     },
+    /// Bets of several players at fixed moments, whether or not earlier ones were answered. A unit is a bet.
+    PacedBets {
+        /// Number of units.
+        count: u32,
+        /// Time from one unit to the next.
+        interval_ms: u32,
+    },
+    /// Bets, deposits and reads of several players at fixed moments.
+    Mixed {
+        /// Number of units.
+        count: u32,
+        /// Time from one unit to the next.
+        interval_ms: u32,
+    },
     /// Reads of one player's bets, one after the other. A unit is a read.
     HistoryReads {
         /// Number of units.
         count: u32,
         /// Bets of this player before the first phase.
         earlier_bets: u32,
+    },
+    /// Reads of several players' bets at fixed moments. A unit is a read.
+    PacedReads {
+        /// Number of units.
+        count: u32,
+        /// Time from one unit to the next.
+        interval_ms: u32,
+    },
+    /// Changes of one player's limits, one after the other. A unit is a change, about which user publishes an event.
+    LimitChanges {
+        /// Number of units.
+        count: u32,
+    },
+    /// Reads of the summary of figures, one after the other. A unit is a read.
+    Summaries {
+        /// Number of units.
+        count: u32,
     },
     /// Bets of several players until there are enough big wins. A unit is a big win.
     BigWins {
@@ -57,49 +115,14 @@ pub enum Workload {
     },
 }
 
-/// State of a phase in progress.
-#[derive(Debug, Default)]
-pub struct Progress {
-    units: AtomicU64,
-    failed: AtomicU64,
-    first_ended: OnceLock<Instant>,
-    all_ended: OnceLock<Instant>,
-}
-
-impl Progress {
-    /// Number of units that have ended.
-    #[must_use]
-    pub fn units(&self) -> u64 {
-        self.units.load(Ordering::Relaxed)
-    }
-
-    /// Number of units that were not answered with success.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Moment at which the first unit ended.
-    #[must_use]
-    pub fn first_ended(&self) -> Option<Instant> {
-        self.first_ended.get().copied()
-    }
-
-    /// Moment at which the last unit ended. `None` while the work goes on.
-    #[must_use]
-    pub fn all_ended(&self) -> Option<Instant> {
-        self.all_ended.get().copied()
-    }
-
-    fn unit_ended(&self, succeeded: bool) {
-        self.first_ended.get_or_init(Instant::now);
-        self.units.fetch_add(1, Ordering::Relaxed);
-        self.failed.fetch_add(u64::from(!succeeded), Ordering::Relaxed);
-    }
-
-    fn finish(&self) {
-        self.all_ended.get_or_init(Instant::now);
-    }
+/// One unit of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Bet,
+    Deposit,
+    HistoryRead,
+    LimitChange,
+    Summary,
 }
 
 impl Workload {
@@ -107,8 +130,14 @@ impl Workload {
     #[must_use]
     pub fn units_min(self) -> u64 {
         let (Self::Deposits { count }
+        | Self::PacedDeposits { count, .. }
         | Self::Bets { count, .. }
+        | Self::PacedBets { count, .. }
+        | Self::Mixed { count, .. }
         | Self::HistoryReads { count, .. }
+        | Self::PacedReads { count, .. }
+        | Self::LimitChanges { count }
+        | Self::Summaries { count }
         | Self::BigWins { count, .. }) = self;
         u64::from(count)
     }
@@ -119,9 +148,13 @@ impl Workload {
     /// When the platform does not serve them, although no fault is armed.
     pub async fn prepare(self, gateway: &Gateway) -> Result<Vec<Player>> {
         let (count, earlier_bets) = match self {
-            Self::Deposits { .. } => (1, 0),
             Self::Bets { earlier_bets, .. } | Self::HistoryReads { earlier_bets, .. } => (1, earlier_bets),
             Self::BigWins { .. } => (WINNERS, 0),
+            Self::PacedBets { .. }
+            | Self::PacedDeposits { .. }
+            | Self::PacedReads { .. }
+            | Self::Mixed { .. } => (PACED_PLAYERS, 0),
+            Self::Deposits { .. } | Self::LimitChanges { .. } | Self::Summaries { .. } => (1, 0),
         };
         let mut players = Vec::new();
         for _ in 0..count {
@@ -137,37 +170,115 @@ impl Workload {
     }
 
     /// Does the work once. A unit that is refused or not answered has ended too, because that may be the fault.
-    pub async fn run(self, gateway: &Gateway, players: &[Player], seed: u64, progress: &Progress) {
+    pub async fn run(self, means: Means<'_>, players: &[Player], seed: u64, progress: &Progress) {
         let mut random = StdRng::seed_from_u64(seed);
         let amounts = std::iter::repeat_with(|| AMOUNTS_MINOR[random.random_range(0..AMOUNTS_MINOR.len())]);
         let count = usize::try_from(self.units_min()).unwrap_or(usize::MAX);
-        if let Self::BigWins { count, bets_max } = self {
-            big_wins(gateway, players, count, bets_max, progress).await;
-        } else if let Some(player) = players.first() {
-            for amount_minor in amounts.take(count) {
-                let succeeded = self.unit(gateway, player, amount_minor).await;
-                progress.unit_ended(succeeded);
+        let units: Vec<(Unit, i64)> =
+            amounts.take(count).enumerate().map(|(number, amount)| (self.unit(number), amount)).collect();
+        match self {
+            Self::BigWins { count, bets_max } => {
+                big_wins(means.gateway, players, count, bets_max, progress).await;
+            }
+            Self::PacedBets { interval_ms, .. }
+            | Self::PacedDeposits { interval_ms, .. }
+            | Self::Mixed { interval_ms, .. }
+            | Self::PacedReads { interval_ms, .. } => {
+                let interval = Duration::from_millis(u64::from(interval_ms));
+                paced(means, players, &units, interval, progress).await;
+            }
+            _ => {
+                let Some(player) = players.first() else { return progress.finish() };
+                for (unit, amount_minor) in units {
+                    unit.measured(means, player, amount_minor, progress).await;
+                }
             }
         }
         progress.finish();
     }
 
-    async fn unit(self, gateway: &Gateway, player: &Player, amount_minor: i64) -> bool {
-        let key = Uuid::new_v4().to_string();
+    /// The unit with this number.
+    fn unit(self, number: usize) -> Unit {
+        match self {
+            Self::Bets { .. } | Self::PacedBets { .. } | Self::BigWins { .. } => Unit::Bet,
+            Self::Deposits { .. } | Self::PacedDeposits { .. } => Unit::Deposit,
+            Self::HistoryReads { .. } | Self::PacedReads { .. } => Unit::HistoryRead,
+            Self::LimitChanges { .. } => Unit::LimitChange,
+            Self::Summaries { .. } => Unit::Summary,
+            Self::Mixed { .. } => match number % 8 {
+                3 => Unit::Deposit,
+                5 => Unit::HistoryRead,
+                7 => Unit::LimitChange,
+                _ => Unit::Bet,
+            },
+        }
+    }
+}
+
+impl Unit {
+    /// Does the unit, and counts its end and its time.
+    async fn measured(self, means: Means<'_>, player: &Player, amount_minor: i64, progress: &Progress) {
+        let began = Instant::now();
+        let succeeded = self.succeeds(means, player, amount_minor).await;
+        progress.unit_ended(succeeded, began.elapsed());
+    }
+
+    async fn succeeds(self, means: Means<'_>, player: &Player, amount_minor: i64) -> bool {
+        let (gateway, key) = (means.gateway, Uuid::new_v4().to_string());
         let status = match self {
-            Self::Deposits { .. } => {
+            Self::Bet => gateway.bet(player, amount_minor, CURRENCY, &key).await.map(|answer| answer.status),
+            Self::Deposit => {
                 let body = json!({ "amount_minor": amount_minor, "currency": CURRENCY });
                 gateway.call(Method::POST, "/api/v1/payments/deposits", player, &key, Some(&body)).await
             }
-            Self::HistoryReads { .. } => {
+            Self::HistoryRead => {
                 gateway.call(Method::GET, "/api/v1/me/bets?limit=100", player, "", None).await
             }
-            Self::Bets { .. } | Self::BigWins { .. } => {
-                gateway.bet(player, amount_minor, CURRENCY, &key).await.map(|answer| answer.status)
+            Self::LimitChange => {
+                let limit_minor = LIMIT_MINOR + amount_minor;
+                let body = json!({ "max_stake_minor": limit_minor, "currency": CURRENCY });
+                gateway.call(Method::PUT, "/api/v1/me/limits", player, &key, Some(&body)).await
             }
+            Self::Summary => summary(means.target).await,
         };
         status.is_ok_and(|status| status == StatusCode::OK)
     }
+}
+
+/// Reads the summary of figures, as an operator's page would.
+async fn summary(target: &Target) -> Result<StatusCode> {
+    let url = target.service_url(Part::Analytics).context("the port of analytics is not known")?;
+    let request = target.http().get(format!("{url}/api/v1/summary"));
+    let request = target
+        .internal_token
+        .iter()
+        .fold(request, |request, token| request.header("x-internal-token", token));
+    let answer = request.send().await?;
+    let status = answer.status();
+    // Reads the whole answer, so that the connection can be used again.
+    answer.bytes().await?;
+    Ok(status)
+}
+
+/// Begins a unit at each interval. Their number is bounded by the workload.
+async fn paced(
+    means: Means<'_>,
+    players: &[Player],
+    units: &[(Unit, i64)],
+    interval: Duration,
+    progress: &Progress,
+) {
+    let mut due = Instant::now();
+    let mut each = Vec::new();
+    for ((unit, amount_minor), player) in units.iter().zip(players.iter().cycle()) {
+        let at = due;
+        due += interval;
+        each.push(async move {
+            tokio::time::sleep_until(at).await;
+            unit.measured(means, player, *amount_minor, progress).await;
+        });
+    }
+    join_all(each).await;
 }
 
 async fn deposit(gateway: &Gateway, player: &Player) -> Result<i64> {
@@ -192,13 +303,13 @@ async fn big_wins(gateway: &Gateway, players: &[Player], count: u32, bets_max: u
     let (is_enough, wins) = (&is_enough, &wins);
     let each = players.iter().map(|player| async move {
         while !is_enough() {
-            let key = Uuid::new_v4().to_string();
+            let (key, began) = (Uuid::new_v4().to_string(), Instant::now());
             let Ok(answer) = gateway.bet(player, stake_minor, CURRENCY, &key).await else { continue };
             let is_big_win =
                 answer.result().is_ok_and(|bet| bet.payout_minor >= stake_minor * BIG_WIN_STAKES);
             if is_big_win {
                 wins.fetch_add(1, Ordering::Relaxed);
-                progress.unit_ended(true);
+                progress.unit_ended(true, began.elapsed());
             }
         }
     });
@@ -210,20 +321,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_and_last_unit_are_dated() {
-        let progress = Progress::default();
-        assert_eq!((progress.units(), progress.first_ended(), progress.all_ended()), (0, None, None));
-        progress.unit_ended(true);
-        let first = progress.first_ended();
-        progress.unit_ended(false);
-        assert_eq!((progress.units(), progress.failed(), progress.all_ended()), (2, 1, None));
-        progress.finish();
-        assert!(first.is_some() && progress.first_ended() == first && progress.all_ended() >= first);
-    }
-
-    #[test]
     fn phase_demands_all_its_units() {
         assert_eq!(Workload::Deposits { count: 7 }.units_min(), 7);
         assert_eq!(Workload::BigWins { count: 2, bets_max: 900 }.units_min(), 2);
+        assert_eq!(Workload::PacedBets { count: 9, interval_ms: 1 }.units_min(), 9);
+    }
+
+    #[test]
+    fn mixed_load_has_every_unit_of_a_player() {
+        let mixed = Workload::Mixed { count: 8, interval_ms: 1 };
+        let units: Vec<Unit> = (0..8).map(|number| mixed.unit(number)).collect();
+        for unit in [Unit::Bet, Unit::Deposit, Unit::HistoryRead, Unit::LimitChange] {
+            assert!(units.contains(&unit), "{unit:?}");
+        }
+        assert!(!units.contains(&Unit::Summary));
     }
 }

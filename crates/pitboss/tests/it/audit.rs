@@ -96,6 +96,25 @@ fn walk_ends_at_the_mark() {
 }
 
 #[test]
+fn balance_is_compared_at_the_mark_too() {
+    let rows = [entry(deposit(1)), entry(wager(2))];
+    let changed = walk(&account(3, 1_401, vec![]), &rows, Some(AT_MS + 3)).1.expect("a problem");
+    assert_eq!(changed.0, CheckId::Balances, "the newest decision before the mark states another balance");
+    assert!(changed.1.what.contains("14.00 EUR") && changed.1.what.contains("14.01 EUR"), "{changed:?}");
+    let compared = |rows: &[Entry], since_ms| {
+        let account = account(3, 1_400, vec![]);
+        let mut walk = Walk::new(&account);
+        let row = rows.iter().find(|row| row.seq == 2);
+        assert_eq!(walk.take_back(row, since_ms), Ok(false));
+        walk.compared_a_balance()
+    };
+    assert!(compared(&rows, Some(AT_MS + 3)));
+    let mut silent = wager(2);
+    silent.remove("balance_after_minor");
+    assert!(!compared(&[entry(silent)], Some(AT_MS + 3)), "nothing was compared");
+}
+
+#[test]
 fn walk_finds_gaps_and_second_decisions() {
     let rows = [entry(deposit(1)), entry(wager(2))];
     assert_eq!(problem_of(&account(3, 1_400, vec![]), &rows[..1]), CheckId::Sequence);
@@ -143,16 +162,16 @@ fn postings_must_balance_and_be_the_players_own() {
     let with = |legs: Vec<Document>| {
         let mut document = wager(2);
         document.insert("postings", legs);
-        rules::postings("ada", &entry(document)).expect("a problem")
+        rules::postings("ada", &entry(document)).expect("a problem").what
     };
-    assert!(with(vec![leg("player:ada", -100), leg("house:slots", 99)]).contains("sum to -1 EUR"));
+    assert!(with(vec![leg("player:ada", -100), leg("house:slots", 99)]).contains("sum to -0.01 EUR"));
     let mut dollars = leg("house:slots", 100);
     dollars.insert("currency", "USD");
     assert!(with(vec![leg("player:ada", -100), dollars]).contains("sum to"));
     assert!(with(vec![leg("player:bob", -100), leg("house:slots", 100)]).contains("player:bob"));
     let mut rejection = wager(2);
     rejection.insert("outcome", "rejected");
-    assert!(rules::postings("ada", &entry(rejection)).expect("a problem").contains("rejection"));
+    assert!(rules::postings("ada", &entry(rejection)).expect("a problem").what.contains("rejection"));
 }
 
 #[test]
@@ -216,6 +235,65 @@ fn settled_bet_needs_its_wager() {
     assert!(rules::settled_bet(&bet(doc! {}), Some(("ada", &entry(rejected)))).is_some());
 }
 
+#[test]
+fn bet_must_end_or_wait_for_a_dead_letter() {
+    let of = |changes: Document, age_ms: i64, is_parked| {
+        let mut decided = doc! { "state": "decided" };
+        decided.extend(changes);
+        rules::ended(&bet(decided), AT_MS + age_ms, is_parked)
+    };
+    let hour_ms = 3_600_000;
+    assert_eq!(rules::ended(&bet(doc! {}), AT_MS + hour_ms, false), Verdict::Agrees, "settled");
+    assert_eq!(of(doc! {}, 60_000, false), Verdict::InFlight, "game still repeats the command");
+    assert!(differs(&of(doc! {}, hour_ms, false)));
+    assert_eq!(of(doc! {}, hour_ms, true), Verdict::Agrees, "parked, not lost");
+    let given_up = || doc! { "unanswered_at": DateTime::from_millis(AT_MS) };
+    assert!(differs(&of(given_up(), 60_000, false)));
+    assert_eq!(of(given_up(), 60_000, true), Verdict::Agrees);
+    let ids = rules::awaited_ids(&bet(doc! {}));
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (4, 4), "{ids:?}");
+}
+
+/// The void of [`wager`], with these postings.
+fn void(legs: Vec<Document>) -> Entry {
+    let mut document = stored(3, &["c:x", "v:bet-1"], "VoidWager", "WagerVoided", legs, 1_000);
+    document.insert("voids", "bet-1");
+    entry(document)
+}
+
+#[test]
+fn void_takes_back_what_its_wager_moved() {
+    let back = || {
+        vec![
+            leg("player:ada", 100),
+            leg("house:slots", -100),
+            leg("house:slots", 500),
+            leg("player:ada", -500),
+        ]
+    };
+    let wager = entry(wager(2));
+    let voided = || bet(doc! { "state": "voided" });
+    let of = |legs: Vec<Document>, bet: Option<Bet>, is_young| {
+        rules::void("ada", &void(legs), Some(&wager), bet.as_ref(), is_young)
+    };
+    assert_eq!(void(back()).voided_wager(), Some("bet-1"));
+    assert_eq!(of(back(), Some(voided()), false), Verdict::Agrees);
+    let mut lent = back();
+    lent.extend([leg("player:ada", 300), leg("suspense", -300)]);
+    assert_eq!(of(lent, Some(voided()), false), Verdict::Agrees, "suspense pays what the player has spent");
+    assert_eq!(of(back(), Some(bet(doc! {})), true), Verdict::InFlight);
+    assert!(differs(&of(back(), Some(bet(doc! {})), false)), "the bet is still settled");
+    assert!(differs(&of(vec![], Some(voided()), true)), "nothing was taken back");
+    let foreign = vec![leg("player:bob", 100), leg("house:slots", -100)];
+    assert!(differs(&of([back(), foreign].concat(), Some(voided()), true)));
+    let taken = vec![leg("player:ada", -300), leg("suspense", 300)];
+    assert!(differs(&of([back(), taken].concat(), Some(voided()), true)));
+    // A void that came before its wager has nothing to take back.
+    assert_eq!(rules::void("ada", &void(vec![]), None, Some(&voided()), false), Verdict::Agrees);
+    assert!(differs(&rules::void("ada", &void(back()), None, Some(&voided()), false)));
+}
+
 /// A pay table in the gateway's form.
 fn tables() -> Vec<PayTable> {
     let table = json!({
@@ -252,7 +330,9 @@ fn payout_faults_are_found() {
     assert_eq!(payout(doc! {}), None);
     assert_eq!(payout(doc! { "reels": ["lemon", "lemon", "bar"], "payout_minor": 0_i64 }), None);
     let scaled = payout(doc! { "payout_minor": 50_000_i64 }).expect("game.payout-scale is found");
-    assert!(scaled.contains("500 EUR are owed, 50000 were paid"), "{scaled}");
+    assert!(scaled.what.contains("5.00 EUR is owed, 500.00 EUR was paid"), "{scaled:?}");
+    let amounts: Vec<_> = scaled.amounts.iter().map(|amount| (amount.name, amount.minor)).collect();
+    assert_eq!(amounts, [("stake", 100), ("owed", 500), ("paid", 50_000)]);
     assert!(payout(doc! { "payout_minor": 365_i64 }).is_some(), "game.rtp-drift is found");
     assert!(payout(doc! { "pay_table_version": "slots-2" }).is_some(), "nothing says what is owed");
     assert!(payout(doc! { "reels": [] }).is_some());
@@ -341,14 +421,46 @@ fn history_must_have_each_ended_bet() {
     }
 }
 
+fn fact_of(in_minor: i64, out_minor: i64) -> Fact {
+    let fact = doc! {
+        "_id": "f", "kind": "bet_settled", "currency": "EUR", "in_minor": in_minor, "out_minor": out_minor,
+    };
+    deserialize_from_document(fact).expect("a document of this form")
+}
+
+#[test]
+fn history_and_facts_must_have_each_payment() {
+    let payment = entry(deposit(1)).completed().unwrap().expect("a payment");
+    let shown = |changes: Document| {
+        let mut entry = doc! { "kind": "deposit", "outcome": "completed", "amount_minor": 1_000_i64 };
+        entry.extend(changes);
+        history_entry(entry)
+    };
+    let history =
+        |entry: Option<&HistoryEntry>, is_young| rules::history_payment("ada", &payment, entry, is_young);
+    assert_eq!(history(Some(&shown(doc! {})), false), Verdict::Agrees);
+    assert_eq!(history(None, true), Verdict::InFlight);
+    assert!(differs(&history(None, false)));
+    for changes in [
+        doc! { "kind": "withdrawal" },
+        doc! { "outcome": "failed" },
+        doc! { "amount_minor": 1_i64 },
+        doc! { "player_id": "bob" },
+        doc! { "currency": "USD" },
+    ] {
+        assert!(differs(&history(Some(&shown(changes.clone())), false)), "{changes}");
+    }
+    let counted = |fact: Option<&Fact>, is_young| rules::payment_fact(&payment, fact, is_young);
+    assert_eq!(counted(Some(&fact_of(1_000, 0)), false), Verdict::Agrees);
+    assert_eq!(counted(None, true), Verdict::InFlight);
+    for fact in [None, Some(fact_of(0, 1_000)), Some(fact_of(999, 0)), Some(fact_of(1_000, 1))] {
+        assert!(differs(&counted(fact.as_ref(), false)), "{fact:?}");
+    }
+}
+
 #[test]
 fn fact_must_have_the_bets_amounts() {
-    let fact = |in_minor: i64| -> Fact {
-        let fact = doc! {
-            "_id": "f", "kind": "bet_settled", "currency": "EUR", "in_minor": in_minor, "out_minor": 500_i64,
-        };
-        deserialize_from_document(fact).expect("a document of this form")
-    };
+    let fact = |in_minor: i64| fact_of(in_minor, 500);
     assert_eq!(rules::fact(&bet(doc! {}), Some(&fact(100)), false), Verdict::Agrees);
     assert!(differs(&rules::fact(&bet(doc! {}), Some(&fact(99)), true)), "facts never change");
     assert_eq!(rules::fact(&bet(doc! {}), None, true), Verdict::InFlight);

@@ -67,6 +67,8 @@ fn commands_without_platform_fail_with_message() {
         (vec!["status"], 1),
         (vec!["stop", "game"], 69),
         (vec!["bet"], 69),
+        (vec!["dlq", "list", "--bootstrap-servers", "127.0.0.1:9"], 69),
+        (vec!["lag", "--once"], 69),
         (vec!["down"], 0),
         (vec!["nonsense"], 2),
         (vec!["--port-base", "80", "status"], 1),

@@ -39,21 +39,27 @@ impl FreshCheckout {
     /// Installs a cargo that reports this version and builds a program that prints its arguments.
     fn install_cargo(&self, version: &str) {
         let build = r#"printf '#!/bin/sh\necho started "$@"\n' > target/debug/pitboss; chmod 755 target/debug/pitboss"#;
+        let settings = "if [ \"$1\" = --config ]; then echo \"$2\" > settings; shift 2; fi";
         let script = format!(
-            "case $1 in --version) echo 'cargo {version} (0000000 2026-01-01)' ;; build) {build} ;; esac"
+            "{settings}\ncase $1 in --version) echo 'cargo {version} (0000000 2026-01-01)' ;; build) {build} ;; esac"
         );
         write_program(&self.path("programs/cargo"), &script);
     }
 
     fn status(&self) -> Output {
-        Command::new("/bin/sh")
+        self.command().output().expect("a shell")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command
             .args([self.path("pitboss").as_path(), Path::new("status")])
             .env("PATH", self.path("programs"))
             .env("HOME", self.folder.path())
             .env_remove("CARGO_HOME")
             .env_remove("CI")
-            .output()
-            .expect("a shell")
+            .env_remove("PITBOSS_CARGO_CONFIG");
+        command
     }
 }
 
@@ -84,4 +90,13 @@ fn recent_cargo_builds_and_runs_program() {
         let output = fresh.status();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "started status\n", "{output:?}");
     }
+}
+
+#[test]
+fn settings_of_cargo_are_passed_on() {
+    let fresh = FreshCheckout::new();
+    fresh.install_cargo(&versions().rust.version);
+    let output = fresh.command().env("PITBOSS_CARGO_CONFIG", "gate.toml").output().expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "started status\n", "{output:?}");
+    assert_eq!(std::fs::read_to_string(fresh.path("settings")).expect("written"), "gate.toml\n");
 }

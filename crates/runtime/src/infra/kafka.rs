@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::parts::Part;
 use contracts::versions::versions;
 
+use super::InfraPorts;
 use super::jars::verify;
 use crate::fetch::{self, Job};
 use crate::layout::{private_folder, write_private};
@@ -126,12 +127,36 @@ fn pom() -> String {
     )
 }
 
+/// Ports of the broker, and of the proxy that it advertises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerPorts {
+    /// The listener for clients.
+    pub clients: u16,
+    /// The controller.
+    pub controller: u16,
+    /// The listener `WIRE` for the proxy. Metadata that a client asks for there names [`BrokerPorts::proxy`].
+    pub wire: u16,
+    /// The proxy, which forwards to the listener `WIRE`.
+    pub proxy: u16,
+}
+
+impl From<InfraPorts> for BrokerPorts {
+    fn from(ports: InfraPorts) -> Self {
+        Self {
+            clients: ports.kafka,
+            controller: ports.kafka_controller,
+            wire: ports.kafka_wire,
+            proxy: ports.wire,
+        }
+    }
+}
+
 /// Writes the configuration, formats a new data folder, and describes the broker.
-pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result<PartSpec, RuntimeError> {
+pub async fn prepare(layout: &Layout, ports: BrokerPorts) -> Result<PartSpec, RuntimeError> {
     let java = java()?;
     verify(&jars(layout))?;
     let properties = layout.config().join("kafka.properties");
-    write_private(&properties, server_properties(layout, port, controller_port).as_bytes())?;
+    write_private(&properties, server_properties(layout, ports).as_bytes())?;
     write_private(&layout.config().join("kafka-log4j2.properties"), SERVER_LOGGING.as_bytes())?;
     if !layout.data("kafka").join("meta.properties").exists() {
         format(layout, &java, &properties).await?;
@@ -147,7 +172,7 @@ pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result
         "kafka.Kafka".to_owned(),
         properties.display().to_string(),
     ]);
-    let address = format!("127.0.0.1:{port}");
+    let address = format!("127.0.0.1:{}", ports.clients);
     Ok(PartSpec {
         name: Part::Kafka.as_str().to_owned(),
         kind: Kind::Infrastructure,
@@ -157,7 +182,7 @@ pub async fn prepare(layout: &Layout, port: u16, controller_port: u16) -> Result
         env: base_environment(),
         cwd: layout.state().to_owned(),
         needs: Vec::new(),
-        ports: vec![port, controller_port],
+        ports: vec![ports.clients, ports.controller, ports.wire],
         address: address.clone(),
         version: versions().kafka.version.clone(),
         ready: Probe::Kafka { address },
@@ -206,20 +231,30 @@ async fn format(layout: &Layout, java: &PathBuf, properties: &PathBuf) -> Result
 
 /// Configuration of one broker that is its own controller. There is one replica of everything, and few partitions and threads, so
 /// that it starts fast and stays small. The session time-out is short, because a killed broker may not return before the
-/// controller considers its old session dead.
-fn server_properties(layout: &Layout, port: u16, controller_port: u16) -> String {
+/// controller considers its old session dead. The listener `WIRE` advertises the proxy, so its clients send everything through it.
+/// Committed offsets of a group that is away stay for 90 days, because it would read everything again without them. The
+/// authorizer permits everything until a fault adds a rule. A controller without changes writes a record every 5 s instead of
+/// twice a second.
+fn server_properties(layout: &Layout, ports: BrokerPorts) -> String {
+    let BrokerPorts { clients: port, controller: controller_port, wire: wire_port, proxy: proxy_port } =
+        ports;
     let data = layout.data("kafka");
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},WIRE://127.0.0.1:{wire_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},WIRE://127.0.0.1:{proxy_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,WIRE:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={}
 auto.create.topics.enable=false
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=8
+offsets.retention.minutes=129600
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=2
@@ -229,6 +264,7 @@ share.coordinator.state.topic.num.partitions=2
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+metadata.max.idle.interval.ms=5000
 num.network.threads=1
 num.io.threads=2
 log.cleaner.dedupe.buffer.size=16777216
@@ -302,6 +338,8 @@ fn names_a_broker(args: &[OsString]) -> bool {
 mod tests {
     use super::*;
 
+    const PORTS: BrokerPorts = BrokerPorts { clients: 8120, controller: 8121, wire: 8124, proxy: 8112 };
+
     #[test]
     fn cluster_id_is_not_an_option() {
         for first in 0..=u8::MAX {
@@ -342,7 +380,7 @@ mod tests {
         layout.create().unwrap();
         std::fs::create_dir_all(jars(&layout)).unwrap();
         std::fs::write(jars(&layout).join("another.jar"), "another").unwrap();
-        let broker = prepare(&layout, 8120, 8121).await.map(drop);
+        let broker = prepare(&layout, PORTS).await.map(drop);
         let topics = tool(&layout, Tool::Topics, "127.0.0.1:8120", &[]).map(drop);
         for refused in [broker, topics] {
             let reason = refused.unwrap_err().to_string();
@@ -353,10 +391,34 @@ mod tests {
     #[test]
     fn broker_listens_on_loopback_only() {
         let layout = Layout::new(std::path::Path::new("/x"), None, None);
-        let properties = server_properties(&layout, 8120, 8121);
+        let properties = server_properties(&layout, PORTS);
         for line in properties.lines().filter(|l| l.contains("listeners=") || l.contains("voters=")) {
             assert!(line.contains("127.0.0.1"), "{line}");
         }
         assert!(properties.contains("auto.create.topics.enable=false"));
+        assert!(properties.contains("\noffsets.retention.minutes=129600\n"), "a group may be away for long");
+    }
+
+    #[test]
+    fn everything_is_permitted_without_a_rule() {
+        let layout = Layout::new(std::path::Path::new("/x"), None, None);
+        let properties = server_properties(&layout, PORTS);
+        for line in ["allow.everyone.if.no.acl.found=true", "metadata.authorizer.StandardAuthorizer"] {
+            assert!(properties.contains(line), "{properties}");
+        }
+        assert!(!properties.contains("super.users"), "a rule would not hold for a super user");
+    }
+
+    #[test]
+    fn listener_for_proxy_advertises_the_proxy() {
+        let layout = Layout::new(std::path::Path::new("/x"), None, None);
+        let properties = server_properties(&layout, PORTS);
+        let line = |name: &str| properties.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        assert!(line("listeners=").contains("WIRE://127.0.0.1:8124,"), "{properties}");
+        assert_eq!(
+            line("advertised.listeners="),
+            "advertised.listeners=PLAINTEXT://127.0.0.1:8120,WIRE://127.0.0.1:8112"
+        );
+        assert!(line("listener.security.protocol.map=").contains("WIRE:PLAINTEXT"), "{properties}");
     }
 }

@@ -196,6 +196,7 @@ fn shutdown_stops_parts_in_reverse_order() {
     simulation.settle();
     assert_eq!(simulation.signals, [(game, ProcessSignal::Term), (user, ProcessSignal::Term)]);
     simulation.die("user");
+    assert!(simulation.state.start(0, "user").is_err(), "a part that starts would hold up the shutdown");
     simulation.die("game");
     assert_eq!(simulation.signals.last(), Some(&(kafka, ProcessSignal::Term)));
     assert!(!simulation.state.finished());

@@ -3,3 +3,4 @@
 mod cache;
 mod damage;
 mod documents;
+mod scanned_rows;

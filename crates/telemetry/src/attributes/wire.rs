@@ -94,6 +94,15 @@ pub(crate) fn of_attribute(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{OURS}{name}"))
 }
 
+/// Returns every name under which a log field or metric label may be sent, because the type of its value decides.
+pub(crate) fn names_of_field(name: &str) -> Vec<String> {
+    let spelled = SPELLED.iter().find(|(known, _)| *known == name).map(|(_, theirs)| *theirs);
+    match theirs(spelled.unwrap_or(name)) {
+        Some((known, _)) => vec![known.to_owned(), format!("{OURS}{name}")],
+        None => vec![of_attribute(name).into_owned()],
+    }
+}
+
 /// Returns the name and value under which a log field or metric label is sent. A convention's name needs a value of its type.
 pub(crate) fn of_field(name: &str, value: Value) -> (Cow<'_, str>, Value) {
     let spelled = SPELLED.iter().find(|(known, _)| *known == name).map(|(_, theirs)| *theirs);
@@ -154,6 +163,21 @@ mod tests {
         ] {
             assert_eq!(of_attribute(name), wire);
         }
+    }
+
+    #[test]
+    fn names_of_a_field_include_the_sent_one() {
+        for (name, value) in [
+            ("status", json!(404)),
+            ("status", json!("up")),
+            ("error", json!("disk full")),
+            ("bet.id", json!("b")),
+            ("sentry.origin", json!("manual")),
+        ] {
+            let sent = of_field(name, value).0.into_owned();
+            assert!(names_of_field(name).contains(&sent), "{name}: {sent}");
+        }
+        assert_eq!(names_of_field("bet.id"), ["pitboss.bet.id"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::SPANS_PER_TRANSACTION_MAX;
+use crate::profile::{Profile, Profiler};
 use crate::sampling_context::SharedContext;
 use crate::transaction::{Finished, LiveSpans};
 
@@ -21,11 +22,15 @@ pub(super) struct Root {
 struct State {
     /// Spans started, the root included.
     started: u32,
-    /// Spans started and not ended.
+    /// Spans started and not ended, and a profile that is not complete.
     open: u32,
     root: Option<SpanData>,
     children: Vec<SpanData>,
     live: LiveSpans,
+    /// Records until the root ends.
+    profiler: Option<Profiler>,
+    is_held: bool,
+    profile: Option<Box<Profile>>,
     /// The transaction was sent, so spans that end from now on are late.
     flushed: bool,
     /// There was no room for the root, so no span of the transaction is sent.
@@ -56,6 +61,9 @@ impl Root {
             root: None,
             children: Vec::new(),
             live: LiveSpans::default(),
+            profiler: None,
+            is_held: false,
+            profile: None,
             flushed: false,
             abandoned: false,
         };
@@ -86,6 +94,9 @@ impl Root {
         let is_root = data.span_context.span_id() == self.span_id;
         let mut state = self.state();
         state.open = state.open.saturating_sub(1);
+        if is_root {
+            state.profiler = None;
+        }
         let Some(live) = live else {
             if is_root {
                 (state.flushed, state.abandoned) = (true, true);
@@ -95,9 +106,7 @@ impl Root {
             return self.last_of_all(&mut state).unwrap_or(Ended::Kept);
         };
         if state.flushed {
-            let alone =
-                Finished { root: data, children: Vec::new(), dsc: Arc::clone(&self.dsc), _live: live };
-            return Ended::Late(Box::new(alone));
+            return Ended::Late(Box::new(self.finished(data, Vec::new(), None, live)));
         }
         state.live.absorb(live);
         if is_root {
@@ -124,7 +133,48 @@ impl Root {
         let root = state.root.take()?;
         state.flushed = true;
         let (children, live) = (std::mem::take(&mut state.children), std::mem::take(&mut state.live));
-        Some(Finished { root, children, dsc: Arc::clone(&self.dsc), _live: live })
+        Some(self.finished(root, children, state.profile.take(), live))
+    }
+
+    fn finished(
+        &self,
+        root: SpanData,
+        children: Vec<SpanData>,
+        profile: Option<Box<Profile>>,
+        live: LiveSpans,
+    ) -> Finished {
+        Finished { root, children, dsc: Arc::clone(&self.dsc), profile, _live: live }
+    }
+
+    /// Makes the transaction wait for its profile, like for a span. Returns false if it was already sent, or has a profile.
+    pub(super) fn hold(&self) -> bool {
+        let mut state = self.state();
+        if state.flushed || state.abandoned || state.is_held || state.profile.is_some() {
+            return false;
+        }
+        state.is_held = true;
+        state.open += 1;
+        true
+    }
+
+    /// Ends the wait for the profile. Returns the end of the transaction, or the profile if it came too late.
+    pub(super) fn release(&self, profile: Option<Box<Profile>>) -> Result<Ended, Option<Box<Profile>>> {
+        let mut state = self.state();
+        state.is_held = false;
+        state.open = state.open.saturating_sub(1);
+        if state.flushed {
+            return Err(profile);
+        }
+        state.profile = profile;
+        Ok(self.last_of_all(&mut state).unwrap_or(Ended::Kept))
+    }
+
+    /// Lets this profiler record until the root ends.
+    pub(super) fn profile_until_end(&self, profiler: Profiler) {
+        let mut state = self.state();
+        if !state.flushed && state.root.is_none() {
+            state.profiler = Some(profiler);
+        }
     }
 
     /// Takes the ended spans without waiting for the open ones.

@@ -39,16 +39,21 @@ fn registry() -> MutexGuard<'static, Registry> {
 }
 
 fn update(metric: Metric, labels: Labels<'_>, change: impl FnOnce(&mut Series)) {
-    let mut labels: Vec<(String, String)> =
-        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    labels.sort_unstable();
+    let key = key(metric, labels);
     let mut registry = registry();
     let full = registry.series.len() >= SERIES_MAX;
-    match registry.series.entry((metric, labels)) {
+    match registry.series.entry(key) {
         std::collections::btree_map::Entry::Occupied(mut known) => change(known.get_mut()),
         std::collections::btree_map::Entry::Vacant(_) if full => registry.refused += 1,
         std::collections::btree_map::Entry::Vacant(new) => change(new.insert(empty(metric.kind()))),
     }
+}
+
+fn key(metric: Metric, labels: Labels<'_>) -> Key {
+    let mut labels: Vec<(String, String)> =
+        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    labels.sort_unstable();
+    (metric, labels)
 }
 
 fn empty(kind: Kind) -> Series {
@@ -69,6 +74,11 @@ pub(super) fn add(metric: Metric, value: u64, labels: Labels<'_>) {
 
 pub(super) fn set(metric: Metric, value: f64, labels: Labels<'_>) {
     update(metric, labels, |series| *series = Series::Gauge(value));
+}
+
+/// Forgets a series.
+pub(super) fn remove(metric: Metric, labels: Labels<'_>) {
+    registry().series.remove(&key(metric, labels));
 }
 
 pub(super) fn observe(metric: Metric, value: f64, labels: Labels<'_>) {

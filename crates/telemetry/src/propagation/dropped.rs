@@ -15,6 +15,8 @@ pub(super) enum DropReason {
     Duplicate,
     /// Another header with precedence names another trace.
     Conflict,
+    /// Another header with precedence decides otherwise whether the same trace is sampled.
+    Sampling,
 }
 
 impl DropReason {
@@ -25,6 +27,7 @@ impl DropReason {
             Self::NotText => "not_text",
             Self::Duplicate => "duplicate",
             Self::Conflict => "conflict",
+            Self::Sampling => "sampling",
         }
     }
 }

@@ -38,6 +38,13 @@ fn trace_passes_through_unchanged() {
 }
 
 #[test]
+fn origin_is_the_span_that_headers_name() {
+    let named = origin([(TRACEPARENT, PARENT.as_bytes())]).unwrap();
+    assert_eq!((named.trace_id().to_string().as_str(), named.is_sampled()), (TRACE, true));
+    assert!(origin([(TRACEPARENT, b"damaged".as_slice())]).is_none());
+}
+
+#[test]
 fn baggage_headers_merge_and_unknown_entries_are_dropped() {
     let first = format!("other=1,sentry-trace_id={TRACE};p=1");
     let context = read(&[
@@ -202,6 +209,14 @@ fn unused_headers_are_counted() {
     let mut apart = read(&[(TRACEPARENT, PARENT.as_bytes()), (SENTRY_TRACE, &LATER.as_bytes()[3..52])]);
     apart.caller(|_| false);
     assert!(apart.dropped.is_recorded(SENTRY_TRACE, DropReason::Conflict), "{:?}", apart.dropped);
+    let unsampled = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0";
+    let mut divided = read(&[(TRACEPARENT, PARENT.as_bytes()), (SENTRY_TRACE, unsampled.as_bytes())]);
+    divided.caller(|_| false);
+    assert!(divided.dropped.is_recorded(SENTRY_TRACE, DropReason::Sampling), "{:?}", divided.dropped);
+    let agreed = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1";
+    let mut same = read(&[(TRACEPARENT, PARENT.as_bytes()), (SENTRY_TRACE, agreed.as_bytes())]);
+    same.caller(|_| false);
+    assert!(!same.dropped.is_recorded(SENTRY_TRACE, DropReason::Sampling), "{:?}", same.dropped);
     drop((twice, apart));
     let page = crate::metric::render_prometheus();
     assert!(

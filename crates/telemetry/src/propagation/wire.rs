@@ -92,8 +92,11 @@ impl Raw {
             };
         };
         let is_sentrys = trusted(self.baggage.sampling_context_of(sentry.0));
+        let unused = if is_sentrys { TRACEPARENT } else { SENTRY_TRACE };
         if w3c.trace_id() != sentry.0 {
-            self.dropped.record(if is_sentrys { TRACEPARENT } else { SENTRY_TRACE }, DropReason::Conflict);
+            self.dropped.record(unused, DropReason::Conflict);
+        } else if sentry.2.is_some_and(|sampled| sampled != w3c.is_sampled()) {
+            self.dropped.record(unused, DropReason::Sampling);
         }
         if is_sentrys { self.by_sentry(sentry, Some(w3c)) } else { self.by_w3c(w3c.clone()) }
     }

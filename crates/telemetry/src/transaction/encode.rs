@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::Finished;
 use crate::attributes as names;
+use crate::profile::Document;
 use crate::sampling_context::SamplingContext;
 use crate::scrub;
 use crate::status::Status;
@@ -20,6 +21,8 @@ pub(crate) struct About {
     pub(crate) service: String,
     pub(crate) release: String,
     pub(crate) environment: String,
+    /// Crates whose stack frames are marked as in-app.
+    pub(crate) in_app: Vec<&'static str>,
 }
 
 impl About {
@@ -28,6 +31,7 @@ impl About {
             service: config.service.clone(),
             release: config.release.clone(),
             environment: config.environment.clone(),
+            in_app: config.in_app.clone(),
         }
     }
 }
@@ -35,27 +39,43 @@ impl About {
 /// Longest description. Sentry would cut a longer one too, but only after it was sent.
 const DESCRIPTION_BYTES_MAX: usize = 2_048;
 
-/// Writes the envelope's header, the item's header and the transaction to `out`.
+/// Writes an envelope to `out`: its header, the transaction, and the transaction's profile if there is one.
 pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let event_id = uuid::Uuid::new_v4().as_simple().to_string();
     let header = Header { event_id: &event_id, sent_at: now_rfc3339(), sdk: SDK, trace: Some(&finished.dsc) };
     serde_json::to_writer(&mut *out, &header)?;
+    out.push(b'\n');
+    item("transaction", &Transaction::of(finished, about, &event_id), out)?;
+    let Some(profile) = finished.profile.as_deref() else { return Ok(()) };
+    item("profile", &Document::of(profile, about, &event_id, trace_id(finished), name(finished)), out)
+}
+
+/// Writes an item's header and its body.
+fn item(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> serde_json::Result<()> {
     // the item's header contains the length, so space for it is reserved and the body is written first
     const ITEM_HEADER: usize = 64;
-    out.push(b'\n');
     let item_at = out.len();
     out.extend_from_slice(&[b' '; ITEM_HEADER]);
     let body_at = out.len();
-    serde_json::to_writer(&mut *out, &Transaction::of(finished, about, &event_id))?;
+    serde_json::to_writer(&mut *out, body)?;
     let length = out.len() - body_at;
     out.push(b'\n');
     // JSON may be followed by spaces, and the last byte of the space ends the line
-    let item = format!(r#"{{"type":"transaction","length":{length}}}"#);
+    let header = format!(r#"{{"type":"{kind}","length":{length}}}"#);
     if let Some(room) = out.get_mut(item_at..body_at) {
-        room[..item.len()].copy_from_slice(item.as_bytes());
+        room[..header.len()].copy_from_slice(header.as_bytes());
         room[ITEM_HEADER - 1] = b'\n';
     }
     Ok(())
+}
+
+fn trace_id(finished: &Finished) -> String {
+    finished.root.span_context.trace_id().to_string()
+}
+
+/// The transaction's name, scrubbed.
+fn name(finished: &Finished) -> String {
+    scrub::text(description(&finished.root)).into_owned()
 }
 
 /// An envelope's header.
@@ -116,6 +136,14 @@ struct User<'a> {
 #[derive(Serialize)]
 struct Contexts<'a> {
     trace: Trace<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<ProfileContext<'a>>,
+}
+
+/// The link from a transaction to its profile.
+#[derive(Serialize)]
+struct ProfileContext<'a> {
+    profile_id: &'a str,
 }
 
 /// The root as `contexts.trace`, or one entry of `spans`, which have the same fields.
@@ -157,7 +185,13 @@ impl<'a> Transaction<'a> {
             server_name: &about.service,
             sdk: SDK,
             user: text_attribute(root, names::USER_ID).map(|id| User { id: Text(id) }),
-            contexts: Contexts { trace: Trace::of(root, false) },
+            contexts: Contexts {
+                trace: Trace::of(root, false),
+                profile: finished
+                    .profile
+                    .as_deref()
+                    .map(|profile| ProfileContext { profile_id: profile.id() }),
+            },
             spans: Spans(&finished.children),
         }
     }

@@ -14,8 +14,9 @@ pub(crate) fn scenario(name: &str) -> Option<fn()> {
 }
 
 /// The labels of all metrics that Sentry gets.
-const LABELS: [(&str, &str); 19] = [
+const LABELS: [(&str, &str); 20] = [
     ("channel", "mail"),
+    ("check", "postings"),
     ("class", "transient"),
     ("currency", "EUR"),
     ("event_type", "casino.bets.v1.PlaceBet"),

@@ -12,11 +12,13 @@ mod receiver;
 mod scenario;
 
 mod bounds;
+mod check_ins;
 mod conventions;
 mod cost;
 mod errors;
 mod http;
 mod late;
+mod profile;
 mod propagation;
 mod relay;
 mod scrubbing;

@@ -133,11 +133,13 @@ fn child() {
     let Ok(name) = std::env::var("SCENARIO") else { return };
     let families = [
         super::bounds::scenario,
+        super::check_ins::scenario,
         super::conventions::scenario,
         super::cost::scenario,
         super::errors::scenario,
         super::http::scenario,
         super::late::scenario,
+        super::profile::scenario,
         super::unresponsive_server::scenario,
         super::propagation::scenario,
         super::scrubbing::scenario,

@@ -8,6 +8,7 @@ use contracts::Event;
 use faults::{FaultId, Faults};
 use store::StoreError;
 
+use super::item::FanOut;
 use crate::document::FactDocument;
 use crate::domain::active::ActivePlayers;
 use crate::domain::fact::{Fact, Kind};
@@ -16,12 +17,12 @@ use crate::report;
 use crate::rollups::Rollups;
 
 /// Handles every counted type.
-#[derive(Debug)]
 pub(crate) struct OnFact {
     pub(crate) rollups: Arc<Rollups>,
     pub(crate) active: Arc<Mutex<ActivePlayers>>,
     pub(crate) facts: Facts,
     pub(crate) faults: Faults,
+    pub(crate) fan_out: FanOut,
 }
 
 #[async_trait]
@@ -37,6 +38,8 @@ impl HandleAny for OnFact {
         }
         self.active.lock().unwrap_or_else(PoisonError::into_inner).record(&fact.player_id, at_ms);
         report::count(&event.message, &fact);
+        // A repetition of the record ends above as a duplicate, so it is not fanned out again.
+        self.fan_out.publish_items(event, &fact).await;
         Ok(Outcome::Applied)
     }
 }

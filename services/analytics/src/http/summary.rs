@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::State;
 use chassis::http::{Json, Query};
 use chassis::problem::Problem;
+use faults::{FaultId, Faults};
 use serde::{Deserialize, Serialize};
+use store::StoreError;
+use store::mongo::ScannedRows;
 use time::OffsetDateTime;
 
 use crate::domain::active::ActivePlayers;
@@ -22,6 +25,8 @@ const HOURS_DEFAULT: u16 = 24;
 pub(crate) struct Sources {
     pub(crate) facts: Facts,
     pub(crate) active: Arc<Mutex<ActivePlayers>>,
+    pub(crate) faults: Faults,
+    pub(crate) scanned_rows: ScannedRows,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -73,19 +78,36 @@ pub(crate) async fn show(
     if hours == 0 || hours > HOURS_MAX {
         return Err(Problem::bad_request(format!("`hours` must be from 1 to {HOURS_MAX}")));
     }
+    aggregate_slowly(&sources).await?;
     let now_ms = store::time::to_bson(OffsetDateTime::now_utc()).timestamp_millis();
     let to_s = Level::Hour.start_s(now_ms).saturating_add(Level::Hour.length_s());
     let from_s = to_s.saturating_sub(Level::Hour.length_s().saturating_mul(i64::from(hours)));
-    let sums = sources.facts.totals_between(Level::Hour, from_s, to_s).await.map_err(|error| {
-        tracing::warn!(error = %error, "reading the summary failed");
-        Problem::unavailable("the document store does not answer")
-    })?;
+    let sums = sources.facts.totals_between(Level::Hour, from_s, to_s).await.map_err(unavailable)?;
     let sums = sums.map_err(|too_many| {
         telemetry::report(&too_many, &[]);
         Problem::internal()
     })?;
     let active_players = sources.active.lock().unwrap_or_else(PoisonError::into_inner).count(now_ms);
     Ok(Json(Summary::of(from_s, to_s, active_players, sums)))
+}
+
+/// Runs an aggregation without an index first, while the fault `analytics.slow-aggregation` is active.
+///
+/// Before its rows are written the aggregation would be fast, so the request is not affected then.
+async fn aggregate_slowly(sources: &Sources) -> Result<(), Problem> {
+    let fault = FaultId::AnalyticsSlowAggregation;
+    if chassis::faults::is_active(&sources.faults, fault, None, None)
+        && sources.scanned_rows.is_ready().await
+        && chassis::faults::active(&sources.faults, fault, None, None).is_some()
+    {
+        sources.scanned_rows.query().await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+fn unavailable(error: StoreError) -> Problem {
+    tracing::warn!(error = %error, "reading the summary failed");
+    Problem::unavailable("the document store does not answer")
 }
 
 impl Summary {

@@ -1,16 +1,14 @@
 //! Fault `analytics.n-plus-one`, by the spans that leave for Sentry. They are checked in a process of its own, because telemetry
 //! exists once per process.
 
-use std::process::Command;
-
 use faults::{FaultId, Scope};
 use serde_json::Value;
 use testkit::faults::Flags;
 use testkit::receiver::Receiver;
+use testkit::scenario;
 
 use crate::harness::{Platform, config, deposited, settled};
 
-const IN_SCENARIO: &str = "ANALYTICS_FAULTS_SCENARIO";
 /// Description of the query for one fact.
 const SINGLE: &str = r#"{"find":"facts","filter":{"_id":"?"}}"#;
 /// Facts that the fault reads for one record.
@@ -18,19 +16,13 @@ const FACTS_READ: usize = 6;
 
 #[test]
 fn settled_bet_reads_each_fact_of_its_player() {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "armed_faults::scenario", "--ignored", "--nocapture"])
-        .env(IN_SCENARIO, "1")
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+    scenario::run("armed_faults::scenario");
 }
 
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn scenario() {
-    if std::env::var(IN_SCENARIO).is_err() {
+    if !scenario::is_running() {
         return;
     }
     let receiver = Receiver::start();

@@ -52,7 +52,12 @@ impl Platform {
     }
 
     pub(crate) async fn start_with_faults(config: Config, faults: Faults) -> Self {
-        bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+        bus::admin::ensure_topics(
+            &config.kafka,
+            &contracts::topics::catalogue_of(contracts::Group::Analytics),
+        )
+        .await
+        .unwrap();
         let mongo = Mongo::connect(&config.mongo).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();
         let listeners = Listeners { faults, ..Listeners::local(&[]).await.unwrap() };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use faults::{FaultId, Values};
 use money::Money;
 use telemetry::spans;
+use tracing::Span;
 
 use super::context::Game;
 use crate::document::BetDocument;
@@ -14,10 +15,16 @@ use crate::primes::hunt_primes;
 impl Game {
     /// Burns CPU time as part of the draw while the fault `game.cpu-spike` is active.
     ///
-    /// It runs on a thread for blocking work, so that the listeners of the process still answer.
+    /// It runs on a thread for blocking work, so that the listeners of the process still answer. The bet's transaction gets a CPU
+    /// profile, unless this process has another one now or had one just before.
     pub(super) async fn burn_cpu(&self, bet: &BetDocument) {
         let Some(within) = self.cpu_spike(bet) else { return };
-        let hunt = move || spans::function("hunt_primes").in_scope(|| hunt_primes(within));
+        let hunt = move || {
+            let profiler = telemetry::profile::start(&Span::current());
+            let found = spans::function("hunt_primes").in_scope(|| hunt_primes(within));
+            drop(profiler);
+            found
+        };
         // The number of primes does not matter, and an error means that the process ends.
         drop(telemetry::spawn_blocking(hunt).await);
     }

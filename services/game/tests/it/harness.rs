@@ -82,7 +82,9 @@ pub(crate) async fn config(sweep_after_ms: &str) -> Config {
     let environment: HashMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     let config: Config =
         chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
-    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue_of(contracts::Group::Game))
+        .await
+        .unwrap();
     config
 }
 

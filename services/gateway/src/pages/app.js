@@ -7,6 +7,8 @@ const DEPOSIT_MINOR = 2000;
 const HISTORY_ROWS_MAX = 50;
 const TRACES_MAX = 200;
 const ATTEMPTS_MAX = 4;
+/** Services that take part in a spin. `any` is every consumer. */
+const SPIN_SERVICES = ["gateway", "game", "analytics", "any"];
 const SPIN_MS = [700, 950, 1200];
 
 const recorder = document.body.dataset.recorder.replace(/\/+$/, "");
@@ -24,6 +26,8 @@ let player = session.read("player");
 let traces = new Map(session.read("traces") || []);
 let balance = null;
 let busy = false;
+/** The fault of the next spin: its id, and the header that asks for it. */
+let nextFault = null;
 
 // ---- the interface ---------------------------------------------------------------------------------------------------
 
@@ -43,8 +47,8 @@ class RequestError extends Error {
   }
 }
 
-async function call(method, path, { body, key } = {}) {
-  const headers = {};
+async function call(method, path, { body, key, headers: more } = {}) {
+  const headers = { ...more };
   if (player) headers.authorization = `Bearer ${player.token}`;
   if (key) headers["idempotency-key"] = key;
   if (body) headers["content-type"] = "application/json";
@@ -65,11 +69,11 @@ async function call(method, path, { body, key } = {}) {
 }
 
 /** Sends a write. Retries with the same key while its effect is unknown, then polls for its outcome. */
-async function write(method, path, body) {
+async function write(method, path, body, headers) {
   const key = newKey();
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const first = await call(method, path, { body, key });
+      const first = await call(method, path, { body, key, headers });
       return first.status === 202 && first.location ? await poll(first) : first;
     } catch (error) {
       const canRetry = error.status === 0 || error.status === 429 || error.status >= 500;
@@ -271,12 +275,16 @@ const spin = () => runAction(async () => {
   const stake = Number(document.querySelector("input[name=stake]:checked").value);
   const stop = turn();
   showMessage("Good luck…");
+  const fault = takeNextFault();
   let bet, traceId, tookMs;
   try {
     const started = performance.now();
-    ({ answer: bet, traceId } = await write("POST", "/api/v1/bets", { game: "slots", stake_minor: stake, currency: CURRENCY }));
+    const headers = fault && { ...operatorHeaders(), "x-pitboss-fault": fault.header };
+    ({ answer: bet, traceId } = await write("POST", "/api/v1/bets", { game: "slots", stake_minor: stake, currency: CURRENCY }, headers));
     tookMs = Math.round(performance.now() - started);
+    if (fault) showFaultTrace(fault, traceId);
   } catch (error) {
+    if (fault) showFaultTrace(fault, error.traceId);
     await stop(["unknown", "unknown", "unknown"]);
     throw error;
   }
@@ -297,6 +305,63 @@ function showOutcome(bet, traceId, tookMs) {
     const reason = bet.reason ? `: ${bet.reason.replaceAll("_", " ")}` : "";
     showMessage(node("strong", { class: "bad" }, `The bet is ${bet.outcome}${reason}.`), link);
   }
+}
+
+// ---- faults, for operators -------------------------------------------------------------------------------------------
+
+/** The token stays in its field, and goes only with requests that need it. */
+function operatorHeaders() {
+  return { "x-operator-token": el("operator-token").value.trim() };
+}
+
+function faultState({ armed }) {
+  if (!armed) return node("span", { class: "tag lost" }, "off");
+  const values = Object.entries(armed.values).map(([name, value]) => `${name}=${value}`);
+  const left = armed.expires_at_epoch_ms && `ends in ${Math.max(0, Math.round((armed.expires_at_epoch_ms - Date.now()) / 1000))} s`;
+  return node("span", { class: "tag rejected" }, ["armed", armed.scope, ...values, left].filter(Boolean).join(", "));
+}
+
+async function showFaults() {
+  try {
+    const { answer } = await call("GET", "/api/v1/faults", { headers: operatorHeaders() });
+    el("fault-list").replaceChildren(...answer.faults.map((fault) => node("tr", {},
+      node("td", { class: "id" }, fault.id), node("td", { class: "text", title: fault.breaks }, fault.title), node("td", {}, faultState(fault)))));
+    const offered = answer.faults.filter(({ one_request: isForRequests, services }) => isForRequests && services.some((name) => SPIN_SERVICES.includes(name)));
+    el("fault").replaceChildren(...offered.map(({ id, params }) => {
+      const option = node("option", { value: id }, id);
+      option.dataset.values = params.map((param) => `${param.name}=${param.default}`).join(" ");
+      return option;
+    }));
+    showFaultValues();
+    el("faults-next").hidden = false;
+    el("fault-state").textContent = answer.problem ?? "";
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    el("fault-state").textContent = error.message;
+  }
+}
+
+function showFaultValues() {
+  el("fault-values").value = el("fault").selectedOptions[0]?.dataset.values ?? "";
+}
+
+function armNextFault() {
+  const id = el("fault").value;
+  const values = el("fault-values").value.split(/[\s,;]+/).filter(Boolean);
+  nextFault = { id, header: [id, ...values].join(";") };
+  el("fault-state").textContent = `Your next spin carries ${nextFault.header}.`;
+}
+
+/** Returns the fault of this spin. It acts on no later one. */
+function takeNextFault() {
+  const fault = nextFault;
+  nextFault = null;
+  return fault;
+}
+
+function showFaultTrace(fault, traceId) {
+  const link = traceId ? [traceLink(traceId, "open its trace")] : ["it has no trace"];
+  el("fault-state").replaceChildren(`Spin with ${fault.id}: `, ...link);
 }
 
 // ---- start -----------------------------------------------------------------------------------------------------------
@@ -342,9 +407,12 @@ el("register").addEventListener("click", register);
 el("leave").addEventListener("click", logOut);
 el("deposit").addEventListener("click", deposit);
 el("spin").addEventListener("click", spin);
+el("faults-show").addEventListener("click", showFaults);
+el("fault").addEventListener("change", showFaultValues);
+el("fault-arm").addEventListener("click", armNextFault);
 el("pays").addEventListener("toggle", () => { if (el("pays").open) showPayTable(); }, { once: true });
 document.addEventListener("keydown", (event) => {
-  const writing = event.target.closest?.("button, a, summary, input[type=text]");
+  const writing = event.target.closest?.("button, a, summary, select, input[type=text], input[type=password]");
   if (event.code !== "Space" || event.repeat || writing || !player) return;
   event.preventDefault();
   spin();

@@ -39,6 +39,9 @@ use super::{bets, faults, games, me, payments, players, sessions, webhooks};
         games::pay_table,
         webhooks::card_provider,
         faults::list,
+        faults::find,
+        faults::arm,
+        faults::disarm,
     ),
     modifiers(&Tokens),
 )]

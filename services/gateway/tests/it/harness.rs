@@ -66,6 +66,10 @@ struct FakeBroker {
 
 #[async_trait]
 impl Publisher for FakeBroker {
+    async fn publish_with_skew(&self, command: &Event, _offset_ms: i64) -> Result<(), PublishError> {
+        self.publish(command).await
+    }
+
     async fn publish(&self, command: &Event) -> Result<(), PublishError> {
         let behaviour = *self.behaviour.lock().expect("unpoisoned");
         let faults = telemetry::propagation::baggage_entry("pitboss.faults");
@@ -336,6 +340,7 @@ pub(crate) fn valid_body(path: &str) -> Value {
             json!({ "email": "a@players.example", "password": "12345678", "display_name": "A", "currency": "EUR" })
         }
         "/api/v1/sessions" => json!({ "email": "a@players.example", "password": "12345678" }),
+        "/api/v1/faults/{fault_id}" => json!({ "values": { "delay_ms": 70 }, "for_s": 60 }),
         _ => json!({ "amount_minor": 100, "currency": "EUR" }),
     }
 }

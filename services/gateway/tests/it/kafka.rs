@@ -39,7 +39,9 @@ async fn bet_over_kafka_and_orderly_shutdown() {
         ..bus::Config::default()
     };
     config.bets.wait_ms = 60_000;
-    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.expect("topics");
+    bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue_of(contracts::Group::Gateway))
+        .await
+        .expect("topics");
 
     let producer = Producer::new(&config.kafka).expect("a producer");
     let router = Router::new().on_each([EventType::PlaceBet], Game(producer.clone()));

@@ -18,6 +18,33 @@ async fn log_out_button_ends_the_session() {
     assert!(rest.contains(r#"el("leave").addEventListener("click", logOut);"#));
 }
 
+/// Checks the script's text, because no test runs it.
+#[tokio::test]
+async fn fault_of_next_spin_is_sent_with_one_bet() {
+    let gateway = TestGateway::start(Broker::Silent).await;
+    let file =
+        async |path: &str| send(gateway.request(Method::GET, path)).await.text().await.expect("a body");
+    let (html, script) = (file("/").await, file("/app.js").await);
+    for id in
+        ["operator-token", "faults-show", "fault", "fault-values", "fault-arm", "fault-state", "fault-list"]
+    {
+        assert!(html.contains(&format!(r#"id="{id}""#)), "{id} is missing");
+        assert!(script.contains(&format!(r#"el("{id}")"#)), "{id} is not used");
+    }
+    let (_, rest) = script.split_once("const spin = ").expect("a spin");
+    let (spin, rest) = rest.split_once("\n});").expect("its end");
+    assert!(
+        spin.contains("const fault = takeNextFault();")
+            && spin.contains(r#""x-pitboss-fault": fault.header"#),
+        "{spin}"
+    );
+    let (_, take) = rest.split_once("function takeNextFault()").expect("its fault");
+    let (take, _) = take.split_once("\n}").expect("its end");
+    assert!(take.contains("nextFault = null;"), "the fault would act on later spins: {take}");
+    assert!(!script.contains("session.write(\"operator"), "the token is not stored");
+    assert!(script.contains("one_request"), "the list says which faults a spin may carry");
+}
+
 #[tokio::test]
 async fn page_is_self_contained() {
     let gateway = TestGateway::start(Broker::Silent).await;

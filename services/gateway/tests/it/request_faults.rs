@@ -1,13 +1,13 @@
-//! Faults: the header that gives one request a fault, and the list.
+//! Faults: the header that gives one request a fault, the list, the routes that arm and disarm, and the clock.
 
 use std::path::PathBuf;
 
-use faults::{FaultId, Faults, Options, Scope, Subject, Values};
+use faults::{FaultId, Faults, Options, Scope, State, Subject, Values};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use testkit::faults::Flags;
 
-use crate::harness::{Broker, FAULT_SECRET, OPERATOR_TOKEN, TestGateway, json_of, problem, send};
+use crate::harness::{Broker, FAULT_SECRET, OPERATOR_TOKEN, TIMEOUT, TestGateway, json_of, problem, send};
 
 /// What a service with this key reads from an entry.
 fn values_in(entry: &str, secret: &str) -> Option<Values> {
@@ -66,19 +66,24 @@ async fn operators_header_becomes_signed_baggage_of_that_request() {
 #[tokio::test]
 async fn invalid_faults_of_an_operator_are_refused() {
     let gateway = TestGateway::start(Broker::Settles).await;
-    for invalid in
-        ["no.such-fault", "", "consumer.slow;delay_ms=-1", "consumer.slow;delay=5", "consumer.slow;x"]
-    {
+    for invalid in [
+        "no.such-fault",
+        "",
+        "consumer.slow;delay_ms=-1",
+        "consumer.slow;delay=5",
+        "consumer.slow;x",
+        "consumer.stuck",
+    ] {
         let request = with_fault(gateway.bet_request(100), invalid, Some(OPERATOR_TOKEN));
         let refused = problem(send(request).await).await;
         assert_eq!(refused, (400, "/problems/invalid-fault".to_owned()), "{invalid:?}");
     }
     let mut many = gateway.bet_request(100);
     for _ in 0..45 {
-        many = many.header("x-pitboss-fault", "notification.provider-down");
+        many = many.header("x-pitboss-fault", "analytics.n-plus-one");
     }
     let refused = problem(send(many.header("x-operator-token", OPERATOR_TOKEN)).await).await;
-    assert_eq!(refused.0, 400);
+    assert_eq!(refused.0, 400, "too many for one entry");
     assert!(gateway.published().is_empty());
 }
 
@@ -99,4 +104,77 @@ async fn list_shows_every_fault_with_its_state() {
     assert_eq!(armed[0]["id"], "consumer.slow");
     assert_eq!(armed[0]["armed"], json!({ "scope": "share 5 %", "values": { "delay_ms": 70 } }));
     assert!(list.get("problem").is_none(), "{list}");
+    let fault = |id: &str| listed.iter().find(|fault| fault["id"] == id).expect("the fault");
+    let stuck = fault("consumer.stuck");
+    assert_eq!(
+        (&stuck["one_request"], &stuck["scopes"]),
+        (&json!(false), &json!(["all", "release", "service"]))
+    );
+    assert_eq!(fault("consumer.slow")["one_request"], true);
+}
+
+#[tokio::test]
+async fn armed_fault_is_in_the_shared_file_until_it_is_disarmed() {
+    let flags = Flags::armed("gateway", FaultId::ConsumerDuplicate, &[]);
+    let gateway = TestGateway::start_with_faults(Broker::Silent, flags.faults(), |_| {}).await;
+    let path = "/api/v1/faults/consumer.slow";
+    let operator = |method: Method| gateway.request(method, path).header("x-operator-token", OPERATOR_TOKEN);
+    let body = json!({ "scope": { "player": "p-1" }, "values": { "delay_ms": 70 }, "for_s": 600 });
+    let armed = send(operator(Method::PUT).json(&body)).await;
+    assert_eq!(armed.status(), StatusCode::OK);
+    let armed = json_of(armed).await;
+    assert_eq!((&armed["id"], &armed["armed"]["scope"]), (&json!("consumer.slow"), &json!("player p-1")));
+
+    let state = State::read(&flags.file()).unwrap();
+    let ids: Vec<FaultId> = state.armed.iter().map(|armed| armed.id).collect();
+    assert_eq!(ids, [FaultId::ConsumerSlow, FaultId::ConsumerDuplicate], "other faults stay armed");
+    assert_eq!(state.armed[0].values.get("delay_ms"), 70);
+    assert!(state.armed[0].expires_at_ms.unwrap() > faults::now_ms());
+    testkit::eventually("the gateway to read the file", TIMEOUT, || async {
+        let shown = json_of(send(operator(Method::GET)).await).await;
+        (shown["armed"]["values"]["delay_ms"] == 70).then_some(())
+    })
+    .await;
+
+    for _ in 0..2 {
+        assert_eq!(send(operator(Method::DELETE)).await.status(), StatusCode::NO_CONTENT);
+    }
+    let state = State::read(&flags.file()).unwrap();
+    assert_eq!(state.armed.len(), 1, "{state:?}");
+}
+
+#[tokio::test]
+async fn fault_that_cannot_be_armed_changes_nothing() {
+    let flags = Flags::armed("gateway", FaultId::ConsumerDuplicate, &[]);
+    let gateway = TestGateway::start_with_faults(Broker::Silent, flags.faults(), |_| {}).await;
+    let before = State::read(&flags.file()).unwrap();
+    for (path, body, refused) in [
+        ("consumer.fast", json!({}), (404, "/problems/not-found")),
+        ("consumer.slow", json!({ "values": { "delay_ms": 0 } }), (400, "/problems/invalid-fault")),
+        ("mongo.stall", json!({ "scope": { "player": "p-1" } }), (400, "/problems/invalid-fault")),
+    ] {
+        let request = gateway.request(Method::PUT, &format!("/api/v1/faults/{path}")).json(&body);
+        let (status, kind) = problem(send(request.header("x-operator-token", OPERATOR_TOKEN)).await).await;
+        assert_eq!((status, kind.as_str()), refused, "{path} {body}");
+    }
+    assert_eq!(State::read(&flags.file()).unwrap(), before);
+    std::fs::write(flags.file(), "{").unwrap();
+    let request = gateway.request(Method::PUT, "/api/v1/faults/consumer.slow").json(&json!({}));
+    let (status, _) = problem(send(request.header("x-operator-token", OPERATOR_TOKEN)).await).await;
+    assert_eq!(status, 503, "a damaged file is not replaced");
+    assert_eq!(std::fs::read_to_string(flags.file()).unwrap(), "{");
+}
+
+#[tokio::test]
+async fn skewed_clock_shifts_the_time_of_commands() {
+    for offset_ms in [120_000, -120_000] {
+        let flags = Flags::armed("gateway", FaultId::ClockSkew, &[("offset_ms", offset_ms)]);
+        let gateway = TestGateway::start_with_faults(Broker::Settles, flags.faults(), |_| {}).await;
+        let began_ms = faults::now_ms();
+        assert!(gateway.bet(&format!("skew{offset_ms}")).await.status().is_success(), "the bet settles");
+        let shifted_ms = gateway.first_command().await.time.unix_timestamp() * 1_000;
+        let wanted = began_ms + offset_ms - 1_000..faults::now_ms() + offset_ms + 1_000;
+        assert!(wanted.contains(&shifted_ms), "{shifted_ms} is not in {wanted:?}");
+        assert_eq!(flags.applied(FaultId::ClockSkew), 1);
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bus::{CancellationToken, Consumer, Delivery, HandleAny, HandlerError, Outcome, Producer, Router};
@@ -14,6 +15,8 @@ use contracts::{Event, EventType, Message, ids};
 use lagwatch::config::Config;
 use serde_json::Value;
 use testkit::http::{get, request};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,24 @@ fn of_game(lag: &Value) -> Option<(i64, f64, u64)> {
     (rows.len() == 6).then_some((messages, seconds, rows[0]["members"].as_u64()?))
 }
 
+/// Returns the state and the joins of the group `game`.
+fn state_of_game(lag: &Value) -> Option<(String, u64)> {
+    let state = lag["states"].as_array()?.iter().find(|state| state["group"] == "game")?;
+    Some((state["state"].as_str()?.to_owned(), state["joins"].as_u64()?))
+}
+
+/// Returns the value of a group's metric, as a Prometheus server would read it.
+async fn metric(ops: SocketAddr, name: &str, group: &str) -> Option<f64> {
+    let mut stream = TcpStream::connect(ops).await.ok()?;
+    let head = format!("GET /metrics HTTP/1.1\r\nhost: {ops}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.ok()?;
+    let group = format!("group=\"{group}\"");
+    let line = response.lines().find(|line| line.starts_with(name) && line.contains(&group))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
 fn bet(player: &str) -> Event {
     let stake = Some(Money { minor: 100, currency: "EUR".to_owned() });
     let message: Message = PlaceBet { player_id: player.to_owned(), game: "slots".to_owned(), stake }.into();
@@ -66,13 +87,17 @@ async fn lag_of_stopped_group_is_reported_until_it_returns() {
     let shutdown = Shutdown::new();
     let service = telemetry::spawn(lagwatch::run(config.clone(), listeners, shutdown.clone()));
 
-    let (messages, _, members) =
-        testkit::eventually("the lag of a group without members", TIMEOUT, || async {
-            let (_, lag) = get(address, "/api/v1/lag").await?;
-            of_game(&lag).filter(|(messages, seconds, _)| *messages == 7 && *seconds > 1.0)
-        })
-        .await;
-    assert_eq!((messages, members), (7, 0));
+    let (lag, members) = testkit::eventually("the lag of a group without members", TIMEOUT, || async {
+        let (_, lag) = get(address, "/api/v1/lag").await?;
+        let found = of_game(&lag).filter(|(messages, seconds, _)| *messages == 7 && *seconds > 1.0);
+        found.map(|(_, _, members)| (lag, members))
+    })
+    .await;
+    assert_eq!(members, 0);
+    assert_eq!(state_of_game(&lag), Some(("absent".to_owned(), 0)), "{lag}");
+    assert!(lag["number"].as_u64() >= Some(1) && lag["watched_s"].is_u64(), "{lag}");
+    let is_held = |row: &Value| row["held_messages"] != 0 || row["stable_end"] != row["end"];
+    assert!(!lag["groups"].as_array().unwrap().iter().any(is_held), "no transaction is open: {lag}");
     let (status, _) = get(ops, "/readyz").await.unwrap();
     assert_eq!(status, 200);
 
@@ -86,6 +111,22 @@ async fn lag_of_stopped_group_is_reported_until_it_returns() {
     })
     .await;
     assert!(after.1 < 0.001, "without lag there is no age");
+    testkit::eventually("the member's join", TIMEOUT, || async {
+        let (_, lag) = get(address, "/api/v1/lag").await?;
+        state_of_game(&lag).filter(|(state, joins)| state == "stable" && *joins >= 1)
+    })
+    .await;
+    // the other test of this process sets the same gauges
+    for name in ["pitboss_consumer_members", "pitboss_consumer_joins_total"] {
+        testkit::eventually(name, TIMEOUT, || async {
+            metric(ops, name, "game").await.filter(|value| *value >= 1.0)
+        })
+        .await;
+    }
+    testkit::eventually("no held records", TIMEOUT, || async {
+        metric(ops, "pitboss_consumer_lag_held", "game").await.filter(|value| *value == 0.0)
+    })
+    .await;
     stop.cancel();
     consuming.await.unwrap().unwrap();
     shutdown.trigger();

@@ -53,7 +53,12 @@ impl Platform {
         environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config: Config =
             chassis::config::load(include_str!("../../src/defaults.toml"), None, environment).unwrap();
-        bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
+        bus::admin::ensure_topics(
+            &config.kafka,
+            &contracts::topics::catalogue_of(contracts::Group::Notification),
+        )
+        .await
+        .unwrap();
         let directly = store::mongo::Config { uri: testkit::mongo(), ..config.mongo.clone() };
         let mongo = Mongo::connect(&directly).await.unwrap();
         let producer = Producer::new(&config.kafka).unwrap();

@@ -1,31 +1,22 @@
 //! Test of an e-mail's trace by the bytes sent to Sentry, in a separate process because telemetry exists once per process.
 
-use std::process::Command;
-
 use serde_json::Value;
 use telemetry::spans;
 use tracing::Instrument as _;
 
 use crate::harness::{Platform, win};
 use testkit::receiver::Receiver;
-
-const IN_SCENARIO: &str = "NOTIFICATION_TRACE_SCENARIO";
+use testkit::scenario;
 
 #[test]
 fn mail_continues_trace_of_win() {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "traces::scenario", "--ignored", "--nocapture"])
-        .env(IN_SCENARIO, "1")
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+    scenario::run("traces::scenario");
 }
 
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn scenario() {
-    if std::env::var(IN_SCENARIO).is_err() {
+    if !scenario::is_running() {
         return;
     }
     let receiver = Receiver::start();

@@ -1,5 +1,8 @@
-//! HTTP interface: `POST /card/v1/charges`, `POST /card/v1/charges/void`, `GET /card/v1/charges?idempotency_key=`, the same for
-//! `/card/v1/payouts`, and `GET /card/v1/statement?since=&limit=`.
+//! HTTP interface for merchants, with a listener of its own: `POST /card/v1/charges`, `POST /card/v1/charges/void`,
+//! `GET /card/v1/charges?idempotency_key=`, and the same for `/card/v1/payouts`.
+//!
+//! The provider's books are on the main listener, where no fault of the provider acts: `GET /card/v1/statement?since=&limit=`,
+//! and the look-ups again.
 
 use std::time::Duration;
 
@@ -25,15 +28,23 @@ struct Api {
     faults: Faults,
 }
 
-/// Returns all routes of the card provider.
+/// Returns the routes for merchants.
 pub fn routes(card: Card, faults: Faults) -> Router {
     Router::new()
         .route("/card/v1/charges", post(charge).get(find_charge))
         .route("/card/v1/payouts", post(payout).get(find_payout))
         .route("/card/v1/charges/void", post(void_charge))
         .route("/card/v1/payouts/void", post(void_payout))
-        .route("/card/v1/statement", get(statement))
         .with_state(Api { card, faults })
+}
+
+/// Returns the routes of the provider's books, which move no money.
+pub fn books(card: Card) -> Router {
+    Router::new()
+        .route("/card/v1/charges", get(find_charge))
+        .route("/card/v1/payouts", get(find_payout))
+        .route("/card/v1/statement", get(statement))
+        .with_state(Api { card, faults: Faults::none() })
 }
 
 impl Api {

@@ -1,8 +1,9 @@
 //! Faults of the card provider and the mail server: late answers and refused connections.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use faults::FaultId;
+use faults::{FaultId, Scope};
 use testkit::faults::Flags;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -11,6 +12,8 @@ use crate::mail::send_lines;
 use crate::world::World;
 
 const DELAY_MS: i64 = 700;
+/// Time in which a change of the flag file has to be in effect.
+const DEADLINE: Duration = Duration::from_secs(30);
 const DELAY: Duration = Duration::from_millis(700);
 
 /// Envelope and content of one e-mail.
@@ -30,10 +33,41 @@ async fn slow_card_provider_answers_after_delay() {
     assert_eq!((status, line["status"].as_str()), (200, Some("captured")));
     assert!(started.elapsed() >= DELAY, "the order: {:?}", started.elapsed());
     let started = Instant::now();
-    assert_eq!(world.get("/card/v1/charges?idempotency_key=a:capture").await, (200, line));
+    assert_eq!(world.get_as_merchant("/card/v1/charges?idempotency_key=a:capture").await, (200, line));
     assert!(started.elapsed() >= DELAY, "the look-up: {:?}", started.elapsed());
     assert_eq!(world.get("/card/v1/statement").await.1["entries"].as_array().map(Vec::len), Some(1));
-    assert_eq!(flags.applied(FaultId::PaymentProviderSlow), 2, "the statement is not delayed");
+    assert_eq!(world.get("/card/v1/charges?idempotency_key=a:capture").await.0, 200);
+    assert_eq!(flags.applied(FaultId::PaymentProviderSlow), 2, "the books are not delayed");
+    world.stop().await;
+}
+
+/// The listener is closed in the operating system, so a connection is refused and not only dropped.
+#[tokio::test]
+async fn card_provider_that_is_down_refuses_connections_until_fault_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = Flags::armed("partners", FaultId::ConsumerSlow, &[]);
+    let world = World::start_with_faults(folder.path(), flags.faults()).await;
+    let (status, line) = world.order("/card/v1/charges", "a:capture", 500).await;
+    assert_eq!(status, 200);
+
+    flags.change(&[(FaultId::PaymentProviderDown, Scope::All, &[])]);
+    let refused = || async {
+        let error = TcpStream::connect(world.card).await.err()?;
+        (error.kind() == ErrorKind::ConnectionRefused).then_some(())
+    };
+    testkit::eventually("the card provider to refuse connections", DEADLINE, refused).await;
+    assert_eq!(flags.applied(FaultId::PaymentProviderDown), 1, "it is counted once for each closing");
+    let (status, statement) = world.get("/card/v1/statement").await;
+    assert_eq!(
+        (status, statement["entries"].as_array().map(Vec::len)),
+        (200, Some(1)),
+        "books stay readable"
+    );
+
+    flags.change(&[]);
+    let accepted = || async { TcpStream::connect(world.card).await.ok() };
+    testkit::eventually("the card provider to accept connections", DEADLINE, accepted).await;
+    assert_eq!(world.order("/card/v1/charges", "a:capture", 500).await, (200, line), "the same line again");
     world.stop().await;
 }
 

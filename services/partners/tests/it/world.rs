@@ -7,7 +7,7 @@ use chassis::config::Secret;
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Security};
 use chassis::{Listeners, Shutdown};
 use faults::Faults;
-use partners::config::{Config, SMTP, Smtp, Storage};
+use partners::config::{CARD, CardListener, Config, SMTP, Smtp, Storage};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -17,6 +17,8 @@ pub(crate) const TOKEN: &str = "internal-token-of-the-tests-32-bytes";
 pub(crate) struct World {
     pub(crate) http: SocketAddr,
     pub(crate) smtp: SocketAddr,
+    /// Listener for merchants of the card provider.
+    pub(crate) card: SocketAddr,
     shutdown: Shutdown,
     running: JoinHandle<Result<(), String>>,
 }
@@ -37,9 +39,10 @@ impl World {
     }
 
     async fn run(directory: &Path, faults: Faults, change: impl FnOnce(&mut Smtp)) -> Self {
-        let listeners = Listeners { faults, ..Listeners::local(&[SMTP]).await.unwrap() };
+        let listeners = Listeners { faults, ..Listeners::local(&[SMTP, CARD]).await.unwrap() };
         let http = listeners.http.local_addr().unwrap();
         let smtp = listeners.more[SMTP].local_addr().unwrap();
+        let card = listeners.more[CARD].local_addr().unwrap();
         let mut smtp_config = Smtp {
             address: smtp,
             message_bytes_max: 4_096,
@@ -53,13 +56,14 @@ impl World {
         change(&mut smtp_config);
         let config = Config {
             security: Security { internal_token: Secret::from(TOKEN) },
+            card: CardListener { address: card },
             smtp: smtp_config,
             storage: Storage { directory: directory.to_owned() },
         };
         let shutdown = Shutdown::new();
         let running = partners::run(config, listeners, shutdown.clone());
         let running = telemetry::spawn(async move { running.await.map_err(|failure| failure.describe()) });
-        let world = Self { http, smtp, shutdown, running };
+        let world = Self { http, smtp, card, shutdown, running };
         testkit::eventually("partners to answer", std::time::Duration::from_secs(30), || async {
             client()
                 .get(world.url("/card/v1/statement"))
@@ -76,24 +80,35 @@ impl World {
         format!("http://{}{path}", self.http)
     }
 
+    /// URL at the card provider's listener for merchants.
+    pub(crate) fn card_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.card)
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = client().get(self.url(path)).header(INTERNAL_TOKEN_HEADER, TOKEN).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        answer(client().get(self.url(path))).await
+    }
+
+    /// Looks something up as a merchant does.
+    pub(crate) async fn get_as_merchant(&self, path: &str) -> (u16, Value) {
+        answer(client().get(self.card_url(path))).await
     }
 
     pub(crate) async fn order(&self, path: &str, key: &str, amount_minor: i64) -> (u16, Value) {
         let order =
             serde_json::json!({ "payment_id": "p-1", "amount_minor": amount_minor, "currency": "EUR" });
-        let request = client().post(self.url(path)).header(INTERNAL_TOKEN_HEADER, TOKEN);
-        let request = request.header("idempotency-key", key).json(&order);
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        answer(client().post(self.card_url(path)).header("idempotency-key", key).json(&order)).await
     }
 
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();
         self.running.await.unwrap().unwrap();
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let answer = request.header(INTERNAL_TOKEN_HEADER, TOKEN).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
 pub(crate) fn client() -> reqwest::Client {

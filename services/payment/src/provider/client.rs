@@ -1,5 +1,8 @@
 //! HTTP client of the card provider.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use chassis::internal::{INTERNAL_TOKEN_HEADER, Internal};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,14 @@ const PAYOUTS: &str = "/card/v1/payouts";
 
 /// Longest reference that the provider may give a payment, in bytes. Events carry no longer one.
 const REFERENCE_BYTES_MAX: usize = 128;
+
+/// Number of requests in a row that do not reach the provider, after which it is reported as away. A restart causes fewer.
+const AWAY_FROM: u32 = 5;
+
+/// Error report about a provider that cannot be reached, once until a request reaches it again.
+#[derive(Debug, thiserror::Error)]
+#[error("the card provider cannot be reached: payments stay pending, and their requests are sent again")]
+struct Away;
 
 /// Answer of the provider about a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +95,8 @@ pub struct CardProvider {
     http: Client,
     base_url: String,
     internal: Internal,
+    /// Requests in a row that did not reach the provider, of all clones.
+    not_reached: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,7 +120,24 @@ impl CardProvider {
         let options =
             Options { timeout_ms, connect_timeout_ms: timeout_ms.min(1_000), idle_connections_max: 8 };
         let base_url = base_url.trim_end_matches('/').to_owned();
-        Ok(Self { http: Client::with(&options)?, base_url, internal })
+        Ok(Self { http: Client::with(&options)?, base_url, internal, not_reached: Arc::default() })
+    }
+
+    /// Notes whether a request reached the provider, and reports a provider that is away.
+    fn noted(&self, sent: Result<reqwest::Response, ClientError>) -> Result<reqwest::Response, ClientError> {
+        if self.is_away_from_now_on(!matches!(sent, Err(ClientError::NotReached { .. }))) {
+            telemetry::report(&Away, &[]);
+        }
+        sent
+    }
+
+    /// Counts a request, and returns true once for each time that the provider is away.
+    fn is_away_from_now_on(&self, is_reached: bool) -> bool {
+        if is_reached {
+            self.not_reached.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.not_reached.fetch_add(1, Ordering::Relaxed).saturating_add(1) == AWAY_FROM
     }
 
     /// Requests the payment. A repeated request under the same key gets the same answer and moves nothing twice.
@@ -136,7 +166,7 @@ impl CardProvider {
         let request = self.http.post(&format!("{}{path}", self.base_url)).route(path);
         let request = request.header(INTERNAL_TOKEN_HEADER, self.internal.value());
         let request = request.header_str("idempotency-key", &idempotency_key(intent)).json(&order);
-        let response = request.send().await?;
+        let response = self.noted(request.send().await)?;
         match response.status() {
             status if status.is_success() => read_answer(response, intent).await,
             status @ (StatusCode::BAD_REQUEST
@@ -157,7 +187,7 @@ impl CardProvider {
         let url = reqwest::Url::parse_with_params(&base, [("idempotency_key", idempotency_key(intent))]);
         let url = url.map_or(base, String::from);
         let request = self.http.get(&url).route(path).header(INTERNAL_TOKEN_HEADER, self.internal.value());
-        let response = request.send().await?;
+        let response = self.noted(request.send().await)?;
         match response.status() {
             status if status.is_success() => read_answer(response, intent).await,
             StatusCode::NOT_FOUND => Err(Unknown::NotFound),
@@ -194,6 +224,20 @@ async fn read_answer(response: reqwest::Response, intent: &Intent) -> Result<Ans
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn provider_is_reported_once_for_each_time_that_it_is_away() {
+        let token = chassis::config::Secret::from("internal-token-of-the-tests-32-bytes");
+        let provider = CardProvider::new("http://127.0.0.1:1", 100, Internal::new(token)).unwrap();
+        let reports = |requests: usize, is_reached: bool| {
+            (0..requests).filter(|_| provider.is_away_from_now_on(is_reached)).count()
+        };
+        assert_eq!(reports(4, false), 0, "a restart");
+        assert_eq!(reports(1, true), 0);
+        assert_eq!(reports(4, false), 0, "they are not in a row");
+        assert_eq!(reports(20, false), 1);
+        assert_eq!(reports(1, true) + reports(20, false), 1, "away again");
+    }
 
     #[test]
     fn long_reference_is_cut_at_character_and_cleaned() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{CancellationToken, Delivery, HandleAny, HandlerError, Outcome, Producer, RawRecord, Router, Tail};
-use contracts::topics::catalogue;
+use contracts::topics::catalogue_of;
 use contracts::{EventId, EventType, Group, Message, Topic, ids};
 use money::{Currency, Money};
 use payment::domain::{PaymentKind, PendingPayment, Wager};
@@ -110,7 +110,7 @@ impl World {
             namespace: testkit::unique("pay"),
             ..bus::Config::default()
         };
-        bus::admin::ensure_topics(&kafka, &catalogue()).await.expect("topics");
+        bus::admin::ensure_topics(&kafka, &catalogue_of(contracts::Group::Payment)).await.expect("topics");
         let mongo_config: MongoConfig = testkit::long_timeouts::mongo("pay");
         let mongo = Mongo::connect(&mongo_config).await.expect("a MongoDB server");
         let producer = Producer::new(&kafka).expect("a producer");

@@ -1,6 +1,6 @@
 //! Queries of the index. Each is bounded, and short enough not to hold up checkpoints of the indexer's write-ahead log.
 
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use uuid::Uuid;
 
 use super::schema::{PARTS, signed, unsigned};
@@ -131,6 +131,24 @@ pub fn envelopes(connection: &Connection, page: Page, kinds: Kinds) -> rusqlite:
 pub fn envelope(connection: &Connection, seq: u64) -> rusqlite::Result<Option<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes WHERE seq = ?1";
     Ok(collect(connection, sql, &[&signed(seq)], envelope_row)?.pop())
+}
+
+/// Returns the last `seq` before a time of receipt, which grows with the `seq` except where the clock was set back.
+pub fn last_seq_before(connection: &Connection, received_at_us: u64) -> rusqlite::Result<u64> {
+    let ends = "SELECT coalesce((SELECT min(seq) FROM envelopes), 1) - 1,
+                       coalesce((SELECT max(seq) FROM envelopes), 0)";
+    let (mut older, mut end): (i64, i64) =
+        connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let next = "SELECT seq, received_at_us FROM envelopes WHERE seq > ?1 ORDER BY seq LIMIT 1";
+    let mut statement = connection.prepare_cached(next)?;
+    // Each row up to `older` is older, and no row after `end` is.
+    while older < end {
+        let middle = older + (end - older) / 2;
+        let row = statement.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((seq, at_us)): Option<(i64, i64)> = row else { break };
+        if unsigned(at_us) < received_at_us { older = seq } else { end = middle }
+    }
+    Ok(unsigned(older))
 }
 
 /// Returns the envelopes with a part of this trace, in order of arrival.

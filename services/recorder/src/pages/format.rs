@@ -42,6 +42,36 @@ pub(super) fn duration_ms(milliseconds: f64) -> String {
     }
 }
 
+/// Formats a value that may be missing.
+pub(super) fn optional(value: Option<f64>, format: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), format)
+}
+
+/// Formats a share from 0 to 1 in percent.
+pub(super) fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 0.01 => "< 0.01 %".to_owned(),
+        percent => format!("{percent:.2} %"),
+    }
+}
+
+/// Formats a number of spans a minute.
+pub(super) fn rate(per_minute: f64) -> String {
+    match per_minute {
+        number if number < 10.0 => format!("{number:.2}/min"),
+        number => format!("{number:.0}/min"),
+    }
+}
+
+/// Formats a size.
+pub(super) fn bytes(size: f64) -> String {
+    match size {
+        size if size < 1024.0 => format!("{size:.0} B"),
+        size if size < 1024.0 * 1024.0 => format!("{:.1} KiB", size / 1024.0),
+        size => format!("{:.1} MiB", size / (1024.0 * 1024.0)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +82,13 @@ mod tests {
         assert_eq!(shown, ["250 µs", "12.35 ms", "250 ms", "2.50 s", "–"]);
         assert_eq!(clock(1_700_000_000.25), "2023-11-14 22:13:20.250");
         assert_eq!(clock(f64::INFINITY), "–");
+    }
+
+    #[test]
+    fn shares_rates_and_sizes_are_formatted() {
+        assert_eq!([0.0, 0.00001, 0.5].map(percent), ["0.00 %", "< 0.01 %", "50.00 %"]);
+        assert_eq!([0.5, 1234.4].map(rate), ["0.50/min", "1234/min"]);
+        assert_eq!([12.0, 2048.0, 3_145_728.0].map(bytes), ["12 B", "2.0 KiB", "3.0 MiB"]);
+        assert_eq!(optional(None, percent), "–");
     }
 }

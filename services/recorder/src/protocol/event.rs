@@ -25,6 +25,8 @@ pub(super) const LINE_CHARACTERS_MAX: usize = 120;
 const PARAMS_MAX: usize = 64;
 /// Text with which an SDK asks the server to fill in the user's address. The recorder does not store sender addresses.
 const AUTOMATIC_ADDRESS: &str = "{{auto}}";
+/// Largest number of feature flags that are read of an event (SDKs keep the last 100).
+const FLAGS_MAX: usize = 100;
 /// Largest number of a fingerprint's parts that are read.
 const FINGERPRINT_MAX: usize = 64;
 
@@ -146,6 +148,8 @@ pub struct ErrorEvent {
     pub span_id: Option<String>,
     /// Text of user feedback.
     pub feedback: Option<String>,
+    /// Feature flags that were on.
+    pub flags_on: Vec<String>,
 }
 
 /// One exception of a chain.
@@ -222,6 +226,7 @@ impl ErrorEvent {
             trace_id: trace.text("trace_id"),
             span_id: trace.short("span_id", LABEL_BYTES_MAX),
             feedback: contexts.object("feedback").short("message", VALUE_BYTES_MAX),
+            flags_on: flags_on(&contexts.object("flags")),
         }
     }
 
@@ -285,6 +290,13 @@ impl ErrorEvent {
     pub fn handled(&self) -> bool {
         !self.exceptions.iter().any(|exception| exception.handled == Some(false))
     }
+}
+
+fn flags_on(flags: &Fields<'_>) -> Vec<String> {
+    let values = flags.list("values");
+    let flags = values.iter().take(FLAGS_MAX).map(|flag| Fields::of(Some(*flag)));
+    let on = flags.filter(|flag| flag.boolean("result") == Some(true));
+    on.filter_map(|flag| flag.short("flag", LABEL_BYTES_MAX)).collect()
 }
 
 impl Exception {

@@ -44,6 +44,11 @@ impl<'a> Attributes<'a> {
         self.0.get(name).and_then(|value| fields::text(value))
     }
 
+    /// Returns the names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Returns `{"name": value}`.
     #[must_use]
     pub fn flat(&self) -> Box<RawValue> {

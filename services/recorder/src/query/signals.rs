@@ -61,8 +61,7 @@ pub(super) async fn feedback(
 
 /// Returns the handler of a listing of the payloads of these item types: `?since=&project=&limit=`.
 ///
-/// Sessions are updates and aggregates as received, which `/releases` counts. Profiles lack their samples, and recordings
-/// are listed with their size.
+/// Sessions are updates and aggregates as received, which `/releases` counts. Recordings are listed with their size.
 pub(super) fn payloads(types: &'static [&'static str]) -> MethodRouter<Query> {
     get(move |State(query): State<Query>, UrlQuery(params): UrlQuery<ListParams>| async move {
         each_item(&query, &params, types, payload_line).await
@@ -111,7 +110,17 @@ fn write_entries<T: Serialize>(
 
 /// Writes the item's own members, without the bulky ones.
 fn payload_line(out: &mut Out, opened: &ListedEnvelope<'_>, item: &Item<'_>) -> Result<u32, WriteError> {
-    let mut members: Map<String, Value> = serde_json::from_slice(item.payload).unwrap_or_default();
+    write_line(out, &payload_members(opened, item, item.payload))?;
+    Ok(1)
+}
+
+/// Returns the members of a payload without the bulky ones, and the facts of its envelope.
+pub(super) fn payload_members(
+    opened: &ListedEnvelope<'_>,
+    item: &Item<'_>,
+    payload: &[u8],
+) -> Map<String, Value> {
+    let mut members: Map<String, Value> = serde_json::from_slice(payload).unwrap_or_default();
     for name in LONG_MEMBERS {
         members.remove(name);
     }
@@ -120,6 +129,5 @@ fn payload_line(out: &mut Out, opened: &ListedEnvelope<'_>, item: &Item<'_>) -> 
     members.insert("project".to_owned(), opened.source.name.into());
     members.insert("item_type".to_owned(), item.item_type().into());
     members.insert("payload_bytes".to_owned(), item.payload_bytes().into());
-    write_line(out, &members)?;
-    Ok(1)
+    members
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use axum::response::{IntoResponse, Response};
-use chassis::{operator::Operator, problem::Problem};
+use chassis::{config::Secret, operator::Operator, problem::Problem};
 use serde::Deserialize;
 
 use super::slots::ResponseSlots;
@@ -28,6 +28,8 @@ pub struct Query {
     pub(super) answered: Arc<Answered>,
     pub(super) forwarder: Forwarder,
     pub(super) slots: ResponseSlots,
+    /// Secret of the signatures of flag changes. An empty one refuses all.
+    pub(super) flag_hook_secret: Secret,
     /// Lock for assembling one trace at a time, because no other part of a response needs as much memory.
     pub(super) assembling: Arc<Mutex<()>>,
 }
@@ -56,7 +58,25 @@ impl Query {
     ) -> Self {
         let Shared { mode, answered, forwarder } = shared;
         let (slots, assembling) = (ResponseSlots::default(), Arc::default());
-        Self { index, journal, projects, limits, operator, mode, answered, forwarder, slots, assembling }
+        Self {
+            index,
+            journal,
+            projects,
+            limits,
+            operator,
+            mode,
+            answered,
+            forwarder,
+            slots,
+            flag_hook_secret: Secret::default(),
+            assembling,
+        }
+    }
+
+    /// Sets the secret of the signatures of flag changes.
+    #[must_use]
+    pub fn with_flag_hook_secret(self, flag_hook_secret: Secret) -> Self {
+        Self { flag_hook_secret, ..self }
     }
 }
 
@@ -74,6 +94,11 @@ pub(crate) struct ListParams {
 }
 
 impl ListParams {
+    /// Returns parameters without a limit.
+    pub(super) fn of(since: Option<u64>, project: Option<String>) -> Self {
+        Self { since, project, limit: None, item_type: None }
+    }
+
     /// Returns the requested project.
     pub(crate) fn project(&self) -> Option<&str> {
         self.project.as_deref()

@@ -2,6 +2,7 @@
 
 mod cost;
 mod damage;
+mod dashboards;
 mod forward;
 mod index;
 mod losses;

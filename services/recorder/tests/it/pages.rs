@@ -21,10 +21,15 @@ async fn page(recorder: &Recorder, path: &str) -> String {
 async fn trace_page_shows_errors_logs_and_missing_parents() {
     let recorder = Recorder::start(&[]).await;
     assert!(page(&recorder, "/").await.contains("No trace yet"));
+    assert!(page(&recorder, "/?project=game").await.contains("No trace began in game."));
+    assert_eq!(page(&recorder, "/dashboards/queues").await.matches("class=\"empty\">No ").count(), 4);
     store_bet(&recorder, TRACE).await;
     let (orphan, lost) = ("eeeeeeeeeeeeeeee", Some("0123456789abcdef"));
     recorder.store(4, transaction(TRACE, orphan, lost, "queue.process", "lost parent", 100.01)).await;
-    recorder.store(3, error(TRACE, "cccccccccccccccc", "ParseError", "bad reel", "anna")).await;
+    let flags =
+        r#""contexts":{"flags":{"values":[{"flag":"a.on","result":true},{"flag":"b.off","result":false}]},"#;
+    let failed = error(TRACE, "cccccccccccccccc", "ParseError", "bad reel", "anna");
+    recorder.store(3, failed.replace(r#""contexts":{"#, flags)).await;
     let log = json!({"items": [{"timestamp": 100.012, "trace_id": TRACE, "span_id": "cccccccccccccccc", "level": "info", "body": "reels spun"}]});
     recorder.store(3, format!("{{}}\n{{\"type\":\"log\"}}\n{log}\n")).await;
 
@@ -48,7 +53,8 @@ async fn trace_page_shows_errors_logs_and_missing_parents() {
     assert!(place("id=\"cccccccccccccccc\"") < place("reels spun"), "a log stands below its span");
     assert!(place("is missing") < place("id=\"eeeeeeeeeeeeeeee\""), "and an orphan below what is missing");
     let issue = recorder.lines("/api/v1/issues").await[0]["id"].as_str().expect("an id").to_owned();
-    assert!(page(&recorder, &format!("/issues/{issue}")).await.contains("spin"));
+    let html = page(&recorder, &format!("/issues/{issue}")).await;
+    assert!(html.contains("spin") && html.contains("Armed at the newest event: <code>a.on</code>"), "{html}");
     for nothing in [
         "/traces/nonsense",
         "/traces/00000000000000000000000000000000",

@@ -130,6 +130,36 @@ async fn other_signals_are_listed_with_their_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn monitor_is_missed_when_its_check_ins_stay_away() {
+    let recorder = Recorder::start(&[]).await;
+    let check_in = |id: &str, more: Value| {
+        let mut check_in = json!({"check_in_id": id, "monitor_slug": "consumer-game", "status": "ok"});
+        check_in.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        item("check_in", &check_in)
+    };
+    let config = json!({"schedule": {"type": "interval", "value": 1, "unit": "minute"}, "checkin_margin": 1, "max_runtime": 1});
+    recorder.store(3, check_in("a", json!({ "monitor_config": config }))).await;
+    recorder.store(3, check_in("b", json!({}))).await;
+    recorder.store(4, item("check_in", &json!({"monitor_slug": "sweep", "status": "error"}))).await;
+    let monitors = async |parameters: &str| -> Vec<Value> {
+        let path = format!("/api/v1/monitors?{parameters}");
+        let answer: Value = recorder.get(&path).await.json().await.expect("JSON");
+        answer["monitors"].as_array().expect("monitors").clone()
+    };
+
+    let now = monitors("").await;
+    let facts = ["project", "monitor", "state", "interval_s"].map(|name| &now[0][name]);
+    assert_eq!(facts, [&json!("game"), &json!("consumer-game"), &json!("ok"), &json!(60)], "{now:?}");
+    assert_eq!((&now[1]["monitor"], &now[1]["state"]), (&json!("sweep"), &json!("error")));
+    let missed_from = now[0]["missed_from"].as_f64().expect("a time");
+    let later = monitors(&format!("at={}", missed_from + 1.0)).await;
+    let states = [&later[0]["state"], &later[1]["state"]];
+    assert_eq!(states, ["missed", "error"], "the settings of the first check-in hold for the second");
+    assert!(monitors("at=1000").await.is_empty(), "nothing had checked in then");
+    assert_eq!(monitors("project=payment").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lost_index_is_rebuilt_from_segments() {
     let recorder = Recorder::start(&[]).await;
     for number in 0..50 {

@@ -1,6 +1,7 @@
 //! State of the routes.
 
 use faults::Faults;
+use store::mongo::ScannedRows;
 
 use crate::history::History;
 use crate::players::Players;
@@ -13,4 +14,6 @@ pub(crate) struct Api {
     pub(crate) sessions: Sessions,
     pub(crate) history: History,
     pub(crate) faults: Faults,
+    /// Rows of the fault `user.slow-query`.
+    pub(crate) scanned_rows: ScannedRows,
 }

@@ -6,6 +6,7 @@ use chassis::problem::Problem;
 use faults::FaultId;
 use money::Currency;
 use serde::{Deserialize, Serialize};
+use store::StoreError;
 
 use super::api::Api;
 use super::problems;
@@ -33,6 +34,7 @@ impl PageQuery {
             return Err(Problem::bad_request("before must be the value of next from an earlier page"));
         }
         telemetry::set_user(player_id);
+        search_slowly(api, player_id, kind).await.map_err(problems::store_failed)?;
         let before = self.before.as_deref();
         let page = match single_reads(api, player_id, kind) {
             Some(bets_max) => {
@@ -42,6 +44,21 @@ impl PageQuery {
         };
         page.map_err(problems::store_failed)
     }
+}
+
+/// Searches rows without an index first, while the fault `user.slow-query` acts on the history of bets.
+///
+/// Before its rows are written the search would be fast, so the request is not affected then.
+async fn search_slowly(api: &Api, player_id: &str, kind: Kind) -> Result<(), StoreError> {
+    let (fault, player_id) = (FaultId::UserSlowQuery, Some(player_id));
+    let is_affected = kind == Kind::Bet && chassis::faults::is_active(&api.faults, fault, player_id, None);
+    if is_affected
+        && api.scanned_rows.is_ready().await
+        && chassis::faults::active(&api.faults, fault, player_id, None).is_some()
+    {
+        api.scanned_rows.query().await?;
+    }
+    Ok(())
 }
 
 /// Returns the number of bets that the fault `user.n-plus-one` reads one by one, while it is active.

@@ -1,22 +1,19 @@
 //! Faults of user: refused sessions, and a history that is read bet by bet. The spans of its queries are checked in a process of
 //! its own, because telemetry exists once per process.
 
-use std::process::Command;
-
 use faults::{FaultId, Scope};
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::bson::{DateTime, doc};
 use testkit::faults::Flags;
 use testkit::receiver::Receiver;
-use testkit::reports;
+use testkit::{reports, scenario};
 use user::domain::Kind;
 
 use crate::history::filled;
 use crate::platform::{Platform, config};
 use crate::sessions::log_in;
 
-const IN_SCENARIO: &str = "USER_FAULTS_SCENARIO";
 /// Description of the query for one bet.
 const SINGLE: &str = r#"{"find":"bet_history","filter":{"_id":"?"}}"#;
 
@@ -59,19 +56,13 @@ async fn page_read_one_by_one_has_same_entries() {
 
 #[test]
 fn history_page_has_one_query_for_each_bet() {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "armed_faults::scenario", "--ignored", "--nocapture"])
-        .env(IN_SCENARIO, "1")
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{err}");
+    scenario::run("armed_faults::scenario");
 }
 
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn scenario() {
-    if std::env::var(IN_SCENARIO).is_err() {
+    if !scenario::is_running() {
         return;
     }
     let receiver = Receiver::start();

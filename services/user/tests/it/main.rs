@@ -11,6 +11,7 @@ mod platform;
 mod registration;
 mod rules;
 mod sessions;
+mod slow_query;
 mod stored_sessions;
 mod sweeper;
 mod uncounted_attempts;

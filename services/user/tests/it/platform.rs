@@ -75,16 +75,9 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// Creates only the topics that `user` reads and writes, because creating all of them loads a shared broker.
+/// Creates the topics of `user`.
 async fn create_topics(config: &bus::Config) {
-    let wanted = [Topic::PlayersEvents, Topic::BetsEvents, Topic::PaymentsEvents];
-    let specs: Vec<_> = contracts::topics::catalogue()
-        .into_iter()
-        .filter(|spec| {
-            let of_user = spec.name.ends_with(".dlq.user");
-            of_user || wanted.iter().any(|topic| topic.name() == spec.name)
-        })
-        .collect();
+    let specs = contracts::topics::catalogue_of(contracts::Group::User);
     bus::admin::ensure_topics(config, &specs).await.expect("topics are created");
 }
 

@@ -63,6 +63,7 @@ fn properties(set: &FileDescriptorSet, file: &FileDescriptorProto, index: usize)
 fn shape(set: &FileDescriptorSet, field: &FieldDescriptorProto) -> Value {
     let single = match field.r#type() {
         Type::String => json!({ "type": "string" }),
+        Type::Int32 => json!({ "type": "integer" }),
         Type::Bool => json!({ "type": "boolean" }),
         // proto3 JSON writes 64-bit integers as strings and reads both.
         Type::Int64 => json!({ "type": ["string", "integer"], "pattern": "^-?[0-9]+$" }),

@@ -2,6 +2,8 @@
 
 mod planted;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,10 +38,14 @@ async fn play(platform: &'static Platform, player: Player, stop: Arc<AtomicBool>
 }
 
 /// Runs an audit of the records since then. Returns the report and whether the command succeeded.
-async fn audit(since: &str, in_flight_s: u64) -> (Value, bool) {
-    let since = since.to_owned();
-    let audit =
-        move || cli(&["audit", "--json", "--since", &since, "--in-flight-s", &in_flight_s.to_string()], None);
+async fn audit(since: &str, in_flight_s: u64, mark: Option<&Path>) -> (Value, bool) {
+    let mut args: Vec<String> =
+        ["audit", "--json", "--since", since, "--in-flight-s"].map(str::to_owned).to_vec();
+    args.push(in_flight_s.to_string());
+    if let Some(mark) = mark {
+        args.extend(["--mark".to_owned(), mark.to_string_lossy().into_owned()]);
+    }
+    let audit = move || cli(&args.iter().map(String::as_str).collect::<Vec<_>>(), None);
     let output = spawn_blocking(audit).await.expect("the command ends");
     let report =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", output_text(&output)));
@@ -58,20 +64,29 @@ async fn audit_is_clean_while_bets_run() {
         playing.spawn(play(platform, player, Arc::clone(&stop)));
     }
     let began = Instant::now();
-    while began.elapsed() < PLAYED {
-        let (report, succeeded) = audit(&since, 60).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, mut marks) = (folder.path().join("mark.json"), BTreeSet::new());
+    while began.elapsed() < PLAYED || (marks.len() < 2 && began.elapsed() < CONVERGES_WITHIN) {
+        let (report, succeeded) = audit(&since, 60, None).await;
         assert!(succeeded && report["clean"] == true, "{report}");
+        // Little is in flight, so the mark moves on while bets are played.
+        let (report, succeeded) = audit(&since, 10, Some(&file)).await;
+        assert!(succeeded && report["clean"] == true && report["open"].is_u64(), "{report}");
+        marks.insert(report["mark"].as_str().expect("a mark").to_owned());
     }
+    assert!(marks.len() > 1, "{marks:?}");
     stop.store(true, Ordering::Relaxed);
     playing.join_all().await;
 
     let report = eventually("a clean audit with nothing in flight", CONVERGES_WITHIN, || async {
-        let (report, succeeded) = audit(&since, 1).await;
+        let (report, succeeded) = audit(&since, 1, None).await;
         succeeded.then_some(report)
     })
     .await;
     let checks = report["checks"].as_array().expect("checks");
-    let unchecked: Vec<_> = checks.iter().filter(|check| check["checked"] == 0).collect();
+    // Nothing is voided here.
+    let unchecked: Vec<_> =
+        checks.iter().filter(|check| check["checked"] == 0 && check["id"] != "voids").collect();
     assert!(checks.len() == CheckId::ALL.len() && unchecked.is_empty(), "{report}");
     let bets =
         |id: &str| checks.iter().find(|check| check["id"] == id).expect("the check")["checked"].as_u64();

@@ -2,9 +2,10 @@
 
 use std::process::Output;
 
+use contracts::parts::Part;
 use serde_json::Value;
 
-use super::{cli, exclusive, output_text, shared};
+use super::{cli, exclusive, output_text, ports, shared};
 
 /// A bet that takes this long met a machine that was busy with other work. Soon after this time the gateway queries the outcome
 /// itself, which adds an edge to the trace, and later it answers 202.
@@ -75,4 +76,44 @@ async fn load_succeeds_with_complete_traces_and_no_losses() {
         return;
     }
     panic!("{ATTEMPTS_MAX} runs one after the other had a bet that took more than {STALLED_MS} ms");
+}
+
+/// Partitions of a reading, as group, topic and number.
+fn partitions(reading: &Value) -> Vec<String> {
+    let rows = reading["groups"].as_array().expect("rows").iter();
+    rows.map(|row| format!("{} {} {}", row["group"], row["topic"], row["partition"])).collect()
+}
+
+#[tokio::test]
+async fn lag_comes_from_lagwatch_or_from_broker() {
+    let _guard = shared().await;
+    bet();
+    let broker = format!("127.0.0.1:{}", ports().http(Part::Kafka));
+    let readings =
+        [["lag", "--once", "--json"].as_slice(), &["lag", "--once", "--json", "--brokers", broker.as_str()]];
+    let [lagwatch, direct] = readings.map(|args| {
+        let output = cli(args, None);
+        assert!(output.status.success(), "{}", output_text(&output));
+        json(&output)
+    });
+    assert_eq!(partitions(&lagwatch), partitions(&direct));
+    for reading in [&lagwatch, &direct] {
+        let states = reading["states"].as_array().expect("states");
+        let names: Vec<&Value> = states.iter().map(|state| &state["group"]).collect();
+        assert_eq!(names, ["game", "payment", "user", "analytics", "notification"], "{reading}");
+        assert!(states.iter().all(|state| state["members"].as_u64() >= Some(1)), "{reading}");
+        let is_known = |row: &Value| row["lag_seconds"].is_number() || row["lag_messages"] != 0;
+        assert!(reading["groups"].as_array().is_some_and(|rows| rows.iter().all(is_known)), "{reading}");
+    }
+    assert_eq!(direct["states"][0]["signature"], "unknown", "one reading says nothing");
+
+    let text = cli(&["lag", "--once", "--group", "game", "--all"], None);
+    let text = output_text(&text);
+    assert!(text.contains("SIGNATURE") && text.contains("by lagwatch"), "{text}");
+    assert!(
+        text.contains("casino.payments.events.v1") && !text.contains("casino.players.events.v1"),
+        "{text}"
+    );
+    let nothing = cli(&["lag", "--once", "--topic", "casino.unknown"], None);
+    assert_eq!(nothing.status.code(), Some(1), "{}", output_text(&nothing));
 }

@@ -1,11 +1,20 @@
-//! `verify` on a whole platform: two faults are proven, and a control that shows the fault too is reported.
+//! `verify` on a whole platform: two faults are proven, a control that shows the fault too is reported, and so is a fault without
+//! an effect.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+use faults::FaultId;
+use pitboss::checkout::Checkout;
+use pitboss::evidence::Evidence;
+use pitboss::flag_file::FlagFile;
+use pitboss::target::{Target, TargetArgs};
+use pitboss::verify::run::Runner;
+use pitboss::verify::verdict::Verdict;
+use pitboss::verify::{Row, Workload};
 use serde_json::Value;
 
-use super::{cli, exclusive, output_text};
+use super::{cli, exclusive, output_text, ports, state_folder};
 
 /// Time for which the sabotage arms the fault again and again. It covers the control, which begins after a few seconds.
 const SABOTAGE: Duration = Duration::from_secs(12);
@@ -57,4 +66,32 @@ async fn fault_in_the_control_is_noisy() {
     sabotage.join().expect("the fault was armed each time");
     assert_eq!(rows[0]["result"], "NOISY", "{}", rows[0]);
     assert!(cli(&["fault", "off", "--all"], None).status.success());
+}
+
+/// The target of the command line, for the parts of `verify` that a row of the command line cannot provoke.
+async fn target() -> (Checkout, Target) {
+    let base = ports().http(contracts::parts::Part::Gateway);
+    let checkout = Checkout::find(Some(base)).expect("a checkout").with_state(state_folder());
+    let target = Target::of(&checkout, &TargetArgs::default()).await.expect("a platform");
+    (checkout, target)
+}
+
+#[tokio::test]
+async fn fault_without_an_effect_is_not_visible() {
+    let (platform, _guard) = exclusive().await;
+    let (checkout, target) = target().await;
+    let flags = FlagFile::of(&checkout.layout);
+    // The fault acts and is counted, and nothing of the kind reaches the recorder.
+    let impossible = Evidence::issue("game", "an issue that nobody sends");
+    let slow = Row::new(FaultId::PaymentProviderSlow, Workload::Deposits { count: 2 }, impossible);
+    let slow = Row { params: &[("delay_ms", 200)], deadline: Duration::from_secs(2), ..slow };
+    // The fault is armed, and no work meets it.
+    let unmet = Row { fault: FaultId::UserNPlusOne, params: &[], ..slow.clone() };
+    let mut runner = Runner::new(&target, &platform.gateway, &flags, 7).await.expect("a runner");
+    for (row, verdict) in [(slow, Verdict::NotVisible), (unmet, Verdict::Invalid)] {
+        let outcome = runner.run(&row, |_| {}).await.expect("an outcome");
+        assert_eq!(outcome.result, verdict, "{outcome:?}");
+        assert!(outcome.times.time_to_signal_s.is_none() && outcome.units == 2, "{outcome:?}");
+    }
+    assert!(no_fault_is_armed());
 }

@@ -50,11 +50,12 @@ fn port_in(value: &str) -> Option<u16> {
     rest.split('/').next()?.parse().ok()
 }
 
-/// Address that the broker advertises to the services of its network.
-fn inside_listener(file: &Value) -> String {
+/// Address that the broker advertises to a service of its network.
+fn listener_of(file: &Value, part: Part) -> String {
+    let prefix = if part == Part::User { "WIRE://" } else { "INSIDE://" };
     let listeners = text(&file["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]);
-    let inside = listeners.split(',').find_map(|listener| listener.strip_prefix("INSIDE://"));
-    inside.expect("a listener INSIDE").to_owned()
+    let inside = listeners.split(',').find_map(|listener| listener.strip_prefix(prefix));
+    inside.expect("a listener for the services").to_owned()
 }
 
 #[test]
@@ -85,7 +86,8 @@ fn parts_and_ports_match_contract() {
         wanted.extend(ports.ops(*part));
         match part {
             Part::Recorder => drop(wanted.insert(ports.recorder_query())),
-            Part::Partners => drop(wanted.insert(ports.smtp())),
+            Part::Partners => wanted.extend([ports.smtp(), ports.card()]),
+            Part::Wire => drop(wanted.insert(ports.wire())),
             _ => {}
         }
         let outside: BTreeSet<u16> = published.iter().map(|(_, outside, _)| *outside).collect();
@@ -133,7 +135,7 @@ fn service_variables_match_local_runtime() {
         for name in with_ports.iter().filter(|name| **name != "PITBOSS__KAFKA__BOOTSTRAP_SERVERS") {
             assert_eq!(port_in(&declared[*name]), port_in(&local[*name]), "{part} {name}");
         }
-        assert_eq!(declared["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], inside_listener(&file), "{part}");
+        assert_eq!(declared["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], listener_of(&file, *part), "{part}");
         let project = sentry_project_id(*part).filter(|_| *part != Part::Recorder);
         let dsn = &declared["SENTRY_DSN"];
         assert!(

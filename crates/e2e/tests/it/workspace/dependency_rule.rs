@@ -6,8 +6,18 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use super::root;
 
-const SERVICES: [&str; 9] =
-    ["gateway", "user", "game", "payment", "analytics", "notification", "recorder", "lagwatch", "partners"];
+const SERVICES: [&str; 10] = [
+    "gateway",
+    "user",
+    "game",
+    "payment",
+    "analytics",
+    "notification",
+    "recorder",
+    "lagwatch",
+    "partners",
+    "wire",
+];
 const LIBRARIES: [&str; 7] = ["money", "contracts", "faults", "telemetry", "bus", "store", "chassis"];
 /// Dependencies that only some crates may link: (dependency, these crates).
 const ONLY: [(&str, &[&str]); 6] = [

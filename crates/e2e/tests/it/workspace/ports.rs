@@ -37,7 +37,11 @@ fn wanted(part: Part, setting: &str) -> u16 {
         "ops.address" => ports.ops(part).expect("a service"),
         "query.address" => ports.recorder_query(),
         "smtp.address" | "peers.smtp" => ports.smtp(),
+        // Partners has a separate listener for the merchants of the card provider.
+        "card.address" | "peers.partners" => ports.card(),
         "kafka.bootstrap_servers" => ports.kafka(),
+        "wire.address" => ports.wire(),
+        "wire.upstream" => ports.kafka_wire(),
         "mongo.uri" => ports.mongo(),
         "redis.url" => ports.redis(),
         // Browsers are sent to the recorder's pages.

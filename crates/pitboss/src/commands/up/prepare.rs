@@ -68,7 +68,10 @@ pub fn all_ports(ports: Ports) -> Vec<(String, u16)> {
     let more = [
         (Part::Recorder, ports.recorder_query()),
         (Part::Partners, ports.smtp()),
+        (Part::Partners, ports.card()),
+        (Part::Wire, ports.wire()),
         (Part::Kafka, ports.kafka_controller()),
+        (Part::Kafka, ports.kafka_wire()),
     ];
     main.chain(ops).chain(more.map(|(part, port)| (part.as_str().to_owned(), port))).collect()
 }

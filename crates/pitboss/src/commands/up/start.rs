@@ -89,7 +89,7 @@ async fn infra_specs(checkout: &Checkout, parts: &[Part]) -> Result<Vec<PartSpec
     let mut specs = Vec::new();
     for part in parts {
         specs.push(match part {
-            Part::Kafka => infra::kafka::prepare(layout, ports.kafka, ports.kafka_controller).await?,
+            Part::Kafka => infra::kafka::prepare(layout, ports.into()).await?,
             Part::Mongo => infra::mongo::prepare(layout, ports.mongo)?,
             Part::Redis => infra::redis::prepare(layout, ports.redis)?,
             _ => continue,

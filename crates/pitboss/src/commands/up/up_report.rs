@@ -43,7 +43,7 @@ pub(super) async fn started(
             output.line(&format!("\nOne bet, one trace ({}):\n", trace.trace_id));
             output.text(&tree::render(trace, output.columns, output.colours));
         }
-        output.line(&format!("\n{}\n", status::table(&status, output)));
+        output.line(&format!("\n{}\n", status::text(&status, output)));
         print_addresses(checkout.ports()?, &status, output);
         output.line(&format!("\n{} is up after {:.1} s", running.release, steps.total().as_secs_f64()));
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use pitboss::audit::{Databases, Options, Report, Sources, run_with};
+use pitboss::audit::{CheckId, Databases, Mark, Options, Report, Sources, run_from, run_with};
 use serde_json::{Value, json};
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Config, Mongo};
@@ -45,12 +46,21 @@ async fn answer(mut stream: TcpStream, statement: &Statement) -> std::io::Result
     let path = head.split(' ').nth(1).unwrap_or_default();
     let since = path.strip_prefix("/card/v1/statement?since=");
     let since = since.and_then(|rest| rest.split('&').next()?.parse::<u64>().ok());
+    // The provider's first answer to the key of a payment.
+    let payment = path.strip_prefix("/card/v1/charges?idempotency_key=");
+    let payment = payment.and_then(|key| key.split("%3A").next());
+    let first = payment.and_then(|id| {
+        let lines = statement.lock().expect("no panic");
+        lines.iter().find(|line| line["payment_id"] == id).cloned()
+    });
     let (status, body) = if path.ends_with("/pay-table") {
         ("200 OK", pay_table())
     } else if let Some(since) = since {
         let lines = statement.lock().expect("no panic").clone();
         let later = lines.into_iter().filter(|line| line["sequence"].as_u64() > Some(since));
         ("200 OK", json!({ "entries": later.collect::<Vec<_>>() }))
+    } else if let Some(first) = first {
+        ("200 OK", first)
     } else {
         ("404 Not Found", json!({}))
     };
@@ -90,6 +100,7 @@ impl World {
             gateway_url: url.clone(),
             partners_url: url,
             internal_token: "token".to_owned(),
+            bootstrap_servers: testkit::kafka(),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         };
         let at_ms = DateTime::now().timestamp_millis() - AGE_MS;
@@ -107,6 +118,26 @@ impl World {
 
     fn at(&self) -> DateTime {
         DateTime::from_millis(self.at_ms)
+    }
+
+    /// Inserts later documents with the time of now.
+    fn later(&mut self) {
+        self.at_ms = DateTime::now().timestamp_millis();
+    }
+
+    /// The fact of an event.
+    async fn fact(&self, event_id: &str, kind: &str, game: &str, (in_minor, out_minor): (i64, i64)) {
+        let fact = doc! {
+            "_id": event_id, "kind": kind, "slot_s": self.start_s(10), "game": game, "currency": "EUR",
+            "in_minor": in_minor, "out_minor": out_minor,
+        };
+        self.insert(&self.databases.analytics, "facts", fact).await;
+    }
+
+    async fn update(&self, database: &str, collection: &'static str, id: &str, set: Document) {
+        let documents = Self::mongo(database).await.collection::<Document>(collection);
+        let matched = documents.update_one(doc! { "_id": id }, doc! { "$set": set }).await.expect("updated");
+        assert_eq!(matched, 1, "{collection} {id}");
     }
 
     async fn account(&self, player_id: &str, next_seq: i64, balance_minor: i64) {
@@ -131,10 +162,36 @@ impl World {
         let changes = doc! {
             "type": "casino.payments.v1.ProviderReported", "keys": [format!("r:{payment_id}")],
             "postings": legs.to_vec(), "balance_after_minor": amount_minor,
-            "event": { "type": "casino.payments.v1.DepositCompleted" },
+            "event": { "id": format!("event-{payment_id}"), "type": "casino.payments.v1.DepositCompleted" },
         };
         self.row(player_id, seq, changes).await;
         self.captured(payment_id, amount_minor);
+        let entry = doc! {
+            "_id": payment_id, "player_id": player_id, "kind": "deposit", "outcome": "completed",
+            "amount_minor": amount_minor, "currency": "EUR", "at": self.at(),
+        };
+        self.insert(&self.databases.user, "bet_history", entry).await;
+        self.fact(&format!("event-{payment_id}"), "deposit_completed", "-", (amount_minor, 0)).await;
+    }
+
+    /// A void of a bet of 100, as payment, game and user record it.
+    async fn void(&self, player_id: &str, seq: i64, bet_id: &str, payout_minor: i64, balance_minor: i64) {
+        let own = format!("player:{player_id}");
+        let legs = [
+            leg(&own, 100),
+            leg("house:slots", -100),
+            leg("house:slots", payout_minor),
+            leg(&own, -payout_minor),
+        ];
+        let changes = doc! {
+            "type": "casino.payments.v1.VoidWager", "keys": [format!("v:{bet_id}")], "voids": bet_id,
+            "postings": legs.to_vec(), "balance_after_minor": balance_minor,
+            "event": { "id": format!("void-{bet_id}"), "type": "casino.payments.v1.WagerVoided" },
+        };
+        self.row(player_id, seq, changes).await;
+        let voided = doc! { "state": "voided", "voided_at": self.at() };
+        self.update(&self.databases.game, "bets", bet_id, voided).await;
+        self.update(&self.databases.user, "bet_history", bet_id, doc! { "outcome": "voided" }).await;
     }
 
     fn captured(&self, payment_id: &str, amount_minor: i64) {
@@ -157,7 +214,8 @@ impl World {
         ];
         let changes = doc! {
             "type": "casino.payments.v1.ApplyWager", "keys": [format!("w:{bet_id}")], "postings": legs.to_vec(),
-            "balance_after_minor": balance_minor, "event": { "type": "casino.payments.v1.WagerApplied" },
+            "balance_after_minor": balance_minor,
+            "event": { "id": format!("event-{bet_id}"), "type": "casino.payments.v1.WagerApplied" },
         };
         self.row(player_id, seq, changes).await;
         let bet = doc! {
@@ -174,11 +232,7 @@ impl World {
         self.insert(&self.databases.user, "bet_history", entry).await;
         let cause = bet_id.parse().expect("an id");
         let event_id = contracts::ids::follower_id(&cause, contracts::EventType::BetSettled);
-        let fact = doc! {
-            "_id": event_id.to_string(), "kind": "bet_settled", "slot_s": self.start_s(10), "game": "slots",
-            "currency": "EUR", "in_minor": 100_i64, "out_minor": payout_minor,
-        };
-        self.insert(&self.databases.analytics, "facts", fact).await;
+        self.fact(event_id.as_str(), "bet_settled", "slots", (100, payout_minor)).await;
     }
 
     fn start_s(&self, length_s: i64) -> i64 {
@@ -186,20 +240,32 @@ impl World {
         at_s - at_s.rem_euclid(length_s)
     }
 
-    /// Rollups of one bet, at all levels.
-    async fn rollups(&self, payout_minor: i64) {
+    /// Rollups at all levels: number of facts, stakes and payouts of bets, and number and sum of deposits.
+    async fn rollups(&self, (bets, stake_minor, payout_minor): (i64, i64, i64), deposits: (i64, i64)) {
         for (level, length_s) in [("slot", 10), ("minute", 60), ("hour", 3_600)] {
-            let rollup = doc! {
-                "_id": level, "level": level, "start_s": self.start_s(length_s), "game": "slots", "currency": "EUR",
-                "facts": 1_i64, "stake_minor": 100_i64, "payout_minor": payout_minor, "deposited_minor": 0_i64,
-                "withdrawn_minor": 0_i64,
+            let of = |game: &str, facts: i64| {
+                doc! {
+                    "_id": format!("{level}/{game}"), "level": level, "start_s": self.start_s(length_s), "game": game,
+                    "currency": "EUR", "facts": facts, "stake_minor": 0_i64, "payout_minor": 0_i64,
+                    "deposited_minor": 0_i64, "withdrawn_minor": 0_i64,
+                }
             };
-            self.insert(&self.databases.analytics, "rollups", rollup).await;
+            let mut slots = of("slots", bets);
+            slots.extend(doc! { "stake_minor": stake_minor, "payout_minor": payout_minor });
+            let mut none = of("-", deposits.0);
+            none.insert("deposited_minor", deposits.1);
+            self.insert(&self.databases.analytics, "rollups", slots).await;
+            self.insert(&self.databases.analytics, "rollups", none).await;
         }
     }
 
     async fn audit(&self) -> Report {
         run_with(&self.sources, &Options::default()).await.expect("an audit")
+    }
+
+    /// Audits from a mark on, with nothing in flight.
+    async fn audit_from(&self, mark: &Mark) -> (Report, Mark) {
+        run_from(&self.sources, mark, Duration::ZERO).await.expect("an audit")
     }
 
     async fn drop_databases(&self) {
@@ -225,30 +291,43 @@ fn pointers(report: &Report) -> BTreeSet<&str> {
 #[tokio::test]
 async fn planted_errors_are_found() {
     let world = World::new().await;
-    world.account("ada", 3, 1_400).await;
+    world.account("ada", 5, 1_400).await;
     world.deposit("ada", 1, "pay-1", 1_000).await;
     world.bet("ada", 2, "bet-1", 500, 1_400).await;
-    world.rollups(500).await;
+    world.bet("ada", 3, "bet-void", 500, 1_800).await;
+    world.void("ada", 4, "bet-void", 500, 1_400).await;
+    // The fact of the void.
+    world.fact("event-void", "bet_reversed", "slots", (-100, -500)).await;
+    world.rollups((3, 100, 500), (1, 1_000)).await;
     let report = world.audit().await;
     assert!(report.is_clean(), "{report:#?}");
     assert!(report.checks.iter().all(|check| check.checked > 0 && !check.empty), "{report:#?}");
 
     // A row that its account has not decided, and whose postings are not balanced.
     let legs = [leg("player:ada", -100), leg("house:slots", 99)];
-    let changes = doc! { "type": "casino.payments.v1.VoidWager", "keys": ["c:x"], "postings": legs.to_vec() };
-    world.row("ada", 3, changes).await;
+    let changes = doc! { "type": "casino.payments.v1.Deposit", "keys": ["c:x"], "postings": legs.to_vec() };
+    world.row("ada", 5, changes).await;
     // A payout a hundred times too high, on which all services agree, and which no rollup has.
     world.account("bob", 2, 49_900).await;
     world.bet("bob", 1, "bet-2", 50_000, 49_900).await;
     // An order that the ledger does not know.
     world.captured("pay-2", 700);
+    // A bet that game gave up, while no record that it waits for is a dead letter.
+    world.bet("ada", 90, "bet-lost", 0, 1_400).await;
+    let ledger = World::mongo(&world.databases.payment).await.collection::<Document>("ledger");
+    ledger.delete_one(doc! { "_id": "ada/90" }).await.expect("deleted");
+    let lost = doc! { "state": "decided", "unanswered_at": world.at() };
+    world.update(&world.databases.game, "bets", "bet-lost", lost).await;
     let report = world.audit().await;
-    let expected = ["ledger-rows", "payouts", "postings", "provider-orders", "rollups"];
+    let expected = ["bets-ended", "ledger-rows", "payouts", "postings", "provider-orders", "rollups"];
     assert_eq!(violated(&report), BTreeSet::from(expected), "{report:#?}");
     let pointers = pointers(&report);
-    for pointer in
-        ["payment.ledger _id=ada/3", "game.bets _id=bet-2", "partners: /card/v1/statement sequence=2"]
-    {
+    for pointer in [
+        "payment.ledger _id=ada/5",
+        "game.bets _id=bet-2",
+        "game.bets _id=bet-lost",
+        "partners: /card/v1/statement sequence=2",
+    ] {
         assert!(pointers.contains(pointer), "{pointer}: {report:#?}");
     }
     let slot_s = world.start_s(10);
@@ -256,5 +335,77 @@ async fn planted_errors_are_found() {
         pointers.contains(format!("analytics.rollups level=slot start_s={slot_s}").as_str()),
         "{report:#?}"
     );
+    world.drop_databases().await;
+}
+
+fn findings(report: &Report, check: CheckId) -> usize {
+    let found = report.checks.iter().find(|result| result.name == check.name());
+    found.expect("the check").findings.len()
+}
+
+#[tokio::test]
+async fn resumed_audit_reads_what_is_new_and_what_was_open() {
+    let mut world = World::new().await;
+    world.account("ada", 3, 1_400).await;
+    world.deposit("ada", 1, "pay-1", 1_000).await;
+    world.bet("ada", 2, "bet-1", 500, 1_400).await;
+    world.rollups((1, 100, 500), (1, 1_000)).await;
+    // An order that the ledger does not know yet, and a decision whose row is not written yet.
+    world.captured("pay-2", 700);
+    world.account("bob", 1, 0).await;
+    let legs = vec![leg("provider:card", -700), leg("player:bob", 700)];
+    let decision = doc! {
+        "seq": 1_i64, "command_id": "bob-1", "keys": ["r:pay-2"], "outcome": "applied", "at": world.at(),
+        "type": "casino.payments.v1.ProviderReported", "postings": legs, "balance_after_minor": 700_i64,
+        "event": { "id": "event-pay-2", "type": "casino.payments.v1.DepositCompleted" },
+    };
+    let in_tail = doc! { "next_seq": 2_i64, "balances": { "EUR": 700_i64 }, "tail": [decision.clone()] };
+    world.update(&world.databases.payment, "accounts", "bob", in_tail).await;
+    let (report, mark) = world.audit_from(&Mark::at(None)).await;
+    assert_eq!(violated(&report), BTreeSet::from(["provider-orders"]), "{report:#?}");
+    assert_eq!((report.carried, report.open, mark.open()), (0, Some(2), 2));
+
+    // Nothing changed: the finding stays, the row is still missing, and nothing else is read.
+    let (report, mark) = world.audit_from(&mark).await;
+    assert_eq!(findings(&report, CheckId::Orders), 1, "{report:#?}");
+    let checked = |check: CheckId| {
+        let found = report.checks.iter().find(|result| result.name == check.name());
+        found.expect("the check").checked
+    };
+    assert_eq!((checked(CheckId::Postings), checked(CheckId::Payouts), checked(CheckId::Orders)), (0, 0, 1));
+    assert_eq!(checked(CheckId::Balances), 2, "the balances are compared with the newest decisions");
+    assert_eq!((report.carried, mark.open()), (2, 2));
+
+    // The row is written late, with a time before the mark. It is checked: its history and its fact are missing.
+    let mut row = doc! { "_id": "bob/1", "player_id": "bob" };
+    row.extend(decision);
+    world.insert(&world.databases.payment, "ledger", row).await;
+    let (report, mark) = world.audit_from(&mark).await;
+    assert_eq!(violated(&report), BTreeSet::from(["history-payments", "payment-facts"]), "{report:#?}");
+
+    // New records: an order that was captured a second time, and a bet of which no other service knows.
+    world.later();
+    world.captured("pay-1", 1_000);
+    let bet = doc! {
+        "_id": "bet-new", "player_id": "ada", "game": "slots", "state": "settled", "stake_minor": 100_i64,
+        "payout_minor": 500_i64, "currency": "EUR", "reels": ["cherry", "cherry", "lemon"],
+        "pay_table_version": "slots-1", "decided_at": world.at(), "ended_at": world.at(), "balance_minor": 0_i64,
+    };
+    world.insert(&world.databases.game, "bets", bet).await;
+    let (report, mark) = world.audit_from(&mark).await;
+    let expected =
+        ["facts", "history", "history-payments", "payment-facts", "provider-orders", "settled-bets"];
+    assert_eq!(violated(&report), BTreeSet::from(expected), "{report:#?}");
+
+    // A changed balance is found although its account has no new decision.
+    let changed = doc! { "balances": { "EUR": 1_500_i64 } };
+    world.update(&world.databases.payment, "accounts", "ada", changed).await;
+    let (report, _) = world.audit_from(&mark).await;
+    assert_eq!(findings(&report, CheckId::Balances), 1, "{report:#?}");
+
+    // The mark of another platform is refused.
+    world.statement.lock().expect("no panic").clear();
+    let refused = run_from(&world.sources, &mark, Duration::ZERO).await;
+    assert!(refused.expect_err("refused").to_string().contains("does not fit this platform"));
     world.drop_databases().await;
 }

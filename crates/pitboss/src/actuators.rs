@@ -1,0 +1,61 @@
+//! Faults that the supervisor applies itself: to processes, to the broker, to the stores, to the receiver of telemetry.
+//!
+//! A reconciler on a thread of its own compares the flag file with what is in effect (`reconciler`). One worker for each fault
+//! applies it, repeats it, and takes it back (`worker`). [`receipts`] counts what was really applied, and survives a restart.
+//! What one fault does is in `broker`, `processes`, `records` and `outside`. The same reconciler tells Sentry each change of the
+//! armed faults, also of those that act in the services (`flag_changes`).
+//!
+//! It guarantees that every fault is taken back when it is disarmed, when it expires, and before the parts are shut down. What a
+//! killed supervisor left behind is taken back by the next one. Nothing is applied before `up` has finished.
+
+pub mod receipts;
+
+mod broker;
+mod fault;
+mod flag_changes;
+mod outside;
+mod platform;
+mod processes;
+mod reconciler;
+mod records;
+mod worker;
+
+use runtime::Layout;
+use runtime::supervisor::{Companion, CompanionWork};
+
+use crate::target::Target;
+
+/// Returns true if faults of the supervisor can be applied there: only the local runtime has one.
+#[must_use]
+pub fn available(target: &Target) -> bool {
+    target.layout().is_some()
+}
+
+/// Starts the reconciler beside the supervisor. Without a thread for it no fault is applied, and the log says so.
+#[must_use]
+pub fn start(layout: &Layout) -> Option<Companion> {
+    let (companion, work) = Companion::pair();
+    let layout = layout.clone();
+    // A thread of its own, because that of the supervisor must not wait for anything.
+    let spawned = std::thread::Builder::new().name("actuators".to_owned()).spawn(move || run(&layout, work));
+    match spawned {
+        Ok(_) => Some(companion),
+        Err(error) => {
+            tracing::error!("no fault of the supervisor can be applied: no thread could be started: {error}");
+            None
+        }
+    }
+}
+
+fn run(layout: &Layout, work: CompanionWork) {
+    let tasks = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(tasks) => tasks,
+        Err(error) => {
+            tracing::error!("no fault of the supervisor can be applied: {error}");
+            return;
+        }
+    };
+    tasks.block_on(reconciler::reconcile(layout, work));
+    // A member of a group that is just leaving must not hold up the shutdown.
+    tasks.shutdown_background();
+}

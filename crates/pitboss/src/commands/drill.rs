@@ -1,0 +1,187 @@
+//! `pitboss drill`: a guided run for a person, from a load through a fault to its end and a summary for a report.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, stderr, stdin};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use faults::FaultId;
+use serde_json::{Value, json};
+
+use crate::checkout::Checkout;
+use crate::commands::Context;
+use crate::drill::platform::Platform;
+use crate::drill::summary::Summary;
+use crate::drill::{Console, Scenario, engine, scenarios};
+use crate::flag_file::FlagFile;
+use crate::output::Output;
+use crate::player::Gateway;
+use crate::steps::print_line;
+use crate::target::{Target, TargetArgs};
+
+/// Arguments of `drill`.
+#[derive(Debug, Args)]
+pub struct DrillArgs {
+    /// The scenario, or `list`
+    scenario: Choice,
+    /// Seed of the amounts and of the fault of `blind` [default: random; the summary names it]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Name the fault of `blind` in advance
+    #[arg(long, value_name = "FAULT")]
+    answer: Option<FaultId>,
+    /// Do not wait for Enter between the steps
+    #[arg(long)]
+    yes: bool,
+}
+
+/// A scenario on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    /// Show the scenarios
+    List,
+    /// One bet is one trace, and the trace names the slow place
+    Tracing,
+    /// Four slow services, each beside its baseline
+    Performance,
+    /// Wrong amounts that raise no exception
+    BusinessMetrics,
+    /// Five broken consumers and their signatures
+    Lag,
+    /// From dead letters to the fix and the replay
+    NotificationDrills,
+    /// Slow and repeated records on Sentry's dashboards
+    QueuesDashboard,
+    /// A fault without its name, found from the dashboards
+    Blind,
+}
+
+impl Choice {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Tracing => "tracing",
+            Self::Performance => "performance",
+            Self::BusinessMetrics => "business-metrics",
+            Self::Lag => "lag",
+            Self::NotificationDrills => "notification-drills",
+            Self::QueuesDashboard => "queues-dashboard",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+impl DrillArgs {
+    /// Runs the scenario, and prints its summary, also of a run that was interrupted. No fault stays armed. Exit code 0 only if
+    /// everything was seen, ended, and the money is as it has to be.
+    ///
+    /// # Errors
+    /// When no platform runs, it does not answer, or the drill was interrupted.
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
+        let output = &context.output;
+        if self.scenario == Choice::List {
+            list(output);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.answer.is_some() && self.scenario != Choice::Blind {
+            bail!("--answer names the fault of ./pitboss drill blind, and no other drill hides one");
+        }
+        let checkout = context.checkout()?;
+        let target = context.target(&TargetArgs::default()).await?;
+        let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
+        let flags = FlagFile::of(&checkout.layout);
+        let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        let (scenario, left_out) = self.scenario(&target, seed)?;
+        for fault in &left_out {
+            print_line(&format!("left out {fault}: the supervisor of ./pitboss up applies it"));
+        }
+        let is_asked = stdin().is_terminal() && stderr().is_terminal() && !self.yes;
+        let mut person = Console::new(is_asked, self.answer, output.columns);
+        let settings = settings(&checkout);
+        let mut platform = Platform::new(context, (&target, &gateway), &flags, &settings, seed);
+        let mut summary = Summary::new(scenario.name, scenario.title, seed, &left_out);
+        flags.disarm_all()?;
+        let ended = tokio::select! {
+            ended = engine::run(&scenario, &mut platform, &mut person, &mut summary) => ended,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted: every fault is disarmed")),
+        };
+        flags.disarm_all()?;
+        print(&summary, output)?;
+        ended?;
+        Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn scenario(&self, target: &Target, seed: u64) -> Result<(Scenario, Vec<FaultId>)> {
+        let has_supervisor = target.layout().is_some();
+        let Some(mut scenario) = scenarios::scenario(self.scenario.name(), seed, has_supervisor) else {
+            bail!("this platform can apply no fault of {}", self.scenario.name());
+        };
+        let left_out = if has_supervisor { Vec::new() } else { scenario.leave_out_supervisor() };
+        Ok((scenario, left_out))
+    }
+}
+
+/// The settings of `.env`, and those of the terminal, which win.
+fn settings(checkout: &Checkout) -> BTreeMap<String, String> {
+    let mut settings = checkout.dotenv.clone();
+    let terminal = std::env::vars_os();
+    let terminal = terminal.filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    settings.extend(terminal.filter(|(name, _)| name.starts_with("PITBOSS_")));
+    settings
+}
+
+fn print(summary: &Summary, output: &Output) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string(summary)?);
+    } else {
+        output.text(&summary.markdown());
+    }
+    Ok(())
+}
+
+fn list(output: &Output) {
+    let all = scenarios::all(0);
+    if output.json {
+        let named = |scenario: &Scenario| json!({ "name": scenario.name, "title": scenario.title });
+        let scenarios: Vec<Value> = all.iter().map(named).collect();
+        output.line(&json!({ "scenarios": scenarios }).to_string());
+        return;
+    }
+    for Scenario { name, title, .. } in all {
+        output.line(&format!("{name:<20} {title}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        drill: DrillArgs,
+    }
+
+    #[test]
+    fn every_scenario_has_its_name() {
+        let named: Vec<&str> = scenarios::all(1).iter().map(|scenario| scenario.name).collect();
+        let choices = Choice::value_variants().iter().filter(|choice| **choice != Choice::List);
+        assert_eq!(choices.map(|choice| choice.name()).collect::<Vec<_>>(), named);
+        for choice in Choice::value_variants() {
+            let cli = Cli::try_parse_from(["drill", choice.name()]).unwrap();
+            assert_eq!(cli.drill.scenario, *choice);
+        }
+    }
+
+    #[test]
+    fn answer_is_a_fault() {
+        let parse = |args: &[&str]| Cli::try_parse_from(["drill"].iter().chain(args));
+        let args = parse(&["blind", "--answer", "consumer.dead", "--seed", "7", "--yes"]).unwrap().drill;
+        assert_eq!((args.answer, args.seed, args.yes), (Some(FaultId::ConsumerDead), Some(7), true));
+        assert!(parse(&["blind", "--answer", "consumer"]).is_err() && parse(&["unknown"]).is_err());
+        assert!(parse(&[]).is_err());
+    }
+}

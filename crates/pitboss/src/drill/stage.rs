@@ -1,0 +1,162 @@
+//! What a drill needs of the platform.
+
+use std::fmt;
+
+use anyhow::Result;
+use faults::Values;
+use serde::Serialize;
+
+use super::{Break, LetterAction, Until};
+use crate::evidence::Evidence;
+use crate::verify::{Figures, Workload};
+
+/// The platform on which a drill runs.
+pub(crate) trait Stage {
+    /// Does the work once while nothing is armed.
+    async fn load(&mut self, workload: Workload) -> Result<Normal>;
+
+    /// Arms a fault, and returns the values of its parameters. What reaches the recorder from then on counts.
+    async fn arm(&mut self, broken: &Break) -> Result<Values>;
+
+    /// Repeats the work of the armed fault until `until`, and calls `live` with what is seen meanwhile.
+    async fn watch(&mut self, broken: &Break, until: Until, live: &mut dyn FnMut(&Moment))
+    -> Result<Watched>;
+
+    /// Returns true if what arrived since the fault was armed shows this evidence.
+    async fn shows(&mut self, evidence: &Evidence) -> Result<bool>;
+
+    /// Disarms the fault. Returns the seconds after which its work showed nothing any more, or `None` if it still does.
+    async fn heal(&mut self, broken: &Break) -> Result<Option<f64>>;
+
+    /// Audits the records of this run.
+    async fn audit(&mut self) -> Result<Audited>;
+
+    /// Acts on the dead letters of this run.
+    async fn letters(&mut self, action: LetterAction) -> Result<LettersDone>;
+
+    /// Addresses of a trace: in the recorder, and in Sentry if copies are sent there.
+    fn trace_addresses(&self, trace_id: &str) -> Vec<String>;
+
+    /// Address of a page of the recorder.
+    fn page_address(&self, path: &str) -> String;
+}
+
+/// Work without a fault.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Normal {
+    pub(crate) figures: Figures,
+    /// A trace of it.
+    pub(crate) trace_id: Option<String>,
+}
+
+/// State of a watch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Moment {
+    pub(crate) seconds: f64,
+    pub(crate) units: u64,
+    pub(crate) failed: u64,
+    pub(crate) lag: Option<Lag>,
+    /// The evidence holds.
+    pub(crate) is_seen: bool,
+}
+
+/// Lag of the group that is furthest behind, without retry topics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Lag {
+    /// The group.
+    pub group: String,
+    /// Its unread records.
+    pub messages: i64,
+    /// Age of the oldest of them in seconds, if it is known.
+    pub age_s: Option<f64>,
+    /// Its members.
+    pub members: usize,
+}
+
+/// Result of a watch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Watched {
+    /// The evidence, if it was seen.
+    pub(crate) seen: Option<Seen>,
+    pub(crate) figures: Figures,
+    /// The greatest lag.
+    pub(crate) lag: Option<Lag>,
+    /// Name of the last signature of the group that was watched.
+    pub(crate) signature: Option<&'static str>,
+    /// How often the fault was applied, by the counters of services and supervisor.
+    pub(crate) applied: Option<u64>,
+}
+
+/// Evidence that was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) after_s: f64,
+    pub(crate) place: String,
+    pub(crate) trace_id: Option<String>,
+}
+
+/// Result of the audit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Audited {
+    /// Nothing was found, and nothing was left unchecked.
+    pub is_clean: bool,
+    /// Number of records that were checked, each check by itself.
+    pub checked: u64,
+    /// Number of findings.
+    pub violations: u64,
+    /// The first findings, each with its check.
+    pub first: Vec<String>,
+}
+
+/// Result of an action on dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LettersDone {
+    /// The action, as in `./pitboss dlq`.
+    pub action: &'static str,
+    /// The letters, each with its reason.
+    pub letters: Vec<String>,
+    /// Letters on which the action was refused.
+    pub refused: Vec<String>,
+    /// Letters that came back after a replay.
+    pub came_back: usize,
+    /// Traces of the letters, or of their replays.
+    pub trace_ids: Vec<String>,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seconds, units, failed, lag, is_seen } = self;
+        let error_rate = *failed as f64 * 100.0 / (*units).max(1) as f64;
+        write!(f, "{seconds:.0} s, {units} units, {failed} failed ({error_rate:.1} %), lag ")?;
+        match lag {
+            None => f.write_str("unknown")?,
+            Some(lag) => write!(f, "{lag}")?,
+        }
+        f.write_str(if *is_seen { ", the evidence holds" } else { "" })
+    }
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, messages, age_s, .. } = self;
+        write!(f, "{messages} records of {group}")?;
+        age_s.map_or(Ok(()), |age_s| write!(f, ", the oldest {age_s:.0} s old"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moment_shows_error_rate_and_lag() {
+        let moment = Moment { seconds: 7.2, units: 40, failed: 2, ..Moment::default() };
+        assert_eq!(moment.to_string(), "7 s, 40 units, 2 failed (5.0 %), lag unknown");
+        let lag = Lag { group: "notification".to_owned(), messages: 12, age_s: Some(4.4), members: 1 };
+        let moment = Moment { lag: Some(lag), is_seen: true, ..moment };
+        assert_eq!(
+            moment.to_string(),
+            "7 s, 40 units, 2 failed (5.0 %), lag 12 records of notification, the oldest 4 s old, the evidence holds"
+        );
+    }
+}

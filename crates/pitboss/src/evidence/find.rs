@@ -1,0 +1,264 @@
+//! Evaluation of evidence over an observation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observation::{Issue, Monitor, Observation, is_of};
+use super::{Evidence, Sighting, describes, n_plus_one, profile, rates};
+use crate::trace::Span;
+
+/// Names of lagwatch's gauges and of their labels in Sentry.
+const LAG_MESSAGES: &str = "pitboss.consumer.lag.messages";
+const LAG_SECONDS: &str = "pitboss.consumer.lag.seconds";
+const GROUP: &str = "messaging.consumer.group.name";
+const TOPIC: &str = "messaging.destination.name";
+const PARTITION: &str = "messaging.destination.partition.id";
+/// Difference of two latencies that says nothing on a machine that does other work as well.
+const LATENCY_SLACK_MS: f64 = 100.0;
+
+impl Evidence {
+    /// Returns where the evidence was found, or `None` if it does not hold.
+    #[must_use]
+    pub fn find(&self, seen: &Observation) -> Option<Sighting> {
+        match self {
+            Self::Issue { .. } => self.find_issue(seen),
+            Self::Spans { .. }
+            | Self::SlowSpan { .. }
+            | Self::SpanStatus { .. }
+            | Self::SegmentStatus { .. }
+            | Self::SpanAttribute { .. }
+            | Self::SpanNumber { .. } => self.find_spans(seen),
+            Self::SpansInTrace { .. } | Self::SameTraces { .. } => self.find_traces(seen),
+            Self::MetricRatio { .. }
+            | Self::MetricAbove { .. }
+            | Self::MetricPeak { .. }
+            | Self::MetricShare { .. }
+            | Self::Lag { .. } => self.find_metric(seen),
+            Self::CheckInMissed { .. }
+            | Self::ProfileFrame { .. }
+            | Self::ClientReport { .. }
+            | Self::P95Above { .. }
+            | Self::ErrorRateAbove { .. }
+            | Self::LoadUnaffected { .. } => self.find_rate(seen),
+            Self::All(all) => {
+                let found: Option<Vec<Sighting>> = all.iter().map(|evidence| evidence.find(seen)).collect();
+                found?.into_iter().next()
+            }
+            Self::Any(any) => any.iter().find_map(|evidence| evidence.find(seen)),
+            Self::Absent(evidence) => match evidence.find(seen) {
+                Some(_) => None,
+                None => Some(Sighting { place: self.to_string(), trace_id: None }),
+            },
+        }
+    }
+
+    fn find_issue(&self, seen: &Observation) -> Option<Sighting> {
+        let Self::Issue { service, title_contains, events_min, groups_max } = self else { return None };
+        let matches = |issue: &&Issue| {
+            is_of(&issue.project, service) && issue.count_since > 0 && issue.title.contains(title_contains)
+        };
+        let matching: Vec<&Issue> = seen.issues.iter().filter(matches).collect();
+        let most = matching.iter().max_by_key(|issue| issue.count_since)?;
+        let is_grouped = groups_max.is_none_or(|max| matching.len() <= max);
+        let trace_id = most.last_trace_id.clone();
+        let place = format!("issue \"{}\" of {}", most.title, most.project);
+        (is_grouped && most.count_since >= *events_min).then_some(Sighting { place, trace_id })
+    }
+
+    fn find_spans(&self, seen: &Observation) -> Option<Sighting> {
+        match self {
+            Self::Spans { service, op, description_contains, same_parent_min, duration_ms_total_min } => {
+                let rule = n_plus_one::Rule {
+                    op,
+                    description_contains,
+                    same_parent_min: *same_parent_min,
+                    duration_ms_total_min: *duration_ms_total_min as f64,
+                };
+                let mut of_service = seen.transactions.iter().filter(|t| is_of(&t.service, service));
+                let (transaction, n_plus_one::Run { count, duration_ms }) = of_service
+                    .find_map(|transaction| Some((transaction, n_plus_one::find(transaction, &rule)?)))?;
+                let place = format!("{count} equal {op} spans of {service}, {duration_ms:.0} ms");
+                Some(Sighting { place, trace_id: Some(transaction.trace_id.clone()) })
+            }
+            Self::SlowSpan { service, op, description_contains, duration_ms_min, count_min } => {
+                let is_slow = |span: &Span| {
+                    span.op == *op
+                        && describes(span, description_contains)
+                        && span.duration_ms() >= *duration_ms_min as f64
+                };
+                seen.spans(service, *count_min, is_slow, &format!("slow {op} spans of {service}"))
+            }
+            Self::SpanStatus { service, op, description_contains, status, count_min } => {
+                let has_status = |span: &Span| {
+                    span.op == *op
+                        && describes(span, description_contains)
+                        && span.status.as_deref() == Some(*status)
+                };
+                seen.spans(service, *count_min, has_status, &format!("{op} span of {service} is {status}"))
+            }
+            Self::SegmentStatus { service, op, status, count_min } => {
+                let has_status = |span: &Span| {
+                    span.is_transaction && span.op == *op && span.status.as_deref() == Some(*status)
+                };
+                seen.spans(service, *count_min, has_status, &format!("{op} of {service} is {status}"))
+            }
+            Self::SpanAttribute { service, op, name, value, count_min } => {
+                let has_value = |span: &Span| span.op == *op && attribute_is(span, name, value);
+                seen.spans(service, *count_min, has_value, &format!("{name} of {op} of {service}"))
+            }
+            Self::SpanNumber { service, op, name, min, max, count_min } => {
+                let in_band = |span: &Span| {
+                    let number = span.data.get(*name).and_then(serde_json::Value::as_f64);
+                    span.op == *op && number.is_some_and(|number| (*min..=*max).contains(&number))
+                };
+                seen.spans(service, *count_min, in_band, &format!("{name} of {op} of {service}"))
+            }
+            _ => None,
+        }
+    }
+
+    fn find_traces(&self, seen: &Observation) -> Option<Sighting> {
+        match self {
+            Self::SpansInTrace { service, op, description_contains, count_min } => {
+                let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+                for transaction in seen.transactions.iter().filter(|t| is_of(&t.service, service)) {
+                    let spans = transaction.spans.iter();
+                    let count =
+                        spans.filter(|span| span.op == *op && describes(span, description_contains)).count();
+                    *counts.entry(&transaction.trace_id).or_default() += count;
+                }
+                let (trace_id, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+                let place = format!("{count} {op} spans of {service} in one trace");
+                (count >= *count_min && count > 0)
+                    .then(|| Sighting { place, trace_id: Some(trace_id.to_owned()) })
+            }
+            Self::SameTraces { services, op, without_service, without_op, traces_min } => {
+                let is_left_out = |op: &str, service: &str| op == *without_op && service == *without_service;
+                let left_out: BTreeSet<&str> = seen
+                    .segments()
+                    .filter(|(transaction, segment)| is_left_out(&segment.op, &transaction.service))
+                    .map(|(transaction, _)| transaction.trace_id.as_str())
+                    .collect();
+                let traces_of = |service: &str| -> BTreeSet<&str> {
+                    let is_counted = |name: &str, segment: &Span| name == service && segment.op == *op;
+                    let segments = seen.segments();
+                    let counted = segments.filter(|(t, segment)| is_counted(&t.service, segment));
+                    let traces = counted.map(|(transaction, _)| transaction.trace_id.as_str());
+                    traces.filter(|trace_id| !left_out.contains(trace_id)).collect()
+                };
+                let sets: Vec<BTreeSet<&str>> = services.iter().map(|service| traces_of(service)).collect();
+                let first = sets.first()?;
+                let is_same = sets.iter().all(|set| set == first);
+                let place = format!("{} equal traces in {}", first.len(), services.join(", "));
+                let trace_id = first.first().map(|trace_id| (*trace_id).to_owned());
+                (is_same && first.len() >= *traces_min && trace_id.is_some())
+                    .then_some(Sighting { place, trace_id })
+            }
+            _ => None,
+        }
+    }
+
+    fn find_metric(&self, seen: &Observation) -> Option<Sighting> {
+        match self {
+            Self::MetricRatio { numerator, denominator, min, max } => {
+                let (above, below) = (seen.sum(numerator, &[]), seen.sum(denominator, &[]));
+                let ratio = above / below;
+                let in_band = below > 0.0 && ratio >= *min && ratio <= *max;
+                in_band.then(|| Sighting::metric(format!("{numerator} / {denominator} = {ratio:.3}")))
+            }
+            Self::MetricAbove { name, labels, min } => {
+                let sum = seen.sum(name, labels);
+                (sum >= *min).then(|| Sighting::metric(format!("metric {name} = {sum}")))
+            }
+            Self::MetricPeak { name, labels, min } => {
+                let peak = seen.peak(name, labels)?;
+                (peak >= *min).then(|| Sighting::metric(format!("metric {name} = {peak}")))
+            }
+            Self::MetricShare { name, labels, percent, count_min } => {
+                let (part, all) = (seen.sum(name, labels), seen.sum(name, &[]));
+                let share = 100.0 * part / all;
+                let exceeds = part >= *count_min && all > 0.0 && share > *percent;
+                exceeds.then(|| Sighting::metric(format!("{share:.0} % of metric {name}")))
+            }
+            Self::Lag { group, messages_min, age_s_min } => lag(seen, group, *messages_min, *age_s_min),
+            _ => None,
+        }
+    }
+
+    fn find_rate(&self, seen: &Observation) -> Option<Sighting> {
+        match self {
+            Self::ProfileFrame { service, function_contains, share_percent_min } => {
+                profile::find(&seen.profiles, service, function_contains, f64::from(*share_percent_min))
+            }
+            Self::CheckInMissed { monitor } => {
+                let is_missed = |found: &Monitor| found.monitor == *monitor && found.state == "missed";
+                let place = format!("missed check-in of {monitor}");
+                seen.monitors.iter().any(is_missed).then(|| Sighting::metric(place))
+            }
+            Self::ClientReport { service, quantity_min } => {
+                let reports = seen.client_reports.iter().filter(|report| is_of(&report.service, service));
+                let lost: u64 = reports.map(|report| report.quantity).sum();
+                (lost >= *quantity_min && lost > 0)
+                    .then(|| Sighting::metric(format!("client reports of {lost} lost items")))
+            }
+            Self::P95Above { duration_ms, count_min } => rates::slow(seen, *duration_ms as f64, *count_min),
+            Self::ErrorRateAbove { percent, count_min } => rates::failed(seen, *percent, *count_min),
+            Self::LoadUnaffected { p95_ratio_max } => {
+                let load = seen.load.as_ref()?;
+                let p95_ms_max = load.control_p95_ms? * p95_ratio_max + LATENCY_SLACK_MS;
+                let is_unaffected = load.units > 0 && load.failed == 0 && load.p95_ms <= p95_ms_max;
+                let place = format!("{} units of load without a failure", load.units);
+                is_unaffected.then(|| Sighting::metric(place))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Sighting {
+    pub(super) fn metric(place: String) -> Self {
+        Self { place, trace_id: None }
+    }
+}
+
+/// Group, topic and partition.
+type Place<'a> = (&'a str, &'a str, &'a str);
+
+/// The partition of the group with the largest lag that reaches both thresholds.
+fn lag(seen: &Observation, group: &str, messages_min: u32, age_s_min: u32) -> Option<Sighting> {
+    let (messages, ages) = (peaks(seen, LAG_MESSAGES), peaks(seen, LAG_SECONDS));
+    let mut most: Option<(Place<'_>, f64, f64)> = None;
+    for (place, unread) in messages {
+        let age_s = ages.get(&place).copied().unwrap_or_default();
+        let is_reached = is_of(place.0, group)
+            && unread >= f64::from(messages_min.max(1))
+            && age_s >= f64::from(age_s_min);
+        if is_reached && most.is_none_or(|(_, known, _)| unread > known) {
+            most = Some((place, unread, age_s));
+        }
+    }
+    let ((group, topic, partition), unread, age_s) = most?;
+    let place = format!("lag of {group} on {topic}/{partition}: {unread} records, {age_s:.0} s");
+    Some(Sighting::metric(place))
+}
+
+/// The largest value of a gauge for each partition of each group.
+fn peaks<'a>(seen: &'a Observation, name: &str) -> BTreeMap<Place<'a>, f64> {
+    let mut peaks = BTreeMap::new();
+    for metric in seen.metrics.iter().filter(|metric| metric.name.as_deref() == Some(name)) {
+        let place = (metric.label(GROUP), metric.label(TOPIC), metric.label(PARTITION));
+        let value = metric.value.as_f64().unwrap_or_default();
+        let peak = peaks.entry(place).or_insert(value);
+        *peak = value.max(*peak);
+    }
+    peaks
+}
+
+/// Compares an attribute with a text. A number and a truth value count as their text.
+fn attribute_is(span: &Span, name: &str, value: &str) -> bool {
+    match span.data.get(name) {
+        Some(serde_json::Value::String(text)) => text == value,
+        Some(serde_json::Value::Bool(truth)) => truth.to_string() == value,
+        Some(serde_json::Value::Number(number)) => number.to_string() == value,
+        _ => false,
+    }
+}

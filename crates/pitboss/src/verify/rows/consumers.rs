@@ -1,0 +1,101 @@
+//! Rows of faults of consumers.
+
+use faults::FaultId;
+
+use super::{REPEATED, UNITS, bets, by_lag, by_metric, lasting, no_record, slow_records};
+use crate::evidence::Evidence;
+use crate::verify::{Begins, Row, Workload, alerts};
+
+const NOTIFICATION: &str = "notification";
+const OF_NOTIFICATION: &[(&str, &str)] = &[("messaging.consumer.group.name", NOTIFICATION)];
+const RETRY_TOPIC: &str = "casino.bets.events.v1.retry.notification";
+/// Bets that arrive for longer than lagwatch needs to see their lag.
+const STEADY: Workload = Workload::PacedBets { count: 40, interval_ms: 250 };
+
+/// Four such records are on the way of a bet, which the gateway answers in time with this delay.
+pub(super) fn slow() -> Row {
+    let slow = |service| slow_records(service, "casino.", 380);
+    let row = Row::new(FaultId::ConsumerSlow, bets(5), Evidence::All(vec![slow("game"), slow("payment")]));
+    Row { params: &[("delay_ms", 400)], ..row }
+}
+
+/// The lag of one partition grows, and the group has its member.
+pub(super) fn stuck() -> Row {
+    let has_member =
+        Evidence::MetricPeak { name: "pitboss.consumer.members", labels: OF_NOTIFICATION, min: 1.0 };
+    let evidence = Evidence::All(vec![lag(5, 5), has_member]);
+    let row = Row::new(FaultId::ConsumerStuck, bets(UNITS), evidence);
+    Row { partition_of: Some(NOTIFICATION), ..by_lag(row) }
+}
+
+/// The lag grows, and the service handles nothing.
+pub(super) fn dead() -> Row {
+    let evidence = Evidence::All(vec![lag(5, 3), no_record(NOTIFICATION, "")]);
+    lasting(by_lag(Row::new(FaultId::ConsumerDead, bets(UNITS), evidence)))
+}
+
+/// The same issue again after each restart, and lag.
+pub(super) fn crash_loop() -> Row {
+    let crashes =
+        Evidence::Issue { service: NOTIFICATION, title_contains: "crashed", events_min: 2, groups_max: None };
+    by_lag(Row::new(FaultId::ConsumerCrashLoop, bets(UNITS), Evidence::All(vec![crashes, lag(5, 3)])))
+}
+
+pub(super) fn rebalance_storm() -> Row {
+    let evidence =
+        Evidence::MetricAbove { name: "pitboss.bus.rebalances", labels: OF_NOTIFICATION, min: 3.0 };
+    let row = Row::new(FaultId::ConsumerRebalanceStorm, bets(UNITS), evidence);
+    let deadline_reason = "a member needs seconds to join a group and to leave it, three times";
+    Row { params: &[("interval_ms", 1_000)], deadline_reason, ..by_lag(row) }
+}
+
+pub(super) fn duplicate() -> Row {
+    let duplicates = |service| Evidence::SpanAttribute {
+        service,
+        op: "queue.process",
+        name: "pitboss.outcome",
+        value: "duplicate",
+        count_min: REPEATED,
+    };
+    let evidence = Evidence::All(vec![duplicates("payment"), duplicates("user")]);
+    Row::new(FaultId::ConsumerDuplicate, bets(UNITS), evidence)
+}
+
+/// Records wait in the retry topic, so there is lag. None of them is slow: the alarm about latency has to be silent.
+pub(super) fn delayed_on_purpose() -> Row {
+    let deferred = Evidence::SpanAttribute {
+        service: NOTIFICATION,
+        op: "queue.publish",
+        name: "messaging.destination.name",
+        value: RETRY_TOPIC,
+        count_min: REPEATED,
+    };
+    let no_dead_letter = Evidence::absent(Evidence::MetricAbove {
+        name: "pitboss.bus.records.dead_lettered",
+        labels: OF_NOTIFICATION,
+        min: 1.0,
+    });
+    let silent = Evidence::absent(alerts::latency());
+    let evidence = Evidence::All(vec![deferred, lag(3, 1), no_dead_letter, silent]);
+    by_lag(Row::new(FaultId::ConsumerDelayedOnPurpose, STEADY, evidence))
+}
+
+/// One issue and one dead letter. The records of the load are handled beside it.
+pub(super) fn poison() -> Row {
+    let dead_letter = Evidence::MetricAbove {
+        name: "pitboss.bus.records.dead_lettered",
+        labels: OF_NOTIFICATION,
+        min: 1.0,
+    };
+    let neighbours =
+        Evidence::SegmentStatus { service: NOTIFICATION, op: "queue.process", status: "ok", count_min: 10 };
+    let evidence = Evidence::All(vec![Evidence::one_issue(NOTIFICATION, ""), dead_letter, neighbours]);
+    let row = Row::new(FaultId::NotificationPoison, bets(UNITS), evidence);
+    let culprit = "the producer of the record, which the record's headers name, and not notification";
+    Row { begins: Begins::Injected, culprit, ..by_metric(row) }
+}
+
+/// Lag of notification on one partition. Every bet of one player is on the same.
+const fn lag(messages_min: u32, age_s_min: u32) -> Evidence {
+    Evidence::Lag { group: NOTIFICATION, messages_min, age_s_min }
+}

@@ -1,0 +1,138 @@
+//! Rows of faults of clocks, of trace headers, of the stores, and of the receiver of telemetry.
+
+use std::time::Duration;
+
+use faults::FaultId;
+
+use super::{METRIC_DEADLINE, REPEATED, UNITS, bets, by_metric, lasting};
+use crate::evidence::Evidence;
+use crate::verify::{Arrives, Begins, Row, Workload};
+
+const BETS_COMMANDS: &str = "casino.bets.commands.v1";
+const LATENCY: &str = "messaging.message.receive.latency";
+/// Largest receive latency that a local broker explains. The clock of the fault is off by two minutes.
+const LATENCY_MS_MAX: f64 = 30_000.0;
+/// Records that the supervisor publishes for one row.
+const INJECTED: u64 = 10;
+/// Bets of the load and of the supervisor together.
+const ALL_BETS: f64 = 20.0;
+
+/// Skew is counted, and it falsifies no latency.
+pub(super) fn clock_skew() -> Row {
+    let counted = Evidence::MetricAbove {
+        name: "pitboss.bus.records.skewed",
+        labels: &[("messaging.destination.name", BETS_COMMANDS)],
+        min: 3.0,
+    };
+    let latency = |service, min, max, count_min| Evidence::SpanNumber {
+        service,
+        op: "queue.process",
+        name: LATENCY,
+        min,
+        max,
+        count_min,
+    };
+    let plausible = latency("game", 0.0, LATENCY_MS_MAX, REPEATED);
+    let negative = latency("", f64::NEG_INFINITY, -1.0, 1);
+    let years = latency("", LATENCY_MS_MAX, f64::INFINITY, 1);
+    let evidence =
+        Evidence::All(vec![counted, plausible, Evidence::absent(negative), Evidence::absent(years)]);
+    let row = Row::new(FaultId::ClockSkew, bets(UNITS), evidence);
+    Row { culprit: "the clock of gateway, as all records of its topic are skewed", ..by_metric(row) }
+}
+
+/// Every bet settles, and none is in the trace of another one.
+pub(super) fn hostile_headers() -> Row {
+    let dropped = Evidence::MetricAbove { name: "pitboss.trace.headers.dropped", labels: &[], min: 5.0 };
+    let joined = Evidence::SpansInTrace {
+        service: "game",
+        op: "queue.process",
+        description_contains: BETS_COMMANDS,
+        count_min: 2,
+    };
+    let evidence = Evidence::All(vec![dropped, all_settled(), Evidence::absent(joined)]);
+    injected(Row::new(FaultId::TraceHostileHeaders, bets(UNITS), evidence))
+}
+
+/// Every bet settles, and each foreign trace is in all services of its path or in none.
+pub(super) fn sampling_conflict() -> Row {
+    let conflicts = Evidence::MetricAbove {
+        name: "pitboss.trace.headers.dropped",
+        labels: &[("pitboss.reason", "sampling")],
+        min: 1.0,
+    };
+    let same = Evidence::SameTraces {
+        services: &["game", "payment", "user", "analytics"],
+        op: "queue.process",
+        without_service: "gateway",
+        without_op: "http.server",
+        traces_min: 1,
+    };
+    let evidence = Evidence::All(vec![conflicts, all_settled(), same]);
+    injected(Row::new(FaultId::TraceSamplingConflict, bets(UNITS), evidence))
+}
+
+fn all_settled() -> Evidence {
+    Evidence::MetricAbove { name: "pitboss.bets.settled", labels: &[], min: ALL_BETS }
+}
+
+fn injected(row: Row) -> Row {
+    let culprit = "the producer of the records, which is no service of ours";
+    Row { begins: Begins::Injected, applied_min: INJECTED, culprit, ..by_metric(row) }
+}
+
+/// Queries of several services wait at the same time.
+pub(super) fn mongo_stall() -> Row {
+    let slow = |service| Evidence::SlowSpan {
+        service,
+        op: "db",
+        description_contains: "",
+        duration_ms_min: 1_000,
+        count_min: 1,
+    };
+    let workload = Workload::PacedBets { count: 40, interval_ms: 250 };
+    let evidence = Evidence::All(vec![slow("game"), slow("payment"), slow("user")]);
+    let row = Row::new(FaultId::MongoStall, workload, evidence);
+    Row {
+        params: &[("interval_ms", 6_000)],
+        culprit: "the document store, as queries of all services wait at the same time",
+        deadline: METRIC_DEADLINE,
+        deadline_reason: "the store stands still for 3 s in each 6 s, and a query is told when it has ended",
+        ..row
+    }
+}
+
+/// Reads of sessions miss that hit before, and players stay logged in.
+pub(super) fn redis_flush() -> Row {
+    let missed = Evidence::SpanAttribute {
+        service: "user",
+        op: "cache.get",
+        name: "cache.hit",
+        value: "false",
+        count_min: 6,
+    };
+    let logged_out = Evidence::SegmentStatus {
+        service: "gateway",
+        op: "http.server",
+        status: "unauthenticated",
+        count_min: 1,
+    };
+    let workload = Workload::PacedReads { count: 40, interval_ms: 150 };
+    let evidence = Evidence::All(vec![missed, Evidence::absent(logged_out)]);
+    let row = Row::new(FaultId::RedisFlush, workload, evidence);
+    Row { params: &[("interval_ms", 1_000)], ..row }
+}
+
+/// Nothing but telemetry suffers, and afterwards its loss is reported.
+pub(super) fn sentry_down() -> Row {
+    let lost = Evidence::ClientReport { service: "gateway", quantity_min: 1 };
+    let unaffected = Evidence::LoadUnaffected { p95_ratio_max: 2.0 };
+    let workload = Workload::PacedBets { count: 20, interval_ms: 150 };
+    let row = Row::new(FaultId::SentryDown, workload, Evidence::All(vec![lost, unaffected]));
+    Row {
+        arrives: Arrives::AfterTheEnd,
+        deadline: Duration::from_secs(10),
+        deadline_reason: "senders wait up to 3 s before they try again, and report losses after that",
+        ..lasting(row)
+    }
+}

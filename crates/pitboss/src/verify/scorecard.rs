@@ -1,0 +1,211 @@
+//! The scorecard: several runs beside one another, as a page in Markdown.
+
+use std::fmt::Write as _;
+
+use super::report::{Outcome, Report};
+use super::verdict::Verdict;
+use super::{Figures, Row};
+
+/// Begin of the page.
+const HEAD: &str = "# Scorecard\n\n\
+    `./pitboss verify --report` writes this page. Do not edit it by hand. [EVIDENCE.md](EVIDENCE.md) explains the rows, \
+    the verdicts and the times.\n\n";
+
+/// The page about these runs.
+#[must_use]
+pub fn page(runs: &[Report], rows: &[Row]) -> String {
+    let seeds: Vec<String> = runs.iter().map(|run| run.seed.to_string()).collect();
+    let minutes: Vec<String> = runs.iter().map(|run| format!("{:.0}", run.duration_s / 60.0)).collect();
+    let mut page = HEAD.to_owned();
+    let intro = format!(
+        "Runs: {}. Seeds: {}. Minutes: {}. Times are minimum / median / maximum over the runs, in seconds.\n\n",
+        runs.len(),
+        seeds.join(", "),
+        minutes.join(", ")
+    );
+    page.push_str(&intro);
+    signals(&mut page, runs, rows);
+    figures(&mut page, runs, rows);
+    notes(&mut page, runs, rows);
+    page
+}
+
+/// All results of one row.
+fn outcomes<'a>(runs: &'a [Report], row: &Row) -> Vec<&'a Outcome> {
+    let all = runs.iter().flat_map(|run| &run.rows);
+    all.filter(|outcome| outcome.id == row.fault.as_str()).collect()
+}
+
+fn signals(page: &mut String, runs: &[Report], rows: &[Row]) {
+    page.push_str("## When each fault shows\n\n");
+    page.push_str("| fault | proven | signal | alert | recovery | seen first in | blind signals | money |\n");
+    page.push_str("|---|---|---|---|---|---|---|---|\n");
+    for row in rows {
+        let outcomes = outcomes(runs, row);
+        let Some(first) = outcomes.first() else { continue };
+        let proven = outcomes.iter().filter(|outcome| outcome.result == Verdict::Proven).count();
+        let times = |time: fn(&Outcome) -> Option<f64>| spread(outcomes.iter().filter_map(|o| time(o)));
+        let line = format!(
+            "| `{}` | {proven} of {} | {} | {} | {} | {} | {} | {} |",
+            row.fault,
+            outcomes.len(),
+            times(|outcome| outcome.times.time_to_signal_s),
+            times(|outcome| outcome.times.time_to_alert_s),
+            times(|outcome| outcome.times.recovery_s),
+            cell(first.first_seen_in.as_deref().unwrap_or("–")),
+            cell(&always_blind(&outcomes).join(", ")),
+            first.money,
+        );
+        push(page, &line);
+    }
+    page.push('\n');
+}
+
+/// Baseline beside fault, as the median over the runs.
+fn figures(page: &mut String, runs: &[Report], rows: &[Row]) {
+    page.push_str("## Load and services: control → fault\n\n");
+    page.push_str(
+        "| fault | p50 ms | p95 ms | not answered with 200, % | CPU, % of a core | memory, MiB |\n",
+    );
+    page.push_str("|---|---|---|---|---|---|\n");
+    for row in rows {
+        let outcomes = outcomes(runs, row);
+        let beside = |figure: fn(&Figures) -> Option<f64>| {
+            let of = |phase: fn(&Outcome) -> Option<Figures>| {
+                median(outcomes.iter().filter_map(|outcome| figure(&phase(outcome)?)).collect())
+            };
+            let text =
+                |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"));
+            format!("{} → {}", text(of(|outcome| outcome.baseline)), text(of(|outcome| outcome.under_fault)))
+        };
+        if outcomes.iter().all(|outcome| outcome.baseline.is_none()) {
+            continue;
+        }
+        let line = format!(
+            "| `{}` | {} | {} | {} | {} | {} |",
+            row.fault,
+            beside(|figures| Some(figures.p50_ms)),
+            beside(|figures| Some(figures.p95_ms)),
+            beside(|figures| Some(figures.failed_percent)),
+            beside(|figures| figures.cpu_percent),
+            beside(|figures| figures.memory_mib),
+        );
+        push(page, &line);
+    }
+    page.push('\n');
+}
+
+/// False alarms, culprits, and what was not proven.
+fn notes(page: &mut String, runs: &[Report], rows: &[Row]) {
+    page.push_str("## Notes\n\n");
+    let all = || runs.iter().flat_map(|run| &run.rows);
+    let alarms: usize = all().map(|outcome| outcome.false_alarms.len()).sum();
+    push(page, &format!("- False alarms in the controls: {alarms}."));
+    for outcome in all().filter(|outcome| !outcome.false_alarms.is_empty()) {
+        push(page, &format!("  - `{}`: {}", outcome.id, outcome.false_alarms.join(", ")));
+    }
+    for row in rows.iter().filter(|row| !row.culprit.is_empty()) {
+        push(page, &format!("- The culprit of `{}`: {}.", row.fault, row.culprit));
+    }
+    for outcome in all().filter(|outcome| outcome.result != Verdict::Proven) {
+        push(page, &format!("- `{}` was {}: {}", outcome.id, outcome.result.as_str(), cell(&outcome.why)));
+    }
+    for skipped in runs.iter().flat_map(|run| &run.skipped) {
+        push(page, &format!("- `{}` was left out: {}", skipped.id, skipped.why));
+    }
+}
+
+fn push(page: &mut String, line: &str) {
+    // Writing to a string cannot fail.
+    writeln!(page, "{line}").ok();
+}
+
+/// Signals that showed nothing in any run.
+fn always_blind(outcomes: &[&Outcome]) -> Vec<&'static str> {
+    let Some(first) = outcomes.first() else { return Vec::new() };
+    let is_blind = |name: &&'static str| outcomes.iter().all(|outcome| outcome.blind.contains(name));
+    first.blind.iter().copied().filter(is_blind).collect()
+}
+
+/// Minimum, median and maximum.
+fn spread(values: impl Iterator<Item = f64>) -> String {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match (values.first(), median(values.clone()), values.last()) {
+        (Some(min), Some(median), Some(max)) => format!("{min:.1} / {median:.1} / {max:.1}"),
+        _ => "–".to_owned(),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let place = values.len().checked_sub(1)? / 2;
+    values.get(place).copied()
+}
+
+/// Text that does not break a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "/").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use faults::FaultId;
+
+    use super::*;
+    use crate::verify::report::Seconds;
+    use crate::verify::rows;
+
+    fn outcome(signal_s: f64, blind: &[&'static str]) -> Outcome {
+        let figures = |p95_ms| Some(Figures { p95_ms, ..Figures::default() });
+        Outcome {
+            result: Verdict::Proven,
+            times: Seconds { time_to_signal_s: Some(signal_s), ..Seconds::default() },
+            first_seen_in: Some("metric a|b".to_owned()),
+            blind: blind.to_vec(),
+            baseline: figures(20.0),
+            under_fault: figures(400.0),
+            why: String::new(),
+            ..Outcome::not_covered(FaultId::ConsumerSlow)
+        }
+    }
+
+    fn run(outcome: Outcome) -> Report {
+        Report { seed: 7, rows: vec![outcome], skipped: Vec::new(), duration_s: 61.0 }
+    }
+
+    #[test]
+    fn page_has_spread_blind_signals_and_figures() {
+        let runs = [
+            run(outcome(3.0, &["issue", "lag"])),
+            run(outcome(1.0, &["issue"])),
+            run(outcome(2.0, &["issue", "latency"])),
+        ];
+        let page = page(&runs, &rows());
+        let line = "| `consumer.slow` | 3 of 3 | 1.0 / 2.0 / 3.0 | – | – | metric a/b | issue |";
+        assert!(page.contains(line), "{page}");
+        assert!(page.contains("| `consumer.slow` | 0.0 → 0.0 | 20.0 → 400.0 |"), "{page}");
+        assert!(page.contains("False alarms in the controls: 0."), "{page}");
+        assert!(!page.contains("game.cpu-spike"), "it was not run: {page}");
+    }
+
+    #[test]
+    fn page_names_what_was_not_proven() {
+        let mut failed = outcome(1.0, &[]);
+        failed.result = Verdict::NotVisible;
+        failed.why = "not within 5 s".to_owned();
+        failed.false_alarms = vec!["consumer lag".to_owned()];
+        let page = page(&[run(failed)], &rows());
+        assert!(page.contains("- `consumer.slow` was NOT VISIBLE: not within 5 s"), "{page}");
+        assert!(
+            page.contains("False alarms in the controls: 1.") && page.contains(": consumer lag"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn median_is_one_of_the_values() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!((median(vec![4.0, 1.0]), median(Vec::new())), (Some(1.0), None));
+    }
+}

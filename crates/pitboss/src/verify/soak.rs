@@ -1,0 +1,140 @@
+//! A load without any fault: no evidence of any row and no alert condition may hold.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::alerts::{Alert, alerts};
+use super::{Means, Progress, Row, Workload};
+use crate::evidence::{Evidence, Observation, Window};
+use crate::player::Player;
+
+/// Time after which evidence is judged anew. The phases of a row are about as long.
+const SLICE: Duration = Duration::from_secs(30);
+/// Time after the work of a slice in which services send their metrics.
+const REST: Duration = Duration::from_secs(6);
+/// Time from one unit to the next. It leaves most of two cores idle.
+const INTERVAL_MS: u32 = 200;
+
+/// What a load without faults showed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Soak {
+    /// Seed of the amounts.
+    pub seed: u64,
+    /// Time that it took.
+    pub duration_s: f64,
+    /// Number of times that everything was judged.
+    pub slices: u64,
+    /// Units of work that ended.
+    pub units: u64,
+    /// Units that were not answered with 200.
+    pub failed: u64,
+    /// False alarms: what held although no fault was armed.
+    pub findings: Vec<Finding>,
+}
+
+/// One false alarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The slice in which it held.
+    pub slice: u64,
+    /// Fault whose evidence held, or alert condition.
+    pub what: String,
+    /// Where it was seen.
+    pub place: String,
+    /// Trace that shows it.
+    pub trace_id: Option<String>,
+}
+
+impl Soak {
+    /// Returns true if work was done, nothing was found, and at most one unit in a hundred failed.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.units > 0 && self.failed.saturating_mul(100) <= self.units && self.findings.is_empty()
+    }
+}
+
+/// Puts the platform under a load of bets, deposits, reads and changes of limits for `duration`, and calls `progress` after each
+/// slice.
+///
+/// # Errors
+/// When the platform does not answer.
+pub async fn soak(
+    means: Means<'_>,
+    rows: &[Row],
+    seed: u64,
+    duration: Duration,
+    progress: impl Fn(&Soak),
+) -> Result<Soak> {
+    let count = u32::try_from(SLICE.min(duration).as_millis()).unwrap_or(u32::MAX).div_ceil(INTERVAL_MS);
+    let workload = Workload::Mixed { count, interval_ms: INTERVAL_MS };
+    let players = workload.prepare(means.gateway).await?;
+    let began = Instant::now();
+    let mut soak = Soak { seed, duration_s: 0.0, slices: 0, units: 0, failed: 0, findings: Vec::new() };
+    while began.elapsed() < duration {
+        soak.slices += 1;
+        slice(means, rows, workload, &players, &mut soak).await?;
+        soak.duration_s = began.elapsed().as_secs_f64();
+        progress(&soak);
+    }
+    Ok(soak)
+}
+
+async fn slice(
+    means: Means<'_>,
+    rows: &[Row],
+    workload: Workload,
+    players: &[Player],
+    soak: &mut Soak,
+) -> Result<()> {
+    let mut window = Window::open(means.target).await?;
+    let progress = Progress::default();
+    workload.run(means, players, soak.seed.wrapping_add(soak.slices), &progress).await;
+    tokio::time::sleep(REST).await;
+    soak.units += progress.units();
+    soak.failed += progress.failed();
+    soak.findings.extend(findings(window.read().await?, rows, soak.slices));
+    Ok(())
+}
+
+fn findings(seen: &Observation, rows: &[Row], slice: u64) -> Vec<Finding> {
+    let find = |what: &str, evidence: &Evidence| {
+        let sighting = evidence.find(seen)?;
+        Some(Finding { slice, what: what.to_owned(), place: sighting.place, trace_id: sighting.trace_id })
+    };
+    let of_rows = rows.iter().filter_map(|row| find(row.fault.as_str(), &row.evidence));
+    let alerts = alerts();
+    let of_alerts = alerts.iter().filter_map(|Alert { id, condition }| find(id, condition));
+    of_rows.chain(of_alerts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::MetricValue;
+    use crate::verify::rows;
+
+    #[test]
+    fn quiet_platform_has_no_finding() {
+        assert_eq!(findings(&Observation::default(), &rows(), 1), []);
+    }
+
+    #[test]
+    fn alert_condition_is_a_finding() {
+        let metric = MetricValue {
+            seq: 1,
+            name: Some("pitboss.bus.records.dead_lettered".to_owned()),
+            value: serde_json::json!(1.0),
+            attributes: serde_json::Map::new(),
+        };
+        let seen = Observation { metrics: vec![metric], ..Observation::default() };
+        let found = findings(&seen, &rows(), 4);
+        assert_eq!((found.len(), found[0].what.as_str(), found[0].slice), (1, "dead letters", 4));
+        let soak = |units, findings| Soak { seed: 1, duration_s: 1.0, slices: 4, units, failed: 0, findings };
+        assert!(soak(9, Vec::new()).holds());
+        assert!(!soak(9, found).holds() && !soak(0, Vec::new()).holds());
+        assert!(Soak { failed: 1, ..soak(100, Vec::new()) }.holds());
+        assert!(!Soak { failed: 1, ..soak(99, Vec::new()) }.holds(), "a load that fails is no healthy soak");
+    }
+}

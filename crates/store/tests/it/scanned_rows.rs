@@ -1,0 +1,50 @@
+//! Rows for a slow query: written while they are wanted, and dropped afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bson::{Document, doc};
+use store::mongo::{Mongo, SLOW_MS, ScannedRows, SlowQuery};
+
+const NAME: &str = "rows_of_this_test";
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The rows, with a switch that says whether they are wanted.
+async fn rows() -> (Mongo, ScannedRows, Arc<AtomicBool>) {
+    let mongo = Mongo::connect(&testkit::long_timeouts::mongo("store")).await.expect("a server");
+    let (rows, wanted) = (ScannedRows::new(&mongo, NAME, SlowQuery::Find), Arc::new(AtomicBool::new(true)));
+    let is_wanted = Arc::clone(&wanted);
+    let (kept, switch) = (rows.clone(), move || is_wanted.load(Ordering::Relaxed));
+    telemetry::spawn(async move { kept.keep(switch).await });
+    (mongo, rows, wanted)
+}
+
+#[tokio::test]
+async fn rows_are_written_while_wanted_and_then_dropped() {
+    let (mongo, _rows, wanted) = rows().await;
+    let collection = mongo.collection::<Document>(NAME);
+    let count = || async { collection.count(doc! {}).await.ok() };
+    testkit::eventually("rows", DEADLINE, || async { count().await.filter(|rows| *rows > 0) }).await;
+    wanted.store(false, Ordering::Relaxed);
+    testkit::eventually("no rows", DEADLINE, || async { count().await.filter(|rows| *rows == 0) }).await;
+    mongo.drop_database().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_are_written_for_requests_until_the_query_is_slow() {
+    let (mongo, rows, wanted) = rows().await;
+    // From now on only the question asks for rows.
+    wanted.store(false, Ordering::Relaxed);
+    assert!(!rows.is_ready().await, "the first request comes before the rows");
+    let slow = || async {
+        if !rows.is_ready().await {
+            return None;
+        }
+        rows.query().await.ok().filter(|took_ms| *took_ms >= SLOW_MS)
+    };
+    testkit::eventually("a slow query", DEADLINE, slow).await;
+    let found = mongo.collection::<Document>(NAME).count(doc! {}).await.unwrap();
+    assert!(found > 0, "the time was spent on rows");
+    mongo.drop_database().await.unwrap();
+}

@@ -1,0 +1,170 @@
+//! CPU profiles: the shares of functions agree with their shares of CPU time, and a profile arrives with its transaction.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use telemetry::{profile, spans};
+use tracing::Span;
+
+use super::receiver::{Behaviour, Receiver, parse_envelope};
+use super::scenario;
+
+pub(crate) fn scenario(name: &str) -> Option<fn()> {
+    match name {
+        "profiled" => Some(profiled),
+        "chosen" => Some(chosen),
+        "unprofiled" => Some(unprofiled),
+        _ => None,
+    }
+}
+
+/// CPU time of the smaller one of two functions. The other one takes three times as long.
+const SMALL: Duration = Duration::from_millis(300);
+
+/// Uses CPU time of this thread, in pieces that are long compared with one look at the clock.
+fn burn(cpu_time: Duration) -> u64 {
+    let end = testkit::thread_cpu_time() + cpu_time;
+    let mut number = 1_u64;
+    while testkit::thread_cpu_time() < end {
+        for factor in 1..100_000_u64 {
+            number = black_box(number.wrapping_mul(factor | 1).rotate_left(7));
+        }
+    }
+    number
+}
+
+#[inline(never)]
+fn burns_most() {
+    black_box(burn(SMALL * 3));
+}
+
+#[inline(never)]
+fn burns_little() {
+    black_box(burn(SMALL));
+}
+
+/// A thread that is in the allocator most of the time, where a stack must not be walked.
+fn allocate_until(stopped: &AtomicBool) {
+    while !stopped.load(Ordering::Relaxed) {
+        black_box((0..64_usize).map(|n| vec![0_u8; 64 << (n % 8)]).collect::<Vec<_>>());
+    }
+}
+
+fn profiled() {
+    let telemetry = scenario::telemetry();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let allocating = std::thread::spawn({
+        let stopped = Arc::clone(&stopped);
+        move || allocate_until(&stopped)
+    });
+    let root = spans::background("profiled", []);
+    root.in_scope(|| {
+        let profiler = profile::start(&Span::current());
+        assert!(profiler.is_some(), "the first profile of the process");
+        let child = spans::function("child");
+        assert!(child.in_scope(|| profile::start(&Span::current())).is_none(), "one at a time");
+        burns_most();
+        burns_little();
+    });
+    drop(root);
+    stopped.store(true, Ordering::Relaxed);
+    allocating.join().unwrap();
+    // a flush would not wait for the profile
+    scenario::wait_for_test();
+    println!("drops={:?}", telemetry::drops());
+    scenario::finish(telemetry);
+}
+
+/// A transaction without a request for a profile, in a process that profiles all of them.
+fn chosen() {
+    let telemetry = scenario::telemetry_with(|config| config.profiles_sample_rate = 1.0);
+    let root = spans::background("chosen", []);
+    root.in_scope(burns_most);
+    drop(root);
+    scenario::wait_for_test();
+    scenario::finish(telemetry);
+}
+
+/// Requests for profiles that cannot be recorded.
+fn unprofiled() {
+    let telemetry = scenario::telemetry_with(|config| config.traces_sample_rate = 0.0);
+    assert!(profile::start(&Span::none()).is_none(), "there is no transaction");
+    let root = spans::background("not recorded", []);
+    assert!(root.in_scope(|| profile::start(&Span::current())).is_none());
+    drop(root);
+    scenario::finish(telemetry);
+}
+
+/// Runs a scenario until its transaction arrived. Returns the items of that envelope, and what it printed.
+fn envelope_of(name: &str) -> (Vec<(String, Value)>, std::process::Output) {
+    let receiver = Receiver::start(Behaviour::Normal);
+    let running = scenario::start(name, &receiver.dsn(), &[]);
+    scenario::until("the transaction arrives", || !receiver.transactions().is_empty());
+    let output = scenario::end(running);
+    let envelopes = receiver.received().into_iter().map(|request| parse_envelope(&request.body));
+    let with_transaction =
+        envelopes.into_iter().find(|items| items.iter().any(|item| item.header["type"] == "transaction"));
+    let items = with_transaction.unwrap().into_iter();
+    let items = items.map(|item| (item.header["type"].as_str().unwrap().to_owned(), item.payload));
+    (items.collect(), output)
+}
+
+/// Number of samples with a function in their stack.
+fn samples_with(document: &Value, function: &str) -> usize {
+    let profile = &document["profile"];
+    let list = |name: &str| profile[name].as_array().unwrap().clone();
+    let (frames, stacks) = (list("frames"), list("stacks"));
+    let is_named = |frame: &Value| {
+        let frame = &frames[usize::try_from(frame.as_u64().unwrap()).unwrap()];
+        frame["function"].as_str().unwrap().contains(function)
+    };
+    let stack = |sample: &Value| &stacks[usize::try_from(sample["stack_id"].as_u64().unwrap()).unwrap()];
+    list("samples").iter().filter(|sample| stack(sample).as_array().unwrap().iter().any(is_named)).count()
+}
+
+#[test]
+fn shares_of_functions_are_those_of_cpu_time() {
+    let (items, output) = envelope_of("profiled");
+    let [(first, transaction), (second, document)] = items.as_slice() else { panic!("{items:#?}") };
+    assert_eq!((first.as_str(), second.as_str()), ("transaction", "profile"));
+    assert_eq!(transaction["contexts"]["profile"], json!({"profile_id": document["event_id"]}));
+    assert_eq!(document["transaction"]["id"], transaction["event_id"]);
+    assert_eq!(document["transaction"]["trace_id"], transaction["contexts"]["trace"]["trace_id"]);
+    assert_eq!(document["transaction"]["name"], "profiled");
+    assert_eq!((&document["version"], &document["release"]), (&json!("1"), &json!("game@1.2.3")));
+
+    let (most, little) = (samples_with(document, "burns_most"), samples_with(document, "burns_little"));
+    // 1.2 s at 101 Hz, less on a kernel with a coarse clock
+    assert!(most + little >= 40, "{most} and {little} samples");
+    let percent = most * 100 / (most + little);
+    assert!((55..=92).contains(&percent), "{most} of {} samples, not about three quarters", most + little);
+
+    let frames = document["profile"]["frames"].as_array().unwrap();
+    let frame = frames.iter().find(|frame| frame["function"] == "it::profile::burns_most").unwrap();
+    assert_eq!((&frame["in_app"], &frame["module"]), (&json!(true), &json!("it")));
+    let own = frames.iter().find(|frame| {
+        let function = frame["function"].as_str().unwrap();
+        ["perf_signal_handler", "pprof::", "backtrace::"].iter().any(|name| function.starts_with(name))
+    });
+    assert_eq!(own, None, "the sampler is in no stack");
+    assert_eq!(scenario::printed(&output, "drops"), "[]");
+}
+
+#[test]
+fn transactions_of_the_share_are_profiled() {
+    let (items, _) = envelope_of("chosen");
+    let [_, (kind, document)] = items.as_slice() else { panic!("{items:#?}") };
+    assert_eq!(kind, "profile");
+    assert!(samples_with(document, "burns_most") > 2, "{document:#}");
+    assert_eq!(document["transaction"]["name"], "chosen");
+}
+
+#[test]
+fn unrecorded_transaction_has_no_profile() {
+    let receiver = Receiver::start(Behaviour::Normal);
+    scenario::run("unprofiled", &receiver.dsn(), &[]);
+    assert!(receiver.items_of("profile").is_empty() && receiver.transactions().is_empty());
+}

@@ -1,0 +1,187 @@
+//! Profiles in Sentry's sample format: the `profile` item of version 1 and the `profile_chunk` of version 2.
+//!
+//! Both list samples that name a stack, stacks that name frames (the innermost first), and frames. The share of a function is the
+//! share of the samples in which it was running. Symbols are not resolved, so a frame without a function has its address.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    event::LABEL_BYTES_MAX,
+    fields::{self, Fields},
+};
+
+/// Item types with a profile.
+pub const PROFILE_TYPES: [&str; 2] = ["profile", "profile_chunk"];
+/// Largest number of functions that are listed of one profile.
+const FUNCTIONS_MAX: usize = 200;
+/// Largest number of frames that are read of one stack. Of a longer one the innermost are read.
+const STACK_FRAMES_MAX: usize = 256;
+
+/// What a listing shows of a profile.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProfileSummary {
+    /// Number of samples.
+    pub samples: u64,
+    /// Trace that the profile belongs to. Chunks name none.
+    pub trace_id: Option<String>,
+    /// Name of the transaction that was profiled. Chunks name none.
+    pub transaction_name: Option<String>,
+}
+
+/// Share of one function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct FunctionShare {
+    /// Name of the function, otherwise its address.
+    pub function: String,
+    /// Module of the function, if the profile names it.
+    pub module: Option<String>,
+    /// Samples in which it was the innermost function.
+    pub self_samples: u64,
+    /// Samples in whose stack it was.
+    pub total_samples: u64,
+    /// `self_samples` divided by all samples.
+    pub self_share: f64,
+    /// `total_samples` divided by all samples.
+    pub total_share: f64,
+}
+
+/// One profile with the shares of its functions, the largest total first.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct ProfileShares {
+    /// Facts of the profile.
+    #[serde(flatten)]
+    pub summary: ProfileSummary,
+    /// Samples whose stack is missing or empty.
+    pub samples_without_stack: u64,
+    /// Functions by their share of the samples.
+    pub functions: Vec<FunctionShare>,
+    /// Number of functions that are not listed.
+    pub functions_left_out: u64,
+}
+
+/// Reads the facts of a profile.
+#[must_use]
+pub fn summary(json: &str) -> ProfileSummary {
+    summary_of(&Fields::parse(json))
+}
+
+fn summary_of(profile: &Fields<'_>) -> ProfileSummary {
+    let transaction = profile.object("transaction");
+    ProfileSummary {
+        samples: profile.object("profile").list("samples").len() as u64,
+        trace_id: transaction.short("trace_id", LABEL_BYTES_MAX),
+        transaction_name: transaction.short("name", LABEL_BYTES_MAX),
+    }
+}
+
+/// Reads a profile and computes the shares of its functions.
+#[must_use]
+pub fn shares(json: &str) -> ProfileShares {
+    let profile = Fields::parse(json);
+    let summary = summary_of(&profile);
+    let parts = profile.object("profile");
+    let frames: Vec<(String, Option<String>)> = parts.list("frames").into_iter().map(frame).collect();
+    let stacks = parts.list("stacks");
+
+    // Equal stacks are many, so each is read once.
+    let mut samples_of_stack: HashMap<u64, u64> = HashMap::new();
+    let mut samples_without_stack = 0;
+    for sample in parts.list("samples") {
+        match Fields::of(Some(sample)).number("stack_id") {
+            Some(stack) => *samples_of_stack.entry(stack).or_default() += 1,
+            None => samples_without_stack += 1,
+        }
+    }
+    let mut functions: BTreeMap<&(String, Option<String>), (u64, u64)> = BTreeMap::new();
+    for (stack, samples) in samples_of_stack {
+        let stack = usize::try_from(stack).ok().and_then(|position| stacks.get(position)).copied();
+        let positions = stack.map(positions).unwrap_or_default();
+        let named: Vec<_> = positions.into_iter().filter_map(|position| frames.get(position)).collect();
+        let Some(innermost) = named.first().copied() else {
+            samples_without_stack += samples;
+            continue;
+        };
+        functions.entry(innermost).or_default().0 += samples;
+        // A recursive function is counted once for each sample.
+        for function in named.into_iter().collect::<BTreeSet<_>>() {
+            functions.entry(function).or_default().1 += samples;
+        }
+    }
+    let all = summary.samples.max(1) as f64;
+    let mut functions: Vec<FunctionShare> = functions
+        .into_iter()
+        .map(|((function, module), (self_samples, total_samples))| FunctionShare {
+            function: function.clone(),
+            module: module.clone(),
+            self_samples,
+            total_samples,
+            self_share: self_samples as f64 / all,
+            total_share: total_samples as f64 / all,
+        })
+        .collect();
+    functions.sort_by(|a, b| b.total_samples.cmp(&a.total_samples).then(b.self_samples.cmp(&a.self_samples)));
+    let functions_left_out = functions.len().saturating_sub(FUNCTIONS_MAX) as u64;
+    functions.truncate(FUNCTIONS_MAX);
+    ProfileShares { summary, samples_without_stack, functions, functions_left_out }
+}
+
+fn frame(frame: &RawValue) -> (String, Option<String>) {
+    let fields = Fields::of(Some(frame));
+    let name = ["function", "instruction_addr"].iter().find_map(|name| fields.short(name, LABEL_BYTES_MAX));
+    (name.unwrap_or_else(|| "?".to_owned()), fields.short("module", LABEL_BYTES_MAX))
+}
+
+/// Returns the positions of a stack's frames, the innermost first.
+fn positions(stack: &RawValue) -> Vec<usize> {
+    let mut positions = Vec::new();
+    fields::each_entry(stack.get(), |entry| {
+        if positions.len() < STACK_FRAMES_MAX
+            && let Ok(position) = serde_json::from_str::<usize>(entry.get())
+        {
+            positions.push(position);
+        }
+    });
+    positions
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn shares_are_counted_by_sample() {
+        let profile = json!({
+            "version": "1", "transaction": {"name": "bets", "trace_id": "ab"},
+            "profile": {
+                "frames": [{"function": "hunt", "module": "game"}, {"function": "main"}, {"instruction_addr": "0x1"}],
+                "stacks": [[0, 0, 1], [1], [2, 1], []],
+                "samples": [{"stack_id": 0}, {"stack_id": 0}, {"stack_id": 1}, {"stack_id": 2}, {"stack_id": 3}, {"stack_id": 9}, {}, 7],
+            },
+        });
+        let shares = shares(&profile.to_string());
+        assert_eq!(
+            shares.summary,
+            ProfileSummary { samples: 8, trace_id: Some("ab".into()), transaction_name: Some("bets".into()) }
+        );
+        let rows: Vec<_> = shares
+            .functions
+            .iter()
+            .map(|row| (row.function.as_str(), row.self_samples, row.total_samples, row.total_share))
+            .collect();
+        assert_eq!(rows, [("main", 1, 4, 0.5), ("hunt", 2, 2, 0.25), ("0x1", 1, 1, 0.125)]);
+        assert_eq!(shares.samples_without_stack, 4);
+    }
+
+    #[test]
+    fn anything_else_has_no_samples() {
+        for nothing in ["", "[]", "{}", r#"{"profile":7}"#, r#"{"profile":{"samples":{}}}"#] {
+            assert_eq!(shares(nothing), ProfileShares::default(), "{nothing}");
+            assert_eq!(summary(nothing), ProfileSummary::default(), "{nothing}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Spans of an envelope as Sentry stores them: each transaction becomes its segment span and its children.
+//!
+//! Sentry's ingestion makes a span of the transaction itself. Its attributes are `contexts.trace.data` and its description is the
+//! transaction's name. What a dashboard calls `trace.status` and `transaction` are the status and the name of the segment.
+
+use super::{
+    envelope::Envelope,
+    event::{LABEL_BYTES_MAX, Transaction},
+    fields::{self, Fields},
+    signals::{self, Attributes},
+};
+
+/// Item types with spans.
+pub const SPAN_TYPES: [&str; 2] = ["transaction", "span"];
+
+/// Facts of a segment that dashboards show for each of its spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Name of the transaction.
+    pub name: Option<String>,
+    /// Status of the transaction. `None` when it was not sent, and for the children of a streamed segment.
+    pub status: Option<String>,
+}
+
+impl Segment {
+    /// Returns true when the status is `ok`. An unknown status is not.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.status.as_deref() == Some("ok")
+    }
+}
+
+/// One span, which reads the rest of its members when asked.
+#[derive(Debug)]
+pub struct StoredSpan<'s, 'a> {
+    /// Kind of work, such as `db` or `queue.publish`. Empty when it was not sent.
+    pub op: String,
+    /// Start, in seconds since the epoch.
+    pub start: f64,
+    /// End, in seconds since the epoch.
+    pub end: f64,
+    /// Segment that the span belongs to.
+    pub segment: &'s Segment,
+    form: Form,
+    fields: &'s Fields<'a>,
+}
+
+/// Form in which a span was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The root of a transaction.
+    Root,
+    /// A span of a transaction, or a standalone span of the first version.
+    Child,
+    /// A span of the second version.
+    Streamed,
+}
+
+impl<'a> StoredSpan<'_, 'a> {
+    /// Returns the duration in milliseconds. A span that ends before its start has none.
+    #[must_use]
+    pub fn duration_ms(&self) -> f64 {
+        ((self.end - self.start) * 1000.0).max(0.0)
+    }
+
+    /// Returns the description of the work.
+    #[must_use]
+    pub fn description(&self) -> Option<String> {
+        match self.form {
+            Form::Root => self.segment.name.clone(),
+            Form::Child => self.fields.text("description"),
+            Form::Streamed => self.fields.text("name"),
+        }
+    }
+
+    /// Reads the attributes.
+    #[must_use]
+    pub fn attributes(&self) -> SpanAttributes<'a> {
+        match self.form {
+            Form::Root | Form::Child => SpanAttributes::Plain(self.fields.object("data")),
+            Form::Streamed => SpanAttributes::Typed(Attributes::read(self.fields)),
+        }
+    }
+}
+
+/// Attributes of a span, plain or with a type beside each value.
+#[derive(Debug)]
+pub enum SpanAttributes<'a> {
+    /// `{"name": value}`.
+    Plain(Fields<'a>),
+    /// `{"name": {"value": value, "type": …}}`.
+    Typed(Attributes<'a>),
+}
+
+impl SpanAttributes<'_> {
+    /// Returns an attribute as text, cut to the length of a label.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        let text = match self {
+            Self::Plain(fields) => fields.text(name),
+            Self::Typed(attributes) => attributes.text(name),
+        };
+        text.map(|text| fields::cut(text, LABEL_BYTES_MAX))
+    }
+
+    /// Returns the first of these attributes that is present, as text.
+    #[must_use]
+    pub fn first_text(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| self.text(name))
+    }
+
+    /// Returns an attribute as a finite number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.text(name)?.parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
+    /// Returns an attribute as a whole number.
+    #[must_use]
+    pub fn whole(&self, name: &str) -> Option<i64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// Calls `each` with every name.
+    pub fn each_name(&self, mut each: impl FnMut(&str)) {
+        match self {
+            Self::Plain(fields) => fields.iter().for_each(|(name, _)| each(name)),
+            Self::Typed(attributes) => attributes.names().for_each(each),
+        }
+    }
+}
+
+/// Calls `each` with every span of an envelope.
+pub fn each_span(envelope: &Envelope<'_>, received_at: f64, mut each: impl FnMut(&StoredSpan<'_, '_>)) {
+    for item in &envelope.items {
+        let item_type = item.item_type();
+        if !SPAN_TYPES.contains(&item_type.as_ref()) {
+            continue;
+        }
+        let Some(json) = item.json() else { continue };
+        if item_type == "transaction" {
+            transaction(json, received_at, &mut each);
+        } else {
+            span_item(json, received_at, &mut each);
+        }
+    }
+}
+
+fn transaction(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_, '_>)) {
+    let Transaction { transaction, start_timestamp, timestamp, trace, spans, .. } = Transaction::parse(json);
+    let name = transaction.map(|name| fields::cut(name, LABEL_BYTES_MAX));
+    let segment = Segment { name, status: trace.text("status") };
+    let end = timestamp.or(received_at);
+    each(&StoredSpan {
+        op: trace.text("op").unwrap_or_default(),
+        start: start_timestamp.or(end),
+        end,
+        segment: &segment,
+        form: Form::Root,
+        fields: &trace,
+    });
+    let Some(children) = spans else { return };
+    fields::each_object(children.get(), |child| one(&child, Form::Child, &segment, received_at, each));
+}
+
+fn span_item(json: &str, received_at: f64, each: &mut impl FnMut(&StoredSpan<'_, '_>)) {
+    let is_batch = signals::each_entry(json, |fields| {
+        let attributes = Attributes::read(&fields);
+        let is_segment = fields.boolean("is_segment") == Some(true);
+        let name = if is_segment { fields.text("name") } else { attributes.text("sentry.segment.name") };
+        let status = is_segment.then(|| fields.text("status")).flatten();
+        let segment = Segment { name: name.map(|name| fields::cut(name, LABEL_BYTES_MAX)), status };
+        let end = fields.time("end_timestamp").or(received_at);
+        each(&StoredSpan {
+            op: attributes.text("sentry.op").unwrap_or_default(),
+            start: fields.time("start_timestamp").or(end),
+            end,
+            segment: &segment,
+            form: Form::Streamed,
+            fields: &fields,
+        });
+    });
+    if !is_batch {
+        one(&Fields::parse(json), Form::Child, &Segment::default(), received_at, each);
+    }
+}
+
+fn one(
+    fields: &Fields<'_>,
+    form: Form,
+    segment: &Segment,
+    received_at: f64,
+    each: &mut impl FnMut(&StoredSpan<'_, '_>),
+) {
+    let end = fields.time("timestamp").or(received_at);
+    each(&StoredSpan {
+        op: fields.text("op").unwrap_or_default(),
+        start: fields.time("start_timestamp").or(end),
+        end,
+        segment,
+        form,
+        fields,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spans(
+        item_type: &str,
+        payload: &serde_json::Value,
+    ) -> Vec<(String, Option<String>, bool, Option<f64>)> {
+        let body = format!("{{}}\n{{\"type\":\"{item_type}\"}}\n{payload}\n");
+        let envelope = Envelope::parse(body.as_bytes()).expect("an envelope");
+        let mut found = Vec::new();
+        each_span(&envelope, 9.0, |span| {
+            let row =
+                (span.op.clone(), span.description(), span.segment.is_ok(), span.attributes().number("n"));
+            found.push(row);
+        });
+        found
+    }
+
+    #[test]
+    fn transaction_is_a_span_with_its_own_data() {
+        let transaction = json!({
+            "transaction": "bets", "start_timestamp": 1.0, "timestamp": 2.0,
+            "contexts": {"trace": {"op": "queue.process", "status": "ok", "data": {"n": 1}}},
+            "spans": [{"op": "db", "description": "find", "status": "internal_error", "data": {"n": "2"}}],
+        });
+        assert_eq!(
+            spans("transaction", &transaction),
+            [
+                ("queue.process".to_owned(), Some("bets".to_owned()), true, Some(1.0)),
+                ("db".to_owned(), Some("find".to_owned()), true, Some(2.0)),
+            ],
+            "a child has the status of its segment"
+        );
+    }
+
+    #[test]
+    fn child_of_a_streamed_segment_has_no_status() {
+        let attribute =
+            |name: &str, value: serde_json::Value| json!({name: {"value": value, "type": "string"}});
+        let streamed = json!({"items": [
+            {"name": "bets", "is_segment": true, "status": "ok", "attributes": attribute("n", json!(3))},
+            {"name": "find", "is_segment": false, "status": "ok", "attributes": attribute("sentry.op", json!("db"))},
+        ]});
+        assert_eq!(
+            spans("span", &streamed),
+            [
+                (String::new(), Some("bets".to_owned()), true, Some(3.0)),
+                ("db".to_owned(), Some("find".to_owned()), false, None),
+            ]
+        );
+        let standalone = spans("span", &json!({"op": "db", "description": "x", "status": "ok"}));
+        assert_eq!(standalone, [("db".to_owned(), Some("x".to_owned()), false, None)]);
+        assert!(spans("log", &json!({"items": []})).is_empty());
+    }
+}
