@@ -1,9 +1,11 @@
 //! Topic administration: creates missing topics and corrects settings that differ from the catalogue.
 //!
-//! It is idempotent and returns its changes. More partitions would move keys between partitions, so a different count is refused
-//! and needs a migration.
+//! It is idempotent and returns its changes. It never changes the number of partitions of a topic, because that moves keys. A topic
+//! with more partitions than in the catalogue is reported and used, and one with fewer is refused.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +51,37 @@ pub enum TopicChange {
     },
 }
 
+/// What [`ensure_topics`] did and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ensured {
+    /// Changes that were made. Empty if every topic and setting was there.
+    pub changes: Vec<TopicChange>,
+    /// Topics with more partitions than in the catalogue. They stay as they are.
+    pub larger: Vec<LargerTopic>,
+}
+
+/// A topic with more partitions than in the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargerTopic {
+    /// Catalogue name.
+    pub topic: String,
+    /// Number on the broker.
+    pub found: usize,
+    /// Number in the catalogue.
+    pub wanted: i32,
+}
+
+impl fmt::Display for LargerTopic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, found, wanted } = self;
+        write!(
+            formatter,
+            "{topic} has {found} partitions, the catalogue {wanted}: new records of a player can be in another partition than \
+             earlier ones, so their order holds only once all earlier ones are handled"
+        )
+    }
+}
+
 /// Reason why the topics do not match the catalogue.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -65,9 +98,11 @@ pub enum AdminError {
         /// Error code of the broker.
         code: RDKafkaErrorCode,
     },
-    /// A topic has another number of partitions. Changing it moves keys, so it needs a migration.
-    #[error("{topic} has {found} partitions, but the catalogue has {wanted}; drain the topic and migrate it")]
-    PartitionsDiffer {
+    /// A topic has fewer partitions than in the catalogue. More of them would move keys, so all records have to be handled first.
+    #[error(
+        "{topic} has {found} partitions, but the catalogue has {wanted}; add the missing ones once all its records are handled"
+    )]
+    TooFewPartitions {
         /// Catalogue name.
         topic: String,
         /// Number on the broker.
@@ -85,8 +120,8 @@ pub enum AdminError {
     },
 }
 
-/// Creates missing topics and corrects settings that differ. Returns the changes, none if everything matched.
-pub async fn ensure_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<TopicChange>, AdminError> {
+/// Creates missing topics and corrects settings that differ. Returns the changes, and the topics with additional partitions.
+pub async fn ensure_topics(config: &Config, specs: &[TopicSpec]) -> Result<Ensured, AdminError> {
     let problems = config.problems();
     if !problems.is_empty() {
         return Err(ClientError::Config(problems).into());
@@ -97,9 +132,9 @@ pub async fn ensure_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<T
     let admin =
         Admin { client: Arc::new(client), names: config.names(), replication: config.replication_factor };
     let mut changes = admin.create(specs).await?;
-    admin.await_leaders(specs).await?;
+    let larger = admin.await_leaders(specs).await?;
     changes.extend(admin.correct(specs).await?);
-    Ok(changes)
+    Ok(Ensured { changes, larger })
 }
 
 struct Admin {
@@ -138,7 +173,7 @@ impl Admin {
                     changes
                         .push(TopicChange::Created { topic: spec.name.clone(), partitions: spec.partitions });
                 }
-                // another instance created it at the same moment
+                // Another instance created it at the same moment
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => {
                     return Err(AdminError::Refused { topic: spec.name.clone(), doing: "creation", code });
@@ -148,8 +183,9 @@ impl Admin {
         Ok(changes)
     }
 
-    /// Waits for the leaders, because creation is acknowledged before every partition can be written to. Also checks the counts.
-    async fn await_leaders(&self, specs: &[TopicSpec]) -> Result<(), AdminError> {
+    /// Waits for the leaders, because creation is acknowledged before every partition can be written to. Also checks the counts, and
+    /// returns the topics with more partitions.
+    async fn await_leaders(&self, specs: &[TopicSpec]) -> Result<Vec<LargerTopic>, AdminError> {
         let began = Instant::now();
         let mut backoff = Backoff::new(10, 500);
         loop {
@@ -165,14 +201,17 @@ impl Admin {
             tokio::time::sleep(backoff.next(1.0)).await;
         }
         let counts = self.partition_counts().await?;
+        let mut larger = Vec::new();
         for spec in specs {
             let found = counts.get(&self.names.physical(&spec.name)).map_or(0, |partitions| partitions.count);
-            if i32::try_from(found) != Ok(spec.partitions) {
-                let (topic, wanted) = (spec.name.clone(), spec.partitions);
-                return Err(AdminError::PartitionsDiffer { topic, found, wanted });
+            let (topic, wanted) = (spec.name.clone(), spec.partitions);
+            match i32::try_from(found).unwrap_or(i32::MAX).cmp(&wanted) {
+                Ordering::Less => return Err(AdminError::TooFewPartitions { topic, found, wanted }),
+                Ordering::Equal => {}
+                Ordering::Greater => larger.push(LargerTopic { topic, found, wanted }),
             }
         }
-        Ok(())
+        Ok(larger)
     }
 
     /// Corrects settings that differ. In a corrected topic, other settings return to the broker's default.

@@ -47,7 +47,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn budget_is_bounded_and_only_own_pauses_are_resumed(steps in prop::collection::vec(step(), 0..150)) {
+    fn only_own_pauses_are_resumed(steps in prop::collection::vec(step(), 0..150)) {
         let (mut budget, mut partitions, mut broker) =
             (Budget::new(RECORDS_MAX, BYTES_MAX), Partitions::default(), Broker::default());
         let mut in_flight: Vec<(TopicPartition, usize)> = Vec::new();

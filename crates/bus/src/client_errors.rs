@@ -85,7 +85,7 @@ impl Kind {
             PublishError::OutcomeUnknown { source, .. } => {
                 Some(of_source(source).unwrap_or(Self::Unacknowledged))
             }
-            // it ends the process, which reports it
+            // It ends the process, which reports it
             PublishError::Dead { .. } => None,
         }
     }
@@ -107,7 +107,7 @@ pub(crate) enum ClientFailure {
 /// Reports a failed publish, at most once a minute for its kind and topic.
 pub(crate) fn report_publish(topic: &str, error: &PublishError) {
     let Some(kind) = Kind::of_publish(error) else { return };
-    // a dead letter that is too large is cut and published again
+    // A dead letter that is too large is cut and published again
     let is_moved = Topic::of_record(topic).is_some_and(|first| first.name() != topic);
     if kind == Kind::Unwritable && is_moved {
         return;
@@ -146,7 +146,7 @@ pub(crate) fn report_read(error: &KafkaError, reason: &str, names: &Names, subsc
     else {
         return;
     };
-    // one connection may have been closed because it was idle, so the consumer asks first (`consumer::health`)
+    // One connection may have been closed because it was idle, so the consumer asks first (`consumer::health`)
     if kind == Kind::BrokersDown {
         return;
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_after_a_success_is_reported_again_within_the_minute() {
+    fn failure_after_success_is_reported_again() {
         let (throttle, now) = (Throttle::new(), Instant::now());
         let (soon, later) = (now + REPORT_AFTER_SUCCESS / 2, now + REPORT_AFTER_SUCCESS);
         assert!(!throttle.has_reports());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn successes_cost_nothing_once_a_report_is_forgotten() {
+    fn successes_cost_nothing_without_a_report() {
         let (throttle, now) = (Throttle::new(), Instant::now());
         assert!(throttle.is_due(Kind::Refused, "a", now) && throttle.has_reports());
         throttle.note_success("a", now + REPORT_AFTER_SUCCESS / 2);

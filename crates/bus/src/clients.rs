@@ -22,15 +22,15 @@ const DEAD_LETTER_BYTES_MAX: usize = 2 * RECEIVE_BYTES_MAX;
 fn base(config: &Config) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
-        // do not also set its alias `metadata.broker.list`: the precedence is undefined
+        // Do not also set its alias `metadata.broker.list`: the precedence is undefined
         .set("bootstrap.servers", &config.bootstrap_servers)
         .set("client.id", &config.client_id)
-        // every codec of a stock producer: a build without one fails at start, instead of fetching a batch forever
+        // Every codec of a stock producer: a build without one fails at start, instead of fetching a batch forever
         .set("builtin.features", CODECS)
         .set("allow.auto.create.topics", "false")
         // Nagle's algorithm would delay the small packets of a bet
         .set("socket.nagle.disable", "true")
-        // the default of 5 minutes delays the discovery of topics that are created later
+        // The default of 5 minutes delays the discovery of topics that are created later
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("reconnect.backoff.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Warning);
@@ -50,15 +50,16 @@ pub(crate) fn producer(config: &Config) -> ClientConfig {
         .set("compression.type", "none")
         .set("linger.ms", config.linger_ms.to_string())
         .set("message.timeout.ms", config.message_timeout_ms.to_string())
-        // far larger than our records, because the broker enforces each topic's own limit
+        // Far larger than our records, because the broker enforces each topic's own limit
         .set("message.max.bytes", "2097152")
-        // the broker rejects a batch as a whole, so a batch of small records must stay below the smallest topic's limit
+        // The broker rejects a batch as a whole, so a batch of small records must stay below the smallest topic's limit
         .set("batch.size", BATCH_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", "10000")
-        .set("queue.buffering.max.kbytes", "16384")
-        // tells which publishes were repeated; otherwise it logs only while the producer gets its id
-        .set("debug", retries::DEBUG_CONTEXT)
-        .set_log_level(RDKafkaLogLevel::Debug);
+        .set("queue.buffering.max.kbytes", "16384");
+    if config.publish_retries_shown {
+        // Tells which publishes were repeated; otherwise it logs only while the producer gets its id
+        client.set("debug", retries::DEBUG_CONTEXT).set_log_level(RDKafkaLogLevel::Debug);
+    }
     client
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn dead_letters(config: &Config) -> ClientConfig {
     client
         .set("compression.type", "lz4")
         .set("message.max.bytes", DEAD_LETTER_BYTES_MAX.to_string())
-        // a record larger than the queue would wait forever for space
+        // A record larger than the queue would wait forever for space
         .set("queue.buffering.max.kbytes", (2 * DEAD_LETTER_BYTES_MAX / 1_024).to_string());
     client
 }
@@ -87,7 +88,7 @@ fn fetching(config: &Config) -> ClientConfig {
         .set("receive.message.max.bytes", RECEIVE_BYTES_MAX.to_string())
         .set("fetch.min.bytes", config.fetch_min_bytes.to_string())
         .set("fetch.wait.max.ms", config.fetch_wait_max_ms.to_string())
-        // with the small queue above, the default of one second would add a second of latency
+        // With the small queue above, the default of one second would add a second of latency
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.error.backoff.ms", "100")
         .set("check.crcs", "true");
@@ -193,5 +194,14 @@ mod tests {
         let mut without = client;
         without.set("builtin.features", "gzip,snappy,lz4,zstd,sasl_gssapi"); // not in this build
         assert!(without.create::<BaseConsumer>().is_err());
+    }
+
+    #[test]
+    fn producer_debugs_only_where_its_retries_are_shown() {
+        let shown = Config { publish_retries_shown: true, ..Config::default() };
+        for settings in [producer, dead_letters] {
+            assert_eq!(settings(&Config::default()).get("debug"), None);
+            assert_eq!(settings(&shown).get("debug"), Some(retries::DEBUG_CONTEXT));
+        }
     }
 }

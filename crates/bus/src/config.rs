@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::breaker::Limits;
 use crate::names::Names;
 
+/// Shortest time that the breaker waits for records of other partitions, after a record failed that it tried.
+const BREAKER_WAIT_MS_MIN: u64 = 2_000;
+
 /// One process's Kafka settings: the `[kafka]` section of its configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +32,9 @@ pub struct Config {
     pub linger_ms: u32,
     /// Time after which an unacknowledged publish is given up with an unknown outcome.
     pub message_timeout_ms: u32,
+    /// Marks publishes that librdkafka sent more than once (`messaging.message.retry.count`, `bus.publish.retried`). Only its
+    /// debug log tells, so this is on only behind the proxy `wire`, where a fault loses acknowledgements.
+    pub publish_retries_shown: bool,
     /// Maximum wait for space in the producer's queue before a publish is refused.
     pub queue_full_timeout_ms: u32,
     /// Maximum number of records handled concurrently. Records of one key are handled one after the other.
@@ -92,6 +98,7 @@ impl Default for Config {
             heartbeat_interval_ms: 1_500,
             linger_ms: 0,
             message_timeout_ms: 30_000,
+            publish_retries_shown: false,
             queue_full_timeout_ms: 1_000,
             lanes: 32,
             in_flight_records_max: 1_024,
@@ -214,10 +221,12 @@ impl Config {
     }
 
     pub(crate) fn breaker_limits(&self) -> Limits {
+        let others_wait_ms = BREAKER_WAIT_MS_MIN.max(2 * u64::from(self.fetch_wait_max_ms));
         Limits {
             window_records: self.breaker_window_records,
             dead_letters_max_percent: self.breaker_dead_letters_max_percent,
             pause: Duration::from_millis(self.breaker_pause_ms),
+            others_wait: Duration::from_millis(others_wait_ms),
         }
     }
 

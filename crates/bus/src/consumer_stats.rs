@@ -33,7 +33,7 @@ impl ConsumerStats {
         in_flight_bytes: usize;
         /// Maximum of that cost so far.
         in_flight_bytes_peak: usize;
-        /// Maximum number of records, done or not, from a partition's first unfinished one to its last delivered one.
+        /// Largest distance in records from a partition's frontier to its last delivered record, so far.
         ahead_peak: usize;
         /// Records taken into processing so far.
         taken: u64;

@@ -102,6 +102,31 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Returns true if no broker could be reached, or none answered in time. Any other error is an answer, or one of this process.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        let Self::Kafka { source, .. } = self else { return false };
+        let code = match source {
+            // The library reports no code of an administrative request, but the error has one.
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        matches!(
+            code,
+            Some(
+                Code::BrokerTransportFailure
+                    | Code::Resolve
+                    | Code::AllBrokersDown
+                    | Code::OperationTimedOut
+                    | Code::MessageTimedOut
+                    | Code::TimedOutQueue
+                    | Code::RequestTimedOut
+                    | Code::NetworkException
+            )
+        )
+    }
+
     pub(crate) fn kafka(doing: &'static str) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { doing, source }
     }
@@ -177,5 +202,27 @@ impl ConsumerError {
             Self::Stalled { .. } => "stalled",
             Self::Invariant(_) => "invariant",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_connection_and_time_out_errors_are_unreachable() {
+        use RDKafkaErrorCode as Code;
+        let error = |source| ClientError::Kafka { doing: "testing", source };
+        for code in [Code::AllBrokersDown, Code::BrokerTransportFailure, Code::OperationTimedOut] {
+            assert!(error(KafkaError::MetadataFetch(code)).is_unreachable(), "{code:?}");
+            assert!(error(KafkaError::AdminOp(code)).is_unreachable(), "{code:?}");
+        }
+        for code in [Code::TopicAuthorizationFailed, Code::UnknownTopicOrPartition, Code::InvalidRequest] {
+            assert!(!error(KafkaError::MetadataFetch(code)).is_unreachable(), "{code:?}");
+            assert!(!error(KafkaError::AdminOp(code)).is_unreachable(), "{code:?}");
+        }
+        assert!(!error(KafkaError::Canceled).is_unreachable());
+        assert!(!ClientError::Config(vec!["acks".to_owned()]).is_unreachable());
+        assert!(!ClientError::Cancelled { doing: "testing" }.is_unreachable());
     }
 }

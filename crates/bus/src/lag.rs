@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use contracts::{Group, Topic};
 use rdkafka::Offset;
@@ -59,7 +59,7 @@ pub struct PartitionLag {
     pub held_messages: i64,
     /// Lower bound for the age of the oldest of them. 0 when there is none. None while it is unknown.
     pub lag_seconds: Option<f64>,
-    /// Offset at which the group would continue. None when it never committed here.
+    /// Offset that the group has committed. None when it never committed here.
     pub committed: Option<i64>,
     /// High watermark of the partition.
     pub end: i64,
@@ -67,6 +67,9 @@ pub struct PartitionLag {
     pub stable_end: i64,
     /// Number of current members. 0 means that no consumer runs.
     pub members: usize,
+    /// The committed offset is beyond the end, as in a topic that was created again. The next member begins at the oldest record.
+    #[serde(default)]
+    pub is_beyond_end: bool,
 }
 
 /// Lag of all groups at one moment.
@@ -275,7 +278,7 @@ impl Reader {
             position.end = ends.get(&position.partition).copied().unwrap_or(low);
             let stable_end = stable_ends.get(&position.partition).copied().unwrap_or(position.end);
             position.stable_end = stable_end.min(position.end);
-            position.first_unread = position.committed.unwrap_or(low).max(low);
+            position.set_first_unread(low);
         }
         Ok(partitions.len() < count)
     }
@@ -361,9 +364,4 @@ fn offset_in(stored: &TopicPartitionList, partition: &TopicPartition, names: &Na
         Offset::Offset(offset) => Some(offset),
         _ => None,
     }
-}
-
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -91,7 +91,7 @@ fn holds(steps: Vec<Step>, lane_of: LaneOf) -> Result<(), TestCaseError> {
         prop_assert_eq!(lanes.waiting(), waiting);
         prop_assert_eq!(lanes.busy(), running.len());
     }
-    // nothing is lost: once everything is finished, all waiting work starts
+    // Nothing is lost: once everything is finished, all waiting work starts
     while !lanes.is_idle() {
         while let Some((lane, work)) = lanes.start() {
             let next = pushed.get_mut(&work.key).map(|numbers| numbers.remove(0));
@@ -123,7 +123,7 @@ fn spreading_a_key_over_lanes_fails_the_check() {
 }
 
 #[test]
-fn blocked_key_does_not_block_others_while_a_slot_is_free() {
+fn blocked_key_leaves_free_slots_to_others() {
     let mut lanes = Lanes::new(2);
     let held = Lanes::<u32>::lane_of(Some(b"held"), 0, 0);
     lanes.push(held, 0);
@@ -144,7 +144,7 @@ fn blocked_key_does_not_block_others_while_a_slot_is_free() {
 }
 
 #[test]
-fn work_that_may_not_start_keeps_its_place_and_holds_no_other_lane() {
+fn refused_work_keeps_place_and_holds_no_lane() {
     let mut lanes = Lanes::new(2);
     let lane = |key: &[u8]| Lanes::<u32>::lane_of(Some(key), 0, 0);
     lanes.push(lane(b"held"), 1);

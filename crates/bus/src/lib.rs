@@ -30,6 +30,8 @@ mod record;
 mod record_task;
 mod retry;
 mod tail;
+mod topic_reader;
+mod watermarks;
 
 pub mod admin;
 pub mod disturb;
@@ -45,5 +47,6 @@ pub use hook::{HookAction, RecordHook};
 pub use producer::{Producer, Published};
 pub use record::{RawRecord, Record};
 pub use tail::Tail;
+pub use topic_reader::{Chunk, Held, Ranges, TopicReader};
 
 pub use tokio_util::sync::CancellationToken;

@@ -86,6 +86,15 @@ struct Assignment {
     is_leaving: bool,
     /// Cancelled when the partition is revoked or the process stops. A record that waits for its next attempt is then given back.
     cancellation: CancellationToken,
+    /// Cancelled when this assignment ends. The partition may have another owner then.
+    ended: CancellationToken,
+}
+
+impl Assignment {
+    fn end(&self) {
+        self.cancellation.cancel();
+        self.ended.cancel();
+    }
 }
 
 /// The partitions that this process owns, and those that it owned and paused.
@@ -100,11 +109,12 @@ impl Partitions {
     pub(crate) fn assign(&mut self, partition: TopicPartition) -> Epoch {
         self.assignments += 1;
         let epoch = Epoch(self.assignments);
-        let (offsets, cancellation) = (Offsets::default(), CancellationToken::new());
-        let assignment = Assignment { epoch, offsets, is_leaving: false, cancellation };
+        let (cancellation, ended) = (CancellationToken::new(), CancellationToken::new());
+        let assignment =
+            Assignment { epoch, offsets: Offsets::default(), is_leaving: false, cancellation, ended };
         let before = self.states.entry(partition).or_default().assignment.replace(assignment);
         if let Some(before) = before {
-            before.cancellation.cancel();
+            before.end();
         }
         epoch
     }
@@ -128,7 +138,7 @@ impl Partitions {
     pub(crate) fn revoke(&mut self, partition: &TopicPartition) {
         let state = self.states.get_mut(partition);
         if let Some(assigned) = state.and_then(|state| state.assignment.take()) {
-            assigned.cancellation.cancel();
+            assigned.end();
         }
     }
 
@@ -141,6 +151,12 @@ impl Partitions {
     pub(crate) fn cancellation(&self, partition: &TopicPartition) -> CancellationToken {
         let assigned = self.states.get(partition).and_then(|state| state.assignment.as_ref());
         assigned.map(|assigned| assigned.cancellation.clone()).unwrap_or_default()
+    }
+
+    /// Returns the token that is cancelled when the present assignment of the partition ends.
+    pub(crate) fn ended(&self, partition: &TopicPartition) -> CancellationToken {
+        let assigned = self.states.get(partition).and_then(|state| state.assignment.as_ref());
+        assigned.map(|assigned| assigned.ended.clone()).unwrap_or_default()
     }
 
     /// Registers a record from the broker.

@@ -242,7 +242,7 @@ fn frontier(partitions: &Partitions) -> Option<NextOffset> {
 }
 
 #[test]
-fn late_completion_of_an_earlier_assignment_is_stale() {
+fn completion_of_earlier_assignment_is_stale() {
     let mut partitions = Partitions::default();
     let before = partitions.assign(tp(0));
     assert_eq!(partitions.deliver(&tp(0), 7), Delivered::New(before));

@@ -102,13 +102,8 @@ impl Producer {
         &self.service
     }
 
-    /// Publishes an event and waits for its acknowledgement.
+    /// Publishes an event and waits for its acknowledgement. Its send time is [`Event::sent_at_ms`], else the time of this call.
     pub async fn publish(&self, event: &Event) -> Result<Published, PublishError> {
-        self.publish_with_skew(event, 0).await
-    }
-
-    /// [`Producer::publish`] with a send time that is wrong by `offset_ms`, as from a host whose clock is wrong.
-    pub async fn publish_with_skew(&self, event: &Event, offset_ms: i64) -> Result<Published, PublishError> {
         let encoded = event.encode(self.format);
         let raw = RawRecord {
             topic: encoded.topic.name().to_owned(),
@@ -117,7 +112,7 @@ impl Producer {
             value: encoded.value,
         };
         let event_type = event.message.event_type();
-        self.publish_traced(raw, event.id.as_str(), Some(event_type.as_str()), offset_ms).await
+        self.publish_traced(raw, event.id.as_str(), Some(event_type.as_str()), event.sent_at_ms).await
     }
 
     /// Publishes an encoded record, with the trace headers of the current span.
@@ -127,7 +122,7 @@ impl Producer {
         };
         let id = text(headers::CE_ID).unwrap_or_default();
         let event_type = text(headers::CE_TYPE);
-        self.publish_traced(record.clone(), &id, event_type.as_deref(), 0).await
+        self.publish_traced(record.clone(), &id, event_type.as_deref(), None).await
     }
 
     async fn publish_traced(
@@ -135,7 +130,7 @@ impl Producer {
         mut record: RawRecord,
         message_id: &str,
         event_type: Option<&str>,
-        offset_ms: i64,
+        sent_at_ms: Option<i64>,
     ) -> Result<Published, PublishError> {
         let span = spans::queue_publish(&PublishAttrs {
             message_id,
@@ -144,9 +139,8 @@ impl Producer {
             body_size_bytes: record.value.len(),
         });
         telemetry::propagation::inject(&span, &mut record.headers);
-        record
-            .headers
-            .push((latency::ENQUEUED_TIME.to_owned(), latency::enqueued_with_skew(offset_ms).into()));
+        let sent_at_ms = sent_at_ms.unwrap_or_else(contracts::now_ms);
+        record.headers.push((latency::ENQUEUED_TIME.to_owned(), latency::enqueued_at(sent_at_ms).into()));
         keep_last_of_each(&mut record.headers);
         let outgoing = Outgoing {
             topic: &record.topic,

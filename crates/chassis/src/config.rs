@@ -8,9 +8,12 @@
 //! * `PITBOSS__<SECTION>__<FIELD>` variables come last. All parts of the platform share one environment, so a variable of another
 //!   part is not an error.
 //!
+//! A setting with a number is refused when it is given as a word (`on`), and an integer when it is given as a fraction.
+//!
 //! All errors are collected, so that an operator can fix them in one round.
 
 mod load;
+mod numbers;
 mod redact;
 mod secret;
 mod sections;

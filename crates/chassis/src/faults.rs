@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::faults::request::BAGGAGE_KEY;
-use ::faults::{FaultId, Faults, Options, Subject, Values};
+use ::faults::{FaultId, Faults, InvalidFlag, Options, Subject, Values};
 use bus::{HookAction, Record, RecordHook};
 use contracts::headers::CE_ID;
+use telemetry::metric::{self, Metric};
 
 use crate::config::FaultsConfig;
 
@@ -19,30 +20,29 @@ use crate::config::FaultsConfig;
 /// `key` decides the share (such as a payment id), else the player does. Call it once for each unit of work, inside its span.
 #[must_use]
 pub fn active(faults: &Faults, id: FaultId, player_id: Option<&str>, key: Option<&str>) -> Option<Values> {
-    if faults.is_idle() {
-        return None;
-    }
-    let request = telemetry::propagation::baggage_entry(BAGGAGE_KEY);
+    let request = entry_of_request(faults);
     apply(faults, id, &Subject { player_id, key, request: request.as_deref() })
 }
 
-/// Returns true if [`active`] would return values now. Nothing is marked or counted.
+/// Returns true if [`active`] would count the fault as applied now. Nothing is marked or counted.
 ///
 /// A fault that needs preparation asks first, so that it counts as applied only when it can act.
 #[must_use]
 pub fn is_active(faults: &Faults, id: FaultId, player_id: Option<&str>, key: Option<&str>) -> bool {
-    if faults.is_idle() {
-        return false;
-    }
-    let request = telemetry::propagation::baggage_entry(BAGGAGE_KEY);
+    let request = entry_of_request(faults);
     faults.is_active(id, &Subject { player_id, key, request: request.as_deref() })
 }
 
-/// Returns the values of a fault that is active for the subject, and marks the current work.
+/// The faults that the current request carries, signed or not. Without any this is one lookup in the request's baggage.
+fn entry_of_request(faults: &Faults) -> Option<String> {
+    if faults.reads_requests() { telemetry::propagation::baggage_entry(BAGGAGE_KEY) } else { None }
+}
+
+/// Returns the values of a fault that is active for the subject, and marks the current work. A fault without effect is marked, too.
 fn apply(faults: &Faults, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
-    let values = faults.active(id, subject)?;
+    let values = faults.evaluate(id, subject)?;
     telemetry::flags::applied(id.as_str());
-    Some(values)
+    (!faults.is_ineffective()).then_some(values)
 }
 
 /// Returns the hook for a consumer, with the faults that act on any consumer.
@@ -55,10 +55,10 @@ struct RecordFaults(Faults);
 
 impl RecordHook for RecordFaults {
     fn before(&self, record: &Record) -> HookAction {
-        if self.0.is_idle() {
+        let request = entry_of_request(&self.0);
+        if self.0.is_idle(request.as_deref()) {
             return HookAction::default();
         }
-        let request = telemetry::propagation::baggage_entry(BAGGAGE_KEY);
         let subject = Subject {
             // the player's id is the key of every record
             player_id: record.key.as_deref().and_then(text),
@@ -69,7 +69,7 @@ impl RecordHook for RecordFaults {
     }
 
     fn stalls(&self, _topic: &str, partition: i32) -> bool {
-        self.is_stuck(partition)
+        self.is_stuck(partition) && !self.0.is_ineffective()
     }
 }
 
@@ -108,18 +108,26 @@ fn milliseconds(value: i64) -> Duration {
     Duration::from_millis(u64::try_from(value).unwrap_or_default())
 }
 
-/// Watches the configured file, and shows the armed faults on the error events of this process.
+/// Watches the configured file, and shows the armed faults on the error events of this process. With [`FaultsConfig::ineffective`]
+/// they have no effect.
 pub(crate) fn watch(config: &FaultsConfig) -> Faults {
     let Some(file) = config.file.clone().filter(|file| !file.as_os_str().is_empty()) else {
         return Faults::none();
     };
     let identity = crate::service_main::identity();
-    let faults = Faults::watch(Options {
+    let mut faults = Faults::watch(Options {
         file,
         service: identity.service,
         release: identity.release.unwrap_or_default(),
         secret: config.secret.expose().as_bytes().to_vec(),
     });
+    if config.ineffective {
+        faults = faults.ineffective();
+        tracing::warn!(
+            "the faults of this process have no effect, because faults.ineffective is on: they are counted as applied"
+        );
+    }
+    metric::gauge(Metric::FaultsIneffective, if config.ineffective { 1.0 } else { 0.0 }, &[]);
     let shown = faults.clone();
     telemetry::flags::set_source(move || {
         shown.armed().into_iter().map(|armed| (armed.id.as_str().to_owned(), true)).collect()
@@ -127,10 +135,10 @@ pub(crate) fn watch(config: &FaultsConfig) -> Faults {
     faults
 }
 
-/// Logs each change of the problem with the flag file. It runs as long as the process.
+/// Logs each change of the problems with the flag file, and counts its invalid flags. It runs as long as the process.
 pub(crate) async fn log_problems(faults: Faults) {
     const INTERVAL: Duration = Duration::from_secs(1);
-    let mut known = None;
+    let (mut known, mut known_flags) = (None, Vec::new());
     loop {
         let problem = faults.problem();
         if problem != known {
@@ -144,8 +152,26 @@ pub(crate) async fn log_problems(faults: Faults) {
             }
             known = problem;
         }
+        let flags = faults.invalid();
+        if flags != known_flags {
+            for flag in newly_invalid(&flags, &known_flags) {
+                tracing::warn!("a flag in the file of the armed faults is invalid and counts as off: {flag}");
+            }
+            let count = u32::try_from(flags.len()).unwrap_or(u32::MAX);
+            metric::gauge(Metric::FaultsFlagsInvalid, f64::from(count), &[]);
+            known_flags = flags;
+        }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// The flags that were not invalid in the same way before. There are so few that nobody floods the log with them.
+fn newly_invalid<'a>(
+    flags: &'a [InvalidFlag],
+    known: &'a [InvalidFlag],
+) -> impl Iterator<Item = &'a InvalidFlag> {
+    const LOGGED_MAX: usize = 16;
+    flags.iter().filter(move |flag| !known.contains(flag)).take(LOGGED_MAX)
 }
 
 #[cfg(test)]
@@ -176,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn stuck_partition_is_the_one_that_the_fault_names() {
+    fn named_partition_is_stuck() {
         let here = Scope::Service("notification".to_owned());
         let flags = Flags::scoped("notification", &[(FaultId::ConsumerStuck, here, &[("partition", 3)])]);
         let hook = RecordFaults(flags.faults());
@@ -192,11 +218,45 @@ mod tests {
     }
 
     #[test]
-    fn retried_record_is_not_delayed_on_purpose_again() {
+    fn retried_record_is_not_delayed_again() {
         let flags = Flags::armed("notification", FaultId::ConsumerDelayedOnPurpose, &[]);
         let hook = RecordFaults(flags.faults());
         let fails = |is_retry| hook.action(&Subject::default(), 0, is_retry).fail;
         assert_eq!([false, true].map(fails), [true, false]);
         assert!(!hook.action(&Subject::default(), 0, false).crash);
+    }
+
+    #[test]
+    fn ineffective_faults_are_counted_and_change_nothing() {
+        let here = Scope::Service("game".to_owned());
+        let flags = Flags::scoped(
+            "game",
+            &[
+                (FaultId::ConsumerStuck, here, &[("partition", 3)]),
+                (FaultId::ConsumerSlow, Scope::All, &[("delay_ms", 70)]),
+            ],
+        );
+        let hook = RecordFaults(flags.faults().ineffective());
+        assert_eq!(hook.action(&Subject::default(), 3, false), HookAction::default());
+        assert!(!hook.stalls("t", 3), "no record waits");
+        assert_eq!((flags.applied(FaultId::ConsumerSlow), flags.applied(FaultId::ConsumerStuck)), (1, 1));
+        let asked = flags.faults().ineffective();
+        assert!(is_active(&asked, FaultId::ConsumerSlow, None, None), "a fault that asks first is counted");
+        assert_eq!(active(&asked, FaultId::ConsumerSlow, None, None), None);
+        assert_eq!(flags.applied(FaultId::ConsumerSlow), 2);
+    }
+
+    #[test]
+    fn invalid_flag_is_logged_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("faults.json");
+        std::fs::write(&file, r#"{"flags": {"game.new": {"state": "ON"}, "game.old": 7}}"#).unwrap();
+        let flags = ::faults::State::read(&file).unwrap().invalid;
+        let names = |known: &[InvalidFlag]| {
+            newly_invalid(&flags, known).map(|flag| flag.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["game.new", "game.old"]);
+        assert_eq!(names(&flags[..1]), ["game.old"]);
+        assert_eq!(names(&flags), Vec::<String>::new());
     }
 }

@@ -9,7 +9,7 @@ mod layers;
 mod slow_clients;
 
 pub use accept::serve;
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, Path, Query, RawBody};
 pub use hosts::Hosts;
 pub use idempotency_key::{IDEMPOTENCY_KEY_HEADER, IdempotencyKey, KeyError};
-pub use layers::{internal, layered, paths, router, with_problems};
+pub use layers::{internal, layered, paths, router, with_body_limit, with_problems};

@@ -12,6 +12,11 @@ use crate::config::Secret;
 /// Header that carries the token.
 pub const INTERNAL_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-internal-token");
 
+/// Last part of the type of the problem with which a request without the token is refused (401).
+///
+/// It differs from other 401s, so that a caller does not pass it on as an error of its own client.
+pub const INTERNAL_TOKEN_PROBLEM: &str = "internal-token";
+
 /// Header that names the session in requests to the user service.
 ///
 /// The id gives access to the session. It is never part of a path, so that no log and no span shows it.

@@ -44,6 +44,9 @@ pub struct Event {
     pub request_hash: Option<RequestHash>,
     /// The content.
     pub message: Message,
+    /// Send time that the producer states, in milliseconds since 1970, if it is not the moment of the publish. It belongs to the
+    /// record and not to the event, so a decoded event has none.
+    pub sent_at_ms: Option<i64>,
 }
 
 /// Encoding of a record's value.
@@ -137,6 +140,7 @@ impl Event {
             causation_id: None,
             request_hash: Some(request_hash),
             message: message.into(),
+            sent_at_ms: None,
         }
     }
 
@@ -150,6 +154,7 @@ impl Event {
             causation_id: Some(cause.clone()),
             request_hash: None,
             message,
+            sent_at_ms: None,
         }
     }
 
@@ -232,6 +237,7 @@ impl Event {
             causation_id: attributes.causation_id,
             request_hash: attributes.request_hash,
             message,
+            sent_at_ms: None,
         })
     }
 

@@ -9,6 +9,7 @@
 //! for [`Topic::BetsCommands`]. The game service decodes it and publishes an `ApplyWager` as its [`Event::follower`].
 
 pub mod class;
+mod clock;
 mod decode_error;
 pub mod event;
 mod event_type;
@@ -20,11 +21,13 @@ mod json;
 pub mod message;
 pub mod parts;
 pub mod proto;
+pub mod scorecard;
 pub mod topics;
 mod validate;
 pub mod versions;
 
 pub use class::{Classify, ErrorClass};
+pub use clock::now_ms;
 pub use decode_error::DecodeError;
 pub use event::{Encoded, Event, Format, Place, RecordView, TraceExtension};
 pub use event_type::{EventType, UnknownEventType};

@@ -3,22 +3,26 @@
 //! Every fault is a flag with the variants `on` (its parameters) and `off`. A fault that is not armed is `DISABLED`, with its
 //! default scope and values, so an operator can arm it by writing `ENABLED`. Only those targeting rules of flagd are accepted
 //! that are also written: `fractional` over `on` and `off`, and `if` with `==` on `player`, `release` or `service`. The end of a
-//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds.
+//! fault is in its metadata (`expires_at_ms`), because flagd's own time has whole seconds. Each flag is read by itself: an invalid
+//! one is off, and the others work.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Armed, FaultId, Scope, State, Values};
+use crate::{Armed, FaultId, InvalidFlag, Scope, State, Values};
 
 const ON: &str = "on";
 const OFF: &str = "off";
 const EXPIRES_AT_MS: &str = "expires_at_ms";
+/// Longest name and longest reason of an invalid flag that are shown, in characters.
+const NAME_CHARS_MAX: usize = 64;
+const REASON_CHARS_MAX: usize = 300;
 
 #[derive(Deserialize)]
 struct File {
-    flags: BTreeMap<String, Flag>,
+    flags: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -39,20 +43,44 @@ enum FlagState {
     Disabled,
 }
 
-/// Reads the text of a flag file. The error says which flag is wrong.
+/// Reads the text of a flag file. The error says why it is none.
 pub(crate) fn parse(text: &str) -> Result<State, String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let mut armed = Vec::new();
-    for (name, flag) in &file.flags {
-        if let Some(fault) = flag.armed(name).map_err(|reason| format!("flag `{name}`: {reason}"))? {
-            armed.push(fault);
+    let mut state = State::default();
+    for (name, written) in file.flags {
+        match armed_by(&name, &written) {
+            Ok(Some(fault)) => state.armed.push(fault),
+            Ok(None) if is_default(&name, &written) => {}
+            Ok(None) => drop(state.unarmed.insert(name, written)),
+            Err(reason) => state.invalid.push(invalid(name, written, &reason)),
         }
     }
-    armed.sort_by_key(|fault| fault.id);
-    Ok(State { armed })
+    state.armed.sort_by_key(|fault| fault.id);
+    Ok(state)
+}
+
+/// Returns true if the flag is written like that of a fault that was never armed.
+fn is_default(name: &str, written: &Value) -> bool {
+    name.parse::<FaultId>().is_ok_and(|id| *written == disabled(id))
+}
+
+/// The fault that a flag arms, or None if it arms none. The error says why it is invalid.
+fn armed_by(name: &str, written: &Value) -> Result<Option<Armed>, String> {
+    Flag::deserialize(written).map_err(|error| error.to_string())?.armed(name)
+}
+
+fn invalid(name: String, written: Value, reason: &str) -> InvalidFlag {
+    let cut = |text: &str, chars_max: usize| -> String { text.chars().take(chars_max).collect() };
+    InvalidFlag {
+        name: cut(&name, NAME_CHARS_MAX),
+        reason: cut(reason, REASON_CHARS_MAX),
+        written: (name, written),
+    }
 }
 
 /// Writes the text of a flag file. The error says which fault is wrong.
+///
+/// A flag that arms nothing keeps what an operator wrote, until its own fault is armed.
 pub(crate) fn render(state: &State) -> Result<String, String> {
     let mut seen = BTreeSet::new();
     for fault in &state.armed {
@@ -62,13 +90,19 @@ pub(crate) fn render(state: &State) -> Result<String, String> {
             return Err(format!("fault `{id}`: it is armed twice"));
         }
     }
-    let flags: Map<String, Value> = FaultId::ALL
+    let mut flags: Map<String, Value> = FaultId::ALL
         .into_iter()
         .map(|id| {
             let armed = state.armed.iter().find(|armed| armed.id == id);
             (id.to_string(), armed.map_or_else(|| disabled(id), enabled))
         })
         .collect();
+    let invalid = state.invalid.iter().map(|flag| (&flag.written.0, &flag.written.1));
+    for (name, flag) in state.unarmed.iter().chain(invalid) {
+        if !seen.iter().any(|id| id.as_str() == name) {
+            flags.insert(name.clone(), flag.clone());
+        }
+    }
     let file = json!({ "$schema": "https://flagd.dev/schema/v0/flags.json", "flags": flags });
     serde_json::to_string_pretty(&file).map(|text| text + "\n").map_err(|error| error.to_string())
 }

@@ -5,8 +5,9 @@
 //! ([`Faults::watch`]). The code at the place that the fault names calls [`Faults::active`] with its [`Subject`] and breaks
 //! something if it gets values. One request can carry a fault of its own in signed baggage ([`request`]).
 //!
-//! It guarantees that no fault is active unless the file or a signed request names it, that an unreadable file changes nothing,
-//! and that an evaluation costs one relaxed load while nothing is armed. `docs/FAULTS.md` is generated from the registry.
+//! It guarantees that no fault is active unless the file or a signed request names it, that an unreadable file changes nothing, that
+//! an invalid flag is off and disturbs no other, and that an evaluation costs one relaxed load while nothing is armed.
+//! `docs/FAULTS.md` is generated from the registry.
 //!
 //! # Why the evaluator is our own
 //!
@@ -25,16 +26,10 @@ mod state;
 mod values;
 mod watcher;
 
+pub use contracts::now_ms;
 pub use definition::{Acts, Definition, MoneyVerdict, ParamSpec, ScopeKind};
 pub use evaluation::Subject;
 pub use fault_id::{FaultId, UnknownFault};
 pub use service_faults::{Faults, Options};
-pub use state::{Armed, Scope, State, StateError};
+pub use state::{Armed, InvalidFlag, Scope, State, StateError};
 pub use values::{ValueError, Values};
-
-/// Milliseconds since 1970, the time in which faults expire.
-#[must_use]
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::{Armed, FaultId, State, Subject, Values, evaluation, now_ms, request, watcher};
+use crate::{Armed, FaultId, InvalidFlag, State, Subject, Values, evaluation, now_ms, request, watcher};
 
 /// What a process needs to know to evaluate faults.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct Options {
 pub struct Faults {
     /// None: no fault is ever active.
     process: Option<Arc<Process>>,
+    /// Evaluations are counted and answer "off".
+    is_ineffective: bool,
 }
 
 /// Shared state of the handles and of the watcher.
@@ -33,6 +35,7 @@ pub(crate) struct Process {
     /// True if a fault of the file may be active. It is all that is read on the fast path.
     is_any_armed: AtomicBool,
     armed: RwLock<Arc<[Armed]>>,
+    invalid: Mutex<Vec<InvalidFlag>>,
     problem: Mutex<Option<String>>,
     /// How often each fault was active, by the place in [`FaultId::ALL`].
     applied: [AtomicU64; FaultId::ALL.len()],
@@ -42,46 +45,74 @@ impl Faults {
     /// Faults that are never active, for tests and for services without a flag file.
     #[must_use]
     pub fn none() -> Self {
-        Self { process: None }
+        Self { process: None, is_ineffective: false }
     }
 
     /// Reads the flag file now and whenever it changes, until the last clone is dropped.
     ///
-    /// A file that cannot be read or is invalid changes nothing, and [`Faults::problem`] says why.
+    /// A file that cannot be read or is invalid changes nothing, and [`Faults::problem`] says why. A single invalid flag is off
+    /// ([`Faults::invalid`]).
     #[must_use]
     pub fn watch(options: Options) -> Self {
         let process = Arc::new(Process {
             options,
             is_any_armed: AtomicBool::new(false),
             armed: RwLock::new(Arc::from([])),
+            invalid: Mutex::default(),
             problem: Mutex::new(None),
             applied: [const { AtomicU64::new(0) }; FaultId::ALL.len()],
         });
         watcher::start(&process);
-        Self { process: Some(process) }
+        Self { process: Some(process), is_ineffective: false }
     }
 
-    /// The values of a fault that is active for this subject, or None. Every Some is counted as applied.
+    /// The same faults without any effect: each evaluation is counted as usual and answers "off".
+    ///
+    /// A check that finds a fault's evidence in spite of that is worthless. `./pitboss verify --sabotage` finds such checks.
+    #[must_use]
+    pub fn ineffective(self) -> Self {
+        Self { is_ineffective: true, ..self }
+    }
+
+    /// Returns true if no fault has an effect ([`Faults::ineffective`]).
+    #[must_use]
+    pub fn is_ineffective(&self) -> bool {
+        self.is_ineffective
+    }
+
+    /// The values of a fault that is active for this subject, or None. A fault that is active counts as applied.
     ///
     /// While nothing is armed and the request carries no fault, this is one relaxed load. A fault of the request goes before
     /// one of the file.
     #[must_use]
     pub fn active(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
+        self.evaluate(id, subject).filter(|_| !self.is_ineffective)
+    }
+
+    /// Does the same as [`Faults::active`], also for faults without effect. The caller must not apply the values of those.
+    #[must_use]
+    pub fn evaluate(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
         let process = self.process.as_deref()?;
         let values = process.values(id, subject)?;
         process.applied[id as usize].fetch_add(1, Ordering::Relaxed);
         Some(values)
     }
 
-    /// Returns true if no fault can be active, for any subject: nothing is armed, and no request can carry a fault.
+    /// Returns true if no fault can be active for a unit of work with this baggage entry ([`Subject::request`]).
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.process.as_deref().is_none_or(|process| {
-            !process.is_any_armed.load(Ordering::Relaxed) && process.options.secret.is_empty()
-        })
+    pub fn is_idle(&self, request: Option<&str>) -> bool {
+        self.process.as_deref().is_none_or(|process| process.is_idle(request))
     }
 
-    /// Returns true if a fault is active for this subject. Nothing is counted, so code that waits for a fault's end uses it.
+    /// Returns true if a request can carry faults, because this process can check their signature.
+    #[must_use]
+    pub fn reads_requests(&self) -> bool {
+        self.process.as_deref().is_some_and(|process| !process.options.secret.is_empty())
+    }
+
+    /// Returns true if an evaluation for this subject would count as applied. Nothing is counted.
+    ///
+    /// Code that waits for a fault's end uses it.
     #[must_use]
     pub fn is_active(&self, id: FaultId, subject: &Subject<'_>) -> bool {
         self.process.as_deref().is_some_and(|process| process.values(id, subject).is_some())
@@ -112,7 +143,16 @@ impl Faults {
         self.process.as_deref().map(Process::file)
     }
 
-    /// Why the flag file as it is now is not in effect, or None if it is.
+    /// The invalid flags of the file. They are off.
+    #[must_use]
+    pub fn invalid(&self) -> Vec<InvalidFlag> {
+        let process = self.process.as_ref();
+        process.map_or_else(Vec::new, |process| {
+            process.invalid.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        })
+    }
+
+    /// Why the flag file as it is now is not in effect, or None if it is. [`Faults::invalid`] has single flags.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.process.as_ref()?.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -126,6 +166,7 @@ impl Process {
 
     pub(crate) fn set_state(&self, state: State) {
         *self.armed.write().unwrap_or_else(PoisonError::into_inner) = state.armed.into();
+        *self.invalid.lock().unwrap_or_else(PoisonError::into_inner) = state.invalid;
         self.refresh(now_ms());
     }
 
@@ -134,7 +175,13 @@ impl Process {
     }
 
     /// Returns to the fast path when the last fault has expired.
-    pub(crate) fn refresh(&self, now_ms: i64) {
+    pub(crate) fn end_expired(&self) {
+        if self.is_any_armed.load(Ordering::Relaxed) {
+            self.refresh(now_ms());
+        }
+    }
+
+    fn refresh(&self, now_ms: i64) {
         let is_any_armed = self.armed().iter().any(|armed| !armed.is_expired(now_ms));
         self.is_any_armed.store(is_any_armed, Ordering::Relaxed);
     }
@@ -143,9 +190,14 @@ impl Process {
         Arc::clone(&self.armed.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Nothing is armed, and the request carries no fault that this process can check.
+    fn is_idle(&self, request: Option<&str>) -> bool {
+        !self.is_any_armed.load(Ordering::Relaxed) && (request.is_none() || self.options.secret.is_empty())
+    }
+
     /// The values of an active fault. While nothing is armed and the request carries no fault, this is one relaxed load.
     fn values(&self, id: FaultId, subject: &Subject<'_>) -> Option<Values> {
-        if !self.is_any_armed.load(Ordering::Relaxed) && subject.request.is_none() {
+        if self.is_idle(subject.request) {
             return None;
         }
         self.evaluate(id, subject, now_ms())
@@ -169,7 +221,9 @@ impl Process {
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.process.as_ref().map(|process| &process.options);
-        f.debug_struct("Faults").field("options", &options).field("armed", &self.armed()).finish()
+        let mut fields = f.debug_struct("Faults");
+        fields.field("options", &options).field("is_ineffective", &self.is_ineffective);
+        fields.field("armed", &self.armed()).finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The flag file: which faults are armed, for whom, with which values, and until when.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
@@ -42,11 +43,27 @@ pub struct Armed {
     pub expires_at_ms: Option<i64>,
 }
 
+/// A flag that cannot be armed as it is written. It counts as off, and the other flags work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidFlag {
+    /// Name of the flag, cut after 64 characters. It need not be a fault.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Name and content as they are in the file.
+    pub(crate) written: (String, serde_json::Value),
+}
+
 /// Content of the flag file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The armed faults, expired ones too. Each fault occurs once.
     pub armed: Vec<Armed>,
+    /// The flags that are invalid. A change of other flags keeps them as they are.
+    pub invalid: Vec<InvalidFlag>,
+    /// Flags that arm nothing and that somebody has changed, by name, as they are in the file. A change of other flags keeps them,
+    /// and arming replaces them.
+    pub unarmed: BTreeMap<String, serde_json::Value>,
 }
 
 /// Reason why a flag file cannot be read or written.
@@ -62,7 +79,7 @@ pub enum StateError {
         /// The error.
         source: io::Error,
     },
-    /// The content is not a flag file, or a flag in it has no meaning here.
+    /// The content is not a flag file.
     #[error("the flag file {} is invalid: {reason}", .path.display())]
     Invalid {
         /// The file.
@@ -70,6 +87,12 @@ pub enum StateError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl fmt::Display for InvalidFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flag `{}`: {}", self.name, self.reason)
+    }
 }
 
 impl Armed {
@@ -107,10 +130,10 @@ impl fmt::Display for Scope {
 }
 
 impl State {
-    /// Reads a flag file. A missing file is a state in which nothing is armed.
+    /// Reads a flag file. A missing file is a state in which nothing is armed. Of each invalid flag the state has the reason.
     ///
     /// # Errors
-    /// When the file cannot be read, is no flag file, or arms an unknown fault.
+    /// When the file cannot be read or is no flag file.
     pub fn read(path: &Path) -> Result<Self, StateError> {
         let failed = |source| StateError::File { action: "read", path: path.to_owned(), source };
         let text = match read_bounded(path) {
@@ -163,7 +186,9 @@ impl State {
         Ok(changed)
     }
 
-    /// Disarms all faults under the lock of [`State::update`], and returns those that were armed. An invalid file is replaced.
+    /// Disarms all faults under the lock of [`State::update`], and returns those that were armed.
+    ///
+    /// Invalid flags and those that somebody has changed are removed, and an invalid file is replaced.
     ///
     /// # Errors
     /// When the file cannot be written, or another change does not end in time.
@@ -181,17 +206,19 @@ impl State {
         self.armed.retain(|armed| !armed.is_expired(now_ms));
     }
 
-    /// Arms a fault. It replaces an earlier state of the same fault.
+    /// Arms a fault. It replaces an earlier state of the same fault, also an invalid or disabled one.
     pub fn arm(&mut self, armed: Armed) {
         self.disarm(armed.id);
+        self.unarmed.remove(armed.id.as_str());
         self.armed.push(armed);
     }
 
-    /// Disarms a fault. Returns true if it was armed.
+    /// Disarms a fault. Returns true if it was armed, or if its flag was invalid.
     pub fn disarm(&mut self, id: FaultId) -> bool {
-        let before = self.armed.len();
+        let before = self.armed.len() + self.invalid.len();
         self.armed.retain(|armed| armed.id != id);
-        self.armed.len() < before
+        self.invalid.retain(|flag| flag.written.0 != id.as_str());
+        self.armed.len() + self.invalid.len() < before
     }
 }
 

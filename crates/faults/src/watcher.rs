@@ -4,14 +4,15 @@
 //! hung on a queue of such events, and they do not cross all mounts of containers.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use crate::State;
 use crate::service_faults::Process;
-use crate::{State, now_ms};
 
 /// Pause between two checks of the file.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -19,21 +20,24 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// replaced by one with the same metadata.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Metadata of a file that changes with its content.
+/// What is known of a file without reading it. It changes with the content.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: SystemTime,
-    length: u64,
-    inode: u64,
+enum Stamp {
+    Missing,
+    File { modified: SystemTime, length: u64, inode: u64 },
 }
 
 impl Stamp {
-    /// None if the file has to be read again at the next check: it is missing, not readable, or too young.
+    /// None if the file has to be read again at the next check: it is not readable, or too young.
     fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Some(Self::Missing),
+            Err(_) => return None,
+        };
         let modified = metadata.modified().ok()?;
         let is_settled = modified.elapsed().is_ok_and(|age| age >= SETTLED_AFTER);
-        is_settled.then_some(Self { modified, length: metadata.len(), inode: metadata.ino() })
+        is_settled.then(|| Self::File { modified, length: metadata.len(), inode: metadata.ino() })
     }
 }
 
@@ -61,7 +65,7 @@ fn watch(process: &Weak<Process>, mut seen: Option<Stamp>) {
 fn check(process: &Process, seen: &mut Option<Stamp>) {
     let stamp = Stamp::of(process.file()); // before the content, so that the next check sees a later change
     if stamp.is_some() && stamp == *seen {
-        process.refresh(now_ms());
+        process.end_expired();
         return;
     }
     match State::read(process.file()) {

@@ -5,9 +5,12 @@
 //! What one fault does is in `broker`, `processes`, `records` and `outside`. The same reconciler tells Sentry each change of the
 //! armed faults, also of those that act in the services (`flag_changes`).
 //!
+//! On a platform whose faults have no effect, each is counted and not applied (`ineffective`).
+//!
 //! It guarantees that every fault is taken back when it is disarmed, when it expires, and before the parts are shut down. What a
 //! killed supervisor left behind is taken back by the next one. Nothing is applied before `up` has finished.
 
+pub(crate) mod ineffective;
 pub mod receipts;
 
 mod broker;

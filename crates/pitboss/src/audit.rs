@@ -1,10 +1,12 @@
 //! Audit of the money on a running platform (`docs/AUDIT.md`).
 //!
-//! It reads what the services stored and what the card provider states, and compares records that were written separately. It
-//! writes nothing and stops nothing. These rules keep running bets from causing a false finding:
+//! It reads what the services stored, what they published and what the card provider states, and compares records that were written
+//! separately. It writes nothing and stops nothing. These rules keep running bets from causing a false finding:
 //! - The record that is written first is read last: an account before its ledger rows, a bet before its wager, the provider's
-//!   statement before the ledger. What was true when the first record was read is still there when the second one is read.
-//! - A counterpart that is written later (history, facts, rollups) may be missing while it is in flight.
+//!   statement before the ledger, an event before the document that it was published from. What was true when the first record was
+//!   read is still there when the second one is read.
+//! - A counterpart that is written later (events, history, facts, rollups) may be missing while it is in flight, or while an open
+//!   transaction of another producer holds back what it follows from.
 //! - Every suspect is examined again, twice, after a pause. Only a violation that is still there is a finding.
 //!
 //! An audit can continue where another one ended: a [`Mark`] says up to where each source was read, and what was open there.
@@ -13,12 +15,17 @@ mod accounts;
 mod bets;
 mod books;
 pub mod documents;
+pub mod event_rules;
 mod ledger;
 mod mark;
 mod orders;
 mod parked;
+mod partition;
 pub mod pay_table;
 mod payments;
+mod presence;
+mod published;
+mod records;
 mod report;
 mod rollups;
 pub mod rules;
@@ -27,8 +34,11 @@ pub mod statement;
 mod tally;
 mod violation;
 pub mod walk;
+mod window;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -42,6 +52,7 @@ use time::OffsetDateTime;
 use self::books::{Books, Source, by_id, decode, id_of};
 use self::parked::Parked;
 use self::pay_table::PayTable;
+use self::published::Published;
 use self::statement::{Provider, Statement};
 use self::tally::{Subject, Tally};
 use crate::target::Target;
@@ -76,8 +87,12 @@ pub struct Sources {
     pub partners_url: String,
     /// Token of requests between our services.
     pub internal_token: String,
-    /// Brokers with the dead letters.
+    /// Brokers with the topics.
     pub bootstrap_servers: String,
+    /// Prefix of the names of topics and groups, empty except in tests that share a broker.
+    pub kafka_namespace: String,
+    /// Number of records of topics that were read so far, for whoever shows the progress.
+    pub records_read: Arc<AtomicU64>,
     /// HTTP client without proxies.
     pub http: reqwest::Client,
 }
@@ -106,8 +121,18 @@ impl Sources {
                 .clone()
                 .context("this checkout has no secrets of the platform, and partners answers only with its internal token")?,
             bootstrap_servers,
+            kafka_namespace: String::new(),
+            records_read: Arc::default(),
             http: target.http().clone(),
         })
+    }
+
+    fn kafka(&self) -> bus::Config {
+        bus::Config {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            namespace: self.kafka_namespace.clone(),
+            ..bus::Config::default()
+        }
     }
 }
 
@@ -149,13 +174,16 @@ pub async fn run_with(sources: &Sources, options: &Options) -> Result<Report> {
 pub async fn run_from(sources: &Sources, from: &Mark, in_flight: Duration) -> Result<(Report, Mark)> {
     let mut auditor = Auditor::open(sources, from, in_flight).await?;
     auditor.check_mark().await?;
-    let settled_ms = auditor.started_ms.saturating_sub(auditor.in_flight_ms);
+    let settled_ms = auditor.settled_ms();
     let next_ms = from.since_ms.map_or(settled_ms, |since_ms| since_ms.max(settled_ms));
     let mut tally = Tally::bounded();
     // The statement first, because a payment is captured before the ledger completes it.
     let line = auditor.read_statement(&mut tally).await?;
+    // The topics before the documents that their events were published from.
+    auditor.read_topics(&mut tally).await?;
     let carried = auditor.examine_open(&mut tally).await?;
     for source in Source::ALL {
+        auditor.published.update(auditor.books.now_ms()).await?;
         auditor.scan(source, &mut tally).await?;
     }
     let compared_to_s = auditor.examine_rollups(&mut tally).await?;
@@ -173,9 +201,10 @@ pub async fn run_from(sources: &Sources, from: &Mark, in_flight: Duration) -> Re
         mark: mark::rfc3339(next_ms)?,
         carried,
         open: open.as_ref().map(|open| u64::try_from(open.len()).unwrap_or(u64::MAX)),
+        held: auditor.published.held(),
     };
     let next = match open {
-        Some(open) => Mark::after(next_ms, line, compared_to_s, open),
+        Some(open) => Mark::after(next_ms, line, compared_to_s, auditor.published.marks(), open),
         // What cannot be carried along has to be read again.
         None => from.clone(),
     };
@@ -189,6 +218,7 @@ struct Auditor {
     provider: Provider,
     statement: Statement,
     parked: Parked,
+    published: Published,
     tables: Vec<PayTable>,
     from: Mark,
     since_ms: Option<i64>,
@@ -209,19 +239,29 @@ impl Auditor {
             internal_token: sources.internal_token.clone(),
         };
         let books = Books::connect(&sources.mongo_uri, &sources.databases).await?;
-        let started_ms = books.now_ms();
+        let (started_ms, kafka) = (books.now_ms(), sources.kafka());
+        let in_flight_ms = i64::try_from(in_flight.as_millis()).unwrap_or(i64::MAX);
+        let settled_ms = started_ms.saturating_sub(in_flight_ms);
+        let times = (started_ms, settled_ms);
+        let published = Published::open(&kafka, from, times, Arc::clone(&sources.records_read)).await?;
         Ok(Self {
             books,
             provider,
             statement: Statement::default(),
-            parked: Parked::at(&sources.bootstrap_servers),
+            parked: Parked::at(kafka),
+            published,
             tables,
             since_ms: from.since_ms,
             from: from.clone(),
             started_ms,
-            in_flight_ms: i64::try_from(in_flight.as_millis()).unwrap_or(i64::MAX),
+            in_flight_ms,
             recheck_after: in_flight.min(RECHECK_AFTER_MAX),
         })
+    }
+
+    /// Returns the time before which nothing was in flight when the audit began.
+    const fn settled_ms(&self) -> i64 {
+        self.started_ms.saturating_sub(self.in_flight_ms)
     }
 
     /// Returns true for a record whose counterpart may still be on its way.
@@ -229,11 +269,19 @@ impl Auditor {
         self.books.now_ms().saturating_sub(at_ms) < self.in_flight_ms
     }
 
+    /// Returns true if what follows a record of this player may still be on its way: the record is young, or an open transaction
+    /// holds records of the player back.
+    fn is_pending(&self, player_id: &str, at_ms: i64) -> bool {
+        self.is_young(at_ms) || self.published.may_be_held(player_id)
+    }
+
     /// Reads one collection in batches and examines every document.
     async fn scan(&self, source: Source, tally: &mut Tally) -> Result<()> {
         let size = if source == Source::Accounts { ACCOUNTS_AT_ONCE } else { DOCUMENTS_AT_ONCE };
         let mut batches = self.books.collection(source).batches(self.scope(source, None), size).await?;
         while let Some(documents) = batches.next().await? {
+            // A long read would otherwise leave more and more events in flight.
+            self.published.update_if_due(self.books.now_ms()).await?;
             self.examine(source, &documents, tally).await?;
         }
         Ok(())
@@ -251,6 +299,7 @@ impl Auditor {
     /// Examines the records that were open at the mark, except those that the scan reads anyway. Returns their number.
     async fn examine_open(&self, tally: &mut Tally) -> Result<u64> {
         let open = &self.from.open;
+        let mut is_row_missing = false;
         for source in [Source::Ledger, Source::Bets, Source::History] {
             let ids = ids_of(open, source);
             for ids in ids.chunks(DOCUMENTS_AT_ONCE as usize) {
@@ -259,6 +308,7 @@ impl Auditor {
                     // A decision that is still only in its account's tail has no row yet.
                     for id in ids.iter().filter(|id| !found.contains_key(*id)) {
                         tally.keep_open(Subject::Document(source, id.clone()));
+                        is_row_missing = true;
                     }
                 }
                 found.retain(|_, document| self.is_before_mark(source, document));
@@ -267,11 +317,20 @@ impl Auditor {
             }
         }
         for subject in open {
-            if let Subject::Order(sequence) = subject {
-                let line = self.provider.line(*sequence).await?;
-                self.examine_orders(line.as_slice(), tally).await?;
+            match subject {
+                Subject::Order(sequence) => {
+                    let line = self.provider.line(*sequence).await?;
+                    self.examine_orders(line.as_slice(), tally).await?;
+                }
+                // It may be the event of a row that is still missing.
+                Subject::Event(id) if is_row_missing && !self.published.has(id) => {
+                    tally.keep_open(subject.clone());
+                }
+                _ => {}
             }
         }
+        let is_before = |topic, partition, offset| !self.published.is_in_window(topic, partition, offset);
+        self.examine_places(open, is_before, tally).await?;
         Ok(u64::try_from(open.len()).unwrap_or(u64::MAX))
     }
 
@@ -282,7 +341,9 @@ impl Auditor {
             return Ok(());
         }
         tokio::time::sleep(self.recheck_after).await;
+        self.published.update(self.books.now_ms()).await?;
         let mut again = Tally::unbounded();
+        self.examine_places(&subjects, |_, _, _| true, &mut again).await?;
         for source in Source::ALL {
             for ids in ids_of(&subjects, source).chunks(ACCOUNTS_AT_ONCE as usize) {
                 let found = by_id(self.books.collection(source), ids).await?;
@@ -299,7 +360,7 @@ impl Auditor {
                 Subject::Bucket { level, start_s } => {
                     self.examine_bucket(level, start_s, &mut again).await?;
                 }
-                Subject::Document(..) => {}
+                Subject::Document(..) | Subject::Record { .. } | Subject::Event(_) => {}
             }
         }
         tally.keep_confirmed(again);

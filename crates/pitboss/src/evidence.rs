@@ -204,7 +204,7 @@ pub enum Evidence {
         /// Smallest number of lost items.
         quantity_min: u64,
     },
-    /// One service and op whose 95th percentile of the transactions is above a duration.
+    /// One service and op whose 95th percentile of the transactions is above a duration. Work in the background does not count.
     P95Above {
         /// The duration.
         duration_ms: u64,
@@ -220,7 +220,8 @@ pub enum Evidence {
     },
     /// A load without a failed unit, whose 95th percentile is at most a multiple of that of the control.
     ///
-    /// It is the one form that is measured by the sender of the load, because the service under test is the way to Sentry itself.
+    /// It is the one form that is measured by the sender of the load, because the service under test is the way to Sentry itself. A
+    /// phase that has no control to be compared with, such as the control itself, is judged by the other parts of the evidence.
     LoadUnaffected {
         /// Largest quotient of the two.
         p95_ratio_max: f64,

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use faults::{Armed, FaultId, State};
+use faults::{Armed, FaultId, InvalidFlag, State};
 use runtime::Layout;
 
 /// The flag file.
@@ -28,6 +28,12 @@ impl FlagFile {
     pub fn armed(&self) -> Result<Vec<Armed>> {
         let (state, now_ms) = (State::read(&self.path)?, faults::now_ms());
         Ok(state.armed.into_iter().filter(|armed| !armed.is_expired(now_ms)).collect())
+    }
+
+    /// Returns the invalid flags, which are off. A file that is missing or cannot be read has none.
+    #[must_use]
+    pub fn invalid(&self) -> Vec<InvalidFlag> {
+        State::read(&self.path).map(|state| state.invalid).unwrap_or_default()
     }
 
     /// Arms a fault. It replaces an earlier entry of the same fault.
@@ -110,7 +116,17 @@ mod tests {
     }
 
     #[test]
-    fn damaged_file_is_replaced_only_when_all_are_disarmed() {
+    fn invalid_flag_is_off_until_it_is_disarmed() {
+        let (_folder, file) = file();
+        std::fs::write(&file.path, r#"{"flags": {"consumer.slow": {"state": "ON"}}}"#).unwrap();
+        file.arm(armed(FaultId::GameRtpDrift, None)).unwrap();
+        assert_eq!(ids(&file), [FaultId::GameRtpDrift]);
+        assert_eq!(file.invalid().len(), 1);
+        assert!(file.disarm(FaultId::ConsumerSlow).unwrap() && file.invalid().is_empty());
+    }
+
+    #[test]
+    fn only_disarming_all_replaces_damaged_file() {
         let (_folder, file) = file();
         std::fs::write(&file.path, "{").unwrap();
         assert!(file.armed().is_err() && file.disarm(FaultId::ConsumerSlow).is_err());

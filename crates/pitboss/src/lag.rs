@@ -27,7 +27,7 @@ impl History {
     pub fn add(&mut self, reading: &LagReading, now: Instant) {
         match self.last_number {
             Some(last) if last == reading.number => return,
-            // the reader started again, and with it its counts
+            // The reader started again, and with it its counts
             Some(last) if last > reading.number => self.groups.clear(),
             _ => {}
         }

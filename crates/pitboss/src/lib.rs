@@ -5,6 +5,7 @@
 
 pub mod actuators;
 pub mod audit;
+pub mod broker;
 pub mod cargo;
 pub mod checkout;
 pub mod cli;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use comfy_table::{ContentArrangement, Table, presets};
 use console::{Style, Term, truncate_str};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -11,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 const COLUMNS_DEFAULT: usize = 120;
 /// Interval between two steps of a spinner.
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
-/// Width from which facts are a table. On a narrower output each entry has a few lines.
+/// Smallest width at which a result is printed as a table. On a narrower output each entry has a few lines.
 const TABLE_COLUMNS_MIN: usize = 90;
 
 /// A number with its noun, such as `1 dead letter` or `2 dead letters`.
@@ -19,6 +20,16 @@ const TABLE_COLUMNS_MIN: usize = 90;
 pub fn counted<N: Copy + fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{plural}")
+}
+
+/// A table without lines, at most `columns` wide.
+#[must_use]
+pub fn borderless_table(columns: usize, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+    table.set_header(header);
+    table
 }
 
 /// Form of the output.

@@ -1,6 +1,6 @@
-//! Phases of a long command, with progress, timing and a final list.
+//! Steps of a long command, with progress, timing and a final list.
 //!
-//! On a terminal one line changes in place. Elsewhere (a log, CI) there is a line when a phase begins, one every 20 s, and one
+//! On a terminal one line changes in place. Elsewhere (a log, CI) there is a line when a step begins, one every 20 s, and one
 //! when it ends. All of it goes to standard error.
 
 use std::io::IsTerminal as _;
@@ -14,24 +14,24 @@ use serde::Serialize;
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
 const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
 
-/// A finished phase.
+/// A finished step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Phase {
-    /// Name of the phase.
+pub struct FinishedStep {
+    /// Name of the step.
     pub name: String,
-    /// Duration of the phase.
+    /// Duration of the step.
     pub seconds: f64,
 }
 
-/// All phases of one command.
+/// All steps of one command.
 #[derive(Debug)]
 pub struct Steps {
     terminal: bool,
     began: Instant,
-    done: Vec<Phase>,
+    done: Vec<FinishedStep>,
 }
 
-/// A phase in progress.
+/// A step in progress.
 #[derive(Debug)]
 pub struct Step {
     name: &'static str,
@@ -47,7 +47,7 @@ impl Default for Steps {
 }
 
 impl Steps {
-    /// Begins a phase.
+    /// Begins a step.
     #[must_use]
     pub fn begin(&self, name: &'static str) -> Step {
         let now = Instant::now();
@@ -66,7 +66,7 @@ impl Steps {
         Step { name, began: now, bar, last_printed: Mutex::new(now) }
     }
 
-    /// Ends a successful phase and reports it with `result`.
+    /// Ends a successful step and reports it with `result`.
     pub fn end(&mut self, step: Step, result: &str) {
         let seconds = step.began.elapsed().as_secs_f64();
         if let Some(bar) = &step.bar {
@@ -74,16 +74,16 @@ impl Steps {
         }
         let mark = Style::new().green().for_stderr().apply_to("✓");
         print_line(format!("{mark} {:<22} {:>6.1} s  {result}", step.name, seconds).trim_end());
-        self.done.push(Phase { name: step.name.to_owned(), seconds });
+        self.done.push(FinishedStep { name: step.name.to_owned(), seconds });
     }
 
-    /// The finished phases.
+    /// The finished steps.
     #[must_use]
-    pub fn phases(&self) -> &[Phase] {
+    pub fn finished(&self) -> &[FinishedStep] {
         &self.done
     }
 
-    /// Time since the phases began.
+    /// Time since the first step could begin.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.began.elapsed()

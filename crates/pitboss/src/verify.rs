@@ -2,16 +2,18 @@
 //!
 //! Each [`Row`] names a fault, the work that meets it, and the [`Evidence`] that has to reach the recorder. [`run`] puts a row
 //! through the same steps: rest, control, fault, recovery, audit. [`verdict`] then judges what was seen. [`soak`] is the opposite:
-//! a load without any fault, which has to show nothing.
+//! a load without any fault, which has to show nothing. [`sabotage`] proves the proof: without the fault's effect no row may hold.
 
 pub mod alerts;
 mod figures;
 mod money;
 mod phase;
+pub mod publish_report;
 pub(crate) mod receipts;
 pub mod report;
 mod rows;
 pub mod run;
+pub mod sabotage;
 pub mod scorecard;
 pub mod soak;
 pub mod verdict;
@@ -35,6 +37,10 @@ pub use workload::{Means, Progress, Workload};
 pub struct Row {
     /// The fault.
     pub fault: FaultId,
+    /// Name of the variant of the fault that the row proves. Empty for the fault's own row.
+    pub variant: &'static str,
+    /// Traffic for which the fault is armed.
+    pub reach: Reach,
     /// Parameters that differ from the defaults.
     pub params: &'static [(&'static str, i64)],
     /// Service whose busiest partition of the control becomes the parameter `partition`.
@@ -55,8 +61,26 @@ pub struct Row {
     pub applied_min: u64,
     /// Who causes the symptoms, where it is not the service that shows them. Empty otherwise.
     pub culprit: &'static str,
-    /// Waits for a big win, so `verify --quick` leaves it out.
+    /// Alert conditions of the fault that the work of this row cannot reach, each with the reason. All others have to hold.
+    pub exempt: &'static [(&'static str, &'static str)],
+    /// The work of the fault's phase is done again until the fault was applied as often as the row demands, for an action that
+    /// takes its time.
+    pub lasts_until_applied: bool,
+    /// Waits for a big win or for minutes, so `verify --quick` leaves it out.
     pub is_slow: bool,
+}
+
+/// Traffic for which the fault of a row is armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All traffic, or the one service that the fault is made for.
+    Usual,
+    /// A share of the traffic, in percent.
+    Share(u8),
+    /// The first player of the work. In the control the fault is armed for a player who does not exist.
+    Player,
+    /// The release that runs. In the control the fault is armed for another one.
+    Release,
 }
 
 /// Moment at which the work of the fault's phase begins.
@@ -81,6 +105,17 @@ pub enum Arrives {
 
 /// Deadline of a row that has no reason for another one.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Time after the deadline in which the alert conditions have to hold: lag and metrics need longer than the first signal.
+pub const ALERT_AFTER: Duration = Duration::from_secs(25);
+
+/// Longest time after the work for which a phase without a fault is read. Longer deadlines are for faults that need time to act,
+/// while telemetry arrives within this time.
+const QUIET_MAX: Duration = Duration::from_secs(10);
+/// The same for metrics, which a service adds up for 5 s and sends every 5 s, and for reports of losses, which a sender sends up to
+/// 9 s after the receiver answers again.
+const METRIC_QUIET_MAX: Duration = Duration::from_secs(15);
+/// The same for lag, which has to last for seconds, and which lagwatch reads every 3 s and sends every 5 s.
+const LAG_QUIET_MAX: Duration = Duration::from_secs(20);
 
 impl Row {
     /// A row with the default deadline, whose work begins at once.
@@ -88,6 +123,8 @@ impl Row {
     pub fn new(fault: FaultId, workload: Workload, evidence: Evidence) -> Self {
         Self {
             fault,
+            variant: "",
+            reach: Reach::Usual,
             params: &[],
             partition_of: None,
             workload: Some(workload),
@@ -98,16 +135,59 @@ impl Row {
             arrives: Arrives::WhileArmed,
             applied_min: 1,
             culprit: "",
+            exempt: &[],
+            lasts_until_applied: false,
             is_slow: false,
         }
     }
 
-    /// Traffic for which the fault is armed: all, or the one service that the fault is made for.
+    /// Name of the row: that of its fault, with `@` and the variant if it is one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let fault = self.fault;
+        if self.variant.is_empty() { fault.to_string() } else { format!("{fault}@{}", self.variant) }
+    }
+
+    /// The alert conditions that have to hold with the fault, and not without it.
+    pub fn expected_alerts(&self) -> impl Iterator<Item = &'static str> {
+        let (alerts, exempt) = (self.fault.definition().alerts, self.exempt);
+        alerts.iter().copied().filter(move |alert| !exempt.iter().any(|(known, _)| known == alert))
+    }
+
+    /// Time after the first unit in which the alert conditions have to hold.
+    #[must_use]
+    pub fn alert_deadline(&self) -> Duration {
+        self.deadline + ALERT_AFTER
+    }
+
+    /// Time after the work for which a phase without a fault is read: enough for the evidence to hold, if it could.
+    #[must_use]
+    pub fn quiet(&self) -> Duration {
+        let signals = self.evidence.signals();
+        let longest = signals.into_iter().map(quiet_max).max().unwrap_or(QUIET_MAX);
+        self.deadline.min(longest)
+    }
+
+    /// Usual traffic of the fault: all, or the one service that the fault is made for.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match &self.fault.definition().default_scope {
             scope @ Scope::Service(_) => scope.clone(),
             _ => Scope::All,
         }
+    }
+}
+
+/// Longest time in which a signal arrives after its cause.
+fn quiet_max(signal: &Evidence) -> Duration {
+    match signal {
+        Evidence::Lag { .. } => LAG_QUIET_MAX,
+        Evidence::MetricRatio { .. }
+        | Evidence::MetricAbove { .. }
+        | Evidence::MetricPeak { .. }
+        | Evidence::MetricShare { .. }
+        | Evidence::ClientReport { .. } => METRIC_QUIET_MAX,
+        Evidence::Any(several) => several.iter().map(quiet_max).max().unwrap_or(QUIET_MAX),
+        _ => QUIET_MAX,
     }
 }

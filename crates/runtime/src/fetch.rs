@@ -15,8 +15,7 @@ use tokio::time::error::Elapsed;
 use crate::error::LOG_LINES_SHOWN;
 use crate::logfile::{LOG_BYTES_MAX, LogWriter, tail};
 use crate::{Layout, RuntimeError, child, os_process};
-use group::Group;
-pub use group::kill_leftovers;
+pub use group::{Group, kill_leftovers};
 
 /// Maximum length of a progress line. The rest of a longer line is ignored.
 const LINE_BYTES_MAX: usize = 4 << 10;

@@ -42,10 +42,13 @@ impl From<Ports> for InfraPorts {
 }
 
 impl InfraPorts {
-    /// Free ports, for the servers of a test run.
+    /// Free ports, for the servers of a test run. Some servers bind theirs much later, such as the proxy that a test starts.
+    ///
+    /// # Errors
+    /// When there are no free ports.
     pub fn free() -> Result<Self, RuntimeError> {
-        let ports = crate::ports::free(6)?;
-        let port = |n: usize| ports.get(n).copied().unwrap_or_default();
+        let base = crate::ports::free_row(6)?;
+        let port = |n: u16| base.saturating_add(n);
         Ok(Self {
             kafka: port(0),
             kafka_controller: port(1),

@@ -1,12 +1,21 @@
 //! Finds free ports, and the owners of ports in use.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 
 use crate::error::PortInUse;
 use crate::{RuntimeError, os_process};
+
+/// First port of the range from which [`free_row`] chooses. The kernel gives the ports from 32768 on to any connection.
+const ROWS_FROM: u16 = 20_000;
+/// Number of rows, and the ports of each.
+const ROWS: u32 = 120;
+const ROW_PORTS: u16 = 100;
+/// Distance between two rows that one process tries. It has no divisor in common with [`ROWS`], so every row is tried.
+const ROW_STRIDE: u32 = 37;
 
 /// Returns those of the wanted ports that are in use, with their owners.
 #[must_use]
@@ -26,6 +35,29 @@ pub fn free(count: usize) -> Result<Vec<u16>, RuntimeError> {
     let held: Result<Vec<TcpListener>, std::io::Error> = (0..count).map(bind).collect();
     let ports = held.and_then(|held| held.iter().map(|l| Ok(l.local_addr()?.port())).collect());
     ports.map_err(|e| RuntimeError::io("cannot find a free port", e))
+}
+
+/// Returns the first of `count` free ports in a row (at most 100). A process gets the same ones again only after all others.
+///
+/// For servers that bind their ports later: the kernel gives no connection these ports in the meantime, as it does with those of
+/// [`free`].
+///
+/// # Errors
+/// When a port of every row is in use.
+pub fn free_row(count: u16) -> Result<u16, RuntimeError> {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..ROWS {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed) % ROWS;
+        // Test programs run at the same time, and neighbours have consecutive ids.
+        let row = (std::process::id() % ROWS + tried * ROW_STRIDE) % ROWS;
+        let row = u16::try_from(row).unwrap_or_default();
+        let base = ROWS_FROM.saturating_add(row.saturating_mul(ROW_PORTS));
+        if (base..base.saturating_add(count.min(ROW_PORTS))).all(is_free) {
+            return Ok(base);
+        }
+    }
+    let range = format!("{ROWS_FROM} and {}", u32::from(ROWS_FROM) + ROWS * u32::from(ROW_PORTS));
+    Err(RuntimeError::Refused(format!("no {count} free ports in a row between {range}")))
 }
 
 /// Process that listens on the port.
@@ -76,6 +108,15 @@ mod tests {
             procfs::net::TcpNetEntries::from_read(table.as_bytes(), procfs::current_system_info()).unwrap().0;
         assert_eq!(listening_inode(&entries, 8120), None);
         assert_eq!(listening_inode(&entries, 8122), Some(888));
+    }
+
+    #[test]
+    fn free_rows_differ_and_are_not_given_to_connections() {
+        let rows: Vec<u16> = (0..3).map(|_| free_row(10).unwrap()).collect();
+        for (n, base) in rows.iter().enumerate() {
+            assert!((20_000..32_000).contains(base) && !rows[..n].contains(base), "{rows:?}");
+            assert!((*base..base + 10).all(is_free), "{rows:?}");
+        }
     }
 
     #[test]

@@ -154,6 +154,10 @@ pub fn environment(part: Part, platform: &Platform<'_>) -> BTreeMap<String, Stri
     };
     let mut environment = base_environment();
     environment.extend(own(&defaults));
+    if part == Part::User {
+        // Faults lose acknowledgements between `user` and the proxy, and this shows which records were sent again.
+        environment.extend(own(&[("PITBOSS__KAFKA__PUBLISH_RETRIES_SHOWN", "true".to_owned())]));
+    }
     let passed = user_variables.iter().filter(|(name, _)| is_passed_to(part, name, user_variables));
     environment.extend(passed.map(|(n, v)| (n.clone(), v.clone())));
     environment.extend(own(&fixed));
@@ -241,7 +245,10 @@ mod tests {
             for part in Part::SERVICES {
                 let port = if *part == Part::User { 18_112 } else { 18_120 };
                 let wanted = format!("127.0.0.1:{port}");
-                assert_eq!(environment(*part, s)["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], wanted, "{part}");
+                let environment = environment(*part, s);
+                assert_eq!(environment["PITBOSS__KAFKA__BOOTSTRAP_SERVERS"], wanted, "{part}");
+                let shows_retries = environment.contains_key("PITBOSS__KAFKA__PUBLISH_RETRIES_SHOWN");
+                assert_eq!(shows_retries, *part == Part::User, "{part}");
             }
             assert_eq!(environment(Part::Wire, s)["PITBOSS__WIRE__UPSTREAM"], "127.0.0.1:18124");
             assert!(needs(Part::User).contains(&Part::Wire), "user publishes until the end of its shutdown");

@@ -115,7 +115,7 @@ fn key(span_id: SpanId) -> u64 {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // the data is consistent after every statement, so a panic in another thread does not damage it
+    // The data is consistent after every statement, so a panic in another thread does not damage it
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -126,13 +126,13 @@ impl Bridge {
         let bridge = Self {
             inner: Arc::new(Inner { shards, waiting: Mutex::default(), frozen: Mutex::default(), writer }),
         };
-        // a second bridge (in tests) stores its own spans, and propagation uses the first
+        // A second bridge (in tests) stores its own spans, and propagation uses the first
         RUNNING.set(bridge.clone()).ok();
         bridge
     }
 
     fn shard(&self, span_id: SpanId) -> MutexGuard<'_, HashMap<u64, Open, BuildHasherDefault<IdHasher>>> {
-        // the map inside a shard uses the low bits
+        // The map inside a shard uses the low bits
         let index = usize::try_from(key(span_id) >> 60).unwrap_or_default() % SHARDS;
         locked(&self.inner.shards[index])
     }
@@ -249,7 +249,7 @@ impl SpanProcessor for Bridge {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let outcome = self.flush(timeout);
-        // these spans can no longer be sent, because the SDK does not report their end to a processor that is shut down
+        // These spans can no longer be sent, because the SDK does not report their end to a processor that is shut down
         for shard in &self.inner.shards {
             let open = std::mem::take(&mut *locked(shard)).len();
             drop_spans(u64::try_from(open).unwrap_or(u64::MAX), Reason::Shutdown);

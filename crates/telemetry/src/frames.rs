@@ -45,7 +45,7 @@ impl Integration for AttachFrames {
     }
 
     fn process_event(&self, mut event: Event<'static>, _: &ClientOptions) -> Option<Event<'static>> {
-        // the client creates an empty event at the start, to collect its default attributes
+        // The client creates an empty event at the start, to collect its default attributes
         let is_empty = event.message.is_none() && event.logentry.is_none() && event.exception.is_empty();
         if is_empty || event.level < Level::Error {
             return Some(event);
@@ -87,7 +87,7 @@ fn current(in_app: &[&str]) -> Vec<Frame> {
     let Some(symbols) = symbols() else { return Vec::new() };
     let mut addresses = Vec::with_capacity(FRAMES_MAX * 2);
     backtrace::trace(|frame| {
-        // the return address is one past the call
+        // The return address is one past the call
         addresses.push((frame.ip() as usize as u64).saturating_sub(1));
         addresses.len() < FRAMES_MAX * 2
     });
@@ -158,7 +158,7 @@ mod tests {
     #[inline(never)]
     fn a_function_to_be_found() -> Vec<Frame> {
         let frames = current(&["core"]);
-        // keeps this frame from becoming a tail call
+        // Keeps this frame from becoming a tail call
         assert!(frames.len() < FRAMES_MAX + 1);
         frames
     }
@@ -167,7 +167,7 @@ mod tests {
     fn names_the_functions_on_the_stack() {
         let names: Vec<String> =
             a_function_to_be_found().into_iter().filter_map(|frame| frame.function).collect();
-        // the frames of this crate are removed as machinery, so the stack begins with the test's caller
+        // The frames of this crate are removed as machinery, so the stack begins with the test's caller
         assert!(names.iter().any(|name| name.starts_with("core::ops::function::FnOnce")), "{names:#?}");
     }
 }

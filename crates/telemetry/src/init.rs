@@ -118,7 +118,7 @@ fn check(config: &Config) -> Result<Parsed, InitError> {
 
 /// Selects TLS's cryptography provider. Two are linked into the program, so rustls cannot select one by itself.
 pub(crate) fn install_crypto() {
-    // an earlier call may have selected one already
+    // An earlier call may have selected one already
     rustls::crypto::ring::default_provider().install_default().ok();
 }
 
@@ -141,7 +141,7 @@ fn sentry_client(config: &Config, dsn: &sentry::types::Dsn, transport: SdkTransp
         .release(config.release.clone())
         .environment(config.environment.clone())
         .server_name(config.service.clone())
-        // chosen one by one: the SDK's panic hook blocks, its stack traces need much memory, its debug images contain paths
+        // Chosen one by one: the SDK's panic hook blocks, its stack traces need much memory, its debug images contain paths
         .default_integrations(false)
         .attach_stacktrace(false)
         .send_default_pii(false)
@@ -202,7 +202,7 @@ fn install_subscriber(
         .with_tracked_inactivity(false);
     tracing_subscriber::registry()
         .with(otel.with_filter(filter_fn(is_span_of_ours)))
-        // the filter excludes spans, because the layer would format the fields of each one although they are never printed
+        // The filter excludes spans, because the layer would format the fields of each one although they are never printed
         .with(
             fmt::layer()
                 .event_format(lines)
@@ -222,7 +222,7 @@ impl Telemetry {
         let (done, finished) = tokio::sync::oneshot::channel();
         let work = move || {
             let all = self.shutdown_blocking(deadline_ms);
-            // the receiver is gone if the caller was cancelled
+            // The receiver is gone if the caller was cancelled
             done.send(all).ok();
         };
         if std::thread::Builder::new().name("telemetry-shutdown".to_owned()).spawn(work).is_err() {
@@ -236,7 +236,7 @@ impl Telemetry {
         let deadline = Instant::now() + Duration::from_millis(deadline_ms);
         let Self { client, transport, provider } = self;
         metric::export_sums();
-        // the bridge stops accepting spans and sends those it has
+        // The bridge stops accepting spans and sends those it has
         let bridged = provider.shutdown_with_timeout(left(deadline)).is_ok();
         let closed = client.is_none_or(|client| client.close(Some(left(deadline))));
         let sent = transport.is_none_or(|transport| transport.stop(left(deadline)));

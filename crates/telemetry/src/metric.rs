@@ -105,7 +105,8 @@ metrics! {
     BusPublishCount = "bus.publish.count", Counter, None, Summed;
     /// Publishes that the broker or client refused, so that nothing was written.
     BusPublishRefused = "bus.publish.refused", Counter, None, Each;
-    /// Acknowledged publishes that were sent more than once, because an earlier answer was lost or an error, by `topic`.
+    /// Acknowledged publishes that were sent more than once, because an earlier answer was lost or an error, by `topic`. Only
+    /// where `kafka.publish_retries_shown` is on.
     BusPublishRetried = "bus.publish.retried", Counter, None, Each;
     /// Publishes without an acknowledgement in time. The record may or may not have been written.
     BusPublishUnknown = "bus.publish.unknown", Counter, None, Each;
@@ -132,7 +133,7 @@ metrics! {
     BetsSettled = "bets.settled", Counter, None, Each;
     /// Rejected bets, by `game` and `reason`.
     BetsRejected = "bets.rejected", Counter, None, Each;
-    /// Voided bets.
+    /// Voided bets, by `game`.
     BetsVoided = "bets.voided", Counter, None, Each;
     /// Sum of the players' stakes, by `game` and `currency`.
     BetsStakeSum = "bets.stake.sum", Counter, MinorUnit, Each;
@@ -142,7 +143,7 @@ metrics! {
     BetsVoidedStakeSum = "bets.voided.stake.sum", Counter, MinorUnit, Each;
     /// Payouts of bets that were voided after they had settled, by `game` and `currency`. `bets.payout.sum` includes them.
     BetsVoidedPayoutSum = "bets.voided.payout.sum", Counter, MinorUnit, Each;
-    /// Payouts divided by stakes in the time window of analytics, by `game`.
+    /// Payouts divided by stakes in the time window of analytics, by `game` and `currency`.
     BetsRtpRatio = "bets.rtp.ratio", Gauge, Ratio, Summed;
     /// Time from the request of a bet to its settled response at the gateway, in milliseconds.
     BetsLatency = "bets.latency", Distribution, Millisecond, Each;
@@ -157,7 +158,7 @@ metrics! {
 
     /// Finished deposits and withdrawals, by `kind` and `outcome` (completed, failed).
     PaymentsEnded = "payments.ended", Counter, None, Each;
-    /// Share of completed deposits and withdrawals in the time window of analytics.
+    /// Share of completed deposits and withdrawals in the time window of analytics, by `currency`.
     PaymentsSuccessRatio = "payments.success.ratio", Gauge, Ratio, Summed;
     /// Decisions relayed to the ledger and to Kafka, by `origin` (handler, sweeper).
     LedgerRelayed = "ledger.relayed", Counter, None, Summed;
@@ -191,6 +192,10 @@ metrics! {
 
     /// Units of work on which a fault acted, by `fault`.
     FaultsApplied = "faults.applied", Counter, None, Summed;
+    /// Flags in the file of the armed faults that are invalid or name no fault. They are off.
+    FaultsFlagsInvalid = "faults.flags.invalid", Gauge, None, Summed;
+    /// 1 while the faults of the process are counted and have no effect (`faults.ineffective`).
+    FaultsIneffective = "faults.ineffective", Gauge, None, Local;
 
     /// Open connections of clients of the proxy in front of the broker.
     WireConnections = "wire.connections", Gauge, None, Summed;

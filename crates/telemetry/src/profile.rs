@@ -37,8 +37,8 @@ pub(crate) use stacks::Profile;
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Shortest time between two profiles. At the start of each, `pprof` reads debug information, and at the end it fills a new table.
 const REST: Duration = Duration::from_secs(2);
-/// Longest wait for the first sample.
-const BEGIN_WITHIN: Duration = Duration::from_secs(1);
+/// Longest wait for the first sample. Reading the debug information takes seconds of CPU time in a program without optimisation.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// Stack of the sampler's thread. `pprof` walks its table by recursion.
 const STACK_BYTES: usize = 8 * 1_024 * 1_024;
 
@@ -58,7 +58,7 @@ pub struct Profiler {
 pub fn start(span: &Span) -> Option<Profiler> {
     let held = bridge::hold(span.context().span().span_context().span_id())?;
     let (profiler, begun) = run(held)?;
-    // without samples the profile stays empty, which is not an error of the caller
+    // Without samples the profile stays empty, which is not an error of the caller
     begun.recv_timeout(BEGIN_WITHIN).ok();
     Some(profiler)
 }
@@ -139,7 +139,7 @@ impl Turns {
     }
 
     fn lock(&self) -> MutexGuard<'_, Turning> {
-        // consistent after every statement, so a panic in another thread does not damage it
+        // Consistent after every statement, so a panic in another thread does not damage it
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

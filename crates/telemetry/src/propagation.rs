@@ -82,7 +82,7 @@ pub fn extract_with_extension<'a>(
     }
     let of_event = extension.into_iter().filter(|(name, _)| matches!(*name, TRACEPARENT | TRACESTATE));
     let mut inside = wire::Raw::read(of_event.map(|(name, value)| (name, value.as_bytes())));
-    // the baggage from the headers still applies
+    // The baggage from the headers still applies
     inside.baggage = raw.baggage;
     inside.into_context()
 }

@@ -96,7 +96,7 @@ impl Decision {
     pub(crate) fn of(trace_id: TraceId, sampled: bool) -> Self {
         let rand = random_of(trace_id);
         let rate = RATE.get().copied().unwrap_or(1.0);
-        // an operator's request was recorded although the draw failed, so it is reported with a rate of 1
+        // An operator's request was recorded although the draw failed, so it is reported with a rate of 1
         let rate = if sampled && rand >= rate { 1.0 } else { rate };
         Self { rate: rate.to_string(), rand: format!("{rand:.6}") }
     }

@@ -208,7 +208,7 @@ pub(crate) struct Identity {
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 pub(crate) fn set_identity(identity: Identity) {
-    // only `init` calls this, and it refuses to run twice
+    // Only `init` calls this, and it refuses to run twice
     IDENTITY.set(identity).ok();
 }
 

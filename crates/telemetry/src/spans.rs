@@ -74,7 +74,7 @@ pub fn queue_publish(attrs: &PublishAttrs<'_>) -> Span {
 
 /// One record in its handler: a transaction, as a child of the `queue.publish` that `parent` names.
 pub fn queue_process(attrs: &ProcessAttrs<'_>, parent: &Context) -> Span {
-    // without this task's current span as the parent, because `adopt` sets the one from the record's headers
+    // Without this task's current span as the parent, because `adopt` sets the one from the record's headers
     let span = tracing::info_span!(
         parent: None,
         "queue.process",
@@ -210,7 +210,7 @@ pub fn background(name: &str, links: impl IntoIterator<Item = SpanContext>) -> S
         sentry.source = "task",
         sentry.origin = "manual",
     );
-    // at most as many as one OpenTelemetry span may hold, because the SDK would drop the others silently
+    // At most as many as one OpenTelemetry span may hold, because the SDK would drop the others silently
     for link in links.into_iter().take(LINKS_MAX) {
         add_origin(&span, link);
     }
@@ -234,12 +234,12 @@ pub fn continued(name: &str, parent: &Context) -> Span {
 
 /// Makes the span in `parent` the parent of `span`, which must not have started yet.
 fn adopt(span: &Span, parent: &Context) {
-    // refused only if telemetry is off or the span has begun, and a span without a parent is right in both cases
+    // Refused only if telemetry is off or the span has begun, and a span without a parent is right in both cases
     span.set_parent(parent.clone()).ok();
 }
 
 fn set_cache_key(span: &Span, key: &str) {
-    // a `tracing` field cannot hold an array, and the Caches page wants one
+    // A `tracing` field cannot hold an array, and the Caches page wants one
     span.set_attribute(
         names::CACHE_KEY,
         Value::Array(Array::String(vec![StringValue::from(key.to_owned())])),

@@ -126,12 +126,12 @@ struct Shared {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // consistent after every statement, so a panic in another thread does not damage it
+        // Consistent after every statement, so a panic in another thread does not damage it
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rate_limits(&self) -> MutexGuard<'_, RateLimits> {
-        // consistent after every statement, so a panic in another thread does not damage it
+        // Consistent after every statement, so a panic in another thread does not damage it
         self.rate_limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,7 +35,7 @@ impl Job {
     fn urgency(&self) -> Urgency {
         match self {
             Self::Transaction(_) => Urgency::CanWait,
-            // an error may be the last item of this process
+            // An error may be the last item of this process
             Self::Captured(envelope) if !sdk::goes_first(envelope) => Urgency::CanWait,
             Self::Captured(_) | Self::Barrier(_) => Urgency::Urgent,
         }
@@ -101,7 +101,7 @@ impl Writer {
                 Err(Refused::Full(_)) if Instant::now() >= deadline => return false,
                 Err(Refused::Full(returned)) => {
                     barrier = returned;
-                    // the queue does not signal that it has room again
+                    // The queue does not signal that it has room again
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -162,7 +162,7 @@ fn write(job: Job, about: &About, transport: &Transport) {
             }
         }
         Job::Captured(envelope) => sdk::write(&envelope, transport),
-        // the receiver is gone if its time-out is over
+        // The receiver is gone if its time-out is over
         Job::Barrier(done) => drop(done.try_send(())),
     }
 }

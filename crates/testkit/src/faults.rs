@@ -75,5 +75,5 @@ fn write(file: &Path, flags: &[Flag<'_>]) {
         values: Values::new(*id, values.iter().copied()).expect("values within their bounds"),
         expires_at_ms: None,
     });
-    State { armed: armed.collect() }.write(file).expect("the flag file is written");
+    State { armed: armed.collect(), ..State::default() }.write(file).expect("the flag file is written");
 }

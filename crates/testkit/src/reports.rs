@@ -29,6 +29,16 @@ pub fn containing(text: &str) -> Vec<String> {
     reports.iter().filter(|report| report.contains(text)).cloned().collect()
 }
 
+/// Returns the reported error that contains this text. No other test may cause one.
+///
+/// # Panics
+/// When there is none, or more than one.
+pub fn expect_one(text: &str) -> String {
+    let mut found = containing(text);
+    assert_eq!(found.len(), 1, "reported errors with {text}: {found:#?}");
+    found.remove(0)
+}
+
 struct Capture;
 
 impl Subscriber for Capture {

@@ -2,7 +2,7 @@
 
 use chassis::config::ServiceConfig;
 use serde::{Deserialize, Serialize};
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
 /// All settings of analytics.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
@@ -23,6 +23,7 @@ impl ServiceConfig for Config {}
 
 /// `[rollups]`: intervals of recomputing.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "check_takeover", skip_on_field_errors = false))]
 pub struct RollupsConfig {
     /// Interval of recomputing touched buckets. The cost is per interval and not per bet.
     #[validate(range(min = 10, max = 60_000))]
@@ -44,4 +45,29 @@ pub struct PlayersConfig {
     /// Maximum number of players counted, which bounds memory.
     #[validate(range(min = 1, max = 1_000_000))]
     pub active_max: usize,
+}
+
+fn check_takeover(rollups: &RollupsConfig) -> Result<(), ValidationError> {
+    if rollups.takeover_after_ms > rollups.interval_ms {
+        return Ok(());
+    }
+    Err(ValidationError::new("order").with_message("takeover_after_ms has to exceed interval_ms".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takeover_before_recomputing_is_refused() {
+        let errors = |takeover_after_ms: &str| {
+            let environment =
+                [("PITBOSS__ROLLUPS__TAKEOVER_AFTER_MS".to_owned(), takeover_after_ms.to_owned())];
+            let loaded =
+                chassis::config::load::<Config>(include_str!("defaults.toml"), None, environment.into());
+            loaded.err().map(|errors| errors.to_string()).unwrap_or_default()
+        };
+        assert_eq!(errors("1001"), "");
+        assert!(errors("1000").contains("takeover_after_ms has to exceed interval_ms"));
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) struct FactDocument {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) at: DateTime,
-    /// Start of the slot in seconds since 1970. First field of the index that bounds a recompute.
+    /// Start of the bucket of ten seconds, in seconds since 1970. First field of the index that bounds a recompute.
     pub(crate) slot_s: i64,
     pub(crate) game: String,
     pub(crate) currency: String,
@@ -30,7 +30,7 @@ impl FactDocument {
             id: event_id.to_owned(),
             kind: fact.kind.as_str().to_owned(),
             at: DateTime::from_millis(fact.at_ms),
-            slot_s: Level::Slot.start_s(fact.at_ms),
+            slot_s: Level::TenSeconds.start_s(fact.at_ms),
             game: fact.game.clone(),
             currency: fact.currency.clone(),
             player_id: fact.player_id.clone(),

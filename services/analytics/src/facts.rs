@@ -112,10 +112,10 @@ impl Facts {
         self.dirty.find_readable(filter, doc! { "marked_at": 1 }, MARKS_MAX).await
     }
 
-    /// Returns the totals of a slot, summed from its facts.
-    pub(crate) async fn sum_facts(&self, slot: &Bucket) -> Result<Totals, StoreError> {
+    /// Returns the totals of a bucket of ten seconds, summed from its facts.
+    pub(crate) async fn sum_facts(&self, bucket: &Bucket) -> Result<Totals, StoreError> {
         let pipeline = vec![
-            doc! { "$match": { "slot_s": slot.start_s, "game": &slot.game, "currency": &slot.currency } },
+            doc! { "$match": { "slot_s": bucket.start_s, "game": &bucket.game, "currency": &bucket.currency } },
             doc! { "$group": {
                 "_id": "$kind",
                 "count": { "$sum": 1_i64 },

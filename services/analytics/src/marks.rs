@@ -79,7 +79,7 @@ impl Marks {
 
     async fn store(&self, generation: u64, bucket: &Bucket) -> Result<DirtyMark, StoreError> {
         let mark = DirtyMark {
-            id: format!("{}/{generation}/{}", self.process, bucket.id(Level::Slot)),
+            id: format!("{}/{generation}/{}", self.process, bucket.id(Level::TenSeconds)),
             marked_at: self.facts.now(),
             start_s: bucket.start_s,
             game: bucket.game.clone(),

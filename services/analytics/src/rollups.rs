@@ -115,7 +115,7 @@ impl Rollups {
         done
     }
 
-    /// Sums and stores the rollups that follow from the marked slots. Returns those that were stored.
+    /// Sums and stores the rollups that follow from the marked buckets. Returns those that were stored.
     async fn fold(&self, dirty: &Dirty) -> Result<Vec<Rollup>, StoreError> {
         let mut rollups = Vec::new();
         for (level, bucket) in Fold::of(dirty.marks.iter().map(DirtyMark::bucket)).rollups() {

@@ -29,7 +29,7 @@ impl ServiceConfig for Config {}
 
 /// `[stakes]`: limits of one bet's stake, in minor units of any currency.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
-#[validate(schema(function = "check_order"))]
+#[validate(schema(function = "check_order", skip_on_field_errors = false))]
 pub struct Stakes {
     /// Smallest stake.
     #[validate(range(min = 1))]
@@ -56,6 +56,7 @@ fn check_order(stakes: &Stakes) -> Result<(), ValidationError> {
 
 /// `[sweeper]`: repeats commands for bets that payment has not answered, slowly and a limited number of times.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "check_waits", skip_on_field_errors = false))]
 pub struct SweeperConfig {
     /// Interval between two sweeps.
     #[validate(range(min = 10, max = 3_600_000))]
@@ -73,4 +74,38 @@ pub struct SweeperConfig {
     /// Repetitions for one bet. After the last one, the bet is reported and not repeated any more.
     #[validate(range(min = 1, max = 100))]
     pub repeats_max: i32,
+}
+
+fn check_waits(sweeper: &SweeperConfig) -> Result<(), ValidationError> {
+    if sweeper.first_after_ms <= sweeper.interval_ms_max {
+        return Ok(());
+    }
+    Err(ValidationError::new("order").with_message("first_after_ms is larger than interval_ms_max".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errors(name: &str, value: &str) -> String {
+        let environment =
+            [("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"), (name, value)];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let loaded = chassis::config::load::<Config>(include_str!("defaults.toml"), None, environment.into());
+        loaded.err().map(|errors| errors.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn smallest_stake_above_largest_is_refused() {
+        assert_eq!(errors("PITBOSS__STAKES__MINOR_MIN", "100000"), "");
+        let refused = errors("PITBOSS__STAKES__MINOR_MIN", "100001");
+        assert!(refused.contains("minor_min is larger than minor_max"), "{refused}");
+    }
+
+    #[test]
+    fn first_wait_above_longest_is_refused() {
+        assert_eq!(errors("PITBOSS__SWEEPER__FIRST_AFTER_MS", "600000"), "");
+        let refused = errors("PITBOSS__SWEEPER__FIRST_AFTER_MS", "600001");
+        assert!(refused.contains("first_after_ms is larger than interval_ms_max"), "{refused}");
+    }
 }

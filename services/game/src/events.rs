@@ -1,5 +1,7 @@
 //! Events and commands about a bet. Each is a function of the bet's document alone, without clock or counter, so a repeated event
 //! has the same bytes and the same id.
+//!
+//! [`of_state`] lists what a state publishes. A second event of a state is one more entry there, and a builder below.
 
 use contracts::proto::bets::v1::{BetConflict, BetRejected, BetSettled, BetVoided};
 use contracts::proto::common::v1::{Money, RejectReason};
@@ -15,17 +17,20 @@ use crate::error::GameError;
 /// Source of every event that game publishes.
 const SOURCE: &str = "/pitboss/game";
 
-/// Builds the event that the bet's state calls for: the command to payment, or the terminal event.
+/// Builds all events that this state of the bet calls for, in the order in which they are published.
+///
+/// They are published again together after a crash, so none is lost. The command to payment has to be the last of its state:
+/// after it, payment's answer may change the state before a redelivery publishes the rest.
 ///
 /// # Errors
 /// [`GameError::InvalidDocument`] when the stored bet is incomplete or invalid. The other builders fail in the same way.
-pub fn next(bet: &BetDocument) -> Result<Event, GameError> {
-    match bet.state {
-        State::Decided => apply_wager(bet),
-        State::Settled => settled(bet),
-        State::Rejected => rejected(bet),
-        State::Voided => voided(bet),
-    }
+pub fn of_state(bet: &BetDocument, state: State) -> Result<Vec<Event>, GameError> {
+    Ok(match state {
+        State::Decided => vec![apply_wager(bet)?],
+        State::Settled => vec![settled(bet)?],
+        State::Rejected => vec![rejected(bet)?],
+        State::Voided => vec![voided(bet)?],
+    })
 }
 
 /// Builds the command to payment to apply stake and payout in one step.
@@ -59,7 +64,7 @@ fn wager(bet: &BetDocument) -> Message {
 }
 
 /// Builds `BetSettled` from the applied amounts.
-pub fn settled(bet: &BetDocument) -> Result<Event, GameError> {
+fn settled(bet: &BetDocument) -> Result<Event, GameError> {
     let balance_minor = bet.balance_minor.ok_or(GameError::InvalidDocument("settled without a balance"))?;
     let message = BetSettled {
         bet_id: bet.id.clone(),
@@ -76,7 +81,7 @@ pub fn settled(bet: &BetDocument) -> Result<Event, GameError> {
 }
 
 /// Builds `BetRejected`.
-pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
+fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
     let reason = bet.reject_reason.as_deref().and_then(RejectReason::from_str_name);
     let message = BetRejected {
         bet_id: bet.id.clone(),
@@ -89,7 +94,7 @@ pub fn rejected(bet: &BetDocument) -> Result<Event, GameError> {
 }
 
 /// Builds `BetVoided`, with the reversed amounts if the bet had been published as settled.
-pub fn voided(bet: &BetDocument) -> Result<Event, GameError> {
+fn voided(bet: &BetDocument) -> Result<Event, GameError> {
     let (stake, payout) = bet.reversed().unzip();
     let message = BetVoided {
         bet_id: bet.id.clone(),
@@ -119,4 +124,59 @@ fn follower(bet: &BetDocument, at: DateTime, message: impl Into<Message>) -> Res
 
 fn money(bet: &BetDocument, minor: i64) -> Money {
     Money { minor, currency: bet.currency.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a bet with the fields of every state, so that each event can be built from it.
+    fn bet() -> BetDocument {
+        let at = DateTime::from_millis(1_790_000_000_000);
+        BetDocument {
+            id: "bet-1".to_owned(),
+            player_id: "player-1".to_owned(),
+            request_hash: String::new(),
+            wager_hash: None,
+            game: "slots".to_owned(),
+            state: State::Decided,
+            stake_minor: 100,
+            payout_minor: 200,
+            currency: "EUR".to_owned(),
+            reels: Vec::new(),
+            pay_table_version: "1".to_owned(),
+            decided_at: at,
+            ended_at: Some(at),
+            balance_minor: Some(900),
+            reject_reason: Some(RejectReason::InsufficientFunds.as_str_name().to_owned()),
+            void_reason: Some("by hand".to_owned()),
+            voided_at: Some(at),
+            reversed_stake_minor: None,
+            reversed_payout_minor: None,
+            sweep_at: None,
+            sweeps: 0,
+            unanswered_at: None,
+            trace: telemetry::propagation::StoredTrace::default(),
+        }
+    }
+
+    /// What is published of each event: topic, key, headers and value, with all bytes.
+    fn encoded(events: &[Event]) -> Vec<String> {
+        let encoded = events.iter().map(|event| event.encode(contracts::Format::Protobuf));
+        encoded.map(|event| format!("{event:?}")).collect()
+    }
+
+    #[test]
+    fn events_of_state_differ_and_end_with_command() {
+        for state in State::ALL {
+            let events = of_state(&bet(), state).unwrap();
+            let ids: std::collections::HashSet<_> = events.iter().map(|event| event.id.as_str()).collect();
+            assert!(!events.is_empty() && ids.len() == events.len(), "{state:?}");
+            let commands = events.iter().filter(|event| event.message.event_type().is_command()).count();
+            assert_eq!(commands, usize::from(state == State::Decided), "{state:?}");
+            let last = events.last().unwrap().message.event_type();
+            assert_eq!(last.is_command(), state == State::Decided, "{state:?}");
+            assert_eq!(encoded(&events), encoded(&of_state(&bet(), state).unwrap()), "{state:?}");
+        }
+    }
 }

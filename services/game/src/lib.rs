@@ -17,6 +17,7 @@ pub mod events;
 pub mod handlers;
 pub mod http;
 mod primes;
+mod publisher;
 pub mod rng;
 pub mod sweeper;
 

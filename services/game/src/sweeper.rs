@@ -25,7 +25,7 @@ use crate::bets::Bets;
 use crate::config::SweeperConfig;
 use crate::document::BetDocument;
 use crate::error::GameError;
-use crate::events;
+use crate::{events, publisher};
 
 /// Limit of the doublings, so that the shift cannot overflow. 2^20 times the shortest first wait exceeds any configurable
 /// maximum.
@@ -142,7 +142,11 @@ impl<B: Backlog> Sweeper<B> {
             return Ok(());
         }
         for bet in due {
-            pace.tick().await;
+            // An unreadable bet publishes nothing, but costs a write.
+            let events = events::of_state(&bet, bet.state).map_or(1, |events| events.len());
+            for _ in 0..events.max(1) {
+                pace.tick().await;
+            }
             self.process(&bet).await?;
         }
         Ok(())
@@ -176,9 +180,10 @@ impl<B: Backlog> Sweeper<B> {
         repeated
     }
 
-    /// Claims one bet and publishes its command again with the same id and bytes. Payment answers with what it has stored.
+    /// Claims one bet and publishes its command again with the same id and bytes, and what precedes it in [`events::of_state`].
+    /// Payment answers with what it has stored.
     async fn repeat_command(&self, bet: &BetDocument) -> Result<(), GameError> {
-        let command = events::apply_wager(bet)?;
+        let events = events::of_state(bet, bet.state)?;
         let now = self.bets.now();
         if bet.sweeps >= self.config.repeats_max {
             if self.bets.give_up(bet, now).await? {
@@ -192,7 +197,7 @@ impl<B: Backlog> Sweeper<B> {
                 sweeps = bet.sweeps,
                 "payment has not answered for a bet, repeating the command"
             );
-            self.producer.publish(&command).await?;
+            publisher::publish_all(&self.producer, &events).await?;
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl App {
     ) -> Result<Self, Failure> {
         let operator = Operator::new(config.security.operator_token.clone());
         let inner = Inner {
-            tokens: Tokens::new(&config.security),
+            tokens: Tokens::new(&config.security)?,
             request_faults: RequestFaults::new(operator.clone(), fault_secret),
             fault_file: FaultFile::of(&faults),
             faults,

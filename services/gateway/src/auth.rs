@@ -4,6 +4,9 @@
 //! there is no clock leeway. A token only proves who the player is. [`crate::sessions`] asks the user service whether the session
 //! is still open, for every read and write.
 
+mod hs256;
+
+pub(crate) use hs256::OtherImplementation;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 
@@ -37,20 +40,21 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn new(security: &Security) -> Self {
+    pub(crate) fn new(security: &Security) -> Result<Self, OtherImplementation> {
+        hs256::install()?;
         let secret = security.jwt_secret.expose().as_bytes();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
         validation.set_audience(&[&security.jwt_audience]);
         validation.set_issuer(&[&security.jwt_issuer]);
         validation.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
-        Self {
+        Ok(Self {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
             validation,
             issuer: security.jwt_issuer.clone(),
             audience: security.jwt_audience.clone(),
-        }
+        })
     }
 
     /// Issues the token of a session.

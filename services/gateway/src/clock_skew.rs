@@ -9,7 +9,7 @@ use faults::{FaultId, Faults};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockSkew {
     /// Above 0 the clock is ahead, below 0 it is behind.
-    pub(crate) offset_ms: i64,
+    offset_ms: i64,
 }
 
 impl ClockSkew {
@@ -28,6 +28,12 @@ impl ClockSkew {
             command.time += offset;
         }
     }
+
+    /// Returns the command with the shifted present time as its send time. Has to be called right before each publish.
+    pub(crate) fn sent_now(self, command: &Event) -> Event {
+        let sent_at_ms = Some(contracts::now_ms().saturating_add(self.offset_ms));
+        Event { sent_at_ms, ..command.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -45,6 +51,22 @@ mod tests {
             ClockSkew { offset_ms }.shift(&mut shifted);
             let moved_ms = (shifted.time - command.time).whole_milliseconds();
             assert_eq!(moved_ms, i128::from(offset_ms));
+            assert_eq!(shifted.sent_at_ms, None, "nothing was sent yet");
+        }
+    }
+
+    /// A command is sent after other work, and perhaps more than once.
+    #[test]
+    fn send_time_is_that_of_the_publish() {
+        let message = BetConflict { bet_id: "b-1".to_owned(), player_id: "p-1".to_owned() };
+        let command = Event::follower(&"c-1".parse().unwrap(), "test", message);
+        for offset_ms in [120_000, -120_000, 0] {
+            let earliest_ms = contracts::now_ms();
+            let sent = ClockSkew { offset_ms }.sent_now(&command);
+            let latest_ms = contracts::now_ms();
+            let sent_at_ms = sent.sent_at_ms.unwrap() - offset_ms;
+            assert!((earliest_ms..=latest_ms).contains(&sent_at_ms), "{sent_at_ms}");
+            assert_eq!((sent.id, sent.time), (command.id.clone(), command.time));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faults::{Armed, Definition, FaultId, Faults, ScopeKind};
+use faults::{Armed, Definition, FaultId, Faults, InvalidFlag, ScopeKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,6 +14,17 @@ pub(crate) struct FaultList {
     /// Error in the file of the armed faults. The state is the one before the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// Flags in that file that are invalid or name no fault. They are off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    invalid: Vec<InvalidFaultFlag>,
+}
+
+/// A flag that is invalid or names no fault.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InvalidFaultFlag {
+    name: String,
+    /// What is wrong with it.
+    reason: String,
 }
 
 /// One fault.
@@ -77,7 +88,12 @@ impl FaultList {
     pub(crate) fn of(faults: &Faults) -> Self {
         let armed = faults.armed();
         let fault = |id: FaultId| Fault::of(id.definition(), armed.iter().find(|armed| armed.id == id));
-        Self { faults: FaultId::ALL.into_iter().map(fault).collect(), problem: faults.problem() }
+        let invalid = |InvalidFlag { name, reason, .. }| InvalidFaultFlag { name, reason };
+        Self {
+            faults: FaultId::ALL.into_iter().map(fault).collect(),
+            problem: faults.problem(),
+            invalid: faults.invalid().into_iter().map(invalid).collect(),
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use chassis::problem::Problem;
 use contracts::parts::Part;
 use faults::{Armed, FaultId, Scope, Values};
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Longest time for which a fault can be armed, in seconds: one day.
-const FOR_S_MAX: u32 = 86_400;
+const FOR_S_MAX: i64 = 86_400;
 /// Longest name of a player, release or service in a scope, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -19,13 +20,14 @@ const NAME_BYTES_MAX: usize = 128;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArmRequest {
     /// The traffic that it affects. Without it, the fault's default scope.
+    #[serde(default, deserialize_with = "scope")]
     scope: Option<ScopeRequest>,
     /// Values of its parameters by name. A missing one has its default.
     #[serde(default)]
     values: BTreeMap<String, i64>,
     /// Seconds after which it ends by itself. Without them, it lasts until it is disarmed.
     #[schema(minimum = 1, maximum = 86_400)]
-    for_s: Option<u32>,
+    for_s: Option<i64>,
 }
 
 /// The traffic that a fault affects.
@@ -35,7 +37,7 @@ enum ScopeRequest {
     /// All traffic.
     All,
     /// A share of the traffic in percent, from 1 to 100.
-    SharePercent(u8),
+    SharePercent(i64),
     /// One player, by id.
     Player(String),
     /// All traffic of services with this release.
@@ -44,15 +46,31 @@ enum ScopeRequest {
     Service(String),
 }
 
-impl From<ScopeRequest> for Scope {
-    fn from(scope: ScopeRequest) -> Self {
-        match scope {
+/// Reads the scope from a parsed value. An invalid one is then an invalid member of the body, and not a mistake in its JSON.
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ScopeRequest>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    value.map(ScopeRequest::deserialize).transpose().map_err(|_| {
+        D::Error::custom(
+            "the scope is not one of \"all\", {\"share_percent\": number}, {\"player\": id}, {\"release\": name} and \
+             {\"service\": name}",
+        )
+    })
+}
+
+impl TryFrom<ScopeRequest> for Scope {
+    type Error = Problem;
+
+    fn try_from(scope: ScopeRequest) -> Result<Self, Problem> {
+        Ok(match scope {
             ScopeRequest::All => Self::All,
-            ScopeRequest::SharePercent(percent) => Self::SharePercent(percent),
+            ScopeRequest::SharePercent(percent) => {
+                let percent = u8::try_from(percent);
+                Self::SharePercent(percent.map_err(|_| invalid("a share must be from 1 to 100".to_owned()))?)
+            }
             ScopeRequest::Player(player_id) => Self::Player(player_id),
             ScopeRequest::Release(release) => Self::Release(release),
             ScopeRequest::Service(service) => Self::Service(service),
-        }
+        })
     }
 }
 
@@ -63,15 +81,17 @@ impl ArmRequest {
     /// A 400 that says which value or scope the fault cannot have.
     pub(crate) fn armed(self, id: FaultId, now_ms: i64) -> Result<Armed, Problem> {
         let definition = id.definition();
-        let scope = self.scope.map_or_else(|| definition.default_scope.clone(), Scope::from);
+        let scope = match self.scope {
+            Some(scope) => Scope::try_from(scope)?,
+            None => definition.default_scope.clone(),
+        };
         definition.check_scope(&scope).map_err(invalid)?;
         check_name(&scope)?;
         let values = Values::new(id, self.values).map_err(|error| invalid(error.to_string()))?;
         if self.for_s.is_some_and(|seconds| !(1..=FOR_S_MAX).contains(&seconds)) {
             return Err(invalid(format!("`for_s` must be from 1 to {FOR_S_MAX}")));
         }
-        let expires_at_ms =
-            self.for_s.map(|seconds| now_ms.saturating_add(i64::from(seconds).saturating_mul(1_000)));
+        let expires_at_ms = self.for_s.map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1_000)));
         Ok(Armed { id, scope, values, expires_at_ms })
     }
 }
@@ -99,7 +119,7 @@ fn invalid(detail: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -137,7 +157,12 @@ mod tests {
             (FaultId::ConsumerSlow, json!({ "scope": { "release": "a\nb" } })),
             (FaultId::ConsumerSlow, json!({ "scope": { "service": "casino" } })),
             (FaultId::ConsumerSlow, json!({ "scope": { "service": "kafka" } })),
+            (FaultId::ConsumerSlow, json!({ "scope": { "share_percent": 101 } })),
+            (FaultId::ConsumerSlow, json!({ "scope": { "share_percent": 256 } })),
+            (FaultId::ConsumerSlow, json!({ "scope": { "share_percent": -1 } })),
             (FaultId::ConsumerSlow, json!({ "for_s": 0 })),
+            (FaultId::ConsumerSlow, json!({ "for_s": -1 })),
+            (FaultId::ConsumerSlow, json!({ "for_s": i64::MAX })),
             (FaultId::ConsumerSlow, json!({ "for_s": 86_401 })),
             (FaultId::MongoStall, json!({ "scope": { "player": "p-1" } })),
         ] {
@@ -149,5 +174,16 @@ mod tests {
             );
         }
         assert!(serde_json::from_value::<ArmRequest>(json!({ "scop": "all" })).is_err());
+    }
+
+    #[test]
+    fn scope_of_another_form_is_no_mistake_in_the_json() {
+        for scope in ["{}", r#"{"player":"a","release":"b"}"#, r#""some""#, r#"{"player":7}"#, "[]", "7"] {
+            let body = format!(r#"{{"scope":{scope}}}"#);
+            let error = serde_json::from_str::<ArmRequest>(&body).unwrap_err();
+            assert!(error.is_data(), "{scope}: {error}");
+            assert!(error.to_string().contains("the scope is not one of"), "{scope}: {error}");
+        }
+        assert!(serde_json::from_str::<ArmRequest>(r#"{"scope":null}"#).unwrap().scope.is_none());
     }
 }

@@ -89,8 +89,8 @@ pub(crate) async fn perform(app: &App, write: Write) -> Result<Response, Problem
         app,
         write: &write,
         command: &command,
-        request_hash: &request_hash,
         skew,
+        request_hash: &request_hash,
         started,
         deadline,
     };
@@ -102,8 +102,9 @@ struct PendingWrite<'a> {
     app: &'a App,
     write: &'a Write,
     command: &'a Event,
-    request_hash: &'a RequestHash,
+    /// Error of this process's clock, which the send time shows too.
     skew: Option<ClockSkew>,
+    request_hash: &'a RequestHash,
     started: Instant,
     deadline: Instant,
 }
@@ -142,10 +143,8 @@ impl PendingWrite<'_> {
     }
 
     async fn publish(&self) -> Result<(), Problem> {
-        let publishing = match self.skew {
-            None => self.app.publisher.publish(self.command),
-            Some(skew) => self.app.publisher.publish_with_skew(self.command, skew.offset_ms),
-        };
+        let shifted = self.skew.map(|skew| skew.sent_now(self.command));
+        let publishing = self.app.publisher.publish(shifted.as_ref().unwrap_or(self.command));
         match tokio::time::timeout_at(self.deadline, publishing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {

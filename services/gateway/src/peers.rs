@@ -8,7 +8,9 @@ use bytes::Bytes;
 use chassis::{
     Failure,
     http::IDEMPOTENCY_KEY_HEADER,
-    internal::{CLIENT_NETWORK_HEADER, INTERNAL_TOKEN_HEADER, Internal, SESSION_ID_HEADER},
+    internal::{
+        CLIENT_NETWORK_HEADER, INTERNAL_TOKEN_HEADER, INTERNAL_TOKEN_PROBLEM, Internal, SESSION_ID_HEADER,
+    },
     problem::Problem,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
@@ -76,6 +78,20 @@ struct PeerProblem {
     detail: Option<String>,
 }
 
+impl PeerResponse {
+    /// The problem in the body, if there is one.
+    fn problem(&self) -> Option<PeerProblem> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+impl PeerProblem {
+    /// Last part of the type.
+    fn slug(&self) -> Option<&str> {
+        self.r#type.strip_prefix("/problems/")
+    }
+}
+
 impl Peers {
     pub(crate) fn new(config: &config::Peers, internal: Internal) -> Result<Self, Failure> {
         let client = Client::with(&Options { timeout_ms: config.deadline_ms, ..Options::default() })?;
@@ -112,7 +128,7 @@ impl Peers {
 
     /// Checks that the session is open and belongs to the bearer.
     pub(crate) async fn check_session(&self, bearer: &Bearer) -> Result<(), Problem> {
-        let response = send_internal(self.session_call(Method::GET, bearer)?).await?;
+        let response = send(self.session_call(Method::GET, bearer)?).await?;
         if response.status == StatusCode::NOT_FOUND {
             return Err(Problem::unauthorized("the session has ended"));
         }
@@ -126,7 +142,7 @@ impl Peers {
 
     /// Ends the session.
     pub(crate) async fn end_session(&self, bearer: &Bearer) -> Result<(), Problem> {
-        success(send_internal(self.session_call(Method::DELETE, bearer)?).await?).map(drop)
+        success(send(self.session_call(Method::DELETE, bearer)?).await?).map(drop)
     }
 
     /// Registers the client at this address. The user service stores the key, so repeating is safe.
@@ -136,7 +152,7 @@ impl Peers {
         from: IpAddr,
         body: &B,
     ) -> Result<Registered, Problem> {
-        json(send_internal(self.client_call("players", key, from).json(body)).await?)
+        json(send(self.client_call("players", key, from).json(body)).await?)
     }
 
     /// Logs in the client at this address.
@@ -146,14 +162,13 @@ impl Peers {
         from: IpAddr,
         body: &B,
     ) -> Result<NewSession, Problem> {
-        // Not `send_internal`, because this 401 means a wrong password.
         json(send(self.client_call("sessions", key, from).json(body)).await?)
     }
 
     /// Returns the player's profile.
     pub(crate) async fn profile(&self, player_id: &str) -> Result<Profile, Problem> {
         let url = path(&self.user, &["internal", "v1", "players", player_id]);
-        json(send_internal(self.call(Method::GET, &url, "/internal/v1/players/{player_id}")).await?)
+        json(send(self.call(Method::GET, &url, "/internal/v1/players/{player_id}")).await?)
     }
 
     /// Returns a page of the player's history, latest first.
@@ -168,10 +183,7 @@ impl Peers {
         if let Some(before) = before {
             url.query_pairs_mut().append_pair("before", before);
         }
-        json(
-            send_internal(self.call(Method::GET, url.as_str(), "/internal/v1/players/{player_id}/bets"))
-                .await?,
-        )
+        json(send(self.call(Method::GET, url.as_str(), "/internal/v1/players/{player_id}/bets")).await?)
     }
 
     /// Stores a restriction. Returns the id of the event that carries it to the ledger.
@@ -185,34 +197,33 @@ impl Peers {
     ) -> Result<String, Problem> {
         let url = path(&self.user, &["internal", "v1", "players", player_id, resource]);
         let call = self.call(method, &url, format!("/internal/v1/players/{{player_id}}/{resource}"));
-        let change: Change =
-            json(send_internal(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)?;
+        let change: Change = json(send(call.header_str(IDEMPOTENCY_KEY_HEADER, key).json(body)).await?)?;
         Ok(change.event_id)
     }
 
     /// Returns the game service's record of a bet.
     pub(crate) async fn bet(&self, bet_id: &str) -> Result<Option<GameBet>, Problem> {
         let url = path(&self.game, &["internal", "v1", "bets", bet_id]);
-        optional(send_internal(self.call(Method::GET, &url, "/internal/v1/bets/{bet_id}")).await?)
+        optional(send(self.call(Method::GET, &url, "/internal/v1/bets/{bet_id}")).await?)
     }
 
     /// Returns the slot machine's pay table.
     pub(crate) async fn pay_table(&self) -> Result<PayTable, Problem> {
         let url = path(&self.game, &["internal", "v1", "games", "slots", "pay-table"]);
-        json(send_internal(self.call(Method::GET, &url, "/internal/v1/games/slots/pay-table")).await?)
+        json(send(self.call(Method::GET, &url, "/internal/v1/games/slots/pay-table")).await?)
     }
 
     /// Returns the payment service's record of a payment.
     pub(crate) async fn payment(&self, payment_id: &str) -> Result<Option<StoredPayment>, Problem> {
         let url = path(&self.payment, &["internal", "v1", "payments", payment_id]);
-        optional(send_internal(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
+        optional(send(self.call(Method::GET, &url, "/internal/v1/payments/{payment_id}")).await?)
     }
 
     /// Returns the player's balances. They are empty for a player whom the ledger does not know yet.
     pub(crate) async fn balances(&self, player_id: &str) -> Result<Balances, Problem> {
         let url = path(&self.payment, &["internal", "v1", "accounts", player_id, "balances"]);
         let call = self.call(Method::GET, &url, "/internal/v1/accounts/{player_id}/balances");
-        Ok(optional(send_internal(call).await?)?.unwrap_or_default())
+        Ok(optional(send(call).await?)?.unwrap_or_default())
     }
 
     /// Forwards the card provider's call unchanged, because the payment service checks its signature.
@@ -243,16 +254,7 @@ fn path(base: &Url, segments: &[&str]) -> String {
     url_of(base, segments).into()
 }
 
-/// Sends a call and turns a 401 into a 503. It means that the service has another internal token, which no player can fix.
-async fn send_internal(call: RequestBuilder) -> Result<PeerResponse, Problem> {
-    let response = send(call).await?;
-    if response.status == StatusCode::UNAUTHORIZED {
-        tracing::error!("an internal service rejected the internal token: set the same one for all services");
-        return Err(Problem::unavailable("an internal service rejected the gateway's call"));
-    }
-    Ok(response)
-}
-
+/// Sends a call and reads the whole answer.
 async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
     let mut response = call.send().await.map_err(|error| no_response(&error))?;
     let status = response.status();
@@ -263,7 +265,7 @@ async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
             Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= RESPONSE_BYTES_MAX => {
                 body.extend_from_slice(&chunk);
             }
-            Ok(None) => return Ok(PeerResponse { status, body: body.into(), retry_after }),
+            Ok(None) => return accepted(PeerResponse { status, body: body.into(), retry_after }),
             Ok(Some(_)) => {
                 tracing::error!(
                     bytes_max = RESPONSE_BYTES_MAX,
@@ -277,6 +279,17 @@ async fn send(call: RequestBuilder) -> Result<PeerResponse, Problem> {
             }
         }
     }
+}
+
+/// Turns the refusal of the internal token into a 503: no player and no partner can correct it. Every other answer is the call's.
+fn accepted(response: PeerResponse) -> Result<PeerResponse, Problem> {
+    if response.status == StatusCode::UNAUTHORIZED
+        && response.problem().is_some_and(|problem| problem.slug() == Some(INTERNAL_TOKEN_PROBLEM))
+    {
+        tracing::error!("an internal service rejected the internal token: set the same one for all services");
+        return Err(Problem::unavailable("an internal service rejected the gateway's call"));
+    }
+    Ok(response)
 }
 
 fn no_response(error: &ClientError) -> Problem {
@@ -312,10 +325,10 @@ fn optional<T: DeserializeOwned>(response: PeerResponse) -> Result<Option<T>, Pr
 
 /// A peer's rejection with its own text. The answer gets this request's trace id instead of the peer's.
 fn forwarded(response: &PeerResponse) -> Problem {
-    let Ok(problem) = serde_json::from_slice::<PeerProblem>(&response.body) else {
+    let Some(problem) = response.problem() else {
         return Problem::new(response.status, "refused", "The request was refused");
     };
-    let slug = problem.r#type.strip_prefix("/problems/").unwrap_or("refused").to_owned();
+    let slug = problem.slug().unwrap_or("refused").to_owned();
     let title = if problem.title.is_empty() { "The request was refused".to_owned() } else { problem.title };
     let mut forwarded = Problem::new(response.status, slug, title);
     if let Some(detail) = problem.detail {

@@ -4,7 +4,7 @@
 //! token the header is ignored.
 
 use chassis::{config::Secret, operator::Operator, problem::Problem};
-use faults::request;
+use faults::{FaultId, request};
 use http::{HeaderMap, StatusCode};
 
 /// Lifetime of an entry. It is longer than a request with all its records takes, and too short for a replay.
@@ -51,6 +51,7 @@ impl RequestFaults {
             request::parse_header(text).map_err(|error| error.to_string())
         });
         let signed = parsed.collect::<Result<Vec<_>, String>>().and_then(|faults| {
+            check_once(&faults)?;
             let expires_at_ms = faults::now_ms().saturating_add(LIFETIME_MS);
             let entry = request::sign(&faults, expires_at_ms, self.secret.expose().as_bytes());
             if entry.len() > ENTRY_BYTES_MAX {
@@ -61,4 +62,19 @@ impl RequestFaults {
         });
         Some(signed)
     }
+}
+
+/// Refuses a fault or a parameter that is there twice, because only one of its values would act.
+fn check_once(faults: &[(FaultId, Vec<(String, i64)>)]) -> Result<(), String> {
+    for (position, (id, values)) in faults.iter().enumerate() {
+        if faults.iter().take(position).any(|(earlier, _)| earlier == id) {
+            return Err(format!("the fault {} is there twice", id.as_str()));
+        }
+        for (position, (name, _)) in values.iter().enumerate() {
+            if values.iter().take(position).any(|(earlier, _)| earlier == name) {
+                return Err(format!("`{name}` of {} is there twice", id.as_str()));
+            }
+        }
+    }
+    Ok(())
 }

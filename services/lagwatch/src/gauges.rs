@@ -121,12 +121,13 @@ mod tests {
             end: 9,
             stable_end: 9 - held_messages,
             members: 0,
+            is_beyond_end: false,
         }
     }
 
     #[test]
     fn gauges_without_a_reading_are_removed() {
-        // the metrics belong to the process, so no other test may use this group
+        // The metrics belong to the process, so no other test may use this group
         let of_group = || -> Vec<String> {
             let page = metric::render_prometheus();
             let lines = page.lines().filter(|line| line.contains("group=\"removed\""));

@@ -1,7 +1,7 @@
 //! `GET /api/v1/lag`: the last reading.
 //!
-//! `{groups: [{group, topic, partition, lag_messages, held_messages, lag_seconds, committed, end, stable_end, members}], states:
-//! [{group, state, members, joins}], number, watched_s, age_ms}`.
+//! `{groups: [{group, topic, partition, lag_messages, held_messages, lag_seconds, committed, end, stable_end, members,
+//! is_beyond_end}], states: [{group, state, members, joins}], number, watched_s, age_ms}`.
 
 use std::sync::Arc;
 use std::time::Duration;

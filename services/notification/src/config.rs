@@ -3,7 +3,7 @@
 use chassis::config::ServiceConfig;
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
 /// All settings of notification.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
@@ -35,6 +35,7 @@ pub struct Peers {
 
 /// `[mail]`: sender, attempts and time-outs of e-mails.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "check_pauses", skip_on_field_errors = false))]
 pub struct MailConfig {
     /// Sender.
     pub from: String,
@@ -67,6 +68,13 @@ pub struct MailConfig {
     pub timeouts: SmtpTimeouts,
 }
 
+fn check_pauses(mail: &MailConfig) -> Result<(), ValidationError> {
+    if mail.pause_ms_min <= mail.pause_ms_max {
+        return Ok(());
+    }
+    Err(ValidationError::new("order").with_message("pause_ms_min is larger than pause_ms_max".into()))
+}
+
 /// `[mail.timeouts]`: minimum of RFC 5321, 4.5.3.2. Shorter time-outs repeat e-mails that have arrived.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
 pub struct SmtpTimeouts {
@@ -82,4 +90,25 @@ pub struct SmtpTimeouts {
     /// Time-out for the content and the answer to its final dot.
     #[validate(range(min = 10, max = 3_600_000))]
     pub accepted_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_pause_above_longest_is_refused() {
+        let errors = |pause_ms_max: &str| {
+            let environment = [
+                ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
+                ("PITBOSS__MAIL__PAUSE_MS_MAX", pause_ms_max),
+            ];
+            let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let loaded =
+                chassis::config::load::<Config>(include_str!("defaults.toml"), None, environment.into());
+            loaded.err().map(|errors| errors.to_string()).unwrap_or_default()
+        };
+        assert_eq!(errors("5000"), "");
+        assert!(errors("4999").contains("pause_ms_min is larger than pause_ms_max"));
+    }
 }

@@ -45,7 +45,7 @@ impl Contacts {
         self.upsert(doc! { "_id": player_id }, change).await
     }
 
-    /// Stores preferences. Only the newest change counts.
+    /// Stores preferences. Only the newest change counts: two changes of one player never have the same time.
     pub(crate) async fn prefer(
         &self,
         player_id: &str,
@@ -54,7 +54,7 @@ impl Contacts {
     ) -> Result<(), StoreError> {
         self.upsert(doc! { "_id": player_id }, doc! { "$setOnInsert": { "email_enabled": true } }).await?;
         let older = doc! { "_id": player_id, "$or": [
-            { "preferences_at": { "$exists": false } }, { "preferences_at": { "$lte": at } },
+            { "preferences_at": { "$exists": false } }, { "preferences_at": { "$lt": at } },
         ] };
         let change = doc! { "$set": { "email_enabled": email_enabled, "preferences_at": at } };
         self.collection.update_one(older, change).await.map(drop)

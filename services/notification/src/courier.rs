@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use crate::config::MailConfig;
 use crate::contacts::{Contact, Contacts};
 use crate::domain::delivery::{self, Attempt, Event, Limits, State, Step, Tally};
-use crate::domain::win::{self, CHANNEL};
+use crate::domain::mail::{CHANNEL, Mail};
 use crate::mailer::{HandedOver, Mailer};
 use crate::notifications::{Claim, Notification, Notifications};
 
@@ -155,7 +155,7 @@ impl Courier {
         }
     }
 
-    /// Makes one attempt at a claimed notification, in a transaction that continues the win's trace.
+    /// Makes one attempt at a claimed notification, in a transaction that continues the event's trace.
     async fn deliver(&self, notification: &Notification, claim: &Claim, abort: &CancellationToken) {
         let span = spans::continued("send mail", &notification.trace.context());
         let tally = notification.tally();
@@ -232,11 +232,13 @@ impl Courier {
         contact: &Contact,
         handed_over: &HandedOver,
     ) -> Attempt {
-        let win = &notification.win;
+        let Some(notice) = notification.notice() else {
+            return Attempt::Unreadable("the stored notification has no text".to_owned());
+        };
         let name = contact.display_name.as_deref().unwrap_or("player");
-        let mail = win::mail(&win.event_id, self.mailer.domain(), name, &win.game, win.stake, win.payout);
+        let mail = Mail::new(&notice.event_id, self.mailer.domain(), name, &notice.subject, &notice.text);
         let to = contact.email.as_deref().unwrap_or_default();
-        self.mailer.send(to, mail, win.at.to_system_time(), self.hand_over(claim), handed_over).await
+        self.mailer.send(to, mail, notice.at.to_system_time(), self.hand_over(claim), handed_over).await
     }
 
     /// Stores that the e-mail is handed over from now on. If this returns false, the e-mail must not be handed over.

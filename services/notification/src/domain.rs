@@ -2,4 +2,5 @@
 //! or store and imports only pure crates, which a test checks.
 
 pub mod delivery;
+pub mod mail;
 pub mod win;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::contacts::Contacts;
 use crate::domain::delivery::State;
-use crate::notifications::{Notifications, Win};
+use crate::notifications::{Notice, Notifications};
 
 /// State shared by the handlers.
 pub(crate) struct Context {
@@ -25,13 +25,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Stores a notification about a win, due at once or waiting for its player. Returns false if it was already stored.
+    /// Stores a notification about an event, due at once or waiting for its player. Returns false if it was already stored.
     ///
-    /// Registration and win both release waiting notifications after their own write, so the second one sees the first. Neither
+    /// Registration and event both release waiting notifications after their own write, so the second one sees the first. Neither
     /// record is finished before that, so it is redelivered after a crash.
-    async fn add(&self, win: Win, player_id: &str) -> Result<bool, StoreError> {
+    async fn add(&self, notice: Notice, player_id: &str) -> Result<bool, StoreError> {
         let is_known = self.contacts.find(player_id).await?.is_some();
-        let is_new = self.notifications.add(win, player_id, State::initial(is_known)).await?;
+        let is_new = self.notifications.add(notice, player_id, State::initial(is_known)).await?;
         if !is_known || !is_new {
             self.release_if_known(player_id).await?;
         }

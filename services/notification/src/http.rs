@@ -85,7 +85,7 @@ impl From<Notification> for ParkedView {
     fn from(parked: Notification) -> Self {
         let tally = parked.tally();
         Self {
-            event_id: parked.win.event_id,
+            event_id: parked.event_id().to_owned(),
             player_id: parked.player_id,
             why: parked.why,
             attempts: parked.attempts,

@@ -17,7 +17,7 @@ use lettre::{Address, Message};
 
 use crate::config::{MailConfig, SmtpTimeouts};
 use crate::domain::delivery::Attempt;
-use crate::domain::win::Mail;
+use crate::domain::mail::Mail;
 
 /// Time-out for the answer to QUIT. The e-mail has been handled by then.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -7,7 +7,8 @@
 //! the store's, so a wrong clock of a process does no harm. Every change of the state is a [`Step`] of [`delivery`].
 
 use money::Money;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use store::StoreError;
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Collection, Index, Mongo};
@@ -15,32 +16,46 @@ use store::time::later;
 use telemetry::propagation::StoredTrace;
 
 use crate::domain::delivery::{self, Attempt, Event, State, Step, Tally};
-use crate::domain::win::CHANNEL;
+use crate::domain::mail::CHANNEL;
+use crate::domain::win;
 
 const COLLECTION: &str = "sent";
 
-/// Data of a big win for its e-mail.
+/// What the e-mail about an event says. The player's name is added when it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Win {
+pub(crate) struct Notice {
     /// Id of the event. It identifies the notification and the e-mail.
     pub(crate) event_id: String,
-    pub(crate) game: String,
-    pub(crate) stake: Money,
-    pub(crate) payout: Money,
-    /// Time of the settlement, which is the date of the e-mail even if that is sent later.
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    /// Time of the event, which is the date of the e-mail even if that is sent later.
     pub(crate) at: DateTime,
 }
 
-/// One notification. Older builds stored fewer fields, which have defaults. Their claims have no time and often no win, which the
-/// redelivered record supplies ([`Notifications::add`]).
+/// Data of a big win, which older builds stored instead of a [`Notice`].
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Win {
+    game: String,
+    stake: Money,
+    payout: Money,
+    at: DateTime,
+}
+
+/// One notification. Older builds stored fewer fields, which have defaults. Their claims have no time and often neither notice nor
+/// win, which the redelivered record supplies ([`Notifications::add`]). Any other document without both is of a newer build and
+/// does not decode, so this build neither sends nor parks it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")] // so that `deserialize` below can check all fields together
 pub(crate) struct Notification {
     /// `<ce_id>/<channel>`.
     #[serde(rename = "_id")]
     pub(crate) id: String,
     pub(crate) player_id: String,
     pub(crate) state: State,
-    pub(crate) win: Win,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice: Option<Notice>,
+    #[serde(default, skip_serializing)]
+    win: Option<Win>,
     /// Holder of the claim.
     #[serde(default)]
     owner: String,
@@ -63,12 +78,44 @@ pub(crate) struct Notification {
     pub(crate) why: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_at: Option<DateTime>,
-    /// Trace of the win, which the e-mail continues.
+    /// Trace of the event, which the e-mail continues.
     #[serde(default)]
     pub(crate) trace: StoredTrace,
 }
 
+impl<'de> Deserialize<'de> for Notification {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let notification = Self::deserialize(deserializer)?;
+        if notification.notice.is_none() && notification.win.is_none() {
+            return Err(D::Error::custom("neither `notice` nor `win` says what the e-mail says"));
+        }
+        Ok(notification)
+    }
+}
+
+impl Serialize for Notification {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
 impl Notification {
+    /// Id of the event.
+    pub(crate) fn event_id(&self) -> &str {
+        self.id.rsplit_once('/').map_or(self.id.as_str(), |(event_id, _)| event_id)
+    }
+
+    /// Returns what the e-mail says. `None` only for a document that would not decode.
+    pub(crate) fn notice(&self) -> Option<Notice> {
+        let of_win = |win: &Win| Notice {
+            event_id: self.event_id().to_owned(),
+            subject: win::subject(win.payout),
+            text: win::text(&win.game, win.stake, win.payout),
+            at: win.at,
+        };
+        self.notice.clone().or_else(|| self.win.as_ref().map(of_win))
+    }
+
     pub(crate) fn tally(&self) -> Tally {
         Tally { unknown: self.unknown, put_off: self.put_off }
     }
@@ -104,12 +151,18 @@ impl Notifications {
     }
 
     /// Stores a new notification, due at once or waiting for its player. Returns false if it was already stored.
-    pub(crate) async fn add(&self, win: Win, player_id: &str, state: State) -> Result<bool, StoreError> {
+    pub(crate) async fn add(
+        &self,
+        notice: Notice,
+        player_id: &str,
+        state: State,
+    ) -> Result<bool, StoreError> {
         let fresh = Notification {
-            id: id(&win.event_id),
+            id: id(&notice.event_id),
             player_id: player_id.to_owned(),
             state,
-            win,
+            notice: Some(notice),
+            win: None,
             owner: String::new(),
             held_back_by: None,
             attempts: 0,
@@ -122,19 +175,17 @@ impl Notifications {
         };
         match self.collection.insert_one(&fresh).await {
             Ok(()) => Ok(true),
-            Err(error) if error.is_duplicate_key() => self.adopt(&fresh).await,
+            Err(error) if error.is_duplicate_key() => self.adopt(fresh).await,
             Err(error) => Err(error),
         }
     }
 
     /// Makes due what an older build had claimed when it ended. Its attempt counts as one with an unknown outcome.
-    async fn adopt(&self, fresh: &Notification) -> Result<bool, StoreError> {
-        let win = doc! {
-            "event_id": &fresh.win.event_id, "game": &fresh.win.game, "at": fresh.win.at,
-            "stake": money_document(fresh.win.stake), "payout": money_document(fresh.win.payout),
-        };
-        let of_older = doc! { "_id": &fresh.id, "due_at": { "$exists": false } };
-        Ok(self.apply(&Event::Adopted, of_older, doc! { "win": win }).await? > 0)
+    async fn adopt(&self, fresh: Notification) -> Result<bool, StoreError> {
+        let Some(Notice { event_id, subject, text, at }) = fresh.notice else { return Ok(false) };
+        let notice = doc! { "event_id": event_id, "subject": subject, "text": text, "at": at };
+        let of_older = doc! { "_id": fresh.id, "due_at": { "$exists": false } };
+        Ok(self.apply(&Event::Adopted, of_older, doc! { "notice": notice }).await? > 0)
     }
 
     /// Makes due the notifications that wait for this player, including those that an older build had claimed while waiting.
@@ -280,11 +331,47 @@ impl Claim {
 /// Due time that is earlier than any clock.
 const AT_ONCE: DateTime = DateTime::from_millis(0);
 
-/// Converts an amount to the form that `serde` reads.
-fn money_document(amount: Money) -> Document {
-    doc! { "minor": amount.minor(), "currency": amount.currency().code() }
-}
-
 fn id(event_id: &str) -> String {
     format!("{event_id}/{CHANNEL}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(more: Document) -> Document {
+        let mut stored = doc! { "_id": "event-1/email", "player_id": "player-1", "state": "due" };
+        stored.extend(more);
+        stored
+    }
+
+    fn read(stored: &Document) -> Result<Notification, String> {
+        let bytes = store::bson::serialize_to_vec(stored).unwrap();
+        store::bson::deserialize_from_slice(&bytes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn both_forms_are_read_and_the_new_one_is_stored() {
+        let at = DateTime::from_millis(1_790_000_000_000);
+        let text = doc! { "event_id": "event-1", "subject": "You won", "text": "a lot", "at": at };
+        let new = read(&stored(doc! { "notice": text.clone() })).unwrap();
+        assert_eq!(new.notice().unwrap().subject, "You won");
+        let again = store::bson::serialize_to_document(&new).unwrap();
+        assert_eq!(again.get_document("notice").unwrap(), &text);
+        assert_eq!(read(&again).unwrap(), new);
+
+        let money = |minor: i64| doc! { "minor": minor, "currency": "EUR" };
+        let win = doc! { "game": "slots", "stake": money(100), "payout": money(2_500), "at": at };
+        let old = read(&stored(doc! { "win": win })).unwrap().notice().unwrap();
+        assert_eq!((old.event_id.as_str(), old.at), ("event-1", at));
+        assert!(old.text.contains("slots"), "{}", old.text);
+    }
+
+    /// This build must neither send such a notification without its text nor park it.
+    #[test]
+    fn form_of_a_newer_build_is_unreadable() {
+        let newer = stored(doc! { "message": { "template": "welcome" } });
+        let refused = read(&newer).unwrap_err();
+        assert!(refused.contains("neither `notice` nor `win`"), "{refused}");
+    }
 }

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_of_all_listeners_count_for_file_limit() {
+    fn all_listeners_count_for_file_limit() {
         let environment = [
             ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
             ("PITBOSS__SMTP__CONNECTIONS_MAX", "777"),

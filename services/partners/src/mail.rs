@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn oldest_mails_are_evicted_and_counted_after_restart() {
+    fn evicted_mails_are_counted_after_restart() {
         const MAILS: u64 = 100;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mail.jsonl");

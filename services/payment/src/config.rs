@@ -2,9 +2,9 @@
 
 use chassis::config::{Secret, ServiceConfig};
 use serde::{Deserialize, Serialize};
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
-use crate::provider::pool;
+use crate::provider::rounds;
 
 /// All settings of payment.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
@@ -20,7 +20,7 @@ pub struct Config {
     pub security: Security,
     /// Pool that sends requests to the card provider.
     #[validate(nested)]
-    pub provider: pool::Config,
+    pub provider: ProviderConfig,
     /// Trimming and sweeping of account tails.
     #[validate(nested)]
     pub ledger: LedgerConfig,
@@ -47,8 +47,51 @@ pub struct Security {
     pub webhook_secret_old: Secret,
 }
 
+/// `[provider]`: limits of the pool.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate)]
+#[validate(schema(function = "check_lease", skip_on_field_errors = false))]
+pub struct ProviderConfig {
+    /// Largest number of requests in flight. At most half and at least a quarter of them are for due payments. A single slot
+    /// would have to serve both kinds, and new payments would always take it.
+    #[validate(range(min = 2, max = 256))]
+    pub concurrent_max: usize,
+    /// Time-out of one request.
+    #[validate(range(min = 10, max = 60_000))]
+    pub timeout_ms: u64,
+    /// Largest number of new payments that wait for the pool. The sweeper finds the rest.
+    #[validate(range(min = 1, max = 65_536))]
+    pub waiting_max: usize,
+    /// Lease of a claimed payment. It must be longer than all rounds together.
+    #[validate(range(min = 100, max = 600_000))]
+    pub lease_ms: u64,
+    /// Interval between two sweeps for due payments.
+    #[validate(range(min = 10, max = 600_000))]
+    pub sweep_interval_ms: u64,
+    /// Attempts without an outcome after which a payment is parked. An attempt that did not reach the provider never parks it.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub attempts_max: i64,
+    /// Age at which an open payment is reported, once.
+    #[validate(range(min = 100, max = 86_400_000))]
+    pub escalate_after_ms: u64,
+}
+
+fn check_lease(provider: &ProviderConfig) -> Result<(), ValidationError> {
+    let longest_ms = rounds::longest_ms(provider.timeout_ms);
+    if provider.lease_ms > longest_ms {
+        return Ok(());
+    }
+    let message = format!(
+        "lease_ms has to exceed {longest_ms}, the time of all rounds with this timeout_ms and a margin"
+    );
+    Err(ValidationError::new("lease").with_message(message.into()))
+}
+
+/// Smallest ratio of `sweep_older_than_ms` to `trim_interval_ms`.
+const SWEEP_RATIO_MIN: u64 = 2;
+
 /// Intervals of trimming and sweeping.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, Validate)]
+#[validate(schema(function = "check_sweep", skip_on_field_errors = false))]
 pub struct LedgerConfig {
     /// Longest time that a relayed decision stays in its account's tail.
     #[validate(range(min = 1, max = 60_000))]
@@ -56,9 +99,17 @@ pub struct LedgerConfig {
     /// Interval between two sweeps.
     #[validate(range(min = 10, max = 600_000))]
     pub sweep_interval_ms: u64,
-    /// Age at which the sweeper takes over a decision. Well above `trim_interval_ms`, or events are published twice.
+    /// Age at which the sweeper takes over a decision. At least twice `trim_interval_ms`, or events are published twice.
     #[validate(range(min = 100, max = 600_000))]
     pub sweep_older_than_ms: u64,
+}
+
+fn check_sweep(ledger: &LedgerConfig) -> Result<(), ValidationError> {
+    if ledger.sweep_older_than_ms >= ledger.trim_interval_ms.saturating_mul(SWEEP_RATIO_MIN) {
+        return Ok(());
+    }
+    let message = "sweep_older_than_ms has to be at least twice trim_interval_ms";
+    Err(ValidationError::new("order").with_message(message.into()))
 }
 
 impl ServiceConfig for Config {}
@@ -67,19 +118,43 @@ impl ServiceConfig for Config {}
 mod tests {
     use super::*;
 
-    fn load_with(concurrent_max: &str) -> Result<Config, chassis::config::ConfigErrors> {
-        let environment = [
-            ("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"),
-            ("PITBOSS__PROVIDER__CONCURRENT_MAX", concurrent_max),
-        ];
+    fn load_with(name: &str, value: &str) -> Result<Config, chassis::config::ConfigErrors> {
+        let environment =
+            [("PITBOSS__SECURITY__INTERNAL_TOKEN", "a token of thirty-two bytes at least"), (name, value)];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         chassis::config::load(include_str!("defaults.toml"), None, environment.into())
     }
 
     #[test]
     fn pool_of_one_slot_is_refused() {
+        let load_with = |slots| load_with("PITBOSS__PROVIDER__CONCURRENT_MAX", slots);
         assert_eq!(load_with("2").unwrap().provider.concurrent_max, 2);
         let refused = load_with("1").unwrap_err();
         assert!(refused.lines().iter().all(|line| line.starts_with("provider.concurrent_max")), "{refused}");
+    }
+
+    /// Every request would be refused as one that could end after the lease.
+    #[test]
+    fn lease_shorter_than_all_rounds_is_refused() {
+        assert!(load_with("PITBOSS__PROVIDER__LEASE_MS", "19301").is_ok());
+        for (name, value) in [("LEASE_MS", "19300"), ("TIMEOUT_MS", "60000")] {
+            let refused = load_with(&format!("PITBOSS__PROVIDER__{name}"), value).unwrap_err().to_string();
+            assert!(refused.contains("lease_ms has to exceed"), "{name}: {refused}");
+        }
+    }
+
+    /// Otherwise a second start would be needed to find the second problem.
+    #[test]
+    fn value_out_of_range_does_not_hide_rule_for_two_settings() {
+        let refused = load_with("PITBOSS__PROVIDER__TIMEOUT_MS", "60001").unwrap_err().to_string();
+        assert!(refused.contains("provider.timeout_ms"), "{refused}");
+        assert!(refused.contains("lease_ms has to exceed"), "{refused}");
+    }
+
+    #[test]
+    fn sweep_soon_after_trim_is_refused() {
+        assert!(load_with("PITBOSS__LEDGER__TRIM_INTERVAL_MS", "2500").is_ok());
+        let refused = load_with("PITBOSS__LEDGER__TRIM_INTERVAL_MS", "2501").unwrap_err().to_string();
+        assert!(refused.contains("at least twice trim_interval_ms"), "{refused}");
     }
 }

@@ -17,4 +17,5 @@ pub mod intent;
 pub mod intents;
 pub mod pool;
 pub mod report;
+pub(crate) mod rounds;
 pub mod signature;

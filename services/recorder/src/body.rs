@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_or_truncated_body_is_an_encoding_error() {
+    fn damaged_body_is_an_encoding_error() {
         for encoding in &Encoding::ALL[1..] {
             let garbage = plain(BodyKind::Envelope, *encoding, b"not compressed at all", 1000);
             assert!(matches!(garbage, Err(BodyError::Encoding(_))), "{encoding:?}: {garbage:?}");

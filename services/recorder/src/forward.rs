@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queue_bytes_are_split_with_a_minimum_of_two_copies() {
+    async fn queue_bytes_are_split_for_two_copies_or_more() {
         // Another test in this process may have installed a provider already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         for (targets, room) in [(1, 32), (2, 16), (64, 2)] {

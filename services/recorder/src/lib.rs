@@ -100,9 +100,11 @@ pub async fn run(config: Config, mut listeners: Listeners, shutdown: Shutdown) -
     });
     let query =
         Query::new(index, journal, projects, config.limits, operator, Shared { mode, answered, forwarder })
-            .with_flag_hook_secret(config.security.flag_hook_secret.clone());
+            .with_flag_hook_secret(config.security.flag_hook_secret.clone())
+            .with_scorecard_in(&config.recorder.data_dir);
     lifecycle.serve(ingest::router(ingest));
-    lifecycle.serve_on("query", query_listener, query::router(query), config.query.clone());
+    let routes = chassis::http::with_body_limit(query::router(query), config.query.body_bytes_max);
+    lifecycle.serve_on("query", query_listener, routes, config.query.clone());
     lifecycle.on_flush("journal", move |_: Duration| close(closed_journal, threads));
     lifecycle.run().await
 }

@@ -1,10 +1,11 @@
-//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, and dashboards.
+//! HTML pages for people: recent traces and issues, one trace as a waterfall, one issue, dashboards, and the scorecard.
 //!
 //! They guarantee plain HTML without scripts and external resources. Text from senders is never markup, because askama
 //! escapes it and the content security policy blocks the rest.
 
 mod dashboards;
 mod format;
+mod scorecard;
 mod waterfall;
 
 use askama::Template;
@@ -53,6 +54,7 @@ pub fn router() -> Router<Query> {
         .route("/", get(recent))
         .route("/traces/{trace_id}", get(trace))
         .route("/issues/{issue_id}", get(issue))
+        .route("/scorecard", get(scorecard::page))
         .route("/dashboards/queues", get(dashboards::queues_page))
         .route("/dashboards/queries", get(dashboards::queries_page))
         .route("/dashboards/caches", get(dashboards::caches_page))
@@ -107,6 +109,8 @@ struct Recent {
     selected: String,
     traces: Vec<TraceLine>,
     issues: Vec<IssueLine>,
+    /// Number of issues whose events were not read, because the page reached its limit of bytes.
+    issues_unread: usize,
 }
 
 async fn recent(
@@ -125,6 +129,7 @@ async fn recent(
         services: known.into_iter().map(|project| service(&project.name)).collect(),
         selected: params.project().unwrap_or_default().to_owned(),
         traces: summaries.into_iter().map(|summary| trace_line(&query, summary, longest_ms)).collect(),
+        issues_unread: found.iter().filter(|issue| issue.truncated).count(),
         issues: found
             .into_iter()
             .map(|issue| IssueLine {

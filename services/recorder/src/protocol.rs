@@ -8,12 +8,14 @@ pub mod auth;
 pub mod digest;
 pub mod envelope;
 pub mod event;
+pub mod exception_groups;
 pub mod fields;
 pub mod grouping;
 pub mod profile;
 pub mod sessions;
 pub mod signals;
 pub mod spans;
+pub mod strict;
 pub mod timestamp;
 pub mod trace;
 

@@ -12,7 +12,9 @@ pub(crate) mod lines;
 mod monitors;
 mod names;
 mod profiles;
+mod read_limit;
 pub(crate) mod scan;
+pub(crate) mod scorecard;
 mod signals;
 mod slots;
 pub(crate) mod state;
@@ -22,7 +24,7 @@ pub(crate) mod traces;
 
 use axum::{
     Router,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use chassis::problem::Problem;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -58,6 +60,7 @@ pub fn router(query: Query) -> Router {
         .route("/api/v1/flag-changes", signals::payloads(&[flags::FLAG_CHANGE]))
         .route("/api/0/organizations/{organization}/flags/hooks/provider/{provider}/", post(flags::hook))
         .route("/api/v1/ingest/mode", post(admin::set_mode).get(admin::mode))
+        .route("/api/v1/scorecard", put(scorecard::put).get(scorecard::get))
         .route("/api/v1/status", get(admin::status))
         .merge(pages::router())
         .fallback(|| async { Problem::not_found() })

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_accounts_are_evicted_and_active_ones_kept() {
+    fn only_idle_accounts_are_evicted() {
         let attempts = offline::attempts(4);
         for account in ["idle", "active"] {
             assert!(begin(&attempts, account, NOW_MS), "{account}");

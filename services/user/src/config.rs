@@ -3,7 +3,7 @@
 use chassis::config::ServiceConfig;
 use chassis::internal::Security;
 use serde::{Deserialize, Serialize};
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
 /// All settings of user.
 #[derive(Clone, Debug, Deserialize, Serialize, Validate)]
@@ -58,6 +58,7 @@ pub struct Passwords {
 
 /// `[attempts]`: wrong passwords of one account.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "check_attempts", skip_on_field_errors = false))]
 pub struct Attempts {
     /// Failures from one network in one window before that network waits.
     #[validate(range(min = 1, max = 1_000))]
@@ -81,6 +82,7 @@ pub struct Attempts {
 
 /// `[sessions]`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "check_lifetime", skip_on_field_errors = false))]
 pub struct Sessions {
     /// Time from log-in to expiry.
     #[validate(range(min = 1, max = 31_536_000))]
@@ -102,4 +104,22 @@ pub struct Sweeper {
     /// Largest number of players in one sweep.
     #[validate(range(min = 1, max = 10_000))]
     pub batch_max: u32,
+}
+
+fn check_attempts(attempts: &Attempts) -> Result<(), ValidationError> {
+    let message = if attempts.wait_s_min > attempts.wait_s_max {
+        "wait_s_min is larger than wait_s_max"
+    } else if attempts.failures_max > attempts.account_failures_max {
+        "failures_max is larger than account_failures_max"
+    } else {
+        return Ok(());
+    };
+    Err(ValidationError::new("order").with_message(message.into()))
+}
+
+fn check_lifetime(sessions: &Sessions) -> Result<(), ValidationError> {
+    if sessions.cache_ttl_s <= sessions.lifetime_s {
+        return Ok(());
+    }
+    Err(ValidationError::new("order").with_message("cache_ttl_s is larger than lifetime_s".into()))
 }

@@ -207,12 +207,14 @@ impl Players {
             .decide(&player.standing.to_domain(), now.timestamp_millis())
             .map_err(UserError::Refused)?;
         let event = Event::follower(command_id, SOURCE, message.clone());
-        let entry = OutboxEntry::new(player.next_seq, command_id, &request_hash, &event, now);
+        let at = player.next_at(now);
+        let entry = OutboxEntry::new(player.next_seq, command_id, &request_hash, &event, at);
         let filter = doc! { "_id": player_id, "version": player.version };
         let update = doc! {
-            "$set": { "standing": bson_of(&StoredStanding::from(standing))? },
+            "$set": { "standing": bson_of(&StoredStanding::from(standing))?, "last_at": at },
             "$inc": { "version": 1_i64, "next_seq": 1_i64 },
             "$push": { "outbox": bson_of(&entry)? },
+            // Not `at`, which may lie ahead of the store's time: the sweeper compares it with that.
             "$min": { "oldest_event_at": now },
         };
         if self.players.update_one(filter, update).await? == 0 {

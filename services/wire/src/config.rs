@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_connections_of_a_client_count_for_file_limit() {
+    fn both_connections_count_for_file_limit() {
         let environment = [("PITBOSS__WIRE__CONNECTIONS_MAX".to_owned(), "70".to_owned())];
         let config: Config =
             chassis::config::load(include_str!("defaults.toml"), None, environment.into()).unwrap();

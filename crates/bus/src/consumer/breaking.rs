@@ -43,9 +43,11 @@ impl Owner {
             TaskResult::Done(passed) => Some(*passed),
             TaskResult::Abandoned | TaskResult::Failed(_) => None,
         };
-        // outside of groups nothing is read again, so a pause would only lose time
+        // Only a round counts the partitions
+        let assigned = if self.breaker.is_closed() { 0 } else { self.partitions.owned().count() };
+        // Outside of groups nothing is read again, so a pause would only lose time
         if self.mode == Mode::Member
-            && let Some(change) = self.breaker.on_ended(slot, passed, Instant::now())
+            && let Some(change) = self.breaker.on_ended(slot, passed, assigned, Instant::now())
         {
             self.on_breaker_change(change);
         }

@@ -9,6 +9,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use telemetry::metric::{self, Metric};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::Client;
 use super::context::offsets_of;
@@ -59,10 +60,10 @@ impl Owner {
     /// Moves frontiers past offsets at the end of a partition that hold no records (the end of a transaction, aborted
     /// records). No delivery would move the frontier past them, so they would be lag forever.
     pub(super) fn pass_offsets_without_records(&mut self) {
-        // during a shutdown received records are dropped, so the reader is ahead of the registered offsets
+        // During a shutdown received records are dropped, so the reader is ahead of the registered offsets
         if self.phase.is_running() && self.mode == Mode::Member {
             for (partition, position) in self.positions() {
-                // the reader is past a record that waits until it is due, but this record is not registered yet
+                // The reader is past a record that waits until it is due, but this record is not registered yet
                 if let Some(next) = position
                     && !self.damage.contains(&partition)
                     && !self.due.contains(&partition)
@@ -100,10 +101,13 @@ impl Owner {
         if frontiers.is_empty() {
             return;
         }
+        let ended: Vec<CancellationToken> =
+            frontiers.iter().map(|(partition, _, _)| self.partitions.ended(partition)).collect();
         self.commits += 1;
         let verify = self.commits.is_multiple_of(VERIFY_EVERY);
         let (client, names) = (Arc::clone(&self.client), self.names.clone());
-        let task = telemetry::spawn_blocking(move || commit(&client, &names, frontiers, verify));
+        let task =
+            telemetry::spawn_blocking(move || commit(&client, &names, owned(frontiers, ended), verify));
         self.commit = Some(Commit { task });
     }
 
@@ -152,6 +156,9 @@ impl Owner {
 
 /// Runs on a blocking thread. The lists are local variables: one that outlives the consumer would keep it from closing.
 fn commit(client: &Client, names: &Names, frontiers: Frontiers, verify: bool) -> Committed {
+    if frontiers.is_empty() {
+        return Committed::Confirmed(frontiers);
+    }
     let offsets = frontiers.iter().map(|(partition, _, next)| (partition, *next));
     let committed = offsets_of(offsets, names).and_then(|list| {
         client.commit(&list, CommitMode::Sync)?;
@@ -166,6 +173,12 @@ fn commit(client: &Client, names: &Names, frontiers: Frontiers, verify: bool) ->
         Ok(Some(stored)) => Committed::Confirmed(retain_stored(frontiers, &stored, names)),
         Err(error) => Committed::Failed(error),
     }
+}
+
+/// Drops frontiers whose assignment has ended since the commit was decided, because their partitions may have other owners.
+fn owned(frontiers: Frontiers, ended: Vec<CancellationToken>) -> Frontiers {
+    let both = frontiers.into_iter().zip(ended);
+    both.filter(|(_, ended)| !ended.is_cancelled()).map(|(frontier, _)| frontier).collect()
 }
 
 /// Drops frontiers that the broker did not store, so that they are committed again.
@@ -184,4 +197,30 @@ fn retain_stored(mut frontiers: Frontiers, stored: &rdkafka::TopicPartitionList,
         has
     });
     frontiers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partitions::Partitions;
+
+    #[test]
+    fn offset_of_ended_assignment_is_not_sent() {
+        let mut partitions = Partitions::default();
+        let mut frontiers = Vec::new();
+        let all = [0, 1, 2, 3].map(|number| TopicPartition::new("topic", number));
+        for partition in &all {
+            frontiers.push((partition.clone(), partitions.assign(partition.clone()), NextOffset(5)));
+        }
+        let ended = all.iter().map(|partition| partitions.ended(partition)).collect();
+        let [kept, leaving, lost, assigned_again] = &all;
+        partitions.leave(leaving);
+        partitions.cancel_all();
+        partitions.revoke(lost);
+        partitions.revoke(assigned_again);
+        partitions.assign(assigned_again.clone());
+        let sent: Vec<TopicPartition> =
+            owned(frontiers, ended).into_iter().map(|(partition, _, _)| partition).collect();
+        assert_eq!(sent, [kept.clone(), leaving.clone()], "a partition that is leaving is still ours");
+    }
 }

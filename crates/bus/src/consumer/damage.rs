@@ -255,7 +255,7 @@ impl Damage {
         let is_unknown = reading.is_unknown() || reading.next > reading.end;
         let is_quiet =
             now.duration_since(*since) >= HEALED_AFTER && self.error_at(partition, at, reading).is_none();
-        // records that were fetched and not taken may be behind a batch that was dropped unread
+        // Records that were fetched and not taken may be behind a batch that was dropped unread
         let is_past = reading.queued == 0 && reading.next > *offset;
         let is_empty = !reading.is_unfetched_at(reading.next);
         if !is_unknown && is_quiet && (is_past || is_empty) {

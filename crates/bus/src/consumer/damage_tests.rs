@@ -54,7 +54,7 @@ fn stuck_partition_is_reported_once() {
     assert!(found[0].to_string().starts_with("t/0 cannot be read at offset 5: "), "{}", found[0]);
     assert!(damage.is_any() && damage.must_pause(&tp(0)) && !damage.must_pause(&tp(1)));
 
-    // retried, it is stuck again: no second report about the same position
+    // Retried, it is stuck again: no second report about the same position
     assert_eq!(damage.take_due(began + Duration::from_secs(4)), vec![]);
     assert_eq!(damage.take_due(began + Duration::from_secs(8)), vec![(tp(0), NextOffset(5))]);
     assert!(!damage.must_pause(&tp(0)) && damage.is_any());
@@ -62,7 +62,7 @@ fn stuck_partition_is_reported_once() {
     assert_eq!(check_at(&mut damage, began, 9, 5, 50), vec![]);
     assert!(damage.must_pause(&tp(0)));
 
-    // retried once more, it makes progress
+    // Retried once more, it makes progress
     assert_eq!(damage.take_due(began + Duration::from_secs(14)).len(), 1);
     assert_eq!(check_at(&mut damage, began, 15, 6, 60), vec![]);
     assert!(damage.is_any(), "not sure yet");
@@ -71,7 +71,7 @@ fn stuck_partition_is_reported_once() {
 }
 
 #[test]
-fn matching_error_shortens_the_detection_and_is_the_reason() {
+fn matching_error_shortens_detection() {
     let (mut damage, began) = (Damage::default(), Instant::now());
     damage.add_error(ZIPPED.to_owned(), began);
     assert_eq!(check_at(&mut damage, began, 0, 5, 10), vec![]);
@@ -80,7 +80,7 @@ fn matching_error_shortens_the_detection_and_is_the_reason() {
 }
 
 #[test]
-fn silent_broker_progress_or_own_pause_is_not_damage() {
+fn silence_progress_and_own_pause_are_no_damage() {
     let (mut damage, began) = (Damage::default(), Instant::now());
     for second in 0..20 {
         assert_eq!(check_at(&mut damage, began, second, 5, 11), vec![], "one fetch is unanswered");
@@ -128,7 +128,7 @@ fn truncated_log_end_heals_the_position() {
 
 /// After a wrong checksum librdkafka takes its next offset from the middle of the batch, is rejected, and starts again.
 #[test]
-fn reader_that_jumps_after_a_wrong_checksum_is_found_at_the_batch() {
+fn jump_over_wrong_checksum_is_found() {
     let (mut damage, began) = (Damage::default(), Instant::now());
     let delivered = BTreeMap::from([(tp(0), Some(5))]);
     let mut found = Vec::new();
@@ -140,7 +140,7 @@ fn reader_that_jumps_after_a_wrong_checksum_is_found_at_the_batch() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].offset, found[0].reason.as_str()), (5, CRC));
 
-    // retried, it jumps in the same way: no second report, and no recovery
+    // Retried, it jumps in the same way: no second report, and no recovery
     damage.take_due(began + Duration::from_secs(9));
     for (second, next) in [(9, 7_161_123_820_666_187_381), (10, 0), (12, 5), (14, 7_161_123_820_666_187_381)]
     {
@@ -153,7 +153,7 @@ fn reader_that_jumps_after_a_wrong_checksum_is_found_at_the_batch() {
 
 /// Every snapshot of the statistics may show the same moment, in which the end is unknown.
 #[test]
-fn reader_without_a_known_position_is_found_at_the_batch() {
+fn unknown_position_is_found_at_the_batch() {
     let (mut damage, began) = (Damage::default(), Instant::now());
     let delivered = BTreeMap::from([(tp(0), Some(5))]);
     let check_after = |damage: &mut Damage, second: u64| {
@@ -182,12 +182,12 @@ fn gap_in_a_healthy_partition_is_no_damage() {
 }
 
 #[test]
-fn reader_that_starts_in_a_damaged_batch_does_not_pass_it() {
+fn start_in_damaged_batch_does_not_pass_it() {
     let (mut damage, now) = (Damage::default(), Instant::now());
     damage.add_error(CRC.to_owned(), now);
     let found = damage.check_gap(&tp(0), 12, from(8), now).expect("beyond damage").expect("new");
     assert_eq!((found.offset, found.reason.as_str()), (8, CRC));
-    // by now the damage is known to belong to partition 0
+    // By now the damage is known to belong to partition 0
     damage.add_error(CRC.to_owned(), now);
     assert_eq!(damage.check_gap(&tp(1), 12, from(8), now), None);
     assert_eq!(damage.check_gap(&tp(0), 12, from(8), now), Some(None), "retried, it is the same position");
@@ -195,7 +195,7 @@ fn reader_that_starts_in_a_damaged_batch_does_not_pass_it() {
 
 /// All partitions share one queue, so waiting records of others do not disprove an error about this one.
 #[test]
-fn damaged_partition_is_found_while_others_catch_up() {
+fn damage_is_found_while_others_catch_up() {
     let (mut damage, began) = (Damage::default(), Instant::now());
     let delivered = BTreeMap::from([(tp(0), Some(5)), (tp(1), Some(5))]);
     let check_after = |damage: &mut Damage, second: u64| {

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use contracts::now_ms;
+
 use super::owner::Owner;
-use crate::lag::now_ms;
 use crate::partitions::TopicPartition;
 use crate::record::Record;
 
@@ -46,7 +47,7 @@ impl Due {
         now: Instant,
     ) -> Option<Record> {
         if let Some(waiting) = self.waiting.get_mut(partition) {
-            // two consecutive polls may return the same record
+            // Two consecutive polls may return the same record
             if waiting.back().is_none_or(|last| last.record.offset < record.offset) {
                 waiting.push_back(Waiting { record, due_at: now + wait });
             }
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn wait_ends_at_the_due_time_and_never_exceeds_the_delay() {
+    fn wait_ends_at_due_time_within_the_delay() {
         let now = 1_764_000_000_000;
         for (due_ms, expected_ms) in [
             ("1764000001500", 1_500),

@@ -137,7 +137,7 @@ impl Gaps {
                 self.jumps.remove(partition);
             }
         }
-        // nothing has arrived behind the deleted records, so the reader has not jumped yet
+        // Nothing has arrived behind the deleted records, so the reader has not jumped yet
         if let Some(expected) = self.expected(partition, delivered)
             && low > expected
             && !has_queued
@@ -174,7 +174,7 @@ impl Owner {
             .map(|(partition, offsets)| (partition.clone(), offsets.expected()))
             .collect();
         for (partition, delivered) in owned {
-            // a record that waits until it is due is read, but not delivered
+            // A record that waits until it is due is read, but not delivered
             if self.due.contains(&partition) {
                 continue;
             }
@@ -207,12 +207,12 @@ impl Owner {
             let mut requested = std::mem::take(&mut self.gaps.requested);
             if let Ok(Some(starts)) = answer {
                 for (partition, start) in starts {
-                    // a partition that was assigned again meanwhile needs another answer
+                    // A partition that was assigned again meanwhile needs another answer
                     if requested.remove(&partition) {
                         self.gaps.set_start(&partition, start);
                     }
                 }
-                // without a committed offset the group reads from the first record, so nothing can be missing
+                // Without a committed offset the group reads from the first record, so nothing can be missing
                 for partition in requested {
                     self.gaps.unknown.remove(&partition);
                 }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn deleted_records_below_a_delivered_one_are_a_gap_once() {
+    fn deletion_below_delivered_is_one_gap() {
         let mut gaps = assigned();
         gaps.note(&tp(), Some(5), 100);
         assert_eq!(
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn committed_offset_that_was_deleted_is_a_gap_before_and_after_the_first_record() {
+    fn deleted_committed_offset_is_a_gap() {
         let mut gaps = assigned();
         gaps.set_start(&tp(), 10);
         assert_eq!(gaps.check(&tp(), None, 20, true), none(), "read records wait to be delivered");

@@ -42,7 +42,7 @@ impl Owner {
     fn on_assigned(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.partitions.assign(partition.clone());
-            // a record of an earlier assignment would hide those before it
+            // A record of an earlier assignment would hide those before it
             self.due.remove(partition);
         }
         let list = list_of(partitions, &self.names);

@@ -119,7 +119,7 @@ impl Owner {
         processor: Processor,
         mode: Mode,
     ) -> Self {
-        // each slot has at most one completion in flight, so there is always room for it
+        // Each slot has at most one completion in flight, so there is always room for it
         let (completion_sender, completions) = mpsc::channel(config.lanes + 1);
         let origin = Instant::now();
         let activity = || Arc::new(LaneActivity::new(origin));
@@ -265,7 +265,7 @@ impl Owner {
         if let Some(cause) = &cause {
             report_stop(cause, &self.processor.group);
         }
-        // behind an open breaker nothing would start before the deadline
+        // Behind an open breaker nothing would start before the deadline
         if cause.is_some() || !self.breaker.is_closed() {
             self.withdraw(|_, _| true);
         }
@@ -273,7 +273,7 @@ impl Owner {
         match &mut self.phase {
             Phase::Running => {
                 let deadline = match &cause {
-                    // stuck work will not finish before a deadline either
+                    // Stuck work will not finish before a deadline either
                     Some(ConsumerError::Stalled { .. }) => now,
                     _ => now + self.config.stop_drain_deadline(),
                 };

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn stalled_frontier_is_reported_unless_its_partition_is_held() {
+    fn stalled_frontier_is_reported_unless_held() {
         let mut watchdog = Watchdog::new(Duration::from_millis(2));
         let slots = slots();
         let mut partitions = Partitions::default();
@@ -92,7 +92,7 @@ mod tests {
         assert!(watchdog.check(&partitions, &slots, is_held).is_ok());
         wait();
         assert!(watchdog.check(&partitions, &slots, is_held).is_ok());
-        // a held record of another partition does not excuse this one
+        // A held record of another partition does not excuse this one
         partitions.assign(other.clone());
         partitions.deliver(&other, 7);
         assert!(watchdog.check(&partitions, &slots, is_held).is_ok());

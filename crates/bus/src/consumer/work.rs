@@ -54,7 +54,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(completion) = self.completion.take() {
-            // fails only after the owner has ended, and then no completion is needed
+            // Fails only after the owner has ended, and then no completion is needed
             self.completion_sender.try_send(completion).ok();
         }
     }
@@ -79,7 +79,7 @@ impl Owner {
         self.note_jump(&partition, record.offset);
         let epoch = match self.partitions.deliver(&partition, record.offset) {
             Delivered::New(epoch) => epoch,
-            // seen after incremental assignments: two consecutive polls return the same offsets
+            // Seen after incremental assignments: two consecutive polls return the same offsets
             Delivered::Redelivered | Delivered::NotOurs => {
                 self.stats.count_dropped();
                 tracing::debug!(
@@ -154,7 +154,7 @@ impl Owner {
         self.count_ended(slot, &result);
         match result {
             TaskResult::Done(_) => {}
-            // its successors in its lane must not overtake it
+            // Its successors in its lane must not overtake it
             TaskResult::Abandoned => self.withdraw(|key, queued| {
                 key == lane && queued.epoch == epoch && queued.partition == partition
             }),

@@ -20,7 +20,7 @@ mod reader;
 mod replay;
 
 pub use action::{Action, ActionKind, Handled, History, LetterPlace, Note};
-pub use reader::{Keep, LetterReader, Letters, Limits};
+pub use reader::{Actions, Keep, LetterReader, Letters, Limits};
 pub use replay::{ActError, Known, Replayed, discard, replay, replay_once};
 
 /// Maximum number of characters of a header that is shown. Anyone may have written it.
@@ -273,7 +273,7 @@ impl Letter {
         if let Ok(json) = serde_json::from_slice(value) {
             return Content::Json(json);
         }
-        // a message in the wrong topic, or with a header that is refused
+        // A message in the wrong topic, or with a header that is refused
         let named = text(&self.record, headers::CE_TYPE).parse::<EventType>();
         if let Ok(event_type) = named
             && let Ok(message) = Message::from_protobuf(event_type, value)

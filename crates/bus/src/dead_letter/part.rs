@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn effective_trace_header_is_kept_and_lists_stay_separate() {
+    fn effective_trace_header_is_kept() {
         let (baggage, state) = (propagation::BAGGAGE, propagation::TRACESTATE);
         let received: Vec<HeaderRef<'_>> = vec![
             (TRACEPARENT, Some(FIRST)),
@@ -153,7 +153,7 @@ mod tests {
         let expected: Vec<HeaderRef<'_>> =
             [1, 2, 3, 4, 5, 8, 9].into_iter().map(|index: usize| received[index]).collect();
         assert_eq!(kept, expected);
-        // a reader of the dead letter sees the same trace as its consumer did
+        // A reader of the dead letter sees the same trace as its consumer did
         let read = |headers: &[HeaderRef<'_>]| {
             let valued = headers.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
             propagation::headers_of(&propagation::extract(valued))

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_records_that_all_others_have_read_are_deleted() {
+    fn only_records_read_by_all_are_deleted() {
         let positions = [
             at(VICTIM, 0, Some(10), 30),
             at("user", 0, Some(30), 30),
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_deleted_while_a_position_is_unknown() {
+    fn unknown_position_prevents_deletion() {
         assert!(found(&[at(VICTIM, 0, None, 30)]).is_empty());
         assert!(found(&[at(VICTIM, 0, Some(10), 30), at("user", 0, None, 30)]).is_empty());
     }
 
     #[test]
-    fn changed_setting_replaces_that_of_the_catalogue() {
+    fn changed_setting_replaces_the_catalogues() {
         let configs = [("max.message.bytes", "524288"), ("retention.ms", "1")];
         let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let spec = TopicSpec { name: "t".to_owned(), partitions: 1, configs };

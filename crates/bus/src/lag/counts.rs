@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn number_is_read_again_after_a_minute_and_after_an_error() {
+    fn count_is_reread_after_minute_or_error() {
         let (mut counts, began) = (Counts::default(), Instant::now());
         let topic: Arc<str> = Arc::from("t");
         let of = |counts: &mut Counts, second, broker: Result<i32, &'static str>| {

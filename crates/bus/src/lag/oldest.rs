@@ -7,8 +7,8 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::{Message as _, Timestamp};
 use telemetry::metric::{self, Metric};
 
+use super::Observer;
 use super::position::GroupPosition;
-use super::{Observer, now_ms};
 use crate::consumer::context::offsets_of;
 use crate::error::ClientError;
 use crate::latency;
@@ -30,7 +30,7 @@ pub(super) fn read(
     let mut rounds: Vec<BTreeMap<TopicPartition, i64>> = Vec::new();
     for position in positions.iter().filter(|position| position.unread() > 0) {
         let start = position.first_unread;
-        // a partition can be read at only one offset at a time, so another offset waits for the next round
+        // A partition can be read at only one offset at a time, so another offset waits for the next round
         let round = rounds
             .iter_mut()
             .find(|round| round.get(&position.partition).is_none_or(|known| *known == start));
@@ -44,10 +44,10 @@ pub(super) fn read(
     for round in rounds {
         read_round(client, names, round, until, &mut oldest)?;
     }
-    let now_ms = now_ms();
+    let now_ms = contracts::now_ms();
     for position in positions.iter_mut().filter(|position| position.unread() > 0) {
         let key = (position.partition.clone(), position.first_unread);
-        // a record that was not read in time proves nothing about clocks
+        // A record that was not read in time proves nothing about clocks
         let Some(timestamp) = oldest.get(&key) else { continue };
         let age = latency::age(timestamp.to_millis(), now_ms, &position.partition.topic);
         position.age_ms = age.ms;

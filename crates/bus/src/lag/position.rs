@@ -51,6 +51,18 @@ impl GroupPosition {
         }
     }
 
+    /// Sets where the group continues: at its committed offset, or at the oldest record if there is no such offset any more. That is
+    /// what `auto.offset.reset` makes of an offset that is out of range.
+    pub(super) fn set_first_unread(&mut self, low: i64) {
+        let committed = self.committed.filter(|_| !self.is_beyond_end());
+        self.first_unread = committed.unwrap_or(low).max(low);
+    }
+
+    /// Returns true if the committed offset is beyond the end of the partition.
+    pub(super) fn is_beyond_end(&self) -> bool {
+        self.committed.is_some_and(|committed| committed > self.end)
+    }
+
     /// Number of unread records.
     pub(super) fn unread(&self) -> i64 {
         (self.end - self.first_unread - self.without_record).max(0)
@@ -78,6 +90,7 @@ impl GroupPosition {
             end: self.end,
             stable_end: self.stable_end,
             members: self.members,
+            is_beyond_end: self.is_beyond_end(),
         }
     }
 }
@@ -92,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn held_records_are_part_of_the_lag_and_told_apart() {
+    fn held_records_are_a_named_part_of_lag() {
         for (first_unread, stable_end, end, without_record, unread, held) in [
             (5, 9, 9, 0, 4, 0),
             (5, 9, 9, 4, 0, 0),
@@ -103,6 +116,23 @@ mod tests {
         ] {
             let position = GroupPosition { without_record, ..position(first_unread, stable_end, end) };
             assert_eq!((position.unread(), position.held()), (unread, held), "{position:?}");
+        }
+    }
+
+    #[test]
+    fn offset_beyond_the_end_makes_all_records_unread() {
+        for (committed, low, first_unread, is_beyond_end) in [
+            (None, 3, 3, false),
+            (Some(1), 3, 3, false),
+            (Some(5), 3, 5, false),
+            (Some(9), 3, 9, false),
+            (Some(10), 3, 3, true),
+        ] {
+            let mut position = GroupPosition { committed, ..position(0, 9, 9) };
+            position.set_first_unread(low);
+            let lag = position.lag();
+            assert_eq!((position.first_unread, lag.is_beyond_end), (first_unread, is_beyond_end), "{lag:?}");
+            assert_eq!(lag.lag_messages, 9 - first_unread, "{lag:?}");
         }
     }
 

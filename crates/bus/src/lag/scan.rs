@@ -1,7 +1,7 @@
 //! Offsets that hold no record for a reader: the ends of transactions, and aborted records.
 //!
-//! Only reading tells them from records. Each unread offset is read once, a limited number at each reading of the lag. Offsets that
-//! were not read yet count as records.
+//! They can be told from records only by reading them. Each unread offset is read once, a limited number at each reading of the
+//! lag. Offsets that were not read yet count as records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::partitions::TopicPartition;
 
 /// Maximum number of records that are read at one reading of the lag.
 const RECORDS_MAX: usize = 4_000;
-/// Deadline of that.
+/// Deadline of these reads.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Maximum number of remembered holes of one partition. Later ones count as records.
 const HOLES_MAX: usize = 10_000;
@@ -40,7 +40,7 @@ pub(super) type Scans = BTreeMap<TopicPartition, Scan>;
 impl Scan {
     /// Prepares to read up to `stable_end`, for groups that have read up to `lowest`.
     fn begin(&mut self, lowest: i64, stable_end: i64) {
-        // an end that moved back belongs to a topic that was created again
+        // An end that moved back belongs to a topic that was created again
         if stable_end < self.to || !(self.from..=self.to).contains(&lowest) {
             *self = Self { from: lowest, to: lowest, holes: BTreeMap::new() };
         }
@@ -142,7 +142,7 @@ fn read_on(
     let starts = open.keys().map(|key| (key, NextOffset(scans.get(key).map_or(0, |scan| scan.to))));
     let list = offsets_of(starts, names).map_err(ClientError::kafka(DOING))?;
     client.assign(&list).map_err(ClientError::kafka(DOING))?;
-    // a position that the client has already belongs to an earlier reading, until a record of this one arrives
+    // A position that the client has already belongs to an earlier reading, until a record of this one arrives
     let mut foreign: BTreeSet<TopicPartition> =
         reached(client, names).into_iter().map(|(partition, _)| partition).collect();
     let mut left = RECORDS_MAX;
@@ -158,9 +158,9 @@ fn read_on(
                     open.remove(&partition);
                 }
             }
-            // the client repeats what failed until the deadline
+            // The client repeats what failed until the deadline
             Some(Err(_)) => {}
-            // no record follows at present, so only the client's position shows that it passed offsets without one
+            // No record follows at present, so only the client's position shows that it passed offsets without one
             None => {
                 for (partition, offset) in reached(client, names) {
                     if let Some(scan) = scans.get_mut(&partition).filter(|_| !foreign.contains(&partition)) {

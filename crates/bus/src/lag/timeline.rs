@@ -19,19 +19,19 @@ impl Timeline {
     /// Stores the end of the partition. Readings that no group needs, because all have read up to `lowest`, are forgotten.
     pub(super) fn observe(&mut self, lowest: i64, end: i64, now: Instant) {
         if self.readings.back().is_some_and(|(last, _)| end < *last) {
-            // the topic was created again: what was known belongs to another log
+            // The topic was created again: what was known belongs to another log
             *self = Self::default();
         }
         self.since.get_or_insert(now);
         if self.readings.back().is_none_or(|(last, _)| end > *last) {
             self.readings.push_back((end, now));
         }
-        // the last one stays, because it tells whether the partition grew
+        // The last one stays, because it tells whether the partition grew
         while self.readings.len() > 1 && self.readings.front().is_some_and(|(end, _)| *end <= lowest) {
             self.readings.pop_front();
         }
         if self.readings.len() > READINGS_MAX {
-            // the first and the last stay; a record of another one then counts as seen later, so its age never becomes larger
+            // The first and the last stay; a record of another one then counts as seen later, so its age never becomes larger
             let mut index = 0_usize;
             self.readings.retain(|_| {
                 index += 1;
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn record_is_as_old_as_the_first_reading_behind_it() {
+    fn record_ages_from_first_reading_behind_it() {
         let (mut timeline, began) = (Timeline::default(), Instant::now());
         let mut age = |lowest, end, second, offset| {
             let now = began + Duration::from_secs(second);
@@ -81,7 +81,7 @@ mod tests {
         assert!(timeline.readings.len() <= READINGS_MAX, "{}", timeline.readings.len());
         let now = began + Duration::from_secs(readings.unsigned_abs());
         for offset in [0, 1_000, readings - 1] {
-            // the record at an offset came with the reading that ends behind it
+            // The record at an offset came with the reading that ends behind it
             let real = Duration::from_secs((readings - offset - 1).unsigned_abs());
             assert!(timeline.age(offset, now).is_some_and(|age| age <= real), "{offset}");
         }

@@ -1,8 +1,8 @@
 //! Records that librdkafka sent again. A successful acknowledgement does not tell, so this reads librdkafka's log.
 //!
 //! An idempotent producer logs one line for a partition when a request with its records failed and is repeated: the answer was
-//! lost with its connection, came too late, or was an error. The line belongs to the debug context `eos`, which is silent
-//! otherwise.
+//! lost with its connection, came too late, or was an error. The line belongs to the debug context `eos`, which is on only with
+//! [`crate::Config::publish_retries_shown`].
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repetition_counts_for_its_partition_and_later_publishes_do_not() {
+    fn repetition_counts_for_its_partition_only() {
         let retries = Retries::default();
         let before = Instant::now();
         let line = "[thrd:127.0.0.1:8112/1]: t.casino [3] beginning partition drain: drain before retrying";

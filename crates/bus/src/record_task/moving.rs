@@ -95,7 +95,7 @@ impl Processor {
                 Some(TaskResult::Done(Passed::Deferred))
             }
             Ok(false) => Some(TaskResult::Abandoned),
-            // a part of it could not be handled later, so it becomes a dead letter
+            // A part of it could not be handled later, so it becomes a dead letter
             Err(PublishError::Unwritable { .. }) => None,
             Err(error) => Some(TaskResult::Failed(not_moved(record, error))),
         }

@@ -51,13 +51,13 @@ async fn records_in_flight_are_bounded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_in_flight_are_bounded() {
     let config = Config { in_flight_bytes_max: 30_000, ..broker_for(Group::Game).await };
-    // one record costs between one and two kilobytes, including headers and bookkeeping
+    // One record costs between one and two kilobytes, including headers and bookkeeping
     pauses_and_resumes(config, usize::MAX, 32_000).await;
 }
 
 /// librdkafka keeps the pause of a revoked partition. Without a resume it would never be fetched again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn partition_revoked_while_paused_is_fetched_after_reassignment() {
+async fn paused_partition_is_fetched_when_reassigned() {
     let config = Config {
         in_flight_records_max: 20,
         revoke_drain_deadline_ms: 200, // no record in flight can finish

@@ -7,7 +7,8 @@ use bus::{HandlerError, Outcome, Producer};
 use contracts::{Group, Topic};
 
 use crate::support::{
-    DEADLINE, Running, TestHandler, broker_for, committed_reaches, end_of, preference, preferences,
+    DEADLINE, Running, TestHandler, broker_for, committed_reaches, end_of, players_in, preference,
+    preferences,
 };
 
 const GROUP: Group = Group::Analytics;
@@ -15,7 +16,7 @@ const WINDOW: usize = 4;
 const RECORDS: u64 = 30;
 
 #[test]
-fn consumer_pauses_after_too_many_dead_letters_and_continues_by_itself() {
+fn many_dead_letters_pause_consumer_for_a_time() {
     testkit::scenario::run("breaker::scenario");
 }
 
@@ -41,11 +42,11 @@ async fn break_and_heal() {
     });
     let producer = Producer::new(&config).expect("a producer");
     for number in 0..RECORDS {
-        // one key, so one record after the other
+        // One key, so one record after the other
         producer.publish(&preference("p", number)).await.expect("published");
     }
     let consumer = Running::start(&config, GROUP, preferences(handler.clone())).ready().await;
-    // the window, and at least two tries of a single record after pauses
+    // The window, and at least two tries of a single record after pauses
     let seen = handler.wait_for(WINDOW + 2).await.len();
     assert!(seen < WINDOW + 10, "{seen} records were moved to the dead letters");
     assert!(consumer.is_ready(), "a pause is no reason to restart the process");
@@ -57,8 +58,36 @@ async fn break_and_heal() {
     consumer.stop().await.expect("stops in order");
 }
 
+/// The records that fail wait in this process, and the other one has to be fetched first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paused_consumer_stops_at_once_and_loses_nothing() {
+async fn failing_partition_does_not_hold_up_another_one() {
+    let config =
+        bus::Config { breaker_window_records: WINDOW, breaker_pause_ms: 300, ..broker_for(GROUP).await };
+    let name_in = |partition| players_in(partition).next().expect("a key");
+    let (failing, other) = (name_in(3), name_in(0));
+    let failing_player = failing.clone();
+    let handler = TestHandler::new(move |delivery| match delivery.event.player_id() == failing_player {
+        true => Err(HandlerError::poison("a record that no repair makes valid (on purpose)")),
+        false => Ok(Outcome::Applied),
+    });
+    let producer = Producer::new(&config).expect("a producer");
+    for number in 0..RECORDS {
+        producer.publish(&preference(&failing, number)).await.expect("published");
+    }
+    let consumer = Running::start(&config, GROUP, preferences(handler.clone())).ready().await;
+    handler.wait_for(WINDOW).await;
+    consumer.wait_paused().await;
+    producer.publish(&preference(&other, 0)).await.expect("published");
+    let position = testkit::eventually("the record of the other partition", DEADLINE, || async {
+        handler.seen().iter().position(|seen| seen.event.player_id() == other)
+    })
+    .await;
+    assert!(position < WINDOW + 5, "{position} records were handled before it, one in each round");
+    consumer.stop().await.expect("stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paused_consumer_stops_at_once() {
     let config = bus::Config {
         breaker_window_records: WINDOW,
         breaker_pause_ms: 3_600_000,

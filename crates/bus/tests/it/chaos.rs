@@ -136,7 +136,7 @@ async fn joins_leaves_kills_and_freezes_lose_nothing() {
 
 /// A kill falls between a commit and its work only by chance. A run without such a kill is followed by another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_that_commit_before_work_fail_the_check() {
+async fn members_that_commit_early_fail_the_check() {
     let plan = [Action::Kill, Action::Join].repeat(3);
     let seed = testkit::seed();
     let mut reports = Vec::new();

@@ -53,7 +53,7 @@ async fn records_of_one_key_are_handled_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn console_line_without_key_and_headers_is_an_event() {
+async fn bare_console_line_is_an_event() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
@@ -62,7 +62,7 @@ async fn console_line_without_key_and_headers_is_an_event() {
     assert_eq!(seen[0].event.player_id(), "console");
     let Message::PlaceBet(bet) = &seen[0].event.message else { panic!("{:?}", seen[0].event) };
     assert_eq!(bet.stake.as_ref().map(|stake| stake.minor), Some(100));
-    // the identity uses the catalogue name, so it does not depend on the test's namespace
+    // The identity uses the catalogue name, so it does not depend on the test's namespace
     let (partition, offset) = (seen[0].partition, seen[0].offset);
     let expected = contracts::ids::record_id(Topic::BetsCommands.name(), partition, offset);
     assert_eq!(seen[0].event.id, expected);
@@ -114,7 +114,7 @@ async fn published_record_is_a_binary_mode_cloud_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handler_of_a_type_from_an_unread_topic_is_rejected() {
+async fn handler_for_unread_topic_is_rejected() {
     let config = crate::support::namespace();
     let producer = Producer::new(&config).expect("a producer");
     let router = bus::Router::new().on_each([EventType::ApplyWager], TestHandler::all());

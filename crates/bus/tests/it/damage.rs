@@ -23,7 +23,7 @@ const BETS: Topic = Topic::BetsCommands;
 const REPORT_DEADLINE: Duration = Duration::from_secs(20);
 
 #[test]
-fn batch_that_cannot_be_decompressed_is_reported_and_ends_readiness() {
+fn failed_decompression_ends_readiness() {
     testkit::scenario::run("damage::cannot_be_decompressed");
 }
 
@@ -79,7 +79,7 @@ fn cannot_be_decompressed() {
         assert!(took < REPORT_DEADLINE, "reported after {took:?}");
         assert!(!consumer.is_ready(), "ready though a partition cannot be read");
 
-        // other partitions continue, and retries cause no second report
+        // Other partitions continue, and retries cause no second report
         let other = players_in(4).next().expect("a key");
         producer.publish(&place_bet(&other, 1)).await.expect("published");
         handler.wait_for(2).await;
@@ -89,7 +89,7 @@ fn cannot_be_decompressed() {
         let partition = (BETS.name().to_owned(), 2);
         assert_eq!(committed(&config, Group::Game).expect("offsets").get(&partition), Some(&1));
 
-        // an operator decides to delete it
+        // An operator decides to delete it
         delete_before(&config, &topic, 2, 2).await;
         let seen = handler.wait_for(3).await;
         assert_eq!(seen[2].event.id.as_str(), format!("{player}-3"));

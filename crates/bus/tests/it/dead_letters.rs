@@ -18,7 +18,7 @@ async fn dead_letter(config: &bus::Config) -> Stored {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn malformed_record_is_parked_and_its_neighbours_are_handled() {
+async fn malformed_record_is_parked_neighbours_handled() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
@@ -73,7 +73,7 @@ async fn dead_letter_has_the_original_bytes() {
         ("null", None),
         ("twice", Some(vec![])),
         (headers::TRACEPARENT, Some(b"not a trace".to_vec())),
-        // joined, the contexts of two traces would look like one
+        // Joined, the contexts of two traces would look like one
         (headers::BAGGAGE, Some(b"a=b".to_vec())),
         (headers::BAGGAGE, Some(b"c=d".to_vec())),
     ];
@@ -141,7 +141,7 @@ async fn record_is_parked_after_three_panics() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn largest_accepted_record_is_parked_whole() {
     let config = broker_for(Group::Game).await;
-    // incompressible, and just below the topic's limit
+    // Incompressible, and just below the topic's limit
     let noise = noise(contracts::topics::RECORD_BYTES_MAX * 2 - 200);
     publish_raw(&config, BETS.name(), None, &noise).await;
     let consumer = Running::start(&config, Group::Game, bets(TestHandler::all()));
@@ -207,7 +207,7 @@ fn too_large() {
             let value = part.and_then(|part| part.value.as_deref()).expect("the beginning of the value");
             assert!((1_024..size).contains(&value.len()), "{} of {size} bytes", value.len());
         }
-        // the group continues
+        // The group continues
         let producer = Producer::new(&config).expect("a producer");
         producer.publish(&place_bet("p", 1)).await.expect("published");
         handler.wait_for(1).await;
@@ -237,7 +237,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 
 /// Only panics count towards the limit of panics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn single_panic_after_transient_failures_does_not_park() {
+async fn one_panic_after_failures_does_not_park() {
     let config = bus::Config { retry_backoff_min_ms: 1, ..broker_for(Group::Game).await };
     let handler = TestHandler::new(|delivery| match delivery.attempt {
         1 | 2 => Err(HandlerError::transient("not yet")),
@@ -276,7 +276,7 @@ async fn replayed_dead_letter_keeps_its_event_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_parked_again_names_first_place_and_last_error() {
+async fn second_parking_keeps_place_and_last_error() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::new(|delivery| match delivery.record.header(headers::DLQ_AT) {
         None => Err(HandlerError::poison("the first error")),

@@ -41,7 +41,7 @@ async fn denied_topic_refuses_writers_and_admits_readers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lowered_limit_refuses_records_until_it_is_restored() {
+async fn lowered_limit_refuses_until_restored() {
     let config = broker_for(Group::Game).await;
     let (producer, disturbance) = (Producer::new(&config).expect("a producer"), disturbance(&config));
     let spec = specs_for(Group::Game).into_iter().find(|spec| spec.name == BETS.name()).expect("a spec");

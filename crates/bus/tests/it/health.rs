@@ -36,7 +36,7 @@ async fn member_is_not_ready_without_a_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tail_receives_records_published_while_it_was_disconnected() {
+async fn tail_catches_up_after_disconnection() {
     let (cluster, config) = mock();
     let handler = TestHandler::all();
     let producer = Producer::new(&config).expect("a producer");

@@ -128,7 +128,7 @@ impl RecordHook for StalledPartition {
 
 /// More records stall than there are lanes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stalled_partition_does_not_hold_others_and_continues() {
+async fn stalled_partition_holds_no_other() {
     const EACH: usize = 20;
     let config = bus::Config { lanes: 4, ..broker_for(Group::Game).await };
     let producer = Producer::new(&config).expect("a producer");
@@ -164,7 +164,7 @@ impl RecordHook for AtPlayer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crash_ends_the_consumer_and_the_record_is_redelivered() {
+async fn crash_ends_consumer_and_redelivers() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     producer.publish(&place_bet("chosen", 1)).await.expect("published");
@@ -182,7 +182,7 @@ async fn crash_ends_the_consumer_and_the_record_is_redelivered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_that_fails_on_purpose_is_handled_from_its_retry_topic_once() {
+async fn failure_on_purpose_is_retried_once() {
     let config = bus::Config {
         retry_in_place_max: 2,
         retry_backoff_min_ms: 1,

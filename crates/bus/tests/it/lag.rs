@@ -36,12 +36,12 @@ async fn status(reader: &Arc<Reader>) -> GroupStatus {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lag_is_read_for_absent_running_and_stopped_groups() {
+async fn lag_is_read_whether_or_not_the_group_runs() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let reader = Arc::new(Reader::new(&config, &[Group::Game, Group::Gateway]).expect("a reader"));
 
-    // no group has read a record, and there is none to read
+    // No group has read a record, and there is none to read
     let lags = reader.read().await.expect("lag");
     assert_eq!(lags.len(), 12, "six partitions of two topics; the gateway has no group");
     assert_eq!(total(&lags), 0);
@@ -50,7 +50,7 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
     );
     assert_eq!(status(&reader).await.state, GroupState::Absent);
 
-    // a group that never existed: all records are unread and grow older
+    // A group that never existed: all records are unread and grow older
     for number in 0..30 {
         producer.publish(&place_bet(&format!("player-{number}"), number)).await.expect("published");
     }
@@ -64,7 +64,7 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
         assert_eq!(lag.topic == Topic::BetsCommands.name(), lag.end > 0, "{lag:?}");
     }
 
-    // a group that handles all records but one player's
+    // A group that handles all records but one player's
     let handler = TestHandler::new(|delivery| match delivery.event.player_id() {
         "player-7" => Err(HandlerError::transient("held")),
         _ => Ok(Outcome::Applied),
@@ -72,7 +72,7 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
     let consumer = Running::start(&config, Group::Game, bets(handler)).ready().await;
     testkit::eventually("the lag to shrink", DEADLINE, || async {
         let lags = reader.read().await.ok()?;
-        // later records in the partition of the held one stay uncommitted too
+        // Later records in the partition of the held one stay uncommitted too
         let is_reading = (1..15).contains(&total(&lags));
         (is_reading && lags.iter().all(|lag| lag.members == 1)).then_some(())
     })
@@ -87,7 +87,7 @@ async fn lag_is_read_for_absent_running_and_stopped_groups() {
     })
     .await;
 
-    // the same group, stopped
+    // The same group, stopped
     let lags = with_ages(async || bus::lag::read(&config, &[Group::Game]).await).await;
     let held: Vec<_> = lags.iter().filter(|lag| lag.lag_messages > 0).collect();
     assert!((1..15).contains(&total(&lags)), "{held:?}");
@@ -123,7 +123,7 @@ async fn deleted_topic_is_left_out() {
 
 /// The topics have settings that are not ours, so the records carry their producers' times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn age_counts_from_first_sight_not_from_producer_time() {
+async fn age_counts_from_first_sight() {
     let config = namespace();
     let mut specs = specs_for(Group::Game);
     for spec in &mut specs {

@@ -24,5 +24,6 @@ mod stuck;
 mod support;
 mod tailing;
 mod times;
+mod topic_reader;
 mod traces;
 mod transactions;

@@ -30,7 +30,7 @@ pub(crate) fn murmur2(key: &[u8]) -> i32 {
 
 #[test]
 fn murmur2_matches_java() {
-    // test vectors of Kafka's own UtilsTest
+    // Test vectors of Kafka's own UtilsTest
     assert_eq!(murmur2(b"21"), -973_932_308);
     assert_eq!(murmur2(b"foobar"), -790_332_482);
     assert_eq!(murmur2(b"a-little-bit-long-string"), -985_981_536);
@@ -67,7 +67,7 @@ async fn raw_record_keeps_its_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forwarded_record_has_only_the_last_header_of_each_name() {
+async fn forwarded_record_has_last_header_of_each_name() {
     let config = broker_for(Group::Game).await;
     let producer = Producer::new(&config).expect("a producer");
     let header = |name: &str, value: &'static str| (name.to_owned(), bytes(value));
@@ -117,7 +117,7 @@ async fn too_large_record_is_poison() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_acknowledgement_is_an_unknown_outcome() {
-    // a port that accepts connections and never answers
+    // A port that accepts connections and never answers
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let config = Config {
         bootstrap_servers: silent.local_addr().expect("an address").to_string(),

@@ -18,7 +18,7 @@ fn quick(mut config: bus::Config) -> bus::Config {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn transient_failure_is_retried_in_place_and_blocks_its_key() {
+async fn transient_failure_blocks_only_its_key() {
     let config = quick(broker_for(Group::Game).await);
     let handler = TestHandler::new(|delivery| {
         if delivery.event.id.as_str() == "held-1" && delivery.attempt < 4 {
@@ -77,7 +77,7 @@ async fn held_record_is_given_back_at_a_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fatal_error_stops_the_consumer_and_the_record_is_redelivered() {
+async fn fatal_error_stops_and_record_is_redelivered() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::new(|_| Err(HandlerError::fatal("the ledger contradicts itself")));
     let producer = Producer::new(&config).expect("a producer");
@@ -97,14 +97,14 @@ async fn fatal_error_stops_the_consumer_and_the_record_is_redelivered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn record_is_not_passed_until_its_dead_letter_is_written() {
+async fn record_waits_for_its_dead_letter() {
     let config = quick(bus::Config { message_timeout_ms: 700, ..namespace() });
     let mut specs = specs_for(Group::Game);
     let dead_letters: Vec<_> = specs.extract_if(.., |spec| spec.name.contains(".dlq.")).collect();
     bus::admin::ensure_topics(&config, &specs).await.expect("topics can be created");
 
     let handler = TestHandler::new(|_| Err(HandlerError::poison("never")));
-    // only the publish of the dead letter must be given up early
+    // Only the publish of the dead letter must be given up early
     let long_timeout = bus::Config { message_timeout_ms: 30_000, ..config.clone() };
     let producer = Producer::new(&long_timeout).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");

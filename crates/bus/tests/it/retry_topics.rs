@@ -19,7 +19,7 @@ const IN_PLACE: u32 = 2;
 const LAPS: u32 = 2;
 
 #[test]
-fn failing_record_waits_in_its_retry_topic_and_keeps_bytes_and_trace() {
+fn retried_record_keeps_bytes_and_trace() {
     testkit::scenario::run("retry_topics::scenario");
 }
 
@@ -176,7 +176,7 @@ fn check_traces(items: &[(String, Value)]) {
 
 /// The laps belong to one life of the record: a dead letter that is copied back begins anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replayed_dead_letter_has_all_of_its_laps_again() {
+async fn replayed_letter_has_all_laps_again() {
     let config = bus::Config {
         retry_in_place_max: 1,
         retry_topic_delay_ms: 50,

@@ -55,7 +55,7 @@ async fn stop_finishes_and_commits_running_records() {
     consumer.ended().await.expect("stops in order");
     assert_eq!(committed_sum(&config, Group::Game), i64::try_from(stats.taken()).expect("few"));
 
-    // untaken records go to the next member, and no record is handled twice
+    // Untaken records go to the next member, and no record is handled twice
     let handler = TestHandler::all();
     let next = Running::start(&config, Group::Game, bets(handler.clone()));
     committed_reaches(&config, Group::Game, 5).await;
@@ -64,7 +64,7 @@ async fn stop_finishes_and_commits_running_records() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stop_with_an_endless_handler_ends_at_the_deadline() {
+async fn endless_handler_is_stopped_at_the_deadline() {
     let config = bus::Config { stop_drain_deadline_ms: 300, ..broker_for(Group::Game).await };
     let producer = Producer::new(&config).expect("a producer");
     producer.publish(&place_bet("p", 1)).await.expect("published");
@@ -109,7 +109,7 @@ async fn consumer_without_a_broker_stops_on_request() {
 
 /// A record that failed fatally is not overtaken by the next one of its key, whatever the consumer does at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fatal_error_during_a_stop_is_returned_and_blocks_its_key() {
+async fn fatal_error_during_stop_is_returned() {
     let config = bus::Config { stop_drain_deadline_ms: 120_000, ..broker_for(Group::Game).await };
     let producer = Producer::new(&config).expect("a producer");
     for number in 1..=2 {

@@ -76,7 +76,7 @@ impl Stuck {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_keys_continue_behind_a_stuck_record_up_to_the_share() {
+async fn other_keys_pass_a_stuck_record_up_to_share() {
     let stuck = one_stuck_record().await;
     stuck.publish(std::iter::once(stuck.held.clone()), 1).await;
     stuck.publish(players_in(HELD_PARTITION).skip(1), BEHIND).await;
@@ -85,7 +85,7 @@ async fn other_keys_continue_behind_a_stuck_record_up_to_the_share() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn same_key_behind_a_stuck_record_pauses_only_its_partition() {
+async fn stuck_key_pauses_only_its_partition() {
     let stuck = one_stuck_record().await;
     stuck.publish(std::iter::once(stuck.held.clone()), 1 + BEHIND).await;
     stuck.publish(players_in(OTHER_PARTITION), BEHIND).await;

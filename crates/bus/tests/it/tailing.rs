@@ -20,7 +20,7 @@ pub(crate) fn start(config: &Config, handler: Arc<TestHandler>) -> Running {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_tail_receives_all_records_after_it_is_ready() {
+async fn ready_tail_receives_all_records() {
     let config = broker_for(Group::Gateway).await;
     let producer = Producer::new(&config).expect("a producer");
     for number in 0..20 {
@@ -62,7 +62,7 @@ async fn tail_is_ready_only_after_its_topics_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn undecodable_record_of_a_tail_is_parked_for_the_gateway() {
+async fn undecodable_record_of_tail_is_parked() {
     let config = broker_for(Group::Gateway).await;
     let handler = TestHandler::all();
     let tail = start(&config, handler.clone()).ready().await;

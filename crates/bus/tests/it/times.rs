@@ -44,7 +44,7 @@ async fn implausible_producer_time_is_replaced_or_counted() {
     consumer.stop().await.expect("stops in order");
     assert!((skewed() - before).abs() < 0.1, "the broker's time is no skew");
 
-    // a topic with settings that are not ours
+    // A topic with settings that are not ours
     let config = namespace();
     let mut specs = specs_for(Group::Game);
     for (name, value) in specs.iter_mut().flat_map(|spec| &mut spec.configs) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::lag::{BacklogReader, PartitionLag, Reader};
-use bus::{Config, Producer};
+use bus::letter::{Keep, LetterReader, Limits};
+use bus::{Config, Held, Producer, TopicReader};
+use contracts::topics::{DLQ_ACTIONS, catalogue};
 use contracts::{Group, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -16,9 +18,14 @@ use crate::support::{
 const BETS: Topic = Topic::BetsCommands;
 const PARTITION: i32 = 2;
 
-/// A producer with an open transaction that has written `records` bets to one partition.
+/// A producer with an open transaction that has written `records` bets to one partition of the bets.
 async fn open_transaction(config: &Config, records: usize) -> BaseProducer {
-    let (servers, topic) = (config.bootstrap_servers.clone(), physical(config, BETS.name()));
+    open_transaction_in(config, BETS.name(), PARTITION, records).await
+}
+
+/// A producer with an open transaction that has written `records` bets to one partition of a topic.
+async fn open_transaction_in(config: &Config, topic: &str, partition: i32, records: usize) -> BaseProducer {
+    let (servers, topic) = (config.bootstrap_servers.clone(), physical(config, topic));
     let id = testkit::unique("transaction");
     let begun = telemetry::spawn_blocking(move || {
         let producer: BaseProducer = ClientConfig::new()
@@ -29,7 +36,7 @@ async fn open_transaction(config: &Config, records: usize) -> BaseProducer {
         producer.init_transactions(DEADLINE).expect("transactions");
         producer.begin_transaction().expect("begun");
         for _ in 0..records {
-            let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(PARTITION).payload(CONSOLE_BET);
+            let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).payload(CONSOLE_BET);
             producer.send(record).map_err(|(error, _)| error).expect("queued");
         }
         producer.flush(DEADLINE).expect("written");
@@ -68,7 +75,7 @@ async fn read_markers_and_aborted_records_are_no_lag() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::all();
     let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
-    // the first in its partition: only aborted records and their marker
+    // The first in its partition: only aborted records and their marker
     end(open_transaction(&config, 3).await, false).await;
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     no_lag(&config, &reader, 4).await;
@@ -83,7 +90,7 @@ async fn read_markers_and_aborted_records_are_no_lag() {
     assert_eq!(handler.seen().len(), 6);
     consumer.stop().await.expect("stops in order");
 
-    // the next member starts behind them
+    // The next member starts behind them
     let next = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
     let player = players_in(PARTITION).next().expect("a key");
     Producer::new(&config).expect("a producer").publish(&place_bet(&player, 1)).await.expect("published");
@@ -93,7 +100,7 @@ async fn read_markers_and_aborted_records_are_no_lag() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_transaction_is_growing_lag_and_blocks_later_records() {
+async fn open_transaction_blocks_later_records() {
     let config = broker_for(Group::Game).await;
     let handler = TestHandler::all();
     let consumer = Running::start(&config, Group::Game, bets(handler.clone())).ready().await;
@@ -134,7 +141,7 @@ async fn open_transaction_is_growing_lag_and_blocks_later_records() {
 
 /// No member passes the remains, so only the reader can tell them from records.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn remains_of_transactions_are_no_lag_of_a_dead_group() {
+async fn ends_of_transactions_are_no_lag() {
     let config = broker_for(Group::Game).await;
     let reader = Arc::new(Reader::new(&config, &[Group::Game]).expect("a reader"));
     let becomes = async |end: i64, unread: i64, held: i64| {
@@ -155,4 +162,40 @@ async fn remains_of_transactions_are_no_lag_of_a_dead_group() {
     assert_eq!(becomes(11, 3, 1).await.stable_end, 10);
     end(open, false).await;
     becomes(12, 2, 0).await;
+}
+
+/// A reader that took the last stable offset for the end would say that it has seen everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_topics_count_what_they_cannot_read() {
+    let config = broker_for(Group::Game).await;
+    let specs: Vec<_> = catalogue().into_iter().filter(|spec| spec.name == DLQ_ACTIONS).collect();
+    bus::admin::ensure_topics(&config, &specs).await.expect("the topic of actions");
+    let topics = TopicReader::new(&config).expect("a reader");
+    let letters = LetterReader::new(&config).expect("a reader");
+    let limits = Limits { letters_max: 9, bytes_max: 1_000_000, deadline: DEADLINE, keep: Keep::Oldest };
+    let held = async || {
+        let (extents, held) = topics.extents_and_held(BETS).await.ok()?;
+        let of_letters = letters.letters(limits, |_| true).await.ok()?.held;
+        let of_actions = letters.actions(DEADLINE).await.ok()?.held;
+        Some((extents.get(&PARTITION).cloned()?, held, of_letters, of_actions))
+    };
+    testkit::eventually("a reading of new topics", DEADLINE, || async {
+        (held().await? == (0..0, Held::new(), 0, 0)).then_some(())
+    })
+    .await;
+
+    let transactions = [
+        open_transaction(&config, 2).await,
+        open_transaction_in(&config, &BETS.dlq(Group::Game), 0, 1).await,
+        open_transaction_in(&config, DLQ_ACTIONS, 0, 3).await,
+    ];
+    assert_eq!(held().await, Some((0..0, Held::from([(PARTITION, 2)]), 1, 3)));
+
+    for transaction in transactions {
+        end(transaction, true).await;
+    }
+    testkit::eventually("nothing held back", DEADLINE, || async {
+        (held().await? == (0..3, Held::new(), 0, 0)).then_some(())
+    })
+    .await;
 }

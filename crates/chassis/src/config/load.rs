@@ -11,13 +11,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use super::{Common, ConfigErrors, Loaded, Sources};
+use super::{Common, ConfigErrors, Loaded, Sources, numbers};
 
 /// Limit of reported errors. A longer list is not worth reading.
 const ERRORS_MAX: usize = 50;
 
 /// Settings of one layer or of all merged layers, by name.
-type Table = config::Map<String, config::Value>;
+pub(super) type Table = config::Map<String, config::Value>;
 
 pub(super) fn load<C>(sources: &Sources) -> Result<Loaded<C>, ConfigErrors>
 where
@@ -39,17 +39,23 @@ where
         .map_err(|error| ConfigErrors(vec![format!("cannot read the environment: {error}")]))?;
 
     let (common, mut errors) = deserialise::<Common>(merged.clone(), &defaults);
-    let (own, own_errors) = deserialise::<C>(merged, &defaults);
+    let (own, own_errors) = deserialise::<C>(merged.clone(), &defaults);
     errors.extend(own_errors);
     let (Some(common), Some(own)) = (common, own) else { return Err(ConfigErrors(errors)) };
+    let known = known_settings(&common, &own);
+    numbers::add_misread(&merged, &known, "", &mut errors);
     if let Some((path, given)) = &file_settings {
-        report_unknown(given, &known_settings(&common, &own), "", &mut |key| {
+        report_unknown(given, &known, "", &mut |key| {
             errors.push(format!("{key}: no such setting (in {})", path.display()));
         });
     }
-    for violations in [common.validate(), own.validate()].into_iter().filter_map(Result::err) {
-        add_violations(&violations, "", &mut errors);
+    let mut violations = Vec::new();
+    for violated in [common.validate(), own.validate()].into_iter().filter_map(Result::err) {
+        add_violations(&violated, "", &mut violations);
     }
+    // A word that was read as a number may violate a rule, too. One line says enough.
+    violations.retain(|line| errors.iter().all(|known| setting_of(known) != setting_of(line)));
+    errors.extend(violations);
     if errors.is_empty() { Ok(Loaded { common, own }) } else { Err(ConfigErrors(errors)) }
 }
 
@@ -127,12 +133,17 @@ fn key_of(error: &ConfigError) -> String {
     key.split('[').next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
+/// Environment variable of a setting.
+pub(super) fn variable_of(key: &str) -> String {
+    format!("PITBOSS__{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
 /// Error as one line of the form `key: what is wrong`, without repeating the key.
 fn error_line(key: &str, error: &ConfigError) -> String {
     if key.is_empty() {
         return error.to_string();
     }
-    let variable = format!("PITBOSS__{}", key.to_ascii_uppercase().replace('.', "__"));
+    let variable = variable_of(key);
     match error {
         ConfigError::NotFound(_) => format!("{key}: required and not set (set {variable})"),
         ConfigError::At { error, .. } => format!("{key}: {error} (set {variable})"),
@@ -154,6 +165,11 @@ fn report_unknown(given: &Table, known: &Value, path: &str, report: &mut impl Fn
             (None, _) => report(&key),
         }
     }
+}
+
+/// Setting that an error line is about.
+fn setting_of(line: &str) -> &str {
+    line.split(':').next().unwrap_or_default()
 }
 
 /// Adds each violated rule as `key: message`. The value is never shown, because it may be a secret.

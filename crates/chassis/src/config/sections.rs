@@ -127,6 +127,9 @@ pub struct FaultsConfig {
     #[serde(default)]
     #[validate(custom(function = "empty_or_long"))]
     pub secret: Secret,
+    /// Faults are counted as applied and have no effect. It serves to find evidence that does not depend on its fault.
+    #[serde(default)]
+    pub ineffective: bool,
 }
 
 /// `[telemetry]`: what a process tells Sentry about itself.

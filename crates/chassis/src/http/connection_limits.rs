@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn address_at_limit_evicts_only_its_own_connection() {
+    async fn full_address_evicts_its_own_connection() {
         let limiter = limiter(|http| http.connections_per_address_max = 2);
         let connect = async |address: u8| limiter.acquire(SocketAddr::from(([10, 0, 0, address], 1))).await;
         let others = connect(1).await.expect("a slot");

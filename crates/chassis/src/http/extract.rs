@@ -1,18 +1,25 @@
 //! Extractors whose rejections are problems.
 
-use axum::extract::{
-    FromRequest, FromRequestParts,
-    rejection::{JsonRejection, PathRejection, QueryRejection},
+use axum::{
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    },
 };
 use http::StatusCode;
 
 use super::slow_clients::BodyTooSlow;
 use crate::problem::Problem;
 
-/// A JSON body.
+/// A JSON body. Its content type is `application/json`, or another one of `application` that ends with `+json`.
 #[derive(Clone, Copy, Debug, Default, FromRequest)]
 #[from_request(via(axum::Json), rejection(Problem))]
 pub struct Json<T>(pub T);
+
+/// The bytes of a body of any media type.
+#[derive(Clone, Debug, Default)]
+pub struct RawBody(pub Bytes);
 
 /// The parameters of the path.
 #[derive(Clone, Copy, Debug, Default, FromRequestParts)]
@@ -30,16 +37,37 @@ impl<T: serde::Serialize> axum::response::IntoResponse for Json<T> {
     }
 }
 
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Self).map_err(Problem::from)
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        if BodyTooSlow::caused(&rejection) {
+            return too_slow();
+        }
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Self::bad_request(rejection.body_text()),
+        }
+    }
+}
+
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         let status = rejection.status();
         if BodyTooSlow::caused(&rejection) {
-            return Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body arrived too slowly");
+            return too_slow();
         }
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Self::new(status, "unsupported-media-type", "The body must be application/json")
+                Self::new(status, "unsupported-media-type", "The body must be JSON")
+                    .detail("the content type must be application/json, or end with +json")
             }
             StatusCode::UNPROCESSABLE_ENTITY => Self::invalid_body(rejection.body_text()),
             _ => Self::bad_request(rejection.body_text()),
@@ -58,6 +86,11 @@ impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::bad_request(rejection.body_text())
     }
+}
+
+/// 408: the client sent the body more slowly than it may.
+fn too_slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body arrived too slowly")
 }
 
 /// 413, both for a declared length and for a body that turned out too long.

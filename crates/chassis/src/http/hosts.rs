@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_configured_hosts_are_checked_with_port() {
+    fn known_hosts_are_checked_with_port() {
         let known = KnownHosts::new(&Hosts::parse("user, casino.example:8443").expect("names"), 8100);
         for host in [
             "127.0.0.1:8100",

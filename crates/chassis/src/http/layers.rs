@@ -13,7 +13,11 @@ use telemetry::propagation::TrustPolicy;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::extract::too_large;
-use crate::{config::Http, internal::Internal, problem::Problem};
+use crate::{
+    config::Http,
+    internal::{INTERNAL_TOKEN_PROBLEM, Internal},
+    problem::Problem,
+};
 
 /// Wraps a service's routes in [`with_problems`] and [`layered`]. A service with its own layers puts them between the two.
 pub fn router(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
@@ -54,19 +58,27 @@ pub fn paths<S>(routes: &Router<S>) -> Vec<String> {
 /// `trust` decides whether an incoming trace is continued. A panic in a handler becomes a 500 and an event. A request that takes
 /// too long becomes a 503, and a body that is too large a 413.
 pub fn layered(routes: Router, http: &Http, trust: TrustPolicy) -> Router {
-    routes
-        .layer(DefaultBodyLimit::max(http.body_bytes_max))
-        .layer(middleware::from_fn_with_state(http.body_bytes_max, refuse_declared_length))
+    with_body_limit(routes, http.body_bytes_max)
         .layer(middleware::from_fn_with_state(http.request_deadline(), within_deadline))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(telemetry::http::server_layer(trust))
+}
+
+/// Refuses larger bodies with a 413. [`layered`] includes it.
+pub fn with_body_limit(routes: Router, bytes_max: usize) -> Router {
+    routes
+        .layer(DefaultBodyLimit::max(bytes_max))
+        .layer(middleware::from_fn_with_state(bytes_max, refuse_declared_length))
 }
 
 async fn require_internal_token(State(internal): State<Internal>, request: Request, next: Next) -> Response {
     if internal.is(request.headers()) {
         return next.run(request).await;
     }
-    Problem::unauthorized("this route requires the internal token").into_response()
+    let title = "The internal token is missing or wrong";
+    Problem::new(StatusCode::UNAUTHORIZED, INTERNAL_TOKEN_PROBLEM, title)
+        .detail("this route requires the internal token, which is the same for all services")
+        .into_response()
 }
 
 /// Refuses a body by its declared length, before a byte of it is read.

@@ -20,6 +20,8 @@ struct Machine {
     #[validate(length(min = 8))]
     token: Secret,
     note: Option<String>,
+    pause_ms: Option<u64>,
+    share: Option<f64>,
 }
 
 const DEFAULTS: &str = r#"
@@ -48,7 +50,7 @@ fn file(content: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn environment_overrides_file_and_file_overrides_defaults() {
+fn environment_beats_file_beats_defaults() {
     let file = file("[machine]\nname = \"file\"\nreels = 4\n");
     let config = loaded(Some(file.path()), &[("PITBOSS__MACHINE__REELS", "5")]).expect("good");
     assert_eq!((config.machine.reels, config.machine.name.as_str()), (5, "file"));
@@ -71,24 +73,29 @@ fn common_sections_are_read_from_the_same_layers() {
 }
 
 #[test]
-fn faults_are_off_without_settings_and_need_a_long_key() {
+fn faults_default_to_off_and_need_a_long_key() {
     let faults = |variables: &[(&str, &str)]| {
         let sources =
             Sources { defaults: DEFAULTS.to_owned(), file: None, environment: environment(variables) };
         load_from::<Config>(&sources).map(|loaded| loaded.common.faults)
     };
     let off = faults(&[]).expect("good");
-    assert!(off.file.is_none() && off.secret.is_empty());
+    assert!(off.file.is_none() && off.secret.is_empty() && !off.ineffective);
     let key = "x".repeat(32);
     let on = faults(&[("PITBOSS__FAULTS__FILE", "/run/f.json"), ("PITBOSS__FAULTS__SECRET", &key)]);
     let on = on.expect("good");
     assert_eq!((on.file.as_deref(), on.secret.expose()), (Some(Path::new("/run/f.json")), key.as_str()));
+    assert!(
+        !on.ineffective && faults(&[("PITBOSS__FAULTS__INEFFECTIVE", "true")]).expect("good").ineffective
+    );
+    let errors = faults(&[("PITBOSS__FAULTS__INEFFECTIVE", "perhaps")]).expect_err("refused").to_string();
+    assert!(errors.contains("ineffective"), "{errors}");
     let errors = faults(&[("PITBOSS__FAULTS__SECRET", "short")]).expect_err("refused").to_string();
     assert!(errors.contains("faults.secret") && !errors.contains("short"), "{errors}");
 }
 
 #[test]
-fn consumers_check_in_once_a_minute_unless_configured() {
+fn check_ins_default_to_once_a_minute() {
     let interval_s = |variables: &[(&str, &str)]| {
         let sources =
             Sources { defaults: DEFAULTS.to_owned(), file: None, environment: environment(variables) };
@@ -104,6 +111,37 @@ fn consumers_check_in_once_a_minute_unless_configured() {
 fn digits_in_text_setting_stay_text() {
     let config = loaded(None, &[("PITBOSS__MACHINE__TOKEN", "0012345678")]).expect("good");
     assert_eq!(config.machine.token.expose(), "0012345678");
+}
+
+#[test]
+fn number_is_not_given_as_a_word_or_a_fraction() {
+    let refused = |file: Option<&Path>, variables: &[(&str, &str)], key: &str| {
+        let errors = loaded(file, variables).expect_err("refused");
+        let [line] = errors.lines() else { panic!("{errors}") };
+        assert!(line.starts_with(&format!("{key}: ")), "{line}");
+        let variable = format!("PITBOSS__{}", key.to_ascii_uppercase().replace('.', "__"));
+        assert!(line.contains(&variable), "it names the variable to set: {line}");
+    };
+    for word in ["on", "Yes", "true", "off", "no", "FALSE", "2.7", "many"] {
+        refused(None, &[("PITBOSS__MACHINE__REELS", word)], "machine.reels");
+        // Its default is in the code, or there is none.
+        refused(None, &[("PITBOSS__HTTP__BODY_BYTES_MAX", word)], "http.body_bytes_max");
+        refused(None, &[("PITBOSS__MACHINE__PAUSE_MS", word)], "machine.pause_ms");
+    }
+    refused(None, &[("PITBOSS__MACHINE__SHARE", "on")], "machine.share");
+    for value in ["2.7", "true", "\"on\""] {
+        let file = file(&format!("[machine]\nreels = {value}\n"));
+        refused(Some(file.path()), &[], "machine.reels");
+    }
+    let file = file("[machine]\nshare = 1\npause_ms = 5\n");
+    let variables = [("PITBOSS__MACHINE__REELS", "7"), ("PITBOSS__HTTP__BODY_BYTES_MAX", "4096")];
+    let config = loaded(Some(file.path()), &variables).expect("good");
+    assert_eq!(
+        (config.machine.reels, config.machine.pause_ms, config.machine.share),
+        (7, Some(5), Some(1.0))
+    );
+    let config = loaded(None, &[("PITBOSS__MACHINE__SHARE", "0.25")]).expect("good");
+    assert_eq!(config.machine.share, Some(0.25));
 }
 
 #[test]

@@ -165,7 +165,7 @@ async fn waiting_client_is_evicted_for_new_client() {
 }
 
 #[tokio::test]
-async fn new_client_waits_while_all_requests_are_in_progress() {
+async fn new_client_waits_while_all_places_are_busy() {
     let server = serve(Http { connections_max: 3, ..long_limits() }).await;
     let mut busy = Vec::new();
     for _ in 0..3 {

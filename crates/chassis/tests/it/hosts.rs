@@ -140,6 +140,10 @@ async fn every_route_requires_internal_token() {
         ("the operator's", vec![("x-operator-token", "internal-token-of-32-bytes-and-more".to_owned())]),
     ];
     assert_eq!(every_route_refuses(&paths, &credentials, 401, send).await, 3 * 6 * 5);
+    let refused =
+        client.get(format!("http://{address}/internal/v1/players/x")).send().await.expect("an answer");
+    let refused: serde_json::Value = refused.json().await.expect("JSON");
+    assert_eq!(refused["type"], "/problems/internal-token", "a caller can tell it from its own client's 401");
     let with_token =
         |request: reqwest::RequestBuilder| request.header(INTERNAL_TOKEN_HEADER, internal.value());
     let url = |path: &str| format!("http://{address}{path}");

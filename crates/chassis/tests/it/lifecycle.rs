@@ -51,7 +51,7 @@ async fn status(url: &str) -> Option<u16> {
 
 /// One slow request, one consumer and one flush, each of which logs its end.
 #[tokio::test]
-async fn shutdown_drains_in_order_and_answers_open_requests() {
+async fn shutdown_drains_in_order() {
     let log = Log::default();
     let listeners = listeners(60_000, &[]).await;
     let (http, ops) =
@@ -130,7 +130,7 @@ async fn failed_part_stops_the_process_with_its_error() {
 }
 
 #[tokio::test]
-async fn early_return_fails_consumer_but_not_background_work() {
+async fn early_return_fails_consumer_only() {
     let shutdown = Shutdown::new();
     let mut lifecycle = Lifecycle::start(listeners(1_000, &[]).await, shutdown.clone());
     lifecycle.background("start-up job", |_| async { Ok::<_, std::io::Error>(()) });

@@ -6,7 +6,10 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use chassis::{config::Http, http::Json};
+use chassis::{
+    config::Http,
+    http::{Json, RawBody},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use telemetry::propagation::TrustPolicy;
@@ -29,6 +32,7 @@ async fn serve(http: Http) -> (String, CancellationToken) {
     crate::init_telemetry();
     let routes = Router::new()
         .route("/number", post(|Json(wanted): Json<Wanted>| async move { wanted.number.to_string() }))
+        .route("/bytes", post(|RawBody(body): RawBody| async move { body.len().to_string() }))
         .route("/counted", get(|| async { "here" }))
         .route("/panic", get(broken))
         .route("/slow", get(|| tokio::time::sleep(Duration::from_secs(60))));
@@ -64,6 +68,11 @@ async fn errors_are_returned_as_problems() {
         (client.get(at("/nothing")), 404, "not-found"),
         (client.get(at("/number")), 405, "method-not-allowed"),
         (client.post(at("/number")).body("{}"), 415, "unsupported-media-type"),
+        (
+            client.post(at("/number")).header("content-type", "text/json").body("{}"),
+            415,
+            "unsupported-media-type",
+        ),
         (client.post(at("/number")).header("content-type", "application/json").body("{"), 400, "bad-request"),
         (client.post(at("/number")).json(&json!({ "number": "x" })), 422, "invalid-body"),
         (client.post(at("/number")).json(&json!({ "number": 1, "more": "x".repeat(100) })), 413, "too-large"),
@@ -74,6 +83,9 @@ async fn errors_are_returned_as_problems() {
     }
     let good = client.post(at("/number")).json(&json!({ "number": 7 })).send().await.expect("an answer");
     assert_eq!(good.text().await.expect("a body"), "7", "a valid request is answered");
+    let other = client.post(at("/number")).header("content-type", "application/problem+json");
+    let good = other.body(r#"{"number":8}"#).send().await.expect("an answer");
+    assert_eq!(good.text().await.expect("a body"), "8", "a type that ends with +json is JSON");
 }
 
 #[tokio::test]
@@ -87,10 +99,16 @@ async fn slow_handler_returns_503() {
 #[tokio::test]
 async fn chunked_body_over_limit_returns_413() {
     let (address, _stop) = serve(small_limits()).await;
-    let mut stream = TcpStream::connect(&address).await.expect("connects");
+    for path in ["/number", "/bytes"] {
+        assert_chunked_body_over_limit_returns_413(&address, path).await;
+    }
+}
+
+async fn assert_chunked_body_over_limit_returns_413(address: &str, path: &str) {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
     let chunk = format!("{{\"number\":1,\"x\":\"{}\"}}", "y".repeat(200));
     let request = format!(
-        "POST /number HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{chunk}\r\n0\r\n\r\n",
         chunk.len()
     );
     stream.write_all(request.as_bytes()).await.expect("writes");

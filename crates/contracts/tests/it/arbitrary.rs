@@ -5,7 +5,7 @@ use bytes::Bytes;
 use contracts::{Event, EventType, Format, RecordView, headers};
 use proptest::prelude::*;
 
-use crate::strategies;
+use crate::messages;
 
 /// Known header names, and unknown ones.
 const NAMES: &[&str] = &[
@@ -56,7 +56,7 @@ fn header() -> impl Strategy<Value = (String, Bytes)> {
 
 /// A value: an event in one of its forms, possibly cut or in a frame, or random bytes.
 fn value() -> impl Strategy<Value = Vec<u8>> {
-    let written = (strategies::event(), 0..5_usize, any::<proptest::sample::Index>(), any::<bool>())
+    let written = (messages::any_event(), 0..5_usize, any::<proptest::sample::Index>(), any::<bool>())
         .prop_map(|(event, form, place, cut)| {
             let mut value = match form {
                 0 => event.encode(Format::Protobuf).value.to_vec(),
@@ -124,7 +124,7 @@ proptest! {
     /// An envelope with any extensions, in any order, decodes to the event of its known attributes.
     #[test]
     fn envelope_extensions_are_ignored(
-        event in strategies::event(),
+        event in messages::any_event(),
         extensions in proptest::collection::btree_map("x[a-z0-9]{0,12}", "\\PC{0,12}", 0..6),
         first in any::<bool>(),
     ) {

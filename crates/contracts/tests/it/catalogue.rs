@@ -66,7 +66,7 @@ fn catalogue_has_each_topic_and_dlq_once() {
 }
 
 #[test]
-fn group_that_decides_about_money_has_no_retry_topic() {
+fn money_groups_have_no_retry_topic() {
     for group in [Group::Game, Group::Payment, Group::User, Group::Gateway] {
         assert_eq!(group.retry_topics(), Vec::<String>::new(), "{group}");
     }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use contracts::{Event, EventType, Format, Message, RecordView, TraceExtension, headers};
 
-use crate::samples;
+use crate::messages;
 
 const TOPIC: &str = "casino.bets.commands.v1";
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -25,7 +25,7 @@ fn decode(pairs: &[(String, Bytes)], value: &[u8]) -> Result<Event, String> {
 }
 
 fn bet() -> Message {
-    samples::message(EventType::PlaceBet)
+    messages::sample(EventType::PlaceBet)
 }
 
 fn json() -> String {
@@ -241,7 +241,7 @@ fn registry_frame_is_removed_in_both_formats() {
 #[test]
 fn times_with_offset_convert_to_utc() {
     let moment = |text: &str| {
-        let mut pairs = samples::event(EventType::PlaceBet).encode(Format::Json).headers;
+        let mut pairs = messages::sample_event(EventType::PlaceBet).encode(Format::Json).headers;
         pairs.retain(|(name, _)| name != headers::CE_TIME);
         pairs.push(header(headers::CE_TIME, text));
         let binary = decode(&pairs, json().as_bytes()).map(|event| event.time);
@@ -274,7 +274,7 @@ fn times_with_offset_convert_to_utc() {
 
 #[test]
 fn last_valid_header_counts() {
-    let event = samples::event(EventType::PlaceBet);
+    let event = messages::sample_event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     let with = |extra: &[(&str, &str)]| {
         let mut pairs = encoded.headers.clone();
@@ -311,7 +311,7 @@ fn tracing_extension_is_read_in_both_modes() {
     assert_eq!(both.pairs().collect::<Vec<_>>(), names);
     let members = format!(r#""traceparent":"{parent}","tracestate":"a=b""#);
     assert_eq!(trace(&[], envelope(&members).as_bytes()), both);
-    let mut encoded = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let mut encoded = messages::sample_event(EventType::PlaceBet).encode(Format::Protobuf);
     assert_eq!(trace(&encoded.headers, &encoded.value), TraceExtension::default());
     encoded.headers.extend([header("ce_traceparent", parent), header("ce_tracestate", "a=b")]);
     assert_eq!(trace(&encoded.headers, &encoded.value), both);
@@ -324,7 +324,7 @@ fn tracing_extension_is_read_in_both_modes() {
 
 #[test]
 fn bad_trace_headers_never_refuse_a_record() {
-    let event = samples::event(EventType::PlaceBet);
+    let event = messages::sample_event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     let names = ["traceparent", "TraceParent", "tracestate", "baggage", "Baggage", "sentry-trace"];
     for name in names.into_iter().chain(["ce_traceparent", "ce_tracestate"]) {
@@ -336,7 +336,7 @@ fn bad_trace_headers_never_refuse_a_record() {
 
 #[test]
 fn dlq_headers_do_not_count_to_limits() {
-    let event = samples::event(EventType::PlaceBet);
+    let event = messages::sample_event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     let mut pairs = encoded.headers.clone();
     pairs.extend((pairs.len()..headers::COUNT_MAX).map(|index| header(&format!("h{index}"), "x")));

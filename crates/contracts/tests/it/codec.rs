@@ -6,7 +6,7 @@ use contracts::proto::common::v1::Money;
 use contracts::{Event, EventType, Format, Message, RecordView, Topic, headers, ids};
 use proptest::prelude::*;
 
-use crate::{samples, strategies};
+use crate::messages;
 
 fn view<'a>(topic: &'a str, headers: &'a [(String, Bytes)], value: &'a [u8]) -> RecordView<'a> {
     RecordView { topic, partition: 3, offset: 41, timestamp_ms: Some(1_793_534_400_000), headers, value }
@@ -22,7 +22,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn events_round_trip_in_both_formats(event in strategies::event()) {
+    fn events_round_trip_in_both_formats(event in messages::any_event()) {
         for format in [Format::Protobuf, Format::Json] {
             let encoded = event.encode(format);
             prop_assert_eq!(&encoded.key[..], event.player_id().as_bytes());
@@ -32,7 +32,7 @@ proptest! {
     }
 
     #[test]
-    fn structured_event_needs_only_type_and_data(event in strategies::event()) {
+    fn structured_event_needs_only_type_and_data(event in messages::any_event()) {
         let line = structured(&event);
         let topic = event.event_type().topic().name();
         let decoded = Event::decode(&view(topic, &[], line.as_bytes())).unwrap();
@@ -56,7 +56,7 @@ proptest! {
     /// A line with one character changed is another valid line or is refused, without a panic.
     #[test]
     fn changed_character_never_panics(
-        event in strategies::event(), place in any::<proptest::sample::Index>(), typo in any::<char>(),
+        event in messages::any_event(), place in any::<proptest::sample::Index>(), typo in any::<char>(),
     ) {
         let mut line: Vec<char> = structured(&event).chars().collect();
         let index = place.index(line.len());
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn request_hash_distinguishes_messages(left in strategies::message(), right in strategies::message()) {
+    fn request_hash_distinguishes_messages(left in messages::any_message(), right in messages::any_message()) {
         prop_assert_eq!(ids::request_hash(&left) == ids::request_hash(&right), left == right);
     }
 }
@@ -97,14 +97,14 @@ fn snake_case_json_fields_are_accepted() {
 fn retried_record_keeps_its_id() {
     let first = ids::record_id("casino.bets.commands.v1", 0, 7);
     let carried = [(headers::CE_ID.to_owned(), Bytes::from(first.to_string()))];
-    let line = structured(&samples::event(EventType::PlaceBet));
+    let line = structured(&messages::sample_event(EventType::PlaceBet));
     let retry = Topic::BetsCommands.retry(contracts::Group::Game);
     assert_eq!(Event::decode(&view(&retry, &carried, line.as_bytes())).unwrap().id, first);
 }
 
 #[test]
 fn unknown_protobuf_fields_are_skipped() {
-    let event = samples::event(EventType::PlaceBet);
+    let event = messages::sample_event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     let mut value = encoded.value.to_vec();
     // Field 999, wire type 0, value 1: a field of a newer producer.
@@ -115,7 +115,7 @@ fn unknown_protobuf_fields_are_skipped() {
 
 #[test]
 fn registry_frame_is_removed() {
-    let event = samples::event(EventType::PlaceBet);
+    let event = messages::sample_event(EventType::PlaceBet);
     let encoded = event.encode(Format::Protobuf);
     for indexes in [&[0_u8][..], &[2, 0][..], &[4, 2, 8][..]] {
         let mut value = vec![0, 0, 0, 0, 7];
@@ -128,7 +128,7 @@ fn registry_frame_is_removed() {
 
 #[test]
 fn first_byte_replaces_content_type() {
-    let event = samples::event(EventType::PlaceBet);
+    let event = messages::sample_event(EventType::PlaceBet);
     for format in [Format::Protobuf, Format::Json] {
         let mut encoded = event.encode(format);
         encoded.headers.retain(|(name, _)| name != headers::CONTENT_TYPE);
@@ -140,7 +140,7 @@ fn first_byte_replaces_content_type() {
 #[test]
 fn same_cause_gives_same_follower_id() {
     let cause = ids::command_id("p-1", "POST /api/v1/bets", "key");
-    let message = samples::message(EventType::ApplyWager);
+    let message = messages::sample(EventType::ApplyWager);
     let (once, again) =
         (Event::follower(&cause, "/game", message.clone()), Event::follower(&cause, "/game", message));
     assert_eq!(once.id, again.id);
@@ -149,9 +149,9 @@ fn same_cause_gives_same_follower_id() {
 
 #[test]
 fn unknown_enum_number_encodes_and_is_refused() {
-    let Message::BetRejected(mut rejected) = samples::message(EventType::BetRejected) else { unreachable!() };
+    let Message::BetRejected(mut rejected) = messages::sample(EventType::BetRejected) else { unreachable!() };
     rejected.reason = 4_711;
-    let event = Event { message: rejected.into(), ..samples::event(EventType::BetRejected) };
+    let event = Event { message: rejected.into(), ..messages::sample_event(EventType::BetRejected) };
     for format in [Format::Protobuf, Format::Json] {
         let encoded = event.encode(format);
         let refused = Event::decode(&view(encoded.topic.name(), &encoded.headers, &encoded.value));

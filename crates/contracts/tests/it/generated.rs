@@ -10,7 +10,7 @@ use contracts::topics::catalogue;
 use contracts::{Event, EventType, RecordView};
 use serde_json::{Value, json};
 
-use crate::samples;
+use crate::messages;
 
 /// Every generated file by its path below `schemas/`.
 fn generated() -> BTreeMap<String, String> {
@@ -90,7 +90,7 @@ fn samples_match_their_schemas() {
     for event_type in EventType::ALL {
         let schema = json_schema::of(*event_type);
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let sample = samples::message(*event_type).to_json();
+        let sample = messages::sample(*event_type).to_json();
         assert!(validator.is_valid(&sample), "{event_type}: {sample}");
 
         let mut mistyped = sample.clone();
@@ -108,7 +108,7 @@ fn schema_and_decoder_require_the_same() {
     let mut checked = 0;
     for event_type in EventType::ALL {
         let validator = jsonschema::validator_for(&json_schema::of(*event_type)).unwrap();
-        let sample = samples::message(*event_type).to_json();
+        let sample = messages::sample(*event_type).to_json();
         for name in sample.as_object().unwrap().keys() {
             let mut shortened = sample.clone();
             shortened.as_object_mut().unwrap().remove(name);

@@ -8,7 +8,7 @@ use contracts::{
     Classify, ErrorClass, Event, EventType, Format, Message, RecordView, TRANSFER_MINOR_MAX, headers,
 };
 
-use crate::samples;
+use crate::messages;
 
 const TOPIC: &str = "casino.bets.commands.v1";
 /// Planted in payloads. No error text may contain it.
@@ -103,7 +103,7 @@ fn mistyped_lines_name_the_mistake() {
 #[test]
 fn only_transfers_have_an_upper_limit() {
     let deposited = |minor: i64| {
-        let mut event = samples::message(EventType::DepositCompleted);
+        let mut event = messages::sample(EventType::DepositCompleted);
         let Message::DepositCompleted(deposit) = &mut event else { unreachable!() };
         deposit.amount = Some(Money { minor, currency: "EUR".into() });
         event.validate()
@@ -112,7 +112,7 @@ fn only_transfers_have_an_upper_limit() {
     let refused = deposited(TRANSFER_MINOR_MAX + 1).expect_err("nine million of them are no 64-bit sum");
     assert_eq!(refused.to_string(), format!("field `amount.minor` is above {TRANSFER_MINOR_MAX}"));
     let settled = |payout: i64| {
-        let mut event = samples::message(EventType::BetSettled);
+        let mut event = messages::sample(EventType::BetSettled);
         let Message::BetSettled(bet) = &mut event else { unreachable!() };
         bet.payout = Some(Money { minor: payout, currency: "EUR".into() });
         event.validate()
@@ -129,7 +129,7 @@ fn only_transfers_have_an_upper_limit() {
     for request in requests {
         assert_eq!(request.validate(), Ok(()), "{request:?}");
     }
-    let mut failed = samples::message(EventType::DepositFailed);
+    let mut failed = messages::sample(EventType::DepositFailed);
     let Message::DepositFailed(deposit) = &mut failed else { unreachable!() };
     deposit.amount = requested;
     assert_eq!(failed.validate(), Ok(()));
@@ -181,7 +181,7 @@ fn invalid_attributes_are_refused() {
 
 #[test]
 fn invalid_headers_are_refused() {
-    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let bet = messages::sample_event(EventType::PlaceBet).encode(Format::Protobuf);
     let with = |name: &str, value: &str| {
         let mut changed: Vec<(String, Bytes)> =
             bet.headers.iter().filter(|(other, _)| other != name).cloned().collect();
@@ -213,7 +213,7 @@ fn invalid_headers_are_refused() {
 
 #[test]
 fn oversized_records_are_refused() {
-    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let bet = messages::sample_event(EventType::PlaceBet).encode(Format::Protobuf);
     let many: Vec<(String, Bytes)> = (0..65).map(|index| header(&format!("h{index}"), "")).collect();
     assert_eq!(refusal(TOPIC, &many, &bet.value), "65 headers, more than 64");
 
@@ -236,7 +236,7 @@ fn oversized_records_are_refused() {
 
 #[test]
 fn empty_values_are_refused() {
-    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let bet = messages::sample_event(EventType::PlaceBet).encode(Format::Protobuf);
     assert_eq!(refusal(TOPIC, &bet.headers, b""), "the value is empty");
     assert_eq!(refusal(TOPIC, &[], b""), "the value is empty");
     assert_eq!(refusal(TOPIC, &bet.headers, &[0, 0, 0, 0, 1, 0]), "the value is empty");
@@ -245,7 +245,7 @@ fn empty_values_are_refused() {
 
 #[test]
 fn broken_protobuf_is_refused() {
-    let bet = samples::event(EventType::PlaceBet).encode(Format::Protobuf);
+    let bet = messages::sample_event(EventType::PlaceBet).encode(Format::Protobuf);
     let cut = &bet.value[..bet.value.len() - 1];
     let message = refusal(TOPIC, &bet.headers, cut);
     assert!(message.starts_with("casino.bets.v1.PlaceBet: failed to decode Protobuf message"), "{message}");
@@ -258,7 +258,7 @@ fn broken_protobuf_is_refused() {
 #[test]
 fn types_are_refused_on_wrong_topics() {
     for event_type in EventType::ALL {
-        let encoded = samples::event(*event_type).encode(Format::Protobuf);
+        let encoded = messages::sample_event(*event_type).encode(Format::Protobuf);
         for topic in contracts::Topic::ALL.iter().filter(|topic| **topic != event_type.topic()) {
             let message = refusal(topic.name(), &encoded.headers, &encoded.value);
             assert_eq!(message, format!("`{event_type}` does not belong on `{topic}`"));

@@ -5,18 +5,18 @@ use contracts::proto::common::v1::Money;
 use contracts::proto::payments::v1::WagerVoided;
 use contracts::{EventType, Message};
 
-use crate::samples;
+use crate::messages;
 
 fn money(minor: i64, currency: &str) -> Option<Money> {
     Some(Money { minor, currency: currency.to_owned() })
 }
 
 fn bet_voided() -> BetVoided {
-    samples::message(EventType::BetVoided).try_into().expect("a BetVoided")
+    messages::sample(EventType::BetVoided).try_into().expect("a BetVoided")
 }
 
 fn wager_voided() -> WagerVoided {
-    samples::message(EventType::WagerVoided).try_into().expect("a WagerVoided")
+    messages::sample(EventType::WagerVoided).try_into().expect("a WagerVoided")
 }
 
 fn problem(message: impl Into<Message>) -> String {

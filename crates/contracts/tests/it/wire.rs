@@ -4,7 +4,7 @@ use bytes::Bytes;
 use contracts::{Event, EventType, Format, RecordView, ids};
 
 use crate::codec::structured;
-use crate::samples;
+use crate::messages;
 
 /// One wire form as text. Bytes that are not text are in hexadecimal.
 fn show(event: &Event, format: Format) -> String {
@@ -34,7 +34,7 @@ fn read(topic: &str, headers: &[(String, Bytes)], value: &[u8]) -> Event {
 #[test]
 fn wire_forms_match_snapshots() {
     for event_type in EventType::ALL {
-        let event = samples::event(*event_type);
+        let event = messages::sample_event(*event_type);
         let forms = [show(&event, Format::Protobuf), show(&event, Format::Json), show_line(&event)];
         let all = forms.join("\n----\n\n");
         insta::assert_snapshot!(event_type.short_name(), all);
@@ -44,7 +44,7 @@ fn wire_forms_match_snapshots() {
 #[test]
 fn samples_round_trip_in_every_form() {
     for event_type in EventType::ALL {
-        let event = samples::event(*event_type);
+        let event = messages::sample_event(*event_type);
         for format in [Format::Protobuf, Format::Json] {
             let encoded = event.encode(format);
             let back = read(encoded.topic.name(), &encoded.headers, &encoded.value);

@@ -26,17 +26,22 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use contracts::parts::{Part, Ports};
-use pitboss::player::Gateway;
+use pitboss::player::{BetResult, Gateway, Player};
 use runtime::Layout;
 use runtime::secrets::Secrets;
 use serde_json::Value;
+use testkit::eventually;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use uuid::Uuid;
 
 /// Deposit of each player of a test, in minor units.
 pub(crate) const DEPOSIT_MINOR: i64 = 100_000;
 pub(crate) const CURRENCY: &str = "EUR";
+/// Time for a bet to have a result. On a busy machine the gateway answers before there is one.
+const RESULT_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Platform {
     pub(crate) gateway: Gateway,
@@ -102,6 +107,26 @@ impl Platform {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { gateway, gateway_url, recorder_url, http }
     }
+}
+
+/// Places a bet, and repeats it with its key until it has a result. Returns the trace of the first request with it.
+pub(crate) async fn bet_with_result(
+    platform: &Platform,
+    player: &Player,
+    stake_minor: i64,
+    currency: &str,
+) -> (BetResult, String) {
+    let key = Uuid::new_v4().to_string();
+    let first = platform.gateway.bet(player, stake_minor, currency, &key).await.expect("answered");
+    let trace_id = first.trace_id.clone().expect("x-trace-id");
+    if let Ok(result) = first.result() {
+        return (result, trace_id);
+    }
+    let result = eventually("the result of a bet", RESULT_WITHIN, || async {
+        platform.gateway.bet(player, stake_minor, currency, &key).await.ok()?.result().ok()
+    })
+    .await;
+    (result, trace_id)
 }
 
 pub(crate) fn operator_token() -> String {

@@ -3,8 +3,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Acts, ScopeKind};
 
-fn one(flag: &Value) -> Result<State, String> {
-    parse(&json!({ "flags": { "consumer.slow": flag } }).to_string())
+fn one(flag: &Value) -> State {
+    named("consumer.slow", flag)
+}
+
+fn named(name: &str, flag: &Value) -> State {
+    parse(&json!({ "flags": { name: flag } }).to_string()).unwrap()
+}
+
+fn state(armed: Vec<Armed>) -> State {
+    State { armed, ..State::default() }
+}
+
+/// Why the only flag of a state is invalid.
+fn reason(state: &State) -> &str {
+    assert!(state.armed.is_empty() && state.invalid.len() == 1, "{state:?}");
+    &state.invalid[0].reason
 }
 
 fn slow(scope: Scope) -> Armed {
@@ -15,13 +29,13 @@ fn slow(scope: Scope) -> Armed {
 /// A flag of the file with one armed fault.
 fn written(armed: Armed) -> Value {
     let name = armed.id.to_string();
-    let text = render(&State { armed: vec![armed] }).unwrap();
+    let text = render(&state(vec![armed])).unwrap();
     let file: Value = serde_json::from_str(&text).unwrap();
     file["flags"][name.as_str()].clone()
 }
 
 #[test]
-fn file_lists_every_fault_and_arms_none_by_default() {
+fn new_file_lists_all_faults_and_arms_none() {
     let text = render(&State::default()).unwrap();
     let file: Value = serde_json::from_str(&text).unwrap();
     let flags = file["flags"].as_object().unwrap();
@@ -79,15 +93,86 @@ fn flag_that_always_answers_off_arms_nothing() {
         json!({ "state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": null }),
         json!({ "state": "DISABLED", "variants": variants, "defaultVariant": "on" }),
     ] {
-        assert_eq!(one(&flag).unwrap(), State::default(), "{flag}");
+        let state = one(&flag);
+        assert_eq!((&state.armed, &state.invalid), (&vec![], &vec![]), "{flag}");
     }
     // A fault of a newer build is an error only when it is armed.
     let unknown = |state: &str| {
-        let flag = json!({ "state": state, "variants": variants, "defaultVariant": "on" });
-        parse(&json!({ "flags": { "game.new": flag } }).to_string())
+        named("game.new", &json!({ "state": state, "variants": variants, "defaultVariant": "on" }))
     };
-    assert_eq!(unknown("DISABLED").unwrap(), State::default());
-    assert!(unknown("ENABLED").unwrap_err().starts_with("flag `game.new`: there is no fault"));
+    let disabled = unknown("DISABLED");
+    assert!(disabled.armed.is_empty() && disabled.invalid.is_empty(), "{disabled:?}");
+    let armed = unknown("ENABLED");
+    assert!(reason(&armed).starts_with("there is no fault"), "{armed:?}");
+    assert!(armed.invalid[0].to_string().starts_with("flag `game.new`: there is no fault"));
+}
+
+/// Of three flags one is invalid and one is unknown. The third one works, and a change keeps all of them.
+#[test]
+fn invalid_flag_is_off_and_blocks_no_other() {
+    let text = render(&state(vec![slow(Scope::All)])).unwrap();
+    let mut file: Value = serde_json::from_str(&text).unwrap();
+    let enabled = file["flags"]["consumer.slow"].clone();
+    file["flags"]["game.rtp-drift"] = json!({ "state": "ON" });
+    file["flags"]["game.new"] = enabled;
+    let mut found = parse(&file.to_string()).unwrap();
+    assert_eq!(found.armed, [slow(Scope::All)]);
+    let names = |state: &State| state.invalid.iter().map(|flag| flag.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&found), ["game.new", "game.rtp-drift"]);
+    assert_eq!(parse(&render(&found).unwrap()).unwrap(), found, "written as it was");
+
+    assert!(found.disarm(FaultId::GameRtpDrift), "its flag was invalid");
+    assert_eq!(names(&parse(&render(&found).unwrap()).unwrap()), ["game.new"]);
+    let long = named(&"x".repeat(10_000), &json!({ "state": "y".repeat(10_000) }));
+    assert_eq!(long.invalid[0].name.len(), NAME_CHARS_MAX);
+    assert!(reason(&long).len() <= REASON_CHARS_MAX);
+}
+
+/// An operator prepares faults in the file without arming them.
+#[test]
+fn flag_that_arms_nothing_is_kept_until_it_is_armed() {
+    let mut drift = written(Armed {
+        id: FaultId::GameRtpDrift,
+        scope: Scope::SharePercent(5),
+        values: Values::defaults(FaultId::GameRtpDrift),
+        expires_at_ms: None,
+    });
+    drift["state"] = json!("DISABLED");
+    let always_off = json!({ "state": "ENABLED", "variants": { "off": {} }, "defaultVariant": "off" });
+    let unknown = json!({ "state": "DISABLED", "variants": {}, "owner": "another program" });
+    let mut file: Value = serde_json::from_str(&render(&State::default()).unwrap()).unwrap();
+    file["flags"]["game.rtp-drift"] = drift.clone();
+    file["flags"]["redis.flush"] = always_off.clone();
+    file["flags"]["my.flag"] = unknown.clone();
+    let flags = |state: &State| {
+        let mut file: Value = serde_json::from_str(&render(state).unwrap()).unwrap();
+        file["flags"].take()
+    };
+    let mut found = parse(&file.to_string()).unwrap();
+    assert!(found.armed.is_empty() && found.invalid.is_empty());
+    found.arm(slow(Scope::All));
+    assert!(found.disarm(FaultId::ConsumerSlow) && !found.disarm(FaultId::GameRtpDrift));
+    assert_eq!(flags(&found), file["flags"], "all others are as they were");
+
+    let armed = Armed {
+        id: FaultId::GameRtpDrift,
+        values: Values::defaults(FaultId::GameRtpDrift),
+        ..slow(Scope::All)
+    };
+    found.arm(armed);
+    assert_eq!(flags(&found)["game.rtp-drift"]["state"], "ENABLED");
+    assert!(found.disarm(FaultId::GameRtpDrift));
+    assert_eq!(flags(&found)["game.rtp-drift"], flags(&State::default())["game.rtp-drift"]);
+    assert_eq!((&flags(&found)["redis.flush"], &flags(&found)["my.flag"]), (&always_off, &unknown));
+}
+
+#[test]
+fn arming_replaces_an_invalid_flag() {
+    let mut state = one(&json!({ "state": "ON" }));
+    assert_eq!(state.invalid.len(), 1);
+    state.arm(slow(Scope::All));
+    assert_eq!((state.armed.len(), state.invalid.len()), (1, 0));
+    assert_eq!(parse(&render(&state).unwrap()), Ok(state));
 }
 
 #[test]
@@ -96,7 +181,9 @@ fn flag_without_a_meaning_here_is_refused() {
         let variants = json!({ "on": on, "off": {} });
         json!({ "state": "ENABLED", "variants": variants, "defaultVariant": default, "targeting": targeting })
     };
-    for (flag, reason) in [
+    for (flag, expected) in [
+        (json!({ "state": "ON" }), "unknown variant `ON`"),
+        (json!([]), "invalid"),
         (flag("maybe", json!({}), json!(null)), "`defaultVariant` must be"),
         (flag("on", json!(true), json!(null)), "the variant `on` must be an object"),
         (flag("on", json!({ "delay_ms": 0 }), json!(null)), "must be from 1 to 10000"),
@@ -120,10 +207,10 @@ fn flag_without_a_meaning_here_is_refused() {
             "scope is empty",
         ),
     ] {
-        let error = one(&flag).unwrap_err();
-        assert!(error.starts_with("flag `consumer.slow`: ") && error.contains(reason), "{reason}: {error}");
+        let found = one(&flag);
+        assert!(reason(&found).contains(expected), "{expected}: {found:?}");
     }
-    for text in ["", "{", "[]", "{}", r#"{"flags":[]}"#, r#"{"flags":{"consumer.slow":{"state":"ON"}}}"#] {
+    for text in ["", "{", "[]", "{}", r#"{"flags":[]}"#] {
         assert!(parse(text).is_err(), "{text}");
     }
 }
@@ -131,14 +218,14 @@ fn flag_without_a_meaning_here_is_refused() {
 #[test]
 fn state_that_cannot_be_evaluated_is_not_written() {
     for scope in [Scope::SharePercent(0), Scope::SharePercent(101), Scope::Player(String::new())] {
-        assert!(render(&State { armed: vec![slow(scope)] }).is_err());
+        assert!(render(&state(vec![slow(scope)])).is_err());
     }
     let player = Scope::Player("p-1".to_owned());
     let dead =
         Armed { id: FaultId::ConsumerDead, values: Values::defaults(FaultId::ConsumerDead), ..slow(player) };
-    let error = render(&State { armed: vec![dead] }).unwrap_err();
+    let error = render(&state(vec![dead])).unwrap_err();
     assert_eq!(error, "fault `consumer.dead`: it cannot be armed for one player, but for: one service");
-    let twice = State { armed: vec![slow(Scope::All), slow(Scope::All)] };
+    let twice = state(vec![slow(Scope::All), slow(Scope::All)]);
     assert_eq!(render(&twice).unwrap_err(), "fault `consumer.slow`: it is armed twice");
 }
 
@@ -178,7 +265,7 @@ fn any_states() -> impl Strategy<Value = Vec<Option<Armed>>> {
 proptest! {
     #[test]
     fn every_state_is_read_back(all in any_states()) {
-        let state = State { armed: all.into_iter().flatten().collect() };
+        let state = state(all.into_iter().flatten().collect());
         prop_assert_eq!(parse(&render(&state).unwrap()), Ok(state));
     }
 }

@@ -151,7 +151,7 @@ fn fault_of_a_process_has_no_player_and_no_share() {
 }
 
 #[test]
-fn scopes_are_named_once_and_include_no_more_than_whoever_applies_the_fault_knows() {
+fn scopes_are_unique_and_known_where_applied() {
     for id in FaultId::ALL {
         let definition = id.definition();
         let names: BTreeSet<&str> = definition.scopes.iter().map(|kind| kind.as_str()).collect();

@@ -132,7 +132,7 @@ fn wrong_header_is_refused() {
 }
 
 #[test]
-fn fault_that_acts_on_more_than_one_request_is_refused() {
+fn fault_beyond_one_request_is_refused() {
     use FaultId::{
         AnalyticsSlowAggregation, ConsumerCrashLoop, ConsumerStuck, KafkaHalfOpen, KafkaReplyLost,
         MongoStall, NotificationProviderDown, PaymentProviderDown,

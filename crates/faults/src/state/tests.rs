@@ -107,11 +107,11 @@ fn change_waits_for_another_one_only_so_long() {
 }
 
 #[test]
-fn change_leaves_out_expired_faults_and_keeps_a_damaged_file() {
+fn change_drops_expired_and_keeps_damaged_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("faults.json");
     let expired = Armed { expires_at_ms: Some(1), ..armed(FaultId::ConsumerSlow) };
-    State { armed: vec![expired, armed(FaultId::GameRtpDrift)] }.write(&path).unwrap();
+    State { armed: vec![expired, armed(FaultId::GameRtpDrift)], ..State::default() }.write(&path).unwrap();
     assert_eq!(State::update(&path, |state| state.armed.len()).unwrap(), 1);
     assert_eq!(State::read(&path).unwrap().armed, [armed(FaultId::GameRtpDrift)]);
     fs::write(&path, "{").unwrap();

@@ -26,11 +26,13 @@ Every fault is off until an operator arms it. It acts at the place that it names
 The flag file `.pitboss/run/faults.json` has flagd's format. Services read it again within a second, and a restart neither
 forgets nor revives a fault. Faults of processes, stores and the broker are applied by the supervisor of `./pitboss up`,
 which reads the same file and takes them back when they end. To arm a fault by hand, write `ENABLED` as its `state`.
+A flag that arms nothing stays as you wrote it until its fault is armed.
 Operators of the gateway change the same file with `GET`, `PUT` and `DELETE /api/v1/faults/<id>`. For one request only, send
 the header `x-pitboss-fault: <id>[;param=value]` with the operator's token, which is in `.pitboss/secrets/operator-token`. A
-file that is invalid changes nothing and is logged. A fault can be limited only to traffic that its place of action can tell
-from other traffic: its possible scopes are below, and only faults with the scope \"one request\" can be carried by a
-request.
+file that is no flag file changes nothing and is logged. A flag that is invalid or names no fault is off and blocks no other:
+it is logged once, the metric `faults.flags.invalid` counts it, and `./pitboss fault status`, `./pitboss fault list` and the
+gateway show it with the reason. A fault can be limited only to traffic that its place of action can tell from other traffic:
+its possible scopes are below, and only faults with the scope \"one request\" can be carried by a request.
 
 A share is decided by a key that stays the same for every attempt (such as the payment id), else by the player. Every span on
 which a fault acted has the attribute `flag.evaluation.<id>`, every error event of a service lists the armed faults as flag
@@ -38,6 +40,10 @@ context, and the metric `faults.applied` counts. In Sentry a metric is `pitboss.
 supervisor also sends each arming, change and disarming to the recorder as a signed flag change, however it was made, so that
 an issue shows what changed just before it. The author is `operator`, or `expiry` for a fault whose time was over. With
 `PITBOSS_FLAG_HOOK_URL` and `PITBOSS_FLAG_HOOK_SECRET` in `.env` a real Sentry gets them, too.
+
+With the setting `faults.ineffective` (`PITBOSS__FAULTS__INEFFECTIVE=true`) the services count each fault as applied and do
+nothing else. It serves to find evidence that does not depend on its fault ([EVIDENCE](EVIDENCE.md)). A service warns about it
+at its start, and its metric `faults.ineffective` is 1.
 
 ";
 

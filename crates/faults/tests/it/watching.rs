@@ -36,7 +36,7 @@ impl World {
     }
 
     fn write(&self, armed: &[Armed]) {
-        State { armed: armed.to_vec() }.write(&self.file).unwrap();
+        State { armed: armed.to_vec(), ..State::default() }.write(&self.file).unwrap();
     }
 }
 
@@ -112,6 +112,52 @@ fn damaged_file_keeps_last_state_and_is_reported() {
     wait_for("the repaired file is in effect", || {
         faults.problem().is_none() && delay_ms(&faults) == Some(71)
     });
+}
+
+#[test]
+fn invalid_flag_is_reported_and_the_others_work() {
+    let world = World::new();
+    world.write(&[slow(70)]);
+    let mut file: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&world.file).unwrap()).unwrap();
+    file["flags"]["consumer.fast"] = file["flags"]["consumer.slow"].clone();
+    world.write(&[]);
+    let faults = world.watch();
+    assert!(faults.invalid().is_empty());
+    fs::write(&world.file, file.to_string()).unwrap();
+    wait_for("the valid flag is in effect", || delay_ms(&faults) == Some(70));
+    assert_eq!(faults.problem(), None, "the file is a flag file");
+    wait_for("the invalid flag is reported", || !faults.invalid().is_empty());
+    let invalid: Vec<String> = faults.invalid().iter().map(ToString::to_string).collect();
+    assert_eq!(invalid.len(), 1);
+    assert!(invalid[0].starts_with("flag `consumer.fast`: there is no fault"), "{invalid:?}");
+    world.write(&[slow(70)]);
+    wait_for("the repaired file is read", || faults.invalid().is_empty());
+}
+
+#[test]
+fn ineffective_fault_counts_and_answers_off() {
+    let world = World::new();
+    world.write(&[slow(70)]);
+    let faults = world.watch().ineffective();
+    assert!(faults.is_ineffective() && !world.watch().is_ineffective());
+    assert_eq!(delay_ms(&faults), None);
+    assert!(faults.is_active(SLOW, &Subject::default()), "it would count");
+    let request = request::sign(&[(SLOW, Vec::new())], now_ms() + 60_000, SECRET);
+    let with_request = Subject { request: Some(&request), ..Subject::default() };
+    assert_eq!(faults.active(SLOW, &with_request), None);
+    assert_eq!(faults.clone().applied(), [(SLOW, 2)]);
+    assert!(faults.evaluate(SLOW, &Subject::default()).is_some());
+}
+
+#[test]
+fn process_is_idle_unless_fault_is_named() {
+    let world = World::new();
+    let faults = world.watch();
+    assert!(faults.reads_requests() && faults.is_idle(None) && !faults.is_idle(Some("an entry")));
+    assert!(Faults::none().is_idle(Some("an entry")) && !Faults::none().reads_requests());
+    world.write(&[slow(70)]);
+    wait_for("the file is read", || !faults.is_idle(None));
 }
 
 #[test]

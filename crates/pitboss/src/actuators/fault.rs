@@ -41,6 +41,9 @@ impl Fault {
 impl Actuator for Fault {
     async fn apply(&self, armed: &Armed) -> Result<u64> {
         let (platform, Armed { values, scope, .. }) = (&*self.platform, armed);
+        if platform.is_ineffective() {
+            return Ok(receipts_of(self.id, values));
+        }
         match self.id {
             FaultId::ConsumerDead => processes::stop_consumer(platform, scope).await,
             FaultId::ConsumerRebalanceStorm => broker::visit_group(platform, scope, values).await,
@@ -98,6 +101,17 @@ impl Actuator for Fault {
     }
 }
 
+/// How often a fault counts as applied where it has no effect: as often as one application with effect would.
+fn receipts_of(id: FaultId, values: &Values) -> u64 {
+    match id {
+        FaultId::NotificationPoison | FaultId::TraceHostileHeaders | FaultId::TraceSamplingConflict => {
+            u64::try_from(values.get("count")).unwrap_or_default()
+        }
+        in_service if may_crash(in_service) => 0, // The services count it.
+        _ => 1,
+    }
+}
+
 fn interval(values: &Values) -> Duration {
     millis(values.get("interval_ms"))
 }
@@ -136,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn fault_without_effect_has_its_receipts() {
+        let receipts = |id| receipts_of(id, &Values::defaults(id));
+        assert_eq!(receipts(FaultId::MongoStall), 1);
+        assert_eq!(receipts(FaultId::ConsumerCrashLoop), 0, "the service counts it");
+        let records = Values::new(FaultId::TraceHostileHeaders, [("count", 7)]).unwrap();
+        assert_eq!(receipts_of(FaultId::TraceHostileHeaders, &records), 7);
+    }
+
+    #[test]
     fn only_records_and_restarts_act_once() {
         let once: Vec<&str> =
             ids().filter(|id| fault(*id).rhythm(&armed(*id)) == Rhythm::Once).map(FaultId::as_str).collect();
@@ -152,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_that_do_not_run_are_left_so_at_a_shutdown() {
+    async fn shutdown_leaves_stopped_parts_stopped() {
         for id in [FaultId::ConsumerDead, FaultId::ConsumerCrashLoop, FaultId::KafkaBrokerRestart] {
             fault(id).take_back(Some(&armed(id)), Cause::Shutdown).await.unwrap();
             fault(id).take_back(Some(&armed(id)), Cause::Disarmed).await.unwrap_err();

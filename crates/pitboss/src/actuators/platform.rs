@@ -11,6 +11,7 @@ use runtime::infra::InfraPorts;
 use runtime::part::{PartState, PartStatus};
 use runtime::secrets::Secrets;
 
+use super::ineffective;
 use crate::checkout::Running;
 use crate::player::Gateway;
 
@@ -34,6 +35,11 @@ pub(super) struct Platform {
 impl Platform {
     pub(super) fn new(layout: &Layout) -> Self {
         Self { layout: layout.clone(), client: Client::new(layout) }
+    }
+
+    /// Returns true if faults of this platform are counted and have no effect.
+    pub(super) fn is_ineffective(&self) -> bool {
+        ineffective::is_any(&self.layout)
     }
 
     pub(super) fn ports(&self) -> Result<Ports> {

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fault_of_a_process_concerns_a_service_with_a_group() {
+    fn process_fault_concerns_service_with_group() {
         let service = |name: &str| group_of(&Scope::Service(name.to_owned()));
         assert_eq!(service("notification").unwrap(), Group::Notification);
         for without_group in ["gateway", "recorder", "kafka", "no such"] {

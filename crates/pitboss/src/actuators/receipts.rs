@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_that_acts_once_acts_again_after_disarming() {
+    fn single_fault_acts_again_after_disarming() {
         let (_folder, layout) = layout();
         let receipts = Receipts::open(&layout);
         assert!(!receipts.is_done(&armed(1)));

@@ -79,6 +79,10 @@ impl Auditor {
                 tally.expect_none(CheckId::Postings, &subject(walk), rules::postings(player_id, entry));
                 // Its row may be written after the ledger was read, with a time before the mark.
                 tally.keep_open(Subject::Document(Source::Ledger, format!("{player_id}/{}", entry.seq)));
+                // Its event is published after the row. The next audit has to know that it is not before the mark.
+                if let Some(event) = entry.event.as_ref().filter(|event| !self.published.has(&event.id)) {
+                    tally.keep_open(Subject::Event(event.id.clone()));
+                }
             }
         }
     }

@@ -30,6 +30,7 @@ impl Auditor {
             tally.expect_none(CheckId::SettledBets, &subject(bet), rules::settled_bet(bet, row));
             tally.expect_none(CheckId::Payouts, &subject(bet), rules::payout(bet, &self.tables));
         }
+        self.examine_bet_events(&bets, tally);
         self.examine_ends(&bets, tally).await?;
         self.examine_facts(&settled, tally).await?;
         self.examine_histories(&bets, tally).await
@@ -38,13 +39,16 @@ impl Auditor {
     /// Examines whether bets have ended. The dead letters are read after them.
     async fn examine_ends(&self, bets: &[Bet], tally: &mut Tally) -> Result<()> {
         let now_ms = self.books.now_ms();
-        if bets.iter().any(|bet| rules::is_overdue(bet, now_ms)) {
+        let is_known = |bet: &Bet| rules::awaited_ids(bet).iter().any(|id| self.parked.contains(id));
+        if bets.iter().any(|bet| rules::is_overdue(bet, now_ms) && !is_known(bet)) {
             self.parked.update().await?;
         }
         for bet in bets {
-            let is_parked = rules::is_overdue(bet, now_ms)
-                && rules::awaited_ids(bet).iter().any(|id| self.parked.contains(id));
-            let verdict = rules::ended(bet, now_ms, is_parked);
+            let is_parked = rules::is_overdue(bet, now_ms) && is_known(bet);
+            let verdict = match rules::ended(bet, now_ms, is_parked) {
+                Verdict::Differs(_) if self.is_end_held(bet) => Verdict::InFlight,
+                verdict => verdict,
+            };
             tally.record(CheckId::BetsEnded, &subject(bet), verdict, &[]);
             if is_parked {
                 // A dead letter is parked, not ended: the bet is read again until somebody replays or discards the letter.
@@ -54,12 +58,18 @@ impl Auditor {
         Ok(())
     }
 
+    /// Returns true if what ends a bet, or the dead letter of that, may be held back by an open transaction.
+    fn is_end_held(&self, bet: &Bet) -> bool {
+        self.parked.may_be_held() || self.published.may_be_held(&bet.player_id)
+    }
+
     async fn examine_facts(&self, settled: &[&Bet], tally: &mut Tally) -> Result<()> {
         let ids: Vec<String> = settled.iter().filter_map(|bet| rules::fact_id(bet)).collect();
         let facts = by_id(&self.books.facts, &ids).await?;
         for bet in settled {
             let fact = rules::fact_id(bet).map_or(Ok(None), |id| found::<Fact>(&facts, &id));
-            let is_young = self.is_young(bet.ended_at.unwrap_or(bet.decided_at).timestamp_millis());
+            let at_ms = bet.ended_at.unwrap_or(bet.decided_at).timestamp_millis();
+            let is_young = self.is_pending(&bet.player_id, at_ms);
             let verdict = match fact {
                 Ok(fact) => rules::fact(bet, fact.as_ref(), is_young),
                 Err(what) => Verdict::Differs(what),
@@ -73,8 +83,9 @@ impl Auditor {
         let ids: Vec<String> = bets.iter().map(|bet| bet.id.clone()).collect();
         let entries = self.books.by_id(Source::History, &ids).await?;
         for bet in bets {
+            let is_young = self.is_pending(&bet.player_id, bet.changed_at_ms());
             let verdict = match found::<HistoryEntry>(&entries, &bet.id) {
-                Ok(entry) => rules::history(bet, entry.as_ref(), self.is_young(bet.changed_at_ms())),
+                Ok(entry) => rules::history(bet, entry.as_ref(), is_young),
                 Err(what) => Some(Verdict::Differs(what)),
             };
             if let Some(verdict) = verdict {

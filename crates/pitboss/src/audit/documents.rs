@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use contracts::EventType;
 use money::{Account, Currency};
 use serde::Deserialize;
-use store::bson::DateTime;
+use store::bson::{Bson, DateTime};
 
 use super::violation::{Amount, Violation};
 
@@ -77,14 +77,28 @@ pub struct Leg {
     pub amount_minor: i64,
 }
 
-/// Event of a decision, without its content.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Event of a decision.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StoredEvent {
     /// `ce_id`.
     pub id: String,
     /// `ce_type`.
     #[serde(rename = "type")]
     pub event_type: String,
+    /// Value of its record.
+    #[serde(rename = "bytes", default)]
+    pub content: Option<Bson>,
+}
+
+impl StoredEvent {
+    /// Returns the value of its record, if it is stored as bytes.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        match &self.content {
+            Some(Bson::Binary(binary)) => Some(&binary.bytes),
+            _ => None,
+        }
+    }
 }
 
 /// Amounts that a wager moved, as its postings state them.

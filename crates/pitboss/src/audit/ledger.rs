@@ -43,6 +43,7 @@ impl Auditor {
             tally.expect_none(CheckId::Postings, &subject, rules::postings(&row.player_id, &row.entry));
             tally.expect_none(CheckId::Rows, &subject, place);
         }
+        self.examine_ledger_events(&rows, tally);
         self.examine_wagers(&rows, tally).await?;
         self.examine_voids(&rows, tally).await?;
         self.examine_payments(&rows, tally).await
@@ -56,7 +57,7 @@ impl Auditor {
             let Some(id) = row.entry.applied_wager() else { continue };
             let verdict = match bets.get(id).map(decode::<Bet>).transpose() {
                 Ok(bet) => {
-                    let is_young = self.is_young(row.entry.at.timestamp_millis());
+                    let is_young = self.is_pending(&row.player_id, row.entry.at.timestamp_millis());
                     rules::wager(&row.player_id, &row.entry, bet.as_ref(), is_young)
                 }
                 Err(what) => Verdict::Differs(what),
@@ -83,7 +84,7 @@ impl Auditor {
             let wager = wagers.get(&format!("w:{id}"));
             let verdict = match bets.get(id).map(decode::<Bet>).transpose() {
                 Ok(bet) => {
-                    let is_young = self.is_young(row.entry.at.timestamp_millis());
+                    let is_young = self.is_pending(&row.player_id, row.entry.at.timestamp_millis());
                     let entry = wager.map(|wager| &wager.entry);
                     rules::void(&row.player_id, &row.entry, entry, bet.as_ref(), is_young)
                 }

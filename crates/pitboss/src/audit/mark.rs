@@ -30,6 +30,9 @@ pub struct Mark {
     pub(super) line: Option<LastLine>,
     /// End of the compared buckets of each level, in seconds since the epoch.
     pub(super) compared_to_s: BTreeMap<Level, i64>,
+    /// Offsets at which the records of each topic begin, by topic and partition. Topics without any begin at the time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) offsets: BTreeMap<String, BTreeMap<i32, i64>>,
     /// Records that were in flight or violated a check.
     pub(super) open: BTreeSet<Subject>,
 }
@@ -57,6 +60,7 @@ impl Mark {
             since_ms: since.map(|since| store::time::to_bson(since).timestamp_millis()),
             line: None,
             compared_to_s: BTreeMap::new(),
+            offsets: BTreeMap::new(),
             open: BTreeSet::new(),
         }
     }
@@ -66,9 +70,10 @@ impl Mark {
         since_ms: i64,
         line: Option<LastLine>,
         compared_to_s: BTreeMap<Level, i64>,
+        offsets: BTreeMap<String, BTreeMap<i32, i64>>,
         open: BTreeSet<Subject>,
     ) -> Self {
-        Self { version: VERSION, since_ms: Some(since_ms), line, compared_to_s, open }
+        Self { version: VERSION, since_ms: Some(since_ms), line, compared_to_s, offsets, open }
     }
 
     /// Returns the number of records that were open.
@@ -120,10 +125,13 @@ mod tests {
         Mark {
             line: Some(LastLine { sequence: 7, payment_id: "pay-7".to_owned() }),
             compared_to_s: BTreeMap::from([(Level::Slot, 1_200), (Level::Hour, 0)]),
+            offsets: BTreeMap::from([("t".to_owned(), BTreeMap::from([(0, 12)]))]),
             open: BTreeSet::from([
                 Subject::Document(Source::Ledger, "ada/3".to_owned()),
                 Subject::Order(7),
                 Subject::Bucket { level: Level::Minute, start_s: 60 },
+                Subject::record("t", 0, 7),
+                Subject::Event("event-1".to_owned()),
             ]),
             ..Mark::at(Some(OffsetDateTime::UNIX_EPOCH))
         }
@@ -136,7 +144,7 @@ mod tests {
         assert_eq!(Mark::read(&path).unwrap(), None);
         mark().write(&path).unwrap();
         assert_eq!(Mark::read(&path).unwrap(), Some(mark()));
-        assert_eq!((mark().open(), mark().since_ms), (3, Some(0)));
+        assert_eq!((mark().open(), mark().since_ms), (5, Some(0)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,21 +17,25 @@ const IDS_MAX: usize = 200_000;
 
 /// Ids of the dead letters of all groups.
 pub(super) struct Parked {
-    bootstrap_servers: String,
+    kafka: bus::Config,
     reader: OnceCell<Arc<LetterReader>>,
     ids: Arc<Mutex<BTreeSet<String>>>,
+    /// Open transactions held dead letters back at the last update.
+    is_held: AtomicBool,
 }
 
 impl fmt::Debug for Parked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parked").field("bootstrap_servers", &self.bootstrap_servers).finish_non_exhaustive()
+        f.debug_struct("Parked")
+            .field("bootstrap_servers", &self.kafka.bootstrap_servers)
+            .finish_non_exhaustive()
     }
 }
 
 impl Parked {
     /// Creates an empty set. It connects with its first update.
-    pub(super) fn at(bootstrap_servers: &str) -> Self {
-        Self { bootstrap_servers: bootstrap_servers.to_owned(), reader: OnceCell::new(), ids: Arc::default() }
+    pub(super) fn at(kafka: bus::Config) -> Self {
+        Self { kafka, reader: OnceCell::new(), ids: Arc::default(), is_held: AtomicBool::new(false) }
     }
 
     /// Reads the dead letters that were parked since the last update.
@@ -51,11 +56,12 @@ impl Parked {
         let limits =
             Limits { letters_max: 1, bytes_max: usize::MAX, deadline: READ_DEADLINE, keep: Keep::Newest };
         let read = reader.letters(limits, keep_id).await;
-        let read =
-            read.with_context(|| format!("the dead letters cannot be read at {}", self.bootstrap_servers))?;
+        let at = &self.kafka.bootstrap_servers;
+        let read = read.with_context(|| format!("the dead letters cannot be read at {at}"))?;
         if read.is_incomplete {
             bail!("the dead letters could not be read within {} s", READ_DEADLINE.as_secs());
         }
+        self.is_held.store(read.held > 0, Ordering::Relaxed);
         if self.ids.lock().unwrap_or_else(PoisonError::into_inner).len() >= IDS_MAX {
             bail!("there are {IDS_MAX} dead letters or more, which is too many for one audit");
         }
@@ -67,9 +73,12 @@ impl Parked {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
+    /// Returns true if a dead letter may be one that could not be read at the last update.
+    pub(super) fn may_be_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
+    }
+
     fn connect(&self) -> Result<Arc<LetterReader>> {
-        let config =
-            bus::Config { bootstrap_servers: self.bootstrap_servers.clone(), ..bus::Config::default() };
-        LetterReader::new(&config).context("the dead letters cannot be read")
+        LetterReader::new(&self.kafka).context("the dead letters cannot be read")
     }
 }

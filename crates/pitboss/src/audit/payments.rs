@@ -45,7 +45,7 @@ impl Auditor {
         let ids: Vec<String> = payments.iter().map(|(_, payment)| payment.id.clone()).collect();
         let entries = self.books.by_id(Source::History, &ids).await?;
         for (row, payment) in payments {
-            let is_young = self.is_young(row.entry.at.timestamp_millis());
+            let is_young = self.is_pending(&row.player_id, row.entry.at.timestamp_millis());
             let verdict = match found::<HistoryEntry>(&entries, &payment.id) {
                 Ok(entry) => rules::history_payment(&row.player_id, payment, entry.as_ref(), is_young),
                 Err(what) => Verdict::Differs(what),
@@ -61,7 +61,7 @@ impl Auditor {
         let ids: Vec<String> = payments.iter().filter_map(|(row, _)| event_id(row)).collect();
         let facts = by_id(&self.books.facts, &ids).await?;
         for (row, payment) in payments {
-            let is_young = self.is_young(row.entry.at.timestamp_millis());
+            let is_young = self.is_pending(&row.player_id, row.entry.at.timestamp_millis());
             let verdict = match event_id(row).map_or(Ok(None), |id| found::<Fact>(&facts, &id)) {
                 Ok(fact) => rules::payment_fact(payment, fact.as_ref(), is_young),
                 Err(what) => Verdict::Differs(what),

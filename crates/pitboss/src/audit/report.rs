@@ -1,5 +1,7 @@
 //! Result of an audit.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::violation::Amount;
@@ -46,11 +48,29 @@ pub enum CheckId {
     PaymentFacts,
     /// The rollups of analytics are the sums of the facts.
     Rollups,
+    /// Every ended bet has its event on the topic.
+    BetEvents,
+    /// Every event about a bet is that of its bet, with the same amounts.
+    SettlementEvents,
+    /// Every decision of the ledger has its event on the topic, byte for byte.
+    LedgerEvents,
+    /// Every event of the ledger was caused by a decision, and is its event byte for byte.
+    DecisionEvents,
+    /// Every void on a topic carries the amounts that its wager had applied.
+    VoidEvents,
+    /// No two records have one event id and different contents.
+    EventContents,
+    /// The wagers of a player were published in the order of their numbers.
+    EventOrder,
+    /// Every command that its group completed has its decision, or is a dead letter.
+    CommandEnds,
+    /// Every event that analytics counts has its fact, with the same amounts.
+    EventFacts,
 }
 
 impl CheckId {
     /// All checks, in the order of the report.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 27] = [
         Self::Postings,
         Self::Rows,
         Self::Sequence,
@@ -69,6 +89,15 @@ impl CheckId {
         Self::Facts,
         Self::PaymentFacts,
         Self::Rollups,
+        Self::BetEvents,
+        Self::SettlementEvents,
+        Self::LedgerEvents,
+        Self::DecisionEvents,
+        Self::VoidEvents,
+        Self::EventContents,
+        Self::EventOrder,
+        Self::CommandEnds,
+        Self::EventFacts,
     ];
 
     /// Name in the report.
@@ -93,6 +122,15 @@ impl CheckId {
             Self::Facts => "facts",
             Self::PaymentFacts => "payment-facts",
             Self::Rollups => "rollups",
+            Self::BetEvents => "bet-events",
+            Self::SettlementEvents => "settlement-events",
+            Self::LedgerEvents => "ledger-events",
+            Self::DecisionEvents => "decision-events",
+            Self::VoidEvents => "void-events",
+            Self::EventContents => "event-contents",
+            Self::EventOrder => "event-order",
+            Self::CommandEnds => "command-ends",
+            Self::EventFacts => "event-facts",
         }
     }
 
@@ -101,18 +139,28 @@ impl CheckId {
     pub const fn promise(self) -> &'static str {
         match self {
             Self::Postings | Self::Balances | Self::Payments | Self::Orders => "I1: money is conserved",
-            Self::SettledBets | Self::BetsEnded => "I2: nothing accepted is lost",
-            Self::Rows | Self::Wagers | Self::Payouts | Self::Voids => {
-                "I3: settled exactly once, with the right amounts"
-            }
+            Self::SettledBets
+            | Self::BetsEnded
+            | Self::BetEvents
+            | Self::LedgerEvents
+            | Self::CommandEnds => "I2: nothing accepted is lost",
+            Self::Rows
+            | Self::Wagers
+            | Self::Payouts
+            | Self::Voids
+            | Self::SettlementEvents
+            | Self::DecisionEvents
+            | Self::VoidEvents
+            | Self::EventContents => "I3: settled exactly once, with the right amounts",
             Self::NonNegative => "I6: no negative balance",
-            Self::Sequence => "I7: order per player",
+            Self::Sequence | Self::EventOrder => "I7: order per player",
             Self::History
             | Self::HistoryBets
             | Self::HistoryPayments
             | Self::Facts
             | Self::PaymentFacts
-            | Self::Rollups => "I12: derived views converge",
+            | Self::Rollups
+            | Self::EventFacts => "I12: derived views converge",
         }
     }
 }
@@ -139,6 +187,9 @@ pub struct Check {
     pub checked: u64,
     /// Number of records whose counterpart may still be on its way. They are not among the checked ones.
     pub in_flight: u64,
+    /// Number of records that cannot be checked, because the broker has deleted their counterparts. They are not among the checked
+    /// ones.
+    pub deleted: u64,
     /// True if the platform has no data for this check.
     pub empty: bool,
     /// Violations, those that were examined.
@@ -148,16 +199,18 @@ pub struct Check {
 }
 
 impl Check {
-    /// Returns true without any violation, if the check had something to check or the platform has no data for it.
+    /// Returns true without any violation, if the check had something to check or the platform has no data for it. Suspects that were
+    /// not examined again prove nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.violations() == 0 && self.has_evidence()
+        self.violations() == 0 && self.unexamined == 0 && self.has_evidence()
     }
 
-    /// Returns false for a check that had data and checked nothing, which proves nothing.
+    /// Returns false for a check that had data and checked nothing, which proves nothing. What the broker has deleted is reported
+    /// and does not count as data.
     #[must_use]
     pub fn has_evidence(&self) -> bool {
-        self.empty || self.checked + self.in_flight > 0
+        self.empty || self.checked + self.in_flight + self.deleted > 0
     }
 
     /// Returns the number of violations. Unexamined suspects count only beside confirmed ones.
@@ -179,6 +232,8 @@ pub struct Report {
     pub carried: u64,
     /// Number of records that are open now. `None`: too many, so that the next audit has to begin where this one did.
     pub open: Option<u64>,
+    /// Number of records that open transactions of other producers hold back, by topic. What may be among them is in flight.
+    pub held: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -202,6 +257,7 @@ impl Report {
             "mark": self.mark,
             "carried": self.carried,
             "open": self.open,
+            "held": self.held,
             "checks": checks,
         })
     }
@@ -214,9 +270,11 @@ fn check_json(check: &Check) -> Value {
         "promise": check.promise,
         "checked": check.checked,
         "in_flight": check.in_flight,
+        "deleted": check.deleted,
         "empty": check.empty,
         "clean": check.is_clean(),
         "violations": check.violations(),
+        "unexamined": check.unexamined,
         "first": first,
     })
 }

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn reversals_and_rejections_are_summed_as_analytics_does() {
+    fn reversals_and_rejections_sum_as_in_analytics() {
         assert_eq!(difference(&sums_of_rollups(&rollups(500)), &sums_of_facts(&facts())), None);
         let what = difference(&sums_of_rollups(&rollups(501)), &sums_of_facts(&facts())).unwrap().what;
         assert!(

@@ -43,6 +43,14 @@ impl Auditor {
     pub(super) async fn has_data(&self, check: CheckId) -> Result<bool> {
         let (source, condition) = match check {
             CheckId::Rollups => return self.has_facts().await,
+            // Whether a topic has the events of the documents is another check, which the broker's retention does not end.
+            CheckId::SettlementEvents
+            | CheckId::DecisionEvents
+            | CheckId::VoidEvents
+            | CheckId::EventContents
+            | CheckId::EventOrder
+            | CheckId::CommandEnds
+            | CheckId::EventFacts => return Ok(false),
             // After the lines of the mark, no line has to follow.
             CheckId::Orders if self.from.line.is_some() => return Ok(false),
             CheckId::NonNegative => (Source::Accounts, doc! {}),
@@ -64,7 +72,8 @@ impl Auditor {
                 doc! { "state": { "$in": ["settled", "voided"] }, "balance_minor": { "$exists": true } },
             ),
             CheckId::BetsEnded => (Source::Bets, doc! {}),
-            CheckId::History => {
+            CheckId::LedgerEvents => (Source::Ledger, doc! { "event.id": { "$exists": true } }),
+            CheckId::History | CheckId::BetEvents => {
                 (Source::Bets, doc! { "state": { "$in": ["settled", "rejected", "voided"] } })
             }
             CheckId::HistoryBets => (Source::History, doc! {}),

@@ -144,6 +144,6 @@ impl Statement {
 }
 
 /// Returns the id itself if it is a UUID, as those of our gateway are, and a digest otherwise.
-fn key(payment_id: &str) -> Uuid {
-    payment_id.parse().unwrap_or_else(|_| Uuid::new_v5(&contracts::ids::NAMESPACE, payment_id.as_bytes()))
+pub(super) fn key(id: &str) -> Uuid {
+    id.parse().unwrap_or_else(|_| Uuid::new_v5(&contracts::ids::NAMESPACE, id.as_bytes()))
 }

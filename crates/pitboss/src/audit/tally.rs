@@ -25,6 +25,26 @@ pub(super) enum Subject {
     Order(u64),
     /// Rollups of one time.
     Bucket { level: Level, start_s: i64 },
+    /// Record of a topic.
+    Record { topic: String, partition: i32, offset: i64 },
+    /// Event with this id that was not found on its topic. It is not read again. The next audit knows by it that the event is still
+    /// missing, and was not published before the records that it reads.
+    Event(String),
+}
+
+impl Subject {
+    /// Returns the subject of a record.
+    pub(super) fn record(topic: &str, partition: i32, offset: i64) -> Self {
+        Self::Record { topic: topic.to_owned(), partition, offset }
+    }
+
+    /// Returns the command that shows it, if there is one.
+    fn command(&self) -> Option<String> {
+        let Self::Record { topic, partition, offset } = self else { return None };
+        Some(format!(
+            "shown by: ./pitboss kafka console-consumer --topic {topic} --partition {partition} --offset {offset} --max-messages 1"
+        ))
+    }
 }
 
 impl fmt::Display for Subject {
@@ -35,6 +55,10 @@ impl fmt::Display for Subject {
             Self::Bucket { level, start_s } => {
                 write!(f, "analytics.rollups level={} start_s={start_s}", level.as_str())
             }
+            Self::Record { topic, partition, offset } => {
+                write!(f, "{topic} partition={partition} offset={offset}")
+            }
+            Self::Event(id) => write!(f, "event id={id}"),
         }
     }
 }
@@ -46,6 +70,8 @@ pub enum Verdict {
     Agrees,
     /// Its counterpart is not there, and may still be on its way.
     InFlight,
+    /// Its counterpart cannot be read any more, because the broker has deleted it.
+    Deleted,
     /// It violates the check.
     Differs(Violation),
 }
@@ -54,6 +80,7 @@ pub enum Verdict {
 struct Count {
     checked: u64,
     in_flight: u64,
+    deleted: u64,
     suspects: u64,
     unexamined: u64,
 }
@@ -63,6 +90,8 @@ struct Count {
 pub(super) struct Tally {
     counts: BTreeMap<CheckId, Count>,
     suspects: BTreeMap<(CheckId, Subject), Finding>,
+    /// Suspects about records that cannot change, so examining them again would show the same.
+    lasting: BTreeSet<(CheckId, Subject)>,
     suspects_max: u64,
     /// Records that were in flight.
     open: BTreeSet<Subject>,
@@ -80,6 +109,7 @@ impl Tally {
         Self {
             counts: BTreeMap::new(),
             suspects: BTreeMap::new(),
+            lasting: BTreeSet::new(),
             suspects_max: u64::MAX,
             open: BTreeSet::new(),
             open_left_out: 0,
@@ -99,11 +129,29 @@ impl Tally {
                 self.count(check).in_flight += 1;
                 self.keep_open(subject.clone());
             }
+            Verdict::Deleted => self.count(check).deleted += 1,
             Verdict::Differs(violation) => {
                 self.checked(check, 1);
                 self.suspect(check, subject, violation, others);
             }
         }
+    }
+
+    /// Counts records that are on their way, and that the next audit reads in any case.
+    pub(super) fn in_flight(&mut self, check: CheckId, count: u64) {
+        self.count(check).in_flight += count;
+    }
+
+    /// Keeps a suspect that needs no second look, because what it is about cannot change.
+    pub(super) fn lasting(
+        &mut self,
+        check: CheckId,
+        subject: &Subject,
+        violation: Violation,
+        others: &[Subject],
+    ) {
+        self.suspect(check, subject, violation, others);
+        self.lasting.insert((check, subject.clone()));
     }
 
     /// Keeps a record that the next audit has to read again.
@@ -139,7 +187,10 @@ impl Tally {
             return;
         }
         count.suspects += 1;
-        let pointers = std::iter::once(subject).chain(others).map(ToString::to_string).collect();
+        let named = std::iter::once(subject).chain(others);
+        let pointers =
+            named.flat_map(|subject| std::iter::once(subject.to_string()).chain(subject.command()));
+        let pointers = pointers.collect();
         let Violation { what, amounts } = violation;
         self.suspects.insert(key, Finding { what, amounts, pointers });
     }
@@ -156,7 +207,13 @@ impl Tally {
     /// Drops the suspects that are none in `again`, and keeps what `again` says about the others.
     pub(super) fn keep_confirmed(&mut self, mut again: Self) {
         let suspects = std::mem::take(&mut self.suspects);
-        self.suspects = suspects.into_keys().filter_map(|key| again.suspects.remove_entry(&key)).collect();
+        let confirmed = suspects.into_iter().filter_map(|(key, finding)| {
+            if self.lasting.contains(&key) {
+                return Some((key, finding));
+            }
+            again.suspects.remove_entry(&key)
+        });
+        self.suspects = confirmed.collect();
         // A suspect may turn out to be in flight.
         again.open.into_iter().for_each(|subject| self.keep_open(subject));
     }
@@ -173,7 +230,7 @@ impl Tally {
 
     /// Returns the number of records that a check has seen.
     pub(super) fn seen(&self, check: CheckId) -> u64 {
-        self.counts.get(&check).map_or(0, |count| count.checked + count.in_flight)
+        self.counts.get(&check).map_or(0, |count| count.checked + count.in_flight + count.deleted)
     }
 
     /// Returns the result of one check.
@@ -185,6 +242,7 @@ impl Tally {
             promise: check.promise(),
             checked: count.checked,
             in_flight: count.in_flight,
+            deleted: count.deleted,
             empty,
             findings: own.map(|(_, finding)| finding.clone()).collect(),
             unexamined: count.unexamined,
@@ -215,6 +273,29 @@ mod tests {
         tally.keep_confirmed(again);
         assert_eq!(tally.open(), Some(BTreeSet::from([bet("young"), bet("wrong")])));
         assert_eq!(tally.result(CheckId::Facts, false).violations(), 1);
+    }
+
+    #[test]
+    fn lasting_suspects_stay() {
+        let record = Subject::record("t", 1, 7);
+        let mut tally = Tally::bounded();
+        tally.lasting(CheckId::EventContents, &record, "wrong".into(), &[Subject::record("t", 1, 3)]);
+        tally.keep_confirmed(Tally::unbounded());
+        let check = tally.result(CheckId::EventContents, false);
+        let pointers = check.findings.iter().flat_map(|finding| &finding.pointers).collect::<Vec<_>>();
+        assert_eq!(pointers[0], "t partition=1 offset=7");
+        assert!(pointers[1].contains("--topic t --partition 1 --offset 7 "), "{pointers:?}");
+        assert_eq!(pointers[2], "t partition=1 offset=3");
+        assert_eq!(tally.open(), Some(BTreeSet::from([record])));
+    }
+
+    #[test]
+    fn deleted_counterpart_is_no_finding() {
+        let mut tally = Tally::bounded();
+        tally.record(CheckId::BetEvents, &bet("old"), Verdict::Deleted, &[]);
+        let check = tally.result(CheckId::BetEvents, false);
+        assert_eq!((check.checked, check.deleted, check.violations()), (0, 1, 0));
+        assert!(check.is_clean() && tally.seen(CheckId::BetEvents) == 1);
     }
 
     #[test]

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn amount_of_unknown_currency_stays_in_minor_units() {
+    fn unknown_currency_stays_in_minor_units() {
         let amount = Amount::new("stake", -200_i64, "XTS");
         assert_eq!(amount.to_string(), "-200 minor units of XTS");
         assert_eq!(amount.to_json()["major"], Value::Null);

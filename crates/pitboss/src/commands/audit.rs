@@ -1,26 +1,31 @@
-//! `pitboss audit`: checks the money of the running platform, from what the services stored and what the card provider states.
+//! `pitboss audit`: checks the money of the running platform, from what the services stored and published and what the card
+//! provider states.
 
 mod metrics_port;
 mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, Table};
+use indicatif::ProgressBar;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use self::watch::Watch;
 use crate::audit::{Check, FINDINGS_SHOWN, IN_FLIGHT_DEFAULT, Mark, Report, Sources, run_from};
 use crate::commands::Context;
-use crate::output::Output;
+use crate::output::{Output, borderless_table};
 use crate::target::TargetArgs;
 
 /// Time between the beginnings of two rounds, unless the options say otherwise.
 const INTERVAL_S_DEFAULT: u64 = 60;
+/// Interval at which the progress is shown.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
@@ -71,7 +76,7 @@ impl AuditArgs {
             watch.serve(begin, self.metrics_port, watch::start_telemetry(context, &target)).await?
         } else {
             let live = output.spinner("auditing");
-            let audited = run_from(&sources, &begin, in_flight).await;
+            let audited = shown(&live, &sources, run_from(&sources, &begin, in_flight)).await;
             live.finish_and_clear();
             let (report, next) = audited?;
             self.print(&report, output);
@@ -100,6 +105,21 @@ impl AuditArgs {
     }
 }
 
+/// Waits for an audit, and shows how many records of topics it has read.
+async fn shown<T>(live: &ProgressBar, sources: &Sources, audit: impl Future<Output = T>) -> T {
+    let mut audit = std::pin::pin!(audit);
+    let mut interval = tokio::time::interval(PROGRESS_INTERVAL);
+    loop {
+        tokio::select! {
+            audited = &mut audit => return audited,
+            _ = interval.tick() => {
+                let count = sources.records_read.load(Ordering::Relaxed);
+                live.set_message(format!("auditing, {count} records of topics read"));
+            }
+        }
+    }
+}
+
 /// Says how the next audit can continue.
 fn continuation(report: &Report, has_file: bool) -> String {
     match (has_file, report.open) {
@@ -116,7 +136,11 @@ fn continuation(report: &Report, has_file: bool) -> String {
 }
 
 fn print_findings(report: &Report, output: &Output) {
+    report.held.iter().for_each(|(topic, count)| output.line(&held_note(topic, *count)));
     for check in &report.checks {
+        for note in [deleted_note(check), unexamined_note(check)].into_iter().flatten() {
+            output.line(&note);
+        }
         for finding in check.findings.iter().take(FINDINGS_SHOWN) {
             output.line(&format!("\n{}: {}", check.name, finding.what));
             finding.pointers.iter().for_each(|pointer| output.line(&format!("  {pointer}")));
@@ -128,13 +152,33 @@ fn print_findings(report: &Report, output: &Output) {
     }
 }
 
+/// Says how many records of a topic cannot be read yet.
+fn held_note(topic: &str, count: u64) -> String {
+    format!(
+        "{topic}: {count} held by an open transaction of another producer; what may be among them is in flight"
+    )
+}
+
+/// Says how many records a check could not compare, if there are any.
+fn deleted_note(check: &Check) -> Option<String> {
+    let Check { name, deleted, .. } = check;
+    (*deleted > 0)
+        .then(|| format!("{name}: {deleted} not checkable, because the broker may have deleted their events"))
+}
+
+/// Says how many suspects a check could not examine again, if they are not counted as violations.
+fn unexamined_note(check: &Check) -> Option<String> {
+    let Check { name, unexamined, .. } = check;
+    (*unexamined > 0 && check.violations() == 0).then(|| {
+        format!("{name}: {unexamined} suspects were too many to be examined again, so nothing is proved")
+    })
+}
+
 /// The checks as a table.
 #[must_use]
 pub fn table(report: &Report, output: &Output) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-    table.set_header(["CHECK", "CHECKED", "IN FLIGHT", "FINDINGS", "RESULT", "PROMISE"]);
+    let header = ["CHECK", "CHECKED", "IN FLIGHT", "FINDINGS", "RESULT", "PROMISE"];
+    let mut table = borderless_table(output.columns, &header);
     for check in &report.checks {
         let (text, colour) = result(check);
         let result = Cell::new(text);
@@ -158,10 +202,14 @@ pub fn table(report: &Report, output: &Output) -> Table {
 fn result(check: &Check) -> (&'static str, Color) {
     if check.violations() > 0 {
         ("VIOLATED", Color::Red)
+    } else if check.unexamined > 0 {
+        ("NOT EXAMINED", Color::Red)
     } else if !check.has_evidence() {
         ("NOTHING CHECKED", Color::Red)
     } else if check.empty {
         ("no data", Color::Blue)
+    } else if check.checked + check.in_flight == 0 {
+        ("deleted", Color::Blue)
     } else {
         ("holds", Color::Green)
     }
@@ -183,15 +231,16 @@ mod tests {
             pointers: vec!["payment.ledger _id=p/1".to_owned()],
         };
         let findings = vec![finding; findings];
-        Check { name, promise: "I1", checked, in_flight: 0, empty, findings, unexamined: 0 }
+        Check { name, promise: "I1", checked, in_flight: 0, deleted: 0, empty, findings, unexamined: 0 }
     }
 
     pub(super) fn report(checks: Vec<Check>) -> Report {
-        Report { checks, mark: "2026-11-28T18:00:00Z".to_owned(), carried: 0, open: Some(3) }
+        let mark = "2026-11-28T18:00:00Z".to_owned();
+        Report { checks, mark, carried: 0, open: Some(3), held: Default::default() }
     }
 
     #[test]
-    fn nothing_checked_is_a_failure_unless_there_is_no_data() {
+    fn nothing_checked_fails_unless_there_is_no_data() {
         assert!(report(vec![check("a", 7, false, 0), check("b", 0, true, 0)]).is_clean());
         assert!(!report(vec![check("a", 0, false, 0)]).is_clean());
         assert!(!report(vec![check("a", 7, false, 1)]).is_clean());
@@ -199,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn table_says_how_much_was_checked_and_what_holds() {
+    fn table_says_what_was_checked_and_holds() {
         let checks = vec![check("a", 7, false, 0), check("b", 9, false, 2), check("c", 0, false, 0)];
         let output = Output { json: false, colours: false, columns: 200 };
         let text = table(&report(checks), &output).to_string();
@@ -210,14 +259,47 @@ mod tests {
     }
 
     #[test]
+    fn deleted_records_are_named_and_no_failure() {
+        let deleted = Check { deleted: 4, ..check("a", 0, false, 0) };
+        assert_eq!(
+            deleted_note(&deleted).unwrap(),
+            "a: 4 not checkable, because the broker may have deleted their events"
+        );
+        assert_eq!(result(&deleted).0, "deleted");
+        assert_eq!(deleted_note(&check("a", 7, false, 0)), None);
+        assert!(report(vec![deleted]).is_clean());
+    }
+
+    #[test]
+    fn held_records_are_named_and_no_failure() {
+        let held = std::collections::BTreeMap::from([("casino.bets.events.v1".to_owned(), 12)]);
+        let report = Report { held, ..report(vec![check("a", 7, false, 0)]) };
+        assert_eq!(report.to_json()["held"], json!({ "casino.bets.events.v1": 12 }));
+        assert!(report.is_clean());
+        assert!(held_note("bets", 12).starts_with("bets: 12 held by an open transaction"));
+    }
+
+    #[test]
+    fn suspects_that_were_not_examined_are_no_success() {
+        let unexamined = Check { unexamined: 7, ..check("a", 2_000, false, 0) };
+        assert_eq!(result(&unexamined).0, "NOT EXAMINED");
+        assert!(unexamined_note(&unexamined).unwrap().starts_with("a: 7 suspects were too many"));
+        let violated = Check { unexamined: 7, ..check("a", 2_000, false, 1) };
+        assert_eq!((result(&violated).0, unexamined_note(&violated)), ("VIOLATED", None));
+        let report = report(vec![unexamined]);
+        assert!(!report.is_clean());
+        assert_eq!(report.to_json()["checks"][0]["unexamined"], 7);
+    }
+
+    #[test]
     fn json_has_the_documented_fields() {
         let json = report(vec![check("a", 7, false, 7)]).to_json();
         assert_eq!((&json["clean"], &json["mark"]), (&false.into(), &"2026-11-28T18:00:00Z".into()));
         assert_eq!((&json["carried"], &json["open"]), (&0.into(), &3.into()));
         let check = &json["checks"][0];
         assert_eq!(
-            (&check["id"], &check["checked"], &check["violations"]),
-            (&"a".into(), &7.into(), &7.into())
+            (&check["id"], &check["checked"], &check["deleted"], &check["violations"]),
+            (&"a".into(), &7.into(), &0.into(), &7.into())
         );
         assert_eq!(check["first"].as_array().map(Vec::len), Some(FINDINGS_SHOWN));
         assert_eq!(check["first"][0]["pointers"][0], "payment.ledger _id=p/1");

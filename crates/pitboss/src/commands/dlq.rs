@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::commands::Context;
-use crate::dlq::desk::{Desk, PlaceArgs, Selected};
+use crate::dlq::desk::{Desk, Held, PlaceArgs, Selected};
 use crate::dlq::done::{Done, Pace, Verb};
 use crate::dlq::entry::{Entry, batches};
 use crate::dlq::filter::FilterArgs;
@@ -120,6 +120,9 @@ impl DlqArgs {
         let output = &context.output;
         let selected = desk.select(&args.filter, false, (Keep::Oldest, usize::from(args.limit))).await?;
         warn_of_gaps(&selected, output);
+        if !args.dry_run {
+            expect_all_actions(verb, selected.held)?;
+        }
         let mut done = Done::new(verb, args.dry_run, &selected);
         for id in missing(&args.filter, &selected) {
             done.refuse(id, "there is no such open dead letter");
@@ -166,6 +169,11 @@ async fn list(desk: &Desk, args: &ListArgs, output: &Output) -> Result<ExitCode>
 async fn show(desk: &Desk, id: LetterId, output: &Output) -> Result<ExitCode> {
     let selected = desk.select(&FilterArgs::of_id(id), true, (Keep::Newest, 1)).await?;
     let Some(entry) = selected.entries.first() else {
+        if selected.held.letters > 0
+            && let Some(note) = selected.held.note()
+        {
+            bail!("there is no dead letter {id} that can be read now ({note})");
+        }
         bail!("there is no dead letter {id}: ./pitboss dlq list --all shows those that are kept");
     };
     let frame = desk.frame(output.columns);
@@ -178,15 +186,16 @@ async fn show(desk: &Desk, id: LetterId, output: &Output) -> Result<ExitCode> {
 }
 
 async fn watch(desk: &mut Desk, args: &WatchArgs, output: &Output) -> Result<ExitCode> {
-    // without room for letters it only counts them
+    // Without room for letters it only counts them
     let before = desk.select(&args.filter, false, (Keep::Newest, 0)).await?;
     let open = counted(before.left_out, "open dead letter");
     tell(&format!("{open} before; new ones follow (Ctrl+C ends)"));
     let end = args.for_s.map(|seconds| Instant::now() + Duration::from_secs(u64::from(seconds)));
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // one listener for all readings: a signal that arrives during one would be lost otherwise
+    // One listener for all readings: a signal that arrives during one would be lost otherwise
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut held_before = Held::default();
     loop {
         tokio::select! {
             biased;
@@ -195,7 +204,10 @@ async fn watch(desk: &mut Desk, args: &WatchArgs, output: &Output) -> Result<Exi
         }
         desk.read_actions().await?;
         let selected = desk.select(&args.filter, false, (Keep::Newest, WATCH_MAX)).await?;
-        warn_of_gaps(&selected, output);
+        if selected.held != held_before || selected.held == Held::default() {
+            warn_of_gaps(&selected, output);
+        }
+        held_before = selected.held;
         let frame = desk.frame(output.columns);
         for entry in &selected.entries {
             if output.json {
@@ -224,9 +236,23 @@ fn warn_of_gaps(selected: &Selected, output: &Output) {
     if selected.left_out > 0 {
         tell(&format!("{} more are left out: narrow the selection, or raise --limit", selected.left_out));
     }
-    if selected.is_incomplete {
+    if let Some(note) = selected.held.note() {
+        tell(&note);
+    } else if selected.is_incomplete {
         tell("the time was too short to read all dead letters");
     }
+}
+
+/// Refuses to act while actions cannot be read, because a letter that somebody replayed or discarded would be acted on again.
+fn expect_all_actions(verb: Verb, held: Held) -> Result<()> {
+    if held.actions > 0 {
+        bail!(
+            "nothing was done, because an open transaction of another producer holds back {} on dead letters: {} again after it has ended",
+            counted(held.actions, "action"),
+            verb.name()
+        );
+    }
+    Ok(())
 }
 
 /// Prints a remark beside the result.
@@ -291,7 +317,7 @@ mod tests {
     fn options_of_place_may_follow_the_action() {
         let args =
             parse(&["list", "--group", "game", "--group", "user", "--brokers", "b:9092", "--all"]).unwrap();
-        assert_eq!(args.place.bootstrap_servers.as_deref(), Some("b:9092"));
+        assert_eq!(args.place.broker.bootstrap_servers.as_deref(), Some("b:9092"));
         assert!(matches!(args.action, Action::List(ListArgs { all: true, limit: 200, .. })));
         let args = parse(&["replay", "--id", "game/bets.commands/3", "--since", "2h", "--yes"]).unwrap();
         assert!(matches!(args.action, Action::Replay(ActArgs { yes: true, rate: 20, .. })));
@@ -299,6 +325,14 @@ mod tests {
             parse(&["watch", "--for", "5"]).unwrap().action,
             Action::Watch(WatchArgs { for_s: Some(5), .. })
         ));
+    }
+
+    #[test]
+    fn nothing_is_done_while_actions_are_held_back() {
+        assert!(expect_all_actions(Verb::Replay, Held { letters: 7, actions: 0 }).is_ok());
+        let refusal = expect_all_actions(Verb::Discard, Held { letters: 0, actions: 2 }).unwrap_err();
+        let refusal = refusal.to_string();
+        assert!(refusal.contains("holds back 2 actions") && refusal.contains("discard again"), "{refusal}");
     }
 
     #[test]

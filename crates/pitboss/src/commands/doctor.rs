@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use contracts::versions::versions;
 use runtime::control::Client;
 use runtime::error::PortInUse;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::checkout::Checkout;
 use crate::commands::Context;
 use crate::commands::up::prepare::{self, Consent, Purpose};
-use crate::output::Output;
+use crate::output::{Output, borderless_table};
 use crate::steps::Steps;
 
 /// Arguments of `doctor`.
@@ -172,10 +172,7 @@ fn gibibytes(bytes: u64) -> String {
 }
 
 fn table(checks: &[Check], output: &Output) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-    table.set_header(["", "WHAT", "FOUND", "WHAT TO DO"]);
+    let mut table = borderless_table(output.columns, &["", "WHAT", "FOUND", "WHAT TO DO"]);
     for check in checks {
         table.add_row([if check.good { "✓" } else { "✗" }, &check.what, &check.found, &check.advice]);
     }

@@ -112,7 +112,8 @@ impl FaultArgs {
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let output = &context.output;
         if matches!(self.action, Action::List) {
-            show::list(output);
+            let flags = context.checkout().ok().map(|checkout| FlagFile::of(&checkout.layout));
+            show::list(&flags.map(|flags| flags.invalid()).unwrap_or_default(), output);
             return Ok(ExitCode::SUCCESS);
         }
         let layout = context.checkout()?.layout;
@@ -123,7 +124,7 @@ impl FaultArgs {
                 // An error if the platform does not run, in which nothing would read the file.
                 Client::new(&layout).status().await?;
                 flags.arm(armed.clone())?;
-                show::armed(&[armed], &show::Counts::new(), &show::Problems::new(), output);
+                show::armed(&[armed], &show::Counts::new(), &show::Problems::new(), &[], output);
             }
             Action::Off(OffArgs { id: Some(id), all: false }) => {
                 if !flags.disarm(*id)? {
@@ -135,7 +136,8 @@ impl FaultArgs {
             Action::List | Action::Status => {
                 let armed = flags.armed()?;
                 let problems = supervisor_receipts::problems(&layout);
-                show::armed(&armed, &counts(context, &layout, &armed).await?, &problems, output);
+                let counts = counts(context, &layout, &armed).await?;
+                show::armed(&armed, &counts, &problems, &flags.invalid(), output);
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_refused_beside_a_scope_and_for_a_fault_of_one_service() {
+    fn all_is_refused_with_scope_or_one_service() {
         #[derive(Debug, Parser)]
         struct Program {
             #[command(flatten)]

@@ -8,6 +8,7 @@ use clap::Args;
 use console::Term;
 use contracts::Group;
 
+use crate::broker::BrokerArgs;
 use crate::commands::Context;
 use crate::lag::source::{LagReading, Source};
 use crate::lag::{History, view};
@@ -86,7 +87,7 @@ impl LagArgs {
 
     async fn source(&self, context: &Context) -> Result<Source> {
         match &self.bootstrap_servers {
-            Some(servers) => Source::broker(servers),
+            Some(servers) => Source::broker(BrokerArgs::named(servers).open(context, "pitboss-lag").await?),
             None => Source::lagwatch(&context.target(&self.target).await?),
         }
     }

@@ -1,12 +1,13 @@
 //! `pitboss status`: shows the state of every part and of the copies for a real Sentry. Exit code 0 only if all parts are ready,
 //! even if Sentry accepts no copy.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, Table};
 use console::Term;
 use contracts::parts::Part;
 use runtime::RuntimeError;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkout::Checkout;
 use crate::commands::Context;
-use crate::output::{Output, counted};
+use crate::output::{Output, borderless_table, counted};
 
 /// Interval at which a watched status is drawn.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ pub struct Forwarding {
     pub dropped_rate_limited: u64,
     /// Copies that were refused, or not answered in time.
     pub dropped_failed: u64,
+    /// Quantities that were lost with the dropped copies, by category and reason.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, BTreeMap<String, u64>>,
     /// The last failure.
     pub last_error: Option<ForwardingError>,
 }
@@ -133,25 +137,62 @@ fn print(status: &Status, forward: &[Forwarding], output: &Output) -> Result<()>
     Ok(())
 }
 
-/// The state of the copies: a table, or a few lines for each project on a narrow output.
+/// The state of the copies: tables, or a few lines for each project on a narrow output.
 fn forward_text(forward: &[Forwarding], output: &Output) -> String {
     if !output.is_narrow() {
-        return forward_table(forward, output).to_string();
+        let table = forward_table(forward, output);
+        return match losses_table(forward, output) {
+            Some(losses) => format!("{table}\n\nlost with these copies:\n{losses}"),
+            None => table.to_string(),
+        };
     }
-    let lines = forward.iter().flat_map(|state| {
-        [
-            state.project.clone(),
-            format!("  {} sent, {} left out", state.sent, counted(state.left_out, "item")),
-            format!(
-                "  {} limited, {} refused, other losses: {}",
-                state.dropped_rate_limited,
-                state.refused,
-                other_losses(state)
-            ),
-            format!("  last error: {}", last_error(state)),
-        ]
-    });
-    output.cut(&lines.collect::<Vec<_>>())
+    let mut lines = Vec::new();
+    for state in forward {
+        lines.push(state.project.clone());
+        lines.push(format!("  {} sent, {} left out", state.sent, counted(state.left_out, "item")));
+        lines.push(format!(
+            "  {} limited, {} refused, other losses: {}",
+            state.dropped_rate_limited,
+            state.refused,
+            other_losses(state)
+        ));
+        lines.extend(losses(state).map(|(category, reason, quantity)| {
+            format!("  lost {quantity} of category {category}: {reason}")
+        }));
+        lines.push(format!("  last error: {}", last_error(state)));
+    }
+    output.cut(&lines)
+}
+
+/// What was lost with the dropped copies of a project: category, reason and quantity.
+fn losses(state: &Forwarding) -> impl Iterator<Item = (&str, &str, u64)> {
+    state.dropped.iter().flat_map(|(category, reasons)| {
+        reasons.iter().map(move |(reason, quantity)| (category.as_str(), reason.as_str(), *quantity))
+    })
+}
+
+/// The losses of all projects. `None` if nothing was lost.
+fn losses_table(forward: &[Forwarding], output: &Output) -> Option<Table> {
+    let mut table = borderless_table(output.columns, &["PROJECT", "CATEGORY", "REASON", "QUANTITY"]);
+    for state in forward {
+        for (category, reason, quantity) in losses(state) {
+            table.add_row(vec![
+                Cell::new(&state.project),
+                Cell::new(category),
+                Cell::new(reason),
+                Cell::new(quantity).set_alignment(CellAlignment::Right),
+            ]);
+        }
+    }
+    never_split_names(&mut table);
+    (!table.is_empty()).then_some(table)
+}
+
+/// Keeps the first column as wide as its content. Other columns are wrapped instead.
+fn never_split_names(table: &mut Table) {
+    if let Some(column) = table.column_mut(0) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
 }
 
 const fn other_losses(state: &Forwarding) -> u64 {
@@ -167,18 +208,8 @@ fn last_error(state: &Forwarding) -> String {
 }
 
 fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-    table.set_header([
-        "PROJECT",
-        "SENT",
-        "ITEMS LEFT OUT",
-        "LIMITED",
-        "REFUSED",
-        "OTHER LOSSES",
-        "LAST ERROR",
-    ]);
+    let header = ["PROJECT", "SENT", "ITEMS LEFT OUT", "LIMITED", "REFUSED", "OTHER LOSSES", "LAST ERROR"];
+    let mut table = borderless_table(output.columns, &header);
     for state in forward {
         let error = Cell::new(last_error(state));
         table.add_row(vec![
@@ -191,6 +222,7 @@ fn forward_table(forward: &[Forwarding], output: &Output) -> Table {
             if output.colours && state.last_error.is_some() { error.fg(Color::Red) } else { error },
         ]);
     }
+    never_split_names(&mut table);
     table
 }
 
@@ -229,10 +261,8 @@ fn state_text(part: &PartStatus) -> String {
 }
 
 fn table(status: &Status, output: &Output) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-    table.set_header(["PART", "STATE", "ADDRESS", "PID", "PEAK MEMORY", "RESTARTS", "VERSION"]);
+    let header = ["PART", "STATE", "ADDRESS", "PID", "PEAK MEMORY", "RESTARTS", "VERSION"];
+    let mut table = borderless_table(output.columns, &header);
     status.parts.iter().for_each(|part| {
         table.add_row(row(part, output.colours));
     });
@@ -241,6 +271,7 @@ fn table(status: &Status, output: &Output) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    never_split_names(&mut table);
     table
 }
 
@@ -273,55 +304,4 @@ pub fn mebibytes(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn narrow_status_has_lines_that_fit() {
-        let part = PartStatus {
-            name: "notification".to_owned(),
-            kind: Kind::Infrastructure,
-            address: "http://127.0.0.1:8105".to_owned(),
-            pid: Some(4_711),
-            version: "1.2.3".to_owned(),
-            state: PartState::Restarting,
-            memory_bytes: 3 << 20,
-            restarts: 1,
-            last_exit: Some("it was ended by a signal ".repeat(4)),
-        };
-        let status = Status { runtime: "local".to_owned(), parts: vec![part] };
-        let text = text(&status, &Output { json: false, colours: false, columns: 60 });
-        let lines: Vec<&str> = text.lines().collect();
-        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{text}");
-        assert!(
-            lines[0].starts_with("notification·  restarting (it was") && lines[0].ends_with('…'),
-            "{text}"
-        );
-        assert_eq!(lines[1], "  http://127.0.0.1:8105");
-        assert_eq!(lines[2], "  pid 4711, peak memory 3.0 MiB");
-        assert_eq!(lines[3], "  1 restart, version 1.2.3");
-    }
-
-    #[test]
-    fn forwarding_shows_last_error() {
-        let reported = serde_json::json!({"project": "game", "sent": 7, "left_out": 3, "refused": 2, "dropped_queue_full": 1,
-            "dropped_rate_limited": 4, "dropped_failed": 5,
-            "last_error": {"at": 1.0, "status": 403, "reason": "ProjectId"}});
-        let state: Forwarding = serde_json::from_value(reported.clone()).unwrap();
-        let output = Output { json: false, colours: false, columns: 200 };
-        let text = forward_table(std::slice::from_ref(&state), &output).to_string();
-        let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(cells, ["game", "7", "3", "4", "2", "4", "403", "ProjectId"]);
-        let narrow = forward_text(std::slice::from_ref(&state), &Output { columns: 60, ..output });
-        let losses = "  4 limited, 2 refused, other losses: 4";
-        assert_eq!(
-            narrow,
-            format!("game\n  7 sent, 3 items left out\n{losses}\n  last error: 403 ProjectId")
-        );
-        let status = Status { runtime: "local".to_owned(), parts: Vec::new() };
-        let json = serde_json::to_value(StatusJson { status: &status, forward: &[state] }).unwrap();
-        assert_eq!(json["forward"][0], reported);
-        let none = serde_json::to_value(StatusJson { status: &status, forward: &[] }).unwrap();
-        assert_eq!(none, serde_json::json!({"runtime": "local", "parts": []}));
-    }
-}
+mod tests;

@@ -1,38 +1,41 @@
 //! `pitboss test`: runs every test against a broker, a document store and a cache. It starts them on free ports in a separate
 //! folder and stops them in any case.
+//!
+//! Without arguments for `cargo test`, several test programs run at the same time, because most tests wait for a server. With
+//! such arguments, cargo runs the programs itself, one after another.
 
+mod old_runs;
+mod programs;
+mod progress;
+mod runner;
 mod summary;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use contracts::parts::Part;
 use runtime::infra::{self, InfraPorts};
 use runtime::os_process::ProcessId;
-use runtime::pids::{self, Recorded};
-use runtime::{Layout, launch, ports, python};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Split};
-use tokio::process::{ChildStdout, Command};
+use runtime::{Layout, launch, ports, python, tools};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cargo;
-use crate::checkout::{Checkout, END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, STATE_VARIABLE};
+use crate::checkout::{Checkout, END_WITH_VARIABLE, PROGRAMS_VARIABLE};
 use crate::commands::Context;
 use crate::commands::up::prepare::{self, Consent, Purpose};
 use crate::steps::{Steps, print_line};
-use summary::Summary;
+use programs::Program;
+use progress::Progress;
+use runner::{Environment, Job, Runner};
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// Time limit of all tests together. It also ends a test that hangs.
 const TESTS_DEADLINE: Duration = Duration::from_secs(4_800);
-/// Time for which cargo's output is read after cargo has ended.
-const LAST_OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
-/// Prefix of the folders of test runs.
-const FOLDER_PREFIX: &str = "test-";
+/// Memory that one compiler needs at most. A build runs one for each core.
+const MEMORY_BYTES_PER_COMPILER: u64 = 2 << 30;
 /// Number of ports that a platform takes from its base on.
 const PLATFORM_PORTS: u16 = 40;
 
@@ -45,6 +48,9 @@ pub struct TestArgs {
     /// Install packages without asking
     #[arg(long)]
     yes: bool,
+    /// Number of test programs that run at the same time, if there are no arguments of `cargo test`
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    at_once: u8,
     /// Arguments of `cargo test`, such as `-p bus`, `one_bet`, or `one_bet -- --nocapture`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
@@ -55,84 +61,153 @@ impl TestArgs {
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let checkout = context.checkout()?;
         checkout.layout.create()?;
-        clean_up_old_runs(&checkout.layout).await?;
-        let folder = checkout.layout.state().join(format!("{FOLDER_PREFIX}{}", std::process::id()));
-        let layout = checkout.layout.with_state(folder.clone());
-        let platform = checkout.layout.with_state(folder.join("platform"));
-        layout.create()?;
-        let mut steps = Steps::default();
+        old_runs::clean_up(&checkout.layout).await?;
+        let own = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
+        let run = Run::new(&checkout, own.context("this process is unknown")?)?;
+        let (mut steps, mut progress) = (Steps::default(), Progress::default());
         let mut terminate = signal(SignalKind::terminate())?;
         let outcome = tokio::select! {
-            outcome = prepare_and_test(self, &checkout, &layout, &platform, &mut steps) => outcome,
+            outcome = run.prepare_and_test(self, &mut steps, &mut progress) => outcome,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
             _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
         };
         let step = steps.begin("stopping the servers");
-        let ended = [launch::end(&platform).await, launch::end(&layout).await];
+        let ended = [launch::end(&run.platform).await, launch::end(&run.layout).await];
         steps.end(step, "");
+        progress.summary.succeeded = outcome.is_ok();
+        let has_passed = progress.summary.holds();
+        let folder = run.layout.state();
+        if !has_passed {
+            let unfinished = progress.running.text();
+            let kept =
+                "output of the tests, and logs of the servers and the platform (kept until the next run)";
+            print_line(&format!("{unfinished}  {kept}: {}", folder.display()));
+        }
+        // Without any result, the error says it all.
+        if outcome.is_ok() || progress.summary.results() > 0 {
+            context.output.text(&progress.summary.text());
+        }
+        outcome?;
         for ended in ended {
             ended.context("a server of the tests does not stop")?;
         }
-        let logs = folder.join("logs");
-        let summary = outcome.inspect_err(|_| print_line(&format!("  logs: {}", logs.display())))?;
-        context.output.text(&summary.text());
-        if summary.holds() {
-            drop(std::fs::remove_dir_all(&folder));
-            return Ok(ExitCode::SUCCESS);
+        if has_passed {
+            drop(std::fs::remove_dir_all(folder));
         }
-        print_line(&format!(
-            "  logs of the servers and the platform (kept until the next run): {}",
-            folder.display()
-        ));
-        Ok(ExitCode::FAILURE)
+        Ok(if has_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-async fn prepare_and_test(
+/// A test run: its checkout, its process, and the folders of its servers and of the platform that tests start.
+struct Run<'a> {
+    checkout: &'a Checkout,
+    own: ProcessId,
+    layout: Layout,
+    platform: Layout,
+}
+
+impl<'a> Run<'a> {
+    fn new(checkout: &'a Checkout, own: ProcessId) -> Result<Self> {
+        let layout = old_runs::create(&checkout.layout, &own)?;
+        let platform = old_runs::platform(&layout);
+        Ok(Self { checkout, own, layout, platform })
+    }
+
+    async fn prepare_and_test(
+        &self,
+        args: &TestArgs,
+        steps: &mut Steps,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let (checkout, layout) = (self.checkout, &self.layout);
+        prepare::disk_has_room(&checkout.layout)?;
+        prepare::tools(checkout, steps, Consent::new(args.yes), Purpose::Test).await?;
+        let mut beside = Steps::default();
+        let python = async { anyhow::Ok(python(&checkout.layout, &mut beside).await) };
+        let (built, python) = tokio::try_join!(obtain_programs(args, checkout, layout, steps), python)?;
+        let Built { programs, tests } = built;
+        let ports = self.start_servers(steps).await?;
+        let environment = Environment::new(
+            layout,
+            vec![
+                ("PITBOSS_TEST_KAFKA", ports.kafka_bootstrap().into()),
+                ("PITBOSS_TEST_WIRE", ports.wire_bootstrap().into()),
+                ("PITBOSS_TEST_WIRE_UPSTREAM", ports.wire_upstream().into()),
+                ("PITBOSS_TEST_MONGO", ports.mongo_uri().into()),
+                ("PITBOSS_TEST_REDIS", ports.redis_url().into()),
+                ("PITBOSS_TEST_KAFKA_LIBS", infra::kafka::jars(layout).into()),
+                (PROGRAMS_VARIABLE, programs.into()),
+                ("PITBOSS_TOOLS", checkout.layout.tools().into()),
+                ("PITBOSS_TEST_PLATFORM_STATE", self.platform.state().into()),
+                ("PITBOSS_TEST_PLATFORM_PORT_BASE", ports::free_row(PLATFORM_PORTS)?.to_string().into()),
+                ("PITBOSS_TEST_PYTHON", python.into()),
+                (END_WITH_VARIABLE, self.own.to_string().into()),
+            ],
+        );
+        let runner = Runner::new(&environment, &layout.state().join("output"));
+        let run = run_tests(args, tests, &environment, &runner, progress);
+        tokio::time::timeout(TESTS_DEADLINE, run)
+            .await
+            .with_context(|| format!("the tests did not finish within {} s", TESTS_DEADLINE.as_secs()))?
+    }
+
+    async fn start_servers(&self, steps: &mut Steps) -> Result<InfraPorts> {
+        let step = steps.begin("servers");
+        let ports = InfraPorts::free()?;
+        let client = launch::start(&self.layout, Some(&self.own)).await?;
+        client.apply(infra::prepare(&self.layout, ports).await?, false).await?;
+        client.wait_ready(&infra::names(), READY_DEADLINE, |_| {}).await?;
+        steps.end(step, &format!("kafka {}, mongo {}, redis {}", ports.kafka, ports.mongo, ports.redis));
+        Ok(ports)
+    }
+}
+
+/// What cargo built for a test run.
+struct Built {
+    /// Folder of our programs.
+    programs: PathBuf,
+    /// The test programs, unless cargo builds and runs them with the user's arguments.
+    tests: Option<Vec<Program>>,
+}
+
+/// Fetches the servers, and builds our programs and the tests. Both at the same time if there is enough memory, because one build
+/// alone often leaves a core idle.
+async fn obtain_programs(
     args: &TestArgs,
     checkout: &Checkout,
     layout: &Layout,
-    platform: &Layout,
     steps: &mut Steps,
-) -> Result<Summary> {
-    prepare::disk_has_room(&checkout.layout)?;
-    prepare::tools(checkout, steps, Consent::new(args.yes), Purpose::Test).await?;
-    prepare::downloads(checkout, steps).await?;
+) -> Result<Built> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if tools::available_memory_bytes() < memory_bytes_for_both_builds(cores) {
+        prepare::downloads(checkout, steps).await?;
+        return build(args, checkout, layout).await;
+    }
+    let ((), built) = tokio::try_join!(prepare::downloads(checkout, steps), build(args, checkout, layout))?;
+    Ok(built)
+}
+
+/// Available memory with which two builds run at the same time.
+fn memory_bytes_for_both_builds(cores: usize) -> u64 {
+    u64::try_from(cores).unwrap_or(u64::MAX).saturating_mul(2 * MEMORY_BYTES_PER_COMPILER)
+}
+
+async fn build(args: &TestArgs, checkout: &Checkout, layout: &Layout) -> Result<Built> {
+    let mut steps = Steps::default();
     if !args.no_build {
-        prepare::programs(&checkout.layout, steps).await?;
+        prepare::programs(&checkout.layout, &mut steps).await?;
     }
     let programs = keep_programs(&checkout.layout, &layout.state().join("programs"))?;
-    let python = python(&checkout.layout, steps).await;
-
-    let own =
-        i32::try_from(std::process::id()).ok().and_then(ProcessId::of).context("this process is unknown")?;
-    let step = steps.begin("servers");
-    let infra_ports = InfraPorts::free()?;
-    let client = launch::start(layout, Some(&own)).await?;
-    client.apply(infra::prepare(layout, infra_ports).await?, false).await?;
-    client.wait_ready(&infra::names(), READY_DEADLINE, |_| {}).await?;
-    steps.end(
-        step,
-        &format!("kafka {}, mongo {}, redis {}", infra_ports.kafka, infra_ports.mongo, infra_ports.redis),
-    );
-
-    let mut command = cargo_test(checkout.layout.root(), &args.args);
-    command
-        .env("PITBOSS_TEST_KAFKA", infra_ports.kafka_bootstrap())
-        .env("PITBOSS_TEST_WIRE", infra_ports.wire_bootstrap())
-        .env("PITBOSS_TEST_WIRE_UPSTREAM", infra_ports.wire_upstream())
-        .env("PITBOSS_TEST_MONGO", infra_ports.mongo_uri())
-        .env("PITBOSS_TEST_REDIS", infra_ports.redis_url())
-        .env("PITBOSS_TEST_KAFKA_LIBS", infra::kafka::jars(layout))
-        .env(PROGRAMS_VARIABLE, &programs)
-        .env("PITBOSS_TOOLS", checkout.layout.tools())
-        .env("PITBOSS_TEST_PLATFORM_STATE", platform.state())
-        .env("PITBOSS_TEST_PLATFORM_PORT_BASE", free_base()?.to_string())
-        .env("PITBOSS_TEST_PYTHON", python)
-        .env(END_WITH_VARIABLE, own.to_string())
-        .env_remove(STATE_VARIABLE)
-        .env_remove(PORT_BASE_VARIABLE);
-    run_tests(command).await
+    if !args.args.is_empty() {
+        return Ok(Built { programs, tests: None });
+    }
+    let step = steps.begin("test programs");
+    let environment = Environment::new(layout, vec![]);
+    let tests = tokio::time::timeout(TESTS_DEADLINE, programs::build(&environment))
+        .await
+        .with_context(|| format!("the tests were not built within {} s", TESTS_DEADLINE.as_secs()))??;
+    steps.end(step, &format!("{} programs", tests.len()));
+    Ok(Built { programs, tests: Some(tests) })
 }
 
 /// Keeps the programs under `folder` as hard links, because `cargo test` builds programs without the optimiser and replaces those
@@ -162,10 +237,41 @@ async fn python(layout: &Layout, steps: &mut Steps) -> PathBuf {
     python::interpreter(layout)
 }
 
-fn cargo_test(root: &Path, args: &[OsString]) -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
-    command.args(cargo::config_option()).arg("test");
+/// Runs the tests, shows their output, and counts the results. Every test of the workspace, unless cargo runs those that the user
+/// chose: most programs and the doc-tests several at a time, and then alone those that need the whole machine.
+async fn run_tests(
+    args: &TestArgs,
+    tests: Option<Vec<Program>>,
+    environment: &Environment,
+    runner: &Runner<'_>,
+    progress: &mut Progress,
+) -> Result<()> {
+    let Some(tests) = tests else {
+        return runner.run_alone(cargo_job(environment, &args.args), progress).await;
+    };
+    let (alone, mut beside): (Vec<Program>, Vec<Program>) = tests.into_iter().partition(Program::runs_alone);
+    // The longest first, so that at the end no long one runs beside nothing.
+    beside.sort_by_key(|program| !program.is_integration_test());
+    let mut jobs = vec![doc_tests(environment)];
+    jobs.extend(beside.iter().map(|program| program.job(environment)));
+    let at_once = usize::from(args.at_once);
+    runner.run_side_by_side(jobs, at_once, &mut tokio::io::stdout(), progress).await?;
+    for program in &alone {
+        runner.run_alone(program.job(environment), progress).await?;
+    }
+    Ok(())
+}
+
+/// The doc-tests of every library, which only cargo can run.
+fn doc_tests(environment: &Environment) -> Job {
+    let mut command = environment.cargo_test();
+    command.args(["--workspace", "--no-fail-fast", "--doc"]);
+    Job { name: "doc-tests".to_owned(), command }
+}
+
+/// `cargo test` with the user's arguments.
+fn cargo_job(environment: &Environment, args: &[OsString]) -> Job {
+    let mut command = environment.cargo_test();
     let own = args.iter().take_while(|a| *a != "--");
     let chooses = |a: &OsString| {
         let text = a.to_string_lossy();
@@ -177,84 +283,19 @@ fn cargo_test(root: &Path, args: &[OsString]) -> Command {
     if !own.clone().any(|a| a == "--no-fail-fast") {
         command.arg("--no-fail-fast");
     }
-    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    command
-}
-
-/// Runs the tests, shows their output as it comes, and counts the results.
-async fn run_tests(mut command: Command) -> Result<Summary> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let mut lines =
-        BufReader::new(child.stdout.take().context("the output of cargo is not captured")?).split(b'\n');
-    let mut summary = Summary::default();
-    let run = async {
-        let succeeded = tokio::select! {
-            shown = show_output(&mut lines, &mut summary) => {
-                shown?;
-                child.wait().await?.success()
-            }
-            status = child.wait() => {
-                // A process that a failed test has left running may hold the pipe open.
-                drop(tokio::time::timeout(LAST_OUTPUT_DEADLINE, show_output(&mut lines, &mut summary)).await);
-                status?.success()
-            }
-        };
-        Ok::<_, std::io::Error>(succeeded)
-    };
-    match tokio::time::timeout(TESTS_DEADLINE, run).await {
-        Ok(succeeded) => summary.succeeded = succeeded?,
-        Err(_) => bail!("the tests did not finish within {} s", TESTS_DEADLINE.as_secs()),
-    }
-    Ok(summary)
-}
-
-/// Shows and counts lines until the end of the output.
-async fn show_output(
-    lines: &mut Split<BufReader<ChildStdout>>,
-    summary: &mut Summary,
-) -> std::io::Result<()> {
-    let mut stdout = tokio::io::stdout();
-    while let Some(line) = lines.next_segment().await? {
-        summary.read_line(&String::from_utf8_lossy(&line));
-        stdout.write_all(&line).await?;
-        stdout.write_all(b"\n").await?;
-    }
-    stdout.flush().await
-}
-
-/// Ends and removes what earlier test runs left. A failed run keeps its folder, and a killed one may have left processes.
-async fn clean_up_old_runs(layout: &Layout) -> Result<()> {
-    for entry in std::fs::read_dir(layout.state())?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = name.strip_prefix(FOLDER_PREFIX).and_then(|pid| pid.parse::<i32>().ok()) else {
-            continue;
-        };
-        let old = layout.with_state(entry.path());
-        let used = pids::recorded(&old).iter().any(|r: &Recorded| r.process.is_alive());
-        if used && ProcessId::of(pid).is_some() {
-            continue; // another run is in progress
-        }
-        launch::end(&old.with_state(entry.path().join("platform"))).await?;
-        launch::end(&old).await?;
-        drop(std::fs::remove_dir_all(entry.path()));
-    }
-    Ok(())
-}
-
-/// A base port that is followed by as many free ports as a platform takes.
-fn free_base() -> Result<u16> {
-    let first = 20_000 + u16::try_from(std::process::id() % 100)? * 100;
-    let mut candidates = (first..32_000).chain(20_000..first).step_by(100);
-    let is_free =
-        |base: &u16| ports::in_use((*base..*base + PLATFORM_PORTS).map(|port| ("", port))).is_empty();
-    candidates
-        .find(is_free)
-        .with_context(|| format!("no {PLATFORM_PORTS} free ports in a row between 20000 and 32000"))
+    command.args(args);
+    Job { name: "cargo test".to_owned(), command }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_builds_run_at_once_only_with_memory_for_all_compilers() {
+        assert_eq!(memory_bytes_for_both_builds(2), 8 << 30);
+        assert_eq!(memory_bytes_for_both_builds(16), 64 << 30);
+    }
 
     #[test]
     fn kept_programs_survive_a_rebuild() {

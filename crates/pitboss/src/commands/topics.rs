@@ -3,16 +3,19 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bus::admin::TopicChange;
+use bus::admin::{AdminError, Ensured, TopicChange};
 use clap::{Args, Subcommand};
+use contracts::parts::CLI_PROJECT;
 use contracts::topics::catalogue;
-use runtime::infra::InfraPorts;
 
+use crate::broker::{self, BrokerArgs};
 use crate::commands::Context;
 
 /// Arguments of `topics`.
 #[derive(Debug, Args)]
 pub struct TopicsArgs {
+    #[command(flatten)]
+    broker: BrokerArgs,
     #[command(subcommand)]
     action: Action,
 }
@@ -20,38 +23,45 @@ pub struct TopicsArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Create missing topics and correct settings that differ from the catalogue
-    Create {
-        /// Address of the broker [default: the broker of this platform]
-        #[arg(long, value_name = "HOST:PORT")]
-        bootstrap_servers: Option<String>,
-    },
+    Create,
 }
 
 impl TopicsArgs {
     /// Creates the topics and prints the changes. It works without a checkout if a broker is named.
+    ///
+    /// # Errors
+    /// When the broker does not answer (exit code 69), or its topics cannot be made to match the catalogue.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
-        let Action::Create { bootstrap_servers } = &self.action;
-        let bootstrap_servers = match bootstrap_servers {
-            Some(named) => named.clone(),
-            None => InfraPorts::from(context.checkout()?.ports()?).kafka_bootstrap(),
-        };
-        let (changes, output) = (create(bootstrap_servers).await?, &context.output);
+        let Action::Create = self.action;
+        let kafka = self.broker.open(context, CLI_PROJECT.0).await?;
+        let (Ensured { changes, larger }, output) = (create(&kafka).await?, &context.output);
+        let warnings: Vec<String> = larger.iter().map(ToString::to_string).collect();
         if output.json {
-            let lines: Vec<String> = changes.iter().map(describe).collect();
-            output.line(&serde_json::json!({ "topics": catalogue().len(), "changes": lines }).to_string());
-        } else if changes.is_empty() {
-            output.line(&format!("all {} topics match the catalogue", catalogue().len()));
-        } else {
-            changes.iter().for_each(|change| output.line(&describe(change)));
+            let changes: Vec<String> = changes.iter().map(describe).collect();
+            let answer =
+                serde_json::json!({ "topics": catalogue().len(), "changes": changes, "warnings": warnings });
+            output.line(&answer.to_string());
+            return Ok(ExitCode::SUCCESS);
         }
+        if changes.is_empty() && warnings.is_empty() {
+            output.line(&format!("all {} topics match the catalogue", catalogue().len()));
+        }
+        changes.iter().for_each(|change| output.line(&describe(change)));
+        warnings.iter().for_each(|warning| output.line(&format!("warning: {warning}")));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// Creates and corrects the broker's topics as in the catalogue.
-pub async fn create(bootstrap_servers: String) -> Result<Vec<TopicChange>> {
-    let config = bus::Config { bootstrap_servers, ..bus::Config::default() };
-    Ok(bus::admin::ensure_topics(&config, &catalogue()).await?)
+///
+/// # Errors
+/// When the broker does not answer (exit code 69), or refuses a change, or when a topic has too few partitions.
+pub async fn create(kafka: &bus::Config) -> Result<Ensured> {
+    match bus::admin::ensure_topics(kafka, &catalogue()).await {
+        Ok(ensured) => Ok(ensured),
+        Err(AdminError::Client(error)) => Err(broker::failed(kafka, error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn describe(change: &TopicChange) -> String {

@@ -42,7 +42,8 @@ impl UpArgs {
     /// Brings everything up.
     ///
     /// # Errors
-    /// When something is missing, in use, or dies at start. Everything that was started is stopped then.
+    /// When something is missing, in use, or dies at start. What was started is stopped then, except servers
+    /// whose topics have to be changed first.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let checkout = context.checkout()?;
         checkout.layout.create()?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use faults::{Acts, FaultId};
+use faults::{Acts, FaultId, UnknownFault};
 use indicatif::ProgressBar;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -22,7 +22,7 @@ use crate::target::{Target, TargetArgs};
 use crate::verify::report::{Outcome, Report, Skipped};
 use crate::verify::run::Runner;
 use crate::verify::soak::{Finding, Soak, soak};
-use crate::verify::{Means, Row, rows, scorecard};
+use crate::verify::{Means, Row, publish_report, rows, sabotage, scorecard};
 
 /// Page that `--report` writes unless it names another one.
 const SCORECARD: &str = "docs/scorecard.md";
@@ -33,13 +33,13 @@ const NOT_LOCAL: &str =
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Faults to prove [default: all; `fault list` shows them]
-    #[arg(value_name = "FAULT")]
-    ids: Vec<FaultId>,
+    /// Rows to prove: faults (`fault list` shows them) or variants, such as clock.skew@behind [default: all]
+    #[arg(value_name = "FAULT[@VARIANT]", value_parser = row_name)]
+    names: Vec<String>,
     /// Seed of the order and of the amounts [default: random; the report names it]
     #[arg(long)]
     seed: Option<u64>,
-    /// Leave out the rows that wait for a big win: notification.provider-down and -slow
+    /// Leave out the rows that wait for a big win (notification.provider-*) or for minutes (consumer.dead@missed-check-in)
     #[arg(long)]
     quick: bool,
     /// Number of runs, each with the next seed
@@ -48,8 +48,11 @@ pub struct VerifyArgs {
     /// Write the scorecard of all runs [default file: docs/scorecard.md]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = SCORECARD)]
     report: Option<PathBuf>,
+    /// Instead: on a platform whose faults have no effect, where no row may hold (PITBOSS__FAULTS__INEFFECTIVE=true ./pitboss up)
+    #[arg(long, conflicts_with_all = ["runs", "report"])]
+    sabotage: bool,
     /// Instead: load without any fault for this time, which has to show nothing
-    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["ids", "quick", "runs", "report"],
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["names", "quick", "runs", "report", "sabotage"],
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak_s: Option<u64>,
 }
@@ -63,10 +66,12 @@ struct Stage<'a> {
 }
 
 impl VerifyArgs {
-    /// Proves the selected faults, one after the other. Exit code 0 only if all of them are PROVEN. No fault stays armed.
+    /// Proves the selected faults, one after the other. Exit code 0 only if all of them are PROVEN, or with `--sabotage` if none
+    /// is. No fault stays armed.
     pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let (checkout, output) = (context.checkout()?, &context.output);
         let target = context.target(&TargetArgs::default()).await?;
+        sabotage::check(&target, self.sabotage).await?;
         let gateway = Gateway::new(&target.gateway_url, target.operator_token.clone())?;
         let flags = FlagFile::of(&checkout.layout);
         let stage = Stage { target: &target, gateway: &gateway, flags: &flags, output };
@@ -85,6 +90,11 @@ impl VerifyArgs {
         if let Some(soak_s) = self.soak_s {
             return soaked(stage, seed, Duration::from_secs(soak_s)).await;
         }
+        if self.sabotage {
+            let report = self.prove(stage, seed).await?;
+            show_sabotage(&report, stage.output)?;
+            return Ok(sabotage::holds(&report));
+        }
         let mut runs = Vec::new();
         for number in 0..self.runs {
             let report = self.prove(stage, seed.wrapping_add(number)).await?;
@@ -95,6 +105,7 @@ impl VerifyArgs {
             let page = scorecard::page(&runs, &rows());
             std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
             print_line(&format!("wrote {}", path.display()));
+            show_in_recorder(stage, &runs).await;
         }
         Ok(runs.iter().all(Report::holds))
     }
@@ -106,14 +117,14 @@ impl VerifyArgs {
             |row: &Row| stage.target.layout().is_some() || row.fault.definition().acts == Acts::InService;
         let (rows, skipped): (Vec<Row>, Vec<Row>) = self.selected(seed).into_iter().partition(is_possible);
         let skipped: Vec<Skipped> =
-            skipped.iter().map(|row| Skipped { id: row.fault.as_str(), why: NOT_LOCAL }).collect();
+            skipped.iter().map(|row| Skipped { id: row.name(), why: NOT_LOCAL }).collect();
         let live = stage.output.spinner("verify");
         let mut runner = Runner::new(stage.target, stage.gateway, stage.flags, seed).await?;
         let mut outcomes = Vec::new();
         for (row, number) in rows.iter().zip(1..) {
-            let place = format!("{number}/{} {}", rows.len(), row.fault);
+            let place = format!("{number}/{} {}", rows.len(), row.name());
             let outcome = runner.run(row, |phase| live.set_message(format!("{place}: {phase}"))).await;
-            let outcome = outcome.unwrap_or_else(|error| Outcome::unfinished(row.fault, &error));
+            let outcome = outcome.unwrap_or_else(|error| Outcome::unfinished(row, &error));
             show(&outcome, &live);
             outcomes.push(outcome);
         }
@@ -123,7 +134,7 @@ impl VerifyArgs {
 
     /// The selected rows, in the order of the seed. Rows with the same work follow one another, so that they share controls.
     fn selected(&self, seed: u64) -> Vec<Row> {
-        let is_named = |row: &Row| self.ids.is_empty() || self.ids.contains(&row.fault);
+        let is_named = |row: &Row| self.names.is_empty() || self.names.contains(&row.name());
         let is_wanted = |row: &Row| is_named(row) && !(self.quick && row.is_slow);
         let mut shuffled: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
         shuffled.shuffle(&mut StdRng::seed_from_u64(seed));
@@ -132,13 +143,22 @@ impl VerifyArgs {
             let workload = first.workload;
             let (mut same, others): (Vec<Row>, Vec<Row>) =
                 shuffled.into_iter().partition(|row| row.workload == workload);
-            // A control is read for as long as the row before needed, so a row with a longer deadline goes first.
-            same.sort_by_key(|row| std::cmp::Reverse(row.deadline));
+            // A control is read as the row before needed it, so a row that reads more, or for longer, goes first.
+            same.sort_by_key(|row| std::cmp::Reverse((row.evidence.reads_monitors(), row.quiet())));
             selected.append(&mut same);
             shuffled = others;
         }
         selected
     }
+}
+
+/// Sends the scorecard to the recorder. A failure is only reported, because the file has the results of the runs.
+async fn show_in_recorder(stage: &Stage<'_>, runs: &[Report]) {
+    let line = match publish_report::publish(stage.target, runs).await {
+        Ok(page) => format!("the recorder shows it: {page}"),
+        Err(error) => format!("the recorder does not show it: {error:#}"),
+    };
+    print_line(&line);
 }
 
 async fn soaked(stage: &Stage<'_>, seed: u64, duration: Duration) -> Result<bool> {
@@ -162,8 +182,15 @@ async fn soaked(stage: &Stage<'_>, seed: u64, duration: Duration) -> Result<bool
             "{duration_s:.0} s without a fault: {units} units, {failed} failed, {count} false alarms"
         );
         stage.output.line(&text);
-        for Finding { slice, what, place, .. } in findings {
-            stage.output.line(&format!("slice {slice}: {what}: {place}"));
+        for Finding { slice, at, what, place, trace_id } in findings {
+            let trace = trace_id.as_ref().map(|id| format!(", trace {id}")).unwrap_or_default();
+            stage.output.line(&format!("{at}, slice {slice}: {what}: {place}{trace}"));
+        }
+        if soak.slices_without_telemetry > 0 {
+            let count = soak.slices_without_telemetry;
+            stage
+                .output
+                .line(&format!("in {count} slices the recorder received nothing, which proves nothing"));
         }
         stage.output.line(&format!("seed {seed}"));
     }
@@ -183,6 +210,27 @@ fn show_report(report: &Report, output: &Output) -> Result<()> {
     Ok(())
 }
 
+fn show_sabotage(report: &Report, output: &Output) -> Result<()> {
+    if output.json {
+        output.line(&serde_json::to_string(report)?);
+        return Ok(());
+    }
+    output.line(&sabotage::table(report, output).to_string());
+    output.line(&format!("seed {}", report.seed));
+    Ok(())
+}
+
+/// Name of a row on the command line.
+fn row_name(text: &str) -> Result<String, String> {
+    if rows().iter().any(|row| row.name() == text) {
+        return Ok(text.to_owned());
+    }
+    let (fault, _) = text.split_once('@').unwrap_or((text, ""));
+    let fault: FaultId = fault.parse().map_err(|error: UnknownFault| error.to_string())?;
+    let of_fault: Vec<String> = rows().iter().filter(|row| row.fault == fault).map(Row::name).collect();
+    Err(format!("the rows of this fault are {}", of_fault.join(", ")))
+}
+
 /// Prints the end of a row above the live line.
 fn show(outcome: &Outcome, live: &ProgressBar) {
     let Outcome { id, result, duration_s, .. } = outcome;
@@ -193,33 +241,61 @@ fn show(outcome: &Outcome, live: &ProgressBar) {
 mod tests {
     use super::*;
 
-    fn order(ids: &[FaultId], quick: bool, seed: u64) -> Vec<FaultId> {
-        let args = VerifyArgs { ids: ids.to_vec(), seed: None, quick, runs: 1, report: None, soak_s: None };
-        args.selected(seed).into_iter().map(|row| row.fault).collect()
+    fn args(names: &[&str], quick: bool) -> VerifyArgs {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        VerifyArgs { names, seed: None, quick, runs: 1, report: None, sabotage: false, soak_s: None }
+    }
+
+    fn order(names: &[&str], quick: bool, seed: u64) -> Vec<String> {
+        args(names, quick).selected(seed).iter().map(Row::name).collect()
     }
 
     #[test]
     fn seed_decides_order_of_all_rows() {
         let all = order(&[], false, 1);
-        assert_eq!((all.len(), &all), (FaultId::ALL.len(), &order(&[], false, 1)));
+        assert_eq!((all.len(), &all), (rows().len(), &order(&[], false, 1)));
         assert!((2..10).any(|seed| order(&[], false, seed) != all));
     }
 
     #[test]
     fn rows_with_same_work_follow_one_another() {
-        let args =
-            VerifyArgs { ids: Vec::new(), seed: None, quick: false, runs: 1, report: None, soak_s: None };
-        let mut changes: Vec<_> = args.selected(3).iter().map(|row| row.workload).collect();
+        let mut changes: Vec<_> = args(&[], false).selected(3).iter().map(|row| row.workload).collect();
         changes.dedup();
         let distinct = changes.iter().filter(|one| changes.iter().filter(|other| other == one).count() > 1);
         assert_eq!(distinct.count(), 0, "{changes:?}");
     }
 
+    /// Otherwise a row that could share its control would need one of its own.
+    #[test]
+    fn rows_of_one_work_read_less_and_less() {
+        let rows = args(&[], false).selected(5);
+        for (before, after) in rows.iter().zip(rows.iter().skip(1)) {
+            let reads = |row: &Row| (row.evidence.reads_monitors(), row.quiet());
+            let is_other_work = before.workload != after.workload;
+            assert!(
+                is_other_work || reads(before) >= reads(after),
+                "{} before {}",
+                before.name(),
+                after.name()
+            );
+        }
+    }
+
     #[test]
     fn rows_are_selected_by_name_and_length() {
-        assert_eq!(order(&[FaultId::ConsumerSlow], false, 1), [FaultId::ConsumerSlow]);
+        assert_eq!(order(&["consumer.slow"], false, 1), ["consumer.slow"]);
+        assert_eq!(order(&["clock.skew@behind"], false, 1), ["clock.skew@behind"]);
+        assert_eq!(order(&["clock.skew"], false, 1), ["clock.skew"], "a variant has to be named");
         let quick = order(&[], true, 1);
-        assert!(!quick.is_empty() && !quick.contains(&FaultId::NotificationProviderDown));
+        assert!(!quick.is_empty() && !quick.iter().any(|name| name == "notification.provider-down"));
+    }
+
+    #[test]
+    fn unknown_rows_are_refused() {
+        assert_eq!(row_name("sentry.down@hangs"), Ok("sentry.down@hangs".to_owned()));
+        let error = row_name("sentry.down@sleeps").unwrap_err();
+        assert!(error.contains("sentry.down, sentry.down@hangs, sentry.down@rate-limited"), "{error}");
+        assert!(row_name("sentry.up").is_err() && row_name("").is_err());
     }
 
     #[derive(clap::Parser)]
@@ -238,5 +314,6 @@ mod tests {
         assert_eq!(report(&["--report", "a.md"]).unwrap(), Some(PathBuf::from("a.md")));
         assert_eq!(report(&[]).unwrap(), None);
         assert!(report(&["--soak-s", "5", "--report"]).is_err());
+        assert!(report(&["--sabotage", "--report"]).is_err() && report(&["--sabotage", "--quick"]).is_ok());
     }
 }

@@ -12,16 +12,16 @@ use clap::Args;
 use contracts::parts::{CLI_PROJECT, Part};
 use contracts::topics::{DLQ_ACTIONS, catalogue};
 use reqwest::Url;
-use runtime::RuntimeError;
-use runtime::infra::InfraPorts;
 use runtime::secrets::Secrets;
 use telemetry::Telemetry;
 
 use super::entry::{Batch, Entry, unite};
 use super::filter::FilterArgs;
 use super::render::Frame;
+use crate::broker::{self, BrokerArgs};
 use crate::checkout::Checkout;
 use crate::commands::Context;
+use crate::output::counted;
 
 /// Time limit for reading all topics.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
@@ -33,9 +33,9 @@ const TELEMETRY_DEADLINE_MS: u64 = 5_000;
 /// Options that select the cluster.
 #[derive(Clone, Debug, Args)]
 pub struct PlaceArgs {
-    /// Brokers of another cluster [default: the broker of this platform]
-    #[arg(long, global = true, value_name = "HOST:PORT", visible_alias = "brokers")]
-    pub bootstrap_servers: Option<String>,
+    /// Broker of the dead letters
+    #[command(flatten)]
+    pub broker: BrokerArgs,
     /// URL of the recorder's pages, for links to traces [default: that of this platform]
     #[arg(long, global = true, value_name = "URL", env = "PITBOSS_RECORDER_URL")]
     pub recorder: Option<Url>,
@@ -46,6 +46,8 @@ pub struct Desk {
     config: bus::Config,
     reader: Arc<LetterReader>,
     history: Arc<History>,
+    /// Number of actions that open transactions hold back.
+    actions_held: u64,
     /// URL of the recorder's pages.
     pub recorder_url: Option<String>,
 }
@@ -57,8 +59,36 @@ pub struct Selected {
     pub entries: Vec<Entry>,
     /// Number of letters that the limits left out.
     pub left_out: u64,
-    /// Not everything was read in time.
+    /// Not everything could be read: the time was too short, or something is held back.
     pub is_incomplete: bool,
+    /// What open transactions of other producers hold back.
+    pub held: Held,
+}
+
+/// Numbers of records that open transactions of other producers hold back, so that nobody can read them yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Dead letters, which are missing in the selection.
+    pub letters: u64,
+    /// Actions on dead letters. A letter that was replayed or discarded may seem to be open.
+    pub actions: u64,
+}
+
+impl Held {
+    /// Says what is held back and what follows from that, if anything is.
+    #[must_use]
+    pub fn note(self) -> Option<String> {
+        let Self { letters, actions } = self;
+        let follows = match (letters, actions) {
+            (0, 0) => return None,
+            (_, 0) => "what is shown is not complete",
+            (..) => "letters that were replayed or discarded may seem to be open",
+        };
+        let (letters, actions) = (counted(letters, "dead letter"), counted(actions, "action"));
+        Some(format!(
+            "an open transaction of another producer holds back {letters} and {actions} on letters, so {follows}"
+        ))
+    }
 }
 
 impl Desk {
@@ -67,25 +97,20 @@ impl Desk {
     /// # Errors
     /// When there is neither an address nor a checkout, or the broker does not answer.
     pub async fn open(args: &PlaceArgs, context: &Context) -> Result<Self> {
-        let ports = context.checkout().and_then(|checkout| checkout.ports());
-        let (bootstrap_servers, local) = match &args.bootstrap_servers {
-            Some(brokers) => (brokers.clone(), None),
-            None => {
-                let ports = ports?;
-                let recorder = format!("http://127.0.0.1:{}", ports.recorder_query());
-                (InfraPorts::from(ports).kafka_bootstrap(), Some(recorder))
-            }
+        let config = args.broker.open(context, CLI_PROJECT.0).await?;
+        let local = match args.broker.bootstrap_servers {
+            Some(_) => None,
+            None => Some(format!("http://127.0.0.1:{}", context.checkout()?.ports()?.recorder_query())),
         };
         let named = args.recorder.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let config =
-            bus::Config { bootstrap_servers, client_id: CLI_PROJECT.0.to_owned(), ..bus::Config::default() };
         let reader = LetterReader::new(&config)?;
-        let mut desk = Self { config, reader, history: Arc::default(), recorder_url: named.or(local) };
+        let recorder_url = named.or(local);
+        let mut desk = Self { config, reader, history: Arc::default(), actions_held: 0, recorder_url };
         if let Err(error) = desk.read_actions().await {
-            let what = format!("Kafka does not answer at {} ({error})", desk.config.bootstrap_servers);
-            let advice =
-                "start the platform with ./pitboss up, or name a broker with --bootstrap-servers".to_owned();
-            return Err(RuntimeError::Missing { what, advice }.into());
+            return Err(match error.downcast::<bus::ClientError>() {
+                Ok(error) => broker::failed(&desk.config, error),
+                Err(error) => error,
+            });
         }
         Ok(desk)
     }
@@ -95,8 +120,9 @@ impl Desk {
     /// # Errors
     /// When the broker does not answer.
     pub async fn read_actions(&mut self) -> Result<()> {
-        let actions = self.reader.actions(READ_DEADLINE).await?;
-        Arc::make_mut(&mut self.history).extend(actions);
+        let read = self.reader.actions(READ_DEADLINE).await?;
+        Arc::make_mut(&mut self.history).extend(read.actions);
+        self.actions_held = read.held;
         Ok(())
     }
 
@@ -115,7 +141,9 @@ impl Desk {
         let wanted = move |letter: &Letter| filter.matches(letter) && (closed_too || history.is_open(letter));
         let read = self.reader.letters(limits, wanted).await?;
         let entries = unite(read.letters, &self.history);
-        Ok(Selected { entries, left_out: read.left_out, is_incomplete: read.is_incomplete })
+        let held = Held { letters: read.held, actions: self.actions_held };
+        let is_incomplete = read.is_incomplete || held != Held::default();
+        Ok(Selected { entries, left_out: read.left_out, is_incomplete, held })
     }
 
     /// Surroundings of an output with this width.
@@ -129,7 +157,7 @@ impl Desk {
     /// # Errors
     /// When the topic cannot be created.
     pub async fn clerk(&self, args: &PlaceArgs, context: &Context) -> Result<Clerk> {
-        // before the producer, whose spans need it
+        // Before the producer, whose spans need it
         let (telemetry, sends) = start_telemetry(args, context);
         let specs: Vec<_> = catalogue().into_iter().filter(|spec| spec.name == DLQ_ACTIONS).collect();
         admin::ensure_topics(&self.config, &specs).await?;
@@ -181,7 +209,7 @@ fn known(entry: &Entry) -> Known<'_> {
 /// Starts telemetry of this process. Returns true beside it if there is a DSN. Without one the records still get a new trace.
 fn start_telemetry(args: &PlaceArgs, context: &Context) -> (Option<Telemetry>, bool) {
     let mut config = telemetry::Config::silent(CLI_PROJECT.0);
-    // standard output is for results
+    // Standard output is for results
     "off".clone_into(&mut config.log_filter);
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(environment) = variable("SENTRY_ENVIRONMENT") {
@@ -191,8 +219,8 @@ fn start_telemetry(args: &PlaceArgs, context: &Context) -> (Option<Telemetry>, b
     if let Some(running) = checkout.as_ref().and_then(Checkout::running) {
         config.release = running.release;
     }
-    // the recorder of this checkout knows nothing of another cluster
-    config.dsn = match args.bootstrap_servers {
+    // The recorder of this checkout knows nothing of another cluster
+    config.dsn = match args.broker.bootstrap_servers {
         Some(_) => variable("SENTRY_DSN"),
         None => checkout.as_ref().and_then(dsn),
     };
@@ -206,4 +234,20 @@ fn dsn(checkout: &Checkout) -> Option<String> {
     let ports = checkout.ports().ok()?;
     let secrets = Secrets::load(&checkout.layout).filter(|secrets| secrets.dsn_keys.contains_key(project))?;
     Some(secrets.dsn(project, id, ports.http(Part::Recorder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn note_names_what_is_held_and_what_follows() {
+        let note = |letters, actions| Held { letters, actions }.note();
+        assert_eq!(note(0, 0), None);
+        let letters = note(2, 0).unwrap();
+        assert!(letters.contains("2 dead letters and 0 actions on letters"), "{letters}");
+        assert!(letters.ends_with("so what is shown is not complete"), "{letters}");
+        let both = note(2, 1).unwrap();
+        assert!(both.contains("1 action on") && both.ends_with("may seem to be open"), "{both}");
+    }
 }

@@ -91,7 +91,7 @@ impl Done {
         let bar = output.progress(u64::try_from(entries.len()).unwrap_or(u64::MAX), self.verb.name());
         let mut interval = tokio::time::interval(Duration::from_secs(1) / u32::from(pace.rate_per_s));
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // one listener for all letters: a signal that arrives while one is published would be lost otherwise
+        // One listener for all letters: a signal that arrives while one is published would be lost otherwise
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         let batches: Vec<Batch<'_>> = match self.verb {
             Verb::Replay => batches(entries),
@@ -208,10 +208,12 @@ impl Done {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dlq::desk::Held;
 
     #[test]
     fn refusal_or_interruption_fails() {
-        let selected = Selected { entries: Vec::new(), left_out: 3, is_incomplete: false };
+        let (entries, held) = (Vec::new(), Held::default());
+        let selected = Selected { entries, left_out: 3, is_incomplete: false, held };
         let mut done = Done::new(Verb::Replay, false, &selected);
         assert!(done.holds());
         done.interrupted = true;

@@ -143,7 +143,7 @@ fn value_json(letter: &Letter) -> Value {
 #[must_use]
 pub fn printable(bytes: &[u8], bytes_max: usize) -> String {
     let shown = bytes.get(..bytes_max).unwrap_or(bytes);
-    // a character at the limit may be cut
+    // A character at the limit may be cut
     let text = match std::str::from_utf8(shown) {
         Ok(text) => Some(text),
         Err(error) if error.error_len().is_none() => {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_one_record_in_several_groups_are_one_batch() {
+    fn letters_of_one_record_are_one_batch() {
         let of = |group, offset, headers: &[(&str, &str)], value: &str| {
             let id = LetterId { group, topic: Topic::BetsCommands, partition: 0, offset };
             Letter::example(id, offset, headers, value)
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_shown_bounded_and_without_control_characters() {
+    fn bytes_are_shown_bounded_and_printable() {
         assert_eq!(printable(b"a\x1b[31m\n", 99), "a\\u{1b}[31m\\n");
         assert_eq!(printable(b"abc", 2), "ab…");
         assert_eq!(printable("aä".as_bytes(), 2), "a…", "a cut character");

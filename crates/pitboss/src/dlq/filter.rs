@@ -106,7 +106,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn options_of_one_kind_are_alternatives_and_kinds_are_combined() {
+    fn same_options_are_alternatives_others_combine() {
         let shown = letter(12, 1_000_000, &[("dlq-error-class", "poison")], "{}");
         let all = FilterArgs::default();
         let since = |ms: i64| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();

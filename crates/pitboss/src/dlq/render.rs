@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use bus::letter::{Action, Content};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::ColumnConstraint;
 use console::truncate_str;
 
 use super::entry::{Entry, HEX_BYTES_MAX, hex, printable};
 use super::filter::NO_CLASS;
+use crate::output::borderless_table;
 
 /// Width from which the list is a table.
 const TABLE_COLUMNS_MIN: usize = 120;
@@ -47,10 +48,7 @@ pub fn list(entries: &[Entry], frame: &Frame) -> String {
 }
 
 fn table(entries: &[Entry], frame: &Frame) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(frame.columns).unwrap_or(u16::MAX));
-    table.set_header(["ID", "CLASS", "AGE", "TYPE", "REASON", "TRACE"]);
+    let mut table = borderless_table(frame.columns, &["ID", "CLASS", "AGE", "TYPE", "REASON", "TRACE"]);
     for entry in entries {
         let letter = &entry.letter;
         table.add_row([
@@ -62,7 +60,7 @@ fn table(entries: &[Entry], frame: &Frame) -> String {
             letter.trace_id().unwrap_or_else(|| "–".to_owned()),
         ]);
     }
-    // the trace id is for copying, so it is never broken
+    // The trace id is for copying, so it is never broken
     if let Some(trace) = table.column_mut(5) {
         trace.set_constraint(ColumnConstraint::ContentWidth);
     }
@@ -79,7 +77,7 @@ pub fn block(entry: &Entry, frame: &Frame) -> String {
         format!("  {}", reason(entry)),
     ];
     if let Some(trace_id) = letter.trace_id() {
-        // an address that was cut leads nowhere
+        // An address that was cut leads nowhere
         let url = frame.trace_url(&trace_id).filter(|url| url.len() + 2 <= frame.columns);
         lines.push(url.map_or_else(|| format!("  trace {trace_id}"), |url| format!("  {url}")));
     }

@@ -179,6 +179,7 @@ mod tests {
             end: 1 + lag_messages,
             stable_end: 1 + lag_messages,
             members: 0,
+            is_beyond_end: false,
         };
         let state = |(group, ..): &(&str, i64, f64)| GroupStatus {
             group: (*group).to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observation::{Issue, Monitor, Observation, is_of};
+use super::observation::{Issue, Load, Monitor, Observation, is_of};
 use super::{Evidence, Sighting, describes, n_plus_one, profile, rates};
 use crate::trace::Span;
 
@@ -202,13 +202,7 @@ impl Evidence {
             }
             Self::P95Above { duration_ms, count_min } => rates::slow(seen, *duration_ms as f64, *count_min),
             Self::ErrorRateAbove { percent, count_min } => rates::failed(seen, *percent, *count_min),
-            Self::LoadUnaffected { p95_ratio_max } => {
-                let load = seen.load.as_ref()?;
-                let p95_ms_max = load.control_p95_ms? * p95_ratio_max + LATENCY_SLACK_MS;
-                let is_unaffected = load.units > 0 && load.failed == 0 && load.p95_ms <= p95_ms_max;
-                let place = format!("{} units of load without a failure", load.units);
-                is_unaffected.then(|| Sighting::metric(place))
-            }
+            Self::LoadUnaffected { p95_ratio_max } => unaffected(seen.load.as_ref(), *p95_ratio_max),
             _ => None,
         }
     }
@@ -218,6 +212,17 @@ impl Sighting {
     pub(super) fn metric(place: String) -> Self {
         Self { place, trace_id: None }
     }
+}
+
+/// Without a control to compare the load with it holds: then the other parts of the evidence decide alone.
+fn unaffected(load: Option<&Load>, p95_ratio_max: f64) -> Option<Sighting> {
+    let Some((load, control_p95_ms)) = load.and_then(|load| Some((load, load.control_p95_ms?))) else {
+        return Some(Sighting::metric("a load without a control".to_owned()));
+    };
+    let p95_ms_max = control_p95_ms * p95_ratio_max + LATENCY_SLACK_MS;
+    let is_unaffected = load.units > 0 && load.failed == 0 && load.p95_ms <= p95_ms_max;
+    let place = format!("{} units of load without a failure", load.units);
+    is_unaffected.then(|| Sighting::metric(place))
 }
 
 /// Group, topic and partition.

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn profile_is_found_by_service_function_and_share() {
+    fn profile_is_found_by_function_and_share() {
         let profiles = [Profile::read("game", &payload()).unwrap()];
         let found = find(&profiles, "game", "hunt", 70.0).unwrap();
         assert_eq!(found.trace_id, Some("ab".repeat(16)));

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Observation, Sighting};
 
+/// Op of transactions that nobody waits for: a sweep, a rollup, an attempt at a payment, an e-mail.
+const BACKGROUND: &str = "function";
+
 /// Transactions of one kind.
 #[derive(Debug, Default)]
 struct Count<'a> {
@@ -32,15 +35,18 @@ impl<'a> Count<'a> {
     }
 }
 
-/// The 95th percentile is above a duration exactly if more than 5 % last longer. Work in the background has no caller who waits.
+/// The 95th percentile is above a duration exactly if more than 5 % last longer. Work in the background does not count.
 pub(super) fn slow(seen: &Observation, duration_ms: f64, count_min: usize) -> Option<Sighting> {
     let mut kinds: BTreeMap<(&str, &str), Count<'_>> = BTreeMap::new();
-    for (transaction, segment) in seen.segments() {
+    for (transaction, segment) in seen.segments().filter(|(_, segment)| segment.op != BACKGROUND) {
         let kind = (transaction.service.as_str(), segment.op.as_str());
         kinds.entry(kind).or_default().add(segment.duration_ms() > duration_ms, &transaction.trace_id);
     }
     let ((service, op), count) = kinds.into_iter().find(|(_, count)| count.exceeds(5, count_min))?;
-    Some(count.sighting(format!("p95 of {op} of {service} is above {duration_ms:.0} ms")))
+    let Count { all, matching, .. } = count;
+    let place =
+        format!("{matching} of {all} {op} transactions of {service} last longer than {duration_ms:.0} ms");
+    Some(count.sighting(place))
 }
 
 /// The share of failed transactions of one service. As in Sentry, neither a cancelled nor an unknown one has failed.

@@ -172,7 +172,7 @@ fn lag_value(name: &str, group: &str, partition: &str, value: f64) -> MetricValu
 }
 
 #[test]
-fn lag_needs_group_number_and_age_on_one_partition() {
+fn lag_needs_number_and_age_on_one_partition() {
     let (messages, seconds) = ("pitboss.consumer.lag.messages", "pitboss.consumer.lag.seconds");
     let metrics = vec![
         lag_value(messages, "game", "0", 7.0),
@@ -217,6 +217,8 @@ fn rates_need_share_and_number() {
     let p95 = Evidence::P95Above { duration_ms: 500, count_min: 3 };
     assert!(p95.find(&many(3, 0, 10)).is_some());
     assert!(p95.find(&many(2, 0, 10)).is_none() && p95.find(&many(3, 0, 100)).is_none());
+    let background = of(vec![segment("user", "t", "function", "ok", 900.0); 9]);
+    assert!(p95.find(&background).is_none(), "nobody waits for it");
     let rate = Evidence::ErrorRateAbove { percent: 1, count_min: 3 };
     assert!(rate.find(&many(0, 3, 10)).is_some());
     assert!(rate.find(&many(0, 2, 10)).is_none() && rate.find(&many(0, 3, 300)).is_none());
@@ -242,7 +244,7 @@ fn spans_are_counted_by_trace() {
 }
 
 #[test]
-fn services_hold_the_same_traces_without_those_of_the_edge() {
+fn services_hold_same_traces_without_edge() {
     let same = Evidence::SameTraces {
         services: &["game", "payment"],
         op: "queue.process",
@@ -268,7 +270,22 @@ fn load_is_compared_with_its_control() {
     };
     assert!(unaffected(0, 299.0, Some(100.0)));
     assert!(!unaffected(0, 301.0, Some(100.0)) && !unaffected(1, 10.0, Some(100.0)));
-    assert!(!unaffected(0, 10.0, None), "the control has nothing to be compared with");
+}
+
+/// Otherwise a control, a recovery or a soak could never show that telemetry was lost.
+#[test]
+fn loss_counts_without_a_control_to_compare_with() {
+    let lost = Evidence::ClientReport { service: "gateway", quantity_min: 1 };
+    let evidence = Evidence::All(vec![lost, Evidence::LoadUnaffected { p95_ratio_max: 2.0 }]);
+    let seen = |reports: &[u64], load| {
+        let report = |quantity: &u64| ClientReport { service: "gateway".to_owned(), quantity: *quantity };
+        Observation { client_reports: reports.iter().map(report).collect(), load, ..Observation::default() }
+    };
+    let load = |control_p95_ms| Some(Load { units: 10, failed: 1, p95_ms: 10.0, control_p95_ms });
+    assert!(evidence.find(&seen(&[3], None)).is_some(), "a rest or a soak");
+    assert!(evidence.find(&seen(&[3], load(None))).is_some(), "a control or a recovery");
+    assert!(evidence.find(&seen(&[3], load(Some(10.0)))).is_none(), "the fault's phase, with a failed unit");
+    assert!(evidence.find(&seen(&[], load(None))).is_none() && evidence.find(&seen(&[], None)).is_none());
 }
 
 #[test]
@@ -309,7 +326,7 @@ fn signals_leave_out_what_has_to_be_absent() {
 }
 
 #[test]
-fn later_records_can_refute_an_absence_and_a_single_group() {
+fn later_records_refute_absence_and_single_group() {
     let issue = Evidence::issue("game", "crash");
     for refutable in [Evidence::absent(issue.clone()), Evidence::one_issue("game", "crash")] {
         assert!(refutable.can_be_refuted(), "{refutable}");

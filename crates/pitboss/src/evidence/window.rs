@@ -1,5 +1,7 @@
 //! The observation of a running platform: reads what the recorder has received.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +15,11 @@ use crate::target::Target;
 /// Types of the items that are read as a whole.
 const ITEM_TYPES: &str = "transaction,profile,profile_chunk,client_report";
 
+/// Shortest time between two readings of the monitors, for which the recorder reads the check-ins of the period.
+const MONITORS_INTERVAL: Duration = Duration::from_secs(2);
+/// Period of check-ins that are read. Monitors of an earlier platform that nobody checks in at any more are older.
+const MONITORS_PERIOD_S: u64 = 900;
+
 /// An observation that grows: everything since it was opened.
 #[derive(Debug)]
 pub struct Window<'a> {
@@ -22,6 +29,7 @@ pub struct Window<'a> {
     envelopes_until: u64,
     metrics_until: u64,
     reads_monitors: bool,
+    monitors_at: Option<Instant>,
     seen: Observation,
 }
 
@@ -53,7 +61,8 @@ impl<'a> Window<'a> {
         let since = status.durable_seq;
         let seen = Observation::default();
         let (envelopes_until, metrics_until, reads_monitors) = (since, since, false);
-        Ok(Self { target, since, envelopes_until, metrics_until, reads_monitors, seen })
+        let monitors_at = None;
+        Ok(Self { target, since, envelopes_until, metrics_until, reads_monitors, monitors_at, seen })
     }
 
     /// Reads what this evidence needs and others do not.
@@ -79,8 +88,10 @@ impl<'a> Window<'a> {
         self.metrics_until = metrics.iter().map(|metric| metric.seq).max().unwrap_or(self.metrics_until);
         self.seen.metrics.extend(metrics);
         self.seen.issues = lines(self.target, &format!("issues?since={}", self.since)).await?;
-        if self.reads_monitors {
+        let is_recent = self.monitors_at.is_some_and(|at| at.elapsed() < MONITORS_INTERVAL);
+        if self.reads_monitors && !is_recent {
             self.seen.monitors = monitors(self.target).await?;
+            self.monitors_at = Some(Instant::now());
         }
         Ok(&self.seen)
     }
@@ -122,7 +133,7 @@ async fn monitors(target: &Target) -> Result<Vec<Monitor>> {
     struct Answer {
         monitors: Vec<Monitor>,
     }
-    let text = get(target, "monitors").await?;
+    let text = get(target, &format!("monitors?period_s={MONITORS_PERIOD_S}")).await?;
     let answer: Answer =
         serde_json::from_str(&text).context("the recorder's list of monitors is not readable")?;
     Ok(answer.monitors)

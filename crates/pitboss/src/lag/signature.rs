@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn rebalances_are_a_storm_also_when_no_member_is_new() {
+    fn rebalances_without_new_member_are_a_storm() {
         let phases = [STABLE, MOVING, STABLE, MOVING, STABLE, MOVING, STABLE];
         let offsets: [&[(i64, f64, i64)]; 7] = [
             &[(1, 0.1, 1)],
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn group_that_was_healthy_before_is_stuck_after_the_documented_time() {
+    fn healthy_group_is_stuck_after_documented_time() {
         let healthy: [&[(i64, f64, i64)]; 8] = [
             &[(0, 0.0, 10)],
             &[(1, 0.1, 20)],
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn held_and_delayed_records_are_no_fault_of_the_group() {
+    fn held_and_delayed_records_are_no_fault() {
         let lag = |topic: &str, lag_messages, held_messages| bus::lag::PartitionLag {
             group: "notification".to_owned(),
             topic: topic.to_owned(),
@@ -341,6 +341,7 @@ mod tests {
             end: 9,
             stable_end: 9,
             members: 1,
+            is_beyond_end: false,
         };
         let (events, group) = (Topic::BetsEvents, contracts::Group::Notification);
         let groups = vec![lag(events.name(), 5, 5), lag(&events.retry(group), 4, 0)];

@@ -10,6 +10,7 @@ use contracts::parts::Part;
 use runtime::RuntimeError;
 use serde::{Deserialize, Serialize};
 
+use crate::broker;
 use crate::target::Target;
 
 /// One reading, in the form of lagwatch's answer.
@@ -50,6 +51,8 @@ pub enum Source {
     Broker {
         /// Its reader.
         reader: Arc<Reader>,
+        /// Its configuration.
+        kafka: Box<bus::Config>,
         /// Time of the first reading.
         first_at: Option<Instant>,
         /// Number of the last reading.
@@ -74,15 +77,10 @@ impl Source {
     /// Returns the source for a broker.
     ///
     /// # Errors
-    /// When the address is empty.
-    pub fn broker(bootstrap_servers: &str) -> Result<Self> {
-        let config = bus::Config {
-            bootstrap_servers: bootstrap_servers.to_owned(),
-            client_id: "pitboss-lag".to_owned(),
-            ..bus::Config::default()
-        };
-        let reader = Arc::new(Reader::new(&config, Group::ALL)?);
-        Ok(Self::Broker { reader, first_at: None, number: 0 })
+    /// When the configuration is invalid.
+    pub fn broker(kafka: bus::Config) -> Result<Self> {
+        let reader = Arc::new(Reader::new(&kafka, Group::ALL)?);
+        Ok(Self::Broker { reader, kafka: Box::new(kafka), first_at: None, number: 0 })
     }
 
     /// Says who has watched the partitions.
@@ -97,12 +95,12 @@ impl Source {
     /// Reads the present lag.
     ///
     /// # Errors
-    /// When lagwatch does not answer (exit code 69) or has no recent reading, or the broker does not answer.
+    /// When lagwatch or the broker does not answer (exit code 69), or lagwatch has no recent reading.
     pub async fn read(&mut self) -> Result<LagReading> {
         match self {
             Self::Lagwatch { url, http } => ask_lagwatch(http, url).await,
-            Self::Broker { reader, first_at, number } => {
-                let reading = reader.reading().await.context("cannot read the lag from the broker")?;
+            Self::Broker { reader, kafka, first_at, number } => {
+                let reading = reader.reading().await.map_err(|error| broker::failed(kafka, error))?;
                 let first_at = *first_at.get_or_insert_with(Instant::now);
                 *number += 1;
                 Ok(LagReading {

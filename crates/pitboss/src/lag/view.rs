@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bus::lag::{GroupStatus, PartitionLag};
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, Table};
 use serde::Serialize;
 
 use super::signature::Signature;
 use super::source::LagReading;
-use crate::output::{Output, counted};
+use crate::output::{Output, borderless_table, counted};
 
 /// Text for a value that is not known.
 const UNKNOWN: &str = "–";
@@ -59,7 +59,6 @@ fn group_lines(reading: &LagReading, signatures: &BTreeMap<String, Signature>, o
 
 fn partition_lines(rows: &[&PartitionLag], output: &Output) -> String {
     let lines = rows.iter().flat_map(|lag| {
-        let committed = lag.committed.map_or_else(|| UNKNOWN.to_owned(), |offset| offset.to_string());
         [
             format!("{}/{}", lag.topic, lag.partition),
             format!("  group {}", lag.group),
@@ -69,7 +68,7 @@ fn partition_lines(rows: &[&PartitionLag], output: &Output) -> String {
                 lag.held_messages,
                 oldest_text(&seconds(lag.lag_seconds))
             ),
-            format!("  committed {committed}, end {}", lag.end),
+            format!("  committed {}, end {}", committed(lag), lag.end),
         ]
     });
     output.cut(&lines.collect::<Vec<_>>())
@@ -80,8 +79,8 @@ fn oldest_text(age_s: &str) -> String {
 }
 
 fn group_table(reading: &LagReading, signatures: &BTreeMap<String, Signature>, output: &Output) -> Table {
-    let mut table =
-        table(output, &["GROUP", "STATE", "MEMBERS", "JOINS", "LAG", "HELD", "OLDEST S", "SIGNATURE"]);
+    let header = ["GROUP", "STATE", "MEMBERS", "JOINS", "LAG", "HELD", "OLDEST S", "SIGNATURE"];
+    let mut table = borderless_table(output.columns, &header);
     for status in &reading.states {
         let rows: Vec<&PartitionLag> =
             reading.groups.iter().filter(|lag| lag.group == status.group).collect();
@@ -103,8 +102,8 @@ fn group_table(reading: &LagReading, signatures: &BTreeMap<String, Signature>, o
 }
 
 fn partition_table(rows: &[&PartitionLag], output: &Output) -> Table {
-    let mut table =
-        table(output, &["GROUP", "TOPIC", "PARTITION", "LAG", "HELD", "OLDEST S", "COMMITTED", "END"]);
+    let header = ["GROUP", "TOPIC", "PARTITION", "LAG", "HELD", "OLDEST S", "COMMITTED", "END"];
+    let mut table = borderless_table(output.columns, &header);
     for lag in rows {
         table.add_row(vec![
             lag.group.clone(),
@@ -113,19 +112,17 @@ fn partition_table(rows: &[&PartitionLag], output: &Output) -> Table {
             lag.lag_messages.to_string(),
             lag.held_messages.to_string(),
             seconds(lag.lag_seconds),
-            lag.committed.map_or_else(|| UNKNOWN.to_owned(), |offset| offset.to_string()),
+            committed(lag),
             lag.end.to_string(),
         ]);
     }
     table
 }
 
-fn table(output: &Output, header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
-    table.set_header(header);
-    table
+/// The committed offset. One beyond the end is marked, because the next member begins at the oldest record.
+fn committed(lag: &PartitionLag) -> String {
+    let Some(offset) = lag.committed else { return UNKNOWN.to_owned() };
+    if lag.is_beyond_end { format!("{offset} (beyond the end)") } else { offset.to_string() }
 }
 
 /// The greatest known age. Unknown if partitions have unread records and no age is known.
@@ -202,6 +199,7 @@ mod tests {
             end: 40 + lag_messages,
             stable_end: 40 + lag_messages,
             members: 1,
+            is_beyond_end: false,
         };
         let group = "game".to_owned();
         LagReading {
@@ -236,6 +234,18 @@ mod tests {
             "casino.bets.commands.v1/1\n  group game\n  lag 2, held 0, age unknown\n  committed 40, end 42\n",
         ] {
             assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn offset_beyond_the_end_is_marked() {
+        let mut reading = reading();
+        let lag = reading.groups.get_mut(1).unwrap();
+        (lag.committed, lag.is_beyond_end) = (Some(50), true);
+        for columns in [60, 160] {
+            let output = Output { json: false, colours: false, columns };
+            let text = text(&reading, &signatures(), false, "lagwatch", &output);
+            assert!(text.contains("50 (beyond the end)"), "{text}");
         }
     }
 

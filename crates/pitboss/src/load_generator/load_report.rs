@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn warm_up_error_fails_run_but_latencies_are_separate() {
+    fn warm_up_error_fails_run() {
         let mut warmed = Tally::default();
         warmed.add(outcome(Kind::Settled, 900));
         let mut tally = Tally::default();

@@ -12,7 +12,7 @@ use crate::target::Target;
 /// Age up to which a record may be without its counterpart. The work has ended before, and nothing is under load.
 const IN_FLIGHT: Duration = Duration::from_secs(5);
 /// Longest wait for what is in flight, or for views that still follow the ledger after the fault.
-const SETTLED_MAX: Duration = Duration::from_secs(20);
+const SETTLED_MAX: Duration = Duration::from_secs(30);
 /// Pause between two audits.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -66,6 +66,7 @@ mod tests {
                 promise: id.promise(),
                 checked: 1,
                 in_flight: 0,
+                deleted: 0,
                 empty: false,
                 findings: violated.contains(&id).then_some(finding).into_iter().collect(),
                 unexamined: 0,
@@ -76,11 +77,12 @@ mod tests {
             mark: String::new(),
             carried: 0,
             open: Some(0),
+            held: Default::default(),
         }
     }
 
     #[test]
-    fn fault_that_must_be_found_changes_payouts_and_nothing_else() {
+    fn fault_to_be_found_changes_only_payouts() {
         let found = |violated: &[CheckId]| is_found(&report(violated), MoneyVerdict::Found);
         assert!(found(&[CheckId::Payouts]));
         assert!(!found(&[]), "it was missed");
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn any_finding_counts_for_a_fault_that_leaves_the_money_alone() {
+    fn any_finding_counts_if_money_is_unaffected() {
         let found = |violated: &[CheckId]| is_found(&report(violated), MoneyVerdict::Unaffected);
         assert!(!found(&[]));
         for id in CheckId::ALL {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::figures::Usage;
+use super::receipts::Receipts;
 use super::watch::{Seen, Watch};
 use super::{Figures, Means, Progress, Row, Workload};
 use crate::evidence::{Load, Observation, Window};
@@ -13,25 +14,21 @@ use crate::player::Player;
 /// Interval at which the recorder is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Longest time after the work for which a phase without a fault is read. Longer deadlines are for faults that need time to act,
-/// while telemetry arrives within this time.
-const QUIET_MAX: Duration = Duration::from_secs(10);
+/// Time after which work is not begun again for a fault that was not applied.
+const WORK_MAX: Duration = Duration::from_secs(60);
 
 /// Time after the work for which evidence has to go on holding that later records could refute, such as a second effect.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// Time after the work for which a phase without a fault is read.
-pub(super) fn quiet(row: &Row) -> Duration {
-    row.deadline.min(QUIET_MAX)
-}
-
 /// End of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// The evidence holds and the work is done, or the row's deadline has passed.
+    /// The evidence and the alert conditions hold and the work is done, or their deadlines have passed.
     Seen,
     /// The work is done, and its telemetry has arrived.
     Quiet,
+    /// The same, or it is certain that the phase is not clean.
+    Clean,
     /// The work is done.
     Worked,
 }
@@ -46,6 +43,8 @@ pub(super) struct Session<'a> {
     watch: Watch<'a>,
     /// 95th percentile of the control.
     control_p95_ms: Option<f64>,
+    /// Receipts before the fault, if the work is done again until it was applied.
+    unapplied: Option<Receipts>,
     usage_before: Option<Usage>,
     began: Instant,
 }
@@ -79,9 +78,15 @@ impl<'a> Session<'a> {
             progress: Progress::default(),
             watch: Watch::new(row),
             control_p95_ms: control.map(|figures| figures.p95_ms),
+            unapplied: None,
             usage_before: means.target.layout().map(Usage::read),
             began: Instant::now(),
         })
+    }
+
+    /// Does the work again until the fault was applied as often as the row demands since `before`.
+    pub(super) fn repeat_until_applied(&mut self, before: Receipts) {
+        self.unapplied = Some(before);
     }
 
     /// Does the work, and reads the recorder until the phase is over.
@@ -92,10 +97,18 @@ impl<'a> Session<'a> {
         seed: u64,
         until: Until,
     ) -> Result<Figures> {
-        let Self { means, row, window, progress, watch, control_p95_ms, .. } = self;
-        let (means, progress) = (*means, &*progress);
+        let Self { means, row, window, progress, watch, control_p95_ms, unapplied, .. } = self;
+        let (means, row, progress, unapplied) = (*means, *row, &*progress, unapplied.as_ref());
         let work = async {
-            workload.run(means, players, seed, progress).await;
+            let began = Instant::now();
+            loop {
+                workload.run(means, players, seed, progress).await;
+                let Some(before) = unapplied else { break };
+                if began.elapsed() >= WORK_MAX || is_applied(means, row, before).await {
+                    break;
+                }
+            }
+            progress.finish();
             (Instant::now(), means.target.layout().map(Usage::read))
         };
         let reading = read(window, watch, progress, row, *control_p95_ms, until);
@@ -131,6 +144,12 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Returns true if the receipts say that the fault was applied as often as the row demands.
+async fn is_applied(means: Means<'_>, row: &Row, before: &Receipts) -> bool {
+    let receipts = Receipts::read(means.target, row.fault).await;
+    receipts.is_ok_and(|receipts| receipts.since(before) >= row.applied_min)
+}
+
 /// Reads the recorder until the phase is over.
 async fn read(
     window: &mut Window<'_>,
@@ -143,16 +162,15 @@ async fn read(
     loop {
         // Before the reading, so that the last reading covers the whole phase.
         let now = Instant::now();
-        let is_late = progress.first_ended().is_some_and(|at| now >= at + row.deadline);
-        let is_quiet = progress.all_ended().is_some_and(|at| now >= at + quiet(row));
         let has_ended = progress.all_ended().is_some();
-        let is_settled = !row.evidence.can_be_refuted()
-            || progress.all_ended().is_some_and(|at| now >= at + SETTLED_AFTER);
+        let is_quiet = progress.all_ended().is_some_and(|at| now >= at + row.quiet());
+        let times = Times::of(row, progress, now);
         window.set_load(load(progress, control_p95_ms));
         watch.note(window.read().await?, Instant::now());
         let is_over = match until {
-            Until::Seen => is_late || (has_ended && ((watch.holds() && is_settled) || progress.units() == 0)),
+            Until::Seen => times.is_decided(watch.holds(), watch.is_alerted()),
             Until::Quiet => is_quiet,
+            Until::Clean => is_quiet || (has_ended && watch.is_spoilt()),
             Until::Worked => has_ended,
         };
         if is_over {
@@ -162,7 +180,68 @@ async fn read(
     }
 }
 
+/// How far the phase of a fault is.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// The work ended without a unit.
+    is_empty: bool,
+    /// The work ended, so long ago that evidence is not refuted any more.
+    is_settled: bool,
+    /// The deadline of the evidence has passed.
+    is_late: bool,
+    /// The deadline of the alert conditions has passed.
+    is_alert_late: bool,
+}
+
+impl Times {
+    fn of(row: &Row, progress: &Progress, now: Instant) -> Self {
+        let settled_after = if row.evidence.can_be_refuted() { SETTLED_AFTER } else { Duration::ZERO };
+        let is_after = |at: Option<Instant>, time: Duration| at.is_some_and(|at| now >= at + time);
+        Self {
+            is_empty: progress.all_ended().is_some() && progress.units() == 0,
+            is_settled: is_after(progress.all_ended(), settled_after),
+            is_late: is_after(progress.first_ended(), row.deadline),
+            is_alert_late: is_after(progress.first_ended(), row.alert_deadline()),
+        }
+    }
+
+    /// Returns true if nothing that arrives later changes the verdict. Evidence that holds in time waits for the alerts.
+    fn is_decided(self, holds: bool, is_alerted: bool) -> bool {
+        let is_over = match (holds, is_alerted) {
+            (false, _) => self.is_late,
+            (true, true) => self.is_late || self.is_settled,
+            (true, false) => self.is_alert_late,
+        };
+        is_over || self.is_empty
+    }
+}
+
 fn load(progress: &Progress, control_p95_ms: Option<f64>) -> Load {
     let Figures { units, p95_ms, .. } = Figures::of(progress, None, Duration::ZERO);
     Load { units, failed: progress.failed(), p95_ms, control_p95_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARLY: Times = Times { is_empty: false, is_settled: false, is_late: false, is_alert_late: false };
+
+    #[test]
+    fn missing_evidence_ends_phase_at_deadline() {
+        assert!(!EARLY.is_decided(false, false) && !EARLY.is_decided(false, true));
+        assert!(!Times { is_settled: true, ..EARLY }.is_decided(false, true), "it may still arrive");
+        assert!(Times { is_late: true, ..EARLY }.is_decided(false, true));
+        assert!(Times { is_empty: true, ..EARLY }.is_decided(false, false), "nothing will arrive");
+    }
+
+    #[test]
+    fn evidence_waits_for_the_alerts() {
+        let worked = Times { is_settled: true, ..EARLY };
+        assert!(!EARLY.is_decided(true, true) && worked.is_decided(true, true));
+        assert!(!worked.is_decided(true, false));
+        let late = Times { is_late: true, ..worked };
+        assert!(!late.is_decided(true, false) && late.is_decided(true, true));
+        assert!(Times { is_alert_late: true, ..late }.is_decided(true, false));
+    }
 }

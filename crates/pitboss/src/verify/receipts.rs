@@ -73,7 +73,7 @@ impl Receipts {
 }
 
 /// Reads a service's page. `None` if it does not answer.
-async fn page(target: &Target, url: &str) -> Option<String> {
+pub(super) async fn page(target: &Target, url: &str) -> Option<String> {
     let response = target.http().get(url).send().await.ok()?;
     response.error_for_status().ok()?.text().await.ok()
 }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn service_that_was_not_read_before_has_no_growth() {
+    fn unread_service_has_no_growth() {
         let counts = |list: &[(&'static str, u64)]| Receipts(list.iter().copied().collect());
         let before = counts(&[("game", 5)]);
         assert_eq!(

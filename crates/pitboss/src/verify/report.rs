@@ -1,22 +1,23 @@
 //! Results of a run: one row a fault, as a table and as JSON.
 
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
-use faults::FaultId;
+use comfy_table::{Cell, CellAlignment, Color, Table};
 use serde::{Serialize, Serializer};
 
 use super::run::RECOVERY_MAX;
 use super::verdict::{Facts, Verdict};
 use super::{Figures, Row};
-use crate::output::Output;
+use crate::output::{Output, borderless_table};
 
 /// Result of one row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// The fault.
-    pub id: &'static str,
+    /// The fault, with `@` and the variant where the row is one.
+    pub id: String,
     /// The verdict.
     #[serde(serialize_with = "as_text")]
     pub result: Verdict,
+    /// The evidence held in time, whatever the verdict.
+    pub seen: bool,
     /// Times from the end of the first unit.
     #[serde(flatten)]
     pub times: Seconds,
@@ -36,8 +37,10 @@ pub struct Outcome {
     pub shown: Vec<&'static str>,
     /// Kinds of signals that showed nothing.
     pub blind: Vec<&'static str>,
-    /// Alert conditions that the control met.
-    pub false_alarms: Vec<String>,
+    /// Alert conditions that the control met, also in a first control that was repeated.
+    pub false_alarms: Vec<&'static str>,
+    /// Alert conditions that the fault had to meet and did not meet in time.
+    pub missing_alerts: Vec<&'static str>,
     /// Load and services in the control. Absent for a row that was not run.
     pub baseline: Option<Figures>,
     /// Load and services during the fault.
@@ -66,8 +69,8 @@ pub struct Seconds {
 /// A row that was left out, because this platform cannot apply its fault.
 #[derive(Clone, Debug, Serialize)]
 pub struct Skipped {
-    /// The fault.
-    pub id: &'static str,
+    /// The row.
+    pub id: String,
     /// Reason.
     pub why: &'static str,
 }
@@ -93,32 +96,41 @@ fn as_text<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::
 impl Outcome {
     /// Result of a row whose fault no work meets yet.
     #[must_use]
-    pub fn not_covered(fault: FaultId) -> Self {
+    pub fn not_covered(row: &Row) -> Self {
         let why = "not covered yet: no workload of verify meets this fault".to_owned();
-        Self::without_run(fault, Verdict::NotExposed, why)
+        Self::without_run(row, Verdict::NotExposed, why)
     }
 
     /// Result of a row that could not be finished, because the platform did not answer.
     #[must_use]
-    pub fn unfinished(fault: FaultId, error: &anyhow::Error) -> Self {
-        Self::without_run(fault, Verdict::Invalid, format!("not finished: {error:#}"))
+    pub fn unfinished(row: &Row, error: &anyhow::Error) -> Self {
+        Self::without_run(row, Verdict::Invalid, format!("not finished: {error:#}"))
     }
 
     /// Result of a row with its verdict and the reason of it.
-    pub(super) fn judged(row: &Row, result: Verdict, facts: &Facts) -> Self {
+    pub(super) fn judged(
+        row: &Row,
+        result: Verdict,
+        facts: &Facts,
+        missing_alerts: Vec<&'static str>,
+    ) -> Self {
+        let why = why(result, row, facts, &missing_alerts);
         Self {
+            missing_alerts,
+            seen: facts.seen,
             culprit: row.culprit,
             units: facts.units,
             applied: facts.applied,
             money: facts.money_text(),
-            ..Self::without_run(row.fault, result, why(result, row, facts))
+            ..Self::without_run(row, result, why)
         }
     }
 
-    fn without_run(fault: FaultId, result: Verdict, why: String) -> Self {
+    fn without_run(row: &Row, result: Verdict, why: String) -> Self {
         Self {
-            id: fault.as_str(),
+            id: row.name(),
             result,
+            seen: false,
             times: Seconds::default(),
             first_seen_in: None,
             trace_id: None,
@@ -129,6 +141,7 @@ impl Outcome {
             shown: Vec::new(),
             blind: Vec::new(),
             false_alarms: Vec::new(),
+            missing_alerts: Vec::new(),
             baseline: None,
             under_fault: None,
             money: "not audited",
@@ -139,16 +152,29 @@ impl Outcome {
 }
 
 /// Reason of the verdict, and what to do about it. Empty for a proven row.
-fn why(result: Verdict, row: &Row, facts: &Facts) -> String {
+fn why(result: Verdict, row: &Row, facts: &Facts, missing_alerts: &[&str]) -> String {
     let Facts { units, units_min, applied, applied_min, .. } = facts;
     match result {
         Verdict::Proven => String::new(),
+        Verdict::NotVisible if facts.seen => format!(
+            "seen, but not within {} s the alert: {}",
+            row.alert_deadline().as_secs(),
+            missing_alerts.join(", ")
+        ),
         Verdict::NotVisible => {
             format!("applied {applied} times, but not within {} s: {}", row.deadline.as_secs(), row.evidence)
         }
-        Verdict::Noisy => "the evidence held without the fault, so it proves nothing".to_owned(),
+        Verdict::Noisy if facts.control_held => {
+            "the evidence held without the fault, so it proves nothing".to_owned()
+        }
+        Verdict::Noisy if facts.control_acted => {
+            "the fault acted in the control, in which it was armed for somebody who does not exist".to_owned()
+        }
+        Verdict::Noisy => {
+            "an alert condition of the fault held without the fault, in two controls".to_owned()
+        }
         Verdict::DidNotEnd => format!(
-            "{} s after disarming the evidence still held, most units failed, or a part was not ready",
+            "{} s after disarming the evidence or an alert still held, most units failed, or a part was not ready",
             RECOVERY_MAX.as_secs()
         ),
         Verdict::MoneyWrong => {
@@ -174,18 +200,15 @@ impl Report {
     /// The rows as a table.
     #[must_use]
     pub fn table(&self, output: &Output) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(output.columns).unwrap_or(u16::MAX));
         let header =
             ["FAULT", "RESULT", "SIGNAL", "ALERT", "RECOVERY", "APPLIED", "MONEY", "SEEN IN, OR WHY NOT"];
-        table.set_header(header);
+        let mut table = borderless_table(output.columns, &header);
         for row in &self.rows {
             let result = Cell::new(row.result);
             let colour = if row.result == Verdict::Proven { Color::Green } else { Color::Red };
             let seen_in = row.first_seen_in.as_deref().filter(|_| row.why.is_empty());
             table.add_row(vec![
-                Cell::new(row.id),
+                Cell::new(&row.id),
                 if output.colours { result.fg(colour) } else { result },
                 Cell::new(seconds(row.times.time_to_signal_s)),
                 Cell::new(seconds(row.times.time_to_alert_s)),
@@ -210,7 +233,14 @@ fn seconds(seconds: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use faults::FaultId;
+
     use super::*;
+    use crate::verify::row;
+
+    fn not_covered() -> Outcome {
+        Outcome::not_covered(&row(FaultId::ConsumerSlow))
+    }
 
     fn proven() -> Outcome {
         Outcome {
@@ -218,7 +248,7 @@ mod tests {
             first_seen_in: Some("issue of payment".to_owned()),
             times: Seconds { time_to_signal_s: Some(0.5), ..Seconds::default() },
             why: String::new(),
-            ..Outcome::not_covered(FaultId::PaymentRandomFailure)
+            ..Outcome::not_covered(&row(FaultId::PaymentRandomFailure))
         }
     }
 
@@ -228,9 +258,8 @@ mod tests {
 
     #[test]
     fn run_holds_only_if_all_rows_are_proven() {
-        let not_covered = Outcome::not_covered(FaultId::ConsumerSlow);
         assert!(report(vec![proven(), proven()]).holds());
-        assert!(!report(vec![proven(), not_covered]).holds() && !report(Vec::new()).holds());
+        assert!(!report(vec![proven(), not_covered()]).holds() && !report(Vec::new()).holds());
     }
 
     #[test]
@@ -239,6 +268,7 @@ mod tests {
         assert_eq!((&json["seed"], &json["rows"][0]["result"]), (&7.into(), &"PROVEN".into()));
         for field in [
             "id",
+            "seen",
             "time_to_signal_s",
             "time_to_evidence_s",
             "time_to_alert_s",
@@ -248,6 +278,7 @@ mod tests {
             "shown",
             "blind",
             "false_alarms",
+            "missing_alerts",
             "baseline",
             "under_fault",
             "money",
@@ -259,11 +290,40 @@ mod tests {
 
     #[test]
     fn table_names_place_or_reason() {
-        let rows = vec![proven(), Outcome::not_covered(FaultId::ConsumerSlow)];
+        let rows = vec![proven(), not_covered()];
         let output = Output { json: false, colours: false, columns: 240 };
         let text = report(rows).table(&output).to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].contains("issue of payment") && lines[1].contains("0.5 s"), "{text}");
         assert!(lines[2].contains("NOT EXPOSED") && lines[2].contains("not covered yet"), "{text}");
+    }
+
+    #[test]
+    fn reason_names_the_missing_alert() {
+        let row = row(FaultId::ConsumerDead);
+        let facts = Facts {
+            units: 10,
+            units_min: 10,
+            applied: 1,
+            applied_min: 1,
+            control_held: false,
+            control_alarmed: false,
+            control_acted: false,
+            seen: true,
+            alerted: false,
+            ended: true,
+            audit_found: false,
+            money: faults::MoneyVerdict::Unaffected,
+        };
+        let outcome = Outcome::judged(&row, Verdict::NotVisible, &facts, vec!["consumer lag"]);
+        assert!(outcome.why.contains("the alert: consumer lag"), "{}", outcome.why);
+        assert!(outcome.seen, "whatever the verdict");
+        let noisy = Facts { control_alarmed: true, ..facts };
+        let outcome = Outcome::judged(&row, Verdict::Noisy, &noisy, Vec::new());
+        assert!(outcome.why.contains("alert condition"), "{}", outcome.why);
+        let acted = Facts { control_acted: true, ..facts };
+        let outcome = Outcome::judged(&row, Verdict::Noisy, &acted, Vec::new());
+        assert!(outcome.why.contains("acted in the control"), "{}", outcome.why);
+        assert_eq!(outcome.id, "consumer.dead");
     }
 }

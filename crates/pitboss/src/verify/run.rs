@@ -1,33 +1,33 @@
 //! The phases of one row: rest, control, fault, recovery, audit.
 
+mod control;
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use faults::{Acts, Armed, Values};
+use anyhow::{Context as _, Result};
+use contracts::parts::Part;
+use faults::{Acts, Armed, Scope, Values};
 use runtime::control::Client;
 use time::OffsetDateTime;
 
 use super::money;
-use super::phase::{Phase, Session, Until, quiet};
+use super::phase::{Phase, Session, Until};
 use super::receipts::Receipts;
 use super::report::{Outcome, Seconds};
 use super::verdict::{Facts, judge};
-use super::watch::Seen;
-use super::{Arrives, Begins, Means, Row, Workload};
-use crate::evidence::Window;
+use super::{Arrives, Begins, Means, Reach, Row, Workload};
 use crate::flag_file::FlagFile;
 use crate::player::{Gateway, Player};
 use crate::target::Target;
+
+use control::Control;
 
 /// Time in which every service reads a changed flag file. Services look five times a second.
 const PICK_UP: Duration = Duration::from_millis(500);
 /// Interval at which a condition of the platform is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Time without evidence that counts as rest, and the longest wait for it.
-const REST: Duration = Duration::from_secs(2);
-const REST_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for the supervisor to apply a fault. Tools of the broker need seconds.
-const APPLY_MAX: Duration = Duration::from_secs(30);
+const APPLY_MAX: Duration = Duration::from_secs(60);
 /// Time after which a fault has not ended.
 pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(90);
 /// Time after which an armed fault ends by itself, for a run that is killed.
@@ -50,16 +50,9 @@ struct Quiet {
     players: Vec<Player>,
     /// Time for which the recorder was read after the work.
     waited: Duration,
+    /// The monitors of check-ins were read, too.
+    read_monitors: bool,
     phase: Phase,
-}
-
-/// The players of a row and the control that they played.
-struct Control {
-    players: Vec<Player>,
-    phase: Phase,
-    /// What the control shows of this row.
-    seen: Seen,
-    is_shared: bool,
 }
 
 /// The fault's phase.
@@ -98,7 +91,7 @@ impl<'a> Runner<'a> {
         let began = Instant::now();
         let mut outcome = match row.workload {
             Some(workload) => self.phases(row, workload, phase).await?,
-            None => Outcome::not_covered(row.fault),
+            None => Outcome::not_covered(row),
         };
         outcome.duration_s = began.elapsed().as_secs_f64();
         Ok(outcome)
@@ -132,55 +125,21 @@ impl<'a> Runner<'a> {
             applied: fault.applied,
             applied_min: row.applied_min,
             control_held: control.seen.held.is_some(),
+            control_alarmed: !control.seen.alarms(row).is_empty(),
+            control_acted: control.acted > 0,
             seen: seen_after.is_some_and(|took| took <= row.deadline),
+            alerted: fault.phase.seen.missing_alerts(row, fault.from).is_empty(),
             ended: recovered.is_some(),
             audit_found,
             money: verdict,
         };
         let outcome = outcome(row, &facts, &control, &fault, recovered);
         if recovered.is_some() {
-            let (waited, players) = (quiet(row), control.players);
-            self.quiet = Some(Quiet { workload, players, waited, phase: last });
+            let (waited, read_monitors) = (row.quiet(), row.evidence.reads_monitors());
+            self.quiet =
+                Some(Quiet { workload, players: control.players, waited, read_monitors, phase: last });
         }
         Ok(outcome)
-    }
-
-    /// The control: the work without the fault. The last phase of the row before is used, if it did the same work for at least
-    /// as long and shows nothing of this row.
-    async fn control(&mut self, row: &Row, workload: Workload, phase: &impl Fn(&str)) -> Result<Control> {
-        if let Some(last) = self.quiet.take()
-            && last.workload == workload
-            && last.waited >= quiet(row)
-        {
-            let seen = Seen::in_observation(row, &last.phase.observation);
-            if seen.held.is_none() {
-                return Ok(Control { players: last.players, phase: last.phase, seen, is_shared: true });
-            }
-        }
-        phase("preparing players");
-        let players = workload.prepare(self.means.gateway).await?;
-        phase("resting");
-        self.rest(row).await?;
-        phase("control");
-        let mut session = Session::open(self.means, row, None).await?;
-        let figures = session.run(workload, &players, self.seed, Until::Quiet).await?;
-        let phase = session.close(figures);
-        ensure!(phase.is_served(), "without the fault {} of {} units failed", phase.failed, phase.units);
-        let seen = phase.seen.clone();
-        Ok(Control { players, phase, seen, is_shared: false })
-    }
-
-    /// Waits until nothing of the row's evidence arrives any more. After [`REST_MAX`] the control decides.
-    async fn rest(&self, row: &Row) -> Result<()> {
-        let began = Instant::now();
-        while began.elapsed() < REST_MAX {
-            let mut window = Window::open(self.means.target).await?;
-            tokio::time::sleep(REST).await;
-            if row.evidence.find(window.read().await?).is_none() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// Arms the fault, does the work, and disarms it.
@@ -191,7 +150,7 @@ impl<'a> Runner<'a> {
             Begins::Injected => Some(self.session(row, control).await?),
             Begins::Armed | Begins::Applied => None,
         };
-        self.arm(row, &control.phase)?;
+        self.arm(row, control).await?;
         tokio::time::sleep(PICK_UP).await;
         match row.begins {
             Begins::Armed => {}
@@ -203,6 +162,9 @@ impl<'a> Runner<'a> {
             Some(session) => session,
             None => self.session(row, control).await?,
         };
+        if row.lasts_until_applied {
+            session.repeat_until_applied(before.clone());
+        }
         let until = if row.arrives == Arrives::WhileArmed { Until::Seen } else { Until::Worked };
         let figures = session.run(workload, &control.players, self.seed, until).await?;
         if row.fault.definition().acts == Acts::Supervisor {
@@ -231,22 +193,34 @@ impl<'a> Runner<'a> {
         Session::open(self.means, row, Some(&control.phase.figures)).await
     }
 
-    fn arm(&self, row: &Row, control: &Phase) -> Result<()> {
+    async fn arm(&self, row: &Row, control: &Control) -> Result<()> {
         let mut params = row.params.to_vec();
         if let Some(service) = row.partition_of {
-            let partition = control.observation.busiest_partition(service);
+            let partition = control.phase.observation.busiest_partition(service);
             params.push((
                 "partition",
                 partition.context("the control handled no record of a known partition")?,
             ));
         }
-        let values = Values::new(row.fault, params)?;
-        let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
-        self.flags.arm(Armed { id: row.fault, scope: row.scope(), values, expires_at_ms })
+        let scope = match row.reach {
+            Reach::Usual => row.scope(),
+            Reach::Share(percent) => Scope::SharePercent(percent),
+            Reach::Player => {
+                let player = control.players.first().context("the work of the row has no player")?;
+                Scope::Player(player.player_id.clone())
+            }
+            Reach::Release => Scope::Release(release_of(self.means.target, row).await?),
+        };
+        self.arm_for(row, scope, Values::new(row.fault, params)?)
     }
 
-    /// Repeats the work until all parts are ready, most units succeed, and nothing is shown. Returns the time from disarming to
-    /// the first such repetition, and the last one.
+    fn arm_for(&self, row: &Row, scope: Scope, values: Values) -> Result<()> {
+        let expires_at_ms = Some(faults::now_ms().saturating_add(ARMED_MS_MAX));
+        self.flags.arm(Armed { id: row.fault, scope, values, expires_at_ms })
+    }
+
+    /// Repeats the work until all parts are ready, most units succeed, and nothing is shown or raised. Returns the time from
+    /// disarming to the first such repetition, and the last one.
     async fn recovery(
         &self,
         row: &Row,
@@ -259,9 +233,10 @@ impl<'a> Runner<'a> {
             let is_ready = ready(self.means.target, off_at).await?;
             let took = off_at.elapsed();
             let mut session = Session::open(self.means, row, None).await?;
-            let figures = session.run(workload, players, self.seed, Until::Quiet).await?;
+            let figures = session.run(workload, players, self.seed, Until::Clean).await?;
             let phase = session.close(figures);
-            if is_ready && phase.is_served() && phase.seen.held.is_none() {
+            let is_clean = phase.seen.held.is_none() && phase.seen.alarms(row).is_empty();
+            if is_ready && phase.is_served() && is_clean {
                 return Ok((Some(took), phase));
             }
             if off_at.elapsed() >= RECOVERY_MAX {
@@ -269,6 +244,19 @@ impl<'a> Runner<'a> {
             }
         }
     }
+}
+
+/// The release of the service that applies the fault.
+async fn release_of(target: &Target, row: &Row) -> Result<String> {
+    let services = row.fault.definition().services;
+    let part = Part::SERVICES.iter().find(|part| services.contains(&part.as_str()));
+    let url = part.and_then(|part| target.ops_url(*part, "/version"));
+    let url =
+        url.with_context(|| format!("the address of no service that applies {} is known", row.fault))?;
+    let answer = target.http().get(url).send().await?.error_for_status()?;
+    let version: serde_json::Value = answer.json().await?;
+    let release = version.get("release").and_then(serde_json::Value::as_str);
+    Ok(release.context("the service does not say its release")?.to_owned())
 }
 
 /// Waits until the fault was applied so many times. After [`APPLY_MAX`] the receipts decide.
@@ -301,20 +289,19 @@ fn outcome(
     recovered: Option<Duration>,
 ) -> Outcome {
     let after = |at: &Instant| fault.from.map(|from| at.saturating_duration_since(from).as_secs_f64());
-    let expected = row.fault.definition().alerts;
-    let alert_at = fault.phase.seen.alerts.iter().filter(|(id, _)| expected.contains(id)).map(|(_, at)| at);
+    let alert_at = row.expected_alerts().filter_map(|id| fault.phase.seen.alert_at(id));
     let (time_to_signal_s, first_seen_in, trace_id) = match fault.phase.seen.first_signal(&control.seen) {
         Some((sighting, at)) => (after(at), Some(sighting.place.clone()), sighting.trace_id.clone()),
         None => (None, None, None),
     };
     let held = fault.phase.seen.held.as_ref();
-    let false_alarms = control.seen.alerts.iter().map(|(id, _)| (*id).to_owned());
+    let missing_alerts = fault.phase.seen.missing_alerts(row, fault.from);
     Outcome {
-        control: control_text(control),
+        control: control.text(),
         times: Seconds {
             time_to_signal_s,
             time_to_evidence_s: held.and_then(|(_, at)| after(at)),
-            time_to_alert_s: alert_at.min().and_then(after),
+            time_to_alert_s: alert_at.min().and_then(|at| after(&at)),
             recovery_s: recovered.map(|took| took.as_secs_f64()),
         },
         first_seen_in,
@@ -325,20 +312,9 @@ fn outcome(
             .map(|signal| signal.name)
             .filter(|name| !fault.phase.seen.kinds.contains(name))
             .collect(),
-        false_alarms: if control.is_shared { Vec::new() } else { false_alarms.collect() },
+        false_alarms: control.false_alarms.clone(),
         baseline: Some(control.phase.figures),
         under_fault: Some(fault.phase.figures),
-        ..Outcome::judged(row, judge(facts), facts)
-    }
-}
-
-fn control_text(control: &Control) -> String {
-    match &control.seen.held {
-        Some((sighting, _)) => sighting.place.clone(),
-        None => {
-            let Phase { units, failed, .. } = control.phase;
-            let shared = if control.is_shared { ", the recovery of the row before" } else { "" };
-            format!("clean in {units} units, {failed} not answered with 200{shared}")
-        }
+        ..Outcome::judged(row, judge(facts), facts, missing_alerts)
     }
 }

@@ -33,7 +33,8 @@ pub fn page(runs: &[Report], rows: &[Row]) -> String {
 /// All results of one row.
 fn outcomes<'a>(runs: &'a [Report], row: &Row) -> Vec<&'a Outcome> {
     let all = runs.iter().flat_map(|run| &run.rows);
-    all.filter(|outcome| outcome.id == row.fault.as_str()).collect()
+    let name = row.name();
+    all.filter(|outcome| outcome.id == name).collect()
 }
 
 fn signals(page: &mut String, runs: &[Report], rows: &[Row]) {
@@ -47,7 +48,7 @@ fn signals(page: &mut String, runs: &[Report], rows: &[Row]) {
         let times = |time: fn(&Outcome) -> Option<f64>| spread(outcomes.iter().filter_map(|o| time(o)));
         let line = format!(
             "| `{}` | {proven} of {} | {} | {} | {} | {} | {} | {} |",
-            row.fault,
+            row.name(),
             outcomes.len(),
             times(|outcome| outcome.times.time_to_signal_s),
             times(|outcome| outcome.times.time_to_alert_s),
@@ -83,7 +84,7 @@ fn figures(page: &mut String, runs: &[Report], rows: &[Row]) {
         }
         let line = format!(
             "| `{}` | {} | {} | {} | {} | {} |",
-            row.fault,
+            row.name(),
             beside(|figures| Some(figures.p50_ms)),
             beside(|figures| Some(figures.p95_ms)),
             beside(|figures| Some(figures.failed_percent)),
@@ -105,7 +106,7 @@ fn notes(page: &mut String, runs: &[Report], rows: &[Row]) {
         push(page, &format!("  - `{}`: {}", outcome.id, outcome.false_alarms.join(", ")));
     }
     for row in rows.iter().filter(|row| !row.culprit.is_empty()) {
-        push(page, &format!("- The culprit of `{}`: {}.", row.fault, row.culprit));
+        push(page, &format!("- The culprit of `{}`: {}.", row.name(), row.culprit));
     }
     for outcome in all().filter(|outcome| outcome.result != Verdict::Proven) {
         push(page, &format!("- `{}` was {}: {}", outcome.id, outcome.result.as_str(), cell(&outcome.why)));
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::verify::report::Seconds;
-    use crate::verify::rows;
+    use crate::verify::{row, rows};
 
     fn outcome(signal_s: f64, blind: &[&'static str]) -> Outcome {
         let figures = |p95_ms| Some(Figures { p95_ms, ..Figures::default() });
@@ -166,7 +167,7 @@ mod tests {
             baseline: figures(20.0),
             under_fault: figures(400.0),
             why: String::new(),
-            ..Outcome::not_covered(FaultId::ConsumerSlow)
+            ..Outcome::not_covered(&row(FaultId::ConsumerSlow))
         }
     }
 
@@ -194,7 +195,7 @@ mod tests {
         let mut failed = outcome(1.0, &[]);
         failed.result = Verdict::NotVisible;
         failed.why = "not within 5 s".to_owned();
-        failed.false_alarms = vec!["consumer lag".to_owned()];
+        failed.false_alarms = vec!["consumer lag"];
         let page = page(&[run(failed)], &rows());
         assert!(page.contains("- `consumer.slow` was NOT VISIBLE: not within 5 s"), "{page}");
         assert!(

@@ -17,9 +17,15 @@ pub struct Facts {
     pub applied_min: u64,
     /// The evidence held in the control.
     pub control_held: bool,
+    /// An alert condition that the fault has to meet held in the control.
+    pub control_alarmed: bool,
+    /// The fault was applied in the control, in which it was armed for traffic that does not exist.
+    pub control_acted: bool,
     /// The evidence held in time while the fault was armed.
     pub seen: bool,
-    /// After the fault had been disarmed all parts were ready, the work succeeded, and the evidence no longer held.
+    /// All alert conditions that the fault has to meet held in time while it was armed.
+    pub alerted: bool,
+    /// After the fault had been disarmed all parts were ready, the work succeeded, and neither the evidence nor an alert held.
     pub ended: bool,
     /// The audit of the row's own records found something. For a fault that must be found: wrong payouts and nothing else.
     pub audit_found: bool,
@@ -32,11 +38,11 @@ pub struct Facts {
 pub enum Verdict {
     /// The fault became visible, the control showed nothing, the fault ended, and the money is as expected.
     Proven,
-    /// The services applied the fault, and the evidence did not arrive in time.
+    /// The services applied the fault, and the evidence or an alert condition did not hold in time.
     NotVisible,
-    /// The evidence held without the fault.
+    /// The evidence or an alert condition of the fault held without the fault, or the fault acted outside its scope.
     Noisy,
-    /// The evidence still held, or the platform did not work again, long after the fault had been disarmed.
+    /// The evidence or an alert condition still held, or the platform did not work again, long after the fault had been disarmed.
     DidNotEnd,
     /// The audit found something that the fault must not cause, or missed what it must find.
     MoneyWrong,
@@ -101,8 +107,10 @@ pub fn judge(facts: &Facts) -> Verdict {
         Facts { units, units_min, .. } if units < units_min || *units == 0 => Verdict::NotExposed,
         Facts { applied: 0, .. } => Verdict::Invalid,
         Facts { applied, applied_min, .. } if applied < applied_min => Verdict::NotExposed,
-        Facts { control_held: true, .. } => Verdict::Noisy,
-        Facts { seen: false, .. } => Verdict::NotVisible,
+        Facts { control_held: true, .. }
+        | Facts { control_alarmed: true, .. }
+        | Facts { control_acted: true, .. } => Verdict::Noisy,
+        Facts { seen: false, .. } | Facts { alerted: false, .. } => Verdict::NotVisible,
         Facts { ended: false, .. } => Verdict::DidNotEnd,
         _ if !money_is_expected => Verdict::MoneyWrong,
         _ => Verdict::Proven,
@@ -119,7 +127,10 @@ mod tests {
         applied: 3,
         applied_min: 3,
         control_held: false,
+        control_alarmed: false,
+        control_acted: false,
         seen: true,
+        alerted: true,
         ended: true,
         audit_found: false,
         money: MoneyVerdict::Unaffected,
@@ -132,7 +143,10 @@ mod tests {
             (PROVEN, Verdict::Proven),
             (found, Verdict::Proven),
             (Facts { seen: false, ..PROVEN }, Verdict::NotVisible),
+            (Facts { alerted: false, ..PROVEN }, Verdict::NotVisible),
             (Facts { control_held: true, ..PROVEN }, Verdict::Noisy),
+            (Facts { control_alarmed: true, ..PROVEN }, Verdict::Noisy),
+            (Facts { control_acted: true, ..PROVEN }, Verdict::Noisy),
             (Facts { ended: false, ..PROVEN }, Verdict::DidNotEnd),
             (Facts { audit_found: true, ..PROVEN }, Verdict::MoneyWrong),
             (Facts { audit_found: false, ..found }, Verdict::MoneyWrong),
@@ -160,7 +174,7 @@ mod tests {
 
     #[test]
     fn verdict_is_proven_only_without_any_reason() {
-        for bits in 0..64_u32 {
+        for bits in 0..512_u32 {
             let bit = |place: u32| bits & (1 << place) != 0;
             let facts = Facts {
                 units: if bit(0) { 10 } else { 1 },
@@ -169,9 +183,13 @@ mod tests {
                 seen: bit(3),
                 ended: bit(4),
                 audit_found: bit(5),
+                control_alarmed: bit(6),
+                alerted: bit(7),
+                control_acted: bit(8),
                 ..PROVEN
             };
-            let is_proven = bit(0) && bit(1) && !bit(2) && bit(3) && bit(4) && !bit(5);
+            let is_quiet = !bit(2) && !bit(5) && !bit(6) && !bit(8);
+            let is_proven = bit(0) && bit(1) && bit(3) && bit(4) && bit(7) && is_quiet;
             assert_eq!(judge(&facts) == Verdict::Proven, is_proven, "{facts:?}");
         }
     }

@@ -12,6 +12,8 @@ pub(super) struct Watch<'a> {
     evidence: &'a Evidence,
     parts: Vec<&'a Evidence>,
     alerts: Vec<Alert>,
+    /// Alert conditions that the fault has to meet.
+    expected: Vec<&'static str>,
     kinds: Vec<Signal>,
     seen: Seen,
 }
@@ -33,7 +35,8 @@ impl<'a> Watch<'a> {
     pub(super) fn new(row: &'a Row) -> Self {
         let parts = row.evidence.signals();
         let seen = Seen { parts: vec![None; parts.len()], ..Seen::default() };
-        Self { evidence: &row.evidence, parts, alerts: alerts(), kinds: signals(), seen }
+        let expected = row.expected_alerts().collect();
+        Self { evidence: &row.evidence, parts, alerts: alerts(), expected, kinds: signals(), seen }
     }
 
     /// Reads an observation that began with the phase.
@@ -67,6 +70,17 @@ impl<'a> Watch<'a> {
         self.seen.held.is_some()
     }
 
+    /// Returns true if all alert conditions that the fault has to meet held once.
+    pub(super) fn is_alerted(&self) -> bool {
+        self.expected.iter().all(|id| self.seen.alert_at(id).is_some())
+    }
+
+    /// Returns true if a phase shows something that a phase without a fault must not show, whatever arrives later.
+    pub(super) fn is_spoilt(&self) -> bool {
+        let is_alarmed = self.expected.iter().any(|id| self.seen.alert_at(id).is_some());
+        is_alarmed || (self.holds() && !self.evidence.can_be_refuted())
+    }
+
     pub(super) fn into_seen(self) -> Seen {
         self.seen
     }
@@ -78,6 +92,25 @@ impl Seen {
         let mut watch = Watch::new(row);
         watch.note(observation, Instant::now());
         watch.into_seen()
+    }
+
+    /// Returns the moment at which an alert condition held first.
+    pub(super) fn alert_at(&self, id: &str) -> Option<Instant> {
+        self.alerts.iter().find(|(known, _)| *known == id).map(|(_, at)| *at)
+    }
+
+    /// Returns the alert conditions that held although the fault was not armed, of those that the fault has to meet.
+    pub(super) fn alarms(&self, row: &Row) -> Vec<&'static str> {
+        row.expected_alerts().filter(|id| self.alert_at(id).is_some()).collect()
+    }
+
+    /// Returns the alert conditions that the fault had to meet and did not meet in time.
+    pub(super) fn missing_alerts(&self, row: &Row, from: Option<Instant>) -> Vec<&'static str> {
+        let is_in_time = |id: &str| {
+            let took = self.alert_at(id).zip(from).map(|(at, from)| at.saturating_duration_since(from));
+            took.is_some_and(|took| took <= row.alert_deadline())
+        };
+        row.expected_alerts().filter(|id| !is_in_time(id)).collect()
     }
 
     /// Returns the first signal that the control did not show, or the evidence as a whole.
@@ -130,6 +163,40 @@ mod tests {
         assert_eq!(seen.first_signal(&quiet).map(|(_, at)| *at), Some(early));
         assert_eq!(seen.first_signal(&noisy).map(|(_, at)| *at), Some(late), "the control shows the first");
         assert_eq!(seen.kinds, ["issue"]);
+    }
+
+    fn alerted(alerts: &[&'static str], at: Instant) -> Seen {
+        Seen { alerts: alerts.iter().map(|id| (*id, at)).collect(), ..Seen::default() }
+    }
+
+    #[test]
+    fn late_alert_is_missing_unless_exempt() {
+        const EXEMPT: &[(&str, &str)] = &[("consumer lag", "five bets are no lag")];
+        let row = row(); // consumer.slow has to raise two alerts
+        let expected: Vec<&str> = row.expected_alerts().collect();
+        assert_eq!(expected, ["consumer lag", "p95 above 500 ms"]);
+        let from = Instant::now();
+        let late = from + row.alert_deadline() + std::time::Duration::from_millis(1);
+        let all = alerted(&["consumer lag", "p95 above 500 ms"], from);
+        assert!(all.missing_alerts(&row, Some(from)).is_empty());
+        assert_eq!(all.missing_alerts(&row, None).len(), 2, "no unit ended");
+        assert_eq!(alerted(&["consumer lag"], late).missing_alerts(&row, Some(from)), expected);
+        let eased = Row { exempt: EXEMPT, ..row };
+        assert_eq!(alerted(&["consumer lag"], from).alarms(&eased), Vec::<&str>::new());
+        assert_eq!(alerted(&["p95 above 500 ms", "dead letters"], from).alarms(&eased), ["p95 above 500 ms"]);
+        assert_eq!(alerted(&[], from).missing_alerts(&eased, Some(from)), ["p95 above 500 ms"]);
+    }
+
+    #[test]
+    fn irrefutable_evidence_ends_a_quiet_phase() {
+        let refutable = row();
+        let row = Row { evidence: Evidence::issue("game", "first"), ..row() };
+        for (row, is_spoilt) in [(&refutable, false), (&row, true)] {
+            let mut watch = Watch::new(row);
+            watch.note(&observation(&["first", "second"]), Instant::now());
+            assert!(watch.holds());
+            assert_eq!(watch.is_spoilt(), is_spoilt);
+        }
     }
 
     #[test]

@@ -36,6 +36,10 @@ const WINNERS: usize = 8;
 const PACED_PLAYERS: usize = 4;
 /// A payout of this many stakes is a big win, about which notification sends an e-mail.
 const BIG_WIN_STAKES: i64 = 20;
+/// Longest time for which big wins are waited for. An armed fault ends by itself a little later.
+const BIG_WINS_MAX: Duration = Duration::from_secs(240);
+/// Pause of a player whose bet was not answered with its result, so that a gateway that refuses does not use the bets up.
+const UNANSWERED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a workload plays on.
 #[derive(Clone, Copy, Debug)]
@@ -188,13 +192,12 @@ impl Workload {
                 paced(means, players, &units, interval, progress).await;
             }
             _ => {
-                let Some(player) = players.first() else { return progress.finish() };
+                let Some(player) = players.first() else { return };
                 for (unit, amount_minor) in units {
                     unit.measured(means, player, amount_minor, progress).await;
                 }
             }
         }
-        progress.finish();
     }
 
     /// The unit with this number.
@@ -298,16 +301,21 @@ async fn deposit(gateway: &Gateway, player: &Player) -> Result<i64> {
 async fn big_wins(gateway: &Gateway, players: &[Player], count: u32, bets_max: u32, progress: &Progress) {
     let stake_minor = AMOUNTS_MINOR[0];
     let (bets, wins) = (AtomicU32::new(0), AtomicU32::new(0));
-    let is_enough =
-        || wins.load(Ordering::Relaxed) >= count || bets.fetch_add(1, Ordering::Relaxed) >= bets_max;
+    let until = Instant::now() + BIG_WINS_MAX;
+    let is_enough = || {
+        let has_won = wins.load(Ordering::Relaxed) >= count;
+        has_won || Instant::now() >= until || bets.fetch_add(1, Ordering::Relaxed) >= bets_max
+    };
     let (is_enough, wins) = (&is_enough, &wins);
     let each = players.iter().map(|player| async move {
         while !is_enough() {
             let (key, began) = (Uuid::new_v4().to_string(), Instant::now());
-            let Ok(answer) = gateway.bet(player, stake_minor, CURRENCY, &key).await else { continue };
-            let is_big_win =
-                answer.result().is_ok_and(|bet| bet.payout_minor >= stake_minor * BIG_WIN_STAKES);
-            if is_big_win {
+            let answer = gateway.bet(player, stake_minor, CURRENCY, &key).await;
+            let Ok(bet) = answer.and_then(|answer| answer.result()) else {
+                tokio::time::sleep(UNANSWERED_PAUSE).await;
+                continue;
+            };
+            if bet.payout_minor >= stake_minor * BIG_WIN_STAKES {
                 wins.fetch_add(1, Ordering::Relaxed);
                 progress.unit_ended(true, began.elapsed());
             }
@@ -325,6 +333,17 @@ mod tests {
         assert_eq!(Workload::Deposits { count: 7 }.units_min(), 7);
         assert_eq!(Workload::BigWins { count: 2, bets_max: 900 }.units_min(), 2);
         assert_eq!(Workload::PacedBets { count: 9, interval_ms: 1 }.units_min(), 9);
+    }
+
+    #[tokio::test]
+    async fn refused_connections_do_not_use_the_bets_up_at_once() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let gateway = Gateway::new("http://127.0.0.1:1", None).unwrap(); // nobody listens there
+        let player = Player { player_id: "p".to_owned(), token: "t".to_owned() };
+        let (progress, began) = (Progress::default(), Instant::now());
+        big_wins(&gateway, &[player], 1, 3, &progress).await;
+        assert!(began.elapsed() >= UNANSWERED_PAUSE * 3, "{:?}", began.elapsed());
+        assert_eq!(progress.units(), 0);
     }
 
     #[test]

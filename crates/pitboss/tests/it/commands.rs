@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::stage::{Stage, shell, sleeper, until};
 
 #[tokio::test]
-async fn status_prints_all_fields_and_fails_unless_ready() {
+async fn status_has_all_fields_and_fails_unless_ready() {
     let (stage, _) = Stage::with_game().await;
     let status: Value = serde_json::from_str(&stage.run(&["status", "--json"], 0)).unwrap();
     assert_eq!(status["runtime"], "local");
@@ -68,7 +68,9 @@ fn commands_without_platform_fail_with_message() {
         (vec!["stop", "game"], 69),
         (vec!["bet"], 69),
         (vec!["dlq", "list", "--bootstrap-servers", "127.0.0.1:9"], 69),
+        (vec!["topics", "create", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["lag", "--once"], 69),
+        (vec!["lag", "--once", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["down"], 0),
         (vec!["nonsense"], 2),
         (vec!["--port-base", "80", "status"], 1),

@@ -8,6 +8,9 @@ use runtime::{infra, ports, tools};
 
 use crate::stage::{Stage, checkout, expect_exit};
 
+/// Number of ports that a platform takes from its base on.
+const PLATFORM_PORTS: u16 = 40;
+
 pub(crate) struct FakeHost {
     pub(crate) stage: Stage,
     programs: PathBuf,
@@ -19,7 +22,7 @@ impl FakeHost {
     pub(crate) fn new() -> Self {
         let stage = Stage::empty();
         let programs = stage.folder.path().join("programs");
-        let host = Self { stage, programs, port_base: free_base() };
+        let host = Self { stage, programs, port_base: ports::free_row(PLATFORM_PORTS).unwrap() };
         host.install("java", "echo 'openjdk version \"17.0.15\" 2025-04-15'");
         std::fs::create_dir_all(infra::kafka::jars(&host.stage.layout)).unwrap();
         host.install_document_store("exit 0");
@@ -72,11 +75,4 @@ pub(crate) fn write_program(path: &Path, script: &str) {
     let write = r#"printf '#!/bin/sh\n%s\n' "$1" > "$0" && chmod 755 "$0""#;
     let written = Command::new("/bin/sh").args(["-c", write]).arg(path).arg(script).status().unwrap();
     assert!(written.success());
-}
-
-/// A base port from which the ports of the document store and of the cache are free.
-fn free_base() -> u16 {
-    let candidates = ports::free(20).unwrap().into_iter().map(|redis| redis - 23);
-    let is_free = |base: &u16| ports::in_use([("mongo", base + 22), ("redis", base + 23)]).is_empty();
-    candidates.filter(|base| *base <= 60_000).find(is_free).unwrap()
 }

@@ -30,6 +30,21 @@ async fn armed_fault_is_in_status_until_disarmed() {
 }
 
 #[tokio::test]
+async fn invalid_flag_is_shown_until_all_are_disarmed() {
+    let stage = Stage::with_supervisor().await;
+    let file = stage.layout.faults_file();
+    std::fs::write(file, r#"{"flags": {"game.new": {"state": "ON"}}}"#).unwrap();
+    stage.run(&["fault", "on", "consumer.slow"], 0);
+    for command in ["status", "list"] {
+        let shown = json_of(&stage, &["fault", command]);
+        assert_eq!(shown["invalid"][0]["name"], "game.new", "{shown}");
+        assert!(stage.run(&["fault", command], 0).contains("invalid, so it is off: flag `game.new`: "));
+    }
+    assert_eq!(json_of(&stage, &["fault", "off", "--all"]), json!({ "disarmed": ["consumer.slow"] }));
+    assert_eq!(json_of(&stage, &["fault", "status"]), json!({ "armed": [] }));
+}
+
+#[tokio::test]
 async fn services_read_what_the_command_wrote() {
     let stage = Stage::with_supervisor().await;
     stage.run(&["fault", "on", "game.cpu-spike"], 0);
@@ -71,7 +86,7 @@ fn list_needs_no_platform() {
 fn commands_need_a_running_platform() {
     let stage = Stage::empty();
     // Another platform may run on this machine at the default ports.
-    let base = runtime::ports::free(1).unwrap()[0].clamp(1_024, 60_000).to_string();
+    let base = runtime::ports::free_row(40).unwrap().to_string();
     for args in [["fault", "on", "consumer.slow"].as_slice(), &["verify", "consumer.slow"]] {
         assert!(stage.run(&[&["--port-base", &base], args].concat(), 69).contains("./pitboss up"));
     }

@@ -75,7 +75,7 @@ fn missing_or_old_cargo_is_an_error() {
     assert!(text.contains("cargo is 1.65.0 (") && text.contains(&format!("{wanted} or newer")), "{text}");
     assert!(!fresh.path("target/debug/pitboss").exists());
 
-    // rustup uses the version that the checkout names, whatever version it reports elsewhere.
+    // Rustup uses the version that the checkout names, whatever version it reports elsewhere.
     write_program(&fresh.path("programs/rustup"), "exit 0");
     let output = fresh.status();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "started status\n", "{output:?}");

@@ -1,6 +1,8 @@
 //! Tests of the supervisor and the commands that talk to it, with small fake parts in place of servers.
 
 mod audit;
+mod audit_events;
+mod audit_page;
 mod commands;
 #[expect(clippy::unwrap_used, reason = "a test helper panics if its set-up fails")]
 mod fake_host;

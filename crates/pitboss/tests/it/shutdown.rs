@@ -108,7 +108,7 @@ async fn platform_shuts_down_with_its_owner_process() {
 }
 
 #[tokio::test]
-async fn platform_shuts_down_when_state_folder_is_removed() {
+async fn removed_state_folder_shuts_down_platform() {
     let (stage, game) = Stage::with_game().await;
     let supervisor = stage.supervisor();
     std::fs::remove_dir_all(stage.layout.state()).unwrap();

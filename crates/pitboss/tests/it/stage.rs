@@ -14,6 +14,7 @@ use runtime::{Layout, pids};
 
 /// Generous, because the machine that runs the tests may be busy with building.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
@@ -85,9 +86,17 @@ impl Stage {
         self.client.status().await.unwrap().part(name).unwrap().clone()
     }
 
+    /// Waits for a state, and returns the status that has it.
     pub(crate) async fn until_state(&self, name: &str, state: PartState) -> PartStatus {
-        until(&format!("{name} is {}", state.as_str()), async || self.part(name).await.state == state).await;
-        self.part(name).await
+        let began = Instant::now();
+        loop {
+            let part = self.part(name).await;
+            if part.state == state {
+                return part;
+            }
+            assert!(began.elapsed() < SOON, "not within {SOON:?}: {name} is {}: {part:?}", state.as_str());
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     pub(crate) fn supervisor(&self) -> ProcessId {
@@ -153,7 +162,7 @@ pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !condition().await {
         assert!(began.elapsed() < SOON, "not within {SOON:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

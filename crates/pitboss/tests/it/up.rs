@@ -58,7 +58,7 @@ fn death_at_start_shows_log_and_stops_everything() {
 }
 
 #[tokio::test]
-async fn second_up_changes_nothing_and_failed_up_stops_its_parts() {
+async fn second_up_is_idle_and_failed_up_stops_parts() {
     let host = FakeHost::new();
     host.install_real("redis-server");
     host.run(&ONLY_REDIS, 0);

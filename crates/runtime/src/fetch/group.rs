@@ -30,7 +30,7 @@ struct Record {
 
 /// A running program with everything that it starts. Dropping it before the program has ended kills all of it.
 #[derive(Debug)]
-pub(super) struct Group {
+pub struct Group {
     /// `None` if the program had ended before it could be recorded.
     leader: Option<ProcessId>,
     record: PathBuf,
@@ -39,7 +39,10 @@ pub(super) struct Group {
 
 impl Group {
     /// Records the group that the child `pid` of this process leads.
-    pub(super) fn of(layout: &Layout, what: &str, pid: i32) -> Result<Self, RuntimeError> {
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn of(layout: &Layout, what: &str, pid: i32) -> Result<Self, RuntimeError> {
         let record = layout.run().join(format!("{FILE_PREFIX}{pid}.json"));
         let leader = ProcessId::of(pid);
         let group = Self { leader: leader.clone(), record, has_ended: false };

@@ -103,7 +103,7 @@ fn dead_part_restarts_but_stopped_part_does_not() {
 }
 
 #[test]
-fn five_deaths_are_a_crash_loop_with_more_attempts() {
+fn five_deaths_are_a_crash_loop() {
     let mut simulation = Simulation::new(&[spec("game", &[])]);
     for _ in 0..4 {
         simulation.die("game");

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, doc};
+use contracts::now_ms;
 
 use super::{Collection, Mongo};
 use crate::StoreError;
@@ -222,10 +223,6 @@ impl ScannedRows {
         self.state.is_ready.store(false, Ordering::Relaxed);
         Ok(())
     }
-}
-
-fn now_ms() -> i64 {
-    bson::DateTime::now().timestamp_millis()
 }
 
 /// Number of rows for which the query probably takes [`TARGET_MS`], after `rows` took `took_ms`.

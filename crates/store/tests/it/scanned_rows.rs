@@ -21,7 +21,7 @@ async fn rows() -> (Mongo, ScannedRows, Arc<AtomicBool>) {
 }
 
 #[tokio::test]
-async fn rows_are_written_while_wanted_and_then_dropped() {
+async fn rows_are_dropped_once_unwanted() {
     let (mongo, _rows, wanted) = rows().await;
     let collection = mongo.collection::<Document>(NAME);
     let count = || async { collection.count(doc! {}).await.ok() };
@@ -32,7 +32,7 @@ async fn rows_are_written_while_wanted_and_then_dropped() {
 }
 
 #[tokio::test]
-async fn rows_are_written_for_requests_until_the_query_is_slow() {
+async fn scanned_rows_are_written_until_query_is_slow() {
     let (mongo, rows, wanted) = rows().await;
     // From now on only the question asks for rows.
     wanted.store(false, Ordering::Relaxed);

@@ -71,7 +71,7 @@ impl Root {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // consistent after every statement, so a panic in another thread does not damage it
+        // Consistent after every statement, so a panic in another thread does not damage it
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,7 +86,7 @@ impl Root {
         }
         state.started += 1;
         state.open += 1;
-        // the root takes one extra place
+        // The root takes one extra place
         Some(state.started <= SPANS_PER_TRANSACTION_MAX + 1)
     }
 

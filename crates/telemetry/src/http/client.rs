@@ -227,7 +227,7 @@ async fn perform(
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
-    // the caller may drop this future before the response arrives
+    // The caller may drop this future before the response arrives
     let unanswered = spans::unfinished(&span);
     let answer = client.execute(request).await;
     unanswered.finished();

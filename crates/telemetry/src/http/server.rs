@@ -68,7 +68,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let incoming = extract_untrusted(request.headers(), &self.policy);
         let span = request_span(&request, incoming);
-        // the future takes the ready instance, because the clone may not be ready
+        // The future takes the ready instance, because the clone may not be ready
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let hub = Hub::new_from_top(Hub::main());
@@ -82,7 +82,7 @@ where
 fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let (method, source) = (known_method(request.method()), if route.is_some() { "route" } else { "custom" });
-    // an unmatched path is untrusted text, and each one would create another transaction name
+    // An unmatched path is untrusted text, and each one would create another transaction name
     let name = format!("{method} {}", route.unwrap_or("<unmatched>"));
     let span = tracing::info_span!(
         parent: None,
@@ -97,7 +97,7 @@ fn request_span(request: &Request<Body>, incoming: Incoming) -> Span {
         url.scheme = "http",
         network.protocol.version = protocol_version(request.version()),
     );
-    // refused only if telemetry is off
+    // Refused only if telemetry is off
     span.set_parent(incoming.context).ok();
     for link in incoming.links {
         span.add_link(link);
@@ -133,7 +133,7 @@ async fn answer(
     counted: Counted,
     inner: impl Future<Output = Result<Response, Infallible>> + Send,
 ) -> Result<Response, Infallible> {
-    // the caller may disconnect before there is a response
+    // The caller may disconnect before there is a response
     let unanswered = spans::unfinished(&span);
     // The panic hook has already reported it in this trace. The connection and its other requests continue.
     let outcome = AssertUnwindSafe(inner).catch_unwind().await;
@@ -149,7 +149,7 @@ async fn answer(
         response.headers_mut().insert(TRACE_ID_HEADER, value);
     }
     counted.answered(status);
-    // tasks that the handler started hold the span, some of them as long as the process lives
+    // Tasks that the handler started hold the span, some of them as long as the process lives
     spans::end(&span);
     Ok(response)
 }

@@ -34,7 +34,7 @@ struct Registry {
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { series: BTreeMap::new(), refused: 0 });
 
 fn registry() -> MutexGuard<'static, Registry> {
-    // a panic in another thread does not damage the sums, because every update keeps them valid
+    // A panic in another thread does not damage the sums, because every update keeps them valid
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -203,6 +203,6 @@ fn escape(value: &str) -> String {
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // writing to a String cannot fail
+    // Writing to a String cannot fail
     out.write_fmt(text).ok();
 }

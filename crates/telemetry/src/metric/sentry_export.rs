@@ -21,7 +21,7 @@ pub(crate) fn start_exporting() {
     let work = || {
         crate::frames::warm();
         loop {
-            // the sleep is an interval and waits for no condition
+            // The sleep is an interval and waits for no condition
             std::thread::sleep(SUMS_EVERY);
             export_sums();
         }
@@ -48,7 +48,7 @@ fn capture<'a>(metric: Metric, value: f64, labels: impl Iterator<Item = (&'a str
         Unit::Second => Some(SentryUnit::Second),
         Unit::Ratio => Some(SentryUnit::Ratio),
     };
-    // the three builders share no type, so the labels are added in each arm
+    // The three builders share no type, so the labels are added in each arm
     match metric.kind() {
         Kind::Counter => labels
             .fold(metrics::counter(metric.sentry_name(), value), |m, (name, value)| {

@@ -142,7 +142,7 @@ fn threads<S: Serializer>(threads: &&[String], serializer: S) -> Result<S::Ok, S
 }
 
 fn rfc3339(at: SystemTime) -> String {
-    // formatting a time of this century cannot fail
+    // Formatting a time of this century cannot fail
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 

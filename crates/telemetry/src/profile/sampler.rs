@@ -43,14 +43,14 @@ pub(super) fn record(
     // `build` reads the debug information of the whole program, which would stay in memory
     backtrace::clear_symbol_cache();
     let started = SystemTime::now();
-    // the receiver is gone if nobody waits
+    // The receiver is gone if nobody waits
     beginning.try_send(()).ok();
-    // both errors are the end: of the time, or of the profile
+    // Both errors are the end: of the time, or of the profile
     stopped.recv_timeout(within).ok();
     let duration = started.elapsed().unwrap_or_default();
     let report = guard.report().build_unresolved()?;
     drop(guard);
-    // this thread's own work is none of the process's
+    // This thread's own work is none of the process's
     let others = report.data.iter().filter(|(stack, _)| stack.thread_id != current_thread());
     let stacks = others.map(|(stack, count)| Sampled {
         addresses: stack.frames.iter().map(|frame| frame.ip() as usize as u64).collect(),

@@ -176,11 +176,11 @@ impl<F: Fn(u64) -> Option<String>> Names<F> {
     /// The positions of a stack's functions, without the frames of the sampler.
     fn stack(&mut self, addresses: &[u64]) -> Vec<usize> {
         let handler = addresses.iter().position(|address| self.is_handler(*address));
-        // the trampoline follows the handler
+        // The trampoline follows the handler
         let interrupted = handler.map_or(0, |handler| handler + 2);
         let mut stack = Vec::new();
         for (depth, address) in addresses.iter().enumerate().skip(interrupted).take(STACK_FRAMES_MAX) {
-            // the interrupted address is exact, the others are one past their call
+            // The interrupted address is exact, the others are one past their call
             let address = if depth == interrupted { *address } else { address.saturating_sub(1) };
             stack.extend(self.position(address));
         }
@@ -232,7 +232,7 @@ mod tests {
 
     fn named(address: u64) -> Option<String> {
         let name = match address {
-            // return addresses are one past the call
+            // Return addresses are one past the call
             9 => HANDLER,
             100 => "game::hunt",
             199 => "game::place",
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn stack_begins_with_interrupted_function() {
-        // unwinder, handler, trampoline, then the interrupted address and its callers
+        // Unwinder, handler, trampoline, then the interrupted address and its callers
         let stacks = vec![sampled(&[5, 10, 20, 100, 200, 300], 7, MS, 2)];
         let profile = profile(stacks, 7).unwrap();
         assert_eq!(profile.functions, ["game::hunt", "game::place", "main"]);

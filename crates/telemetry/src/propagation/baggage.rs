@@ -53,7 +53,7 @@ impl Parsed {
 pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a str>, dropped: &mut Dropped) -> Parsed {
     let mut parsed = Parsed::default();
     for line in lines {
-        // the whole header is dropped, because a cut entry could be valid but wrong
+        // The whole header is dropped, because a cut entry could be valid but wrong
         if line.len() > BYTES_MAX {
             dropped.record(BAGGAGE, DropReason::Oversized);
             continue;
@@ -105,9 +105,9 @@ pub fn entry(context: &Context, name: &str) -> Option<String> {
     context.baggage().get(name).map(ToString::to_string)
 }
 
-/// A Pitboss entry (`pitboss.…`) that arrived with the current unit of work.
+/// A Pitboss entry (`pitboss.…`) that arrived with the current unit of work. Without it this is one lookup and no allocation.
 pub fn baggage_entry(name: &str) -> Option<String> {
-    entry(&Context::current(), name)
+    Context::map_current(|context| entry(context, name))
 }
 
 /// Adds a Pitboss entry to the context. Returns `None` if the name or value is invalid or there are too many entries.

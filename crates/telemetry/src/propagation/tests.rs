@@ -45,7 +45,7 @@ fn origin_is_the_span_that_headers_name() {
 }
 
 #[test]
-fn baggage_headers_merge_and_unknown_entries_are_dropped() {
+fn baggage_merges_without_unknown_entries() {
     let first = format!("other=1,sentry-trace_id={TRACE};p=1");
     let context = read(&[
         ("traceparent", PARENT),
@@ -117,7 +117,7 @@ fn header_with_matching_baggage_has_precedence() {
     assert_eq!((trace_of(&by_w3c), written(&by_w3c, TRACESTATE)), (TRACE.to_owned(), "a=1".to_owned()));
     assert!(written(&by_w3c, BAGGAGE).contains("sentry-release=r"));
     assert_eq!(trace_of(&with(&[])), TRACE, "W3C has precedence without baggage");
-    // both sampling contexts at once: `sentry-trace` and its own context count
+    // Both sampling contexts at once: `sentry-trace` and its own context count
     let both = with(&[("baggage", &w3cs), ("baggage", &sentrys)]);
     assert_eq!(trace_of(&both), LATER_TRACE);
 }
@@ -155,7 +155,7 @@ fn random_flag_is_kept_and_unknown_flags_dropped() {
         let context = read(&[("traceparent", &parent)]);
         assert_eq!(written(&context, TRACEPARENT), format!("00-{TRACE}-b7ad6b7169203331-{expected}"));
     }
-    // two headers of one caller: flags and state that `sentry-trace` cannot express come from `traceparent`
+    // Two headers of one caller: flags and state that `sentry-trace` cannot express come from `traceparent`
     let sentry = format!("{TRACE}-00f067aa0ba902b7-1");
     let baggage = format!("sentry-trace_id={TRACE},sentry-public_key=k");
     let parent = format!("00-{TRACE}-b7ad6b7169203331-03");
@@ -343,7 +343,7 @@ fn entries_need_an_operator_or_inside_listener() {
 }
 
 #[test]
-fn listener_creates_its_own_entry_and_accepts_none() {
+fn listener_accepts_no_foreign_entry() {
     let policy = TrustPolicy::outside([])
         .with_operator(|headers| headers.contains_key("x-operator"))
         .with_own_entry("pitboss.faults", |headers| {

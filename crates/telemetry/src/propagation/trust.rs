@@ -114,7 +114,7 @@ pub fn extract_untrusted(headers: &HeaderMap, policy: &TrustPolicy) -> Incoming 
 fn judge(mut raw: wire::Raw, headers: &HeaderMap, policy: &TrustPolicy) -> Incoming {
     let is_operators = policy.operator.as_ref().is_some_and(|is_operator| is_operator(headers));
     if !is_operators {
-        // every browser has a public key, so the key may continue a trace but not send commands
+        // Every browser has a public key, so the key may continue a trace but not send commands
         raw.baggage.own.clear();
     }
     if let Some((name, _)) = &policy.own_entry {

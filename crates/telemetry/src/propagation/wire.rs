@@ -49,7 +49,7 @@ impl Raw {
         let (mut w3c, mut members) = (None, Members::default());
         let mut lines: VecDeque<&str> = VecDeque::new();
         for (name, value) in headers {
-            // names are exact: Kafka's are case-sensitive, and the HTTP server makes them lower case
+            // Names are exact: Kafka's are case-sensitive, and the HTTP server makes them lower case
             let Some(name) = super::trace_header(name) else { continue };
             let Ok(value) = std::str::from_utf8(value) else {
                 raw.dropped.record(name, DropReason::NotText);

@@ -58,7 +58,7 @@ fn longest_card_from(text: &str, groups: &[(usize, usize)]) -> Option<usize> {
         if digits.len() > 19 {
             break;
         }
-        // groups of one or two digits are sums and dates, and not parts of a card number
+        // Groups of one or two digits are sums and dates, and not parts of a card number
         if (index == 0 || digits.len() / (index + 1) >= 3) && is_card(&digits) {
             best = Some(index + 1);
         }

@@ -205,7 +205,7 @@ fn find_emails(text: &str) -> Vec<(usize, usize)> {
         let floor = found.last().map_or(0, |(_, end)| *end);
         let before = bytes[floor..at].iter().rev().take_while(|byte| local(byte)).count();
         let host = &bytes[at + sign..];
-        // an address may be in brackets
+        // An address may be in brackets
         let bracketed =
             if host.starts_with(b"[") { host.iter().position(|byte| *byte == b']') } else { None };
         let after =

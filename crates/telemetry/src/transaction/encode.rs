@@ -52,7 +52,7 @@ pub(crate) fn transaction(finished: &Finished, about: &About, out: &mut Vec<u8>)
 
 /// Writes an item's header and its body.
 fn item(kind: &str, body: &impl Serialize, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    // the item's header contains the length, so space for it is reserved and the body is written first
+    // The item's header contains the length, so space for it is reserved and the body is written first
     const ITEM_HEADER: usize = 64;
     let item_at = out.len();
     out.extend_from_slice(&[b' '; ITEM_HEADER]);
@@ -99,7 +99,7 @@ pub(crate) struct Sdk {
 pub(crate) const SDK: Sdk = Sdk { name: "sentry.rust.pitboss", version: env!("CARGO_PKG_VERSION") };
 
 pub(crate) fn now_rfc3339() -> String {
-    // formatting a time of this century cannot fail
+    // Formatting a time of this century cannot fail
     time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
@@ -285,7 +285,7 @@ impl Serialize for AttributeValue<'_> {
             Value::Array(Array::String(values)) => {
                 serializer.collect_seq(values.iter().map(|value| Text(value.as_str())))
             }
-            // the enums are not exhaustive, so a future variant is written as OpenTelemetry formats it
+            // The enums are not exhaustive, so a future variant is written as OpenTelemetry formats it
             other => Text(&other.as_str()).serialize(serializer),
         }
     }

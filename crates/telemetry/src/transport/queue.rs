@@ -197,7 +197,7 @@ mod tests {
         let lost: Vec<Vec<u8>> =
             (0..5).map(|name| names(&queue.push(of(Category::Transaction, name, 10), &limits))).collect();
         assert_eq!(lost, [vec![], vec![], vec![], vec![0], vec![1]]);
-        // by bytes as by number
+        // By bytes as by number
         assert_eq!(names(&queue.push(of(Category::LogItem, 6, 85), &limits)), [2, 3]);
         assert_eq!(names(&queue.push(of(Category::LogItem, 7, 101), &limits)), [7], "never fits");
         queue.push(of(Category::Error, 8, 10), &limits);

@@ -48,7 +48,7 @@ fn client(dsn: &Dsn, shared: &Shared) -> Result<reqwest::Client, String> {
         HeaderValue::from_str(&dsn.to_auth(Some(agent)).to_string()).map_err(|error| error.to_string())?;
     let headers = HeaderMap::from_iter([
         (http::HeaderName::from_static("x-sentry-auth"), auth),
-        // without it, receivers drop the body silently
+        // Without it, receivers drop the body silently
         (CONTENT_TYPE, HeaderValue::from_static("application/x-sentry-envelope")),
     ]);
     reqwest::Client::builder()
@@ -201,7 +201,7 @@ impl Sender {
         let outcome = match request.send().await {
             Ok(response) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                // the body is not needed, but the connection is reused only after it was read to its end
+                // The body is not needed, but the connection is reused only after it was read to its end
                 if response.content_length().is_some_and(|length| length <= ANSWER_BYTES_MAX) {
                     response.bytes().await.ok();
                 }
@@ -223,7 +223,7 @@ impl Sender {
             Outcome::Answered(status, _) if status.is_success() => None,
             Outcome::Answered(StatusCode::TOO_MANY_REQUESTS, _) => Some(Reason::RatelimitedByServer),
             Outcome::Answered(..) => Some(Reason::SendError),
-            // retried until its hold time ends, so that an error is not lost because a hung server never responded
+            // Retried until its hold time ends, so that an error is not lost because a hung server never responded
             Outcome::Failed if flight.taken.outgoing.may_arrive_twice() => {
                 pace.pause();
                 self.shared.queue().put_back(flight.taken);

@@ -98,7 +98,7 @@ pub(super) fn queue<T>(limits: Limits, batch_delay: Duration) -> (Sender<T>, Rec
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
-        // consistent after every statement, so a panic in another thread does not damage it
+        // Consistent after every statement, so a panic in another thread does not damage it
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

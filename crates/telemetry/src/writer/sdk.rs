@@ -62,7 +62,7 @@ fn losses_of_item(item: &EnvelopeItem) -> Losses {
         Lost::TraceMetricByte => Category::TraceMetricByte,
         _ => Category::Default,
     };
-    // a lost report is not a loss, and `Items::add` or `lose_envelope` counts what it reports
+    // A lost report is not a loss, and `Items::add` or `lose_envelope` counts what it reports
     item.losses()
         .filter(|loss| loss.reason.is_none())
         .map(|loss| (category(loss.category), loss.quantity))
@@ -131,7 +131,7 @@ struct Items {
 impl Items {
     fn add(&mut self, mut header: Map<String, Value>, payload: &[u8], losses: Losses, transport: &Transport) {
         let Ok(mut document) = serde_json::from_slice::<Value>(payload) else {
-            // unreadable data cannot be scrubbed, and unscrubbed data must not leave the process
+            // Unreadable data cannot be scrubbed, and unscrubbed data must not leave the process
             lose_all(Reason::EventProcessor, &losses);
             return;
         };
@@ -222,7 +222,7 @@ impl<'a> Iterator for Split<'a> {
         let mut line = self.line()?;
         let mut header: Map<String, Value> = serde_json::from_slice(line).ok()?;
         if !header.contains_key("type") {
-            // the first line is the envelope's own header
+            // The first line is the envelope's own header
             line = self.line()?;
             header = serde_json::from_slice(line).ok()?;
         }

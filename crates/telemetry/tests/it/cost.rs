@@ -47,7 +47,7 @@ fn cost() {
     let mut rounds: Vec<f64> = (0..15)
         .map(|_| {
             let us = round();
-            // the writer's work is not part of the hot path
+            // The writer's work is not part of the hot path
             telemetry.flush_blocking(10_000);
             us
         })

@@ -281,7 +281,7 @@ fn flags_are_on_events_and_affected_spans() {
 fn panic_while_hung() {
     let telemetry = scenario::telemetry();
     scenario::block_on(async {
-        // the first error of a process reads the symbol table, which is not measured here
+        // The first error of a process reads the symbol table, which is not measured here
         telemetry::spawn(async { panic!("first") }).await.unwrap_err();
         let started = Instant::now();
         telemetry::spawn(async { panic!("second") }).await.unwrap_err();
@@ -295,6 +295,6 @@ fn panic_does_not_wait_for_sentry() {
     let receiver = Receiver::start(Behaviour::Hung);
     let output = scenario::run("panic_while_hung", &receiver.dsn(), &[]);
     let took_ms: u64 = scenario::printed(&output, "panicked_ms").parse().unwrap();
-    // well below the two seconds
+    // Well below the two seconds
     assert!(took_ms < 1_500, "{took_ms}");
 }

@@ -15,6 +15,7 @@ use super::scenario;
 pub(crate) fn scenario(name: &str) -> Option<fn()> {
     match name {
         "profiled" => Some(profiled),
+        "profiled_beside_allocator" => Some(profiled_beside_allocator),
         "chosen" => Some(chosen),
         "unprofiled" => Some(unprofiled),
         _ => None,
@@ -53,13 +54,8 @@ fn allocate_until(stopped: &AtomicBool) {
     }
 }
 
-fn profiled() {
-    let telemetry = scenario::telemetry();
-    let stopped = Arc::new(AtomicBool::new(false));
-    let allocating = std::thread::spawn({
-        let stopped = Arc::clone(&stopped);
-        move || allocate_until(&stopped)
-    });
+/// A transaction with a profile of two functions.
+fn profile_of_burning() {
     let root = spans::background("profiled", []);
     root.in_scope(|| {
         let profiler = profile::start(&Span::current());
@@ -69,10 +65,27 @@ fn profiled() {
         burns_most();
         burns_little();
     });
-    drop(root);
+}
+
+fn profiled() {
+    let telemetry = scenario::telemetry();
+    profile_of_burning();
+    // A flush would not wait for the profile
+    scenario::wait_for_test();
+    println!("drops={:?}", telemetry::drops());
+    scenario::finish(telemetry);
+}
+
+fn profiled_beside_allocator() {
+    let telemetry = scenario::telemetry();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let allocating = std::thread::spawn({
+        let stopped = Arc::clone(&stopped);
+        move || allocate_until(&stopped)
+    });
+    profile_of_burning();
     stopped.store(true, Ordering::Relaxed);
     allocating.join().unwrap();
-    // a flush would not wait for the profile
     scenario::wait_for_test();
     println!("drops={:?}", telemetry::drops());
     scenario::finish(telemetry);
@@ -150,6 +163,16 @@ fn shares_of_functions_are_those_of_cpu_time() {
         ["perf_signal_handler", "pprof::", "backtrace::"].iter().any(|name| function.starts_with(name))
     });
     assert_eq!(own, None, "the sampler is in no stack");
+    assert_eq!(scenario::printed(&output, "drops"), "[]");
+}
+
+/// The other thread takes samples, too, so the shares are not those of the two functions.
+#[test]
+fn profile_beside_a_thread_that_allocates_is_sent() {
+    let (items, output) = envelope_of("profiled_beside_allocator");
+    let [_, (kind, document)] = items.as_slice() else { panic!("{items:#?}") };
+    assert_eq!(kind, "profile");
+    assert!(samples_with(document, "burns_") > 2, "{document:#}");
     assert_eq!(scenario::printed(&output, "drops"), "[]");
 }
 

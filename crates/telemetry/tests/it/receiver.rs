@@ -63,7 +63,7 @@ pub(crate) struct Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::SeqCst);
-        // wakes the acceptor
+        // Wakes the acceptor
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }
@@ -235,7 +235,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    // without a length there is no body, as in a GET
+    // Without a length there is no body, as in a GET
     let length: usize = header("content-length").map_or(Some(0), |text| text.parse().ok())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

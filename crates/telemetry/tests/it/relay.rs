@@ -45,7 +45,7 @@ fn relay_accepts_envelopes() {
     println!("{text}");
     assert!(accepted, "{text}");
 
-    // the check detects an invalid envelope
+    // The check detects an invalid envelope
     let broken = envelopes.iter().find(|e| e.windows(13).any(|w| w == b"queue.process")).unwrap().clone();
     let broken = String::from_utf8(broken).unwrap().replace(r#""span_id":""#, r#""span_id":"zz"#);
     let (_, rest) = broken.split_once('\n').unwrap();

@@ -31,9 +31,9 @@ pub(crate) fn start(name: &str, dsn: &str, arguments: &[(&str, &str)]) -> Child 
         .env("SENTRY_RELEASE", "game@1.2.3")
         .env("SENTRY_ENVIRONMENT", "test")
         .env("RUST_LOG", "info")
-        // the standard library's own backtraces read all debug information, which is not measured here
+        // The standard library's own backtraces read all debug information, which is not measured here
         .env("RUST_BACKTRACE", "0")
-        // a proxy that does not exist, because nothing may be sent through it
+        // A proxy that does not exist, because nothing may be sent through it
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9")
         .stdin(Stdio::piped())
@@ -149,7 +149,7 @@ fn child() {
     ];
     let work =
         families.iter().find_map(|family| family(&name)).unwrap_or_else(|| panic!("no scenario {name}"));
-    // the test harness has started a line on standard output
+    // The test harness has started a line on standard output
     println!();
     work();
 }

@@ -79,7 +79,7 @@ fn personal_data_is_scrubbed() {
         assert!(at.is_none(), "{what} left: {at:?}");
     }
     assert!(sent.matches("[Filtered]").count() > 20, "and the rest is still there");
-    // the standard library writes the panic's own line, to standard error
+    // The standard library writes the panic's own line, to standard error
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let ours: Vec<&str> =
         lines.lines().filter(|line| line.contains(" it::") || line.contains("telemetry::")).collect();

@@ -43,7 +43,7 @@ fn handler() {
             "traceparent",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".as_bytes(),
         )]);
-        // a sweeper's query, which is not part of a transaction and becomes none
+        // A sweeper's query, which is not part of a transaction and becomes none
         spans::db("mongodb", "game", "bets", "find", FIND).in_scope(|| {});
         spans::cache_get("session:8").in_scope(|| {});
         let process = spans::queue_process(&PROCESS, &parent);
@@ -217,7 +217,7 @@ fn both_of(span: &tracing::Span) -> opentelemetry::trace::SpanContext {
 }
 
 #[test]
-fn background_work_links_and_stored_trace_continues() {
+fn background_links_and_stored_trace_continues() {
     let receiver = Receiver::start(Behaviour::Normal);
     let output = scenario::run("links", &receiver.dsn(), &[]);
     let (first, second) = (scenario::printed(&output, "first"), scenario::printed(&output, "second"));

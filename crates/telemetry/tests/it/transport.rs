@@ -30,7 +30,7 @@ fn burst() {
     let telemetry = scenario::telemetry();
     for _ in 0..10 {
         work("burst", 100);
-        // at a rate that the writer can follow, so that only the transport can lose transactions
+        // At a rate that the writer can follow, so that only the transport can lose transactions
         telemetry.flush_blocking(0);
     }
     println!("drops={:?}", telemetry::drops());
@@ -66,9 +66,9 @@ fn shutdown_counts_unsent_at_deadline() {
     let output = scenario::run("burst", &receiver.dsn(), &[("DEADLINE", "300")]);
     assert_eq!(scenario::printed(&output, "all"), "false");
     let stopped_ms: u64 = scenario::printed(&output, "stopped_ms").parse().unwrap();
-    // a request in flight would time out after 5 s
+    // A request in flight would time out after 5 s
     assert!((250..4_500).contains(&stopped_ms), "{stopped_ms}");
-    // a transaction and its two spans each
+    // A transaction and its two spans each
     assert_eq!(scenario::printed(&output, "after"), r#"[("shutdown", 3000)]"#);
 }
 
@@ -153,7 +153,7 @@ fn behind() {
     let telemetry = scenario::telemetry_with(|config| config.transport.queue_envelopes_max = 50);
     for _ in 0..8 {
         work("many", 50);
-        // the writer keeps up, but the queue behind it does not
+        // The writer keeps up, but the queue behind it does not
         telemetry.flush_blocking(0);
     }
     scenario::until("the queue overflows", || !telemetry::drops().is_empty());
@@ -172,7 +172,7 @@ fn error_overtakes_transactions() {
         receiver.items().iter().map(|item| item.header["type"].as_str().unwrap().to_owned()).collect();
     let at = kinds.iter().position(|kind| kind == "event").expect("the error arrived");
     let behind = kinds[at..].iter().filter(|kind| *kind == "transaction").count();
-    // fifty transactions were queued before the error, and it overtook them
+    // Fifty transactions were queued before the error, and it overtook them
     assert!(behind >= 40, "only {behind} transactions came after it: {kinds:?}");
     let names: Vec<Item> = receiver.transactions();
     assert!(

@@ -83,7 +83,7 @@ fn assert_callers_do_not_wait(dsn: &str) {
     let output = scenario::run("hot_path", dsn, &[]);
     let us = |name: &str| -> u64 { scenario::printed(&output, name).parse().unwrap() };
     assert!(us("slowest_us") < 1_000 * scenario::SOON_MS, "a call waited for the network");
-    // a busy machine delays some calls, but not every second one
+    // A busy machine delays some calls, but not every second one
     assert!(us("median_us") < 10_000, "calls sleep: {} us", us("median_us"));
 }
 
@@ -138,7 +138,7 @@ fn held() {
     let telemetry = scenario::telemetry_with(|config| config.transport.unreachable_hold_ms = SHORT_MS);
     lose_one("held");
     scenario::wait_for_test();
-    // the sender may pause longer than it holds an envelope, but after the report was sent it does not pause any more
+    // The sender may pause longer than it holds an envelope, but after the report was sent it does not pause any more
     assert!(telemetry.flush_blocking(scenario::SOON_MS));
     work("next", 1);
     scenario::finish(telemetry);
@@ -159,7 +159,7 @@ fn undeliverable_envelope_is_held_then_lost() {
 fn late_server_gets_everything_once() {
     let port = ClosedPort::reserve();
     let mut running = scenario::start("burst", &port.dsn(), &[]);
-    // everything was submitted by now, and nothing was received
+    // Everything was submitted by now, and nothing was received
     assert_eq!(scenario::wait_for(&mut running, "drops"), "[]");
     let receiver = port.open();
     let output = scenario::end(running);

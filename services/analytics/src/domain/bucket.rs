@@ -1,14 +1,14 @@
-//! Time buckets: facts fold into ten-second slots, slots into minutes, minutes into hours.
+//! Time buckets: facts fold into buckets of ten seconds, these into minutes, and minutes into hours.
 //!
-//! They bound the cost of a recompute regardless of the length of the history: a slot has the facts of ten seconds, a minute has
-//! six slots, an hour has sixty minutes.
+//! They bound the cost of a recompute regardless of the length of the history: a minute has six buckets of ten
+//! seconds, and an hour has sixty minutes.
 
 /// Length of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
-    /// Ten seconds, recomputed from facts.
-    Slot,
-    /// One minute, recomputed from its slots.
+    /// Ten seconds, recomputed from facts. Its stored name is `slot`.
+    TenSeconds,
+    /// One minute, recomputed from its buckets of ten seconds.
     Minute,
     /// One hour, recomputed from its minutes.
     Hour,
@@ -16,13 +16,13 @@ pub enum Level {
 
 impl Level {
     /// All levels, each after the level that it is computed from.
-    pub const ALL: [Self; 3] = [Self::Slot, Self::Minute, Self::Hour];
+    pub const ALL: [Self; 3] = [Self::TenSeconds, Self::Minute, Self::Hour];
 
     /// Name in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Slot => "slot",
+            Self::TenSeconds => "slot",
             Self::Minute => "minute",
             Self::Hour => "hour",
         }
@@ -32,18 +32,18 @@ impl Level {
     #[must_use]
     pub const fn length_s(self) -> i64 {
         match self {
-            Self::Slot => 10,
+            Self::TenSeconds => 10,
             Self::Minute => 60,
             Self::Hour => 3_600,
         }
     }
 
-    /// Level that this one is summed from. `None` for a slot, which is summed from facts.
+    /// Level that this one is summed from. `None` for ten seconds, which are summed from facts.
     #[must_use]
     pub const fn summed_from(self) -> Option<Self> {
         match self {
-            Self::Slot => None,
-            Self::Minute => Some(Self::Slot),
+            Self::TenSeconds => None,
+            Self::Minute => Some(Self::TenSeconds),
             Self::Hour => Some(Self::Minute),
         }
     }
@@ -56,7 +56,7 @@ impl Level {
     }
 }
 
-/// A slot of one game and currency, to which a fact belongs.
+/// A bucket of one game and currency, by default of ten seconds, to which a fact belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Bucket {
     /// Start in seconds since 1970.
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_has_one_bucket_per_level_also_before_1970() {
-        for (at_ms, slot, minute, hour) in [
+    fn time_has_one_bucket_per_level() {
+        for (at_ms, ten_seconds, minute, hour) in [
             (0, 0, 0, 0),
             (9_999, 0, 0, 0),
             (10_000, 10, 0, 0),
@@ -103,14 +103,14 @@ mod tests {
             (-1, -10, -60, -3_600),
         ] {
             let starts = Level::ALL.map(|level| level.start_s(at_ms));
-            assert_eq!(starts, [slot, minute, hour], "{at_ms}");
+            assert_eq!(starts, [ten_seconds, minute, hour], "{at_ms}");
         }
     }
 
     #[test]
     fn parts_are_exactly_the_finer_buckets() {
         let minute = Bucket { start_s: 120, game: "slots".to_owned(), currency: "EUR".to_owned() };
-        let parts: Vec<Bucket> = minute.parts(Level::Minute, Level::Slot).collect();
+        let parts: Vec<Bucket> = minute.parts(Level::Minute, Level::TenSeconds).collect();
         assert_eq!(parts.iter().map(|part| part.start_s).collect::<Vec<_>>(), [120, 130, 140, 150, 160, 170]);
         assert!(parts.iter().all(|part| part.within(Level::Minute) == minute));
         assert_eq!(minute.within(Level::Hour).parts(Level::Hour, Level::Minute).count(), 60);

@@ -2,7 +2,7 @@
 
 use contracts::proto::bets::v1::BetVoided;
 use contracts::proto::common::v1::Money;
-use contracts::{FieldError, Game, Message};
+use contracts::{FieldError, Game, Message, required_money};
 
 use super::bucket::{Bucket, Level};
 
@@ -90,11 +90,11 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// Returns the slot that this fact belongs to.
+    /// Returns the bucket of ten seconds that this fact belongs to.
     #[must_use]
     pub fn bucket(&self) -> Bucket {
         Bucket {
-            start_s: Level::Slot.start_s(self.at_ms),
+            start_s: Level::TenSeconds.start_s(self.at_ms),
             game: self.game.clone(),
             currency: self.currency.clone(),
         }
@@ -103,7 +103,7 @@ impl Fact {
     /// Returns the fact of an event, or `None` for events that are not counted.
     ///
     /// # Errors
-    /// [`FieldError`] when an amount is missing.
+    /// [`FieldError`] when an amount is missing or has an unknown currency.
     pub fn of(message: &Message, at_ms: i64) -> Result<Option<Self>, FieldError> {
         let fact = |kind, player_id: &str, game: &str, currency: &str, in_minor, out_minor| Self {
             kind,
@@ -114,39 +114,42 @@ impl Fact {
             in_minor,
             out_minor,
         };
-        let payment = |kind, player_id: &str, amount: &Money, in_minor, out_minor| {
-            fact(kind, player_id, NO_GAME, &amount.currency, in_minor, out_minor)
+        let payment = |kind, player_id: &str, currency, in_minor, out_minor| {
+            fact(kind, player_id, NO_GAME, currency, in_minor, out_minor)
         };
         Ok(Some(match message {
             Message::BetSettled(bet) => {
-                let (stake, payout) = (required("stake", &bet.stake)?, required("payout", &bet.payout)?);
-                let (game, currency) = (Game::label(&bet.game), &stake.currency);
-                fact(Kind::BetSettled, &bet.player_id, game, currency, stake.minor, payout.minor)
+                let stake = required_money("stake", bet.stake.as_ref())?;
+                let payout = required_money("payout", bet.payout.as_ref())?;
+                let (game, currency) = (Game::label(&bet.game), stake.currency().code());
+                fact(Kind::BetSettled, &bet.player_id, game, currency, stake.minor(), payout.minor())
             }
             Message::BetRejected(bet) => {
-                let currency = &required("stake", &bet.stake)?.currency;
+                let currency = required_money("stake", bet.stake.as_ref())?.currency().code();
                 fact(Kind::BetRejected, &bet.player_id, Game::label(&bet.game), currency, 0, 0)
             }
             Message::BetVoided(bet) => {
-                let currency = &required("stake", &bet.stake)?.currency;
+                let currency = required_money("stake", bet.stake.as_ref())?.currency().code();
                 let (kind, in_minor, out_minor) = reversed(bet);
                 fact(kind, &bet.player_id, Game::label(&bet.game), currency, in_minor, out_minor)
             }
             Message::DepositCompleted(deposit) => {
-                let amount = required("amount", &deposit.amount)?;
-                payment(Kind::DepositCompleted, &deposit.player_id, amount, amount.minor, 0)
+                let amount = required_money("amount", deposit.amount.as_ref())?;
+                let currency = amount.currency().code();
+                payment(Kind::DepositCompleted, &deposit.player_id, currency, amount.minor(), 0)
             }
             Message::DepositFailed(deposit) => {
-                let amount = required("amount", &deposit.amount)?;
-                payment(Kind::DepositFailed, &deposit.player_id, amount, 0, 0)
+                let amount = required_money("amount", deposit.amount.as_ref())?;
+                payment(Kind::DepositFailed, &deposit.player_id, amount.currency().code(), 0, 0)
             }
             Message::WithdrawalCompleted(withdrawal) => {
-                let amount = required("amount", &withdrawal.amount)?;
-                payment(Kind::WithdrawalCompleted, &withdrawal.player_id, amount, 0, amount.minor)
+                let amount = required_money("amount", withdrawal.amount.as_ref())?;
+                let currency = amount.currency().code();
+                payment(Kind::WithdrawalCompleted, &withdrawal.player_id, currency, 0, amount.minor())
             }
             Message::WithdrawalFailed(withdrawal) => {
-                let amount = required("amount", &withdrawal.amount)?;
-                payment(Kind::WithdrawalFailed, &withdrawal.player_id, amount, 0, 0)
+                let amount = required_money("amount", withdrawal.amount.as_ref())?;
+                payment(Kind::WithdrawalFailed, &withdrawal.player_id, amount.currency().code(), 0, 0)
             }
             Message::PlayerRegistered(player) => {
                 fact(Kind::PlayerRegistered, &player.player_id, NO_GAME, &player.currency, 0, 0)
@@ -163,8 +166,4 @@ fn reversed(bet: &BetVoided) -> (Kind, i64, i64) {
         None => (Kind::BetVoided, 0, 0),
         stake => (Kind::BetReversed, minor(stake), minor(bet.reversed_payout.as_ref())),
     }
-}
-
-fn required<'a>(field: &str, amount: &'a Option<Money>) -> Result<&'a Money, FieldError> {
-    amount.as_ref().ok_or_else(|| FieldError::missing(field))
 }

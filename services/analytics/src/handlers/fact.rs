@@ -17,12 +17,12 @@ use crate::report;
 use crate::rollups::Rollups;
 
 /// Handles every counted type.
-pub(crate) struct OnFact {
-    pub(crate) rollups: Arc<Rollups>,
-    pub(crate) active: Arc<Mutex<ActivePlayers>>,
-    pub(crate) facts: Facts,
-    pub(crate) faults: Faults,
-    pub(crate) fan_out: FanOut,
+pub(super) struct OnFact {
+    pub(super) rollups: Arc<Rollups>,
+    pub(super) active: Arc<Mutex<ActivePlayers>>,
+    pub(super) facts: Facts,
+    pub(super) faults: Faults,
+    pub(super) fan_out: FanOut,
 }
 
 #[async_trait]

@@ -51,7 +51,7 @@ fn item(cause: &Event, fact: &Fact, number: i32, count: i32) -> Event {
 
 /// Reads an item and does nothing with it.
 #[derive(Debug)]
-pub(crate) struct OnItem;
+pub(super) struct OnItem;
 
 #[async_trait]
 impl Handle<FactItem> for OnItem {

@@ -22,19 +22,10 @@ fn settled_bet_reads_each_fact_of_its_player() {
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn scenario() {
-    if !scenario::is_running() {
+    let Some((receiver, (bet, deposit, other))) = scenario::received("analytics", |_| handle_last_records())
+    else {
         return;
-    }
-    let receiver = Receiver::start();
-    let mut config = telemetry::Config::silent("analytics");
-    config.dsn = Some(format!("http://key@{}/7", receiver.address));
-    let telemetry = telemetry::init(config).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (bet, deposit, other) = runtime.block_on(async {
-        let ids = handle_last_records().await;
-        telemetry.shutdown(10_000).await;
-        ids
-    });
+    };
     let queries = queries_of(&receiver, &bet);
     let singles = queries.iter().filter(|query| *query == SINGLE).count();
     assert_eq!(singles, FACTS_READ, "{queries:#?}");

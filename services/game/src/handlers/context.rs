@@ -11,6 +11,7 @@ use crate::domain::bet::{BetRequest, Decision, Rules};
 use crate::domain::lifecycle::State;
 use crate::error::GameError;
 use crate::events;
+use crate::publisher;
 use crate::rng::RandomStops;
 
 /// State shared by the handlers.
@@ -43,13 +44,16 @@ impl Game {
         Ok(self.rules.decide(request, &mut *stops))
     }
 
-    /// Publishes the event that the bet's state calls for and waits for the acknowledgement.
+    /// Publishes the events that the bet's state calls for and waits for the acknowledgements.
     pub(super) async fn publish_next(&self, bet: &BetDocument) -> Result<(), GameError> {
-        self.producer.publish(&events::next(bet)?).await?;
-        Ok(())
+        self.publish_of(bet, bet.state).await
     }
 
-    /// Ends a player's bet with payment's answer and publishes the event. A repeated answer publishes it again unchanged.
+    async fn publish_of(&self, bet: &BetDocument, state: State) -> Result<(), GameError> {
+        publisher::publish_all(&self.producer, &events::of_state(bet, state)?).await
+    }
+
+    /// Ends a player's bet with payment's answer and publishes the events. A repeated answer publishes them again unchanged.
     pub(super) async fn end(
         &self,
         bet_id: &str,
@@ -63,10 +67,8 @@ impl Game {
                 Ok(Outcome::Applied)
             }
             EndResult::Repeated(bet) => {
-                // A repeated `Settled` answer publishes the first event again, also if the bet was voided later.
-                let event =
-                    if target == State::Settled { events::settled(&bet)? } else { events::next(&bet)? };
-                self.producer.publish(&event).await.map_err(GameError::from)?;
+                // A repeated `Settled` answer publishes its events again, also if the bet was voided later.
+                self.publish_of(&bet, target).await?;
                 Ok(Outcome::Duplicate)
             }
             EndResult::Unaffected => Ok(Outcome::Duplicate),

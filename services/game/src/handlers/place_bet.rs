@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::bets::v1::PlaceBet;
 use contracts::proto::common::v1::RejectReason;
-use contracts::{Event, FieldError, ids};
+use contracts::{Event, FieldError};
 use telemetry::metric::{self, Metric};
 
 use super::context::Game;
@@ -31,7 +31,7 @@ impl Handle<PlaceBet> for OnPlaceBet {
                 game.publish_next(&bet).await?;
                 Ok(if bet.state == State::Rejected { Outcome::Rejected } else { Outcome::Applied })
             }
-            // The stored outcome is kept, the new draw discarded, and the current event published again for the waiting client.
+            // The stored outcome is kept, the new draw discarded, and the events of the current state are published again.
             Insertion::Known(known) if known.request_hash == bet.request_hash => {
                 game.publish_next(&known).await?;
                 Ok(Outcome::Duplicate)
@@ -49,7 +49,7 @@ async fn decide(game: &Game, command: &PlaceBet, event: &Event) -> Result<(BetDo
     let PlaceBet { player_id, game: name, stake } = command;
     let stake = stake.as_ref().ok_or_else(|| FieldError::missing("stake"))?;
     let request = BetRequest { game: name, stake_minor: stake.minor, currency: &stake.currency };
-    let request_hash = event.request_hash.clone().unwrap_or_else(|| ids::request_hash(&event.message));
+    let request_hash = event.request_hash_or_computed();
     let now = game.bets.now();
     let mut bet = BetDocument {
         id: event.id.as_str().to_owned(),

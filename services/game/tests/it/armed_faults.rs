@@ -62,7 +62,7 @@ fn counter(name: &str) -> i64 {
 }
 
 #[test]
-fn payouts_differ_only_for_players_with_armed_fault() {
+fn payouts_differ_only_under_the_fault() {
     RUNTIME.block_on(async {
         let [drifting, scaled, other] = ["drifting", "scaled", "other"].map(testkit::unique);
         let flags = Flags::scoped(

@@ -20,7 +20,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// The sweeper's own clock is one hour ahead or behind.
 #[test]
-fn sweeper_with_wrong_clock_repeats_only_due_bets() {
+fn wrong_clock_repeats_only_due_bets() {
     RUNTIME.block_on(async {
         for off_ms in [HOUR_MS, -HOUR_MS] {
             let stage = Stage::new(&config("100").await).await;

@@ -18,7 +18,7 @@ pub(crate) async fn decided_bet() -> (&'static Platform, String, Event, bus::Del
 }
 
 #[test]
-fn bet_settles_with_applied_amounts_and_repeats_unchanged() {
+fn bet_settles_as_applied_and_repeats_unchanged() {
     RUNTIME.block_on(async {
         let (platform, player, bet, command) = decided_bet().await;
         // Payment applied other amounts than requested, because an injected command came first. The event is authoritative.
@@ -112,7 +112,7 @@ fn void_ends_decided_and_reverses_settled_bet() {
 /// The answer that settles a bet was parked, an operator reversed the wager, and then the answer is copied back. No consumer has
 /// counted the bet, so none may subtract it. Together they have no effect.
 #[test]
-fn void_before_settlement_reverses_no_derived_figures() {
+fn early_void_reverses_no_derived_figures() {
     reports::start_capture();
     RUNTIME.block_on(async {
         let (platform, player, bet, command) = decided_bet().await;

@@ -76,6 +76,7 @@ pub(crate) async fn config(sweep_after_ms: &str) -> Config {
         ("PITBOSS__SECURITY__INTERNAL_TOKEN", INTERNAL_TOKEN.to_owned()),
         ("PITBOSS__SWEEPER__FIRST_AFTER_MS", sweep_after_ms.to_owned()),
         ("PITBOSS__SWEEPER__INTERVAL_MS", "50".to_owned()),
+        ("PITBOSS__SWEEPER__INTERVAL_MS_MAX", "3600000".to_owned()),
         ("PITBOSS__SWEEPER__PER_SECOND_MAX", "100".to_owned()),
     ];
     let settings = testkit::long_timeouts::environment("game").into_iter().chain(settings);

@@ -55,7 +55,7 @@ fn seventy_percent_machine_is_detected() {
 }
 
 #[test]
-fn seventy_percent_machine_returns_seventy_percent() {
+fn machine_returns_seventy_percent() {
     assert_eq!(seventy_percent_machine().statistics().rtp().percent(), "69.879");
 }
 

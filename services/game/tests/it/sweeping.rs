@@ -101,12 +101,12 @@ fn held_back_bets_are_reported_once() {
         stage.run(stage.sweeper(&stage.bets, backlog.clone()).reporting_after(Duration::ZERO));
         stage.due(&testkit::unique("player"), 1).await;
         backlog.wait_for_checks(20).await;
-        assert_eq!(reports::containing("were held back for").len(), 1);
+        reports::expect_one("were held back for");
     });
 }
 
 #[test]
-fn unanswered_bet_is_repeated_unchanged_then_given_up() {
+fn unanswered_bet_is_repeated_then_given_up() {
     RUNTIME.block_on(async {
         let mut config = config("100").await;
         (config.sweeper.repeats_max, config.sweeper.interval_ms_max) = (3, 100);

@@ -334,7 +334,8 @@ async function showFaults() {
     }));
     showFaultValues();
     el("faults-next").hidden = false;
-    el("fault-state").textContent = answer.problem ?? "";
+    const invalid = (answer.invalid ?? []).map(({ name, reason }) => `flag ${name} is invalid: ${reason}`);
+    el("fault-state").textContent = [answer.problem, ...invalid].filter(Boolean).join(". ");
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     el("fault-state").textContent = error.message;

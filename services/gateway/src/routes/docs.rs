@@ -16,9 +16,9 @@ use super::{bets, faults, games, me, payments, players, sessions, webhooks};
         title = "Pitboss gateway",
         version = "1",
         description = "The players' interface. Every POST and PUT of a player requires the header `Idempotency-Key`: 1 to 128 \
-            visible ASCII characters, with or without double quotes. The same value twice counts as one key, and two values are \
-            refused with 400. An operator's request may carry `x-pitboss-fault: <id>[;param=value]`, and the fault then acts on this \
-            request only. Every response carries `x-trace-id`. An error is `application/problem+json` (RFC 9457), and programs \
+            visible ASCII characters without commas and backslashes, with or without double quotes. The same value twice counts as \
+            one key, and two values are refused with 400. An operator's request may carry `x-pitboss-fault: <id>[;param=value]`, and the fault then acts on this \
+            request only. No fault and no parameter may be there twice. Every response carries `x-trace-id`. An error is `application/problem+json` (RFC 9457), and programs \
             can decide by its `type`, which never changes for the same reason.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),

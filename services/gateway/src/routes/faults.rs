@@ -54,6 +54,7 @@ pub(crate) async fn find(
         (status = 200, description = "The fault with its new state", body = Fault),
         (status = 401, description = "The operator's token is missing or wrong", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such fault", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A member of the body is unknown or has another type", body = Problem, content_type = "application/problem+json"),
         BodyProblems, CommonProblems,
     ))]
 pub(crate) async fn arm(

@@ -32,7 +32,7 @@ const HISTORY_PAGE_MAX: u32 = 100;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Page {
-    /// Number of bets, at most 100.
+    /// Number of bets, from 1 to 100.
     #[serde(default = "default_page")]
     #[param(minimum = 1, maximum = 100, default = 20)]
     limit: u32,
@@ -70,8 +70,10 @@ pub(crate) async fn history(
     player: Player,
     Query(page): Query<Page>,
 ) -> Result<Json<HistoryPage>, Problem> {
-    let limit = page.limit.clamp(1, HISTORY_PAGE_MAX);
-    let page = app.peers.history(&player.id, limit, page.before.as_deref()).await?;
+    if !(1..=HISTORY_PAGE_MAX).contains(&page.limit) {
+        return Err(Problem::bad_request(format!("`limit` must be from 1 to {HISTORY_PAGE_MAX}")));
+    }
+    let page = app.peers.history(&player.id, page.limit, page.before.as_deref()).await?;
     Ok(Json(page.into()))
 }
 

@@ -6,10 +6,13 @@ use chassis::problem::Problem;
 use utoipa::{
     IntoParams, IntoResponses, PartialSchema as _, ToSchema as _,
     openapi::{
-        Content, Ref, RefOr, Required, Response, ResponseBuilder,
+        Content, ObjectBuilder, Ref, RefOr, Required, Response, ResponseBuilder, Schema, Type,
         path::{Parameter, ParameterBuilder, ParameterIn},
     },
 };
+
+/// A key without quotes, as [`chassis::http::IdempotencyKey`] checks it: visible ASCII without `"`, `,` and `\`.
+const KEY_PATTERN: &str = r"^[\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+$";
 
 /// Problems of every route.
 pub(crate) struct CommonProblems;
@@ -44,7 +47,7 @@ impl IntoResponses for BodyProblems {
             ("400", "Malformed JSON, or a missing or invalid `Idempotency-Key`"),
             ("408", "The body arrived too slowly"),
             ("413", "The body is too large"),
-            ("415", "The body is not `application/json`"),
+            ("415", "The body is neither `application/json` nor a type that ends with `+json`"),
         ])
     }
 }
@@ -60,20 +63,25 @@ fn problems<const N: usize>(answers: [(&str, &str); N]) -> BTreeMap<String, RefO
 
 impl IntoParams for IdempotencyHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description =
-            "Idempotency key: repeating it returns the original result and has no second effect";
-        vec![header("Idempotency-Key", Required::True, description)]
+        let description = "Idempotency key: repeating it returns the original result and has no second effect. It has no comma and no \
+                           backslash. In double quotes it is the same key";
+        let key = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(128))
+            .pattern(Some(KEY_PATTERN));
+        vec![header("Idempotency-Key", Required::True, description, key.into())]
     }
 }
 
 impl IntoParams for PreferHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let description = "`respond-async` returns 202 as soon as the broker has acknowledged the command";
-        vec![header("Prefer", Required::False, description)]
+        vec![header("Prefer", Required::False, description, String::schema())]
     }
 }
 
-fn header(name: &str, required: Required, description: &str) -> Parameter {
+fn header(name: &str, required: Required, description: &str, schema: RefOr<Schema>) -> Parameter {
     let header = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(required);
-    header.description(Some(description)).schema(Some(String::schema())).build()
+    header.description(Some(description)).schema(Some(schema)).build()
 }

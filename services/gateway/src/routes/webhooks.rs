@@ -1,12 +1,11 @@
 //! Webhooks of partners. The gateway only forwards them, because the payment service holds the signature's key.
 
 use axum::{
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
-use chassis::problem::Problem;
+use chassis::{http::RawBody, problem::Problem};
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,15 +36,16 @@ pub(crate) struct CardReport {
         (status = 400, description = "Invalid body", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "Invalid signature", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown payment", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body arrived too slowly", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The payment has another amount", body = Problem, content_type = "application/problem+json"),
         CommonProblems,
     ))]
 pub(crate) async fn card_provider(
     State(app): State<App>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     // Only these headers are forwarded: no token, no foreign trace, and nothing that resembles an internal call.
     let mut forwarded = Vec::new();
     for name in [header::CONTENT_TYPE, SIGNATURE_HEADER] {

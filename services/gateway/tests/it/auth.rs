@@ -89,7 +89,7 @@ fn description_states_which_routes_need_a_token() {
 }
 
 #[tokio::test]
-async fn only_the_operators_token_opens_an_operators_route() {
+async fn operators_route_needs_operators_token() {
     let gateway = TestGateway::start(Broker::Silent).await;
     for (name, path) in OPERATOR_ROUTES {
         let requests = [

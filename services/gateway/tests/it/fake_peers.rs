@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use chassis::internal::INTERNAL_TOKEN_PROBLEM;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -110,7 +111,8 @@ async fn check_token(State(peers): State<FakePeers>, request: Request, next: Nex
         request.method() == Method::GET && request.uri().path() == "/internal/v1/sessions/current";
     let has_changed = peers.records().token_changed && !is_session_check;
     if tokens != [INTERNAL_TOKEN] || has_changed {
-        return StatusCode::UNAUTHORIZED.into_response();
+        let problem = json!({ "type": format!("/problems/{INTERNAL_TOKEN_PROBLEM}"), "title": "Refused", "status": 401 });
+        return (StatusCode::UNAUTHORIZED, Json(problem)).into_response();
     }
     let baggage = request.headers().get("baggage").and_then(|value| value.to_str().ok());
     peers.records().baggage.push(baggage.unwrap_or_default().to_owned());

@@ -7,6 +7,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bus::PublishError;
 use chassis::config::{Http, Secret};
 use contracts::{
@@ -19,8 +21,12 @@ use contracts::{
 };
 use faults::Faults;
 use gateway::{Bets, Config, Limits, Peers, Publisher, Security, Sessions, Standalone};
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac};
+use jsonwebtoken::Algorithm;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use sha2::{Sha256, Sha512};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -66,10 +72,6 @@ struct FakeBroker {
 
 #[async_trait]
 impl Publisher for FakeBroker {
-    async fn publish_with_skew(&self, command: &Event, _offset_ms: i64) -> Result<(), PublishError> {
-        self.publish(command).await
-    }
-
     async fn publish(&self, command: &Event) -> Result<(), PublishError> {
         let behaviour = *self.behaviour.lock().expect("unpoisoned");
         let faults = telemetry::propagation::baggage_entry("pitboss.faults");
@@ -347,7 +349,7 @@ pub(crate) fn valid_body(path: &str) -> Value {
 
 /// A valid token.
 pub(crate) fn token(player_id: &str, session_id: &str) -> String {
-    sign(&claims(player_id, session_id), JWT_SECRET, jsonwebtoken::Algorithm::HS256)
+    sign(&claims(player_id, session_id), JWT_SECRET, Algorithm::HS256)
 }
 
 /// Claims of a valid token, for tests to make invalid.
@@ -356,9 +358,22 @@ pub(crate) fn claims(player_id: &str, session_id: &str) -> Value {
     json!({ "sub": player_id, "sid": session_id, "aud": "pitboss-players", "iss": "pitboss-gateway", "exp": now_s + 600 })
 }
 
-pub(crate) fn sign(claims: &Value, secret: &str, algorithm: jsonwebtoken::Algorithm) -> String {
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::new(algorithm), claims, &key).expect("signs")
+/// Makes a token by the standard (RFC 7515), without the code of the gateway.
+pub(crate) fn sign(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
+    let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({ "typ": "JWT", "alg": algorithm });
+    let message = format!("{}.{}", encoded(&header), encoded(claims));
+    let signature = match algorithm {
+        Algorithm::HS256 => hmac_of::<Hmac<Sha256>>(secret, &message),
+        Algorithm::HS512 => hmac_of::<Hmac<Sha512>>(secret, &message),
+        _ => panic!("the tests do not sign with {algorithm:?}"),
+    };
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn hmac_of<M: Mac + KeyInit>(secret: &str, message: &str) -> Vec<u8> {
+    let keyed = <M as Mac>::new_from_slice(secret.as_bytes()).expect("a key");
+    keyed.chain_update(message).finalize().into_bytes().to_vec()
 }
 
 /// Returns status and `type` of a problem, after checking its form.

@@ -1,8 +1,9 @@
 //! The history shows a bet like the response to its placing, although the user service stores it in another form.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Broker, TestGateway, json_of};
+use crate::harness::{Broker, TestGateway, json_of, send};
 
 /// A bet as the user service returns it. Every field is present, null where it does not apply.
 fn user_bet(bet_id: &Value, outcome: &str, payout_minor: Option<i64>, reason: Option<&str>) -> Value {
@@ -38,7 +39,17 @@ async fn history_shows_bets_like_their_responses() {
 }
 
 #[tokio::test]
-async fn history_shows_lost_and_voided_bets_with_traces() {
+async fn page_size_outside_of_its_range_is_refused() {
+    let gateway = TestGateway::start(Broker::Silent).await;
+    for (limit, status) in [("0", 400), ("1", 200), ("100", 200), ("101", 400), ("-1", 400), ("many", 400)] {
+        let request = gateway.as_player(Method::GET, &format!("/api/v1/me/bets?limit={limit}"));
+        let response = send(request).await;
+        assert_eq!(response.status(), status, "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn lost_and_voided_bets_have_traces() {
     let gateway = TestGateway::start(Broker::Silent).await;
     let mut lost = user_bet(&json!("b-1"), "settled", Some(0), None);
     lost["trace_id"] = json!("5b8efff798038103d269b633813fc60c");

@@ -94,6 +94,35 @@ fn assert_described(description: &Value, case: &str, response: &Value, content_t
     assert!(errors.is_empty(), "{case}: {errors:?} in {body}");
 }
 
+/// Sends each operation with a body two invalid ones, and compares the responses with their schemas.
+#[tokio::test]
+async fn responses_to_invalid_bodies_are_described() {
+    let description = description();
+    let gateway = TestGateway::start(Broker::Settles).await;
+    let mut operations = operations(&description);
+    // The card provider's body is only forwarded.
+    operations.retain(|(_, path, operation)| {
+        operation.get("requestBody").is_some() && *path != "/api/v1/webhooks/card-provider"
+    });
+    assert!(operations.len() >= 8, "{} operations", operations.len());
+    for (name, path, operation) in operations {
+        for (body, expected) in [("{", "bad-request"), ("\"no object\"", "invalid-body")] {
+            let method: Method = name.to_uppercase().parse().expect("a method");
+            let concrete = path.replace("{fault_id}", "consumer.slow");
+            let request = gateway.as_player(method, &concrete).header("content-type", "application/json");
+            let request = request.header("idempotency-key", testkit::unique("k"));
+            let request = request.header("x-operator-token", OPERATOR_TOKEN).body(body);
+            let response = send(request).await;
+            let status = response.status().as_u16().to_string();
+            let problem: Value = response.json().await.expect("JSON");
+            let case = format!("{name} {path} {status} for {body}");
+            assert_eq!(problem["type"], format!("/problems/{expected}"), "{case}");
+            let described = &operation["responses"][&status];
+            assert_described(&description, &case, described, "application/problem+json", &problem);
+        }
+    }
+}
+
 /// Calls every operation with a valid and an invalid token and compares the responses with their schemas.
 #[tokio::test]
 async fn responses_match_their_schemas() {

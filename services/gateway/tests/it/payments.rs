@@ -46,7 +46,7 @@ async fn conflict_of_a_payment_is_a_422() {
 }
 
 #[tokio::test]
-async fn limit_is_confirmed_when_the_ledger_enforces_it() {
+async fn limit_is_confirmed_once_enforced() {
     let gateway = TestGateway::start_with(Broker::Silent, |config| config.bets.wait_ms = 1_000).await;
     let key = testkit::unique("k");
     let id = contracts::ids::command_id("p-1", "PUT /api/v1/me/limits", &key);

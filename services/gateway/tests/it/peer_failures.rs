@@ -27,12 +27,14 @@ async fn assert_unavailable(gateway: &TestGateway, method: Method, path: &str) {
     assert_eq!(refused, (503, "/problems/unavailable".to_owned()), "{method} {path}");
 }
 
-/// A player cannot fix this, so the response does not ask for a new log-in.
+/// Neither a player nor the card provider can correct this. The response asks for no other password and no other signature.
 #[tokio::test]
 async fn rejected_internal_token_is_a_503() {
     let gateway = TestGateway::start(Broker::Settles).await;
     gateway.peers.records().token_changed = true;
-    for (method, path) in ROUTES {
+    let with_own_401 =
+        ["/api/v1/sessions", "/api/v1/webhooks/card-provider"].map(|path| (Method::POST, path));
+    for (method, path) in ROUTES.into_iter().chain(with_own_401) {
         assert_unavailable(&gateway, method, path).await;
     }
 }

@@ -53,7 +53,7 @@ async fn each_player_has_a_limit() {
 }
 
 #[tokio::test]
-async fn each_address_has_a_limit_except_for_the_operator() {
+async fn each_address_but_the_operators_has_a_limit() {
     let gateway = TestGateway::start_with(Broker::Settles, few_per_address).await;
     let request = || gateway.request(Method::GET, "/api/v1/games/slots/pay-table");
     let (passed, refused) = until_refused(StatusCode::OK, request).await;

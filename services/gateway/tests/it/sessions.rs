@@ -73,7 +73,7 @@ async fn failed_log_out_evicts_the_session() {
 }
 
 #[tokio::test]
-async fn session_ended_elsewhere_expires_from_the_cache() {
+async fn session_ended_elsewhere_expires_here() {
     let gateway = TestGateway::start_with(Broker::Settles, |config| config.sessions.known_for_ms = 50).await;
     assert_eq!(status(&gateway, Method::GET, "/api/v1/me").await, StatusCode::OK);
     gateway.peers.records().sessions.remove("s-1");

@@ -75,7 +75,7 @@ fn bet(player: &str) -> Event {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lag_of_stopped_group_is_reported_until_it_returns() {
+async fn lag_of_stopped_group_is_reported() {
     let config = config();
     bus::admin::ensure_topics(&config.kafka, &contracts::topics::catalogue()).await.unwrap();
     let producer = Producer::new(&config.kafka).unwrap();
@@ -116,7 +116,7 @@ async fn lag_of_stopped_group_is_reported_until_it_returns() {
         state_of_game(&lag).filter(|(state, joins)| state == "stable" && *joins >= 1)
     })
     .await;
-    // the other test of this process sets the same gauges
+    // The other test of this process sets the same gauges
     for name in ["pitboss_consumer_members", "pitboss_consumer_joins_total"] {
         testkit::eventually(name, TIMEOUT, || async {
             metric(ops, name, "game").await.filter(|value| *value >= 1.0)

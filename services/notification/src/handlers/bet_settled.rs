@@ -6,14 +6,13 @@ use async_trait::async_trait;
 use bus::{Delivery, Handle, HandlerError, Outcome};
 use contracts::proto::bets::v1::BetSettled;
 use contracts::required_money;
-use store::bson::DateTime;
 
 use super::Context;
 use crate::domain::win;
-use crate::notifications::Win;
+use crate::notifications::Notice;
 
 /// Handles `BetSettled`.
-pub(crate) struct OnBetSettled(pub(crate) Arc<Context>);
+pub(super) struct OnBetSettled(pub(super) Arc<Context>);
 
 #[async_trait]
 impl Handle<BetSettled> for OnBetSettled {
@@ -23,10 +22,13 @@ impl Handle<BetSettled> for OnBetSettled {
         if !win::is_big(stake, payout) {
             return Ok(Outcome::Applied);
         }
-        let event_id = delivery.event.id.as_str();
-        let at = DateTime::from_system_time(delivery.event.time.into());
-        let win = Win { event_id: event_id.to_owned(), game: bet.game.clone(), stake, payout, at };
-        let is_new = self.0.add(win, &bet.player_id).await?;
+        let notice = Notice {
+            event_id: delivery.event.id.as_str().to_owned(),
+            subject: win::subject(payout),
+            text: win::text(&bet.game, stake, payout),
+            at: store::time::to_bson(delivery.event.time),
+        };
+        let is_new = self.0.add(notice, &bet.player_id).await?;
         Ok(if is_new { Outcome::Applied } else { Outcome::Duplicate })
     }
 }

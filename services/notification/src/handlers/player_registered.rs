@@ -9,7 +9,7 @@ use contracts::proto::players::v1::PlayerRegistered;
 use super::Context;
 
 /// Handles `PlayerRegistered`.
-pub(crate) struct OnPlayerRegistered(pub(crate) Arc<Context>);
+pub(super) struct OnPlayerRegistered(pub(super) Arc<Context>);
 
 #[async_trait]
 impl Handle<PlayerRegistered> for OnPlayerRegistered {

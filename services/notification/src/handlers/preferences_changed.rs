@@ -9,7 +9,7 @@ use contracts::proto::players::v1::PreferencesChanged;
 use super::Context;
 
 /// Handles `PreferencesChanged`.
-pub(crate) struct OnPreferencesChanged(pub(crate) Arc<Context>);
+pub(super) struct OnPreferencesChanged(pub(super) Arc<Context>);
 
 #[async_trait]
 impl Handle<PreferencesChanged> for OnPreferencesChanged {

@@ -110,9 +110,14 @@ async fn opted_out_player_gets_no_mail() {
     let email = platform.register(&player).await;
     let mut earlier = prefers(&player, true);
     earlier.time -= Duration::from_secs(60);
-    platform.publish(&prefers(&player, false)).await;
+    let off = prefers(&player, false);
+    platform.publish(&off).await;
     platform.publish(&registered(&player, &email)).await;
     platform.publish(&earlier).await;
+    let mut of_same_time = prefers(&player, true);
+    of_same_time.time = off.time;
+    platform.publish(&of_same_time).await;
+    platform.publish(&off).await;
     // Events of one player are handled in order. When this address is known, all earlier ones have been handled.
     let email = format!("moved-{email}");
     platform.register_at(&player, &email).await;

@@ -5,7 +5,6 @@ use telemetry::spans;
 use tracing::Instrument as _;
 
 use crate::harness::{Platform, win};
-use testkit::receiver::Receiver;
 use testkit::scenario;
 
 #[test]
@@ -16,19 +15,7 @@ fn mail_continues_trace_of_win() {
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn scenario() {
-    if !scenario::is_running() {
-        return;
-    }
-    let receiver = Receiver::start();
-    let mut config = telemetry::Config::silent("notification");
-    config.dsn = Some(format!("http://key@{}/7", receiver.address));
-    let telemetry = telemetry::init(config).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let event_id = runtime.block_on(async {
-        let event_id = win_and_mail().await;
-        telemetry.shutdown(10_000).await;
-        event_id
-    });
+    let Some((receiver, event_id)) = scenario::received("notification", |_| win_and_mail()) else { return };
     let items = receiver.items();
     let transactions: Vec<&Value> =
         items.iter().filter(|(kind, _)| kind == "transaction").map(|(_, payload)| payload).collect();

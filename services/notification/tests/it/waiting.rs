@@ -36,7 +36,7 @@ async fn win_before_registration_is_sent_after_it() {
 
 /// More notifications wait than there are slots, and one of them is refused permanently.
 #[tokio::test(flavor = "multi_thread")]
-async fn all_waiting_mails_are_sent_but_the_refused_one() {
+async fn refused_mail_does_not_stop_waiting_ones() {
     const WINS: usize = 60;
     let platform = Platform::start().await;
     let player = testkit::unique("player");

@@ -67,6 +67,9 @@ pub async fn serve(
 
 /// Returns true while the fault `notification.provider-down` is active. A share of it is a share of the connections.
 fn is_down(faults: &Faults, peer: SocketAddr) -> bool {
+    if faults.is_idle(None) {
+        return false; // A connection carries no fault of a request.
+    }
     let subject_key = peer.to_string();
     chassis::faults::active(faults, FaultId::NotificationProviderDown, None, Some(&subject_key)).is_some()
 }

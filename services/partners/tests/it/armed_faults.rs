@@ -43,7 +43,7 @@ async fn slow_card_provider_answers_after_delay() {
 
 /// The listener is closed in the operating system, so a connection is refused and not only dropped.
 #[tokio::test]
-async fn card_provider_that_is_down_refuses_connections_until_fault_ends() {
+async fn provider_down_refuses_connections() {
     let folder = tempfile::tempdir().unwrap();
     let flags = Flags::armed("partners", FaultId::ConsumerSlow, &[]);
     let world = World::start_with_faults(folder.path(), flags.faults()).await;

@@ -106,7 +106,7 @@ async fn command_order_and_limits_are_enforced() {
 }
 
 #[tokio::test]
-async fn too_large_mail_is_rejected_and_session_continues() {
+async fn too_large_mail_does_not_end_session() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::start(folder.path()).await;
     let body = format!("body:{}", "x".repeat(1_000));

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use chassis::http::RawBody;
 use chassis::problem::Problem;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -37,7 +37,7 @@ enum Status {
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     let secrets = [app.webhook_secret.expose(), app.webhook_secret_old.expose()];
     if secrets.iter().all(|secret| secret.is_empty()) {

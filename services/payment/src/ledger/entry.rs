@@ -244,6 +244,7 @@ impl Entry {
             causation_id: self.command_id.parse().ok(),
             request_hash: None,
             message,
+            sent_at_ms: None,
         };
         let encoded = event.encode(Format::Protobuf);
         Ok(Some(RawRecord {

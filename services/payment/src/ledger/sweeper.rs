@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_account_pauses_longer_each_time_and_is_reported_once() {
+    fn failing_account_pauses_longer_each_time() {
         let errors = ErrorCount::default();
         tracing::subscriber::with_default(errors.clone(), || {
             let mut failed = Failed::default();

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn report_is_admitted_by_recorded_outcome_or_before_first_request() {
+    fn recorded_outcome_or_no_request_admits_report() {
         use Admission::{Admitted, Refused};
         use Refusal::{OtherOutcome, SentToProvider, VoidRequested};
         for (state, recorded, attempts, for_captured, for_declined) in [

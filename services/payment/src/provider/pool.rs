@@ -14,7 +14,6 @@ use bus::Producer;
 use bus::lag::BacklogReader;
 use contracts::{Classify as _, EventId};
 use faults::Faults;
-use serde::{Deserialize, Serialize};
 use telemetry::spans::{self, Status};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,42 +23,13 @@ use super::client::{Answer, CardProvider, Unknown};
 use super::intent::{Intent, State};
 use super::intents::{Intents, Recorded};
 use super::report;
+use super::rounds::{PAUSE_MS, ROUNDS_MAX};
+use crate::config::ProviderConfig;
 use crate::ledger::{Ledger, LedgerError, Payments as _};
 use slots::{Slot, Slots};
 
-/// Number of rounds for one payment before it is put back.
-const ROUNDS_MAX: u32 = 3;
-/// First pause between two rounds. It doubles each time.
-const PAUSE_MS: u64 = 100;
 /// Largest number of payments that the sweeper starts in one round.
 const DUE_MAX: u32 = 64;
-
-/// Limits of the pool.
-#[derive(Debug, Clone, Serialize, Deserialize, validator::Validate)]
-pub struct Config {
-    /// Largest number of requests in flight. At most half and at least a quarter of them are for due payments. A single slot
-    /// would have to serve both kinds, and new payments would always take it.
-    #[validate(range(min = 2, max = 256))]
-    pub concurrent_max: usize,
-    /// Time-out of one request.
-    #[validate(range(min = 10, max = 60_000))]
-    pub timeout_ms: u64,
-    /// Largest number of new payments that wait for the pool. The sweeper finds the rest.
-    #[validate(range(min = 1, max = 65_536))]
-    pub waiting_max: usize,
-    /// Lease of a claimed payment. It must be longer than all rounds together.
-    #[validate(range(min = 100, max = 600_000))]
-    pub lease_ms: u64,
-    /// Interval between two sweeps for due payments.
-    #[validate(range(min = 10, max = 600_000))]
-    pub sweep_interval_ms: u64,
-    /// Attempts without an outcome after which a payment is parked. An attempt that did not reach the provider never parks it.
-    #[validate(range(min = 1, max = 1_000_000))]
-    pub attempts_max: i64,
-    /// Age at which an open payment is reported, once.
-    #[validate(range(min = 100, max = 86_400_000))]
-    pub escalate_after_ms: u64,
-}
 
 /// Pool with everything that a request needs.
 #[derive(Clone)]
@@ -77,7 +47,7 @@ pub struct Pool {
     /// Faults that an operator has switched on.
     pub faults: Faults,
     /// Limits of the pool.
-    pub config: Config,
+    pub config: ProviderConfig,
 }
 
 impl std::fmt::Debug for Pool {

@@ -57,6 +57,7 @@ pub fn event(intent: &Intent) -> Result<Event, ReportError> {
         causation_id: Some(payment_id),
         request_hash: Some(ids::request_hash(&message)),
         message,
+        sent_at_ms: None,
     })
 }
 

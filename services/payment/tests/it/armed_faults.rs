@@ -20,7 +20,7 @@ fn every_payment_fails() -> Flags {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_failure_declines_payment_without_request() {
+async fn random_failure_declines_before_request() {
     reports::start_capture();
     let (world, provider) = (World::new().await, Provider::start().await);
     let service = Running::start(&world, &provider).await;
@@ -39,9 +39,8 @@ async fn random_failure_declines_payment_without_request() {
     assert_eq!(provider.requests(), requests, "the provider received no request");
     assert_eq!(flags.applied(FaultId::PaymentRandomFailure), 2);
     for id in [&failed_in, &failed_out] {
-        let reported = reports::containing(id);
-        assert_eq!(reported.len(), 1, "{reported:?}");
-        assert!(reported[0].contains("failed before its request"), "{reported:?}");
+        let reported = reports::expect_one(id);
+        assert!(reported.contains("failed before its request"), "{reported}");
     }
     service.stop_and_audit(world, &provider).await;
     assert_eq!(provider.captured(), 1, "the deposit without the fault");

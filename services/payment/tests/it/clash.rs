@@ -127,7 +127,7 @@ async fn clash_is_reverted_before_next_decision() {
 }
 
 #[tokio::test]
-async fn key_clash_under_later_decisions_freezes_only_that_account() {
+async fn late_key_clash_freezes_only_that_account() {
     let world = funded(&["a", "b", "c"]).await;
     decide_and_die(&world, &wager("x", "a", 10, 0)).await;
     decide_and_die(&world, &wager("x", "b", 10, 70)).await;

@@ -100,9 +100,8 @@ async fn settlement_against_answer_is_reported() {
         assert_eq!((intent.state, intent.captured), (State::Settled, Some(true)), "the answer stands");
     }
     assert_eq!(reports::containing(&ids[0]), Vec::<String>::new());
-    let reported = reports::containing(&ids[1]);
-    assert_eq!(reported.len(), 1, "{reported:?}");
-    assert!(reported[0].contains("a payment was captured"), "{reported:?}");
+    let reported = reports::expect_one(&ids[1]);
+    assert!(reported.contains("a payment was captured"), "{reported}");
     world.end().await;
 }
 

@@ -24,7 +24,7 @@ fn assert_refused(answer: Result<Verdict, LedgerError>) {
 }
 
 #[tokio::test]
-async fn void_for_wrong_player_is_refused_without_effect() {
+async fn void_for_wrong_player_has_no_effect() {
     let world = World::new().await;
     world.fund("a", 100).await;
     world.fund("b", 100).await;
@@ -108,7 +108,7 @@ impl Hooks for DiesBeforeIntent {
 }
 
 #[tokio::test]
-async fn payment_completed_by_conflict_of_other_player_keeps_its_owner() {
+async fn conflict_of_other_player_keeps_owner() {
     let world = World::new().await;
     let (ledger, _receiver) = world.ledger_with_intents();
     let dying = ledger.clone().with_hooks(Arc::new(DiesBeforeIntent));

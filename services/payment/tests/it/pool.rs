@@ -8,11 +8,12 @@ use chassis::config::Secret;
 use chassis::internal::Internal;
 use contracts::{Group, Topic};
 use faults::Faults;
+use payment::config::ProviderConfig;
 use payment::domain::PaymentKind;
 use payment::ledger::Ledger;
 use payment::provider::client::CardProvider;
 use payment::provider::intent::{Intent, State};
-use payment::provider::pool::{self, Pool};
+use payment::provider::pool::Pool;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
@@ -78,7 +79,7 @@ async fn request_that_could_outlast_lease_is_not_sent() {
     let (world, provider) = (World::new().await, Provider::start().await);
     let (ledger, new_payments) = world.ledger_with_intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
-    let config = pool::Config { timeout_ms: TIMEOUT_MS, lease_ms: TIMEOUT_MS, ..pool_config() };
+    let config = ProviderConfig { timeout_ms: TIMEOUT_MS, lease_ms: TIMEOUT_MS, ..pool_config() };
     let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
     let intent = run_until_claimed(&world, pool, new_payments, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
@@ -94,7 +95,7 @@ async fn look_up_that_could_outlast_lease_is_not_sent() {
     let (ledger, new_payments) = world.ledger_with_intents();
     payment("d", "p", PaymentKind::Deposit, 100).run(&ledger).await.unwrap();
     let lease_ms = 2 * TIMEOUT_MS - 1;
-    let config = pool::Config { timeout_ms: TIMEOUT_MS, lease_ms, ..pool_config() };
+    let config = ProviderConfig { timeout_ms: TIMEOUT_MS, lease_ms, ..pool_config() };
     let pool = Pool { config, ..pool_of(&world, &provider, ledger) };
     let intent = run_until_claimed(&world, pool, new_payments, "d").await;
     assert_eq!((intent.state, intent.captured), (State::Requested, None), "put back");
@@ -115,7 +116,7 @@ async fn unreachable_provider_parks_nothing() {
     let refusing = TcpSocket::new_v4().unwrap();
     refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let away = client_of(&format!("http://{}", refusing.local_addr().unwrap()));
-    let config = pool::Config { attempts_max: 1, ..pool_config() };
+    let config = ProviderConfig { attempts_max: 1, ..pool_config() };
     let pool = Pool { provider: away, config, ..pool_of(&world, &provider, ledger) };
     let intent = run_until_claimed(&world, pool, new_payments, &id).await;
     assert_eq!((intent.state, intent.escalated), (State::Requested, false), "it is sent again");

@@ -49,8 +49,7 @@ async fn unknown_currency_parks_only_that_player() {
     }
     let account = ledger.account("p").await.unwrap().unwrap();
     assert_eq!((account.balances[&Currency::Eur], account.tail.len()), (80, 0), "swept");
-    let reported = reports::containing(&theirs);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&theirs);
     world.end().await;
 }
 
@@ -68,8 +67,7 @@ async fn unreadable_account_returns_500() {
         let (status, _) = service.get(&format!("/internal/v1/accounts/{theirs}/balances")).await;
         assert_eq!(status, 500, "a retry does not help");
     }
-    let reported = reports::containing(&theirs);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&theirs);
     service.stop().await;
     world.end().await;
 }
@@ -91,7 +89,7 @@ async fn unknown_event_in_tail_stops_only_that_account() {
     let error = wager("next", &theirs, 1, 0).run(&ledger).await.unwrap_err();
     assert!(matches!(error, LedgerError::Unreadable(_)) && error.class() == ErrorClass::Poison, "{error}");
     assert!(matches!(wager("next-p", "p", 1, 0).run(&ledger).await.unwrap(), Verdict::Decided(_)));
-    assert_eq!(reports::containing(&theirs).len(), 1, "{:?}", reports::containing(&theirs));
+    reports::expect_one(&theirs);
     world.end().await;
 }
 
@@ -112,8 +110,7 @@ async fn pool_skips_payment_of_unknown_kind() {
         assert_eq!(due.iter().map(|intent| intent.payment_id.as_str()).collect::<Vec<_>>(), ["ours"]);
     }
     assert!(intents.admit(&theirs, true).await.unwrap_err().is_unreadable());
-    let reported = reports::containing(&theirs);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&theirs);
     world.end().await;
 }
 

@@ -8,9 +8,9 @@ use contracts::proto::payments::v1::{ApplyWager, Deposit, Withdraw};
 use contracts::proto::players::v1::{LimitsChanged, PlayerRegistered, SelfExclusionStarted};
 use contracts::{Event, EventType, Message, ids};
 use faults::Faults;
-use payment::config::{Config, LedgerConfig, Peers, Security};
+use payment::config::{Config, LedgerConfig, Peers, ProviderConfig, Security};
 use payment::provider::intent::State;
-use payment::provider::{pool, signature};
+use payment::provider::signature;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -38,7 +38,7 @@ impl Running {
     pub(crate) async fn start_with(
         world: &World,
         provider: &Provider,
-        change: impl FnOnce(&mut pool::Config),
+        change: impl FnOnce(&mut ProviderConfig),
     ) -> Self {
         Self::start_as(world, provider, |config| change(&mut config.provider)).await
     }
@@ -125,8 +125,8 @@ impl Running {
 }
 
 /// Returns a configuration that is quick enough for tests. A lease ends after `LEASE_MS`.
-pub(crate) fn pool_config() -> pool::Config {
-    pool::Config {
+pub(crate) fn pool_config() -> ProviderConfig {
+    ProviderConfig {
         concurrent_max: 4,
         timeout_ms: 300,
         waiting_max: 16,

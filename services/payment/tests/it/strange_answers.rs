@@ -83,8 +83,7 @@ async fn other_amount_parks_payment() {
     provider.set(Behaviour::Normal);
     send(&world, "next", deposit(10)).await;
     assert_eq!(answer(&world, "next").await.event_type, EventType::DepositCompleted);
-    let reported = reports::containing(&id);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&id);
     service.stop().await;
     world.end().await;
 }
@@ -103,8 +102,7 @@ async fn unknown_outcome_parks_until_operator_voids() {
     send(&world, "next", deposit(10)).await;
     assert_eq!(answer(&world, "next").await.event_type, EventType::DepositCompleted);
     assert_eq!(provider.requests(), before + 1, "a parked payment is not sent");
-    let reported = reports::containing(&id);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&id);
     let typed = contracts::proto::payments::v1::ProviderReported {
         payment_id: id.clone(),
         player_id: "p".to_owned(),
@@ -131,8 +129,7 @@ async fn payment_open_for_too_long_is_reported_once() {
     })
     .await;
     attempts(&world, &id, 3).await;
-    let reported = reports::containing(&id);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&id);
     service.stop().await;
     world.end().await;
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bson::{DateTime, doc};
 use bus::lag::Gate;
+use payment::config::ProviderConfig;
 use payment::domain::PaymentKind;
 use payment::ledger::{Hooks, Killed, Ledger, Step};
 use payment::provider::intent::State;
-use payment::provider::pool::{self, Pool};
+use payment::provider::pool::Pool;
 
 use crate::clash::{DiesAfterDecision, decide_and_die};
 use crate::pool::pool_of;
@@ -108,14 +109,15 @@ async fn queued_report_is_not_repeated() {
     stop.cancel();
     running.await.unwrap().unwrap();
     // The report is due again, but no consumer reads the commands. A command that is one millisecond old counts as lag.
-    let patient = Pool { config: pool::Config { lease_ms: 3, ..pool_config() }, ..pool };
+    let patient = Pool { config: ProviderConfig { lease_ms: 3, ..pool_config() }, ..pool };
     world.rewrite("d", doc! { "next_attempt_at": DateTime::from_millis(0) }).await;
     let mut gate = Gate::reporting_after(std::time::Duration::ZERO);
     for _ in 0..3 {
         assert_eq!(patient.repeat_reports(&mut gate).await.unwrap(), 0);
     }
     assert_eq!(intents.find("d").await.unwrap().unwrap().reports, 1);
-    assert_eq!(reports::containing("were held back for").len(), 1, "once for a gate that stays closed");
+    // Once for a gate that stays closed.
+    reports::expect_one("were held back for");
     // A report that was never published is not a repetition.
     world.rewrite("d", doc! { "reports": 0_i64 }).await;
     assert_eq!(patient.repeat_reports(&mut gate).await.unwrap(), 1);
@@ -164,7 +166,7 @@ async fn settled_payment_is_not_reported_as_open() {
     stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(reports::containing(&completed), Vec::<String>::new());
-    assert_eq!(reports::containing(&open).len(), 1);
+    reports::expect_one(&open);
     world.end().await;
 }
 
@@ -198,7 +200,6 @@ async fn unreadable_settlement_delays_no_report() {
     assert!(postponed.next_attempt_at > world.mongo.now(), "it is not the first of the next round");
     world.rewrite(&theirs, doc! { "next_attempt_at": DateTime::from_millis(0) }).await;
     assert_eq!(pool.repeat_reports(&mut gate).await.unwrap(), 0);
-    let reported = reports::containing(&theirs);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&theirs);
     world.end().await;
 }

@@ -80,7 +80,7 @@ async fn without_ledger_read_bet_is_decided_twice() {
 }
 
 #[tokio::test]
-async fn without_recorded_rejection_bet_is_decided_again() {
+async fn unrecorded_rejection_is_decided_again() {
     audit_detects_loss(Safeguard::RejectionRecorded, redeliver_rejected_bet_after_deposit).await;
 }
 

@@ -31,9 +31,8 @@ async fn fifth_report_without_effect_parks_payment() {
         intents.find(&sixth).await.unwrap().filter(|intent| intent.state == State::Parked)
     })
     .await;
-    let reported = reports::containing(&sixth);
-    assert_eq!(reported.len(), 1, "{reported:?}");
-    assert!(reported[0].contains("published 5 times"), "{reported:?}");
+    let reported = reports::expect_one(&sixth);
+    assert!(reported.contains("published 5 times"), "{reported}");
     let last = intents.find(&fifth).await.unwrap().unwrap();
     assert_eq!((last.state, last.reports), (State::Reported, 5), "published for the last time");
     assert_eq!(reports::containing(&fifth), Vec::<String>::new());
@@ -80,8 +79,7 @@ async fn invalid_report_parks_payment() {
     }
     let intent = intents.find(&id).await.unwrap().unwrap();
     assert_eq!((intent.state, intent.reports), (State::Parked, 0));
-    let reported = reports::containing(&id);
-    assert_eq!(reported.len(), 1, "{reported:?}");
+    reports::expect_one(&id);
     world.end().await;
 }
 
@@ -108,8 +106,7 @@ async fn unreadable_settlement_is_reported() {
     .await;
     stop.cancel();
     running.await.unwrap().unwrap();
-    let reported = reports::containing(&id);
-    assert_eq!(reported.len(), 1, "{reported:?}");
-    assert!(reported[0].contains("cannot be read"), "{reported:?}");
+    let reported = reports::expect_one(&id);
+    assert!(reported.contains("cannot be read"), "{reported}");
     world.end().await;
 }

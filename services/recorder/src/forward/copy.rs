@@ -15,7 +15,10 @@ use crate::{
     body::{self, BodyError},
     journal::{BodyKind, Encoding},
     projects::Projects,
-    protocol::envelope::{Envelope, EnvelopeError},
+    protocol::{
+        envelope::{Envelope, EnvelopeError},
+        strict::strict_text,
+    },
 };
 
 /// Error when no copy can be made.
@@ -117,7 +120,7 @@ pub(super) fn for_target(
 }
 
 fn header(envelope: &Envelope<'_>, options: &Options<'_>) -> Result<Map<String, Value>, serde_json::Error> {
-    let mut header: Map<String, Value> = serde_json::from_str(envelope.headers_raw)?;
+    let mut header: Map<String, Value> = serde_json::from_str(&strict_text(envelope.headers_raw))?;
     header.remove("dsn");
     if let Some(key) = header.get_mut("trace").and_then(|trace| trace.get_mut("public_key"))
         && let Some(theirs) = key.as_str().and_then(|ours| options.keys.key_of_root(ours, options.key))
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn client_reports_are_omitted_only_under_a_global_limit() {
+    fn global_limit_alone_omits_client_reports() {
         let envelope = b"{}\n{\"type\":\"client_report\"}\n{}\n";
         let (text, made) = copied(envelope, &[Category::Default, Category::Error], None);
         assert_eq!(

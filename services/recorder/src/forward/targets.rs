@@ -66,7 +66,7 @@ mod tests {
     use crate::projects::Project;
 
     #[test]
-    fn environment_overrides_configuration_and_errors_name_the_setting() {
+    fn environment_wins_and_errors_name_setting() {
         let project = Project { id: 10, name: "player-web".into(), public_key: "aa".into() };
         let projects = Projects::new(vec![project]).expect("projects");
         let environment = |value: &str| {

@@ -61,9 +61,9 @@ pub struct IssueRow {
     pub issue: Uuid,
     /// Project of the issue.
     pub project: u32,
-    /// Number of all stored events.
+    /// Number of all stored events. An event that was sent again counts once.
     pub count: u64,
-    /// Number of events after the page's `since`.
+    /// Number of those that arrived, or arrived again, after the page's `since`.
     pub count_since: u64,
     /// Time of the first event.
     pub first_seen: f64,
@@ -169,6 +169,15 @@ pub fn count_trace_envelopes(connection: &Connection, trace_id: [u8; 16]) -> rus
     count.map(unsigned)
 }
 
+/// Returns the issue of the first error event that came in an envelope with an error event of this trace.
+pub fn trace_issue(connection: &Connection, trace_id: [u8; 16]) -> rusqlite::Result<Option<Uuid>> {
+    let sql = "SELECT errors.issue FROM parts
+               JOIN errors ON errors.id >= parts.id / ?2 * ?2 AND errors.id < (parts.id / ?2 + 1) * ?2
+               WHERE parts.trace_id = ?1 AND parts.kind = ?3 ORDER BY errors.id LIMIT 1";
+    let parameters: [&dyn ToSql; 3] = [&trace_id, &signed(PARTS), &(PartKind::Error as u8)];
+    Ok(collect(connection, sql, &parameters, |row| row.get(0).map(Uuid::from_bytes))?.pop())
+}
+
 /// Returns the envelopes with the last events of an issue, newest first.
 pub fn issue_envelopes(connection: &Connection, id: Uuid, limit: u32) -> rusqlite::Result<Vec<EnvelopeRow>> {
     let sql = "SELECT seq, segment, start, bytes FROM envelopes
@@ -228,8 +237,9 @@ fn numbers(list: &str) -> Vec<u32> {
 
 /// Returns the issues with an event after `since`, ordered by their last event, newest first.
 pub fn issues(connection: &Connection, page: Page) -> rusqlite::Result<Vec<IssueRow>> {
-    let sql =
-        "SELECT issue, project, count(*), sum(id >= ?1), min(at), max(at), max(id), count(DISTINCT user),
+    let sql = "SELECT issue, project, count(DISTINCT coalesce(event_id, id)),
+                      count(DISTINCT coalesce(event_id, id)) FILTER (WHERE id >= ?1),
+                      min(at), max(at), max(id), count(DISTINCT user),
                       json_group_array(DISTINCT release) FILTER (WHERE release IS NOT NULL)
                FROM errors WHERE ?2 IS NULL OR project = ?2
                GROUP BY issue HAVING max(id) >= ?1 ORDER BY max(id) DESC LIMIT ?3";
@@ -239,7 +249,8 @@ pub fn issues(connection: &Connection, page: Page) -> rusqlite::Result<Vec<Issue
 
 /// Returns one issue.
 pub fn issue(connection: &Connection, issue: Uuid) -> rusqlite::Result<Option<IssueRow>> {
-    let sql = "SELECT issue, project, count(*), count(*), min(at), max(at), max(id), count(DISTINCT user),
+    let sql = "SELECT issue, project, count(DISTINCT coalesce(event_id, id)), count(DISTINCT coalesce(event_id, id)),
+                      min(at), max(at), max(id), count(DISTINCT user),
                       json_group_array(DISTINCT release) FILTER (WHERE release IS NOT NULL)
                FROM errors WHERE issue = ?1 GROUP BY issue";
     Ok(collect(connection, sql, &[issue.as_bytes()], issue_row)?.pop())

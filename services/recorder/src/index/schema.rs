@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::protocol::digest::ROWS_MAX;
 
 /// Version of the tables. Every change of the tables, or of the digests that they store, raises it.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// Largest number of rows per envelope and table. An id is `seq * PARTS + n`, so a range of `seq` is a range of ids.
 pub(super) const PARTS: u64 = ROWS_MAX as u64;
@@ -52,14 +52,16 @@ CREATE INDEX parts_by_trace ON parts (trace_id, kind);
 CREATE INDEX listed ON parts (id) WHERE root = 1 OR head = 1;
 CREATE INDEX roots ON parts (trace_id) WHERE root = 1;
 
--- One row for each error event. Issues are counted from them, so the counts always match the stored events.
+-- One row for each error event. Issues are counted from them, so the counts always match the stored events. An event that
+-- was sent again has the same event_id. It counts once for as long as any copy of it is stored.
 CREATE TABLE errors (
     id INTEGER PRIMARY KEY,
     issue BLOB NOT NULL,
     project INTEGER NOT NULL,
     at REAL NOT NULL,
     release TEXT,
-    user TEXT
+    user TEXT,
+    event_id BLOB
 );
 CREATE INDEX errors_by_issue ON errors (issue, id);
 

@@ -4,6 +4,7 @@ use std::{collections::HashMap, fs, io, path::Path};
 
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     IndexError, IndexProgress, Options,
@@ -195,7 +196,7 @@ fn purge(transaction: &Transaction<'_>, floor: u64) -> rusqlite::Result<()> {
 fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Result<()> {
     let mut envelopes =
         transaction.prepare_cached("INSERT INTO envelopes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-    let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut errors = transaction.prepare_cached("INSERT INTO errors VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for indexed in batch {
         let IndexEntry { seq, received_at_us, project, location, digest } = indexed;
         envelopes.execute(params![
@@ -218,7 +219,8 @@ fn insert(transaction: &Transaction<'_>, batch: &[IndexEntry]) -> rusqlite::Resu
                 project,
                 error.at,
                 error.release,
-                error.user
+                error.user,
+                error.event_id.map(Uuid::into_bytes),
             ])?;
         }
         insert_sessions(transaction, ids.start, *project, digest)?;

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn received_bytes_extend_the_deadline_up_to_a_maximum() {
+    fn received_bytes_extend_deadline_to_maximum() {
         let limits = limits();
         assert_eq!(limits.left(10 * S, 4 * S, 2_000), 8 * S);
         assert_eq!(limits.left(10 * S, 4 * S, 0), 6 * S, "a frame without bytes earns nothing");

@@ -260,7 +260,7 @@ mod tests {
     };
 
     #[test]
-    fn record_round_trips_and_detects_every_flipped_bit() {
+    fn every_flipped_bit_is_detected() {
         let body = b"any bytes \x00\xff";
         for layout in [Layout { marker: None }, Layout { marker: Some(*b"a marker") }] {
             let mut bytes = Vec::new();

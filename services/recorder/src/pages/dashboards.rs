@@ -11,8 +11,8 @@ use super::{
 };
 use crate::query::{
     dashboards::{caches, flow::GroupFlow, queries, queues},
-    lines::stream,
-    scan::{Scanned, WindowParams, window},
+    lines::{WriteError, stream},
+    scan::{Scanned, Window, WindowParams, window},
     state::Query,
 };
 
@@ -174,15 +174,7 @@ pub(super) async fn queues_page(
     State(query): State<Query>,
     UrlQuery(params): UrlQuery<WindowParams>,
 ) -> Result<Response, Problem> {
-    let params = params.or_period_s(PERIOD_S);
-    let window = window(&query, &params)?;
-    let response = stream(&query, HTML, move |query, out| {
-        let found = queues::compute(query, window)?;
-        QueuesPage::new(query, &params, found).write_into(out)?;
-        Ok(())
-    })
-    .await?;
-    Ok(secured(response))
+    dashboard(&query, params, queues::compute, QueuesPage::new).await
 }
 
 struct QueryLine {
@@ -242,15 +234,8 @@ pub(super) async fn queries_page(
     UrlQuery(params): UrlQuery<WindowParams>,
     UrlQuery(filter): UrlQuery<queries::Filter>,
 ) -> Result<Response, Problem> {
-    let params = params.or_period_s(PERIOD_S);
-    let window = window(&query, &params)?;
-    let response = stream(&query, HTML, move |query, out| {
-        let found = queries::compute(query, window, &filter)?;
-        QueriesPage::new(query, &params, found).write_into(out)?;
-        Ok(())
-    })
-    .await?;
-    Ok(secured(response))
+    let compute = move |query: &Query, window: Window| queries::compute(query, window, &filter);
+    dashboard(&query, params, compute, QueriesPage::new).await
 }
 
 struct CacheLine {
@@ -299,18 +284,27 @@ pub(super) async fn caches_page(
     State(query): State<Query>,
     UrlQuery(params): UrlQuery<WindowParams>,
 ) -> Result<Response, Problem> {
+    dashboard(&query, params, caches::compute, CachesPage::new).await
+}
+
+/// Computes the figures of a dashboard and streams its page.
+async fn dashboard<T, P>(
+    query: &Query,
+    params: WindowParams,
+    compute: impl FnOnce(&Query, Window) -> Result<T, WriteError> + Send + 'static,
+    page: fn(&Query, &WindowParams, T) -> P,
+) -> Result<Response, Problem>
+where
+    T: 'static,
+    P: Template + 'static,
+{
     let params = params.or_period_s(PERIOD_S);
-    let window = window(&query, &params)?;
-    let response = stream(&query, HTML, move |query, out| {
-        let found = caches::compute(query, window)?;
-        CachesPage::new(query, &params, found).write_into(out)?;
+    let window = window(query, &params)?;
+    let mut response = stream(query, HTML, move |query, out| {
+        Template::write_into(&page(query, &params, compute(query, window)?), out)?;
         Ok(())
     })
     .await?;
-    Ok(secured(response))
-}
-
-fn secured(mut response: Response) -> Response {
     set_security_headers(response.headers_mut());
-    response
+    Ok(response)
 }

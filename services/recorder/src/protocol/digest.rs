@@ -104,6 +104,8 @@ pub struct Part {
 pub struct ErrorRow {
     /// Issue that the event belongs to.
     pub issue: Uuid,
+    /// Id that the sender gave the event. An event that is sent again has the same.
+    pub event_id: Option<Uuid>,
     /// Time of the event, in seconds since the epoch.
     pub at: f64,
     /// Release in which it happened.
@@ -152,7 +154,8 @@ pub struct Digest {
 /// Reads the digest of an envelope of this project. `received_at` is in seconds since the epoch.
 #[must_use]
 pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest {
-    let mut reader = DigestReader { project, received_at, digest: Digest::default() };
+    let event_id = envelope.headers.event_id.as_deref().and_then(uuid);
+    let mut reader = DigestReader { project, received_at, event_id, digest: Digest::default() };
     for item in &envelope.items {
         let item_type = item.item_type();
         reader.digest.kinds.0 |= Kinds::of(&item_type).0;
@@ -168,12 +171,18 @@ pub fn digest(project: u32, received_at: f64, envelope: &Envelope<'_>) -> Digest
 /// Parses a trace id into its sixteen bytes.
 #[must_use]
 pub fn trace_id(text: &str) -> Option<[u8; 16]> {
-    Uuid::try_parse(text).ok().map(Uuid::into_bytes)
+    uuid(text).map(Uuid::into_bytes)
+}
+
+fn uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok()
 }
 
 struct DigestReader {
     project: u32,
     received_at: f64,
+    /// Id in the envelope's header, until an event has taken it.
+    event_id: Option<Uuid>,
     digest: Digest,
 }
 
@@ -225,7 +234,10 @@ impl DigestReader {
         }
         let at = event.timestamp.or(self.received_at);
         let issue = grouping::issue_id(self.project, &event);
-        self.digest.errors.push(ErrorRow { issue, at, release: event.release.clone(), user: event.user });
+        // The header's id takes precedence. A further event of the envelope has only its own.
+        let event_id = self.event_id.take().or_else(|| event.event_id.as_deref().and_then(uuid));
+        let release = event.release.clone();
+        self.digest.errors.push(ErrorRow { issue, event_id, at, release, user: event.user });
         self.release(event.release, event.environment, ReleaseSent::Error);
         if let Some(trace_id) = event.trace_id.as_deref().and_then(trace_id) {
             self.part(plain_part(PartKind::Error, trace_id, at, at));

@@ -1,7 +1,7 @@
 //! Reads the members of a JSON object independently.
 //!
-//! It guarantees that a wrong type, a null, a repeated name or a list with an invalid entry costs only that member. Sentry
-//! treats events in the same way: it drops the invalid field and keeps the event.
+//! It guarantees that a wrong type, a null, a repeated name, half a surrogate pair or a list with an invalid entry costs only that
+//! member. Sentry treats events in the same way: it drops the invalid field and keeps the event.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::timestamp::Timestamp;
+use super::{strict::strict, timestamp::Timestamp};
 
 /// Largest number of members of one object, more than any SDK writes. Further ones are not read, so that memory stays below
 /// a small multiple of the text.
@@ -92,16 +92,20 @@ impl<'a> Fields<'a> {
         entries
     }
 
-    /// Returns a copy of a member's JSON text.
+    /// Returns a copy of a member's JSON text, which every parser accepts.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<Box<RawValue>> {
-        self.get(name).map(ToOwned::to_owned)
+        self.get(name).map(|value| strict(value.to_owned()))
     }
 
     /// Returns every member that is not null, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        let present = self.0.iter().filter(|(_, value)| value.get() != "null");
-        present.map(|(name, value)| (name.as_ref(), *value))
+        self.with_nulls().filter(|(_, value)| value.get() != "null")
+    }
+
+    /// Returns every member in order, including nulls.
+    pub fn with_nulls(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 }
 
@@ -116,21 +120,44 @@ pub fn text(value: &RawValue) -> Option<String> {
     }
 }
 
-/// Reads a string with half a surrogate pair, as browsers can send it. Only that character is replaced.
+/// Reads a string with half a surrogate pair, as browsers can send it. That half becomes one replacement character.
 fn damaged_text(json: &str) -> Option<String> {
-    struct Bytes;
-    impl Visitor<'_> for Bytes {
-        type Value = String;
+    serde_json::Deserializer::from_str(json).deserialize_bytes(Text).ok().map(Cow::into_owned)
+}
 
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("a string")
-        }
+/// Reads a string as bytes, because a string with half a surrogate pair is no text.
+struct Text;
 
-        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
-            Ok(String::from_utf8_lossy(bytes).into_owned())
+impl<'a> Visitor<'a> for Text {
+    type Value = Cow<'a, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_borrowed_bytes<E>(self, bytes: &'a [u8]) -> Result<Cow<'a, str>, E> {
+        Ok(std::str::from_utf8(bytes).map_or_else(|_| Cow::Owned(lossy(bytes)), Cow::Borrowed))
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Owned(lossy(bytes)))
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&without_surrogates(bytes)).into_owned()
+}
+
+/// Replaces each encoded surrogate. It has three bytes, as the replacement character, and no valid text contains it.
+fn without_surrogates(bytes: &[u8]) -> Vec<u8> {
+    let mut clean = bytes.to_vec();
+    for begin in 0..clean.len() {
+        let Some(character) = clean.get_mut(begin..begin + 3) else { break };
+        if matches!(character, [0xED, 0xA0..=0xBF, _]) {
+            character.copy_from_slice("\u{FFFD}".as_bytes());
         }
     }
-    serde_json::Deserializer::from_str(json).deserialize_bytes(Bytes).ok()
+    clean
 }
 
 /// Calls `each` with every entry of a JSON list that is not null, without storing the list.
@@ -157,8 +184,13 @@ pub fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Name<'a>(Cow<'a, str>);
+
+impl<'a> Deserialize<'a> for Name<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(Text).map(Self)
+    }
+}
 
 /// Collects members into a list that remains after a failure.
 struct Members<'m, 'a>(&'m mut Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -234,10 +266,11 @@ mod tests {
         );
         assert!(fields.list("o").is_empty() && fields.object("list").get("x").is_none());
         assert_eq!(fields.object("o").boolean("deep"), Some(true));
-        assert_eq!(
-            fields.text("half").map(|text| (text.starts_with('x'), text.ends_with('y'))),
-            Some((true, true))
-        );
+        assert_eq!(fields.text("half").as_deref(), Some("x\u{FFFD}y"));
+        let halves = r#"{"two":"\ud800\ud800é","low":"\udfff!","pair":"\ud83d\ude00 \ud83d"}"#;
+        let halves = Fields::parse(halves);
+        let expected = ["\u{FFFD}\u{FFFD}é", "\u{FFFD}!", "\u{1F600} \u{FFFD}"];
+        assert_eq!(["two", "low", "pair"].map(|name| halves.text(name).unwrap_or_default()), expected);
         assert_eq!(
             Fields::parse(r#"{"a":1,"b":"#).text("a").as_deref(),
             Some("1"),
@@ -247,6 +280,16 @@ mod tests {
             assert_eq!(Fields::parse(nothing).iter().count(), 0, "{nothing}");
         }
         assert_eq!(cut("äää".to_owned(), 3), "ä");
+    }
+
+    #[test]
+    fn name_with_half_a_surrogate_pair_hides_no_member() {
+        let fields = Fields::parse(r#"{"a":1,"x\ud800":2,"\u00e9":null,"z":{"y":"\udfff"}}"#);
+        let names: Vec<_> = fields.with_nulls().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "x\u{FFFD}", "é", "z"]);
+        assert_eq!(fields.iter().count(), 3, "without the null");
+        assert_eq!(fields.number("x\u{FFFD}"), Some(2));
+        assert_eq!(fields.raw("z").expect("a value").get(), r#"{"y":"\ufffd"}"#);
     }
 
     #[test]

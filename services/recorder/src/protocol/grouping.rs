@@ -2,11 +2,15 @@
 //!
 //! The fingerprint decides first, then the exceptions' types and in-app frames, or values without frames. A frame counts by
 //! function, not by line number, so that an issue survives an edit, and by its line's text where the language's SDKs send
-//! it. Without exceptions, the stack of the event's thread decides, as in Sentry, otherwise the template of its message.
+//! it. Of exception groups, only those count that [`Counted`] names. Without exceptions, the stack of the event's thread
+//! decides, as in Sentry, otherwise the template of its message.
 
 use uuid::Uuid;
 
-use super::event::{ErrorEvent, Exception, Frame, LINE_CHARACTERS_MAX, Stacktrace};
+use super::{
+    event::{ErrorEvent, Exception, Frame, LINE_CHARACTERS_MAX, Stacktrace},
+    exception_groups::Counted,
+};
 
 /// Namespace of issue ids. A change would rename every issue.
 const NAMESPACE: Uuid = Uuid::from_bytes(*b"pitboss-issues-1");
@@ -32,6 +36,21 @@ pub fn issue_id(project: u32, event: &ErrorEvent) -> Uuid {
     Uuid::new_v5(&NAMESPACE, &length_prefixed(&parts))
 }
 
+/// Returns the exceptions of an event that decide its issue and its name.
+pub(super) fn counted(platform: Option<&str>, exceptions: &[Exception]) -> Counted {
+    let by_line = is_grouped_by_line(platform);
+    let parts = |exception: &Exception| {
+        let mut parts = Vec::new();
+        exception_parts(exception, by_line, &mut parts);
+        parts
+    };
+    Counted::new(exceptions, |one, other| parts(one) == parts(other))
+}
+
+fn is_grouped_by_line(platform: Option<&str>) -> bool {
+    platform.is_some_and(|platform| GROUPED_BY_LINE.contains(&platform))
+}
+
 /// Returns the name between the braces of `{{ name }}`.
 fn variable(part: &str) -> Option<&str> {
     Some(part.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim())
@@ -39,7 +58,7 @@ fn variable(part: &str) -> Option<&str> {
 
 /// Returns the value of a fingerprint's variable. `None` when it is unknown or has no value.
 fn value_of<'a>(name: &str, event: &'a ErrorEvent) -> Option<&'a str> {
-    let exception = event.main_exception();
+    let exception = event.outermost_exception();
     let stack = event.main_stack();
     let frame = || stack.innermost_in_app().or(stack.frames.last());
     match name {
@@ -55,8 +74,8 @@ fn value_of<'a>(name: &str, event: &'a ErrorEvent) -> Option<&'a str> {
 }
 
 fn default_parts(event: &ErrorEvent, parts: &mut Vec<String>) {
-    let by_line = event.platform.as_deref().is_some_and(|platform| GROUPED_BY_LINE.contains(&platform));
-    for exception in &event.exceptions {
+    let by_line = is_grouped_by_line(event.platform.as_deref());
+    for exception in event.grouped_exceptions() {
         exception_parts(exception, by_line, parts);
     }
     if event.exceptions.is_empty() && !stack_parts(&event.stacktrace, by_line, parts) {
@@ -182,6 +201,30 @@ mod tests {
             id(&format!(r#"{{"exception":[{{"type":"E","stacktrace":{{"frames":[{frames}]}}}}]}}"#))
         };
         assert_eq!(with(3), with(5));
+    }
+
+    #[test]
+    fn exception_group_is_named_as_its_only_child() {
+        let group = |children: &[(&str, &str)]| {
+            let mut list: Vec<String> = (1..)
+                .zip(children)
+                .map(|(number, (class, value))| {
+                    let mechanism = format!(r#"{{"type":"chained","exception_id":{number},"parent_id":0}}"#);
+                    format!(r#"{{"type":"{class}","value":"{value}","mechanism":{mechanism}}}"#)
+                })
+                .collect();
+            let mechanism = r#"{"type":"generic","exception_id":0,"is_exception_group":true}"#;
+            list.push(format!(r#"{{"type":"ExceptionGroup","value":"several","mechanism":{mechanism}}}"#));
+            format!(r#"{{"exception":{{"values":[{}]}}}}"#, list.join(","))
+        };
+        let title = |json: &str| ErrorEvent::parse(json).title();
+        let (two, three) = (group(&[("E", "v"); 2]), group(&[("E", "v"); 3]));
+        assert_eq!((id(&two), title(&two).as_str()), (id(&three), "E: v"));
+        assert_eq!(id(&two), id(r#"{"exception":[{"type":"E","value":"v"}]}"#), "as the child alone");
+        let different = group(&[("E", "v"), ("F", "v")]);
+        assert_eq!(title(&different), "ExceptionGroup: several");
+        assert_eq!(id(&different), id(&group(&[("F", "v"), ("E", "v")])), "the order does not matter");
+        assert_ne!(id(&different), id(&two));
     }
 
     #[test]

@@ -69,7 +69,11 @@ pub fn summary(json: &str) -> ProfileSummary {
 }
 
 fn summary_of(profile: &Fields<'_>) -> ProfileSummary {
-    let transaction = profile.object("transaction");
+    let mut transaction = profile.object("transaction");
+    if transaction.iter().next().is_none() {
+        // Python sends a list, with one transaction.
+        transaction = Fields::of(profile.list("transactions").first().copied());
+    }
     ProfileSummary {
         samples: profile.object("profile").list("samples").len() as u64,
         trace_id: transaction.short("trace_id", LABEL_BYTES_MAX),
@@ -175,6 +179,30 @@ mod tests {
             .collect();
         assert_eq!(rows, [("main", 1, 4, 0.5), ("hunt", 2, 2, 0.25), ("0x1", 1, 1, 0.125)]);
         assert_eq!(shares.samples_without_stack, 4);
+    }
+
+    #[test]
+    fn transaction_is_a_member_or_the_first_of_a_list() {
+        let expected = |name: &str, trace_id: &str| (Some(name.to_owned()), Some(trace_id.to_owned()));
+        for (profile, expected) in [
+            (
+                json!({"transactions": [{"name": "bets", "trace_id": "ab"}, {"name": "x"}]}),
+                expected("bets", "ab"),
+            ),
+            (
+                json!({"transaction": null, "transactions": [{"name": "a", "trace_id": "b"}]}),
+                expected("a", "b"),
+            ),
+            (
+                json!({"transaction": {"name": "c", "trace_id": "d"}, "transactions": [{"name": "x"}]}),
+                expected("c", "d"),
+            ),
+            (json!({"transactions": []}), (None, None)),
+            (json!({"transactions": [7]}), (None, None)),
+        ] {
+            let summary = summary(&profile.to_string());
+            assert_eq!((summary.transaction_name, summary.trace_id), expected, "{profile}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     event::LABEL_BYTES_MAX,
     fields::{self, Fields},
+    strict::strict,
     timestamp::Timestamp,
 };
 
@@ -49,10 +50,10 @@ impl<'a> Attributes<'a> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Returns `{"name": value}`.
+    /// Returns `{"name": value}` as JSON that every parser accepts.
     #[must_use]
     pub fn flat(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(&self.0).unwrap_or_default()
+        strict(serde_json::value::to_raw_value(&self.0).unwrap_or_default())
     }
 }
 

@@ -1,8 +1,8 @@
 //! One trace, assembled from the envelopes of all services.
 //!
 //! It guarantees that nothing is repaired, so that the reader can judge the original data. A span that was sent twice
-//! appears twice and is in `duplicates`, and a parent that never arrived is in `missing_parents`. Memory is bounded in
-//! bytes, and `left_out` counts what did not fit. Stored data is never reported as missing.
+//! appears twice and is in `duplicates`, an error event that was sent twice appears twice, and a parent that never arrived is in
+//! `missing_parents`. Memory is bounded in bytes, and `left_out` counts what did not fit. Stored data is never reported as missing.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

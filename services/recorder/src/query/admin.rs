@@ -2,11 +2,10 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     response::{IntoResponse, Response},
 };
-use chassis::{operator::OPERATOR_TOKEN_HEADER, problem::Problem};
+use chassis::{http::RawBody, operator::OPERATOR_TOKEN_HEADER, problem::Problem};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -14,7 +13,7 @@ use super::state::Query;
 use crate::{forward::ForwardState, ingest::Mode};
 
 /// Answers 401 without a token and 403 for a wrong one.
-fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn authorise(query: &Query, headers: &HeaderMap) -> Result<(), Problem> {
     if query.operator.is(headers) {
         return Ok(());
     }
@@ -41,7 +40,7 @@ pub(super) async fn delete_all(State(query): State<Query>, headers: HeaderMap) -
 pub(super) async fn set_mode(
     State(query): State<Query>,
     headers: HeaderMap,
-    body: Bytes,
+    RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
     authorise(&query, &headers)?;
     let mode: Mode =

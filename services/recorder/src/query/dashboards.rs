@@ -14,10 +14,11 @@ mod rows;
 
 use axum::{extract::State, response::Response};
 use chassis::{http::Query as UrlQuery, problem::Problem};
+use serde::Serialize;
 
 use super::{
-    lines::stream,
-    scan::{WindowParams, window},
+    lines::{WriteError, stream},
+    scan::{Window, WindowParams, window},
     state::Query,
 };
 
@@ -54,12 +55,7 @@ pub(super) async fn queues_json(
     State(query): State<Query>,
     UrlQuery(params): UrlQuery<WindowParams>,
 ) -> Result<Response, Problem> {
-    let window = window(&query, &params)?;
-    stream(&query, JSON, move |query, out| {
-        serde_json::to_writer(&mut *out, &queues::compute(query, window)?)?;
-        Ok(())
-    })
-    .await
+    dashboard(&query, &params, queues::compute).await
 }
 
 /// `GET /api/v1/dashboards/queries?since=&project=&period_s=&system=&action=&domain=`
@@ -68,12 +64,8 @@ pub(super) async fn queries_json(
     UrlQuery(params): UrlQuery<WindowParams>,
     UrlQuery(filter): UrlQuery<queries::Filter>,
 ) -> Result<Response, Problem> {
-    let window = window(&query, &params)?;
-    stream(&query, JSON, move |query, out| {
-        serde_json::to_writer(&mut *out, &queries::compute(query, window, &filter)?)?;
-        Ok(())
-    })
-    .await
+    let compute = move |query: &Query, window: Window| queries::compute(query, window, &filter);
+    dashboard(&query, &params, compute).await
 }
 
 /// `GET /api/v1/dashboards/caches?since=&project=&period_s=`
@@ -81,9 +73,18 @@ pub(super) async fn caches_json(
     State(query): State<Query>,
     UrlQuery(params): UrlQuery<WindowParams>,
 ) -> Result<Response, Problem> {
-    let window = window(&query, &params)?;
-    stream(&query, JSON, move |query, out| {
-        serde_json::to_writer(&mut *out, &caches::compute(query, window)?)?;
+    dashboard(&query, &params, caches::compute).await
+}
+
+/// Computes the figures of a dashboard and streams them as JSON.
+async fn dashboard<T: Serialize + 'static>(
+    query: &Query,
+    params: &WindowParams,
+    compute: impl FnOnce(&Query, Window) -> Result<T, WriteError> + Send + 'static,
+) -> Result<Response, Problem> {
+    let window = window(query, params)?;
+    stream(query, JSON, move |query, out| {
+        serde_json::to_writer(&mut *out, &compute(query, window)?)?;
         Ok(())
     })
     .await

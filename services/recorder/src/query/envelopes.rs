@@ -19,7 +19,7 @@ use crate::{
     body,
     index::read,
     journal::{BodyKind, Stored},
-    protocol::digest::Kinds,
+    protocol::{digest::Kinds, strict::strict_text},
 };
 
 /// Content type of an envelope.
@@ -60,15 +60,15 @@ fn write_envelope(out: &mut Out, opened: &ListedEnvelope<'_>) -> Result<(), Writ
     write!(out, "{{\"seq\":{},\"received_at\":{received_at:.6},\"project\":", source.seq)?;
     serde_json::to_writer(&mut *out, source.name)?;
     out.write_all(b",\"headers\":")?;
-    write_without_newlines(out, envelope.headers_raw.as_bytes())?;
+    write_without_newlines(out, strict_text(envelope.headers_raw).as_bytes())?;
     out.write_all(b",\"items\":[")?;
     for (index, item) in envelope.items.iter().enumerate() {
         out.write_all(if index == 0 { b"{\"headers\":" } else { b",{\"headers\":" })?;
-        write_without_newlines(out, item.headers_raw.as_bytes())?;
+        write_without_newlines(out, strict_text(item.headers_raw).as_bytes())?;
         out.write_all(b",\"payload\":")?;
         match item.json() {
             _ if item.omitted > 0 => write!(out, "{{\"omitted_bytes\":{}}}", item.omitted)?,
-            Some(json) => write_without_newlines(out, json.as_bytes())?,
+            Some(json) => write_without_newlines(out, strict_text(json).as_bytes())?,
             None => {
                 out.write_all(b"{\"base64\":\"")?;
                 let mut encoder = EncoderWriter::new(&mut *out, &BASE64_STANDARD);

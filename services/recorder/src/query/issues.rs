@@ -1,5 +1,7 @@
 //! Queries for issues and releases. Issues and sessions are counted from rows. Other numbers of releases are counters of each segment.
 
+use std::collections::HashSet;
+
 use axum::{Json, extract::State, response::Response};
 use chassis::{
     http::{Path, Query as UrlQuery},
@@ -10,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
+    read_limit::ReadLimit,
     state::{ListParams, Query, page, run_query, with_lag},
 };
 use crate::{
@@ -52,6 +55,8 @@ pub(crate) struct Issue {
     pub(crate) fingerprint: Vec<String>,
     pub(crate) last_event_id: Option<String>,
     pub(crate) last_trace_id: Option<String>,
+    /// True when the response reached its limit of bytes. Then facts of events that were not read are missing.
+    pub(crate) truncated: bool,
 }
 
 /// An issue with its last events.
@@ -60,6 +65,15 @@ pub(crate) struct IssueDetail {
     #[serde(flatten)]
     pub(crate) issue: Issue,
     pub(crate) events: Vec<IssueEvent>,
+    /// Number of envelopes with events that were not read, because the response reached its limit of bytes.
+    pub(crate) envelopes_left_out: u64,
+}
+
+/// Events of one issue, newest first.
+#[derive(Debug, Default)]
+struct Events {
+    read: Vec<IssueEvent>,
+    envelopes_left_out: u64,
 }
 
 /// One event of an issue.
@@ -99,10 +113,11 @@ pub(super) async fn one(State(query): State<Query>, Path(id): Path<Uuid>) -> Res
 pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issue>, WriteError> {
     let page = crate::index::Page { limit: page.limit.min(ISSUES_MAX), ..page };
     let rows = query.index.read(|connection| read::issues(connection, page))?;
+    let mut limit = ReadLimit::default();
     rows.into_iter()
         .map(|row| {
-            let last = events(query, row.issue, 1)?.pop();
-            Ok(issue(query, row, last.as_ref()))
+            let events = events(query, row.issue, 1, &mut limit)?;
+            Ok(issue(query, row, &events))
         })
         .collect()
 }
@@ -110,16 +125,25 @@ pub(crate) fn recent(query: &Query, page: crate::index::Page) -> Result<Vec<Issu
 /// Returns one issue with its last events, newest first.
 pub(crate) fn detail(query: &Query, id: Uuid) -> Result<Option<IssueDetail>, IndexError> {
     let Some(row) = query.index.read(|connection| read::issue(connection, id))? else { return Ok(None) };
-    let events = events(query, id, EVENTS_SHOWN)?;
-    Ok(Some(IssueDetail { issue: issue(query, row, events.first()), events }))
+    let events = events(query, id, EVENTS_SHOWN, &mut ReadLimit::default())?;
+    let issue = issue(query, row, &events);
+    Ok(Some(IssueDetail { issue, events: events.read, envelopes_left_out: events.envelopes_left_out }))
 }
 
-fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteError> {
-    let rows = query.index.read(|connection| read::issue_envelopes(connection, id, limit))?;
+/// Reads the events of the newest envelopes of an issue, up to the limit. An event that was sent again is there once.
+fn events(query: &Query, id: Uuid, envelopes_max: u32, limit: &mut ReadLimit) -> Result<Events, WriteError> {
+    let rows = query.index.read(|connection| read::issue_envelopes(connection, id, envelopes_max))?;
     let mut reader = query.journal.reader();
-    let mut events = Vec::new();
+    let mut events = Events::default();
+    let mut known: HashSet<String> = HashSet::new();
     for row in rows {
+        if limit.is_reached() {
+            events.envelopes_left_out += 1;
+            continue;
+        }
+        let mut ids: HashSet<String> = HashSet::new();
         with_envelope(query, &mut reader, row, |opened| {
+            limit.count(&opened);
             let items = opened.envelope.items.iter().filter(|item| item.item_type() == "event");
             for json in items.filter_map(Item::json) {
                 let mut event = ErrorEvent::parse(json);
@@ -127,12 +151,17 @@ fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteE
                     continue;
                 }
                 let error = trace_error(opened.source, opened.envelope, &event);
-                if !events.is_empty() {
+                // Sent again in another envelope, or in the same one.
+                let is_known = |event_id: &String| known.contains(event_id) || !ids.insert(event_id.clone());
+                if error.event_id.as_ref().is_some_and(is_known) {
+                    continue;
+                }
+                if !events.read.is_empty() {
                     // Only the newest event's stacks are shown. The stacks of twenty events would be megabytes.
                     event.exceptions = Vec::new();
                     event.stacktrace = Stacktrace::default();
                 }
-                events.push(IssueEvent {
+                events.read.push(IssueEvent {
                     error,
                     trace_id: event.trace_id.clone(),
                     environment: event.environment.clone(),
@@ -142,13 +171,15 @@ fn events(query: &Query, id: Uuid, limit: u32) -> Result<Vec<IssueEvent>, WriteE
             }
             Ok(())
         })?;
+        known.extend(ids);
     }
     Ok(events)
 }
 
-fn issue(query: &Query, row: IssueRow, last: Option<&IssueEvent>) -> Issue {
+fn issue(query: &Query, row: IssueRow, events: &Events) -> Issue {
     let IssueRow { issue, project, count, count_since, first_seen, last_seen, last_seq, users, releases } =
         row;
+    let last = events.read.first();
     let error = last.map(|last| &last.error);
     Issue {
         seq: last_seq,
@@ -168,6 +199,7 @@ fn issue(query: &Query, row: IssueRow, last: Option<&IssueEvent>) -> Issue {
         fingerprint: last.map(|last| last.event.fingerprint.clone()).unwrap_or_default(),
         last_event_id: error.and_then(|error| error.event_id.clone()),
         last_trace_id: last.and_then(|last| last.trace_id.clone()),
+        truncated: events.envelopes_left_out > 0,
     }
 }
 

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn run_that_does_not_end_times_out_before_it_is_missed() {
+    fn endless_run_times_out_before_it_is_missed() {
         let running = known("in_progress", EVERY_MINUTE);
         assert_eq!(
             [1_019.0, 1_020.0, 1_080.0].map(|at| running.state(at)),

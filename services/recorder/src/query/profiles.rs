@@ -8,7 +8,7 @@ use chassis::{
     problem::Problem,
 };
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::to_raw_value};
 
 use super::{
     lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, with_envelope, write_line},
@@ -56,8 +56,10 @@ fn write_profiles(
     let items = &parsed.as_ref().unwrap_or(opened.envelope).items;
     let mut lines = 0;
     for item in items.iter().filter(is_profile) {
-        let mut members = payload_members(opened, item, item.payload);
-        members.extend(facts(item));
+        let mut members = payload_members(opened, item)?;
+        for (name, value) in facts(item) {
+            members.insert(name, to_raw_value(&value)?);
+        }
         write_line(out, &members)?;
         lines += 1;
     }

@@ -1,5 +1,7 @@
 //! Queries for the other signals of SDKs, each as lines of its own fields with `seq`, `received_at` and `project`.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     response::Response,
@@ -7,7 +9,7 @@ use axum::{
 };
 use chassis::{http::Query as UrlQuery, problem::Problem};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     lines::{ListedEnvelope, NDJSON, Out, WriteError, each_envelope, stream, write_line},
@@ -18,6 +20,8 @@ use crate::protocol::{
     digest::Kinds,
     envelope::Item,
     event::ErrorEvent,
+    fields::Fields,
+    strict::strict,
     trace::{Log, Metric},
 };
 
@@ -110,24 +114,25 @@ fn write_entries<T: Serialize>(
 
 /// Writes the item's own members, without the bulky ones.
 fn payload_line(out: &mut Out, opened: &ListedEnvelope<'_>, item: &Item<'_>) -> Result<u32, WriteError> {
-    write_line(out, &payload_members(opened, item, item.payload))?;
+    write_line(out, &payload_members(opened, item)?)?;
     Ok(1)
 }
 
-/// Returns the members of a payload without the bulky ones, and the facts of its envelope.
+/// Members of a line by name, as JSON text.
+pub(super) type Members = BTreeMap<String, Box<RawValue>>;
+
+/// Returns the members of a payload without the bulky ones, and the facts of its envelope. Without the former if it is not JSON.
 pub(super) fn payload_members(
     opened: &ListedEnvelope<'_>,
     item: &Item<'_>,
-    payload: &[u8],
-) -> Map<String, Value> {
-    let mut members: Map<String, Value> = serde_json::from_slice(payload).unwrap_or_default();
-    for name in LONG_MEMBERS {
-        members.remove(name);
-    }
-    members.insert("seq".to_owned(), opened.source.seq.into());
-    members.insert("received_at".to_owned(), opened.source.received_at.into());
-    members.insert("project".to_owned(), opened.source.name.into());
-    members.insert("item_type".to_owned(), item.item_type().into());
-    members.insert("payload_bytes".to_owned(), item.payload_bytes().into());
-    members
+) -> Result<Members, serde_json::Error> {
+    let fields = item.json().map(Fields::parse).unwrap_or_default();
+    let own = fields.with_nulls().filter(|(name, _)| !LONG_MEMBERS.contains(name));
+    let mut members: Members = own.map(|(name, value)| (name.to_owned(), strict(value.to_owned()))).collect();
+    members.insert("seq".to_owned(), to_raw_value(&opened.source.seq)?);
+    members.insert("received_at".to_owned(), to_raw_value(&opened.source.received_at)?);
+    members.insert("project".to_owned(), to_raw_value(opened.source.name)?);
+    members.insert("item_type".to_owned(), to_raw_value(&item.item_type())?);
+    members.insert("payload_bytes".to_owned(), to_raw_value(&item.payload_bytes())?);
+    Ok(members)
 }

@@ -1,12 +1,16 @@
 //! State and parameters of the queries, and the wait for the index.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use axum::response::{IntoResponse, Response};
 use chassis::{config::Secret, operator::Operator, problem::Problem};
+use rusqlite::Connection;
 use serde::Deserialize;
 
-use super::slots::ResponseSlots;
+use super::{scorecard::ScorecardFile, slots::ResponseSlots};
 use crate::{
     config::Limits,
     forward::Forwarder,
@@ -28,6 +32,8 @@ pub struct Query {
     pub(super) answered: Arc<Answered>,
     pub(super) forwarder: Forwarder,
     pub(super) slots: ResponseSlots,
+    /// File of the scorecard. Without a folder there is none.
+    pub(super) scorecard: Option<ScorecardFile>,
     /// Secret of the signatures of flag changes. An empty one refuses all.
     pub(super) flag_hook_secret: Secret,
     /// Lock for assembling one trace at a time, because no other part of a response needs as much memory.
@@ -68,6 +74,7 @@ impl Query {
             answered,
             forwarder,
             slots,
+            scorecard: None,
             flag_hook_secret: Secret::default(),
             assembling,
         }
@@ -77,6 +84,20 @@ impl Query {
     #[must_use]
     pub fn with_flag_hook_secret(self, flag_hook_secret: Secret) -> Self {
         Self { flag_hook_secret, ..self }
+    }
+
+    /// Sets the folder of the scorecard, which must exist.
+    #[must_use]
+    pub fn with_scorecard_in(self, directory: &Path) -> Self {
+        Self { scorecard: Some(ScorecardFile::new(directory)), ..self }
+    }
+
+    /// Runs a query of the index on this thread, which may block.
+    pub(crate) fn read_index<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, IndexError> {
+        self.index.read(query)
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     lines::{NDJSON, WriteError, stream, with_envelope, write_line},
+    read_limit::ReadLimit,
     state::{ListParams, Query, page, run_query, with_lag},
 };
 use crate::{
@@ -27,10 +28,6 @@ const TRACES_LISTED: u32 = 100;
 const TRACES_MAX: u32 = 5_000;
 /// Largest number of envelopes that are read for one trace.
 const ENVELOPES_MAX: u32 = 5_000;
-/// Limit of the payload bytes that are parsed for one trace.
-const READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
-/// Limit of the bytes that are decompressed for it, including skipped attachments: two or three of the largest envelopes.
-const DECOMPRESSED_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Approximate memory limit of one trace.
 const TRACE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -133,14 +130,13 @@ pub(crate) fn assemble(
     let stored = query.index.read(|connection| read::count_trace_envelopes(connection, trace_id))?;
     let mut reader = query.journal.reader();
     let mut assembly = Assembly::new(trace_id, bytes_max);
-    let (mut read, mut bytes, mut decompressed) = (0, 0, 0);
+    let (mut read, mut limit) = (0, ReadLimit::default());
     for row in rows {
-        if bytes >= READ_BYTES_MAX || decompressed >= DECOMPRESSED_BYTES_MAX {
+        if limit.is_reached() {
             break;
         }
         with_envelope(query, &mut reader, row, |opened| {
-            decompressed += opened.bytes;
-            bytes += opened.envelope.items.iter().map(|item| item.payload.len() as u64).sum::<u64>();
+            limit.count(&opened);
             assembly.add(opened.source, opened.envelope);
             Ok(())
         })?;

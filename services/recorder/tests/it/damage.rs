@@ -139,7 +139,7 @@ async fn damaged_empty_segment_is_recreated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_old_segment_does_not_stop_queries_or_indexing() {
+async fn old_damage_stops_no_query_or_indexing() {
     let recorder = Recorder::start(&[("PITBOSS__RECORDER__SEGMENT_BYTES", "4096")]).await;
     store_numbers(&recorder, 30).await;
     let segments = files(recorder.directory.path(), "segment");

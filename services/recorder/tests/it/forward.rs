@@ -23,7 +23,7 @@ async fn forwarder(other: &Recorder) -> Recorder {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_configured_projects_are_forwarded_with_the_targets_key() {
+async fn configured_projects_get_the_targets_key() {
     let other = Recorder::start(&[]).await;
     let recorder = forwarder(&other).await;
     recorder.store(3, ENVELOPE).await;

@@ -54,7 +54,7 @@ async fn index_ahead_of_the_journal_is_rebuilt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn envelope_above_lowered_limits_does_not_stop_indexing() {
+async fn envelope_above_new_limit_is_indexed_past() {
     let recorder = Recorder::start(&[]).await;
     let mut large = b"{}\n{\"type\":\"attachment\",\"length\":300000}\n".to_vec();
     large.resize(large.len() + 300_000, b'a');

@@ -49,7 +49,7 @@ async fn undelivered_loss_report_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_copy_keeps_the_losses_for_the_next_report() {
+async fn failed_copy_keeps_losses_for_next_report() {
     let (stub, host) = Stub::start(vec![(403, Vec::new()), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;
     send(&recorder, "refused", 1).await;
@@ -67,7 +67,7 @@ async fn failed_copy_keeps_the_losses_for_the_next_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn empty_copy_keeps_the_losses_for_the_next_report() {
+async fn empty_copy_keeps_losses_for_next_report() {
     let limits = ("x-sentry-rate-limits", "600:transaction:organization".to_owned());
     let (stub, host) = Stub::start(vec![(200, vec![limits]), (403, Vec::new()), (200, Vec::new())]).await;
     let recorder = forwarding_to(&host).await;

@@ -13,6 +13,7 @@ mod parser;
 mod power_cut;
 mod protocol;
 mod queries;
+mod scorecard;
 mod sdk;
 mod sigkill;
 mod size_limits;

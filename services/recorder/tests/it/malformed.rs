@@ -62,7 +62,7 @@ async fn field_of_a_wrong_type_does_not_lose_the_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_of_a_wrong_type_does_not_lose_other_items() {
+async fn wrong_field_type_loses_no_other_item() {
     let recorder = Recorder::start(&[]).await;
     let trace = "ab".repeat(16);
     let mut expected = 0;
@@ -182,6 +182,46 @@ async fn feedback_is_not_an_issue() {
     assert_eq!(recorder.lines("/api/v1/feedback").await.len(), 2);
 }
 
+/// The parser of these tests is strict, so an answer with half a surrogate pair would fail each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_surrogate_pair_costs_one_character() {
+    let recorder = Recorder::start(&[]).await;
+    let (trace, half) = ("ab".repeat(16), r#""name\ud800":"x\ud800y""#);
+    let payload = format!(r#"{{{half},"message":"late","status":"ok","null":null}}"#);
+    for item_type in ["feedback", "check_in", "session"] {
+        recorder.store(1, item(item_type, &payload)).await;
+    }
+    let attributes = r#""attributes":{"a\udfff":{"value":"b\udfff"},"c":{"value":1}}"#;
+    let entry = format!(
+        r#"{{"items":[{{"trace_id":"{trace}","span_id":"cccccccccccccccc","name":"m","body":"l",{attributes}}}]}}"#
+    );
+    for item_type in ["log", "trace_metric", "span"] {
+        recorder.store(1, item(item_type, &entry)).await;
+    }
+    let transaction = format!(
+        r#"{{"contexts":{{"trace":{{"trace_id":"{trace}","span_id":"aaaaaaaaaaaaaaaa","data":{{{half}}}}}}}}}"#
+    );
+    recorder.store(1, item("transaction", &transaction)).await;
+
+    for path in ["feedback", "check-ins", "sessions"] {
+        let line = &recorder.lines(&format!("/api/v1/{path}")).await[0];
+        assert_eq!((&line["message"], &line["status"]), (&json!("late"), &json!("ok")), "{path}: {line}");
+        assert_eq!(line["name\u{FFFD}"], "x\u{FFFD}y", "{path}: {line}");
+    }
+    let expected = json!({"a\u{FFFD}": "b\u{FFFD}", "c": 1});
+    for path in ["logs", "metrics"] {
+        assert_eq!(recorder.lines(&format!("/api/v1/{path}")).await[0]["attributes"], expected, "{path}");
+    }
+    let found: Value = recorder.get(&format!("/api/v1/traces/{trace}")).await.json().await.expect("JSON");
+    let data = |id: &str| {
+        let mut spans = found["spans"].as_array().expect("spans").iter();
+        spans.find(|span| span["span_id"] == id).expect("the span")["data"].clone()
+    };
+    assert_eq!(data("cccccccccccccccc"), expected);
+    assert_eq!(data("aaaaaaaaaaaaaaaa"), json!({"name\u{FFFD}": "x\u{FFFD}y"}));
+    assert_eq!(recorder.lines("/api/v1/envelopes").await.len(), 7);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn check_ins_are_paged_by_envelope() {
     let recorder = Recorder::start(&[]).await;
@@ -242,7 +282,7 @@ async fn each_session_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeated_slashes_and_missing_last_newline_are_accepted() {
+async fn double_slash_and_missing_newline_are_accepted() {
     let recorder = Recorder::start(&[]).await;
     let query =
         format!("sentry_version=7&sentry_key={}&sentry_client=sentry.javascript.node%2F11.12.0", key(1));

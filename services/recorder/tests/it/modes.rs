@@ -54,7 +54,7 @@ async fn mode_ends_after_for_ms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn setting_a_mode_requires_the_operator_and_a_valid_mode() {
+async fn mode_needs_operator_and_valid_name() {
     let recorder = Recorder::start(&[]).await;
     let unauthorised = recorder.client.post(format!("{}/api/v1/ingest/mode", recorder.query));
     let response = fetch(unauthorised.body("{\"mode\":\"hang\"}")).await;

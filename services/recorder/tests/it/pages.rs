@@ -18,7 +18,7 @@ async fn page(recorder: &Recorder, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_page_shows_errors_logs_and_missing_parents() {
+async fn trace_shows_errors_logs_and_missing_parents() {
     let recorder = Recorder::start(&[]).await;
     assert!(page(&recorder, "/").await.contains("No trace yet"));
     assert!(page(&recorder, "/?project=game").await.contains("No trace began in game."));
@@ -101,7 +101,7 @@ async fn span_at_the_end_of_a_trace_is_drawn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn long_chains_and_cycles_of_spans_are_drawn_once() {
+async fn long_chains_and_cycles_are_drawn_once() {
     let recorder = Recorder::start(&[]).await;
     let spans: Vec<_> = (1..3_000)
         .map(|number| json!({"trace_id": TRACE, "span_id": format!("{number:016x}"), "parent_span_id": format!("{:016x}", number - 1), "name": "x", "start_timestamp": 1.0, "end_timestamp": 2.0}))

@@ -85,7 +85,7 @@ fn both_ways(bytes: &[u8]) -> [Option<Items>; 2] {
 }
 
 #[test]
-fn line_ends_are_read_equally_from_memory_and_file() {
+fn memory_and_file_read_equal_line_ends() {
     let item = |item_type: &str, payload: &str| (item_type.to_owned(), payload.as_bytes().to_vec());
     for (body, expected) in [
         (

@@ -89,6 +89,33 @@ async fn issues_have_counts_releases_and_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn event_that_is_sent_again_is_counted_once() {
+    let recorder = Recorder::start(&[]).await;
+    let failed = |user: &str| error(&"ab".repeat(16), "aaaaaaaaaaaaaaaa", "ParseError", "bad", user);
+    let repeated = failed("anna");
+    let mut last = 0;
+    for _ in 0..4 {
+        last = recorder.store(3, repeated.clone()).await;
+    }
+    let (head, event) = repeated.split_once('\n').expect("a head");
+    last = recorder.store(3, format!("{head}\n{event}{event}")).await.max(last);
+    recorder.store(3, failed("bert")).await;
+    let issues = recorder.lines("/api/v1/issues").await;
+    assert_eq!((issues.len(), &issues[0]["count"], &issues[0]["users"]), (1, &json!(2), &json!(2)));
+    let since = recorder.lines(&format!("/api/v1/issues?since={last}")).await;
+    assert_eq!((&since[0]["count"], &since[0]["count_since"]), (&json!(2), &json!(1)));
+    let path = format!("/api/v1/issues/{}", issues[0]["id"].as_str().expect("an id"));
+    let detail: Value = recorder.get(&path).await.json().await.expect("JSON");
+    assert_eq!((&detail["count"], detail["events"].as_array().map(Vec::len)), (&json!(2), Some(2)));
+
+    for _ in 0..2 {
+        recorder.store(4, item("event", &json!({"message": "without an id"}))).await;
+    }
+    let issues = recorder.lines("/api/v1/issues?project=payment").await;
+    assert_eq!(issues[0]["count"], 2, "each event without an id counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_signals_are_listed_with_their_fields() {
     let recorder = Recorder::start(&[]).await;
     let metrics = json!({"items": [
@@ -130,7 +157,7 @@ async fn other_signals_are_listed_with_their_fields() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn monitor_is_missed_when_its_check_ins_stay_away() {
+async fn monitor_is_missed_without_check_ins() {
     let recorder = Recorder::start(&[]).await;
     let check_in = |id: &str, more: Value| {
         let mut check_in = json!({"check_in_id": id, "monitor_slug": "consumer-game", "status": "ok"});

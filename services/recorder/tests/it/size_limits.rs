@@ -67,7 +67,7 @@ async fn bodies_above_the_limit_return_413() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn largest_attachment_is_stored_in_bounded_memory() {
+async fn largest_attachment_needs_bounded_memory() {
     const ATTACHMENT_BYTES: usize = 200 * 1024 * 1024;
     let directory = tempfile::tempdir().expect("a folder");
     let program = Program::start(directory.path(), &[]).await;

@@ -254,7 +254,7 @@ async fn envelopes_above_the_read_limit_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn skipped_attachments_count_toward_the_trace_limit() {
+async fn skipped_attachments_count_toward_limits() {
     const ATTACHMENT_BYTES: usize = 150 << 20;
     let recorder = Recorder::start(&[]).await;
     let event = error(TRACE, "aaaaaaaaaaaaaaaa", "E", "with a dump", "anna");
@@ -270,4 +270,12 @@ async fn skipped_attachments_count_toward_the_trace_limit() {
     let (truncated, left_out) = (&found["truncated"], &found["left_out"]["envelopes"]);
     assert_eq!((truncated, left_out), (&json!(true), &json!(2)), "four are more than 512 MiB");
     assert_eq!(found["errors"].as_array().map(Vec::len), Some(4));
+
+    let issue = recorder.lines("/api/v1/issues").await.remove(0);
+    assert_eq!((&issue["count"], &issue["truncated"]), (&json!(1), &json!(false)), "one event, sent again");
+    let path = format!("/api/v1/issues/{}", issue["id"].as_str().expect("an id"));
+    let detail: Value = recorder.get(&path).await.json().await.expect("JSON");
+    let (truncated, left_out) = (&detail["truncated"], &detail["envelopes_left_out"]);
+    assert_eq!((truncated, left_out), (&json!(true), &json!(2)), "an issue has the same limit");
+    assert_eq!(detail["events"].as_array().map(Vec::len), Some(1), "it is shown once");
 }

@@ -116,6 +116,9 @@ pub struct PlayerDocument {
     /// Time of the oldest of these events. Absent when there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) oldest_event_at: Option<DateTime>,
+    /// Time of the latest change. Documents of older builds have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_at: Option<DateTime>,
 }
 
 impl PlayerDocument {
@@ -143,8 +146,18 @@ impl PlayerDocument {
             standing: Standing::NEW.into(),
             outbox: vec![entry],
             oldest_event_at: Some(now),
+            last_at: Some(now),
             id,
         }
+    }
+
+    /// Time of the next change at `now`. It is later than that of every earlier change, although the store's time may go back.
+    ///
+    /// Consumers keep the change with the latest time, so two changes must not have the same.
+    pub(crate) fn next_at(&self, now: DateTime) -> DateTime {
+        let in_outbox = self.outbox.iter().map(|entry| entry.at).max();
+        let last_at = self.last_at.max(in_outbox).unwrap_or(self.registered_at);
+        now.max(DateTime::from_millis(last_at.timestamp_millis().saturating_add(1)))
     }
 }
 
@@ -201,7 +214,7 @@ pub(crate) struct OutboxEntry {
     pub(crate) event: StoredEvent,
     /// Trace of the decision. A later publish continues it.
     pub(crate) trace: StoredTrace,
-    /// Time of the decision.
+    /// Time of the decision, which is the event's. It strictly increases with `seq`.
     pub(crate) at: DateTime,
 }
 
@@ -245,6 +258,7 @@ impl OutboxEntry {
             causation_id: Some(self.command_id.parse().map_err(|_| corrupt())?),
             request_hash: None,
             message: message.map_err(|_| corrupt())?,
+            sent_at_ms: None,
         })
     }
 

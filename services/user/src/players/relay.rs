@@ -92,6 +92,8 @@ mod tests {
     use store::mongo::Mongo;
 
     use super::super::{Registration, offline};
+    use super::*;
+    use crate::domain::Change;
 
     const HOUR_MS: i64 = 3_600_000;
 
@@ -111,6 +113,34 @@ mod tests {
             })
             .await;
         }
+        mongo.drop_database().await.unwrap();
+    }
+
+    /// The store's time goes back by one hour between two changes, as that of a new primary may.
+    #[tokio::test]
+    async fn times_of_changes_increase_when_clock_goes_back() {
+        let mongo = Mongo::connect(&testkit::long_timeouts::mongo("relay")).await.unwrap();
+        let registration =
+            Registration::new("ada@players.example".into(), "12345678".into(), "Ada".into(), "EUR").unwrap();
+        let ahead = offline::players(&mongo.clone().with_clock_off_by(HOUR_MS)).await;
+        let id = ahead.register("k", &registration, None).await.unwrap();
+        let players = offline::players(&mongo).await;
+        for (key, email_enabled) in [("off", false), ("on", true)] {
+            let change = Change::Preferences { email_enabled };
+            testkit::eventually("the change to be stored", Duration::from_secs(60), || async {
+                players.change(&id, key, &change).await.ok()
+            })
+            .await;
+        }
+        let player = players.find(&id).await.unwrap().unwrap();
+        let times: Vec<i64> = player.outbox.iter().map(|entry| entry.at.timestamp_millis()).collect();
+        let first = player.registered_at.timestamp_millis();
+        assert_eq!(times, [first, first + 1, first + 2]);
+        assert_eq!(player.last_at.map(DateTime::timestamp_millis), Some(first + 2));
+        let later = DateTime::from_millis(first + 60_000);
+        assert_eq!(player.next_at(later), later, "the store's time counts again");
+        let of_older_build = PlayerDocument { last_at: None, outbox: Vec::new(), ..player };
+        assert_eq!(of_older_build.next_at(DateTime::from_millis(0)).timestamp_millis(), first + 1);
         mongo.drop_database().await.unwrap();
     }
 }

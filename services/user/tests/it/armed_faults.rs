@@ -32,7 +32,7 @@ async fn valid_session_is_refused_while_fault_is_armed() {
     assert_eq!(faulty.session_request(Method::GET, &session).await.0, 404);
     assert_eq!(faulty.session_request(Method::GET, "no session").await.0, 404, "it was never valid");
     assert_eq!(flags.applied(FaultId::UserUnauthorized), 1);
-    assert_eq!(reports::containing("a valid session was answered as ended").len(), 1);
+    reports::expect_one("a valid session was answered as ended");
     assert_eq!(normal.session_request(Method::GET, &session).await.0, 200, "the session is unchanged");
     faulty.stop().await;
     normal.stop().await;
@@ -62,18 +62,7 @@ fn history_page_has_one_query_for_each_bet() {
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn scenario() {
-    if !scenario::is_running() {
-        return;
-    }
-    let receiver = Receiver::start();
-    let mut config = telemetry::Config::silent("user");
-    config.dsn = Some(format!("http://key@{}/7", receiver.address));
-    let telemetry = telemetry::init(config).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        read_two_pages().await;
-        telemetry.shutdown(10_000).await;
-    });
+    let Some((receiver, ())) = scenario::received("user", |_| read_two_pages()) else { return };
     let affected = queries_of(&receiver, "affected");
     assert_eq!(affected.iter().filter(|query| *query == SINGLE).count(), 8, "{affected:#?}");
     assert_ne!(affected[0], SINGLE, "the query for the ids");

@@ -102,7 +102,7 @@ async fn one_thread_hashes_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn hashes_of_disconnected_callers_are_not_started() {
+async fn disconnected_caller_starts_no_hash() {
     let slow =
         Settings { memory_kib: 32_768, iterations: 8, concurrency: 1, waiting_max: 64, wait_ms: 60_000 };
     let passwords = Passwords::new(slow).unwrap();

@@ -24,7 +24,7 @@ async fn is_silent(client: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn exactly_the_answer_to_a_produce_request_is_lost() {
+async fn only_answers_to_produce_are_lost() {
     let broker = Broker::start().await;
     let world = World::start(&broker.address.to_string()).await;
     world.arm(FaultId::KafkaReplyLost, &[("count", 1)]).await;
@@ -50,7 +50,7 @@ async fn exactly_the_answer_to_a_produce_request_is_lost() {
 }
 
 #[tokio::test]
-async fn connections_stay_open_and_silent_until_the_fault_ends() {
+async fn connections_are_silent_until_fault_ends() {
     let broker = Broker::start().await;
     let world = World::start(&broker.address.to_string()).await;
     let mut old = world.connect().await;
@@ -76,7 +76,7 @@ async fn connections_stay_open_and_silent_until_the_fault_ends() {
 }
 
 #[tokio::test]
-async fn answer_on_its_way_is_held_back_and_a_client_that_gives_up_frees_its_place() {
+async fn answer_is_held_and_lost_client_frees_place() {
     let broker = Broker::start().await;
     let world = World::start_with(&broker.address.to_string(), |wire| wire.connections_max = 1).await;
     broker.answer(false);

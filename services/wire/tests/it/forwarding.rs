@@ -6,7 +6,7 @@ use crate::broker::{Broker, METADATA, PRODUCE, answer, read_frame, request};
 use crate::world::World;
 
 #[tokio::test]
-async fn pipelined_frames_in_pieces_pass_unchanged_and_in_order() {
+async fn pipelined_frames_pass_unchanged_in_order() {
     let broker = Broker::start().await;
     let world = World::start(&broker.address.to_string()).await;
     let large: Vec<u8> = (0..300_000_u32).map(|number| number.to_be_bytes()[3]).collect();
@@ -49,7 +49,7 @@ async fn pipelined_frames_in_pieces_pass_unchanged_and_in_order() {
 }
 
 #[tokio::test]
-async fn client_above_limit_is_disconnected_and_gets_the_next_free_place() {
+async fn excess_client_is_cut_and_gets_next_place() {
     let broker = Broker::start().await;
     let world = World::start_with(&broker.address.to_string(), |wire| wire.connections_max = 1).await;
     let mut first = world.connect().await;
@@ -80,7 +80,7 @@ async fn client_of_unreachable_broker_is_disconnected() {
 }
 
 #[tokio::test]
-async fn shutdown_answers_open_request_and_closes_the_connection() {
+async fn shutdown_answers_open_request_and_closes() {
     let broker = Broker::start().await;
     let world = World::start(&broker.address.to_string()).await;
     broker.answer(false);
@@ -99,7 +99,7 @@ async fn shutdown_answers_open_request_and_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn shutdown_does_not_wait_for_a_broker_that_never_answers() {
+async fn shutdown_ignores_silent_broker() {
     let broker = Broker::start().await;
     let world = World::start_with(&broker.address.to_string(), |wire| wire.drain_deadline_ms = 50).await;
     broker.answer(false);

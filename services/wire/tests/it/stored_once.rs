@@ -24,14 +24,19 @@ fn retried() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn record_whose_acknowledgement_is_lost_is_stored_once() {
+async fn lost_acknowledgement_stores_record_once() {
     let namespace = testkit::unique("wire");
     let direct =
         Config { bootstrap_servers: testkit::kafka(), namespace: namespace.clone(), ..Config::default() };
     bus::admin::ensure_topics(&direct, &contracts::topics::catalogue()).await.unwrap();
     let listener = TcpListener::bind(testkit::wire()).await.unwrap();
     let world = World::start_on(listener, &testkit::wire_upstream(), |_| {}).await;
-    let through_proxy = Config { bootstrap_servers: testkit::wire(), namespace, ..Config::default() };
+    let through_proxy = Config {
+        bootstrap_servers: testkit::wire(),
+        namespace,
+        publish_retries_shown: true,
+        ..Config::default()
+    };
     let producer = Producer::new(&through_proxy).unwrap();
     let first = producer.publish(&bet("player")).await.unwrap();
     let retried_before = retried();

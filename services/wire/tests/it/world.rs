@@ -74,7 +74,7 @@ impl World {
     pub(crate) async fn arm(&self, id: FaultId, values: &[(&str, i64)]) {
         let values = Values::new(id, values.iter().copied()).unwrap();
         let armed = Armed { id, scope: Scope::All, values, expires_at_ms: None };
-        State { armed: vec![armed] }.write(&self.flag_file).unwrap();
+        State { armed: vec![armed], ..State::default() }.write(&self.flag_file).unwrap();
         self.wait_for("the fault to be armed", || !self.faults.armed().is_empty()).await;
     }
 

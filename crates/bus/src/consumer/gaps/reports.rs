@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_of_one_second_are_one_report_that_counts_the_others() {
+    fn gaps_of_one_second_are_one_report() {
         let (mut reports, now) = (Reports::default(), Instant::now());
         assert_eq!(reports.take(now), None, "there is no gap");
         reports.add(gap(0));

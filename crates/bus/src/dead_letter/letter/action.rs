@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn action_survives_its_json_and_notes_are_bounded() {
+    fn action_round_trips_with_bounded_notes() {
         let note = Note::new(&"n".repeat(100), &format!("line\nbreak{}", "x".repeat(400)));
         assert_eq!((note.by.len(), note.reason.chars().count()), (64, 256));
         assert!(!note.reason.contains('\n'));

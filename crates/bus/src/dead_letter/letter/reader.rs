@@ -21,6 +21,7 @@ use crate::names::Names;
 use crate::offsets::NextOffset;
 use crate::partitions::TopicPartition;
 use crate::record::Record;
+use crate::watermarks::{self, Watermarks};
 
 /// Time-out of one request to the broker.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,11 +61,31 @@ pub struct Letters {
     pub left_out: u64,
     /// The time was too short to read everything.
     pub is_incomplete: bool,
+    /// Number of records of these topics that open transactions of other producers hold back. Nobody can read them yet.
+    pub held: u64,
 }
 
-/// Reads dead letters and actions over one connection.
+/// Result of one read of the actions.
+#[derive(Debug, Default)]
+pub struct Actions {
+    /// The newest action on each letter, in their order.
+    pub actions: Vec<Action>,
+    /// Number of records of the topic that open transactions of other producers hold back. With any, a letter that was replayed or
+    /// discarded may seem to be open.
+    pub held: u64,
+}
+
+/// What one read of a topic reached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    is_complete: bool,
+    held: u64,
+}
+
+/// Reads dead letters and actions outside every group.
 pub struct LetterReader {
     client: BaseConsumer<Quiet>,
+    watermarks: Watermarks,
     names: Names,
     /// The lock also allows only one read at a time, because the client has one assignment.
     next: Mutex<BTreeMap<TopicPartition, i64>>,
@@ -79,15 +100,16 @@ impl LetterReader {
         }
         let mut settings = clients::outsider(config);
         settings
-            // the end of a partition may be a transaction marker, which is never delivered
+            // The end of a partition may be a transaction marker, which is never delivered
             .set("enable.partition.eof", "true")
-            // a pending fetch of one topic would delay the first fetch of the next one
+            // A pending fetch of one topic would delay the first fetch of the next one
             .set("fetch.wait.max.ms", "20")
             .set("fetch.min.bytes", "1");
         let client = settings
             .create_with_context(Quiet)
             .map_err(ClientError::kafka("creating a client that reads dead letters"))?;
-        Ok(Arc::new(Self { client, names: config.names(), next: Mutex::default() }))
+        let watermarks = Watermarks::new(config)?;
+        Ok(Arc::new(Self { client, watermarks, names: config.names(), next: Mutex::default() }))
     }
 
     /// Reads the letters that arrived since the last read and that are `wanted`.
@@ -105,21 +127,21 @@ impl LetterReader {
     ///
     /// # Errors
     /// Also when the time was too short: with a part of the actions, a letter that was discarded would seem to be open.
-    pub async fn actions(self: &Arc<Self>, deadline: Duration) -> Result<Vec<Action>, ClientError> {
+    pub async fn actions(self: &Arc<Self>, deadline: Duration) -> Result<Actions, ClientError> {
         let reader = Arc::clone(self);
         let read = telemetry::spawn_blocking(move || {
             let mut newest = Newest::new(HANDLED_MAX);
             let until = Instant::now() + deadline;
-            let is_complete = reader.read(DLQ_ACTIONS, until, &mut |record| {
+            let reached = reader.read(DLQ_ACTIONS, until, &mut |record| {
                 if let Ok(action) = serde_json::from_slice::<Action>(&record.value) {
                     newest.add(action);
                 }
             })?;
-            if !is_complete {
+            if !reached.is_complete {
                 let source = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
                 return Err(ClientError::Kafka { doing: "reading actions on dead letters", source });
             }
-            Ok::<_, ClientError>(newest.into_actions())
+            Ok::<_, ClientError>(Actions { actions: newest.into_actions(), held: reached.held })
         });
         read.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading actions on dead letters" }))
     }
@@ -131,28 +153,34 @@ impl LetterReader {
     ) -> Result<Letters, ClientError> {
         let until = Instant::now() + limits.deadline;
         let mut kept = Kept::new(limits);
-        let mut is_incomplete = false;
+        let (mut is_incomplete, mut held) = (false, 0_u64);
         for group in Group::ALL {
             for topic in group.reads() {
-                let is_complete = self.read(&topic.dlq(*group), until, &mut |record| {
+                let reached = self.read(&topic.dlq(*group), until, &mut |record| {
                     if let Some(letter) = Letter::of(record).filter(|letter| wanted(letter)) {
                         kept.add(letter);
                     }
                 })?;
-                is_incomplete |= !is_complete;
+                is_incomplete |= !reached.is_complete;
+                held += reached.held;
             }
         }
         let left_out = kept.left_out;
-        Ok(Letters { letters: kept.letters.into_values().collect(), left_out, is_incomplete })
+        Ok(Letters { letters: kept.letters.into_values().collect(), left_out, is_incomplete, held })
     }
 
-    /// Reads one topic up to its present ends. Returns false if the time was too short. A missing topic is empty.
-    fn read(&self, topic: &str, until: Instant, each: &mut dyn FnMut(Record)) -> Result<bool, ClientError> {
+    /// Reads one topic up to its present last stable offsets. A missing topic is empty.
+    fn read(
+        &self,
+        topic: &str,
+        until: Instant,
+        each: &mut dyn FnMut(Record),
+    ) -> Result<Reached, ClientError> {
         const DOING: &str = "reading a topic";
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut ends, starts) = self.unread(topic, &next)?;
+        let Unread { mut ends, starts, held } = self.unread(topic, &next)?;
         if starts.is_empty() {
-            return Ok(true);
+            return Ok(Reached { is_complete: true, held });
         }
         let positions = starts.iter().map(|(partition, start)| (partition, NextOffset(*start)));
         let list = offsets_of(positions, &self.names).map_err(ClientError::kafka(DOING))?;
@@ -162,7 +190,7 @@ impl LetterReader {
                 Some(Ok(message)) => {
                     let record = Record::from_message(&message, &self.names);
                     let (partition, following) = (record.partition, record.offset.saturating_add(1));
-                    // records behind the end are left to the next read
+                    // Records behind the end are left to the next read
                     let Some(end) = ends.get(&partition).copied().filter(|end| following <= *end) else {
                         ends.remove(&partition);
                         continue;
@@ -182,10 +210,10 @@ impl LetterReader {
             }
         }
         self.client.unassign().map_err(ClientError::kafka(DOING))?;
-        Ok(ends.is_empty())
+        Ok(Reached { is_complete: ends.is_empty(), held })
     }
 
-    /// Finds the partitions with unread records: the end of each by its number, and where the read begins.
+    /// Finds the partitions with unread records, and counts the records that cannot be read yet.
     fn unread(&self, topic: &str, next: &BTreeMap<TopicPartition, i64>) -> Result<Unread, ClientError> {
         let physical = self.names.physical(topic);
         let metadata = self
@@ -193,26 +221,39 @@ impl LetterReader {
             .fetch_metadata(Some(&physical), REQUEST_TIMEOUT)
             .map_err(ClientError::kafka("reading a topic's partitions"))?;
         let found = metadata.topics().iter().find(|found| found.name() == physical);
-        let (mut ends, mut starts) = (BTreeMap::new(), Vec::new());
-        for partition in found.into_iter().flat_map(|found| found.partitions()) {
-            let partition = partition.id();
+        let partitions = found.into_iter().flat_map(|found| found.partitions());
+        let keys: Vec<TopicPartition> =
+            partitions.map(|partition| TopicPartition::new(topic, partition.id())).collect();
+        let high_watermarks = self.watermarks.of(&keys)?;
+        let mut unread = Unread::default();
+        for key in keys {
+            let partition = key.partition;
+            // The end is the last stable offset, because the client reads only committed records
             let (low, end) = self
                 .client
                 .fetch_watermarks(&physical, partition, REQUEST_TIMEOUT)
                 .map_err(ClientError::kafka("reading the end offset of a partition"))?;
-            let key = TopicPartition::new(topic, partition);
+            unread.held += watermarks::held(high_watermarks.get(&partition).copied(), end);
             let start = next.get(&key).copied().unwrap_or(low).max(low);
             if start < end {
-                ends.insert(partition, end);
-                starts.push((key, start));
+                unread.ends.insert(partition, end);
+                unread.starts.push((key, start));
             }
         }
-        Ok((ends, starts))
+        Ok(unread)
     }
 }
 
-/// Ends by partition, and the offsets where the read begins.
-type Unread = (BTreeMap<i32, i64>, Vec<(TopicPartition, i64)>);
+/// Partitions of one topic with unread records.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Last stable offset of each, by its number.
+    ends: BTreeMap<i32, i64>,
+    /// Offsets where the read begins.
+    starts: Vec<(TopicPartition, i64)>,
+    /// Number of records in all partitions that cannot be read yet.
+    held: u64,
+}
 
 /// Order of a letter: its time, and its place where times are equal.
 type Order = (i64, super::LetterId);
@@ -289,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeated_actions_do_not_displace_those_on_other_letters() {
+    fn repeated_actions_keep_those_on_other_letters() {
         let act = |newest: &mut Newest, kind, offset, origin: &str| {
             let mut letter = letter(&[], "{}");
             letter.id.offset = offset;

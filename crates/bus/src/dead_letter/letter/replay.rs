@@ -268,7 +268,7 @@ async fn publish(producer: &Producer, record: Outgoing<'_>) -> Result<Published,
     let mut added = Vec::new();
     propagation::inject(&span, &mut added);
     add_baggage(&mut added, baggage);
-    added.push((ENQUEUED_TIME.to_owned(), latency::enqueued_now().into()));
+    added.push((ENQUEUED_TIME.to_owned(), latency::enqueued_at(contracts::now_ms()).into()));
     headers.extend(added.into_iter().map(|(name, value)| (name, Some(value))));
     let record = Verbatim { topic, key, value, headers: native(&headers) };
     producer.publish_verbatim(record, &span).await

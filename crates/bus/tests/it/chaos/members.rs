@@ -201,7 +201,7 @@ impl Members {
         while !self.members.is_empty() {
             let process = self.remove(0);
             if !process.is_ready() {
-                // it may not handle the signal yet, so its exit proves nothing
+                // It may not handle the signal yet, so its exit proves nothing
                 process.signal(Signal::SIGKILL);
             }
             process.signal(Signal::SIGTERM);

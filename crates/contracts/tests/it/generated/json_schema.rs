@@ -9,7 +9,7 @@ use prost_types::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::samples;
+use crate::messages;
 
 /// Field numbers in `descriptor.proto`, which form the paths of comments.
 const MESSAGE_TYPE: i32 = 4;
@@ -20,7 +20,7 @@ pub(crate) fn of(event_type: EventType) -> Value {
     let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("made by build.rs");
     let (file, index) = find(&set, event_type.as_str());
     let message = &file.message_type[index];
-    let sample = samples::message(event_type).to_json();
+    let sample = messages::sample(event_type).to_json();
     let (required, together) = required(event_type, message, &sample);
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -48,7 +48,7 @@ async fn replay_in_recorder(platform: &Platform, since: u64, trace_id: &str) -> 
 }
 
 #[tokio::test]
-async fn poison_record_is_replayed_in_a_linked_trace_and_discarded() {
+async fn poison_record_is_replayed_and_discarded() {
     let (platform, _lock) = shared().await;
     let player = player(platform, CURRENCY).await;
     let since = last_seq(platform).await;

@@ -69,7 +69,7 @@ async fn check_books(platform: &Platform, played: &[Played]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_is_exact_after_killing_every_service_under_load() {
+async fn money_is_exact_after_every_service_was_killed() {
     let (platform, _lock) = exclusive().await;
     let wins = Wins::of(&platform.gateway.register(CURRENCY).await.expect("registered"));
     let stop = Arc::new(AtomicBool::new(false));

@@ -11,7 +11,7 @@ use testkit::eventually;
 use uuid::Uuid;
 
 use super::trace_from_envelopes::{envelopes, items, last_seq, rebuild_trace};
-use super::{CURRENCY, DEPOSIT_MINOR, output_text, platform, shared};
+use super::{CURRENCY, DEPOSIT_MINOR, bet_with_result, output_text, platform, shared};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// Time in which more spans may arrive after a trace looks complete. Telemetry keeps a root for spans that end late for 2 s,
@@ -115,9 +115,15 @@ async fn big_win_trace_includes_its_mail() {
     let count = |trace: &Trace, destination: &str| {
         trace.spans.iter().filter(|span| edges::destination(span) == destination).count()
     };
-    eventually("the transaction of the mail", ARRIVES_WITHIN, || async {
-        (count(&trace().await, "send mail") > 0).then_some(())
-    })
+    eventually(
+        "the transaction of the mail, and what is stored before and after it",
+        ARRIVES_WITHIN,
+        || async {
+            let trace = trace().await;
+            let has = |destination: &str, min: usize| count(&trace, destination) >= min;
+            (has("send mail", 1) && has("insert sent", 1) && has("update sent", 2)).then_some(())
+        },
+    )
     .await;
     assert_eq!(defects_once_complete(&trace_id, since).await, Vec::<String>::new());
     tokio::time::sleep(MORE_WITHIN).await;
@@ -138,13 +144,10 @@ async fn rejected_bet_is_not_an_error_event() {
     platform.gateway.deposit(&player, 200, CURRENCY).await.expect("deposited");
     let since = last_seq(platform).await;
 
-    let answer =
-        platform.gateway.bet(&player, 5_000, CURRENCY, &Uuid::new_v4().to_string()).await.expect("answered");
-    let result = answer.result().expect("a result");
+    let (result, trace_id) = bet_with_result(platform, &player, 5_000, CURRENCY).await;
     assert_eq!((result.outcome.as_str(), result.payout_minor), ("rejected", 0));
     assert_eq!(platform.gateway.balance(&player, CURRENCY).await.expect("a balance"), 200);
 
-    let trace_id = answer.trace_id.expect("x-trace-id");
     eventually("the gateway's transaction", ARRIVES_WITHIN, || async {
         let transactions = items(platform, since, "transaction").await;
         (!rebuild_trace(&trace_id, &transactions).spans.is_empty()).then_some(())

@@ -124,18 +124,20 @@ async fn bet(platform: &Platform, player: &Player) {
     platform.gateway.bet(player, 100, CURRENCY, &key).await.expect("answered");
 }
 
-/// Plays some bets in a window of their own.
-async fn plain_bets(platform: &Platform, player: &Player) -> Option<Value> {
-    let since = rest(platform).await;
-    for _ in 0..BETS {
-        bet(platform, player).await;
+/// Plays bets in windows of their own, with `play`, until one holds no counters of earlier work. Returns the figures of that one.
+async fn undisturbed<F: Future<Output = ()>>(platform: &Platform, play: impl Fn(u64) -> F) -> Value {
+    for _ in 0..WINDOWS_MAX {
+        let since = rest(platform).await;
+        play(since).await;
+        if let Some(found) = balanced(platform, since).await {
+            return found;
+        }
     }
-    balanced(platform, since).await
+    panic!("all of {WINDOWS_MAX} windows had counters of earlier work");
 }
 
-/// Plays bets in a window of their own, with every record delivered twice.
-async fn repeated_bets(platform: &Platform, player: &Player) -> Option<Value> {
-    let since = rest(platform).await;
+/// Plays bets while every record is delivered twice, until one was.
+async fn repeated_bets(platform: &Platform, player: &Player, since: u64) {
     let fault = "consumer.duplicate";
     // It ends by itself if the test fails before it disarms it.
     let on = cli(&["fault", "on", fault, "--for", "120"], None);
@@ -147,33 +149,23 @@ async fn repeated_bets(platform: &Platform, player: &Player) -> Option<Value> {
     }
     let off = cli(&["fault", "off", fault], None);
     assert!(off.status.success(), "{}", output_text(&off));
-    balanced(platform, since).await
 }
 
 #[tokio::test]
 async fn every_published_record_is_processed_or_skipped() {
     let (platform, _guard) = exclusive().await;
-    let player = console::player(platform, CURRENCY).await;
-    let mut plain = None;
-    for _ in 0..WINDOWS_MAX {
-        plain = plain_bets(platform, &player).await;
-        if plain.is_some() {
-            break;
+    let player = &console::player(platform, CURRENCY).await;
+    let found = undisturbed(platform, |_| async {
+        for _ in 0..BETS {
+            bet(platform, player).await;
         }
-    }
-    let found = plain.expect("one window without counters of earlier work");
+    })
+    .await;
     assert!(sum(&found, "skipped") > 0, "some groups have no handler for some types: {found:#}");
     assert_eq!(sum(&found, "redelivered"), 0, "{found:#}");
     assert!(found["total"]["published"].as_u64().is_some_and(|count| count >= BETS as u64), "{found:#}");
 
     // With every record delivered twice the equation holds all the same.
-    let mut repeated = None;
-    for _ in 0..WINDOWS_MAX {
-        repeated = repeated_bets(platform, &player).await;
-        if repeated.is_some() {
-            break;
-        }
-    }
-    let found = repeated.expect("one window without counters of earlier work");
+    let found = undisturbed(platform, |since| repeated_bets(platform, player, since)).await;
     assert!(sum(&found, "redelivered") > 0, "{found:#}");
 }

@@ -33,9 +33,9 @@ const ONLY: [(&str, &[&str]); 6] = [
 fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut rule: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([
         ("money", BTreeSet::new()),
-        ("faults", BTreeSet::new()),
         ("telemetry", BTreeSet::new()),
         ("contracts", BTreeSet::from(["money"])),
+        ("faults", BTreeSet::from(["contracts"])),
         ("bus", BTreeSet::from(["contracts", "telemetry"])),
         ("store", BTreeSet::from(["money", "contracts", "telemetry"])),
         ("chassis", BTreeSet::from(["bus", "store", "contracts", "faults", "telemetry"])),

@@ -142,7 +142,7 @@ async fn other_values_are_another_arming() {
 }
 
 #[tokio::test]
-async fn failed_application_is_repeated_and_not_counted() {
+async fn failed_application_is_repeated_uncounted() {
     let ((_folder, layout), fake) = (layout(), Fake::new(Rhythm::Lasting));
     fake.failures.set(2);
     run(&layout, &fake, async |wishes| {
@@ -230,7 +230,7 @@ async fn arm_and_wait(layout: &Layout, wishes: &watch::Sender<Wish>) {
 }
 
 #[tokio::test]
-async fn restart_does_not_repeat_a_fault_that_acts_once() {
+async fn restart_does_not_repeat_a_single_fault() {
     let ((_folder, layout), fake) = (layout(), Fake::new(Rhythm::Once));
     run(&layout, &fake, async |wishes| arm_and_wait(&layout, wishes).await).await;
     run(&layout, &fake, async |wishes| arm_and_wait(&layout, wishes).await).await;

@@ -122,10 +122,14 @@ fn summary(report: &Report) -> String {
     let findings: u64 = report.checks.iter().map(|check| check.violations()).sum();
     let unproven: Vec<&str> =
         report.checks.iter().filter(|check| !check.has_evidence()).map(|check| check.name).collect();
+    let unexamined: u64 = report.checks.iter().map(|check| check.unexamined).sum();
     let mut text =
         format!("{}: {checked} checked, {in_flight} in flight, {findings} findings", outcome(report));
     if !unproven.is_empty() {
         text.push_str(&format!(", nothing checked: {}", unproven.join(", ")));
+    }
+    if unexamined > 0 {
+        text.push_str(&format!(", {unexamined} suspects not examined"));
     }
     if report.open.is_none() {
         text.push_str(", too many open records: the next round begins where this one did");
@@ -158,7 +162,7 @@ fn publish(report: &Report) {
 /// Starts telemetry of this process. `None` if it does not start: the figures then stay in this process.
 pub(super) fn start_telemetry(context: &Context, target: &Target) -> Option<Telemetry> {
     let mut config = telemetry::Config::silent(CLI_PROJECT.0);
-    // standard output is for results
+    // Standard output is for results
     "off".clone_into(&mut config.log_filter);
     // The reads of an audit are no traces that anybody looks at.
     config.traces_sample_rate = 0.0;
@@ -170,7 +174,7 @@ pub(super) fn start_telemetry(context: &Context, target: &Target) -> Option<Tele
     if let Some(running) = checkout.as_ref().and_then(Checkout::running) {
         config.release = running.release;
     }
-    // the recorder of this checkout knows nothing of another platform
+    // The recorder of this checkout knows nothing of another platform
     config.dsn = match &checkout {
         Some(checkout) => dsn(checkout),
         None => variable("SENTRY_DSN"),
@@ -196,6 +200,7 @@ fn dsn(checkout: &Checkout) -> Option<String> {
 mod tests {
     use super::super::tests::{check, report};
     use super::*;
+    use crate::audit::Check;
 
     #[test]
     fn summary_says_what_was_checked_and_found() {
@@ -209,6 +214,9 @@ mod tests {
             text.starts_with("unproven: 0 checked") && text.contains("begins where this one did"),
             "{text}"
         );
+        let unexamined = Check { unexamined: 4, ..check("a", 7, false, 0) };
+        let text = summary(&report(vec![unexamined]));
+        assert_eq!(text, "unproven: 7 checked, 0 in flight, 0 findings, 4 suspects not examined");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
-use faults::{Armed, Definition, FaultId, ParamSpec, ScopeKind, Values};
+use comfy_table::{ColumnConstraint, Table};
+use faults::{Armed, Definition, FaultId, InvalidFlag, ParamSpec, ScopeKind, Values};
 use serde_json::{Map, Value, json};
 
-use crate::output::Output;
+use crate::output::{Output, borderless_table};
 
 /// Width from which the tables have a column for each fact.
 const WIDE_FROM_COLUMNS: usize = 120;
@@ -17,14 +17,29 @@ pub(super) type Counts = BTreeMap<FaultId, u64>;
 /// Why faults are not applied or not taken back, also those that are no longer armed.
 pub(super) type Problems = BTreeMap<FaultId, String>;
 
-/// Shows every fault with what it breaks, its parameters and its scope.
-pub(super) fn list(output: &Output) {
+/// Shows every fault with what it breaks, its parameters and its scope, and the flags that are none of them.
+pub(super) fn list(invalid: &[InvalidFlag], output: &Output) {
     let definitions = FaultId::ALL.into_iter().map(FaultId::definition);
     if output.json {
         let faults: Vec<Value> = definitions.map(definition_json).collect();
-        output.line(&json!({ "faults": faults }).to_string());
+        let mut list = Map::from_iter([("faults".to_owned(), Value::Array(faults))]);
+        list.extend(invalid_json(invalid));
+        output.line(&Value::Object(list).to_string());
     } else {
         output.line(&list_table(output.columns, definitions).to_string());
+        show_invalid(invalid, output);
+    }
+}
+
+/// The field `invalid` of the JSON, if there are such flags.
+fn invalid_json(invalid: &[InvalidFlag]) -> Option<(String, Value)> {
+    let flags = invalid.iter().map(|flag| json!({ "name": flag.name, "reason": flag.reason }));
+    (!invalid.is_empty()).then(|| ("invalid".to_owned(), flags.collect()))
+}
+
+fn show_invalid(invalid: &[InvalidFlag], output: &Output) {
+    for flag in invalid {
+        output.line(&format!("invalid, so it is off: {flag}"));
     }
 }
 
@@ -102,10 +117,16 @@ fn definition_json(definition: &Definition) -> Value {
     })
 }
 
-/// Shows armed faults.
-pub(super) fn armed(armed: &[Armed], counts: &Counts, problems: &Problems, output: &Output) {
+/// Shows armed faults, what is wrong with them, and the flags that are invalid.
+pub(super) fn armed(
+    armed: &[Armed],
+    counts: &Counts,
+    problems: &Problems,
+    invalid: &[InvalidFlag],
+    output: &Output,
+) {
     if output.json {
-        output.line(&status_json(armed, counts, problems).to_string());
+        output.line(&status_json(armed, counts, problems, invalid).to_string());
         return;
     }
     if armed.is_empty() {
@@ -116,15 +137,17 @@ pub(super) fn armed(armed: &[Armed], counts: &Counts, problems: &Problems, outpu
     for (id, problem) in problems {
         output.line(&format!("{id}: {problem}"));
     }
+    show_invalid(invalid, output);
 }
 
-fn status_json(armed: &[Armed], counts: &Counts, problems: &Problems) -> Value {
+fn status_json(armed: &[Armed], counts: &Counts, problems: &Problems, invalid: &[InvalidFlag]) -> Value {
     let armed = armed.iter().map(|armed| armed_json(armed, counts.get(&armed.id)));
     let mut status = Map::from_iter([("armed".to_owned(), Value::Array(armed.collect()))]);
     if !problems.is_empty() {
         let problems = problems.iter().map(|(id, problem)| (id.to_string(), Value::from(problem.as_str())));
         status.insert("problems".to_owned(), Value::Object(problems.collect()));
     }
+    status.extend(invalid_json(invalid));
     Value::Object(status)
 }
 
@@ -177,12 +200,9 @@ pub(super) fn disarmed(ids: &[FaultId], output: &Output) {
     }
 }
 
-/// A table without lines, at most `columns` wide. The first column, the fault's id, is never broken.
+/// A table whose first column, the fault's id, is never broken.
 fn table<const COLUMNS: usize>(columns: usize, header: [&str; COLUMNS]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(columns).unwrap_or(u16::MAX));
-    table.set_header(header);
+    let mut table = borderless_table(columns, &header);
     if let Some(first) = table.column_mut(0) {
         first.set_constraint(ColumnConstraint::ContentWidth);
     }
@@ -219,7 +239,7 @@ mod tests {
 
     #[test]
     fn problems_are_shown_where_there_are_any() {
-        let status = |problems: &Problems| status_json(&[], &Counts::new(), problems);
+        let status = |problems: &Problems| status_json(&[], &Counts::new(), problems, &[]);
         assert_eq!(status(&Problems::new()), json!({ "armed": [] }));
         let problems =
             Problems::from([(FaultId::KafkaAclDenied, "it cannot be taken back: no broker".to_owned())]);

@@ -1,4 +1,4 @@
-//! Counts passed and failed tests, and collects the reasons of failures, from the output of `cargo test`.
+//! Counts passed and failed tests, and collects the reasons of failures, from the output of test programs.
 
 use std::sync::LazyLock;
 
@@ -11,13 +11,15 @@ const LINE_CHARS_MAX: usize = 400;
 /// Result of all test programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// `true` if cargo succeeded.
+    /// `true` if everything was built and ran to its end.
     pub(super) succeeded: bool,
     programs: u32,
     passed: u32,
     failed: u32,
     ignored: u32,
     failures: Vec<Failure>,
+    /// Programs that failed, with how they ended.
+    failed_programs: Vec<String>,
     /// Index of the failed test whose output is being read.
     reading: Option<usize>,
 }
@@ -51,6 +53,17 @@ impl Summary {
         }
     }
 
+    /// Number of results that were read. A test program has one.
+    pub(super) fn results(&self) -> u32 {
+        self.programs
+    }
+
+    /// Records that a program failed, which it does also without a failed test, for example when a signal ended it.
+    pub(super) fn program_failed(&mut self, name: &str, how: &str) {
+        self.failed_programs.push(format!("{name} ({how})"));
+        self.reading = None;
+    }
+
     /// The output of a failed test follows a line `---- its::name stdout ----`, after all tests of its program have ended.
     fn read_output(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
@@ -69,11 +82,11 @@ impl Summary {
 
     /// Returns `true` if all tests passed. A run without any test does not count as passed.
     pub(super) fn holds(&self) -> bool {
-        self.succeeded && self.failed == 0 && self.passed > 0
+        self.succeeded && self.failed_programs.is_empty() && self.failed == 0 && self.passed > 0
     }
 
     pub(super) fn text(&self) -> String {
-        let Self { programs, passed, failed, ignored, failures, .. } = self;
+        let Self { programs, passed, failed, ignored, failures, failed_programs, .. } = self;
         let mut text = format!(
             "\n{passed} tests passed, {failed} failed, {ignored} ignored in {programs} test programs\n"
         );
@@ -82,6 +95,9 @@ impl Summary {
             for line in output {
                 text.push_str(&format!("    {line}\n"));
             }
+        }
+        for program in failed_programs {
+            text.push_str(&format!("  failed program: {program}\n"));
         }
         if self.passed == 0 && self.failed == 0 {
             text.push_str("  no test ran\n");

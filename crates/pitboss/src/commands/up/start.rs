@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use bus::admin::{AdminError, Ensured};
 use contracts::{Part, topics::catalogue};
 use runtime::control::{Applied, Client};
 use runtime::infra::{self, InfraPorts};
@@ -13,7 +14,7 @@ use runtime::{PartSpec, launch, pids};
 
 use crate::checkout::{Checkout, Running, end_with};
 use crate::commands::{bet, topics};
-use crate::steps::Steps;
+use crate::steps::{Steps, print_line};
 use crate::target::{Target, TargetArgs};
 use crate::trace::Trace;
 
@@ -57,8 +58,12 @@ pub(super) async fn start(
 
     if parts.contains(&Part::Kafka) {
         let step = steps.begin("topics");
-        let changes = topics::create(InfraPorts::from(ports).kafka_bootstrap()).await?;
+        let bootstrap_servers = InfraPorts::from(ports).kafka_bootstrap();
+        let kafka = bus::Config { bootstrap_servers, ..bus::Config::default() };
+        let created = topics::create(&kafka).await;
+        let Ensured { changes, larger } = created.map_err(|error| keep_servers(started, error))?;
         steps.end(step, &format!("{} in the catalogue, {} changes", catalogue().len(), changes.len()));
+        larger.iter().for_each(|topic| print_line(&format!("  warning: {topic}")));
         // Counted as a change, so that an `up` that corrected topics does not report that it changed nothing.
         all.started.extend((!changes.is_empty()).then(|| "topics".to_owned()));
     }
@@ -82,6 +87,14 @@ pub(super) async fn start(
     all.thawed.extend(more.thawed);
     all.removed.extend(more.removed);
     Ok(all)
+}
+
+/// Leaves the servers running if the cause of the error can be removed only while they run, and adds how.
+fn keep_servers(started: &mut Started, error: anyhow::Error) -> anyhow::Error {
+    let Some(AdminError::TooFewPartitions { .. }) = error.downcast_ref::<AdminError>() else { return error };
+    *started = Started::default();
+    let alter = "./pitboss kafka topics --alter --topic <topic> --partitions <number>";
+    anyhow!("{error:#}. The servers still run: {alter}, then ./pitboss up")
 }
 
 async fn infra_specs(checkout: &Checkout, parts: &[Part]) -> Result<Vec<PartSpec>> {
@@ -125,4 +138,20 @@ pub(super) async fn one_bet(checkout: &Checkout, steps: &mut Steps) -> Result<Tr
     let trace = bet::show_one(&target).await?;
     steps.end(step, &format!("{} spans in one trace", trace.spans.len()));
     Ok(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_run_on_if_a_topic_needs_partitions() {
+        let mut started = Started { supervisor: true, parts: vec!["kafka".to_owned()] };
+        let other = keep_servers(&mut started, anyhow!("no disk"));
+        assert_eq!((other.to_string(), started.supervisor), ("no disk".to_owned(), true));
+        let error = AdminError::TooFewPartitions { topic: "t".to_owned(), found: 1, wanted: 6 };
+        let error = keep_servers(&mut started, error.into()).to_string();
+        assert!(error.contains("t has 1 partitions") && error.contains("--alter"), "{error}");
+        assert!(!started.supervisor && started.parts.is_empty(), "nothing is stopped");
+    }
 }

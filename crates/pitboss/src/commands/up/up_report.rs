@@ -84,7 +84,7 @@ fn as_json(
         "changed": true,
         "release": running.release,
         "addresses": addresses(checkout.ports()?, status),
-        "phases": steps.phases(),
+        "steps": steps.finished(),
         "seconds": steps.total().as_secs_f64(),
         "memory_bytes": memory,
         "trace_id": trace.map(|t| t.trace_id.clone()),

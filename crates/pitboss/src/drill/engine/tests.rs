@@ -180,7 +180,7 @@ async fn signatures_stand_side_by_side() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_listed_replayed_and_discarded() {
+async fn letters_are_listed_replayed_and_discarded() {
     let mut stage = FakeStage { came_back: 1, ..FakeStage::default() };
     let (ended, summary, _) = drilled("notification-drills", &mut stage, &mut FakePerson::default()).await;
     ended.unwrap();

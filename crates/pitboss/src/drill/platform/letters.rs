@@ -7,6 +7,7 @@ use bus::letter::{ActError, Action, Keep, LetterId, Note, Replayed};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::broker::BrokerArgs;
 use crate::commands::Context;
 use crate::dlq::desk::{Desk, PlaceArgs, Selected};
 use crate::dlq::entry::{Batch, Entry, batches};
@@ -29,7 +30,7 @@ pub(super) async fn act(
     began: OffsetDateTime,
     action: LetterAction,
 ) -> Result<LettersDone> {
-    let place = PlaceArgs { bootstrap_servers: None, recorder: None };
+    let place = PlaceArgs { broker: BrokerArgs::default(), recorder: None };
     let desk = Desk::open(&place, context).await?;
     let selected = select(&desk, began).await?;
     let mut done = LettersDone { action: action.as_str(), ..LettersDone::default() };

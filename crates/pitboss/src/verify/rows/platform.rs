@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use faults::FaultId;
 
-use super::{METRIC_DEADLINE, REPEATED, UNITS, bets, by_metric, lasting};
+use super::{METRIC_DEADLINE, REPEATED, SUM_DEADLINE, SUM_REASON, UNITS, bets, by_metric, lasting};
 use crate::evidence::Evidence;
 use crate::verify::{Arrives, Begins, Row, Workload};
 
 const BETS_COMMANDS: &str = "casino.bets.commands.v1";
 const LATENCY: &str = "messaging.message.receive.latency";
-/// Largest receive latency that a local broker explains. The clock of the fault is off by two minutes.
+/// Largest receive latency that a local broker explains. The clock of the fault is off by two minutes or more.
 const LATENCY_MS_MAX: f64 = 30_000.0;
 /// Records that the supervisor publishes for one row.
 const INJECTED: u64 = 10;
@@ -72,13 +72,20 @@ pub(super) fn sampling_conflict() -> Row {
     injected(Row::new(FaultId::TraceSamplingConflict, bets(UNITS), evidence))
 }
 
+/// A clock that is behind by more than the two minutes in which a producer may still be sending.
+pub(super) fn clock_behind() -> Row {
+    Row { variant: "behind", params: &[("offset_ms", -300_000)], ..clock_skew() }
+}
+
 fn all_settled() -> Evidence {
     Evidence::MetricAbove { name: "pitboss.bets.settled", labels: &[], min: ALL_BETS }
 }
 
 fn injected(row: Row) -> Row {
     let culprit = "the producer of the records, which is no service of ours";
-    Row { begins: Begins::Injected, applied_min: INJECTED, culprit, ..by_metric(row) }
+    // The bets that settled are added up before they are sent.
+    let (deadline, deadline_reason) = (SUM_DEADLINE, SUM_REASON);
+    Row { begins: Begins::Injected, applied_min: INJECTED, culprit, deadline, deadline_reason, ..row }
 }
 
 /// Queries of several services wait at the same time.
@@ -90,7 +97,8 @@ pub(super) fn mongo_stall() -> Row {
         duration_ms_min: 1_000,
         count_min: 1,
     };
-    let workload = Workload::PacedBets { count: 40, interval_ms: 250 };
+    // Reads of histories ask user's store at any time. Its records come only while game and payment are served.
+    let workload = Workload::Mixed { count: 40, interval_ms: 250 };
     let evidence = Evidence::All(vec![slow("game"), slow("payment"), slow("user")]);
     let row = Row::new(FaultId::MongoStall, workload, evidence);
     Row {
@@ -131,8 +139,31 @@ pub(super) fn sentry_down() -> Row {
     let row = Row::new(FaultId::SentryDown, workload, Evidence::All(vec![lost, unaffected]));
     Row {
         arrives: Arrives::AfterTheEnd,
-        deadline: Duration::from_secs(10),
+        deadline: Duration::from_secs(15),
         deadline_reason: "senders wait up to 3 s before they try again, and report losses after that",
         ..lasting(row)
+    }
+}
+
+/// The receiver takes requests and does not answer. The load lasts longer than the 5 s after which a sender gives a request up.
+pub(super) fn sentry_hangs() -> Row {
+    Row {
+        variant: "hangs",
+        params: &[("mode", 1)],
+        workload: Some(Workload::PacedBets { count: 40, interval_ms: 200 }),
+        deadline: Duration::from_secs(20),
+        deadline_reason: "a sender waits up to 5 s for an answer and 3 s before it tries again, and reports losses after that",
+        ..sentry_down()
+    }
+}
+
+/// The receiver answers 429, and senders do not send until the time that it names.
+pub(super) fn sentry_rate_limited() -> Row {
+    Row {
+        variant: "rate-limited",
+        params: &[("mode", 2)],
+        deadline: Duration::from_secs(20),
+        deadline_reason: "the receiver asks its senders to wait 5 s, and they report losses after that",
+        ..sentry_down()
     }
 }

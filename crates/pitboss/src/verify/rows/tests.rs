@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use faults::{Acts, Scope, Values};
 
 use super::*;
-use crate::verify::DEADLINE;
+use crate::verify::{DEADLINE, Reach};
 
 const BEGIN: &str =
     "<!-- rows: begin. UPDATE_DOCS=1 ./pitboss test -p pitboss page_describes_every_row -->\n";
@@ -12,8 +13,41 @@ const END: &str = "<!-- rows: end -->\n";
 
 #[test]
 fn every_fault_has_its_row() {
-    let order: Vec<FaultId> = rows().into_iter().map(|row| row.fault).collect();
+    let order: Vec<FaultId> =
+        rows().into_iter().filter(|row| row.variant.is_empty()).map(|row| row.fault).collect();
     assert_eq!(order, FaultId::ALL);
+}
+
+#[test]
+fn every_row_has_its_own_name() {
+    let names: BTreeSet<String> = rows().iter().map(Row::name).collect();
+    assert_eq!(names.len(), rows().len());
+    assert!(names.contains("clock.skew") && names.contains("clock.skew@behind"));
+}
+
+/// Otherwise a variant would prove the same again.
+#[test]
+fn variant_differs_from_the_row_of_its_fault() {
+    for variant in rows().iter().filter(|row| !row.variant.is_empty()) {
+        let usual = row(variant.fault);
+        let differs = variant.params != usual.params
+            || variant.reach != usual.reach
+            || variant.evidence.to_string() != usual.evidence.to_string();
+        assert!(differs, "{}", variant.name());
+    }
+}
+
+#[test]
+fn only_alerts_of_the_fault_are_exempt() {
+    for row in rows() {
+        for (alert, reason) in row.exempt {
+            let name = row.name();
+            assert!(row.fault.definition().alerts.contains(alert) && !reason.is_empty(), "{name}: {alert}");
+        }
+    }
+    let waived: usize = rows().iter().map(|row| row.exempt.len()).sum();
+    let expected: usize = rows().iter().map(|row| row.expected_alerts().count()).sum();
+    assert!(waived * 4 < expected, "{waived} of {}", waived + expected);
 }
 
 #[test]
@@ -48,6 +82,28 @@ fn only_faults_of_the_supervisor_are_waited_for() {
     }
 }
 
+/// Otherwise a phase without a fault could be over before its evidence had the time to hold.
+#[test]
+fn quiet_phase_lasts_as_long_as_its_signals_need() {
+    let seconds = |row: &Row| row.quiet().as_secs();
+    assert_eq!(seconds(&row(FaultId::UserUnauthorized)), 5, "spans and issues arrive at once");
+    assert_eq!(seconds(&row(FaultId::UserSlowQuery)), 10);
+    assert_eq!(seconds(&row(FaultId::PaymentRandomFailure)), 15);
+    assert_eq!(seconds(&row(FaultId::GameRtpDrift)), 15);
+    assert_eq!(seconds(&row(FaultId::SentryDown)), 15);
+    assert_eq!(seconds(&row(FaultId::ConsumerStuck)), 20);
+    assert!(rows().iter().all(|row| row.quiet() <= row.deadline));
+}
+
+#[test]
+fn work_lasts_only_for_actions_of_the_supervisor_that_take_time() {
+    let lasting: Vec<String> = rows().iter().filter(|row| row.lasts_until_applied).map(Row::name).collect();
+    assert_eq!(lasting, ["kafka.broker-restart", "kafka.records-deleted"]);
+    for row in rows().iter().filter(|row| row.lasts_until_applied) {
+        assert_eq!((row.fault.definition().acts, row.begins), (Acts::Supervisor, Begins::Armed));
+    }
+}
+
 #[test]
 fn quick_run_leaves_few_rows_out() {
     let slow = rows().iter().filter(|row| row.is_slow).count();
@@ -74,18 +130,36 @@ fn evidence_has_a_signal_that_can_be_missing() {
 }
 
 fn table() -> String {
-    let mut table = "| fault | evidence | work of each phase | deadline |\n|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| fault | evidence | alerts | work of each phase | deadline |\n|---|---|---|---|---|\n".to_owned();
     for row in rows() {
         let workload = row.workload.map_or_else(|| "none yet".to_owned(), |workload| workload.to_string());
         let params: String = row.params.iter().map(|(name, value)| format!(", `{name}={value}`")).collect();
         let seconds = row.deadline.as_secs();
         let reason = row.deadline_reason;
         let because = if reason.is_empty() { String::new() } else { format!(", because {reason}") };
-        let line =
-            format!("| `{}` | {} | {workload}{params} | {seconds} s{because} |", row.fault, row.evidence);
-        writeln!(table, "{line}").unwrap();
+        let (name, evidence, alerts, reach) = (row.name(), &row.evidence, alerts_of(&row), reach_of(&row));
+        let work = format!("{workload}{params}{reach}");
+        writeln!(table, "| `{name}` | {evidence} | {alerts} | {work} | {seconds} s{because} |").unwrap();
     }
     table
+}
+
+/// The alert conditions that have to hold, and those that cannot, with the reason.
+fn alerts_of(row: &Row) -> String {
+    let expected = row.expected_alerts().map(str::to_owned);
+    let exempt = row.exempt.iter().map(|(alert, reason)| format!("not {alert}: {reason}"));
+    let all: Vec<String> = expected.chain(exempt).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join("; ") }
+}
+
+fn reach_of(row: &Row) -> String {
+    match row.reach {
+        Reach::Usual => String::new(),
+        Reach::Share(percent) => format!(", for a share of {percent} %"),
+        Reach::Player => ", for the first player".to_owned(),
+        Reach::Release => ", for the release that runs".to_owned(),
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Progress {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).push(took);
     }
 
-    pub(super) fn finish(&self) {
+    pub(in crate::verify) fn finish(&self) {
         self.all_ended.get_or_init(Instant::now);
     }
 }

@@ -307,7 +307,7 @@ mod tests {
 
     /// Otherwise a client that is always ahead of the server could keep its session forever.
     #[tokio::test]
-    async fn buffered_line_is_not_read_after_session_deadline() {
+    async fn no_line_is_read_after_session_deadline() {
         let mut stage = Stage::new(600_000).await;
         stage.client.write_all(b"NOOP\r\n").await.unwrap();
         assert!(stage.read.fill_buf().await.unwrap().starts_with(b"N"), "the line is buffered");

@@ -34,7 +34,7 @@ fn damaged_segment_header_keeps_its_layout() {
 }
 
 #[test]
-fn damaged_header_of_an_empty_segment_is_no_error() {
+fn damaged_header_of_empty_segment_is_no_error() {
     let directory = tempfile::tempdir().expect("a folder");
     let (file, layout, _) = segment(directory.path(), &[]);
     for at in 0..layout.first_offset() {

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_replaced_and_the_collection_is_kept() {
+    fn values_are_replaced_collection_is_kept() {
         let mongo = facts("mongodb", Some("find"));
         let plain = r#"{"find":"bets","filter":{"_id":"?"}}"#;
         let list = r#"{"find": "bets", "filter": {"a": {"$in": [1, "x"]}}}"#;

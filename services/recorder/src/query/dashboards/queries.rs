@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_grouped_by_their_normalised_description() {
+    fn queries_are_grouped_by_normalised_text() {
         let tables = tables(&Filter::default());
         assert_eq!(tables.without_description, 2, "of the ping and of redis");
         let rows = tables.rows.sorted(|key, sums| (key, sums.figures(1.0)), |row| row.1.time_spent_ms);

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn publish_in_a_failed_request_counts_as_an_error() {
+    fn publish_of_failed_request_is_an_error() {
         let failed = segment("http.server", "internal_error", json!({}), json!([publish(Some(0))]));
         let handled = segment("queue.process", "ok", place("game", 0, 30), json!([]));
         let sums = tables(&[("transaction", failed), ("transaction", handled)]).total.figures(1.0);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_is_balanced_with_redelivered_and_skipped_records() {
+    fn flow_balances_redelivered_and_skipped() {
         let skipped = json!({"items": [{"name": "pitboss.bus.records.skipped", "value": 2.0, "attributes": {
             "messaging.destination.name": {"value": "bets"}, "messaging.consumer.group.name": {"value": "user"}}}]});
         let sent = json!([publish(Some(0)), publish(Some(1)), publish(None)]);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_without_a_destination_have_their_own_row() {
+    fn spans_without_destination_have_a_row() {
         let nameless = segment("queue.process", "ok", json!({"messaging.system": "kafka"}), json!([]));
         let other = segment("queue.receive", "ok", place("game", 0, 1), json!([]));
         let tables = tables(&[("transaction", nameless), ("transaction", other)]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::query::test_query;
 
 #[test]
-fn envelope_that_arrives_during_a_listing_is_excluded() {
+fn envelope_during_a_listing_is_excluded() {
     let directory = tempfile::tempdir().expect("a folder");
     let runtime = Runtime::new().expect("a runtime");
     let (query, threads) = test_query::open(directory.path());

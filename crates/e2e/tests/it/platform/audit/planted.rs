@@ -1,10 +1,12 @@
 //! Errors planted in databases of the test's own, beside a provider's statement and a pay table of its own.
 
+mod records;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pitboss::audit::{CheckId, Databases, Mark, Options, Report, Sources, run_from, run_with};
+use pitboss::audit::{Check, CheckId, Databases, Mark, Options, Report, Sources, run_from, run_with};
 use serde_json::{Value, json};
 use store::bson::{DateTime, Document, doc};
 use store::mongo::{Config, Mongo};
@@ -101,6 +103,8 @@ impl World {
             partners_url: url,
             internal_token: "token".to_owned(),
             bootstrap_servers: testkit::kafka(),
+            kafka_namespace: testkit::unique("audit"),
+            records_read: Arc::default(),
             http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         };
         let at_ms = DateTime::now().timestamp_millis() - AGE_MS;
@@ -160,7 +164,8 @@ impl World {
     async fn deposit(&self, player_id: &str, seq: i64, payment_id: &str, amount_minor: i64) {
         let legs = [leg("provider:card", -amount_minor), leg(&format!("player:{player_id}"), amount_minor)];
         let changes = doc! {
-            "type": "casino.payments.v1.ProviderReported", "keys": [format!("r:{payment_id}")],
+            "type": "casino.payments.v1.ProviderReported",
+            "keys": [format!("c:{player_id}-{seq}"), format!("r:{payment_id}")],
             "postings": legs.to_vec(), "balance_after_minor": amount_minor,
             "event": { "id": format!("event-{payment_id}"), "type": "casino.payments.v1.DepositCompleted" },
         };
@@ -184,7 +189,8 @@ impl World {
             leg(&own, -payout_minor),
         ];
         let changes = doc! {
-            "type": "casino.payments.v1.VoidWager", "keys": [format!("v:{bet_id}")], "voids": bet_id,
+            "type": "casino.payments.v1.VoidWager", "voids": bet_id,
+            "keys": [format!("c:{player_id}-{seq}"), format!("v:{bet_id}")],
             "postings": legs.to_vec(), "balance_after_minor": balance_minor,
             "event": { "id": format!("void-{bet_id}"), "type": "casino.payments.v1.WagerVoided" },
         };
@@ -213,7 +219,8 @@ impl World {
             leg(&own, payout_minor),
         ];
         let changes = doc! {
-            "type": "casino.payments.v1.ApplyWager", "keys": [format!("w:{bet_id}")], "postings": legs.to_vec(),
+            "type": "casino.payments.v1.ApplyWager", "postings": legs.to_vec(),
+            "keys": [format!("c:{player_id}-{seq}"), format!("w:{bet_id}")],
             "balance_after_minor": balance_minor,
             "event": { "id": format!("event-{bet_id}"), "type": "casino.payments.v1.WagerApplied" },
         };
@@ -291,6 +298,9 @@ fn pointers(report: &Report) -> BTreeSet<&str> {
 #[tokio::test]
 async fn planted_errors_are_found() {
     let world = World::new().await;
+    let missing = run_with(&world.sources, &Options::default()).await.expect_err("no topics");
+    assert!(missing.to_string().contains("there is no topic casino."), "{missing:#}");
+    records::Topics::new(&world).await;
     world.account("ada", 5, 1_400).await;
     world.deposit("ada", 1, "pay-1", 1_000).await;
     world.bet("ada", 2, "bet-1", 500, 1_400).await;
@@ -301,7 +311,11 @@ async fn planted_errors_are_found() {
     world.rollups((3, 100, 500), (1, 1_000)).await;
     let report = world.audit().await;
     assert!(report.is_clean(), "{report:#?}");
-    assert!(report.checks.iter().all(|check| check.checked > 0 && !check.empty), "{report:#?}");
+    // The topics are empty here, so the events of the documents count as deleted.
+    let is_of_documents = |check: &&Check| !check.name.contains("event") && check.name != "command-ends";
+    let mut of_documents = report.checks.iter().filter(is_of_documents);
+    assert!(of_documents.all(|check| check.checked > 0 && !check.empty), "{report:#?}");
+    assert_eq!(report.checks.iter().map(|check| check.deleted).sum::<u64>(), 2 + 4, "{report:#?}");
 
     // A row that its account has not decided, and whose postings are not balanced.
     let legs = [leg("player:ada", -100), leg("house:slots", 99)];
@@ -344,8 +358,9 @@ fn findings(report: &Report, check: CheckId) -> usize {
 }
 
 #[tokio::test]
-async fn resumed_audit_reads_what_is_new_and_what_was_open() {
+async fn resumed_audit_reads_new_and_open_records() {
     let mut world = World::new().await;
+    records::Topics::new(&world).await;
     world.account("ada", 3, 1_400).await;
     world.deposit("ada", 1, "pay-1", 1_000).await;
     world.bet("ada", 2, "bet-1", 500, 1_400).await;
@@ -363,7 +378,8 @@ async fn resumed_audit_reads_what_is_new_and_what_was_open() {
     world.update(&world.databases.payment, "accounts", "bob", in_tail).await;
     let (report, mark) = world.audit_from(&Mark::at(None)).await;
     assert_eq!(violated(&report), BTreeSet::from(["provider-orders"]), "{report:#?}");
-    assert_eq!((report.carried, report.open, mark.open()), (0, Some(2), 2));
+    // The order, the row, and the event of the decision.
+    assert_eq!((report.carried, report.open, mark.open()), (0, Some(3), 3));
 
     // Nothing changed: the finding stays, the row is still missing, and nothing else is read.
     let (report, mark) = world.audit_from(&mark).await;
@@ -374,7 +390,7 @@ async fn resumed_audit_reads_what_is_new_and_what_was_open() {
     };
     assert_eq!((checked(CheckId::Postings), checked(CheckId::Payouts), checked(CheckId::Orders)), (0, 0, 1));
     assert_eq!(checked(CheckId::Balances), 2, "the balances are compared with the newest decisions");
-    assert_eq!((report.carried, mark.open()), (2, 2));
+    assert_eq!((report.carried, mark.open()), (3, 3));
 
     // The row is written late, with a time before the mark. It is checked: its history and its fact are missing.
     let mut row = doc! { "_id": "bob/1", "player_id": "bob" };

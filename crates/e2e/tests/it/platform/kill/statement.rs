@@ -1,10 +1,15 @@
 //! Compares the card provider's statement with the ledger. Two programs that share no code keep them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use contracts::parts::Part;
+use testkit::eventually;
 
 use crate::platform::{Platform, internal, url_of};
+
+/// Time for a captured payment to be in the ledger.
+const BOOKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Amount of every captured order, by payment. Each payment has at most one.
 async fn captured(platform: &Platform) -> HashMap<String, i64> {
@@ -35,8 +40,12 @@ pub(super) async fn check(platform: &Platform, credited: &HashMap<String, i64>) 
     assert_eq!(&ours, credited, "the provider's statement, and what was credited");
     for (payment_id, amount_minor) in &captured {
         let url = format!("{}/internal/v1/payments/{payment_id}", url_of(Part::Payment));
-        let booked = internal(platform, &url).await.expect("answered");
-        assert_eq!(booked["state"], "completed", "captured and not booked: {booked}");
+        // A deposit of another test may still be on its way, because not all of them wait for its end.
+        let booked =
+            eventually(&format!("{payment_id}, which was captured, to be booked"), BOOKED_WITHIN, || async {
+                internal(platform, &url).await.filter(|payment| payment["state"] == "completed")
+            })
+            .await;
         assert_eq!(booked["amount_minor"], *amount_minor, "captured and booked: {booked}");
     }
 }

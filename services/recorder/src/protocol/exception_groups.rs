@@ -1,0 +1,170 @@
+//! Chooses the exceptions of a chain that decide its issue and its name, where SDKs describe the chain as a tree.
+//!
+//! The rule is Sentry's (RFC 0079 and `filter_exceptions_for_exception_groups` in its grouping): groups are replaced by the
+//! exceptions in them, and equal ones count once. If only one is left, the event is grouped by it and named after it.
+
+use super::event::Exception;
+
+/// Exceptions of an event that count, by their position in the event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Those that decide the issue.
+    pub grouped: Vec<usize>,
+    /// The one that names the event.
+    pub main: Option<usize>,
+}
+
+impl Counted {
+    /// Reads the tree of the exceptions. `is_equal` tells whether two exceptions are grouped as one.
+    ///
+    /// Without a whole tree all exceptions count, and the outermost, which is sent last, names the event.
+    #[must_use]
+    pub fn new(exceptions: &[Exception], is_equal: impl Fn(&Exception, &Exception) -> bool) -> Self {
+        Tree::new(exceptions).and_then(|tree| tree.counted(is_equal)).unwrap_or_else(|| Self {
+            grouped: (0..exceptions.len()).collect(),
+            main: exceptions.len().checked_sub(1),
+        })
+    }
+}
+
+/// The exceptions of an event, each with an id of its own.
+struct Tree<'a> {
+    exceptions: &'a [Exception],
+    root: usize,
+}
+
+impl<'a> Tree<'a> {
+    /// Returns `None` unless there are several exceptions, and each has an id of its own and is not its own parent.
+    fn new(exceptions: &'a [Exception]) -> Option<Self> {
+        let mut ids: Vec<u64> = Vec::with_capacity(exceptions.len());
+        for exception in exceptions {
+            let id = exception.id?;
+            if exception.parent_id == Some(id) || ids.contains(&id) {
+                return None;
+            }
+            ids.push(id);
+        }
+        let root = ids.iter().position(|id| *id == 0)?;
+        (exceptions.len() > 1).then_some(Self { exceptions, root })
+    }
+
+    fn counted(&self, is_equal: impl Fn(&Exception, &Exception) -> bool) -> Option<Counted> {
+        let mut distinct = self.top_level()?;
+        let class = |position: &usize| self.exceptions.get(*position).and_then(|one| one.class.as_deref());
+        distinct.sort_by(|one, other| class(other).cmp(&class(one)));
+        distinct.dedup_by(|later, earlier| {
+            let pair = self.exceptions.get(*later).zip(self.exceptions.get(*earlier));
+            pair.is_some_and(|(later, earlier)| is_equal(later, earlier))
+        });
+        if let [main] = distinct[..] {
+            // In the order of the event: the innermost first.
+            let mut grouped = self.first_path(main)?;
+            grouped.reverse();
+            return Some(Counted { grouped, main: Some(main) });
+        }
+        distinct.push(self.root);
+        Some(Counted { grouped: distinct, main: self.exceptions.len().checked_sub(1) })
+    }
+
+    /// Positions of the children, in the order in which Sentry reads them: from the end of the list.
+    fn children(&self, position: usize) -> Vec<usize> {
+        let parent = self.exceptions.get(position).and_then(|exception| exception.id);
+        let of_parent = |(_, exception): &(usize, &Exception)| exception.parent_id == parent;
+        self.exceptions.iter().enumerate().rev().filter(of_parent).map(|(position, _)| position).collect()
+    }
+
+    /// Positions of the first descendants of the root that are not groups. `None` without any, or for a cycle.
+    fn top_level(&self) -> Option<Vec<usize>> {
+        let (mut found, mut open, mut visits) = (Vec::new(), vec![self.root], 0);
+        while let Some(position) = open.pop() {
+            visits += 1;
+            if visits > self.exceptions.len() {
+                return None;
+            }
+            if self.exceptions.get(position).is_some_and(|exception| exception.is_group) {
+                open.extend(self.children(position).into_iter().rev());
+            } else {
+                found.push(position);
+            }
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// An exception, its first child, the first child of that one, and so on. `None` for a cycle.
+    fn first_path(&self, begin: usize) -> Option<Vec<usize>> {
+        let mut path = vec![begin];
+        let mut last = begin;
+        while let Some(child) = self.children(last).first().copied() {
+            if path.contains(&child) {
+                return None;
+            }
+            path.push(child);
+            last = child;
+        }
+        Some(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exception with its id and its parent.
+    fn exception(class: &str, id: u64, parent_id: Option<u64>) -> Exception {
+        Exception { class: Some(class.to_owned()), id: Some(id), parent_id, ..Exception::default() }
+    }
+
+    fn group(id: u64, parent_id: Option<u64>) -> Exception {
+        Exception { is_group: true, ..exception("Group", id, parent_id) }
+    }
+
+    fn counted(exceptions: &[Exception]) -> (Vec<usize>, Option<usize>) {
+        let counted = Counted::new(exceptions, |one, other| one.class == other.class);
+        (counted.grouped, counted.main)
+    }
+
+    #[test]
+    fn equal_children_count_as_one() {
+        let equal = [exception("Da", 2, Some(0)), exception("Da", 1, Some(0)), group(0, None)];
+        assert_eq!(counted(&equal), (vec![1], Some(1)), "the first child, which is sent last");
+        let nested = [
+            exception("Cause", 4, Some(3)),
+            exception("Da", 3, Some(2)),
+            exception("Da", 1, Some(0)),
+            group(2, Some(0)),
+            group(0, None),
+        ];
+        assert_eq!(counted(&nested), (vec![0, 1], Some(1)), "with its cause, which is sent before it");
+    }
+
+    #[test]
+    fn different_children_keep_the_group() {
+        let exceptions = [
+            exception("Da", 3, Some(0)),
+            exception("Nu", 2, Some(0)),
+            exception("Da", 1, Some(0)),
+            group(0, None),
+        ];
+        assert_eq!(counted(&exceptions), (vec![1, 2, 3], Some(3)));
+    }
+
+    #[test]
+    fn chain_without_group_counts_as_a_whole() {
+        let chain = [exception("Cause", 1, Some(0)), exception("Outer", 0, None)];
+        assert_eq!(counted(&chain), (vec![0, 1], Some(1)));
+    }
+
+    #[test]
+    fn broken_tree_counts_as_a_whole() {
+        let all = (vec![0, 1], Some(1));
+        let without_id = Exception { id: None, ..exception("A", 1, Some(0)) };
+        assert_eq!(counted(&[without_id, group(0, None)]), all, "no id");
+        assert_eq!(counted(&[exception("A", 0, None), group(0, None)]), all, "an id twice");
+        assert_eq!(counted(&[exception("A", 1, Some(1)), group(0, None)]), all, "its own parent");
+        assert_eq!(counted(&[exception("A", 1, Some(0)), exception("B", 2, None)]), all, "no root");
+        assert_eq!(counted(&[group(1, Some(0)), group(0, None)]), all, "nothing but groups");
+        assert_eq!(counted(&[group(1, Some(0)), group(0, Some(1))]), all, "a cycle of groups");
+        assert_eq!(counted(&[exception("A", 1, Some(0)), exception("B", 0, Some(1))]), all, "a cycle");
+        assert_eq!((counted(&[]), counted(&[group(0, None)])), ((vec![], None), (vec![0], Some(0))));
+    }
+}
