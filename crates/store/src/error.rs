@@ -14,7 +14,7 @@ const WRONG_REQUEST_CODES: [i32; 12] = [2, 9, 13, 14, 20, 18, 59, 72, 85, 86, 12
 /// An operation on the document store failed.
 ///
 /// The texts contain codes, indexes and addresses, never values, because they appear in logs and in Sentry.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A unique index already has that key. Usually this is an expected answer. If no caller handles it, it is a bug.
     #[error("{collection}: the unique key already exists (index {index})")]

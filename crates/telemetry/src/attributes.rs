@@ -60,6 +60,8 @@ pub const CACHE_TTL: &str = "cache.ttl";
 
 /// Status code of the response. The bridge derives the span's status from it if none was set.
 pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+/// Number of operations of different callers in one command of the database. Absent if it is one.
+pub const DB_OPERATION_BATCH_SIZE: &str = "db.operation.batch.size";
 /// Number of documents that a database operation returned or changed.
 pub const DB_RESPONSE_RETURNED_ROWS: &str = "db.response.returned_rows";
 

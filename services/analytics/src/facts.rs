@@ -82,7 +82,7 @@ impl Facts {
 
     /// Adds a fact. Returns false if it was already stored.
     pub(crate) async fn add(&self, fact: &FactDocument) -> Result<bool, StoreError> {
-        match self.facts.insert_one(fact).await {
+        match self.facts.insert_grouped(fact).await {
             Ok(()) => Ok(true),
             Err(error) if error.is_duplicate_key() => Ok(false),
             Err(error) => Err(error),
@@ -91,7 +91,7 @@ impl Facts {
 
     /// Marks a bucket that will have to be recomputed. Adding the same mark twice has no further effect.
     pub(crate) async fn mark(&self, mark: &DirtyMark) -> Result<(), StoreError> {
-        match self.dirty.insert_one(mark).await {
+        match self.dirty.insert_grouped(mark).await {
             Err(error) if !error.is_duplicate_key() => Err(error),
             _ => Ok(()),
         }

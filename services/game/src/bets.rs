@@ -139,7 +139,7 @@ impl Bets {
     /// # Errors
     /// When the store fails. The outcome is then unknown, and repeating the insert resolves it.
     pub async fn insert(&self, bet: &BetDocument) -> Result<Insertion, GameError> {
-        match self.collection.insert_one(bet).await {
+        match self.collection.insert_grouped(bet).await {
             Ok(()) => Ok(Insertion::Fresh),
             Err(error) if error.is_duplicate_key() => match self.find(&bet.id).await? {
                 Some(known) => Ok(Insertion::Known(Box::new(known))),

@@ -122,7 +122,7 @@ impl History {
     pub async fn record(&self, event: &Event, entry: Entry) -> Result<Recorded, HistoryError> {
         let outcome = entry.outcome;
         let document = document(event, entry);
-        match self.entries.insert_one(&document).await {
+        match self.entries.insert_grouped(&document).await {
             Ok(()) => return Ok(Recorded::New),
             Err(StoreError::DuplicateKey { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -1,8 +1,10 @@
 //! Operations of one collection. Each has one span, one time-out and one classified error.
 
 mod batches;
+mod grouped;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use contracts::class::Classify as _;
@@ -17,6 +19,7 @@ use telemetry::metric::{self, Metric};
 use super::describe::{self, Change};
 use super::{Index, Mongo, Session};
 use crate::StoreError;
+use grouped::{Group, Inserts};
 
 pub use batches::Batches;
 
@@ -31,14 +34,23 @@ pub struct Collection<T: Send + Sync> {
     raw: mongodb::Collection<RawDocumentBuf>,
     name: &'static str,
     secret_ids: bool,
+    /// The inserts that share commands. All clones have the same group.
+    group: Arc<Group<Inserts>>,
     mongo: Mongo,
     _documents: PhantomData<fn() -> T>,
 }
 
 impl<T: Send + Sync> Clone for Collection<T> {
     fn clone(&self) -> Self {
-        let cloned = Self::new(self.inner.clone(), self.name, self.mongo.clone());
-        Self { secret_ids: self.secret_ids, ..cloned }
+        Self {
+            inner: self.inner.clone(),
+            raw: self.raw.clone(),
+            name: self.name,
+            secret_ids: self.secret_ids,
+            group: Arc::clone(&self.group),
+            mongo: self.mongo.clone(),
+            _documents: PhantomData,
+        }
     }
 }
 
@@ -62,8 +74,9 @@ pub struct Inserted {
 
 impl<T: Send + Sync> Collection<T> {
     pub(super) fn new(inner: mongodb::Collection<T>, name: &'static str, mongo: Mongo) -> Self {
-        let raw = inner.clone_with_type();
-        Self { inner, raw, name, secret_ids: false, mongo, _documents: PhantomData }
+        let raw: mongodb::Collection<RawDocumentBuf> = inner.clone_with_type();
+        let group = Arc::new(Group::new(name, Inserts::new(raw.clone(), name, mongo.clone())));
+        Self { inner, raw, name, secret_ids: false, group, mongo, _documents: PhantomData }
     }
 
     /// Marks the `_id`s of this collection as secrets, which appear in no error and no report.

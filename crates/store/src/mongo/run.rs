@@ -8,7 +8,7 @@ use std::time::Duration;
 use contracts::class::Classify as _;
 use telemetry::metric::{self, Metric};
 use telemetry::spans::Status;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::clock::Clock;
 use crate::StoreError;
@@ -37,20 +37,29 @@ impl Context {
         }
     }
 
-    /// Runs a driver call within the operation's time-out. A time-out is `Transient`, because the outcome is unknown.
+    /// Runs an operation within the operation's time-out. A time-out is `Transient`, because the outcome is unknown.
+    pub(crate) async fn in_time<R>(
+        &self,
+        collection: &'static str,
+        operation: impl Future<Output = Result<R, StoreError>>,
+    ) -> Result<R, StoreError> {
+        match tokio::time::timeout(Duration::from_millis(self.operation_timeout_ms), operation).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(StoreError::timed_out(collection, self.operation_timeout_ms)),
+        }
+    }
+
+    /// [`Context::in_time`] for a driver call, whose error it classifies.
     pub(crate) async fn bounded<R>(
         &self,
         collection: &'static str,
         call: impl Future<Output = Result<R, mongodb::error::Error>>,
     ) -> Result<R, StoreError> {
-        match tokio::time::timeout(Duration::from_millis(self.operation_timeout_ms), call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(StoreError::from_driver(collection, &error)),
-            Err(_elapsed) => Err(StoreError::timed_out(collection, self.operation_timeout_ms)),
-        }
+        let classified = async { call.await.map_err(|error| StoreError::from_driver(collection, &error)) };
+        self.in_time(collection, classified).await
     }
 
-    /// [`Context::bounded`] inside a `db` span. A duplicate key is an expected answer, so the span's status remains ok.
+    /// [`Context::bounded`] inside a `db` span.
     pub(crate) async fn traced<R>(
         &self,
         collection: &'static str,
@@ -58,22 +67,36 @@ impl Context {
         description: &str,
         call: impl Future<Output = Result<R, mongodb::error::Error>>,
     ) -> Result<R, StoreError> {
-        let span = telemetry::spans::db("mongodb", &self.namespace, collection, operation, description);
-        let pending = telemetry::spans::unfinished(&span);
-        let answer = self.bounded(collection, call).instrument(span.clone()).await;
-        pending.finished();
-        match &answer {
-            Ok(_) | Err(StoreError::DuplicateKey { .. }) => telemetry::spans::set_ok(&span),
-            Err(StoreError::Transient { .. }) => telemetry::spans::set_error(&span, Status::Unavailable),
-            Err(StoreError::Fatal { .. } | StoreError::Unreadable { .. }) => {
-                telemetry::spans::set_error(&span, Status::InternalError)
-            }
-        }
-        if let Err(error @ (StoreError::Transient { .. } | StoreError::Fatal { .. })) = &answer {
-            metric::count(Metric::StoreErrors, 1, &[("class", error.class().as_str())]);
-        }
-        answer
+        let span = self.span(collection, operation, description);
+        in_span(&span, self.bounded(collection, call)).await
     }
+
+    /// Returns the `db` span of an operation.
+    pub(crate) fn span(&self, collection: &'static str, operation: &'static str, description: &str) -> Span {
+        telemetry::spans::db("mongodb", &self.namespace, collection, operation, description)
+    }
+}
+
+/// Runs an operation inside its `db` span and counts its error. A duplicate key is an expected answer, so the span's status
+/// remains ok.
+pub(crate) async fn in_span<R>(
+    span: &Span,
+    operation: impl Future<Output = Result<R, StoreError>>,
+) -> Result<R, StoreError> {
+    let pending = telemetry::spans::unfinished(span);
+    let answer = operation.instrument(span.clone()).await;
+    pending.finished();
+    match &answer {
+        Ok(_) | Err(StoreError::DuplicateKey { .. }) => telemetry::spans::set_ok(span),
+        Err(StoreError::Transient { .. }) => telemetry::spans::set_error(span, Status::Unavailable),
+        Err(StoreError::Fatal { .. } | StoreError::Unreadable { .. }) => {
+            telemetry::spans::set_error(span, Status::InternalError)
+        }
+    }
+    if let Err(error @ (StoreError::Transient { .. } | StoreError::Fatal { .. })) = &answer {
+        metric::count(Metric::StoreErrors, 1, &[("class", error.class().as_str())]);
+    }
+    answer
 }
 
 #[cfg(test)]

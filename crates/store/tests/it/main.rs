@@ -3,4 +3,5 @@
 mod cache;
 mod damage;
 mod documents;
+mod grouped;
 mod scanned_rows;

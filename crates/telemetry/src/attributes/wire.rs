@@ -26,7 +26,7 @@ const OURS: &str = "pitboss.";
 const SENTRYS: &str = "sentry.";
 
 /// Names from the conventions that Pitboss uses, sorted.
-const THEIRS: [(&str, Kind); 39] = [
+const THEIRS: [(&str, Kind); 40] = [
     ("cache.hit", Flag),
     ("cache.item_size", Whole),
     ("cache.key", Texts),
@@ -38,6 +38,7 @@ const THEIRS: [(&str, Kind); 39] = [
     ("db.name", Text),
     ("db.namespace", Text),
     ("db.operation", Text),
+    ("db.operation.batch.size", Whole),
     ("db.operation.name", Text),
     ("db.response.returned_rows", Whole),
     ("db.system", Text),

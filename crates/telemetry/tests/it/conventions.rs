@@ -71,6 +71,7 @@ fn every_name() {
         );
         let db = spans::db("mongodb", "game", "bets", "find", "{}");
         spans::set_attr(&db, attributes::DB_RESPONSE_RETURNED_ROWS, 3);
+        spans::set_attr(&db, attributes::DB_OPERATION_BATCH_SIZE, 3);
         spans::set_attr(&db, "anything.else", "of ours");
     });
     drop(root);

@@ -51,7 +51,7 @@ impl Rows {
     /// player was first. A row with the same id and content is accepted. Any other row means that the ledger has diverged.
     pub(super) async fn insert(&self, player_id: &str, entry: &Entry) -> Result<Option<String>, LedgerError> {
         let row = entry.to_row(player_id)?;
-        match self.rows.insert_one(&row).await {
+        match self.rows.insert_grouped(&row).await {
             Ok(()) => Ok(None),
             Err(error) if error.is_duplicate_key() => self.compare(player_id, entry).await,
             Err(error) => Err(error.into()),
