@@ -8,18 +8,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use contracts::{Group, Topic};
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::{self, Quiet};
 use crate::config::Config;
 use crate::consumer::context::list_of;
+use crate::ends::{self, Offsets, REQUEST_TIMEOUT, offset_in};
 use crate::error::ClientError;
 use crate::names::Names;
 use crate::partitions::TopicPartition;
@@ -40,9 +39,6 @@ pub use membership::{GroupState, GroupStatus};
 use position::GroupPosition;
 use scan::Scans;
 use timeline::Timeline;
-
-/// Time-out of one request to the broker.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lag of one group on one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,7 +90,6 @@ pub struct Reader {
 }
 
 type Observer = Arc<BaseConsumer<Quiet>>;
-type Offsets = BTreeMap<TopicPartition, i64>;
 
 /// A group whose lag is read.
 struct Member {
@@ -242,7 +237,7 @@ impl Reader {
         let Member { group, observer, .. } = member;
         let mut partitions = Vec::new();
         for topic in &member.topics {
-            let read = || partition_count(observer, &self.names.physical(topic));
+            let read = || ends::partition_count(observer, &self.names.physical(topic));
             let count = memory.counts.of(topic, Instant::now(), read)?;
             partitions.extend((0..count).map(|partition| TopicPartition::new(Arc::clone(topic), partition)));
         }
@@ -265,11 +260,11 @@ impl Reader {
         let mut partitions: BTreeSet<TopicPartition> =
             positions.iter().map(|position| position.partition.clone()).collect();
         let count = partitions.len();
-        let lows = self.offsets(&self.partitions, &mut partitions, Offset::Beginning)?;
-        let ends = self.offsets(&self.partitions, &mut partitions, Offset::End)?;
+        let lows = ends::read(&self.partitions, &self.names, &mut partitions, Offset::Beginning)?;
+        let ends = ends::read(&self.partitions, &self.names, &mut partitions, Offset::End)?;
         // The stable ends are read last. In the other order, new records would seem to be held back.
         let stable_ends = match &self.committed_only {
-            Some(client) => self.offsets(client, &mut partitions, Offset::End)?,
+            Some(client) => ends::read(client, &self.names, &mut partitions, Offset::End)?,
             None => Offsets::new(),
         };
         positions.retain(|position| partitions.contains(&position.partition));
@@ -281,36 +276,6 @@ impl Reader {
             position.set_first_unread(low);
         }
         Ok(partitions.len() < count)
-    }
-
-    /// Reads one offset of each partition. Removes those that are gone from `partitions`.
-    fn offsets(
-        &self,
-        client: &Observer,
-        partitions: &mut BTreeSet<TopicPartition>,
-        which: Offset,
-    ) -> Result<Offsets, ClientError> {
-        const DOING: &str = "reading the end offsets of partitions";
-        if partitions.is_empty() {
-            return Ok(Offsets::new());
-        }
-        let mut wanted = list_of(&*partitions, &self.names);
-        wanted.set_all_offsets(which).map_err(ClientError::kafka(DOING))?;
-        let found = client.offsets_for_times(wanted, REQUEST_TIMEOUT).map_err(ClientError::kafka(DOING))?;
-        let (mut offsets, mut gone) = (Offsets::new(), Vec::new());
-        for partition in &*partitions {
-            let element = found.find_partition(&self.names.physical(&partition.topic), partition.partition);
-            match element.map(|element| element.error()) {
-                Some(Err(source)) if is_gone(&source) => gone.push(partition.clone()),
-                Some(Err(source)) => return Err(ClientError::Kafka { doing: DOING, source }),
-                Some(Ok(())) | None => {
-                    offsets
-                        .extend(offset_in(&found, partition, &self.names).map(|at| (partition.clone(), at)));
-                }
-            }
-        }
-        partitions.retain(|partition| !gone.contains(partition));
-        Ok(offsets)
     }
 }
 
@@ -336,32 +301,4 @@ impl Memory {
 fn topics_of(group: Group) -> Vec<Arc<str>> {
     let topics = group.reads().iter().map(|topic| Arc::<str>::from(topic.name()));
     topics.chain(group.retry_topics().into_iter().map(Arc::<str>::from)).collect()
-}
-
-/// Returns true if the partition does not exist any more.
-fn is_gone(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-        )
-    )
-}
-
-fn partition_count(observer: &Observer, physical: &str) -> Result<i32, ClientError> {
-    let metadata = observer
-        .fetch_metadata(Some(physical), REQUEST_TIMEOUT)
-        .map_err(ClientError::kafka("reading a topic's partitions"))?;
-    let count = metadata.topics().iter().find(|topic| topic.name() == physical);
-    Ok(count.map_or(0, |topic| i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
-}
-
-fn offset_in(stored: &TopicPartitionList, partition: &TopicPartition, names: &Names) -> Option<i64> {
-    let found = stored.find_partition(&names.physical(&partition.topic), partition.partition)?;
-    match found.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    }
 }

@@ -4,7 +4,6 @@
 //! see all records. Records of aborted transactions are left out. Each partition is read in the order of its offsets.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,28 +12,17 @@ use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{self, Quiet};
 use crate::config::Config;
 use crate::consumer::context::{list_of, offsets_of};
+use crate::ends::REQUEST_TIMEOUT;
 use crate::error::ClientError;
 use crate::offsets::NextOffset;
+use crate::outside::{Held, Outside, POLL, Ranges};
 use crate::partitions::TopicPartition;
 use crate::record::Record;
-use crate::watermarks::{self, Watermarks};
-
-/// Time-out of one request to the broker.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time-out of one poll.
-const POLL: Duration = Duration::from_millis(100);
-
-/// Offsets of a topic by partition. The end of a range is not part of it.
-pub type Ranges = BTreeMap<i32, Range<i64>>;
-
-/// Number of records that open transactions hold back, by partition. Partitions without any are left out.
-pub type Held = BTreeMap<i32, u64>;
 
 /// Some records of a topic.
 #[derive(Debug, Default)]
@@ -45,16 +33,9 @@ pub struct Chunk {
     pub left: Ranges,
 }
 
-struct Clients {
-    /// Reads committed records.
-    records: BaseConsumer<Quiet>,
-    watermarks: Watermarks,
-}
-
 /// Reads topics outside every group.
 pub struct TopicReader {
-    /// They are there until the reader is dropped.
-    clients: Option<Clients>,
+    outside: Outside,
     config: Config,
     /// The client has one assignment, so only one read at a time is possible.
     reading: Mutex<()>,
@@ -66,22 +47,11 @@ impl TopicReader {
     /// # Errors
     /// When the settings are invalid.
     pub fn new(config: &Config) -> Result<Arc<Self>, ClientError> {
-        let problems = config.problems();
-        if !problems.is_empty() {
-            return Err(ClientError::Config(problems));
-        }
-        let mut settings = clients::outsider(config);
-        settings
-            // the end of a partition may be a transaction marker, which is never delivered
-            .set("enable.partition.eof", "true")
-            // a pending fetch of one topic would delay the first fetch of the next one
-            .set("fetch.wait.max.ms", "20")
-            .set("fetch.min.bytes", "1");
-        let records: BaseConsumer<Quiet> = settings
-            .create_with_context(Quiet)
-            .map_err(ClientError::kafka("creating a client that reads topics"))?;
-        let clients = Clients { records, watermarks: Watermarks::new(config)? };
-        Ok(Arc::new(Self { clients: Some(clients), config: config.clone(), reading: Mutex::default() }))
+        Ok(Arc::new(Self {
+            outside: Outside::new(config)?,
+            config: config.clone(),
+            reading: Mutex::default(),
+        }))
     }
 
     /// Returns the offsets that can be read of a topic now: from the oldest record to the last stable offset. Empty: there is no
@@ -90,7 +60,7 @@ impl TopicReader {
     /// # Errors
     /// When the broker does not answer, or cannot say which partitions the topic has.
     pub async fn extents(self: &Arc<Self>, topic: Topic) -> Result<Ranges, ClientError> {
-        self.blocking(move |reader| reader.extents_of(topic, &reader.partitions(topic)?)).await
+        self.blocking(move |reader| reader.outside.extents(topic.name())).await
     }
 
     /// Returns the same, and how many records behind the ends cannot be read yet, because a transaction is open. A record that was
@@ -99,7 +69,7 @@ impl TopicReader {
     /// # Errors
     /// When the broker does not answer, or cannot say which partitions the topic has.
     pub async fn extents_and_held(self: &Arc<Self>, topic: Topic) -> Result<(Ranges, Held), ClientError> {
-        self.blocking(move |reader| reader.extents_and_held_blocking(topic)).await
+        self.blocking(move |reader| reader.outside.extents_and_held(topic.name())).await
     }
 
     /// Returns the offset of the first record of this time or later in each partition, and the end where there is none.
@@ -158,57 +128,6 @@ impl TopicReader {
         done.await.unwrap_or(Err(ClientError::Cancelled { doing: "reading a topic" }))
     }
 
-    fn clients(&self) -> Result<&Clients, ClientError> {
-        self.clients.as_ref().ok_or(ClientError::Cancelled { doing: "reading a topic" })
-    }
-
-    fn client(&self) -> Result<&BaseConsumer<Quiet>, ClientError> {
-        Ok(&self.clients()?.records)
-    }
-
-    /// Returns the partitions of a topic, none if there is no such topic.
-    fn partitions(&self, topic: Topic) -> Result<Vec<i32>, ClientError> {
-        const DOING: &str = "reading a topic's partitions";
-        let physical = self.config.names().physical(topic.name());
-        let client = self.client()?;
-        let metadata =
-            client.fetch_metadata(Some(&physical), REQUEST_TIMEOUT).map_err(ClientError::kafka(DOING))?;
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == physical) else {
-            return Ok(Vec::new());
-        };
-        match found.error().map(RDKafkaErrorCode::from) {
-            Some(code) if is_missing(code) => Ok(Vec::new()),
-            Some(code) => Err(ClientError::Kafka { doing: DOING, source: KafkaError::MetadataFetch(code) }),
-            None => Ok(found.partitions().iter().map(|partition| partition.id()).collect()),
-        }
-    }
-
-    fn extents_of(&self, topic: Topic, partitions: &[i32]) -> Result<Ranges, ClientError> {
-        let physical = self.config.names().physical(topic.name());
-        let client = self.client()?;
-        let mut extents = Ranges::new();
-        for partition in partitions {
-            // The end is the last stable offset, because the client reads only committed records
-            let (low, end) = client
-                .fetch_watermarks(&physical, *partition, REQUEST_TIMEOUT)
-                .map_err(ClientError::kafka("reading the end offset of a partition"))?;
-            extents.insert(*partition, low..end.max(low));
-        }
-        Ok(extents)
-    }
-
-    fn extents_and_held_blocking(&self, topic: Topic) -> Result<(Ranges, Held), ClientError> {
-        let partitions = self.partitions(topic)?;
-        let keys = partitions_of(topic, partitions.iter().copied());
-        let high_watermarks = self.clients()?.watermarks.of(&keys)?;
-        let extents = self.extents_of(topic, &partitions)?;
-        let held = extents.iter().map(|(partition, extent)| {
-            (*partition, watermarks::held(high_watermarks.get(partition).copied(), extent.end))
-        });
-        let held = held.filter(|(_, count)| *count > 0).collect();
-        Ok((extents, held))
-    }
-
     fn offsets_at_blocking(
         &self,
         topic: Topic,
@@ -222,9 +141,12 @@ impl TopicReader {
         let keys = partitions_of(topic, extents.keys().copied());
         // librdkafka takes the time in the place of the offset
         let times = keys.iter().map(|key| (key, NextOffset(at_ms.max(0))));
-        let times = offsets_of(times, &self.config.names()).map_err(ClientError::kafka(DOING))?;
-        let found =
-            self.client()?.offsets_for_times(times, REQUEST_TIMEOUT).map_err(ClientError::kafka(DOING))?;
+        let times = offsets_of(times, self.outside.names()).map_err(ClientError::kafka(DOING))?;
+        let found = self
+            .outside
+            .records()?
+            .offsets_for_times(times, REQUEST_TIMEOUT)
+            .map_err(ClientError::kafka(DOING))?;
         let found = numbers(&found, DOING)?;
         let offsets = extents.iter().map(|(partition, extent)| {
             let offset = found.get(partition).copied().unwrap_or(extent.end);
@@ -243,13 +165,13 @@ impl TopicReader {
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let names = self.config.names();
+        let names = self.outside.names();
         // The client bears the group's name to ask for its offsets. It never joins.
         let client: BaseConsumer<Quiet> = clients::observer(&self.config, &names.physical(group.as_str()))
             .create_with_context(Quiet)
             .map_err(ClientError::kafka("creating a client that reads committed offsets"))?;
         let keys = partitions_of(topic, partitions.iter().copied());
-        let stored = client.committed_offsets(list_of(&keys, &names), REQUEST_TIMEOUT);
+        let stored = client.committed_offsets(list_of(&keys, names), REQUEST_TIMEOUT);
         numbers(&stored.map_err(ClientError::kafka(DOING))?, DOING)
     }
 
@@ -262,17 +184,17 @@ impl TopicReader {
         is_dropped: &CancellationToken,
     ) -> Result<Chunk, ClientError> {
         const DOING: &str = "reading a topic";
-        let names = self.config.names();
+        let names = self.outside.names();
         let _only_read = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|_, range| !range.is_empty());
         let mut records = Vec::new();
         if left.is_empty() {
             return Ok(Chunk { records, left });
         }
-        let client = self.client()?;
+        let client = self.outside.records()?;
         let keys = partitions_of(topic, left.keys().copied());
         let starts = keys.iter().zip(left.values().map(|range| NextOffset(range.start)));
-        let list = offsets_of(starts, &names).map_err(ClientError::kafka(DOING))?;
+        let list = offsets_of(starts, names).map_err(ClientError::kafka(DOING))?;
         client.assign(&list).map_err(ClientError::kafka(DOING))?;
         while !left.is_empty()
             && records.len() < records_max
@@ -281,7 +203,7 @@ impl TopicReader {
         {
             match client.poll(POLL) {
                 Some(Ok(message)) => {
-                    let record = Record::from_message(&message, &names);
+                    let record = Record::from_message(&message, names);
                     let Some(range) = left.get_mut(&record.partition) else { continue };
                     let (partition, is_wanted) = (record.partition, range.contains(&record.offset));
                     // records behind the end are left to a later read
@@ -310,21 +232,6 @@ impl TopicReader {
     }
 }
 
-impl Drop for TopicReader {
-    /// The clients poll until they have closed, so they are dropped on a thread that may wait.
-    fn drop(&mut self) {
-        let clients = self.clients.take();
-        if Handle::try_current().is_ok() {
-            drop(telemetry::spawn_blocking(move || drop(clients)));
-        }
-    }
-}
-
-/// Returns true if the answer says that there is no such topic. Any other error says nothing about that.
-const fn is_missing(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
-}
-
 fn partitions_of(topic: Topic, partitions: impl Iterator<Item = i32>) -> Vec<TopicPartition> {
     partitions.map(|partition| TopicPartition::new(topic.name(), partition)).collect()
 }
@@ -339,21 +246,4 @@ fn numbers(list: &TopicPartitionList, doing: &'static str) -> Result<BTreeMap<i3
         }
     }
     Ok(offsets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_unknown_topic_is_missing() {
-        assert!(is_missing(RDKafkaErrorCode::UnknownTopicOrPartition));
-        for code in [
-            RDKafkaErrorCode::LeaderNotAvailable,
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::InvalidTopic,
-        ] {
-            assert!(!is_missing(code), "{code:?}");
-        }
-    }
 }

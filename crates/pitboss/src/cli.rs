@@ -74,7 +74,7 @@ enum Command {
     Audit(audit::AuditArgs),
     /// List, show, replay and discard dead letters
     Dlq(dlq::DlqArgs),
-    /// Run a benchmark: of a bet on separate platforms, or of faults that are not armed
+    /// Run a benchmark: of a bet on the running platform or on separate ones, or of faults that are not armed
     Bench(bench::BenchArgs),
     /// Manage the topics in Kafka
     Topics(topics::TopicsArgs),

@@ -218,13 +218,15 @@ pub enum Evidence {
         /// Smallest number of failed transactions.
         count_min: usize,
     },
-    /// A load without a failed unit, whose 95th percentile is at most a multiple of that of the control.
+    /// A load without a failed unit, whose median is at most a multiple of that of the control.
+    ///
+    /// It is the median, because a load has few units. One pause of the machine's disk is enough to move a higher percentile.
     ///
     /// It is the one form that is measured by the sender of the load, because the service under test is the way to Sentry itself. A
     /// phase that has no control to be compared with, such as the control itself, is judged by the other parts of the evidence.
     LoadUnaffected {
         /// Largest quotient of the two.
-        p95_ratio_max: f64,
+        p50_ratio_max: f64,
     },
     /// All of them.
     All(Vec<Self>),

@@ -10,6 +10,7 @@ pub mod cargo;
 pub mod checkout;
 pub mod cli;
 pub mod commands;
+mod cpu_time;
 pub mod dlq;
 pub mod drill;
 pub mod evidence;

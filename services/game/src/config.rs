@@ -62,7 +62,7 @@ pub struct SweeperConfig {
     #[validate(range(min = 10, max = 3_600_000))]
     pub interval_ms: u64,
     /// Wait for payment's answer before the first repetition. Nothing is repeated while payment has unread commands, or game has
-    /// unread answers, that are older than this.
+    /// unread answers, that are older than half of it.
     #[validate(range(min = 100, max = 3_600_000))]
     pub first_after_ms: u64,
     /// Longest wait between two repetitions of a bet. The wait doubles each time.

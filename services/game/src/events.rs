@@ -130,7 +130,7 @@ fn money(bet: &BetDocument, minor: i64) -> Money {
 mod tests {
     use super::*;
 
-    /// Returns a bet with the fields of every state, so that each event can be built from it.
+    /// Returns a bet with the fields of every state. It was not settled, so an event that needs a settled bet needs a bet of its own.
     fn bet() -> BetDocument {
         let at = DateTime::from_millis(1_790_000_000_000);
         BetDocument {

@@ -4,7 +4,8 @@
 //! finds nothing and costs one query on an empty partial index.
 //!
 //! It guarantees that repetitions never add to an overload. A command that payment has not read is not lost, and neither is an
-//! answer that game has not read. So nothing is repeated while either has unread records that are older than the first wait.
+//! answer that game has not read. So nothing is repeated while either has unread records that are older than half of the first wait.
+//! (A command is published some time after its bet was decided. When the bet is due, the unread command is younger than the wait.)
 //! Otherwise it repeats a few commands per second, and each bet a limited number of times. After the last repetition it reports
 //! the bet once. A late answer still settles the bet. If bets are held back for minutes, that is reported once.
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::lag::{BacklogReader, Gate};
 use bus::{ClientError, Producer};
+use contracts::Event;
 use contracts::class::{Classify as _, ErrorClass};
 use contracts::topics::{Group, Topic};
 use store::time::later;
@@ -30,6 +32,9 @@ use crate::{events, publisher};
 /// Limit of the doublings, so that the shift cannot overflow. 2^20 times the shortest first wait exceeds any configurable
 /// maximum.
 const DOUBLINGS_MAX: u32 = 20;
+
+/// Divisor of the first wait. Nothing is repeated while a command or an answer is unread for that part of it.
+const LAG_OF_WAIT: u64 = 2;
 
 /// Unread records of a consumer group.
 #[async_trait]
@@ -135,7 +140,8 @@ impl<B: Backlog> Sweeper<B> {
             self.report_if_held_back(false);
             return Ok(());
         }
-        let is_behind = self.backlog.is_older_than(Duration::from_millis(self.config.first_after_ms)).await;
+        let age = Duration::from_millis(self.config.first_after_ms / LAG_OF_WAIT);
+        let is_behind = self.backlog.is_older_than(age).await;
         self.report_if_held_back(!matches!(is_behind, Ok(false)));
         if is_behind? {
             tracing::debug!("payment or game has old unread records, so no command is repeated");
@@ -143,11 +149,11 @@ impl<B: Backlog> Sweeper<B> {
         }
         for bet in due {
             // An unreadable bet publishes nothing, but costs a write.
-            let events = events::of_state(&bet, bet.state).map_or(1, |events| events.len());
-            for _ in 0..events.max(1) {
+            let events = events::of_state(&bet, bet.state);
+            for _ in 0..events.as_ref().map_or(1, Vec::len).max(1) {
                 pace.tick().await;
             }
-            self.process(&bet).await?;
+            self.process(&bet, events).await?;
         }
         Ok(())
     }
@@ -159,10 +165,14 @@ impl<B: Backlog> Sweeper<B> {
     }
 
     /// Repeats the command of one due bet. An error that concerns only this bet is reported and does not end the sweep.
-    async fn process(&self, bet: &BetDocument) -> Result<(), GameError> {
+    async fn process(
+        &self,
+        bet: &BetDocument,
+        events: Result<Vec<Event>, GameError>,
+    ) -> Result<(), GameError> {
         let span = spans::continued("sweep undecided bet", &bet.trace.context());
         let repeated = async {
-            match self.repeat_command(bet).await {
+            match self.repeat_command(bet, events).await {
                 Err(error) if error.class() != ErrorClass::Transient => {
                     if self.bets.give_up(bet, self.bets.now()).await? {
                         telemetry::report(&error, &[("bet.id", &bet.id)]);
@@ -180,10 +190,15 @@ impl<B: Backlog> Sweeper<B> {
         repeated
     }
 
-    /// Claims one bet and publishes its command again with the same id and bytes, and what precedes it in [`events::of_state`].
+    /// Claims one bet and publishes its command again with the same id and bytes, and what precedes it. These are the events of
+    /// [`events::of_state`].
     /// Payment answers with what it has stored.
-    async fn repeat_command(&self, bet: &BetDocument) -> Result<(), GameError> {
-        let events = events::of_state(bet, bet.state)?;
+    async fn repeat_command(
+        &self,
+        bet: &BetDocument,
+        events: Result<Vec<Event>, GameError>,
+    ) -> Result<(), GameError> {
+        let events = events?;
         let now = self.bets.now();
         if bet.sweeps >= self.config.repeats_max {
             if self.bets.give_up(bet, now).await? {

@@ -6,7 +6,8 @@ use contracts::Group;
 use rdkafka::consumer::Consumer as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Observer, REQUEST_TIMEOUT};
+use super::Observer;
+use crate::ends::REQUEST_TIMEOUT;
 use crate::error::ClientError;
 
 /// Maximum number of remembered member names of one group.

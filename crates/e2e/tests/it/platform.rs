@@ -16,6 +16,7 @@ mod flag_changes;
 mod kill;
 mod one_bet;
 mod one_request;
+mod open_transaction;
 mod personal_data;
 mod producers;
 mod queues;

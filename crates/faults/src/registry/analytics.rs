@@ -13,9 +13,9 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
     params: &[ParamSpec {
         name: "bets_max",
         doc: "Largest number of bets that are read one by one for one record.",
-        default: 50,
+        default: 100,
         min: 5,
-        max: 100,
+        max: 250,
     }],
     default_scope: Scope::All,
     scopes: scopes::EVERY,
@@ -24,7 +24,7 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
     evidence: &[
         "Inside one `queue.process` of analytics: a source `db` span, then at least 5 equal consecutive `db` \
          spans under the same parent, at least 50 ms together (the rule of Sentry's N+1 detector). It needs \
-         a player with about 50 bets.",
+         a player with about 100 bets, on a fast store with 200.",
         "These spans are in the trace of the bet itself, four Kafka hops behind the player's click.",
     ],
     alerts: &[],

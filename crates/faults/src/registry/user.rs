@@ -35,20 +35,20 @@ pub(crate) static N_PLUS_ONE: Definition = Definition {
     acts: Acts::InService,
     services: &["user"],
     title: "The bet history reads each bet with a query of its own",
-    breaks: "The bet history reads the ids of a page with one query, and then every bet of the page with a \
-             query of its own, one after the other.",
+    breaks: "The bet history reads the ids of a page with one query, and then every bet of the page and the \
+             bet before it with a query each, one after the other.",
     params: &[ParamSpec {
         name: "bets_max",
-        doc: "Largest number of bets that one request reads one by one. The rest of the page is read as \
-              usual.",
+        doc: "Largest number of bets that one request reads one by one, each with the bet before it. The rest of \
+              the page is read as usual.",
         default: 100,
         min: 5,
         max: 100,
     }],
     default_scope: Scope::All,
     scopes: scopes::EVERY,
-    safety: "Reads only. One request makes at most `bets_max` + 1 queries, each with the store's time-out. \
-             The answer has the same content.",
+    safety: "Reads only. One request makes at most twice `bets_max` and two queries more, each with the \
+             store's time-out. The answer has the same content.",
     evidence: &[
         "In one request of user: a source `db` span, then at least 5 equal consecutive `db` spans under the \
          same parent, at least 50 ms together (the rule of Sentry's N+1 detector). It needs a player with \

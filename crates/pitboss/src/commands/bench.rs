@@ -1,9 +1,12 @@
-//! `pitboss bench`: measures whether a bet costs more after many earlier bets, and what faults cost that are not armed.
+//! `pitboss bench`: measures what a bet costs, whether it costs more than with another build or after many earlier bets, and what
+//! faults cost that are not armed.
 //!
 //! For `bench history` two platforms run side by side, one with few stored bets and one with many. They get the same load in turns
 //! (A B B A), so that other work of the machine affects both. This is repeated for each number of players that share the history.
 
+mod cost;
 mod evaluation;
+mod pairs;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,7 +28,7 @@ const FILL_RATE_PER_S: u64 = 60;
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
-/// Benchmarks that need no running platform.
+/// Benchmarks. `cost` measures the running platform, and the others need none.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -38,6 +41,10 @@ enum Bench {
     History(HistoryArgs),
     /// Time of the question whether a fault is active while nothing is armed, compared with an empty loop
     Faults(evaluation::FaultsArgs),
+    /// What a settled bet costs on the running platform: CPU time by process, and counted requests and records
+    Cost(cost::CostArgs),
+    /// Cost and latency of a bet with this build divided by those with another checkout's, measured alternately on two platforms
+    Pairs(pairs::PairsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -86,11 +93,14 @@ struct Figures {
 }
 
 impl BenchArgs {
-    /// Runs the benchmark. Exit code 0 only if every figure is within its limit.
+    /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` has no limits, and `pairs` has one only on
+    /// request, but every bet has to be answered.
     pub fn run(&self, context: &Context) -> Result<ExitCode> {
         let holds = match &self.benchmark {
             Bench::History(args) => run_history(args, context)?,
             Bench::Faults(args) => run_faults(args, context)?,
+            Bench::Cost(args) => cost::run(args, context)?,
+            Bench::Pairs(args) => pairs::run(args, context)?,
         };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -123,8 +123,8 @@ impl LoadArgs {
     }
 }
 
-/// Sends the plan's bets and counts the outcomes.
-async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
+/// Sends the plan's bets with a live line, and counts the outcomes. Returns when the last bet has ended.
+pub(super) async fn send(gateway: &Gateway, players: &[Player], plan: &Plan, output: &Output) -> Tally {
     let live = output.spinner("first bets");
     let (sender, mut outcomes) = mpsc::channel::<Outcome>(OUTCOMES_MAX);
     let mut tally = Tally::default();

@@ -233,8 +233,9 @@ fn row_name(text: &str) -> Result<String, String> {
 
 /// Prints the end of a row above the live line.
 fn show(outcome: &Outcome, live: &ProgressBar) {
-    let Outcome { id, result, duration_s, .. } = outcome;
-    live.suspend(|| print_line(&format!("{result:<11} {duration_s:>5.0} s  {id}")));
+    let Outcome { id, result, duration_s, why, .. } = outcome;
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    live.suspend(|| print_line(&format!("{result:<11} {duration_s:>5.0} s  {id}{why}")));
 }
 
 #[cfg(test)]

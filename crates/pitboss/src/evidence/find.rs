@@ -12,8 +12,8 @@ const LAG_SECONDS: &str = "pitboss.consumer.lag.seconds";
 const GROUP: &str = "messaging.consumer.group.name";
 const TOPIC: &str = "messaging.destination.name";
 const PARTITION: &str = "messaging.destination.partition.id";
-/// Difference of two latencies that says nothing on a machine that does other work as well.
-const LATENCY_SLACK_MS: f64 = 100.0;
+/// Difference of two medians that says nothing on a machine that does other work as well.
+const LATENCY_SLACK_MS: f64 = 25.0;
 
 impl Evidence {
     /// Returns where the evidence was found, or `None` if it does not hold.
@@ -202,7 +202,7 @@ impl Evidence {
             }
             Self::P95Above { duration_ms, count_min } => rates::slow(seen, *duration_ms as f64, *count_min),
             Self::ErrorRateAbove { percent, count_min } => rates::failed(seen, *percent, *count_min),
-            Self::LoadUnaffected { p95_ratio_max } => unaffected(seen.load.as_ref(), *p95_ratio_max),
+            Self::LoadUnaffected { p50_ratio_max } => unaffected(seen.load.as_ref(), *p50_ratio_max),
             _ => None,
         }
     }
@@ -215,12 +215,12 @@ impl Sighting {
 }
 
 /// Without a control to compare the load with it holds: then the other parts of the evidence decide alone.
-fn unaffected(load: Option<&Load>, p95_ratio_max: f64) -> Option<Sighting> {
-    let Some((load, control_p95_ms)) = load.and_then(|load| Some((load, load.control_p95_ms?))) else {
+fn unaffected(load: Option<&Load>, p50_ratio_max: f64) -> Option<Sighting> {
+    let Some((load, control_p50_ms)) = load.and_then(|load| Some((load, load.control_p50_ms?))) else {
         return Some(Sighting::metric("a load without a control".to_owned()));
     };
-    let p95_ms_max = control_p95_ms * p95_ratio_max + LATENCY_SLACK_MS;
-    let is_unaffected = load.units > 0 && load.failed == 0 && load.p95_ms <= p95_ms_max;
+    let p50_ms_max = control_p50_ms * p50_ratio_max + LATENCY_SLACK_MS;
+    let is_unaffected = load.units > 0 && load.failed == 0 && load.p50_ms <= p50_ms_max;
     let place = format!("{} units of load without a failure", load.units);
     is_unaffected.then(|| Sighting::metric(place))
 }

@@ -52,10 +52,10 @@ pub struct Load {
     pub units: u64,
     /// Units that were not answered with success.
     pub failed: u64,
-    /// 95th percentile of their durations.
-    pub p95_ms: f64,
+    /// Median of their durations.
+    pub p50_ms: f64,
     /// The same of the control. `None` in the control itself.
-    pub control_p95_ms: Option<f64>,
+    pub control_p50_ms: Option<f64>,
 }
 
 /// One transaction of a service.

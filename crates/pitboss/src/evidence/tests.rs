@@ -263,25 +263,25 @@ fn services_hold_same_traces_without_edge() {
 
 #[test]
 fn load_is_compared_with_its_control() {
-    let unaffected = |failed, p95_ms, control_p95_ms| {
-        let load = Some(Load { units: 10, failed, p95_ms, control_p95_ms });
+    let unaffected = |failed, p50_ms, control_p50_ms| {
+        let load = Some(Load { units: 10, failed, p50_ms, control_p50_ms });
         let seen = Observation { load, ..Observation::default() };
-        Evidence::LoadUnaffected { p95_ratio_max: 2.0 }.find(&seen).is_some()
+        Evidence::LoadUnaffected { p50_ratio_max: 2.0 }.find(&seen).is_some()
     };
-    assert!(unaffected(0, 299.0, Some(100.0)));
-    assert!(!unaffected(0, 301.0, Some(100.0)) && !unaffected(1, 10.0, Some(100.0)));
+    assert!(unaffected(0, 224.0, Some(100.0)));
+    assert!(!unaffected(0, 226.0, Some(100.0)) && !unaffected(1, 10.0, Some(100.0)));
 }
 
 /// Otherwise a control, a recovery or a soak could never show that telemetry was lost.
 #[test]
 fn loss_counts_without_a_control_to_compare_with() {
     let lost = Evidence::ClientReport { service: "gateway", quantity_min: 1 };
-    let evidence = Evidence::All(vec![lost, Evidence::LoadUnaffected { p95_ratio_max: 2.0 }]);
+    let evidence = Evidence::All(vec![lost, Evidence::LoadUnaffected { p50_ratio_max: 2.0 }]);
     let seen = |reports: &[u64], load| {
         let report = |quantity: &u64| ClientReport { service: "gateway".to_owned(), quantity: *quantity };
         Observation { client_reports: reports.iter().map(report).collect(), load, ..Observation::default() }
     };
-    let load = |control_p95_ms| Some(Load { units: 10, failed: 1, p95_ms: 10.0, control_p95_ms });
+    let load = |control_p50_ms| Some(Load { units: 10, failed: 1, p50_ms: 10.0, control_p50_ms });
     assert!(evidence.find(&seen(&[3], None)).is_some(), "a rest or a soak");
     assert!(evidence.find(&seen(&[3], load(None))).is_some(), "a control or a recovery");
     assert!(evidence.find(&seen(&[3], load(Some(10.0)))).is_none(), "the fault's phase, with a failed unit");
@@ -320,7 +320,7 @@ fn only_evidence_about_check_ins_reads_monitors() {
 #[test]
 fn signals_leave_out_what_has_to_be_absent() {
     let issue = Evidence::issue("game", "crash");
-    let unaffected = Evidence::LoadUnaffected { p95_ratio_max: 2.0 };
+    let unaffected = Evidence::LoadUnaffected { p50_ratio_max: 2.0 };
     let all = Evidence::All(vec![issue.clone(), Evidence::absent(issue.clone()), unaffected]);
     assert_eq!(all.signals(), [&issue]);
 }

@@ -148,8 +148,8 @@ impl Evidence {
             Self::ErrorRateAbove { percent, count_min } => {
                 write!(f, "more than {percent} % failed transactions of one service, {count_min} at least")
             }
-            Self::LoadUnaffected { p95_ratio_max } => {
-                write!(f, "a load without a failed unit and with a p95 of at most {p95_ratio_max} times ")?;
+            Self::LoadUnaffected { p50_ratio_max } => {
+                write!(f, "a load without a failed unit and with a p50 of at most {p50_ratio_max} times ")?;
                 f.write_str("that of the control")
             }
             _ => Ok(()),

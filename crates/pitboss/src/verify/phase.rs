@@ -42,7 +42,7 @@ pub(super) struct Session<'a> {
     progress: Progress,
     watch: Watch<'a>,
     /// 95th percentile of the control.
-    control_p95_ms: Option<f64>,
+    control_p50_ms: Option<f64>,
     /// Receipts before the fault, if the work is done again until it was applied.
     unapplied: Option<Receipts>,
     usage_before: Option<Usage>,
@@ -77,7 +77,7 @@ impl<'a> Session<'a> {
             window,
             progress: Progress::default(),
             watch: Watch::new(row),
-            control_p95_ms: control.map(|figures| figures.p95_ms),
+            control_p50_ms: control.map(|figures| figures.p50_ms),
             unapplied: None,
             usage_before: means.target.layout().map(Usage::read),
             began: Instant::now(),
@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
         seed: u64,
         until: Until,
     ) -> Result<Figures> {
-        let Self { means, row, window, progress, watch, control_p95_ms, unapplied, .. } = self;
+        let Self { means, row, window, progress, watch, control_p50_ms, unapplied, .. } = self;
         let (means, row, progress, unapplied) = (*means, *row, &*progress, unapplied.as_ref());
         let work = async {
             let began = Instant::now();
@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
             progress.finish();
             (Instant::now(), means.target.layout().map(Usage::read))
         };
-        let reading = read(window, watch, progress, row, *control_p95_ms, until);
+        let reading = read(window, watch, progress, row, *control_p50_ms, until);
         let ((worked_at, usage_after), read) = tokio::join!(work, reading);
         read?;
         let usage = self.usage_before.as_ref().zip(usage_after.as_ref());
@@ -156,7 +156,7 @@ async fn read(
     watch: &mut Watch<'_>,
     progress: &Progress,
     row: &Row,
-    control_p95_ms: Option<f64>,
+    control_p50_ms: Option<f64>,
     until: Until,
 ) -> Result<()> {
     loop {
@@ -165,7 +165,7 @@ async fn read(
         let has_ended = progress.all_ended().is_some();
         let is_quiet = progress.all_ended().is_some_and(|at| now >= at + row.quiet());
         let times = Times::of(row, progress, now);
-        window.set_load(load(progress, control_p95_ms));
+        window.set_load(load(progress, control_p50_ms));
         watch.note(window.read().await?, Instant::now());
         let is_over = match until {
             Until::Seen => times.is_decided(watch.holds(), watch.is_alerted()),
@@ -216,9 +216,9 @@ impl Times {
     }
 }
 
-fn load(progress: &Progress, control_p95_ms: Option<f64>) -> Load {
-    let Figures { units, p95_ms, .. } = Figures::of(progress, None, Duration::ZERO);
-    Load { units, failed: progress.failed(), p95_ms, control_p95_ms }
+fn load(progress: &Progress, control_p50_ms: Option<f64>) -> Load {
+    let Figures { units, p50_ms, .. } = Figures::of(progress, None, Duration::ZERO);
+    Load { units, failed: progress.failed(), p50_ms, control_p50_ms }
 }
 
 #[cfg(test)]

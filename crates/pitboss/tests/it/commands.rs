@@ -63,13 +63,15 @@ async fn logs_print_only_logs_of_parts() {
 #[test]
 fn commands_without_platform_fail_with_message() {
     let stage = Stage::empty();
+    // Another platform may run at the default ports.
+    let unused = runtime::ports::free(1).expect("a free port")[0].clamp(1_024, 60_000).to_string();
     for (args, code) in [
         (vec!["status"], 1),
         (vec!["stop", "game"], 69),
-        (vec!["bet"], 69),
+        (vec!["--port-base", &unused, "bet"], 69),
         (vec!["dlq", "list", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["topics", "create", "--bootstrap-servers", "127.0.0.1:9"], 69),
-        (vec!["lag", "--once"], 69),
+        (vec!["--port-base", &unused, "lag", "--once"], 69),
         (vec!["lag", "--once", "--bootstrap-servers", "127.0.0.1:9"], 69),
         (vec!["down"], 0),
         (vec!["nonsense"], 2),

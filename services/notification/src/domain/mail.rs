@@ -1,4 +1,4 @@
-//! E-mails: their identity and their form. Each kind has its subject and text in a module of its own.
+//! E-mails: their identity and their form. A kind whose text has rules has a module of its own. Other texts are in their handlers.
 
 use std::fmt::Write as _;
 

@@ -9,24 +9,18 @@ use std::time::{Duration, Instant};
 
 use contracts::Group;
 use contracts::topics::DLQ_ACTIONS;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{Action, Letter, LetterPlace};
-use crate::clients::{self, Quiet};
 use crate::config::Config;
 use crate::consumer::context::offsets_of;
 use crate::error::ClientError;
-use crate::names::Names;
 use crate::offsets::NextOffset;
+use crate::outside::{Outside, POLL};
 use crate::partitions::TopicPartition;
 use crate::record::Record;
-use crate::watermarks::{self, Watermarks};
 
-/// Time-out of one request to the broker.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time-out of one poll.
-const POLL: Duration = Duration::from_millis(100);
 /// Maximum number of letters whose actions one read returns. Those with the oldest actions are left out.
 const HANDLED_MAX: usize = 100_000;
 
@@ -84,9 +78,7 @@ struct Reached {
 
 /// Reads dead letters and actions outside every group.
 pub struct LetterReader {
-    client: BaseConsumer<Quiet>,
-    watermarks: Watermarks,
-    names: Names,
+    outside: Outside,
     /// The lock also allows only one read at a time, because the client has one assignment.
     next: Mutex<BTreeMap<TopicPartition, i64>>,
 }
@@ -94,22 +86,7 @@ pub struct LetterReader {
 impl LetterReader {
     /// Creates a reader that begins with the oldest letter. It connects in the background.
     pub fn new(config: &Config) -> Result<Arc<Self>, ClientError> {
-        let problems = config.problems();
-        if !problems.is_empty() {
-            return Err(ClientError::Config(problems));
-        }
-        let mut settings = clients::outsider(config);
-        settings
-            // The end of a partition may be a transaction marker, which is never delivered
-            .set("enable.partition.eof", "true")
-            // A pending fetch of one topic would delay the first fetch of the next one
-            .set("fetch.wait.max.ms", "20")
-            .set("fetch.min.bytes", "1");
-        let client = settings
-            .create_with_context(Quiet)
-            .map_err(ClientError::kafka("creating a client that reads dead letters"))?;
-        let watermarks = Watermarks::new(config)?;
-        Ok(Arc::new(Self { client, watermarks, names: config.names(), next: Mutex::default() }))
+        Ok(Arc::new(Self { outside: Outside::new(config)?, next: Mutex::default() }))
     }
 
     /// Reads the letters that arrived since the last read and that are `wanted`.
@@ -183,12 +160,13 @@ impl LetterReader {
             return Ok(Reached { is_complete: true, held });
         }
         let positions = starts.iter().map(|(partition, start)| (partition, NextOffset(*start)));
-        let list = offsets_of(positions, &self.names).map_err(ClientError::kafka(DOING))?;
-        self.client.assign(&list).map_err(ClientError::kafka(DOING))?;
+        let (client, names) = (self.outside.records()?, self.outside.names());
+        let list = offsets_of(positions, names).map_err(ClientError::kafka(DOING))?;
+        client.assign(&list).map_err(ClientError::kafka(DOING))?;
         while !ends.is_empty() && Instant::now() < until {
-            match self.client.poll(POLL) {
+            match client.poll(POLL) {
                 Some(Ok(message)) => {
-                    let record = Record::from_message(&message, &self.names);
+                    let record = Record::from_message(&message, names);
                     let (partition, following) = (record.partition, record.offset.saturating_add(1));
                     // Records behind the end are left to the next read
                     let Some(end) = ends.get(&partition).copied().filter(|end| following <= *end) else {
@@ -209,34 +187,19 @@ impl LetterReader {
                 None => {}
             }
         }
-        self.client.unassign().map_err(ClientError::kafka(DOING))?;
+        client.unassign().map_err(ClientError::kafka(DOING))?;
         Ok(Reached { is_complete: ends.is_empty(), held })
     }
 
     /// Finds the partitions with unread records, and counts the records that cannot be read yet.
     fn unread(&self, topic: &str, next: &BTreeMap<TopicPartition, i64>) -> Result<Unread, ClientError> {
-        let physical = self.names.physical(topic);
-        let metadata = self
-            .client
-            .fetch_metadata(Some(&physical), REQUEST_TIMEOUT)
-            .map_err(ClientError::kafka("reading a topic's partitions"))?;
-        let found = metadata.topics().iter().find(|found| found.name() == physical);
-        let partitions = found.into_iter().flat_map(|found| found.partitions());
-        let keys: Vec<TopicPartition> =
-            partitions.map(|partition| TopicPartition::new(topic, partition.id())).collect();
-        let high_watermarks = self.watermarks.of(&keys)?;
-        let mut unread = Unread::default();
-        for key in keys {
-            let partition = key.partition;
-            // The end is the last stable offset, because the client reads only committed records
-            let (low, end) = self
-                .client
-                .fetch_watermarks(&physical, partition, REQUEST_TIMEOUT)
-                .map_err(ClientError::kafka("reading the end offset of a partition"))?;
-            unread.held += watermarks::held(high_watermarks.get(&partition).copied(), end);
-            let start = next.get(&key).copied().unwrap_or(low).max(low);
-            if start < end {
-                unread.ends.insert(partition, end);
+        let (extents, held) = self.outside.extents_and_held(topic)?;
+        let mut unread = Unread { held: held.values().sum(), ..Unread::default() };
+        for (partition, extent) in extents {
+            let key = TopicPartition::new(topic, partition);
+            let start = next.get(&key).copied().unwrap_or(extent.start).max(extent.start);
+            if start < extent.end {
+                unread.ends.insert(partition, extent.end);
                 unread.starts.push((key, start));
             }
         }

@@ -134,7 +134,7 @@ pub(super) fn redis_flush() -> Row {
 /// Nothing but telemetry suffers, and afterwards its loss is reported.
 pub(super) fn sentry_down() -> Row {
     let lost = Evidence::ClientReport { service: "gateway", quantity_min: 1 };
-    let unaffected = Evidence::LoadUnaffected { p95_ratio_max: 2.0 };
+    let unaffected = Evidence::LoadUnaffected { p50_ratio_max: 2.0 };
     let workload = Workload::PacedBets { count: 20, interval_ms: 150 };
     let row = Row::new(FaultId::SentryDown, workload, Evidence::All(vec![lost, unaffected]));
     Row {

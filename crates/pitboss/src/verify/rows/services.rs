@@ -123,11 +123,11 @@ pub(super) fn user_slow_query() -> Row {
     Row { deadline: SEED_DEADLINE, deadline_reason: SEED_REASON, ..row }
 }
 
-/// As many bets as the fault can read, so that a fast store needs 50 ms for them too.
+/// Twice as many bets as a fast store reads in 50 ms.
 pub(super) fn analytics_n_plus_one() -> Row {
-    let workload = Workload::Bets { count: 5, earlier_bets: 110 };
+    let workload = Workload::Bets { count: 5, earlier_bets: 210 };
     let row = Row::new(FaultId::AnalyticsNPlusOne, workload, n_plus_one("analytics", "facts"));
-    Row { params: &[("bets_max", 100)], ..row }
+    Row { params: &[("bets_max", 200)], ..row }
 }
 
 pub(super) fn analytics_slow_aggregation() -> Row {

@@ -1,0 +1,262 @@
+//! The report: what was compared, under which circumstances, and what the rounds say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::comparison::{Comparison, Ratios, Round};
+use super::order_statistics::{CONFIDENCE, Ends, Estimate};
+use super::platform::Platform;
+use super::turn::{Pace, Turn};
+use crate::commands::bench::cost::grid::Grid;
+use crate::commands::bench::cost::machine::WRITES;
+use crate::commands::bench::cost::report::kinds;
+use crate::output::counted;
+
+/// Columns of the table.
+const COLUMNS: &[&str] =
+    &["FIGURE", "A", "B", "B/A", "INTERVAL", "BAD END", "A/A", "A/A INTERVAL", "B/B", "B/B INTERVAL"];
+
+/// One of the two builds.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Build {
+    /// Root of its checkout.
+    checkout: String,
+    /// Release of its services, if `up` recorded it.
+    release: Option<String>,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Measured {
+    /// The builds A and B.
+    pub(super) builds: [Build; 2],
+    #[serde(flatten)]
+    pub(super) pace: Pace,
+    /// CPU time of A and of B in each second without a load.
+    pub(super) idle_cpu_ms_per_s: [f64; 2],
+    /// Median time of a write of 4 KiB with its fsync beside the states of both platforms, measured before each round.
+    pub(super) fsync_ms: f64,
+    /// Share of the machine's CPU time that its host took during all rounds.
+    pub(super) steal_percent: f64,
+    /// All turns, as A, B, B, A.
+    pub(super) rounds: Vec<Round>,
+}
+
+/// Result of the benchmark, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    bench: &'static str,
+    #[serde(flatten)]
+    measured: Measured,
+    /// Probability with which each interval contains the median of its ratios.
+    coverage_percent: f64,
+    /// Limit of the bad ends, if one was given.
+    ratio_max: Option<f64>,
+    comparisons: Vec<Comparison>,
+}
+
+impl Build {
+    /// The build of a running platform.
+    pub(super) fn of(platform: &Platform) -> Self {
+        Self { checkout: platform.layout.root().display().to_string(), release: platform.release() }
+    }
+}
+
+impl Report {
+    /// Compares the builds in all rounds, of which there has to be at least one.
+    pub(super) fn of(measured: Measured, ratio_max: Option<f64>) -> Self {
+        Self {
+            bench: "pairs",
+            coverage_percent: Ends::of(measured.rounds.len()).coverage * 100.0,
+            comparisons: Comparison::all(&measured.rounds),
+            ratio_max,
+            measured,
+        }
+    }
+
+    /// Says that not every bet was answered with 200, or that a bad end is above the limit. `None` if neither is so.
+    pub(super) fn problem(&self) -> Option<String> {
+        let errors = self.errors();
+        let failed: u64 = errors.values().sum();
+        if failed > 0 {
+            return Some(format!("{failed} bets were not answered with 200: {}", kinds(&errors)));
+        }
+        let ratio_max = self.ratio_max?;
+        let exceeding = self.comparisons.iter().filter(|comparison| comparison.exceeds(ratio_max));
+        let ends: Vec<String> = exceeding
+            .map(|comparison| format!("{} {:.3}", comparison.title, comparison.b_over_a.estimate.high))
+            .collect();
+        (!ends.is_empty())
+            .then(|| format!("the bad end of B/A is above the limit of {ratio_max}: {}", ends.join(", ")))
+    }
+
+    /// The report for a terminal of this width.
+    pub(super) fn to_text(&self, columns: usize) -> String {
+        let lines = [self.circumstances(), vec![String::new(), self.grid().to_text(columns), String::new()]];
+        let lines = lines.into_iter().flatten().chain([self.explanation()]);
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Failed bets of all turns, by kind.
+    fn errors(&self) -> BTreeMap<String, u64> {
+        let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+        for (kind, count) in self.turns().flat_map(|turn| &turn.errors) {
+            *errors.entry(kind.clone()).or_default() += count;
+        }
+        errors
+    }
+
+    fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.measured.rounds.iter().flatten()
+    }
+
+    /// Lines about the builds, the bets and the machine.
+    fn circumstances(&self) -> Vec<String> {
+        let Measured { builds: [a, b], pace, idle_cpu_ms_per_s: [idle_a, idle_b], fsync_ms, .. } =
+            &self.measured;
+        let Pace { rate_per_s, seconds, warm_up_s, players } = pace;
+        let count = |of: fn(&Turn) -> u64| self.turns().map(of).sum::<u64>();
+        vec![
+            format!("A (base): {a}"),
+            format!("B (new): {b}"),
+            format!(
+                "{} A B B A, each turn {rate_per_s} bets/s for {seconds} s after {warm_up_s} s of warm-up, {players} players on each platform",
+                counted(self.measured.rounds.len(), "round"),
+            ),
+            format!(
+                "{} bets: settled {} · rejected {} · errors {}",
+                count(|turn| turn.sent),
+                count(|turn| turn.settled),
+                count(|turn| turn.rejected),
+                kinds(&self.errors()),
+            ),
+            format!(
+                "stolen CPU time: {:.1} % of the rounds · write and fsync of 4 KiB: {fsync_ms:.2} ms (median of {WRITES} before each round)",
+                self.measured.steal_percent,
+            ),
+            format!("idle CPU time: A {idle_a:.1} ms/s · B {idle_b:.1} ms/s"),
+        ]
+    }
+
+    fn grid(&self) -> Grid {
+        let rows = self.comparisons.iter().map(|comparison| {
+            let Comparison { title, a, b, b_over_a, a_over_a, b_over_b, .. } = comparison;
+            let mut row = vec![(*title).to_owned(), format!("{a:.2}"), format!("{b:.2}")];
+            row.extend(cells(b_over_a));
+            row.push(format!("{:.3}", b_over_a.estimate.high));
+            row.extend(cells(a_over_a).into_iter().chain(cells(b_over_b)));
+            row
+        });
+        Grid { header: COLUMNS, text_columns: 1, rows: rows.collect() }
+    }
+
+    /// What the intervals are.
+    fn explanation(&self) -> String {
+        let (rounds, coverage) = (self.measured.rounds.len(), self.coverage_percent);
+        let ends = Ends::of(rounds);
+        let which = match ends.left_out {
+            0 => format!("from the smallest to the largest of {}", counted(rounds, "ratio")),
+            left_out => format!("{rounds} ratios without the {left_out} smallest and the {left_out} largest"),
+        };
+        let enough = if ends.suffice() {
+            String::new()
+        } else {
+            format!(
+                ", so at least {:.0} % are not possible with {}",
+                CONFIDENCE * 100.0,
+                counted(rounds, "round")
+            )
+        };
+        format!(
+            "B/A, A/A and B/B are medians of one ratio a round. Interval: {which}, which contains the median with {coverage:.1} % (sign test){enough}. Bad end: the upper end for B/A."
+        )
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, release {}", self.checkout, self.release.as_deref().unwrap_or("unknown"))
+    }
+}
+
+/// Cells of a median and of its interval.
+fn cells(ratios: &Ratios) -> [String; 2] {
+    let Estimate { median, low, high } = ratios.estimate;
+    [format!("{median:.3}"), format!("{low:.3}–{high:.3}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::comparison::tests::round;
+    use super::*;
+
+    fn report(rounds: Vec<Round>, ratio_max: Option<f64>) -> Report {
+        let build = |name: &str| Build { checkout: format!("/{name}"), release: None };
+        let measured = Measured {
+            builds: [build("base"), build("new")],
+            pace: Pace { rate_per_s: 20, seconds: 15, warm_up_s: 3, players: 50 },
+            idle_cpu_ms_per_s: [90.0, 60.0],
+            fsync_ms: 1.25,
+            steal_percent: 0.5,
+            rounds,
+        };
+        Report::of(measured, ratio_max)
+    }
+
+    #[test]
+    fn limit_applies_to_the_bad_end() {
+        let rounds = || vec![round([4.0; 4]), round([4.0; 4]), round([4.0, 5.0, 5.0, 4.0])];
+        assert_eq!(report(rounds(), None).problem(), None);
+        assert_eq!(report(rounds(), Some(1.25)).problem(), None);
+        let problem = report(rounds(), Some(1.2)).problem();
+        let expected = "the bad end of B/A is above the limit of 1.2: p50 ms 1.250, CPU ms/bet 1.250";
+        assert_eq!(problem.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn unanswered_bet_is_a_problem_without_a_limit() {
+        let mut rounds = vec![round([4.0; 4]), round([4.0; 4])];
+        rounds[0][1].errors.insert("timeout".to_owned(), 1);
+        rounds[1][3].errors.extend([("timeout".to_owned(), 2), ("http_503".to_owned(), 1)]);
+        let expected = "4 bets were not answered with 200: http_503 1, timeout 3";
+        assert_eq!(report(rounds, None).problem().as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn text_has_the_figures_and_their_interval() {
+        let text = report(vec![round([4.0, 2.0, 2.0, 4.0]); 7], None).to_text(160);
+        for part in [
+            "A (base): /base, release unknown",
+            "8400 bets: settled 8400 · rejected 0 · errors none",
+            "0.5 % of the rounds",
+            "idle CPU time: A 90.0 ms/s · B 60.0 ms/s",
+            "CPU ms/bet",
+            "0.500–0.500",
+            "from the smallest to the largest of 7 ratios, which contains the median with 98.4 % (sign test). Bad",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn too_few_rounds_are_told() {
+        let explanation = |rounds| report(vec![round([4.0; 4]); rounds], None).explanation();
+        let five = explanation(5);
+        assert!(five.contains("93.8 %") && five.contains("at least 95 % are not possible with 5"), "{five}");
+        let nine = explanation(9);
+        assert!(nine.contains("without the 1 smallest") && !nine.contains("not possible"), "{nine}");
+    }
+
+    #[test]
+    fn json_has_all_turns() {
+        let json = serde_json::to_value(report(vec![round([4.0; 4]); 2], Some(1.1))).unwrap();
+        let sides =
+            |round: usize| [0, 1, 2, 3].map(|turn: usize| json["rounds"][round][turn]["side"].clone());
+        assert_eq!(sides(1), ["A", "B", "B", "A"]);
+        assert_eq!(json["bench"], "pairs");
+        assert_eq!(json["rate_per_s"], 20);
+        assert_eq!(json["comparisons"].as_array().map(Vec::len), Some(4));
+    }
+}
