@@ -10,7 +10,7 @@ use runtime::{Layout, dotenv};
 use serde::{Deserialize, Serialize};
 
 /// Root of the checkout, set by the script `./pitboss`.
-const ROOT_VARIABLE: &str = "PITBOSS_ROOT";
+pub const ROOT_VARIABLE: &str = "PITBOSS_ROOT";
 /// State folder in place of `.pitboss/`.
 pub const STATE_VARIABLE: &str = "PITBOSS_STATE";
 /// Folder for fetched programs in place of `.pitboss/tools/`.

@@ -131,7 +131,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Drill(args) => block_on(args.run(context)),
         Command::Audit(args) => block_on(args.run(context)),
         Command::Dlq(args) => block_on(args.run(context)),
-        Command::Bench(args) => args.run(context),
+        Command::Bench(args) => block_on(args.run(context)),
         Command::Topics(args) => block_on(args.run(context)),
         Command::Secrets(args) => args.run(context),
         Command::Ready(args) => args.run(context),

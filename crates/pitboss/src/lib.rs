@@ -15,6 +15,7 @@ pub mod dlq;
 pub mod drill;
 pub mod evidence;
 pub mod flag_file;
+mod interrupts;
 pub mod lag;
 pub mod load_generator;
 pub mod output;

@@ -190,9 +190,8 @@ impl<B: Backlog> Sweeper<B> {
         repeated
     }
 
-    /// Claims one bet and publishes its command again with the same id and bytes, and what precedes it. These are the events of
-    /// [`events::of_state`].
-    /// Payment answers with what it has stored.
+    /// Claims one bet and publishes its command again with the same id and bytes, and what precedes it. `events` are those of
+    /// [`events::of_state`]. Payment answers with what it has stored.
     async fn repeat_command(
         &self,
         bet: &BetDocument,

@@ -11,6 +11,7 @@ mod pairs;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -19,12 +20,17 @@ use serde_json::Value;
 
 use crate::checkout::{PORT_BASE_VARIABLE, STATE_VARIABLE, TOOLS_VARIABLE};
 use crate::commands::Context;
+use crate::load_generator::plan::Plan;
 use crate::steps::print_line;
 
 /// Base ports of the two platforms.
 const PORT_BASES: [u16; 2] = [28_100, 28_300];
 /// Rate at which history is created, in bets a second. It is well below the limit of one player's lane.
 const FILL_RATE_PER_S: u64 = 60;
+/// Stake of each bet that `cost` and `pairs` send, in minor units.
+const STAKE_MINOR: i64 = 100;
+/// Currency of their players.
+const CURRENCY: &str = "EUR";
 /// Limit of the cost of a bet with a long history, as a multiple of its cost with a short one.
 const RATIO_MAX: f64 = 1.1;
 
@@ -95,14 +101,25 @@ struct Figures {
 impl BenchArgs {
     /// Runs the benchmark. Exit code 0 only if every figure is within its limit. `cost` has no limits, and `pairs` has one only on
     /// request, but every bet has to be answered.
-    pub fn run(&self, context: &Context) -> Result<ExitCode> {
+    pub async fn run(&self, context: &Context) -> Result<ExitCode> {
         let holds = match &self.benchmark {
             Bench::History(args) => run_history(args, context)?,
             Bench::Faults(args) => run_faults(args, context)?,
-            Bench::Cost(args) => cost::run(args, context)?,
-            Bench::Pairs(args) => pairs::run(args, context)?,
+            Bench::Cost(args) => args.run(context).await?,
+            Bench::Pairs(args) => args.run(context).await?,
         };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Bets at this rate for some seconds, of players with equal stakes.
+fn plan(rate_per_s: u32, seconds: u64, players: u16) -> Plan {
+    Plan {
+        rate_per_s: Some(f64::from(rate_per_s)),
+        duration: Duration::from_secs(seconds),
+        players: usize::from(players),
+        stake_minor: STAKE_MINOR,
+        currency: CURRENCY.to_owned(),
     }
 }
 

@@ -167,13 +167,19 @@ async fn players(
         }
         return Ok(players);
     }
-    let bar = output.progress(plan.players as u64, "registering players");
-    let players = prepare(gateway, plan, || bar.inc(1)).await.context("cannot register the players")?;
-    bar.finish_and_clear();
+    let players = register(gateway, plan, output).await?;
     if let Some(file) = file {
         std::fs::write(file, serde_json::to_string(&players)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
+    Ok(players)
+}
+
+/// Registers players with enough money for all bets of the plan, with a bar of progress.
+pub(super) async fn register(gateway: &Gateway, plan: &Plan, output: &Output) -> Result<Vec<Player>> {
+    let bar = output.progress(plan.players as u64, "registering players");
+    let players = prepare(gateway, plan, || bar.inc(1)).await.context("cannot register the players")?;
+    bar.finish_and_clear();
     Ok(players)
 }
 

@@ -12,10 +12,10 @@ use contracts::Part;
 use runtime::pids::{self, Lock};
 use runtime::services::release;
 use runtime::{fetch, launch};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::checkout::{Checkout, Running};
 use crate::commands::Context;
+use crate::interrupts::Interrupts;
 use crate::output::Output;
 use crate::steps::{Steps, print_line};
 use prepare::{Consent, Purpose};
@@ -50,11 +50,10 @@ impl UpArgs {
         let _lock = Lock::of_command(&checkout.layout)?;
         let mut steps = Steps::default();
         let mut started = Started::default();
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupts = Interrupts::listen()?;
         let outcome = tokio::select! {
             outcome = bring_up(self, &checkout, &context.output, &mut steps, &mut started) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-            _ = terminate.recv() => Err(anyhow::anyhow!("interrupted")),
+            () = interrupts.received() => Err(anyhow::anyhow!("interrupted")),
         };
         if outcome.is_err() {
             stop_what_was_started(&checkout, &started).await;

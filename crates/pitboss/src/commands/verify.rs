@@ -11,10 +11,10 @@ use indicatif::ProgressBar;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::Context;
 use crate::flag_file::FlagFile;
+use crate::interrupts::Interrupts;
 use crate::output::Output;
 use crate::player::Gateway;
 use crate::steps::print_line;
@@ -76,11 +76,10 @@ impl VerifyArgs {
         let flags = FlagFile::of(&checkout.layout);
         let stage = Stage { target: &target, gateway: &gateway, flags: &flags, output };
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupts = Interrupts::listen()?;
         let holds = tokio::select! {
             holds = self.prove_or_soak(&stage, seed) => holds,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-            _ = terminate.recv() => Err(anyhow::anyhow!("interrupted")),
+            () = interrupts.received() => Err(anyhow::anyhow!("interrupted")),
         };
         flags.disarm_all()?;
         Ok(if holds? { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -41,7 +41,7 @@ pub(super) struct Session<'a> {
     window: Window<'a>,
     progress: Progress,
     watch: Watch<'a>,
-    /// 95th percentile of the control.
+    /// Median of the control.
     control_p50_ms: Option<f64>,
     /// Receipts before the fault, if the work is done again until it was applied.
     unapplied: Option<Receipts>,

@@ -36,25 +36,20 @@ impl History {
         let filter = doc! { "player_id": player_id, "kind": kind.as_str(), "place": range };
         let latest_first = doc! { "place": -1 };
         // Reads one more than requested, to find out whether there is a next page.
-        let mut places =
-            self.places.find_readable(filter, latest_first.clone(), limit.saturating_add(1)).await?;
+        let places = self.places.find_readable(filter, latest_first.clone(), limit.saturating_add(1)).await?;
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = places.len() > wanted;
-        let mut earlier: Vec<Option<String>> =
-            places.iter().skip(1).map(|place| Some(place.id.clone())).collect();
-        earlier.resize(places.len(), None);
-        places.truncate(wanted);
-        let next = if more { places.last().map(|last| last.place.clone()) } else { None };
-        let rest = places.split_off(singles_max.min(places.len()));
+        let page = places.get(..wanted).unwrap_or(&places);
+        let next = if places.len() > wanted { page.last().map(|last| last.place.clone()) } else { None };
+        let (singles, rest) = page.split_at(singles_max.min(page.len()));
         let mut entries = Vec::with_capacity(wanted);
-        for (place, earlier) in places.into_iter().zip(earlier) {
-            entries.extend(self.single(place.id).await?);
-            if let Some(id) = earlier {
-                self.single(id).await?;
+        for (place, before) in singles.iter().zip(1..) {
+            entries.extend(self.single(&place.id).await?);
+            if let Some(before) = places.get(before) {
+                self.single(&before.id).await?;
             }
         }
         if !rest.is_empty() {
-            let ids: Vec<String> = rest.into_iter().map(|place| place.id).collect();
+            let ids: Vec<&str> = rest.iter().map(|place| place.id.as_str()).collect();
             let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
             let filter = doc! { "_id": { "$in": ids } };
             entries.extend(self.entries.find_readable(filter, latest_first, limit).await?);
@@ -63,7 +58,7 @@ impl History {
     }
 
     /// Returns one entry. One that is gone or unreadable is left out, as on a normal page.
-    async fn single(&self, id: String) -> Result<Option<HistoryDocument>, StoreError> {
+    async fn single(&self, id: &str) -> Result<Option<HistoryDocument>, StoreError> {
         match self.entries.find_one(doc! { "_id": id }).await {
             Err(StoreError::Unreadable { .. }) => Ok(None),
             read => read,

@@ -1,6 +1,6 @@
 //! `pitboss bench cost`: measures what one settled bet costs on the running platform, by process.
 //!
-//! Two intervals of the same length are measured: first one without a load, then one with bets at a fixed rate. At the begin and
+//! Two intervals of the same length are measured: first one without a load, then one with bets at a fixed rate. At the start and
 //! at the end of each, the processes of all parts and the counters of all services are read. A difference divided by the bets is
 //! the cost of a bet. The idle interval says which share of it the platform would have used without bets.
 
@@ -27,18 +27,14 @@ use self::report::{Report, Setup, kinds};
 use crate::checkout::Running;
 use crate::commands::{Context, load};
 use crate::load_generator::load_report;
-use crate::load_generator::plan::{Plan, prepare};
+use crate::load_generator::plan::Plan;
 use crate::output::Output;
-use crate::player::{Gateway, Player};
+use crate::player::Gateway;
 use crate::steps::print_line;
 use crate::target::{Target, TargetArgs};
 
 /// Page that `--report` writes unless it names another one.
 const PAGE: &str = "docs/benchmarks.md";
-/// Stake of each bet, in minor units.
-const STAKE_MINOR: i64 = 100;
-/// Currency of the players.
-const CURRENCY: &str = "EUR";
 
 /// Arguments of `bench cost`.
 #[derive(Debug, Args)]
@@ -67,19 +63,14 @@ struct Stage<'a> {
     output: &'a Output,
 }
 
-/// Measures the platform of this checkout and prints the cost of a bet. Returns true if every bet of the interval was answered
-/// with 200. Otherwise no page is written.
-///
-/// # Errors
-/// When the platform is not up and ready, when another program than the local runtime runs it, when it cannot be read, or when no
-/// bet of the interval was settled.
-pub(super) fn run(args: &CostArgs, context: &Context) -> Result<bool> {
-    let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    tasks.context("cannot start the async runtime")?.block_on(args.run(context))
-}
-
 impl CostArgs {
-    async fn run(&self, context: &Context) -> Result<bool> {
+    /// Measures the platform of this checkout and prints the cost of a bet. Returns true if every bet of the interval was answered
+    /// with 200. Otherwise no page is written.
+    ///
+    /// # Errors
+    /// When the platform is not up and ready, when another program than the local runtime runs it, when it cannot be read, or when no
+    /// bet of the interval was settled.
+    pub(super) async fn run(&self, context: &Context) -> Result<bool> {
         let (target, output) = (context.target(&TargetArgs::default()).await?, &context.output);
         let layout = target.layout().context(
             "`bench cost` reads the processes of a platform that ./pitboss up started, and something else runs this one",
@@ -129,12 +120,12 @@ impl CostArgs {
     async fn load(&self, stage: &Stage<'_>) -> Result<(Interval, load_report::Report)> {
         let gateway = Gateway::new(&stage.target.gateway_url, stage.target.operator_token.clone())?;
         let plan = self.plan(self.seconds);
-        let players =
-            stage.players(&gateway, &self.plan(self.warm_up_s.saturating_add(self.seconds))).await?;
+        let all = self.plan(self.warm_up_s.saturating_add(self.seconds));
+        let players = load::register(&gateway, &all, stage.output).await?;
         if self.warm_up_s > 0 {
             load::send(&gateway, &players, &self.plan(self.warm_up_s), stage.output).await;
         }
-        let begin = Reading::at_begin(stage.target, stage.layout).await?;
+        let begin = Reading::at_start(stage.target, stage.layout).await?;
         let tally = load::send(&gateway, &players, &plan, stage.output).await;
         let end = Reading::at_end(stage.target, stage.layout).await?;
         let interval = Interval { begin, end };
@@ -144,13 +135,7 @@ impl CostArgs {
 
     /// Bets at the requested rate for this time.
     fn plan(&self, seconds: u64) -> Plan {
-        Plan {
-            rate_per_s: Some(f64::from(self.rate_per_s)),
-            duration: Duration::from_secs(seconds),
-            players: usize::from(self.players),
-            stake_minor: STAKE_MINOR,
-            currency: CURRENCY.to_owned(),
-        }
+        super::plan(self.rate_per_s, seconds, self.players)
     }
 }
 
@@ -159,19 +144,11 @@ impl Stage<'_> {
     async fn idle(&self, duration: Duration) -> Result<Interval> {
         let live = self.output.spinner("idle interval");
         live.set_message(format!("measuring the platform without a load for {} s", duration.as_secs()));
-        let begin = Reading::at_begin(self.target, self.layout).await?;
+        let begin = Reading::at_start(self.target, self.layout).await?;
         tokio::time::sleep(duration).await;
         let end = Reading::at_end(self.target, self.layout).await?;
         live.finish_and_clear();
         Ok(Interval { begin, end })
-    }
-
-    /// Registers players with enough money for all bets of `plan`.
-    async fn players(&self, gateway: &Gateway, plan: &Plan) -> Result<Vec<Player>> {
-        let bar = self.output.progress(plan.players as u64, "registering players");
-        let players = prepare(gateway, plan, || bar.inc(1)).await.context("cannot register the players")?;
-        bar.finish_and_clear();
-        Ok(players)
     }
 }
 

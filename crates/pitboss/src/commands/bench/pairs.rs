@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
-use self::child::Interrupts;
 use self::comparison::Round;
 use self::platform::Platform;
 use self::report::{Build, Measured, Report};
@@ -24,6 +23,7 @@ use self::turn::{Bettors, Pace, Turn, idle_cpu_ms_per_s};
 use crate::commands::Context;
 use crate::commands::bench::cost::machine::{MachineTicks, fsync_ms};
 use crate::commands::bench::median;
+use crate::interrupts::Interrupts;
 use crate::output::Output;
 use crate::steps::print_line;
 
@@ -60,19 +60,14 @@ fn parse_ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Measures both builds and prints the comparison. Returns true if every bet of the rounds was answered with 200, and no bad end is
-/// above the limit, if there is one.
-///
-/// # Errors
-/// When a checkout has not been built (exit code 69), when a platform cannot be started, read or stopped, when a turn cannot be
-/// used, and on Ctrl-C or SIGTERM. Both platforms are stopped in any case.
-pub(super) fn run(args: &PairsArgs, context: &Context) -> Result<bool> {
-    let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    tasks.context("cannot start the async runtime")?.block_on(args.run(context))
-}
-
 impl PairsArgs {
-    async fn run(&self, context: &Context) -> Result<bool> {
+    /// Measures both builds and prints the comparison. Returns true if every bet of the rounds was answered with 200, and no bad end is
+    /// above the limit, if there is one.
+    ///
+    /// # Errors
+    /// When a checkout has not been built (exit code 69), when a platform cannot be started, read or stopped, when a turn cannot be
+    /// used, and on Ctrl-C or SIGTERM. Both platforms are stopped in any case.
+    pub(super) async fn run(&self, context: &Context) -> Result<bool> {
         let (checkout, output) = (context.checkout()?, &context.output);
         let folder = tempfile::tempdir().context("cannot create a folder for the two platforms")?;
         let platforms = platform::both(&checkout.layout, &self.vs, folder.path())?;

@@ -1,4 +1,4 @@
-//! An interval: what was read at its begin and at its end.
+//! An interval: what was read at its start and at its end.
 
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ pub(super) struct Interval {
 impl Reading {
     /// Reads what an interval begins with. The counters come first, so that the CPU time of the interval does not include the
     /// requests for them.
-    pub(super) async fn at_begin(target: &Target, layout: &Layout) -> Result<Self> {
+    pub(super) async fn at_start(target: &Target, layout: &Layout) -> Result<Self> {
         let counters = Counters::read(target).await?;
         Self::with(counters, layout)
     }

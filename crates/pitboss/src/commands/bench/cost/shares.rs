@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::usage::{ProcessUsage, Usages, Used};
 
-/// The process of a part is another one than at the begin.
+/// The process of a part is another one than at the start.
 const RESTARTED: &str = "restarted";
 /// There was no process of a part at one of the readings.
 const NOT_THROUGHOUT: &str = "did not run throughout";
@@ -56,7 +56,7 @@ pub(super) struct PartCost {
     /// Reason why there are no costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) problem: Option<&'static str>,
-    /// The costs. `None` if another process than at the begin ran at one of the readings.
+    /// The costs. `None` if another process than at the start ran at one of the readings.
     #[serde(flatten)]
     pub(super) costs: Option<Costs>,
 }
@@ -105,7 +105,7 @@ impl Sum for Costs {
 
 /// The costs of every part that ran at any of the readings, in the order of [`Part::ALL`], and the supervisor at last.
 ///
-/// `idle` and `load` are the readings at the begin and at the end of the two intervals.
+/// `idle` and `load` are the readings at the start and at the end of the two intervals.
 pub(super) fn part_costs(idle: [&Usages; 2], load: [&Usages; 2], divisors: Divisors) -> Vec<PartCost> {
     let [idle_begin, idle_end] = idle;
     let [load_begin, load_end] = load;

@@ -7,33 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{self, SignalKind, signal};
 
 /// Time in which an interrupted child has to take back what it has begun. It is longer than the deadline of any part.
 const END_DEADLINE: Duration = Duration::from_secs(120);
-
-/// Requests to end this command: Ctrl-C and SIGTERM. After `listen` neither of them ends the process by itself.
-#[derive(Debug)]
-pub(super) struct Interrupts {
-    interrupt: unix::Signal,
-    terminate: unix::Signal,
-}
-
-impl Interrupts {
-    /// Listens from now on.
-    pub(super) fn listen() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    /// Returns when the next request arrives.
-    pub(super) async fn received(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
 
 /// Runs a command to its end, or until `interrupted` is ready.
 ///

@@ -13,16 +13,18 @@ use runtime::{Layout, RuntimeError};
 use serde::Serialize;
 use tokio::process::Command;
 
-use super::child::{self, Interrupts};
+use super::child;
 use crate::checkout::{
-    END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, Running, STATE_VARIABLE, TOOLS_VARIABLE,
+    END_WITH_VARIABLE, PORT_BASE_VARIABLE, PROGRAMS_VARIABLE, ROOT_VARIABLE, Running, STATE_VARIABLE,
+    TOOLS_VARIABLE,
 };
 use crate::commands::bench::PORT_BASES;
+use crate::interrupts::Interrupts;
 use crate::player::Gateway;
 use crate::steps::print_line;
 
 /// Variables that the script `./pitboss` of a checkout sets: its root, and the folder that cargo builds into.
-const SCRIPT_VARIABLES: [&str; 2] = ["PITBOSS_ROOT", "CARGO_TARGET_DIR"];
+const SCRIPT_VARIABLES: [&str; 2] = [ROOT_VARIABLE, "CARGO_TARGET_DIR"];
 /// Files at the root of every checkout.
 const ROOT_FILES: [&str; 2] = ["deploy/versions.toml", "Cargo.toml"];
 /// Name of the command line's program.
@@ -247,7 +249,7 @@ mod tests {
             let mut all = command.as_std().get_envs();
             all.find(|(found, _)| *found == name).and_then(|(_, value)| value).map(PathBuf::from)
         };
-        assert_eq!(variable("PITBOSS_ROOT"), Some(vs.canonicalize().unwrap()));
+        assert_eq!(variable(ROOT_VARIABLE), Some(vs.canonicalize().unwrap()));
         assert_eq!(variable(STATE_VARIABLE), Some(a.layout.state().to_owned()));
     }
 }

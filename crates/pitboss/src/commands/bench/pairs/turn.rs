@@ -8,19 +8,14 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use super::platform::{Platform, Side};
-use crate::commands::bench::cost::machine::MachineTicks;
 use crate::commands::bench::cost::report::kinds;
 use crate::commands::bench::cost::usage::Usages;
+use crate::commands::bench::{self, cost::machine::MachineTicks};
 use crate::commands::load;
 use crate::load_generator::load_report::{LatencyMs, Report, Tally};
-use crate::load_generator::plan::{Plan, prepare};
+use crate::load_generator::plan::Plan;
 use crate::output::Output;
 use crate::player::{Gateway, Player};
-
-/// Stake of each bet, in minor units.
-const STAKE_MINOR: i64 = 100;
-/// Currency of the players.
-const CURRENCY: &str = "EUR";
 
 /// What all turns have in common.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -70,7 +65,7 @@ pub(super) struct Bettors<'a> {
     output: &'a Output,
 }
 
-/// What is read at the begin and at the end of an interval.
+/// What is read at the start and at the end of an interval.
 struct Reading {
     at: Instant,
     usages: Usages,
@@ -80,13 +75,7 @@ struct Reading {
 impl Pace {
     /// Bets at this pace for some seconds.
     fn plan(self, seconds: u64) -> Plan {
-        Plan {
-            rate_per_s: Some(f64::from(self.rate_per_s)),
-            duration: Duration::from_secs(seconds),
-            players: usize::from(self.players),
-            stake_minor: STAKE_MINOR,
-            currency: CURRENCY.to_owned(),
-        }
+        bench::plan(self.rate_per_s, seconds, self.players)
     }
 }
 
@@ -101,11 +90,8 @@ impl<'a> Bettors<'a> {
         let gateway = platform.gateway()?;
         let each_s = pace.warm_up_s.saturating_add(pace.seconds);
         let plan = pace.plan(each_s.saturating_mul(u64::from(turns)));
-        let bar = output.progress(u64::from(pace.players), "registering players");
-        let players = prepare(&gateway, &plan, || bar.inc(1)).await;
-        let players =
-            players.with_context(|| format!("cannot register players on the platform {platform}"))?;
-        bar.finish_and_clear();
+        let players = load::register(&gateway, &plan, output).await;
+        let players = players.with_context(|| format!("the platform {platform}"))?;
         Ok(Self { platform, gateway, players, pace, output })
     }
 
